@@ -1,0 +1,90 @@
+"""The errors a user can meet, and the one style in which they are written.
+
+Every message has three parts: the value that was found, the rule it breaks, and the way out::
+
+    Unknown skeleton "humann". Did you mean "human"? List them with: xpose skeletons
+
+`ValueError` with the same style is fine inside the library for a plain wrong argument; these classes exist so that
+the command line and the demo can tell a mistake of the user (a message and an exit code) from a bug (a traceback).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import PurePath
+
+
+class XPoseError(Exception):
+    """Base of every error that a user can cause and mend."""
+
+
+class PromptError(XPoseError, ValueError):
+    """A prompt that cannot be understood: unknown names, no keypoints, too long a text."""
+
+
+class VocabularyError(PromptError, KeyError):
+    """A skeleton, category or keypoint name that is not in the vocabulary."""
+
+    __str__ = Exception.__str__  # KeyError would print the repr, quotes and all
+
+
+class ImageError(XPoseError, ValueError):
+    """A picture that cannot be read, or that breaks a limit."""
+
+
+class CheckpointError(XPoseError, ValueError):
+    """A weight file that is missing, damaged, unsafe or of another network."""
+
+
+class DataError(XPoseError, ValueError):
+    """An annotation file or dataset folder that breaks its format."""
+
+
+class UnmappedKeypointError(DataError):
+    """A keypoint of an original that no table maps to a unified name; it stops a build instead of getting lost."""
+
+
+class ConfigError(XPoseError, ValueError):
+    """One or more settings that do not fit; all of them are named."""
+
+
+class TrainingError(XPoseError, RuntimeError):
+    """A training run that cannot go on: numbers that are not finite, targets that do not fit their prompts."""
+
+
+class MissingExtraError(XPoseError, ImportError):
+    """An optional dependency that the wanted feature needs."""
+
+
+class XPoseWarning(UserWarning):
+    """Something the user should know that does not stop the work."""
+
+
+def quote(value: object) -> str:
+    """The value as it stands in a message: in double quotes, shortened past 80 characters unless it is a path."""
+    text = str(value)
+    whole = len(text) <= 80 or isinstance(value, PurePath)  # the end of a path is what tells files apart
+    return f'"{text if whole else text[:77] + "..."}"'
+
+
+def did_you_mean(value: str, known: Iterable[str], limit: int = 3) -> str:
+    """` Did you mean "a" or "b"?` (with a leading blank) for the near matches of `value`, or an empty string."""
+    by_fold = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(value.casefold(), list(by_fold), n=limit, cutoff=0.6)
+    if not near:
+        return ""
+    return f" Did you mean {' or '.join(quote(by_fold[name]) for name in near)}?"
+
+
+def unknown(kind: str, value: str, known: Iterable[str], way_out: str) -> VocabularyError:
+    """The standard error for a name that is not in a list."""
+    return VocabularyError(f"Unknown {kind} {quote(value)}.{did_you_mean(value, known)} {way_out}")
+
+
+def missing_extra(feature: str, package: str, extra: str) -> MissingExtraError:
+    """The standard error for an optional dependency that is not installed."""
+    return MissingExtraError(
+        f"{feature} needs the package {quote(package)}, which is not installed. "
+        f'Install it with: pip install "xpose[{extra}]"'
+    )

@@ -1,0 +1,62 @@
+"""The words of xpose: skeletons as data (one TOML file each), categories with their default skeletons, text templates.
+
+Adding a skeleton: copy the file in `skeletons/` that is nearest, edit it, and run `xpose skeletons NAME --draw out.png`
+to look at it. The tests check every file in the folder. docs/vocabulary.md describes the format.
+"""
+
+from __future__ import annotations
+
+from xpose.vocabulary.categories import (
+    Category,
+    Coverage,
+    DefaultSkeleton,
+    Taxonomy,
+    default_skeleton,
+    find_category,
+    list_categories,
+    taxonomy_coverage,
+)
+from xpose.vocabulary.loading import list_skeletons, load_skeleton
+from xpose.vocabulary.names import flip_name, normalise, side_of, sigma_for
+from xpose.vocabulary.skeleton import Keypoint, Skeleton, Source
+from xpose.vocabulary.templates import (
+    hierarchical_object_text,
+    hierarchical_text,
+    released_keypoint_text,
+    released_object_text,
+)
+
+__all__ = [
+    "Category",
+    "Coverage",
+    "DefaultSkeleton",
+    "Keypoint",
+    "Skeleton",
+    "Source",
+    "Taxonomy",
+    "default_skeleton",
+    "find_category",
+    "flip_name",
+    "hierarchical_object_text",
+    "hierarchical_text",
+    "list_categories",
+    "list_skeletons",
+    "load_skeleton",
+    "normalise",
+    "released_keypoint_text",
+    "released_object_text",
+    "resolve_keypoint",
+    "side_of",
+    "sigma_for",
+    "taxonomy_coverage",
+]
+
+
+def resolve_keypoint(name: str, skeleton: Skeleton | str) -> Keypoint:
+    """The keypoint of a skeleton that a name, an alias or a source's field name means.
+
+    Raises:
+        VocabularyError: no such skeleton or point; the message proposes near matches.
+    """
+    chosen = load_skeleton(skeleton) if isinstance(skeleton, str) else skeleton
+    return chosen.point(name)

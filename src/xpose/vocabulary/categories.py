@@ -1,0 +1,180 @@
+"""Object categories: names, the spellings of the published lists, taxonomy as far as a source states it, skeletons.
+
+The data lie in `categories/*.toml`, one category a line. Which skeleton a category gets by default is the `skeleton` of
+its line or file; the skeletons of the collections that show it follow as further choices.
+"""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from xpose.errors import VocabularyError
+from xpose.vocabulary.loading import load_skeleton
+from xpose.vocabulary.names import normalise
+from xpose.vocabulary.skeleton import Skeleton
+
+FOLDER = Path(__file__).with_name("categories")
+RANKS = ("species", "genus", "family", "order", "class")
+FALLBACK = "animal"
+_PEOPLE = ("person", "human", "man", "woman", "child", "baby")
+
+
+@dataclass(frozen=True, slots=True)
+class Taxonomy:
+    """Scientific names as far as a source states them; None is unknown. `class_` carries the rank "class"."""
+
+    species: str | None = None
+    genus: str | None = None
+    family: str | None = None
+    order: str | None = None
+    class_: str | None = None
+    stated_by: str | None = None
+
+    def rank(self, name: str) -> str | None:
+        """The name at one of `RANKS`."""
+        value = getattr(self, "class_" if name == "class" else name)
+        assert value is None or isinstance(value, str)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """One kind of object.
+
+    Attributes:
+        name: what people read and type.
+        kind: "person", "face", "hand", "animal", "clothes", "vehicle", "furniture" or "thing".
+        skeletons: names of the skeletons that fit, the default first.
+        also: other names.
+        published: each collection's own spellings, typing errors included, by collection.
+        taxonomy: scientific names of animals.
+        note: what one should know.
+    """
+
+    name: str
+    kind: str
+    skeletons: tuple[str, ...]
+    also: tuple[str, ...]
+    published: Mapping[str, tuple[str, ...]]
+    taxonomy: Taxonomy
+    note: str | None = None
+
+
+class DefaultSkeleton(NamedTuple):
+    """The skeleton chosen for a category, why, and whether it was for want of a better one."""
+
+    skeleton: Skeleton
+    reason: str
+    is_fallback: bool
+
+
+class Coverage(NamedTuple):
+    """How many animal categories have a name at a rank, and how many have none."""
+
+    known: int
+    unknown: int
+
+
+def list_categories() -> tuple[Category, ...]:
+    """All categories, by file and line."""
+    return _read_all()
+
+
+def find_category(name: str) -> Category | None:
+    """The category of that name, of another name for it, or of a published spelling; None if there is none.
+
+    Case, underscores, hyphens and blanks do not matter, and neither does a plural "s".
+    """
+    index = _index()
+    key = normalise(name)
+    return index.get(key) or index.get(key.removesuffix("s"))
+
+
+def default_skeleton(category_name: str) -> DefaultSkeleton:
+    """The skeleton to use for a category when the user names none.
+
+    A known category has its own; "<something> face" takes a face; "red car" takes what its last words are; anything
+    else takes the broad animal skeleton, and `is_fallback` says so.
+    """
+    name = normalise(category_name)
+    category = find_category(name)
+    if category is not None:
+        return _chosen(category.skeletons[0], f'default of the category "{category.name}"')
+    if name.endswith(" face") or name == "face":
+        return _face(name.removesuffix("face").strip(), category_name)
+    try:
+        return DefaultSkeleton(load_skeleton(category_name), f'the skeleton "{category_name}" itself', False)
+    except VocabularyError:
+        pass
+    words = name.split()
+    for start in range(1, len(words)):
+        category = find_category(" ".join(words[start:]))
+        if category is not None:
+            return _chosen(category.skeletons[0], f'"{category_name}" ends in the category "{category.name}"')
+    return _chosen(FALLBACK, f'"{category_name}" is not a known category; the broad animal skeleton stands in', True)
+
+
+def taxonomy_coverage() -> dict[str, Coverage]:
+    """For each rank how many of the animal categories have a name stated by a source and how many have none."""
+    animals = [category for category in list_categories() if category.kind == "animal"]
+    counts = {rank: sum(animal.taxonomy.rank(rank) is not None for animal in animals) for rank in RANKS}
+    return {rank: Coverage(known, len(animals) - known) for rank, known in counts.items()}
+
+
+def _chosen(skeleton: str, reason: str, is_fallback: bool = False) -> DefaultSkeleton:
+    return DefaultSkeleton(load_skeleton(skeleton), reason, is_fallback)
+
+
+def _face(owner: str, category_name: str) -> DefaultSkeleton:
+    if owner == "" or owner.split()[-1] in _PEOPLE:
+        return _chosen("face", f'"{category_name}" is the face of a person')
+    category = default_skeleton(owner)
+    known = not category.is_fallback
+    reason = "is the face of an animal" if known else "is the face of something unknown; an animal's face stands in"
+    return _chosen("animal_face", f'"{category_name}" {reason}', not known)
+
+
+@functools.cache
+def _index() -> dict[str, Category]:
+    found: dict[str, Category] = {}
+    for category in _read_all():
+        spellings = (category.name, *category.also, *(text for texts in category.published.values() for text in texts))
+        for spelling in spellings:
+            found.setdefault(normalise(spelling), category)
+    return found
+
+
+@functools.cache
+def _read_all() -> tuple[Category, ...]:
+    sources = tomllib.loads((FOLDER / "sources.toml").read_text(encoding="utf-8"))
+    categories: list[Category] = []
+    for file in sorted(FOLDER.glob("*.toml")):
+        if file.name == "sources.toml":
+            continue
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        categories.extend(_category(row, table, sources) for row in table["categories"])
+    return tuple(categories)
+
+
+def _category(row: Mapping[str, Any], table: Mapping[str, Any], sources: Mapping[str, Any]) -> Category:
+    published = {source: tuple(texts) for source, texts in row.get("published", {}).items()}
+    first = row.get("skeleton", table.get("skeleton", FALLBACK))
+    others = [sources[source].get("skeleton") for source in published]
+    skeletons = tuple(dict.fromkeys([first, *(other for other in others if other), *row.get("skeletons", [])]))
+    return Category(
+        name=row["name"],
+        kind=row.get("kind", table.get("kind", "animal")),
+        skeletons=skeletons,
+        also=tuple(row.get("also", ())),
+        published=MappingProxyType(published),
+        taxonomy=Taxonomy(
+            **{rank: row.get(rank) for rank in RANKS[:-1]}, class_=row.get("class"), stated_by=row.get("stated_by")
+        ),
+        note=row.get("note"),
+    )

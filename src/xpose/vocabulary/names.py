@@ -1,0 +1,102 @@
+"""Rules that work on a bare keypoint name: how names are compared, mirrored, and how strictly a point is judged.
+
+These rules serve free names (`"left fin"` typed by a user) and fill what a user's own skeleton file leaves out. The
+skeleton files of this package state flips and sigmas in full; the tests check that they agree with these rules where
+they claim to.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+Side = Literal["left", "right", "middle"]
+
+_SWAP = {"left": "right", "right": "left", "Left": "Right", "Right": "Left", "LEFT": "RIGHT", "RIGHT": "LEFT"}
+_SIDE_WORD = re.compile(r"(?<![^\W_])(left|right)(?![^\W_])", re.IGNORECASE)
+_GAPS = re.compile(r"[\s_\-]+")
+
+# Official per-point constants k/2 of the COCO keypoint evaluation (person) and of AP-10K (neck, tail base, paws). Where
+# both have a point (eye, nose, shoulder, elbow, hip, knee) they give it the same number.
+OFFICIAL_SIGMAS = {
+    "nose": 0.026,
+    "eye": 0.025,
+    "ear": 0.035,
+    "shoulder": 0.079,
+    "elbow": 0.072,
+    "wrist": 0.062,
+    "hip": 0.107,
+    "knee": 0.087,
+    "ankle": 0.089,
+    "neck": 0.035,
+    "tail base": 0.035,
+    "root of tail": 0.035,
+    "front paw": 0.062,
+    "back paw": 0.089,
+}
+UNKNOWN_SIGMA = 0.05
+# Groups without official constants, the first group that shares a word with the name decides.
+_INSECT = {"foreleg", "midleg", "hindleg", "thorax", "abdomen", "antenna", "mandible", "proboscis"}
+_FACE = {
+    "eye",
+    "eyes",
+    "eyelid",
+    "eyebrow",
+    "brow",
+    "pupil",
+    "nose",
+    "nostril",
+    "lip",
+    "lips",
+    "mouth",
+    "beak",
+    "snout",
+}
+_FACE |= {"cheek", "cheekbone", "chin", "jaw"}
+_HAND = {"hand", "finger", "fingertip", "forefinger", "thumb", "pinky", "knuckle", "palm"}
+_GROUPS: tuple[tuple[float, set[str]], ...] = ((0.035, _INSECT), (0.025, _FACE), (0.035, _HAND))
+# Joints of four-legged animals that veterinary language names apart.
+_SAME_AS = {"hock": "ankle", "stifle": "knee", "carpus": "wrist", "fetlock": "ankle", "hoof": "ankle"}
+
+
+def normalise(name: str) -> str:
+    """The form in which names are compared: case, underscores, hyphens, blanks and apostrophes do not matter.
+
+    "center" and "centre" are the same word, so that American spelling finds the names of the files.
+    """
+    text = _GAPS.sub(" ", name.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")).strip().casefold()
+    return text.replace("center", "centre")
+
+
+def flip_name(name: str) -> str:
+    """The name of the point on the other side: every whole word "left" becomes "right" and the reverse.
+
+    A name without a side is its own mirror image.
+    """
+    return _SIDE_WORD.sub(lambda found: _SWAP.get(found[0], _SWAP[found[0].lower()]), name)
+
+
+def side_of(name: str) -> Side:
+    """The side a name speaks of, by its first side word; "middle" when it has none."""
+    found = _SIDE_WORD.search(name)
+    if found is None:
+        return "middle"
+    return "left" if found[0].lower() == "left" else "right"
+
+
+def sigma_for(name: str) -> float:
+    """The object keypoint similarity constant of a free name, by rule.
+
+    Official COCO and AP-10K values where the name (without its side) or its last words are one of their points, else
+    face 0.025, hands 0.035, insects 0.035, and 0.05 for everything else (clothes, furniture, vehicles, unknown).
+    """
+    words = [word for word in normalise(name).split() if word not in ("left", "right")]
+    words = [_SAME_AS.get(word, word) for word in words]
+    for start in range(len(words)):
+        official = OFFICIAL_SIGMAS.get(" ".join(words[start:]))
+        if official is not None:
+            return official
+    for sigma, members in _GROUPS:
+        if members.intersection(words):
+            return sigma
+    return UNKNOWN_SIGMA
