@@ -1,0 +1,81 @@
+"""MobileNetV2 features, with timm's names so that timm's weight files load as they are."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# expansion, channels, repeats, first stride: the published table
+_STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+_TAKEN = {2: 32, 4: 96, 6: 320}  # stage number: channels, at strides 8, 16, 32
+
+
+class DepthwiseSeparable(nn.Module):
+    """The first block: no expansion."""
+
+    def __init__(self, width_in: int, width_out: int, stride: int) -> None:
+        super().__init__()
+        self.conv_dw = nn.Conv2d(width_in, width_in, 3, stride, 1, groups=width_in, bias=False)
+        self.bn1 = nn.BatchNorm2d(width_in)
+        self.conv_pw = nn.Conv2d(width_in, width_out, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, in, h, w] to [B, out, h', w']."""
+        return self.bn2(self.conv_pw(F.relu6(self.bn1(self.conv_dw(x)))))
+
+
+class InvertedResidual(nn.Module):
+    """Expand, filter each channel, contract; added to the input where the shape stays."""
+
+    def __init__(self, width_in: int, width_out: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        hidden = width_in * expansion
+        self.conv_pw = nn.Conv2d(width_in, hidden, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(hidden)
+        self.conv_dw = nn.Conv2d(hidden, hidden, 3, stride, 1, groups=hidden, bias=False)
+        self.bn2 = nn.BatchNorm2d(hidden)
+        self.conv_pwl = nn.Conv2d(hidden, width_out, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(width_out)
+        self.residual = stride == 1 and width_in == width_out
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, in, h, w] to [B, out, h', w']."""
+        y = F.relu6(self.bn1(self.conv_pw(x)))
+        y = self.bn3(self.conv_pwl(F.relu6(self.bn2(self.conv_dw(y)))))
+        return x + y if self.residual else y
+
+
+class MobileNetV2(nn.Module):
+    """Feature maps of 32, 96 and 320 channels at strides 8, 16 and 32."""
+
+    channels = tuple(_TAKEN.values())
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv_stem = nn.Conv2d(3, 32, 3, 2, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(32)
+        width = 32
+        stages = []
+        for expansion, channels, repeats, stride in _STAGES:
+            blocks: list[nn.Module] = []
+            for i in range(repeats):
+                step = stride if i == 0 else 1
+                blocks.append(
+                    DepthwiseSeparable(width, channels, step)
+                    if expansion == 1
+                    else InvertedResidual(width, channels, step, expansion)
+                )
+                width = channels
+            stages.append(nn.Sequential(*blocks))
+        self.blocks = nn.ModuleList(stages)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Normalised images [B, 3, h, w] to three maps."""
+        x = F.relu6(self.bn1(self.conv_stem(images)))
+        maps = []
+        for number, stage in enumerate(self.blocks):
+            x = stage(x)
+            if number in _TAKEN:
+                maps.append(x)
+        return maps

@@ -1,0 +1,150 @@
+"""The typed settings of a network: what `config.json` of a weight folder holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from xpose.errors import ConfigError, did_you_mean
+
+BackboneName = Literal["swin", "resnet50", "mobilenetv2"]
+EncoderName = Literal["deformable", "hybrid"]
+
+
+@dataclass(frozen=True)
+class SwinSettings:
+    """Sizes of a Swin transformer."""
+
+    dim: int = 96
+    depths: tuple[int, ...] = (2, 2, 6, 2)
+    heads: tuple[int, ...] = (3, 6, 12, 24)
+    window: int = 7
+
+
+@dataclass(frozen=True)
+class XPoseConfig:
+    """Everything that decides the shapes and the rules of a network.
+
+    The defaults are those of the released Swin-T checkpoint.
+    """
+
+    name: str = "xpose-swin-t"
+    backbone: BackboneName = "swin"
+    swin: SwinSettings = field(default_factory=SwinSettings)
+    encoder: EncoderName = "deformable"
+    prompt_width: int = 512
+    dim: int = 256
+    heads: int = 8
+    levels: int = 4
+    points: int = 4
+    ffn: int = 2048
+    encoder_layers: int = 6
+    fusion_width: int = 1024
+    fusion_heads: int = 4
+    prompt_ffn: int = 1024
+    object_layers: int = 2
+    keypoint_layers: int = 4
+    queries: int = 900
+    instances: int = 50
+    query_content: Literal["rank", "token"] = "rank"
+    size_prior: Literal["table", "token"] = "table"
+    scaled_logits: bool = False
+    visibility_head: bool = False
+    prompt_encoder: Literal["clip", "nano"] = "clip"
+    image_short: int = 800
+    image_long: int = 1333
+    # Written by `xpose calibrate`: what a score has to reach, by class name; "" is the rule for all others.
+    thresholds: dict[str, float] = field(default_factory=dict)
+    keypoint_threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        faults = [*self._choice_faults(), *self._size_faults()]
+        if faults:
+            raise ConfigError(f"The network settings of {self.name!r} do not fit:\n  " + "\n  ".join(faults))
+
+    def _choice_faults(self) -> list[str]:
+        choices = {
+            "backbone": get_args(BackboneName),
+            "encoder": get_args(EncoderName),
+            "query_content": ("rank", "token"),
+            "size_prior": ("table", "token"),
+            "prompt_encoder": ("clip", "nano"),
+        }
+        return [
+            f'{key} is "{getattr(self, key)}"; it must be one of {", ".join(allowed)}'
+            for key, allowed in choices.items()
+            if getattr(self, key) not in allowed
+        ]
+
+    def _size_faults(self) -> list[str]:
+        faults = [
+            f"{key} is {getattr(self, key)}; it must be a whole number of at least 1"
+            for key in (
+                "dim",
+                "heads",
+                "levels",
+                "points",
+                "ffn",
+                "queries",
+                "instances",
+                "object_layers",
+                "keypoint_layers",
+            )
+            if not isinstance(getattr(self, key), int) or getattr(self, key) < 1
+        ]
+        if not faults and self.dim % (4 * self.heads):
+            faults.append(f"dim is {self.dim}; it must be a multiple of 4 times heads ({self.heads})")
+        if not faults and self.fusion_width % self.fusion_heads:
+            faults.append(
+                f"fusion_width is {self.fusion_width}; it must be a multiple of fusion_heads ({self.fusion_heads})"
+            )
+        if not faults and self.encoder == "deformable" and self.levels < 4:
+            faults.append(
+                f"levels is {self.levels}; the deformable encoder has three backbone levels and at least one more"
+            )
+        if not faults and self.encoder == "hybrid" and self.levels != 3:
+            faults.append(f"levels is {self.levels}; the hybrid encoder works on exactly three backbone levels")
+        return faults
+
+    def to_json(self) -> str:
+        """The settings as readable JSON."""
+        return json.dumps({"format": "xpose-1", **dataclasses.asdict(self)}, indent=2, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> XPoseConfig:
+        """Settings from `config.json`.
+
+        Raises:
+            ConfigError: the text is no JSON object, or names a setting that does not exist.
+        """
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ConfigError(
+                f"config.json is not valid JSON ({error}). Take the file from the original weights again."
+            ) from None
+        if not isinstance(values, dict) or values.pop("format", None) != "xpose-1":
+            raise ConfigError(
+                'config.json has no "format": "xpose-1". It belongs to another program; see: xpose convert --help'
+            )
+        return cls.from_dict(values)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> XPoseConfig:
+        """Settings from plain values; all unknown names are reported together."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        strange = [f"unknown setting {key!r}.{did_you_mean(key, known)}" for key in values if key not in known]
+        if strange:
+            raise ConfigError("The network settings have faults:\n  " + "\n  ".join(strange))
+        values = dict(values)
+        try:
+            if "swin" in values:
+                sizes = {k: tuple(v) if isinstance(v, list) else v for k, v in dict(values["swin"]).items()}
+                values["swin"] = SwinSettings(**sizes)  # type: ignore[arg-type]
+            return cls(**values)
+        except TypeError as error:
+            raise ConfigError(
+                f"The network settings cannot be read: {error}. Compare with a config.json of this version."
+            ) from None

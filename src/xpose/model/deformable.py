@@ -1,0 +1,331 @@
+"""Multi-scale deformable attention without a compile step.
+
+Two kernels compute the same weighted bilinear sums:
+
+* `sample_rows` writes every sample as a weighted sum of value rows and lets `embedding_bag` add them up: the way of the
+  CPU, several times quicker there than `grid_sample` and with a fraction of its memory;
+* `sample_grid` uses `grid_sample`, one call per level: the way of the GPU.
+
+`self_check` holds both against a slow plain form, so that a broken build is noticed before it returns garbage.
+Shape letters: see `types.py`; P = points per head and level, R = levels.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from xpose.errors import XPoseError
+from xpose.model.layers import Linear, linear
+from xpose.model.types import LevelGeometry
+
+Shapes = tuple[tuple[int, int], ...]
+# Queries handled at once by the row kernel: their row numbers and weights then stay in the processor's cache.
+_CHUNK_QUERIES = 1024
+_KERNELS = ("rows", "grid")
+
+
+class DeformableAttention(nn.Module):
+    """Every query looks at a few learned places around its reference, on every level."""
+
+    def __init__(self, dim: int, heads: int, levels: int, points: int) -> None:
+        super().__init__()
+        self.heads, self.levels, self.points = heads, levels, points
+        self.sampling_offsets = Linear(dim, heads * levels * points * 2)
+        self.attention_weights = Linear(dim, heads * levels * points)
+        self.value_proj = Linear(dim, dim)
+        self.output_proj = Linear(dim, dim)
+        self._reset()
+
+    def _reset(self) -> None:
+        """Start with equal weights and offsets that fan out, one direction per head."""
+        nn.init.zeros_(self.sampling_offsets.weight)
+        nn.init.zeros_(self.attention_weights.weight)
+        nn.init.zeros_(self.attention_weights.bias)
+        angle = torch.arange(self.heads) * (2 * math.pi / self.heads)
+        direction = torch.stack((angle.cos(), angle.sin()), -1)
+        direction = direction / direction.abs().amax(-1, keepdim=True)
+        steps = torch.arange(1, self.points + 1)[:, None]
+        fan = (direction[:, None, None] * steps).expand(self.heads, self.levels, self.points, 2)
+        with torch.no_grad():
+            self.sampling_offsets.bias.copy_(fan.flatten())
+
+    def forward(self, query: Tensor, reference: Tensor, memory: Tensor, geometry: LevelGeometry) -> Tensor:
+        """Attend to `memory` around `reference`.
+
+        Args:
+            query: [B, T, C].
+            reference: per level a point [B or 1, T, R, 2] or a box [B or 1, T, R, 4] in [0, 1] of the padded picture.
+            memory: [B, N, C].
+            geometry: of the memory.
+
+        Returns:
+            [B, T, C].
+        """
+        return self.attend(query, reference, self.values(memory, geometry), geometry)
+
+    def values(self, memory: Tensor, geometry: LevelGeometry) -> Tensor:
+        """The value rows [B, N, C], zero where padded."""
+        values = self.value_proj(memory).to(memory.dtype)
+        if geometry.padding is not None:
+            values = values.masked_fill(geometry.padding[..., None], 0)
+        return values
+
+    def attend(self, query: Tensor, reference: Tensor, values: Tensor, geometry: LevelGeometry) -> Tensor:
+        """The part after the value map; chunked over queries where the row kernel serves."""
+        if kernel_for(values) == "grid":
+            sampled = sample_grid(
+                self._heads(values), geometry.shapes, *self._samples(query, reference, geometry.shapes)
+            )
+            return self.output_proj(sampled).to(query.dtype)
+        return self._attend_rows(query, reference, values, geometry.shapes)
+
+    def _attend_rows(self, query: Tensor, reference: Tensor, values: Tensor, shapes: Shapes) -> Tensor:
+        """As `_samples` and `sample_rows` together, with x and y in planes of their own: long rows, few passes."""
+        batch, count, dim = query.shape
+        plan = row_plan(shapes, self.heads, self.points, query.dtype, query.device)
+        table = self._heads(values).reshape(-1, dim // self.heads)
+        reference = reference.expand(batch, -1, -1, -1)
+        weight, bias = self._plane_maps()
+        pieces = []
+        for image in range(batch):
+            first = image * values.shape[1] * self.heads
+            for start in range(0, count, _CHUNK_QUERIES):
+                piece = (image, slice(start, start + _CHUNK_QUERIES))
+                mapped = linear(query[piece], weight, bias)
+                offsets, shares = mapped.split((2 * plan.columns, plan.columns), dim=-1)
+                places = reference[piece]
+                if places.shape[-1] == 4:
+                    offsets = offsets * (places[..., 2:].flatten(1) @ plan.spread * (0.5 / self.points))
+                offsets = torch.addmm(offsets - 0.5, places[..., :2].flatten(1), plan.spread)
+                shares = shares.unflatten(-1, (self.heads, -1)).softmax(-1).flatten(1)
+                pieces.append(_sum_rows(table, plan, offsets, shares, first))
+        sampled = torch.cat(pieces).view(batch, count, dim)
+        return self.output_proj(sampled).to(query.dtype)
+
+    def _plane_maps(self) -> tuple[Tensor, Tensor]:
+        """Offsets (all x, then all y) and attention weights as one linear map."""
+        offset_weight = self.sampling_offsets.weight.unflatten(0, (-1, 2)).transpose(0, 1).flatten(0, 1)
+        offset_bias = self.sampling_offsets.bias.unflatten(0, (-1, 2)).t().flatten()
+        weight = torch.cat((offset_weight, self.attention_weights.weight))
+        return weight, torch.cat((offset_bias, self.attention_weights.bias))
+
+    def _heads(self, values: Tensor) -> Tensor:
+        return values.unflatten(-1, (self.heads, -1))
+
+    def _samples(self, query: Tensor, reference: Tensor, shapes: Shapes) -> tuple[Tensor, Tensor]:
+        """Sampling places in pixels of each level and their weights: [B, T, H, R, P, 2] and [B, T, H, R, P]."""
+        split = (self.heads, self.levels, self.points)
+        offsets = self.sampling_offsets(query).unflatten(-1, (*split, 2))
+        weights = self.attention_weights(query).unflatten(-1, (self.heads, -1)).softmax(-1).unflatten(-1, split[1:])
+        size = _sizes(shapes, query.dtype, query.device)[:, None]  # [R, 1, 2] as w, h
+        centre = reference[:, :, None, :, None, :2] * size - 0.5
+        if reference.shape[-1] == 2:
+            return centre + offsets, weights
+        # A box scales its offsets: half its size away for a whole turn of the points.
+        return centre + offsets * (reference[:, :, None, :, None, 2:] * size * (0.5 / self.points)), weights
+
+
+def kernel_for(values: Tensor) -> str:
+    """The kernel that serves these values: rows on the CPU, the grid elsewhere and while exporting."""
+    plain_cpu = values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64)
+    return "rows" if plain_cpu and not torch.compiler.is_compiling() else "grid"
+
+
+def sample_rows(values: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
+    """Weighted bilinear sums by adding up value rows.
+
+    Args:
+        values: [B, N, H, C/H].
+        shapes: (height, width) per level.
+        locations: [B, T, H, R, P, 2], x and y in pixels, 0 = centre of the first pixel.
+        weights: [B, T, H, R, P].
+
+    Returns:
+        [B, T, C].
+    """
+    batch, tokens, heads, width = values.shape
+    plan = row_plan(shapes, heads, locations.shape[-2], locations.dtype, locations.device)
+    table = values.reshape(-1, width)
+    planes = locations.movedim(-1, 2).flatten(2)
+    shares = weights.flatten(2)
+    rows = [_sum_rows(table, plan, planes[b], shares[b], b * tokens * heads) for b in range(batch)]
+    return torch.stack(rows)
+
+
+@dataclass(frozen=True)
+class RowPlan:
+    """Constants of the row kernel for one set of level shapes: a value per column (head, level, point)."""
+
+    heads: int
+    columns: int  # H · R · P
+    spread: Tensor  # [2R, 2 · columns]: relative places by level to pixels in planes
+    last_low: Tensor  # [2 · columns]: the largest lower neighbour
+    has_upper: Tensor | None  # [2 · columns]: 0 where a level is a single pixel wide or high; None if none is
+    steps: Tensor  # [4, columns] int32: rows from the lower neighbour to each of the four corners
+    row_step: Tensor  # [columns] int32: rows from one line of pixels to the next
+    first: Tensor  # [columns] int32: row of the level's first pixel for the head
+
+
+@lru_cache(maxsize=64)
+def row_plan(shapes: Shapes, heads: int, points: int, dtype: torch.dtype, device: torch.device) -> RowPlan:
+    """The constants, cached per shapes."""
+    starts = [0]
+    for rows, columns in shapes:
+        starts.append(starts[-1] + rows * columns)
+    if starts[-1] * heads >= 2**31:
+        raise XPoseError(f"The picture has {starts[-1]} tokens; at most {2**31 // heads} fit. Use a smaller picture.")
+    levels, per_head = len(shapes), len(shapes) * points
+
+    def columns_of(values: list[int]) -> Tensor:  # one value per level to one per column
+        return torch.tensor(values).repeat_interleave(points).repeat(heads)
+
+    with torch.inference_mode(False), torch.no_grad():  # a cached tensor must serve training too
+        high, wide = columns_of([h for h, _ in shapes]), columns_of([w for _, w in shapes])
+        level = columns_of(list(range(levels)))
+        spread = torch.zeros(levels, 2, 2, heads * per_head)
+        column = torch.arange(heads * per_head)
+        spread[level, 0, 0, column] = wide.float()
+        spread[level, 1, 1, column] = high.float()
+        size = torch.cat((wide, high))
+        right, down = (wide > 1) * heads, (high > 1) * wide * heads
+        head = torch.arange(heads).repeat_interleave(per_head)
+        return RowPlan(
+            heads=heads,
+            columns=heads * per_head,
+            spread=spread.view(2 * levels, -1).to(device, dtype),
+            last_low=(size - 2).clamp(min=0).to(device, dtype),
+            has_upper=(size > 1).to(device, dtype) if bool((size == 1).any()) else None,
+            steps=torch.stack((torch.zeros_like(right), right, down, right + down)).int().to(device),
+            row_step=(wide * heads).int().to(device),
+            first=(columns_of(starts[:-1]) * heads + head).int().to(device),
+        )
+
+
+def _sum_rows(table: Tensor, plan: RowPlan, places: Tensor, shares: Tensor, first_row: int) -> Tensor:
+    """One image.
+
+    Args:
+        table: [rows, C/H] whose rows from `first_row` on are (token, head).
+        plan: constants of the levels.
+        places: [T, 2 · columns] pixels, all x, then all y.
+        shares: [T, columns] attention weights.
+
+    Returns:
+        [T, C].
+    """
+    queries = places.shape[0]
+    # The pair of neighbours that lies inside the level and nearest to the place: what is a pixel or more away weighs
+    # nothing, which is the zero padding.
+    low = torch.minimum(places.detach().floor().clamp_(min=0), plan.last_low)
+    distance = places - low
+    near = F.relu(1 - distance.abs())
+    far = F.relu(1 - (1 - distance).abs())
+    if plan.has_upper is not None:
+        far = far * plan.has_upper
+    near_x, near_y = near.chunk(2, dim=1)
+    far_x, far_y = far.chunk(2, dim=1)
+    upper, lower = shares * near_y, shares * far_y
+    per_head = (queries, plan.heads, -1)
+    corner = torch.stack(
+        [(a * b).view(per_head) for a, b in ((upper, near_x), (upper, far_x), (lower, near_x), (lower, far_x))], 2
+    )
+    x, y = low.int().chunk(2, dim=1)
+    start = (y * plan.row_step).add_(x, alpha=plan.heads).add_(plan.first + first_row)
+    rows = torch.stack([(start + step).view(per_head) for step in plan.steps], dim=2)
+    bags = queries * plan.heads
+    summed = F.embedding_bag(rows.view(bags, -1), table, mode="sum", per_sample_weights=corner.view(bags, -1))
+    return summed.view(queries, -1)
+
+
+def sample_grid(values: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
+    """Weighted bilinear sums by `grid_sample`; arguments and result as `sample_rows`."""
+    batch, _, heads, width = values.shape
+    queries = locations.shape[1]
+    total = None
+    start = 0
+    for level, (rows, columns) in enumerate(shapes):
+        piece = values[:, start : start + rows * columns]
+        start += rows * columns
+        picture = piece.permute(0, 2, 3, 1).reshape(batch * heads, width, rows, columns)
+        size = torch.tensor((columns, rows), dtype=locations.dtype, device=locations.device)
+        places = (locations[:, :, :, level] + 0.5) / size * 2 - 1
+        places = places.transpose(1, 2).reshape(batch * heads, queries, -1, 2).to(picture.dtype)
+        sampled = F.grid_sample(picture, places, mode="bilinear", padding_mode="zeros", align_corners=False)
+        share = weights[:, :, :, level].transpose(1, 2).reshape(batch * heads, 1, queries, -1)
+        summed = (sampled * share.to(sampled.dtype)).sum(-1)
+        total = summed if total is None else total + summed
+    assert total is not None, "a network has at least one level"
+    return total.view(batch, heads * width, queries).transpose(1, 2)
+
+
+def sample_plain(values: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
+    """The definition, corner by corner: slow, and the judge of the two kernels."""
+    batch, _, heads, width = values.shape
+    result = values.new_zeros(batch, locations.shape[1], heads, width)
+    start = 0
+    for level, (rows, columns) in enumerate(shapes):
+        piece = values[:, start : start + rows * columns]
+        start += rows * columns
+        place = locations[:, :, :, level]
+        for step_y in (0, 1):
+            for step_x in (0, 1):
+                x, y = place[..., 0].floor() + step_x, place[..., 1].floor() + step_y
+                share = (1 - (place[..., 0] - x).abs()) * (1 - (place[..., 1] - y).abs()) * weights[:, :, :, level]
+                share = share * ((x >= 0) & (x < columns) & (y >= 0) & (y < rows))
+                number = (y.clamp(0, rows - 1) * columns + x.clamp(0, columns - 1)).long()
+                b = torch.arange(batch).view(-1, 1, 1, 1)
+                h = torch.arange(heads).view(1, 1, -1, 1)
+                result = result + (piece[b, number, h] * share[..., None]).sum(3)
+    return result.flatten(2)
+
+
+@lru_cache(maxsize=64)
+def _sizes(shapes: Shapes, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """[R, 2]: width and height of every level."""
+    with torch.inference_mode(False):
+        return torch.tensor([(w, h) for h, w in shapes], dtype=dtype, device=device)
+
+
+@dataclass(frozen=True)
+class KernelCheck:
+    """How far one kernel is from the plain form on a small random case."""
+
+    kernel: str
+    error: float
+    ok: bool
+
+
+def self_check(device: torch.device | str = "cpu", tolerance: float = 1e-4) -> list[KernelCheck]:
+    """Hold every kernel against the plain form, with places inside, on the border and outside of the levels."""
+    shapes: Shapes = ((5, 7), (3, 4), (1, 2))
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(2, sum(h * w for h, w in shapes), 2, 4, generator=generator)
+    locations = torch.rand(2, 9, 2, 3, 2, 2, generator=generator) * 10 - 2
+    weights = torch.rand(2, 9, 2, 3, 2, generator=generator)
+    truth = sample_plain(values, shapes, locations, weights)
+    results = []
+    for name, kernel in zip(_KERNELS, (sample_rows, sample_grid), strict=True):
+        got = kernel(values.to(device), shapes, locations.to(device), weights.to(device)).cpu()
+        error = float((got - truth).abs().max())
+        results.append(KernelCheck(name, error, error <= tolerance))
+    return results
+
+
+def require_sound_kernels(device: torch.device | str) -> None:
+    """Refuse to go on with a kernel that computes something else.
+
+    Raises:
+        XPoseError: a kernel is off on this device.
+    """
+    for check in self_check(device):
+        if not check.ok:
+            raise XPoseError(
+                f'The attention kernel "{check.kernel}" is off by {check.error:.2g} on {device}; 1e-4 is allowed. '
+                "This build of PyTorch computes wrong numbers here: use another device, or another version of torch."
+            )

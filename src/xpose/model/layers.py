@@ -1,0 +1,156 @@
+"""Small parts that many stages share: linear maps that are quick on CPUs, MLPs, attention, feed-forward blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# Below these sizes the detour over a convolution costs more than it saves (and PyTorch would not take it to oneDNN).
+_CONVOLUTION_ROWS = 64
+_CONVOLUTION_NUMBERS = 20480
+# Long rows of tokens are worked through in pieces whose intermediate results stay in the processor's cache.
+PIECE_ROWS = 2048
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`F.linear`, through oneDNN's 1×1 convolution where that is the faster of two equal ways.
+
+    PyTorch sends float32 matrix products on the CPU to MKL, which takes slow paths on AMD processors; a 1×1 convolution
+    over channels-last pixels is the same product and goes to oneDNN. A reduced weight type lowers the input with it.
+    """
+    if weight.dtype != x.dtype and weight.dtype in (torch.bfloat16, torch.float16):
+        return F.linear(x.to(weight.dtype), weight, bias)
+    rows = x.numel() // x.shape[-1] if x.shape[-1] else 0
+    if (
+        x.device.type != "cpu"
+        or x.dtype != torch.float32
+        or rows < _CONVOLUTION_ROWS
+        or x.numel() <= _CONVOLUTION_NUMBERS
+        or torch.is_grad_enabled()
+        or torch.compiler.is_compiling()
+        or torch.onnx.is_in_onnx_export()
+        or torch.is_autocast_enabled("cpu")
+    ):
+        return F.linear(x, weight, bias)
+    pixels = x.reshape(1, rows, 1, x.shape[-1]).permute(0, 3, 1, 2)
+    y = F.conv2d(pixels, weight[:, :, None, None], bias)
+    return y.permute(0, 2, 3, 1).reshape(*x.shape[:-1], weight.shape[0])
+
+
+def linear_per_image(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """[B, N, C] times a weight of each image's own: weight [B, M, C], bias [B, M] or [M]; [B, N, M]."""
+    if x.device.type != "cpu" or torch.is_grad_enabled():
+        return torch.baddbmm(bias.unsqueeze(-2), x, weight.transpose(1, 2))
+    biases = bias.expand(x.shape[0], -1)
+    if x.shape[0] == 1:
+        return linear(x, weight[0], biases[0])
+    return torch.stack([linear(a, w, b) for a, w, b in zip(x, weight, biases, strict=True)])
+
+
+class Linear(nn.Linear):
+    """`nn.Linear` that takes the quick way of `linear`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [..., in] to [..., out]."""
+        return linear(x, self.weight, self.bias)
+
+
+class MLP(nn.Module):
+    """Linear layers with ReLU between them, none after the last."""
+
+    def __init__(self, width_in: int, width: int, width_out: int, depth: int) -> None:
+        super().__init__()
+        widths = [width_in, *[width] * (depth - 1), width_out]
+        self.layers = nn.ModuleList(Linear(a, b) for a, b in pairwise(widths))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [..., width_in] to [..., width_out]."""
+        for i, layer in enumerate(self.layers):
+            x = layer(x) if i == 0 else layer(F.relu(x))
+        return x
+
+
+class FeedForward(nn.Module):
+    """Two linear maps with an activation between them."""
+
+    def __init__(self, dim: int, hidden: int, activation: str = "relu") -> None:
+        super().__init__()
+        self.expand = Linear(dim, hidden)
+        self.contract = Linear(hidden, dim)
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, N, C] to [B, N, C], returned in the type of `x`."""
+        hidden = self.expand(x)
+        hidden = F.relu(hidden) if self.activation == "relu" else F.gelu(hidden)
+        return self.contract(hidden).to(x.dtype)
+
+
+def in_pieces(function: Callable[..., Tensor], tokens: Tensor, *more: Tensor) -> Tensor:
+    """`function(tokens, *more)`, a few tokens at a time where that is quicker: on the CPU, without gradients.
+
+    Args:
+        function: works on every token by itself and returns as many tokens of the same width and type.
+        tokens: [B, N, C].
+        more: [B or 1, N, ...] each.
+    """
+    if torch.is_grad_enabled() or tokens.device.type != "cpu" or torch.compiler.is_compiling():
+        return function(tokens, *more)
+    out = torch.empty_like(tokens)
+    step = max(1, PIECE_ROWS // tokens.shape[0])
+    for start in range(0, tokens.shape[1], step):
+        piece = slice(start, start + step)
+        out[:, piece] = function(tokens[:, piece], *(m[:, piece] for m in more))
+    return out
+
+
+class Attention(nn.Module):
+    """Multi-head attention; query, key and value maps are one stacked weight."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
+        self.out_proj = Linear(dim, dim)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Attend.
+
+        Args:
+            query: [B, T, C].
+            key: [B, M, C]. The same object as `query` for self-attention.
+            value: [B, M, C].
+            mask: bool, True = may be attended to, broadcastable to [B, H, T, M].
+        """
+        dim = query.shape[-1]
+        if key.shape[1] == 1 and mask is None:  # one key: the softmax is 1 for every query
+            return self.single(value).expand_as(query)
+        weights, biases = self.in_proj_weight, self.in_proj_bias
+        if key is query:
+            q, k = linear(query, weights[: 2 * dim], biases[: 2 * dim]).chunk(2, -1)
+        else:
+            q = linear(query, weights[:dim], biases[:dim])
+            k = linear(key, weights[dim : 2 * dim], biases[dim : 2 * dim])
+        v = linear(value, weights[2 * dim :], biases[2 * dim :])
+        out = F.scaled_dot_product_attention(self._split(q), self._split(k), self._split(v), attn_mask=mask)
+        return self.out_proj(out.transpose(1, 2).flatten(2))
+
+    def single(self, value: Tensor) -> Tensor:
+        """The result where every query has exactly one key: the output map of its value, [..., C] to [..., C]."""
+        dim = value.shape[-1]
+        return self.out_proj(linear(value, self.in_proj_weight[2 * dim :], self.in_proj_bias[2 * dim :]))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+def logit(x: Tensor, eps: float = 1e-3) -> Tensor:
+    """The inverse of the sigmoid on [0, 1], finite at both ends: both sides of the quotient are at least `eps`."""
+    x = x.clamp(0, 1)
+    return torch.log(x.clamp(min=eps) / (1 - x).clamp(min=eps))

@@ -1,0 +1,91 @@
+"""The object decoder: queries become instances, and the best of them open keypoint groups.
+
+Shape letters: see `types.py`.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from xpose.model.config import XPoseConfig
+from xpose.model.decoder import DecoderHeads, DecoderLayer
+from xpose.model.selection import _rows
+from xpose.model.types import EncodedScene, GivenQueries, Instances, LayerReport, ObjectQueries
+
+
+class ObjectDecoder(nn.Module):
+    """Refines the boxes of all queries, then keeps the best G, best first."""
+
+    def __init__(self, config: XPoseConfig) -> None:
+        super().__init__()
+        self.instances = config.instances
+        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.object_layers))
+
+    def forward(
+        self,
+        queries: ObjectQueries,
+        scene: EncodedScene,
+        heads: DecoderHeads,
+        *,
+        instances: int | None = None,
+        kept: Tensor | None = None,
+        with_reports: bool = False,
+    ) -> Instances:
+        """The instances that keypoints are looked for in.
+
+        Args:
+            queries: from the query selection.
+            scene: the encoded picture and prompt.
+            heads: shared with the keypoint decoder.
+            instances: how many to keep; the configuration's number where None, all queries at most.
+            kept: [B, G] query numbers to keep instead of the best ones, in order.
+            with_reports: also return what every layer would report by itself.
+        """
+        content, boxes, reports = self._refine(queries.content, queries.boxes, scene, heads, with_reports)
+        scores = heads.similarity(content, scene.objects, scene.prompts.object_mask)
+        if kept is None:
+            kept = scores.amax(-1).topk(min(instances or self.instances, scores.shape[1]), dim=1).indices
+        group_class = _rows(scores, kept).argmax(-1)
+        return Instances(_rows(content, kept), _rows(boxes, kept), group_class, kept, reports)
+
+    def given(self, given: GivenQueries, scene: EncodedScene, heads: DecoderHeads) -> Instances:
+        """The instances that given queries open, with the report of every layer; each run is by itself."""
+        batch, count = given.classes.shape
+        real = given.real.view(batch, count // given.run, given.run)
+        keep = real | ~real.any(-1, keepdim=True)  # attention needs something to look at, in an empty run too
+        content, boxes, reports = self._refine(
+            _rows(scene.prompts.objects, given.classes),
+            given.boxes,
+            scene,
+            heads,
+            True,
+            given.run,
+            keep.view(-1, 1, 1, given.run),
+        )
+        opened = given.opened
+        return Instances(
+            _rows(content, opened), _rows(boxes, opened), given.group_class, opened, reports, points=given.points
+        )
+
+    def _refine(
+        self,
+        content: Tensor,
+        boxes: Tensor,
+        scene: EncodedScene,
+        heads: DecoderHeads,
+        with_reports: bool,
+        run: int | None = None,
+        mask: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, tuple[LayerReport, ...]]:
+        """All layers: raw content and refined boxes after the last one, and what each layer would report."""
+        reports = []
+        for layer in self.layers:
+            # A layer's loss must not move earlier boxes by way of the places that this layer looks at.
+            seen = boxes.detach()
+            content = layer(content, heads.position(seen, scene), seen, scene, group=run, mask=mask)
+            if with_reports:
+                normed = heads.norm(content)
+                logits = heads.similarity(normed, scene.objects, scene.prompts.object_mask)
+                reports.append(LayerReport(logits, heads.refine_boxes(normed, boxes)))
+            boxes = heads.refine_boxes(content, seen)
+        return content, boxes, tuple(reports)

@@ -1,0 +1,74 @@
+"""The networks of the family, as functions: read one, copy it, change it.
+
+Every preset returns a network with fresh random weights; weights come through `xpose.model.pretrained`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from xpose.model.config import SwinSettings, XPoseConfig
+from xpose.model.network import XPose
+
+
+def xpose_swin_t() -> XPose:
+    """The published network with a Swin-T backbone; compatible with the released checkpoint."""
+    return XPose(swin_t_config())
+
+
+def xpose_swin_l() -> XPose:
+    """The published network with a Swin-L backbone; sizes of keypoints come from the prompt, scores are scaled."""
+    swin = SwinSettings(dim=192, depths=(2, 2, 18, 2), heads=(6, 12, 24, 48), window=12)
+    return XPose(XPoseConfig(name="xpose-swin-l", swin=swin, **_OWN))
+
+
+def xpose_r50() -> XPose:
+    """The published network with a ResNet-50 backbone; sizes of keypoints come from the prompt, scores are scaled."""
+    return XPose(XPoseConfig(name="xpose-r50", backbone="resnet50", **_OWN))
+
+
+def xpose_nano() -> XPose:
+    """A small member of the family for CPUs: MobileNetV2, 128 channels, three levels."""
+    return XPose(nano_config())
+
+
+def swin_t_config() -> XPoseConfig:
+    """Settings of the released Swin-T checkpoint."""
+    return XPoseConfig()
+
+
+def nano_config() -> XPoseConfig:
+    """Settings of `xpose-nano`."""
+    return XPoseConfig(
+        name="xpose-nano",
+        backbone="mobilenetv2",
+        encoder="hybrid",
+        prompt_width=400,
+        dim=128,
+        heads=8,
+        levels=3,
+        points=4,
+        ffn=512,
+        encoder_layers=3,
+        fusion_width=256,
+        fusion_heads=4,
+        prompt_ffn=256,
+        object_layers=2,
+        keypoint_layers=3,
+        queries=100,
+        instances=20,
+        prompt_encoder="nano",
+        image_short=320,
+        image_long=512,
+        **_OWN,
+    )
+
+
+_OWN: dict = {"query_content": "token", "size_prior": "token", "scaled_logits": True, "visibility_head": True}
+
+PRESETS: dict[str, Callable[[], XPose]] = {
+    "xpose-swin-t": xpose_swin_t,
+    "xpose-swin-l": xpose_swin_l,
+    "xpose-r50": xpose_r50,
+    "xpose-nano": xpose_nano,
+}

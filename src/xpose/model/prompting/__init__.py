@@ -1,0 +1,51 @@
+"""Prompt encoders: from words or an example picture to the embeddings that the network takes.
+
+| encoder                   | for                                     | width |
+|---------------------------|-----------------------------------------|-------|
+| `ClipTextEncoder`         | words, checkpoint-compatible networks   | 512   |
+| `ClipVisualPromptEncoder` | pictures, checkpoint-compatible networks| 512   |
+| `NanoTextEncoder`         | words, `xpose-nano`                     | 400   |
+
+See docs/prompt-encoders.md. Importing this package imports torch but not transformers.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+from xpose.model.prompting.clip import ClipTextEncoder
+from xpose.model.prompting.clip_visual import ClipVisualPromptEncoder, average_shots
+from xpose.model.prompting.nano import NanoTextEncoder
+from xpose.model.prompting.picture import PromptPicture, prompt_picture
+from xpose.model.prompting.sentences import MiniLMEncoder
+from xpose.model.prompting.sides import side_code, spell_out
+
+
+class TextEncoder(Protocol):
+    """What every text encoder offers. `encode` may be called from several threads."""
+
+    @property
+    def dim(self) -> int:
+        """The width of an embedding."""
+
+    @property
+    def runs(self) -> int:
+        """How often the network behind it ran; remembered texts cost no run."""
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """The embeddings [n, dim] of n texts."""
+
+
+__all__ = [
+    "ClipTextEncoder",
+    "ClipVisualPromptEncoder",
+    "MiniLMEncoder",
+    "NanoTextEncoder",
+    "PromptPicture",
+    "TextEncoder",
+    "average_shots",
+    "prompt_picture",
+    "side_code",
+    "spell_out",
+]

@@ -1,0 +1,35 @@
+"""Make the shipped table of sentence embeddings from the vocabulary: python -m xpose.model.prompting.build_table."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from xpose import vocabulary
+from xpose.model.prompting.sentences import MODEL_SHA256, MiniLMEncoder
+from xpose.model.prompting.sides import spell_out
+from xpose.model.prompting.table import table_path, write_table
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Encode every name of the vocabulary and write the table."""
+    parser = argparse.ArgumentParser(prog="python -m xpose.model.prompting.build_table", description=__doc__)
+    parser.add_argument("-o", "--output", type=Path, default=table_path(), help="the file to write (%(default)s)")
+    output = parser.parse_args(arguments).output
+    names = vocabulary_names()
+    write_table(output, names, MiniLMEncoder().encode(names).numpy(), MODEL_SHA256)
+    print(f"{len(names)} names, {output.stat().st_size / 1e6:.2f} MB: {output}")
+
+
+def vocabulary_names() -> list[str]:
+    """Every name and part of the shipped skeletons and every category, spelt out, in order and each once."""
+    names: list[str] = []
+    for skeleton in vocabulary.list_skeletons():
+        names += [*skeleton.keypoints, *skeleton.parts]
+    for category in vocabulary.list_categories():
+        names += [category.name, *category.also]
+    return sorted({spell_out(name) for name in names} - {""})
+
+
+if __name__ == "__main__":
+    main()

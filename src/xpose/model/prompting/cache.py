@@ -1,0 +1,91 @@
+"""One memory for texts that were encoded already, shared by all text encoders.
+
+The same few names are asked for again and again; encoding them once makes the cost of a repeated prompt that of a
+dictionary look-up. Bounded, and safe to use from several threads.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from threading import Lock
+
+import torch
+from torch import Tensor
+
+
+class EmbeddingCache:
+    """The embeddings of the texts used last, at most `capacity` of them."""
+
+    def __init__(self, capacity: int = 4096, batch: int = 64) -> None:
+        self.capacity = capacity
+        self.batch = batch
+        self.runs = 0
+        """How often the encoder behind the cache ran (once per batch of unknown texts)."""
+        self._rows: OrderedDict[str, Tensor] = OrderedDict()
+        self._age = 0
+        self._access = Lock()
+        self._running = Lock()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __reduce__(self) -> tuple[type[EmbeddingCache], tuple[int, int]]:
+        return EmbeddingCache, (self.capacity, self.batch)  # a copied or pickled network starts with an empty memory
+
+    def clear(self) -> None:
+        """Forget everything, as after a change of the encoder's weights, precision or device."""
+        with self._access:
+            self._rows.clear()
+            self._age += 1
+
+    def encode(self, texts: Sequence[str], compute: Callable[[list[str]], Tensor]) -> Tensor:
+        """The embeddings [n, dim] of n >= 1 texts; `compute` is called for those that are not remembered."""
+        wanted = list(dict.fromkeys(texts))
+        found = self._look_up(wanted)
+        if len(found) < len(wanted):
+            with self._running:  # a second thread that wants the same texts waits, then finds them
+                found |= self._look_up([text for text in wanted if text not in found])
+                missing = [text for text in wanted if text not in found]
+                for start in range(0, len(missing), self.batch):
+                    found |= self._compute(missing[start : start + self.batch], compute)
+        return torch.stack([found[text] for text in texts])
+
+    def _look_up(self, texts: list[str]) -> dict[str, Tensor]:
+        with self._access:
+            found = {text: self._rows[text] for text in texts if text in self._rows}
+            for text in found:
+                self._rows.move_to_end(text)
+        return found
+
+    def _compute(self, texts: list[str], compute: Callable[[list[str]], Tensor]) -> dict[str, Tensor]:
+        age = self._age
+        rows = compute(texts)
+        self.runs += 1
+        found = {text: row.clone() for text, row in zip(texts, rows, strict=True)}
+        with self._access:
+            if age == self._age:  # else the weights changed meanwhile
+                self._rows.update(found)
+                while len(self._rows) > self.capacity:
+                    self._rows.popitem(last=False)
+        return found
+
+
+def check_texts(texts: Sequence[str]) -> list[str]:
+    """The texts as a list, each of them printable as UTF-8.
+
+    Raises:
+        TypeError: a single string, whose letters would otherwise be taken for texts, or something that is no text.
+    """
+    if isinstance(texts, str):
+        raise TypeError(f"Got the single text {texts!r}. An encoder takes a list of texts: write [{texts!r}].")
+    listed = list(texts)
+    for text in listed:
+        if not isinstance(text, str):
+            raise TypeError(f"Got {text!r} among the texts. Every text must be a str: give the name, not its number.")
+    return [without_surrogates(text) for text in listed]
+
+
+def without_surrogates(text: str) -> str:
+    """The text with its lone surrogates (a file name's broken bytes, say) replaced: they have no form in UTF-8."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

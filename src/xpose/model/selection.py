@@ -1,0 +1,74 @@
+"""Prompt-guided query selection: the image tokens most like a prompted object become object queries.
+
+Shape letters: see `types.py`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from xpose.model.config import XPoseConfig
+from xpose.model.layers import MLP, Linear
+from xpose.model.positions import token_centres
+from xpose.model.scoring import Similarity
+from xpose.model.types import EncodedScene, LevelGeometry, ObjectQueries
+
+
+class QuerySelection(nn.Module):
+    """Scores every image token against the object tokens and keeps the best as queries, each with a first box."""
+
+    def __init__(self, config: XPoseConfig) -> None:
+        super().__init__()
+        self.queries = config.queries
+        self.by_rank = config.query_content == "rank"
+        self.output = Linear(config.dim, config.dim)
+        self.norm = nn.LayerNorm(config.dim)
+        self.box_head = MLP(config.dim, config.dim, 4, 3)
+        # One row per rank, or one row that the token's own feature is added to.
+        self.content = nn.Embedding(config.queries if self.by_rank else 1, config.dim)
+        self.similarity = Similarity(config)
+
+    def forward(self, scene: EncodedScene, tokens: Tensor | None = None) -> ObjectQueries:
+        """The best min(Q, N) tokens, best first.
+
+        Args:
+            scene: the encoded picture and prompt.
+            tokens: [B, Q] token numbers to take instead of the best ones, in rank order (to compare with a reference
+                whose near-ties fell otherwise).
+        """
+        anchors, excluded = anchor_logits(scene.geometry)
+        features = self.norm(self.output(scene.tokens.masked_fill(excluded[..., None], 0)))
+        scores = self.similarity(features, scene.objects, scene.prompts.object_mask)
+        if tokens is None:
+            count = min(self.queries, scores.shape[1])
+            tokens = scores.amax(-1).topk(count, dim=1).indices
+        chosen = _rows(features, tokens)
+        anchor = _rows(anchors.expand(features.shape[0], -1, -1), tokens)
+        boxes = (self.box_head(chosen) + anchor).sigmoid()
+        if self.by_rank:
+            content = self.content.weight[: tokens.shape[1]].expand(features.shape[0], -1, -1)
+        else:
+            content = chosen + self.content.weight
+        return ObjectQueries(content, boxes, tokens, _rows(scores, tokens))
+
+
+def anchor_logits(geometry: LevelGeometry) -> tuple[Tensor, Tensor]:
+    """First guess of every token's box before the sigmoid, and which tokens have none.
+
+    Returns:
+        [B or 1, N, 4], infinite where excluded; [B or 1, N] bool, True for padding and for centres or sizes at the rim.
+    """
+    centres = token_centres(geometry)
+    sizes = torch.cat([centres.new_full((h * w,), 0.05 * 2.0**level) for level, (h, w) in enumerate(geometry.shapes)])
+    anchors = torch.cat((centres, sizes[None, :, None].expand(centres.shape[0], -1, 2)), dim=-1)
+    excluded = ~((anchors > 0.01) & (anchors < 0.99)).all(-1)
+    if geometry.padding is not None:
+        excluded = excluded | geometry.padding
+    logits = torch.log(anchors / (1 - anchors))
+    return logits.masked_fill(excluded[..., None], float("inf")), excluded
+
+
+def _rows(x: Tensor, index: Tensor) -> Tensor:
+    """Rows of [B, N, C] by [B, Q] numbers: [B, Q, C]."""
+    return x.gather(1, index[..., None].expand(-1, -1, x.shape[-1]))

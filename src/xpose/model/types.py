@@ -1,0 +1,280 @@
+"""The frozen objects that flow between the five stages of the network.
+
+Shape letters, used in every tensor file of this package:
+
+    B  images in the batch            N  image tokens of all levels, fine to coarse, row by row
+    L  object classes in the prompt   Q  object queries
+    S  keypoint sets in the prompt    G  instances kept for keypoint decoding ("groups")
+    K  keypoints of a set             C  channels inside the network
+    D  width of a prompt embedding    H  attention heads
+
+After `PromptEmbeddings` nothing can tell words from example pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from xpose.errors import PromptError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class PromptEmbeddings:
+    """What to look for, as embeddings: the only form of prompt that the network accepts.
+
+    Classes may have keypoint sets of their own or share one; `keypoint_set` says which set belongs to which class.
+    Images of one batch may have different prompts; masks are True where an entry is real.
+    """
+
+    objects: Tensor  # [B, L, D]
+    object_mask: Tensor  # [B, L] bool
+    keypoints: Tensor  # [B, S, K, D]
+    keypoint_mask: Tensor  # [B, S, K] bool
+    keypoint_set: Tensor  # [B, L] int64
+
+    @classmethod
+    def from_lists(cls, objects: Sequence[Tensor], keypoints: Sequence[Tensor | Sequence[Tensor]]) -> PromptEmbeddings:
+        """Build from one entry per image.
+
+        Args:
+            objects: per image a tensor [L_b, D], one row per class.
+            keypoints: per image a tensor [K_b, D] that all classes share, or a list of L_b tensors, one per class.
+
+        Raises:
+            PromptError: an entry has the wrong shape, an image has no class, or the lists do not fit together.
+        """
+        if len(objects) != len(keypoints) or not len(objects):
+            raise PromptError(
+                f"Got prompts for {len(objects)} images in objects and for {len(keypoints)} in keypoints. "
+                "Both need one entry per image, and at least one."
+            )
+        sets = [_keypoint_sets(b, o, k) for b, (o, k) in enumerate(zip(objects, keypoints, strict=True))]
+        width = objects[0].shape[-1]
+        for b, (o, image_sets) in enumerate(zip(objects, sets, strict=True)):
+            for tensor in (o, *image_sets):
+                if tensor.shape[-1] != width:
+                    raise PromptError(
+                        f"Prompt embeddings of image {b} have {tensor.shape[-1]} numbers, others have {width}. "
+                        "All embeddings of a call must come from the same prompt encoder."
+                    )
+        object_tensor, object_mask = pad_rows(list(objects))
+        most_sets = max(len(s) for s in sets)
+        flat = [s[i] if i < len(s) else s[0][:0] for s in sets for i in range(most_sets)]
+        keypoint_tensor, keypoint_mask = pad_rows(flat)
+        batch, classes = object_mask.shape
+        which = torch.zeros(batch, classes, dtype=torch.long, device=object_tensor.device)
+        for b, image_sets in enumerate(sets):
+            if len(image_sets) > 1:
+                which[b, : len(image_sets)] = torch.arange(len(image_sets), device=which.device)
+        return cls(
+            object_tensor,
+            object_mask,
+            keypoint_tensor.unflatten(0, (batch, most_sets)),
+            keypoint_mask.unflatten(0, (batch, most_sets)),
+            which,
+        )
+
+    def __len__(self) -> int:
+        """The number of images that this prompt is for."""
+        return self.objects.shape[0]
+
+    def to(self, *args: Any, **kwargs: Any) -> PromptEmbeddings:
+        """Move to a device, or change the floating dtype, like `Tensor.to`."""
+        return _map_tensors(self, lambda t: t.to(*args, **kwargs) if t.is_floating_point() else _move(t, args, kwargs))
+
+    def expand(self, batch: int) -> PromptEmbeddings:
+        """The same prompt for every image of a batch; a prompt that already has one entry per image stays as it is.
+
+        Raises:
+            PromptError: the prompt is for a number of images that is neither 1 nor `batch`.
+        """
+        if len(self) == batch:
+            return self
+        if len(self) != 1:
+            raise PromptError(
+                f"The prompts are for {len(self)} images, the batch has {batch}. "
+                "Give one entry per image, or one for all."
+            )
+        return _map_tensors(self, lambda t: t.expand(batch, *t.shape[1:]))
+
+
+def _keypoint_sets(image: int, objects: Tensor, keypoints: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    if objects.ndim != 2 or not objects.shape[0]:
+        raise PromptError(
+            f"The object embeddings of image {image} have shape {tuple(objects.shape)}. "
+            "They must be [classes, width] with at least one class."
+        )
+    sets = [keypoints] if isinstance(keypoints, Tensor) else list(keypoints)
+    if not isinstance(keypoints, Tensor) and len(sets) != objects.shape[0]:
+        raise PromptError(
+            f"Image {image} has {objects.shape[0]} classes but {len(sets)} keypoint sets. "
+            "Give one tensor for all classes, or a list with one tensor per class."
+        )
+    for tensor in sets:
+        if tensor.ndim != 2:
+            raise PromptError(
+                f"A keypoint embedding of image {image} has shape {tuple(tensor.shape)}. It must be [keypoints, width]."
+            )
+    return sets
+
+
+def pad_rows(rows: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Rows of unequal length as one zero-padded tensor and the mask of what is real."""
+    longest = max(r.shape[0] for r in rows)
+    lengths = torch.tensor([r.shape[0] for r in rows], device=rows[0].device)
+    mask = torch.arange(longest, device=rows[0].device) < lengths[:, None]
+    return pad_sequence(rows, batch_first=True), mask
+
+
+def _move(tensor: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    args = tuple(a for a in args if not isinstance(a, torch.dtype))
+    kwargs = {k: v for k, v in kwargs.items() if k != "dtype"}
+    return tensor.to(*args, **kwargs) if args or kwargs else tensor
+
+
+def _map_tensors(record: T, change: Any) -> T:
+    values = {f.name: getattr(record, f.name) for f in fields(record)}  # type: ignore[arg-type]
+    return replace(record, **{k: change(v) for k, v in values.items() if isinstance(v, Tensor)})  # type: ignore[type-var]
+
+
+@dataclass(frozen=True)
+class ProjectedPrompts:
+    """Prompt tokens in the network's own width; made once per forward from `PromptEmbeddings`."""
+
+    objects: Tensor  # [B, L, C]
+    object_mask: Tensor | None  # [B, L] bool, None where nothing is padded
+    keypoints: Tensor  # [B, S, K, C]
+    keypoint_mask: Tensor  # [B, S, K] bool
+    keypoint_set: Tensor  # [B, L]
+
+
+@dataclass(frozen=True)
+class LevelGeometry:
+    """Where the tokens of the flattened levels lie in the padded picture."""
+
+    shapes: tuple[tuple[int, int], ...]  # (height, width) of each level, fine to coarse
+    padding: Tensor | None  # [B, N] bool, True = padding; None where no image is padded
+    valid_ratios: Tensor  # [B, levels, 2]: share of real columns (x) and rows (y)
+
+    @property
+    def tokens(self) -> int:
+        """N, the number of tokens of all levels."""
+        return sum(h * w for h, w in self.shapes)
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """A picture before any prompt: compute once, prompt many times."""
+
+    tokens: Tensor  # [B, N, C]
+    positions: Tensor  # [B or 1, N, C], sine code plus level embedding
+    geometry: LevelGeometry
+
+
+@dataclass(frozen=True)
+class EncodedScene:
+    """Image tokens and object tokens that have seen each other."""
+
+    tokens: Tensor  # [B, N, C]
+    objects: Tensor  # [B, L, C], the enhanced object tokens
+    prompts: ProjectedPrompts
+    geometry: LevelGeometry
+
+
+@dataclass(frozen=True)
+class ObjectQueries:
+    """The tokens chosen by prompt similarity, best first, as queries of the object decoder."""
+
+    content: Tensor  # [B, Q, C]
+    boxes: Tensor  # [B, Q, 4] cx, cy, w, h
+    tokens: Tensor  # [B, Q] which image token each query comes from
+    scores: Tensor  # [B, Q, L] class scores of the chosen tokens
+
+
+@dataclass(frozen=True)
+class GivenQueries:
+    """Object queries that the caller brings along: training adds noised objects and asks for the true ones back.
+
+    They come in runs of `run`; the queries of one run see each other and nothing else, and nothing sees them, so that
+    the answer proper is the same with and without them. E queries, of which P open a keypoint group.
+    """
+
+    classes: Tensor  # [B, E], the class whose token is the query's content
+    boxes: Tensor  # [B, E, 4] in [0, 1] of the padded input, where the queries start
+    real: Tensor  # [B, E] bool, False where a run has an empty place
+    run: int
+    opened: Tensor  # [B, P], which of the queries open a keypoint group
+    group_class: Tensor  # [B, P], the class whose keypoints the group looks for
+    points: Tensor  # [B, P, K, 2], where the keypoints start; NaN = where they always start
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """What one decoder layer would report by itself; the losses of every layer read these."""
+
+    logits: Tensor  # [B, Q or G, L]
+    boxes: Tensor  # [B, Q or G, 4]
+    keypoints: Tensor | None = None  # [B, G, K, 2]
+    keypoint_logits: Tensor | None = None  # [B, G, K, K]: row = query, column = prompt
+    visibility: Tensor | None = None  # [B, G, K] logits of the visibility head, where the network has one
+    object_cosine: Tensor | None = None  # [B, G, L]: query and object token, keypoint layers only
+    keypoint_cosine: Tensor | None = None  # [B, G, K]: keypoint query and its own prompt token
+
+
+@dataclass(frozen=True)
+class Instances:
+    """The instances kept after the object decoder, each with the keypoints of its own class."""
+
+    content: Tensor  # [B, G, C], raw output of the last object layer
+    boxes: Tensor  # [B, G, 4], refined
+    group_class: Tensor  # [B, G], the class whose keypoints the group looks for
+    queries: Tensor  # [B, G], which of the Q queries each one was
+    reports: tuple[LayerReport, ...] = ()
+    points: Tensor | None = None  # [B, G, K, 2], where the keypoints start; NaN or None = at the network's first guess
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What the losses read besides the answer; nothing of it is cut to an image's own prompt."""
+
+    prompts: ProjectedPrompts
+    proposals: ObjectQueries
+    group_class: Tensor  # [B, G]
+    given: tuple[LayerReport, ...] = ()  # of the given queries: object layers [B, E], then keypoint layers [B, P]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The network's answer, one entry per image, instances best first as they were selected.
+
+    Boxes and keypoints are in [0, 1] of the padded input. Rows of `keypoints` and `keypoint_confidence` beyond the
+    number of keypoints of an instance's own class are NaN.
+    """
+
+    logits: tuple[Tensor, ...]  # [G, L_b]
+    boxes: tuple[Tensor, ...]  # [G, 4] cx, cy, w, h
+    keypoints: tuple[Tensor, ...]  # [G, K_b, 2]
+    keypoint_confidence: tuple[Tensor, ...]  # [G, K_b]
+    group_class: tuple[Tensor, ...]  # [G]
+    visibility: tuple[Tensor, ...] | None = None  # [G, K_b], where the network has a visibility head
+    object_cosine: tuple[Tensor, ...] = ()  # [G, L_b], in −1..1; see `Detector.similarity`
+    keypoint_cosine: tuple[Tensor, ...] = ()  # [G, K_b]
+    reports: tuple[LayerReport, ...] = ()  # object layers, then keypoint layers, where reports were asked for
+    trace: Trace | None = None  # where reports were asked for
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.boxes)
+
+    @property
+    def scores(self) -> tuple[Tensor, ...]:
+        """Best class score of every instance, in [0, 1]."""
+        return tuple(logits.sigmoid().amax(-1) for logits in self.logits)

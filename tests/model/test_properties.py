@@ -1,0 +1,225 @@
+"""What must hold for every network of the family, on tiny ones in float64."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from tests.model.conftest import lively, random_images, random_prompts, tiny_config, tiny_nano_config
+from torch import Tensor
+
+from xpose.errors import ImageError, PromptError
+from xpose.model import Predictions, PromptEmbeddings, XPose
+
+CLOSE = {"atol": 1e-9, "rtol": 1e-9, "equal_nan": True}
+
+
+def run(
+    model: XPose, images: Tensor, prompts: PromptEmbeddings, mask: Tensor | None = None, **more: int
+) -> Predictions:
+    with torch.inference_mode():
+        return model(images, prompts, mask, **more)
+
+
+def one(classes: int, points: int, seed: int = 0) -> PromptEmbeddings:
+    objects, keypoints = random_prompts(classes, points, seed)
+    return PromptEmbeddings.from_lists([objects], [keypoints])
+
+
+def assert_same(a: Predictions, b: Predictions, i: int = 0, j: int = 0) -> None:
+    for name in ("logits", "boxes", "keypoints", "keypoint_confidence", "group_class"):
+        torch.testing.assert_close(getattr(a, name)[i], getattr(b, name)[j], **CLOSE)
+
+
+def test_shapes(tiny: XPose) -> None:
+    result = run(tiny, random_images(1, 64, 96), one(3, 7))
+    assert len(result) == 1
+    assert result.logits[0].shape == (6, 3)
+    assert result.boxes[0].shape == (6, 4)
+    assert result.keypoints[0].shape == (6, 7, 2)
+    assert result.keypoint_confidence[0].shape == (6, 7)
+    assert result.group_class[0].shape == (6,)
+    assert result.scores[0].shape == (6,)
+    assert all(torch.isfinite(t).all() for t in (*result.logits, *result.boxes, *result.keypoints))
+
+
+def test_a_batch_gives_what_its_images_give_alone(tiny: XPose) -> None:
+    """Different sizes, classes and keypoints in one batch: the padding of each is invisible.
+
+    Each image alone gets the same padded size, since coordinates are relative to it.
+    """
+    images = random_images(2, 64, 96)
+    mask = torch.zeros(2, 64, 96, dtype=torch.bool)
+    mask[1, 48:], mask[1, :, 64:] = True, True
+    images[1].masked_fill_(mask[1], 0)
+    (o0, k0), (o1, k1) = random_prompts(2, 5), random_prompts(4, 9, seed=1)
+    both = run(tiny, images, PromptEmbeddings.from_lists([o0, o1], [k0, k1]), mask)
+    for b, (o, k) in enumerate(((o0, k0), (o1, k1))):
+        alone = run(tiny, images[b : b + 1], PromptEmbeddings.from_lists([o], [k]), mask[b : b + 1])
+        assert_same(both, alone, b, 0)
+
+
+def test_padded_prompts_change_nothing(tiny: XPose) -> None:
+    """350 class slots and 68 keypoint slots with masks give what the bare prompt gives."""
+    objects, keypoints = random_prompts(2, 5)
+    bare = PromptEmbeddings.from_lists([objects], [keypoints])
+
+    def filled(x: Tensor, slots: int) -> Tensor:
+        out = torch.full((1, slots, x.shape[1]), 7.0, dtype=x.dtype)
+        out[0, : len(x)] = x
+        return out
+
+    padded = PromptEmbeddings(
+        filled(objects, 350),
+        torch.arange(350)[None] < 2,
+        filled(keypoints, 68)[:, None],
+        (torch.arange(68) < 5)[None, None],
+        torch.zeros(1, 350, dtype=torch.long),
+    )
+    images = random_images(1, 64, 64)
+    a, b = run(tiny, images, bare), run(tiny, images, padded)
+    assert_same(a, b)
+
+
+def test_one_prompt_serves_a_whole_batch(tiny: XPose) -> None:
+    images = random_images(3, 64, 64)
+    prompt = one(2, 4)
+    together = run(tiny, images, prompt)
+    for b in range(3):
+        assert_same(together, run(tiny, images[b : b + 1], prompt), b, 0)
+
+
+def test_keypoint_order_does_not_matter_for_our_presets() -> None:
+    model = lively(XPose(tiny_nano_config())).double()
+    objects, keypoints = random_prompts(2, 8)
+    order = torch.randperm(8, generator=torch.Generator().manual_seed(3))
+    images = random_images(1, 64, 64)
+    a = run(model, images, PromptEmbeddings.from_lists([objects], [keypoints]))
+    b = run(model, images, PromptEmbeddings.from_lists([objects], [keypoints[order]]))
+    torch.testing.assert_close(a.keypoints[0][:, order], b.keypoints[0], **CLOSE)
+    torch.testing.assert_close(a.keypoint_confidence[0][:, order], b.keypoint_confidence[0], **CLOSE)
+    torch.testing.assert_close(a.boxes[0], b.boxes[0], **CLOSE)
+
+
+def test_every_class_gets_its_own_keypoints(tiny: XPose) -> None:
+    """As in calls with the same classes and one class's keypoints, compared on that class's groups."""
+    sets = [random_prompts(1, count, seed=count)[1] for count in (4, 9, 6)]
+    images = random_images(1, 96, 96)
+    for seed in range(20):  # a random network prefers one class for most random prompts; look for one with several
+        objects, _ = random_prompts(3, 1, seed)
+        mixed = run(tiny, images, PromptEmbeddings.from_lists([objects], [sets]), instances=40)
+        if len(mixed.group_class[0].unique()) > 1:
+            break
+    assert mixed.keypoints[0].shape[1] == 9
+    seen = set()
+    for number, points in enumerate(sets):
+        alone = run(tiny, images, PromptEmbeddings.from_lists([objects], [points]), instances=40)
+        own = mixed.group_class[0] == number
+        seen |= {number} if own.any() else set()
+        torch.testing.assert_close(mixed.keypoints[0][own, : len(points)], alone.keypoints[0][own], **CLOSE)
+        torch.testing.assert_close(mixed.boxes[0][own], alone.boxes[0][own], **CLOSE)
+        assert mixed.keypoints[0][own, len(points) :].isnan().all()
+        assert mixed.keypoint_confidence[0][own, len(points) :].isnan().all()
+    assert len(seen) > 1, "the case must hold groups of several classes"
+
+
+def test_more_instances_leave_the_first_ones_as_they_were(tiny: XPose) -> None:
+    images, prompt = random_images(1, 64, 96), one(2, 5)
+    few, many = run(tiny, images, prompt), run(tiny, images, prompt, instances=20)
+    assert many.boxes[0].shape[0] == 20
+    torch.testing.assert_close(few.keypoints[0], many.keypoints[0][:6], **CLOSE)
+    torch.testing.assert_close(few.boxes[0], many.boxes[0][:6], **CLOSE)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 40), (33, 2), (8, 8), (31, 65)])
+def test_small_and_odd_pictures(tiny: XPose, height: int, width: int) -> None:
+    result = run(tiny, random_images(1, height, width), one(1, 3))
+    assert 1 <= result.boxes[0].shape[0] <= 6
+    assert torch.isfinite(result.keypoints[0]).all()
+
+
+def test_no_keypoints_gives_boxes(tiny: XPose) -> None:
+    objects, keypoints = random_prompts(2, 4)
+    images = random_images(1, 64, 64)
+    result = run(tiny, images, PromptEmbeddings.from_lists([objects], [keypoints[:0]]))
+    assert result.keypoints[0].shape == (6, 0, 2)
+    assert torch.isfinite(result.boxes[0]).all()
+
+
+def test_beyond_68_keypoints_sizes_are_the_mean_of_the_table() -> None:
+    prior = lively(XPose(tiny_config())).keypoint_decoder.size_prior
+    sizes = prior(torch.zeros(1, 80, 32))
+    assert prior.table is not None
+    torch.testing.assert_close(sizes[0, :68], prior.table)
+    torch.testing.assert_close(sizes[0, 68:], prior.table.mean(0).expand(12, 2))
+
+
+def test_133_keypoints_and_400_classes_run(tiny: XPose) -> None:
+    result = run(tiny, random_images(1, 64, 64), one(400, 133))
+    assert result.logits[0].shape == (6, 400)
+    assert result.keypoints[0].shape == (6, 133, 2)
+
+
+def test_two_threads_do_not_disturb_each_other(tiny: XPose) -> None:
+    images = [random_images(1, 64, 64, seed=s) for s in range(4)]
+    prompts = [one(1 + s, 3 + 2 * s, seed=s) for s in range(4)]
+    alone = [run(tiny, i, p) for i, p in zip(images, prompts, strict=True)]
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [pool.submit(run, tiny, images[s % 4], prompts[s % 4]) for s in range(16)]
+        for number, job in enumerate(jobs):
+            assert_same(job.result(), alone[number % 4])
+
+
+def test_encode_once_prompt_twice(tiny: XPose) -> None:
+    images = random_images(1, 64, 64)
+    with torch.inference_mode():
+        features = tiny.encode_image(images)
+        for prompt in (one(1, 3), one(3, 5, seed=2)):
+            assert_same(tiny.decode(features, prompt), run(tiny, images, prompt))
+
+
+def test_gradients_reach_every_parameter(tiny: XPose) -> None:
+    """With the report of every layer, no parameter is left out of training."""
+    tiny.zero_grad()
+    result = tiny(random_images(1, 64, 64), one(2, 4), with_reports=True)
+    scene = sum(r.logits.nan_to_num(neginf=0).sum() + r.boxes.sum() for r in result.reports)
+    points = [r for r in result.reports if r.keypoints is not None]
+    assert len(points) == tiny.config.keypoint_layers
+    loss = scene + sum(r.keypoints.sum() + r.keypoint_logits.sum() for r in points)
+    loss = loss + sum(r.visibility.sum() for r in points if r.visibility is not None)
+    loss.backward()
+    # The selection's similarity is trained by the encoder's proposals, which are not part of these reports.
+    silent = [n for n, p in tiny.named_parameters() if p.grad is None and not n.startswith("selection.similarity")]
+    tiny.zero_grad()
+    assert silent == []
+
+
+@pytest.mark.parametrize(
+    ("objects", "keypoints", "message"),
+    [
+        pytest.param([], [], "at least one", id="no images"),
+        pytest.param([torch.zeros(1, 12)], [], "one entry per image", id="unequal lists"),
+        pytest.param([torch.zeros(0, 12)], [torch.zeros(3, 12)], "at least one class", id="no class"),
+        pytest.param([torch.zeros(12)], [torch.zeros(3, 12)], "at least one class", id="objects not a matrix"),
+        pytest.param([torch.zeros(1, 12)], [torch.zeros(12)], "[keypoints, width]", id="keypoints not a matrix"),
+        pytest.param([torch.zeros(2, 12)], [[torch.zeros(3, 12)]], "2 classes but 1 keypoint sets", id="sets missing"),
+        pytest.param([torch.zeros(1, 12)], [torch.zeros(3, 11)], "same prompt encoder", id="two widths"),
+    ],
+)
+def test_wrong_prompts_are_refused(objects: list, keypoints: list, message: str) -> None:
+    with pytest.raises(PromptError) as error:
+        PromptEmbeddings.from_lists(objects, keypoints)
+    assert message in str(error.value)
+
+
+def test_wrong_calls_are_refused(tiny: XPose) -> None:
+    with pytest.raises(ImageError, match="batch, 3, height, width"):
+        tiny(torch.zeros(3, 64, 64), one(1, 3))
+    with pytest.raises(ImageError, match="padding mask"):
+        tiny(random_images(1, 64, 64), one(1, 3), torch.zeros(1, 64, 60, dtype=torch.bool))
+    with pytest.raises(PromptError, match="own prompt encoder"):
+        tiny(random_images(1, 64, 64), PromptEmbeddings.from_lists([torch.zeros(1, 5)], [torch.zeros(2, 5)]))
+    two = PromptEmbeddings.from_lists([torch.zeros(1, 12)] * 2, [torch.zeros(2, 12)] * 2)
+    with pytest.raises(PromptError, match="one for all"):
+        tiny(random_images(3, 64, 64), two)

@@ -1,0 +1,1 @@
+"""Fixtures computed with the reference network; see README.md."""
