@@ -1,0 +1,17 @@
+"""Encode prompts once, save them, use them again: python examples/prompt_bank.py PHOTO [WEIGHTS]."""
+
+import sys
+
+import xpose
+
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
+photo, *weights = sys.argv[1:]
+
+detector = xpose.load(*weights)
+bank = xpose.PromptBank.make(detector, ["wren", "robin", xpose.TextPrompt("nest", keypoints=["rim", "bottom"])])
+bank.save("birds.safetensors")  # the same as: xpose prompt save birds.safetensors -t wren,robin
+
+birds = xpose.PromptBank.load("birds.safetensors")
+poses = detector.detect(photo, birds.prompts(detector))  # the text encoder is not needed any more
+print(f"{len(poses)} found of {', '.join(birds)}")

@@ -1,0 +1,218 @@
+"""A sheet to draw on: smooth lines, discs, frames and panels of any opacity, straight onto an array.
+
+Pillow draws without smoothing and without opacity; drawing large and reducing costs seconds at 4K. Here every shape
+says how much of each pixel it covers, and only the pixels it touches are computed.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from xpose.drawing.palette import Colour
+from xpose.errors import ImageError, quote
+
+Place = tuple[float, float]
+Rect = tuple[float, float, float, float]
+
+
+def to_rgb(image: Any) -> Image.Image:
+    """A path, PIL picture, array or tensor [h, w], [h, w, 1], [h, w, 3] or [h, w, 4] as an upright RGB picture.
+
+    Raises:
+        ImageError: it cannot be read or is none of these.
+    """
+    if isinstance(image, str | Path):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                with Image.open(Path(image).expanduser()) as opened:
+                    return _upright(opened)
+        except (OSError, ValueError, SyntaxError, EOFError, TypeError, Image.DecompressionBombError) as error:
+            raise ImageError(
+                f"The picture {quote(image)} cannot be read ({str(error)[:120] or type(error).__name__}). A drawing "
+                "needs it again. Give it: poses.draw(image)."
+            ) from None
+    if isinstance(image, Image.Image):
+        return _upright(image)
+    values = np.asarray(image)
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[..., 0]
+    fits = values.ndim == 2 or (values.ndim == 3 and values.shape[2] in (3, 4))
+    if not fits or 0 in values.shape or values.dtype.kind not in "buif":
+        raise ImageError(
+            f"A {type(image).__name__} of shape {values.shape} is no picture. It must be [height, width] or "
+            "[height, width, 3 or 4]. Give a path, a PIL picture or such an array."
+        )
+    return _upright(Image.fromarray(_bytes(values)))
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith(("I", "F")):
+        picture = Image.fromarray(_bytes(np.asarray(picture)))
+    if "A" in picture.getbands() or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        sheet = Image.new("RGBA", picture.size, (255, 255, 255, 255))
+        picture = Image.alpha_composite(sheet, picture)
+    return picture.convert("RGB")
+
+
+def _bytes(values: np.ndarray) -> np.ndarray:
+    """Bytes as they are; floats up to 1, and what is larger by its largest value."""
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype == bool:
+        return values.astype(np.uint8) * 255
+    numbers = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0).clip(0)
+    most = float(numbers.max())
+    whole = values.dtype.kind in "iu"
+    scale = 1.0 if (whole or most > 1) and most <= 255 else 255.0 / max(most, 1.0)
+    return (numbers * scale).round().astype(np.uint8)
+
+
+class Canvas:
+    """RGB bytes [height, width, 3] that shapes are blended into; x to the right, y down, pixel 0 spans 0 to 1."""
+
+    def __init__(self, picture: Image.Image) -> None:
+        self.pixels = np.array(picture.convert("RGB"))
+        self.height, self.width = self.pixels.shape[:2]
+
+    def picture(self) -> Image.Image:
+        """What was drawn so far."""
+        return Image.fromarray(self.pixels)
+
+    def blend(self, left: int, top: int, cover: np.ndarray, colour: Colour) -> None:
+        """Mix a colour in where `cover` [h, w] of 0..1 says, with its corner at (left, top); what is outside is cut."""
+        x0, y0 = max(left, 0), max(top, 0)
+        x1, y1 = min(left + cover.shape[1], self.width), min(top + cover.shape[0], self.height)
+        if x0 >= x1 or y0 >= y1:
+            return
+        share = cover[y0 - top : y1 - top, x0 - left : x1 - left, None].astype(np.float32)
+        below = self.pixels[y0:y1, x0:x1]
+        below[:] = (below + (np.asarray(colour, np.float32) - below) * share + 0.5).astype(np.uint8)
+
+    def line(self, start: Place, end: Place, radius: float, colour: Colour, opacity: Place = (1.0, 1.0)) -> None:
+        """A line with round ends, `radius` to each side; its opacity runs from the first number to the second."""
+        part = _inside(start, end, (-radius, -radius, self.width + radius, self.height + radius))
+        if part is None:
+            return
+        (ax, ay), (bx, by) = (tuple(s + t * (e - s) for s, e in zip(start, end, strict=True)) for t in part)
+        first, last = (opacity[0] + t * (opacity[1] - opacity[0]) for t in part)
+        reach = radius + 1
+        step = max(16, math.ceil(2 * reach))
+        top, bottom = _span(min(ay, by) - reach, max(ay, by) + reach, self.height)
+        for y0 in range(top, bottom, step):  # bands, so that a long diagonal does not need its whole rectangle
+            y1 = min(y0 + step, bottom)
+            near = _inside((ax, ay), (bx, by), (-math.inf, y0 - reach, math.inf, y1 + reach))
+            if near is None:
+                continue
+            xs = [ax + t * (bx - ax) for t in near]
+            x0, x1 = _span(min(xs) - reach, max(xs) + reach, self.width)
+            if x0 >= x1:
+                continue
+            x, y = np.arange(x0, x1) + 0.5 - ax, (np.arange(y0, y1) + 0.5 - ay)[:, None]
+            dx, dy = bx - ax, by - ay
+            along = ((x * dx + y * dy) / max(dx * dx + dy * dy, 1e-9)).clip(0, 1)
+            distance = np.hypot(x - along * dx, y - along * dy)
+            self.blend(x0, y0, _edge(radius - distance, radius) * (first + along * (last - first)), colour)
+
+    def disc(self, centre: Place, radius: float, colour: Colour, opacity: float = 1.0, hole: float = 0.0) -> None:
+        """A disc, or a ring where `hole` is its inner radius."""
+        reach = radius + 1
+        x0, x1 = _span(centre[0] - reach, centre[0] + reach, self.width)
+        y0, y1 = _span(centre[1] - reach, centre[1] + reach, self.height)
+        if x0 >= x1 or y0 >= y1:
+            return
+        distance = np.hypot(np.arange(x0, x1) + 0.5 - centre[0], (np.arange(y0, y1) + 0.5 - centre[1])[:, None])
+        cover = _edge(radius - distance, radius)
+        if hole > 0:
+            cover = cover * (1 - _edge(hole - distance, hole))
+        self.blend(x0, y0, cover * opacity, colour)
+
+    def frame(self, box: Rect, radius: float, colour: Colour, opacity: float = 1.0) -> None:
+        """The outline of a box, `radius` to each side of it."""
+        left, top, right, bottom = _tame(box, self.width, self.height)
+        xs = _bands(left - radius, left + radius, right - radius, right + radius, self.width)
+        ys = _bands(top - radius, top + radius, bottom - radius, bottom + radius, self.height)
+        for row, (y0, y1) in enumerate(ys):
+            for column, (x0, x1) in enumerate(xs):
+                if x0 >= x1 or y0 >= y1 or (row == 1 and column == 1):
+                    continue
+                outer = np.outer(
+                    _cover(top - radius, bottom + radius, y0, y1), _cover(left - radius, right + radius, x0, x1)
+                )
+                inner = np.outer(
+                    _cover(top + radius, bottom - radius, y0, y1), _cover(left + radius, right - radius, x0, x1)
+                )
+                self.blend(x0, y0, (outer - inner) * opacity, colour)
+
+    def panel(self, rect: Rect, corner: float, colour: Colour, opacity: float) -> None:
+        """A filled rectangle with round corners."""
+        left, top, right, bottom = _tame(rect, self.width, self.height)
+        x0, x1 = _span(left, right, self.width)
+        y0, y1 = _span(top, bottom, self.height)
+        if x0 >= x1 or y0 >= y1:
+            return
+        corner = min(corner, (right - left) / 2, (bottom - top) / 2)
+        x, y = np.arange(x0, x1) + 0.5, (np.arange(y0, y1) + 0.5)[:, None]
+        beyond_x = np.maximum(left + corner - x, x - right + corner).clip(0)
+        beyond_y = np.maximum(top + corner - y, y - bottom + corner).clip(0)
+        cover = np.outer(_cover(top, bottom, y0, y1), _cover(left, right, x0, x1))
+        cover = cover * (corner - np.hypot(beyond_x, beyond_y) + 0.5).clip(0, 1) if corner > 0.5 else cover
+        self.blend(x0, y0, cover * opacity, colour)
+
+
+def _edge(depth: np.ndarray, radius: float) -> np.ndarray:
+    """How much of a pixel is covered whose middle lies `depth` inside a shape; thin shapes cover less than all."""
+    return (depth + 0.5).clip(0, min(1.0, 2 * radius))
+
+
+def _span(low: float, high: float, size: int) -> tuple[int, int]:
+    """The pixels from `low` to `high` that exist."""
+    return math.floor(min(max(low, 0), size)), math.ceil(min(max(high, 0), size))
+
+
+def _bands(a: float, b: float, c: float, d: float, size: int) -> list[tuple[int, int]]:
+    """Before, between and after: the pixels of a..b, those to c, and those to d, none twice."""
+    start, first_end = _span(a, b, size)
+    last_start, end = _span(c, d, size)
+    last_start = max(first_end, last_start)
+    return [(start, first_end), (first_end, last_start), (last_start, max(end, last_start))]
+
+
+def _cover(low: float, high: float, start: int, end: int) -> np.ndarray:
+    """How much of each pixel from `start` to `end` lies between `low` and `high`."""
+    pixels = np.arange(start, end)
+    return (np.minimum(pixels + 1, high) - np.maximum(pixels, low)).clip(0, 1)
+
+
+def _tame(rect: Rect, width: int, height: int) -> Rect:
+    """The rectangle with far-off sides brought near, where they are as invisible."""
+    x1, y1, x2, y2 = rect
+    return (
+        min(max(x1, -9.0 * width), 10.0 * width),
+        min(max(y1, -9.0 * height), 10.0 * height),
+        min(max(x2, -9.0 * width), 10.0 * width),
+        min(max(y2, -9.0 * height), 10.0 * height),
+    )
+
+
+def _inside(start: Place, end: Place, rect: Rect) -> Place | None:
+    """The shares of a line at which it enters and leaves a rectangle (Liang and Barsky's method), or None."""
+    enter, leave = 0.0, 1.0
+    for axis in (0, 1):
+        origin, way = start[axis], end[axis] - start[axis]
+        low, high = rect[axis], rect[axis + 2]
+        if way == 0:
+            if not low <= origin <= high:
+                return None
+            continue
+        a, b = sorted(((low - origin) / way, (high - origin) / way))
+        enter, leave = max(enter, a), min(leave, b)
+    return (enter, leave) if enter <= leave else None

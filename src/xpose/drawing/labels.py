@@ -1,0 +1,133 @@
+"""Where words go on a drawing: an object's category and score at its box, a number at each point."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from xpose.drawing import text
+from xpose.drawing.canvas import Canvas
+from xpose.drawing.figures import Figure, Place, Rect
+from xpose.drawing.palette import INK, PAPER, SIDES, Colour
+
+_MANY = 12  # objects; with more, labels that find no room are left out
+_DIRECTIONS = tuple((math.cos(k * math.pi / 8), math.sin(k * math.pi / 8)) for k in range(16))
+
+
+def write_labels(
+    canvas: Canvas, figures: Sequence[Figure], colours: Sequence[Colour], size: int, taken: list[Rect]
+) -> None:
+    """Category and score at each box, best first; `taken` are places that are not free."""
+    points = np.concatenate([figure.seen for figure in figures]) if figures else np.zeros((0, 2))
+    many = len(figures) > _MANY
+    for figure, colour in zip(figures, colours, strict=True):
+        spot = _spot(figure, size, canvas, points, taken, many)
+        if spot is None:
+            continue
+        words, (left, top, right, bottom) = spot
+        taken.append((left, top, right, bottom))
+        dark = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2] < 140
+        ground, ink = (colour, PAPER if dark else INK)
+        canvas.panel((left, top, right, bottom), 0.25 * size, ground, 0.9)
+        text.write(canvas, (left + 0.35 * size, (top + bottom) / 2), words, size, ink, ground)
+
+
+def _spot(
+    figure: Figure, size: int, canvas: Canvas, points: np.ndarray, taken: Sequence[Rect], many: bool
+) -> tuple[str, Rect] | None:
+    """The longest wording that fits, at the place where it covers least; None where a crowd leaves no room."""
+    title, score = text.clean(figure.title, 28), f"{figure.score:.2f}"
+    wordings = [" ".join(filter(None, (title, score))), score]
+    wide = figure.box[2] - figure.box[0]
+    best: tuple[float, str, Rect] | None = None
+    for words in wordings:
+        width = text.width(words, size) + 0.7 * size
+        if many and words != score and width > 1.4 * wide:
+            continue
+        for rank, rect in enumerate(_rects(figure.box, width, 1.3 * size, canvas)):
+            covers = sum(_overlap(rect, other) for other in taken) / (width * 1.3 * size)
+            hides = _inside(rect, points) / 4
+            cost = 4.0 * covers + hides + 0.05 * rank
+            if best is None or cost < best[0]:
+                best = (cost, words, rect)
+        if best is not None and best[0] < 1.0:
+            break
+    if best is None or (many and best[0] >= 2.0):
+        return None
+    return best[1], best[2]
+
+
+def _rects(box: Rect, width: float, height: float, canvas: Canvas) -> list[Rect]:
+    """Places for a label at a box, the usual ones first, all of them within the picture."""
+    x1, y1, x2, y2 = box
+    corners = [
+        *((x1, y1 - height), (x2 - width, y1 - height), (x1, y1), (x2 - width, y1)),
+        *((x1, y2), (x2 - width, y2), (x1, y2 - height), (x2 - width, y2 - height)),
+    ]
+    rects = []
+    for x, y in corners:
+        x, y = min(max(x, 0.0), max(canvas.width - width, 0.0)), min(max(y, 0.0), max(canvas.height - height, 0.0))
+        rects.append((float(round(x)), float(round(y)), round(x) + width, round(y) + height))
+    return rects
+
+
+def _overlap(one: Rect, other: Rect) -> float:
+    wide, high = min(one[2], other[2]) - max(one[0], other[0]), min(one[3], other[3]) - max(one[1], other[1])
+    return max(wide, 0.0) * max(high, 0.0)
+
+
+def _inside(rect: Rect, points: np.ndarray) -> int:
+    x, y = points[:, 0], points[:, 1]
+    return int(((x > rect[0]) & (x < rect[2]) & (y > rect[1]) & (y < rect[3])).sum())
+
+
+def write_numbers(canvas: Canvas, figures: Sequence[Figure], radii: Sequence[float], size: int) -> list[Rect]:
+    """A number beside each point that is there, in the colour of its side, where it is clearest; the places taken."""
+    written: list[Place] = []
+    for figure, radius in zip(figures, radii, strict=True):
+        places = {name: figure.xy[row] for row, name in enumerate(figure.names) if figure.visibility[row]}
+        lines = [(places[a], places[b]) for a, b in figure.edges if a in places and b in places]
+        for number, (name, side) in enumerate(zip(figure.names, figure.sides, strict=True), start=1):
+            if name not in places:
+                continue
+            others = np.array([place for other, place in places.items() if other != name] + written).reshape(-1, 2)
+            spot = _free_spot(places[name], others, lines, radius, size, canvas, wide=number > 9)
+            written.append(spot)
+            text.write(canvas, spot, str(number), size, SIDES[side], PAPER, anchor="middle")
+    half = 0.6 * size
+    return [(x - half, y - half, x + half, y + half) for x, y in written]
+
+
+def _free_spot(
+    point: np.ndarray,
+    others: np.ndarray,
+    lines: Sequence[tuple[np.ndarray, np.ndarray]],
+    radius: float,
+    size: int,
+    canvas: Canvas,
+    wide: bool,
+) -> Place:
+    """Beside the point, away from other points, numbers and edges; farther off only where that is much clearer."""
+    best, most = (float(point[0]), float(point[1])), -math.inf
+    for far in (1.0, 1.7, 2.4):
+        for dx, dy in _DIRECTIONS:
+            reach = radius + 0.7 * far * size
+            x, y = float(point[0] + dx * reach * (1.15 if wide else 1.0)), float(point[1] + dy * reach)
+            if not (size / 2 <= x <= canvas.width - size / 2 and size / 2 <= y <= canvas.height - size / 2):
+                continue
+            free = min(np.hypot(others[:, 0] - x, others[:, 1] - y).min(initial=9.0 * size), 1.6 * size)
+            free += 0.7 * min((_distance(x, y, *line) for line in lines), default=9.0 * size) if lines else 0.0
+            free = min(free, 2.6 * size) - 0.55 * (far - 1.0) * size
+            if free > most:
+                best, most = (x, y), free
+    return best
+
+
+def _distance(x: float, y: float, start: np.ndarray, end: np.ndarray) -> float:
+    """From a place to a line between two points."""
+    way = end - start
+    length = float(way @ way)
+    along = 0.0 if length == 0 else min(1.0, max(0.0, float((np.array([x, y]) - start) @ way) / length))
+    return math.hypot(x - start[0] - along * way[0], y - start[1] - along * way[1])

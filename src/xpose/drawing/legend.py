@@ -1,0 +1,195 @@
+"""The legend of a drawing: what the numbers mean, or what the colours mean, where it covers nothing."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from PIL import Image
+
+from xpose.drawing import text
+from xpose.drawing.canvas import Canvas
+from xpose.drawing.figures import Figure, LegendPlace, Rect
+from xpose.drawing.palette import INK, PAPER, SIDES, Colour
+
+_MANY = 12  # objects; with more, labels become short, and the legend says what there is
+_LARGEST_SHARE = 0.16  # of the picture, for a legend inside it
+_NARROWEST = 90  # pixels; a smaller picture gets a legend only where it is asked for
+SHADE: Colour = (24, 24, 26)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line: a coloured number or dot (or neither: a heading) and a text; `faint` for a point not found."""
+
+    text: str
+    mark: str = ""
+    colour: Colour | None = None
+    faint: bool = False
+
+
+@dataclass(frozen=True)
+class Legend:
+    """Entries in columns, measured."""
+
+    columns: tuple[tuple[Entry, ...], ...]
+    size: int
+    widths: tuple[float, ...]
+    mark_width: float
+
+    @property
+    def width(self) -> float:
+        """With its margins."""
+        return sum(self.widths) + self.size * (0.7 * (len(self.columns) - 1) + 1.3)
+
+    @property
+    def height(self) -> float:
+        """With its margins."""
+        return text.line_height(self.size) * max(map(len, self.columns)) + 0.8 * self.size
+
+    def paint(self, canvas: Canvas, left: float, top: float) -> None:
+        """Write the entries; the ground under them is dark already."""
+        x = left + 0.65 * self.size
+        for column, width in zip(self.columns, self.widths, strict=True):
+            y = top + 0.4 * self.size + text.line_height(self.size) / 2
+            for entry in column:
+                self._entry(canvas, x, y, entry)
+                y += text.line_height(self.size)
+            x += width + 0.7 * self.size
+
+    def _entry(self, canvas: Canvas, x: float, y: float, entry: Entry) -> None:
+        opacity = 0.5 if entry.faint else 1.0
+        after = x
+        if entry.colour is not None:
+            after = x + self.mark_width
+            radius = 0.34 * self.size
+            dot = (x + radius, y)
+            canvas.disc(dot, radius + max(1.0, 0.07 * self.size), PAPER, opacity)
+            canvas.disc(dot, radius, entry.colour, opacity)
+            if entry.mark:
+                number_x = after - 0.4 * self.size
+                text.write(canvas, (number_x, y), entry.mark, self.size, PAPER, None, opacity, anchor="right")
+        text.write(canvas, (after, y), entry.text, self.size, PAPER, None, opacity)
+
+
+def entries_for(figures: Sequence[Figure], numbered: bool) -> list[Entry]:
+    """Numbered: every point by name. Else the colours of the sides, and with many objects what they are."""
+    if numbered:
+        return _names(figures)
+    entries = []
+    if len(figures) > _MANY:
+        entries = [Entry(f"{number} x {text.clean(title)}") for title, number in _counts(figures)]
+    present = {side for figure in figures for side, v in zip(figure.sides, figure.visibility, strict=True) if v}
+    if present - {"middle"}:
+        entries += [Entry(side, colour=SIDES[side]) for side in SIDES if side in present]
+    return entries
+
+
+def _counts(figures: Sequence[Figure]) -> list[tuple[str, int]]:
+    return Counter(figure.title for figure in figures).most_common(8)
+
+
+def _names(figures: Sequence[Figure]) -> list[Entry]:
+    kinds = list(dict.fromkeys((figure.title, tuple(figure.names)) for figure in figures))
+    entries: list[Entry] = []
+    for title, names in kinds:
+        own = [figure for figure in figures if (figure.title, tuple(figure.names)) == (title, names)]
+        if len(kinds) > 1 and names:
+            entries.append(Entry(text.clean(title)))
+        found = np.stack([figure.visibility for figure in own]).max(0, initial=0)
+        for number, (name, side) in enumerate(zip(names, own[0].sides, strict=True), start=1):
+            entries.append(Entry(text.clean(name), str(number), SIDES[side], faint=bool(found[number - 1] == 0)))
+    return entries
+
+
+def arranged(entries: Sequence[Entry], size: int, height: float, width: float = math.inf) -> Legend:
+    """The entries in as few columns as fit the height (a first wish), but never wider than `width` if avoidable."""
+    rows = max(1, int((height - 0.8 * size) / text.line_height(size)))
+    count = math.ceil(len(entries) / rows)
+    legend = _columns(entries, size, count)
+    while legend.width > width and count > 1:
+        count -= 1
+        legend = _columns(entries, size, count)
+    return legend
+
+
+def _columns(entries: Sequence[Entry], size: int, count: int) -> Legend:
+    marks = [round(place * len(entries) / count) for place in range(count + 1)]  # columns of about the same length
+    columns = tuple(tuple(entries[start:end]) for start, end in pairwise(marks))
+    longest = max((len(entry.mark) for entry in entries), default=0)
+    mark = size * 1.05 + (text.width("8" * longest, size) + 0.45 * size if longest else 0.0)
+    widths = tuple(
+        max(text.width(entry.text, size) + (mark if entry.colour is not None else 0.0) for entry in column)
+        for column in columns
+    )
+    return Legend(columns, size, widths, mark)
+
+
+def place_inside(legend: Legend, figures: Sequence[Figure], width: int, height: int, edge: float) -> tuple[Rect, float]:
+    """The corner where the legend covers least, and what it covers there: 0 means nothing that matters."""
+    w, h = legend.width, legend.height
+    xs, ys = (edge, width - edge - w), (edge, height - edge - h)
+    corners = [(x, y, x + w, y + h) for y in ys for x in (xs[1], xs[0])]
+    costs = [_covered(corner, figures) for corner in corners]
+    best = int(np.argmin(costs))
+    return corners[best], costs[best]
+
+
+def _covered(rect: Rect, figures: Sequence[Figure]) -> float:
+    """Points and pieces of edges under a rectangle, and a little for boxes."""
+    left, top, right, bottom = rect
+    cost = 0.0
+    for figure in figures:
+        places = {name: figure.xy[row] for row, name in enumerate(figure.names) if figure.visibility[row]}
+        on_edges = [
+            places[a] + share * (places[b] - places[a])
+            for a, b in figure.edges
+            if a in places and b in places
+            for share in (0.2, 0.4, 0.6, 0.8)
+        ]
+        spots = np.array([*places.values(), *on_edges]).reshape(-1, 2)
+        x, y = spots[:, 0], spots[:, 1]
+        cost += float(((x > left) & (x < right) & (y > top) & (y < bottom)).sum())
+        x1, y1, x2, y2 = figure.box
+        common = max(0.0, min(x2, right) - max(x1, left)) * max(0.0, min(y2, bottom) - max(y1, top))
+        cost += 0.9 * common / max((right - left) * (bottom - top), 1.0)
+    return cost
+
+
+def decide(
+    legend: Legend, wanted: LegendPlace, figures: Sequence[Figure], width: int, height: int
+) -> tuple[LegendPlace, Rect]:
+    """Inside, below or nowhere, and where inside."""
+    edge = 0.4 * legend.size
+    rect, cost = place_inside(legend, figures, width, height, edge)
+    if wanted != "auto":
+        return wanted, rect
+    if width < _NARROWEST:
+        return "none", rect
+    fits = legend.width + 2 * edge <= width and legend.height + 2 * edge <= height
+    small = legend.width * legend.height <= _LARGEST_SHARE * width * height
+    return ("inside" if fits and small and cost < 0.5 else "below"), rect
+
+
+def strip_for(entries: Sequence[Entry], size: int, width: int) -> Legend:
+    """The entries in as many columns as fit side by side."""
+    return arranged(entries, size, height=text.line_height(size) + 0.8 * size, width=width)
+
+
+def with_strip(picture: Image.Image, legend: Legend) -> Image.Image:
+    """The picture over a dark strip with the legend."""
+    sheet = Image.new("RGB", (picture.width, picture.height + math.ceil(legend.height)), SHADE)
+    sheet.paste(picture)
+    canvas = Canvas(sheet)
+    legend.paint(canvas, 0, picture.height)
+    return canvas.picture()
+
+
+def paint_inside(canvas: Canvas, legend: Legend, rect: Rect) -> None:
+    """The legend on a dark panel."""
+    canvas.panel(rect, 0.45 * legend.size, INK, 0.78)
+    legend.paint(canvas, rect[0], rect[1])

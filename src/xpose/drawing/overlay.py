@@ -1,0 +1,148 @@
+"""Poses on a picture: boxes, skeletons in the colours of their sides, labels and a legend.
+
+How it looks, and why: left, right and middle have the colours of every picture of this package; each point and edge has
+a white rim, so that it reads on dark and on light ground; the less sure a point, the fainter it is; strokes and letters
+grow with the picture but shrink on small objects and where points are close together; nothing is drawn for a point that
+is not there. Pure functions: the picture that comes in stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from xpose.drawing import legend as legends
+from xpose.drawing.canvas import Canvas
+from xpose.drawing.figures import (
+    Figure,
+    Rect,
+    Style,
+    instance_colours,
+    nearest_gap,
+    picture_radius,
+    point_radius,
+    text_size,
+)
+from xpose.drawing.labels import write_labels, write_numbers
+from xpose.drawing.palette import INK, MIDDLE, PAPER, SIDES, Colour
+
+_FEW = 3  # objects; with more, the legend explains colours rather than points
+_FEW_NAMES = 34  # numbers in a legend that people still look up
+_FAINTEST = 0.35  # opacity of a point that is there with confidence 0
+
+__all__ = ["Figure", "Style", "draw_figures"]
+
+
+def draw_figures(picture: Image.Image, figures: Sequence[Figure], style: Style | None = None) -> Image.Image:
+    """A copy of the picture with the figures on it, best first, so that the best lies on top.
+
+    The copy is higher than the picture only where the legend goes below it.
+    """
+    style = style or Style()
+    canvas = Canvas(picture)
+    largest, size = picture_radius(*picture.size), text_size(*picture.size)
+    radii = [point_radius(figure, largest) for figure in figures]
+    colours = instance_colours(len(figures))
+    if style.boxes:
+        for figure, colour in reversed(list(zip(figures, colours, strict=True))):
+            _draw_box(canvas, figure, colour, largest)
+    for figure, radius in reversed(list(zip(figures, radii, strict=True))):
+        _draw_edges(canvas, figure, radius)
+        _draw_points(canvas, figure, radius, style.hidden == "hollow")
+    numbered = _numbered(figures, style, size, picture.size)
+    taken: list[Rect] = write_numbers(canvas, figures, radii, _number_size(size)) if numbered else []
+    entries = legends.entries_for(figures, numbered) if style.legend != "none" else []
+    place = "none"
+    if entries:
+        legend = legends.arranged(entries, size, height=0.8 * picture.height)
+        place, rect = legends.decide(legend, style.legend, figures, *picture.size)
+        if place == "inside":
+            legends.paint_inside(canvas, legend, rect)
+            taken.append(rect)
+    if style.labels:
+        write_labels(canvas, figures, colours, size, taken)
+    done = canvas.picture()
+    return legends.with_strip(done, legends.strip_for(entries, size, done.width)) if place == "below" else done
+
+
+def _number_size(size: int) -> int:
+    return max(9, round(0.9 * size))
+
+
+def _numbered(figures: Sequence[Figure], style: Style, size: int, area: tuple[int, int]) -> bool:
+    """Whether points get numbers: few objects, few names, room between the points, and room to explain them."""
+    if style.numbers is not None or style.legend == "none":
+        return bool(style.numbers)
+    kinds = {(figure.title, tuple(figure.names)) for figure in figures}
+    if not 1 <= len(figures) <= _FEW or not 1 <= sum(len(names) for _, names in kinds) <= _FEW_NAMES:
+        return False
+    gaps = [gap for figure in figures if (gap := nearest_gap(figure.seen)) is not None]
+    if any(gap < 1.5 * _number_size(size) for gap in gaps):
+        return False
+    strip = legends.strip_for(legends.entries_for(figures, numbered=True), size, area[0])
+    return strip.height <= 0.5 * area[1] and strip.width <= area[0]
+
+
+def _draw_box(canvas: Canvas, figure: Figure, colour: Colour, largest: float) -> None:
+    line = max(0.5, 0.24 * largest)
+    x1, y1, x2, y2 = figure.box
+    if line < 1:  # on the middles of pixels, where a thin line is sharp
+        x1, y1, x2, y2 = (np.floor(value) + 0.5 for value in figure.box)
+    canvas.frame((x1, y1, x2, y2), line + max(0.5, 0.5 * line), INK, 0.4)
+    canvas.frame((x1, y1, x2, y2), line, colour, 0.95)
+
+
+def _draw_edges(canvas: Canvas, figure: Figure, radius: float) -> None:
+    place = {name: row for row, name in enumerate(figure.names)}
+    line = max(0.5, 0.5 * radius)
+    strokes = []
+    for start, end in figure.edges:
+        a, b = place[start], place[end]
+        if figure.visibility[a] and figure.visibility[b]:
+            opacity = (_opacity(figure.confidence[a]), _opacity(figure.confidence[b]))
+            ends = (_xy(figure, a), _xy(figure, b))
+            strokes.append((*ends, _edge_colour(figure.sides[a], figure.sides[b]), opacity))
+    for a_xy, b_xy, _, opacity in strokes:  # all rims first, so that none cuts through a line
+        canvas.line(a_xy, b_xy, line + _rim(radius), PAPER, (0.75 * opacity[0], 0.75 * opacity[1]))
+    for a_xy, b_xy, colour, opacity in strokes:
+        canvas.line(a_xy, b_xy, line, colour, opacity)
+
+
+def _draw_points(canvas: Canvas, figure: Figure, radius: float, hollow: bool) -> None:
+    for row in np.argsort(figure.confidence, kind="stable"):  # the surest on top
+        v, opacity = figure.visibility[row], _opacity(figure.confidence[row])
+        if not np.isfinite(figure.xy[row]).all() or (v == 0 and not hollow):
+            continue
+        colour, centre, rim = SIDES[figure.sides[row]], _xy(figure, row), _rim(radius)
+        if v == 2:
+            canvas.disc(centre, radius + rim, PAPER, opacity)
+            canvas.disc(centre, radius, colour, opacity)
+            continue
+        outer = max(radius, 1.6)
+        if v == 1:  # covered by something: a white heart
+            canvas.disc(centre, outer + rim, PAPER, opacity)
+            canvas.disc(centre, outer, colour, opacity)
+            canvas.disc(centre, 0.5 * outer, PAPER, opacity)
+        else:  # only guessed: a ring that one looks through
+            canvas.disc(centre, outer + rim, PAPER, 0.7 * opacity, hole=0.45 * outer)
+            canvas.disc(centre, outer, colour, opacity, hole=0.6 * outer)
+
+
+def _xy(figure: Figure, row: int) -> tuple[float, float]:
+    return float(figure.xy[row, 0]), float(figure.xy[row, 1])
+
+
+def _rim(radius: float) -> float:
+    return max(0.45, 0.26 * radius)
+
+
+def _opacity(confidence: float) -> float:
+    return _FAINTEST + (1 - _FAINTEST) * min(max(float(confidence), 0.0), 1.0)
+
+
+def _edge_colour(start: str, end: str) -> Colour:
+    """The colour of the side both ends agree on; an edge that leaves the middle belongs to the side it goes to."""
+    sides = {start, end} - {"middle"}
+    return SIDES[sides.pop()] if len(sides) == 1 else MIDDLE

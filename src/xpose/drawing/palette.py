@@ -1,0 +1,19 @@
+"""The colours of every picture this package draws.
+
+Left, right and middle keep their colour in skeleton pictures and overlays alike. They are taken from the palette of
+Okabe and Ito, which people with common colour blindness can tell apart.
+"""
+
+from __future__ import annotations
+
+Colour = tuple[int, int, int]
+
+LEFT: Colour = (0, 114, 178)  # blue
+RIGHT: Colour = (213, 94, 0)  # vermilion
+MIDDLE: Colour = (0, 140, 104)  # bluish green, a little darker than the original to be read on white
+SIDES: dict[str, Colour] = {"left": LEFT, "right": RIGHT, "middle": MIDDLE}
+
+PAPER: Colour = (255, 255, 255)
+INK: Colour = (34, 34, 34)
+FAINT: Colour = (120, 120, 120)
+RULE: Colour = (222, 222, 222)

@@ -1,0 +1,136 @@
+"""Words on pictures: fonts that have the letters, and letters with a halo so that they read on any ground."""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from xpose.drawing.canvas import Canvas
+from xpose.drawing.palette import INK, PAPER, Colour
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+LONGEST = 40  # characters; a longer name ends with "..."
+
+# Tried in this order for letters that Pillow's own font lacks: first those that have most alphabets.
+_FONT_FILES = (
+    *("DejaVuSans.ttf", "NotoSans-Regular.ttf", "Arial Unicode.ttf", "arial.ttf", "Arial.ttf", "segoeui.ttf"),
+    *("NotoSansCJK-Regular.ttc", "NotoSansCJKsc-Regular.otf", "wqy-zenhei.ttc", "DroidSansFallbackFull.ttf"),
+    *("msyh.ttc", "simsun.ttc", "msgothic.ttc", "malgun.ttf", "PingFang.ttc", "Hiragino Sans GB.ttc"),
+    *("AppleSDGothicNeo.ttc", "NotoSansArabic-Regular.ttf", "NotoSansDevanagari-Regular.ttf", "seguisym.ttf"),
+    *("LiberationSans-Regular.ttf", "FreeSans.ttf", "unifont.ttf"),
+)
+_NO_LETTER = "\U0010fffe"  # belongs to no alphabet, so every font shows its sign for "missing"
+
+
+def clean(text: str, longest: int = LONGEST) -> str:
+    """A name on one line: no control characters, no double blanks, not too long."""
+    kept = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text)
+    kept = " ".join(kept.split())
+    return kept if len(kept) <= longest else kept[: longest - 3].rstrip() + "..."
+
+
+@lru_cache(maxsize=256)
+def font_for(text: str, size: int) -> Font:
+    """Pillow's own font where it has all letters, else the installed one that has most of them."""
+    own: Font = ImageFont.load_default(size)
+    if text.isascii():
+        return own
+    best, most = own, _known(own, text)
+    for name in _FONT_FILES:
+        if most == len(text):
+            break
+        candidate = _installed(name, size)
+        if candidate is not None and _known(candidate, text) > most:
+            best, most = candidate, _known(candidate, text)
+    return best
+
+
+@lru_cache(maxsize=256)
+def _installed(name: str, size: int) -> Font | None:
+    try:
+        return ImageFont.truetype(name, size)
+    except (OSError, ValueError, ImportError):
+        return None
+
+
+def _known(font: Font, text: str) -> int:
+    return sum(_has(font, letter) for letter in text)
+
+
+def _has(font: Font, letter: str) -> bool:
+    if letter == " ":
+        return True
+    try:
+        return bytes(font.getmask(letter)) != bytes(font.getmask(_NO_LETTER))
+    except (OSError, ValueError, UnicodeError):
+        return False
+
+
+@lru_cache(maxsize=1024)
+def spelling(text: str, size: int) -> str:
+    """The text with letters that no font has in their plain form ("é" as "e"), or as a question mark."""
+    font = font_for(text, size)
+    if _known(font, text) == len(text):
+        return text
+    letters = []
+    for letter in text:
+        plain = "".join(c for c in unicodedata.normalize("NFKD", letter) if not unicodedata.combining(c))
+        known = _has(font, letter)
+        letters.append(letter if known else plain if plain and all(_has(font, c) for c in plain) else "?")
+    return "".join(letters)
+
+
+def width(text: str, size: int) -> float:
+    """How wide the text is."""
+    shown = spelling(text, size)
+    return float(font_for(shown, size).getlength(shown)) if shown else 0.0
+
+
+def line_height(size: int) -> float:
+    """From one line to the next."""
+    return 1.3 * size
+
+
+@lru_cache(maxsize=512)
+def _masks(text: str, size: int, halo: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the letters are and where their halo, [h, w] of 0..1; the base line's start is at (2 halo, size + halo)."""
+    font = font_for(text, size)
+    area = (round(font.getlength(text)) + size + 4 * halo, round(1.5 * size) + 4 * halo)
+    masks = []
+    for stroke in (0, halo):
+        sheet = Image.new("L", area, 0)
+        brush = ImageDraw.Draw(sheet)
+        place = (2 * halo, size + halo)
+        if isinstance(font, ImageFont.FreeTypeFont):
+            brush.text(place, text, fill=255, font=font, anchor="ls", stroke_width=stroke)
+        else:  # Pillow without FreeType: one small font, no anchors, no strokes
+            brush.text((2 * halo, halo), text, fill=255, font=font)
+        masks.append(np.asarray(sheet, np.float32) / 255)
+    return masks[0], masks[1]
+
+
+def write(
+    canvas: Canvas,
+    place: tuple[float, float],
+    text: str,
+    size: int,
+    colour: Colour = PAPER,
+    halo_colour: Colour | None = INK,
+    opacity: float = 1.0,
+    anchor: str = "left",
+) -> None:
+    """Write with the middle of the small letters at `place`; `anchor` is "left", "middle" or "right"."""
+    shown = spelling(text, size)
+    if not shown:
+        return
+    halo = max(1, round(size / 8)) if halo_colour is not None else 0
+    letters, around = _masks(shown, size, halo)
+    shift = {"left": 0.0, "middle": 0.5, "right": 1.0}[anchor] * width(shown, size)
+    left = round(place[0] - shift) - 2 * halo
+    top = round(place[1] + 0.36 * size) - size - halo
+    if halo_colour is not None:
+        canvas.blend(left, top, around * (0.85 * opacity), halo_colour)
+    canvas.blend(left, top, letters * opacity, colour)

@@ -1,0 +1,143 @@
+"""Prompt banks: encoded prompts with their names in one small file, to reuse without the encoders and to share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from xpose.errors import CheckpointError, quote
+from xpose.inference.encoding import EncodedClass
+from xpose.model import XPose
+from xpose.model.files import write_atomically
+from xpose.prompts import PromptClass
+
+if TYPE_CHECKING:
+    from xpose.inference.detector import Detector
+
+_FORMAT = "xpose-prompt-bank-1"
+
+
+class PromptBank(Mapping[str, EncodedClass]):
+    """Encoded classes by name. A bank belongs to the network that made it."""
+
+    def __init__(self, classes: Mapping[str, EncodedClass], network: str) -> None:
+        self.classes, self.network = dict(classes), network
+
+    @classmethod
+    def make(cls, detector: Detector, prompts: Any) -> PromptBank:
+        """Encode prompts with a detector; a class is stored under its label.
+
+        Raises:
+            CheckpointError: two classes have the same label.
+        """
+        encoded = detector.encode_prompts(prompts)
+        labels = [one.names.label for one in encoded]
+        twice = {label for label in labels if labels.count(label) > 1}
+        if twice:
+            raise CheckpointError(
+                f"Two prompts are called {quote(min(twice))}. Names in a bank are unique. "
+                "Join them with +, or name them."
+            )
+        return cls(dict(zip(labels, encoded, strict=True)), fingerprint(detector.model))
+
+    def save(self, path: str | Path) -> Path:
+        """Write a `.safetensors` file, whole or not at all.
+
+        Raises:
+            CheckpointError: the file cannot be written.
+        """
+        from safetensors.torch import save_file
+
+        path = Path(path)
+        if path.suffix != ".safetensors":
+            raise CheckpointError(f"{quote(path)} must end in .safetensors. Prompt banks are files of that kind.")
+        tensors, names = {}, []
+        for number, (label, one) in enumerate(self.classes.items()):
+            names.append({"label": label, "names": asdict(one.names)})
+            tensors[f"object.{number}"] = one.object_token.float().cpu().contiguous().clone()
+            tensors[f"keypoints.{number}"] = one.keypoint_tokens.float().cpu().contiguous().clone()
+        about = {"format": _FORMAT, "network": self.network, "classes": json.dumps(names)}
+        write_atomically(path, lambda p: save_file(tensors, p, metadata=about))
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> PromptBank:
+        """Read a bank.
+
+        Raises:
+            CheckpointError: the file is missing, damaged, or no prompt bank.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        path = Path(path)
+        if not path.is_file():
+            raise CheckpointError(f"There is no prompt bank {quote(path)}. Make one with: xpose prompt save")
+        try:
+            with safe_open(path, "pt") as file:
+                about = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            if about.get("format") != _FORMAT:
+                raise ValueError("it is another kind of safetensors file")
+            classes = {}
+            for number, row in enumerate(json.loads(about["classes"])):
+                names = _names(row["names"])
+                points = tensors[f"keypoints.{number}"]
+                if len(points) != len(names.names):
+                    raise ValueError("names and points differ in number")
+                classes[str(row["label"])] = EncodedClass(names, tensors[f"object.{number}"], points)
+            return cls(classes, about["network"])
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+            raise CheckpointError(
+                f"{quote(path)} cannot be read as a prompt bank ({str(error)[:150]}). "
+                "Make it again with: xpose prompt save"
+            ) from None
+
+    def prompts(self, detector: Detector, names: list[str] | None = None) -> list[EncodedClass]:
+        """Its classes (all, or the named ones), for `detect`.
+
+        Raises:
+            CheckpointError: the bank was made with another network, or a name is not in it.
+        """
+        if self.network != fingerprint(detector.model):
+            raise CheckpointError(
+                f"The prompt bank was made with another network than {detector.name}. Embeddings of one network mean "
+                "nothing to another. Make the bank again with these weights."
+            )
+        from xpose.errors import unknown
+
+        for name in names or []:
+            if name not in self.classes:
+                raise unknown("class of the prompt bank:", name, self.classes, f"It has {', '.join(self.classes)}.")
+        weight = detector.model.heads.norm.weight
+        chosen = [self.classes[name] for name in names] if names else list(self.classes.values())
+        return [EncodedClass(c.names, c.object_token.to(weight), c.keypoint_tokens.to(weight)) for c in chosen]
+
+    def __getitem__(self, label: str) -> EncodedClass:
+        return self.classes[label]
+
+    def __iter__(self) -> Any:
+        return iter(self.classes)
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+
+def _names(values: dict[str, Any]) -> PromptClass:
+    tuples = {key: tuple(values[key]) for key in ("names", "canonical", "aliases")}
+    edges = tuple((str(a), str(b)) for a, b in values["edges"])
+    return PromptClass(**{**values, **tuples, "edges": edges})
+
+
+def fingerprint(model: XPose) -> str:
+    """What a network's prompt tokens depend on, as a short text."""
+    digest = hashlib.sha256(model.config.name.encode())
+    for projection in (model.object_projection, model.keypoint_projection):
+        for parameter in projection.parameters():
+            digest.update(parameter.detach().to("cpu", torch.float32).numpy().tobytes())
+    return f"{model.config.name}:{digest.hexdigest()[:16]}"

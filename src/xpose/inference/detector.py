@@ -1,0 +1,373 @@
+"""The public detector: pictures and prompts in, poses out.
+
+Letters: L classes, G groups of the network, N poses kept, K keypoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from xpose.errors import ConfigError, PromptError
+from xpose.inference.encoding import EncodedClass, PromptEncoder, assemble
+from xpose.inference.images import read_picture
+from xpose.inference.postprocess import (
+    DEFAULT_NMS,
+    check_share,
+    suppress_boxes,
+    suppress_poses,
+    thresholds_for,
+)
+from xpose.inference.preprocess import batch, to_input
+from xpose.model import XPose
+from xpose.model.types import ImageFeatures, LevelGeometry, Predictions
+from xpose.poses import Poses
+from xpose.prompts import TextPrompt, as_prompts
+from xpose.vocabulary import sigma_for
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """A picture that went through the prompt-free part of the network: prompt it as often as you like."""
+
+    features: ImageFeatures
+    size: tuple[int, int]  # height, width of the upright picture
+    input_size: tuple[int, int]  # height, width of the network's input, padding not counted
+    padded_size: tuple[int, int]
+    path: Path | None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is kept of the network's answer."""
+
+    threshold: float | Mapping[str, float] | None
+    keypoint_threshold: float | None
+    nms: float | None
+    nms_oks: float | None
+    max_instances: int | None
+
+
+class Detector:
+    """Finds prompted objects and their keypoints. Made by `xpose.load()`; may be used from several threads.
+
+    Attributes:
+        model: the network.
+        prompts: its prompt encoder.
+        name: where the weights came from.
+    """
+
+    def __init__(self, model: XPose, prompts: PromptEncoder, name: str) -> None:
+        self.model, self.prompts, self.name = model, prompts, name
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self.model.heads.norm.weight.device
+
+    def detect(
+        self,
+        images: Any,
+        prompts: Any = None,
+        *,
+        per_image: Iterable[Any] | None = None,
+        threshold: float | Mapping[str, float] | None = None,
+        keypoint_threshold: float | None = None,
+        nms: float | None = DEFAULT_NMS,
+        nms_oks: float | None = None,
+        max_instances: int | None = None,
+        batch_size: int = 1,
+    ) -> Any:
+        """Find every prompted object.
+
+        Args:
+            images: one picture (path, PIL, array, tensor, or an `EncodedImage`) gives Poses; a list gives a list; an
+                iterator gives an iterator that reads as it goes.
+            prompts: what to look for in all of them: words ("person, horse"), a prompt, or a list with one per class.
+            per_image: instead of `prompts`, one of those for each picture.
+            threshold: keep objects whose score is higher; one number, numbers by class name, or None for the numbers
+                that came with the weights.
+            keypoint_threshold: points whose confidence is lower get visibility 0; None for the weights' number.
+            nms: of boxes that overlap by more than this, of whatever class, only the best stays; None keeps all.
+            nms_oks: of poses more alike than this (object keypoint similarity) only the best stays; None keeps all.
+            max_instances: at most this many poses per picture, best first.
+            batch_size: pictures that go through the network together.
+
+        Raises:
+            PromptError: a prompt cannot be understood, or the counts of prompts and pictures differ.
+            ImageError: a picture cannot be read.
+            ConfigError: an option is out of range.
+        """
+        rules = _checked(Rules(threshold, keypoint_threshold, nms, nms_oks, max_instances), batch_size)
+        if (prompts is None) == (per_image is None):
+            raise PromptError(
+                'Give either prompts for all pictures or per_image, one for each. E.g. detect(image, "dog").'
+            )
+        if _is_single(images):
+            asked = self.encode_prompts(prompts) if per_image is None else None
+            results = self._stream([images], asked, per_image, rules, 1)
+            return next(results)
+        if prompts is not None:
+            prompts = self.encode_prompts(prompts)  # once, and faults show before the first picture is read
+        if isinstance(images, Sequence):
+            if per_image is not None:
+                per_image = list(per_image)
+                if len(per_image) != len(images):
+                    raise PromptError(
+                        f"Got {len(images)} pictures and {len(per_image)} prompts. per_image needs one for each."
+                    )
+            return list(self._stream(images, prompts, per_image, rules, batch_size))
+        return self._stream(images, prompts, per_image, rules, batch_size)
+
+    def encode_prompts(self, prompts: Any) -> list[EncodedClass]:
+        """Prompts as tokens; what `detect` takes as well, without any cost there."""
+        return [self.prompts.encode(prompt) for prompt in as_prompts(prompts)]
+
+    def encode_image(self, image: Any) -> EncodedImage:
+        """Run the prompt-free part of the network once, to prompt the same picture many times."""
+        return self._encode_batch([image])[0]
+
+    @torch.inference_mode()
+    def _encode_batch(self, images: Sequence[Any]) -> list[EncodedImage]:
+        """Each picture by itself where there is one; see `_detect_batch` for several."""
+        return [self._encoded(*self._inputs([image])) for image in images]
+
+    def _inputs(
+        self, images: Sequence[Any]
+    ) -> tuple[Tensor, Tensor | None, list[tuple[np.ndarray, Path | None]], list]:
+        pictures = [read_picture(image) for image in images]
+        config = self.model.config
+        inputs = [to_input(pixels, config.image_short, config.image_long) for pixels, _ in pictures]
+        tensor, mask = batch(inputs)
+        dtype = self.model.heads.norm.weight.dtype
+        moved = None if mask is None else mask.to(self.device)
+        return tensor.to(self.device, dtype), moved, pictures, [tuple(x.shape[1:]) for x in inputs]
+
+    def _encoded(self, tensor: Tensor, mask: Tensor | None, pictures: list, sizes: list) -> EncodedImage:
+        features = self.model.encode_image(tensor, mask)
+        pixels, path = pictures[0]
+        return EncodedImage(features, pixels.shape[:2], sizes[0], (tensor.shape[2], tensor.shape[3]), path)
+
+    def _stream(
+        self, images: Iterable[Any], asked: Any, per_image: Iterable[Any] | None, rules: Rules, batch_size: int
+    ) -> Iterator[Poses]:
+        pictures = iter(images)
+        own = None if per_image is None else iter(per_image)
+        while group := list(islice(pictures, batch_size)):
+            if own is None:
+                classes = [asked] * len(group)
+            else:
+                classes = [self.encode_prompts(prompt) for prompt in islice(own, len(group))]
+                if len(classes) < len(group):
+                    raise PromptError("per_image ended before the pictures did. It needs one prompt for each picture.")
+            yield from self._detect_batch(group, classes, rules)
+
+    @torch.inference_mode()
+    def _detect_batch(self, images: list[Any], classes: list[list[EncodedClass]], rules: Rules) -> list[Poses]:
+        if len(images) == 1:
+            single = images[0] if isinstance(images[0], EncodedImage) else self.encode_image(images[0])
+            encoded, features = [single], single.features
+        elif any(isinstance(image, EncodedImage) for image in images):
+            return [self._detect_batch([i], [c], rules)[0] for i, c in zip(images, classes, strict=True)]
+        else:
+            tensor, mask, pictures, sizes = self._inputs(images)
+            features = self.model.encode_image(tensor, mask)
+            padded = (tensor.shape[2], tensor.shape[3])
+            nothing = ImageFeatures(tensor[:0], tensor[:0], LevelGeometry((), None, tensor[:0]))
+            encoded = [
+                EncodedImage(nothing, pixels.shape[:2], size, padded, path)
+                for (pixels, path), size in zip(pictures, sizes, strict=True)
+            ]
+        found = self.model.decode(features, assemble(classes), instances=self._groups(rules))
+        results = []
+        for b, (image, asked) in enumerate(zip(encoded, classes, strict=True)):
+            candidates = _candidates(found, b, image, asked)
+            results.append(_poses(candidates, self._kept(candidates, asked, rules), image, asked, self._least(rules)))
+        return results
+
+    def _groups(self, rules: Rules) -> int | None:
+        usual = self.model.config.instances
+        return None if rules.max_instances is None else max(usual, rules.max_instances)
+
+    def _least(self, rules: Rules) -> float:
+        asked = rules.keypoint_threshold
+        return self.model.config.keypoint_threshold if asked is None else asked
+
+    def _kept(self, candidates: Candidates, classes: list[EncodedClass], rules: Rules) -> np.ndarray:
+        """Numbers of the candidates that pass the rules, best first."""
+        labels = [one.names.label for one in classes]
+        limits = thresholds_for(labels, rules.threshold, self.model.config.thresholds)
+        order = np.argsort(-candidates.scores, kind="stable")
+        order = order[candidates.scores[order] > limits[candidates.chosen[order]]]
+        if rules.nms is not None:
+            order = suppress_boxes(candidates.boxes, order, rules.nms)
+        if rules.nms_oks is not None:
+            sigmas = _sigmas(classes, candidates.xy.shape[1])[candidates.chosen]
+            order = suppress_poses(candidates.xy, candidates.confidence, candidates.boxes, order, sigmas, rules.nms_oks)
+        return order[: rules.max_instances]
+
+    @torch.inference_mode()
+    def similarity(self, image: Any, prompt: Any, **options: Any) -> Similarity:
+        """How like the prompt's words (or examples) each found object and each of its points is.
+
+        The cosine between the last decoder layer's query and the prompt token that the network compares it with: the
+        enhanced object token for objects, the projected keypoint token for points. Options are those of `detect`; the
+        default threshold is 0, so that weak matches show as well.
+        """
+        rules = _checked(Rules(**{**_NO_LIMITS, **options}), 1)
+        classes = self.encode_prompts(prompt)
+        encoded = image if isinstance(image, EncodedImage) else self.encode_image(image)
+        found = self.model.decode(encoded.features, assemble([classes]), instances=self._groups(rules))
+        candidates = _candidates(found, 0, encoded, classes)
+        kept = self._kept(candidates, classes, rules)
+        poses = _poses(candidates, kept, encoded, classes, self._least(rules))
+        objects = found.object_cosine[0].float().cpu().numpy()
+        points = found.keypoint_cosine[0].float().cpu().numpy()[kept][:, : poses.xy.shape[1]]
+        return Similarity(poses, objects[kept, candidates.chosen[kept]], points)
+
+    def face_points(self, image: Any, kind: int = 68, *, category: str = "face") -> np.ndarray:
+        """Points of the best face in a picture, [K, 2] in pixels, for animation programs in the style of LivePortrait.
+
+        Args:
+            image: as for `detect`.
+            kind: 68 (people and drawings) or 9 (animals).
+            category: whose face, e.g. "cat face".
+
+        Raises:
+            ConfigError: another kind.
+            PromptError: there is no face at all (never with threshold 0, unless the picture is empty of tokens).
+        """
+        skeletons = {9: "animal_face", 68: "face"}
+        if kind not in skeletons:
+            raise ConfigError(f"kind is {kind!r}. It must be 9 (animal faces) or 68.")
+        prompt = TextPrompt(category, skeleton=skeletons[kind])
+        found = self.detect(image, prompt, threshold=0.0, max_instances=1)
+        if not len(found):
+            raise PromptError(f'No "{category}" was found in the picture. Crop it closer, or name another category.')
+        return found.xy[0].copy()
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """Found objects and how like the prompt they are, in −1..1."""
+
+    poses: Poses
+    objects: np.ndarray  # [N]
+    keypoints: np.ndarray  # [N, K], NaN beyond a class's own points
+
+
+_NO_LIMITS: dict[str, Any] = {
+    "threshold": 0.0,
+    "keypoint_threshold": None,
+    "nms": DEFAULT_NMS,
+    "nms_oks": None,
+    "max_instances": None,
+}
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """All groups of one picture in pixels of the original."""
+
+    boxes: np.ndarray  # [G, 4] x1, y1, x2, y2
+    scores: np.ndarray  # [G]
+    chosen: np.ndarray  # [G] class numbers
+    xy: np.ndarray  # [G, K, 2]
+    confidence: np.ndarray  # [G, K]
+
+
+def _candidates(found: Predictions, b: int, image: EncodedImage, classes: list[EncodedClass]) -> Candidates:
+    height, width = image.size
+    ratio_x, ratio_y = (
+        padded / real for padded, real in zip(image.padded_size[::-1], image.input_size[::-1], strict=True)
+    )
+    scale = np.array([width * ratio_x, height * ratio_y])
+    scores = found.logits[b].sigmoid().float().cpu().numpy()  # [G, L]
+    chosen = _final_class(scores, found.group_class[b].cpu().numpy(), classes)
+    confidence = found.keypoint_confidence[b] if found.visibility is None else found.visibility[b]
+    boxes = _corners(found.boxes[b].float().cpu().numpy()) * np.tile(scale, 2)
+    return Candidates(
+        boxes=np.clip(boxes, 0, [width, height, width, height]),
+        scores=scores[np.arange(len(scores)), chosen],
+        chosen=chosen,
+        xy=found.keypoints[b].float().cpu().numpy() * scale,
+        confidence=confidence.float().cpu().numpy(),
+    )
+
+
+def _poses(
+    candidates: Candidates, kept: np.ndarray, image: EncodedImage, classes: list[EncodedClass], least: float
+) -> Poses:
+    names = [classes[i].names for i in candidates.chosen[kept]]
+    widest = max((len(n.names) for n in names), default=0)
+    certain = candidates.confidence[kept][:, :widest]
+    return Poses(
+        boxes=candidates.boxes[kept].astype(np.float32),
+        scores=candidates.scores[kept].astype(np.float32),
+        categories=tuple(n.label for n in names),
+        xy=candidates.xy[kept][:, :widest].astype(np.float32),
+        keypoint_scores=certain.astype(np.float32),
+        visibility=np.where(np.nan_to_num(certain, nan=-1.0) >= least, 2, 0).astype(np.uint8),
+        keypoint_names=tuple(n.names for n in names),
+        canonical_names=tuple(n.canonical for n in names),
+        edges=tuple(n.edges for n in names),
+        image_size=(int(image.size[0]), int(image.size[1])),
+        source=None if image.path is None else str(image.path),
+    )
+
+
+def _is_single(images: Any) -> bool:
+    """Whether this is one picture rather than several."""
+    if isinstance(images, (str, Path, Image.Image, EncodedImage)):
+        return True
+    if isinstance(images, np.ndarray):
+        return True
+    if isinstance(images, Tensor):
+        return images.ndim < 4 or images.shape[0] == 1
+    return not isinstance(images, Iterable)
+
+
+def _checked(rules: Rules, batch_size: int) -> Rules:
+    """The rules, or an error that names the one that is out of range."""
+    for what, value in (
+        ("keypoint_threshold", rules.keypoint_threshold),
+        ("nms", rules.nms),
+        ("nms_oks", rules.nms_oks),
+    ):
+        if value is not None:
+            check_share(what, value)
+    if rules.threshold is not None and not isinstance(rules.threshold, Mapping):
+        check_share("threshold", rules.threshold)
+    for what, count in (("max_instances", rules.max_instances), ("batch_size", batch_size)):
+        if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
+            raise ConfigError(f"{what} is {count!r}. It must be a whole number of at least 1.")
+    return rules
+
+
+def _final_class(scores: np.ndarray, opened: np.ndarray, classes: list[EncodedClass]) -> np.ndarray:
+    """The class of each group, [G]: the best of those that share the keypoints the group was opened with."""
+    kinds: dict[tuple[str, ...], int] = {}
+    kind = np.array([kinds.setdefault(one.names.names, len(kinds)) for one in classes])
+    allowed = kind[None, :] == kind[opened][:, None]
+    return np.where(allowed, scores, -1).argmax(1)
+
+
+def _corners(boxes: np.ndarray) -> np.ndarray:
+    half = boxes[:, 2:] / 2
+    return np.concatenate((boxes[:, :2] - half, boxes[:, :2] + half), axis=1)
+
+
+def _sigmas(classes: list[EncodedClass], points: int) -> np.ndarray:
+    """Spread of each class's points, [L, K]."""
+    table = np.full((len(classes), points), 0.05)
+    for row, one in zip(table, classes, strict=True):
+        row[: len(one.names.canonical)] = [sigma_for(name) for name in one.names.canonical]
+    return table

@@ -1,0 +1,258 @@
+"""Prompts to tokens of the network, remembered.
+
+Every kind of prompt becomes an `EncodedClass`; from there on nothing can tell words from pictures. Words and examples
+of one class are joined as the mean of their projected tokens, first over the examples, then with the words.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from xpose.errors import CheckpointError, PromptError
+from xpose.inference.images import read_picture
+from xpose.inference.preprocess import MEAN, STD
+from xpose.model import XPose
+from xpose.model.prompting import TextEncoder, average_shots, prompt_picture
+from xpose.model.types import ProjectedPrompts, pad_rows
+from xpose.model.visual_prompts import MARGIN, SIZE
+from xpose.prompts import CombinedPrompt, PromptClass, TextPrompt, VisualPrompt
+from xpose.vocabulary import released_keypoint_text, released_object_text
+
+_MOST_REMEMBERED = 512
+
+
+@dataclass(frozen=True)
+class EncodedClass:
+    """One class, ready for the network: its tokens, and what results will call things."""
+
+    names: PromptClass
+    object_token: Tensor  # [C]
+    keypoint_tokens: Tensor  # [K, C]
+
+
+class PromptEncoder:
+    """Encodes prompts for one network and remembers the results. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        model: XPose,
+        text: Callable[[], TextEncoder],
+        visual: Callable[[], Any] | None,
+    ) -> None:
+        self.model = model
+        self._make_text, self._make_visual = text, visual
+        self._text: TextEncoder | None = None
+        self._visual: Any = None
+        self._lock = threading.RLock()
+        self._known: OrderedDict[object, EncodedClass] = OrderedDict()
+        self.runs = 0  # how many prompts were really encoded
+
+    @property
+    def text(self) -> TextEncoder:
+        """The text encoder, loaded when first needed."""
+        with self._lock:
+            if self._text is None:
+                self._text = self._make_text()
+            return self._text
+
+    @property
+    def visual(self) -> Any:
+        """CLIP's example encoder, loaded when first needed; only for networks without one of their own."""
+        with self._lock:
+            if self._visual is None:
+                if self._make_visual is None:
+                    raise CheckpointError(
+                        "These weights hold no encoder for example pictures (pos_proj and padding are missing). "
+                        "Use words, or a file that has them."
+                    )
+                self._visual = self._make_visual()
+            return self._visual
+
+    def encode(self, prompt: object) -> EncodedClass:
+        """One class's tokens, from memory where the same prompt was asked before."""
+        if isinstance(prompt, EncodedClass):
+            return prompt
+        assert isinstance(prompt, (TextPrompt, VisualPrompt, CombinedPrompt)), type(prompt)
+        key = prompt_key(prompt)
+        with self._lock:
+            found = self._known.get(key)
+            if found is not None:
+                self._known.move_to_end(key)
+                return found
+            encoded = self._encode(prompt)
+            self._known[key] = encoded
+            if len(self._known) > _MOST_REMEMBERED:
+                self._known.popitem(last=False)
+            return encoded
+
+    @torch.inference_mode()
+    def _encode(self, prompt: TextPrompt | VisualPrompt | CombinedPrompt) -> EncodedClass:
+        self.runs += 1
+        if isinstance(prompt, TextPrompt):
+            return EncodedClass(prompt.resolved, *self._project(*self._words(prompt)))
+        if isinstance(prompt, VisualPrompt):
+            prompt = CombinedPrompt(None, (prompt,))
+        tokens = [self._project(*self._examples(prompt))]
+        if prompt.text is not None:
+            tokens.append(self._project(*self._words(prompt.text)))
+        objects, keypoints = zip(*tokens, strict=True)
+        return EncodedClass(prompt.resolved, torch.stack(objects).mean(0), torch.stack(keypoints).mean(0))
+
+    def _project(self, objects: Tensor, keypoints: Tensor) -> tuple[Tensor, Tensor]:
+        weight = self.model.heads.norm.weight
+        objects, keypoints = (x.to(device=weight.device, dtype=weight.dtype) for x in (objects, keypoints))
+        return self.model.object_projection(objects), self.model.keypoint_projection(keypoints)
+
+    def _words(self, prompt: TextPrompt) -> tuple[Tensor, Tensor]:
+        names = prompt.resolved
+        if self.model.config.prompt_encoder == "clip":
+            texts = [clip_object_text(prompt), *(released_keypoint_text(alias) for alias in names.aliases)]
+        else:
+            texts = [nano_object_text(prompt), *names.canonical]
+        embedded = self.text.encode(texts)
+        return embedded[0], embedded[1:]
+
+    def _examples(self, prompt: CombinedPrompt) -> tuple[Tensor, Tensor]:
+        names = prompt.resolved.names
+        own = self.model.visual_prompts is not None
+        pictures, points, visible = [], [], []
+        for example in prompt.examples:
+            matched = prompt.example_names(example)
+            pixels, _ = read_picture(example.image)
+            region = example.region(pixels.shape[1], pixels.shape[0])
+            picture = (
+                prompt_picture(pixels, region, size=SIZE, margin=MARGIN) if own else prompt_picture(pixels, region)
+            )
+            shown = [example.points[matched[n]] if n in matched else (0.0, 0.0, False) for n in names]
+            places = torch.tensor([(x, y) for x, y, _ in shown], dtype=torch.float32).view(-1, 2)
+            placed, seen = picture.place(places, torch.tensor([v for *_, v in shown], dtype=torch.bool))
+            pictures.append(_for_backbone(picture.tensor) if own else picture.tensor)
+            points.append(placed)
+            visible.append(seen)
+        weight = self.model.heads.norm.weight
+        stacked = (
+            torch.stack(pictures).to(weight),
+            torch.stack(points).to(weight),
+            torch.stack(visible).to(weight.device),
+        )
+        objects, keypoints = self.model.embed_examples(*stacked) if own else self.visual.encode(*stacked)
+        return average_shots(objects, keypoints, stacked[2])
+
+
+def _for_backbone(clip_input: Tensor) -> Tensor:
+    """From CLIP's normalisation to ImageNet's, which the detector's backbone takes."""
+    from xpose.model.prompting.picture import MEAN as CLIP_MEAN
+    from xpose.model.prompting.picture import STD as CLIP_STD
+
+    values = [torch.tensor(v).view(3, 1, 1) for v in (CLIP_MEAN, CLIP_STD, MEAN, STD)]
+    return (clip_input * values[1] + values[0] - values[2]) / values[3]
+
+
+def clip_object_text(prompt: TextPrompt) -> str:
+    """The sentence for an object; without style and part exactly the released checkpoint's."""
+    label = prompt.resolved.label
+    text = released_object_text(label)
+    if prompt.style:
+        text = text.replace("a photo of", f"a {prompt.style.lower()} photo of", 1)
+    return text
+
+
+def nano_object_text(prompt: TextPrompt) -> str:
+    """The words for an object: our own networks read bare names."""
+    label = prompt.resolved.label
+    return f"{prompt.style} {label}" if prompt.style else label
+
+
+def prompt_key(prompt: TextPrompt | VisualPrompt | CombinedPrompt) -> object:
+    """What makes two prompts the same; example pictures count by their content."""
+    if isinstance(prompt, TextPrompt):
+        return ("text", prompt.resolved, prompt.style)
+    if isinstance(prompt, VisualPrompt):
+        shown = tuple((name, *(p if p[2] else (0.0, 0.0, False))) for name, p in prompt.points.items())
+        return ("visual", picture_key(prompt.image), shown, prompt.box, prompt.name)
+    text = prompt_key(prompt.text) if prompt.text is not None else None
+    return ("combined", text, tuple(prompt_key(example) for example in prompt.examples))
+
+
+def picture_key(image: object) -> object:
+    """A picture's content as a key; files by path, size and time of change."""
+    if isinstance(image, (str, Path)):
+        path = Path(image).expanduser()
+        try:
+            status = path.stat()
+        except OSError:
+            return (str(path), None)
+        return (str(path.resolve()), status.st_size, status.st_mtime_ns)
+    pixels, _ = read_picture(image)
+    return (pixels.shape, hashlib.sha256(pixels.tobytes()).hexdigest())
+
+
+def assemble(classes: list[list[EncodedClass]]) -> ProjectedPrompts:
+    """The prompts of a batch, one list of classes per image, as the network takes them.
+
+    Classes with the very same keypoint tokens share one keypoint set.
+
+    Raises:
+        PromptError: an image has no class.
+    """
+    if not classes or not all(classes):
+        raise PromptError("An image has no prompt. Every image needs at least one class to look for.")
+    device = classes[0][0].object_token.device
+    sets: list[list[Tensor]] = []
+    which: list[list[int]] = []
+    for image in classes:
+        numbers: dict[int, int] = {}
+        for one in image:
+            numbers.setdefault(id(one.keypoint_tokens), len(numbers))
+        by_id = {id(one.keypoint_tokens): one.keypoint_tokens for one in image}
+        sets.append([by_id[i] for i in numbers])
+        which.append([numbers[id(one.keypoint_tokens)] for one in image])
+    objects, mask = pad_rows([torch.stack([one.object_token for one in image]) for image in classes])
+    most = max(len(s) for s in sets)
+    keypoints, real = pad_rows([s[i] if i < len(s) else s[0][:0] for s in sets for i in range(most)])
+    return ProjectedPrompts(
+        objects=objects,
+        object_mask=None if bool(mask.all()) else mask,
+        keypoints=keypoints.unflatten(0, (len(classes), most)),
+        keypoint_mask=real.unflatten(0, (len(classes), most)),
+        keypoint_set=pad_sequence([torch.tensor(w, device=device) for w in which], batch_first=True),
+    )
+
+
+def encoder_for(model: XPose, tensors: Mapping[str, Tensor], clip: str | Path | None) -> PromptEncoder:
+    """The prompt encoder that belongs to a network.
+
+    Args:
+        model: the network.
+        tensors: prompt encoder weights that came with it (official names).
+        clip: folder or hub id of CLIP's weights, where `tensors` has none.
+    """
+    from xpose.model import prompting
+
+    if model.config.prompt_encoder == "nano":
+        return PromptEncoder(model, prompting.NanoTextEncoder, None)
+    device = next(model.parameters()).device
+    source = clip or "openai/clip-vit-base-patch32"
+    with_clip = any(name.startswith("clip_model.") for name in tensors)
+    examples = {"pos_proj.weight", "pos_proj.bias", "padding.weight"} <= set(tensors)
+
+    def text() -> TextEncoder:
+        kind = prompting.ClipTextEncoder
+        return (kind.from_official(tensors) if with_clip else kind.from_folder_or_hub(source)).to(device)
+
+    def visual() -> Any:
+        kind = prompting.ClipVisualPromptEncoder
+        found = kind.from_official(tensors) if with_clip else kind.from_folder_or_hub(source, prompt_weights=tensors)
+        return found.to(device)
+
+    return PromptEncoder(model, text, visual if examples else None)

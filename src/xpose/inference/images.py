@@ -1,0 +1,153 @@
+"""Pictures of any kind to one kind: upright RGB bytes.
+
+Coordinates everywhere in xpose are pixels of the *upright* picture: the EXIF orientation is applied on reading.
+"""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from xpose.errors import ImageError, quote
+
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
+MOST_PIXELS = 200_000_000  # 14 000 × 14 000; a small file may claim far more
+
+
+def read_picture(source: Any) -> tuple[np.ndarray, Path | None]:
+    """Any picture as upright RGB bytes [height, width, 3], and the path it came from, if any.
+
+    Args:
+        source: a path; a PIL picture; an array [h, w], [h, w, 1], [h, w, 3] or [h, w, 4] of bytes, 16-bit numbers, or
+            floats in [0, 1]; a tensor of one of these forms, or with the channels first.
+
+    Raises:
+        ImageError: the picture is missing, damaged, too large, or of a form that is not understood.
+    """
+    if isinstance(source, (str, Path)):
+        path = Path(source).expanduser()
+        return _from_path(path), path
+    if isinstance(source, Image.Image):
+        return _upright(source, "the picture"), None
+    if type(source).__module__.split(".")[0] == "torch":
+        return _from_array(_channels_last(source.detach().cpu().numpy())), None
+    if isinstance(source, np.ndarray):
+        return _from_array(source), None
+    raise ImageError(f"A {type(source).__name__} is no picture. Give a path, a PIL picture, an array or a tensor.")
+
+
+def _from_path(path: Path) -> np.ndarray:
+    if path.is_dir():
+        raise ImageError(f"{quote(path)} is a folder. Give its pictures one by one, or use: xpose detect {path}")
+    if not path.exists():
+        raise ImageError(f"There is no picture {quote(path)}. Check the path.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's own size warning; the limit below is ours
+            with Image.open(path) as picture:
+                return _upright(picture, quote(path))
+    except ImageError:
+        raise
+    except UnidentifiedImageError:
+        raise ImageError(
+            f"{quote(path)} is not a picture that can be read. Known kinds are {', '.join(PICTURE_ENDINGS)}. "
+            "Convert it to one of them."
+        ) from None
+    except Image.DecompressionBombError:
+        raise _too_large(quote(path), "more than twice Pillow's limit of") from None
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error, MemoryError, TypeError, IndexError) as error:
+        raise ImageError(
+            f"{quote(path)} cannot be read ({str(error)[:150] or type(error).__name__}). The file is damaged or cut "
+            "short. Get it again from its source."
+        ) from None
+
+
+def _too_large(name: str, pixels: str) -> ImageError:
+    return ImageError(
+        f"{name} has {pixels} pixels; at most {MOST_PIXELS:,} are read, so that a small file cannot fill the memory. "
+        "Reduce it first."
+    )
+
+
+def _upright(picture: Image.Image, name: str) -> np.ndarray:
+    """The first frame, turned as its EXIF says, as RGB bytes."""
+    if picture.width * picture.height > MOST_PIXELS:
+        raise _too_large(name, f"{picture.width} x {picture.height}")
+    turned = ImageOps.exif_transpose(picture)
+    if turned.mode.startswith(("I", "F")):
+        return _from_array(np.asarray(turned))
+    if turned.mode in ("RGBA", "LA", "PA") or "transparency" in turned.info:
+        rgba = turned.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        turned = Image.alpha_composite(white, rgba)
+    return np.array(turned.convert("RGB"))
+
+
+def _channels_last(array: np.ndarray) -> np.ndarray:
+    """A tensor's [c, h, w] as [h, w, c]; a leading axis of one image is dropped."""
+    if array.ndim == 4 and array.shape[0] == 1:
+        array = array[0]
+    if array.ndim == 3 and array.shape[0] in (1, 3, 4) and array.shape[2] not in (1, 3, 4):
+        array = array.transpose(1, 2, 0)
+    elif array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] in (1, 3, 4):
+        array = array.transpose(1, 2, 0)  # both fit: PyTorch's order wins for a tensor
+    return array
+
+
+def _from_array(array: np.ndarray) -> np.ndarray:
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))) or 0 in array.shape:
+        raise ImageError(
+            f"An array of shape {array.shape} is no picture. It must be [height, width] or [height, width, 3 or 4], "
+            "with at least one pixel."
+        )
+    if array.shape[0] * array.shape[1] > MOST_PIXELS:
+        raise _too_large("The array", f"{array.shape[1]} x {array.shape[0]}")
+    pixels = _as_bytes(array)
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., None], 3, axis=2)
+    if pixels.shape[2] == 4:
+        alpha = pixels[..., 3:].astype(np.uint16)
+        pixels = ((pixels[..., :3] * alpha + 255 * (255 - alpha)) // 255).astype(np.uint8)
+    return np.ascontiguousarray(pixels)
+
+
+def _as_bytes(array: np.ndarray) -> np.ndarray:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == bool:
+        return array.astype(np.uint8) * 255
+    if np.issubdtype(array.dtype, np.integer):
+        # Microscopes and scanners fill only part of 16 bits: 12-bit pictures would be black without the largest value.
+        low, high = int(array.min()), int(array.max())
+        if low < 0:
+            raise ImageError(f"The picture has values down to {low}. Integer pictures run from 0 upwards. Rescale it.")
+        if high <= 255:
+            return array.astype(np.uint8)
+        limit = next(limit for limit in (4095, 65535, high) if high <= limit)
+        return (array.astype(np.float64) * (255 / limit)).round().astype(np.uint8)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise ImageError(
+            f"Pixels of type {array.dtype} are not understood. Use bytes, 16-bit numbers or floats in 0..1."
+        )
+    if not np.isfinite(array).all():
+        raise ImageError("The picture holds NaN or infinite values. Replace them first, e.g. with numpy.nan_to_num.")
+    least, most = float(array.min()), float(array.max())
+    if least < 0 or most > 255:
+        raise ImageError(
+            f"The float picture has values from {least:g} to {most:g}. Floats run from 0 to 1 (or to 255). "
+            "Undo any normalisation first."
+        )
+    return (array * (255.0 if most <= 1 else 1.0)).round().astype(np.uint8)
+
+
+def find_pictures(folder: Path) -> Iterator[Path]:
+    """The pictures in a folder and below it, in order of their names."""
+    yield from sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_ENDINGS and p.is_file())

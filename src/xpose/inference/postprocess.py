@@ -1,0 +1,99 @@
+"""From the network's groups to a few good poses: thresholds and removal of duplicates.
+
+Letters: N candidates, K keypoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from xpose.errors import ConfigError
+from xpose.geometry import pairwise_iou
+
+DEFAULT_THRESHOLD = 0.1  # the released post-processing's
+DEFAULT_NMS = 0.9
+
+
+def thresholds_for(
+    labels: list[str], threshold: float | Mapping[str, float] | None, shipped: Mapping[str, float]
+) -> np.ndarray:
+    """What each class's score has to pass, [L].
+
+    Args:
+        labels: class names of the prompt.
+        threshold: one number for all, numbers by class name ("" = all others), or None for those of the weights.
+        shipped: the calibrated thresholds that came with the weights.
+
+    Raises:
+        ConfigError: a threshold is not a number from 0 to 1.
+    """
+    if threshold is None:
+        table: Mapping[str, float] = shipped
+    elif isinstance(threshold, Mapping):
+        table = {**shipped, **threshold}
+    else:
+        table = {"": threshold}
+    rest = table.get("", DEFAULT_THRESHOLD)
+    values = [table.get(label, rest) for label in labels]
+    for label, value in zip(labels, values, strict=True):
+        check_share(f'The threshold of "{label}"', value)
+    return np.asarray(values, dtype=np.float32)
+
+
+def check_share(what: str, value: object) -> float:
+    """A number from 0 to 1.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:
+        raise ConfigError(f"{what} is {value!r}. It must be a number from 0 to 1.")
+    return float(value)
+
+
+def suppress_boxes(boxes: np.ndarray, order: np.ndarray, limit: float) -> np.ndarray:
+    """Of `order` (best first) the candidates that overlap no better one by more than `limit` (box IoU)."""
+    if len(order) < 2:
+        return order
+    return _greedy(pairwise_iou(boxes, boxes), order, limit)
+
+
+def suppress_poses(
+    xy: np.ndarray, keypoint_scores: np.ndarray, boxes: np.ndarray, order: np.ndarray, sigmas: np.ndarray, limit: float
+) -> np.ndarray:
+    """Of `order` (best first) the candidates whose pose is not the same as a better one's (OKS over `limit`).
+
+    Boxes of two people who embrace overlap, their poses do not; two boxes around one animal hold the same pose.
+
+    Args:
+        xy: [N, K, 2] pixels; NaN where a candidate has fewer points.
+        keypoint_scores: [N, K]; how much each point of the better pose counts.
+        boxes: [N, 4].
+        order: candidate numbers, best first.
+        sigmas: [N, K] by the candidates' own names.
+        limit: similarity from which two poses are one.
+    """
+    if len(order) < 2 or xy.shape[1] == 0:
+        return order
+    areas = np.maximum((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), 1e-6)
+    # OKS per pair: a point counts with its confidence in the better pose.
+    squared = ((xy[:, None] - xy[None]) ** 2).sum(-1)  # [N, N, K]
+    spread = (2 * sigmas) ** 2  # COCO's (2σ)²
+    similarity = np.exp(-squared / (2 * spread[:, None] * areas[:, None, None]))
+    weights = np.where(np.isfinite(squared), np.nan_to_num(keypoint_scores)[:, None] + 1e-6, 0)
+    total = weights.sum(-1)
+    matrix = (np.nan_to_num(similarity) * weights).sum(-1) / np.maximum(total, 1e-12)
+    matrix[total == 0] = 0
+    return _greedy(matrix, order, limit)
+
+
+def _greedy(similarity: np.ndarray, order: np.ndarray, limit: float) -> np.ndarray:
+    kept: list[int] = []
+    alive = np.ones(len(similarity), dtype=bool)
+    for candidate in order:
+        if alive[candidate]:
+            kept.append(int(candidate))
+            alive &= similarity[candidate] <= limit
+    return np.asarray(kept, dtype=np.int64)

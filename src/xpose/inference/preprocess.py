@@ -1,0 +1,51 @@
+"""Upright pictures to the network's input. Part of the numbers: "identical" starts at the picture.
+
+The short side becomes `short` pixels and the long side floor(short · long / short side); where that would pass the
+limit, `short` is first replaced by round(limit · short side / long side) (halves to the even number, as Python rounds).
+Resizing is Pillow's bilinear filter, which averages when it reduces ("antialias"), on bytes. Then pixels / 255, minus
+ImageNet's mean, divided by its deviation; a batch is padded with zeros at the right and the bottom after that.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+
+def input_size(height: int, width: int, short: int, limit: int) -> tuple[int, int]:
+    """Height and width of the network's input for a picture."""
+    small, large = min(height, width), max(height, width)
+    if short * large // small > limit:
+        short = round(limit * small / large)
+        if short < 1:  # a line: the rule would leave it without a pixel
+            return (1, limit) if height <= width else (limit, 1)
+    long_side = max(1, short * large // small)
+    return (short, long_side) if height <= width else (long_side, short)
+
+
+def to_input(pixels: np.ndarray, short: int, limit: int) -> Tensor:
+    """RGB bytes [h, w, 3] to a normalised tensor [3, h', w']."""
+    height, width = input_size(pixels.shape[0], pixels.shape[1], short, limit)
+    if (height, width) != pixels.shape[:2]:
+        pixels = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
+    values = torch.from_numpy(pixels.copy() if not pixels.flags.writeable else pixels).permute(2, 0, 1)
+    mean, std = (torch.tensor(v, dtype=torch.float32).view(3, 1, 1) for v in (MEAN, STD))
+    return (values.float() / 255 - mean) / std
+
+
+def batch(inputs: list[Tensor]) -> tuple[Tensor, Tensor | None]:
+    """Inputs of any sizes as one tensor [B, 3, h, w] and its padding mask [B, h, w] (None where nothing is padded)."""
+    height, width = (max(x.shape[axis] for x in inputs) for axis in (1, 2))
+    if all(x.shape[1:] == (height, width) for x in inputs):
+        return torch.stack(inputs), None
+    images = inputs[0].new_zeros(len(inputs), 3, height, width)
+    mask = torch.ones(len(inputs), height, width, dtype=torch.bool)
+    for image, padding, x in zip(images, mask, inputs, strict=True):
+        image[:, : x.shape[1], : x.shape[2]] = x
+        padding[: x.shape[1], : x.shape[2]] = False
+    return images, mask

@@ -1,0 +1,344 @@
+"""Drawings of poses, looked at through their pixels."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from tests.pose_cases import any_poses, two_dogs_and_a_box
+
+from xpose.drawing.canvas import to_rgb
+from xpose.drawing.figures import Figure, instance_colours, nearest_gap, picture_radius, point_radius, text_size
+from xpose.drawing.legend import arranged, entries_for
+from xpose.drawing.overlay import Style, draw_figures
+from xpose.drawing.palette import LEFT, MIDDLE, PAPER, RIGHT, SIDES, Colour
+from xpose.errors import ConfigError, ImageError
+from xpose.poses import Poses
+
+GREY = (128, 128, 128)
+PLAIN = Style(boxes=False, labels=False, legend="none")
+PLACES = {"left eye": (60.0, 50.0), "right eye": (120.0, 50.0), "nose": (90.0, 110.0)}
+
+
+def figure(**changes: object) -> Figure:
+    values: dict = {
+        "box": (20.0, 20.0, 160.0, 140.0),
+        "title": "cat",
+        "score": 0.87,
+        "names": tuple(PLACES),
+        "sides": ("left", "right", "middle"),
+        "xy": np.array(list(PLACES.values())),
+        "confidence": np.ones(3),
+        "visibility": np.array([2, 2, 2]),
+        "edges": (("left eye", "nose"), ("right eye", "nose")),
+    }
+    return Figure(**(values | changes))
+
+
+def sheet(width: int = 200, height: int = 200, colour: Colour = GREY) -> Image.Image:
+    return Image.new("RGB", (width, height), colour)
+
+
+def drawn(*figures: Figure, style: Style = PLAIN, ground: Image.Image | None = None) -> np.ndarray:
+    return np.asarray(draw_figures(ground or sheet(), figures, style)).astype(int)
+
+
+def at(pixels: np.ndarray, x: float, y: float) -> tuple[int, int, int]:
+    return tuple(pixels[int(y), int(x)].tolist())
+
+
+def about(pixels: np.ndarray, colour: Colour, within: int = 24) -> int:
+    """How many pixels have about this colour."""
+    return int((abs(pixels - np.array(colour)) <= within).all(-1).sum())
+
+
+def test_points_and_edges_have_the_colours_of_their_sides():
+    pixels = drawn(figure())
+    assert at(pixels, *PLACES["left eye"]) == LEFT
+    assert at(pixels, *PLACES["right eye"]) == RIGHT
+    assert at(pixels, *PLACES["nose"]) == MIDDLE
+    assert at(pixels, 75, 80) == pytest.approx(LEFT, abs=40), "an edge from the middle to the left is left"
+    assert at(pixels, 105, 80) == pytest.approx(RIGHT, abs=40)
+    across = drawn(figure(edges=(("left eye", "right eye"),)))
+    assert at(across, 90, 50) == MIDDLE
+
+
+@pytest.mark.parametrize("ground", [(0, 0, 0), (255, 255, 255)])
+def test_points_stand_out_on_dark_and_on_light(ground):
+    pixels = drawn(figure(), ground=sheet(colour=ground))
+    radius = picture_radius(200, 200)
+    x, y = PLACES["left eye"]
+    rim = pixels[int(y), int(x + radius + 0.5)]
+    assert abs(rim - np.array(LEFT)).max() > 60, "the rim is lighter than the point"
+    assert about(pixels, ground, 0) < 200 * 200 - 3 * 3.14 * radius**2
+
+
+def test_what_comes_in_stays_as_it_is():
+    ground = sheet()
+    before = ground.tobytes()
+    draw_figures(ground, [figure()])
+    assert ground.tobytes() == before
+
+
+def test_a_point_that_is_not_there_is_left_out_with_its_edges():
+    away = figure(visibility=np.array([0, 2, 2]))
+    pixels = drawn(away)
+    assert about(pixels, LEFT) == 0
+    assert at(pixels, 75, 80) == GREY
+    hollow = drawn(away, style=dataclasses.replace(PLAIN, hidden="hollow"))
+    x, y = PLACES["left eye"]
+    assert (hollow[int(y) - 5 : int(y) + 6, int(x) - 5 : int(x) + 6] != 128).any()
+    assert at(hollow, 75, 80) == GREY, "only the point is shown, no edge"
+    assert at(hollow, x, y) == pytest.approx(GREY, abs=40), "one looks through it"
+    nowhere = figure(xy=np.array([[math.nan, math.nan], *list(PLACES.values())[1:]]), visibility=np.array([0, 2, 2]))
+    assert about(drawn(nowhere, style=dataclasses.replace(PLAIN, hidden="hollow")), LEFT) == 0
+
+
+def test_a_covered_point_has_a_white_heart():
+    pixels = drawn(figure(visibility=np.array([1, 2, 2])), ground=sheet(200, 200))
+    assert at(pixels, *PLACES["left eye"]) != LEFT
+    assert min(at(pixels, *PLACES["left eye"])) > 128
+
+
+def test_confidence_is_opacity():
+    strength = []
+    for confidence in (0.0, 0.3, 0.6, 1.0):
+        pixels = drawn(figure(confidence=np.full(3, confidence), edges=()))
+        strength.append(abs(np.array(at(pixels, *PLACES["right eye"])) - np.array(RIGHT)).sum())
+    assert strength == sorted(strength, reverse=True)
+    assert strength[0] > 100
+    assert strength[-1] == 0
+    fading = drawn(figure(confidence=np.array([1.0, 1.0, 0.0]), edges=(("left eye", "nose"),)))
+    near, far = (abs(np.array(at(fading, *spot)) - np.array(LEFT)).sum() for spot in ((63, 56), (87, 104)))
+    assert near < far, "an edge fades towards its unsure end"
+
+
+def test_strokes_and_letters_grow_with_the_picture_and_shrink_on_small_objects():
+    sizes = [(200, 200), (640, 480), (3840, 2160)]
+    assert [text_size(*size) for size in sizes] == sorted(text_size(*size) for size in sizes)
+    assert text_size(1, 1) >= 9
+    radii = [picture_radius(*size) for size in sizes]
+    assert radii == sorted(radii)
+    assert 1.5 < radii[0] < 3
+    assert 12 < radii[2] < 20
+    large, small = figure(), figure(box=(50.0, 50.0, 60.0, 60.0), xy=np.array(list(PLACES.values())) / 12 + 50)
+    assert point_radius(small, 4) < point_radius(large, 4)
+    face = figure(
+        names=tuple(f"p{i}" for i in range(68)),
+        sides=("middle",) * 68,
+        xy=np.stack([np.linspace(20, 160, 68), np.full(68, 80.0)], 1),
+        confidence=np.ones(68),
+        visibility=np.full(68, 2),
+        edges=(),
+    )
+    assert 2 * point_radius(face, 4) < nearest_gap(face.seen), "dense points do not touch"
+
+
+def test_each_of_several_objects_has_its_own_colour():
+    assert instance_colours(1) == [PAPER]
+    assert instance_colours(0) == []
+    colours = np.array(instance_colours(12))
+    apart = abs(colours[:, None] - colours[None]).sum(-1) + 999 * np.eye(12)
+    assert apart.min() > 25
+    boxes = dataclasses.replace(PLAIN, boxes=True)
+    two = [figure(box=(10.0, 10.0, 60.0, 60.0)), figure(box=(100.0, 100.0, 180.0, 180.0))]
+    pixels = drawn(*two, style=boxes)
+    first, second = instance_colours(2)
+    assert about(pixels[5:65, 5:65], first) > 50
+    assert about(pixels[5:65, 5:65], second) == 0
+    assert about(pixels[95:185, 95:185], second) > 50
+    assert about(drawn(figure(), style=boxes), PAPER, 40) > about(drawn(figure()), PAPER, 40)
+
+
+def test_labels_say_what_and_how_sure_and_do_not_lie_on_each_other():
+    style = dataclasses.replace(PLAIN, labels=True)
+    three = [figure(box=(40.0, 60.0, 150.0, 150.0), visibility=np.zeros(3)) for _ in range(3)]
+    pixels = drawn(*three, style=style)
+    areas = [about(pixels, colour) for colour in instance_colours(3)]
+    assert min(areas) > 0.5 * max(areas), "none hides another"
+    assert about(drawn(figure(title=""), style=style), PAPER) < about(drawn(figure(title="a cat"), style=style), PAPER)
+
+
+def test_a_legend_of_colours_or_of_names():
+    big = sheet(640, 480)
+    cat = figure(xy=np.array([[200.0, 150], [400, 150], [300, 350]]), box=(150.0, 100.0, 450.0, 400.0))
+    assert [entry.text for entry in entries_for([cat], numbered=False)] == ["left", "right", "middle"]
+    assert [(e.mark, e.text) for e in entries_for([cat], numbered=True)] == [
+        ("1", "left eye"),
+        ("2", "right eye"),
+        ("3", "nose"),
+    ]
+    unseen = figure(visibility=np.array([2, 0, 2]))
+    assert [entry.faint for entry in entries_for([unseen], numbered=True)] == [False, True, False]
+    assert [entry.text for entry in entries_for([unseen], numbered=False)] == ["left", "middle"]
+    two_kinds = [entry.text for entry in entries_for([cat, figure(title="dog")], numbered=True)]
+    assert two_kinds[0] == "cat"
+    assert two_kinds[4] == "dog"
+    assert entries_for([figure(sides=("middle",) * 3)], numbered=False) == [], "one colour explains itself"
+    assert entries_for([cat] * 13, numbered=False)[0].text == "13 x cat"
+    with_legend = draw_figures(big, [cat], Style(boxes=False, labels=False))
+    assert with_legend.size == (640, 480), "it fits into a corner"
+    assert about(np.asarray(with_legend).astype(int), LEFT) > about(drawn(cat, ground=big), LEFT)
+
+
+def test_the_legend_covers_no_point():
+    everywhere = np.stack(np.meshgrid(np.linspace(5, 635, 12), np.linspace(5, 475, 12)), -1).reshape(-1, 2)
+    full = figure(
+        names=tuple(f"left {i}" for i in range(144)),
+        sides=("left",) * 144,
+        xy=everywhere,
+        confidence=np.ones(144),
+        visibility=np.full(144, 2),
+        edges=(),
+        box=(0.0, 0.0, 640.0, 480.0),
+    )
+    picture = draw_figures(sheet(640, 480), [full])
+    assert picture.width == 640
+    assert picture.height > 480
+    for place, size in (("inside", 480), ("none", 480)):
+        assert draw_figures(sheet(640, 480), [full], Style(legend=place)).height == size
+    below = draw_figures(sheet(640, 480), [figure()], Style(legend="below"))
+    assert below.height > 480
+
+
+@pytest.mark.parametrize(
+    ("count", "height", "width"), [(1, 10, 5), (7, 60, 1000), (40, 100, 300), (40, 1, 1), (3, 9e9, 1)]
+)
+def test_every_entry_of_a_legend_is_in_one_column(count, height, width):
+    entries = entries_for([figure(names=tuple(f"p{i}" for i in range(count)), sides=("left",) * count,
+                                  visibility=np.zeros(count))], numbered=True)  # fmt: skip
+    legend = arranged(entries, 12, height, width)
+    assert [entry for column in legend.columns for entry in column] == entries
+    assert legend.width <= width or len(legend.columns) == 1
+    lengths = [len(column) for column in legend.columns]
+    assert max(lengths) - min(lengths) <= 1
+
+
+def test_numbers_appear_where_there_is_room():
+    cat = figure(xy=np.array([[200.0, 150], [400, 150], [300, 350]]), box=(150.0, 100.0, 450.0, 400.0))
+    style = Style(boxes=False, labels=False, legend="below")
+    few = draw_figures(sheet(640, 480), [cat], style)
+    asked_off = draw_figures(sheet(640, 480), [cat], dataclasses.replace(style, numbers=False))
+    assert np.asarray(few)[:480].tobytes() != np.asarray(asked_off)[:480].tobytes()
+    tiny = draw_figures(sheet(200, 200), [figure(xy=np.array(list(PLACES.values())) / 8)], style)
+    plain = draw_figures(sheet(200, 200), [figure(xy=np.array(list(PLACES.values())) / 8)], PLAIN)
+    assert np.asarray(tiny)[:200].tobytes() == np.asarray(plain).tobytes(), "no room for numbers"
+
+
+@pytest.mark.parametrize(("name", "value"), [("legend", "left"), ("hidden", True)])
+def test_unknown_options_are_refused(name, value):
+    with pytest.raises(ConfigError, match=f"{name} is {value!r}. It must be one of"):
+        two_dogs_and_a_box().draw(background=GREY, **{name: value})
+
+
+# Pictures
+
+
+@pytest.mark.parametrize(
+    ("why", "image", "expected"),
+    [
+        ("grey bytes", np.full((3, 4), 100, np.uint8), (100, 100, 100)),
+        ("one channel", np.full((3, 4, 1), 100, np.uint8), (100, 100, 100)),
+        ("RGB", np.full((3, 4, 3), (1, 2, 3), np.uint8), (1, 2, 3)),
+        ("nothing of RGBA", np.zeros((3, 4, 4), np.uint8), (255, 255, 255)),
+        ("floats to 1", np.full((3, 4), 0.5), (128, 128, 128)),
+        ("floats to 255", np.full((3, 4), 100.0), (100, 100, 100)),
+        ("16 bits", np.array([[0, 60000], [30000, 0]], np.uint16).repeat(2, 0)[:3], None),
+        ("truth", np.ones((3, 4), bool), (255, 255, 255)),
+        ("a palette", Image.new("P", (4, 3), 0), (0, 0, 0)),
+        ("16-bit PIL", Image.fromarray(np.full((3, 4), 65535, np.uint16)), (255, 255, 255)),
+    ],
+)
+def test_pictures_of_any_kind(why, image, expected):
+    picture = to_rgb(image)
+    assert picture.mode == "RGB"
+    if expected is not None:
+        assert picture.size == (4, 3)
+        assert picture.getpixel((2, 1)) == expected, why
+    else:
+        assert np.asarray(picture)[..., 0].tolist() == [[0, 255], [0, 255], [128, 0]]
+
+
+def test_a_file_is_turned_as_its_exif_says(tmp_path):
+    stored = Image.new("RGB", (200, 100), (10, 10, 10))
+    stored.paste((250, 0, 0), (0, 0, 100, 100))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: the stored left is the top
+    stored.save(tmp_path / "a.png", exif=exif)
+    poses = Poses.empty((200, 100), source=str(tmp_path / "a.png"))
+    picture = poses.draw()
+    assert picture.size == (100, 200)
+    assert picture.getpixel((50, 20))[0] > 200
+    with pytest.raises(ImageError, match="100 x 200 pixels, the poses are from one of 200 x 100"):
+        Poses.empty((100, 200), source=poses.source).draw()
+
+
+@pytest.mark.parametrize("image", ["missing.png", np.zeros((2, 2, 7)), np.zeros((0, 3)), "text", 7, np.array(["a"])])
+def test_what_is_no_picture_is_refused(image):
+    with pytest.raises(ImageError):
+        two_dogs_and_a_box().draw(image)
+
+
+def test_a_picture_of_another_size_gets_the_poses_at_the_same_place():
+    poses = two_dogs_and_a_box(boxes=[[10, 20, 110, 70]] * 3)[:1]
+    style = {"boxes": False, "labels": False, "legend": "none"}
+    large = np.asarray(poses.draw(np.full((400, 800, 3), 128, np.uint8), **style)).astype(int)
+    assert at(large, 80, 120) == pytest.approx(SIDES["left"], abs=20)
+    enlarged = poses.draw(np.full((100, 200, 3), 128, np.uint8), enlarge_to=800, **style)
+    assert enlarged.size == (800, 400)
+    assert poses.draw(np.full((100, 200, 3), 128, np.uint8), enlarge_to=100, **style).size == (200, 100)
+    with pytest.raises(ConfigError, match="enlarge_to"):
+        poses.draw(background=GREY, enlarge_to=-1)
+    with pytest.raises(ConfigError, match="At most 16384"):
+        Poses.empty((1, 100_000)).draw()
+
+
+def test_without_a_picture_a_plain_sheet():
+    poses = two_dogs_and_a_box(source=None)
+    assert poses.draw(legend="none").size == (200, 100)
+    assert poses[:0].draw(background=(1, 2, 3)).getpixel((5, 5)) == (1, 2, 3)
+
+
+STYLES = st.fixed_dictionaries(
+    {
+        "boxes": st.booleans(),
+        "labels": st.booleans(),
+        "legend": st.sampled_from(["auto", "inside", "below", "none"]),
+        "numbers": st.sampled_from([None, True, False]),
+        "hidden": st.sampled_from(["skip", "hollow"]),
+        "enlarge_to": st.sampled_from([0, 0, 300]),
+    }
+)
+
+
+@given(any_poses(), STYLES)
+@settings(max_examples=150)
+def test_any_result_can_be_drawn(poses, style):
+    picture = poses.draw(background=GREY, **style)
+    height, width = poses.image_size
+    factor = max(1.0, style["enlarge_to"] / max(width, height))
+    assert picture.width == max(1, round(width * factor))
+    if style["legend"] in ("inside", "none"):
+        assert picture.height == max(1, round(height * factor))
+
+
+@pytest.mark.parametrize("count", [0, 1, 40])
+def test_the_smallest_picture(count):
+    poses = Poses(
+        boxes=np.tile([0, 0, 1, 1], (count, 1)).reshape(-1, 4),
+        scores=np.ones(count),
+        categories=("speck",) * count,
+        xy=np.full((count, 2, 2), 0.5),
+        keypoint_scores=np.ones((count, 2)),
+        visibility=np.full((count, 2), 2),
+        keypoint_names=(("left", "right"),) * count,
+        edges=((("left", "right"),),) * count,
+        image_size=(1, 1),
+    )
+    assert poses.draw().size == (1, 1)
+    assert poses.draw(enlarge_to=200).width == 200

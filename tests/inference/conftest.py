@@ -1,0 +1,69 @@
+"""Small detectors that the tests of inference share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from tests.model.conftest import lively, tiny_config
+from torch import Tensor
+
+from xpose.inference import Detector
+from xpose.inference.encoding import encoder_for
+from xpose.model import XPose
+
+
+def own_detector(seed: int = 0, **changes: object) -> Detector:
+    """A tiny network of our own kind with the real nano text encoder."""
+    values: dict = {
+        "encoder": "hybrid",
+        "levels": 3,
+        "backbone": "mobilenetv2",
+        "query_content": "token",
+        "size_prior": "token",
+        "scaled_logits": True,
+        "visibility_head": True,
+        "prompt_encoder": "nano",
+        "prompt_width": 400,
+        "image_short": 96,
+        "image_long": 160,
+    }
+    model = lively(XPose(tiny_config(**(values | changes))), seed).requires_grad_(False)
+    return Detector(model, encoder_for(model, {}, None), "tiny")
+
+
+@pytest.fixture(scope="session")
+def detector() -> Detector:
+    return own_detector()
+
+
+@pytest.fixture(scope="session")
+def picture() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
+
+
+class CountingText:
+    """A stand-in text encoder whose answers depend on the text alone."""
+
+    dim = 400
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.seen: list[str] = []
+
+    def encode(self, texts: list[str]) -> Tensor:
+        self.runs += 1
+        self.seen += texts
+        rows = [torch.from_numpy(np.random.default_rng(list(t.encode())).standard_normal(400)).float() for t in texts]
+        return torch.stack(rows) if rows else torch.zeros(0, 400)
+
+
+@pytest.fixture
+def counting() -> tuple[Detector, CountingText]:
+    detector = own_detector()
+    text = CountingText()
+    make: Callable[[], CountingText] = lambda: text  # noqa: E731
+    detector.prompts._make_text = make
+    return detector, text
