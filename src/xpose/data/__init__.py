@@ -1,0 +1,30 @@
+"""Datasets: one record for every source, converters from the authors' layouts, prepared sets on disk.
+
+`prepare("coco", root, out)` converts an original; `CocoSet(path)` reads what it wrote. Adding a dataset: docs/data.md.
+"""
+
+from __future__ import annotations
+
+from xpose.data.converters import CONVERTERS, load_converter
+from xpose.data.manifest import pictures_root, read_manifest, verify
+from xpose.data.pipeline import Prepared, prepare
+from xpose.data.schema import Category, Instance, Picture, Record, Skipped, Taxonomy
+from xpose.data.store import CocoSet, write_coco
+
+__all__ = [
+    "CONVERTERS",
+    "Category",
+    "CocoSet",
+    "Instance",
+    "Picture",
+    "Prepared",
+    "Record",
+    "Skipped",
+    "Taxonomy",
+    "load_converter",
+    "pictures_root",
+    "prepare",
+    "read_manifest",
+    "verify",
+    "write_coco",
+]

@@ -1,0 +1,50 @@
+"""Unified names: keypoint tables that are too long to stand in a converter (`tables/*.toml`), and categories."""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from pathlib import Path
+
+FOLDER = Path(__file__).with_name("tables")
+
+
+def load_names(file: str, table: str = "names") -> dict[str, str | None]:
+    """A table of `tables/FILE.toml`, in the file's order; `false` there means: left out on purpose."""
+    with open(FOLDER / f"{file}.toml", "rb") as stream:
+        names = tomllib.load(stream)[table]
+    return {name: unified or None for name, unified in names.items()}
+
+
+def names_in(skeleton: str) -> dict[str, str | None]:
+    """What the source of a skeleton calls its points and what we do, as the vocabulary has it, in its order."""
+    from xpose.vocabulary import load_skeleton
+
+    return {(*point.source_names, point.name)[0]: point.name for point in load_skeleton(skeleton).points}
+
+
+def category_of(name: str) -> str:
+    """The vocabulary's name of a category, also where an original leaves the blanks out ("arcticwolf").
+
+    A category that the vocabulary does not have keeps the original's own words.
+    """
+    from xpose.vocabulary import find_category
+
+    found = find_category(name)
+    return found.name if found else _joined().get(_letters(name), " ".join(name.split()))
+
+
+@functools.cache
+def _joined() -> dict[str, str]:
+    from xpose.vocabulary import list_categories
+
+    found: dict[str, str] = {}
+    for category in list_categories():
+        published = (text for texts in category.published.values() for text in texts)
+        for spelling in (category.name, *category.also, *published):
+            found.setdefault(_letters(spelling), category.name)
+    return found
+
+
+def _letters(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())

@@ -1,0 +1,121 @@
+"""Federated labels: which categories a picture is known not to show, and which only nobody looked for.
+
+A category is absent from a picture if its set labels that category on every object (`exhaustive`) and there is none, or
+if the set's pictures show nothing but its own objects (`closed`) and the category is not related to any of those. All
+other categories are unknown: they are never used as negatives. What is known of sets stands in `labelling.toml`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from xpose.data.pool import Pool
+from xpose.errors import ConfigError
+from xpose.vocabulary import find_category, normalise
+
+_RANKS = ("species", "genus", "family", "order", "class")
+_PARTS = ("face", "hand")
+_BODIES = ("person", "animal", *_PARTS)
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """What a set labels."""
+
+    exhaustive: bool = True  # every object of its categories
+    closed: bool = False  # nothing else is in its pictures
+    why: str = "not stated"
+
+
+@cache
+def known_labelling() -> Mapping[str, Labelling]:
+    """What `labelling.toml` says, by set."""
+    text = Path(__file__).with_name("labelling.toml").read_text(encoding="utf-8")
+    return {name: Labelling(**entry) for name, entry in tomllib.loads(text).items()}
+
+
+class Absences:
+    """Answers, for the sets of a pool, which kinds a picture certainly does not show."""
+
+    def __init__(self, pool: Pool, labelling: Mapping[str, Labelling] | None = None) -> None:
+        """`labelling` adds to what is known of the sets, or replaces it.
+
+        Raises:
+            ConfigError: it names a set that is not in the pool.
+        """
+        own = dict(labelling or {})
+        strange = sorted(set(own) - set(pool.sets))
+        if strange:
+            raise ConfigError(
+                f"Labelling is given for the sets {', '.join(strange)}, which are not in the pool. The pool "
+                f"holds: {', '.join(pool.sets)}."
+            )
+        known = {**known_labelling(), **own}
+        self.pool = pool
+        self.labelling = tuple(known.get(name, Labelling()) for name in pool.sets)
+        self._labelled: list[set[str]] = [set() for _ in pool.sets]
+        pictures = pool.picture_of()
+        for kind, category in enumerate(kind.category for kind in pool.kinds):
+            for number in set(pool.set_of[pictures[pool.kind_of == kind]].tolist()):
+                self._labelled[number].add(category)
+        categories = sorted({kind.category for kind in pool.kinds})
+        self._excluded = [
+            frozenset(
+                {category for category in categories if any(related(category, own) for own in labelled)}
+                if entry.closed
+                else categories
+            )
+            for entry, labelled in zip(self.labelling, self._labelled, strict=True)
+        ]
+
+    def labelled(self, number: int) -> frozenset[str]:
+        """The categories that the picture's set labels."""
+        return frozenset(self._labelled[self.pool.set_of[number]])
+
+    def exhaustive(self, number: int) -> bool:
+        """Whether every object of those categories is labelled in the picture."""
+        return self.labelling[self.pool.set_of[number]].exhaustive
+
+    def absent(self, number: int, categories: Iterable[str], present: Iterable[str] = ()) -> list[str]:
+        """Those of the categories that the picture certainly does not show, in their order, each once.
+
+        `present` are categories that other pictures brought along, as in a mosaic.
+        """
+        place = self.pool.set_of[number]
+        shown = {self.pool.kinds[kind].category for kind in self.pool.kinds_in(number)} | set(present)
+        entry, labelled, excluded = self.labelling[place], self._labelled[place], self._excluded[place]
+        return [
+            category
+            for category in dict.fromkeys(categories)
+            if not any(_same(category, name) for name in shown)
+            and (entry.exhaustive if category in labelled else category not in excluded)
+        ]
+
+
+@cache
+def _same(one: str, other: str) -> bool:
+    """Whether one name is the other, or a wider word for it: an arctic fox is a fox."""
+    a, b = set(normalise(one).split()), set(normalise(other).split())
+    return a <= b or b <= a
+
+
+@cache
+def related(one: str, other: str) -> bool:
+    """Whether two names may speak of the same things, or of a part of them: rather once too often than too seldom."""
+    a, b = normalise(one), normalise(other)
+    if {word.rstrip("s") for word in a.split()} & {word.rstrip("s") for word in b.split()}:
+        return True
+    first, second = find_category(one), find_category(other)
+    if first is None or second is None:
+        return False
+    if first.name == second.name or set(first.skeletons) & set(second.skeletons):
+        return True
+    if first.kind in _BODIES and second.kind in _BODIES and {first.kind, second.kind} & set(_PARTS):
+        return True
+    return any(
+        (rank := first.taxonomy.rank(name)) is not None and rank == second.taxonomy.rank(name) for name in _RANKS
+    )

@@ -1,0 +1,188 @@
+"""What training sees of a picture: pixels, and the labels as flat arrays with names.
+
+Letters: G instances, K keypoints of the widest kind in the picture.
+
+**Coordinates** are continuous here, as in `xpose.geometry`: a picture of width W spans 0 to W, and the middle of its
+first pixel is 0.5. A record's keypoint is a pixel index, so half a pixel is added on the way in (`Pool`) and has to be
+taken off a prediction that is compared with a record's numbers. Boxes are the same in both.
+
+**Visibility** is a record's: 2 visible, 1 hidden, 0 not labelled or no longer in the picture; the place of such a point
+is (0, 0) and means nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from xpose.errors import VocabularyError
+from xpose.vocabulary import flip_name, load_skeleton
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A category with the keypoints that one set labels on it."""
+
+    category: str
+    skeleton: str
+    names: tuple[str, ...]
+    mirrored: tuple[str, ...]  # what each point is called in the mirrored picture
+    edges: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, category: str, skeleton: str, names: Sequence[str], edges: Iterable[tuple[str, str]] = ()) -> Kind:
+        """The kind with the mirror names of its skeleton, or by the words left and right where there is none."""
+        flips = skeleton_flips(skeleton)
+        mirrored = tuple(flips.get(name, flip_name(name)) for name in names)
+        return cls(category, skeleton, tuple(names), mirrored, tuple(edges))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Kinds with the same key are one class, though their sets may label other points of it."""
+        return self.category, self.skeleton
+
+    @cached_property
+    def mirror(self) -> tuple[Kind, tuple[int, ...]]:
+        """The kind in a mirrored picture, and for each of its points the row that held it before.
+
+        Where all partners are among the names, that is the same kind with rows exchanged. Else (only left points are
+        labelled, say) the mirrored picture shows a kind with the other names.
+        """
+        row = {name: i for i, name in enumerate(self.mirrored)}
+        if set(row) == set(self.names):
+            return self, tuple(row[name] for name in self.names)
+        renamed = dict(zip(self.names, self.mirrored, strict=True))
+        edges = tuple((renamed.get(a, a), renamed.get(b, b)) for a, b in self.edges)
+        return Kind(self.category, self.skeleton, self.mirrored, self.names, edges), tuple(range(len(self)))
+
+    def joined(self, other: Kind) -> Kind:
+        """The kind with the points of both."""
+        if other == self:
+            return self
+        mirrors = dict(zip(self.names, self.mirrored, strict=True)) | dict(
+            zip(other.names, other.mirrored, strict=True)
+        )
+        edges = tuple(dict.fromkeys((*self.edges, *other.edges)))
+        return Kind(self.category, self.skeleton, tuple(mirrors), tuple(mirrors.values()), edges)
+
+
+@lru_cache(maxsize=1024)
+def skeleton_flips(skeleton: str) -> dict[str, str]:
+    """The mirror name of every point of a skeleton of the vocabulary; empty for one that it does not hold."""
+    try:
+        return dict(load_skeleton(skeleton).flips)
+    except VocabularyError:
+        return {}
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The instances of a picture. Rows with `crowd` are regions that count neither for nor against a class."""
+
+    kinds: tuple[Kind, ...]
+    label: np.ndarray  # [G] whole numbers: rows of `kinds`
+    boxes: np.ndarray  # [G, 4] left, top, right, bottom
+    points: np.ndarray  # [G, K, 3] x, y, visibility, in the order of the kind's names; rows past them are zero
+    fill: np.ndarray  # [G] the object's area as a share of its box's; 1 where the source does not say
+    crowd: np.ndarray  # [G] bool
+
+    @classmethod
+    def empty(cls, kinds: tuple[Kind, ...] = ()) -> Labels:
+        """No instances."""
+        width = max((len(kind) for kind in kinds), default=0)
+        return cls(
+            kinds,
+            np.zeros(0, np.int64),
+            np.zeros((0, 4), np.float32),
+            np.zeros((0, width, 3), np.float32),
+            np.zeros(0, np.float32),
+            np.zeros(0, bool),
+        )
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    @property
+    def areas(self) -> np.ndarray:
+        """The objects' areas [G] in square pixels."""
+        sides = self.boxes[:, 2:] - self.boxes[:, :2]
+        return np.asarray(sides[:, 0] * sides[:, 1] * self.fill)
+
+    def keypoints(self, row: int) -> dict[str, tuple[float, float, int]]:
+        """The labelled points of one instance by name."""
+        named = zip(self.kinds[self.label[row]].names, self.points[row].tolist(), strict=False)
+        return {name: (x, y, int(v)) for name, (x, y, v) in named if v}
+
+    def category(self, row: int) -> str:
+        """What an instance is."""
+        return self.kinds[self.label[row]].category
+
+    def take(self, rows: np.ndarray) -> Labels:
+        """Only some rows, by number or by a mask."""
+        return replace(
+            self,
+            label=self.label[rows],
+            boxes=self.boxes[rows],
+            points=self.points[rows],
+            fill=self.fill[rows],
+            crowd=self.crowd[rows],
+        )
+
+    def real(self) -> Labels:
+        """The rows that are objects."""
+        return self.take(~self.crowd)
+
+    def renamed_for_mirror(self) -> Labels:
+        """The same places under the names that they have in the mirrored picture."""
+        kinds, points = [], np.zeros_like(self.points)
+        for number, kind in enumerate(self.kinds):
+            mirrored, order = kind.mirror
+            kinds.append(mirrored)
+            rows = self.label == number
+            points[rows, : len(order)] = self.points[rows][:, list(order)]
+        return replace(self, kinds=tuple(kinds), points=points)
+
+
+def join(parts: Sequence[Labels]) -> Labels:
+    """The labels of several pictures that became one; kinds of one class are joined by the names of their points."""
+    merged: dict[tuple[str, str], Kind] = {}
+    for kind in (kind for part in parts for kind in part.kinds):
+        merged[kind.key] = merged[kind.key].joined(kind) if kind.key in merged else kind
+    kinds, place = tuple(merged.values()), {key: i for i, key in enumerate(merged)}
+    width = max((len(kind) for kind in kinds), default=0)
+    label, points = [], []
+    for part in parts:
+        numbers = np.zeros(len(part), np.int64)
+        spread = np.zeros((len(part), width, 3), np.float32)
+        for number, kind in enumerate(part.kinds):
+            rows = np.flatnonzero(part.label == number)
+            numbers[rows] = place[kind.key]
+            row_of = {name: i for i, name in enumerate(merged[kind.key].names)}
+            columns = [row_of[name] for name in kind.names]
+            spread[rows[:, None], columns] = part.points[rows][:, : len(kind)]
+        label.append(numbers)
+        points.append(spread)
+    if not parts:
+        return Labels.empty()
+    rest = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ("boxes", "fill", "crowd")}
+    return Labels(kinds, np.concatenate(label), points=np.concatenate(points), **rest)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A picture ready for training."""
+
+    pixels: np.ndarray  # [h, w, 3] RGB bytes
+    labels: Labels
+    source: str  # the set
+    file: str
+    style: str | None
+    matrix: np.ndarray  # [2, 3] from the stored picture's continuous pixels to these
+    mirrored: bool
+    pictures: tuple[int, ...]  # the pool's numbers of all pictures that it was made of

@@ -1,0 +1,174 @@
+"""Folders of COCO sets as they are: a miniature of our own, and the real collection where it is there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from trees import SHARED, draw, spread, write_json
+
+from xpose.data.folder_sets import folder_sets, read_folder_sets, skeleton_for
+from xpose.data.pipeline import prepare
+from xpose.data.schema import Record, Skipped
+from xpose.errors import DataError, UnmappedKeypointError
+from xpose.vocabulary import load_skeleton
+
+# Field names of the files -> unified names.
+TUBE = {"head": "cap", "tail": "crimped end"}
+BIRD = {"head": "head", "tail": "tail", "leftwing": "left wing tip", "rightwing": "right wing tip"}
+PERSON = {name.replace(" ", "_"): name for name in load_skeleton("person").keypoints}
+
+
+def write_set(folder: Path, category: str, fields: list[str], pictures: dict[str, list[str]], **image: str) -> dict:
+    """One set; every picture has one object whose points are dots. Picture -> points by field name."""
+    truth = {}
+    (folder / "images").mkdir(parents=True)
+    for split, names in pictures.items():
+        images, annotations = [], []
+        for number, name in enumerate(names, start=1):
+            points = spread(fields, 12, 14)
+            truth[name] = points
+            draw(folder / "images" / name, (80, 70), [points])
+            images.append({"id": number, "file_name": name, "width": 80, "height": 70, **image})
+            flat = [value for x, y in points.values() for value in (x, y, 2)]
+            annotations.append(
+                {"id": number, "image_id": number, "category_id": 1, "bbox": [5, 5, 60, 60], "area": 3600, "iscrowd": 0}
+                | {"keypoints": flat, "num_keypoints": len(fields)}
+            )
+        content = {"images": images, "annotations": annotations, "info": {"licence": "as told inside"}}
+        write_json(
+            folder / f"{split}.json", content | {"categories": [{"id": 1, "name": category, "keypoints": fields}]}
+        )
+    return truth
+
+
+def write_tree(root: Path) -> None:
+    write_set(root / "tubes", "glue tube", list(TUBE), {"train": ["a.png", "b.png"], "val": ["c.png"]})
+    write_set(root / "people", "person", list(PERSON), {"train": ["p.png"]}, clip="walk 1")
+    (root / "format_samples").mkdir()
+    write_json(
+        root / "index.json", [{"name": "tubes", "licence": "MIT", "redistributable": "yes", "full_name": "Tubes"}]
+    )
+
+
+def test_a_small_tree(tmp_path: Path) -> None:
+    write_tree(tmp_path)
+    sets = {one.name: one for one in folder_sets(tmp_path)}
+    assert list(sets) == ["people", "tubes"]
+    assert (sets["tubes"].title, sets["tubes"].licence) == ("Tubes", "MIT")
+    assert sets["people"].licence == "as told inside", "what the index lacks the file tells"
+    records = list(read_folder_sets(tmp_path, "train"))
+    assert [(record.source, record.picture.file) for record in records] == [
+        ("people", "images/p.png"),
+        ("tubes", "images/a.png"),
+        ("tubes", "images/b.png"),
+    ]
+    assert records[0].group == "walk 1"
+    assert records[0].left_right == "anatomical"
+    (tube,) = records[1].instances
+    assert tube.category.skeleton == "glue_tube"
+    places = spread(list(TUBE), 12, 14)
+    assert tube.keypoints == {TUBE[field]: (*map(float, place), 2) for field, place in places.items()}
+    assert len(list(read_folder_sets(tmp_path, "val"))) == 1
+
+
+def test_a_set_can_be_prepared_like_any_other(tmp_path: Path) -> None:
+    write_tree(tmp_path / "root")
+    (tmp_path / "root/tubes/images/b.png").unlink()
+    (_, tubes) = folder_sets(tmp_path / "root")
+    done = prepare(tubes, tubes.root, tmp_path / "out")
+    assert done.counts["train"].images == 1
+    assert done.skipped["train"] == {"picture": 1}
+
+
+def test_what_is_left_out_is_told(tmp_path: Path) -> None:
+    write_tree(tmp_path)
+    (tmp_path / "tubes/images/b.png").write_bytes(b"no picture")
+    told: list[tuple[str, Skipped]] = []
+    records = list(read_folder_sets(tmp_path, "train", skipped=lambda name, item: told.append((name, item))))
+    assert len(records) == 2
+    assert [(name, item.file) for name, item in told] == [("tubes", "images/b.png")]
+
+
+def test_a_keypoint_without_a_name_stops_it(tmp_path: Path) -> None:
+    write_set(tmp_path / "odd", "glue tube", ["head", "belly button"], {"train": ["a.png"]})
+    with pytest.raises(UnmappedKeypointError, match=r'"belly button".*source_names'):
+        folder_sets(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda root: (root / "index.json").write_text('{"a": 1}'), "no list of sets"),
+        (lambda root: (root / "index.json").write_text("{"), "no JSON"),
+        (lambda root: (root / "tubes/train.json").write_text("[]"), "not an object"),
+        (lambda root: (root / "tubes/train.json").write_text('{"categories": [1]}'), "category number 1"),
+        (lambda root: [path.unlink() for path in root.glob("*/*.json")], "holds no sets"),
+    ],
+)
+def test_damaged_folders_get_a_message(tmp_path: Path, damage, message: str) -> None:
+    write_tree(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(DataError, match=message):
+        folder_sets(tmp_path)
+
+
+def test_an_unknown_split(tmp_path: Path) -> None:
+    write_tree(tmp_path)
+    with pytest.raises(DataError, match=r'"trian".*Did you mean "train"'):
+        next(read_folder_sets(tmp_path, "trian"))
+
+
+@pytest.mark.parametrize(
+    ("category", "fields", "skeleton"),
+    [
+        ("person", list(PERSON), "person"),
+        ("glue tube", list(TUBE), "glue_tube"),
+        ("dog", ["left_eye", "right_eye", "nose"], "animal"),
+        ("unheard of", list(PERSON), "person"),
+    ],
+)
+def test_the_skeleton_that_knows_all_points_is_found(category: str, fields: list[str], skeleton: str) -> None:
+    assert skeleton_for(category, fields).name == skeleton
+
+
+def shared_index() -> list[dict]:
+    file = SHARED / "index.json"
+    if not file.is_file():
+        pytest.skip("needs the data collection in ../shared/data beside the project, which is not there")
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def test_the_real_collection_loads_as_it_is() -> None:
+    index = {entry["name"]: entry for entry in shared_index()}
+    skipped: list[Skipped] = []
+    found: dict[str, dict[str, int]] = {name: {"train": 0, "val": 0, "instances": 0} for name in index}
+    for split in ("train", "val"):
+        for record in read_folder_sets(SHARED, split, skipped=lambda _, item: skipped.append(item)):
+            assert isinstance(record, Record)
+            assert record.licence == index[record.source]["licence"]
+            found[record.source][split] += 1
+            found[record.source]["instances"] += len(record.instances)
+            for instance in record.instances:
+                known = set(load_skeleton(instance.category.skeleton).keypoints)
+                assert set(instance.keypoints) <= known
+    assert found == {name: {key: entry[key] for key in ("train", "val", "instances")} for name, entry in index.items()}
+    assert {item.what for item in skipped} <= {"point"}, "no picture and no object may get lost"
+
+
+def test_the_skeletons_of_the_real_collection() -> None:
+    expected = {
+        "alpine_birds": {"alpine_bird"},
+        "animal_pose": {"animal_pose"},
+        "cub_birds": {"cub_bird"},
+        "faces68": {"face"},
+        "livestock": {"livestock"},
+        "lspet": {"lspet_person"},
+        "salmon": {"salmon"},
+        "salmon_side": {"salmon_side"},
+        "vinegar_fly": {"fly"},
+    }
+    shared_index()
+    sets = {one.name: {table.skeleton for table in one.tables.values()} for one in folder_sets(SHARED)}
+    assert {name: sets[name] for name in expected} == expected
