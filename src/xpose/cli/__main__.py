@@ -1,0 +1,8 @@
+"""`python -m xpose.cli`: the same as `python -m xpose`."""
+
+import sys
+
+from xpose.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""The typer application behind `xpose`: commands imported when called, and the flags that every command takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+import typer.core
+import typer.main
+
+from xpose.cli import _console
+
+HELP = """Find the keypoints of any object in pictures.
+
+Name the object and its points in words, show them in an example picture, or do both.
+"""
+EPILOG = "Help on one command: xpose COMMAND --help. For a bug report, please send what xpose check prints."
+
+
+CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from xpose import __version__
+
+        print(f"xpose {__version__}")
+        raise typer.Exit
+
+
+QUIET = typer.Option(
+    "--quiet", "-q", callback=_console.be_quiet, expose_value=False, help="Print only results and errors."
+)
+DEBUG = typer.Option(
+    "--debug",
+    callback=_console.be_debugging,
+    expose_value=False,
+    help="Show the full traceback of an error (or set XPOSE_DEBUG=1).",
+)
+VERSION = typer.Option(
+    "--version", callback=_print_version, is_eager=True, expose_value=False, help="Print the version and exit."
+)
+
+
+class _Group(typer.core.TyperGroup):
+    """The top group; it answers Ctrl-C and a closed pipe before typer gives them exit codes of its own."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise SystemExit(_console.interrupted()) from None
+        except BrokenPipeError:
+            raise SystemExit(_console.output_closed()) from None
+
+
+def build(targets: Mapping[str, str]) -> Any:
+    """The click command for a table of name -> "module:function" (or of a `typer.Typer` for a group of commands)."""
+    app = typer.Typer(
+        cls=_Group,
+        help=HELP,
+        epilog=EPILOG,
+        add_completion=False,
+        rich_markup_mode="markdown",
+        no_args_is_help=True,
+        context_settings=CONTEXT,
+    )
+
+    @app.callback()
+    def xpose(
+        quiet: Annotated[bool, QUIET] = False,
+        debug: Annotated[bool, DEBUG] = False,
+        version: Annotated[bool, VERSION] = False,
+    ) -> None:
+        pass
+
+    for name, target in targets.items():
+        module, attribute = target.split(":")
+        command = getattr(import_module(module), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    root = typer.main.get_command(app)
+    _add_common_flags(root)
+    return root
+
+
+def _add_common_flags(group: Any) -> None:
+    """Let `--quiet` and `--debug` stand behind a command as well as before it."""
+    _hide_types_of_flags(group)
+    for command in group.commands.values():
+        own = {parameter.name for parameter in command.params}
+        command.params.extend(flag for flag in _common_flags() if flag.name not in own)
+        if hasattr(command, "commands"):
+            _add_common_flags(command)
+        else:
+            _hide_types_of_flags(command)
+
+
+def _hide_types_of_flags(command: Any) -> None:
+    """Keep typer's help from showing `<bool>` beside flags, which would look as if they took a value."""
+    for parameter in command.get_params(typer.Context(command, **CONTEXT)):
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+
+
+def _common_flags() -> list[Any]:
+    app = typer.Typer(add_completion=False)
+
+    @app.command()
+    def flags(quiet: Annotated[bool, QUIET] = False, debug: Annotated[bool, DEBUG] = False) -> None:
+        pass
+
+    return list(typer.main.get_command(app).params)

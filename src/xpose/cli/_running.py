@@ -1,0 +1,170 @@
+"""The loop over pictures that `detect` and `count` share: progress, bad files skipped, Ctrl-C between two pictures."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from xpose.cli import _console
+from xpose.cli._inputs import Fault, Picture, printable
+from xpose.errors import ImageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from xpose.inference import Detector
+    from xpose.poses import Poses
+
+KEPT = "What is kept"
+
+Images = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="IMAGE", help='Pictures, folders with all below them, or patterns in quotes: "frames/*.png".'
+    ),
+]
+MoreImages = Annotated[
+    list[str] | None, typer.Option("-i", "--image", metavar="IMAGE", help="The same; may be repeated.")
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        "--threshold",
+        min=0,
+        max=1,
+        metavar="NUMBER",
+        rich_help_panel=KEPT,
+        help="Keep objects with a higher score. Lower finds more, also more that is wrong. Left out: what the weights "
+        "say for each object, else 0.1.",
+    ),
+]
+KeypointThreshold = Annotated[
+    float | None,
+    typer.Option(
+        "--keypoint-threshold",
+        min=0,
+        max=1,
+        metavar="NUMBER",
+        rich_help_panel=KEPT,
+        help="Points with less confidence count as not there. Left out: what the weights say.",
+    ),
+]
+MaxInstances = Annotated[
+    int | None,
+    typer.Option(
+        "--max-instances", min=1, metavar="N", rich_help_panel=KEPT, help="At most this many objects, best first."
+    ),
+]
+Nms = Annotated[
+    float | None,
+    typer.Option(
+        "--nms",
+        min=0,
+        max=1,
+        metavar="NUMBER",
+        rich_help_panel=KEPT,
+        help="Of boxes that overlap by more than this, only the best stays; 1 keeps all. Left out: 0.9.",
+    ),
+]
+NmsOks = Annotated[
+    float | None,
+    typer.Option(
+        "--nms-oks",
+        min=0,
+        max=1,
+        metavar="NUMBER",
+        rich_help_panel=KEPT,
+        help="Of poses more alike than this, only the best stays; for animals in a heap, instead of --nms.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Keep:
+    """The options of `detect` that decide what is kept; None leaves the detector's own rule."""
+
+    threshold: float | None = None
+    keypoint_threshold: float | None = None
+    max_instances: int | None = None
+    nms: float | None = None
+    nms_oks: float | None = None
+
+
+def words_for_pictures(images: Sequence[str] | None, more: Sequence[str] | None) -> list[str]:
+    """All words that name pictures.
+
+    Raises:
+        typer.BadParameter: there is none.
+    """
+    words = [*(images or ()), *(more or ())]
+    if not words:
+        raise typer.BadParameter("No picture was given. Name pictures, a folder or a pattern.", param_hint="IMAGE")
+    return words
+
+
+def detect_each(
+    detector: Detector,
+    prompts: list[Any],
+    pictures: Sequence[Picture],
+    keep: Keep,
+    use: Callable[[Picture, Poses, np.ndarray], None],
+) -> list[Fault]:
+    """Detect in every picture and hand the result to `use`; the pictures that could not be read, already reported."""
+    import dataclasses
+
+    import torch
+
+    from xpose.inference.images import read_picture
+
+    rules = {name: value for name, value in asdict(keep).items() if value is not None}
+    faults: list[Fault] = []
+    with _progress(pictures) as (each, pause):
+        for picture in each:
+            try:
+                pixels, _ = read_picture(picture.path)
+                poses = detector.detect(pixels, prompts, **rules)
+            except ImageError as error:
+                message = str(error)
+            except (MemoryError, torch.OutOfMemoryError):
+                message = f'"{picture.name}" does not fit into the memory. Reduce it, or use --device cpu.'
+            else:
+                use(picture, dataclasses.replace(poses, source=picture.name), pixels)
+                continue
+            faults.append(Fault(picture.name, message))
+            with pause():
+                _console.fail(f"{message} Skipped.")
+    return faults
+
+
+@contextmanager
+def _progress(pictures: Sequence[Picture]) -> Iterator[tuple[Iterator[Picture], Callable[[], Any]]]:
+    """The pictures one by one, under a progress bar on standard error where somebody watches; and how to pause it."""
+    if _console.is_quiet() or len(pictures) < 2 or not sys.stderr.isatty():
+        yield iter(pictures), nullcontext
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=_console.console(sys.stderr), transient=True) as progress:
+        task = progress.add_task("", total=len(pictures))
+
+        def each() -> Iterator[Picture]:
+            for picture in pictures:
+                progress.update(task, description=printable(picture.path.name))
+                yield picture
+                progress.advance(task)
+
+        @contextmanager
+        def pause() -> Iterator[None]:
+            progress.stop()  # what others print would stand in the bar's line
+            try:
+                yield
+            finally:
+                progress.start()
+
+        yield each(), pause

@@ -1,0 +1,136 @@
+"""`xpose convert`: a checkpoint in the official layout becomes a weight folder of ours, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xpose.cli import _console
+from xpose.errors import CheckpointError, quote
+
+# What a weight folder may hold; a folder with anything else in it is never replaced.
+FILES = {"config.json", "model.safetensors", "README.md"}
+
+
+def convert(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="OFFICIAL.pth", help="The released file (.pth, .pt or .safetensors).")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="The weight folder to make.")],
+    half: Annotated[
+        bool, typer.Option("--half", help="Store 16-bit numbers: half the size, results differ slightly.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a weight folder that is already there.")
+    ] = False,
+) -> None:
+    """Turn a released X-Pose checkpoint into a weight folder.
+
+    Reads a file in the layout of unipose_swint.pth (also distributed as xpose.pth) and writes a folder with
+    config.json, model.safetensors and README.md. The file is opened safely: no code inside it is ever run.
+
+    Example: xpose convert unipose_swint.pth weights/xpose-swin-t
+    """
+    target = out.expanduser().resolve()
+    _check_target(target, checkpoint, overwrite)
+    _console.note(f"Reading {checkpoint}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the target, so that the last step is a rename within one disk.
+    staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        _write(checkpoint, staging, half)
+        staging.chmod(0o755)  # a temporary folder starts as private
+        _swap(staging, target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    size = sum(file.stat().st_size for file in target.iterdir())
+    _console.show(f"Wrote {out} ({size / 1e6:.0f} MB): {', '.join(sorted(FILES))}")
+
+
+def _check_target(target: Path, checkpoint: Path, overwrite: bool) -> None:
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise CheckpointError(
+            f"{quote(target)} is a file. The weights go into a folder of their own; give another name."
+        )
+    inside = {file.name for file in target.iterdir()}
+    if not inside:
+        return
+    if not inside <= FILES or checkpoint.expanduser().resolve().parent == target:
+        raise CheckpointError(
+            f"The folder {quote(target)} holds other files ({', '.join(sorted(inside)[:3])}). "
+            "The weights go into a folder of their own; give the name of a new one."
+        )
+    if not overwrite:
+        raise CheckpointError(
+            f"The folder {quote(target)} already holds weights. Nothing is replaced unasked; "
+            "give another name, or add --overwrite."
+        )
+
+
+def _write(checkpoint: Path, folder: Path, half: bool) -> None:
+    import torch
+    from safetensors import SafetensorError
+
+    from xpose.model.files import read_tensors
+    from xpose.model.official import load_official, sort_official
+    from xpose.model.pretrained import save_pretrained
+
+    state = read_tensors(checkpoint.expanduser())
+    model = load_official(state)
+    encoders = sort_official(state, model).encoders
+    _console.note(
+        "Writing the network " + ("and its prompt encoders" if encoders else "(the file has no prompt encoders)")
+    )
+    card = _card(checkpoint.expanduser(), model.config.name, bool(encoders), half)
+    try:
+        save_pretrained(model, folder, encoders=encoders, card=card, dtype=torch.float16 if half else None)
+    except SafetensorError as error:  # how safetensors reports a full disk
+        raise CheckpointError(
+            f"The weights could not be written ({error}). What was there before is untouched. "
+            "Free some space, or choose another folder."
+        ) from None
+
+
+def _swap(staging: Path, target: Path) -> None:
+    """Put the finished folder in place; the old one goes last, and comes back if the step fails."""
+    if not target.exists():
+        staging.rename(target)
+        return
+    old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old."))
+    target.rename(old)
+    try:
+        staging.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old)
+
+
+def _card(checkpoint: Path, network: str, with_encoders: bool, half: bool) -> str:
+    with checkpoint.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return f"""---
+library_name: xpose
+tags: [keypoint-detection, pose-estimation]
+---
+# {network}, converted
+
+Made by `xpose convert` from a checkpoint in the official layout.
+
+| | |
+|---|---|
+| source file | `{checkpoint.name}`, {checkpoint.stat().st_size} bytes |
+| sha256 of the source | `{digest}` |
+| CLIP prompt encoders inside | {"yes" if with_encoders else "no"} |
+| numbers | {"16 bit, rounded from the source" if half else "as in the source"} |
+
+Licence: the weights keep the licence of their source, which this program cannot know. The public code that the released
+checkpoint belongs to is licensed for non-commercial research only.
+"""

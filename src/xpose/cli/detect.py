@@ -1,0 +1,78 @@
+"""`xpose detect`: find objects and their keypoints in pictures; drawings, a COCO file, and a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xpose.cli import _console, _prompts, _running
+from xpose.cli._inputs import list_pictures
+from xpose.cli._outputs import Results, check_folder
+
+DEFAULT_OUT = Path("xpose-out")
+
+
+def detect(
+    images: _running.Images = None,
+    more: _running.MoreImages = None,
+    text: _prompts.Objects = None,
+    skeleton: _prompts.Skeletons = None,
+    keypoints: _prompts.Keypoints = None,
+    like: _prompts.Like = None,
+    points: _prompts.Points = None,
+    bank: _prompts.Bank = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="FOLDER",
+            help="Where drawings and poses.json go. Left out: xpose-out, or nowhere with --json.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON instead of a table.")] = False,
+    threshold: _running.Threshold = None,
+    keypoint_threshold: _running.KeypointThreshold = None,
+    max_instances: _running.MaxInstances = None,
+    nms: _running.Nms = None,
+    nms_oks: _running.NmsOks = None,
+    weights: _prompts.Weights = None,
+    config: _prompts.Config = None,
+    device: _prompts.Device = None,
+    dtype: _prompts.Dtype = None,
+    clip: _prompts.Clip = None,
+) -> None:
+    """Find objects and their keypoints in pictures.
+
+    Name what to look for in words, show it in an example picture, or both. For each picture a drawing is made; all
+    results go into one COCO file, poses.json. Pictures that cannot be read are reported and skipped.
+
+    Examples:
+
+    - xpose detect photo.jpg -t dog
+    - xpose detect photos/ -t person,face -k person,68_face_points -o results
+    - xpose detect "frames/*.png" --like leaf.jpg --points leaf.json
+    """
+    words = _running.words_for_pictures(images, more)
+    asked = _prompts.build_prompts(text, skeleton, keypoints, like, points, bank)
+    folder = (None if as_json else DEFAULT_OUT) if out is None else out
+    if folder is not None:
+        check_folder(folder)
+    pictures, faults = list_pictures(words, folder)
+    for fault in faults:
+        _console.fail(fault.message)
+    if not pictures:
+        raise typer.Exit(_console.FAILURE)
+    _prompts.say_what_is_looked_for(asked)
+    detector = _prompts.load_detector(weights, config, device, dtype, clip)
+    prompts = _prompts.encode(asked, detector)
+    results = Results(pictures, folder, prompts, others=[*(like or ()), *(points or ()), *([bank] if bank else ())])
+    keep = _running.Keep(threshold, keypoint_threshold, max_instances, nms, nms_oks)
+    try:
+        faults += _running.detect_each(detector, prompts, pictures, keep, results.add)
+    finally:  # after Ctrl-C as well: what is finished stays
+        results.finish(faults, as_json)
+    if faults:
+        raise typer.Exit(_console.FAILURE)

@@ -1,0 +1,170 @@
+"""`xpose skeletons`: list the skeletons, show one with its points and mirror partners, draw it or all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from xpose.cli import _console
+from xpose.errors import ConfigError, quote
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from xpose.vocabulary import Category, Skeleton
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def skeletons(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="A skeleton, or a skeleton file of yours (.toml).")
+    ] = None,
+    draw: Annotated[
+        Path | None, typer.Option("--draw", metavar="OUT.png", help="Draw the skeleton; without NAME, all of them.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the skeletons, or show one with the names, parts and mirror partners of its points.
+
+    Example: xpose skeletons person --draw person.png
+    """
+    from xpose.vocabulary import list_skeletons, load_skeleton
+
+    if draw is not None:
+        _check_target(draw)
+    chosen = load_skeleton(name) if name is not None else None
+    if as_json:
+        _console.show_json(as_dict(chosen) if chosen else [summary(skeleton) for skeleton in list_skeletons()])
+    elif chosen is not None:
+        _show(chosen)
+    elif draw is None:
+        _console.show(_list(list_skeletons()))
+    if draw is not None:
+        _draw(chosen, draw)
+
+
+def summary(skeleton: Skeleton) -> dict[str, Any]:
+    """The line of a skeleton in the list."""
+    return {
+        "name": skeleton.name,
+        "also": list(skeleton.also),
+        "title": skeleton.title,
+        "points": len(skeleton),
+        "default_for": [category.name for category in _used_for(skeleton)],
+    }
+
+
+def as_dict(skeleton: Skeleton) -> dict[str, Any]:
+    """Everything about a skeleton, as plain values."""
+    from dataclasses import asdict
+
+    return {
+        **summary(skeleton),
+        "released": skeleton.released,
+        "left_right": skeleton.left_right,
+        "note": skeleton.note,
+        "source": asdict(skeleton.source),
+        "keypoints": [asdict(point) for point in skeleton.points],
+        "edges": [list(edge) for edge in skeleton.edges],
+    }
+
+
+def _used_for(skeleton: Skeleton) -> list[Category]:
+    from xpose.vocabulary import list_categories
+
+    return [category for category in list_categories() if category.skeletons[0] == skeleton.name]
+
+
+def _use(skeleton: Skeleton, limit: int) -> str:
+    """For which categories the skeleton is the default; else for which it is one of the choices."""
+    from xpose.vocabulary import list_categories
+    from xpose.vocabulary.categories import FALLBACK
+
+    names = [category.name for category in _used_for(skeleton)]
+    if skeleton.name == FALLBACK:
+        return f"{len(names)} animals, and whatever is unknown"
+    if names:
+        return _few(names, limit)
+    offered = [category.name for category in list_categories() if skeleton.name in category.skeletons]
+    return f"on request: {_few(offered, limit - 1)}" if offered else "on request"
+
+
+def _few(names: list[str], limit: int = 3) -> str:
+    shown = ", ".join(names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+def _table(*columns: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in ("#", "points", "sigma") else "left")
+    return table
+
+
+def _list(all_skeletons: tuple[Skeleton, ...]) -> Table:
+    from rich.text import Text
+
+    table = _table("name", "points", "what", "also called", "used for")
+    for skeleton in all_skeletons:
+        # "Person, 17 points" says the number twice in a table that has a column for it.
+        what = skeleton.title.replace(f", {len(skeleton)} points", "").replace(f", {len(skeleton)} parts", "")
+        cells = (skeleton.name, str(len(skeleton)), what, _few(list(skeleton.also)), _use(skeleton, 3))
+        table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def _show(skeleton: Skeleton) -> None:
+    from rich.text import Text
+
+    from xpose.vocabulary.skeleton import LEFT_RIGHT
+
+    _console.show(f"{skeleton.name}: {skeleton.title}")
+    facts = {
+        "also called": ", ".join(skeleton.also),
+        "used for": _use(skeleton, 8),
+        "left and right": f"{skeleton.left_right} ({LEFT_RIGHT[skeleton.left_right]})",
+        "source": f"{skeleton.source.dataset}; {skeleton.source.reference}",
+        "read on": skeleton.source.url or "",
+        "licence": skeleton.source.licence or "none stated",
+        "names by": skeleton.source.names,
+        "sigmas from": skeleton.source.sigmas,
+        "note": skeleton.note or "",
+    }
+    for key, fact in facts.items():
+        if fact:
+            _console.show(f"  {key}: {fact}")
+    table = _table("#", "keypoint", "mirror partner", "part", "sigma", "alias of the released weights")
+    for number, point in enumerate(skeleton.points):
+        partner = "" if point.flip == point.name else point.flip
+        # Quotes show a blank at the end of an alias.
+        alias = "" if point.alias in (None, point.name) else quote(point.alias)
+        cells = (str(number), point.name, partner, point.part, f"{point.sigma:g}", alias)
+        table.add_row(*(Text(cell) for cell in cells))
+    _console.show(table)
+    for point in skeleton.points:
+        if point.note:
+            _console.show(f"  {point.name}: {point.note}")
+
+
+def _check_target(draw: Path) -> None:
+    if draw.suffix.lower() not in PICTURES:
+        raise ConfigError(
+            f"Cannot draw into {quote(draw)}. A picture ends in {', '.join(PICTURES)}. "
+            f"Try: --draw {draw.with_suffix('.png')}"
+        )
+
+
+def _draw(skeleton: Skeleton | None, target: Path) -> None:
+    from xpose.drawing.skeletons import contact_sheet, draw_skeleton
+    from xpose.vocabulary import list_skeletons
+
+    picture = contact_sheet(list_skeletons()) if skeleton is None else draw_skeleton(skeleton)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(target)
+    _console.note(f"Wrote {target} ({picture.width} x {picture.height})")

@@ -1,0 +1,145 @@
+import hashlib
+import os
+import pickle
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from xpose import cli
+from xpose.cli.convert import FILES
+from xpose.model import presets, to_official
+from xpose.model.pretrained import from_pretrained
+
+
+@pytest.fixture(scope="module")
+def official(tmp_path_factory):
+    """A file in the official layout, without prompt encoders, with random weights."""
+    path = tmp_path_factory.mktemp("official") / "unipose_swint.pth"
+    torch.manual_seed(0)
+    torch.save({"model": to_official(presets.xpose_swin_t())}, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def converted(official, tmp_path_factory):
+    out = tmp_path_factory.mktemp("converted") / "weights" / "swin-t"
+    assert cli.main(["convert", str(official), str(out)]) == 0
+    return out
+
+
+def test_the_folder_holds_the_same_network(official, converted):
+    assert {file.name for file in converted.iterdir()} == FILES
+    model, encoders = from_pretrained(converted)
+    expected, _ = from_pretrained(official)
+    assert encoders == {}
+    for name, tensor in expected.state_dict().items():
+        assert torch.equal(model.state_dict()[name], tensor), name
+
+
+def test_the_card_says_where_the_weights_come_from(official, converted):
+    card = (converted / "README.md").read_text("utf-8")
+    assert official.name in card
+    assert hashlib.sha256(official.read_bytes()).hexdigest() in card
+    assert "non-commercial research only" in card
+
+
+def test_nothing_else_is_left_behind(converted):
+    assert [entry.name for entry in converted.parent.iterdir()] == ["swin-t"]
+
+
+def test_overwrite_replaces_and_half_halves(official, converted, tmp_path):
+    out = tmp_path / "weights"
+    assert cli.main(["convert", str(official), str(out), "--half"]) == 0
+    half = (out / "model.safetensors").stat().st_size
+    assert half == pytest.approx((converted / "model.safetensors").stat().st_size / 2, rel=0.01)
+    assert cli.main(["convert", str(official), str(out)]) == 1
+    assert (out / "model.safetensors").stat().st_size == half
+    assert cli.main(["convert", str(official), str(out), "--overwrite"]) == 0
+    assert (out / "model.safetensors").stat().st_size > half
+    assert [entry.name for entry in tmp_path.iterdir()] == ["weights"]
+
+
+class Malice:
+    """A pickle that would make a file if it were obeyed."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_malicious_pickle_is_refused_and_not_obeyed(tmp_path, capsys):
+    trap, out = tmp_path / "trap", tmp_path / "out"
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps({"model": Malice(trap)}, protocol=2))
+    assert cli.main(["convert", str(tmp_path / "evil.pth"), str(out)]) == 1
+    assert not trap.exists()
+    assert not out.exists()
+    assert "evil.pth" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("why", "content", "expected"),
+    [
+        ("not there", None, 'There is no file "'),
+        ("empty", b"", "cannot be read as a weight file"),
+        ("text", b"hello, I am no checkpoint", "cannot be read as a weight file"),
+        ("a pointer of Git LFS", b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
+        ("another network", {"model": {"conv1.weight": torch.zeros(2)}}, "does not fit xpose-swin-t"),
+        ("no tensors inside", {"epoch": 3}, "holds no state dict of tensors"),
+    ],
+)
+def test_what_is_no_checkpoint_is_explained_and_leaves_nothing(tmp_path, capsys, why, content, expected):
+    file, out = tmp_path / "weights.pth", tmp_path / "out"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif content is not None:
+        torch.save(content, file)
+    assert cli.main(["convert", str(file), str(out)]) == 1, why
+    err = capsys.readouterr().err
+    assert expected in err, why
+    assert "Traceback" not in err
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == (["weights.pth"] if file.exists() else [])
+
+
+@pytest.mark.parametrize("flags", [[], ["--overwrite"]])
+def test_a_folder_with_other_files_is_never_replaced(tmp_path, capsys, flags):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    (tmp_path / "config.json").write_text("{}")
+    assert cli.main(["convert", "missing.pth", str(tmp_path), *flags]) == 1
+    assert "holds other files" in capsys.readouterr().err
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_the_input_is_never_replaced(tmp_path, capsys):
+    source = tmp_path / "model.safetensors"
+    source.write_bytes(b"the only copy")
+    assert cli.main(["convert", str(source), str(tmp_path), "--overwrite"]) == 1
+    assert source.read_bytes() == b"the only copy"
+
+
+def test_a_file_in_the_way_is_named(tmp_path, capsys):
+    (tmp_path / "out").write_text("a file")
+    assert cli.main(["convert", "missing.pth", str(tmp_path / "out"), "--overwrite"]) == 1
+    assert "is a file" in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_the_old_weights_and_no_traces(official, tmp_path):
+    """The limit on file sizes stands in for the full disk: writing fails half-way through, for real."""
+    resource = pytest.importorskip("resource", reason="limits on file sizes exist on Unix only")
+    out = tmp_path / "weights"
+    out.mkdir()
+    (out / "model.safetensors").write_bytes(b"old")
+    done = subprocess.run(
+        [sys.executable, "-m", "xpose", "convert", str(official), str(out), "--overwrite"],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000_000, 10_000_000)),
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "could not be written" in done.stderr
+    assert (out / "model.safetensors").read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["weights"]

@@ -1,0 +1,94 @@
+"""Without any network: the commands work, and nothing even tries to reach one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import make_picture, write_json
+
+# A class, because others derive from it when they are imported; whoever makes one, or looks up a name, is written down.
+PROGRAM = """
+import socket, sys, traceback
+
+attempts = []
+
+class Blocked(socket.socket):
+    def __init__(self, *arguments, **options):
+        attempts.append("".join(traceback.format_stack(limit=8)))
+        raise OSError("no network in this test")
+
+def blocked(*arguments, **options):
+    attempts.append("".join(traceback.format_stack(limit=8)))
+    raise OSError("no network in this test")
+
+socket.socket = Blocked
+socket.create_connection = socket.getaddrinfo = blocked
+
+from xpose import cli
+
+for line in sys.stdin.read().splitlines():
+    code = cli.main(line.split(" "))
+    print("ENDED", code, line, flush=True)
+print("ATTEMPTS", len(attempts), *attempts)
+"""
+
+
+def run_offline(commands: list[str], folder: Path) -> str:
+    # No variable tells the libraries to stay offline: the code itself must not try.
+    environment = {k: v for k, v in os.environ.items() if "OFFLINE" not in k and not k.startswith("HF_")}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        input="\n".join(commands),
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment | {"HF_HOME": str(folder / "empty cache")},
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_commands_need_no_network(tmp_path: Path, weights: str) -> None:
+    make_picture(tmp_path / "a.png")
+    write_json(tmp_path / "a.json", {"tip": [20, 20], "stalk": [40, 30]})
+    commands = [
+        f"detect a.png -t wren -p {weights}",
+        f"detect a.png -t zyzzogeton -p {weights} --json",  # no word of the table: the sentence encoder itself
+        f"detect a.png --like a.png --points a.json -p {weights}",
+        f"count a.png -t dog,cat -p {weights}",
+        f"prompt save birds.safetensors -t wren -p {weights}",
+        "prompt show birds.safetensors",
+        f"detect a.png --bank birds.safetensors -p {weights}",
+        "models",
+        "models --json",
+        "skeletons",
+        "skeletons face",
+    ]
+    out = run_offline(commands, tmp_path)
+    for command in commands:
+        assert f"ENDED 0 {command}" in out
+    assert out.rpartition("ATTEMPTS ")[2].split()[0] == "0", out
+
+
+@pytest.mark.slow
+def test_weights_with_clip_need_no_network(tmp_path: Path, small_official: Path) -> None:
+    make_picture(tmp_path / "a.png")
+    write_json(tmp_path / "a.json", {"tip": [20, 20]})
+    commands = [f"detect a.png -t wren -k animal --like a.png --points nose.json -p {small_official}"]
+    write_json(tmp_path / "nose.json", {"nose": [20, 20]})
+    out = run_offline(commands, tmp_path)
+    assert "ENDED 0" in out
+    assert out.rpartition("ATTEMPTS ")[2].split()[0] == "0", out
+
+
+def test_the_block_blocks(tmp_path: Path) -> None:
+    """The counterpart: a hub name does make an attempt, it is seen, and the user gets a message."""
+    make_picture(tmp_path / "a.png")
+    out = run_offline(["detect a.png -t wren -p nobody/nothing"], tmp_path)
+    assert "ENDED 1" in out
+    assert int(out.rpartition("ATTEMPTS ")[2].split()[0]) > 0
