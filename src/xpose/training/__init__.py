@@ -1,0 +1,33 @@
+"""Training: targets, matcher, losses, denoising, averaging and schedules.
+
+    targets → [noised objects] → network with reports → matcher → losses
+
+Nothing here is imported by the network or by inference: what detects never depends on what trains.
+"""
+
+from xpose.training.closed_set import ClosedSetClassifier, close, is_closed
+from xpose.training.denoising import DenoisingSettings, Noised, noised_objects
+from xpose.training.ema import MovingAverage
+from xpose.training.losses import Criterion, LossWeights
+from xpose.training.matcher import Assignment, MatchCosts, Matcher
+from xpose.training.schedule import Schedule
+from xpose.training.targets import LabelledObject, TargetBatch, Targets
+
+__all__ = [
+    "Assignment",
+    "ClosedSetClassifier",
+    "Criterion",
+    "DenoisingSettings",
+    "LabelledObject",
+    "LossWeights",
+    "MatchCosts",
+    "Matcher",
+    "MovingAverage",
+    "Noised",
+    "Schedule",
+    "TargetBatch",
+    "Targets",
+    "close",
+    "is_closed",
+    "noised_objects",
+]

@@ -1,0 +1,200 @@
+"""A batch as the network and the losses take it: prompts out of names and cut-outs, targets in their order.
+
+Shape letters as in `xpose.model.types`; n cut-outs.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xpose.data.batches import Batch, Target
+from xpose.data.samples import Kind
+from xpose.inference.preprocess import MEAN, STD
+from xpose.model import PromptEmbeddings, XPose
+from xpose.model.prompting import TextEncoder, average_shots
+from xpose.model.types import ProjectedPrompts
+from xpose.training.targets import LabelledObject, TargetBatch, Targets
+from xpose.vocabulary import find_category, sigma_for
+
+_NAMELESS = 0.05  # share of one-class pictures asked for "object"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the network is asked in one step."""
+
+    prompts: PromptEmbeddings  # words, or examples; of a combined step the words
+    examples: PromptEmbeddings | None  # of a combined step
+    targets: TargetBatch
+
+
+def normalised(images: Tensor) -> Tensor:
+    """RGB bytes [B, 3, h, w] as the backbone takes them."""
+    mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (MEAN, STD))
+    return (images.float() / 255 - mean) / std
+
+
+class Asker:
+    """Makes the question of every batch."""
+
+    def __init__(self, model: XPose, text: TextEncoder, synonyms: float = 0.3) -> None:
+        """Set up.
+
+        Args:
+            model: the network; its example encoder is trained with it.
+            text: the encoder of words.
+            synonyms: share of classes that are called by another of their names.
+        """
+        self.model, self.text, self.synonyms = model, text, synonyms
+
+    def __call__(self, batch: Batch, *, seed: int = 0, vary: bool = True) -> Question:
+        """The question of a batch; what is drawn depends on `seed` and the batch's step alone."""
+        rng = random.Random(f"{seed}/{batch.step}")
+        words = self._words(batch, rng, vary)
+        targets = self._targets(batch)
+        if batch.mode == "text" or not len(batch.crops):
+            return Question(words, None, targets)
+        examples = self._examples(batch, words)
+        if batch.mode == "visual":
+            return Question(examples, None, targets)
+        return Question(words, examples, targets)
+
+    def project(self, question: Question) -> ProjectedPrompts:
+        """The prompts in the network's width; of words and examples together the mean, as at inference."""
+        projected = self.model.project(question.prompts)
+        if question.examples is None:
+            return projected
+        other = self.model.project(question.examples)
+        return replace(
+            projected,
+            objects=(projected.objects + other.objects) / 2,
+            keypoints=(projected.keypoints + other.keypoints) / 2,
+        )
+
+    def _words(self, batch: Batch, rng: random.Random, vary: bool) -> PromptEmbeddings:
+        objects, keypoints = [], []
+        for target in batch.targets:
+            names = [self._called(entry.kind.category, rng) if vary else entry.kind.category for entry in target.asked]
+            if vary and len(names) == 1 and target.asked[0].present and rng.random() < _NAMELESS:
+                names = ["object"]
+            objects.append(self.text.encode(names))
+            keypoints.append([self.text.encode(list(entry.kind.names)) for entry in target.asked])
+        return PromptEmbeddings.from_lists(objects, keypoints).to(self._device)
+
+    def _called(self, category: str, rng: random.Random) -> str:
+        found = find_category(category)
+        if found is None or not found.also or rng.random() >= self.synonyms:
+            return category
+        return rng.choice(found.also)
+
+    @property
+    def _device(self) -> torch.device:
+        return self.model.heads.norm.weight.device
+
+    def _examples(self, batch: Batch, words: PromptEmbeddings) -> PromptEmbeddings:
+        """The words' embeddings with those of examples in their place, wherever a kind has examples."""
+        shots = [(key, shot) for key, found in batch.shots.items() for shot in found]
+        widest = max(len(shot.points) for _, shot in shots)
+        points, visible = np.zeros((len(shots), widest, 2), np.float32), np.zeros((len(shots), widest), bool)
+        side = batch.crops.shape[-1]
+        rows = [shot.row for _, shot in shots]
+        for number, (_, shot) in enumerate(shots):
+            values = shot.points.cpu().numpy()
+            points[number, : len(values)] = values[:, :2] / side
+            visible[number, : len(values)] = values[:, 2] > 0
+        real = np.arange(widest) < np.array([len(shot.points) for _, shot in shots])[:, None]
+        device = self._device
+        pictures = normalised(batch.crops[rows].to(device))
+        assert self.model.visual_prompts is not None
+        objects, keypoints = self.model.visual_prompts(
+            self.model.backbone(pictures),
+            *(torch.from_numpy(values).to(device) for values in (points, visible, real)),
+        )
+        by_key = self._averaged(shots, objects.float(), keypoints.float(), torch.from_numpy(visible).to(device))
+        return _replaced(words, batch.targets, by_key)
+
+    def _averaged(
+        self, shots: Sequence, objects: Tensor, keypoints: Tensor, visible: Tensor
+    ) -> dict[tuple[str, str], tuple[Tensor, dict[str, Tensor]]]:
+        """For each kind its object embedding, and that of every keypoint that some example shows, by name."""
+        result = {}
+        for key in dict.fromkeys(key for key, _ in shots):
+            mine = [number for number, (other, _) in enumerate(shots) if other == key]
+            names = list(dict.fromkeys(name for number in mine for name in shots[number][1].kind.names))
+            column = torch.zeros(len(mine), len(names), dtype=torch.long, device=objects.device)
+            seen = torch.zeros(len(mine), len(names), dtype=torch.bool, device=objects.device)
+            for row, number in enumerate(mine):
+                for place, name in enumerate(shots[number][1].kind.names):
+                    column[row, names.index(name)] = place
+                    seen[row, names.index(name)] = visible[number, place]
+            picked = keypoints[mine].gather(1, column[..., None].expand(-1, -1, keypoints.shape[-1]))
+            one, many = average_shots(objects[mine], picked, seen)
+            shown = seen.any(0).tolist()
+            result[key] = (one, {name: many[i] for i, name in enumerate(names) if shown[i]})
+        return result
+
+    def _targets(self, batch: Batch) -> TargetBatch:
+        height, width = batch.images.shape[2:]
+        slots = max(len(entry.kind) for target in batch.targets for entry in target.asked)
+        targets = [
+            Targets.from_objects(
+                _objects(target, width, height), [e.kind.names for e in target.asked], slots, (width, height)
+            )
+            for target in batch.targets
+        ]
+        return TargetBatch.of(targets, self._device)
+
+
+def _objects(target: Target, width: int, height: int) -> list[LabelledObject]:
+    """The labelled objects, and the ignored regions as objects that count for nothing."""
+    found = []
+    for row in range(len(target.labels)):
+        names = target.names(row)
+        x1, y1, x2, y2 = target.boxes[row].tolist()
+        if x2 - x1 > 0 and y2 - y1 > 0:
+            found.append(
+                LabelledObject(
+                    (x1, y1, x2, y2),
+                    int(target.labels[row]),
+                    target.keypoints(row),
+                    sigmas={name: sigma_for(name) for name in names},
+                )
+            )
+    for box, label in zip(target.ignored.tolist(), target.ignored_labels.tolist(), strict=True):
+        x1, y1, x2, y2 = max(0.0, box[0]), max(0.0, box[1]), min(float(width), box[2]), min(float(height), box[3])
+        if label >= 0 and x2 > x1 and y2 > y1:
+            found.append(LabelledObject((x1, y1, x2, y2), int(label), ignore=True))
+    return found
+
+
+def _replaced(
+    words: PromptEmbeddings,
+    targets: Sequence[Target],
+    by_key: dict[tuple[str, str], tuple[Tensor, dict[str, Tensor]]],
+) -> PromptEmbeddings:
+    """Embeddings of words with examples in their place; what no example shows stays a word."""
+    objects = [list(row) for row in words.objects]
+    keypoints = [[list(one) for one in row] for row in words.keypoints]
+    for b, target in enumerate(targets):
+        for number, entry in enumerate(target.asked):
+            found = by_key.get(entry.kind.key)
+            if found is None:
+                continue
+            objects[b][number] = found[0]
+            kind: Kind = entry.kind
+            which = int(words.keypoint_set[b, number])
+            for place, name in enumerate(kind.names):
+                if name in found[1]:
+                    keypoints[b][which][place] = found[1][name]
+    width = words.objects.shape[-1]
+    points = [
+        torch.stack([torch.stack(one) if one else words.objects.new_zeros(0, width) for one in row])
+        for row in keypoints
+    ]
+    return replace(words, objects=torch.stack([torch.stack(row) for row in objects]), keypoints=torch.stack(points))

@@ -1,0 +1,109 @@
+"""How fast which weights learn, and when."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from xpose.errors import ConfigError
+from xpose.model import XPose
+
+Shape = Literal["cosine", "step", "constant"]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Learning rates over a run."""
+
+    rate: float = 1e-4  # at a batch of `reference_batch` images per step, all processes together
+    reference_batch: int = 16  # other batches scale the rate in proportion; 0 = never
+    warm_up: int = 500  # steps from 0 to the full rate, at most a tenth of the run
+    shape: Shape = "cosine"
+    last: float = 0.01  # share of the rate that cosine ends with
+    drops: tuple[float, ...] = (11 / 12,)  # shares of the run after which step multiplies the rate by `drop`
+    drop: float = 0.1
+    backbone: float = 0.1  # share of the rate for the backbone
+    towers: float = 0.0  # share of the rate for prompt towers; 0 freezes them
+    weight_decay: float = 1e-4
+
+    def __post_init__(self) -> None:
+        faults = [
+            f"{name} is {value}, not a number from 0 up"
+            for name, value in vars(self).items()
+            if isinstance(value, int | float) and not 0 <= value < math.inf
+        ]
+        if self.rate == 0:
+            faults.append("rate is 0; nothing would be learned")
+        if self.shape not in get_args(Shape):
+            faults.append(f'shape is "{self.shape}", not one of {", ".join(get_args(Shape))}')
+        if any(not 0 < share < 1 for share in self.drops) or list(self.drops) != sorted(self.drops):
+            faults.append(f"drops is {self.drops}, not rising shares of the run between 0 and 1")
+        if faults:
+            raise ConfigError("The schedule does not fit:\n  " + "\n  ".join(faults))
+
+    def rate_for(self, batch: int) -> float:
+        """The full rate at a batch of so many images per step."""
+        return self.rate * batch / self.reference_batch if self.reference_batch else self.rate
+
+    def factor(self, step: int, steps: int) -> float:
+        """The share of the full rate in a step, counted from 0, of a run of `steps`."""
+        warm = min(self.warm_up, steps // 10)
+        if step < warm:
+            return (step + 1) / (warm + 1)
+        if self.shape == "constant":
+            return 1.0
+        if self.shape == "step":
+            return self.drop ** sum(step >= share * steps for share in self.drops)
+        done = min(1.0, (step - warm) / max(1, steps - 1 - warm))
+        return self.last + (1 - self.last) * (1 + math.cos(math.pi * done)) / 2
+
+    def scheduler(self, optimizer: Optimizer, steps: int) -> LambdaLR:
+        """The factor as a PyTorch scheduler; call its `step()` after the optimiser's."""
+        return LambdaLR(optimizer, lambda step: self.factor(step, steps))
+
+    def groups(self, model: XPose, towers: Sequence[nn.Module] = (), batch: int = 0) -> list[dict[str, Any]]:
+        """Parameters for an optimiser, in named groups with their rates.
+
+        Towers are prompt encoders outside of the network (CLIP's); where `self.towers` is 0 they are frozen here.
+        Norms, biases and other vectors, and Swin's tables of relative places are not decayed.
+
+        Args:
+            model: the network.
+            towers: its prompt encoders.
+            batch: images per step, to scale the rate with; 0 = take the rate as it is.
+        """
+        rate = self.rate_for(batch) if batch else self.rate
+        found: dict[str, dict[str, Any]] = {}
+        for part, name, parameter in _parameters(model, towers):
+            share = {"backbone": self.backbone, "towers": self.towers}.get(part, 1.0)
+            if share == 0:
+                parameter.requires_grad_(False)
+            if not parameter.requires_grad:
+                continue
+            plain = parameter.ndim < 2 or name.endswith("relative_position_bias_table")
+            key = f"{part}, not decayed" if plain else part
+            decay = 0.0 if plain else self.weight_decay
+            group = found.setdefault(key, {"name": key, "params": [], "lr": rate * share, "weight_decay": decay})
+            group["params"].append(parameter)
+        return list(found.values())
+
+
+def _parameters(model: XPose, towers: Sequence[nn.Module]) -> list[tuple[str, str, nn.Parameter]]:
+    """Every parameter once, with the part it belongs to and its name."""
+    seen: set[int] = set()
+    rows = []
+    parts = [("network", model), *(("towers", tower) for tower in towers)]
+    for part, module in parts:
+        for name, parameter in module.named_parameters():
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                rows.append(
+                    ("backbone" if part == "network" and name.startswith("backbone.") else part, name, parameter)
+                )
+    return rows

@@ -1,0 +1,116 @@
+"""The single terms of the loss, as plain functions of tensors.
+
+Letters: n pairs of a query and the object it was matched with, K keypoint slots.
+
+A network learns faces with 68 points beside people with 17. So every keypoint term is a mean over an object's own
+points, times what it would be for 17 of them: 68 points weigh no more than 17, and weights known from sets with 17
+points keep their meaning.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from xpose.geometry import box_giou, cxcywh_to_xyxy, oks
+
+REFERENCE_POINTS = 17  # of a COCO person, for whom the customary weights were found
+VISIBLE = 2
+
+
+def focal(logits: Tensor, positive: Tensor, alpha: float, gamma: float) -> Tensor:
+    """Sigmoid focal loss of every logit: cross-entropy that fades where the answer is right already.
+
+    Args:
+        logits: any shape, finite.
+        positive: bool, the same shape.
+        alpha: weight of positives; negatives weigh 1 - alpha.
+        gamma: how fast it fades.
+    """
+    target = positive.to(logits.dtype)
+    entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    score = logits.sigmoid()
+    wrong = torch.where(positive, 1 - score, score)
+    return (1 - alpha + (2 * alpha - 1) * target) * wrong**gamma * entropy
+
+
+def focal_gain(logits: Tensor, alpha: float, gamma: float) -> Tensor:
+    """The focal loss of a logit as a positive less that as a negative: what the matcher pays."""
+    yes = torch.ones_like(logits, dtype=torch.bool)
+    return focal(logits, yes, alpha, gamma) - focal(logits, ~yes, alpha, gamma)
+
+
+def box_l1(boxes: Tensor, true: Tensor) -> Tensor:
+    """Sum of the four differences of boxes [..., 4] (cx, cy, w, h), broadcast: [...]."""
+    return (boxes - true).abs().sum(-1)
+
+
+def giou(boxes: Tensor, true: Tensor) -> Tensor:
+    """1 - generalised IoU of boxes [..., 4] (cx, cy, w, h), broadcast: [...]."""
+    return 1 - box_giou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(true))
+
+
+def keypoint_l1(points: Tensor, true: Tensor, labelled: Tensor) -> Tensor:
+    """Mean |Δx| + |Δy| over the labelled points, times 17: [..., K, 2] with [..., K] bool to [...]."""
+    distance = ((points - true).abs().sum(-1) * labelled).sum(-1)
+    return distance * (REFERENCE_POINTS / labelled.sum(-1).clamp(min=1))
+
+
+def pose_distance(
+    points: Tensor, true: Tensor, labelled: Tensor, boxes: Tensor, sigmas: Tensor, sizes: Tensor
+) -> Tensor:
+    """1 - OKS, in pixels, so that a wide picture does not stretch it; 0 where nothing is labelled: [...].
+
+    Args:
+        points: [..., K, 2] in [0, 1] of the padded input.
+        true: [..., K, 2].
+        labelled: [..., K] bool.
+        boxes: [..., 4] of the labelled objects; their area in pixels is the scale.
+        sigmas: [..., K].
+        sizes: [..., 2], width and height of the padded input in pixels.
+    """
+    areas = (boxes[..., 2:] * sizes).prod(-1)
+    similarity = oks(points * sizes[..., None, :], true * sizes[..., None, :], labelled, areas, sigmas)
+    return torch.where(labelled.any(-1), 1 - similarity, torch.zeros_like(similarity))
+
+
+def keypoint_alignment(
+    logits: Tensor, visibility: Tensor, absent: Tensor, real: Tensor, alpha: float, gamma: float
+) -> Tensor:
+    """Focal contrast between the keypoint queries of an object and its keypoint prompts: [n].
+
+    A query must know its own prompt from the others of the object: a visible point's own prompt is positive, all others
+    are negative. Of a hidden point the others are negative too, its own stays open, since the picture does not show it.
+    A point known to be absent matches no prompt. Points that nobody labelled say nothing.
+
+    Args:
+        logits: [n, K, K]: row = query, column = prompt.
+        visibility: [n, K].
+        absent: [n, K] bool.
+        real: [n, K] bool, the slots of the object's own class.
+        alpha: see `focal`.
+        gamma: see `focal`.
+    """
+    own = torch.eye(logits.shape[-1], dtype=torch.bool, device=logits.device)
+    visible, labelled = visibility == VISIBLE, visibility > 0
+    rows = (labelled | absent) & real
+    column = real[:, None, :] & rows[:, :, None]
+    loss = focal(logits, own & visible[:, :, None], alpha, gamma)
+    on_own = own & column & (visible | absent)[:, :, None]
+    others = column & ~own
+    # As many others as 17 points have, however many there are.
+    share = (REFERENCE_POINTS - 1) / (real.sum(-1) - 1).clamp(min=1)
+    per_query = (loss * on_own).sum(-1) + (loss * others).sum(-1) * share[:, None]
+    return per_query.sum(-1) / rows.sum(-1).clamp(min=1)
+
+
+def presence(logits: Tensor, visibility: Tensor, absent: Tensor) -> Tensor:
+    """Cross-entropy of "the point is in the picture, seen or hidden" against "it is not": [n, K] to [n].
+
+    A mean over the points of which it is known; a missing label does not mean a missing point.
+    """
+    there = visibility > 0
+    known = there | absent
+    entropy = F.binary_cross_entropy_with_logits(logits, there.to(logits.dtype), reduction="none")
+    return (entropy * known).sum(-1) / known.sum(-1).clamp(min=1)

@@ -1,0 +1,156 @@
+"""What the documents promise: links lead somewhere, commands exist, dependencies are explained."""
+
+import json
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.inference.conftest import own_detector
+
+from xpose import cli
+from xpose.inference import encoding
+from xpose.model.pretrained import save_pretrained
+from xpose.model.prompting.sides import spell_out
+from xpose.prompts import TextPrompt
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+CODE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
+
+
+def names(requirements):
+    return {re.match(r"[\w.-]+", line)[0] for line in requirements} - {"xpose"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files(page):
+    targets = [link.partition("#")[0] for link in LINK.findall(page.read_text("utf-8"))]
+    local = [target for target in targets if target and not target.startswith(("http://", "https://"))]
+    assert [target for target in local if not (page.parent / target).exists()] == []
+
+
+def test_anchors_of_the_readme_exist():
+    text = (ROOT / "README.md").read_text("utf-8")
+    headings = {re.sub(r"[^\w -]", "", line.lstrip("# ")).lower().replace(" ", "-") for line in text.splitlines()}
+    assert {link[1:] for link in LINK.findall(text) if link.startswith("#")} <= headings
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_shown_commands_exist(page):
+    """In code blocks: every `xpose` command and its options, every make target, every script."""
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    for language, block in CODE.findall(page.read_text("utf-8")):
+        for line in block.splitlines() if language == "bash" else ():
+            words = shlex.split(line, comments=True)
+            program = Path(words[0]).name if words else ""
+            if program == "xpose" and not words[1].startswith("-"):
+                assert words[1] in cli.COMMANDS, line
+            elif program == "make":
+                assert words[1] in targets, line
+            elif program == "python" and words[1].endswith(".py"):
+                assert (ROOT / words[1]).exists(), line
+
+
+@pytest.fixture(scope="module")
+def bundled(tmp_path_factory):
+    """A tiny network that finds something everywhere; it stands in for trained weights of every name."""
+    model = own_detector(name="xpose-swin-t", thresholds={"": 0.0}).model
+    return save_pretrained(model, tmp_path_factory.mktemp("docs") / "unipose_swint.pth")
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch, bundled):
+    """A folder with everything that the documents speak of."""
+    monkeypatch.chdir(tmp_path)
+    names = ["photo.jpg", "leaf.jpg", "photos/1.jpg", "photos/2.jpg", "frames/000001.png", "frames/000002.png"]
+    for number, name in enumerate(names):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / name)
+    points = {"tip": [20, 20], "stalk": [40, 30]}
+    (tmp_path / "leaf.json").write_text(json.dumps({"name": "leaf", "keypoints": points}))
+    (tmp_path / "unipose_swint.pth").symlink_to(bundled)
+    for module in ("xpose.model.weights", "xpose.inference.loading"):
+        monkeypatch.setattr(f"{module}.bundled_weights", lambda: {"xpose-nano": bundled})
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/prompts.md", "docs/command-line.md"])
+def test_python_blocks_run(page, desk):
+    blocks = [block for language, block in CODE.findall((ROOT / page).read_text("utf-8")) if language == "python"]
+    assert blocks or page == "docs/command-line.md"
+    for block in blocks:
+        exec(compile(block, page, "exec"), {})
+
+
+TEMPLATES = [
+    (TextPrompt("Grey_wolf"), "a photo of grey wolf", "grey wolf"),
+    (TextPrompt("Grey_wolf", style="cartoon"), "a cartoon photo of grey wolf", "cartoon grey wolf"),
+    (TextPrompt("person", part="hand"), "a photo of person's hand", "person's hand"),
+    (TextPrompt(keypoints=["left eye"]), "a photo of object", "object"),
+]
+
+
+@pytest.mark.parametrize(("prompt", "clip", "own"), TEMPLATES)
+def test_the_prompts_page_says_what_the_encoders_read(prompt, clip, own):
+    page = (ROOT / "docs" / "prompts.md").read_text("utf-8")
+    assert encoding.clip_object_text(prompt) == clip
+    assert spell_out(encoding.nano_object_text(prompt)) == own
+    assert any(f"`{clip}`" in line and f"`{own}`" in line for line in page.splitlines())
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/prompts.md", "docs/command-line.md"])
+def test_shown_commands_find_things(page, desk, capsys):
+    """Every `xpose detect`, `count`, `prompt` and `models` of the page runs, in the order of the page."""
+    lines = [line for language, block in CODE.findall((ROOT / page).read_text("utf-8")) for line in block.splitlines()]
+    ran = 0
+    for line in lines:
+        words = shlex.split(line, comments=True) if "xpose " in line else []
+        if len(words) > 1 and Path(words[0]).name == "xpose" and words[1] in ("detect", "count", "prompt", "models"):
+            words = words[1 : words.index(">")] if ">" in words else words[1:]
+            assert cli.main(words) == 0, (line, capsys.readouterr().err)
+            assert capsys.readouterr().out
+            ran += 1
+    assert ran or page == "docs/prompts.md"
+
+
+def test_the_readme_shows_what_make_test_runs():
+    recipe = re.search(r"^test:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)[1]
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for line in recipe.splitlines():
+        plain = line.strip().replace("$(BIN)", ".venv/bin").replace("$(JOBS)", "2")
+        assert re.search(rf"^{re.escape(plain)}( |$)", readme, re.MULTILINE), plain
+
+
+def test_every_dependency_has_its_reason_and_licence():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    wanted = names(project["dependencies"])
+    for requirements in project["optional-dependencies"].values():
+        wanted |= names(requirements)
+    record = (ROOT / "docs" / "decisions" / "0002-dependencies.md").read_text("utf-8")
+    assert set(re.findall(r"^\| ([\w.-]+) \|", record, re.MULTILINE)) - {"package"} == wanted
+
+
+def test_every_extra_is_on_the_install_page():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    page = (ROOT / "docs" / "install.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", page, re.MULTILINE))
+    assert rows.keys() >= project["optional-dependencies"].keys()
+    for extra, requirements in project["optional-dependencies"].items():
+        assert all(name in rows[extra] for name in names(requirements)), extra
+
+
+def test_every_page_is_in_the_index():
+    docs = ROOT / "docs"
+    linked = set(LINK.findall((docs / "index.md").read_text("utf-8")))
+    assert {str(page.relative_to(docs)) for page in docs.glob("**/*.md")} - linked == {"index.md"}
+
+
+def test_decisions_are_numbered_without_gaps():
+    records = sorted(path.name for path in (ROOT / "docs" / "decisions").glob("*.md"))
+    assert [int(name[:4]) for name in records] == list(range(1, len(records) + 1))

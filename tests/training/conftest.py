@@ -1,0 +1,78 @@
+"""Small batches that the tests of training share: two pictures, two kinds of objects with keypoints of their own."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+import torch
+from tests.model.conftest import lively, random_images, random_prompts, tiny_config, tiny_nano_config
+from torch import Tensor
+
+from xpose.model import PromptEmbeddings, XPose, XPoseConfig
+from xpose.training import LabelledObject, TargetBatch, Targets
+
+SIZE = (96.0, 64.0)  # width, height
+HORSE = ("nose", "left eye", "right eye", "tail base", "neck")
+CHAIR = ("left front leg", "right front leg", "seat")
+NAMES = (HORSE, CHAIR)
+SLOTS = 5
+
+
+def horse(x: float, y: float, *, labelled: bool = True) -> LabelledObject:
+    points = {"nose": (x + 4, y + 6, 2), "left eye": (x + 8, y + 3, 1), "tail base": (x + 20, y + 10, 2)}
+    box = (x, y, x + 24, y + 16)
+    return LabelledObject(box, 0, points if labelled else {}, absent=frozenset({"neck"}) if labelled else frozenset())
+
+
+def chair(x: float, y: float) -> LabelledObject:
+    points = {"left front leg": (x + 2, y + 18, 2), "right front leg": (x + 14, y + 18, 2), "seat": (x + 8, y + 9, 2)}
+    return LabelledObject((x, y, x + 16, y + 20), 1, points)
+
+
+def targets_of(*objects: LabelledObject) -> Targets:
+    return Targets.from_objects(objects, NAMES, SLOTS, SIZE)
+
+
+@dataclass(frozen=True)
+class Batch:
+    images: Tensor
+    prompts: PromptEmbeddings
+    targets: TargetBatch
+
+
+def small_batch(dtype: torch.dtype = torch.float64) -> Batch:
+    """A horse and a chair; a horse beside one without labelled points."""
+    objects, horse_points = random_prompts(2, len(HORSE))
+    _, chair_points = random_prompts(2, len(CHAIR), seed=1)
+    sets = [horse_points, chair_points]
+    prompts = PromptEmbeddings.from_lists([objects, objects], [sets, sets]).to(dtype)
+    targets = [targets_of(horse(10, 12), chair(60, 30)), targets_of(horse(50, 30), horse(5, 5, labelled=False))]
+    return Batch(random_images(2, 64, 96).to(dtype), prompts, TargetBatch.of(targets, dtype=dtype))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks this small are quicker on one core, far quicker where others are busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def batch() -> Batch:
+    return small_batch()
+
+
+@pytest.fixture(params=["compatible", "own"])
+def network(request: pytest.FixtureRequest) -> XPose:
+    """A tiny network with random weights everywhere, as many groups as queries, so that every object finds one."""
+    config = tiny_config(instances=40) if request.param == "compatible" else own_config()
+    return lively(XPose(config)).double()
+
+
+def own_config() -> XPoseConfig:
+    return dataclasses.replace(tiny_nano_config(), instances=40)

@@ -1,0 +1,80 @@
+"""Learning rates over a run, and which parameters get which."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from xpose.errors import ConfigError
+from xpose.model import XPose
+from xpose.training import Schedule
+
+
+@pytest.mark.parametrize(
+    ("shape", "step", "expected"),
+    [
+        ("cosine", 0, 1 / 11),
+        ("cosine", 9, 10 / 11),
+        ("cosine", 10, 1.0),
+        ("cosine", 55, 0.505),  # half way: the mean of 1 and .01
+        ("cosine", 100, 0.01),
+        ("cosine", 500, 0.01),
+        ("step", 50, 1.0),
+        ("step", 91, 1.0),
+        ("step", 93, 0.1),
+        ("constant", 99, 1.0),
+    ],
+)
+def test_factors_by_hand(shape: str, step: int, expected: float) -> None:
+    """A run of 101 steps (100 for step and constant), whose warm-up is cut to a tenth of it."""
+    steps = 101 if shape == "cosine" else 100
+    assert Schedule(shape=shape).factor(step, steps) == pytest.approx(expected)  # type: ignore[arg-type]
+
+
+def test_the_scheduler_sets_what_the_factor_says() -> None:
+    schedule = Schedule(warm_up=3)
+    weight = nn.Parameter(torch.zeros(1))
+    optimiser = torch.optim.SGD([weight], lr=2.0)
+    scheduler = schedule.scheduler(optimiser, 40)
+    for step in range(40):
+        assert optimiser.param_groups[0]["lr"] == pytest.approx(2 * schedule.factor(step, 40))
+        optimiser.step()
+        scheduler.step()
+
+
+def test_the_rate_scales_with_the_batch() -> None:
+    assert Schedule().rate_for(16) == 1e-4
+    assert Schedule().rate_for(64) == pytest.approx(4e-4)
+    assert Schedule(reference_batch=0).rate_for(64) == 1e-4
+
+
+def test_groups_hold_every_parameter_once(network: XPose) -> None:
+    tower = nn.Linear(3, 3)
+    groups = Schedule(towers=0.1).groups(network, [tower, tower], batch=32)
+    held = [p for group in groups for p in group["params"]]
+    assert len({id(p) for p in held}) == len(held)
+    assert {id(p) for p in held} == {id(p) for p in [*network.parameters(), *tower.parameters()]}
+    by_name = {group["name"]: group for group in groups}
+    assert by_name["network"]["lr"] == pytest.approx(2e-4)
+    assert by_name["backbone"]["lr"] == pytest.approx(2e-5)
+    assert by_name["towers, not decayed"]["lr"] == pytest.approx(2e-5)
+    plain = {id(p) for name, group in by_name.items() if "not decayed" in name for p in group["params"]}
+    assert all(id(p) in plain for n, p in network.named_parameters() if p.ndim < 2 or "relative_position" in n)
+    assert id(network.neck.level_embedding) not in plain
+    assert {g["weight_decay"] for g in groups} == {0.0, 1e-4}
+    torch.optim.AdamW(groups)
+
+
+def test_towers_are_frozen_by_default(network: XPose) -> None:
+    tower = nn.Linear(3, 3)
+    groups = Schedule().groups(network, [tower])
+    assert {g["name"].partition(",")[0] for g in groups} == {"network", "backbone"}
+    assert not any(p.requires_grad for p in tower.parameters())
+
+
+def test_faults_are_named_all_at_once() -> None:
+    with pytest.raises(ConfigError) as error:
+        Schedule(rate=-1, shape="saw", drops=(0.9, 0.5))  # type: ignore[arg-type]
+    for message in ("rate is -1", 'shape is "saw"', "drops is (0.9, 0.5)"):
+        assert message in str(error.value)
