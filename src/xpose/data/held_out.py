@@ -1,0 +1,34 @@
+"""Which pictures of a training split are kept back to watch the training: a share decided by each picture's name alone.
+
+The rule needs no list and no seed, so that the trainer, the evaluation and anybody else part a set in the same way, on
+every machine and however the set grows: a picture is held out if the sha256 of `SET/FILE`, read as a number between 0
+and 1, lies below the share.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from xpose.errors import ConfigError
+
+SHARE = 0.1
+_BITS = 64
+
+
+def is_held_out(source: str, file: str, share: float = SHARE) -> bool:
+    """Whether a picture belongs to the held-out share of its split.
+
+    Args:
+        source: the set, as a record names it.
+        file: the picture's name in the set, as a record names it.
+        share: of all pictures, from 0 (none) to 1 (all).
+
+    Raises:
+        ConfigError: the share is no number from 0 to 1.
+    """
+    if not 0 <= share <= 1:
+        raise ConfigError(
+            f"The held-out share is {share!r}. It must be a number from 0 to 1. The usual one is {SHARE}."
+        )
+    digest = hashlib.sha256(f"{source}/{file}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[: _BITS // 8], "big") < share * 2**_BITS
