@@ -112,6 +112,8 @@ def train(
     *,
     minutes: float | None = None,
     report: Callable[[Progress], None] | None = None,
+    watch: Callable[[int, XPose], None] | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> MovingAverage:
     """Train until the run's last step, or until the minutes are over; called again it goes on where it stopped.
 
@@ -123,6 +125,8 @@ def train(
         folder: of the state (`state/`) and the log (`log.jsonl`).
         minutes: stop after so long, with the state saved.
         report: called every `log_steps` steps on the first process.
+        watch: called after every step on the first process with its number and the averaged network (validation).
+        stop: asked after every step; True is as if the minutes were over.
 
     Returns:
         The moving average of the weights.
@@ -177,10 +181,14 @@ def train(
                     loader,
                 )
                 sums, counted, logged = {}, 0, now
-            over = minutes is not None and now - started > 60 * minutes
+            over = (minutes is not None and now - started > 60 * minutes) or (stop is not None and stop())
             if over or step == run.steps or now - saved > 60 * run.save_minutes:
                 _save(folder / "state", step, parts, run)
                 saved = time.monotonic()
+            if watch is not None and _first_process():
+                before = time.monotonic()
+                watch(step, average.module)
+                logged += time.monotonic() - before  # the rate is that of training alone
             if over:
                 break
     except KeyboardInterrupt:
