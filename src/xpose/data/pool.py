@@ -167,22 +167,31 @@ class Pool:
         Raises:
             DataError: it cannot be read.
         """
-        path, (_, offset, length) = self.path(number), self._place[number].tolist()
-        try:
-            with open(path, "rb") as file:
-                file.seek(offset)
-                content = file.read(length)
-        except OSError as error:
-            raise DataError(
-                f"The picture {quote(path)} cannot be read: {error.strerror}. It was there when the set was prepared. "
-                "Put it back, or prepare the set again."
-            ) from None
-        if length != WHOLE and len(content) != length:
-            raise DataError(
-                f"{quote(path)} ends before the picture {quote(self.file(number))}. The shard is cut short or was "
-                "replaced: write the shards again."
-            )
-        return content
+        _, offset, length = self._place[number].tolist()
+        return content_of(Place(self.path(number), offset, length), self.file(number))
+
+
+def content_of(place: Place, name: str) -> bytes:
+    """The bytes of a picture's file; `name` is for messages.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        with open(place.path, "rb") as file:
+            file.seek(place.offset)
+            content = file.read(place.length)
+    except OSError as error:
+        raise DataError(
+            f"The picture {quote(place.path)} cannot be read: {error.strerror}. It was there when the set was "
+            "prepared. Put it back, or prepare the set again."
+        ) from None
+    if place.length != WHOLE and len(content) != place.length:
+        raise DataError(
+            f"{quote(place.path)} ends before the picture {quote(name)}. The shard is cut short or was "
+            "replaced: write the shards again."
+        )
+    return content
 
 
 def open_pool(
@@ -210,7 +219,7 @@ def open_pool(
 
     def chosen() -> Iterator[tuple[Record, Place]]:
         for folder in places:
-            for record, place in _read(Path(folder), split):
+            for record, place in read_places(Path(folder), split):
                 seen.add(record.source)
                 if (wanted and record.source not in wanted) or record.source in unwanted:
                     continue
@@ -232,7 +241,12 @@ def open_pool(
     return pool
 
 
-def _read(folder: Path, split: str) -> Iterator[tuple[Record, Place]]:
+def read_places(folder: Path, split: str) -> Iterator[tuple[Record, Place]]:
+    """The records of a split, and where the bytes of their pictures are.
+
+    Raises:
+        DataError: the folder holds no sets, or no such split, or a file is damaged.
+    """
     from xpose.data.folder_sets import is_folder_of_sets, read_folder_sets
     from xpose.data.manifest import LOCATION, read_manifest
     from xpose.data.places import Places
