@@ -1,0 +1,13 @@
+"""Measuring as the field does: metrics, results files of other systems, calibration, comparing two runs.
+
+A metric takes one picture after the other (`update(truth, found)`) and gives named numbers (`compute()`). Coordinates
+of `found` are in the record's convention (`xpose.data.schema`): a detector's results are half a pixel off and have to
+be moved first (`in_records_pixels`). Definitions and formulas: docs/evaluation-metrics.md.
+"""
+
+from __future__ import annotations
+
+from xpose.evaluation.matching import Aligned, align, in_records_pixels, match
+from xpose.evaluation.metrics import PCK, Metric, ObjectRow
+
+__all__ = ["PCK", "Aligned", "Metric", "ObjectRow", "align", "in_records_pixels", "match"]

@@ -1,0 +1,153 @@
+"""Which found pose belongs to which labelled object, and their points side by side by name.
+
+Letters: N poses found, M objects labelled, K keypoints of an object's category.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, get_args
+
+import numpy as np
+
+from xpose.data.schema import Instance, Record
+from xpose.errors import ConfigError, did_you_mean, quote
+from xpose.geometry import pairwise_iou
+from xpose.poses import Poses
+from xpose.vocabulary import normalise
+
+Match = Literal["given", "best box", "best score"]
+MATCHES: tuple[str, ...] = get_args(Match)
+Names = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Aligned:
+    """An object's keypoints and those of the pose that belongs to it, in the order of the object's category.
+
+    Attributes:
+        names: K names.
+        true: [K, 2] pixels; 0 where not labelled.
+        visibility: [K], 2 visible, 1 hidden, 0 not labelled.
+        found: [K, 2] pixels; NaN where nothing was found.
+        scores: [K] confidences; NaN where nothing was found or no confidence was given.
+    """
+
+    names: Names
+    true: np.ndarray
+    visibility: np.ndarray
+    found: np.ndarray
+    scores: np.ndarray
+
+    @property
+    def distances(self) -> np.ndarray:
+        """[K] in pixels: infinite where a point was not found. Only labelled points mean anything."""
+        apart = self.found - self.true
+        return np.nan_to_num(np.sqrt((apart * apart).sum(-1)), nan=np.inf, posinf=np.inf)
+
+    def counted(self, points: str) -> np.ndarray:
+        """[K] bool: which points count, "labelled" (visible or hidden) or "visible" ones."""
+        return self.visibility > (0 if points == "labelled" else 1)
+
+
+def match(truth: Record, found: Poses, how: Match = "best box", *, any_category: bool = False) -> list[int | None]:
+    """For each object of the record (also those that no metric counts) the row of the pose that belongs to it.
+
+    Args:
+        truth: the labelled picture.
+        found: what was found in it, in the same pixels.
+        how: "given": row i belongs to object i, for methods that are told where each object is. "best box": the pose
+            whose box overlaps the object's the most (IoU; of equal ones the first). "best score": the highest score.
+            The last two ask each object by itself, so two objects may get the same pose.
+        any_category: let poses of other categories stand for an object as well.
+
+    Raises:
+        ConfigError: another `how`, or "given" with another number of poses than objects.
+    """
+    check_match(how)
+    if how == "given":
+        if len(found) != len(truth.instances):
+            raise ConfigError(
+                f"{quote(truth.picture.file)} has {len(truth.instances)} objects and {len(found)} poses. With matching "
+                'by "given" there is one pose for each object, in their order. Use "best box" otherwise.'
+            )
+        return list(range(len(found)))
+    if not len(found):
+        return [None] * len(truth.instances)
+    if not truth.instances:
+        return []
+    wanted = [_plain(instance.category.name) for instance in truth.instances]
+    present = [_plain(name) for name in found.categories]
+    allowed = np.array([[any_category or own == other for other in present] for own in wanted], dtype=bool)
+    if how == "best box":
+        goodness = pairwise_iou(boxes_of(truth), found.boxes.astype(np.float64))  # [M, N]
+    else:
+        goodness = np.broadcast_to(found.scores.astype(np.float64), allowed.shape)
+    goodness = np.where(allowed, goodness, -1.0)
+    possible = allowed.any(axis=1)
+    return [int(best) if some else None for best, some in zip(goodness.argmax(1), possible.tolist(), strict=True)]
+
+
+def check_match(how: str) -> None:
+    """Refuse an unknown way of matching.
+
+    Raises:
+        ConfigError: it is none of `MATCHES`.
+    """
+    if how not in MATCHES:
+        raise ConfigError(
+            f"Unknown way of matching {quote(how)}.{did_you_mean(how, MATCHES)} Choose one of {', '.join(MATCHES)}."
+        )
+
+
+def boxes_of(truth: Record) -> np.ndarray:
+    """[M, 4] corners of the labelled boxes."""
+    boxes = np.array([instance.box for instance in truth.instances], dtype=np.float64).reshape(-1, 4)
+    return np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), axis=1)
+
+
+def labelled_points(instance: Instance) -> np.ndarray:
+    """[K, 3] x, y, v of all keypoints of the object's category; zeros where not labelled."""
+    nothing = (0.0, 0.0, 0)
+    given = instance.keypoints
+    rows = [given.get(name, nothing) for name in instance.category.keypoints]
+    return np.array(rows, dtype=np.float64).reshape(-1, 3)
+
+
+def align(instance: Instance, found: Poses, row: int | None) -> Aligned:
+    """The object's points beside those of pose `row`; points that the pose does not have, or no pose at all: NaN."""
+    names = instance.category.keypoints
+    true = labelled_points(instance)
+    xy, scores = np.full((len(names), 2), np.nan), np.full(len(names), np.nan)
+    if row is not None:
+        places = columns_of(names, found.keypoint_names[row], found.canonical_names[row])
+        there = places >= 0
+        xy[there] = found.xy[row][places[there]]
+        scores[there] = found.keypoint_scores[row][places[there]]
+    return Aligned(names, true[:, :2], true[:, 2].astype(int), xy, scores)
+
+
+@lru_cache(maxsize=4096)
+def columns_of(wanted: Names, names: Names, canonical: Names) -> np.ndarray:
+    """[K] the place of each wanted name among a pose's names, by its own name, else the vocabulary's; -1 if nowhere."""
+    rings = (names, canonical, tuple(map(_plain, names)), tuple(map(_plain, canonical)))
+    places = []
+    for name in wanted:
+        forms = (name, name, _plain(name), _plain(name))
+        places.append(next((ring.index(form) for ring, form in zip(rings, forms, strict=True) if form in ring), -1))
+    columns = np.array(places, dtype=np.int64)
+    columns.setflags(write=False)
+    return columns
+
+
+def in_records_pixels(found: Poses) -> Poses:
+    """A detector's result in the pixels of records, where (0, 0) is the middle of the first pixel: half a pixel less.
+
+    Boxes stay as they are: COCO's boxes span a picture of width W from 0 to W, and so do a detector's.
+    """
+    return dataclasses.replace(found, xy=found.xy - np.float32(0.5))
+
+
+_plain = lru_cache(maxsize=65536)(normalise)
