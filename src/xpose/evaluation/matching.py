@@ -86,8 +86,8 @@ def match(truth: Record, found: Poses, how: Match = "best box", *, any_category:
     else:
         goodness = np.broadcast_to(found.scores.astype(np.float64), allowed.shape)
     goodness = np.where(allowed, goodness, -1.0)
-    possible = allowed.any(axis=1)
-    return [int(best) if some else None for best, some in zip(goodness.argmax(1), possible.tolist(), strict=True)]
+    possible: list[bool] = np.asarray(allowed.any(axis=1)).tolist()
+    return [int(best) if some else None for best, some in zip(goodness.argmax(1), possible, strict=True)]
 
 
 def check_match(how: str) -> None:

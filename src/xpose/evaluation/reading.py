@@ -1,0 +1,37 @@
+"""JSON files of other people: read whole, or refused with what is wrong and where."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from xpose.errors import DataError, quote
+
+MOST_BYTES = 4 << 30
+
+
+def read_json(path: str | Path, kind: str) -> Any:
+    """The content of a JSON file; `kind` says in errors what it should have been.
+
+    Raises:
+        DataError: it is missing, too large, no text or no JSON.
+    """
+    path = Path(path).expanduser()
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise DataError(f"{quote(path)} is larger than {MOST_BYTES >> 30} GiB. {kind} is smaller. Check the path.")
+        return json.loads(path.read_bytes().decode("utf-8-sig"))
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise DataError(f"There is no file {quote(path)}. {kind} was asked for. Check the path.") from None
+    except OSError as error:
+        raise DataError(f"{quote(path)} cannot be read ({error.strerror}). {kind} was asked for. Check it.") from None
+    except UnicodeDecodeError as error:
+        what = f"byte {error.start} is not UTF-8"
+    except RecursionError:
+        what = "it is nested too deeply"
+    except (ValueError, MemoryError) as error:
+        what = str(error) or "it does not fit into the memory"
+    raise DataError(f"{quote(path)} is no JSON file: {what}. {kind} was asked for. Write or fetch the file again.")

@@ -1,0 +1,184 @@
+"""The file of one evaluation run: what was run how, and the numbers of every object of every picture.
+
+    {"format": "xpose-run-1", "protocol": "nano-real", "weights": "xpose-nano", "version": "0.1.0", "made": "2025-...",
+     "settings": {"boxes": "best IoU", "prompts": "text", "flip": false, "seed": 0},
+     "means": {"PCK@0.2": "sets"},
+     "summary": {"PCK@0.2": 0.469, "PCK@0.2/set/lspet": 0.43},
+     "pictures": [{"key": "lspet/images/1.jpg", "set": "lspet",
+                   "objects": [{"id": "17", "category": "person", "points": 14, "values": {"PCK@0.2": 0.5}}]}]}
+
+`means` tells how the rows of objects make the headline number of that name ("points": weighted by their points;
+"objects": alike; "categories", "sets": the mean over these of the mean over their objects), so that `xpose compare` can
+compute it again for drawn pictures. Numbers that do not come from rows, like AP, have no entry there. A number that
+could not be measured is null. A picture that is asked several times (episodes, several questions) has several entries,
+whose keys differ: "a/1.jpg#3". Fields that are not named here are ignored.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from xpose.adapters.files import write_text
+from xpose.data.sources import Fields
+from xpose.errors import DataError, quote
+from xpose.evaluation.reading import read_json
+
+FORMAT = "xpose-run-1"
+MEANS = ("points", "objects", "categories", "sets")
+
+
+@dataclass(frozen=True, slots=True)
+class RunObject:
+    """One labelled object: number by metric, NaN where it could not be measured."""
+
+    id: str
+    category: str
+    points: int
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class RunPicture:
+    """One picture (or one question about it). Runs are compared picture by picture through `key`."""
+
+    key: str
+    set: str
+    objects: tuple[RunObject, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Everything that the file holds.
+
+    Attributes:
+        protocol: its name.
+        settings: which boxes, prompts, flips, seed, sets: what a table has to say beside its numbers.
+        weights: which weights, as the user named them.
+        summary: the numbers of the whole run.
+        means: how each per-object number becomes the one of the same name in `summary`.
+        pictures: the rows.
+        version: of this package.
+        made: when, in ISO 8601.
+    """
+
+    protocol: str
+    settings: Mapping[str, Any]
+    weights: str
+    summary: Mapping[str, float]
+    means: Mapping[str, str] = field(default_factory=dict)
+    pictures: tuple[RunPicture, ...] = ()
+    version: str = ""
+    made: str = ""
+
+
+def write_run(path: str | Path, run: Run) -> None:
+    """Put the file in place in one step.
+
+    Raises:
+        XPoseError: it cannot be written.
+    """
+    content = {
+        "format": FORMAT,
+        "protocol": run.protocol,
+        "weights": run.weights,
+        "version": run.version,
+        "made": run.made,
+        "settings": dict(run.settings),
+        "means": dict(run.means),
+        "summary": _plain(run.summary),
+        "pictures": [
+            {
+                "key": picture.key,
+                "set": picture.set,
+                "objects": [
+                    {"id": one.id, "category": one.category, "points": one.points, "values": _plain(one.values)}
+                    for one in picture.objects
+                ],
+            }
+            for picture in run.pictures
+        ],
+    }
+    write_text(Path(path), json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_run(path: str | Path) -> Run:
+    """What `write_run` wrote.
+
+    Raises:
+        DataError: it is something else; the message names the entry.
+    """
+    content = read_json(path, "The results of a run, as xpose eval writes them,")
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise DataError(
+            f'{quote(Path(path))} is no run: it has no "format": "{FORMAT}". Give a results file that xpose eval wrote.'
+        )
+    try:
+        return _run(Fields(content, quote(Path(path))))
+    except DataError as error:
+        raise DataError(f"{str(error).rstrip('.')}. The file was cut or edited: run xpose eval again.") from None
+
+
+def _run(fields: Fields) -> Run:
+    means = {name: str(mean) for name, mean in fields.object("means").value.items()}
+    for name, mean in means.items():
+        if mean not in MEANS:
+            raise DataError(
+                f"{fields.where}: the mean of {quote(name)} is {quote(mean)}, not one of {', '.join(MEANS)}"
+            )
+    pictures = tuple(
+        _picture(Fields(value, f"{fields.where}: picture {number}"))
+        for number, value in enumerate(fields.list("pictures"), start=1)
+    )
+    keys: set[str] = set()
+    for picture in pictures:
+        if picture.key in keys:
+            raise DataError(f"{fields.where}: two entries of pictures have the key {quote(picture.key)}")
+        keys.add(picture.key)
+    return Run(
+        protocol=fields.text("protocol"),
+        settings=dict(fields.object("settings").value),
+        weights=fields.text("weights"),
+        summary=_values(fields, "summary"),
+        means=means,
+        pictures=pictures,
+        version=str(fields.value.get("version") or ""),
+        made=str(fields.value.get("made") or ""),
+    )
+
+
+def _picture(fields: Fields) -> RunPicture:
+    objects = []
+    for number, value in enumerate(fields.list("objects"), start=1):
+        one = Fields(value, f"{fields.where}: object {number}")
+        points = one.integer("points")
+        if points < 0:
+            raise DataError(f'{one.where}: "points" is {points}, but must be at least 0')
+        objects.append(RunObject(str(one.value.get("id", "")), one.text("category"), points, _values(one, "values")))
+    return RunPicture(fields.text("key"), fields.text("set"), tuple(objects))
+
+
+def _values(fields: Fields, key: str) -> dict[str, float]:
+    values = {}
+    for name, value in fields.object(key).value.items():
+        number = math.nan if value is None else value
+        if (
+            isinstance(number, bool)
+            or not isinstance(number, int | float)
+            or (value is not None and not _finite(number))
+        ):
+            raise DataError(f"{fields.where}: {quote(name)} of {quote(key)} is {quote(value)}, not a number or null")
+        values[str(name)] = float(number)
+    return values
+
+
+def _finite(value: float) -> bool:
+    return abs(value) < 1e300
+
+
+def _plain(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
