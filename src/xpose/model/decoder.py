@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from xpose.model.config import XPoseConfig
 from xpose.model.deformable import DeformableAttention
-from xpose.model.layers import MLP, Attention, FeedForward, Linear, logit
+from xpose.model.layers import MLP, Attention, FeedForward, Linear, Recomputable, logit
 from xpose.model.positions import box_code
 from xpose.model.scoring import Similarity
 from xpose.model.types import EncodedScene
 
 
-class DecoderLayer(nn.Module):
+class DecoderLayer(Recomputable):
     """Self-attention, a look at the object tokens, a look at the image around a box, feed-forward (all post-norm)."""
 
     def __init__(self, config: XPoseConfig) -> None:

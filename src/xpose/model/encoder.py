@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from xpose.model.config import XPoseConfig
 from xpose.model.deformable import DeformableAttention
 from xpose.model.fusion import Fusion
-from xpose.model.layers import Attention, FeedForward, in_pieces
+from xpose.model.layers import Attention, FeedForward, Recomputable, in_pieces
 from xpose.model.positions import token_centres
 from xpose.model.types import EncodedScene, ImageFeatures, LevelGeometry, ProjectedPrompts
 
@@ -53,7 +53,7 @@ class ImageLayer(nn.Module):
         return in_pieces(rest, tokens, positions, reference)
 
 
-class EncoderLayer(nn.Module):
+class EncoderLayer(Recomputable):
     """Fusion, then each side by itself."""
 
     def __init__(self, config: XPoseConfig) -> None:
@@ -61,6 +61,14 @@ class EncoderLayer(nn.Module):
         self.fusion = Fusion(config.dim, config.fusion_width, config.fusion_heads)
         self.prompt = PromptLayer(config.dim, config.fusion_heads, config.prompt_ffn)
         self.image = ImageLayer(config)
+
+    def forward(
+        self, tokens: Tensor, features: ImageFeatures, objects: Tensor, reference: Tensor, object_mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Image side [B, N, C] and object side [B, L, C] after a round; places and padding are of `features`."""
+        geometry = features.geometry
+        tokens, objects = self.fusion(tokens, objects, geometry.padding, object_mask)
+        return self.image(tokens, features.positions, reference, geometry), self.prompt(objects)
 
 
 class CrossModalityEncoder(nn.Module):
@@ -77,8 +85,5 @@ class CrossModalityEncoder(nn.Module):
         reference = token_centres(geometry)[:, :, None] * ratios[:, None]  # [B or 1, N, R, 2]
         tokens, objects = features.tokens, prompts.objects
         for layer in self.layers:
-            assert isinstance(layer, EncoderLayer)
-            tokens, objects = layer.fusion(tokens, objects, geometry.padding, prompts.object_mask)
-            objects = layer.prompt(objects)
-            tokens = layer.image(tokens, features.positions, reference, geometry)
+            tokens, objects = layer(tokens, features, objects, reference, prompts.object_mask)
         return EncodedScene(tokens, objects, prompts, geometry)

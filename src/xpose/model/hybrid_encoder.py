@@ -13,11 +13,11 @@ from torch.nn import functional as F
 from xpose.model.config import XPoseConfig
 from xpose.model.encoder import PromptLayer
 from xpose.model.fusion import Fusion
-from xpose.model.layers import Attention, FeedForward
+from xpose.model.layers import Attention, FeedForward, Recomputable
 from xpose.model.types import EncodedScene, ImageFeatures, ProjectedPrompts
 
 
-class CoarseLayer(nn.Module):
+class CoarseLayer(Recomputable):
     """Fusion, then each side by itself; the image side attends to all of its tokens."""
 
     def __init__(self, config: XPoseConfig) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from xpose.model.layers import Recomputable
+
 # expansion, channels, repeats, first stride: the published table
 _STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 _TAKEN = {2: 32, 4: 96, 6: 320}  # stage number: channels, at strides 8, 16, 32
 
 
-class DepthwiseSeparable(nn.Module):
+class DepthwiseSeparable(Recomputable):
     """The first block: no expansion."""
 
     def __init__(self, width_in: int, width_out: int, stride: int) -> None:
@@ -25,7 +27,7 @@ class DepthwiseSeparable(nn.Module):
         return self.bn2(self.conv_pw(F.relu6(self.bn1(self.conv_dw(x)))))
 
 
-class InvertedResidual(nn.Module):
+class InvertedResidual(Recomputable):
     """Expand, filter each channel, contract; added to the input where the shape stays."""
 
     def __init__(self, width_in: int, width_out: int, stride: int, expansion: int) -> None:

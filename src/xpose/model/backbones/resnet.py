@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
+
+from xpose.model.layers import Recomputable
 
 
-class ResNet50(nn.Module):
+class ResNet50(Recomputable):
     """Feature maps of 512, 1024 and 2048 channels at strides 8, 16 and 32."""
 
     channels = (512, 1024, 2048)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xpose.model.layers import PIECE_ROWS, FeedForward, Linear, in_pieces
+from xpose.model.layers import PIECE_ROWS, FeedForward, Linear, Recomputable, in_pieces
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _relative_index(window: int) -> Tensor:
     return difference[..., 0] * (2 * window - 1) + difference[..., 1]
 
 
-class Block(nn.Module):
+class Block(Recomputable):
     """Attention in windows and a feed-forward block, pre-norm."""
 
     def __init__(self, dim: int, heads: int, window: int, shifted: bool) -> None:
