@@ -7,9 +7,8 @@ import pytest
 from tests.evaluation.cases import DOG, FACE, found, labelled, perfect, pose, random_pictures, record
 
 from xpose.errors import ConfigError
-from xpose.evaluation import PCK, match
+from xpose.evaluation import PCK, PointRules, match
 from xpose.evaluation.matching import align, in_records_pixels
-from xpose.evaluation.metrics.pck import PointRules
 
 
 def measured(metric, *pairs):

@@ -8,6 +8,34 @@ be moved first (`in_records_pixels`). Definitions and formulas: docs/evaluation-
 from __future__ import annotations
 
 from xpose.evaluation.matching import Aligned, align, in_records_pixels, match
-from xpose.evaluation.metrics import PCK, Metric, ObjectRow
+from xpose.evaluation.metrics import (
+    AUC,
+    EPE,
+    NME,
+    PCK,
+    Confidence,
+    FalseAlarms,
+    Metric,
+    ObjectRow,
+    PerObject,
+    PointRules,
+    Swaps,
+)
 
-__all__ = ["PCK", "Aligned", "Metric", "ObjectRow", "align", "in_records_pixels", "match"]
+__all__ = [
+    "AUC",
+    "EPE",
+    "NME",
+    "PCK",
+    "Aligned",
+    "Confidence",
+    "FalseAlarms",
+    "Metric",
+    "ObjectRow",
+    "PerObject",
+    "PointRules",
+    "Swaps",
+    "align",
+    "in_records_pixels",
+    "match",
+]

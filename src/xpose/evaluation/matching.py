@@ -102,6 +102,47 @@ def check_match(how: str) -> None:
         )
 
 
+HIT, FALSE, IGNORED = 1, 0, -1
+
+
+def judge(truth: Record, found: Poses, least_iou: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
+    """Which poses are objects of their category, each object standing for one pose, best scores choosing first.
+
+    A pose takes, of the objects of its category that are still free, the one whose box it overlaps most, if by at least
+    `least_iou` (IoU). A pose that lies in a crowd of its category (with that share of itself) is neither right nor
+    wrong, and a crowd is nothing that one could miss.
+
+    Returns:
+        verdicts: [N], `HIT`, `FALSE` or `IGNORED` for each pose.
+        missed: [M] bool, which objects nobody took.
+    """
+    crowd = np.array([instance.iscrowd for instance in truth.instances], dtype=bool)
+    verdicts, missed = np.full(len(found), FALSE), ~crowd
+    if not len(found) or not truth.instances:
+        return verdicts, missed
+    wanted = np.array([_plain(instance.category.name) for instance in truth.instances])
+    mine = np.array([_plain(name) for name in found.categories])
+    corners, boxes = boxes_of(truth), found.boxes.astype(np.float64)
+    overlap = np.where(mine[:, None] == wanted[None], pairwise_iou(boxes, corners), 0.0)  # [N, M]
+    shared = np.maximum(boxes[:, None, :2], corners[None, :, :2]), np.minimum(boxes[:, None, 2:], corners[None, :, 2:])
+    areas = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(-1), 1e-9)
+    inside = np.clip(shared[1] - shared[0], 0, None).prod(-1) / areas[:, None]
+    swallowed = ((inside >= least_iou) & (mine[:, None] == wanted[None]) & crowd[None]).any(1)
+    for row in np.argsort(-found.scores, kind="stable"):
+        free = np.where(missed, overlap[row], -1.0)
+        best = int(free.argmax())
+        if free[best] >= least_iou and free[best] > 0:
+            verdicts[row], missed[best] = HIT, False
+        elif swallowed[row]:
+            verdicts[row] = IGNORED
+    return verdicts, missed
+
+
+def same_category(one: str, other: str) -> bool:
+    """Whether two spellings mean the same category."""
+    return _plain(one) == _plain(other)
+
+
 def boxes_of(truth: Record) -> np.ndarray:
     """[M, 4] corners of the labelled boxes."""
     boxes = np.array([instance.box for instance in truth.instances], dtype=np.float64).reshape(-1, 4)

@@ -6,7 +6,26 @@ below, its definition in docs/evaluation-metrics.md, and a case computed by hand
 
 from __future__ import annotations
 
+from xpose.evaluation.metrics.auc import AUC
 from xpose.evaluation.metrics.base import Metric, ObjectRow, PerObject
+from xpose.evaluation.metrics.confidence import Confidence
+from xpose.evaluation.metrics.epe import EPE
+from xpose.evaluation.metrics.negatives import FalseAlarms
+from xpose.evaluation.metrics.nme import NME
 from xpose.evaluation.metrics.pck import PCK
+from xpose.evaluation.metrics.points import PointRules
+from xpose.evaluation.metrics.swaps import Swaps
 
-__all__ = ["PCK", "Metric", "ObjectRow", "PerObject"]
+__all__ = [
+    "AUC",
+    "EPE",
+    "NME",
+    "PCK",
+    "Confidence",
+    "FalseAlarms",
+    "Metric",
+    "ObjectRow",
+    "PerObject",
+    "PointRules",
+    "Swaps",
+]

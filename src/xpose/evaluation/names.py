@@ -1,0 +1,37 @@
+"""What the vocabulary knows about a category's keypoints; the rules of names where it does not know the skeleton."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from xpose.errors import VocabularyError
+from xpose.vocabulary import Skeleton, flip_name, load_skeleton, sigma_for
+
+Names = tuple[str, ...]
+
+
+@lru_cache(maxsize=1024)
+def sigmas_of(skeleton: str, names: Names) -> tuple[float, ...]:
+    """The similarity constant of each point: the skeleton's, else by the rule for free names."""
+    known = _known(skeleton)
+    own = {} if known is None else {point.name: point.sigma for point in known.points}
+    return tuple(own.get(name, sigma_for(name)) for name in names)
+
+
+@lru_cache(maxsize=1024)
+def pairs_of(skeleton: str, names: Names) -> tuple[tuple[int, int], ...]:
+    """The places of the points that change names when the picture is mirrored, each pair once."""
+    known = _known(skeleton)
+    flips = {} if known is None else dict(known.flips)
+    partners = [flips.get(name, flip_name(name)) for name in names]
+    places = {name: place for place, name in enumerate(names)}
+    return tuple((place, places[partner]) for place, partner in enumerate(partners) if places.get(partner, -1) > place)
+
+
+def _known(name: str) -> Skeleton | None:
+    if name.endswith(".toml"):  # the name comes from an annotation file, which opens no files of its choice
+        return None
+    try:
+        return load_skeleton(name)
+    except VocabularyError:  # a skeleton of the user's own
+        return None
