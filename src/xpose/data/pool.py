@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xpose.data.samples import Kind, Labels
-from xpose.data.schema import Record
+from xpose.data.schema import Record, Skipped
 from xpose.errors import DataError, did_you_mean, quote
 
 Keep = Callable[[Record], Record | None]
@@ -241,8 +241,12 @@ def open_pool(
     return pool
 
 
-def read_places(folder: Path, split: str) -> Iterator[tuple[Record, Place]]:
+def read_places(
+    folder: Path, split: str, *, skipped: Callable[[str, Skipped], None] | None = None
+) -> Iterator[tuple[Record, Place]]:
     """The records of a split, and where the bytes of their pictures are.
+
+    `skipped` is told the set and whatever of a folder of sets is left out (prepared sets told it when they were made).
 
     Raises:
         DataError: the folder holds no sets, or no such split, or a file is damaged.
@@ -268,7 +272,7 @@ def read_places(folder: Path, split: str) -> Iterator[tuple[Record, Place]]:
             yield record, Place(str(places.path(record.picture)))
     elif is_folder_of_sets(folder):
         sources: dict[str, Source] = {}
-        for record in read_folder_sets(folder, split):
+        for record in read_folder_sets(folder, split, skipped=skipped):
             source = sources.setdefault(record.source, Source(folder / record.source))
             yield record, Place(str(source.path(record.picture.file)))
     else:

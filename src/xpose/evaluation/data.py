@@ -1,0 +1,99 @@
+"""The labelled pictures a protocol is run on: folders of sets, prepared sets, collections, shards, by split.
+
+`held-out` is a split that every data has: the tenth of `train` which `xpose.data.held_out` keeps back; `train` is then
+the rest, so that neither examples nor baselines ever come from evaluated pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from xpose.data.held_out import is_held_out
+from xpose.data.pool import Place, read_places
+from xpose.data.schema import Record, Skipped
+from xpose.errors import DataError, did_you_mean, quote
+
+HELD_OUT = "held-out"
+
+Placed = tuple[Record, Place]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where the pictures are, and which of them are evaluated.
+
+    Attributes:
+        places: folders.
+        split: its name, or "held-out".
+        only: the sets to take; all where empty.
+        skipped: pictures of the evaluated split that reading left out, `SET/FILE` and why; grows as records are read.
+    """
+
+    places: tuple[Path, ...]
+    split: str = "val"
+    only: tuple[str, ...] = ()
+    skipped: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def at(cls, data: str | Path | Iterable[str | Path], split: str = "val", only: Iterable[str] = ()) -> Data:
+        """The data in one folder or several; a folder of prepared sets stands for all of them."""
+        given = [data] if isinstance(data, str | Path) else list(data)
+        return cls(tuple(part for one in given for part in _parts(Path(one))), split, tuple(only))
+
+    def records(self, split: str | None = None) -> Iterator[Placed]:
+        """The evaluated records (or those of another split), with the places of their pictures.
+
+        Raises:
+            DataError: no folder has such a split, or a name in `only` is no set.
+        """
+        split = split or self.split
+        if split == HELD_OUT:
+            yield from ((r, p) for r, p in self._read("train") if is_held_out(r.source, r.picture.file))
+        elif split == "train" and self.split == HELD_OUT:
+            yield from ((r, p) for r, p in self._read("train") if not is_held_out(r.source, r.picture.file))
+        else:
+            yield from self._read(split)
+
+    def _read(self, split: str) -> Iterator[Placed]:
+        seen: set[str] = set()
+        faults: list[str] = []
+
+        def skip(name: str, what: Skipped) -> None:
+            if what.what != "picture" or (self.only and name not in self.only):
+                return
+            if split == self.split or (self.split == HELD_OUT and is_held_out(name, what.file)):
+                self.skipped[f"{name}/{what.file}"] = what.reason
+
+        for folder in self.places:
+            try:
+                for record, place in read_places(folder, split, skipped=skip):
+                    seen.add(record.source)
+                    if not self.only or record.source in self.only:
+                        yield record, place
+            except DataError as error:
+                # One of several sets may lack a split; that all of them do is a fault.
+                if seen or len(self.places) == 1:
+                    raise
+                faults.append(str(error))
+        if len(faults) == len(self.places):
+            raise DataError(faults[0])
+        for name in sorted(set(self.only) - seen):
+            raise DataError(
+                f"There is no set {quote(name)} in the split {quote(split)}.{did_you_mean(name, seen)} There are: "
+                f"{', '.join(sorted(seen)) or 'none'}."
+            )
+
+
+def _parts(folder: Path) -> list[Path]:
+    """A folder of prepared sets as the sets themselves; any other folder as it is."""
+    from xpose.data.folder_sets import is_folder_of_sets
+    from xpose.data.manifest import LOCATION
+
+    if not folder.is_dir():
+        raise DataError(f"{quote(folder)} is not a folder. --data is the folder of the labelled pictures.")
+    if (folder / LOCATION).is_file() or is_folder_of_sets(folder):
+        return [folder]
+    inside = sorted(path.parent for path in folder.glob(f"*/{LOCATION}"))
+    return inside or [folder]

@@ -1,0 +1,31 @@
+"""The protocols by name. Each is a module of this folder; only the one that is asked for is loaded."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from xpose.errors import ConfigError, did_you_mean, quote
+from xpose.evaluation.protocols.base import Findings, Protocol
+
+__all__ = ["PROTOCOLS", "Findings", "Protocol", "load_protocol"]
+
+# Name -> "module:attribute".
+PROTOCOLS: dict[str, str] = {
+    "nano-real": "nano_real:PROTOCOL",
+}
+
+
+def load_protocol(name: str) -> Protocol:
+    """The protocol of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in PROTOCOLS:
+        raise ConfigError(
+            f"Unknown protocol {quote(name)}.{did_you_mean(name, PROTOCOLS)} List them with: xpose eval --list"
+        )
+    module, attribute = PROTOCOLS[name].split(":")
+    found = getattr(import_module(f"{__name__}.{module}"), attribute)
+    assert isinstance(found, Protocol)
+    return found

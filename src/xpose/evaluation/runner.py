@@ -1,0 +1,204 @@
+"""Running a protocol: questions in, answers streamed through, numbers out.
+
+    result = evaluate("nano-real", xpose.load("weights/mine"), "../shared/data", split="held-out")
+    result.summary["PCK@0.2"]
+
+Nothing is held in memory but one row per labelled object, so that a protocol may have any number of pictures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xpose.errors import DataError, ImageError
+from xpose.evaluation.data import Data
+from xpose.evaluation.protocols import Protocol, load_protocol
+from xpose.evaluation.questions import Task
+from xpose.evaluation.run_file import Run, RunObject, RunPicture
+from xpose.evaluation.scores import ObjectScore, Scores
+from xpose.evaluation.settings import Settings
+from xpose.evaluation.sources import Answers, DetectorSource, Source
+from xpose.evaluation.tables import Table
+
+if TYPE_CHECKING:
+    from xpose.inference import Detector
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A picture that could not be asked, and why."""
+
+    key: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Run):
+    """A run that was just made: what its file holds, and beside it all that reports show.
+
+    Attributes:
+        headline: the name of the value in `summary` to look at first.
+        statement: what every table has to say about itself, in words.
+        tables: for people.
+        faults: pictures that were skipped.
+        scores: one row per object and question, and the metrics.
+    """
+
+    headline: str = ""
+    statement: dict[str, str] = field(default_factory=dict)
+    tables: tuple[Table, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    scores: Scores = field(default_factory=Scores)
+
+    @property
+    def value(self) -> float:
+        """The headline number."""
+        return self.summary[self.headline]
+
+
+def evaluate(
+    protocol: str | Protocol,
+    source: Detector | Source,
+    data: Data | str | Path | Iterable[str | Path],
+    *,
+    split: str | None = None,
+    only: Iterable[str] = (),
+    settings: Settings | None = None,
+    batch: int = 8,
+    progress: Progress | None = None,
+    fault: Callable[[Fault], None] | None = None,
+) -> Evaluation:
+    """Run a protocol.
+
+    Args:
+        protocol: its name (`xpose eval --list`), or one made by hand.
+        source: a detector, or anything that answers like `xpose.evaluation.sources.Source`.
+        data: the folder with the labelled pictures, or several.
+        split: "val", "test", "held-out" (a tenth of train), ...; the protocol's own where None.
+        only: the sets to take; all where empty.
+        settings: prompts, flips, seed, limit; the protocol's own where None.
+        batch: pictures that go through the network together, where a detector is given.
+        progress: told how many pictures are done.
+        fault: told of every picture that is skipped, at once.
+
+    Raises:
+        ConfigError: there is no such protocol.
+        DataError: the data cannot be read, or no picture of it can be asked.
+    """
+    rules = load_protocol(protocol) if isinstance(protocol, str) else protocol
+    settings = settings or rules.usual
+    placed = data if isinstance(data, Data) else Data.at(data, split or rules.split, only)
+    asked = as_source(source, batch)
+    scores = rules.scores(placed, settings)
+    faults: list[Fault] = []
+    for done, (task, answers) in enumerate(answered(rules.tasks(placed, settings), asked, settings), start=1):
+        scores.note(task)
+        if isinstance(answers, Fault):
+            faults.append(answers)
+            if fault:
+                fault(answers)
+        else:
+            for question, found in zip(task.questions, answers, strict=True):
+                scores.add(task, question, found)
+        if progress:
+            progress(done)
+    for key, why in placed.skipped.items():
+        faults.append(Fault(key, why))
+        if fault:
+            fault(faults[-1])
+    return conclude(rules, placed, settings, scores, faults, asked.name)
+
+
+def as_source(source: Detector | Source, batch: int) -> Source:
+    """A detector as a source; sources as they are."""
+    from xpose.inference import Detector
+
+    return DetectorSource(source, batch) if isinstance(source, Detector) else source
+
+
+def answered(tasks: Iterable[Task], source: Source, settings: Settings) -> Iterator[tuple[Task, Answers | Fault]]:
+    """Every task with its answers, or with the fault of its picture, in order."""
+    waiting = iter(tasks)
+    while group := list(islice(waiting, max(1, source.batch))):
+        good, results = [], {}
+        for number, task in enumerate(group):
+            try:
+                good.append((number, task, task.pixels()))
+            except (ImageError, DataError) as error:
+                results[number] = Fault(task.key, str(error))
+        found = source.answer([task for _, task, _ in good], [pixels for *_, pixels in good], settings) if good else []
+        answers = dict(zip((number for number, *_ in good), found, strict=True))
+        for number, task in enumerate(group):
+            yield task, results[number] if number in results else answers[number]
+
+
+def conclude(
+    protocol: Protocol, data: Data, settings: Settings, scores: Scores, faults: Sequence[Fault], weights: str
+) -> Evaluation:
+    """The run's numbers and tables from its scores.
+
+    Raises:
+        DataError: nothing was scored.
+    """
+    from xpose import __version__
+
+    if not scores.pictures:
+        first = f" The first fault: {faults[0].message}" if faults else ""
+        raise DataError(
+            f'No picture could be asked in "{data.split}" of {", ".join(map(str, data.places))}.{first} '
+            "A protocol needs at least one labelled picture. Check the folder and the split."
+        )
+    found = protocol.conclude(scores, data, settings)
+    statement = protocol.statement(data, settings)
+    if scores.unasked:
+        statement["not asked"] = "; ".join(f"{what} ({n} times)" for what, n in sorted(scores.unasked.items()))
+    return Evaluation(
+        protocol=protocol.name,
+        settings={**settings.to_json(), "split": data.split, "only": list(data.only), **statement},
+        weights=weights,
+        summary=dict(found.values),
+        means=dict(found.means),
+        pictures=tuple(_pictures(scores.objects, protocol, found.left_out)),
+        version=__version__,
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        headline=protocol.headline,
+        statement=statement,
+        tables=found.tables,
+        faults=tuple(faults),
+        scores=scores,
+    )
+
+
+def _pictures(objects: Iterable[ObjectScore], protocol: Protocol, left_out: Iterable[str]) -> Iterator[RunPicture]:
+    """The rows of the run's file: an entry for each picture and question."""
+    without = set(left_out)
+    together: dict[tuple[str, str, str], list[ObjectScore]] = {}
+    for one in objects:
+        together.setdefault((one.task, one.group, one.variant), []).append(one)
+    keys: dict[str, int] = {}
+    for (task, group, variant), rows in together.items():
+        key = f"{task}#{variant}" if variant else task
+        keys[key] = keys.get(key, 0) + 1
+        unique = key if keys[key] == 1 else f"{key}#{keys[key]}"
+        yield RunPicture(unique, group, tuple(_object(one, protocol, group in without) for one in rows))
+
+
+def _object(one: ObjectScore, protocol: Protocol, left_out: bool) -> RunObject:
+    values: dict[str, Any] = {f"PCK@{t:g}": one.share(t) for t in protocol.thresholds}
+    values["IoU"] = one.iou
+    values["error"] = _mean_error(one)
+    # A name of its own keeps what is left out of the means out of those that `xpose compare` computes again.
+    named = {f"{name} (left out of the means)" if left_out else name: value for name, value in values.items()}
+    return RunObject(f"{one.category}/{one.number}", one.category, len(one.errors), named)
+
+
+def _mean_error(one: ObjectScore) -> float:
+    return math.fsum(one.errors.values()) / len(one.errors)

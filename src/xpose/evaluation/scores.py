@@ -1,0 +1,152 @@
+"""What is remembered of all answers: one row per labelled object, and the metrics of every group.
+
+A group is a row of a table (a set, usually), a variant one of its columns (a kind of prompt, an option).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xpose.evaluation.matching import boxes_of, match
+from xpose.evaluation.metrics.base import Metric
+from xpose.evaluation.metrics.points import PointRules
+from xpose.evaluation.questions import Question, Task
+from xpose.geometry import box_iou
+from xpose.poses import Poses
+
+Key = tuple[str, str]  # group, variant
+Metrics = Callable[[Key], Mapping[str, Metric]]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectScore:
+    """One labelled object and the answer that stands for it.
+
+    Attributes:
+        task: the picture's key.
+        group: the row of the table.
+        variant: the column.
+        category: the object's.
+        number: of the object in the question's truth.
+        errors: by name, of every point that counts: distance as a share of the object's size; infinite where missing.
+        hidden: names of the points that are labelled but hidden.
+        size: square root of the box's area, in pixels.
+        iou: of the answer's box with the true one; 0 where there is no answer.
+        score: of the answer; None where there is none.
+    """
+
+    task: str
+    group: str
+    variant: str
+    category: str
+    number: int
+    errors: dict[str, float]
+    hidden: frozenset[str]
+    size: float
+    iou: float
+    score: float | None
+
+    def share(self, threshold: float) -> float:
+        """The share of its points within the threshold (edge included)."""
+        return sum(error <= threshold for error in self.errors.values()) / len(self.errors)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values; a missing point is null."""
+        errors = {name: round(error, 5) if math.isfinite(error) else None for name, error in self.errors.items()}
+        return {
+            "picture": self.task,
+            "group": self.group,
+            "variant": self.variant,
+            "category": self.category,
+            "object": self.number,
+            "errors": errors,
+            "hidden": sorted(self.hidden),
+            "size": round(self.size, 2),
+            "iou": round(self.iou, 4),
+            "score": None if self.score is None else round(self.score, 5),
+        }
+
+
+class Scores:
+    """Takes in answers as they come.
+
+    Args:
+        rules: which objects and points count, and which answer stands for an object.
+        metrics: further metrics of a group; they see all answers, not only the matched ones.
+    """
+
+    def __init__(self, rules: PointRules | None = None, metrics: Metrics | None = None) -> None:
+        self.rules, self._make = rules or PointRules(), metrics
+        self.objects: list[ObjectScore] = []
+        self.metrics: dict[Key, Mapping[str, Metric]] = {}
+        self.pictures: dict[Key, int] = {}
+        self.unasked: dict[str, int] = {}
+
+    def note(self, task: Task) -> None:
+        """Remember what could not be asked."""
+        for what in task.unasked:
+            self.unasked[what] = self.unasked.get(what, 0) + 1
+
+    def add(self, task: Task, question: Question, found: Poses) -> None:
+        """Take in the answer to one question."""
+        key = (question.group, question.variant)
+        self.pictures[key] = self.pictures.get(key, 0) + 1
+        self.objects += self._scored(task, question, found[: question.matched])
+        if self._make is not None:
+            if key not in self.metrics:
+                self.metrics[key] = self._make(key)
+            for metric in self.metrics[key].values():
+                metric.update(question.truth, found)
+
+    def _scored(self, task: Task, question: Question, found: Poses) -> Iterable[ObjectScore]:
+        truth = question.truth
+        rows = match(truth, found, self.rules.match, any_category=self.rules.any_category)
+        corners = boxes_of(truth)
+        for one in self.rules.measure(truth, found):
+            row, (_, _, width, height) = rows[one.number], one.instance.box
+            names = [(k, name) for k, name in enumerate(one.aligned.names) if one.counted[k]]
+            iou = 0.0 if row is None else float(box_iou(corners[one.number], found.boxes[row].astype(np.float64)))
+            yield ObjectScore(
+                task=task.key,
+                group=question.group,
+                variant=question.variant,
+                category=one.instance.category.name,
+                number=one.number,
+                errors={name: float(one.errors[k]) for k, name in names},
+                hidden=frozenset(name for k, name in names if one.aligned.visibility[k] == 1),
+                size=math.sqrt(width * height),
+                iou=iou,
+                score=None if row is None else float(found.scores[row]),
+            )
+
+    def of(self, group: str | None = None, variant: str | None = None) -> list[ObjectScore]:
+        """The objects of a group and a variant; None takes all."""
+        return [
+            one
+            for one in self.objects
+            if (group is None or one.group == group) and (variant is None or one.variant == variant)
+        ]
+
+    def groups(self) -> list[str]:
+        """The groups seen so far, in order of their names."""
+        return sorted({group for group, _ in self.pictures})
+
+    def variants(self) -> list[str]:
+        """The variants seen so far, in the order of their first question."""
+        return list(dict.fromkeys(variant for _, variant in self.pictures))
+
+
+def pck(objects: Sequence[ObjectScore], threshold: float) -> float:
+    """The mean share over objects; NaN of none."""
+    return mean(one.share(threshold) for one in objects)
+
+
+def mean(values: Iterable[float]) -> float:
+    """The mean, summed exactly so that no order matters; NaN of nothing, and NaN values left out."""
+    listed = [value for value in values if not math.isnan(value)]
+    return math.fsum(listed) / len(listed) if listed else math.nan

@@ -1,0 +1,66 @@
+"""The choices of one run. All of them stand in its file and above its tables, so that no number goes without them."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from xpose.errors import ConfigError, did_you_mean
+
+PromptKind = Literal["text", "visual", "combined"]
+KINDS: tuple[str, ...] = get_args(PromptKind)
+MOST_SHOTS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a protocol is run.
+
+    Attributes:
+        prompts: "text", "visual" (examples from the training split) or "combined".
+        shots: examples per class, for prompts with examples.
+        seed: decides which objects serve as examples.
+        flip: also ask the mirrored picture, and take the mean.
+        limit: pictures per set at most; None takes all.
+        threshold: answers must score higher.
+        nms: of answers whose boxes overlap by more than this only the best stays; None keeps all.
+
+    Raises:
+        ConfigError: a value is out of range; all faults are named.
+    """
+
+    prompts: PromptKind = "text"
+    shots: int = 1
+    seed: int = 0
+    flip: bool = False
+    limit: int | None = None
+    threshold: float = 0.0
+    nms: float | None = 0.9
+
+    def __post_init__(self) -> None:
+        faults = []
+        if self.prompts not in KINDS:
+            faults.append(
+                f'prompts is "{self.prompts}".{did_you_mean(self.prompts, KINDS)} It must be one of {", ".join(KINDS)}'
+            )
+        if not 1 <= self.shots <= MOST_SHOTS:
+            faults.append(f"shots is {self.shots}; it must be a whole number from 1 to {MOST_SHOTS}")
+        if self.limit is not None and self.limit < 1:
+            faults.append(f"limit is {self.limit}; it must be a whole number of at least 1")
+        for name, value in (("threshold", self.threshold), ("nms", self.nms)):
+            if value is not None and not 0 <= value <= 1:
+                faults.append(f"{name} is {value}; it must be a number from 0 to 1")
+        if faults:
+            raise ConfigError(f"The evaluation cannot be run so: {'; '.join(faults)}. Correct these settings.")
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return dataclasses.asdict(self)
+
+    @property
+    def shown(self) -> str:
+        """The prompts in words, for the head of a table."""
+        if self.prompts == "text":
+            return "text"
+        return f"{self.prompts}, {self.shots}-shot from the training split, seed {self.seed}"

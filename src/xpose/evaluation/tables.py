@@ -1,0 +1,52 @@
+"""A table of results: titles, rows of words and numbers, notes below; as Markdown, and as plain values for a file."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+Cell = str | float | int | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells. Numbers are percentages or plain numbers with `decimals` places; None and NaN print as a dash."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+    decimals: int = 1
+
+    def cells(self) -> list[list[str]]:
+        """All cells as they are shown."""
+        return [[self._shown(cell) for cell in row] for row in self.rows]
+
+    def _shown(self, cell: Cell) -> str:
+        if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
+            return "–"
+        return f"{cell:.{self.decimals}f}" if isinstance(cell, float) else str(cell)
+
+    def markdown(self) -> str:
+        """The table in Markdown, notes below it."""
+        numeric = [all(not isinstance(row[i], str) for row in self.rows) for i in range(len(self.columns))]
+        lines = [f"### {self.title}", "", _line(self.columns)]
+        lines.append("|" + "|".join("---:" if right else "---" for right in numeric) + "|")
+        lines += [_line(row) for row in self.cells()]
+        lines += ["", *(f"{note}\n" for note in self.notes)] if self.notes else [""]
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        rows = [[None if isinstance(c, float) and not math.isfinite(c) else c for c in row] for row in self.rows]
+        return {"title": self.title, "columns": list(self.columns), "rows": rows, "notes": list(self.notes)}
+
+
+def _line(cells: Any) -> str:
+    return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def percent(value: float | None) -> float | None:
+    """A share of 1 as a percentage."""
+    return None if value is None else 100.0 * value
