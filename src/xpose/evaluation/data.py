@@ -61,6 +61,7 @@ class Data:
         faults: list[str] = []
 
         def skip(name: str, what: Skipped) -> None:
+            seen.add(name)
             if what.what != "picture" or (self.only and name not in self.only):
                 return
             if split == self.split or (self.split == HELD_OUT and is_held_out(name, what.file)):
