@@ -49,19 +49,19 @@ def learn(
     images = random_images(2, 64, 96).float()
     schedule = Schedule(rate=2e-3, backbone=1.0, reference_batch=0, warm_up=5)
     optimiser = torch.optim.AdamW(schedule.groups(model))
-    scheduler, average, criterion = schedule.scheduler(optimiser, STEPS), MovingAverage(model), Criterion(WEIGHTS)
+    average, criterion = MovingAverage(model), Criterion(WEIGHTS)
     noised = None
     if denoising is not None:
         noised = noised_objects(targets, prompts, denoising, torch.Generator().manual_seed(0))
     history = []
-    for _ in range(STEPS):
+    for step in range(STEPS):
+        schedule.set_rates(optimiser, step, STEPS)
         given = None if noised is None else noised.queries
         losses = criterion(model(images, prompts, with_reports=True, given=given), targets, noised)
         optimiser.zero_grad()
         losses["total"].backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
         optimiser.step()
-        scheduler.step()
         average.update_parameters(model)
         history.append({name: value.item() for name, value in losses.items()})
     with torch.no_grad():

@@ -32,15 +32,14 @@ def test_factors_by_hand(shape: str, step: int, expected: float) -> None:
     assert Schedule(shape=shape).factor(step, steps) == pytest.approx(expected)  # type: ignore[arg-type]
 
 
-def test_the_scheduler_sets_what_the_factor_says() -> None:
+def test_rates_are_what_the_factor_says_in_any_order_of_steps(network: XPose) -> None:
     schedule = Schedule(warm_up=3)
-    weight = nn.Parameter(torch.zeros(1))
-    optimiser = torch.optim.SGD([weight], lr=2.0)
-    scheduler = schedule.scheduler(optimiser, 40)
-    for step in range(40):
-        assert optimiser.param_groups[0]["lr"] == pytest.approx(2 * schedule.factor(step, 40))
-        optimiser.step()
-        scheduler.step()
+    optimiser = torch.optim.AdamW(schedule.groups(network, batch=32))
+    for step in (0, 39, 3, 20, 20):
+        schedule.set_rates(optimiser, step, 40)
+        rates = {group["name"].partition(",")[0]: group["lr"] for group in optimiser.param_groups}
+        assert rates["network"] == pytest.approx(2e-4 * schedule.factor(step, 40))
+        assert rates["backbone"] == pytest.approx(2e-5 * schedule.factor(step, 40))
 
 
 def test_the_rate_scales_with_the_batch() -> None:

@@ -2,105 +2,33 @@
 
 from __future__ import annotations
 
-import json
-import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from xpose.data.batches import Batch
 from xpose.data.loader import Loader
-from xpose.errors import ConfigError, TrainingError
+from xpose.errors import TrainingError, XPoseError, XPoseWarning
 from xpose.model import XPose
 from xpose.model.prompting import TextEncoder
-from xpose.training.asking import Asker, normalised
-from xpose.training.denoising import DenoisingSettings, noised_objects
+from xpose.training import memory
+from xpose.training.compiling import compile_layers
 from xpose.training.ema import MovingAverage
-from xpose.training.losses import Criterion, LossWeights
-from xpose.training.schedule import Schedule
-from xpose.training.state import load_state, save_state
+from xpose.training.interrupts import Interruptions
+from xpose.training.journal import Journal
+from xpose.training.processes import grouped, is_first
+from xpose.training.run import Progress, Run, binding
+from xpose.training.state import Keeper
+from xpose.training.step import Outcome, TrainStep, change, gradients
+
+__all__ = ["Progress", "Run", "train"]
 
 _MOST_FAULTY_STEPS = 20  # in a row, before the run gives up
-_AMP = {"none": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-@dataclass(frozen=True)
-class Run:
-    """How long and how a network is trained."""
-
-    steps: int
-    seed: int = 0
-    schedule: Schedule = field(default_factory=Schedule)
-    weights: LossWeights = field(default_factory=LossWeights)
-    denoising: DenoisingSettings | None = None
-    clip: float = 0.1
-    average: float = 0.9997
-    amp: str = "none"  # "bf16" or "fp16"
-    accumulate: int = 1
-    channels_last: bool = False
-    frozen_norms: bool = True  # batch norms of the backbone keep their statistics
-    save_minutes: float = 5.0
-    log_steps: int = 20
-
-    def __post_init__(self) -> None:
-        faults = []
-        if self.steps < 1 or self.accumulate < 1 or self.log_steps < 1:
-            faults.append("steps, accumulate and log_steps must be at least 1")
-        if self.amp not in _AMP:
-            faults.append(f'amp is "{self.amp}", not one of {", ".join(_AMP)}')
-        if not self.clip > 0 or not self.save_minutes > 0:
-            faults.append("clip and save_minutes must be above 0")
-        if faults:
-            raise ConfigError("The run does not fit:\n  " + "\n  ".join(faults))
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a report of the loop says."""
-
-    step: int
-    steps: int
-    terms: dict[str, float]
-    rate: float
-    images_per_second: float
-    seconds: float
-
-
-class TrainStep(nn.Module):
-    """Network and losses as one module, so that distributed training sees every parameter it uses."""
-
-    def __init__(self, model: XPose, text: TextEncoder, run: Run) -> None:
-        super().__init__()
-        self.model, self.run = model, run
-        self.asker = Asker(model, text)
-        self.criterion = Criterion(run.weights)
-
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """The loss terms of a batch."""
-        question = self.asker(batch, seed=self.run.seed)
-        images = normalised(batch.images.to(question.prompts.objects.device))
-        if self.run.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
-        noised = None
-        if self.run.denoising is not None:
-            generator = torch.Generator().manual_seed(self.run.seed * 1_000_003 + batch.step)
-            noised = noised_objects(question.targets, question.prompts, self.run.denoising, generator)
-        padding = batch.padding.to(images.device)
-        features = self.model.encode_image(images, padding if bool(padding.any()) else None)
-        found = self.model.decode(
-            features,
-            self.asker.project(question),
-            with_reports=True,
-            given=None if noised is None else noised.queries,
-        )
-        return self.criterion(found, question.targets, noised)
 
 
 def train(
@@ -125,158 +53,159 @@ def train(
         folder: of the state (`state/`) and the log (`log.jsonl`).
         minutes: stop after so long, with the state saved.
         report: called every `log_steps` steps on the first process.
-        watch: called after every step on the first process with its number and the averaged network (validation).
-        stop: asked after every step; True is as if the minutes were over.
+        watch: called after every step on the first process, while the others wait, with its number and the averaged
+            network: to validate, to plot. An XPoseError or OSError from it is shown as a warning, and training goes on.
+        stop: asked in every step; True in any process is as if the minutes were over.
 
     Returns:
         The moving average of the weights.
 
     Raises:
         TrainingError: the loss stays infinite or not a number, or memory ran out; the last state is on disk.
+        ConfigError: the state in the folder is of a run with other settings.
+        CheckpointError: the last state could not be written; the one before is still there.
     """
-    device = model.heads.norm.weight.device
-    if run.channels_last:
-        model.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    step_module: nn.Module = TrainStep(model, text, run)
-    optimizer = torch.optim.AdamW(run.schedule.groups(model, batch=loader.batch_size * loader.ranks * run.accumulate))
-    scheduler = run.schedule.scheduler(optimizer, run.steps)
-    scaler = torch.amp.GradScaler(device.type, enabled=run.amp == "fp16")
-    average = MovingAverage(model, run.average).to(device)
-    parts = {"model": model, "average": average, "optimizer": optimizer, "scheduler": scheduler, "scaler": scaler}
-    step = _resume(folder / "state", parts, run)
-    if distributed.is_initialized():
-        step_module = DistributedDataParallel(step_module, find_unused_parameters=True)
-    _set_mode(model, run)
-    started = saved = logged = time.monotonic()
-    sums: dict[str, float] = {}
-    counted = faulty = 0
-    batches = loader.steps(start=step * run.accumulate, stop=run.steps * run.accumulate)
-    try:
-        while step < run.steps:
-            terms = _one_step(step_module, batches, optimizer, scaler, run, device)
-            if terms is None:
-                faulty += 1
-                if faulty >= _MOST_FAULTY_STEPS:
-                    raise TrainingError(
-                        f"The loss was not a finite number in {faulty} steps in a row, up to step {step}. Lower the "
-                        "rate, or train without amp; the last state before is on disk."
-                    )
-            else:
-                faulty = 0
-                average.update_parameters(model)
-                for name, value in terms.items():
-                    sums[name] = sums.get(name, 0.0) + value
-                counted += 1
-            scheduler.step()
-            step += 1
-            now = time.monotonic()
-            if step % run.log_steps == 0 or step == run.steps:
-                images = run.log_steps * run.accumulate * loader.batch_size * loader.ranks
-                means = {name: value / max(1, counted) for name, value in sums.items()}
-                rate = optimizer.param_groups[0]["lr"]
-                _log(
-                    folder,
-                    Progress(step, run.steps, means, rate, images / (now - logged), now - started),
-                    report,
-                    loader,
-                )
-                sums, counted, logged = {}, 0, now
-            over = (minutes is not None and now - started > 60 * minutes) or (stop is not None and stop())
-            if over or step == run.steps or now - saved > 60 * run.save_minutes:
-                _save(folder / "state", step, parts, run)
-                saved = time.monotonic()
-            if watch is not None and _first_process():
-                before = time.monotonic()
-                watch(step, average.module)
-                logged += time.monotonic() - before  # the rate is that of training alone
-            if over:
-                break
-    except KeyboardInterrupt:
-        _save(folder / "state", step, parts, run)
-        raise
-    except torch.OutOfMemoryError as error:
-        raise TrainingError(
-            f"Memory ran out at step {step} ({str(error).splitlines()[0]}). Use a smaller batch with accumulate, or "
-            "smaller pictures; the last state is on disk."
-        ) from None
-    return average
+    started = time.monotonic()
+    training = Training(model, text, loader, run)
+    bound = {**binding(run), "batch": training.batch, "order": loader.seed, "pictures": len(loader.pool)}
+    keeper = Keeper(folder / "state", minutes=run.save_minutes, keep=run.keep, binding=bound)
+    training.take(keeper.load())
+    images = training.batch * run.accumulate
+    journal = (
+        Journal(folder / "log.jsonl", run, images=images, step=training.step, report=report) if is_first() else None
+    )
+
+    def over() -> bool:
+        return (minutes is not None and time.monotonic() - started > 60 * minutes) or (stop is not None and stop())
+
+    batches = loader.steps(start=training.step * run.accumulate, stop=run.steps * run.accumulate)
+    ended = training.step >= run.steps
+    with Interruptions() as interruptions:
+        try:
+            while not ended:
+                outcome = gradients(training.module, batches, run, training.scaler, training.device, over)
+                with interruptions.held():
+                    terms = training.go(outcome)
+                ended = outcome.stop or training.step >= run.steps
+                if journal is not None:
+                    journal.add(terms)
+                    if training.step % run.log_steps == 0 or training.step == run.steps:
+                        journal.write(training.step, training.rate, training.device)
+                    with journal.aside():
+                        _after_step(training, keeper, ended, watch)
+        except BaseException as error:
+            if is_first() and training.whole:
+                keeper.save_if_new(training.step, training.state)
+            if memory.is_exhausted(error):
+                raise memory.exhausted(error, keeper.step, run, loader.batch_size) from None
+            raise
+    return training.average
 
 
-def _one_step(
-    module: nn.Module,
-    batches: Iterator[Batch],
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    run: Run,
-    device: torch.device,
-) -> dict[str, float] | None:
-    """One step of the optimiser; None where the loss or the gradient was not finite and nothing was changed."""
-    optimizer.zero_grad(set_to_none=True)
-    found: dict[str, float] = {}
-    for part in range(run.accumulate):
-        batch = next(batches)
-        last = part == run.accumulate - 1
-        quiet: AbstractContextManager[Any] = nullcontext()
-        if not last and isinstance(module, DistributedDataParallel):
-            quiet = module.no_sync()
-        with quiet:
-            with torch.autocast(device.type, _AMP[run.amp], enabled=run.amp != "none"):
-                try:
-                    terms = module(batch)
-                except TrainingError as error:
-                    if "finite" not in str(error):
-                        raise
-                    return None
-            scaler.scale(terms["total"] / run.accumulate).backward()
-        for name, value in terms.items():
-            if "@" not in name:
-                found[name] = found.get(name, 0.0) + float(value.detach()) / run.accumulate
-    scaler.unscale_(optimizer)
-    parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    norm = nn.utils.clip_grad_norm_(parameters, run.clip)
-    if not math.isfinite(found["total"]) or not bool(norm.isfinite()):
-        scaler.update()
-        return None
-    scaler.step(optimizer)
-    scaler.update()
-    return {**found, "gradient": float(norm)}
+class Training:
+    """A run under way: everything that changes from step to step."""
+
+    def __init__(self, model: XPose, text: TextEncoder, loader: Loader, run: Run) -> None:
+        self.model, self.run, self.step = model, run, 0
+        self.device = model.heads.norm.weight.device
+        self.batch = loader.batch_size * loader.ranks  # pictures per batch, over all processes
+        self.faulty = 0  # steps in a row
+        self.whole = True  # whether weights, average and step number fit together
+        self.optimizer = torch.optim.AdamW(run.schedule.groups(model, batch=self.batch * run.accumulate))
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=run.amp == "fp16")
+        self.average = MovingAverage(model, run.average).to(self.device)
+        self.module = self._prepared(text)
+
+    def _prepared(self, text: TextEncoder) -> nn.Module:
+        model, run = self.model, self.run
+        model.train()
+        if run.frozen_norms:
+            for module in model.backbone.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        if run.channels_last:
+            model.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if run.checkpointing:
+            memory.recompute(model, without=None if run.frozen_norms else model.backbone)
+        if run.compile:
+            compile_layers(model, self.device)
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        module = TrainStep(model, text, run)
+        if not grouped():
+            return module
+        return DistributedDataParallel(
+            module, find_unused_parameters=True, broadcast_buffers=not run.frozen_norms, gradient_as_bucket_view=True
+        )
+
+    @property
+    def averaged(self) -> XPose:
+        """The network with the averaged weights."""
+        assert isinstance(self.average.module, XPose)
+        return self.average.module
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the network."""
+        return self.optimizer.param_groups[0]["lr"]
+
+    def go(self, outcome: Outcome) -> dict[str, float] | None:
+        """End a step: change the weights, if all was finite; the terms and the gradient's length, or None.
+
+        Raises:
+            TrainingError: too many steps in a row were faulty.
+        """
+        self.whole = False
+        self.run.schedule.set_rates(self.optimizer, self.step, self.run.steps)
+        length = None if outcome.terms is None else change(self.optimizer, self.scaler, self.run.clip)
+        if length is not None:
+            self.average.update_parameters(self.model)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self.faulty = self.faulty + 1 if length is None else 0
+        if self.faulty >= _MOST_FAULTY_STEPS:
+            raise TrainingError(
+                f"The loss or its gradient was not a finite number in {self.faulty} steps in a row, up to step "
+                f"{self.step}. {self._ways_out()} The last state before is on disk."
+            )
+        self.whole = True
+        return None if length is None or outcome.terms is None else {**outcome.terms, "gradient": length}
+
+    def _ways_out(self) -> str:
+        ways = [f"Lower the rate (schedule.rate = {self.run.schedule.rate / 4:g})"]
+        if self.run.amp != "none":
+            ways.append(f'train without {self.run.amp} (amp = "none")')
+        ways.append("look at what the network sees (xpose train --look)")
+        return f"{', or '.join(ways)}."
+
+    def state(self) -> dict[str, Any]:
+        """What a state on disk holds of this."""
+        return {name: part.state_dict() for name, part in self._parts().items()}
+
+    def _parts(self) -> dict[str, Any]:
+        return {"model": self.model, "average": self.average, "optimizer": self.optimizer, "scaler": self.scaler}
+
+    def take(self, state: dict[str, Any] | None) -> None:
+        """Go on from a state; with None from the start."""
+        if state is None:
+            return
+        full = [group["full"] for group in self.optimizer.param_groups]
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        for group, rate in zip(self.optimizer.param_groups, full, strict=True):
+            group["full"] = rate  # the run's word counts, not that of the state
+        self.step = int(state["step"])
 
 
-def _set_mode(model: XPose, run: Run) -> None:
-    model.train()
-    if run.frozen_norms:
-        for module in model.backbone.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
-
-
-def _first_process() -> bool:
-    return not distributed.is_initialized() or distributed.get_rank() == 0
-
-
-def _save(folder: Path, step: int, parts: dict[str, Any], run: Run) -> None:
-    if _first_process():
-        state = {name: part.state_dict() for name, part in parts.items()}
-        save_state(folder, step, {**state, "step": step, "steps": run.steps})
-
-
-def _resume(folder: Path, parts: dict[str, Any], run: Run) -> int:
-    """Take over the newest state; the step to go on with."""
-    state = load_state(folder)
-    if state is None:
-        return 0
-    for name, part in parts.items():
-        part.load_state_dict(state[name])
-    return int(state["step"])
-
-
-def _log(folder: Path, progress: Progress, report: Callable[[Progress], None] | None, loader: Loader) -> None:
-    if not _first_process():
+def _after_step(training: Training, keeper: Keeper, ended: bool, watch: Callable[[int, XPose], None] | None) -> None:
+    """Save where it is time for it, then let others look at the result."""
+    if ended:
+        keeper.save(training.step, training.state)
+    elif keeper.due() and not training.faulty:  # a state that may be past saving must not push out a good one
+        keeper.save_if_possible(training.step, training.state)
+    if watch is None:
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    row = {"step": progress.step, "rate": progress.rate, "images_per_second": round(progress.images_per_second, 2)}
-    row |= {"seconds": round(progress.seconds, 1), **{k: round(v, 5) for k, v in progress.terms.items()}}
-    with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
-    if report is not None:
-        report(progress)
+    try:
+        watch(training.step, training.averaged)
+    except (XPoseError, OSError) as error:
+        warnings.warn(f"After step {training.step}: {error} Training goes on.", XPoseWarning, stacklevel=2)

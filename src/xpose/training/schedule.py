@@ -9,7 +9,6 @@ from typing import Any, Literal, get_args
 
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
 from xpose.errors import ConfigError
 from xpose.model import XPose
@@ -63,9 +62,14 @@ class Schedule:
         done = min(1.0, (step - warm) / max(1, steps - 1 - warm))
         return self.last + (1 - self.last) * (1 + math.cos(math.pi * done)) / 2
 
-    def scheduler(self, optimizer: Optimizer, steps: int) -> LambdaLR:
-        """The factor as a PyTorch scheduler; call its `step()` after the optimiser's."""
-        return LambdaLR(optimizer, lambda step: self.factor(step, steps))
+    def set_rates(self, optimizer: Optimizer, step: int, steps: int) -> None:
+        """Set the rates of a step, counted from 0, of a run of `steps`; the groups are those of `groups`.
+
+        They depend on the step alone, so that steps which change nothing leave the schedule in its place.
+        """
+        factor = self.factor(step, steps)
+        for group in optimizer.param_groups:
+            group["lr"] = group["full"] * factor
 
     def groups(self, model: XPose, towers: Sequence[nn.Module] = (), batch: int = 0) -> list[dict[str, Any]]:
         """Parameters for an optimiser, in named groups with their rates.
@@ -89,7 +93,8 @@ class Schedule:
             plain = parameter.ndim < 2 or name.endswith("relative_position_bias_table")
             key = f"{part}, not decayed" if plain else part
             decay = 0.0 if plain else self.weight_decay
-            group = found.setdefault(key, {"name": key, "params": [], "lr": rate * share, "weight_decay": decay})
+            rates = {"lr": rate * share, "full": rate * share, "weight_decay": decay}
+            group = found.setdefault(key, {"name": key, "params": [], **rates})
             group["params"].append(parameter)
         return list(found.values())
 
