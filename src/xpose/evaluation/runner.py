@@ -17,27 +17,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xpose.errors import DataError, ImageError
+from xpose.evaluation.answers import Answers, Fault, Journal
 from xpose.evaluation.data import Data
 from xpose.evaluation.protocols import Protocol, load_protocol
 from xpose.evaluation.questions import Task
 from xpose.evaluation.run_file import Run, RunObject, RunPicture
 from xpose.evaluation.scores import ObjectScore, Scores
 from xpose.evaluation.settings import Settings
-from xpose.evaluation.sources import Answers, DetectorSource, Source
+from xpose.evaluation.sources import DetectorSource, Source
 from xpose.evaluation.tables import Table
 
 if TYPE_CHECKING:
     from xpose.inference import Detector
 
 Progress = Callable[[int], None]
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A picture that could not be asked, and why."""
-
-    key: str
-    message: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +66,10 @@ def evaluate(
     only: Iterable[str] = (),
     settings: Settings | None = None,
     batch: int = 8,
+    journal: Journal | None = None,
     progress: Progress | None = None,
     fault: Callable[[Fault], None] | None = None,
+    listen: Callable[[Task, Answers], None] | None = None,
 ) -> Evaluation:
     """Run a protocol.
 
@@ -86,8 +81,10 @@ def evaluate(
         only: the sets to take; all where empty.
         settings: prompts, flips, seed, limit; the protocol's own where None.
         batch: pictures that go through the network together, where a detector is given.
+        journal: keeps the answers on disk, and has those of an interrupted run.
         progress: told how many pictures are done.
         fault: told of every picture that is skipped, at once.
+        listen: told of every picture's answers.
 
     Raises:
         ConfigError: there is no such protocol.
@@ -99,13 +96,15 @@ def evaluate(
     asked = as_source(source, batch)
     scores = rules.scores(placed, settings)
     faults: list[Fault] = []
-    for done, (task, answers) in enumerate(answered(rules.tasks(placed, settings), asked, settings), start=1):
+    for done, (task, answers) in enumerate(answered(rules.tasks(placed, settings), asked, settings, journal), start=1):
         scores.note(task)
         if isinstance(answers, Fault):
             faults.append(answers)
             if fault:
                 fault(answers)
         else:
+            if listen:
+                listen(task, answers)
             for question, found in zip(task.questions, answers, strict=True):
                 scores.add(task, question, found)
         if progress:
@@ -124,20 +123,28 @@ def as_source(source: Detector | Source, batch: int) -> Source:
     return DetectorSource(source, batch) if isinstance(source, Detector) else source
 
 
-def answered(tasks: Iterable[Task], source: Source, settings: Settings) -> Iterator[tuple[Task, Answers | Fault]]:
-    """Every task with its answers, or with the fault of its picture, in order."""
+def answered(
+    tasks: Iterable[Task], source: Source, settings: Settings, journal: Journal | None = None
+) -> Iterator[tuple[Task, Answers | Fault]]:
+    """Every task with its answers, or with the fault of its picture, in order; what the journal has is not asked."""
     waiting = iter(tasks)
     while group := list(islice(waiting, max(1, source.batch))):
-        good, results = [], {}
+        good, results = [], dict[int, Answers | Fault]()
         for number, task in enumerate(group):
+            if journal is not None and task.key in journal:
+                results[number] = journal.get(task.key)
+                continue
             try:
                 good.append((number, task, task.pixels()))
             except (ImageError, DataError) as error:
                 results[number] = Fault(task.key, str(error))
         found = source.answer([task for _, task, _ in good], [pixels for *_, pixels in good], settings) if good else []
-        answers = dict(zip((number for number, *_ in good), found, strict=True))
+        results |= dict(zip((number for number, *_ in good), found, strict=True))
         for number, task in enumerate(group):
-            yield task, results[number] if number in results else answers[number]
+            result = results[number]
+            if journal is not None and task.key not in journal and not isinstance(result, Fault):
+                journal.put(task.key, result)
+            yield task, result
 
 
 def conclude(

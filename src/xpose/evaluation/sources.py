@@ -8,11 +8,14 @@ names in the place of the prompt's words.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import torch
 
+from xpose.evaluation.answers import Answers
 from xpose.evaluation.matching import in_records_pixels
 from xpose.evaluation.questions import Question, Task
 from xpose.evaluation.settings import Settings
@@ -21,14 +24,16 @@ from xpose.poses import Poses
 if TYPE_CHECKING:
     from xpose.inference import Detector
 
-Answers = tuple[Poses, ...]
-
 
 class Source(Protocol):
     """Anything that answers questions about pictures."""
 
     name: str
     batch: int  # pictures it likes to get at once
+
+    @property
+    def identity(self) -> str:
+        """What tells it from every other source: a checksum of its weights or its file."""
 
     def answer(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
         """For each task the answers to its questions, in the records' pixels and names."""
@@ -44,6 +49,15 @@ class DetectorSource:
     def __init__(self, detector: Detector, batch: int = 1) -> None:
         self.detector, self.batch = detector, batch
         self.name = detector.name
+
+    @property
+    def identity(self) -> str:
+        """The sha256 of all weights."""
+        state = hashlib.sha256()
+        for name, value in sorted(self.detector.model.state_dict().items()):
+            state.update(name.encode())
+            state.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        return state.hexdigest()
 
     def answer(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
         """For each task the answers to its questions."""
@@ -83,6 +97,24 @@ class DetectorSource:
     def _one(self, image: Any, question: Question, settings: Settings) -> Poses:
         found = self.detector.detect(image, prompts_of(question), **_rules(settings, question.most))
         return in_records_words(found, question)
+
+
+def open_detector(
+    weights: str | None = None,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    clip: str | None = None,
+    batch: int = 1,
+) -> DetectorSource:
+    """A detector as a source, from what a command line says; a function of a module, so that processes can be sent it.
+
+    Raises:
+        XPoseError: there are no such weights, or no such device.
+    """
+    from xpose.inference import load
+
+    return DetectorSource(load(weights, device=device, dtype=dtype, clip=clip), batch)
 
 
 def prompts_of(question: Question) -> list[Any]:

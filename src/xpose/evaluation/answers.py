@@ -1,0 +1,179 @@
+"""Answers on disk, one line per picture as soon as it is answered, so that an interrupted run goes on where it stopped.
+
+`OUT/answers/` holds one file per process. The first line of each says what was asked of whom; a second call with other
+weights, prompts or data is refused instead of mixed in. A line that was cut short by a crash is left out, and its
+picture asked again; so are pictures that could not be read.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from xpose.errors import ConfigError, quote
+from xpose.poses import Poses
+
+FORMAT = "xpose-answers-1"
+FOLDER = "answers"
+
+Answers = tuple[Poses, ...]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A picture that could not be asked, and why."""
+
+    key: str
+    message: str
+
+
+class Journal:
+    """The answers of one run. Reads those of all processes, writes to the file of its own.
+
+    Args:
+        folder: of the run.
+        identity: everything that decides the answers.
+        part: the number of the process that writes.
+
+    Raises:
+        ConfigError: the folder holds answers of another run.
+    """
+
+    def __init__(self, folder: str | Path, identity: Mapping[str, Any], part: int = 0) -> None:
+        self.folder = Path(folder) / FOLDER
+        self.identity = json.loads(json.dumps(identity, sort_keys=True))
+        self.path = self.folder / f"{part:03}.jsonl"
+        self._known: dict[str, tuple[Path, int]] = {}
+        self._file: IO[bytes] | None = None
+        self._readers: dict[Path, IO[bytes]] = {}
+        for path in sorted(self.folder.glob("*.jsonl")):
+            self._index(path)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._known
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def _index(self, path: Path) -> None:
+        """Remember where each answer of a file starts; our own file is cut where it ends in the middle of a line."""
+        whole = 0
+        with open(path, "rb") as file:
+            for number, line in enumerate(file):
+                if not line.endswith(b"\n"):
+                    break
+                if number == 0:
+                    self._check(path, line)
+                else:
+                    try:
+                        self._known[json.loads(line)["key"]] = (path, whole)
+                    except (ValueError, KeyError, TypeError):
+                        break
+                whole += len(line)
+        if path == self.path and whole < path.stat().st_size:
+            with open(path, "r+b") as file:
+                file.truncate(whole)
+
+    def _check(self, path: Path, line: bytes) -> None:
+        try:
+            head = json.loads(line)
+            told = head["run"] if head["format"] == FORMAT else None
+        except (ValueError, KeyError, TypeError):
+            told = None
+        if told == self.identity:
+            return
+        differing = [
+            name for name in self.identity if not isinstance(told, dict) or told.get(name) != self.identity[name]
+        ]
+        raise ConfigError(
+            f"{quote(path)} holds the answers of another run (other {', '.join(differing)}). A run goes on only with "
+            "the same weights, data and settings. Give another folder with --out, or begin anew with --fresh."
+        )
+
+    def get(self, key: str) -> Answers:
+        """The answers of a picture that is known."""
+        path, start = self._known[key]
+        if path not in self._readers:
+            self._readers[path] = open(path, "rb")  # noqa: SIM115 (closed in `close`)
+        file = self._readers[path]
+        file.seek(start)
+        return tuple(_decoded(one) for one in json.loads(file.readline())["answers"])
+
+    def put(self, key: str, answers: Answers) -> None:
+        """Write the answers of a picture, at once."""
+        if self._file is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            fresh = not self.path.exists() or self.path.stat().st_size == 0
+            self._file = open(self.path, "ab")  # noqa: SIM115 (closed in `close`)
+            if fresh:
+                self._write({"format": FORMAT, "run": self.identity})
+        start = self._file.tell()
+        self._write({"key": key, "answers": [_encoded(one) for one in answers]})
+        self._known[key] = (self.path, start)
+
+    def _write(self, value: Any) -> None:
+        assert self._file is not None
+        self._file.write(json.dumps(value, separators=(",", ":"), allow_nan=False).encode() + b"\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for file in self._readers.values():
+            file.close()
+        self._readers.clear()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def _encoded(poses: Poses) -> dict[str, Any]:
+    kinds: dict[tuple[Any, ...], int] = {}
+    rows = []
+    for row, pose in enumerate(poses):
+        kind = kinds.setdefault((pose.category, pose.names, pose.edges), len(kinds))
+        flat: list[float | int | None] = []
+        for (x, y), score, v in zip(
+            pose.xy.tolist(), pose.keypoint_scores.tolist(), pose.visibility.tolist(), strict=True
+        ):
+            flat += [_tidy(x, 3), _tidy(y, 3), _tidy(score, 5), v]
+        box = [_tidy(value, 3) for value in poses.boxes[row].tolist()]
+        rows.append([kind, float(f"{pose.score:.7g}"), box, flat])
+    return {"size": list(poses.image_size), "kinds": [list(kind) for kind in kinds], "rows": rows}
+
+
+def _decoded(value: Mapping[str, Any]) -> Poses:
+    kinds = [(category, tuple(names), tuple((a, b) for a, b in edges)) for category, names, edges in value["kinds"]]
+    rows = value["rows"]
+    widest = max((len(kinds[kind][1]) for kind, *_ in rows), default=0)
+    points = np.full((len(rows), widest, 4), np.nan)
+    points[..., 3] = 0
+    for row, (kind, _, _, flat) in enumerate(rows):
+        own = np.array([math.nan if number is None else number for number in flat], dtype=np.float64).reshape(-1, 4)
+        points[row, : len(kinds[kind][1])] = own
+    return Poses(
+        boxes=np.array([box for _, _, box, _ in rows], dtype=np.float64).reshape(-1, 4),
+        scores=np.array([score for _, score, _, _ in rows], dtype=np.float64),
+        categories=tuple(kinds[kind][0] for kind, *_ in rows),
+        xy=points[..., :2],
+        keypoint_scores=points[..., 2],
+        visibility=points[..., 3],
+        keypoint_names=tuple(kinds[kind][1] for kind, *_ in rows),
+        edges=tuple(kinds[kind][2] for kind, *_ in rows),
+        image_size=(value["size"][0], value["size"][1]),
+    )
+
+
+def _tidy(value: float, decimals: int) -> float | None:
+    return round(value, decimals) if math.isfinite(value) else None
