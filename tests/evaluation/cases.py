@@ -72,14 +72,18 @@ def perfect(truth, score=1.0):
 def random_pictures(seed, pictures=12, categories=(DOG, FACE), most=5, noise=8.0):
     """Labelled pictures and imperfect answers: displaced, missing, doubled and invented objects and points."""
     random = np.random.default_rng(seed)
+
+    def quarters(values):  # exact in single precision too
+        return (values * 4).round() / 4
+
     made = []
     for number in range(pictures):
         instances, poses = [], []
         for _ in range(random.integers(0, most + 1)):
             category = categories[random.integers(len(categories))]
-            low = random.uniform(0, (200, 100)).round(2)
-            size = random.uniform(10, 100, 2).round(2)
-            places = (low + random.uniform(0, 1, (len(category.keypoints), 2)) * size).round(2)
+            low = quarters(random.uniform(0, (200, 100)))
+            size = quarters(random.uniform(10, 170, 2))
+            places = quarters(low + random.uniform(0, 1, (len(category.keypoints), 2)) * size)
             marks = random.choice([0, 1, 2], len(places), p=[0.2, 0.2, 0.6])
             points = {
                 name: (float(x), float(y), int(v))

@@ -78,8 +78,8 @@ def match(truth: Record, found: Poses, how: Match = "best box", *, any_category:
         return [None] * len(truth.instances)
     if not truth.instances:
         return []
-    wanted = [_plain(instance.category.name) for instance in truth.instances]
-    present = [_plain(name) for name in found.categories]
+    wanted = [plain_name(instance.category.name) for instance in truth.instances]
+    present = [plain_name(name) for name in found.categories]
     allowed = np.array([[any_category or own == other for other in present] for own in wanted], dtype=bool)
     if how == "best box":
         goodness = pairwise_iou(boxes_of(truth), found.boxes.astype(np.float64))  # [M, N]
@@ -120,8 +120,8 @@ def judge(truth: Record, found: Poses, least_iou: float = 0.5) -> tuple[np.ndarr
     verdicts, missed = np.full(len(found), FALSE), ~crowd
     if not len(found) or not truth.instances:
         return verdicts, missed
-    wanted = np.array([_plain(instance.category.name) for instance in truth.instances])
-    mine = np.array([_plain(name) for name in found.categories])
+    wanted = np.array([plain_name(instance.category.name) for instance in truth.instances])
+    mine = np.array([plain_name(name) for name in found.categories])
     corners, boxes = boxes_of(truth), found.boxes.astype(np.float64)
     overlap = np.where(mine[:, None] == wanted[None], pairwise_iou(boxes, corners), 0.0)  # [N, M]
     shared = np.maximum(boxes[:, None, :2], corners[None, :, :2]), np.minimum(boxes[:, None, 2:], corners[None, :, 2:])
@@ -140,7 +140,7 @@ def judge(truth: Record, found: Poses, least_iou: float = 0.5) -> tuple[np.ndarr
 
 def same_category(one: str, other: str) -> bool:
     """Whether two spellings mean the same category."""
-    return _plain(one) == _plain(other)
+    return plain_name(one) == plain_name(other)
 
 
 def boxes_of(truth: Record) -> np.ndarray:
@@ -173,10 +173,10 @@ def align(instance: Instance, found: Poses, row: int | None) -> Aligned:
 @lru_cache(maxsize=4096)
 def columns_of(wanted: Names, names: Names, canonical: Names) -> np.ndarray:
     """[K] the place of each wanted name among a pose's names, by its own name, else the vocabulary's; -1 if nowhere."""
-    rings = (names, canonical, tuple(map(_plain, names)), tuple(map(_plain, canonical)))
+    rings = (names, canonical, tuple(map(plain_name, names)), tuple(map(plain_name, canonical)))
     places = []
     for name in wanted:
-        forms = (name, name, _plain(name), _plain(name))
+        forms = (name, name, plain_name(name), plain_name(name))
         places.append(next((ring.index(form) for ring, form in zip(rings, forms, strict=True) if form in ring), -1))
     columns = np.array(places, dtype=np.int64)
     columns.setflags(write=False)
@@ -191,4 +191,4 @@ def in_records_pixels(found: Poses) -> Poses:
     return dataclasses.replace(found, xy=found.xy - np.float32(0.5))
 
 
-_plain = lru_cache(maxsize=65536)(normalise)
+plain_name = lru_cache(maxsize=65536)(normalise)

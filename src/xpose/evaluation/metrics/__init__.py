@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from xpose.evaluation.metrics.auc import AUC
 from xpose.evaluation.metrics.base import Metric, ObjectRow, PerObject
+from xpose.evaluation.metrics.box_ap import BoxAP
 from xpose.evaluation.metrics.confidence import Confidence
 from xpose.evaluation.metrics.epe import EPE
 from xpose.evaluation.metrics.negatives import FalseAlarms
 from xpose.evaluation.metrics.nme import NME
+from xpose.evaluation.metrics.oks_ap import OksAP
 from xpose.evaluation.metrics.pck import PCK
 from xpose.evaluation.metrics.points import PointRules
 from xpose.evaluation.metrics.swaps import Swaps
@@ -21,10 +23,12 @@ __all__ = [
     "EPE",
     "NME",
     "PCK",
+    "BoxAP",
     "Confidence",
     "FalseAlarms",
     "Metric",
     "ObjectRow",
+    "OksAP",
     "PerObject",
     "PointRules",
     "Swaps",
