@@ -40,6 +40,7 @@ class Answer:
     canonical: Names
     box: np.ndarray  # [4] x, y, width, height
     xy: np.ndarray  # [k, 2]
+    area: float | None = None  # where the file states a box beside the points
 
 
 @dataclass(slots=True)
@@ -106,8 +107,20 @@ class AveragePrecision(ABC):
         xy: Sequence[np.ndarray],
         names: Sequence[Names],
         canonical: Sequence[Names] | None = None,
+        areas: Sequence[float] | None = None,
     ) -> None:
-        """Take in one picture whose answers come in double precision: boxes are [N, 4] x, y, width, height."""
+        """Take in one picture whose answers come in double precision.
+
+        Args:
+            truth: the labelled picture.
+            categories: N names.
+            scores: [N].
+            boxes: [N, 4] x, y, width, height.
+            xy: N of [k, 2], NaN where a point was not found.
+            names: N tuples of k names.
+            canonical: the same points' names in the vocabulary; `names` where None.
+            areas: of poses, where they are not those of the boxes round their points.
+        """
         self._tables = None
         picture = len(self._pictures)
         self._pictures.append(_sort_key(truth))
@@ -115,7 +128,8 @@ class AveragePrecision(ABC):
             self._kind(truth.source, instance.category).truth.append((picture, instance))
         for row, category in enumerate(categories):
             other = names[row] if canonical is None else canonical[row]
-            answer = Answer(picture, float(scores[row]), names[row], other, boxes[row], xy[row])
+            area = None if areas is None else areas[row]
+            answer = Answer(picture, float(scores[row]), names[row], other, boxes[row], xy[row], area)
             self._answers.append((truth.source, plain_name(category), answer))
 
     def compute(self) -> dict[str, float]:

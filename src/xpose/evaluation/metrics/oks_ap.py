@@ -77,7 +77,8 @@ class OksAP(AveragePrecision):
                 points[:, :2] = np.where((columns >= 0)[:, None], one.xy[columns], 0.0)
             points[~np.all(np.isfinite(points), axis=1)] = 0
             spans = np.ptp(points[:, :2], axis=0)
-            return {"keypoints": points.ravel(), "area": float(spans[0] * spans[1])}
+            area = float(spans[0] * spans[1]) if one.area is None else one.area
+            return {"keypoints": points.ravel(), "area": area}
 
         labels, answers = coco_pair(kind, ids, truth, answer)
         return _evaluator_class()(labels, answers, "keypoints", kpt_oks_sigmas=np.array(self.sigmas(kind.category)))

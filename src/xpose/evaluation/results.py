@@ -1,0 +1,280 @@
+"""COCO results files, keypoints and boxes: written from what was found, read back from any program, scored.
+
+    [{"image_id": 42, "category_id": 1, "score": 0.9, "keypoints": [x, y, v, ...]},
+     {"image_id": 42, "category_id": 1, "score": 0.8, "bbox": [x, y, width, height]}]
+
+So the results of other systems are measured by the same code as ours. Coordinates are those of the annotation file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from xpose.adapters.files import write_text
+from xpose.data.schema import Category, Record
+from xpose.errors import ConfigError, DataError, quote
+from xpose.evaluation.coco_truth import CocoTruth
+from xpose.evaluation.matching import columns_of, same_category
+from xpose.evaluation.metrics import BoxAP, Metric, OksAP
+from xpose.evaluation.metrics.average_precision import AveragePrecision
+from xpose.evaluation.reading import read_json
+from xpose.poses import Poses
+
+MOST = 1e9  # pixels; a coordinate past it is a fault of the file, though networks that diverge come far
+
+
+@dataclass(slots=True)
+class FileAnswers:
+    """What a results file says about one picture, in double precision and in the file's order.
+
+    Letters: N answers, k the keypoints of an answer's category.
+    """
+
+    categories: list[Category] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    boxes: list[np.ndarray] = field(default_factory=list)  # N of [4] x, y, width, height
+    points: list[np.ndarray] = field(default_factory=list)  # N of [k, 3] x, y and the file's third number
+    confidences: list[np.ndarray | None] = field(default_factory=list)  # N of [k], where "keypoint_scores" says it
+
+
+@dataclass(frozen=True)
+class Results:
+    """A results file, sorted by picture.
+
+    Attributes:
+        answers: by image id; pictures without an answer are missing.
+        keypoints: whether the answers are poses; else they are boxes only.
+        boxes: whether the file itself states boxes; else they are drawn round the keypoints.
+        shares: whether all scores lie from 0 to 1. Where not, they only say which answer is better.
+        confident: whether the third numbers of keypoints are confidences rather than marks 0, 1, 2.
+        ignored: how many entries are about categories that the annotation file does not have.
+    """
+
+    answers: Mapping[int, FileAnswers]
+    keypoints: bool
+    boxes: bool
+    shares: bool
+    confident: bool
+    ignored: int
+
+    def poses(self, image_id: int, size: tuple[int, int]) -> Poses:
+        """The answers about a picture as a result, best first; scores beyond 0..1 are squeezed into it, in order."""
+        own = self.answers.get(image_id)
+        if own is None or not own.scores:
+            return Poses.empty(size)
+        scores = np.array(own.scores)
+        if not self.shares:
+            scores = 0.5 + scores / (1 + np.abs(scores)) / 2
+        order = np.argsort(-scores, kind="stable")
+        widest = max(len(one) for one in own.points)
+        xy, told = np.full((len(order), widest, 2), np.nan), np.full((len(order), widest), np.nan)
+        for place, row in enumerate(order):
+            points, stated = own.points[row], own.confidences[row]
+            xy[place, : len(points)] = points[:, :2]
+            if stated is not None or self.confident:
+                told[place, : len(points)] = points[:, 2] if stated is None else stated
+        boxes = np.array([own.boxes[row] for row in order])
+        boxes[:, 2:] += boxes[:, :2]
+        names = tuple(own.categories[row].keypoints for row in order)
+        return Poses(
+            boxes=boxes,
+            scores=scores[order],
+            categories=tuple(own.categories[row].name for row in order),
+            xy=xy,
+            keypoint_scores=told,
+            visibility=np.where(np.isfinite(xy).all(-1), 2, 0),
+            keypoint_names=names,
+            image_size=(max(size[0], 1), max(size[1], 1)),
+        )
+
+
+def read_results(path: str | Path, truth: CocoTruth) -> Results:
+    """A results file that belongs to these labels.
+
+    Raises:
+        DataError: it is no results file, or an entry is faulty or about an unknown picture; the message names it.
+    """
+    path = Path(path).expanduser()
+    entries = read_json(path, "A COCO results file")
+    if isinstance(entries, Mapping) and isinstance(entries.get("annotations"), list):
+        entries = entries["annotations"]  # an annotation file with scores, as some programs write
+    if not isinstance(entries, list):
+        raise DataError(
+            f"{quote(path)} holds no list. COCO results are a list of objects with image_id, category_id, score and "
+            "keypoints or bbox. Write it again."
+        )
+    return _Reader(path, truth).read(entries)
+
+
+class _Reader:
+    """Checks entry by entry; the first entry decides what kind of file it is, as with COCO's own reader."""
+
+    def __init__(self, path: Path, truth: CocoTruth) -> None:
+        self.path, self.truth = path, truth
+        self.answers: dict[int, FileAnswers] = {}
+
+    def read(self, entries: list[Any]) -> Results:
+        first = entries[0] if entries and isinstance(entries[0], Mapping) else {}
+        boxes, keypoints = bool(first.get("bbox")), not entries or bool(first.get("keypoints"))
+        ignored = 0
+        for number, entry in enumerate(entries, start=1):
+            if not isinstance(entry, Mapping):
+                raise self._wrong(number, f"is {quote(entry)}, not an object with named fields")
+            if not boxes and not keypoints:
+                raise self._wrong(number, 'has neither "keypoints" nor "bbox"')
+            ignored += not self._take(number, entry, boxes, keypoints)
+        scores = [score for one in self.answers.values() for score in one.scores]
+        return Results(
+            self.answers,
+            keypoints=keypoints,
+            boxes=boxes,
+            shares=all(0 <= score <= 1 for score in scores),
+            confident=keypoints and self._confident(),
+            ignored=ignored,
+        )
+
+    def _take(self, number: int, entry: Mapping[str, Any], boxes: bool, keypoints: bool) -> bool:
+        image_id, category_id = (self._whole(number, entry, key) for key in ("image_id", "category_id"))
+        if image_id not in self.truth.records:
+            raise self._wrong(number, f"is about the image {image_id}, which the labels {quote(self.truth.name)} lack")
+        category = self.truth.categories.get(category_id)
+        if category is None:
+            return False
+        score = self._numbers(number, "score", [entry.get("score")], 1)[0]
+        count = len(category.keypoints)
+        points = np.full((count, 3), np.nan)
+        if keypoints:
+            points = self._numbers(number, "keypoints", entry.get("keypoints"), 3 * count).reshape(count, 3)
+        if boxes:
+            box = self._numbers(number, "bbox", entry.get("bbox"), 4)
+            if (box[2:] < 0).any():
+                raise self._wrong(number, f'has the "bbox" {box.tolist()}, whose width and height must be at least 0')
+        else:
+            low, high = (points[:, :2].min(0), points[:, :2].max(0)) if count else (np.zeros(2), np.zeros(2))
+            box = np.concatenate((low, high - low))
+        told = entry.get("keypoint_scores")
+        own = self.answers.setdefault(image_id, FileAnswers())
+        own.categories.append(category)
+        own.scores.append(float(score))
+        own.boxes.append(box)
+        own.points.append(points)
+        own.confidences.append(None if told is None else self._confidences(number, told, count))
+        return True
+
+    def _confident(self) -> bool:
+        """Whether the third numbers of keypoints are confidences: all from 0 to 1, and not all of them 0 or 1."""
+        third = [points[:, 2] for one in self.answers.values() for points in one.points]
+        every = np.concatenate([np.zeros(0), *third])
+        return bool(((every >= 0) & (every <= 1)).all() and ((every > 0) & (every < 1)).any())
+
+    def _confidences(self, number: int, values: Any, count: int) -> np.ndarray:
+        if isinstance(values, list):  # null: the program gave none for this point
+            values = [0.0 if value is None else value for value in values]
+        checked = self._numbers(number, "keypoint_scores", values, count)
+        if ((checked < 0) | (checked > 1)).any():
+            raise self._wrong(number, 'has "keypoint_scores" that are not from 0 to 1')
+        return checked
+
+    def _whole(self, number: int, entry: Mapping[str, Any], key: str) -> int:
+        value = entry.get(key)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self._wrong(number, f'has the "{key}" {quote(value)}, which must be a whole number')
+        return value
+
+    def _numbers(self, number: int, key: str, values: Any, count: int) -> np.ndarray:
+        if isinstance(values, list) and len(values) == count:
+            plain = all(type(value) in (float, int) and -MOST <= value <= MOST for value in values)
+            if plain:  # NaN is not: it passes no comparison
+                return np.array(values, dtype=np.float64)
+        rule = "a finite number" if key == "score" else f"a list of {count} finite numbers"
+        found = values[0] if key == "score" else values
+        raise self._wrong(number, f'has the "{key}" {quote(found)}, which must be {rule}')
+
+    def _wrong(self, number: int, what: str) -> DataError:
+        return DataError(
+            f"{quote(self.path)}: entry {number} {what}. Results are a list of objects with image_id, category_id, "
+            "score and keypoints (x, y, v of each point) or bbox (x, y, width, height). Write the file again."
+        )
+
+
+def score_results(truth: CocoTruth, results: Results, metrics: Iterable[Metric] | None = None) -> dict[str, float]:
+    """The numbers of all metrics; box AP, and OKS-AP where there are keypoints, if None are named.
+
+    Average precision is computed in the file's double precision, the rest in that of `Poses`.
+    """
+    chosen: Sequence[Metric] = [*metrics] if metrics is not None else [OksAP()] * results.keypoints + [BoxAP()]
+    others = [metric for metric in chosen if not isinstance(metric, AveragePrecision)]
+    for image_id, record in truth:
+        for metric in chosen:
+            if isinstance(metric, AveragePrecision):
+                _take(metric, record, results.answers.get(image_id) or FileAnswers(), results.boxes)
+        if others:
+            found = results.poses(image_id, (record.picture.height, record.picture.width))
+            for metric in others:
+                metric.update(record, found)
+    return {name: value for metric in chosen for name, value in metric.compute().items()}
+
+
+def _take(metric: AveragePrecision, record: Record, own: FileAnswers, boxes: bool) -> None:
+    names = [category.keypoints for category in own.categories]
+    metric.take(
+        record,
+        categories=[category.name for category in own.categories],
+        scores=np.array(own.scores),
+        boxes=np.array(own.boxes).reshape(-1, 4),
+        xy=[points[:, :2] for points in own.points],
+        names=names,
+        areas=[float(box[2] * box[3]) for box in own.boxes] if boxes else None,
+    )
+
+
+def write_results(
+    path: str | Path,
+    found: Iterable[tuple[int, Poses]],
+    categories: Mapping[int, Category],
+    kind: Literal["keypoints", "boxes"] = "keypoints",
+) -> int:
+    """Write the results of pictures, by image id; the number of entries.
+
+    Points are put into the order of the category, those that a pose lacks stand as zeros, and "keypoint_scores" gives
+    their confidences. Poses of categories that are not listed are left out.
+
+    Raises:
+        ConfigError: the kind is unknown.
+        XPoseError: the file cannot be written.
+    """
+    if kind not in ("keypoints", "boxes"):
+        raise ConfigError(f'kind is {kind!r}. It must be "keypoints" or "boxes". Write them into two files.')
+    entries = [entry for image_id, poses in found for entry in _entries(image_id, poses, categories, kind)]
+    write_text(Path(path), "[" + ",\n".join(json.dumps(entry, allow_nan=False) for entry in entries) + "]\n")
+    return len(entries)
+
+
+def _entries(image_id: int, poses: Poses, categories: Mapping[int, Category], kind: str) -> Iterator[dict[str, Any]]:
+    for pose in poses:
+        mine = [number for number, category in categories.items() if same_category(category.name, pose.category)]
+        if not mine:
+            continue
+        columns = {n: columns_of(categories[n].keypoints, pose.names, pose.canonical) for n in mine}
+        best = max(mine, key=lambda number: int((columns[number] >= 0).sum()))
+        entry: dict[str, Any] = {"image_id": image_id, "category_id": best, "score": float(pose.score)}
+        if kind == "boxes":
+            x1, y1, x2, y2 = pose.box.astype(np.float64).tolist()
+            yield {**entry, "bbox": [x1, y1, x2 - x1, y2 - y1]}
+            continue
+        flat, told = [], []
+        for column in columns[best].tolist():
+            xy = pose.xy[column].astype(np.float64) if column >= 0 else np.full(2, np.nan)
+            there = bool(np.isfinite(xy).all())
+            flat += [*xy.tolist(), int(pose.visibility[column])] if there else [0, 0, 0]
+            score = float(pose.keypoint_scores[column]) if column >= 0 else float("nan")
+            told.append(score if np.isfinite(score) else None)
+        yield {**entry, "keypoints": flat, "keypoint_scores": told}
