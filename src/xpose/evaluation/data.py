@@ -56,6 +56,20 @@ class Data:
         else:
             yield from self._read(split)
 
+    def of_set(self, name: str, split: str) -> Iterator[Placed]:
+        """One split of one set; nothing where the folders do not hold that set.
+
+        Raises:
+            DataError: the set has no such split, or a file is damaged.
+        """
+        held = split == HELD_OUT
+        for folder in self.places:
+            if name in _sets_in(folder):
+                for record, place in read_places(folder, "train" if held else split):
+                    mine = record.source == name or len(_sets_in(folder)) == 1
+                    if mine and (not held or is_held_out(record.source, record.picture.file)):
+                        yield record, place
+
     def _read(self, split: str) -> Iterator[Placed]:
         seen: set[str] = set()
         faults: list[str] = []
@@ -68,14 +82,16 @@ class Data:
                 self.skipped[f"{name}/{what.file}"] = what.reason
 
         for folder in self.places:
+            begun = False
             try:
                 for record, place in read_places(folder, split, skipped=skip):
+                    begun = True
                     seen.add(record.source)
                     if not self.only or record.source in self.only:
                         yield record, place
             except DataError as error:
                 # One of several sets may lack a split; that all of them do is a fault.
-                if seen or len(self.places) == 1:
+                if begun or len(self.places) == 1:
                     raise
                 faults.append(str(error))
         if len(faults) == len(self.places):
@@ -85,6 +101,19 @@ class Data:
                 f"There is no set {quote(name)} in the split {quote(split)}.{did_you_mean(name, seen)} There are: "
                 f"{', '.join(sorted(seen)) or 'none'}."
             )
+
+
+def _sets_in(folder: Path) -> tuple[str, ...]:
+    """The names of the sets in a folder, as far as they can be told without reading it."""
+    from xpose.data.folder_sets import folder_sets, is_folder_of_sets
+    from xpose.data.manifest import LOCATION, read_manifest
+
+    if (folder / LOCATION).is_file():
+        manifest = read_manifest(folder)
+        return (
+            tuple(manifest["sets"]) if isinstance(manifest.get("sets"), dict) else (manifest.get("name", folder.name),)
+        )
+    return tuple(one.name for one in folder_sets(folder)) if is_folder_of_sets(folder) else ()
 
 
 def _parts(folder: Path) -> list[Path]:

@@ -13,13 +13,17 @@ from typing import Any
 import numpy as np
 
 from xpose.evaluation.matching import boxes_of, match
+from xpose.evaluation.metrics.average_precision import AveragePrecision
 from xpose.evaluation.metrics.base import Metric
+from xpose.evaluation.metrics.negatives import FalseAlarms
 from xpose.evaluation.metrics.points import PointRules
 from xpose.evaluation.questions import Question, Task
 from xpose.geometry import box_iou
 from xpose.poses import Poses
 
 Key = tuple[str, str]  # group, variant
+# Metrics that want every answer; the others see as many as there are objects.
+WHOLE = (AveragePrecision, FalseAlarms)
 Metrics = Callable[[Key], Mapping[str, Metric]]
 
 
@@ -38,6 +42,8 @@ class ObjectScore:
         size: square root of the box's area, in pixels.
         iou: of the answer's box with the true one; 0 where there is no answer.
         score: of the answer; None where there is none.
+        called: the category that the answer says; None where there is none.
+        style: of the picture, where the set says so.
     """
 
     task: str
@@ -50,6 +56,8 @@ class ObjectScore:
     size: float
     iou: float
     score: float | None
+    called: str | None = None
+    style: str | None = None
 
     def share(self, threshold: float) -> float:
         """The share of its points within the threshold (edge included)."""
@@ -101,7 +109,8 @@ class Scores:
             if key not in self.metrics:
                 self.metrics[key] = self._make(key)
             for metric in self.metrics[key].values():
-                metric.update(question.truth, found)
+                whole = isinstance(metric, WHOLE)
+                metric.update(question.truth, found if whole else found[: question.matched])
 
     def _scored(self, task: Task, question: Question, found: Poses) -> Iterable[ObjectScore]:
         truth = question.truth
@@ -122,6 +131,8 @@ class Scores:
                 size=math.sqrt(width * height),
                 iou=iou,
                 score=None if row is None else float(found.scores[row]),
+                called=None if row is None else found.categories[row],
+                style=task.record.style,
             )
 
     def of(self, group: str | None = None, variant: str | None = None) -> list[ObjectScore]:

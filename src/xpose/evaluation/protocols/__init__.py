@@ -12,6 +12,13 @@ __all__ = ["PROTOCOLS", "Findings", "Protocol", "load_protocol"]
 # Name -> "module:attribute".
 PROTOCOLS: dict[str, str] = {
     "nano-real": "nano_real:PROTOCOL",
+    "unikpt": "published_sets:UNIKPT",
+    "coco": "published_sets:COCO_TABLE",
+    "humanart": "published_sets:HUMANART_TABLE",
+    "ap10k": "published_sets:AP10K_TABLE",
+    "animal-kingdom": "published_sets:KINGDOM_TABLE",
+    "animalpose": "published_sets:UNSEEN",
+    "clamp": "published_sets:CLAMP",
 }
 
 

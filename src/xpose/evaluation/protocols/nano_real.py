@@ -12,7 +12,7 @@ hardly move, and a number on it says little.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from xpose.data.schema import Category, Record
 from xpose.evaluation.data import Data
+from xpose.evaluation.metrics import BoxAP, Metric, OksAP
 from xpose.evaluation.metrics.pck import PCK
 from xpose.evaluation.metrics.points import PointRules
 from xpose.evaluation.protocols.asking import find_examples, limited, per_category
@@ -107,7 +108,10 @@ def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
 
 
 def _scores(data: Data, settings: Settings) -> Scores:
-    return Scores()
+    def metrics(key: tuple[str, str]) -> dict[str, Metric]:
+        return {"AP": OksAP(), "box AP": BoxAP()} if key[0] in PRECISION_SETS else {}
+
+    return Scores(metrics=metrics)
 
 
 def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
@@ -141,7 +145,19 @@ def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
         head[f"IoU{suffix}"] = mean(row[6] for row in kept)
     over_sets = dict.fromkeys(("PCK@0.2", "PCK@0.1", "IoU"), "sets")
     left_out = tuple(row[0] for row in rows if row[1])
-    return Findings({**head, **values}, (_table(rows, means, head),), over_sets, left_out)
+    tables = [_table(rows, means, head)]
+    precision = {key[0]: _precision(found) for key, found in sorted(scores.metrics.items()) if found}
+    if precision:
+        names = ("AP", "AP50", "AP75", "box AP", "box AP50")
+        values |= {f"{name}/set/{group}": own[name] for group, own in precision.items() for name in names}
+        cells = tuple((group, *(percent(own[name]) for name in names)) for group, own in precision.items())
+        note = "Every answer counts here; a category is asked only in pictures that hold it."
+        tables.append(Table("Average precision", ("set", *names), cells, (note,)))
+    return Findings({**head, **values}, tuple(tables), over_sets, left_out)
+
+
+def _precision(metrics: Mapping[str, Metric]) -> dict[str, float]:
+    return {name: value for metric in metrics.values() for name, value in metric.compute().items()}
 
 
 @lru_cache(maxsize=8)
@@ -180,7 +196,7 @@ PROTOCOL = Protocol(
     "the highest IoU with the labelled box stands for an object",
     prompts="the category's name and its set's keypoint names; only categories that the picture holds",
     pck="longer side of the labelled box; labelled points, hidden ones too; 0.2 and 0.1",
-    metrics=("PCK@0.2", "PCK@0.1", "mean IoU"),
+    metrics=("PCK@0.2", "PCK@0.1", "mean IoU", f"OKS-AP and box AP on {' and '.join(PRECISION_SETS)}"),
     headline="PCK@0.2",
     thresholds=THRESHOLDS,
     tasks=_tasks,
