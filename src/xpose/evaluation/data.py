@@ -57,15 +57,16 @@ class Data:
             yield from self._read(split)
 
     def of_set(self, name: str, split: str) -> Iterator[Placed]:
-        """One split of one set; nothing where the folders do not hold that set.
+        """One split of one set; nothing where the folders do not hold that set or the set lacks that split.
 
         Raises:
-            DataError: the set has no such split, or a file is damaged.
+            DataError: a file is damaged.
         """
         held = split == HELD_OUT
+        stored = "train" if held else split
         for folder in self.places:
-            if name in _sets_in(folder):
-                for record, place in read_places(folder, "train" if held else split):
+            if name in _sets_in(folder) and stored in _splits_in(folder, name):
+                for record, place in read_places(folder, stored):
                     mine = record.source == name or len(_sets_in(folder)) == 1
                     if mine and (not held or is_held_out(record.source, record.picture.file)):
                         yield record, place
@@ -114,6 +115,16 @@ def _sets_in(folder: Path) -> tuple[str, ...]:
             tuple(manifest["sets"]) if isinstance(manifest.get("sets"), dict) else (manifest.get("name", folder.name),)
         )
     return tuple(one.name for one in folder_sets(folder)) if is_folder_of_sets(folder) else ()
+
+
+def _splits_in(folder: Path, name: str) -> tuple[str, ...]:
+    """The splits of a set in a folder."""
+    from xpose.data.folder_sets import folder_sets
+    from xpose.data.manifest import LOCATION, read_manifest
+
+    if (folder / LOCATION).is_file():
+        return tuple(read_manifest(folder)["splits"])
+    return tuple(split for one in folder_sets(folder) if one.name == name for split in one.splits)
 
 
 def _parts(folder: Path) -> list[Path]:

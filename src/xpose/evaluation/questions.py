@@ -143,6 +143,7 @@ class Question:
         group: the row of the table it counts for, usually the set.
         variant: what makes it differ from other questions about the same picture: the kind of prompt, a typo, ...
         matched: only the best so many answers may stand for an object; None for all.
+        trim: keep of the answers only the best one and those that fit the labelled boxes best.
     """
 
     asked: tuple[Asked, ...]
@@ -151,6 +152,7 @@ class Question:
     group: str
     variant: str = ""
     matched: int | None = None
+    trim: bool = False
 
 
 @dataclass(frozen=True)

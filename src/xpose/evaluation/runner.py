@@ -24,7 +24,7 @@ from xpose.evaluation.questions import Task
 from xpose.evaluation.run_file import Run, RunObject, RunPicture
 from xpose.evaluation.scores import ObjectScore, Scores
 from xpose.evaluation.settings import Settings
-from xpose.evaluation.sources import DetectorSource, Source
+from xpose.evaluation.sources import DetectorSource, Source, trimmed
 from xpose.evaluation.tables import Table
 
 if TYPE_CHECKING:
@@ -139,7 +139,8 @@ def answered(
             except (ImageError, DataError) as error:
                 results[number] = Fault(task.key, str(error))
         found = source.answer([task for _, task, _ in good], [pixels for *_, pixels in good], settings) if good else []
-        results |= dict(zip((number for number, *_ in good), found, strict=True))
+        for (number, task, _), own in zip(good, found, strict=True):
+            results[number] = tuple(trimmed(a, q) for a, q in zip(own, task.questions, strict=True))
         for number, task in enumerate(group):
             result = results[number]
             if journal is not None and task.key not in journal and not isinstance(result, Fault):
@@ -204,8 +205,8 @@ def _object(one: ObjectScore, protocol: Protocol, left_out: bool) -> RunObject:
     values["error"] = _mean_error(one)
     # A name of its own keeps what is left out of the means out of those that `xpose compare` computes again.
     named = {f"{name} (left out of the means)" if left_out else name: value for name, value in values.items()}
-    return RunObject(f"{one.category}/{one.number}", one.category, len(one.errors), named)
+    return RunObject(f"{one.category}/{one.number}", one.category, len(one.names), named)
 
 
 def _mean_error(one: ObjectScore) -> float:
-    return math.fsum(one.errors.values()) / len(one.errors)
+    return math.fsum(one.values) / len(one.values)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,10 @@ from xpose.poses import Poses
 
 Key = tuple[str, str]  # group, variant
 # Metrics that want every answer; the others see as many as there are objects.
+NOTHING: frozenset[str] = frozenset()
 WHOLE = (AveragePrecision, FalseAlarms)
 Metrics = Callable[[Key], Mapping[str, Metric]]
+Modes = Callable[[Task, Question], Iterable[tuple[str, PointRules]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ class ObjectScore:
         variant: the column.
         category: the object's.
         number: of the object in the question's truth.
-        errors: by name, of every point that counts: distance as a share of the object's size; infinite where missing.
+        names: of every point that counts.
+        values: [k] of each of them the distance as a share of the object's size; infinite where missing.
         hidden: names of the points that are labelled but hidden.
         size: square root of the box's area, in pixels.
         iou: of the answer's box with the true one; 0 where there is no answer.
@@ -51,7 +54,8 @@ class ObjectScore:
     variant: str
     category: str
     number: int
-    errors: dict[str, float]
+    names: tuple[str, ...]
+    values: np.ndarray = field(compare=False)
     hidden: frozenset[str]
     size: float
     iou: float
@@ -59,9 +63,14 @@ class ObjectScore:
     called: str | None = None
     style: str | None = None
 
+    @property
+    def errors(self) -> dict[str, float]:
+        """Distance as a share of the object's size by name."""
+        return dict(zip(self.names, self.values.tolist(), strict=True))
+
     def share(self, threshold: float) -> float:
         """The share of its points within the threshold (edge included)."""
-        return sum(error <= threshold for error in self.errors.values()) / len(self.errors)
+        return float((self.values <= threshold).mean())
 
     def to_json(self) -> dict[str, Any]:
         """As plain values; a missing point is null."""
@@ -85,11 +94,14 @@ class Scores:
 
     Args:
         rules: which objects and points count, and which answer stands for an object.
-        metrics: further metrics of a group; they see all answers, not only the matched ones.
+        metrics: further metrics of a group; those of average precision see all answers, others the matched ones.
+        modes: for protocols that judge one answer by several rules: the variants it counts for, with their rules.
     """
 
-    def __init__(self, rules: PointRules | None = None, metrics: Metrics | None = None) -> None:
-        self.rules, self._make = rules or PointRules(), metrics
+    def __init__(
+        self, rules: PointRules | None = None, metrics: Metrics | None = None, modes: Modes | None = None
+    ) -> None:
+        self.rules, self._make, self._modes = rules or PointRules(), metrics, modes
         self.objects: list[ObjectScore] = []
         self.metrics: dict[Key, Mapping[str, Metric]] = {}
         self.pictures: dict[Key, int] = {}
@@ -102,9 +114,14 @@ class Scores:
 
     def add(self, task: Task, question: Question, found: Poses) -> None:
         """Take in the answer to one question."""
-        key = (question.group, question.variant)
+        modes = [(question.variant, self.rules)] if self._modes is None else self._modes(task, question)
+        for variant, rules in modes:
+            self._add(task, question, found, variant, rules)
+
+    def _add(self, task: Task, question: Question, found: Poses, variant: str, rules: PointRules) -> None:
+        key = (question.group, variant)
         self.pictures[key] = self.pictures.get(key, 0) + 1
-        self.objects += self._scored(task, question, found[: question.matched])
+        self.objects += self._scored(task, question, found[: question.matched], variant, rules)
         if self._make is not None:
             if key not in self.metrics:
                 self.metrics[key] = self._make(key)
@@ -112,22 +129,26 @@ class Scores:
                 whole = isinstance(metric, WHOLE)
                 metric.update(question.truth, found if whole else found[: question.matched])
 
-    def _scored(self, task: Task, question: Question, found: Poses) -> Iterable[ObjectScore]:
+    def _scored(
+        self, task: Task, question: Question, found: Poses, variant: str, rules: PointRules
+    ) -> Iterable[ObjectScore]:
         truth = question.truth
-        rows = match(truth, found, self.rules.match, any_category=self.rules.any_category)
+        rows = match(truth, found, rules.match, any_category=rules.any_category)
         corners = boxes_of(truth)
-        for one in self.rules.measure(truth, found):
+        for one in rules.measure(truth, found):
             row, (_, _, width, height) = rows[one.number], one.instance.box
-            names = [(k, name) for k, name in enumerate(one.aligned.names) if one.counted[k]]
+            there = np.flatnonzero(one.counted)
+            names = one.aligned.names if len(there) == len(one.counted) else tuple(one.aligned.names[k] for k in there)
             iou = 0.0 if row is None else float(box_iou(corners[one.number], found.boxes[row].astype(np.float64)))
             yield ObjectScore(
                 task=task.key,
                 group=question.group,
-                variant=question.variant,
+                variant=variant,
                 category=one.instance.category.name,
                 number=one.number,
-                errors={name: float(one.errors[k]) for k, name in names},
-                hidden=frozenset(name for k, name in names if one.aligned.visibility[k] == 1),
+                names=names,
+                values=one.errors[there],
+                hidden=frozenset(one.aligned.names[k] for k in there if one.aligned.visibility[k] == 1) or NOTHING,
                 size=math.sqrt(width * height),
                 iou=iou,
                 score=None if row is None else float(found.scores[row]),

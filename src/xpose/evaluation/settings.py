@@ -24,6 +24,7 @@ class Settings:
         flip: also ask the mirrored picture, and take the mean.
         limit: pictures per set at most; None takes all.
         threshold: answers must score higher.
+        side: the longer side of the network's input in pixels; None for what the weights say.
         nms: of answers whose boxes overlap by more than this only the best stays; None keeps all.
 
     Raises:
@@ -37,6 +38,7 @@ class Settings:
     limit: int | None = None
     threshold: float = 0.0
     nms: float | None = 0.9
+    side: int | None = None
 
     def __post_init__(self) -> None:
         faults = []
@@ -51,6 +53,8 @@ class Settings:
         for name, value in (("threshold", self.threshold), ("nms", self.nms)):
             if value is not None and not 0 <= value <= 1:
                 faults.append(f"{name} is {value}; it must be a number from 0 to 1")
+        if self.side is not None and self.side < 32:
+            faults.append(f"side is {self.side}; it must be a whole number of at least 32")
         if faults:
             raise ConfigError(f"The evaluation cannot be run so: {'; '.join(faults)}. Correct these settings.")
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 
 from xpose.evaluation.answers import Answers
-from xpose.evaluation.matching import in_records_pixels
+from xpose.evaluation.matching import in_records_pixels, match
 from xpose.evaluation.questions import Question, Task
 from xpose.evaluation.settings import Settings
 from xpose.poses import Poses
@@ -61,6 +62,21 @@ class DetectorSource:
 
     def answer(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
         """For each task the answers to its questions."""
+        with self._input(settings.side):
+            return self._answer(tasks, pixels, settings)
+
+    @contextmanager
+    def _input(self, side: int | None) -> Iterator[None]:
+        """The network with another size of its input, for protocols that compare sizes."""
+        model, before = self.detector.model, self.detector.model.config
+        if side is not None:
+            model.config = dataclasses.replace(before, image_short=side, image_long=side)
+        try:
+            yield
+        finally:
+            model.config = before
+
+    def _answer(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
         straight = self._ask(tasks, pixels, settings)
         if not settings.flip:
             return straight
@@ -124,6 +140,14 @@ def prompts_of(question: Question) -> list[Any]:
 
 def _rules(settings: Settings, most: int | None) -> dict[str, Any]:
     return {"threshold": settings.threshold, "nms": settings.nms, "max_instances": most}
+
+
+def trimmed(found: Poses, question: Question) -> Poses:
+    """The answers that can matter, where a question says so: protocols with a million questions keep few."""
+    if not question.trim or len(found) < 2:
+        return found
+    fitting = [row for row in match(question.truth, found) if row is not None]
+    return found[sorted({int(found.scores.argmax()), *fitting})]
 
 
 def in_records_words(found: Poses, question: Question) -> Poses:

@@ -18,6 +18,8 @@ PROTOCOLS: dict[str, str] = {
     "ap10k": "published_sets:AP10K_TABLE",
     "animal-kingdom": "published_sets:KINGDOM_TABLE",
     "animalpose": "published_sets:UNSEEN",
+    "mp100-1shot": "mp100:ONE_SHOT",
+    "mp100-5shot": "mp100:FIVE_SHOT",
     "clamp": "published_sets:CLAMP",
 }
 

@@ -85,6 +85,7 @@ class Protocol:
             "boxes": self.boxes,
             "prompts": f"{self.prompts}; {settings.shown}",
             "threshold": f"{settings.threshold:g}, duplicates removed at IoU {settings.nms}",
+            "input": f"longer side {settings.side}" if settings.side else "as the weights say",
             "flip test": "yes, mean of both" if settings.flip else "no",
             "seed": str(settings.seed),
             "PCK": self.pck,

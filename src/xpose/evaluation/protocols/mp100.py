@@ -1,0 +1,180 @@
+"""MP-100, 1-shot and 5-shot on its five splits: visual prompts for categories that training has not seen.
+
+Per test category 200 episodes; each draws the examples and 15 queries from the category's objects without repetition,
+all from one stream of Python's `random` with seed 1, category by category (numpy's seed 0, which is published as well,
+draws nothing here). A point counts where it is labelled in the query and in every example. One pass gives the four
+published modes, since they differ only in which answer stands for the query, and in which queries count.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from xpose.data.schema import Category, Instance, replaced
+from xpose.evaluation.data import Data, Placed
+from xpose.evaluation.metrics.points import PointRules
+from xpose.evaluation.protocols.base import Findings, Protocol
+from xpose.evaluation.published import published
+from xpose.evaluation.questions import Asked, Example, Question, Task, key_of, with_instances
+from xpose.evaluation.scores import Scores, mean, pck
+from xpose.evaluation.settings import Settings
+from xpose.evaluation.tables import Cell, Table, percent
+
+SET = "mp100"
+SPLITS = tuple(f"split{n}-test" for n in range(1, 6))
+ALL_SPLITS = "all five test splits"
+SEED, EPISODES, QUERIES = 1, 200, 15
+
+BOX, FREE = "with the labelled box", "without"
+SINGLE, MULTI = "single-object pictures", "multi-object pictures"
+MODES = (BOX, FREE, SINGLE, MULTI)
+
+
+@dataclass(frozen=True)
+class Episode:
+    """The examples and queries of one draw; objects are named `FILE#ID`."""
+
+    category: str
+    number: int
+    supports: tuple[str, ...]
+    queries: tuple[str, ...]
+
+
+def draw_episodes(
+    objects: Mapping[str, Sequence[str]], shots: int, *, count: int = EPISODES, queries: int = QUERIES
+) -> Iterator[Episode]:
+    """The episodes of all categories, in the order of the mapping; categories with too few objects give none.
+
+    A category with fewer than `shots + queries` objects has as many queries as are left.
+    """
+    stream = random.Random(SEED)
+    for category, names in objects.items():
+        if len(names) <= shots:
+            continue
+        for number in range(count):
+            drawn = stream.sample(list(names), min(len(names), shots + queries))
+            yield Episode(category, number, tuple(drawn[:shots]), tuple(drawn[shots:]))
+
+
+def listing(episodes: Iterable[Episode]) -> str:
+    """The episodes as text, one line each, so that two machines can compare theirs."""
+    return "".join(
+        f"{one.category}\t{one.number}\t{','.join(one.supports)}\t{','.join(one.queries)}\n" for one in episodes
+    )
+
+
+@dataclass(frozen=True)
+class _Objects:
+    """The objects of a test split that can be drawn, by name."""
+
+    examples: Mapping[str, Example]
+    by_category: Mapping[str, Sequence[str]]
+
+    @classmethod
+    def of(cls, records: Iterable[Placed]) -> _Objects:
+        examples: dict[str, Example] = {}
+        table: dict[str, list[str]] = {}
+        for record, place in records:
+            for number, instance in enumerate(record.instances):
+                if instance.iscrowd or not any(v for *_, v in instance.keypoints.values()):
+                    continue
+                name = f"{record.picture.file}#{instance.source_id or number}"
+                examples[name] = Example(record, place, number)
+                table.setdefault(_called(instance.category), []).append(name)
+        return cls(examples, {category: table[category] for category in sorted(table)})
+
+
+def _called(category: Category) -> str:
+    """Different skeletons may share a name: the faces of people and of AFLW."""
+    return f"{category.name}/{category.skeleton}"
+
+
+def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
+    for split in SPLITS if data.split == ALL_SPLITS else (data.split,):
+        objects = _Objects.of(data.of_set(SET, split))
+        # All questions about one picture together, so that it goes through the network once.
+        asked: dict[str, list[tuple[Episode, str]]] = {}
+        for episode in draw_episodes(objects.by_category, settings.shots):
+            for query in episode.queries:
+                asked.setdefault(key_of(objects.examples[query].record), []).append((episode, query))
+        keys = sorted(asked)[: settings.limit]
+        for key in keys:
+            questions = tuple(_question(objects, episode, query, split) for episode, query in asked[key])
+            example = objects.examples[asked[key][0][1]]
+            yield Task(f"{split}:{key}", example.record, example.place, questions)
+
+
+def _question(objects: _Objects, episode: Episode, query: str, split: str) -> Question:
+    target, shown = objects.examples[query], tuple(objects.examples[name] for name in episode.supports)
+    seen = [{name for name, (*_, v) in one.instance.keypoints.items() if v} for one in shown]
+    instance = _with_points(target.instance, set.intersection(*seen))
+    truth = with_instances(target.record, (instance,))
+    return Question((Asked.of(instance.category, "visual", shown),), truth, None, split, trim=True)
+
+
+def _with_points(instance: Instance, names: set[str]) -> Instance:
+    return replaced(instance, keypoints={name: point for name, point in instance.keypoints.items() if name in names})
+
+
+def _modes(task: Task, question: Question) -> list[tuple[str, PointRules]]:
+    category = question.truth.instances[0].category
+    alone = sum(one.category == category and not one.iscrowd for one in task.record.instances) == 1
+    free = PointRules(match="best score")
+    return [(BOX, PointRules(match="best box")), (FREE, free), (SINGLE if alone else MULTI, free)]
+
+
+def _scores(data: Data, settings: Settings) -> Scores:
+    return Scores(modes=_modes)
+
+
+def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
+    values: dict[str, float] = {}
+    rows: list[tuple[Cell, ...]] = []
+    by_mode: dict[str, list[float]] = {mode: [] for mode in MODES}
+    for split in scores.groups():
+        cells: list[Cell] = [split, len(scores.of(split, BOX))]
+        for mode in MODES:
+            value = pck(scores.of(split, mode), 0.2)
+            values[f"PCK@0.2/{mode}/{split}"] = value
+            by_mode[mode].append(value)
+            cells.append(percent(value))
+        rows.append(tuple(cells))
+    means = {mode: mean(found) for mode, found in by_mode.items()}
+    values |= {f"PCK@0.2/{mode}": value for mode, value in means.items()}
+    values["PCK@0.2"] = means[FREE]
+    rows.append((f"mean ({len(rows)})", len(scores.of(variant=BOX)), *(percent(means[mode]) for mode in MODES)))
+    head = "the longer side of the input" if settings.side else "the weights' usual input"
+    notes = (
+        f"{settings.shots}-shot, {EPISODES} episodes per category, {QUERIES} queries each, seed {SEED}; "
+        f"{head}{f' is {settings.side} pixels' if settings.side else ''}.",
+        "A pair without a point that query and examples share is left out.",
+    )
+    table = Table(f"MP-100, {settings.shots}-shot, PCK@0.2", ("split", "pairs", *MODES), tuple(rows), notes, decimals=2)
+    return Findings(values, (table, *published(("mp100",))))
+
+
+def _protocol(shots: int) -> Protocol:
+    return Protocol(
+        name=f"mp100-{shots}shot",
+        title=f"MP-100, {shots}-shot, in four modes",
+        source="MP-100; modes of the ECCV paper, input sizes of the ICLR draft",
+        data="mp100: each split's test categories; episodes drawn from the test pictures themselves",
+        boxes=f'"{BOX}": the answer whose box has the highest IoU with the query\'s; "{FREE}": the best-scored answer; '
+        f'"{SINGLE}", "{MULTI}": the same over queries whose picture holds one or several objects of the category',
+        prompts=f"one class per question, by {shots} labelled object(s) of other draws, no words",
+        pck="longer side of the query's labelled box, 0.2; points labelled in the query and in every example",
+        metrics=("PCK@0.2, mean over pairs, then over splits",),
+        headline="PCK@0.2",
+        tasks=_tasks,
+        scores=_scores,
+        conclude=_conclude,
+        split=ALL_SPLITS,
+        usual=Settings(prompts="visual", shots=shots, seed=SEED),
+        sets=(SET,),
+        published=("mp100",),
+    )
+
+
+ONE_SHOT, FIVE_SHOT = _protocol(1), _protocol(5)
