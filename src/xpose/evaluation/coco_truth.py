@@ -6,6 +6,7 @@ where a skeleton of the vocabulary knows all of a category's points, else they k
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 from xpose.data.converters.base import NOT_STATED
 from xpose.data.folder_sets import SPLITS, skeleton_for
 from xpose.data.schema import Box, Category, Instance, Picture, Point, Record
-from xpose.data.sources import Fields, box_of_points
+from xpose.data.sources import MAX_NUMBER, Fields, box_of_points
 from xpose.errors import DataError, UnmappedKeypointError, quote
 from xpose.evaluation.reading import read_json
 
@@ -114,11 +115,26 @@ def _category(fields: Fields) -> Category:
 def _instance(fields: Fields, category: Category) -> Instance:
     points: dict[str, Point] = {}
     if category.keypoints and "keypoints" in fields:
-        points = fields.points("keypoints", category.keypoints)
+        points = _points(fields, category.keypoints)
     box: Any = tuple(fields.numbers("bbox", 4)) if "bbox" in fields else _box_round(fields, points)
     crowd = bool(fields.integer("iscrowd")) if "iscrowd" in fields else False
     area = fields.number("area") if "area" in fields else None
     return Instance(category, box, points, crowd, area, str(fields.value.get("id", "")))
+
+
+def _points(fields: Fields, names: tuple[str, ...]) -> dict[str, Point]:
+    """What `fields.points` gives, in a fifth of the time where nothing is wrong."""
+    flat = fields.value["keypoints"]
+    if isinstance(flat, list) and len(flat) == 3 * len(names) and set(map(type, flat)) <= {int, float}:
+        marks = flat[2::3]
+        usual = set(marks) <= {0, 1, 2} and min(flat) >= -MAX_NUMBER and max(flat) <= MAX_NUMBER
+        if usual and not math.isnan(sum(flat)):
+            return {
+                name: (float(x), float(y), int(v))
+                for name, x, y, v in zip(names, flat[0::3], flat[1::3], marks, strict=True)
+                if v
+            }
+    return fields.points("keypoints", names)  # finds and names the fault
 
 
 def _box_round(fields: Fields, points: Mapping[str, Point]) -> Box:

@@ -6,8 +6,10 @@ Letters: N poses found, M objects labelled, K keypoints of an object's category.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Literal, get_args
 
 import numpy as np
@@ -45,7 +47,9 @@ class Aligned:
     def distances(self) -> np.ndarray:
         """[K] in pixels: infinite where a point was not found. Only labelled points mean anything."""
         apart = self.found - self.true
-        return np.nan_to_num(np.sqrt((apart * apart).sum(-1)), nan=np.inf, posinf=np.inf)
+        distances = np.sqrt(apart[:, 0] ** 2 + apart[:, 1] ** 2)
+        distances[np.isnan(distances)] = np.inf
+        return distances
 
     def counted(self, points: str) -> np.ndarray:
         """[K] bool: which points count, "labelled" (visible or hidden) or "visible" ones."""
@@ -149,25 +153,34 @@ def boxes_of(truth: Record) -> np.ndarray:
     return np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), axis=1)
 
 
+_NOTHING = (0.0, 0.0, 0)
+
+
 def labelled_points(instance: Instance) -> np.ndarray:
     """[K, 3] x, y, v of all keypoints of the object's category; zeros where not labelled."""
-    nothing = (0.0, 0.0, 0)
-    given = instance.keypoints
-    rows = [given.get(name, nothing) for name in instance.category.keypoints]
-    return np.array(rows, dtype=np.float64).reshape(-1, 3)
+    return labelled_points_of([instance])[0]
+
+
+def labelled_points_of(instances: Sequence[Instance]) -> np.ndarray:
+    """[M, K, 3] of objects of one category, at least one."""
+    names = instances[0].category.keypoints
+    rows = (one.keypoints.get(name, _NOTHING) for one in instances for name in names)
+    flat = np.fromiter(chain.from_iterable(rows), dtype=np.float64, count=3 * len(names) * len(instances))
+    return flat.reshape(len(instances), len(names), 3)
 
 
 def align(instance: Instance, found: Poses, row: int | None) -> Aligned:
     """The object's points beside those of pose `row`; points that the pose does not have, or no pose at all: NaN."""
     names = instance.category.keypoints
     true = labelled_points(instance)
-    xy, scores = np.full((len(names), 2), np.nan), np.full(len(names), np.nan)
-    if row is not None:
-        places = columns_of(names, found.keypoint_names[row], found.canonical_names[row])
-        there = places >= 0
-        xy[there] = found.xy[row][places[there]]
-        scores[there] = found.keypoint_scores[row][places[there]]
-    return Aligned(names, true[:, :2], true[:, 2].astype(int), xy, scores)
+    places = None if row is None else columns_of(names, found.keypoint_names[row], found.canonical_names[row])
+    if row is None or places is None or not len(found.keypoint_names[row]):
+        xy, scores = np.full((len(names), 2), np.nan), np.full(len(names), np.nan)
+    else:
+        xy, scores = found.xy[row][places].astype(np.float64), found.keypoint_scores[row][places].astype(np.float64)
+        if places.min(initial=0) < 0:
+            xy[places < 0], scores[places < 0] = np.nan, np.nan
+    return Aligned(names, true[:, :2], true[:, 2].astype(np.int64), xy, scores)
 
 
 @lru_cache(maxsize=4096)

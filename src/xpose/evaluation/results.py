@@ -29,6 +29,9 @@ from xpose.poses import Poses
 MOST = 1e9  # pixels; a coordinate past it is a fault of the file, though networks that diverge come far
 
 
+_PLAIN = {int, float}
+
+
 @dataclass(slots=True)
 class FileAnswers:
     """What a results file says about one picture, in double precision and in the file's order.
@@ -190,10 +193,12 @@ class _Reader:
         return value
 
     def _numbers(self, number: int, key: str, values: Any, count: int) -> np.ndarray:
-        if isinstance(values, list) and len(values) == count:
-            plain = all(type(value) in (float, int) and -MOST <= value <= MOST for value in values)
-            if plain:  # NaN is not: it passes no comparison
-                return np.array(values, dtype=np.float64)
+        # By type first: numpy would take "1" and true for numbers. NaN may slip past min and max.
+        usual = isinstance(values, list) and len(values) == count and set(map(type, values)) <= _PLAIN
+        if usual and min(values, default=0) >= -MOST and max(values, default=0) <= MOST:
+            array = np.array(values, dtype=np.float64)
+            if not np.isnan(array.sum()):
+                return array
         rule = "a finite number" if key == "score" else f"a list of {count} finite numbers"
         found = values[0] if key == "score" else values
         raise self._wrong(number, f'has the "{key}" {quote(found)}, which must be {rule}')

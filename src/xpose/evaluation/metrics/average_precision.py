@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from xpose.evaluation.matching import columns_of, plain_name
 from xpose.poses import Poses
 
 Names = tuple[str, ...]
+Fields = dict[str, Any]
 SortKey = tuple[str, str, float, str]
 KindKey = tuple[str, Names, str]  # name, keypoints, skeleton
 
@@ -30,7 +31,7 @@ KindKey = tuple[str, Names, str]  # name, keypoints, skeleton
 Summary = dict[str, tuple[str, float | None, str, int]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: there are very many, and frozen ones take three times as long to make
 class Answer:
     """One found object in double precision, as a results file gives it."""
 
@@ -219,21 +220,21 @@ class AveragePrecision(ABC):
         return kind
 
 
-def coco_pair(
-    kind: Kind,
-    ids: dict[int, int],
-    truth: Callable[[Instance], dict[str, Any]],
-    answer: Callable[[Answer], dict[str, Any]],
-) -> tuple[Any, Any]:
-    """The labels and the answers of one category as faster-coco-eval's COCO objects."""
+def coco_pair(kind: Kind, ids: dict[int, int], labels: Iterable[Fields], answers: Iterable[Fields]) -> tuple[Any, Any]:
+    """The labels and the answers of one category as faster-coco-eval's COCO objects.
+
+    Args:
+        kind: the category with its objects and answers.
+        ids: image id by picture.
+        labels: what each object's annotation says about its shape, in the order of `kind.truth`.
+        answers: the same for `kind.answers`.
+    """
     try:
         from faster_coco_eval import COCO
     except ImportError:
         raise missing_extra("Average precision", "faster-coco-eval", "eval") from None
 
-    def dataset(annotations: list[dict[str, Any]]) -> Any:
-        for number, annotation in enumerate(annotations, start=1):
-            annotation |= {"id": number, "category_id": 1}
+    def dataset(annotations: list[Fields]) -> Any:
         made = COCO()
         made.dataset = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "category"}]}
         made.createIndex()
@@ -241,9 +242,20 @@ def coco_pair(
 
     concerned = sorted({ids[picture] for picture, _ in kind.truth} | {ids[one.picture] for one in kind.answers})
     images = [{"id": number} for number in concerned]
-    labelled = [{"image_id": ids[picture], "iscrowd": int(one.iscrowd), **truth(one)} for picture, one in kind.truth]
-    found = [{"image_id": ids[one.picture], "score": one.score, "iscrowd": 0, **answer(one)} for one in kind.answers]
+    labelled = [
+        {"id": number, "category_id": 1, "image_id": ids[picture], "iscrowd": int(one.iscrowd), **shape}
+        for number, ((picture, one), shape) in enumerate(zip(kind.truth, labels, strict=True), start=1)
+    ]
+    found = [
+        {"id": number, "category_id": 1, "image_id": ids[one.picture], "score": one.score, "iscrowd": 0, **shape}
+        for number, (one, shape) in enumerate(zip(kind.answers, answers, strict=True), start=1)
+    ]
     return dataset(labelled), dataset(found)
+
+
+def area_of(instance: Instance) -> float:
+    """The area that the original states, else that of the box."""
+    return instance.box[2] * instance.box[3] if instance.area is None else instance.area
 
 
 def _shared(keypoints: Names, answer: Answer) -> int:

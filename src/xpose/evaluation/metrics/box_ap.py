@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpose.data.schema import Instance
 from xpose.errors import missing_extra
-from xpose.evaluation.metrics.average_precision import Answer, AveragePrecision, Kind, coco_pair
+from xpose.evaluation.metrics.average_precision import AveragePrecision, Kind, area_of, coco_pair
 
 
 class BoxAP(AveragePrecision):
@@ -33,17 +32,12 @@ class BoxAP(AveragePrecision):
     }
 
     def _evaluator(self, kind: Kind, ids: dict[int, int]) -> Any:
-        def truth(instance: Instance) -> dict[str, Any]:
-            width, height = instance.box[2:]
-            return {"bbox": list(instance.box), "area": width * height if instance.area is None else instance.area}
-
-        def answer(one: Answer) -> dict[str, Any]:
-            box = one.box.tolist()
-            return {"bbox": box, "area": box[2] * box[3]}
-
-        labels, answers = coco_pair(kind, ids, truth, answer)
+        truth = ({"bbox": list(one.box), "area": area_of(one)} for _, one in kind.truth)
+        boxes = (one.box.tolist() for one in kind.answers)
+        answers = ({"bbox": box, "area": box[2] * box[3]} for box in boxes)
+        pair = coco_pair(kind, ids, truth, answers)
         try:
             from faster_coco_eval import COCOeval_faster
         except ImportError:
             raise missing_extra("Average precision", "faster-coco-eval", "eval") from None
-        return COCOeval_faster(labels, answers, "bbox")
+        return COCOeval_faster(*pair, "bbox")

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from xpose.data.schema import Category, Instance
+from xpose.data.schema import Category
 from xpose.errors import ConfigError, missing_extra, quote
-from xpose.evaluation.matching import columns_of, labelled_points
-from xpose.evaluation.metrics.average_precision import Answer, AveragePrecision, Kind, coco_pair
+from xpose.evaluation.matching import columns_of, labelled_points_of
+from xpose.evaluation.metrics.average_precision import Answer, AveragePrecision, Kind, area_of, coco_pair
 from xpose.evaluation.names import sigmas_of
 
 
@@ -59,29 +59,35 @@ class OksAP(AveragePrecision):
 
     def _evaluator(self, kind: Kind, ids: dict[int, int]) -> Any:
         names = kind.category.keypoints
+        labelled = labelled_points_of([one for _, one in kind.truth])
+        counts = (labelled[..., 2] > 0).sum(1).tolist()
+        truth = (
+            {"keypoints": points, "num_keypoints": count, "bbox": list(one.box), "area": area_of(one)}
+            for (_, one), points, count in zip(kind.truth, labelled, counts, strict=True)
+        )
+        points = answered_points(kind.answers, names)
+        areas = np.ptp(points[..., :2], axis=1).prod(-1).tolist()
+        answers = (
+            {"keypoints": own, "area": area if one.area is None else one.area}
+            for one, own, area in zip(kind.answers, points, areas, strict=True)
+        )
+        pair = coco_pair(kind, ids, truth, answers)
+        return _evaluator_class()(*pair, "keypoints", kpt_oks_sigmas=np.array(self.sigmas(kind.category)))
 
-        def truth(instance: Instance) -> dict[str, Any]:
-            points = labelled_points(instance)
-            width, height = instance.box[2:]
-            return {
-                "keypoints": points.ravel(),
-                "num_keypoints": int((points[:, 2] > 0).sum()),
-                "bbox": list(instance.box),
-                "area": width * height if instance.area is None else instance.area,
-            }
 
-        def answer(one: Answer) -> dict[str, Any]:
-            columns = columns_of(names, one.names, one.canonical)
-            points = np.zeros((len(names), 3))
-            if len(one.xy):
-                points[:, :2] = np.where((columns >= 0)[:, None], one.xy[columns], 0.0)
-            points[~np.all(np.isfinite(points), axis=1)] = 0
-            spans = np.ptp(points[:, :2], axis=0)
-            area = float(spans[0] * spans[1]) if one.area is None else one.area
-            return {"keypoints": points.ravel(), "area": area}
-
-        labels, answers = coco_pair(kind, ids, truth, answer)
-        return _evaluator_class()(labels, answers, "keypoints", kpt_oks_sigmas=np.array(self.sigmas(kind.category)))
+def answered_points(answers: list[Answer], names: tuple[str, ...]) -> np.ndarray:
+    """[N, K, 3] x, y, 0 of answers in the order of the names; zeros where a point is missing."""
+    points = np.zeros((len(answers), len(names), 3))
+    groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[int]] = {}
+    for row, one in enumerate(answers):
+        groups.setdefault((one.names, one.canonical), []).append(row)
+    for (own, canonical), rows in groups.items():
+        columns = columns_of(names, own, canonical)
+        if own:
+            given = np.stack([answers[row].xy for row in rows])[:, columns]
+            there = (columns >= 0) & np.all(np.isfinite(given), axis=-1)
+            points[rows, :, :2] = np.where(there[..., None], given, 0.0)
+    return points
 
 
 def oks_table(answers: np.ndarray, truth: list[dict[str, Any]], sigmas: np.ndarray) -> np.ndarray:
