@@ -13,7 +13,7 @@ VENV   ?= .venv
 TORCH  ?=
 JOBS   ?= 2
 # The extras whose packages the tests use.
-EXTRAS ?= data,dev
+EXTRAS ?= data,train,eval,dev
 
 BIN := $(VENV)/bin
 # More threads per process than cores make small networks slower, not quicker.
