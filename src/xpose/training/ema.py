@@ -29,10 +29,15 @@ class MovingAverage(AveragedModel):
 
         def blend(averages: Sequence[Any], current: Sequence[Any], updates: Tensor | int) -> None:
             keep = decay_after(int(updates), decay)
-            torch._foreach_lerp_(list(averages), list(current), 1 - keep)
+            torch._foreach_lerp_(_own(averages), _own(current), 1 - keep)
 
         super().__init__(model, multi_avg_fn=blend)
         self.module.eval().requires_grad_(False)
+
+
+def _own(tensors: Sequence[Any]) -> list[Tensor]:
+    """What this process holds of them: all, or its part of sharded ones."""
+    return [tensor.to_local() if hasattr(tensor, "to_local") else tensor for tensor in tensors]
 
 
 def decay_after(updates: int, decay: float) -> float:

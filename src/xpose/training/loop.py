@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from xpose.data.loader import Loader
 from xpose.errors import TrainingError, XPoseError, XPoseWarning
 from xpose.model import XPose
 from xpose.model.prompting import TextEncoder
-from xpose.training import memory
+from xpose.training import memory, sharding
 from xpose.training.compiling import compile_layers
 from xpose.training.ema import MovingAverage
 from xpose.training.interrupts import Interruptions
@@ -55,6 +57,7 @@ def train(
         report: called every `log_steps` steps on the first process.
         watch: called after every step on the first process, while the others wait, with its number and the averaged
             network: to validate, to plot. An XPoseError or OSError from it is shown as a warning, and training goes on.
+            With sharded weights it is called after those steps alone that are saved.
         stop: asked in every step; True in any process is as if the minutes were over.
 
     Returns:
@@ -83,7 +86,7 @@ def train(
     with Interruptions() as interruptions:
         try:
             while not ended:
-                outcome = gradients(training.module, batches, run, training.scaler, training.device, over)
+                outcome = gradients(training.module, batches, run, training.scaler, training.device, over, keeper.due)
                 with interruptions.held():
                     terms = training.go(outcome)
                 ended = outcome.stop or training.step >= run.steps
@@ -91,15 +94,15 @@ def train(
                     journal.add(terms)
                     if training.step % run.log_steps == 0 or training.step == run.steps:
                         journal.write(training.step, training.rate, training.device)
-                    with journal.aside():
-                        _after_step(training, keeper, ended, watch)
+                with nullcontext() if journal is None else journal.aside():
+                    _after_step(training, keeper, outcome, ended, watch)
         except BaseException as error:
-            if is_first() and training.whole:
-                keeper.save_if_new(training.step, training.state)
+            if is_first() and training.whole and not training.sharded:  # shards cannot be gathered any more
+                keeper.save_if_new(training.step, training.state())
             if memory.is_exhausted(error):
                 raise memory.exhausted(error, keeper.step, run, loader.batch_size) from None
             raise
-    return training.average
+    return training.answer
 
 
 class Training:
@@ -111,10 +114,12 @@ class Training:
         self.batch = loader.batch_size * loader.ranks  # pictures per batch, over all processes
         self.faulty = 0  # steps in a row
         self.whole = True  # whether weights, average and step number fit together
+        self.sharded = run.shard and grouped()
+        self.average = MovingAverage(model, run.average).to(self.device)
+        self.answer = copy.deepcopy(self.average) if self.sharded else self.average  # as others get to see it
+        self.module = self._prepared(text)
         self.optimizer = torch.optim.AdamW(run.schedule.groups(model, batch=self.batch * run.accumulate))
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=run.amp == "fp16")
-        self.average = MovingAverage(model, run.average).to(self.device)
-        self.module = self._prepared(text)
 
     def _prepared(self, text: TextEncoder) -> nn.Module:
         model, run = self.model, self.run
@@ -132,17 +137,13 @@ class Training:
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         module = TrainStep(model, text, run)
-        if not grouped():
+        if self.sharded:
+            sharding.shard(module, self.device)
+            sharding.shard(self.average.module, self.device)
+            module.sharded = True
+        if self.sharded or not grouped():
             return module
-        return DistributedDataParallel(
-            module, find_unused_parameters=True, broadcast_buffers=not run.frozen_norms, gradient_as_bucket_view=True
-        )
-
-    @property
-    def averaged(self) -> XPose:
-        """The network with the averaged weights."""
-        assert isinstance(self.average.module, XPose)
-        return self.average.module
+        return DistributedDataParallel(module, find_unused_parameters=True, gradient_as_bucket_view=True)
 
     @property
     def rate(self) -> float:
@@ -157,7 +158,9 @@ class Training:
         """
         self.whole = False
         self.run.schedule.set_rates(self.optimizer, self.step, self.run.steps)
-        length = None if outcome.terms is None else change(self.optimizer, self.scaler, self.run.clip)
+        length = None
+        if outcome.terms is not None:
+            length = change(self.optimizer, self.scaler, self.run.clip, sharded=self.sharded)
         if length is not None:
             self.average.update_parameters(self.model)
         self.optimizer.zero_grad(set_to_none=True)
@@ -179,11 +182,12 @@ class Training:
         return f"{', or '.join(ways)}."
 
     def state(self) -> dict[str, Any]:
-        """What a state on disk holds of this."""
-        return {name: part.state_dict() for name, part in self._parts().items()}
-
-    def _parts(self) -> dict[str, Any]:
-        return {"model": self.model, "average": self.average, "optimizer": self.optimizer, "scaler": self.scaler}
+        """What a state on disk holds of this; where weights are sharded, all processes have to call it."""
+        state = {name: part.state_dict() for name, part in self._parts().items()}
+        if self.sharded:
+            state = sharding.gathered(state)
+            self.answer.load_state_dict(state["average"])
+        return state
 
     def take(self, state: dict[str, Any] | None) -> None:
         """Go on from a state; with None from the start."""
@@ -191,21 +195,34 @@ class Training:
             return
         full = [group["full"] for group in self.optimizer.param_groups]
         for name, part in self._parts().items():
-            part.load_state_dict(state[name])
+            found = state[name]
+            if self.sharded:
+                found = sharding.parted(found, part, self.optimizer)
+            part.load_state_dict(found)
         for group, rate in zip(self.optimizer.param_groups, full, strict=True):
             group["full"] = rate  # the run's word counts, not that of the state
         self.step = int(state["step"])
+        if self.sharded:
+            self.answer.load_state_dict(state["average"])
+
+    def _parts(self) -> dict[str, Any]:
+        return {"model": self.model, "average": self.average, "optimizer": self.optimizer, "scaler": self.scaler}
 
 
-def _after_step(training: Training, keeper: Keeper, ended: bool, watch: Callable[[int, XPose], None] | None) -> None:
+def _after_step(
+    training: Training, keeper: Keeper, outcome: Outcome, ended: bool, watch: Callable[[int, XPose], None] | None
+) -> None:
     """Save where it is time for it, then let others look at the result."""
-    if ended:
-        keeper.save(training.step, training.state)
-    elif keeper.due() and not training.faulty:  # a state that may be past saving must not push out a good one
-        keeper.save_if_possible(training.step, training.state)
-    if watch is None:
+    # A state that may be past saving must not push out a good one.
+    saving = ended or (outcome.save and not training.faulty)
+    state = training.state() if saving and (training.sharded or is_first()) else None
+    if not is_first():
+        return
+    if state is not None:
+        (keeper.save if ended else keeper.save_if_possible)(training.step, state)
+    if watch is None or (training.sharded and state is None):
         return
     try:
-        watch(training.step, training.averaged)
+        watch(training.step, training.answer.module)  # type: ignore[arg-type]
     except (XPoseError, OSError) as error:
         warnings.warn(f"After step {training.step}: {error} Training goes on.", XPoseWarning, stacklevel=2)

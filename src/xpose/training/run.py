@@ -52,6 +52,8 @@ class Run:
             faults.append(f'amp is "{self.amp}", not one of {", ".join(AMP)}')
         if self.shard and self.amp == "fp16":
             faults.append('shard and amp = "fp16" are both set; a loss scale cannot be kept over shards: take "bf16"')
+        if self.shard and self.compile:
+            faults.append("shard and compile are both set; compiled layers cannot be sharded: switch one of them off")
         if faults:
             raise ConfigError("The run does not fit:\n  " + "\n  ".join(faults))
 

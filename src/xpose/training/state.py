@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -110,24 +110,24 @@ class Keeper:
         """Whether it is time for the next state."""
         return time.monotonic() - self.written > 60 * self.minutes
 
-    def save(self, step: int, state: Callable[[], Mapping[str, Any]]) -> None:
+    def save(self, step: int, state: Mapping[str, Any]) -> None:
         """Write the state of a step.
 
         Raises:
             CheckpointError: it could not be written; the state before is still there.
         """
         self.written = time.monotonic()  # also where it fails: the next try is when the next state is due
-        save_state(self.folder, step, {**state(), "step": step, "binding": self.binding}, self.keep)
+        save_state(self.folder, step, {**state, "step": step, "binding": self.binding}, self.keep)
         self.step = step
 
-    def save_if_possible(self, step: int, state: Callable[[], Mapping[str, Any]]) -> None:
+    def save_if_possible(self, step: int, state: Mapping[str, Any]) -> None:
         """As `save`, but a full disk is no reason to end a run: it is told, and tried again when the time comes."""
         try:
             self.save(step, state)
         except CheckpointError as error:
             warnings.warn(f"Step {step} was not saved, training goes on. {error}", XPoseWarning, stacklevel=2)
 
-    def save_if_new(self, step: int, state: Callable[[], Mapping[str, Any]]) -> None:
+    def save_if_new(self, step: int, state: Mapping[str, Any]) -> None:
         """Save what an error interrupts, unless it is on disk or cannot be written: the error is what counts."""
         if step > self.step:
             with suppress(CheckpointError):

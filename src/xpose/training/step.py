@@ -30,6 +30,7 @@ class TrainStep(nn.Module):
     def __init__(self, model: XPose, text: TextEncoder, run: Run) -> None:
         super().__init__()
         self.model, self.run = model, run
+        self.sharded = False
         self.asker = Asker(model, text)
         self.criterion = Criterion(run.weights)
 
@@ -53,7 +54,12 @@ class TrainStep(nn.Module):
         )
         if not everywhere(is_finite(found), images.device):
             return {}
-        return self.criterion(found, question.targets, noised)
+        terms = self.criterion(found, question.targets, noised)
+        if self.sharded:
+            from xpose.training.sharding import touched
+
+            terms["total"] = touched(self, terms["total"])
+        return terms
 
 
 def is_finite(found: Predictions) -> bool:
@@ -79,6 +85,7 @@ class Outcome:
 
     terms: dict[str, float] | None  # None where something was not finite: nothing may be changed
     stop: bool  # whether some process is to stop after this step
+    save: bool  # whether it is time for the first process to save
 
 
 def gradients(
@@ -88,6 +95,7 @@ def gradients(
     scaler: torch.amp.GradScaler,
     device: torch.device,
     stop: Callable[[], bool] = lambda: False,
+    save: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Gradients of the next `run.accumulate` batches, the mean over them and over all processes.
 
@@ -98,6 +106,7 @@ def gradients(
         scaler: of the loss, for float16.
         device: of the network.
         stop: asked once the gradients are there; processes with clocks of their own must stop at the same step.
+        save: the same for saving.
     """
     sums: dict[str, Tensor] = {}
     sound = True
@@ -115,23 +124,28 @@ def gradients(
             if "@" not in name:  # the last layer's; what the others say is in the total
                 share = value.detach().float() / run.accumulate
                 sums[name] = sums[name] + share if name in sums else share
-    numbers = added(torch.stack([torch.tensor(float(stop()), device=device), *sums.values()])).tolist()
-    if not sound:
-        return Outcome(None, numbers[0] > 0)
+    wishes = torch.tensor([float(stop()), float(save())], device=device)
+    stops, saves, *numbers = added(torch.cat([wishes, *(value.view(1) for value in sums.values())])).tolist()
     count = distributed.get_world_size() if grouped() else 1
-    terms_over_all = {name: value / count for name, value in zip(sums, numbers[1:], strict=True)}
-    return Outcome(terms_over_all if math.isfinite(terms_over_all["total"]) else None, numbers[0] > 0)
+    means = {name: value / count for name, value in zip(sums, numbers, strict=True)}
+    sound = sound and math.isfinite(means["total"])
+    return Outcome(means if sound else None, stops > 0, saves > 0)
 
 
-def change(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, clip: float) -> float | None:
+def change(
+    optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, clip: float, *, sharded: bool = False
+) -> float | None:
     """Change the weights by their gradients; the length of the gradient, or None where it is infinite or no number."""
     scaler.unscale_(optimizer)
     parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    norm = nn.utils.clip_grad_norm_(parameters, clip)
-    if hasattr(norm, "full_tensor"):  # of sharded weights
-        norm = norm.full_tensor()
-    length = float(norm)
-    finite = length < float("inf")
+    if sharded:
+        from xpose.training import sharding
+
+        sharding.share_whole(parameters)
+        length = sharding.clip(parameters, clip)
+    else:
+        length = float(nn.utils.clip_grad_norm_(parameters, clip))
+    finite = length < float("inf")  # not of NaN
     if finite:
         scaler.step(optimizer)
     scaler.update()

@@ -99,7 +99,7 @@ class WindowAttention(nn.Module):
         scores = (q * (dim // self.heads) ** -0.5) @ k.transpose(-2, -1) + bias
         if piece.border.numel():
             mask = piece.mask.expand(batch, -1, self.heads, -1, -1)
-            scores = scores.index_add(1, piece.border, mask)
+            scores = scores.index_add(1, piece.border, mask.to(scores.dtype))  # autocast may widen the scores
         out = (scores.softmax(-1) @ v).transpose(2, 3).reshape(batch, -1, dim)
         return self.proj(out)
 

@@ -1,0 +1,79 @@
+"""A tiny network, drawn pictures and short runs, for tests of the loop in this process and in others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from tests.inference.conftest import CountingText
+from tests.model.conftest import lively, tiny_config
+
+from xpose.data.examples import Examples
+from xpose.data.loader import Loader, Prompting
+from xpose.data.pool import open_pool
+from xpose.data.synthetic import write_synthetic
+from xpose.data.transforms import Augmentation
+from xpose.model import XPose
+from xpose.training import asking
+from xpose.training.loop import train
+from xpose.training.run import Run
+from xpose.training.schedule import Schedule
+
+
+def draw(folder: Path) -> Path:
+    write_synthetic(folder, 12, seed=3, size=(128, 96), objects=(1, 2))
+    return folder
+
+
+def network(**changes: object) -> XPose:
+    """Swin and our own kind of heads: single numbers among the weights, an example encoder that is not always used."""
+    values: dict = {"query_content": "token", "size_prior": "token", "scaled_logits": True, "visibility_head": True}
+    values |= {"prompt_encoder": "nano", "prompt_width": 400}
+    return lively(XPose(tiny_config(**(values | changes)))).requires_grad_(True)
+
+
+def loader_of(
+    pictures: Path, *, batch: int = 2, rank: int = 0, ranks: int = 1, visual: float = 0.0, combined: float = 0.0
+) -> Loader:
+    return Loader(
+        open_pool([pictures], "train"),
+        batch=batch,
+        rank=rank,
+        ranks=ranks,
+        augmentation=Augmentation(size=64),
+        prompting=Prompting(visual, combined, absent=(0, 2), examples=Examples(side=64, least_side=8)),
+    )
+
+
+def run_of(steps: int, **changes: object) -> Run:
+    values: dict = {"schedule": Schedule(rate=1e-3, reference_batch=0), "log_steps": 1}
+    return Run(steps=steps, **(values | changes))
+
+
+@contextmanager
+def one_name() -> Iterator[None]:
+    """Other names are drawn per batch and process: what has one name alone is asked for alike in every one."""
+    saved = asking.find_category, asking._NAMELESS
+    asking.find_category, asking._NAMELESS = lambda name: None, 0.0  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        asking.find_category, asking._NAMELESS = saved  # type: ignore[assignment]
+
+
+def learn(folder: Path, loader: Loader, run: Run, model: XPose | None = None, **more: object) -> XPose:
+    """Train a network, by default a fresh one, and return its average."""
+    average = train(model or network(), CountingText(), loader, run, folder, **more)  # type: ignore[arg-type]
+    return average.module  # type: ignore[return-value]
+
+
+def rows(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def curve(folder: Path, name: str = "total") -> torch.Tensor:
+    """A number of the log, step by step."""
+    return torch.tensor([row[name] for row in rows(folder)], dtype=torch.float64)
