@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 import warnings
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -47,38 +48,56 @@ def _from_path(path: Path) -> np.ndarray:
         raise ImageError(f"{quote(path)} is a folder. Give its pictures one by one, or use: xpose detect {path}")
     if not path.exists():
         raise ImageError(f"There is no picture {quote(path)}. Check the path.")
+    return _opened(path, quote(path), MOST_PIXELS)
+
+
+def picture_from_bytes(data: bytes, name: str, *, most_pixels: int = MOST_PIXELS) -> np.ndarray:
+    """The bytes of a picture file, as they come with an upload, as upright RGB bytes [height, width, 3].
+
+    Args:
+        data: the file's content.
+        name: what errors call the picture.
+        most_pixels: more than these are not read; known before anything is unpacked.
+
+    Raises:
+        ImageError: the picture is damaged, too large, or no picture at all.
+    """
+    return _opened(BytesIO(data), quote(name), min(most_pixels, MOST_PIXELS))
+
+
+def _opened(file: Path | BytesIO, name: str, most: int) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's own size warning; the limit below is ours
-            with Image.open(path) as picture:
-                return _upright(picture, quote(path))
+            with Image.open(file) as picture:
+                return _upright(picture, name, most)
     except ImageError:
         raise
     except UnidentifiedImageError:
         raise ImageError(
-            f"{quote(path)} is not a picture that can be read. Known kinds are {', '.join(PICTURE_ENDINGS)}. "
+            f"{name} is not a picture that can be read. Known kinds are {', '.join(PICTURE_ENDINGS)}. "
             "Convert it to one of them."
         ) from None
     except Image.DecompressionBombError:
-        raise _too_large(quote(path), "more than twice Pillow's limit of") from None
+        raise _too_large(name, "more than twice Pillow's limit of", most) from None
     except (OSError, ValueError, SyntaxError, EOFError, struct.error, MemoryError, TypeError, IndexError) as error:
         raise ImageError(
-            f"{quote(path)} cannot be read ({str(error)[:150] or type(error).__name__}). The file is damaged or cut "
+            f"{name} cannot be read ({str(error)[:150] or type(error).__name__}). The file is damaged or cut "
             "short. Get it again from its source."
         ) from None
 
 
-def _too_large(name: str, pixels: str) -> ImageError:
+def _too_large(name: str, pixels: str, most: int = MOST_PIXELS) -> ImageError:
     return ImageError(
-        f"{name} has {pixels} pixels; at most {MOST_PIXELS:,} are read, so that a small file cannot fill the memory. "
+        f"{name} has {pixels} pixels; at most {most:,} are read, so that a small file cannot fill the memory. "
         "Reduce it first."
     )
 
 
-def _upright(picture: Image.Image, name: str) -> np.ndarray:
+def _upright(picture: Image.Image, name: str, most: int = MOST_PIXELS) -> np.ndarray:
     """The first frame, turned as its EXIF says, as RGB bytes."""
-    if picture.width * picture.height > MOST_PIXELS:
-        raise _too_large(name, f"{picture.width} x {picture.height}")
+    if picture.width * picture.height > most:
+        raise _too_large(name, f"{picture.width} x {picture.height}", most)
     turned = ImageOps.exif_transpose(picture)
     if turned.mode.startswith(("I", "F")):
         return _from_array(np.asarray(turned))
