@@ -20,6 +20,7 @@ COMMANDS = {
     "detect": "xpose.cli.detect:detect",
     "count": "xpose.cli.count:count",
     "prompt": "xpose.cli.prompt:app",
+    "demo": "xpose.cli.demo:demo",
     "models": "xpose.cli.models:models",
     "skeletons": "xpose.cli.skeletons:skeletons",
     "data": "xpose.cli.data:app",
