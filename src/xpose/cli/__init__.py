@@ -24,6 +24,7 @@ COMMANDS = {
     "models": "xpose.cli.models:models",
     "skeletons": "xpose.cli.skeletons:skeletons",
     "data": "xpose.cli.data:app",
+    "train": "xpose.cli.train:train",
     "convert": "xpose.cli.convert:convert",
     "check": "xpose.cli.check:check",
 }

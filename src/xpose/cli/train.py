@@ -1,0 +1,176 @@
+"""`xpose train`: train a network by a recipe, go on with a run, look at what it sees."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from xpose.cli import _console
+
+if TYPE_CHECKING:
+    from xpose.training.building import Setup
+    from xpose.training.recipe import Recipe
+
+LOOKING = "Instead of training"
+
+
+def train(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            help="A shipped recipe (see --list), or a TOML file of yours.", metavar="RECIPE", show_default=False
+        ),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a setting, e.g. run.steps=500; may be repeated.", metavar="NAME=VALUE"),
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--data", help="Folder of training pictures, in the place of the recipe's; may be repeated."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run. A run that is there goes on. Left out: runs/RECIPE.")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="Stop after so long, with everything saved.", metavar="NUMBER")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, mps, ... Left out: the best there is.", metavar="NAME")
+    ] = None,
+    list_all: Annotated[
+        bool, typer.Option("--list", help="List the shipped recipes.", rich_help_panel=LOOKING)
+    ] = False,
+    show: Annotated[
+        bool, typer.Option("--show", help="Print the recipe with all its settings, as TOML.", rich_help_panel=LOOKING)
+    ] = False,
+    look: Annotated[
+        bool,
+        typer.Option("--look", help="Write pages of what the run would see: OUT/look.html.", rich_help_panel=LOOKING),
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report", help="Draw the report of a run anew, from its log.", metavar="FOLDER", rich_help_panel=LOOKING
+        ),
+    ] = None,
+) -> None:
+    """Train a network by a recipe.
+
+    Ctrl-C saves and stops; the same command goes on where the run was. For several GPUs: docs/training.md.
+    """
+    if list_all:
+        _list()
+        return
+    if report is not None:
+        _draw_report(report)
+        return
+    if recipe is None:
+        raise typer.BadParameter("No recipe was named. List them with: xpose train --list", param_hint="RECIPE")
+    from xpose.training.recipe import load_recipe
+
+    loaded = load_recipe(recipe, changes or (), data=data or ())
+    if show:
+        _console.show(loaded.to_toml().rstrip("\n"))
+        return
+    folder = out if out is not None else Path("runs") / Path(recipe).stem
+    if look:
+        _look(loaded, folder)
+        return
+    _train(loaded, folder, minutes, device)
+
+
+def _list() -> None:
+    from rich.table import Table
+
+    from xpose.training.recipe import load_recipe, shipped_recipes
+
+    table = Table("recipe", "what it is for", box=None, header_style="bold")
+    for name in shipped_recipes():
+        table.add_row(name, load_recipe(name).about)
+    _console.show(table)
+    _console.note("All settings of one: xpose train RECIPE --show")
+
+
+def _draw_report(folder: Path) -> None:
+    from xpose.training.report import write_report
+
+    _console.show(f"Written: {write_report(folder)}")
+
+
+def _look(recipe: Recipe, folder: Path) -> None:
+    from xpose.training.building import build_loader, placed
+    from xpose.training.look import look
+
+    loader = build_loader(recipe, placed(recipe.data, folder))
+    _console.show(f"Written: {look(loader, folder)}")
+
+
+def _train(recipe: Recipe, folder: Path, minutes: float | None, device: str | None) -> None:
+    from xpose.inference.loading import pick_device
+    from xpose.training.building import build
+    from xpose.training.processes import processes
+    from xpose.training.progress import Bar
+    from xpose.training.running import check_folder, last_step, run
+
+    with processes(None if device is None else pick_device(device)) as here:
+        say = _console.note if here.first else _say_nothing
+        done = check_folder(recipe, folder)
+        setup = build(recipe, folder, device=here.device, rank=here.rank, ranks=here.ranks)
+        for line in _about(setup, done):
+            say(line)
+        bar = Bar(_console.console(sys.stderr), say=say, quiet=_console.is_quiet() or not here.first)
+        try:
+            with _gentle_stop(bar.note) as stop, bar:
+                outcome = run(setup, bar, minutes=minutes, stop=stop)
+        except KeyboardInterrupt:
+            say(f"Stopped at once; step {last_step(folder):,} is saved. Go on with the same command.")
+            raise
+    if outcome.finished:
+        if here.first:
+            _console.show(f"Done: {outcome.step:,} steps. Weights: {outcome.weights}  Report: {folder / 'report.html'}")
+        return
+    why = "Stopped" if stop() else "The time is over"
+    say(f"{why}; step {outcome.step:,} of {outcome.steps:,} is saved. Go on with the same command.")
+    if stop():
+        raise KeyboardInterrupt
+
+
+def _about(setup: Setup, done: int) -> Iterator[str]:
+    recipe, pool = setup.recipe, setup.loader.pool
+    parameters = sum(parameter.numel() for parameter in setup.model.parameters())
+    yield (
+        f"{setup.model.config.name}, {parameters / 1e6:.1f} million parameters; {len(pool):,} pictures of "
+        f"{len(pool.sets)} set(s); {recipe.run.steps:,} steps of {recipe.loading.batch * recipe.run.accumulate}"
+    )
+    if done:
+        yield f"Going on from step {done:,} of {setup.folder}"
+
+
+def _say_nothing(message: str) -> None:
+    """What processes beside the first say."""
+
+
+@contextmanager
+def _gentle_stop(note: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C (or a polite end from the system) ends the run after its step; a second one at once."""
+    came: list[int] = []
+
+    def wait(number: int, _: object) -> None:
+        came.append(number)
+        if len(came) > 1:
+            raise KeyboardInterrupt
+        note("Stopping after this step and saving; once more stops at once.")
+
+    before = {number: signal.signal(number, wait) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,279 @@
+"""From a recipe to the parts of a run: network, words, batches, validation.
+
+setup = build(load_recipe("tiny-overfit"), Path("runs/tiny"))
+train(setup.model, setup.text, setup.loader, setup.recipe.run, setup.folder)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from xpose.data.held_out import is_held_out
+from xpose.data.loader import Loader
+from xpose.data.pool import Place, Pool, open_pool, read_places
+from xpose.data.schema import Record
+from xpose.errors import ConfigError, DataError, quote
+from xpose.inference.encoding import PromptEncoder, encoder_for
+from xpose.inference.loading import pick_device
+from xpose.model import XPose
+from xpose.model.prompting import TextEncoder
+from xpose.model.weights import bundled_weights
+from xpose.training import settings
+from xpose.training.closed_loader import ClosedLoader
+from xpose.training.closed_set import close
+from xpose.training.recipe import Data, Drawn, Network, Recipe, Validation
+from xpose.training.validation import PoseValidator
+
+Placed = tuple[Record, Place]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The parts of a run."""
+
+    recipe: Recipe
+    folder: Path
+    model: XPose  # on its device
+    prompts: PromptEncoder  # of the network's kind; its `text` and `visual` also serve an average of the network
+    loader: Loader
+    validator: PoseValidator | None
+    encoders: dict[str, Tensor]  # of the weights it starts from, what is not CLIP: kept with the trained weights
+
+    @property
+    def text(self) -> TextEncoder:
+        """The encoder of words."""
+        return self.prompts.text
+
+
+def build(
+    recipe: Recipe, folder: Path, *, device: str | torch.device | None = None, rank: int = 0, ranks: int = 1
+) -> Setup:
+    """Make all parts.
+
+    Args:
+        recipe: the settings.
+        folder: of the run; pictures that are drawn for it go there.
+        device: of the network; the best there is where None.
+        rank: which of the processes this is.
+        ranks: how many there are.
+
+    Raises:
+        ConfigError: settings that do not fit together, or the device does not exist.
+        DataError: pictures are missing or damaged.
+        CheckpointError: weights to start from are missing or do not fit.
+    """
+    place = pick_device(device)
+    data = placed(recipe.data, folder)
+    loader = build_loader(recipe, data, rank=rank, ranks=ranks)
+    model, encoders = build_network(recipe.network, seed=recipe.run.seed)
+    prompts = encoder_for(model, encoders, recipe.network.clip)
+    if isinstance(loader, ClosedLoader):
+        model = close(model, len(loader.classes))
+    validator = build_validator(recipe, data, loader, prompts) if rank == 0 else None
+    small = {name: value for name, value in encoders.items() if not name.startswith("clip_model.")}
+    return Setup(recipe, folder, model.to(place), prompts, loader, validator, small)
+
+
+def build_network(network: Network, *, seed: int = 0) -> tuple[XPose, dict[str, Tensor]]:
+    """The network with its first weights, and the tensors of prompt encoders that came with them.
+
+    Raises:
+        CheckpointError: weights to start from are missing or do not fit.
+        ConfigError: the overrides do not fit them.
+    """
+    torch.manual_seed(seed)
+    if network.start is None:
+        model = XPose(network.config)
+        if network.backbone is not None:
+            from xpose.training.backbone import load_backbone  # type: ignore[import-not-found]
+
+            load_backbone(model, network.backbone)
+        return model, {}
+    from xpose.model.pretrained import build as with_weights
+    from xpose.model.pretrained import from_pretrained
+
+    path = bundled_weights().get(network.start, network.start)
+    model, encoders = from_pretrained(path)
+    if network.overrides:
+        config = network.overriding(settings.to_table(model.config))
+        model = with_weights(config, model.state_dict(), Path(path))
+    return model, encoders
+
+
+def placed(data: Data, folder: Path) -> Data:
+    """The data with places that are there: drawn now, where the recipe draws them.
+
+    Raises:
+        ConfigError: the recipe names no pictures.
+        DataError: a folder is missing.
+    """
+    if data.drawn is not None:
+        return replace(data, places=(str(draw(data.drawn, folder)),))
+    needs = f" It needs: {data.needs}" if data.needs else ""
+    if not data.places:
+        raise ConfigError(f"No pictures to train on were named. Name their folders: --data FOLDER.{needs}")
+    for place in data.places:
+        if not Path(place).expanduser().is_dir():
+            raise DataError(
+                f"There is no folder {quote(place)} with pictures to train on. Name it: --data FOLDER.{needs}"
+            )
+    return replace(data, places=tuple(str(Path(place).expanduser()) for place in data.places))
+
+
+def draw(drawn: Drawn, folder: Path) -> Path:
+    """The folder of the drawn pictures; they are drawn once, whole or not at all."""
+    from xpose.data.synthetic import write_synthetic
+
+    digest = hashlib.sha256(json.dumps(asdict(drawn), sort_keys=True).encode()).hexdigest()[:12]
+    done = folder / f"drawn-{digest}"
+    if done.is_dir():
+        return done
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".drawing-") as temporary:
+        half = Path(temporary) / done.name
+        write_synthetic(
+            half, drawn.count, drawn.seed, size=drawn.size, kinds=drawn.kinds, objects=drawn.objects, validation=0.0
+        )
+        _move(half, done)
+    return done
+
+
+def _move(half: Path, done: Path) -> None:
+    from xpose.data.manifest import LOCATION, write_json
+
+    write_json(half / LOCATION, {"root": str(done.resolve())})
+    try:
+        half.rename(done)
+    except OSError:
+        if not done.is_dir():  # another process drew the same pictures meanwhile
+            raise
+        shutil.rmtree(half, ignore_errors=True)
+
+
+def build_loader(recipe: Recipe, data: Data, *, rank: int = 0, ranks: int = 1) -> Loader:
+    """The batches of one process.
+
+    Raises:
+        ConfigError: the batch cannot be parted, or settings name sets that are not there.
+        DataError: pictures are missing or damaged.
+    """
+    batch = recipe.loading.batch
+    if batch % ranks:
+        raise ConfigError(
+            f"A batch of {batch} pictures cannot be parted among {ranks} processes. Its size must be a multiple of "
+            "their number: --set loading.batch=..."
+        )
+    kind = ClosedLoader if recipe.closed_set else Loader
+    loader = kind(
+        training_pool(data),
+        batch=batch // ranks,
+        seed=recipe.run.seed,
+        augmentation=recipe.augmentation,
+        sampling=recipe.sampling,
+        prompting=recipe.prompting,
+        workers=recipe.loading.workers,
+        threads=recipe.loading.threads,
+        rank=rank,
+        ranks=ranks,
+    )
+    if recipe.loading.keep_megabytes:
+        loader.keep_pictures(recipe.loading.keep_megabytes, form=recipe.loading.keep_as)
+    return loader
+
+
+def training_pool(data: Data) -> Pool:
+    """The labels of the training pictures.
+
+    Raises:
+        DataError: there are none, or a name of a set is wrong.
+    """
+    choose = chooser(data.categories, data.families)
+
+    def keep(record: Record) -> Record | None:
+        if data.held_out and is_held_out(record.source, record.picture.file, data.held_out):
+            return None
+        return choose(record)
+
+    return open_pool(data.places, data.split, only=data.only, without=data.without, keep=keep)
+
+
+def chooser(categories: Iterable[str], families: Iterable[str]) -> Callable[[Record], Record | None]:
+    """What makes of a record the one with only the objects of these categories and families; None where none is left.
+
+    Where nothing is chosen, all stays, pictures without objects too.
+    """
+    names, of = {name.casefold() for name in categories}, {name.casefold() for name in families}
+    if not names and not of:
+        return lambda record: record
+
+    def choose(record: Record) -> Record | None:
+        kept = tuple(
+            one
+            for one in record.instances
+            if (not names or one.category.name.casefold() in names)
+            and (not of or (one.category.taxonomy.family or "").casefold() in of)
+        )
+        return replace(record, instances=kept) if kept else None
+
+    return choose
+
+
+def validation_records(data: Data, validation: Validation) -> list[Placed]:
+    """The pictures that the network is tested on, at most `limit`, the same ones every time.
+
+    Raises:
+        DataError: the split is not there, or nothing of it is chosen.
+    """
+    split = validation.split or data.split
+    choose = chooser(validation.categories or data.categories, validation.families or data.families)
+    found: list[Placed] = []
+    for place in validation.places or data.places:
+        for record, where in read_places(Path(place).expanduser(), split):
+            held_out = data.held_out and is_held_out(record.source, record.picture.file, data.held_out)
+            if validation.split is None and not held_out:
+                continue
+            if (data.only and record.source not in data.only) or record.source in data.without:
+                continue
+            chosen = choose(record)
+            if chosen is not None and any(one.keypoints and not one.iscrowd for one in chosen.instances):
+                found.append((chosen, where))
+    if not found:
+        raise DataError(
+            f"There is no picture to test on (split {quote(split)}). Choose another with "
+            "--set validation.split=..., or keep some back: --set data.held_out=0.1 --set validation.split=none"
+        )
+    found.sort(key=lambda pair: hashlib.sha256(f"{pair[0].source}/{pair[0].picture.file}".encode()).digest())
+    return found[: validation.limit]
+
+
+def build_validator(recipe: Recipe, data: Data, loader: Loader, prompts: PromptEncoder) -> PoseValidator | None:
+    """What tests the network on the way; None where the recipe keeps no pictures for it."""
+    validation = recipe.validation
+    if validation.split is None and not data.held_out:
+        return None
+    examples: list[Placed] = []
+    if set(validation.prompts) - {"text"}:
+        choose = chooser(validation.categories or data.categories, validation.families or data.families)
+        split = data.split if validation.split is None else validation.split
+        # Examples come from what is not tested, where there is something: the training part of a held-out split.
+        for place in validation.places or data.places:
+            for record, where in read_places(Path(place), split):
+                chosen = choose(record)
+                if chosen is not None:
+                    examples.append((chosen, where))
+    return PoseValidator(
+        validation_records(data, validation),
+        prompts,
+        asking=validation.prompts,
+        examples=examples,
+        classes=loader.classes if isinstance(loader, ClosedLoader) else (),
+    )
