@@ -35,6 +35,7 @@ class XPoseConfig:
     swin: SwinSettings = field(default_factory=SwinSettings)
     encoder: EncoderName = "deformable"
     prompt_width: int = 512
+    prompt_scale: float = 1.0  # embeddings of length 1 times the root of their width have numbers of about 1
     dim: int = 256
     heads: int = 8
     levels: int = 4
@@ -55,12 +56,15 @@ class XPoseConfig:
     prompt_encoder: Literal["clip", "nano"] = "clip"
     image_short: int = 800
     image_long: int = 1333
-    # Written by `xpose calibrate`: what a score has to reach, by class name; "" is the rule for all others.
+    # Written by `xpose calibrate`. What a score has to pass, by class name; "" is the rule for all others.
     thresholds: dict[str, float] = field(default_factory=dict)
     keypoint_threshold: float = 0.0
+    # What logits of objects and of points are divided by before they become scores; 1 changes nothing.
+    temperature: float = 1.0
+    keypoint_temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        faults = [*self._choice_faults(), *self._size_faults()]
+        faults = [*self._choice_faults(), *self._size_faults(), *self._calibration_faults()]
         if faults:
             raise ConfigError(f"The network settings of {self.name!r} do not fit:\n  " + "\n  ".join(faults))
 
@@ -94,6 +98,8 @@ class XPoseConfig:
             )
             if not isinstance(getattr(self, key), int) or getattr(self, key) < 1
         ]
+        if not 0 < self.prompt_scale < float("inf"):
+            faults.append(f"prompt_scale is {self.prompt_scale}; it must be a number above 0")
         if not faults and self.dim % (4 * self.heads):
             faults.append(f"dim is {self.dim}; it must be a multiple of 4 times heads ({self.heads})")
         if not faults and self.fusion_width % self.fusion_heads:
@@ -107,6 +113,21 @@ class XPoseConfig:
         if not faults and self.encoder == "hybrid" and self.levels != 3:
             faults.append(f"levels is {self.levels}; the hybrid encoder works on exactly three backbone levels")
         return faults
+
+    def _calibration_faults(self) -> list[str]:
+        faults = [
+            f"{key} is {getattr(self, key)!r}; it must be a number above 0"
+            for key in ("temperature", "keypoint_temperature")
+            if not _is_number(getattr(self, key)) or not 0 < getattr(self, key) < float("inf")
+        ]
+        if not isinstance(self.thresholds, dict):
+            return [*faults, f"thresholds is {self.thresholds!r}; it must hold numbers by class name"]
+        shares = {f'the threshold of "{name}"': value for name, value in self.thresholds.items()}
+        return faults + [
+            f"{what} is {value!r}; it must be a number from 0 to 1"
+            for what, value in {"keypoint_threshold": self.keypoint_threshold, **shares}.items()
+            if not _is_number(value) or not 0 <= value <= 1
+        ]
 
     def to_json(self) -> str:
         """The settings as readable JSON."""
@@ -148,3 +169,7 @@ class XPoseConfig:
             raise ConfigError(
                 f"The network settings cannot be read: {error}. Compare with a config.json of this version."
             ) from None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -4,7 +4,8 @@ Two kernels compute the same weighted bilinear sums:
 
 * `sample_rows` writes every sample as a weighted sum of value rows and lets `embedding_bag` add them up: the way of the
   CPU, several times quicker there than `grid_sample` and with a fraction of its memory;
-* `sample_grid` uses `grid_sample`, one call per level: the way of the GPU.
+* `sample_grid` uses `grid_sample`, one call per level: the way of the GPU, and of training on the CPU, where it is the
+  quicker one there and back.
 
 `self_check` holds both against a slow plain form, so that a broken build is noticed before it returns garbage.
 Shape letters: see `types.py`; P = points per head and level, R = levels.
@@ -88,23 +89,24 @@ class DeformableAttention(nn.Module):
     def _attend_rows(self, query: Tensor, reference: Tensor, values: Tensor, shapes: Shapes) -> Tensor:
         """As `_samples` and `sample_rows` together, with x and y in planes of their own: long rows, few passes."""
         batch, count, dim = query.shape
-        plan = row_plan(shapes, self.heads, self.points, query.dtype, query.device)
-        table = self._heads(values).reshape(-1, dim // self.heads)
-        reference = reference.expand(batch, -1, -1, -1)
+        # Under autocast queries and references may be of a lower precision than the values: places never are.
+        plan = row_plan(shapes, self.heads, self.points, values.dtype, query.device)
+        # A table per image: the gradient of a table has its full size, however few of its rows an image uses.
+        tables = values.reshape(batch, -1, dim // self.heads).unbind(0)
+        reference = reference.expand(batch, -1, -1, -1).to(values.dtype)
         weight, bias = self._plane_maps()
         pieces = []
         for image in range(batch):
-            first = image * values.shape[1] * self.heads
             for start in range(0, count, _CHUNK_QUERIES):
                 piece = (image, slice(start, start + _CHUNK_QUERIES))
-                mapped = linear(query[piece], weight, bias)
+                mapped = linear(query[piece], weight, bias).to(values.dtype)
                 offsets, shares = mapped.split((2 * plan.columns, plan.columns), dim=-1)
                 places = reference[piece]
                 if places.shape[-1] == 4:
                     offsets = offsets * (places[..., 2:].flatten(1) @ plan.spread * (0.5 / self.points))
                 offsets = torch.addmm(offsets - 0.5, places[..., :2].flatten(1), plan.spread)
                 shares = shares.unflatten(-1, (self.heads, -1)).softmax(-1).flatten(1)
-                pieces.append(_sum_rows(table, plan, offsets, shares, first))
+                pieces.append(_sum_rows(tables[image], plan, offsets, shares))
         sampled = torch.cat(pieces).view(batch, count, dim)
         return self.output_proj(sampled).to(query.dtype)
 
@@ -132,9 +134,12 @@ class DeformableAttention(nn.Module):
 
 
 def kernel_for(values: Tensor) -> str:
-    """The kernel that serves these values: rows on the CPU, the grid elsewhere and while exporting."""
+    """The kernel that serves these values: rows on the CPU, the grid elsewhere, while exporting and in training.
+
+    The way back through the rows sorts them all, which costs more than the way there saved.
+    """
     plain_cpu = values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64)
-    return "rows" if plain_cpu and not torch.compiler.is_compiling() else "grid"
+    return "rows" if plain_cpu and not values.requires_grad and not torch.compiler.is_compiling() else "grid"
 
 
 def sample_rows(values: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
@@ -149,12 +154,12 @@ def sample_rows(values: Tensor, shapes: Shapes, locations: Tensor, weights: Tens
     Returns:
         [B, T, C].
     """
-    batch, tokens, heads, width = values.shape
+    batch, _, heads, width = values.shape
     plan = row_plan(shapes, heads, locations.shape[-2], locations.dtype, locations.device)
-    table = values.reshape(-1, width)
+    tables = values.reshape(batch, -1, width).unbind(0)
     planes = locations.movedim(-1, 2).flatten(2)
     shares = weights.flatten(2)
-    rows = [_sum_rows(table, plan, planes[b], shares[b], b * tokens * heads) for b in range(batch)]
+    rows = [_sum_rows(tables[b], plan, planes[b], shares[b]) for b in range(batch)]
     return torch.stack(rows)
 
 
@@ -207,11 +212,11 @@ def row_plan(shapes: Shapes, heads: int, points: int, dtype: torch.dtype, device
         )
 
 
-def _sum_rows(table: Tensor, plan: RowPlan, places: Tensor, shares: Tensor, first_row: int) -> Tensor:
+def _sum_rows(table: Tensor, plan: RowPlan, places: Tensor, shares: Tensor) -> Tensor:
     """One image.
 
     Args:
-        table: [rows, C/H] whose rows from `first_row` on are (token, head).
+        table: [rows, C/H], a row per token and head.
         plan: constants of the levels.
         places: [T, 2 · columns] pixels, all x, then all y.
         shares: [T, columns] attention weights.
@@ -236,7 +241,7 @@ def _sum_rows(table: Tensor, plan: RowPlan, places: Tensor, shares: Tensor, firs
         [(a * b).view(per_head) for a, b in ((upper, near_x), (upper, far_x), (lower, near_x), (lower, far_x))], 2
     )
     x, y = low.int().chunk(2, dim=1)
-    start = (y * plan.row_step).add_(x, alpha=plan.heads).add_(plan.first + first_row)
+    start = (y * plan.row_step).add_(x, alpha=plan.heads).add_(plan.first)
     rows = torch.stack([(start + step).view(per_head) for step in plan.steps], dim=2)
     bags = queries * plan.heads
     summed = F.embedding_bag(rows.view(bags, -1), table, mode="sum", per_sample_weights=corner.view(bags, -1))

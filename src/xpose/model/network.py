@@ -42,8 +42,8 @@ class XPose(nn.Module):
         self.config = config
         self.backbone = build_backbone(config)
         self.neck = Neck(self.backbone.channels, config)  # type: ignore[arg-type]
-        self.object_projection = MLP(config.prompt_width, config.dim, config.dim, 3)
-        self.keypoint_projection = MLP(config.prompt_width, config.dim, config.dim, 3)
+        self.object_projection = _projection(config)
+        self.keypoint_projection = _projection(config)
         self.encoder = (HybridEncoder if config.encoder == "hybrid" else CrossModalityEncoder)(config)
         self.selection = QuerySelection(config)
         self.object_decoder = ObjectDecoder(config)
@@ -131,10 +131,11 @@ class XPose(nn.Module):
             )
         weight = self.object_projection.layers[0].weight
         prompts = prompts.to(device=weight.device, dtype=weight.dtype)
+        scale = self.config.prompt_scale
         return ProjectedPrompts(
-            objects=self.object_projection(prompts.objects),
+            objects=self.object_projection(prompts.objects * scale if scale != 1 else prompts.objects),
             object_mask=None if bool(prompts.object_mask.all()) else prompts.object_mask,
-            keypoints=self.keypoint_projection(prompts.keypoints),
+            keypoints=self.keypoint_projection(prompts.keypoints * scale if scale != 1 else prompts.keypoints),
             keypoint_mask=prompts.keypoint_mask,
             keypoint_set=prompts.keypoint_set,
         )
@@ -151,6 +152,20 @@ class XPose(nn.Module):
                 "use xpose.model.prompting.ClipVisualPromptEncoder."
             )
         return self.visual_prompts(self.backbone(pictures), points, visible)
+
+
+def _projection(config: XPoseConfig) -> MLP:
+    """From a prompt embedding to the network's width, started so that different prompts stay different.
+
+    Linear layers start with a third of the variance that keeps a signal through ReLU. After three of them all prompts
+    were nearly one point, and telling keypoints apart had to wait until training had undone that.
+    """
+    projection = MLP(config.prompt_width, config.dim, config.dim, 3)
+    for number, layer in enumerate(projection.layers):
+        assert isinstance(layer, nn.Linear)
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="linear" if number == 2 else "relu")
+        nn.init.zeros_(layer.bias)
+    return projection
 
 
 def predictions(groups: DecodedGroups, prompts: ProjectedPrompts | PromptEmbeddings) -> Predictions:

@@ -44,6 +44,7 @@ def nano_config() -> XPoseConfig:
         backbone="mobilenetv2",
         encoder="hybrid",
         prompt_width=400,
+        prompt_scale=20.0,
         dim=128,
         heads=8,
         levels=3,

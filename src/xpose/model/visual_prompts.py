@@ -86,4 +86,5 @@ class VisualPrompts(nn.Module):
         for layer in self.layers:
             tokens = layer(tokens, picture, keep)
         tokens = self.out_norm(tokens)
-        return self.object_out(tokens[:, 0]), self.keypoint_out(tokens[:, 1:])
+        # Of length 1, as the embeddings of words are.
+        return F.normalize(self.object_out(tokens[:, 0]), dim=-1), F.normalize(self.keypoint_out(tokens[:, 1:]), dim=-1)

@@ -148,7 +148,13 @@ class Asker:
             )
             for target in batch.targets
         ]
-        return TargetBatch.of(targets, self._device)
+        found = TargetBatch.of(targets, self._device)
+        widest = max(len(target.asked) for target in batch.targets)
+        incomplete = torch.zeros(len(batch), widest, dtype=torch.bool)
+        for row, target in enumerate(batch.targets):
+            for place, entry in enumerate(target.asked):
+                incomplete[row, place] = entry.present and not entry.complete
+        return replace(found, incomplete=incomplete.to(self._device)) if bool(incomplete.any()) else found
 
 
 def _objects(target: Target, width: int, height: int) -> list[LabelledObject]:

@@ -18,7 +18,7 @@ from torch import Tensor, distributed
 from torch.nn.functional import one_hot
 
 from xpose.errors import ConfigError, TrainingError
-from xpose.geometry import box_area, cxcywh_to_xyxy
+from xpose.geometry import box_area, box_iou, cxcywh_to_xyxy
 from xpose.model.types import LayerReport, Predictions, ProjectedPrompts
 from xpose.training import terms
 from xpose.training.denoising import Noised
@@ -28,6 +28,7 @@ from xpose.vocabulary import load_skeleton
 
 SigmaRule = Literal["name", "position"]
 _IGNORED_SHARE = 0.5  # a query with more of its box than this in an ignored one is not called background
+_SAME = 0.1  # overlap (IoU) from which a query means a labelled object, not perhaps one that nobody labelled
 
 
 @dataclass(frozen=True)
@@ -219,6 +220,8 @@ class Criterion:
             counts = counts & task.counted[..., None]
         if targets.has_ignored:
             counts = counts & (positive | ~_on_ignored(task.report.boxes, targets, logits.shape[2]))
+        if targets.incomplete is not None:
+            counts = counts & (positive | ~_perhaps_unlabelled(task.report.boxes, targets))
         logits = logits.masked_fill(~counts, 0)
         return terms.focal(logits, positive, self.weights.alpha, self.weights.gamma) * counts
 
@@ -295,3 +298,17 @@ def _on_ignored(boxes: Tensor, targets: TargetBatch, classes: int) -> Tensor:
     inside = (box_area(shared) > _IGNORED_SHARE * box_area(a)) & targets.ignored[:, None]
     of_class = one_hot(targets.classes, classes)
     return (inside.float() @ of_class.float()) > 0
+
+
+@torch.no_grad()
+def _perhaps_unlabelled(boxes: Tensor, targets: TargetBatch) -> Tensor:
+    """Which queries may show an object that nobody labelled, per class: boxes [B, T, 4] to [B, T, L] bool.
+
+    Where a set labels one person of many, a query on another one is right, and one more on the same person is wrong.
+    """
+    assert targets.incomplete is not None
+    overlap = box_iou(
+        cxcywh_to_xyxy(boxes.to(targets.boxes.dtype))[:, :, None], cxcywh_to_xyxy(targets.boxes)[:, None]
+    )
+    elsewhere = ~((overlap > _SAME) & targets.present[:, None]).any(-1)
+    return elsewhere[..., None] & targets.incomplete[:, None]

@@ -179,6 +179,8 @@ class TargetBatch:
     has_points: np.ndarray  # [B, M] bool, a keypoint is labelled
     has_presence: np.ndarray  # [B, M] bool, of a keypoint it is known whether it is in the picture
     has_ignored: bool
+    # [B, L] bool, classes of which the picture may show more than is labelled; None where there are none.
+    incomplete: Tensor | None = None
 
     @classmethod
     def of(
