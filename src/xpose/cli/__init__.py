@@ -25,6 +25,8 @@ COMMANDS = {
     "skeletons": "xpose.cli.skeletons:skeletons",
     "data": "xpose.cli.data:app",
     "train": "xpose.cli.train:train",
+    "calibrate": "xpose.cli.calibrate:calibrate",
+    "compare": "xpose.cli.compare:compare",
     "convert": "xpose.cli.convert:convert",
     "check": "xpose.cli.check:check",
 }

@@ -24,10 +24,12 @@ from xpose.inference.postprocess import (
     check_share,
     suppress_boxes,
     suppress_poses,
+    tempered,
     thresholds_for,
 )
 from xpose.inference.preprocess import batch, to_input
 from xpose.model import XPose
+from xpose.model.config import XPoseConfig
 from xpose.model.types import ImageFeatures, LevelGeometry, Predictions
 from xpose.poses import Poses
 from xpose.prompts import TextPrompt, as_prompts
@@ -189,7 +191,7 @@ class Detector:
         found = self.model.decode(features, assemble(classes), instances=self._groups(rules))
         results = []
         for b, (image, asked) in enumerate(zip(encoded, classes, strict=True)):
-            candidates = _candidates(found, b, image, asked)
+            candidates = _candidates(found, b, image, asked, self.model.config)
             results.append(_poses(candidates, self._kept(candidates, asked, rules), image, asked, self._least(rules)))
         return results
 
@@ -226,7 +228,7 @@ class Detector:
         classes = self.encode_prompts(prompt)
         encoded = image if isinstance(image, EncodedImage) else self.encode_image(image)
         found = self.model.decode(encoded.features, assemble([classes]), instances=self._groups(rules))
-        candidates = _candidates(found, 0, encoded, classes)
+        candidates = _candidates(found, 0, encoded, classes, self.model.config)
         kept = self._kept(candidates, classes, rules)
         poses = _poses(candidates, kept, encoded, classes, self._least(rules))
         objects = found.object_cosine[0].float().cpu().numpy()
@@ -284,13 +286,15 @@ class Candidates:
     confidence: np.ndarray  # [G, K]
 
 
-def _candidates(found: Predictions, b: int, image: EncodedImage, classes: list[EncodedClass]) -> Candidates:
+def _candidates(
+    found: Predictions, b: int, image: EncodedImage, classes: list[EncodedClass], config: XPoseConfig
+) -> Candidates:
     height, width = image.size
     ratio_x, ratio_y = (
         padded / real for padded, real in zip(image.padded_size[::-1], image.input_size[::-1], strict=True)
     )
     scale = np.array([width * ratio_x, height * ratio_y])
-    scores = found.logits[b].sigmoid().float().cpu().numpy()  # [G, L]
+    scores = tempered(found.logits[b].sigmoid().float().cpu().numpy(), config.temperature)  # [G, L]
     chosen = _final_class(scores, found.group_class[b].cpu().numpy(), classes)
     confidence = found.keypoint_confidence[b] if found.visibility is None else found.visibility[b]
     boxes = _corners(found.boxes[b].float().cpu().numpy()) * np.tile(scale, 2)
@@ -299,7 +303,7 @@ def _candidates(found: Predictions, b: int, image: EncodedImage, classes: list[E
         scores=scores[np.arange(len(scores)), chosen],
         chosen=chosen,
         xy=found.keypoints[b].float().cpu().numpy() * scale,
-        confidence=confidence.float().cpu().numpy(),
+        confidence=tempered(confidence.float().cpu().numpy(), config.keypoint_temperature),
     )
 
 

@@ -53,6 +53,19 @@ def check_share(what: str, value: object) -> float:
     return float(value)
 
 
+def tempered(scores: np.ndarray, temperature: float) -> np.ndarray:
+    """Scores from 0 to 1 with their logits divided by a temperature: above 1 less sure, 1 as they are.
+
+    The order of scores stays, so that nothing but thresholds notices. NaN stays NaN.
+    """
+    if temperature == 1:
+        return scores
+    with np.errstate(divide="ignore"):
+        exact = scores.astype(np.float64)
+        logits = np.log(exact) - np.log1p(-exact)
+    return (1 / (1 + np.exp(-logits / temperature))).astype(scores.dtype)
+
+
 def suppress_boxes(boxes: np.ndarray, order: np.ndarray, limit: float) -> np.ndarray:
     """Of `order` (best first) the candidates that overlap no better one by more than `limit` (box IoU)."""
     if len(order) < 2:

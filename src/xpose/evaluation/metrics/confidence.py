@@ -65,7 +65,7 @@ class Confidence:
             )
 
         def judged(truth: Record, found: Poses) -> tuple[np.ndarray, np.ndarray]:
-            scores, marks = _scores_and_marks(truth, found, match)
+            scores, marks = points_and_marks(truth, found, match)
             keep = np.isin(marks, yes + no)
             return scores[keep], np.isin(marks[keep], yes)
 
@@ -141,7 +141,8 @@ def calibration_error(scores: np.ndarray, right: np.ndarray, bins: int = BINS) -
     return float(np.abs(said - came).sum() / len(scores))
 
 
-def _scores_and_marks(truth: Record, found: Poses, how: Match) -> tuple[np.ndarray, np.ndarray]:
+def points_and_marks(truth: Record, found: Poses, how: Match) -> tuple[np.ndarray, np.ndarray]:
+    """Confidences and labels (2, 1, 0) of the points of matched poses, over all objects that have any label."""
     scores, marks = [np.zeros(0)], [np.zeros(0, dtype=int)]
     for instance, row in zip(truth.instances, match(truth, found, how), strict=True):
         if row is None or instance.iscrowd or not any(v for *_, v in instance.keypoints.values()):

@@ -1,0 +1,214 @@
+"""`xpose calibrate`: thresholds and temperatures from labelled pictures, written into the weights' config."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from xpose.cli import _console, _prompts
+from xpose.errors import CheckpointError, ConfigError, DataError, quote
+
+if TYPE_CHECKING:
+    from xpose.evaluation.calibrate import Calibration
+
+HOW_FIT = "What is fitted"
+
+
+def calibrate(
+    data: Annotated[
+        list[Path],
+        typer.Option("--data", metavar="FOLDER", help="Labelled pictures: a folder of sets, or a prepared set."),
+    ],
+    weights: _prompts.Weights = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", metavar="FOLDER", help="Write a calibrated copy of the weights instead of changing them."
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
+    split: Annotated[str, typer.Option(metavar="NAME", help='"val", "test" or "held-out" (a tenth of train).')] = "val",
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="SET", help="Only this set; may be repeated.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many pictures of each set.")] = None,
+    false_alarms: Annotated[
+        float | None,
+        typer.Option(
+            "--false-alarms",
+            min=0,
+            metavar="NUMBER",
+            rich_help_panel=HOW_FIT,
+            help="Wrong poses of a class per picture that is asked for it. Left out: the thresholds with the best F1.",
+        ),
+    ] = None,
+    absent: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", rich_help_panel=HOW_FIT, help="Classes that are asked though the picture lacks them."
+        ),
+    ] = 3,
+    least: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="N", rich_help_panel=HOW_FIT, help="Objects from which a class has its own threshold."
+        ),
+    ] = 10,
+    device: _prompts.Device = None,
+    dtype: _prompts.Dtype = None,
+    clip: _prompts.Clip = None,
+) -> None:
+    """Set thresholds and temperatures of weights from labelled pictures.
+
+    Writes what it finds into config.json of the weight folder, in one step; the weights stay as they are. The table
+    shows each number before and after. After is measured on pictures that the fit has not seen: each half with what was
+    fitted on the other.
+
+    Use pictures that the weights were not trained on, with every object of the asked classes labelled.
+
+    Example: xpose calibrate --weights weights/mine --data sets/ --false-alarms 0.1
+    """
+    from xpose.evaluation.calibrate import Calibration, collect, compared
+    from xpose.evaluation.calibrate import calibrate as fitted
+    from xpose.evaluation.data import Data
+
+    if not dry_run:
+        _check_target(weights, out)
+    detector = _prompts.load_detector(weights, None, device, dtype, clip)
+    faults: list[str] = []
+
+    def fault(key: str, message: str) -> None:
+        faults.append(key)
+        _console.fail(f"{key}: {message} Skipped.")
+
+    pictures = Data.at(data, split, only or ())
+    with _counting() as progress:
+        samples = collect(detector, pictures, absent=absent, limit=limit, progress=progress, fault=fault)
+    found = fitted(samples, false_alarms=false_alarms, least=least)
+    rows = compared(samples, Calibration.of(detector.model.config), false_alarms=false_alarms, least=least)
+    if as_json:
+        _console.show_json(_as_dict(found, rows, len(samples)))
+    else:
+        _show(found, rows, len(samples))
+    if not found.thresholds:
+        raise DataError(
+            f"No pose that these weights found in {len(samples)} pictures is right (box IoU of at least 0.5), so there "
+            "is nothing to fit thresholds to, and nothing was written. Use weights that know these objects, or other "
+            "pictures."
+        )
+    if not dry_run:
+        _console.note(f"Written into {_write(weights, out, found) / 'config.json'}")
+    if faults:
+        raise typer.Exit(_console.FAILURE)
+
+
+def _check_target(weights: str | None, out: Path | None) -> None:
+    """Before any work is done: there is a weight folder to change, or one to copy and room for the copy."""
+    from xpose.model.weights import bundled_weights
+
+    folder, bundled = _folder(weights), weights is None or weights in bundled_weights()
+    if folder is None or (bundled and out is None):
+        raise ConfigError(
+            f"The weights {quote(weights or 'of this installation')} are not a folder of yours. A calibration is "
+            "written into config.json of a weight folder. Make one with xpose convert, give --out FOLDER for a "
+            "calibrated copy of bundled weights, or only look with --dry-run."
+        )
+    if out is not None and os.path.lexists(out.expanduser()):
+        place = out.expanduser()
+        if not place.is_dir() or any(place.iterdir()):
+            raise CheckpointError(f"{quote(out)} is already there. A copy goes into a new folder. Give another name.")
+
+
+def _folder(weights: str | None) -> Path | None:
+    from xpose.model.pretrained import CONFIG_FILE, WEIGHT_FILE
+    from xpose.model.weights import bundled_weights, default_weights
+
+    name = weights or default_weights()
+    path = bundled_weights().get(name, Path(name).expanduser())
+    if path.name == WEIGHT_FILE:
+        path = path.parent
+    return path if (path / CONFIG_FILE).is_file() else None
+
+
+def _write(weights: str | None, out: Path | None, found: Calibration) -> Path:
+    """Into the weights' own config, or into a copy of the folder that appears whole or not at all."""
+    from xpose.evaluation.calibrate import write_calibration
+
+    source = _folder(weights)
+    assert source is not None, "checked before the work began"
+    if out is None:
+        write_calibration(source, found)
+        return source
+    target = out.expanduser().resolve()
+    staging = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+        shutil.copytree(source, staging, dirs_exist_ok=True)
+        write_calibration(staging, found)
+        staging.chmod(0o755)  # a temporary folder starts as private
+        if target.exists():
+            target.rmdir()  # empty, as was checked
+        staging.rename(target)
+    except (OSError, shutil.Error) as error:
+        raise CheckpointError(
+            f"The weights could not be copied to {quote(out)} ({getattr(error, 'strerror', None) or error}). "
+            "The folder needs room and permission. Choose another place."
+        ) from None
+    finally:
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
+    return out
+
+
+def _show(found: Calibration, rows: dict[str, dict[str, float]], pictures: int) -> None:
+    from rich.table import Table
+
+    table = Table("", "before", "after", title=f"{pictures} pictures", box=None, header_style="bold")
+    for name in rows["before"]:
+        table.add_row(name, *("-" if math.isnan(rows[when][name]) else f"{rows[when][name]:.4f}" for when in rows))
+    _console.show(table)
+    limits = Table("class", "threshold", box=None, header_style="bold")
+    for name, value in found.thresholds.items():
+        limits.add_row(name or "(all others)", f"{value:.4f}")
+    _console.show(limits)
+    _console.show(
+        f"temperature {found.temperature:.3f}, of points {found.keypoint_temperature:.3f}; "
+        f"points count as absent below {found.keypoint_threshold:.4f}"
+    )
+
+
+def _as_dict(found: Calibration, rows: dict[str, dict[str, float]], pictures: int) -> dict[str, Any]:
+    numbers = {
+        when: {name: None if math.isnan(value) else value for name, value in own.items()} for when, own in rows.items()
+    }
+    return {
+        "pictures": pictures,
+        "thresholds": dict(found.thresholds),
+        "keypoint_threshold": found.keypoint_threshold,
+        "temperature": found.temperature,
+        "keypoint_temperature": found.keypoint_temperature,
+        **numbers,
+    }
+
+
+@contextmanager
+def _counting() -> Iterator[Callable[[int], None] | None]:
+    """A line on standard error that counts pictures, where somebody watches."""
+    if _console.is_quiet() or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.status import Status
+
+    with Status("Asking", console=_console.console(sys.stderr)) as status:
+        yield lambda done: status.update(f"Asked about {done} pictures")

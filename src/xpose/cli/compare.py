@@ -1,0 +1,101 @@
+"""`xpose compare`: two runs side by side, with confidence intervals."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from xpose.cli import _console
+
+if TYPE_CHECKING:
+    from xpose.evaluation.compare import Comparison, Row
+    from xpose.evaluation.run_file import Run
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A.json", help="A run that xpose eval wrote.")],
+    second: Annotated[Path, typer.Argument(metavar="B.json", help="Another run of the same protocol.")],
+    sets: Annotated[bool, typer.Option("--sets", help="Show every set as well.")] = False,
+    draws: Annotated[int, typer.Option(min=100, metavar="N", help="How often pictures are drawn anew.")] = 2000,
+    level: Annotated[
+        float, typer.Option(min=0.5, max=0.999, metavar="NUMBER", help="Share of the draws in the interval.")
+    ] = 0.95,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the draws.")] = 0,
+    fail_if_worse: Annotated[
+        bool,
+        typer.Option("--fail-if-worse", help="Exit with 1 where a number of B is worse beyond its interval, for CI."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Compare two runs of one protocol.
+
+    The interval is that of the difference B − A, found by drawing the pictures anew (bootstrap); the runs are drawn
+    alike where they hold the same pictures. A number is called better or worse only where 0 lies outside.
+
+    Exit codes: 0 compared; 1 a file cannot be read, or with --fail-if-worse something is worse; 2 wrong usage.
+
+    Example: xpose compare runs/old/results.json runs/new/results.json
+    """
+    from xpose.evaluation.compare import compare as compared
+    from xpose.evaluation.run_file import read_run
+
+    one, other = read_run(first), read_run(second)
+    result = compared(one, other, draws=draws, level=level, seed=seed)
+    rows = [row for row in result.rows if sets or "/set/" not in row.name]
+    if as_json:
+        _console.show_json(_as_dict(result, rows, one, other, level))
+    else:
+        _show(result, rows, one, other, level)
+    if fail_if_worse and any(row.verdict == "worse" for row in rows):
+        _console.note("B is worse than A beyond the interval.")
+        raise typer.Exit(_console.FAILURE)
+
+
+def _show(result: Comparison, rows: list[Row], one: Run, other: Run, level: float) -> None:
+    from rich.table import Table
+
+    table = Table(title=f"{one.protocol}: A is {one.weights}, B is {other.weights}", box=None, header_style="bold")
+    for column in ("", "A", "B", "B − A", f"{level:.0%} interval", ""):
+        table.add_column(column, justify="left" if column == "" else "right")
+    for row in rows:
+        interval = "" if math.isnan(row.low) else f"{row.low:+.4f} to {row.high:+.4f}"
+        table.add_row(
+            row.name, *map(_number, (row.first, row.second)), _number(row.difference, "+"), interval, row.verdict
+        )
+    _console.show(table)
+    how = f"drawn alike from {result.pictures} pictures" if result.paired else "drawn apart"
+    _console.note(f"Intervals by bootstrap, {how}; numbers without one do not come from single objects.")
+    for note in result.notes:
+        _console.note(f"Note: {note}.")
+
+
+def _number(value: float, sign: str = "") -> str:
+    return "-" if math.isnan(value) else f"{value:{sign}.4f}"
+
+
+def _as_dict(result: Comparison, rows: list[Row], one: Run, other: Run, level: float) -> dict[str, Any]:
+    def plain(value: float) -> float | None:
+        return None if math.isnan(value) else value
+
+    return {
+        "protocol": one.protocol,
+        "a": one.weights,
+        "b": other.weights,
+        "level": level,
+        "paired pictures": result.pictures,
+        "notes": list(result.notes),
+        "numbers": [
+            {
+                "name": row.name,
+                "a": plain(row.first),
+                "b": plain(row.second),
+                "difference": plain(row.difference),
+                "interval": None if math.isnan(row.low) else [row.low, row.high],
+                "verdict": row.verdict,
+            }
+            for row in rows
+        ],
+    }

@@ -1,0 +1,388 @@
+"""Thresholds and temperatures from validation data, so that scores mean something and one default fits every class.
+
+Each picture is asked for the classes that it holds and for a few that its set labels but the picture lacks, threshold
+0. Every answer is then right or wrong (`matching.judge`), every point of a matched pose visible or absent. From these:
+
+* a temperature for objects and one for points, which divide the logits so that scores are honest (least log loss);
+* a threshold for each class: the best F1, or the lowest that keeps to a wanted number of false alarms per picture;
+* the confidence below which a point counts as absent: the best F1 of visible against absent points.
+
+Letters: n answers, m points.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xpose.data.schema import HIDDEN, VISIBLE, Category, Record
+from xpose.errors import CheckpointError, ConfigError, DataError, quote
+from xpose.evaluation.data import Data, Placed
+from xpose.evaluation.matching import HIT, IGNORED, judge, plain_name
+from xpose.evaluation.metrics.confidence import calibration_error, points_and_marks
+from xpose.evaluation.protocols.asking import limited
+from xpose.evaluation.questions import Asked, Question, Task, key_of
+from xpose.evaluation.settings import Settings
+from xpose.inference.postprocess import DEFAULT_THRESHOLD, tempered
+from xpose.model.config import XPoseConfig
+from xpose.model.files import write_atomically
+from xpose.model.pretrained import CONFIG_FILE
+from xpose.poses import Poses
+
+if TYPE_CHECKING:
+    from xpose.inference import Detector
+
+LEAST_OBJECTS = 10  # labelled objects from which a class gets a threshold of its own
+LEAST_OUTCOMES = 20  # answers, or points, of either kind from which a temperature is fitted
+COLDEST, HOTTEST = 0.05, 20.0
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is written into the weights' config.
+
+    Attributes:
+        thresholds: by class name; "" is the rule for all others.
+        keypoint_threshold: confidence from which a point counts as there.
+        temperature: what the logits of objects are divided by.
+        keypoint_temperature: what those of points are divided by.
+    """
+
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    keypoint_threshold: float = 0.0
+    temperature: float = 1.0
+    keypoint_temperature: float = 1.0
+
+    @classmethod
+    def of(cls, config: XPoseConfig) -> Calibration:
+        """What the weights have now."""
+        return cls(dict(config.thresholds), config.keypoint_threshold, config.temperature, config.keypoint_temperature)
+
+    def into(self, config: XPoseConfig) -> XPoseConfig:
+        """The config with this calibration.
+
+        Raises:
+            ConfigError: a value is out of range.
+        """
+        values = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        return dataclasses.replace(config, **{**values, "thresholds": dict(self.thresholds)})
+
+    def threshold(self, name: str) -> float:
+        """What scores of a class have to pass."""
+        return self.thresholds.get(name, self.thresholds.get("", DEFAULT_THRESHOLD))
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What one picture teaches; scores are those of the network as it is, without any temperature.
+
+    Attributes:
+        key: of the picture.
+        labelled: objects by class, for every class that was asked: 0 for absent ones.
+        classes: n names.
+        scores: [n].
+        right: [n] bool.
+        confidences: [m] of points in matched poses whose label is visible or absent.
+        visible: [m] bool.
+    """
+
+    key: str
+    labelled: Mapping[str, int]
+    classes: tuple[str, ...]
+    scores: np.ndarray
+    right: np.ndarray
+    confidences: np.ndarray
+    visible: np.ndarray
+
+
+def collect(
+    detector: Detector,
+    data: Data,
+    *,
+    absent: int = 3,
+    limit: int | None = None,
+    seed: int = 0,
+    batch: int = 1,
+    progress: Callable[[int], None] | None = None,
+    fault: Callable[[str, str], None] | None = None,
+) -> list[Sample]:
+    """Ask the network about every picture, without the calibration that it has.
+
+    Args:
+        detector: the network.
+        data: labelled pictures.
+        absent: how many classes that a picture lacks are asked beside those it holds.
+        limit: pictures per set at most.
+        seed: decides which absent classes are asked.
+        batch: pictures that go through the network together.
+        progress: told how many pictures are done.
+        fault: told of every picture that is skipped: its key, and why.
+
+    Raises:
+        DataError: no picture could be asked.
+    """
+    from xpose.evaluation.answers import Fault
+    from xpose.evaluation.runner import answered
+    from xpose.evaluation.sources import DetectorSource
+
+    model, before = detector.model, detector.model.config
+    model.config = Calibration().into(before)
+    samples = []
+    try:
+        tasks = list(_tasks(limited(data.records(), limit), absent, seed))
+        for done, (task, answers) in enumerate(answered(tasks, DetectorSource(detector, batch), Settings()), start=1):
+            if isinstance(answers, Fault):
+                if fault:
+                    fault(answers.key, answers.message)
+            else:
+                samples.append(sample(task.key, task.questions[0], answers[0]))
+            if progress:
+                progress(done)
+    finally:
+        model.config = before
+    for key, why in data.skipped.items():
+        if fault:
+            fault(key, why)
+    if not samples:
+        raise DataError(
+            f'No picture could be asked in "{data.split}" of {", ".join(map(str, data.places))}. Calibration needs '
+            "labelled pictures that the network has not been trained on. Check the folder and the split."
+        )
+    return samples
+
+
+def _tasks(records: Iterable[Placed], absent: int, seed: int) -> Iterator[Task]:
+    listed = list(records)
+    known: dict[str, list[Category]] = {}
+    for record, _ in listed:
+        for instance in record.instances:
+            if instance.category not in known.setdefault(record.source, []):
+                known[record.source].append(instance.category)
+    for record, place in listed:
+        asked = _asked(record, known.get(record.source, []), absent, seed)
+        if asked:
+            yield Task(key_of(record), record, place, (Question(asked, record, None, record.source),))
+
+
+def _asked(record: Record, known: Sequence[Category], absent: int, seed: int) -> tuple[Asked, ...]:
+    """The classes of a picture, then some that its set labels but the picture lacks; names stand once."""
+    present = {plain_name(one.category.name): one.category for one in record.instances}
+    others = {plain_name(one.name): one for one in known if plain_name(one.name) not in present}
+    drawn = sorted(others)
+    # By the picture's name, so that the same classes are asked whatever else is in the folder's order.
+    random.Random(hashlib.sha256(f"{seed}/{key_of(record)}".encode()).digest()).shuffle(drawn)
+    return tuple(Asked.of(one) for one in (*present.values(), *(others[name] for name in drawn[:absent])))
+
+
+def sample(key: str, question: Question, found: Poses) -> Sample:
+    """What the answer to a question teaches."""
+    truth = question.truth
+    verdicts, _ = judge(truth, found)
+    keep = verdicts != IGNORED
+    labelled = {one.called: 0 for one in question.asked}
+    names = {plain_name(one.category.name): one.called for one in question.asked}
+    for instance in truth.instances:
+        labelled[names[plain_name(instance.category.name)]] += not instance.iscrowd
+    confidences, marks = points_and_marks(truth, found, "best box")
+    clear = marks != HIDDEN
+    return Sample(
+        key,
+        labelled,
+        tuple(name for name, kept in zip(found.categories, keep, strict=True) if kept),
+        found.scores[keep].astype(np.float64),
+        verdicts[keep] == HIT,
+        confidences[clear],
+        marks[clear] == VISIBLE,
+    )
+
+
+def calibrate(
+    samples: Sequence[Sample], *, false_alarms: float | None = None, least: int = LEAST_OBJECTS
+) -> Calibration:
+    """Temperatures and thresholds from samples.
+
+    Args:
+        samples: of pictures.
+        false_alarms: wanted number of wrong poses of a class per picture that is asked for it; None for the best F1.
+        least: labelled objects from which a class has a threshold of its own; the others share that of all together.
+
+    Raises:
+        ConfigError: the wanted number is below 0.
+    """
+    if false_alarms is not None and not 0 <= false_alarms < math.inf:
+        raise ConfigError(f"The wanted number of false alarms per picture is {false_alarms}. It must be at least 0.")
+    scores, right = _joined(samples, "scores"), _joined(samples, "right", bool)
+    points, visible = _joined(samples, "confidences"), _joined(samples, "visible", bool)
+    temperature, keypoint_temperature = fit_temperature(scores, right), fit_temperature(points, visible)
+    scores, points = tempered(scores, temperature), tempered(points, keypoint_temperature)
+    owners = np.array([name for one in samples for name in one.classes], dtype=object)
+    labelled: dict[str, int] = {}
+    pictures: dict[str, int] = {}
+    for one in samples:
+        for name, count in one.labelled.items():
+            labelled[name] = labelled.get(name, 0) + count
+            pictures[name] = pictures.get(name, 0) + 1
+    thresholds: dict[str, float] = {}
+    everything = _threshold(scores, right, sum(labelled.values()), sum(pictures.values()), false_alarms)
+    if everything is not None:
+        thresholds[""] = everything
+    for name in sorted(labelled):
+        mine = owners == name
+        own = _threshold(scores[mine], right[mine], labelled[name], pictures[name], false_alarms)
+        if labelled[name] >= least and own is not None:
+            thresholds[name] = own
+    least_confidence = 0.0
+    if visible.any() and not visible.all():
+        least_confidence = best_f1(points, visible, int(visible.sum())) or 0.0
+    return Calibration(thresholds, least_confidence, temperature, keypoint_temperature)
+
+
+def fit_temperature(scores: np.ndarray, right: np.ndarray) -> float:
+    """The temperature with the least log loss; 1 where there are too few outcomes of either kind to tell."""
+    if min(int(right.sum()), int((~right).sum())) < LEAST_OUTCOMES:
+        return 1.0
+    limits = np.clip(scores.astype(np.float64), 1e-7, 1 - 1e-7)
+    logits = np.where(right, 1, -1) * np.log(limits / (1 - limits))
+
+    def loss(slope: float) -> float:
+        return float(np.logaddexp(0, -slope * logits).mean())
+
+    # Convex in the slope, so that halving the range by thirds finds the only minimum.
+    low, high = 1 / HOTTEST, 1 / COLDEST
+    for _ in range(200):
+        one, other = low + (high - low) / 3, high - (high - low) / 3
+        low, high = (low, other) if loss(one) <= loss(other) else (one, high)
+    return 2 / (low + high)
+
+
+def best_f1(scores: np.ndarray, right: np.ndarray, wanted: int) -> float | None:
+    """The threshold that scores have to pass for the best F1 of finding `wanted` right ones; None without any right."""
+    scores, right = scores[scores > 0], right[scores > 0]  # nothing lets a score of 0 pass
+    if not wanted or not right.any():
+        return None
+    edges, hits, kept = _steps(scores, right)
+    best = int((2 * hits / (kept + wanted)).argmax())  # of equal ones the highest threshold
+    return _between(edges, best)
+
+
+def _threshold(
+    scores: np.ndarray, right: np.ndarray, labelled: int, pictures: int, false_alarms: float | None
+) -> float | None:
+    if false_alarms is None:
+        return best_f1(scores, right, labelled)
+    if not len(scores):
+        return None
+    edges, hits, kept = _steps(scores, right)
+    allowed = (kept - hits) / pictures <= false_alarms
+    count = int(allowed.argmin()) if not allowed.all() else len(allowed)  # leading ones: more answers, more alarms
+    return float(edges[0]) if count == 0 else _between(edges, count - 1)
+
+
+def _steps(scores: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distinct scores, best first, and how many right ones and how many in all score at least that."""
+    edges, place = np.unique(-scores, return_inverse=True)
+    hits = np.bincount(place, right.astype(np.float64), len(edges)).cumsum()
+    return -edges, hits, np.bincount(place, minlength=len(edges)).cumsum()
+
+
+def _between(edges: np.ndarray, last: int) -> float:
+    """A threshold that `edges[last]` passes and the next one does not, in single precision too."""
+    below = float(edges[last + 1]) if last + 1 < len(edges) else 0.0
+    middle = float(np.float32((float(edges[last]) + below) / 2))
+    return middle if below <= middle < float(np.float32(edges[last])) else below
+
+
+def _joined(samples: Iterable[Sample], what: str, kind: type = float) -> np.ndarray:
+    return np.concatenate([np.zeros(0, dtype=kind), *(getattr(one, what) for one in samples)])
+
+
+ROWS = (
+    "ECE of objects",
+    "precision",
+    "recall",
+    "F1",
+    "wrong poses per picture",
+    "ECE of points",
+    "visible points kept",
+    "absent points hidden",
+)
+
+
+def compared(
+    samples: Sequence[Sample], before: Calibration, **options: float | int | None
+) -> dict[str, dict[str, float]]:
+    """The rows of `ROWS` "before" and "after", where after is measured honestly.
+
+    The pictures are dealt into two halves by their names; what is fitted on one is measured on the other, both ways.
+    So the numbers hold for pictures that the calibration has not seen, though in the end it is fitted on all of them.
+    """
+    halves: tuple[list[Sample], list[Sample]] = ([], [])
+    for one in samples:
+        halves[hashlib.sha256(one.key.encode()).digest()[0] % 2].append(one)
+    if not all(halves):
+        halves = (list(samples), list(samples))
+    dealt = [
+        (one, fitted)
+        for half, other in (halves, halves[::-1])
+        for fitted in [calibrate(other, **options)]  # type: ignore[arg-type]
+        for one in half
+    ]
+    return {"before": measure([(one, before) for one in samples]), "after": measure(dealt)}
+
+
+def measure(pairs: Sequence[tuple[Sample, Calibration]]) -> dict[str, float]:
+    """What pictures look like under a calibration: the numbers of `ROWS`."""
+    scores, right, passed, points, visible, kept = ([np.zeros(0, dtype=kind)] for kind in (float, bool, bool) * 2)
+    for one, use in pairs:
+        scores.append(tempered(one.scores, use.temperature))
+        right.append(one.right)
+        passed.append(scores[-1] > np.array([use.threshold(name) for name in one.classes]))
+        points.append(tempered(one.confidences, use.keypoint_temperature))
+        visible.append(one.visible)
+        kept.append(points[-1] >= use.keypoint_threshold)
+    was, did = np.concatenate(right), np.concatenate(passed)
+    seen, shown = np.concatenate(visible), np.concatenate(kept)
+    labelled = sum(sum(one.labelled.values()) for one, _ in pairs)
+    hits = float((was & did).sum())
+    precision, recall = _share(hits, did.sum()), _share(hits, labelled)
+    values = (
+        calibration_error(np.concatenate(scores), was),
+        precision,
+        recall,
+        _share(2 * hits, did.sum() + labelled),
+        _share((~was & did).sum(), len(pairs)),
+        calibration_error(np.concatenate(points), seen),
+        _share((seen & shown).sum(), seen.sum()),
+        _share((~seen & ~shown).sum(), (~seen).sum()),
+    )
+    return dict(zip(ROWS, values, strict=True))
+
+
+def _share(part: float, whole: float) -> float:
+    return float(part) / float(whole) if whole else math.nan
+
+
+def write_calibration(folder: str | Path, calibration: Calibration) -> None:
+    """Put a calibration into the config of a weight folder, in one step; the weights are not touched.
+
+    Raises:
+        CheckpointError: it is no weight folder, or cannot be written; what was there before is untouched.
+        ConfigError: its config is damaged.
+    """
+    folder = Path(folder).expanduser()
+    file = folder / CONFIG_FILE
+    if not file.is_file():
+        raise CheckpointError(
+            f"{quote(folder)} has no {CONFIG_FILE}. A calibration is kept in a weight folder's config; make such a "
+            "folder from an official file with: xpose convert"
+        )
+    text = calibration.into(XPoseConfig.from_json(file.read_text(encoding="utf-8"))).to_json()
+    write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))
