@@ -240,3 +240,28 @@ def test_positions_do_not_depend_on_padding() -> None:
 def test_sizes_past_32_bits_are_refused() -> None:
     with pytest.raises(XPoseError, match="smaller picture"):
         deformable.row_plan(((20000, 20000),), 8, 4, torch.float32, torch.device("cpu"))
+
+
+def test_attention_under_autocast_is_that_of_full_precision() -> None:
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, 2, 5, 4, generator=generator).bfloat16().requires_grad_() for _ in range(3))
+    mask = torch.rand(2, 1, 5, 5, generator=generator) < 0.8
+    mask[..., 0] = True
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layers.attention(q, k, v, mask)
+    truth = layers.attention(q.float(), k.float(), v.float(), mask)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, truth)
+
+
+def test_autocast_may_lower_queries_and_references() -> None:
+    """What denoising gives the decoder under autocast; values stay as they are."""
+    torch.manual_seed(0)
+    attention = DeformableAttention(8, 2, 1, 2)
+    memory, query, reference = torch.randn(1, 20, 8), torch.randn(1, 3, 8), torch.rand(1, 3, 1, 4)
+    geometry, _ = level_geometry(((4, 5),), None, memory)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        lowered = attention(query.bfloat16(), reference.bfloat16(), memory, geometry)
+    with torch.no_grad():
+        full = attention(query, reference, memory, geometry)
+    torch.testing.assert_close(lowered.float(), full, atol=0.03, rtol=0.05)

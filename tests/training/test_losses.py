@@ -210,6 +210,21 @@ def test_what_lies_in_an_ignored_object_is_not_called_background(batch: Batch) -
     assert spared.nonzero().tolist() == [[0, 2, 0]]
 
 
+def test_what_nobody_labelled_may_be_found_but_not_what_is_labelled_twice(batch: Batch) -> None:
+    """Class 0 of the first picture is incomplete: a query elsewhere is spared, one on the labelled horse is not."""
+    incomplete = torch.tensor([[True, False], [False, False]])
+    targets = replace(TargetBatch.of([targets_of(horse(10, 12))] * 2, **D), incomplete=incomplete)
+    predictions = made_up(batch)
+    first = predictions.reports[0]
+    with torch.no_grad():
+        first.boxes[:] = torch.tensor([0.8, 0.8, 0.1, 0.1], **D)
+        first.boxes[:, 2:4] = targets.boxes[0, 0]
+    first.logits.requires_grad_()
+    Criterion()(predictions, targets)["total"].backward()
+    spared = (first.logits.grad == 0).nonzero().tolist()
+    assert spared == [[0, query, 0] for query in range(first.logits.shape[1]) if query not in (2, 3)]
+
+
 def test_classes_that_the_prompt_does_not_have_are_left_out(batch: Batch) -> None:
     """Padding of the class list, with the −inf that the network puts there."""
     predictions = made_up(batch)
