@@ -94,7 +94,7 @@ def test_a_traceback_only_when_asked_for(command, capsys, monkeypatch, arguments
 @pytest.mark.parametrize(
     ("why", "arguments", "expected"),
     [
-        ("no such command", ["trail"], "Did you mean 'trial'?"),
+        ("no such command", ["trail"], "Did you mean 'trial'"),
         ("no such option", ["trial", "--nubmer"], "No such option"),
         ("a number that is none", ["trial", "seven"], "integer"),
         ("an argument missing", ["trial"], "Missing argument"),

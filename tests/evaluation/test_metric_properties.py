@@ -1,6 +1,8 @@
 """What every metric promises: no order of pictures matters, pieces add up, perfect answers are perfect."""
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 from tests.evaluation.cases import perfect, random_pictures
@@ -102,3 +104,12 @@ def test_all_of_them_are_metrics(name):
     rows = [row for truth, answer in pictures for row in metric.rows(truth, answer)]
     assert rows
     assert {name for row in rows for name in row.values} <= measured(metric, pictures).keys()
+
+
+def test_the_examples_of_the_page_run(capsys):
+    page = Path(__file__).parents[2] / "docs" / "evaluation-metrics.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, str(page), "exec"), {})
+    assert "PCK@0.2" in capsys.readouterr().out
