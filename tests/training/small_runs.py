@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,16 +15,18 @@ from xpose.data.examples import Examples
 from xpose.data.loader import Loader, Prompting
 from xpose.data.pool import open_pool
 from xpose.data.synthetic import write_synthetic
+from xpose.data.toys import KINDS
 from xpose.data.transforms import Augmentation
 from xpose.model import XPose
 from xpose.training import asking
+from xpose.training.denoising import DenoisingSettings
 from xpose.training.loop import train
 from xpose.training.run import Run
 from xpose.training.schedule import Schedule
 
 
-def draw(folder: Path) -> Path:
-    write_synthetic(folder, 12, seed=3, size=(128, 96), objects=(1, 2))
+def draw(folder: Path, kinds: Sequence[str] = tuple(KINDS)) -> Path:
+    write_synthetic(folder, 12, seed=3, size=(128, 96), objects=(1, 2), kinds=kinds)
     return folder
 
 
@@ -36,7 +38,14 @@ def network(**changes: object) -> XPose:
 
 
 def loader_of(
-    pictures: Path, *, batch: int = 2, rank: int = 0, ranks: int = 1, visual: float = 0.0, combined: float = 0.0
+    pictures: Path,
+    *,
+    batch: int = 2,
+    rank: int = 0,
+    ranks: int = 1,
+    visual: float = 0.0,
+    combined: float = 0.0,
+    absent: tuple[int, int] = (0, 2),
 ) -> Loader:
     return Loader(
         open_pool([pictures], "train"),
@@ -44,13 +53,18 @@ def loader_of(
         rank=rank,
         ranks=ranks,
         augmentation=Augmentation(size=64),
-        prompting=Prompting(visual, combined, absent=(0, 2), examples=Examples(side=64, least_side=8)),
+        prompting=Prompting(visual, combined, absent=absent, examples=Examples(side=64, least_side=8)),
     )
 
 
 def run_of(steps: int, **changes: object) -> Run:
     values: dict = {"schedule": Schedule(rate=1e-3, reference_batch=0), "log_steps": 1}
     return Run(steps=steps, **(values | changes))
+
+
+def everything() -> dict:
+    """Settings of a run that make a step as rich as it gets."""
+    return {"denoising": DenoisingSettings(queries=4, keypoint_runs=1), "accumulate": 2}
 
 
 @contextmanager

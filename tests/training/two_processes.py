@@ -14,12 +14,11 @@ import torch
 sys.modules["tests"] = types.ModuleType("tests")
 sys.modules["tests"].__path__ = [str(Path(__file__).parents[1])]
 
-from tests.training.small_runs import learn, loader_of, network, one_name, run_of
+from tests.training.small_runs import everything, learn, loader_of, network, one_name, run_of
 from torch import distributed, nn
 
 from xpose.data.loader import Loader
 from xpose.errors import XPoseWarning
-from xpose.training.denoising import DenoisingSettings
 from xpose.training.processes import Here, processes
 
 
@@ -36,9 +35,8 @@ def main(pictures: Path, out: Path) -> None:
         seen: list[int] = []
         learn(out / "sharded", loader(), sharded, stop=StopIn(here, 1, step=2), watch=lambda step, _: seen.append(step))
         mixed = loader(visual=0.4, combined=0.3)
-        everything = {"denoising": DenoisingSettings(queries=4, keypoint_runs=1), "accumulate": 2}
-        learn(out / "mixed", mixed, run_of(2, **everything))
-        learn(out / "mixed sharded", mixed, run_of(2, shard=True, **everything))
+        learn(out / "mixed", mixed, run_of(2, **everything()))
+        learn(out / "mixed sharded", mixed, run_of(2, shard=True, **everything()))
         learn(out / "faulty", loader(), run_of(3), model=faulty_in(here, rank=1, call=2))
         modes = [mixed.mode(step) for step in range(30)]
         torch.save({"modes": modes, "seen": seen, "ranks": distributed.get_world_size()}, out / f"{here.rank}.pt")

@@ -147,8 +147,8 @@ class Training:
 
     @property
     def rate(self) -> float:
-        """The learning rate of the network."""
-        return self.optimizer.param_groups[0]["lr"]
+        """The highest learning rate: that of the network but for its backbone."""
+        return max(group["lr"] for group in self.optimizer.param_groups)
 
     def go(self, outcome: Outcome) -> dict[str, float] | None:
         """End a step: change the weights, if all was finite; the terms and the gradient's length, or None.
