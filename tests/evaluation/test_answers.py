@@ -1,4 +1,4 @@
-"""Answers on disk: the same comes back, an interrupted run goes on, another run is refused, several processes agree."""
+"""Answers on disk: the same comes back, an interrupted run goes on, another run is refused, a failure is told."""
 
 import json
 import os
@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from tests.evaluation.cases import random_pictures
 from tests.evaluation.drawn_sets import TUBE, Known, repeated, thing, write_set
-from tests.inference.conftest import own_detector
 
 from xpose.errors import ConfigError, XPoseError
 from xpose.evaluation.answers import Journal
@@ -17,7 +16,6 @@ from xpose.evaluation.parallel import Work, answer_in_parallel
 from xpose.evaluation.runner import evaluate
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.sources import open_detector
-from xpose.model.pretrained import save_pretrained
 from xpose.poses import Poses
 
 ASKED = {"weights": "one", "prompts": "text"}
@@ -94,24 +92,6 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tree, tmp_path):
     assert len(rest.tasks) == 3
     errors = [one.errors["cap"] for one in result.scores.objects]
     assert errors == pytest.approx([0, 0, 1 / 40, 1 / 40, 1 / 40], abs=1e-4)
-
-
-@pytest.mark.slow
-def test_processes_share_the_work_and_the_result_is_the_same(tree, tmp_path):
-    weights = str(save_pretrained(own_detector().model, tmp_path / "tiny"))
-    make = partial(open_detector, weights)
-    source = make()
-    asked = {"weights": source.identity}
-    data = Data.at(tree)
-    told = []
-    answer_in_parallel(Work("nano-real", data, Settings(), str(tmp_path), asked, make), 2, told.append)
-    assert told == [1, 2, 3, 4, 5]
-    assert len(list((tmp_path / "answers").glob("*.jsonl"))) == 2
-    nobody = Known(repeated)
-    with Journal(tmp_path, asked) as journal:
-        shared = evaluate("nano-real", nobody, data, journal=journal)
-    assert nobody.tasks == []
-    assert shared.summary == pytest.approx(evaluate("nano-real", source, data).summary, abs=1e-3, nan_ok=True)
 
 
 @pytest.mark.slow

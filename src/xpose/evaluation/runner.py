@@ -202,7 +202,8 @@ def _pictures(objects: Iterable[ObjectScore], protocol: Protocol, left_out: Iter
 def _object(one: ObjectScore, protocol: Protocol, left_out: bool) -> RunObject:
     values: dict[str, Any] = {f"PCK@{t:g}": one.share(t) for t in protocol.thresholds}
     values["IoU"] = one.iou
-    values["error"] = _mean_error(one)
+    if protocol.thresholds:
+        values["error"] = _mean_error(one)
     # A name of its own keeps what is left out of the means out of those that `xpose compare` computes again.
     named = {f"{name} (left out of the means)" if left_out else name: value for name, value in values.items()}
     return RunObject(f"{one.category}/{one.number}", one.category, len(one.names), named)

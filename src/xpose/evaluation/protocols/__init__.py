@@ -21,6 +21,12 @@ PROTOCOLS: dict[str, str] = {
     "mp100-1shot": "mp100:ONE_SHOT",
     "mp100-5shot": "mp100:FIVE_SHOT",
     "clamp": "published_sets:CLAMP",
+    "similarity": "similarity:PROTOCOL",
+    "class-point": "class_point:PROTOCOL",
+    "faces68": "faces68:PROTOCOL",
+    "robustness": "robustness:PROTOCOL",
+    "negatives": "negatives:PROTOCOL",
+    "ablations": "ablations:PROTOCOL",
 }
 
 

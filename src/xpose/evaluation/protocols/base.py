@@ -12,6 +12,7 @@ from xpose.evaluation.data import Data
 from xpose.evaluation.questions import Task
 from xpose.evaluation.scores import Scores
 from xpose.evaluation.settings import Settings
+from xpose.evaluation.sources import Source
 from xpose.evaluation.tables import Table
 
 
@@ -51,11 +52,12 @@ class Protocol:
         pck: what errors are divided by, and the thresholds.
         metrics: their names.
         headline: the one value to look at.
-        thresholds: those that the run's file holds for every object.
+        thresholds: those that the run's file holds for every object; none where places of points are not measured.
         split: the usual one.
         usual: the settings it is run with where nobody says otherwise.
         sets: names of the sets it needs; empty for any.
         published: keys of the papers' numbers beside ours.
+        open: makes the source of answers out of weights, where plain detection is not what is measured.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Protocol:
     usual: Settings = field(default_factory=Settings)
     sets: tuple[str, ...] = ()
     published: tuple[str, ...] = ()
+    open: Callable[..., Source] | None = None
 
     def statement(self, data: Data, settings: Settings) -> dict[str, str]:
         """Everything a table has to say about itself, in words."""

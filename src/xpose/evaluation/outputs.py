@@ -1,0 +1,89 @@
+"""The files of a run: `run.json` for `xpose compare`, `tables.md` for people, COCO results for other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xpose.adapters.files import write_text
+from xpose.evaluation.answers import Journal
+from xpose.evaluation.data import Data
+from xpose.evaluation.labels import Labels, labels_of
+from xpose.evaluation.protocols import Protocol
+from xpose.evaluation.questions import Task
+from xpose.evaluation.results import write_results
+from xpose.evaluation.run_file import write_run
+from xpose.evaluation.settings import Settings
+from xpose.poses import Poses
+
+if TYPE_CHECKING:
+    from xpose.evaluation.runner import Evaluation
+
+RUN, TABLES, REPORT, COCO = "run.json", "tables.md", "report.html", "coco"
+
+
+def write_outputs(
+    folder: Path, result: Evaluation, protocol: Protocol, data: Data, settings: Settings, journal: Journal
+) -> list[Path]:
+    """Write everything; the files in the order in which a reader would open them.
+
+    Raises:
+        XPoseError: the folder cannot be written to.
+    """
+    from xpose.evaluation.report import write_report
+
+    write_run(folder / RUN, result)
+    write_text(folder / TABLES, markdown(result))
+    write_report(folder / REPORT, result, protocol, data, settings, journal)
+    written = [folder / REPORT, folder / TABLES, folder / RUN]
+    return written + write_coco(folder / COCO, protocol, data, settings, journal)
+
+
+def markdown(result: Evaluation) -> str:
+    """All tables, under everything that has to be said about them."""
+    lines = [f"# {result.statement['protocol']}", "", f"- weights: {result.weights}"]
+    lines += [f"- {name}: {value}" for name, value in result.statement.items() if name != "protocol"]
+    lines += [f"- xpose {result.version}, {result.made}", ""]
+    lines += [table.markdown() for table in result.tables]
+    if result.faults:
+        lines += ["### Pictures that were skipped", ""]
+        lines += [f"- {fault.key}: {fault.message}" for fault in result.faults]
+    return "\n".join(lines) + "\n"
+
+
+def answered_tasks(
+    protocol: Protocol, data: Data, settings: Settings, journal: Journal
+) -> Iterator[tuple[Task, tuple[Poses, ...]]]:
+    """Every picture of the run with its answers, from the disk."""
+    for task in protocol.tasks(data, settings):
+        if task.key in journal:
+            yield task, journal.get(task.key)
+
+
+def write_coco(folder: Path, protocol: Protocol, data: Data, settings: Settings, journal: Journal) -> list[Path]:
+    """COCO results of every set whose annotation file lies in the given folders, poses and boxes in two files.
+
+    Only questions in the usual words count, not their variants (typos, other prompts): a file holds one answer.
+    """
+    labels: dict[tuple[str, str], Labels | None] = {}
+    found: dict[tuple[str, str], dict[int, list[Poses]]] = {}
+    for task, answers in answered_tasks(protocol, data, settings, journal):
+        key = (task.record.source, task.record.split)
+        if key not in labels:
+            path = labels_of(data, *key)
+            labels[key] = None if path is None else Labels.read(path)
+        own = labels[key]
+        plain = [answer for question, answer in zip(task.questions, answers, strict=True) if not question.variant]
+        if own is not None and plain and not any(question.trim for question in task.questions):
+            found.setdefault(key, {}).setdefault(own.id_of(task.record), []).extend(plain)
+    written = []
+    for (source, split), pictures in found.items():
+        own = labels[source, split]
+        assert own is not None
+        for kind in ("keypoints", "boxes"):
+            path = folder / f"{source}.{split}.{kind}.json"
+            poses = ((number, one) for number, parts in pictures.items() for one in parts)
+            write_results(path, poses, own.categories, kind)
+            written.append(path)
+    return written

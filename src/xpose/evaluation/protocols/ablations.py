@@ -1,0 +1,81 @@
+"""The papers' ablations on AP-10K: the weights of one recipe per run, by words and by examples, beside their rows.
+
+The rows differ in how weights were trained, so the table is rebuilt by one run per recipe: train with the switch named
+in the published row (recipes/ablations), run this protocol, and lay the runs side by side with `xpose compare`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from xpose.evaluation.data import Data
+from xpose.evaluation.metrics import Metric, OksAP
+from xpose.evaluation.protocols.asking import ask, categories_of, find_examples, limited
+from xpose.evaluation.protocols.base import Findings, Protocol
+from xpose.evaluation.published import published
+from xpose.evaluation.questions import Question, Task, key_of, only
+from xpose.evaluation.scores import Scores, pck
+from xpose.evaluation.settings import PromptKind, Settings
+from xpose.evaluation.tables import Cell, Table, percent
+
+SET, SPLIT = "ap10k", "val"
+KINDS: tuple[PromptKind, ...] = ("text", "visual")
+
+
+def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
+    by_kind = {kind: replace(settings, prompts=kind) for kind in KINDS}
+    shots = find_examples(data, by_kind["visual"])
+    for record, place in limited(data.of_set(SET, data.split), settings.limit):
+        questions, unasked = [], []
+        for category in categories_of(record):
+            truth = only(record, category)
+            count = sum(not one.iscrowd for one in truth.instances)
+            for kind, own in by_kind.items():
+                asked = ask(record, category, own, shots)
+                if asked is None:
+                    unasked.append(f"{category.name} by examples: the training split shows none")
+                else:
+                    questions.append(Question((asked,), truth, None, SET, kind, matched=count))
+        if questions:
+            yield Task(key_of(record), record, place, tuple(questions), tuple(unasked))
+
+
+def _scores(data: Data, settings: Settings) -> Scores:
+    def metrics(key: tuple[str, str]) -> Mapping[str, Metric]:
+        return {"AP": OksAP()}
+
+    return Scores(metrics=metrics)
+
+
+def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
+    values: dict[str, float] = {}
+    rows: list[tuple[Cell, ...]] = []
+    for kind in KINDS:
+        metrics = scores.metrics.get((SET, kind))
+        numbers = metrics["AP"].compute() if metrics else {}
+        values |= {f"{name}/{kind}": numbers.get(name, float("nan")) for name in ("AP", "AP50", "AP75")}
+        values[f"PCK@0.2/{kind}"] = pck(scores.of(SET, kind), 0.2)
+        shown = [percent(values[f"{name}/{kind}"]) for name in ("AP", "AP50", "AP75", "PCK@0.2")]
+        rows.append((kind, len(scores.of(SET, kind)), *shown))
+    columns = ("tested with", "objects", "AP", "AP50", "AP75", "PCK@0.2")
+    return Findings(values, (Table("These weights on AP-10K", columns, tuple(rows)), *published(("ablations",))))
+
+
+PROTOCOL = Protocol(
+    name="ablations",
+    title="the ablation tables on AP-10K: one run per recipe, by words and by examples",
+    source="ECCV paper, ablations",
+    data="ap10k (val of split 1), weights trained on four sets by the recipe of a published row",
+    boxes="found, not given; for PCK the answer whose box fits the labelled box best",
+    prompts="the category's name and keypoint names; one object of the training split; only categories present",
+    pck="longer side of the labelled box; labelled points, 0.2",
+    metrics=("OKS-AP", "AP50", "AP75", "PCK@0.2"),
+    headline="AP/text",
+    split=SPLIT,
+    sets=(SET,),
+    tasks=_tasks,
+    scores=_scores,
+    conclude=_conclude,
+    published=("ablations",),
+)

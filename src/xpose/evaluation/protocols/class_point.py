@@ -1,0 +1,116 @@
+"""Class accuracy against point accuracy, by kind of prompt and by style of picture (the ECCV paper's figure 7).
+
+Each picture is asked for a category that it shows together with four others of the data that it does not show, all in
+one list, once by words, once by examples, once by both. An object's class is right if the answer that fits its box
+best, whatever its class, has it; its points are those of that answer.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from xpose.data.schema import Category, Record
+from xpose.evaluation.data import Data
+from xpose.evaluation.metrics.points import PointRules
+from xpose.evaluation.protocols.asking import Shots, categories_of, find_examples, limited
+from xpose.evaluation.protocols.base import Findings, Protocol
+from xpose.evaluation.questions import Asked, Question, Task, key_of, only
+from xpose.evaluation.scores import ObjectScore, Scores, mean, pck
+from xpose.evaluation.settings import KINDS, Settings
+from xpose.evaluation.tables import Cell, Table, percent
+
+OTHERS = 4  # classes asked for that the picture does not show
+
+Known = dict[str, tuple[str, Category]]  # name -> set and category, the first of that name
+
+
+def _known(data: Data) -> Known:
+    found: Known = {}
+    for record, _ in data.records():
+        for category in categories_of(record):
+            found.setdefault(category.name, (record.source, category))
+    return {name: found[name] for name in sorted(found)}
+
+
+def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
+    known = _known(data)
+    shots = find_examples(data, replace(settings, prompts="combined"))
+    for record, place in limited(data.records(), settings.limit):
+        questions = []
+        for category in categories_of(record):
+            truth = only(record, category)
+            count = sum(not one.iscrowd for one in truth.instances)
+            others = _others(record, category, known, settings.seed)
+            for kind in KINDS:
+                asked = _asked(kind, (record.source, category), others, shots)
+                if asked:
+                    questions.append(Question(asked, truth, None, _group(record), kind, matched=count + OTHERS))
+        if questions:
+            yield Task(key_of(record), record, place, tuple(questions))
+
+
+def _group(record: Record) -> str:
+    return record.source if record.style is None else f"{record.source}: {record.style}"
+
+
+def _others(record: Record, category: Category, known: Known, seed: int) -> list[tuple[str, Category]]:
+    here = {one.name for one in categories_of(record)}
+    names = [name for name in known if name not in here]
+    drawn = random.Random(f"{seed}/{key_of(record)}/{category.name}").sample(names, min(OTHERS, len(names)))
+    return [known[name] for name in drawn]
+
+
+def _asked(
+    kind: str, own: tuple[str, Category], others: Sequence[tuple[str, Category]], shots: Shots
+) -> tuple[Asked, ...]:
+    """The classes of a question; empty where the kind needs an example of the picture's own class and has none."""
+    if kind != "text" and not shots.get(own):
+        return ()
+    classes = [own, *(one for one in others if kind == "text" or shots.get(one))]
+    return tuple(Asked.of(category, kind, shots.get((source, category), ())) for source, category in classes)
+
+
+def _scores(data: Data, settings: Settings) -> Scores:
+    return Scores(PointRules(any_category=True))
+
+
+def class_accuracy(objects: Sequence[ObjectScore]) -> float:
+    """The share of objects whose answer has the right class."""
+    return mean(float(one.called == one.category) for one in objects)
+
+
+def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
+    values: dict[str, float] = {}
+    rows: list[tuple[Cell, ...]] = []
+    for group in [*scores.groups(), None]:
+        cells: list[Cell] = [group or "all", len(scores.of(group, KINDS[0]))]
+        for kind in KINDS:
+            own = scores.of(group, kind)
+            accuracy, points = class_accuracy(own), pck(own, 0.2)
+            where = "" if group is None else f"/{group}"
+            values |= {f"class accuracy/{kind}{where}": accuracy, f"PCK@0.2/{kind}{where}": points}
+            cells += [percent(accuracy), percent(points)]
+        rows.append(tuple(cells))
+    columns = [f"{kind}: {what}" for kind in KINDS for what in ("class", "PCK@0.2")]
+    note = f"Asked together with up to {OTHERS} classes that the picture does not show; chance is one in {OTHERS + 1}."
+    table = Table("Class against points", ("set: style", "objects", *columns), tuple(rows), (note,))
+    return Findings(values, (table,), {"PCK@0.2": "objects"})
+
+
+PROTOCOL = Protocol(
+    name="class-point",
+    title="class accuracy against point accuracy, by kind of prompt and style of picture",
+    source="ECCV paper, figure 7",
+    data="every set under the folder; styles where a set states them (Human-Art, AP-10K)",
+    boxes="found, not given; the answer whose box fits the labelled box best, whatever its class",
+    prompts=f"one list of the category and {OTHERS} that the picture does not show, drawn by the seed; by words, by "
+    "examples from the training split, and by both",
+    pck="longer side of the labelled box; labelled points, 0.2",
+    metrics=("class accuracy", "PCK@0.2"),
+    headline="class accuracy/text",
+    tasks=_tasks,
+    scores=_scores,
+    conclude=_conclude,
+)

@@ -1,0 +1,94 @@
+"""The 68 points of faces on animals and drawings (the ECCV paper's figure 5), measured where labels share their names.
+
+Nobody labels 68 points on a cat. So every object of the data whose category labels at least three of the 68 names is
+asked for as a face with all 68 points, and those that its set labels are measured: eyes and nose of animals, all 68 of
+drawn faces that somebody labelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import MappingProxyType
+
+from xpose.data.schema import Category
+from xpose.evaluation.data import Data
+from xpose.evaluation.protocols.asking import categories_of, limited
+from xpose.evaluation.protocols.base import Findings, Protocol
+from xpose.evaluation.questions import Asked, Question, Task, key_of, only
+from xpose.evaluation.scores import Scores, mean
+from xpose.evaluation.settings import Settings
+from xpose.evaluation.tables import Cell, Table, percent
+from xpose.vocabulary import load_skeleton
+
+LEAST = 3  # names shared with the 68
+FACE = load_skeleton("face")
+
+
+def face_of(category: Category) -> Category | None:
+    """The category as a face with 68 points; None where its labels share too few names with them."""
+    shared = [name for name in category.keypoints if name in FACE.keypoints]
+    if len(shared) < LEAST:
+        return None
+    # Further names of the set stay, so that its labels still fit; they are not asked.
+    return Category(category.name, FACE.name, category.keypoints)
+
+
+def called(category: Category) -> str:
+    """What a face of that category is called: "cat face", and "face" for what is one already."""
+    return category.name if category.name.endswith("face") else f"{category.name} face"
+
+
+def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
+    names = MappingProxyType({name: name for name in FACE.keypoints})
+    for record, place in limited(data.records(), settings.limit):
+        questions = []
+        for category in categories_of(record):
+            face = face_of(category)
+            if face is None:
+                continue
+            truth = only(record, category)
+            count = sum(not one.iscrowd for one in truth.instances)
+            questions.append(
+                Question((Asked(face, called(category), names),), truth, count, record.source, matched=count)
+            )
+        if questions:
+            yield Task(key_of(record), record, place, tuple(questions))
+
+
+def _scores(data: Data, settings: Settings) -> Scores:
+    return Scores()
+
+
+def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
+    values: dict[str, float] = {}
+    rows: list[tuple[Cell, ...]] = []
+    for group in scores.groups():
+        own = [one for one in scores.of(group) if set(one.names) & set(FACE.keypoints)]
+        shared = sorted({name for one in own for name in one.names if name in FACE.keypoints})
+        value = mean(
+            mean(float(error <= 0.2) for name, error in one.errors.items() if name in FACE.keypoints) for one in own
+        )
+        values[f"PCK@0.2/set/{group}"] = value
+        styles = sorted({one.style for one in own if one.style})
+        rows.append((group, ", ".join(styles[:4]) or "–", len(own), len(shared), percent(value)))
+    values["PCK@0.2"] = mean(value for name, value in values.items() if name.startswith("PCK@0.2/set/"))
+    table = Table(
+        "Faces asked for all 68 points", ("set", "styles", "objects", "names measured", "PCK@0.2"), tuple(rows)
+    )
+    return Findings(values, (table,))
+
+
+PROTOCOL = Protocol(
+    name="faces68",
+    title="68 face points on animals and drawings",
+    source="ECCV paper, figure 5, which shows pictures and no numbers",
+    data=f"every category under the folder whose labels share {LEAST} names or more with the 68 points",
+    boxes="found, not given; of as many answers as objects, the one whose box fits the labelled box best",
+    prompts='"cat face" and the like, with the names of all 68 points',
+    pck="longer side of the labelled box (the whole animal's, where a set boxes that); the shared names, 0.2",
+    metrics=("PCK@0.2",),
+    headline="PCK@0.2",
+    tasks=_tasks,
+    scores=_scores,
+    conclude=_conclude,
+)

@@ -1,0 +1,161 @@
+"""Negative prompts: how often something is returned for a class that is not in the picture, at a working threshold.
+
+A picture is asked for the classes that it shows and for as many absent ones, each by itself. Absent for certain is only
+what somebody looked for: other categories of the same set. Of other sets only categories that no photograph shows by
+chance are taken (nobody labelled the dogs in pictures of people).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+
+from xpose.data.schema import Category, Record
+from xpose.evaluation.data import Data
+from xpose.evaluation.metrics import FalseAlarms, Metric
+from xpose.evaluation.protocols.asking import categories_of, limited
+from xpose.evaluation.protocols.base import Findings, Protocol
+from xpose.evaluation.questions import Asked, Question, Task, key_of, only, with_instances
+from xpose.evaluation.scores import Scores, mean
+from xpose.evaluation.settings import Settings
+from xpose.evaluation.tables import Cell, Table, percent
+
+PRESENT, ABSENT = "present", "absent"
+THRESHOLD = 0.1  # where nobody says otherwise: that of the released post-processing
+LEAST_IOU = 0.5
+# What a picture may show though its set does not label it, and parts of such things.
+EVERYWHERE = (
+    *("person", "face", "hand", "dog", "cat", "bird", "horse", "cow", "sheep", "car", "bus", "suv", "chair", "table"),
+    *("sofa", "bed", "swivel chair", "trousers", "shorts", "skirt", "vest", "dress", "shirt", "outwear", "sling"),
+)
+
+Known = Mapping[str, Mapping[str, Category]]  # set -> name -> category
+
+
+def _known(data: Data) -> Known:
+    found: dict[str, dict[str, Category]] = {}
+    for record, _ in data.records():
+        for category in categories_of(record):
+            found.setdefault(record.source, {}).setdefault(category.name, category)
+    return found
+
+
+def absent_classes(record: Record, known: Known) -> list[Category]:
+    """The categories of the data that the picture certainly does not show, by name."""
+    here = {one.category.name for one in record.instances}
+    own = known.get(record.source, {})
+    certain = {name: one for name, one in own.items() if name not in here}
+    for source, table in known.items():
+        for name, one in table.items():
+            common = any(word in name.split() for word in EVERYWHERE) or name in EVERYWHERE
+            related = any(set(name.split()) & set(other.split()) for other in own)
+            if source != record.source and name not in own and not common and not related:
+                certain.setdefault(name, one)
+    return [certain[name] for name in sorted(certain)]
+
+
+def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
+    known = _known(data)
+    for record, place in limited(data.records(), settings.limit):
+        present = categories_of(record)
+        questions = [Question((Asked.of(one),), only(record, one), None, record.source, PRESENT) for one in present]
+        choices = absent_classes(record, known)
+        stream = random.Random(f"{settings.seed}/{key_of(record)}")
+        for one in stream.sample(choices, min(len(choices), max(1, len(present)))):
+            truth = with_instances(record, ())
+            questions.append(Question((Asked.of(one),), truth, None, record.source, ABSENT))
+        if questions:
+            yield Task(key_of(record), record, place, tuple(questions))
+
+
+class Returned:
+    """How many answers there were, and in how many pictures at least one."""
+
+    def __init__(self, threshold: float) -> None:
+        self.threshold = threshold
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.asked = self.alarmed = self.answers = 0
+
+    def update(self, truth: Record, found: object) -> None:
+        """Take in one question."""
+        scores = found.scores  # type: ignore[attr-defined]
+        count = int((scores > self.threshold).sum())
+        self.asked += 1
+        self.answers += count
+        self.alarmed += count > 0
+
+    def compute(self) -> dict[str, float]:
+        """Answers per question, and the share of questions with any."""
+        nothing = float("nan")
+        return {
+            "per question": self.answers / self.asked if self.asked else nothing,
+            "questions answered": self.alarmed / self.asked if self.asked else nothing,
+        }
+
+
+def _scores(data: Data, settings: Settings) -> Scores:
+    threshold = settings.threshold or THRESHOLD
+
+    def metrics(key: tuple[str, str]) -> dict[str, Metric]:
+        found: dict[str, Metric] = {"returned": Returned(threshold)}
+        if key[1] == PRESENT:
+            found["alarms"] = FalseAlarms(_shown, threshold, least_iou=LEAST_IOU)
+        return found
+
+    return Scores(metrics=metrics)
+
+
+def _shown(record: Record) -> list[str]:
+    return [one.name for one in categories_of(record)]
+
+
+def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
+    values: dict[str, float] = {}
+    rows: list[tuple[Cell, ...]] = []
+    for group in scores.groups():
+        absent = _numbers(scores, group, ABSENT)
+        present = _numbers(scores, group, PRESENT)
+        values |= {f"false alarms per picture/{group}": absent.get("per question", float("nan"))}
+        values |= {f"recall/{group}": present.get("recall", float("nan"))}
+        values |= {f"questions answered/{group}": absent.get("questions answered", float("nan"))}
+        count = scores.pictures.get((group, ABSENT), 0)
+        alarms = absent.get("per question")
+        shown = None if alarms is None else round(alarms, 3)
+        rows.append((group, count, shown, percent(absent.get("questions answered")), percent(present.get("recall"))))
+    for name in ("false alarms per picture", "questions answered", "recall"):
+        values[name] = mean(value for key, value in values.items() if key.startswith(f"{name}/"))
+    total = (values["false alarms per picture"], percent(values["questions answered"]), percent(values["recall"]))
+    rows.append(("mean over sets", sum(n for (_, kind), n in scores.pictures.items() if kind == ABSENT), *total))
+    columns = ("set", "absent classes asked", "false alarms per question", "answered at all", "recall of present ones")
+    note = (
+        f"Scores above {settings.threshold or THRESHOLD:g}. Recall: labelled objects with an answer of their class "
+        f"that overlaps their box by {LEAST_IOU:g} or more."
+    )
+    return Findings(values, (Table("Negative prompts", columns, tuple(rows), (note,), decimals=3),))
+
+
+def _numbers(scores: Scores, group: str, variant: str) -> dict[str, float]:
+    metrics = scores.metrics.get((group, variant), {})
+    return {name: value for metric in metrics.values() for name, value in metric.compute().items()}
+
+
+PROTOCOL = Protocol(
+    name="negatives",
+    title="negative prompts: what is returned for absent classes, and the recall beside it",
+    source="this project",
+    data="every set under the folder",
+    boxes="found, not given",
+    prompts="one class per question, in words: each class that the picture shows, and as many absent ones, drawn by "
+    "the seed from the same set's other categories and from other sets' categories that no photograph shows by chance",
+    pck="not measured",
+    metrics=("false alarms per question", "share of absent classes answered at all", "recall of present classes"),
+    headline="false alarms per picture",
+    thresholds=(),
+    tasks=_tasks,
+    scores=_scores,
+    conclude=_conclude,
+    usual=Settings(threshold=THRESHOLD),
+)

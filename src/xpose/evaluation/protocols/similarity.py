@@ -1,0 +1,195 @@
+"""How like its words a region is, for right and for wrong words: the instance- and keypoint-level similarity score.
+
+The papers print such a score without a formula. Ours (docs/evaluation.md): the cosine between what stands for the
+region and what stands for the words, brought to 0..1. For our networks these are the last layer's query of the answer
+that fits the labelled box best and the prompt token it is compared with; for CLIP the embeddings of the region and of
+the words. A single mean says little, so each object is also asked for by a wrong class, and the table shows how well
+the two part.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from xpose.data.schema import Category, Record
+from xpose.evaluation.answers import Answers
+from xpose.evaluation.data import Data
+from xpose.evaluation.matching import match
+from xpose.evaluation.metrics.base import Metric
+from xpose.evaluation.metrics.confidence import auroc
+from xpose.evaluation.metrics.points import PointRules
+from xpose.evaluation.protocols.asking import categories_of, find_examples, limited
+from xpose.evaluation.protocols.base import Findings, Protocol
+from xpose.evaluation.questions import Asked, Question, Task, key_of, only
+from xpose.evaluation.scores import Scores, mean
+from xpose.evaluation.settings import Settings
+from xpose.evaluation.sources import DetectorSource, in_records_words, open_detector, prompts_of
+from xpose.evaluation.tables import Table, percent
+from xpose.poses import Poses
+
+RIGHT, WRONG = "right words", "wrong class"
+LEVELS = ("instance", "keypoint")
+
+
+class Likeness:
+    """The similarities of the answers that fit labelled boxes best."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.instances: list[float] = []
+        self.keypoints: list[float] = []
+
+    def update(self, truth: Record, found: Poses) -> None:
+        """Take in one picture."""
+        for instance, row in zip(truth.instances, match(truth, found, any_category=True), strict=True):
+            if instance.iscrowd or row is None:
+                continue
+            self.instances.append(float(found.scores[row]))
+            points = found.keypoint_scores[row]
+            self.keypoints += points[np.isfinite(points)].tolist()
+
+    def compute(self) -> dict[str, float]:
+        """The means."""
+        return {"instance": mean(self.instances), "keypoint": mean(self.keypoints)}
+
+
+class SimilaritySource(DetectorSource):
+    """A detector whose answers carry similarities in the place of scores, brought from -1..1 to 0..1."""
+
+    def _one(self, image: Any, question: Question, settings: Settings) -> Poses:
+        found = self.detector.similarity(
+            image, prompts_of(question), threshold=0.0, nms=settings.nms, max_instances=question.most
+        )
+        poses = found.poses
+        points = np.full(poses.keypoint_scores.shape, np.nan)
+        points[:, : found.keypoints.shape[1]] = found.keypoints
+        values = {name: getattr(poses, name) for name in type(poses).__dataclass_fields__}
+        values |= {"scores": _share(found.objects), "keypoint_scores": _share(points)}
+        return in_records_words(Poses(**values), question)
+
+    def _ask(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
+        encoded = [self.detector.encode_image(one) for one in pixels]
+        return [
+            tuple(self._one(image, question, settings) for question in task.questions)
+            for task, image in zip(tasks, encoded, strict=True)
+        ]
+
+
+def _share(cosine: np.ndarray) -> np.ndarray:
+    return np.clip((cosine + 1) / 2, 0, 1)
+
+
+def open_similarity(weights: str | None = None, **options: Any) -> SimilaritySource:
+    """A detector as a source of similarities; options as for `open_detector`."""
+    source = open_detector(weights, **options)
+    return SimilaritySource(source.detector, source.batch)
+
+
+def wrong_class(record: Record, category: Category, known: Sequence[Category], seed: int) -> Category | None:
+    """Another class than those in the picture, drawn by the seed and the picture's name; None where there is none."""
+    here = {one.name for one in categories_of(record)}
+    others = [one for one in known if one.name not in here and one.keypoints]
+    if not others:
+        return None
+    return random.Random(f"{seed}/{key_of(record)}/{category.name}").choice(others)
+
+
+def all_categories(data: Data) -> list[Category]:
+    """Every category of the evaluated split, each name once, by name."""
+    by_name: dict[str, Category] = {}
+    for record, _ in data.records():
+        for one in categories_of(record):
+            by_name.setdefault(one.name, one)
+    return [by_name[name] for name in sorted(by_name)]
+
+
+def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
+    known = all_categories(data)
+    shots = find_examples(data, settings)
+    for record, place in limited(data.records(), settings.limit):
+        questions = []
+        for category in categories_of(record):
+            truth = only(record, category)
+            count = sum(not one.iscrowd for one in truth.instances)
+            examples = shots.get((record.source, category), ())
+            if settings.prompts != "text" and not examples:
+                continue
+            right = Asked.of(category, settings.prompts, examples)
+            questions.append(Question((right,), truth, count, record.source, RIGHT))
+            other = wrong_class(record, category, known, settings.seed)
+            if other is not None:
+                questions.append(Question((Asked.of(other),), truth, count, record.source, WRONG))
+        if questions:
+            yield Task(key_of(record), record, place, tuple(questions))
+
+
+def _scores(data: Data, settings: Settings) -> Scores:
+    def metrics(key: tuple[str, str]) -> dict[str, Metric]:
+        return {"likeness": Likeness()}
+
+    return Scores(PointRules(any_category=True), metrics)
+
+
+def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
+    rows, values = [], {}
+    pooled: dict[tuple[str, str], list[float]] = {(level, kind): [] for level in LEVELS for kind in (RIGHT, WRONG)}
+    for group in scores.groups():
+        lists = {key: _values(scores, group, *key) for key in pooled}
+        for key, found in lists.items():
+            pooled[key] += found
+        rows.append((group, *_cells(lists)))
+    rows.append(("all", *_cells(pooled)))
+    for level in LEVELS:
+        right, wrong = pooled[level, RIGHT], pooled[level, WRONG]
+        values[f"{level}/{RIGHT}"], values[f"{level}/{WRONG}"] = mean(right), mean(wrong)
+        values[f"{level}/AUROC"] = _parted(right, wrong)
+    columns = [f"{level}: {what}" for level in LEVELS for what in (RIGHT, WRONG, "AUROC")]
+    note = (
+        "Similarity is (1 + cosine) / 2 in percent; AUROC says how often a right pair is more alike than a wrong one."
+    )
+    return Findings(values, (Table("Similarity of regions and words", ("set", *columns), tuple(rows), (note,)),))
+
+
+def _values(scores: Scores, group: str, level: str, variant: str) -> list[float]:
+    metric = scores.metrics.get((group, variant), {}).get("likeness")
+    if not isinstance(metric, Likeness):
+        return []
+    return metric.instances if level == "instance" else metric.keypoints
+
+
+def _cells(lists: dict[tuple[str, str], list[float]]) -> list[float | None]:
+    cells: list[float | None] = []
+    for level in LEVELS:
+        right, wrong = lists[level, RIGHT], lists[level, WRONG]
+        cells += [percent(mean(right)), percent(mean(wrong)), percent(_parted(right, wrong))]
+    return cells
+
+
+def _parted(right: list[float], wrong: list[float]) -> float:
+    return auroc(np.array(right + wrong), np.arange(len(right) + len(wrong)) < len(right))
+
+
+PROTOCOL = Protocol(
+    name="similarity",
+    title="similarity of regions and words, instance and keypoint level, right words against wrong ones",
+    source="ECCV paper, table 7, which gives no formula; ours is in docs/evaluation.md",
+    data="every set under the folder",
+    boxes="of as many answers as there are objects the one whose box fits the labelled box best; CLIP gets the labels",
+    prompts="the category's name and its set's keypoint names; for the wrong class another category of the data that "
+    "the picture does not show, drawn by the seed",
+    pck="not measured",
+    metrics=("mean similarity", "AUROC of right against wrong"),
+    headline="instance/AUROC",
+    thresholds=(),
+    tasks=_tasks,
+    scores=_scores,
+    conclude=_conclude,
+    open=open_similarity,
+)
