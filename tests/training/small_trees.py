@@ -59,7 +59,7 @@ def small(name: str | Path, root: Path, *changes: str) -> Recipe:
         sizes += [f"network.overrides.swin.{key}={value}" for key, value in _SWIN.items()]
     if recipe.network.config.prompt_encoder == "clip":  # whose weights are not in the package
         sizes += ["network.overrides.prompt_encoder=nano", "network.overrides.prompt_width=400"]
-    if recipe.network.preset == "xpose-r50" and name != "clamp-bovidae-canidae":
+    if recipe.network.preset == "xpose-r50":
         sizes += ["network.overrides.backbone=mobilenetv2"]
     settings = [
         *("run.steps=2", "run.log_steps=1", "loading.batch=2", "loading.workers=0", "loading.threads=0"),

@@ -89,11 +89,11 @@ def train(
 def _list() -> None:
     from rich.table import Table
 
-    from xpose.training.recipe import load_recipe, shipped_recipes
+    from xpose.training.recipe import read_table, shipped_recipes
 
     table = Table("recipe", "what it is for", box=None, header_style="bold")
     for name in shipped_recipes():
-        table.add_row(name, load_recipe(name).about)
+        table.add_row(name, read_table(name)["about"])
     _console.show(table)
     _console.note("All settings of one: xpose train RECIPE --show")
 

@@ -18,13 +18,12 @@ def xpose_swin_t() -> XPose:
 
 def xpose_swin_l() -> XPose:
     """The published network with a Swin-L backbone; sizes of keypoints come from the prompt, scores are scaled."""
-    swin = SwinSettings(dim=192, depths=(2, 2, 18, 2), heads=(6, 12, 24, 48), window=12)
-    return XPose(XPoseConfig(name="xpose-swin-l", swin=swin, **_OWN))
+    return XPose(swin_l_config())
 
 
 def xpose_r50() -> XPose:
     """The published network with a ResNet-50 backbone; sizes of keypoints come from the prompt, scores are scaled."""
-    return XPose(XPoseConfig(name="xpose-r50", backbone="resnet50", **_OWN))
+    return XPose(r50_config())
 
 
 def xpose_nano() -> XPose:
@@ -35,6 +34,17 @@ def xpose_nano() -> XPose:
 def swin_t_config() -> XPoseConfig:
     """Settings of the released Swin-T checkpoint."""
     return XPoseConfig()
+
+
+def swin_l_config() -> XPoseConfig:
+    """Settings of `xpose-swin-l`."""
+    swin = SwinSettings(dim=192, depths=(2, 2, 18, 2), heads=(6, 12, 24, 48), window=12)
+    return XPoseConfig(name="xpose-swin-l", swin=swin, **_OWN)
+
+
+def r50_config() -> XPoseConfig:
+    """Settings of `xpose-r50`."""
+    return XPoseConfig(name="xpose-r50", backbone="resnet50", **_OWN)
 
 
 def nano_config() -> XPoseConfig:
@@ -72,4 +82,10 @@ PRESETS: dict[str, Callable[[], XPose]] = {
     "xpose-swin-l": xpose_swin_l,
     "xpose-r50": xpose_r50,
     "xpose-nano": xpose_nano,
+}
+CONFIGS: dict[str, Callable[[], XPoseConfig]] = {  # the same without making a network
+    "xpose-swin-t": swin_t_config,
+    "xpose-swin-l": swin_l_config,
+    "xpose-r50": r50_config,
+    "xpose-nano": nano_config,
 }

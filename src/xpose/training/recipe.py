@@ -46,11 +46,11 @@ class Network:
     clip: str | None = None  # folder or hub id of CLIP ViT-B/32, for networks that read words through it
 
     def __post_init__(self) -> None:
-        from xpose.model.presets import PRESETS
+        from xpose.model.presets import CONFIGS
 
-        if self.preset not in PRESETS:
+        if self.preset not in CONFIGS:
             raise ConfigError(
-                f"preset is {quote(self.preset)}, not one of {', '.join(PRESETS)}.{did_you_mean(self.preset, PRESETS)}"
+                f"preset is {quote(self.preset)}, not one of {', '.join(CONFIGS)}.{did_you_mean(self.preset, CONFIGS)}"
             )
         faults = settings.read(XPoseConfig, settings.merged(_preset_table(self.preset), self.overrides), "overrides")[1]
         if self.backbone and self.start:
@@ -77,12 +77,9 @@ class Network:
 
 @cache
 def _preset_table(name: str) -> dict[str, Any]:
-    import torch
+    from xpose.model.presets import CONFIGS
 
-    from xpose.model.presets import PRESETS
-
-    with torch.device("meta"):
-        return settings.to_table(PRESETS[name]().config)
+    return settings.to_table(CONFIGS[name]())
 
 
 @dataclass(frozen=True)
