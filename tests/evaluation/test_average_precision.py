@@ -1,6 +1,7 @@
 """OKS-AP and box AP: equal to pycocotools on random and adversarial pictures, and to cases computed by hand."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from tests.evaluation.cases import DOG, FACE, found, labelled, perfect, pose, ra
 from tests.evaluation.oracle import BOXES, POSES, coco_files, coco_numbers
 
 from xpose.data.schema import Category
-from xpose.errors import ConfigError
+from xpose.errors import ConfigError, MissingExtraError
 from xpose.evaluation import BoxAP, OksAP
 from xpose.evaluation.names import sigmas_of
 from xpose.vocabulary import load_skeleton
@@ -185,3 +186,10 @@ def test_nothing_to_measure_is_no_number():
     numbers = measured(OksAP(), [])
     assert all(math.isnan(numbers[name]) for name in POSES)
     assert np.isnan(OksAP().curves()["precision"]).all()
+
+
+@pytest.mark.parametrize("metric", [OksAP, BoxAP])
+def test_the_missing_package_is_named(monkeypatch, metric):
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+    with pytest.raises(MissingExtraError, match=r"xpose\[eval\]"):
+        measured(metric(), [(record(dog()), found(dog_pose()))])
