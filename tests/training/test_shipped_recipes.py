@@ -10,6 +10,7 @@ from tests.training.small_trees import small, write_trees
 
 from xpose.model.pretrained import from_pretrained
 from xpose.training import running
+from xpose.training.asking import Asker
 from xpose.training.building import Setup, build
 from xpose.training.recipe import shipped_recipes
 from xpose.training.run import Progress
@@ -113,3 +114,14 @@ def test_the_closed_set_asks_for_all_classes_in_one_order(root: Path, tmp_path: 
             assert target.asked[label].present
         known = {entry.kind.category for entry in target.asked if entry.present or entry.complete}
         assert known == ({"cow", "dog", "cat"} if target.source == "ap10k" else {"person"})
+
+
+def test_the_closed_set_is_not_taught_that_classes_of_other_sets_are_absent(root: Path, tmp_path: Path) -> None:
+    setup = build(small("ablation-no-object-alignment", root), tmp_path, device="cpu")
+    batch = next(iter(setup.loader.steps()))
+    found = Asker(setup.model, setup.text)(batch).targets.incomplete
+    assert found is not None
+    for row, target in zip(found.tolist(), batch.targets, strict=True):
+        assert row == [not entry.complete for entry in target.asked]
+        assert any(row), "each set labels some of the classes only"
+        assert not all(row)

@@ -153,7 +153,7 @@ class Asker:
         incomplete = torch.zeros(len(batch), widest, dtype=torch.bool)
         for row, target in enumerate(batch.targets):
             for place, entry in enumerate(target.asked):
-                incomplete[row, place] = entry.present and not entry.complete
+                incomplete[row, place] = not entry.complete
         return replace(found, incomplete=incomplete.to(self._device)) if bool(incomplete.any()) else found
 
 
