@@ -62,6 +62,14 @@ def evaluate(
     side: Annotated[
         int | None, typer.Option(metavar="PIXELS", rich_help_panel=HOW, help="Longer side of the network's input.")
     ] = None,
+    index_pixels: Annotated[
+        bool,
+        typer.Option(
+            "--index-pixels",
+            rich_help_panel=HOW,
+            help="The weights count pixels by index, as the released checkpoint does: take no half pixel off.",
+        ),
+    ] = False,
     results: Annotated[
         Path | None,
         typer.Option(
@@ -112,6 +120,7 @@ def evaluate(
 
     rules = load_protocol(protocol)
     changes = {"prompts": prompts, "shots": shots, "seed": seed, "limit": limit, "side": side, "flip": flip or None}
+    changes["index_pixels"] = index_pixels or None
     wanted: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
     settings = replace(rules.usual, **wanted)
     make = _source_maker(rules, results, labels, peer, weights, device, dtype, clip, batch, data, split or rules.split)

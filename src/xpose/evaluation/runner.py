@@ -162,7 +162,8 @@ def conclude(
         first = f" The first fault: {faults[0].message}" if faults else ""
         raise DataError(
             f'No picture could be asked in "{data.split}" of {", ".join(map(str, data.places))}.{first} '
-            "A protocol needs at least one labelled picture. Check the folder and the split."
+            f"The protocol takes {', '.join(protocol.sets) or 'any set'} and needs enough labelled pictures of it. "
+            "Check the folder and the split."
         )
     found = protocol.conclude(scores, data, settings)
     statement = protocol.statement(data, settings)

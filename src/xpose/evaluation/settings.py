@@ -25,6 +25,7 @@ class Settings:
         limit: pictures per set at most; None takes all.
         threshold: answers must score higher.
         side: the longer side of the network's input in pixels; None for what the weights say.
+        index_pixels: the weights count pixels by index, as the released checkpoint does; nothing is moved.
         nms: of answers whose boxes overlap by more than this only the best stays; None keeps all.
 
     Raises:
@@ -39,6 +40,7 @@ class Settings:
     threshold: float = 0.0
     nms: float | None = 0.9
     side: int | None = None
+    index_pixels: bool = False
 
     def __post_init__(self) -> None:
         faults = []

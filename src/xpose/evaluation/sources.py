@@ -103,7 +103,7 @@ class DetectorSource:
             )
             for n, poses in zip(together, found, strict=True):
                 question = tasks[n].questions[0]
-                answers[n] = (in_records_words(poses[: question.most], question),)
+                answers[n] = (in_records_words(poses[: question.most], question, settings),)
         for n, task in enumerate(tasks):
             if n not in answers and task.questions:
                 image = self.detector.encode_image(pixels[n])
@@ -112,7 +112,7 @@ class DetectorSource:
 
     def _one(self, image: Any, question: Question, settings: Settings) -> Poses:
         found = self.detector.detect(image, prompts_of(question), **_rules(settings, question.most))
-        return in_records_words(found, question)
+        return in_records_words(found, question, settings)
 
 
 def open_detector(
@@ -150,15 +150,18 @@ def trimmed(found: Poses, question: Question) -> Poses:
     return found[sorted({int(found.scores.argmax()), *fitting})]
 
 
-def in_records_words(found: Poses, question: Question) -> Poses:
-    """A detector's answer in the pixels of records and under their names."""
+def in_records_words(found: Poses, question: Question, settings: Settings) -> Poses:
+    """A detector's answer in the pixels of records and under their names.
+
+    Points move by half a pixel, unless the weights count as records do (`Settings.index_pixels`).
+    """
     asked = {one.called: one for one in question.asked}
     names = tuple(tuple(asked[pose.category].names[name] for name in pose.names) for pose in found)
     edges = tuple(
         tuple((asked[pose.category].names[a], asked[pose.category].names[b]) for a, b in pose.edges) for pose in found
     )
     return dataclasses.replace(
-        in_records_pixels(found),
+        found if settings.index_pixels else in_records_pixels(found),
         categories=tuple(asked[name].category.name for name in found.categories),
         keypoint_names=names,
         canonical_names=names,

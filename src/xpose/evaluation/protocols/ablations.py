@@ -13,6 +13,7 @@ from xpose.evaluation.data import Data
 from xpose.evaluation.metrics import Metric, OksAP
 from xpose.evaluation.protocols.asking import ask, categories_of, find_examples, limited
 from xpose.evaluation.protocols.base import Findings, Protocol
+from xpose.evaluation.protocols.of_sets import need_precision
 from xpose.evaluation.published import published
 from xpose.evaluation.questions import Question, Task, key_of, only
 from xpose.evaluation.scores import Scores, pck
@@ -42,6 +43,8 @@ def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
 
 
 def _scores(data: Data, settings: Settings) -> Scores:
+    need_precision()
+
     def metrics(key: tuple[str, str]) -> Mapping[str, Metric]:
         return {"AP": OksAP()}
 

@@ -89,6 +89,7 @@ class Protocol:
             "prompts": f"{self.prompts}; {settings.shown}",
             "threshold": f"{settings.threshold:g}, duplicates removed at IoU {settings.nms}",
             "input": f"longer side {settings.side}" if settings.side else "as the weights say",
+            "pixels": "by index, as in the labels" if settings.index_pixels else "continuous, half a pixel taken off",
             "flip test": "yes, mean of both" if settings.flip else "no",
             "seed": str(settings.seed),
             "PCK": self.pck,

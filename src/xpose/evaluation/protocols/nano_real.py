@@ -19,6 +19,7 @@ from functools import lru_cache
 import numpy as np
 
 from xpose.data.schema import Category, Record
+from xpose.errors import MissingExtraError
 from xpose.evaluation.data import Data
 from xpose.evaluation.metrics import BoxAP, Metric, OksAP
 from xpose.evaluation.metrics.pck import PCK
@@ -146,7 +147,11 @@ def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
     over_sets = dict.fromkeys(("PCK@0.2", "PCK@0.1", "IoU"), "sets")
     left_out = tuple(row[0] for row in rows if row[1])
     tables = [_table(rows, means, head)]
-    precision = {key[0]: _precision(found) for key, found in sorted(scores.metrics.items()) if found}
+    try:
+        precision = {key[0]: _precision(found) for key, found in sorted(scores.metrics.items()) if found}
+    except MissingExtraError as error:  # the run is not lost for it
+        precision = {}
+        tables.append(Table("Average precision", ("set",), (), (str(error),)))
     if precision:
         names = ("AP", "AP50", "AP75", "box AP", "box AP50")
         values |= {f"{name}/set/{group}": own[name] for group, own in precision.items() for name in names}

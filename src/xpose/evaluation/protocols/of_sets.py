@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 
 from xpose.data.schema import Record, replaced
+from xpose.errors import missing_extra
 from xpose.evaluation.data import Data, Placed
 from xpose.evaluation.metrics import AUC, EPE, NME, BoxAP, Metric, OksAP
 from xpose.evaluation.protocols.asking import ask, categories_of, find_examples, limited
@@ -126,6 +128,8 @@ def scores_of(parts: Sequence[Part]) -> Callable[[Data, Settings], Scores]:
     by_row = {part.row: part for part in parts}
 
     def scores(data: Data, settings: Settings) -> Scores:
+        need_precision()
+
         def metrics(key: tuple[str, str]) -> Mapping[str, Metric]:
             wanted = by_row[key[0]].measures
             return {name: make() for name, make in FACTORIES.items() if any(_belongs(one, name) for one in wanted)}
@@ -133,6 +137,16 @@ def scores_of(parts: Sequence[Part]) -> Callable[[Data, Settings], Scores]:
         return Scores(metrics=metrics)
 
     return scores
+
+
+def need_precision() -> None:
+    """Say before the first picture, not after the last one, that average precision cannot be computed here.
+
+    Raises:
+        MissingExtraError: its package is not installed.
+    """
+    if find_spec("faster_coco_eval") is None:
+        raise missing_extra("Average precision", "faster-coco-eval", "eval")
 
 
 def _belongs(measure: str, factory: str) -> bool:

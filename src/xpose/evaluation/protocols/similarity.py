@@ -72,7 +72,7 @@ class SimilaritySource(DetectorSource):
         points[:, : found.keypoints.shape[1]] = found.keypoints
         values = {name: getattr(poses, name) for name in type(poses).__dataclass_fields__}
         values |= {"scores": _share(found.objects), "keypoint_scores": _share(points)}
-        return in_records_words(Poses(**values), question)
+        return in_records_words(Poses(**values), question, settings)
 
     def _ask(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
         encoded = [self.detector.encode_image(one) for one in pixels]
