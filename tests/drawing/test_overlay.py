@@ -164,6 +164,15 @@ def test_labels_say_what_and_how_sure_and_do_not_lie_on_each_other():
     assert about(drawn(figure(title=""), style=style), PAPER) < about(drawn(figure(title="a cat"), style=style), PAPER)
 
 
+def test_what_people_labelled_has_no_score():
+    def label(**changes: object) -> int:
+        bare = {"xy": np.zeros((3, 2)), "visibility": np.zeros(3, dtype=int)}
+        shown = drawn(figure(**bare, **changes), style=Style(boxes=False, legend="none"))
+        return int((abs(shown - np.array(GREY)).sum(-1) > 60).sum())
+
+    assert label(score=0.87) > label(score=None) > label(score=None, title="") == 0
+
+
 def test_a_legend_of_colours_or_of_names():
     big = sheet(640, 480)
     cat = figure(xy=np.array([[200.0, 150], [400, 150], [300, 350]]), box=(150.0, 100.0, 450.0, 400.0))

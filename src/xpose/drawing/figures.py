@@ -26,7 +26,7 @@ class Figure:
     Attributes:
         box: in pixels of the picture that is drawn on, as are the points.
         title: its category.
-        score: in 0..1.
+        score: in 0..1; None for what people labelled.
         names: K texts.
         sides: K times "left", "right" or "middle".
         xy: [K, 2].
@@ -37,7 +37,7 @@ class Figure:
 
     box: Rect
     title: str
-    score: float
+    score: float | None
     names: Sequence[str]
     sides: Sequence[str]
     xy: np.ndarray

@@ -38,8 +38,8 @@ def _spot(
     figure: Figure, size: int, canvas: Canvas, points: np.ndarray, taken: Sequence[Rect], many: bool
 ) -> tuple[str, Rect] | None:
     """The longest wording that fits, at the place where it covers least; None where a crowd leaves no room."""
-    title, score = text.clean(figure.title, 28), f"{figure.score:.2f}"
-    wordings = [" ".join(filter(None, (title, score))), score]
+    title, score = text.clean(figure.title, 28), "" if figure.score is None else f"{figure.score:.2f}"
+    wordings = list(filter(None, (" ".join(filter(None, (title, score))), score)))
     wide = figure.box[2] - figure.box[0]
     best: tuple[float, str, Rect] | None = None
     for words in wordings:

@@ -30,10 +30,13 @@ from xpose.model.weights import bundled_weights
 from xpose.training import settings
 from xpose.training.closed_loader import ClosedLoader
 from xpose.training.closed_set import close
+from xpose.training.norms import settle_norms
 from xpose.training.recipe import Data, Drawn, Network, Recipe, Validation
 from xpose.training.validation import PoseValidator
 
 Placed = tuple[Record, Place]
+
+_NORM_BATCHES = 4  # that the norms of a new backbone are set by
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,13 @@ def build(
     prompts = encoder_for(model, encoders, recipe.network.clip)
     if isinstance(loader, ClosedLoader):
         model = close(model, len(loader.classes))
+    model = model.to(place)
+    fresh = recipe.network.start is None and recipe.network.backbone is None
+    if fresh and recipe.run.frozen_norms:
+        settle_norms(model, (loader.batch(step) for step in range(_NORM_BATCHES)))
     validator = build_validator(recipe, data, loader, prompts) if rank == 0 else None
     small = {name: value for name, value in encoders.items() if not name.startswith("clip_model.")}
-    return Setup(recipe, folder, model.to(place), prompts, loader, validator, small)
+    return Setup(recipe, folder, model, prompts, loader, validator, small)
 
 
 def build_network(network: Network, *, seed: int = 0) -> tuple[XPose, dict[str, Tensor]]:

@@ -16,7 +16,12 @@ STYLE = Style(legend="none", labels=True)
 
 
 def figure_of(
-    box: Sequence[float], title: str, names: Iterable[str], points: Points, edges: Iterable[tuple[str, str]] = ()
+    box: Sequence[float],
+    title: str,
+    names: Iterable[str],
+    points: Points,
+    edges: Iterable[tuple[str, str]] = (),
+    score: float | None = None,
 ) -> Figure:
     """An object by the names of its points, in continuous pixels; points that are missing are not drawn.
 
@@ -26,13 +31,14 @@ def figure_of(
         names: of the points it could have.
         points: those it has, with visibility 1 or 2.
         edges: pairs of names.
+        score: of what was found; None for labels.
     """
     named = [name for name in names if name in points]
     left, top, right, bottom = (float(value) for value in box)
     return Figure(
         box=(left, top, right, bottom),
         title=title,
-        score=1.0,
+        score=score,
         names=named,
         sides=[side_of(name) for name in named],
         xy=np.array([points[name][:2] for name in named], np.float64).reshape(-1, 2),

@@ -15,6 +15,7 @@ from PIL import Image
 
 from xpose.data.pool import Place
 from xpose.data.schema import VISIBLE, Category, Record
+from xpose.drawing.overlay import Figure
 from xpose.evaluation import PCK, in_records_pixels
 from xpose.evaluation.matching import match
 from xpose.evaluation.questions import Asked, Example, key_of, read_pixels
@@ -135,12 +136,12 @@ def _examples_by_category(placed: Sequence[Placed]) -> dict[str, list[Example]]:
     }
 
 
-def _found_figures(answer: Answer) -> list:
+def _found_figures(answer: Answer) -> list[Figure]:
     """For each labelled object the pose that belongs to it."""
     found, figures = answer.found, []
     for row in dict.fromkeys(row for row in match(answer.record, found) if row is not None):
         names = found.keypoint_names[row]
         points = {name: (float(x) + 0.5, float(y) + 0.5, 2) for name, (x, y) in zip(names, found.xy[row], strict=False)}
-        title = f"{found.categories[row]} {found.scores[row]:.2f}"
-        figures.append(figure_of(found.boxes[row].tolist(), title, names, points, found.edges[row]))
+        box, score = found.boxes[row].tolist(), float(found.scores[row])
+        figures.append(figure_of(box, found.categories[row], names, points, found.edges[row], score))
     return figures
