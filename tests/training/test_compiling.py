@@ -27,7 +27,7 @@ def test_compiled_layers_give_the_same_losses_and_gradients(pictures: Path) -> N
     for backend in (None, "eager"):
         model = network()
         if backend is not None:
-            assert compile_layers(model.object_decoder, torch.device("cpu"), backend) == 2
+            assert compile_layers([model.object_decoder], torch.device("cpu"), backend) == 2
             memory.recompute(model.object_decoder)
         terms = TrainStep(model, CountingText(), run_of(1))(batch)
         terms["total"].backward()

@@ -101,7 +101,7 @@ def build_network(network: Network, *, seed: int = 0) -> tuple[XPose, dict[str, 
     if network.start is None:
         model = XPose(network.config)
         if network.backbone is not None:
-            from xpose.training.backbone import load_backbone  # type: ignore[import-not-found]
+            from xpose.training.starting import load_backbone
 
             load_backbone(model, network.backbone)
         return model, {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -16,8 +16,8 @@ Backend = str | Callable[..., Any]
 BACKEND: Backend = "inductor"
 
 
-def compile_layers(model: nn.Module, device: torch.device, backend: Backend | None = None) -> int:
-    """Compile the layers of a network in place, each kind once; how many there are.
+def compile_layers(parts: Iterable[nn.Module], device: torch.device, backend: Backend | None = None) -> int:
+    """Compile the layers of parts of a network in place, each kind once; how many there are.
 
     Layers, and not the whole: they compile in a fraction of the time, and what lies between them depends on the data.
     Without a compiler nothing is changed, a warning says so, and the answer is 0.
@@ -36,7 +36,7 @@ def compile_layers(model: nn.Module, device: torch.device, backend: Backend | No
             stacklevel=2,
         )
         return 0
-    layers = [module for module in model.modules() if isinstance(module, Recomputable)]
+    layers = [module for part in parts for module in part.modules() if isinstance(module, Recomputable)]
     for layer in layers:
         layer.compile(backend=backend)
     return len(layers)

@@ -133,7 +133,8 @@ class Training:
         if run.checkpointing:
             memory.recompute(model, without=None if run.frozen_norms else model.backbone)
         if run.compile:
-            compile_layers(model, self.device)
+            # The layers of a backbone are of many shapes, and compiling all of them takes longer than it saves.
+            compile_layers([model.encoder, model.object_decoder, model.keypoint_decoder], self.device)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         module = TrainStep(model, text, run)

@@ -29,7 +29,7 @@ class Run:
     amp: str = "none"  # "bf16" or "fp16"
     accumulate: int = 1  # batches per step of the optimiser
     checkpointing: bool = False  # layers are computed again in the backward pass: less memory, more time
-    compile: bool = False  # torch.compile for backbone, encoder and decoders
+    compile: bool = False  # torch.compile for the layers of encoder and decoders
     shard: bool = False  # weights, gradients and optimiser state parted among the processes (FSDP)
     channels_last: bool = False
     frozen_norms: bool = True  # batch norms of the backbone keep their statistics
