@@ -22,13 +22,17 @@ def lines(
         parts.append(
             _text(_LEFT - 6, y + 4, f"{tick:g}", "end") + _text(x, HEIGHT - _BOTTOM + 15, f"{tick:g}", "middle")
         )
+    legend: list[str] = []
     for number, (name, xs, ys) in enumerate(series):
         points = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
         path = " ".join(f"{_x(x):.1f},{_y(y):.1f}" for x, y in points)
         colour = SERIES[number % len(SERIES)]
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts.append(_text(WIDTH - _RIGHT - 8, _TOP + 16 + 15 * number, name, "end", colour))
+        # A white rim keeps the name readable where a curve runs behind it.
+        named = _text(WIDTH - _RIGHT - 8, _TOP + 16 + 15 * number, name, "end", colour)
+        legend.append(named.replace("<text ", '<text paint-order="stroke" stroke="#fff" stroke-width="4" ', 1))
     parts.append(_text((WIDTH + _LEFT) / 2, HEIGHT - 6, x_label, "middle"))
+    parts += legend
     middle = HEIGHT / 2
     parts.append(f'<g transform="rotate(-90 13 {middle})">{_text(13, middle, y_label, "middle")}</g></svg>')
     return "".join(parts)

@@ -43,6 +43,7 @@ dl{display:grid;grid-template-columns:8rem 1fr;gap:.15rem .8rem;font-size:.9rem}
 dt{color:#52606d}
 dd{margin:0}
 .row{display:flex;flex-wrap:wrap;gap:1.2rem;align-items:flex-start}
+.stack{display:flex;flex-direction:column;gap:1.6rem}
 figure{margin:0;max-width:100%}
 figcaption{font-size:.85rem;color:#52606d;max-width:30rem;overflow-wrap:anywhere}
 .pair{display:flex;gap:.4rem}
@@ -133,14 +134,18 @@ def _precision(scores: Scores) -> str:
 def _errors(objects: Sequence[ObjectScore], threshold: float) -> str:
     if not objects:
         return ""
-    figures = [
-        (f"PCK@{threshold:g} by keypoint, worst first", charts.bars("by keypoint", _by_name(objects, threshold))),
-        (f"PCK@{threshold:g} by size of the object (root of its box's area)", _sizes(objects, threshold)),
-        (f"PCK@{threshold:g} of visible and of hidden points", _occlusion(objects, threshold)),
+    within = f"PCK@{threshold:g}"
+    small = [
+        (f"{within} by size of the object (root of its box's area)", _sizes(objects, threshold)),
+        (f"{within} of visible and of hidden points", _occlusion(objects, threshold)),
         ("Share of points within a distance (in shares of the object's size)", _cumulative(objects)),
     ]
-    shown = "".join(f"<figure>{svg}<figcaption>{escape(words)}</figcaption></figure>" for words, svg in figures)
-    return f'<h2>Where the errors are</h2><div class="row">{shown}</div>'
+    shown = "".join(f"<figure>{svg}<figcaption>{escape(words)}</figcaption></figure>" for words, svg in small)
+    names = charts.bars("by keypoint", _by_name(objects, threshold))
+    left = (
+        f"<figure>{names}<figcaption>{within} by keypoint, worst first (the most labelled names)</figcaption></figure>"
+    )
+    return f'<h2>Where the errors are</h2><div class="row">{left}<div class="stack">{shown}</div></div>'
 
 
 def _by_name(objects: Sequence[ObjectScore], threshold: float) -> list[tuple[str, float, str]]:
