@@ -16,7 +16,7 @@ from xpose import CombinedPrompt, PromptBank, TextPrompt, VisualPrompt
 from xpose.errors import CheckpointError, ConfigError, PromptError, XPoseError
 from xpose.inference import Detector
 from xpose.inference.encoding import EncodedClass, assemble
-from xpose.model import XPose
+from xpose.model import PromptEmbeddings, XPose
 from xpose.model.pretrained import save_pretrained
 from xpose.model.types import ProjectedPrompts
 
@@ -226,6 +226,18 @@ def test_words_for_one_class_and_a_picture_for_another(detector: Detector, pictu
     prompt = [TextPrompt("horse"), VisualPrompt(picture, {"tip": (40, 30)}, name="tool")]
     found = detector.detect(picture, prompt, **ALL)
     assert set(found.categories) <= {"horse", "tool"}
+
+
+@pytest.mark.parametrize("scale", [1.0, 20.0])
+def test_words_are_projected_as_in_training(scale: float) -> None:
+    """What the loop trains with (`model.project`) and what the detector asks with are the same numbers."""
+    detector = own_detector(prompt_scale=scale)
+    asked = detector.encode_prompts(TextPrompt("horse", keypoints=["left eye", "nose"]))[0]
+    text = detector.prompts.text
+    prompts = PromptEmbeddings.from_lists([text.encode(["horse"])], [[text.encode(["left eye", "nose"])]])
+    projected = detector.model.project(prompts)
+    torch.testing.assert_close(asked.object_token, projected.objects[0, 0])
+    torch.testing.assert_close(asked.keypoint_tokens, projected.keypoints[0, 0])
 
 
 def test_combination_is_the_mean_of_the_projected_tokens(detector: Detector, picture: np.ndarray) -> None:

@@ -99,19 +99,14 @@ class PromptEncoder:
     def _encode(self, prompt: TextPrompt | VisualPrompt | CombinedPrompt) -> EncodedClass:
         self.runs += 1
         if isinstance(prompt, TextPrompt):
-            return EncodedClass(prompt.resolved, *self._project(*self._words(prompt)))
+            return EncodedClass(prompt.resolved, *self.model.project_tokens(*self._words(prompt)))
         if isinstance(prompt, VisualPrompt):
             prompt = CombinedPrompt(None, (prompt,))
-        tokens = [self._project(*self._examples(prompt))]
+        tokens = [self.model.project_tokens(*self._examples(prompt))]
         if prompt.text is not None:
-            tokens.append(self._project(*self._words(prompt.text)))
+            tokens.append(self.model.project_tokens(*self._words(prompt.text)))
         objects, keypoints = zip(*tokens, strict=True)
         return EncodedClass(prompt.resolved, torch.stack(objects).mean(0), torch.stack(keypoints).mean(0))
-
-    def _project(self, objects: Tensor, keypoints: Tensor) -> tuple[Tensor, Tensor]:
-        weight = self.model.heads.norm.weight
-        objects, keypoints = (x.to(device=weight.device, dtype=weight.dtype) for x in (objects, keypoints))
-        return self.model.object_projection(objects), self.model.keypoint_projection(keypoints)
 
     def _words(self, prompt: TextPrompt) -> tuple[Tensor, Tensor]:
         names = prompt.resolved

@@ -129,16 +129,24 @@ class XPose(nn.Module):
                 f"{self.config.prompt_width}. Make them with the network's own prompt encoder "
                 f'("{self.config.prompt_encoder}").'
             )
-        weight = self.object_projection.layers[0].weight
-        prompts = prompts.to(device=weight.device, dtype=weight.dtype)
-        scale = self.config.prompt_scale
+        objects, keypoints = self.project_tokens(prompts.objects, prompts.keypoints)
+        prompts = prompts.to(device=objects.device)
         return ProjectedPrompts(
-            objects=self.object_projection(prompts.objects * scale if scale != 1 else prompts.objects),
+            objects=objects,
             object_mask=None if bool(prompts.object_mask.all()) else prompts.object_mask,
-            keypoints=self.keypoint_projection(prompts.keypoints * scale if scale != 1 else prompts.keypoints),
+            keypoints=keypoints,
             keypoint_mask=prompts.keypoint_mask,
             keypoint_set=prompts.keypoint_set,
         )
+
+    def project_tokens(self, objects: Tensor, keypoints: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings [..., D] of objects and of keypoints, on any device, in the network's own width [..., C]."""
+        weight = self.object_projection.layers[0].weight
+        scale = self.config.prompt_scale
+        objects, keypoints = (
+            embedded.to(device=weight.device, dtype=weight.dtype) * scale for embedded in (objects, keypoints)
+        )
+        return self.object_projection(objects), self.keypoint_projection(keypoints)
 
     def embed_examples(self, pictures: Tensor, points: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         """Prompt embeddings of example pictures: objects [n, D] and keypoints [n, K, D]; see `VisualPrompts`.
