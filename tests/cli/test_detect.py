@@ -346,19 +346,29 @@ def test_ctrl_c_between_two_pictures(here: Path, run: Run, weights: str, monkeyp
     assert [image["file_name"] for image in coco(here / "out" / "poses.json")["images"]] == ["in/0.png", "in/1.png"]
 
 
+def test_a_ctrl_c_that_gets_lost_still_ends_the_run(
+    here: Path, run: Run, weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python drops an exception that a signal raises while an object is finalised."""
+    for number in range(3):
+        make_picture(here / "in" / f"{number}.png")
+
+    class Dropped:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    from xpose.inference import images
+
+    before = images.read_picture
+    monkeypatch.setattr(images, "read_picture", lambda path: (Dropped(), before(path))[1])
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    code, _, err = run("detect", "in", "-t", "dog", "-p", weights, "-o", "out", *ALL)
+    assert (code, err.endswith("Interrupted.\n")) == (130, True)
+    assert [image["file_name"] for image in coco(here / "out" / "poses.json")["images"]] == ["in/0.png"]
+
+
 def test_a_real_ctrl_c(here: Path, weights: str) -> None:
-    """One of three has to get through: a single try failed once in eleven on a busy machine, cause not found."""
-    faults = []
-    for attempt in range(3):
-        folder = here / f"try {attempt}"
-        folder.mkdir()
-        try:
-            interrupt_once(folder, weights)
-        except AssertionError as fault:
-            faults.append(fault)
-        else:
-            return
-    raise faults[-1]
+    interrupt_once(here, weights)
 
 
 def interrupt_once(here: Path, weights: str) -> None:

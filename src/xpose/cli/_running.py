@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
@@ -123,8 +125,9 @@ def detect_each(
 
     rules = {name: value for name, value in asdict(keep).items() if value is not None}
     faults: list[Fault] = []
-    with _progress(pictures) as (each, pause):
+    with _noticing_interrupts() as check, _progress(pictures) as (each, pause):
         for picture in each:
+            check()
             try:
                 pixels, _ = read_picture(picture.path)
                 poses = detector.detect(pixels, prompts, **rules)
@@ -138,7 +141,36 @@ def detect_each(
             faults.append(Fault(picture.name, message))
             with pause():
                 _console.fail(f"{message} Skipped.")
+        check()
     return faults
+
+
+@contextmanager
+def _noticing_interrupts() -> Iterator[Callable[[], None]]:
+    """Ctrl-C interrupts as ever, and where the exception was lost on its way the function yielded raises it again.
+
+    Python drops what is raised while an object is finalised, and a decoder in C may turn it into an error of its own.
+    """
+    came: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    def check() -> None:
+        if came:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread() or (
+        signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield check
+        return
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager
