@@ -32,8 +32,8 @@ class Forwards:
 
 
 def counting_detector() -> tuple[Detector, Forwards]:
-    """Random weights, but fixed ones; every score passes the usual threshold."""
-    detector = own_detector(thresholds={"": 0.0})
+    """Random weights, but fixed ones with scores of all sizes, all of which pass the usual threshold."""
+    detector = own_detector(1, thresholds={"": 0.0})
     return detector, Forwards(detector)
 
 

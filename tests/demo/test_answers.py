@@ -30,7 +30,7 @@ def asked() -> tuple[Detector, Forwards, Upload, answers.Answer]:
     return detector, forwards, upload, ask(detector, "person, dog", [upload])
 
 
-@given(score=st.floats(0, 0.1), confidence=st.floats(0, 0.4), overlap=SHARES)
+@given(score=SHARES, confidence=st.floats(0, 0.4), overlap=SHARES)
 @settings(max_examples=25)
 def test_sliders_are_the_detector_options(asked, score: float, confidence: float, overlap: float):
     detector, forwards, upload, answer = asked

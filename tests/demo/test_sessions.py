@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.demo.conftest import png
 
+from xpose.demo.batch import Job, Progress
 from xpose.demo.sessions import SessionError, Sessions
 from xpose.demo.uploads import Limits, receive, shown_name
 from xpose.errors import ImageError
@@ -43,8 +44,9 @@ def test_a_key_that_was_never_given(sessions: Sessions, key: object):
 def test_an_unused_page_is_forgotten_with_all_that_it_holds(sessions: Sessions, clock: Clock):
     kept, left = sessions.open(), sessions.open()
     left.pictures["text"] = [receive(png(), "a.png", Limits())]
-    left.archive = open(__file__, "rb")  # noqa: SIM115
-    archive = left.archive
+    left.job = Job(iter([Progress(1, 1, "", 0, (), open(__file__, "rb"))]), 1)  # noqa: SIM115
+    job = left.job
+    job.join()
     clock.now = 90
     sessions.get(kept.key)
     clock.now = 101
@@ -53,7 +55,10 @@ def test_an_unused_page_is_forgotten_with_all_that_it_holds(sessions: Sessions, 
     with pytest.raises(SessionError):
         sessions.get(left.key)
     assert list(left.uploads()) == []
-    assert archive.closed
+    assert left.job is None
+    assert job.progress is not None
+    assert job.progress.archive is not None
+    assert job.progress.archive.closed
 
 
 def test_a_closed_page_is_forgotten_soon_unless_it_comes_back(sessions: Sessions, clock: Clock):

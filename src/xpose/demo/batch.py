@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
@@ -37,16 +39,24 @@ class Progress:
     archive: IO[bytes] | None = None
 
 
-def run_batch(detector: Detector, prompts: Any, pictures: Sequence[Upload], sliders: Sliders) -> Iterator[Progress]:
+def run_batch(
+    detector: Detector,
+    prompts: Any,
+    pictures: Sequence[Upload],
+    sliders: Sliders,
+    turn: Callable[[], AbstractContextManager[Any]] = nullcontext,
+) -> Iterator[Progress]:
     """Detect in each picture and report after each; the last report holds the archive.
 
     The archive has a drawing of each picture, `poses.json` (COCO), `poses.csv`, and `failed.txt` if a picture failed.
-    It is a file without a name, which vanishes when it is closed.
+    It is a file without a name, which vanishes when it is closed. The network runs inside `turn()`, picture by picture,
+    so that others come in between.
 
     Raises:
         XPoseError: the prompts cannot be used.
     """
-    encoded = detector.encode_prompts(prompts)
+    with turn():
+        encoded = detector.encode_prompts(prompts)
     archive = tempfile.TemporaryFile(prefix="xpose-")  # noqa: SIM115 - whoever takes the last report closes it
     names = file_names(pictures)
     kept: list[tuple[str, Poses]] = []
@@ -56,7 +66,9 @@ def run_batch(detector: Detector, prompts: Any, pictures: Sequence[Upload], slid
         with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as target:  # pictures are packed already
             for number, (picture, name) in enumerate(zip(pictures, names, strict=True), start=1):
                 try:
-                    poses = sliders.keep(everything(detector, encoded, picture))
+                    with turn():
+                        found = everything(detector, encoded, picture)
+                    poses = sliders.keep(found)
                     kind = "JPEG" if picture.name.lower().endswith((".jpg", ".jpeg")) else "PNG"
                     ending = "jpg" if kind == "JPEG" else "png"
                     target.writestr(f"{name}_xpose.{ending}", drawing(poses, picture, kind))
@@ -76,6 +88,59 @@ def run_batch(detector: Detector, prompts: Any, pictures: Sequence[Upload], slid
         raise
     archive.seek(0)
     yield Progress(len(pictures), len(pictures), "", objects, tuple(faults), archive)
+
+
+class Job:
+    """A batch that runs in a thread of its own.
+
+    Attributes:
+        progress: the last report; None before the first.
+        failure: what ended it, if anything did.
+    """
+
+    def __init__(self, steps: Iterator[Progress], total: int) -> None:
+        self.progress: Progress | None = None
+        self.failure: Exception | None = None
+        self.total = total
+        self._steps = steps
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="xpose-batch")
+        self._thread.start()
+
+    @property
+    def runs(self) -> bool:
+        """Whether it is still at work."""
+        return self._thread.is_alive()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was told to stop before it was done."""
+        return self._stop.is_set() and (self.progress is None or self.progress.archive is None)
+
+    def stop(self) -> None:
+        """Stop after the picture that is worked on."""
+        self._stop.set()
+
+    def join(self, seconds: float | None = None) -> None:
+        """Wait for the end."""
+        self._thread.join(seconds)
+
+    def forget(self) -> None:
+        """Stop, and close the archive."""
+        self.stop()
+        if self.progress is not None and self.progress.archive is not None:
+            self.progress.archive.close()
+
+    def _work(self) -> None:
+        try:
+            for report in self._steps:
+                self.progress = report
+                if self._stop.is_set():
+                    break
+        except Exception as error:  # shown to the visitor, who is not in this thread
+            self.failure = error
+        finally:
+            self._steps = iter(())  # an unfinished one closes its archive
 
 
 def file_names(pictures: Sequence[Upload]) -> list[str]:

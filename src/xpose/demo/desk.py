@@ -6,27 +6,27 @@ Every method takes the session's key first, and raises an `XPoseError` whose mes
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from xpose.demo import asking, views
 from xpose.demo.answers import Sliders, ask, coco_json, csv_table, drawing, usual_sliders
-from xpose.demo.batch import run_batch
+from xpose.demo.batch import Job, run_batch
+from xpose.demo.intake import BANK_FILE, EXAMPLE_SLOT, Intake, Shown
 from xpose.demo.samples import samples
-from xpose.demo.sessions import Result, Session, Sessions
+from xpose.demo.sessions import Result, Session, SessionError
 from xpose.demo.sketch import Mark, Shot
-from xpose.demo.uploads import Limits, Upload, receive, shown_name, too_many_bytes
-from xpose.errors import ImageError, PromptError, XPoseError, quote
+from xpose.demo.uploads import Limits, receive
+from xpose.errors import PromptError, XPoseError
 
 if TYPE_CHECKING:
-    from xpose.inference import Detector, PromptBank
+    from xpose.inference import Detector
 
-BANK_SLOT, EXAMPLE_SLOT = "bank", "example"
-SEVERAL = {"visual", "combined", "batch"}  # slots that hold more than one picture
-SLOTS = {"text", BANK_SLOT, EXAMPLE_SLOT} | SEVERAL
-BANK_FILE, ARCHIVE_FILE = "prompts.safetensors", "xpose.zip"
+ARCHIVE_FILE = "xpose.zip"
 _RESULT_FILES = {"drawing.png": "image/png", "poses.json": "application/json", "poses.csv": "text/csv"}
 BY_WORDS, BY_EXAMPLES, BY_BOTH, BY_BANK = (
     "words",
@@ -37,17 +37,6 @@ BY_WORDS, BY_EXAMPLES, BY_BOTH, BY_BANK = (
 
 
 @dataclass(frozen=True)
-class Shown:
-    """The parts of a tab that shows a result, as HTML; None leaves a part as it is."""
-
-    note: str = ""
-    chips: str | None = None
-    view: str | None = None
-    table: str | None = None
-    links: str | None = None
-
-
-@dataclass(frozen=True)
 class File:
     """A download: its bytes, or an open file that holds them."""
 
@@ -55,117 +44,34 @@ class File:
     kind: str
 
 
-class Desk:
+class BusyError(XPoseError):
+    """Too many visitors at once."""
+
+
+class Desk(Intake):
     """What stands between the page and the library. Safe to use from several threads."""
 
     def __init__(self, detector: Detector, limits: Limits | None = None) -> None:
-        self.detector = detector
-        self.limits = limits or Limits()
-        self.sessions = Sessions(self.limits)
+        super().__init__(detector, limits)
+        self._network = threading.Lock()
+        self._queue = threading.BoundedSemaphore(self.limits.waiting)
 
-    # --- files that come and go ---------------------------------------------------------------------------------------
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """The network works for one visitor at a time: two at once would only make both slower.
 
-    def receive(self, key: object, slot: str, name: str, number: int, data: bytes) -> str:
-        """Take an uploaded file into a slot of the page; `number` counts the files that were chosen together.
-
-        Returns its id.
+        Raises:
+            BusyError: too many wait for it already.
         """
-        session = self.sessions.get(key)
-        if slot not in SLOTS:
-            raise ImageError(f"There is no place {quote(slot)} for files. Reload the page.")
-        if len(data) > self.limits.file_bytes:
-            raise too_many_bytes(name, self.limits)
-        if slot == BANK_SLOT:
-            session.bank = (_read_bank(data, self.detector, shown_name(name)), shown_name(name))
-            return BANK_SLOT
-        if slot in SEVERAL and number == 0:
-            session.pictures[slot] = []
-        if slot in SEVERAL and len(session.pictures.get(slot, ())) >= self.limits.batch_files:
-            raise ImageError(
-                f"{quote(shown_name(name))} is left out: at most {self.limits.batch_files} pictures are taken at a "
-                "time. Do the rest afterwards, or use the command line: xpose detect"
+        if not self._queue.acquire(blocking=False):
+            raise BusyError(
+                f"{self.limits.waiting} others are waiting for the network, and no more can. Try again in a moment."
             )
-        session.make_room(len(data), self.limits)
-        upload = receive(data, name, self.limits)
-        self._keep(session, slot, upload)
-        return upload.id
-
-    def file(self, key: object, tab: str, name: str) -> File | None:
-        """The file behind a download link, made now; None where there is none."""
-        session = self.sessions.get(key)
-        result = session.results.get(tab)
-        if name in _RESULT_FILES and result is not None:
-            pictures, names = result.answer.pictures, [picture.name for picture in result.answer.pictures]
-            if name == "drawing.png":
-                return File(drawing(result.kept[result.at], pictures[result.at]), _RESULT_FILES[name])
-            made = coco_json(result.kept, names) if name == "poses.json" else csv_table(result.kept)
-            return File(made, _RESULT_FILES[name])
-        if (tab, name) == ("visual", BANK_FILE) and session.made_bank is not None:
-            return File(session.made_bank, "application/octet-stream")
-        if (tab, name) == ("batch", ARCHIVE_FILE) and session.archive is not None:
-            return File(session.archive, "application/zip")
-        return None
-
-    def picture(self, key: object, upload_id: str) -> bytes | None:
-        """The JPEG of one of the page's pictures, as it is shown."""
-        upload = self.sessions.get(key).find(upload_id)
-        return None if upload is None else upload.shown
-
-    def arrived(self, key: object, slot: str, action: Mapping[str, Any]) -> Shown:
-        """After an upload: show the picture, and say what could not be used."""
-        session = self.sessions.get(key)
-        faults = [self._upload_fault(fault) for fault in _list(action.get("faults"))]
-        some = bool(_list(action.get("arrived")))
-        if slot == EXAMPLE_SLOT and some:
-            with session.lock:
-                for upload_id in _list(action.get("arrived")):
-                    upload = session.examples.get(str(upload_id))
-                    if upload is not None:
-                        session.sketch.add(upload.id, upload.width, upload.height)
-        held = session.pictures.get(slot, [])
-        if some:
-            session.results.pop(slot, None)  # it was about other pictures
-        view = views.plain_picture(session.key, held[0]) if some and held else None
-        if faults:
-            start = f"{len(held)} pictures are here; " if some and slot in SEVERAL else ""
-            text = f"{start}{len(faults)} could not be used:" if len(faults) > 1 or start else faults[0]
-            return Shown(views.note(text, "problem", faults if text != faults[0] else ()), view=view)
-        several = f"{len(held)} pictures are here." if slot in SEVERAL else ""
-        return Shown(views.note(several) if several else "", chips="", view=view, table="", links="")
-
-    def _upload_fault(self, fault: object) -> str:
-        """What the page reports about a file that did not arrive; its words are the visitor's own."""
-        fault = fault if isinstance(fault, Mapping) else {}
-        if "large" in fault:
-            return str(too_many_bytes(str(fault["large"]), self.limits))
-        if "message" in fault:
-            return str(fault["message"])[:1000]
-        return f"{quote(shown_name(str(fault.get('lost', ''))))} did not arrive. Try again, or reload the page."
-
-    def _keep(self, session: Session, slot: str, upload: Upload) -> None:
-        if slot == EXAMPLE_SLOT:
-            session.examples[upload.id] = upload
-        elif slot in SEVERAL:
-            session.pictures.setdefault(slot, []).append(upload)
-        else:
-            session.pictures[slot] = [upload]
-
-    def try_sample(self, key: object, slot: str, names: Sequence[str]) -> Shown:
-        """Put drawn pictures of the package where uploads of a slot go."""
-        session = self.sessions.get(key)
-        if slot in SEVERAL:
-            session.pictures[slot] = []
-        for name in names:
-            self._keep(session, slot, receive(samples()[name].data, name, self.limits))
-        return self.arrived(key, slot, {"arrived": list(names)})
-
-    def words_of(self, name: str) -> str:
-        """What to look for in a drawn picture."""
-        return samples()[name].words
-
-    def sample_names(self) -> list[str]:
-        """All drawn pictures."""
-        return list(samples())
+        try:
+            with self._network:
+                yield
+        finally:
+            self._queue.release()
 
     # --- what is looked for -------------------------------------------------------------------------------------------
 
@@ -202,7 +108,8 @@ class Desk:
             raise PromptError(
                 "There is no picture to look in yet. It needs at least one. Choose a picture, or try an example."
             )
-        answer = ask(self.detector, prompts, pictures)
+        with self._turn():
+            answer = ask(self.detector, prompts, pictures)
         session.results[tab] = Result(answer, answer.start, answer.kept(answer.start))
         return self._show(session, tab), answer.start
 
@@ -239,21 +146,51 @@ class Desk:
             views.downloads(session.key, tab, links),
         )
 
+    def file(self, key: object, tab: str, name: str) -> File | None:
+        """The file behind a download link, made now; None where there is none."""
+        session = self.sessions.get(key)
+        result = session.results.get(tab)
+        if name in _RESULT_FILES and result is not None:
+            pictures, names = result.answer.pictures, [picture.name for picture in result.answer.pictures]
+            if name == "drawing.png":
+                return File(drawing(result.kept[result.at], pictures[result.at]), _RESULT_FILES[name])
+            made = coco_json(result.kept, names) if name == "poses.json" else csv_table(result.kept)
+            return File(made, _RESULT_FILES[name])
+        if (tab, name) == ("visual", BANK_FILE) and session.made_bank is not None:
+            return File(session.made_bank, "application/octet-stream")
+        done = session.job.progress if session.job is not None else None
+        if (tab, name) == ("batch", ARCHIVE_FILE) and done is not None and done.archive is not None:
+            return File(done.archive, "application/zip")
+        return None
+
     # --- clicking -----------------------------------------------------------------------------------------------------
 
-    def pad(self, key: object) -> str:
-        """The place to click, as it stands."""
+    def pad(self, key: object, said: str = "") -> str:
+        """The place to click, as it stands, under a message if there is one."""
         session = self.sessions.get(key)
         board = session.sketch.board
         upload = session.examples.get(board.shot.picture) if board.shots else None
-        return views.pad(session.key, board, upload, session.sketch.can_undo)
+        return views.pad(session.key, board, upload, session.sketch.can_undo, said)
+
+    def on_pad(self, key: object, change: Callable[..., str], *values: Any) -> str:
+        """The place to click after a change to the examples; a mistake stands over it, and changes nothing."""
+        try:
+            return self.pad(key, change(key, *values))
+        except SessionError:
+            raise
+        except XPoseError as error:
+            return self.pad(key, views.note(str(error), "problem"))
 
     def act(self, key: object, action: Mapping[str, Any]) -> str:
         """A click or another action on the examples."""
         session = self.sessions.get(key)
         with session.lock:
             session.sketch.act(action)
-        return self.pad(key)
+        return ""
+
+    def examples_arrived(self, key: object, action: Mapping[str, Any]) -> str:
+        """After example pictures were uploaded; what could not be used."""
+        return self.arrived(key, EXAMPLE_SLOT, action).note
 
     def name_points(self, key: object, skeleton: object, names: object) -> str:
         """Take over the names of a skeleton, or of an own list where no skeleton is chosen."""
@@ -262,7 +199,7 @@ class Desk:
         points = asking.split_names(names) if chosen == asking.OWN else asking.skeleton_names(chosen)
         with session.lock:
             session.sketch.name_points(points)
-        return self.pad(key)
+        return ""
 
     def rename(self, key: object, name: object) -> str:
         """Another name for the current point."""
@@ -289,22 +226,12 @@ class Desk:
         from xpose.inference import PromptBank
 
         session = self.sessions.get(key)
-        bank = PromptBank.make(self.detector, session.sketch.prompt(_pixels(session), _label(label)))
+        with self._turn():
+            bank = PromptBank.make(self.detector, session.sketch.prompt(_pixels(session), _label(label)))
         with tempfile.TemporaryDirectory(prefix="xpose-") as folder:
             session.made_bank = bank.save(Path(folder) / BANK_FILE).read_bytes()
         links = views.downloads(session.key, "visual", [(BANK_FILE, f"Prompt bank ({', '.join(bank)})")])
         return Shown(views.note("The prompt bank is ready. It works with these weights only.", "good"), links=links)
-
-    def bank_arrived(self, key: object, action: Mapping[str, Any]) -> str:
-        """After a prompt bank was uploaded: what it holds, or why it cannot be used."""
-        session = self.sessions.get(key)
-        faults = [self._upload_fault(fault) for fault in _list(action.get("faults"))]
-        if faults:
-            return views.note(faults[0], "problem")
-        if session.bank is None:
-            return ""
-        bank, file = session.bank
-        return views.bank_contents(((label, one.names.names) for label, one in bank.items()), file)
 
     def forget_bank(self, key: object) -> str:
         """Back to the examples."""
@@ -313,29 +240,43 @@ class Desk:
 
     # --- batches ------------------------------------------------------------------------------------------------------
 
-    def run_batch(
+    def start_batch(
         self, key: object, how: object, words: object, skeleton: object, own: object, sliders: Sliders
-    ) -> Iterator[Shown]:
-        """The Batch tab: all its pictures, one report after each, and the link to the archive in the last."""
+    ) -> str:
+        """The Batch tab: start on all its pictures; what is shown meanwhile, and where the page asks for more."""
         session = self.sessions.get(key)
         pictures = list(session.pictures.get("batch", ()))
         if not pictures:
             raise PromptError("There are no pictures yet. A batch needs at least one. Choose pictures first.")
+        if session.job is not None and session.job.runs:
+            raise PromptError("A batch of this page is still at work. One runs at a time. Wait for it, or press Stop.")
         prompts = self._batch_prompts(session, how, words, skeleton, own)
-        yield Shown(views.progress(0, len(pictures), f"0 of {len(pictures)}"), links="", view="")
-        for report in run_batch(self.detector, prompts, pictures, sliders):
-            self.sessions.get(key)  # a page that works is not idle
-            failed = f"; {len(report.faults)} failed" if report.faults else ""
-            said = f"{report.done} of {report.total}: {report.objects} objects{failed}"
-            if report.archive is None:
-                yield Shown(views.progress(report.done, report.total, f"{said} ({report.name})"))
-                continue
-            session.archive = report.archive
-            faults = [f"{name}: {message}" for name, message in report.faults]
-            yield Shown(
-                views.note(f"Done. {said}.", "problem" if faults else "good", faults),
-                links=views.downloads(session.key, "batch", [(ARCHIVE_FILE, "Everything in one archive (zip)")]),
-            )
+        if session.job is not None:
+            session.job.forget()
+        session.job = Job(run_batch(self.detector, prompts, pictures, sliders, self._turn), len(pictures))
+        return self.batch(key)
+
+    def batch(self, key: object) -> str:
+        """How far the batch of the page is: a bar while it works, and in the end the link to its archive."""
+        session = self.sessions.get(key)
+        job = session.job
+        if job is None:
+            return ""
+        if job.runs:
+            return views.working(session.key, job.progress, job.total)
+        if job.failure is not None:
+            raise job.failure
+        if job.stopped or job.progress is None:
+            return views.note("Stopped.")
+        links = views.downloads(session.key, "batch", [(ARCHIVE_FILE, "Everything in one archive (zip)")])
+        return views.batch_done(job.progress) + links
+
+    def stop_batch(self, key: object) -> str:
+        """Stop the batch after the picture that it works on."""
+        session = self.sessions.get(key)
+        if session.job is not None:
+            session.job.stop()
+        return self.batch(key)
 
     def _batch_prompts(self, session: Session, how: object, words: object, skeleton: object, own: object) -> Any:
         if how == BY_WORDS:
@@ -367,24 +308,3 @@ def _pixels(session: Session) -> Any:
 
 def _label(text: object) -> str | None:
     return " ".join(str(text or "").split()) or None
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _read_bank(data: bytes, detector: Detector, name: str) -> PromptBank:
-    """A prompt bank from an uploaded file, checked against the detector's network."""
-    from xpose.inference import PromptBank
-
-    with tempfile.TemporaryDirectory(prefix="xpose-") as folder:
-        path = Path(folder) / BANK_FILE
-        path.write_bytes(data)
-        try:
-            bank = PromptBank.load(path)
-            bank.prompts(detector)
-        except XPoseError as error:
-            raise type(error)(str(error).replace(str(path), name)) from None
-    if not len(bank):
-        raise PromptError(f"The prompt bank {quote(name)} is empty. Make it again.")
-    return bank

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xpose.demo import asking, desk, views
+from xpose.demo import asking, desk, intake, views
 from xpose.demo.answers import Sliders
-from xpose.demo.desk import Desk, Shown
+from xpose.demo.desk import Desk
+from xpose.demo.intake import Shown
 from xpose.demo.wiring import Wiring
 from xpose.vocabulary import list_skeletons
 
@@ -45,19 +46,23 @@ class Words:
 
 @dataclass(frozen=True)
 class ResultParts:
-    """The parts of a tab that show a result."""
+    """The parts of a tab that show a result; None where it has no such part."""
 
     note: Any
-    chips: Any
+    chips: Any | None
     view: Any
-    table: Any
-    links: Any
+    table: Any | None
+    links: Any | None
     sliders: tuple[Any, Any, Any]
 
     def updates(self, shown: Shown, start: Sliders | None = None) -> dict[Any, Any]:
         """What changes on the page."""
         parts = {"note": self.note, "chips": self.chips, "view": self.view, "table": self.table, "links": self.links}
-        changed = {part: getattr(shown, name) for name, part in parts.items() if getattr(shown, name) is not None}
+        changed = {
+            part: getattr(shown, name)
+            for name, part in parts.items()
+            if part is not None and getattr(shown, name) is not None
+        }
         if start is not None:
             values = (start.score, start.confidence, start.overlap)
             changed |= dict(zip(self.sliders, values, strict=True))
@@ -66,7 +71,8 @@ class ResultParts:
     @property
     def outputs(self) -> list[Any]:
         """Everything that may change."""
-        return [self.note, self.chips, self.view, self.table, self.links, *self.sliders]
+        parts = [self.note, self.chips, self.view, self.table, self.links, *self.sliders]
+        return [part for part in parts if part is not None]
 
 
 def build(at_desk: Desk) -> Any:
@@ -87,7 +93,6 @@ def build(at_desk: Desk) -> Any:
             with gr.Tab("Batch", id="batch"):
                 zones.append(_batch_tab(wiring))
         wiring.on_open(page, zones)
-    page.queue(default_concurrency_limit=1, max_size=200)
     return page
 
 
@@ -132,7 +137,7 @@ def _visual_tab(wiring: Wiring, tab: Any) -> list[tuple[Any, Callable[[str], str
     with gr.Row():
         with gr.Column():
             editor = _editor(wiring, "visual", tab)
-            with gr.Accordion("Prompt bank: keep the examples in a file", open=False):
+            with gr.Accordion("Prompt bank: keep the examples in a file", open=False, elem_classes="xp-bank-fold"):
                 make = gr.Button("Make a prompt bank of the examples", size="sm", elem_id="visual-bank-make")
                 bank_links = wiring.html("visual-bank-links")
                 bank_zone = wiring.active("visual-bank-drop")
@@ -162,6 +167,7 @@ def _visual_tab(wiring: Wiring, tab: Any) -> list[tuple[Any, Callable[[str], str
         },
         [],
         [editor.pad, label, *parts.outputs],
+        note=parts.note,
     )
 
     def made(key: str, named: object) -> dict[Any, Any]:
@@ -173,7 +179,7 @@ def _visual_tab(wiring: Wiring, tab: Any) -> list[tuple[Any, Callable[[str], str
     wiring.on_act(bank_zone, lambda key, action: {bank: at.bank_arrived(key, action)}, [bank])
     return [
         *editor.zones,
-        (bank_zone, lambda key: _zone(at, key, desk.BANK_SLOT, "Load a prompt bank (.safetensors)")),
+        (bank_zone, lambda key: _zone(at, key, intake.BANK_SLOT, "Load a prompt bank (.safetensors)")),
         (zone, lambda key: _zone(at, key, "visual", "Drop the pictures to look in here", several=True)),
     ]
 
@@ -207,6 +213,7 @@ def _combined_tab(wiring: Wiring, tab: Any) -> list[tuple[Any, Callable[[str], s
         },
         [],
         [editor.pad, *words.outputs, *parts.outputs],
+        note=parts.note,
     )
     show = lambda key: _zone(at, key, "combined", "Drop the pictures to look in here", several=True)  # noqa: E731
     return [*editor.zones, (zone, show)]
@@ -230,16 +237,20 @@ def _batch_tab(wiring: Wiring) -> tuple[Any, Callable[[str], str]]:
             with gr.Row():
                 run = gr.Button("Run over all pictures", variant="primary", elem_id="batch-run")
                 stop = gr.Button("Stop", variant="stop", elem_id="batch-stop")
-            note, view, links = (wiring.html(f"batch-{name}") for name in ("note", "view", "links"))
-    parts = ResultParts(note, wiring.html("batch-chips"), view, wiring.html("batch-table"), links, sliders)
+            note = wiring.active("batch-note")
+            view = wiring.html("batch-view")
+    parts = ResultParts(note, None, view, None, None, sliders)
     _on_upload(wiring, zone, "batch", parts)
-
-    def work(key: str, chosen: object, said: object, skeleton: object, own: object, *values: float) -> Any:
-        for shown in at.run_batch(key, chosen, said, skeleton, own, Sliders(*values)):
-            yield parts.updates(shown)
-
-    running = wiring.on_steps([run.click], work, [how, *words, *sliders], parts.outputs, note)
-    wiring.on([stop.click], lambda key: {note: views.note("Stopped.")}, [], [note], cancels=running)
+    wiring.on(
+        [run.click],
+        lambda key, chosen, said, skeleton, own, *values: {
+            note: at.start_batch(key, chosen, said, skeleton, own, Sliders(*values)),
+            view: "",
+        },
+        [how, *words, *sliders],
+        [note, view],
+    )
+    wiring.on([stop.click], lambda key: {note: at.stop_batch(key)}, [], [note])
     wiring.on(
         [sample.click],
         lambda key: {
@@ -275,36 +286,25 @@ def _editor(wiring: Wiring, tab: str, select: Any) -> Editor:
             label="Own names", placeholder="snout, left eye, tail", info="with commas", elem_id=f"{tab}-point-names"
         )
     use = gr.Button("Use these names", size="sm", elem_id=f"{tab}-use-names")
-    note = wiring.html(f"{tab}-example-note")
-    pad = wiring.active(f"{tab}-pad")
+    pad = wiring.active(f"{tab}-pad")  # clicks on it go to the server by themselves, see page.js
     with gr.Row():
         name = gr.Textbox(label="Rename the chosen point", elem_id=f"{tab}-new-name", scale=3)
         rename = gr.Button("Rename", size="sm", elem_id=f"{tab}-rename", scale=1)
-    both = [pad, note]
-    clear = {note: ""}
     wiring.on(
         [use.click, names.submit],
-        lambda key, *chosen: {pad: at.name_points(key, *chosen), **clear},
+        lambda key, *chosen: {pad: at.on_pad(key, at.name_points, *chosen)},
         [skeleton, names],
-        both,
-        note=note,
+        [pad],
     )
     wiring.on(
         [rename.click, name.submit],
-        lambda key, new: {pad: at.rename(key, new), name: "", **clear},
+        lambda key, new: {pad: at.on_pad(key, at.rename, new), name: ""},
         [name],
-        [*both, name],
-        note=note,
+        [pad, name],
     )
-    wiring.on_act(pad, lambda key, action: {pad: at.act(key, action), **clear}, both, note=note)
-    wiring.on_act(
-        zone,
-        lambda key, action: {note: at.arrived(key, desk.EXAMPLE_SLOT, action).note, pad: at.pad(key)},
-        both,
-        note=note,
-    )
-    wiring.on([select.select], lambda key: {pad: at.pad(key)}, [], [pad], note=note)
-    show = lambda key: _zone(at, key, desk.EXAMPLE_SLOT, "Drop an example picture here (1 to 5)")  # noqa: E731
+    wiring.on_act(zone, lambda key, action: {pad: at.on_pad(key, at.examples_arrived, action)}, [pad])
+    wiring.on([select.select], lambda key: {pad: at.pad(key)}, [], [pad])
+    show = lambda key: _zone(at, key, intake.EXAMPLE_SLOT, "Drop an example picture here (1 to 5)")  # noqa: E731
     return Editor(pad, [(zone, show), (pad, at.pad)])
 
 

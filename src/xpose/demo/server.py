@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import socket
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+import numpy as np
+
 from xpose.demo.desk import Desk
 from xpose.demo.sessions import SessionError
 from xpose.demo.uploads import Limits, too_many_bytes
+from xpose.demo.wiring import message
 from xpose.errors import ConfigError, XPoseError, missing_extra
 
 if TYPE_CHECKING:
@@ -37,6 +42,7 @@ _HEADERS = (
 _CLOSED = ("/gradio_api/upload", "/gradio_api/proxy", "/gradio_api/file", "/gradio_api/stream", "/proxy=", "/file=")
 _SWEEP_SECONDS = 20.0
 _CHUNK = 1 << 20
+_SMALL = Limits(file_bytes=10_000)  # of a click
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif"]
 MONOSPACE = ["ui-monospace", "Consolas", "Menlo", "monospace"]
 
@@ -155,14 +161,42 @@ def _add_routes(app: Any, desk: Desk) -> None:
             return Response(file.content, media_type=file.kind, headers=headers)
         return StreamingResponse(_pieces(file.content), media_type=file.kind, headers=headers)
 
+    async def act(request: Any) -> Any:
+        body = await _body(request, "the click", _SMALL)
+        return await run_in_threadpool(_part, _acted, desk, request.path_params["key"], body)
+
+    async def batch(request: Any) -> Any:
+        return await run_in_threadpool(_part, desk.batch, request.path_params["key"])
+
     async def close(request: Any) -> Any:
         desk.sessions.close(request.path_params["key"])
         return Response(status_code=204)
 
+    app.add_route("/xpose/{key}/act", act, methods=["POST"])
+    app.add_route("/xpose/{key}/batch", batch, methods=["GET"])
     app.add_route("/xpose/{key}/close", close, methods=["POST"])
     app.add_route("/xpose/{key}/upload/{slot}", upload, methods=["POST"])
     app.add_route("/xpose/{key}/picture/{id}", picture, methods=["GET"])
     app.add_route("/xpose/{key}/file/{tab}/{name}", download, methods=["GET"])
+
+
+def _acted(desk: Desk, key: str, body: bytes) -> str:
+    try:
+        action = json.loads(body)
+    except (ValueError, RecursionError):
+        action = None
+    return desk.on_pad(key, desk.act, action if isinstance(action, dict) else {})
+
+
+def _part(make: Callable[..., str], *values: Any) -> Any:
+    """A part of the page, made by the desk; mistakes are messages."""
+    from starlette.responses import JSONResponse
+
+    try:
+        html = make(*values)
+    except Exception as error:
+        html = message(error)
+    return JSONResponse({"html": html}, headers={"Cache-Control": "no-store"})
 
 
 def _plain(status: int, text: str) -> Any:
@@ -254,8 +288,25 @@ def serve(
     """
     with contextlib.closing(listen(host, port)) as door, tempfile.TemporaryDirectory(prefix="xpose-demo-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder  # nothing goes there, and if ever something did, it goes with us
-        server = make_server(make_app(Desk(detector, limits)), lambda: ready(address_of(door)))
-        server.run(sockets=[door])
+        warm_up = threading.Thread(target=_warm_up, args=[detector])
+
+        def started() -> None:
+            ready(address_of(door))
+            warm_up.start()
+
+        server = make_server(make_app(Desk(detector, limits)), started)
+        try:
+            server.run(sockets=[door])
+        finally:
+            if warm_up.ident is not None:
+                warm_up.join()
+
+
+def _warm_up(detector: Detector) -> None:
+    """Load what is loaded late, so that the first visitor does not wait for it; never where it would be fetched."""
+    if detector.model.config.prompt_encoder == "nano":
+        with contextlib.suppress(Exception):  # whoever asks for the same gets the message
+            detector.detect(np.zeros((480, 640, 3), np.uint8), "object", max_instances=1)
 
 
 def address_of(door: socket.socket) -> str:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from xpose.demo.sketch import Sketch
 from xpose.demo.uploads import Limits, Upload
@@ -15,6 +15,7 @@ from xpose.errors import ImageError, XPoseError
 
 if TYPE_CHECKING:
     from xpose.demo.answers import Answer, Sliders
+    from xpose.demo.batch import Job
     from xpose.inference import PromptBank
     from xpose.poses import Poses
 
@@ -52,7 +53,7 @@ class Session:
         results: the last result of each tab.
         bank: a prompt bank that was loaded, and its file's name.
         made_bank: the file of a prompt bank that was made here.
-        archive: the last batch, in a file without a name that vanishes when it is closed.
+        job: the last batch.
         lock: held while the sketch is changed.
     """
 
@@ -63,7 +64,7 @@ class Session:
     results: dict[str, Result] = field(default_factory=dict)
     bank: tuple[PromptBank, str] | None = None
     made_bank: bytes | None = None
-    archive: IO[bytes] | None = None
+    job: Job | None = None
     used: float = 0.0
     closed: float | None = None
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -99,9 +100,9 @@ class Session:
         self.examples.clear()
         self.results.clear()
         self.sketch, self.bank, self.made_bank = Sketch(), None, None
-        if self.archive is not None:
-            self.archive.close()
-            self.archive = None
+        if self.job is not None:
+            self.job.forget()
+            self.job = None
 
 
 class Sessions:

@@ -29,6 +29,7 @@ class Limits:
         batch_files: pictures in one batch.
         session_bytes: of all files that one page holds at a time.
         sessions: pages at a time.
+        waiting: requests for the network at a time, the one that it works on included.
         idle_seconds: a page that was not used for so long is forgotten with all that it holds.
         closed_seconds: the same for a page that was closed.
     """
@@ -38,6 +39,7 @@ class Limits:
     batch_files: int = 200
     session_bytes: int = 200_000_000
     sessions: int = 50
+    waiting: int = 16
     idle_seconds: float = 3600.0
     closed_seconds: float = 60.0
 

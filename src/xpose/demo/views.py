@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from xpose.demo.answers import Answer
+    from xpose.demo.batch import Progress
     from xpose.demo.sketch import Board, Shot
     from xpose.demo.uploads import Upload
     from xpose.poses import Pose, Poses
@@ -38,12 +39,24 @@ def note(text: str, kind: Kind = "info", more: Sequence[str] = ()) -> str:
     return f'<div class="xp-note xp-{kind}" role="{role}"><p>{escape(text)}</p>{listed}</div>'
 
 
-def progress(done: int, total: int, text: str) -> str:
-    """A bar with a line under it."""
+def working(key: str, progress: Progress | None, total: int) -> str:
+    """A bar for a batch that runs; the page asks again where `data-again` says."""
+    done, said = (0, f"0 of {total}") if progress is None else (progress.done, _counted(progress))
     return (
-        f'<div class="xp-note xp-info" role="status"><progress class="xp-bar" value="{done}" max="{total}"></progress>'
-        f"<p>{escape(text)}</p></div>"
+        f'<div class="xp-note xp-info" role="status" data-again="xpose/{escape(key)}/batch">'
+        f'<progress class="xp-bar" value="{done}" max="{total}"></progress><p>{escape(said)}</p></div>'
     )
+
+
+def batch_done(progress: Progress) -> str:
+    """What a finished batch found, and what failed."""
+    faults = [f"{name}: {message}" for name, message in progress.faults]
+    return note(f"Done. {_counted(progress)}.", "problem" if faults else "good", faults)
+
+
+def _counted(progress: Progress) -> str:
+    failed = f"; {len(progress.faults)} failed" if progress.faults else ""
+    return f"{progress.done} of {progress.total}: {progress.objects} objects{failed}"
 
 
 def drop_zone(key: str, slot: str, text: str, most: int, several: bool = False) -> str:
@@ -89,7 +102,8 @@ def _stage(key: str, upload: Upload, inside: str, caption: str, mode: str = "xp-
     """A picture under an SVG with the picture's own pixels as units."""
     return (
         f'<figure class="xp-view"><div class="xp-scroll"><div class="xp-stage" style="--ratio: {upload.width} / '
-        f'{upload.height}"><img src="{escape(picture_url(key, upload))}" alt="{escape(upload.name)}" draggable="false">'
+        f'{upload.height}"><img src="{escape(picture_url(key, upload))}" alt="{escape(upload.name)}" '
+        f'width="{upload.width}" height="{upload.height}" draggable="false">'
         f'<svg class="{mode}" viewBox="0 0 {upload.width} {upload.height}" preserveAspectRatio="none" '
         f'data-width="{upload.width}" data-height="{upload.height}">{inside}</svg></div></div>'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
@@ -188,15 +202,19 @@ def summary(answer: Answer, results: Sequence[Poses]) -> str:
     return note(text, "good" if any(totals.values()) else "info")
 
 
-def pad(key: str, board: Board, upload: Upload | None, can_undo: bool) -> str:
-    """The place where one clicks: picture with marks, tools, and the names with what has been done with each."""
-    tools = _tools(board, can_undo)
+def pad(key: str, board: Board, upload: Upload | None, can_undo: bool, said: str = "") -> str:
+    """The place where one clicks: picture with marks, tools, and the names with what has been done with each.
+
+    `said` is HTML of this module, a message over it.
+    """
+    tools = said + _tools(board, can_undo)
+    start = f'<div class="xp-pad" data-tool="{board.tool}" data-act="xpose/{escape(key)}/act">'
     if upload is None:
-        return f'<div class="xp-pad" data-tool="point">{tools}{_names(board, None)}</div>'
+        return f"{start}{tools}{_names(board, None)}</div>"
     shot = board.shot
     mode = "xp-click xp-boxing" if board.tool == "box" else "xp-click"
     stage = _stage(key, upload, _marks(board, shot), f"Example {board.at + 1}: {_next_step(board)}", mode)
-    return f'<div class="xp-pad" data-tool="{board.tool}">{_shots(board)}{tools}{stage}{_names(board, shot)}</div>'
+    return f"{start}{_shots(board)}{tools}{stage}{_names(board, shot)}</div>"
 
 
 def _next_step(board: Board) -> str:

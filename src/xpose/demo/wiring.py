@@ -14,6 +14,9 @@ from xpose.demo.desk import Desk
 from xpose.errors import XPoseError
 
 Zone = tuple[Any, Callable[[str], str]]
+# Never through Gradio's queue: an answer can get lost there when an event comes just as the stream of the one before it
+# closes. The desk has a queue of its own for the network.
+_DIRECT: dict[str, Any] = {"queue": False, "api_visibility": "private"}
 _SCRIPT = Path(__file__).parent / "static" / "page.js"
 
 
@@ -45,8 +48,7 @@ class Wiring:
         *,
         network: bool = False,
         last: bool = False,
-        cancels: Any = None,
-    ) -> Any:
+    ) -> None:
         """Call the handler with the values of `inputs`.
 
         Args:
@@ -55,9 +57,8 @@ class Wiring:
             inputs: parts that are read.
             outputs: parts that may change.
             note: the part that shows mistakes.
-            network: it runs the network, one at a time for all visitors.
+            network: it runs the network, which takes its time.
             last: of many events in a row only the last needs an answer.
-            cancels: an event to stop.
         """
         where = outputs[0] if note is None else note
 
@@ -65,45 +66,16 @@ class Wiring:
             try:
                 return handler(key, *values)
             except Exception as error:
-                return {where: _message(error)}
+                return {where: message(error)}
 
-        return self.gr.on(
+        self.gr.on(
             triggers,
             guarded,
             [self.key, *inputs],
             [*outputs],
-            trigger_mode="always_last" if last else "multiple",
+            trigger_mode="always_last" if last else "once" if network else "multiple",
             show_progress="minimal" if network else "hidden",
-            concurrency_id="network" if network else None,
-            cancels=cancels,
-            api_visibility="private",
-        )
-
-    def on_steps(
-        self,
-        triggers: Sequence[Any],
-        handler: Callable[..., Any],
-        inputs: Sequence[Any],
-        outputs: Sequence[Any],
-        note: Any,
-    ) -> Any:
-        """The same for a handler that runs the network and reports step by step."""
-
-        def guarded(key: str, *values: Any) -> Any:
-            try:
-                yield from handler(key, *values)
-            except Exception as error:
-                yield {note: _message(error)}
-
-        return self.gr.on(
-            triggers,
-            guarded,
-            [self.key, *inputs],
-            [*outputs],
-            trigger_mode="once",
-            show_progress="hidden",
-            concurrency_id="network",
-            api_visibility="private",
+            **_DIRECT,
         )
 
     def on_act(
@@ -117,16 +89,9 @@ class Wiring:
                 action = event._data if isinstance(event._data, dict) else {}
                 return handler(key, action)
             except Exception as error:
-                return {where: _message(error)}
+                return {where: message(error)}
 
-        part.act(
-            guarded,
-            [self.key],
-            [*outputs],
-            trigger_mode="multiple",
-            show_progress="hidden",
-            api_visibility="private",
-        )
+        part.act(guarded, [self.key], [*outputs], trigger_mode="multiple", show_progress="hidden", **_DIRECT)
 
     def on_open(self, page: Any, zones: Sequence[Zone]) -> None:
         """Give every page that is opened a session of its own, and its private addresses."""
@@ -135,9 +100,7 @@ class Wiring:
             key = self.desk.sessions.open().key
             return [key, *(show(key) for _, show in zones)]
 
-        page.load(
-            opened, None, [self.key, *(zone for zone, _ in zones)], show_progress="hidden", api_visibility="private"
-        )
+        page.load(opened, None, [self.key, *(zone for zone, _ in zones)], show_progress="hidden", **_DIRECT)
 
 
 @cache
@@ -145,7 +108,7 @@ def _script() -> str:
     return _SCRIPT.read_text("utf-8")
 
 
-def _message(error: Exception) -> str:
+def message(error: Exception) -> str:
     """What the page shows: the message of a mistake; a bug with the way to report it, never a traceback."""
     if os.environ.get("XPOSE_DEBUG", "") not in ("", "0"):
         traceback.print_exception(error)

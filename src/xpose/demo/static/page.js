@@ -1,8 +1,42 @@
-// Runs once for each of the page's own parts, with `element` (the part) and `trigger` (tells the server something).
-// Nothing is decided here: places are measured in pixels of the picture, files are delivered, and the server answers
-// with new HTML. Text from people only ever goes in as textContent.
+// Runs once for each of the page's own parts, with `element` (the part), `props.value` (its HTML) and `trigger` (tells
+// the server something through Gradio). Nothing is decided here: places are measured in pixels of the picture, files are
+// delivered, and the server answers with new HTML. Text from people only ever goes in as textContent.
 
-const send = (action) => { hideTip(); trigger("act", action); };
+async function refresh(url, options) {
+  const answer = await fetch(url, options);
+  props.value = (await answer.json()).html;
+}
+
+// On the place to click every action waits for the one before it, so that quick clicks stay in order.
+let before = Promise.resolve();
+
+function send(action) {
+  hideTip();
+  if (!element.querySelector("[data-act]")) return trigger("act", action);
+  before = before.then(async () => {
+    const place = element.querySelector("[data-act]");
+    if (place) await refresh(place.dataset.act, { method: "POST", body: JSON.stringify(action) });
+  }).catch(lost);
+}
+
+function lost() {
+  const note = document.createElement("p");
+  note.className = "xp-note xp-problem";
+  note.textContent = "The server did not answer. Try again, or reload the page.";
+  element.prepend(note);
+}
+
+// --- parts that ask again until they are done ------------------------------------------------------------------------
+
+let asking = false;
+
+setInterval(async () => {
+  const part = element.querySelector("[data-again]");
+  if (!part || asking) return;
+  asking = true;
+  try { await refresh(part.dataset.again); } catch { /* the next try may reach the server */ }
+  asking = false;
+}, 400);
 
 // --- buttons ---------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,153 @@
+"""Pictures of every tab of the web demo, wide and narrow: python benchmarks/demo_screenshots.py --weights FOLDER.
+
+They go to docs/images/demo. Chromium and its driver must be installed, and the extras demo and dev. The pictures in
+them are those that the demo brings along.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+FOLDER = Path(__file__).parents[1] / "docs" / "images" / "demo"
+SIZES = {"desktop": (1280, 900, 1), "phone": (390, 844, 1)}  # width, least height, pixels for each of the page's
+PATIENCE = 120
+MOST_HEIGHT = 2600
+
+
+@contextmanager
+def page_of(weights: str) -> Iterator[str]:
+    """A demo in a process of its own; its address."""
+    words = [sys.executable, "-m", "xpose", "demo", "-p", weights, "--port", "0"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}) as run:
+        try:
+            assert run.stdout is not None
+            yield next(filter(None, (re.search(r"http://\S+/", line) for line in run.stdout)))[0]
+        finally:
+            run.send_signal(signal.SIGINT)
+
+
+@contextmanager
+def browser_of(width: int, height: int) -> Iterator[Any]:
+    """A fresh browser."""
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        flags = "headless=new no-sandbox disable-gpu disable-dev-shm-usage no-first-run disable-background-networking"
+        flags += " disable-component-update disable-sync hide-scrollbars no-proxy-server"
+        for flag in (*flags.split(), f"window-size={width},{height}", f"user-data-dir={folder}"):
+            options.add_argument(f"--{flag}")
+        browser = webdriver.Chrome(options=options)
+        try:
+            yield browser
+        finally:
+            browser.quit()
+
+
+def wait(browser: Any, css: str) -> Any:
+    """The first element that fits, once there is one."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(browser, PATIENCE).until(lambda found: found.find_elements("css selector", css))[0]
+
+
+def press(browser: Any, css: str) -> None:
+    """Click on something."""
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'}); arguments[0].click()", wait(browser, css))
+
+
+def open_tab(browser: Any, name: str) -> None:
+    """Go to a tab; on a phone some of them are behind a menu, so the page's own button is pressed."""
+    script = (
+        "return [...document.querySelectorAll('button[role=tab]')].find(one => one.textContent.trim() === arguments[0])"
+    )
+    browser.execute_script("arguments[0].click()", browser.execute_script(script, name))
+
+
+def text(browser: Any) -> None:
+    """Words, a result, and the name of a point under the mouse."""
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    press(browser, "#text-sample-people")
+    wait(browser, "#text-view img")
+    press(browser, "#text-run")
+    dot = wait(browser, "#text-view circle")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", dot)
+    ActionChains(browser).move_to_element(dot).perform()
+
+
+def visual(browser: Any) -> None:
+    """A drawn example with its points, and a result."""
+    press(browser, "#visual-sample")
+    wait(browser, "#visual-pad .xp-mark")
+    press(browser, "#visual-pad .xp-names button")
+    wait(browser, "#visual-view img")
+    press(browser, "#visual-run")
+    wait(browser, "#visual-links a")
+
+
+def combined(browser: Any) -> None:
+    """The same with a word."""
+    press(browser, "#combined-sample")
+    wait(browser, "#combined-view img")
+    press(browser, "#combined-run")
+    wait(browser, "#combined-links a")
+
+
+def batch(browser: Any) -> None:
+    """All drawn pictures and their archive."""
+    press(browser, "#batch-sample")
+    wait(browser, "#batch-note .xp-note")
+    press(browser, "#batch-run")
+    wait(browser, "#batch-note a")
+
+
+TABS: dict[str, Callable[[Any], None]] = {"Text": text, "Visual": visual, "Combined": combined, "Batch": batch}
+
+
+def shoot(browser: Any, target: Path, width: int, height: int, scale: int) -> None:
+    """The whole page as a JPEG."""
+    full = browser.execute_script("return document.documentElement.scrollHeight")
+    clip = {"x": 0, "y": 0, "width": width, "height": min(max(full, height), MOST_HEIGHT), "scale": scale}
+    options = {"format": "png", "captureBeyondViewport": True, "clip": clip}
+    data = browser.execute_cdp_cmd("Page.captureScreenshot", options)["data"]
+    Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB").save(target, quality=80, optimize=True)
+    print(f"{target.name}: {width * scale} x {round(clip['height'] * scale)}, {target.stat().st_size / 1e3:.0f} kB")
+
+
+def main() -> None:
+    """Take all of them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", required=True, help="weights to show; a name, a folder or a file")
+    parser.add_argument("--out", type=Path, default=FOLDER)
+    asked = parser.parse_args()
+    asked.out.mkdir(parents=True, exist_ok=True)
+    with page_of(asked.weights) as address:
+        for size, (width, height, scale) in SIZES.items():
+            with browser_of(width, height) as browser:
+                metrics = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": size == "phone"}
+                browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+                for name, act in TABS.items():
+                    browser.get(address)
+                    wait(browser, "#text-drop input")
+                    open_tab(browser, name)
+                    act(browser)
+                    shoot(browser, asked.out / f"{name.lower()}-{size}.jpg", width, height, scale)
+
+
+if __name__ == "__main__":
+    main()

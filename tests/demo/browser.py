@@ -1,0 +1,275 @@
+"""A real browser for the tests: headless Chromium, driven through its own driver, with its network log kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from tests.demo.site import PATIENCE, is_here
+
+FLAGS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions"),
+    *("--no-proxy-server", "--hide-scrollbars", "--force-device-scale-factor=1", "--lang=en"),
+)
+MISSING = (
+    "No Chromium with its driver is installed, so the demo is NOT tested in a browser. On Debian and Ubuntu: "
+    "apt-get install chromium chromium-driver"
+)
+
+
+def programs() -> tuple[str, str] | None:
+    """Paths of the browser and its driver, or None where one is missing."""
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    driver = shutil.which("chromedriver")
+    return (browser, driver) if browser and driver else None
+
+
+def need_browser() -> tuple[str, str]:
+    """The programs; without them the tests are skipped loudly, and in CI they fail."""
+    found = programs()
+    if found is None:
+        if os.environ.get("CI"):
+            pytest.fail(MISSING, pytrace=False)
+        warnings.warn(MISSING, stacklevel=2)
+        pytest.skip(MISSING)
+    return found
+
+
+@contextmanager
+def open_browser(width: int = 1200, height: int = 1000) -> Iterator[Any]:
+    """A browser that knows nothing yet; it and its folder are gone afterwards."""
+    from selenium import webdriver
+    from selenium.common.exceptions import WebDriverException
+    from selenium.webdriver.chrome.service import Service
+
+    program, driver = need_browser()
+    folder = tempfile.mkdtemp(prefix="xpose-browser-")
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for flag in (*FLAGS, f"--user-data-dir={folder}", f"--window-size={width},{height}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+
+    def start() -> Any:
+        return webdriver.Chrome(options=options, service=Service(driver, env={**os.environ, "NO_PROXY": "*"}))
+
+    try:
+        browser = start()
+    except WebDriverException:  # a busy machine may be too slow for the driver's own patience
+        browser = start()
+    try:
+        browser.set_page_load_timeout(PATIENCE)
+        browser.set_script_timeout(PATIENCE)
+        yield browser
+    finally:
+        browser.quit()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def foreign_requests(browser: Any) -> list[str]:
+    """Addresses beyond this machine that the browser has asked for since the last call."""
+    foreign = []
+    for entry in browser.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        url = message["params"].get("request", {}).get("url", "") or message["params"].get("url", "")
+        if message["method"] in ("Network.requestWillBeSent", "Network.webSocketCreated", "Network.preconnect"):
+            parts = urlsplit(url)
+            if parts.scheme in ("http", "https", "ws", "wss", "ftp") and not is_here(parts.hostname):
+                foreign.append(url)
+    return foreign
+
+
+class Page:
+    """The demo in a window of a browser, in the words of the tests."""
+
+    def __init__(self, browser: Any, address: str) -> None:
+        self.browser = browser
+        browser.get(address)
+        self.wait("#text-drop input")
+        self.key = self.attribute("#text-drop .xp-drop", "data-url").split("/")[1]
+
+    def until(self, what: Any, why: str) -> Any:
+        """Wait until `what()` gives something; what is replaced meanwhile is looked for again."""
+        from selenium.common.exceptions import (
+            NoSuchElementException,
+            StaleElementReferenceException,
+            TimeoutException,
+        )
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        ignored = (NoSuchElementException, StaleElementReferenceException)
+        try:
+            return WebDriverWait(self.browser, PATIENCE, 0.05, ignored).until(lambda _: what())
+        except TimeoutException:
+            notes = [self.text(f"#{tab}-note") for tab in ("text", "visual", "combined", "batch")]
+            raise AssertionError(f"waited in vain: {why}; notes: {notes}") from None
+
+    def wait(self, css: str) -> Any:
+        """The first element that fits, once there is one."""
+        return self.until(lambda: self.all(css), f"for {css}")[0]
+
+    def all(self, css: str) -> list[Any]:
+        """All elements that fit now."""
+        found: list[Any] = self.browser.find_elements("css selector", css)
+        return found
+
+    def js(self, script: str, *values: Any) -> Any:
+        """What a script returns."""
+        return self.browser.execute_script(script, *values)
+
+    def text(self, css: str) -> str:
+        """The text of the first element that fits, also where it is out of sight."""
+        return str(self.js("return document.querySelector(arguments[0])?.textContent ?? ''", css))
+
+    def attribute(self, css: str, name: str) -> str:
+        """An attribute of the first element that fits."""
+        return str(self.js("return document.querySelector(arguments[0])?.getAttribute(arguments[1])", css, name))
+
+    def says(self, css: str, words: str) -> str:
+        """Wait until an element says these words."""
+        self.until(lambda: words in self.text(css), f"for {words!r} in {css}")
+        return self.text(css)
+
+    def tab(self, name: str) -> None:
+        """Go to a tab."""
+        button = self.until(
+            lambda: next((one for one in self.all("button[role=tab]") if one.text == name), None), f"for the tab {name}"
+        )
+        button.click()
+        self.until(lambda: button.get_attribute("aria-selected") == "true", f"for the tab {name} to open")
+
+    def press(self, css: str) -> None:
+        """Click on something, wherever it is on the page, as soon as it lets itself be clicked."""
+        from selenium.common.exceptions import ElementClickInterceptedException, ElementNotInteractableException
+
+        def pressed() -> bool:
+            element = self.wait(css)
+            self.js("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element)
+            try:
+                if element.is_enabled():
+                    element.click()
+                    return True
+            except (ElementClickInterceptedException, ElementNotInteractableException):
+                pass
+            return False
+
+        self.until(pressed, f"to press {css}")
+
+    def type(self, css: str, words: str) -> None:
+        """Replace what stands in a field."""
+        from selenium.webdriver.common.keys import Keys
+
+        field = self.wait(f"{css} textarea, {css} input")
+        self.js("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", field)
+        field.click()
+        field.send_keys(Keys.CONTROL, "a")
+        field.send_keys(Keys.DELETE)
+        field.send_keys(words)
+        field.send_keys(Keys.TAB)
+        self.until(lambda: field.get_attribute("value") == words, f"for {words!r} in {css}")
+
+    def give(self, slot: str, *files: Any) -> None:
+        """Choose files for a drop zone."""
+        self.wait(f"#{slot}-drop input").send_keys("\n".join(map(str, files)))
+
+    def slide(self, name: str, value: float) -> None:
+        """Set a slider through its field for numbers."""
+        from selenium.webdriver.common.keys import Keys
+
+        field = self.wait(f"#{name} input[type=number]")
+        self.js("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", field)
+        field.click()
+        field.send_keys(Keys.CONTROL, "a")
+        field.send_keys(str(value))
+        field.send_keys(Keys.TAB)
+
+    def at(self, css: str, x: float, y: float) -> tuple[int, int]:
+        """Where in the window a pixel of a picture is, in whole pixels of the window."""
+        place = self.js(
+            """const svg = document.querySelector(arguments[0]), frame = svg.getBoundingClientRect();
+            return [frame.left + arguments[1] / svg.dataset.width * frame.width,
+                    frame.top + arguments[2] / svg.dataset.height * frame.height, frame.width, frame.height]""",
+            css,
+            x,
+            y,
+        )
+        return round(place[0]), round(place[1])
+
+    def into_view(self, css: str, x: float, y: float) -> None:
+        """Scroll until a pixel of a picture is in the middle of the window."""
+        self.js(
+            """const svg = document.querySelector(arguments[0]);
+            svg.closest('.xp-view').scrollIntoView({block: 'start', behavior: 'instant'});
+            const box = svg.closest('.xp-scroll');
+            box.scrollLeft = arguments[1] / svg.dataset.width * box.scrollWidth - box.clientWidth / 2;
+            box.scrollTop = arguments[2] / svg.dataset.height * box.scrollHeight - box.clientHeight / 2;
+            const frame = svg.getBoundingClientRect();
+            window.scrollBy(0, frame.top + arguments[2] / svg.dataset.height * frame.height - innerHeight / 2)""",
+            css,
+            x,
+            y,
+        )
+
+    def found(self, css: str, x: float, y: float) -> tuple[int, int]:
+        """Scroll to a pixel of a picture; where it then is, once the page has come to rest."""
+        self.into_view(css, x, y)
+        last: list[tuple[int, int]] = []
+
+        def at_rest() -> bool:
+            self.browser.execute_async_script(
+                "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done()))"
+            )
+            last.append(self.at(css, x, y))
+            return len(last) > 1 and last[-1] == last[-2]
+
+        self.until(at_rest, "for the picture to stay where it is")
+        return last[-1]
+
+    def mouse(self, *places: tuple[int, int]) -> None:
+        """Press at the first place of the window and let go at the last."""
+        from selenium.webdriver.common.action_chains import ActionChains
+
+        chain = ActionChains(self.browser, duration=20)
+        pointer = chain.w3c_actions.pointer_action
+        pointer.move_to_location(*places[0])
+        pointer.pointer_down()
+        for place in places[1:]:
+            pointer.move_to_location(*place)
+        pointer.pointer_up()
+        chain.perform()
+
+    def clicks(self, *places: tuple[int, int]) -> None:
+        """Click at places of the window, as quickly as the browser takes it."""
+        from selenium.webdriver.common.action_chains import ActionChains
+
+        chain = ActionChains(self.browser, duration=0)
+        for place in places:
+            chain.w3c_actions.pointer_action.move_to_location(*place)
+            chain.w3c_actions.pointer_action.pointer_down()
+            chain.w3c_actions.pointer_action.pointer_up()
+        chain.perform()
+
+    def click_pixel(self, css: str, x: float, y: float) -> None:
+        """A real click on a pixel of a picture."""
+        self.mouse(self.found(css, x, y))
+
+    def hover(self, css: str) -> str:
+        """Point at something; what the page then says about it."""
+        from selenium.webdriver.common.action_chains import ActionChains
+
+        element = self.wait(css)
+        self.js("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element)
+        ActionChains(self.browser, duration=20).move_to_element(element).perform()
+        self.until(
+            lambda: self.js("return document.querySelector('#xp-tip')?.hidden === false"), "for the name to show"
+        )
+        return self.text("#xp-tip")
