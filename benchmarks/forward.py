@@ -71,13 +71,13 @@ def plain_forms() -> Iterator[None]:
             return among_themselves(self, content, position, group, mask)
         size = content.shape[1]
         if (size, group) not in masks:
-            number = torch.arange(size) // group
+            number = torch.arange(size, device=content.device) // group
             masks[size, group] = number[:, None] == number[None]
-        keep = masks[size, group]
+        keep = masks[size, group][None, None]
         if mask is not None:
-            keep = keep & mask.reshape(1, -1)
+            keep = keep & mask.reshape(content.shape[0], 1, 1, -1)
         placed = content + position
-        return self.self_attention(placed, placed, content, keep[None, None])
+        return self.self_attention(placed, placed, content, keep)
 
     deformable.kernel_for = lambda values: "grid"
     layers.PIECE_ROWS = layers._CONVOLUTION_NUMBERS = 2**40
