@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.training.small_runs import curve, draw, everything, learn, loader_of, rows, run_of
+from tests.training.small_runs import curve, draw, everything, learn, loader_of, network, rows, run_of
 
 from xpose.errors import CheckpointError, ConfigError
 from xpose.model import XPose
@@ -121,6 +121,12 @@ def test_a_run_with_another_order_of_pictures_does_not_go_on(
     with pytest.raises(ConfigError, match=f"{told}.*another folder"):
         learn(tmp_path, loader_of(pictures, batch=batch), run_of(3, **changes))
     assert load_state(tmp_path / "state")["step"] == 1  # type: ignore[index]
+
+
+def test_a_state_of_another_network_is_told(tmp_path: Path, pictures: Path) -> None:
+    learn(tmp_path, loader_of(pictures), run_of(3), minutes=1e-6)
+    with pytest.raises(CheckpointError, match=r"state of step 1 is not of this network.*another folder"):
+        learn(tmp_path, loader_of(pictures), run_of(3), model=network(ffn=56))
 
 
 def test_other_rates_count_from_where_the_run_goes_on(tmp_path: Path, pictures: Path) -> None:

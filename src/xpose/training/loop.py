@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from xpose.data.loader import Loader
-from xpose.errors import TrainingError, XPoseError, XPoseWarning
+from xpose.errors import CheckpointError, TrainingError, XPoseError, XPoseWarning
 from xpose.model import XPose
 from xpose.model.prompting import TextEncoder
 from xpose.training import memory, sharding
@@ -66,7 +66,8 @@ def train(
     Raises:
         TrainingError: the loss stays infinite or not a number, or memory ran out; the last state is on disk.
         ConfigError: the state in the folder is of a run with other settings.
-        CheckpointError: the last state could not be written; the one before is still there.
+        CheckpointError: the state is of another network; or the last state could not be written, and the one before is
+            still there.
     """
     started = time.monotonic()
     training = Training(model, text, loader, run)
@@ -195,11 +196,15 @@ class Training:
         if state is None:
             return
         full = [group["full"] for group in self.optimizer.param_groups]
-        for name, part in self._parts().items():
-            found = state[name]
-            if self.sharded:
-                found = sharding.parted(found, part, self.optimizer)
-            part.load_state_dict(found)
+        try:
+            for name, part in self._parts().items():
+                found = sharding.parted(state[name], part, self.optimizer) if self.sharded else state[name]
+                part.load_state_dict(found)
+        except (RuntimeError, ValueError, KeyError) as error:  # what PyTorch says where names, shapes or groups differ
+            raise CheckpointError(
+                f"The state of step {state.get('step')} is not of this network ({' '.join(str(error).split())[:200]}). "
+                "Train with the settings it was begun with, or in another folder."
+            ) from None
         for group, rate in zip(self.optimizer.param_groups, full, strict=True):
             group["full"] = rate  # the run's word counts, not that of the state
         self.step = int(state["step"])
