@@ -13,7 +13,7 @@ VENV   ?= .venv
 TORCH  ?=
 JOBS   ?= 2
 # The extras whose packages the tests use.
-EXTRAS ?= data,train,eval,dev
+EXTRAS ?= data,train,eval,demo,dev
 
 BIN := $(VENV)/bin
 # More threads per process than cores make small networks slower, not quicker.
@@ -23,6 +23,7 @@ export OMP_NUM_THREADS ?= 1
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/quickstart.py
+	@echo 'There is a web page as well: $(BIN)/python -m pip install -e ".[demo]", then $(BIN)/xpose demo'
 
 test: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check src tests examples benchmarks
