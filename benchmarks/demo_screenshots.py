@@ -11,6 +11,7 @@ import base64
 import io
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -44,6 +45,7 @@ def page_of(weights: str) -> Iterator[str]:
 def browser_of(width: int, height: int) -> Iterator[Any]:
     """A fresh browser."""
     from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
 
     options = webdriver.ChromeOptions()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
@@ -51,7 +53,7 @@ def browser_of(width: int, height: int) -> Iterator[Any]:
         flags += " disable-component-update disable-sync hide-scrollbars no-proxy-server"
         for flag in (*flags.split(), f"window-size={width},{height}", f"user-data-dir={folder}"):
             options.add_argument(f"--{flag}")
-        browser = webdriver.Chrome(options=options)
+        browser = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
         try:
             yield browser
         finally:
@@ -125,7 +127,7 @@ def shoot(browser: Any, target: Path, width: int, height: int, scale: int) -> No
     clip = {"x": 0, "y": 0, "width": width, "height": min(max(full, height), MOST_HEIGHT), "scale": scale}
     options = {"format": "png", "captureBeyondViewport": True, "clip": clip}
     data = browser.execute_cdp_cmd("Page.captureScreenshot", options)["data"]
-    Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB").save(target, quality=80, optimize=True)
+    Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB").save(target, quality=75, optimize=True)
     print(f"{target.name}: {width * scale} x {round(clip['height'] * scale)}, {target.stat().st_size / 1e3:.0f} kB")
 
 

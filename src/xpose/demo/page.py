@@ -281,9 +281,14 @@ def _editor(wiring: Wiring, tab: str, select: Any) -> Editor:
             label="Names of the points",
             allow_custom_value=True,
             elem_id=f"{tab}-point-skeleton",
+            min_width=240,
         )
         names = gr.Textbox(
-            label="Own names", placeholder="snout, left eye, tail", info="with commas", elem_id=f"{tab}-point-names"
+            label="Own names",
+            placeholder="snout, left eye, tail",
+            info="with commas",
+            elem_id=f"{tab}-point-names",
+            min_width=240,
         )
     use = gr.Button("Use these names", size="sm", elem_id=f"{tab}-use-names")
     pad = wiring.active(f"{tab}-pad")  # clicks on it go to the server by themselves, see page.js
