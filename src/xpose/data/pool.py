@@ -9,7 +9,7 @@ A picture goes by its number in the pool. Records come from prepared sets, colle
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -48,8 +48,12 @@ class _Texts:
 class Pool:
     """Pictures by number with their labels. `kinds` and `sets` are what the numbers in the arrays mean."""
 
-    def __init__(self, records: Iterable[tuple[Record, Place]]) -> None:
+    def __init__(
+        self, records: Iterable[tuple[Record, Place]], flips: Mapping[str, Mapping[str, str]] | None = None
+    ) -> None:
         """Take the records in; nothing of them is kept but numbers and names.
+
+        `flips` has the mirror names of skeletons that are not in the vocabulary.
 
         Raises:
             DataError: there is none.
@@ -78,7 +82,8 @@ class Pool:
                 category = instance.category
                 number = known.get(category)
                 if number is None:
-                    kind = Kind.of(category.name, category.skeleton, category.keypoints, category.edges)
+                    own = (flips or {}).get(category.skeleton)
+                    kind = Kind.of(category.name, category.skeleton, category.keypoints, category.edges, own)
                     number = known[category] = kinds.setdefault(kind, len(kinds))
                 x, y, width, height = instance.box
                 area = instance.area or width * height  # an area of 0 says nothing either
@@ -231,7 +236,7 @@ def open_pool(
     first = next(records, None)
     if first is None and not seen:
         raise DataError(f"No picture of the split {quote(split)} in {', '.join(quote(p) for p in places)}.")
-    pool = None if first is None else Pool(chain([first], records))
+    pool = None if first is None else Pool(chain([first], records), own_flips(places))
     for name in sorted((wanted | unwanted) - seen):
         raise DataError(
             f"There is no set {quote(name)}.{did_you_mean(name, seen)} There are: {', '.join(sorted(seen))}."
@@ -239,6 +244,29 @@ def open_pool(
     if pool is None:
         raise DataError("Every picture was left out. At least one has to stay. Check what is left out.")
     return pool
+
+
+def own_flips(places: Iterable[str | Path]) -> dict[str, dict[str, str]]:
+    """The mirror names that skeletons beside imported sets state, by skeleton.
+
+    Raises:
+        DataError: two sets mean different things by the same skeleton.
+        VocabularyError: a skeleton file is damaged.
+    """
+    from xpose.data.importers import imported_skeletons
+    from xpose.data.manifest import LOCATION
+
+    found: dict[str, dict[str, str]] = {}
+    for folder in map(Path, places):
+        skeletons = imported_skeletons(folder) if (folder / LOCATION).is_file() else {}
+        for name, skeleton in skeletons.items():
+            flips = dict(skeleton.flips)
+            if found.setdefault(name, flips) != flips:
+                raise DataError(
+                    f"Two of the sets have a skeleton {quote(name)}, with other mirror partners. One name means one "
+                    "skeleton. Import one of the sets again under another name: xpose data import ... --name NAME"
+                )
+    return found
 
 
 def read_places(

@@ -12,7 +12,7 @@ is (0, 0) and means nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
@@ -33,9 +33,19 @@ class Kind:
     edges: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def of(cls, category: str, skeleton: str, names: Sequence[str], edges: Iterable[tuple[str, str]] = ()) -> Kind:
-        """The kind with the mirror names of its skeleton, or by the words left and right where there is none."""
-        flips = skeleton_flips(skeleton)
+    def of(
+        cls,
+        category: str,
+        skeleton: str,
+        names: Sequence[str],
+        edges: Iterable[tuple[str, str]] = (),
+        flips: Mapping[str, str] | None = None,
+    ) -> Kind:
+        """The kind with the mirror names of its skeleton, or by the words left and right where there is none.
+
+        `flips` are the mirror names of a skeleton that the vocabulary does not hold.
+        """
+        flips = skeleton_flips(skeleton) if flips is None else flips
         mirrored = tuple(flips.get(name, flip_name(name)) for name in names)
         return cls(category, skeleton, tuple(names), mirrored, tuple(edges))
 
