@@ -25,6 +25,7 @@ COMMANDS = {
     "skeletons": "xpose.cli.skeletons:skeletons",
     "data": "xpose.cli.data:app",
     "train": "xpose.cli.train:train",
+    "finetune": "xpose.cli.finetune:finetune",
     "eval": "xpose.cli.eval:evaluate",
     "calibrate": "xpose.cli.calibrate:calibrate",
     "compare": "xpose.cli.compare:compare",

@@ -16,6 +16,7 @@ from xpose.cli import _console
 if TYPE_CHECKING:
     from xpose.training.building import Setup
     from xpose.training.recipe import Recipe
+    from xpose.training.running import Outcome
 
 LOOKING = "Instead of training"
 
@@ -83,7 +84,7 @@ def train(
     if look:
         _look(loaded, folder)
         return
-    _train(loaded, folder, minutes, device)
+    run_recipe(loaded, folder, minutes, device)
 
 
 def _list() -> None:
@@ -112,7 +113,14 @@ def _look(recipe: Recipe, folder: Path) -> None:
     _console.show(f"Written: {look(loader, folder)}")
 
 
-def _train(recipe: Recipe, folder: Path, minutes: float | None, device: str | None) -> None:
+def run_recipe(
+    recipe: Recipe,
+    folder: Path,
+    minutes: float | None,
+    device: str | None,
+    before: Callable[[Setup], None] | None = None,
+) -> Outcome:
+    """A run or a piece of one, with all that is said on the way; `before` gets its parts, on the first process."""
     from xpose.inference.loading import pick_device
     from xpose.training.building import build
     from xpose.training.processes import processes
@@ -125,6 +133,8 @@ def _train(recipe: Recipe, folder: Path, minutes: float | None, device: str | No
         setup = build(recipe, folder, device=here.device, rank=here.rank, ranks=here.ranks)
         for line in _about(setup, done):
             say(line)
+        if before is not None and here.first:
+            before(setup)
         bar = Bar(_console.console(sys.stderr), say=say, quiet=_console.is_quiet() or not here.first)
         try:
             with _gentle_stop(bar.note) as stop, bar:
@@ -135,11 +145,12 @@ def _train(recipe: Recipe, folder: Path, minutes: float | None, device: str | No
     if outcome.finished:
         if here.first:
             _console.show(f"Done: {outcome.step:,} steps. Weights: {outcome.weights}  Report: {folder / 'report.html'}")
-        return
+        return outcome
     why = "Stopped" if stop() else "The time is over"
     say(f"{why}; step {outcome.step:,} of {outcome.steps:,} is saved. Go on with the same command.")
     if stop():
         raise KeyboardInterrupt
+    return outcome
 
 
 def _about(setup: Setup, done: int) -> Iterator[str]:

@@ -245,16 +245,31 @@ def load_recipe(name: str | Path, changes: Iterable[str] = (), *, data: Sequence
     Raises:
         ConfigError: there is no such recipe, or settings do not fit; all faults are named.
     """
-    table = read_table(name)
+    places = {"data": {"places": [str(place) for place in data], "drawn": settings.NONE}} if data else {}
+    return recipe_of(name, read_table(name), changes, places)
+
+
+def recipe_of(
+    name: str | Path, table: settings.Table, changes: Iterable[str] = (), last: settings.Table | None = None
+) -> Recipe:
+    """The recipe that tables make, with changes.
+
+    Args:
+        name: what to call it in messages.
+        table: as a file has them.
+        changes: `a.b=value` each, later ones over earlier ones.
+        last: tables over all of it.
+
+    Raises:
+        ConfigError: settings do not fit; all faults are named.
+    """
     faults: list[str] = []
     for text in changes:
         try:
             table = settings.merged(table, settings.assigned(Recipe, text))
         except ConfigError as error:
             faults.append(str(error))
-    if data:
-        table = settings.merged(table, {"data": {"places": [str(place) for place in data], "drawn": settings.NONE}})
-    recipe, found = settings.read(Recipe, table)
+    recipe, found = settings.read(Recipe, settings.merged(table, last or {}))
     faults += found
     if recipe is None or faults:
         count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"

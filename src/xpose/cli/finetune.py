@@ -1,0 +1,312 @@
+"""`xpose finetune`: go on training some weights with a user's own labels, whatever tool they were made with."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from xpose.cli import _console
+from xpose.errors import ConfigError, quote
+
+if TYPE_CHECKING:
+    from xpose.data.schema import Category
+    from xpose.training.before_after import Comparison
+    from xpose.training.building import Setup
+    from xpose.training.finetuning import Plan, Start
+    from xpose.training.material import Material, Request
+
+DEFAULT_OUT = Path("runs") / "finetune"
+LABELS, START, HOW = "Your labels", "What to start from", "The run"
+_SHOWN_NAMES, _SHOWN_PAIRS = 40, 6
+
+
+def finetune(
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="COCO json, a project of DeepLabCut, SLEAP, YOLO-pose, CVAT or Label Studio, or a prepared set. "
+            "Nothing is written there.",
+            metavar="PATH",
+            rich_help_panel=LABELS,
+        ),
+    ],
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images", "--pictures", help="Folder of the pictures, if they lie elsewhere.", rich_help_panel=LABELS
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name", "--category", help="What the objects are, where the labels do not say it.", rich_help_panel=LABELS
+        ),
+    ] = None,
+    skeleton: Annotated[
+        str | None,
+        typer.Option(
+            help="Skeleton (or skeleton file) whose names the keypoints take. Left out: one that has just "
+            "these points, if there is one; none: the names stay as they are.",
+            rich_help_panel=LABELS,
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="The split to learn from, where there are several and none is train.", rich_help_panel=LABELS
+        ),
+    ] = None,
+    format_name: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="The format, if it is not recognised: xpose data formats", rich_help_panel=LABELS
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            "-p",
+            "--weights",
+            help="Weight folder or file, bundled name, or owner/name on the Hugging Face hub. Left out: those that "
+            "come with xpose.",
+            metavar="WEIGHTS",
+            rich_help_panel=START,
+        ),
+    ] = None,
+    clip: Annotated[
+        Path | None,
+        typer.Option(help="CLIP ViT-B/32, for weight files that were stripped of it.", rich_help_panel=START),
+    ] = None,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Start from no weights.", rich_help_panel=START)
+    ] = False,
+    backbone: Annotated[
+        Path | None, typer.Option(help="With --from-scratch: an ImageNet backbone.", rich_help_panel=START)
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the run. A run that is there goes on. Left out: runs/finetune.", rich_help_panel=HOW
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps, in the place of those chosen.", rich_help_panel=HOW)
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0, help="Stop after so long, with everything saved.", metavar="NUMBER", rich_help_panel=HOW),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Change a setting, e.g. run.schedule.rate=1e-4; may be repeated.",
+            metavar="NAME=VALUE",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="cpu, cuda, mps, ... Left out: the best there is.", metavar="NAME", rich_help_panel=HOW),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Go on with very few pictures.", rich_help_panel=HOW)] = False,
+    show: Annotated[
+        bool,
+        typer.Option("--show", help="Print the recipe that was chosen, as TOML, and stop.", rich_help_panel=HOW),
+    ] = False,
+) -> None:
+    """Fine-tune a network on your own labels.
+
+    The format is recognised, and the recipe chosen by the number of pictures. Ctrl-C saves and stops; the same command
+    goes on where the run was. docs/finetuning.md says what is chosen and why.
+    """
+    _refuse_several_processes()
+    from xpose.training.finetuning import choose, refuse_too_few, starting_point
+    from xpose.training.material import Request
+
+    wanted = [*(changes or ()), *([] if steps is None else [f"run.steps={steps}"])]
+    start = starting_point(weights, from_scratch=from_scratch, backbone=backbone, clip=clip, changes=wanted)
+    more = {"name": name, "skeleton": skeleton, "split": split, "format": format_name}
+    request = Request.of(data, images, **more)
+    folder = out if out is not None else _default_folder(request)
+    material = _gathered(request, folder)
+    for line in _found(material):
+        _console.note(line)
+    if not force:
+        refuse_too_few(material)
+    plan = choose(material, start, wanted)
+    if show:
+        _console.show(plan.recipe.to_toml().rstrip("\n"))
+        return
+    for line in _planned(plan, start, material, folder):
+        _console.note(line)
+    _run(plan, material, folder, minutes, device, tested=start.weights is not None)
+
+
+def _refuse_several_processes() -> None:
+    if int(os.environ.get("WORLD_SIZE", "1") or 1) > 1:
+        raise ConfigError(
+            "xpose finetune was started by torchrun. It makes the data ready in one process. Print its recipe with "
+            "--show > mine.toml, and start that on several: torchrun --nproc-per-node N -m xpose train mine.toml"
+        )
+
+
+def _default_folder(request: Request) -> Path:
+    """runs/finetune, or a folder beside the data where that would lie among them, as nothing is written there."""
+    data = Path(request.data)
+    roots = [data if data.is_dir() else data.parent, *([Path(request.images)] if request.images else [])]
+    here = DEFAULT_OUT.resolve()
+    if not any(root.resolve() in here.parents for root in roots):
+        return DEFAULT_OUT
+    root = roots[0].resolve()
+    folder = root.parent / f"{root.name or 'data'}-finetune"
+    if any(each.resolve() in folder.parents for each in roots):
+        return DEFAULT_OUT  # the import says that a folder elsewhere has to be named
+    _console.note(f"The run goes to {folder}: {DEFAULT_OUT} would lie in the folder of the labels. Other: --out FOLDER")
+    return folder
+
+
+def _gathered(request: Request, folder: Path) -> Material:
+    from xpose.cli.data import Bars
+    from xpose.training.material import gather
+
+    with Bars() as bars:
+        return gather(request, folder, progress=bars.update)
+
+
+def _found(material: Material) -> Iterator[str]:
+    """What is in the labels, and what of them was left out."""
+    yield (
+        f"Found: {material.format}, {material.pictures:,} pictures (split {material.split}) with {material.objects:,} "
+        f"objects to learn from; prepared set: {material.place}"
+    )
+    for category, count in material.kinds.items():
+        names = category.keypoints
+        rest = f", and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
+        yield (
+            f"  {category.name}: {count:,} objects with {len(names)} keypoints: {', '.join(names[:_SHOWN_NAMES])}{rest}"
+        )
+        pairs = material.pairs(category)
+        told = "; ".join(f"{a} and {b}" for a, b in pairs[:_SHOWN_PAIRS]) or "none"
+        told += f"; and {len(pairs) - _SHOWN_PAIRS} more" if len(pairs) > _SHOWN_PAIRS else ""
+        yield f"    skeleton: {category.skeleton}, {len(category.edges)} edge(s); mirror partners: {told}"
+    if material.skipped:
+        total = ", ".join(f"{count:,} {what}s" for what, count in material.skipped.items())
+        yield f"  left out: {total}; all of it, with the reasons: {material.place / 'report.json'}"
+        for reason in material.reasons:
+            yield f"    {reason}"
+    for note in material.notes:
+        yield f"  {note}"
+    if material.numbered:
+        yield (
+            "  Some points are only numbered, and nothing says which of them are left and right: pictures are not "
+            "mirrored in training."
+        )
+    if material.from_videos:
+        yield (
+            "  Many pictures are frames of the same videos and look alike: numbers on held-out frames of these videos "
+            "say little about others."
+        )
+
+
+def _planned(plan: Plan, start: Start, material: Material, folder: Path) -> Iterator[str]:
+    recipe = plan.recipe
+    begins = quote(start.weights) if start.weights else "nothing"
+    frozen = ", the backbone frozen" if recipe.run.schedule.backbone == 0 else ""
+    yield (
+        f"Recipe for {plan.size} data: {recipe.run.steps:,} steps of {recipe.loading.batch} from {begins}, rate "
+        f"{recipe.run.schedule.rate:g}{frozen}. All of it: --show; change it: --set. The run: {folder}"
+    )
+    if not start.weights:
+        yield (
+            "Warning: a network that starts from nothing needs tens of thousands of pictures to be of use on new ones; "
+            f"from {material.pictures:,} it mostly learns these by heart."
+        )
+    if plan.tested_on == "the training pictures":
+        yield (
+            "No pictures are kept back, as there are so few. The numbers are of the training pictures themselves: they "
+            "show that something is learned, not how well new pictures will go. For that, label some more and give "
+            "them as a split val, or look at what xpose detect finds."
+        )
+    else:
+        yield f"Tested on {plan.tested} pictures ({plan.tested_on}); they are not learned from."
+
+
+def _run(plan: Plan, material: Material, folder: Path, minutes: float | None, device: str | None, tested: bool) -> None:
+    from xpose.cli.train import run_recipe
+    from xpose.training.before_after import compare, test_start
+
+    def before(setup: Setup) -> None:
+        values = test_start(setup) if tested else {}
+        if values:
+            told = ", ".join(f"{measure} {100 * value:.1f}" for measure, value in values.items())
+            _console.note(f"Before: {told}")
+
+    outcome = run_recipe(plan.recipe, folder, minutes, device, before)
+    if not outcome.finished or outcome.weights is None:
+        return
+    found = compare(plan.recipe, folder)
+    weights = outcome.weights
+    if found is not None:
+        weights = found.weights
+        _show_comparison(found, plan)
+    _console.show(f"Weights: {weights}")
+    _console.show(f"Report: {folder / 'report.html'}")
+    _console.show("Use them, with your own pictures in the place of the last word:")
+    for command in detect_commands(material, weights, plan.recipe.network.clip):
+        _console.show(f"  {command}")
+
+
+def _show_comparison(found: Comparison, plan: Plan) -> None:
+    from rich.table import Table
+
+    with_best = found.best_step not in (0, found.last)
+    table = Table(f"{plan.tested} pictures ({plan.tested_on})", box=None, header_style="bold")
+    heads = ["before", f"after {found.last:,} steps", *([f"best (step {found.best_step:,})"] if with_best else [])]
+    for head in heads:
+        table.add_column(head, justify="right")
+    for measure in found.after:
+        columns = [found.before, found.after, *([found.best] if with_best else [])]
+        table.add_row(measure, *(f"{100 * one[measure]:.1f}" if measure in one else "-" for one in columns))
+    _console.show(table)
+    if not found.improved:
+        _console.note(
+            f"By {plan.recipe.validation.best}, no step was better than the weights it started from. More pictures, "
+            "other settings (docs/finetuning.md) or the starting weights themselves will serve you better."
+        )
+
+
+def detect_commands(material: Material, weights: Path, clip: str | None = None) -> list[str]:
+    """What finds these objects with the new weights, in one of their pictures: one command if that can be said in one.
+
+    Several objects share a command where their keypoints are whole skeletons.
+    """
+    whole = [_whole_skeleton(material, category) for category in material.kinds]
+    start, end = ["xpose", "detect", "-p", str(weights)], [material.usable[0][1].path]
+    end = [*(["--clip", clip] if clip else []), *end]
+    if all(skeleton is not None for skeleton in whole):
+        words = ["-t", ",".join(one.name for one in material.kinds), "-k", ",".join(one or "" for one in whole)]
+        return [shlex.join([*start, *words, *end])]
+    return [
+        shlex.join([*start, "-t", category.name, "--keypoints", ",".join(category.keypoints), *end])
+        for category in material.kinds
+    ]
+
+
+def _whole_skeleton(material: Material, category: Category) -> str | None:
+    """The skeleton that has just the category's keypoints, as `-k` takes it; None where there is none."""
+    from xpose.errors import VocabularyError
+    from xpose.vocabulary import load_skeleton
+
+    file = material.skeleton_file(category)
+    try:
+        known = load_skeleton(file if file is not None else category.skeleton)
+    except VocabularyError:
+        return None  # a skeleton of its own that a collection does not carry along
+    fits = {point.name for point in known.points if not point.unused} == set(category.keypoints)
+    return (str(file) if file is not None else category.skeleton) if fits else None

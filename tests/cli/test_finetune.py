@@ -1,0 +1,237 @@
+"""`xpose finetune`: from a user's labels to tuned weights, two real steps each; resumed, refused, shown."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import test_import_deeplabcut
+import test_import_yolo
+from test_import_coco import FREE, SOURCE, annotation
+from trees import draw, snapshot, spread, write_json, write_text
+
+from xpose.training.log import read_log
+from xpose.training.recipe import load_recipe
+from xpose.training.state import states
+
+Run = Callable[..., tuple[int, str, str]]
+SMALL = [
+    *("augmentation.size=64", "loading.batch=2", "loading.threads=0", "validation.limit=2", "validation.pictures=0"),
+    *("prompting.examples.side=64", "prompting.examples.least_side=8", "validation.prompts=['text']"),
+    *("prompting.visual=0.5", "prompting.combined=0.0", "output.report_minutes=0"),
+]
+SETTINGS = [word for text in SMALL for word in ("--set", text)]
+QUICK = ["--steps", 2, "--device", "cpu", *SETTINGS]
+
+
+def coco(root: Path, count: int = 6) -> Path:
+    """A json and the pictures beside it, with names that no skeleton of the vocabulary has."""
+    images = [{"id": n, "file_name": f"{n}.png", "width": 120, "height": 90} for n in range(1, count + 1)]
+    points = {n: spread(FREE, 12 + 4 * n, 12, step=12) for n in range(1, count + 1)}
+    for number, each in points.items():
+        draw(root / f"{number}.png", (120, 90), [each])
+    labels = [annotation(n, n, points[n]) for n in points]
+    kind = {"id": 7, "name": "heron", "keypoints": list(SOURCE), "skeleton": [[1, 3], [2, 3], [3, 4]]}
+    write_json(root / "my.coco.json", {"images": images, "annotations": labels, "categories": [kind]})
+    return root / "my.coco.json"
+
+
+def yolo(root: Path) -> Path:
+    pytest.importorskip("yaml", reason="needs pyyaml, which the extra `data` brings")
+    test_import_yolo.write_tree(root)
+    return root
+
+
+def deeplabcut(root: Path) -> Path:
+    pytest.importorskip("yaml", reason="needs pyyaml, which the extra `data` brings")
+    test_import_deeplabcut.write_tree(root)
+    return root
+
+
+def test_coco_from_labels_to_detected_objects(run: Run, weights: str, tmp_path: Path) -> None:
+    """The whole way; the command that is printed at the end is run as it stands."""
+    labels, out = coco(tmp_path / "herons"), tmp_path / "run"
+    before = snapshot(labels.parent)
+    code, text, err = run("finetune", "--data", labels, "--weights", weights, "--out", out, *QUICK)
+    assert code == 0, err
+    assert snapshot(labels.parent) == before, "the folder of the labels was changed"
+    assert "Found: coco, 6 pictures (split all) with 6 objects" in err
+    assert "heron: 6 objects with 4 keypoints: Left Eye, Right Eye, beak tip, tail" in err
+    assert "mirror partners: Left Eye and Right Eye" in err
+    assert "Recipe for few-shot data: 2 steps of 2" in err
+    assert "No pictures are kept back" in err
+    lines = text.splitlines()
+    head = next(line for line in lines if "the training pictures" in line)
+    assert "before" in head
+    assert "after 2 steps" in head
+    assert any(line.split()[:2] == ["text", "PCK@0.1"] for line in lines)
+    assert set(read_log(out).validations) == {0, 2}
+    assert f"Report: {out / 'report.html'}" in lines
+    command = shlex.split(lines[-1])
+    assert command[:4] == ["xpose", "detect", "-p", str(out / "weights")] or (out / "best").is_dir()
+    assert command[command.index("-t") + 1] == "heron"
+    code, _, err = run(*command[1:], "-o", tmp_path / "found", "--threshold", 0)
+    assert code == 0, err
+    assert "4 points" in err
+    found = json.loads((tmp_path / "found" / "poses.json").read_text("utf-8"))
+    assert found["categories"][0]["keypoints"] == list(FREE)
+
+
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [(yolo, "yolo-pose, 2 pictures (split train)"), (deeplabcut, "deeplabcut, 6 pictures (split all)")],
+)
+def test_projects_of_other_tools(
+    make: Callable[[Path], Path], found: str, run: Run, weights: str, tmp_path: Path
+) -> None:
+    data, out = make(tmp_path / "project"), tmp_path / "run"
+    before = snapshot(data)
+    words = [
+        "--data",
+        data,
+        "-p",
+        weights,
+        "--out",
+        out,
+        "--force",
+        *(["--name", "mouse"] if make is deeplabcut else []),
+    ]
+    code, text, err = run("finetune", *words, *QUICK)
+    assert code == 0, err
+    assert snapshot(data) == before, "the project was changed"
+    assert f"Found: {found}" in err
+    assert (out / "weights" / "model.safetensors").is_file()
+    assert "xpose detect -p" in text
+    if make is deeplabcut:
+        assert "mouse: 6 objects" in err
+        assert "frames of the same videos" in err
+        assert "left ear and right ear" in err, "the names are those of a skeleton with just these points"
+    else:
+        assert "Tested on 2 pictures (a split of its own)" in err
+
+
+def test_it_goes_on_where_it_was_with_the_labels_it_began_with(run: Run, weights: str, tmp_path: Path) -> None:
+    labels, out = coco(tmp_path / "herons"), tmp_path / "run"
+    words = ["finetune", "--data", labels, "-p", weights, "--out", out, *QUICK]
+    code, text, err = run(*words, "--minutes", "1e-9")
+    assert (code, "Before: text PCK@0.1" in err, "xpose detect" in text) == (0, True, False)
+    assert "step 1 of 2 is saved" in err
+    coco(labels.parent, 5)  # somebody goes on labelling meanwhile
+    code, text, err = run(*words)
+    assert code == 0, err
+    assert "Going on from step 1" in err
+    assert "Found: coco, 6 pictures" in err
+    assert "Before:" not in err, "the starting weights are measured once"
+    assert "after 2 steps" in text
+    assert [path.stem for path in states(out / "state")][-1] == "step-00000002"
+    code, _, err = run("finetune", "--data", coco(tmp_path / "other"), "-p", weights, "--out", out, *QUICK)
+    assert code == 1
+    assert "holds a run on other data" in err
+
+
+def test_show_prints_a_recipe_that_train_takes(run: Run, weights: str, tmp_path: Path) -> None:
+    words = ["--data", coco(tmp_path / "herons"), "-p", weights, "--out", tmp_path / "run", "--set", "run.seed=5"]
+    code, text, _ = run("finetune", *words, "--show")
+    assert code == 0
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    recipe = load_recipe(tmp_path / "mine.toml")
+    assert (recipe.run.seed, recipe.network.start, recipe.augmentation.size) == (5, weights, 96)
+    assert not states(tmp_path / "run" / "state")
+
+
+def test_labels_in_the_folder_it_runs_in(
+    run: Run, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The usual runs/finetune would lie among the labels, so the run goes to a folder beside them."""
+    labels = coco(tmp_path / "herons")
+    monkeypatch.chdir(labels.parent)
+    code, _, err = run("finetune", "--data", labels.name, "-p", weights, "--show")
+    assert code == 0, err
+    assert (tmp_path / "herons-finetune" / "data").is_dir()
+    assert not (labels.parent / "runs").exists()
+    code, _, err = run("finetune", "--data", labels.name, "-p", weights, "--out", "here", "--show")
+    assert (code, "where nothing is ever written" in err) == (1, True)
+
+
+def test_pictures_elsewhere(run: Run, weights: str, tmp_path: Path) -> None:
+    labels = coco(tmp_path / "herons")
+    moved = labels.rename(tmp_path / "labels.json")
+    words = ["--data", moved, "-p", weights, "--show"]
+    code, _, err = run("finetune", *words, "--images", tmp_path / "herons", "--out", tmp_path / "run")
+    assert (code, "6 pictures" in err) == (0, True)
+
+
+def few(root: Path) -> list[object]:
+    return ["--data", coco(root, 2)]
+
+
+def no_pictures(root: Path) -> list[object]:
+    labels = coco(root)
+    for path in root.glob("*.png"):
+        path.unlink()
+    return ["--data", labels]
+
+
+def no_keypoints(root: Path) -> list[object]:
+    content = json.loads(coco(root).read_text("utf-8"))
+    for one in content["annotations"]:
+        del one["keypoints"]
+    write_json(root / "my.coco.json", content)
+    return ["--data", root / "my.coco.json"]
+
+
+def mixed_up(root: Path) -> list[object]:
+    labels = coco(root / "labels")
+    (root / "pictures").mkdir()
+    for path in labels.parent.glob("*.png"):
+        path.rename(root / "pictures" / path.name)
+    return ["--data", root / "pictures", "--images", labels]
+
+
+def broken(root: Path) -> list[object]:
+    write_text(root / "labels.json", '{"annotations": [{')
+    return ["--data", root / "labels.json"]
+
+
+WRONG: list[tuple[Callable[[Path], list[object]], str]] = [
+    (few, "only 2 pictures with labelled keypoints"),
+    (no_pictures, "shows an object with keypoints"),
+    (no_keypoints, 'no annotation has "keypoints"'),
+    (mixed_up, "the pictures' folder is given with --images"),
+    (broken, "is no JSON"),
+    (lambda root: ["--data", root / "nowhere.json"], "does not exist"),
+    (lambda root: ["--data", coco(root), "--set", "run.stesp=1"], 'Did you mean "steps"?'),
+    (lambda root: ["--data", coco(root), "--from-scratch"], "exclude each other"),
+    (lambda root: ["--data", coco(root), "--images", root / "gone"], "is no folder"),
+    (lambda root: ["--data", coco(root), "--format", "cocoo"], 'Did you mean "coco"?'),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), WRONG, ids=[message for _, message in WRONG])
+def test_what_is_wrong_is_said(
+    make: Callable[[Path], list[object]], message: str, run: Run, weights: str, tmp_path: Path
+) -> None:
+    root = tmp_path / "data"
+    root.mkdir()
+    code, _, err = run("finetune", *make(root), "-p", weights, "--out", tmp_path / "run")
+    assert code == 1
+    assert message in err
+
+
+def test_without_weights_it_says_what_to_give(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xpose.model.weights.bundled_weights", dict)
+    code, _, err = run("finetune", "--data", coco(tmp_path / "a"), "--out", tmp_path / "run")
+    assert (code, "--from-scratch" in err, "--weights" in err) == (1, True, True)
+    code, _, err = run(
+        "finetune", "--data", coco(tmp_path / "a"), "--out", tmp_path / "run", "--from-scratch", "--show"
+    )
+    assert code == 0
+
+
+def test_torchrun_is_sent_to_train(run: Run, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    code, _, err = run("finetune", "--data", coco(tmp_path / "a"), "-p", weights)
+    assert (code, "-m xpose train mine.toml" in err) == (1, True)
