@@ -119,6 +119,30 @@ def test_downloads_are_there_after_a_run(site: Site, key: str):
         assert site.get(f"xpose/{key}/file/{wrong}")[0] == 404
 
 
+def test_clicks_are_answered_with_the_pad(site: Site, key: str):
+    _, said = site.post(f"xpose/{key}/upload/example", png(), X_Name="a.png")
+    site.desk.examples_arrived(key, {"arrived": [said["id"]]})
+    status, said = site.post(f"xpose/{key}/act", json.dumps({"kind": "place", "x": 5, "y": 6}).encode())
+    assert status == 200
+    assert 'data-name="point 1"' in said["html"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[1]", b"\xff", b"[" * 5000, b'{"kind": NaN}', b'"place"', b'{"kind":"' + b"x" * 20_000 + b'"}'],
+)
+def test_clicks_that_are_none_are_messages(site: Site, key: str, body: bytes):
+    status, said = site.post(f"xpose/{key}/act", body)
+    assert status == 200
+    assert "does not exist" in said["html"]
+    assert "xp-pad" in said["html"]
+
+
+def test_a_forgotten_page_is_told_to_reload(site: Site):
+    assert "Reload the page" in site.post("xpose/guessed/act", b'{"kind": "undo"}')[1]["html"]
+    assert "Reload the page" in json.loads(site.get("xpose/guessed/batch")[1])["html"]
+
+
 def test_a_page_that_is_left_is_noticed(site: Site, key: str):
     assert site.post(f"xpose/{key}/close", b"")[0] == 204
     assert site.desk.sessions._open[key].closed is not None

@@ -32,8 +32,12 @@ def demo(
 
     Example: xpose demo
     """
+    import os
+
     from xpose.demo.server import serve
 
+    if _console.debugging():
+        os.environ["XPOSE_DEBUG"] = "1"  # faults met while serving are printed as well
     detector = _prompts.load_detector(weights, None, device, dtype, clip)
 
     def ready(address: str) -> None:

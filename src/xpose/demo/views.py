@@ -210,7 +210,8 @@ def pad(key: str, board: Board, upload: Upload | None, can_undo: bool, said: str
     tools = said + _tools(board, can_undo)
     start = f'<div class="xp-pad" data-tool="{board.tool}" data-act="xpose/{escape(key)}/act">'
     if upload is None:
-        return f"{start}{tools}{_names(board, None)}</div>"
+        hint = '<p class="xp-hint">Choose an example picture, then click on the points of its object.</p>'
+        return f"{start}{tools}{hint}{_names(board, None)}</div>"
     shot = board.shot
     mode = "xp-click xp-boxing" if board.tool == "box" else "xp-click"
     stage = _stage(key, upload, _marks(board, shot), f"Example {board.at + 1}: {_next_step(board)}", mode)
