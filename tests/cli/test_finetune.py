@@ -10,10 +10,14 @@ from pathlib import Path
 import pytest
 import test_import_deeplabcut
 import test_import_yolo
+from small_sets import category, record, write_prepared
 from test_import_coco import FREE, SOURCE, annotation
 from trees import draw, snapshot, spread, write_json, write_text
 
+from xpose.cli.finetune import detect_commands
+from xpose.data.schema import Category
 from xpose.training.log import read_log
+from xpose.training.material import survey
 from xpose.training.recipe import load_recipe
 from xpose.training.state import states
 
@@ -235,3 +239,19 @@ def test_torchrun_is_sent_to_train(run: Run, weights: str, tmp_path: Path, monke
     monkeypatch.setenv("WORLD_SIZE", "2")
     code, _, err = run("finetune", "--data", coco(tmp_path / "a"), "-p", weights)
     assert (code, "-m xpose train mine.toml" in err) == (1, True)
+
+
+def test_several_objects_share_a_command_where_their_keypoints_are_whole_skeletons(tmp_path: Path) -> None:
+    whole = category("person")
+    part = Category("dog", "ap10k", ("left eye", "right eye"))
+    (tmp_path / "mine-original").mkdir()
+    commands = {}
+    for name, kinds in {"one": [whole], "both": [whole, part]}.items():
+        place = write_prepared(tmp_path, "mine", [record("mine", "train", "a.png", kinds)], {})
+        commands[name] = [shlex.split(line) for line in detect_commands(survey(place, "prepared"), Path("w"), "clip")]
+    picture = str(tmp_path / "mine-original" / "a.png")
+    assert commands["one"] == [
+        ["xpose", "detect", "-p", "w", "-t", "person", "-k", "person", "--clip", "clip", picture]
+    ]
+    assert [one[4:6] for one in commands["both"]] == [["-t", "person"], ["-t", "dog"]]
+    assert commands["both"][1][6:8] == ["--keypoints", "left eye,right eye"]

@@ -12,6 +12,7 @@ from xpose.data.held_out import is_held_out
 from xpose.data.schema import Category, Record
 from xpose.errors import CheckpointError, ConfigError, DataError
 from xpose.model.presets import nano_config, swin_t_config
+from xpose.training.before_after import compare
 from xpose.training.finetuning import (
     LEAST_TESTED,
     Start,
@@ -20,6 +21,7 @@ from xpose.training.finetuning import (
     share_to_hold_out,
     starting_point,
 )
+from xpose.training.log import write_validation
 from xpose.training.material import Material, Request, gather, survey
 from xpose.training.recipe import load_recipe
 from xpose.vocabulary import load_skeleton
@@ -212,3 +214,26 @@ def test_what_to_start_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         {"backbone": str(tmp_path)},
         "resnet50",
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "folder", "best", "improved"),
+    [
+        ({0: 0.2, 50: 0.5, 100: 0.4}, "best", 50, True),
+        ({0: 0.2, 50: 0.4, 100: 0.5}, "weights", 100, True),
+        ({0: 0.6, 50: 0.5, 100: 0.6}, "weights", 0, False),
+        ({50: 0.5, 100: 0.4}, "best", 50, True),  # from nothing: there is no before
+    ],
+)
+def test_the_better_weights_are_named(
+    values: dict[int, float], folder: str, best: int, improved: bool, tmp_path: Path
+) -> None:
+    recipe = choose(material(tmp_path, 30), SWIN).recipe  # asks in words alone
+    (tmp_path / "best").mkdir()
+    for step, value in values.items():
+        write_validation(tmp_path, step, {"text PCK@0.1": value})
+    found = compare(recipe, tmp_path)
+    assert found is not None
+    assert (found.weights, found.best_step, found.improved) == (tmp_path / folder, best, improved)
+    assert found.after == {"text PCK@0.1": values[100]}
+    assert dict(found.before) == ({"text PCK@0.1": values[0]} if 0 in values else {})
