@@ -34,4 +34,4 @@ def killed_half_way(state: dict, path: Path) -> None:
 
 
 torch.save = killed_half_way
-learn(folder, loader_of(pictures, visual=0.3, combined=0.3), run_of(6, save_minutes=1e-9, **everything()))
+learn(folder, loader_of(pictures, visual=0.3, combined=0.3), run_of(4, save_minutes=1e-9, **everything()))

@@ -28,9 +28,9 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six steps with every kind of prompt, denoising and accumulation, in one go."""
+    """Four steps with every kind of prompt, denoising and accumulation, in one go."""
     folder = tmp_path_factory.mktemp("whole")
-    learn(folder, loader_of(pictures, visual=0.3, combined=0.3), run_of(6, **everything()))
+    learn(folder, loader_of(pictures, visual=0.3, combined=0.3), run_of(4, **everything()))
     return folder
 
 
@@ -51,10 +51,10 @@ def same(one: Path, other: Path) -> None:
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path: Path, pictures: Path, whole: Path) -> None:
     """Stopped by Ctrl-C in the middle of a step, by time, and by SIGTERM."""
-    run = run_of(6, **everything())
+    run = run_of(4, **everything())
 
-    def piece(**more: object) -> None:
-        learn(tmp_path, loader_of(pictures, visual=0.3, combined=0.3), run, **more)
+    def piece(**more: object) -> XPose:
+        return learn(tmp_path, loader_of(pictures, visual=0.3, combined=0.3), run, **more)
 
     signals = iter((signal.SIGINT, signal.SIGTERM))
 
@@ -62,32 +62,34 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path: Path, pictures
         return lambda now, average: os.kill(os.getpid(), next(signals)) if now == step else None
 
     with pytest.raises(KeyboardInterrupt):
-        piece(watch=after(2))
-    assert load_state(tmp_path / "state")["step"] == 2  # type: ignore[index]
+        piece(watch=after(1))
+    assert load_state(tmp_path / "state")["step"] == 1  # type: ignore[index]
     piece(minutes=1e-6)
-    assert load_state(tmp_path / "state")["step"] == 3  # type: ignore[index]
+    assert load_state(tmp_path / "state")["step"] == 2  # type: ignore[index]
     with pytest.raises(Terminated) as ended:
-        piece(watch=after(5))
+        piece(watch=after(3))
     assert ended.value.code == 128 + signal.SIGTERM
-    assert load_state(tmp_path / "state")["step"] == 5  # type: ignore[index]
+    assert load_state(tmp_path / "state")["step"] == 3  # type: ignore[index]
     piece()
     same(whole, tmp_path)
-    piece()  # a finished run has nothing left to do
+    average = piece()  # a finished run has nothing left to do
     same(whole, tmp_path)
+    kept = load_state(tmp_path / "state")["average"]  # type: ignore[index]
+    assert all(torch.equal(value, kept[f"module.{name}"]) for name, value in average.state_dict().items())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 def test_a_killed_run_goes_on_as_if_it_had_not_been_killed(tmp_path: Path, pictures: Path, whole: Path) -> None:
-    """Killed (kill -9) while it writes the state of step 4: half a file is there, and the log is ahead."""
+    """Killed (kill -9) while it writes the state of step 3: half a file is there, and the log is ahead."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(PROGRAM), str(pictures), str(tmp_path), "4"]
+    command = [sys.executable, str(PROGRAM), str(pictures), str(tmp_path), "3"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == -signal.SIGKILL, done.stderr[-3000:]
-    assert [row["step"] for row in rows(tmp_path)] == [1, 2, 3, 4]
-    assert [path.name for path in states(tmp_path / "state")] == ["step-00000002.pt", "step-00000003.pt"]
+    assert [row["step"] for row in rows(tmp_path)] == [1, 2, 3]
+    assert [path.name for path in states(tmp_path / "state")] == ["step-00000001.pt", "step-00000002.pt"]
     with (tmp_path / "log.jsonl").open("a") as log:
-        log.write('{"step": 5, "tot')  # as a kill in the middle of a line leaves it
-    learn(tmp_path, loader_of(pictures, visual=0.3, combined=0.3), run_of(6, save_minutes=1e-9, **everything()))
+        log.write('{"step": 4, "tot')  # as a kill in the middle of a line leaves it
+    learn(tmp_path, loader_of(pictures, visual=0.3, combined=0.3), run_of(4, save_minutes=1e-9, **everything()))
     same(whole, tmp_path)
 
 
@@ -197,10 +199,3 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match="could not be written"):
         save_state(tmp_path / "file" / "state", 1, {"step": 1})
-
-
-def test_the_average_goes_on_too(tmp_path: Path, pictures: Path) -> None:
-    first = learn(tmp_path, loader_of(pictures), run_of(2))
-    again = learn(tmp_path, loader_of(pictures), run_of(2))
-    assert isinstance(again, XPose)
-    assert all(torch.equal(value, again.state_dict()[name]) for name, value in first.state_dict().items())
