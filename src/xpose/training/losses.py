@@ -307,8 +307,6 @@ def _perhaps_unlabelled(boxes: Tensor, targets: TargetBatch) -> Tensor:
     Where a set labels one person of many, a query on another one is right, and one more on the same person is wrong.
     """
     assert targets.incomplete is not None
-    overlap = box_iou(
-        cxcywh_to_xyxy(boxes.to(targets.boxes.dtype))[:, :, None], cxcywh_to_xyxy(targets.boxes)[:, None]
-    )
+    overlap = box_iou(cxcywh_to_xyxy(boxes.to(targets.boxes.dtype))[:, :, None], cxcywh_to_xyxy(targets.boxes)[:, None])
     elsewhere = ~((overlap > _SAME) & targets.present[:, None]).any(-1)
     return elsewhere[..., None] & targets.incomplete[:, None]
