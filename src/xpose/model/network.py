@@ -141,11 +141,8 @@ class XPose(nn.Module):
 
     def project_tokens(self, objects: Tensor, keypoints: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings [..., D] of objects and of keypoints, on any device, in the network's own width [..., C]."""
-        weight = self.object_projection.layers[0].weight
-        scale = self.config.prompt_scale
-        objects, keypoints = (
-            embedded.to(device=weight.device, dtype=weight.dtype) * scale for embedded in (objects, keypoints)
-        )
+        weight, scale = next(self.object_projection.parameters()), self.config.prompt_scale
+        objects, keypoints = (x.to(weight.device, weight.dtype) * scale for x in (objects, keypoints))
         return self.object_projection(objects), self.keypoint_projection(keypoints)
 
     def embed_examples(self, pictures: Tensor, points: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
