@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from tests.training.small_trees import small, write_trees
 
 from xpose.model.pretrained import from_pretrained
@@ -125,3 +126,16 @@ def test_the_closed_set_is_not_taught_that_classes_of_other_sets_are_absent(root
         assert row == [not entry.complete for entry in target.asked]
         assert any(row), "each set labels some of the classes only"
         assert not all(row)
+
+
+def test_the_start_does_not_depend_on_the_number_of_processes(root: Path, tmp_path: Path) -> None:
+    recipe = small("nano-real", root, "loading.batch=4")
+    alone = build(recipe, tmp_path, device="cpu").model.state_dict()
+    for rank in (0, 1):
+        setup = build(recipe, tmp_path, device="cpu", rank=rank, ranks=2)
+        assert setup.loader.batch_size == 2
+        found = setup.model.state_dict()
+        assert {name for name in alone if not torch.equal(alone[name], found[name])} == set()
+    norms = [name for name in alone if name.endswith("running_var")]
+    assert norms
+    assert all((alone[name] != 1).any() for name in norms), "they were set by pictures"

@@ -6,6 +6,7 @@ train(setup.model, setup.text, setup.loader, setup.recipe.run, setup.folder)
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import shutil
@@ -84,7 +85,8 @@ def build(
     model = model.to(place)
     fresh = recipe.network.start is None and recipe.network.backbone is None
     if fresh and recipe.run.frozen_norms:
-        settle_norms(model, (loader.batch(step) for step in range(_NORM_BATCHES)))
+        whole = _unparted(loader)  # so that the start does not depend on the number of processes
+        settle_norms(model, (whole.batch(step) for step in range(_NORM_BATCHES)))
     validator = build_validator(recipe, data, loader, prompts) if rank == 0 else None
     small = {name: value for name, value in encoders.items() if not name.startswith("clip_model.")}
     return Setup(recipe, folder, model, prompts, loader, validator, small)
@@ -195,6 +197,13 @@ def build_loader(recipe: Recipe, data: Data, *, rank: int = 0, ranks: int = 1) -
     if recipe.loading.keep_megabytes:
         loader.keep_pictures(recipe.loading.keep_megabytes, form=recipe.loading.keep_as)
     return loader
+
+
+def _unparted(loader: Loader) -> Loader:
+    """The same batches, those of all processes together."""
+    whole = copy.copy(loader)
+    whole.rank, whole.ranks, whole.batch_size = 0, 1, loader.batch_size * loader.ranks
+    return whole
 
 
 def training_pool(data: Data) -> Pool:
