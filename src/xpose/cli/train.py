@@ -34,7 +34,9 @@ def train(
     ] = None,
     data: Annotated[
         list[Path] | None,
-        typer.Option("--data", help="Folder of training pictures, in the place of the recipe's; may be repeated."),
+        typer.Option(
+            "--data", help="Training pictures, in the place of the recipe's; may be repeated.", metavar="FOLDER"
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run. A run that is there goes on. Left out: runs/RECIPE.")
