@@ -3,7 +3,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from xpose import errors
-from xpose.errors import did_you_mean, missing_extra, quote, unknown
+from xpose.errors import counted, did_you_mean, missing_extra, quote, unknown
 
 CLASSES = [value for value in vars(errors).values() if isinstance(value, type) and value.__module__ == errors.__name__]
 
@@ -64,3 +64,9 @@ def test_a_missing_extra_names_itself():
         'Reading SLEAP files needs the package "sleap-io", which is not installed. '
         'Install it with: pip install "xpose[data]"'
     )
+
+
+def test_counted_nouns_agree_with_their_numbers():
+    assert counted(1, "step") == "1 step"
+    assert counted(0, "step") == "0 steps"
+    assert counted(2000, "object or point", "objects or points") == "2,000 objects or points"

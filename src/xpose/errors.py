@@ -77,6 +77,11 @@ def did_you_mean(value: str, known: Iterable[str], limit: int = 3) -> str:
     return f" Did you mean {' or '.join(quote(by_fold[name]) for name in near)}?"
 
 
+def counted(number: int, one: str, several: str | None = None) -> str:
+    """A number with its noun, as in "1 step" and "2,000 steps"; `several` where an s is not all that is added."""
+    return f"{number:,} {one if number == 1 else several or f'{one}s'}"
+
+
 def unknown(kind: str, value: str, known: Iterable[str], way_out: str) -> VocabularyError:
     """The standard error for a name that is not in a list."""
     return VocabularyError(f"Unknown {kind} {quote(value)}.{did_you_mean(value, known)} {way_out}")

@@ -65,7 +65,7 @@ def test_coco_from_labels_to_detected_objects(run: Run, weights: str, tmp_path: 
     assert "Found: coco, 6 pictures (split all) with 6 objects" in err
     assert "heron: 6 objects with 4 keypoints: Left Eye, Right Eye, beak tip, tail" in err
     assert "mirror partners: Left Eye and Right Eye" in err
-    assert "Recipe for few-shot data: 2 steps of 2" in err
+    assert "Recipe for few-shot data: 2 steps of 2 pictures" in err
     assert "No pictures are kept back" in err
     lines = text.splitlines()
     head = next(line for line in lines if "the training pictures" in line)

@@ -15,10 +15,12 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from test_folder_sets import write_set
 from tests.training.small_trees import small
 from torch import Tensor
 
 from xpose import cli
+from xpose.data.held_out import is_held_out
 from xpose.model.pretrained import from_pretrained
 from xpose.training.log import read_log
 from xpose.training.recipe import load_recipe
@@ -111,7 +113,7 @@ def test_weights_in_full_and_without_a_test(run: Run, recipe: Path, tmp_path: Pa
     assert not (tmp_path / "best").exists(), "nothing was tested"
     from_pretrained(tmp_path / "weights")
     card = (tmp_path / "weights" / "README.md").read_text("utf-8")
-    assert "trained on: synthetic (8 pictures, 1 steps of 2)" in card
+    assert "trained on: synthetic (8 pictures, 1 step of 2 pictures)" in card
     assert "not tested" in card
 
 
@@ -143,6 +145,37 @@ def test_the_report_is_drawn_from_the_log_alone(run: Run, tmp_path: Path) -> Non
         ["text PCK@0.1"],
     )
     assert run("train", "--report", tmp_path / "nothing")[0] == 1
+
+
+def test_pictures_that_cannot_be_used_are_named_and_those_held_out_counted(
+    run: Run, recipe: Path, tmp_path: Path
+) -> None:
+    names = [f"{letter}.png" for letter in "abcdefghijkl"]
+    write_set(tmp_path / "sets" / "birds", "bird", ["head", "tail"], {"train": names})
+    pictures, folder = tmp_path / "sets" / "birds" / "images", tmp_path / "run"
+    for name in names[:2]:
+        content = (pictures / name).read_bytes()
+        (pictures / name).write_bytes(content[: len(content) // 2])
+    (pictures / names[2]).unlink()
+    held_out = sum(is_held_out("birds", f"images/{name}", 0.4) for name in names[3:])
+    assert 0 < held_out < 9
+    words = ("train", recipe, "--data", tmp_path / "sets", "--out", folder, "--set", "data.held_out=0.4")
+    code, _, err = run(*words, "--look")
+    assert (code, "3 pictures" in err, (folder / "left-out.txt").is_file()) == (0, True, True)
+    (folder / "left-out.txt").unlink()
+    code, _, err = run(*words, "--device", "cpu", "--minutes", "1e-9")
+    assert code == 0, err
+    assert f"{9 - held_out} pictures of 1 set to learn from" in err
+    assert f"Held out to test on, not learned from: {held_out} picture" in err
+    assert f"Left out, as they cannot be used: 3 pictures. All of them: {folder / 'left-out.txt'}" in err
+    told = (folder / "left-out.txt").read_text("utf-8").splitlines()
+    assert [line.partition(":")[0] for line in told] == [f"birds/images/{name}" for name in names[:3]]
+    assert all(f"  {line}" in err.splitlines() for line in told)
+    for name in names:
+        (pictures / name).unlink(missing_ok=True)
+    code, _, err = run(*words)
+    assert code == 1
+    assert "12 pictures cannot be used: birds/images/a.png: " in err
 
 
 WRONG = [

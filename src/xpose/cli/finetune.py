@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xpose.cli import _console
-from xpose.errors import ConfigError, quote
+from xpose.errors import ConfigError, counted, quote
 
 if TYPE_CHECKING:
     from xpose.data.schema import Category
@@ -182,21 +182,22 @@ def _gathered(request: Request, folder: Path) -> Material:
 def _found(material: Material) -> Iterator[str]:
     """What is in the labels, and what of them was left out."""
     yield (
-        f"Found: {material.format}, {material.pictures:,} pictures (split {material.split}) with {material.objects:,} "
-        f"objects to learn from; prepared set: {material.place}"
+        f"Found: {material.format}, {counted(material.pictures, 'picture')} (split {material.split}) with "
+        f"{counted(material.objects, 'object')} to learn from; prepared set: {material.place}"
     )
     for category, count in material.kinds.items():
         names = category.keypoints
         rest = f", and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
         yield (
-            f"  {category.name}: {count:,} objects with {len(names)} keypoints: {', '.join(names[:_SHOWN_NAMES])}{rest}"
+            f"  {category.name}: {counted(count, 'object')} with {counted(len(names), 'keypoint')}: "
+            f"{', '.join(names[:_SHOWN_NAMES])}{rest}"
         )
         pairs = material.pairs(category)
         told = "; ".join(f"{a} and {b}" for a, b in pairs[:_SHOWN_PAIRS]) or "none"
         told += f"; and {len(pairs) - _SHOWN_PAIRS} more" if len(pairs) > _SHOWN_PAIRS else ""
-        yield f"    skeleton: {category.skeleton}, {len(category.edges)} edge(s); mirror partners: {told}"
+        yield f"    skeleton: {category.skeleton}, {counted(len(category.edges), 'edge')}; mirror partners: {told}"
     if material.skipped:
-        total = ", ".join(f"{count:,} {what}s" for what, count in material.skipped.items())
+        total = ", ".join(counted(count, what) for what, count in material.skipped.items())
         yield f"  left out: {total}; all of it, with the reasons: {material.place / 'report.json'}"
         for reason in material.reasons:
             yield f"    {reason}"
@@ -219,7 +220,8 @@ def _planned(plan: Plan, start: Start, material: Material, folder: Path) -> Iter
     begins = quote(start.weights) if start.weights else "nothing"
     frozen = ", the backbone frozen" if recipe.run.schedule.backbone == 0 else ""
     yield (
-        f"Recipe for {plan.size} data: {recipe.run.steps:,} steps of {recipe.loading.batch} from {begins}, rate "
+        f"Recipe for {plan.size} data: {counted(recipe.run.steps, 'step')} of "
+        f"{counted(recipe.loading.batch, 'picture')} from {begins}, rate "
         f"{recipe.run.schedule.rate:g}{frozen}. All of it: --show; change it: --set. The run: {folder}"
     )
     if not start.weights:
@@ -234,7 +236,7 @@ def _planned(plan: Plan, start: Start, material: Material, folder: Path) -> Iter
             "them as a split val, or look at what xpose detect finds."
         )
     else:
-        yield f"Tested on {plan.tested} pictures ({plan.tested_on}); they are not learned from."
+        yield f"Tested on {counted(plan.tested, 'picture')} ({plan.tested_on}); they are not learned from."
 
 
 def _run(plan: Plan, material: Material, folder: Path, minutes: float | None, device: str | None, tested: bool) -> None:
@@ -266,8 +268,12 @@ def _show_comparison(found: Comparison, plan: Plan) -> None:
     from rich.table import Table
 
     with_best = found.best_step not in (0, found.last)
-    table = Table(f"{plan.tested} pictures ({plan.tested_on})", box=None, header_style="bold")
-    heads = ["before", f"after {found.last:,} steps", *([f"best (step {found.best_step:,})"] if with_best else [])]
+    table = Table(f"{counted(plan.tested, 'picture')} ({plan.tested_on})", box=None, header_style="bold")
+    heads = [
+        "before",
+        f"after {counted(found.last, 'step')}",
+        *([f"best (step {found.best_step:,})"] if with_best else []),
+    ]
     for head in heads:
         table.add_column(head, justify="right")
     for measure in found.after:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xpose.cli import _console
+from xpose.errors import counted
 
 if TYPE_CHECKING:
     from xpose.training.building import Setup
@@ -109,10 +110,16 @@ def _draw_report(folder: Path) -> None:
 
 def _look(recipe: Recipe, folder: Path) -> None:
     from xpose.training.building import build_loader, placed
+    from xpose.training.left_out import LeftOut
     from xpose.training.look import look
 
-    loader = build_loader(recipe, placed(recipe.data, folder))
-    _console.show(f"Written: {look(loader, folder)}")
+    left_out = LeftOut()
+    loader = build_loader(recipe, placed(recipe.data, folder), left_out=left_out)
+    for line in left_out.lines(folder):
+        _console.note(line)
+    page = look(loader, folder)
+    left_out.write(folder)
+    _console.show(f"Written: {page}")
 
 
 def run_recipe(
@@ -146,7 +153,9 @@ def run_recipe(
             raise
     if outcome.finished:
         if here.first:
-            _console.show(f"Done: {outcome.step:,} steps. Weights: {outcome.weights}  Report: {folder / 'report.html'}")
+            _console.show(
+                f"Done: {counted(outcome.step, 'step')}. Weights: {outcome.weights}  Report: {folder / 'report.html'}"
+            )
         return outcome
     why = "Stopped" if stop() else "The time is over"
     say(f"{why}; step {outcome.step:,} of {outcome.steps:,} is saved. Go on with the same command.")
@@ -159,9 +168,11 @@ def _about(setup: Setup, done: int) -> Iterator[str]:
     recipe, pool = setup.recipe, setup.loader.pool
     parameters = sum(parameter.numel() for parameter in setup.model.parameters())
     yield (
-        f"{setup.model.config.name}, {parameters / 1e6:.1f} million parameters; {len(pool):,} pictures of "
-        f"{len(pool.sets)} set(s); {recipe.run.steps:,} steps of {recipe.loading.batch * recipe.run.accumulate}"
+        f"{setup.model.config.name}, {parameters / 1e6:.1f} million parameters; {counted(len(pool), 'picture')} of "
+        f"{counted(len(pool.sets), 'set')} to learn from; {counted(recipe.run.steps, 'step')} of "
+        f"{counted(recipe.loading.batch * recipe.run.accumulate, 'picture')} each"
     )
+    yield from setup.left_out.lines(setup.folder)
     if done:
         yield f"Going on from step {done:,} of {setup.folder}"
 

@@ -21,6 +21,7 @@ from xpose.data.schema import Record, Skipped
 from xpose.errors import DataError, did_you_mean, quote
 
 Keep = Callable[[Record], Record | None]
+_SHOWN_REASONS = 3
 WHOLE = -1  # the length of a picture that fills its file
 
 
@@ -206,6 +207,7 @@ def open_pool(
     only: Iterable[str] = (),
     without: Iterable[str] = (),
     keep: Keep | None = None,
+    skipped: Callable[[str, Skipped], None] | None = None,
 ) -> Pool:
     """The pool of one split of all sets in the given folders.
 
@@ -215,16 +217,25 @@ def open_pool(
         only: the sets to take; all where empty.
         without: sets to leave out.
         keep: gives back the record to take, changed or not, or None to leave it out.
+        skipped: is told the set and whatever of a folder of sets cannot be used.
 
     Raises:
-        DataError: a folder holds no such split, or a name in `only` or `without` is no set.
+        DataError: nothing is left to train on, a folder holds no such split, or a name in `only` or `without` is no
+            set.
     """
     wanted, unwanted = set(only), set(without)
     seen: set[str] = set()
+    unusable: list[str] = []
+
+    def skip(source: str, one: Skipped) -> None:
+        if one.what == "picture":
+            unusable.append(f"{source}/{one.file}: {one.reason}")
+        if skipped is not None and (not wanted or source in wanted) and source not in unwanted:
+            skipped(source, one)
 
     def chosen() -> Iterator[tuple[Record, Place]]:
         for folder in places:
-            for record, place in read_places(Path(folder), split):
+            for record, place in read_places(Path(folder), split, skipped=skip):
                 seen.add(record.source)
                 if (wanted and record.source not in wanted) or record.source in unwanted:
                     continue
@@ -235,15 +246,29 @@ def open_pool(
     records = chosen()
     first = next(records, None)
     if first is None and not seen:
-        raise DataError(f"No picture of the split {quote(split)} in {', '.join(quote(p) for p in places)}.")
+        raise DataError(
+            f"No picture of the split {quote(split)} in {', '.join(quote(p) for p in places)} can be used. At least "
+            f"one is needed.{_reasons(unusable) or ' The split is empty: choose another one.'}"
+        )
     pool = None if first is None else Pool(chain([first], records), own_flips(places))
     for name in sorted((wanted | unwanted) - seen):
         raise DataError(
             f"There is no set {quote(name)}.{did_you_mean(name, seen)} There are: {', '.join(sorted(seen))}."
         )
     if pool is None:
-        raise DataError("Every picture was left out. At least one has to stay. Check what is left out.")
+        raise DataError(
+            f"Every picture was left out. At least one has to stay. Check what is left out.{_reasons(unusable)}"
+        )
     return pool
+
+
+def _reasons(unusable: Sequence[str]) -> str:
+    """The first pictures that cannot be used, with what is wrong with them."""
+    if not unusable:
+        return ""
+    first = "; ".join(reason.rstrip(". ") for reason in unusable[:_SHOWN_REASONS])
+    are = "picture cannot" if len(unusable) == 1 else "pictures cannot"
+    return f" {len(unusable):,} {are} be used: {first}{'; ...' if len(unusable) > _SHOWN_REASONS else ''}. Mend them."
 
 
 def own_flips(places: Iterable[str | Path]) -> dict[str, dict[str, str]]:

@@ -31,6 +31,7 @@ from xpose.model.weights import bundled_weights
 from xpose.training import settings
 from xpose.training.closed_loader import ClosedLoader
 from xpose.training.closed_set import close
+from xpose.training.left_out import LeftOut
 from xpose.training.norms import settle_norms
 from xpose.training.recipe import Data, Drawn, Network, Recipe, Validation
 from xpose.training.validation import PoseValidator
@@ -50,6 +51,7 @@ class Setup:
     prompts: PromptEncoder  # of the network's kind; its `text` and `visual` also serve an average of the network
     loader: Loader
     validator: PoseValidator | None
+    left_out: LeftOut
     encoders: dict[str, Tensor]  # of the weights it starts from, what is not CLIP: kept with the trained weights
 
     @property
@@ -77,7 +79,8 @@ def build(
     """
     place = pick_device(device)
     data = placed(recipe.data, folder)
-    loader = build_loader(recipe, data, rank=rank, ranks=ranks)
+    left_out = LeftOut()
+    loader = build_loader(recipe, data, rank=rank, ranks=ranks, left_out=left_out)
     model, encoders = build_network(recipe.network, seed=recipe.run.seed)
     prompts = encoder_for(model, encoders, recipe.network.clip)
     if isinstance(loader, ClosedLoader):
@@ -87,9 +90,9 @@ def build(
     if fresh and recipe.run.frozen_norms:
         whole = _unparted(loader)  # so that the start does not depend on the number of processes
         settle_norms(model, (whole.batch(step) for step in range(_NORM_BATCHES)))
-    validator = build_validator(recipe, data, loader, prompts) if rank == 0 else None
+    validator = build_validator(recipe, data, loader, prompts, left_out) if rank == 0 else None
     small = {name: value for name, value in encoders.items() if not name.startswith("clip_model.")}
-    return Setup(recipe, folder, model, prompts, loader, validator, small)
+    return Setup(recipe, folder, model, prompts, loader, validator, left_out, small)
 
 
 def build_network(network: Network, *, seed: int = 0) -> tuple[XPose, dict[str, Tensor]]:
@@ -168,8 +171,10 @@ def _move(half: Path, done: Path) -> None:
         shutil.rmtree(half, ignore_errors=True)
 
 
-def build_loader(recipe: Recipe, data: Data, *, rank: int = 0, ranks: int = 1) -> Loader:
-    """The batches of one process.
+def build_loader(
+    recipe: Recipe, data: Data, *, rank: int = 0, ranks: int = 1, left_out: LeftOut | None = None
+) -> Loader:
+    """The batches of one process; `left_out` takes what is not learned from.
 
     Raises:
         ConfigError: the batch cannot be parted, or settings name sets that are not there.
@@ -183,7 +188,7 @@ def build_loader(recipe: Recipe, data: Data, *, rank: int = 0, ranks: int = 1) -
         )
     kind = ClosedLoader if recipe.closed_set else Loader
     loader = kind(
-        training_pool(data),
+        training_pool(data, left_out),
         batch=batch // ranks,
         seed=recipe.run.seed,
         augmentation=recipe.augmentation,
@@ -206,20 +211,21 @@ def _unparted(loader: Loader) -> Loader:
     return whole
 
 
-def training_pool(data: Data) -> Pool:
-    """The labels of the training pictures.
+def training_pool(data: Data, left_out: LeftOut | None = None) -> Pool:
+    """The labels of the training pictures; `left_out` takes what is not learned from.
 
     Raises:
         DataError: there are none, or a name of a set is wrong.
     """
-    choose = chooser(data.categories, data.families)
+    choose, missing = chooser(data.categories, data.families), left_out or LeftOut()
 
     def keep(record: Record) -> Record | None:
         if data.held_out and is_held_out(record.source, record.picture.file, data.held_out):
+            missing.held_out += choose(record) is not None
             return None
         return choose(record)
 
-    return open_pool(data.places, data.split, only=data.only, without=data.without, keep=keep)
+    return open_pool(data.places, data.split, only=data.only, without=data.without, keep=keep, skipped=missing.take)
 
 
 def chooser(categories: Iterable[str], families: Iterable[str]) -> Callable[[Record], Record | None]:
@@ -243,7 +249,7 @@ def chooser(categories: Iterable[str], families: Iterable[str]) -> Callable[[Rec
     return choose
 
 
-def validation_records(data: Data, validation: Validation) -> list[Placed]:
+def validation_records(data: Data, validation: Validation, left_out: LeftOut | None = None) -> list[Placed]:
     """The pictures that the network is tested on, at most `limit`, the same ones every time.
 
     Raises:
@@ -253,7 +259,9 @@ def validation_records(data: Data, validation: Validation) -> list[Placed]:
     choose = chooser(validation.categories or data.categories, validation.families or data.families)
     found: list[Placed] = []
     for place in validation.places or data.places:
-        for record, where in read_places(Path(place).expanduser(), split):
+        for record, where in read_places(
+            Path(place).expanduser(), split, skipped=None if left_out is None else left_out.take
+        ):
             held_out = data.held_out and is_held_out(record.source, record.picture.file, data.held_out)
             if validation.split is None and not held_out:
                 continue
@@ -271,7 +279,9 @@ def validation_records(data: Data, validation: Validation) -> list[Placed]:
     return found[: validation.limit]
 
 
-def build_validator(recipe: Recipe, data: Data, loader: Loader, prompts: PromptEncoder) -> PoseValidator | None:
+def build_validator(
+    recipe: Recipe, data: Data, loader: Loader, prompts: PromptEncoder, left_out: LeftOut | None = None
+) -> PoseValidator | None:
     """What tests the network on the way; None where the recipe keeps no pictures for it."""
     validation = recipe.validation
     if validation.split is None and not data.held_out:
@@ -287,7 +297,7 @@ def build_validator(recipe: Recipe, data: Data, loader: Loader, prompts: PromptE
                 if chosen is not None:
                     examples.append((chosen, where))
     return PoseValidator(
-        validation_records(data, validation),
+        validation_records(data, validation, left_out),
         prompts,
         asking=validation.prompts,
         examples=examples,

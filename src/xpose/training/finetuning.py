@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xpose.data.held_out import is_held_out
-from xpose.errors import CheckpointError, ConfigError, DataError, quote
+from xpose.errors import CheckpointError, ConfigError, DataError, counted, quote
 from xpose.model.config import XPoseConfig
 from xpose.model.presets import CONFIGS
 from xpose.model.pretrained import CONFIG_FILE, from_pretrained
@@ -141,7 +141,7 @@ def refuse_too_few(material: Material) -> None:
         DataError: there are fewer than `FEWEST` pictures.
     """
     if material.pictures < FEWEST:
-        count = f"{material.pictures} picture{'s' if material.pictures > 1 else ''}"
+        count = counted(material.pictures, "picture")
         raise DataError(
             f"There {'are' if material.pictures > 1 else 'is'} only {count} with labelled keypoints, and fine-tuning "
             f"needs at least {FEWEST}. Show them as examples instead, which needs no training: xpose detect photo.jpg "
@@ -163,7 +163,7 @@ def choose(material: Material, start: Start, changes: Iterable[str] = ()) -> Pla
     size = next(one for one in SIZES if material.pictures <= one.most)
     held_out = 0.0 if material.validation else share_to_hold_out(material)
     table = {
-        "about": f"fine-tuning on {material.pictures} pictures of {material.place.name} ({size.name})",
+        "about": f"fine-tuning on {counted(material.pictures, 'picture')} of {material.place.name} ({size.name})",
         "network": start.network,
         "data": {"places": [str(material.place)], "split": material.split, "held_out": held_out},
         "loading": {"batch": min(size.batch, material.pictures), "threads": 1, "keep_megabytes": 500.0},

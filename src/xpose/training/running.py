@@ -1,6 +1,7 @@
 """A whole run of a recipe in its folder: started, gone on with, tested on the way, written up.
 
 runs/NAME/recipe.toml      every setting
+runs/NAME/left-out.txt     the pictures that could not be used, and why
 runs/NAME/state/           the last two states; the run goes on from the newest
 runs/NAME/log.jsonl        numbers of the steps and of the validations
 runs/NAME/report.html      curves, numbers and pictures; losses.png the curves alone
@@ -18,7 +19,7 @@ from typing import Protocol
 
 import torch
 
-from xpose.errors import CheckpointError, ConfigError, MissingExtraError, quote
+from xpose.errors import CheckpointError, ConfigError, MissingExtraError, counted, quote
 from xpose.model import XPose
 from xpose.model.files import write_atomically
 from xpose.model.pretrained import save_pretrained
@@ -121,6 +122,7 @@ def run(
     if is_first():
         text = setup.recipe.to_toml()
         write_atomically(made(setup.folder) / RECIPE_FILE, lambda path: path.write_text(text, encoding="utf-8"))
+        setup.left_out.write(setup.folder)
     watch = Watch(setup, teller) if is_first() else None
     try:
         average = train(
@@ -237,8 +239,8 @@ def _card(setup: Setup, measures: Mapping[str, float]) -> str:
     return (
         f"---\nlibrary_name: xpose\ntags: [keypoint-detection, pose-estimation]\n---\n# {config.name}\n\n"
         f'{recipe.about or "Trained with xpose."} Load the weights with `xpose.load("<this folder>")`.\n\n'
-        f"- trained on: {', '.join(pool.sets)} ({len(pool):,} pictures, {recipe.run.steps:,} steps of "
-        f"{recipe.loading.batch * recipe.run.accumulate})\n"
+        f"- trained on: {', '.join(pool.sets)} ({counted(len(pool), 'picture')}, "
+        f"{counted(recipe.run.steps, 'step')} of {counted(recipe.loading.batch * recipe.run.accumulate, 'picture')})\n"
         f"- validation while training (averaged weights, no flip): {tested}\n\n"
         "The licences of the sets it was trained on decide what these weights may be used for; look them up before "
         "passing the weights on.\n"

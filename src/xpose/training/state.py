@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from xpose.errors import CheckpointError, ConfigError, XPoseWarning, quote
+from xpose.errors import CheckpointError, ConfigError, XPoseWarning, counted, quote
 from xpose.model.files import read_tensors, write_atomically
 
 _NAME = re.compile(r"^step-(\d{8})\.pt$")
@@ -65,7 +65,8 @@ def load_state(folder: Path) -> dict[str, Any] | None:
             continue
     if found:
         raise CheckpointError(
-            f"None of the {len(found)} states in {quote(folder)} can be read. Delete the folder to start anew."
+            f"The run in {quote(folder)} has {counted(len(found), 'state')}, and none of it can be read. "
+            "Delete the folder to start anew."
         )
     return None
 
