@@ -62,11 +62,22 @@ def test_a_line_that_was_cut_short_is_asked_again(tmp_path, cut):
 def test_answers_of_another_run_are_refused(tmp_path):
     with Journal(tmp_path, ASKED) as journal:
         journal.put("a", ())
-    with pytest.raises(ConfigError, match=r"other prompts.*--fresh"):
+    with pytest.raises(ConfigError, match=r'other prompts \("text" there, "visual" now\).*--fresh'):
         Journal(tmp_path, {**ASKED, "prompts": "visual"})
     (tmp_path / "answers/000.jsonl").write_text("[1]\n")
-    with pytest.raises(ConfigError, match="another run"):
+    with pytest.raises(ConfigError, match="damaged"):
         Journal(tmp_path, ASKED)
+
+
+def test_settings_that_differ_are_named_one_by_one(tmp_path):
+    told = {"source": "a", "settings": {"prompts": "text", "seed": 0, "flip": False}}
+    with Journal(tmp_path, told) as journal:
+        journal.put("a", ())
+    asked = {"source": "b", "settings": {"prompts": "text", "seed": 1, "flip": True}}
+    with pytest.raises(
+        ConfigError, match=r"other weights.*; flip is false there and true now; seed is 0 there and 1 now"
+    ):
+        Journal(tmp_path, asked)
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +105,19 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tree, tmp_path):
     assert errors == pytest.approx([0, 0, 1 / 40, 1 / 40, 1 / 40], abs=1e-4)
 
 
+def test_answers_about_other_labels_are_refused_while_a_run_goes_on(tree, tmp_path):
+    with Journal(tmp_path / "run", ASKED) as journal:
+        evaluate("nano-real", Known(repeated), tree, journal=journal)
+    moved = [[thing((0, 0, 40, 20), (5, 10), (35, 10 + n))] for n in range(4)]
+    moved.append([thing((0, 0, 41, 20), (5, 10), (35, 14))])
+    write_set(tmp_path / "sets/tubes", [("glue tube", TUBE)], {"train": moved[:1], "val": moved})
+    for n in range(5):  # the pictures stay what they were
+        name = f"tubes/images/val-{n}.png"
+        (tmp_path / "sets" / name).write_bytes((tree / name).read_bytes())
+    with Journal(tmp_path / "run", ASKED) as journal, pytest.raises(ConfigError, match=r"val-4\.png.*other labels"):
+        evaluate("nano-real", Known(repeated), tmp_path / "sets", journal=journal)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "message"),
@@ -109,5 +133,5 @@ def test_the_file_says_what_was_asked(tree, tmp_path):
     with Journal(tmp_path, ASKED) as journal:
         evaluate("nano-real", Known(repeated), tree, journal=journal)
     first, *rest = (tmp_path / "answers/000.jsonl").read_text().splitlines()
-    assert json.loads(first) == {"format": "xpose-answers-1", "run": ASKED}
+    assert json.loads(first) == {"format": "xpose-answers-2", "run": ASKED}
     assert [json.loads(line)["key"] for line in rest] == [f"tubes/images/val-{n}.png" for n in range(5)]

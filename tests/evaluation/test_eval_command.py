@@ -2,9 +2,11 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import pytest
+from PIL import Image
 from tests.evaluation.drawn_sets import BIRD, TUBE, thing, write_set
 from tests.inference.conftest import own_detector
 
@@ -71,8 +73,90 @@ def test_answers_of_other_weights_or_prompts_are_not_mixed_in(run, tree, weights
     assert run(*common)[0] == 0
     code, _, told = run(*common, "--prompts", "visual")
     assert code == 1
+    assert 'prompts is "text" there and "visual" now' in told
     assert "--fresh" in told
     assert run(*common, "--prompts", "visual", "--fresh")[0] == 0
+
+
+def other_pixels(root):
+    path = root / "tubes/images/val-1.png"
+    with Image.open(path) as picture:
+        Image.eval(picture.convert("RGB"), lambda value: 255 - value).save(path)
+
+
+def other_box(root):
+    change(root / "tubes/val.json", lambda content: content["annotations"][0]["bbox"].__setitem__(2, 39))
+
+
+def other_category(root):
+    change(root / "tubes/val.json", lambda content: content["categories"][0].update(name="paint tube"))
+
+
+def other_example(root):
+    change(root / "tubes/train.json", lambda content: content["annotations"][0]["keypoints"].__setitem__(0, 6))
+
+
+def change(path, how):
+    content = json.loads(path.read_text())
+    how(content)
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("how", "prompts", "told"),
+    [
+        (other_pixels, "text", 'other picture files: "tubes/images/val-1.png")'),
+        (other_box, "text", 'other labels: "tubes/images/val-0.png")'),
+        (other_category, "text", "other labels: "),
+        (other_example, "visual", "other examples or questions: "),
+    ],
+)
+def test_answers_about_other_data_are_refused_and_what_differs_is_named(
+    run, tree, weights, tmp_path, how, prompts, told
+):
+    sets, out = tmp_path / "sets", tmp_path / "run"
+    shutil.copytree(tree, sets)
+    common = ("nano-real", "--data", sets, "--weights", weights, "-o", out, "--only", "tubes", "--prompts", prompts)
+    assert run(*common)[0] == 0
+    shutil.move(sets, tmp_path / "elsewhere")  # the place is not what counts
+    assert run(*common[:2], tmp_path / "elsewhere", *common[3:])[0] == 0
+    shutil.move(tmp_path / "elsewhere", sets)
+    how(sets)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    code, _, message = run(*common)
+    assert code == 1
+    assert told in message
+    assert "--fresh" in message
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert run(*common, "--fresh")[0] == 0
+
+
+def test_the_report_of_a_larger_run_is_not_replaced_by_one_of_fewer_pictures(run, tree, weights, tmp_path):
+    out = tmp_path / "run"
+    common = ("nano-real", "--data", tree, "--weights", weights, "-o", out)
+    assert run(*common, "--limit", 1)[0] == 0
+    assert run(*common)[0] == 0, "a larger run goes on from a smaller one"
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    for fewer in (("--limit", 1), ("--only", "tubes")):
+        code, _, told = run(*common, *fewer)
+        assert code == 1
+        assert "a run of 4 pictures" in told
+        assert "--fresh" in told
+        assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert run(*common, "--limit", 1, "--fresh")[0] == 0
+    assert {picture.key for picture in read_run(out / "run.json").pictures} != set()
+    (out / "run.json").unlink()  # an interrupted run has no report that could be lost
+    assert run(*common, "--only", "coco_person")[0] == 0
+
+
+def test_who_stops_a_run_is_told_how_to_go_on(run, tree, weights, tmp_path, monkeypatch):
+    def stopped(*_args, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("xpose.evaluation.runner.evaluate", stopped)
+    code, _, told = run("nano-real", "--data", tree, "--weights", weights, "-o", tmp_path)
+    assert code == 130
+    assert "go on with the same command" in told
 
 
 def test_the_results_of_a_run_are_measured_alike_as_the_results_of_another_system(run, tree, weights, tmp_path):
@@ -142,8 +226,6 @@ def test_the_report_is_one_whole_page_without_anything_from_elsewhere(run, tree,
 
 
 def test_damaged_pictures_are_named_and_the_rest_is_measured(run, tree, weights, tmp_path):
-    import shutil
-
     shutil.copytree(tree, tmp_path / "sets")
     broken = tmp_path / "sets/tubes/images/val-1.png"
     broken.write_bytes(broken.read_bytes()[:60])

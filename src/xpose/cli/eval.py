@@ -193,8 +193,10 @@ def _run(
 ) -> Evaluation:
     from xpose.evaluation.answers import FOLDER, Journal
     from xpose.evaluation.data import Data
-    from xpose.evaluation.outputs import write_outputs
+    from xpose.evaluation.marks import refuse_other_data
+    from xpose.evaluation.outputs import COCO, write_outputs
     from xpose.evaluation.parallel import Work, answer_in_parallel
+    from xpose.evaluation.run_file import RUN
     from xpose.evaluation.runner import evaluate as run
 
     placed = Data.at([path.expanduser() for path in data], split or rules.split, only)
@@ -207,21 +209,40 @@ def _run(
         shutil.rmtree(folder / FOLDER)
     asked = {**settings.to_json(), "limit": None}  # more pictures of the same run may be asked later
     identity = {"protocol": rules.name, "source": source.identity, "split": placed.split, "settings": asked}
-    if processes > 1:
-        with _bar(rules.name) as progress:
-            answer_in_parallel(Work(rules.name, placed, settings, str(folder), identity, make), processes, progress)
     with Journal(folder, identity) as journal:
-        if len(journal) and processes == 1:
-            _console.note(f"{len(journal)} pictures are answered already; going on.")
-        with _bar(rules.name) as progress:
+        if len(journal):
+            refuse_other_data(journal, rules.tasks(placed, settings), reported=(folder / RUN).exists())
+            _console.note(f"{_pictures(len(journal))} answered already; going on.")
+    with _resumable(), _bar(rules.name) as progress:
+        if processes > 1:
+            answer_in_parallel(Work(rules.name, placed, settings, str(folder), identity, make), processes, progress)
+        with Journal(folder, identity) as journal:
             result = run(rules, source, placed, settings=settings, journal=journal, progress=progress, fault=_tell)
-        written = write_outputs(folder, result, rules, placed, settings, journal)
-    _console.note(f"Written to {printable(folder)}: {', '.join(path.name for path in written)}")
+            written = write_outputs(folder, result, rules, placed, settings, journal)
+    own = [path.name for path in written if path.parent == folder]
+    others = len(written) - len(own)
+    if others:
+        own.append(f"{others} file{'' if others == 1 else 's'} in {COCO}/")
+    _console.note(f"Written to {printable(folder)}: {', '.join(own)}")
     return result
 
 
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Whoever stops a run that keeps its answers is told how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _console.note("Stopped. What is answered is kept: go on with the same command.")
+        raise
+
+
+def _pictures(number: int) -> str:
+    return "1 picture is" if number == 1 else f"{number} pictures are"
+
+
 def _tell(fault: Fault) -> None:
-    _console.fail(f"{printable(fault.key)}: {printable(fault.message)} Skipped.")
+    _console.fail(f"{printable(fault.key)}: {printable(fault.message.rstrip('. '))}. Skipped.")
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Answers on disk, one line per picture as soon as it is answered, so that an interrupted run goes on where it stopped.
 
 `OUT/answers/` holds one file per process. The first line of each says what was asked of whom; a second call with other
-weights, prompts or data is refused instead of mixed in. A line that was cut short by a crash is left out, and its
+weights or settings is refused instead of mixed in. Each further line carries the mark of its picture
+(`xpose.evaluation.marks`), by which other data is told. A line that was cut short by a crash is left out, and its
 picture asked again; so are pictures that could not be read.
 """
 
@@ -19,8 +20,9 @@ import numpy as np
 from xpose.errors import ConfigError, quote
 from xpose.poses import Poses
 
-FORMAT = "xpose-answers-1"
+FORMAT = "xpose-answers-2"
 FOLDER = "answers"
+IN_WORDS = {"source": "weights (or another system's results)", "protocol": "protocol", "split": "split"}
 
 Answers = tuple[Poses, ...]
 
@@ -49,7 +51,7 @@ class Journal:
         self.folder = Path(folder) / FOLDER
         self.identity = json.loads(json.dumps(identity, sort_keys=True))
         self.path = self.folder / f"{part:03}.jsonl"
-        self._known: dict[str, tuple[Path, int]] = {}
+        self._known: dict[str, tuple[Path, int, str]] = {}
         self._file: IO[bytes] | None = None
         self._readers: dict[Path, IO[bytes]] = {}
         for path in sorted(self.folder.glob("*.jsonl")):
@@ -72,7 +74,8 @@ class Journal:
                     self._check(path, line)
                 else:
                     try:
-                        self._known[json.loads(line)["key"]] = (path, whole)
+                        content = json.loads(line)
+                        self._known[content["key"]] = (path, whole, str(content["of"]))
                     except (ValueError, KeyError, TypeError):
                         break
                 whole += len(line)
@@ -88,25 +91,29 @@ class Journal:
             told = None
         if told == self.identity:
             return
-        differing = [
-            name for name in self.identity if not isinstance(told, dict) or told.get(name) != self.identity[name]
-        ]
+        what = "of another version of xpose, or damaged"
+        if isinstance(told, dict):
+            what = f"of another run: {'; '.join(_differences(told, self.identity))}"
         raise ConfigError(
-            f"{quote(path)} holds the answers of another run (other {', '.join(differing)}). A run goes on only with "
+            f"{quote(path)} holds answers {what}. A run goes on only with "
             "the same weights, data and settings. Give another folder with --out, or begin anew with --fresh."
         )
 
+    def mark(self, key: str) -> str:
+        """The mark of a picture that is known, as it was when it was answered."""
+        return self._known[key][2]
+
     def get(self, key: str) -> Answers:
         """The answers of a picture that is known."""
-        path, start = self._known[key]
+        path, start, _ = self._known[key]
         if path not in self._readers:
             self._readers[path] = open(path, "rb")  # noqa: SIM115 (closed in `close`)
         file = self._readers[path]
         file.seek(start)
         return tuple(_decoded(one) for one in json.loads(file.readline())["answers"])
 
-    def put(self, key: str, answers: Answers) -> None:
-        """Write the answers of a picture, at once."""
+    def put(self, key: str, answers: Answers, mark: str = "") -> None:
+        """Write the answers of a picture, at once, with the mark of the picture that they belong to."""
         if self._file is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             fresh = not self.path.exists() or self.path.stat().st_size == 0
@@ -114,8 +121,8 @@ class Journal:
             if fresh:
                 self._write({"format": FORMAT, "run": self.identity})
         start = self._file.tell()
-        self._write({"key": key, "answers": [_encoded(one) for one in answers]})
-        self._known[key] = (self.path, start)
+        self._write({"key": key, "of": mark, "answers": [_encoded(one) for one in answers]})
+        self._known[key] = (self.path, start, mark)
 
     def _write(self, value: Any) -> None:
         assert self._file is not None
@@ -136,6 +143,26 @@ class Journal:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _differences(told: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """In words how a run's folder differs from what is asked now; settings one by one."""
+    found = []
+    for name, value in sorted(asked.items(), key=lambda entry: isinstance(entry[1], dict)):
+        before = told.get(name)
+        if before == value:
+            continue
+        if isinstance(before, dict) and isinstance(value, dict):
+            found += [
+                f"{inner} is {json.dumps(before.get(inner))} there and {json.dumps(value.get(inner))} now"
+                for inner in sorted({*before, *value})
+                if before.get(inner) != value.get(inner)
+            ]
+        elif name == "source":
+            found.append(f"other {IN_WORDS[name]}")
+        else:
+            found.append(f"other {IN_WORDS.get(name, name)} ({json.dumps(before)} there, {json.dumps(value)} now)")
+    return found
 
 
 def _encoded(poses: Poses) -> dict[str, Any]:

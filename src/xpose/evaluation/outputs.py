@@ -13,14 +13,14 @@ from xpose.evaluation.labels import Labels, labels_of
 from xpose.evaluation.protocols import Protocol
 from xpose.evaluation.questions import Task
 from xpose.evaluation.results import write_results
-from xpose.evaluation.run_file import write_run
+from xpose.evaluation.run_file import RUN, write_run
 from xpose.evaluation.settings import Settings
 from xpose.poses import Poses
 
 if TYPE_CHECKING:
     from xpose.evaluation.runner import Evaluation
 
-RUN, TABLES, REPORT, COCO = "run.json", "tables.md", "report.html", "coco"
+TABLES, REPORT, COCO = "tables.md", "report.html", "coco"
 
 
 def write_outputs(

@@ -29,6 +29,7 @@ from xpose.errors import DataError, quote
 from xpose.evaluation.reading import read_json
 
 FORMAT = "xpose-run-1"
+RUN = "run.json"  # its name in the folder of a run
 MEANS = ("points", "objects", "categories", "sets")
 
 
@@ -107,18 +108,21 @@ def write_run(path: str | Path, run: Run) -> None:
 
 
 def read_run(path: str | Path) -> Run:
-    """What `write_run` wrote.
+    """What `write_run` wrote; of a folder that `xpose eval` wrote, its run.json.
 
     Raises:
         DataError: it is something else; the message names the entry.
     """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        path = path / RUN
     content = read_json(path, "The results of a run, as xpose eval writes them,")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DataError(
-            f'{quote(Path(path))} is no run: it has no "format": "{FORMAT}". Give a results file that xpose eval wrote.'
+            f'{quote(path)} is no run: it has no "format": "{FORMAT}". Give a results file that xpose eval wrote.'
         )
     try:
-        return _run(Fields(content, quote(Path(path))))
+        return _run(Fields(content, quote(path)))
     except DataError as error:
         raise DataError(f"{str(error).rstrip('.')}. The file was cut or edited: run xpose eval again.") from None
 

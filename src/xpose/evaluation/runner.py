@@ -16,9 +16,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xpose.errors import DataError, ImageError
+from xpose.errors import ConfigError, DataError, ImageError, quote
 from xpose.evaluation.answers import Answers, Fault, Journal
 from xpose.evaluation.data import Data
+from xpose.evaluation.marks import difference, mark_of
 from xpose.evaluation.protocols import Protocol, load_protocol
 from xpose.evaluation.questions import Task
 from xpose.evaluation.run_file import Run, RunObject, RunPicture
@@ -87,7 +88,7 @@ def evaluate(
         listen: told of every picture's answers.
 
     Raises:
-        ConfigError: there is no such protocol.
+        ConfigError: there is no such protocol, or the journal has answers about other data.
         DataError: the data cannot be read, or no picture of it can be asked.
     """
     rules = load_protocol(protocol) if isinstance(protocol, str) else protocol
@@ -126,12 +127,21 @@ def as_source(source: Detector | Source, batch: int) -> Source:
 def answered(
     tasks: Iterable[Task], source: Source, settings: Settings, journal: Journal | None = None
 ) -> Iterator[tuple[Task, Answers | Fault]]:
-    """Every task with its answers, or with the fault of its picture, in order; what the journal has is not asked."""
+    """Every task with its answers, or with the fault of its picture, in order; what the journal has is not asked.
+
+    Raises:
+        ConfigError: the journal has a picture of that name with other pixels, labels or questions.
+    """
     waiting = iter(tasks)
     while group := list(islice(waiting, max(1, source.batch))):
         good, results = [], dict[int, Answers | Fault]()
         for number, task in enumerate(group):
             if journal is not None and task.key in journal:
+                if what := difference(journal.mark(task.key), mark_of(task)):
+                    raise ConfigError(
+                        f"The answers about {quote(task.key)} on disk belong to {what}. A run goes on only with the "
+                        "same pictures and labels. Give another folder, or begin anew."
+                    )
                 results[number] = journal.get(task.key)
                 continue
             try:
@@ -144,7 +154,7 @@ def answered(
         for number, task in enumerate(group):
             result = results[number]
             if journal is not None and task.key not in journal and not isinstance(result, Fault):
-                journal.put(task.key, result)
+                journal.put(task.key, result, mark_of(task))
             yield task, result
 
 
