@@ -207,7 +207,7 @@ WRONG: list[tuple[Callable[[Path], list[object]], str]] = [
     (mixed_up, "the pictures' folder is given with --images"),
     (broken, "is no JSON"),
     (lambda root: ["--data", root / "nowhere.json"], "does not exist"),
-    (lambda root: ["--data", coco(root), "--set", "run.stesp=1"], 'Did you mean "steps"?'),
+    (lambda root: ["--data", coco(root), "--set", "run.stesp=1"], 'Did you mean "run.steps"?'),
     (lambda root: ["--data", coco(root), "--from-scratch"], "exclude each other"),
     (lambda root: ["--data", coco(root), "--images", root / "gone"], "is no folder"),
     (lambda root: ["--data", coco(root), "--format", "cocoo"], 'Did you mean "coco"?'),

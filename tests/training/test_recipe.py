@@ -66,14 +66,26 @@ def test_all_faults_of_file_and_changes_are_told_at_once(tmp_path: Path) -> None
         '"oops" is not of the form NAME=VALUE',
         'run.steps is "many", not a whole number',
         'netwrok is unknown. Did you mean "network"?',
-        "held_out is 2",
-        'overrides.dmi is unknown. Did you mean "dim"?',
+        "data.held_out is 2",
+        'network.overrides.dmi is unknown. Did you mean "network.overrides.dim"?',
         "visual 0.95 and combined 0.1",
-        "flip is 2",
+        "augmentation.flip is 2",
         'validation.best is "AP", not one of PCK@0.1, PCK@0.2',
         "8 faults",
     ):
         assert part in message, message
+
+
+def test_an_unknown_preset_hides_no_other_fault() -> None:
+    changes = ["network.preset=bogus", "network.overrides.bogus=1", "network.overrides.swin.windw=7"]
+    with pytest.raises(ConfigError) as caught:
+        load_recipe("tiny-overfit", [*changes, "validation.best=bogus"])
+    message = str(caught.value)
+    assert 'The recipe "tiny-overfit" has 4 faults:' in message
+    for part in ("network.preset is", "network.overrides.bogus is unknown", "validation.best is"):
+        assert f"\n  {part}" in message
+    assert 'network.overrides.swin.windw is unknown. Did you mean "network.overrides.swin.window"?' in message
+    assert message.endswith("xpose train tiny-overfit --show")
 
 
 def test_changes_go_over_the_file_and_data_over_both(tmp_path: Path) -> None:

@@ -73,9 +73,9 @@ FAULTS = [
     ({"steps": 3, "inner": {"pair": [1]}}, "inner.pair has 1 entries, not 2"),
     ({"steps": 3, "setps": 4}, 'setps is unknown. Did you mean "steps"?'),
     ({"steps": 3, "rat": 4}, 'rat is unknown. Did you mean "inner.rate"?'),
-    ({"steps": 3, "inner": {"words2": 4}}, 'inner.words2 is unknown. Did you mean "words"?'),
+    ({"steps": 3, "inner": {"words2": 4}}, 'inner.words2 is unknown. Did you mean "inner.words"?'),
     ({"steps": 3, "zzz": 4}, "zzz is unknown. There are: steps, kind,"),
-    ({"steps": 3, "inner": {"rate": 2}}, "inner: rate is too high"),
+    ({"steps": 3, "inner": {"rate": 2}}, "inner.rate is too high"),
     ({"steps": 3, "maybe": {"rate": 2}}, "maybe: and that is two faults"),
 ]
 

@@ -180,7 +180,7 @@ def test_pictures_that_cannot_be_used_are_named_and_those_held_out_counted(
 
 WRONG = [
     (("tiny-overfti",), 'Did you mean "tiny-overfit"?'),
-    (("tiny-overfit", "--set", "run.stesp=3"), 'run.stesp is unknown. Did you mean "steps"?'),
+    (("tiny-overfit", "--set", "run.stesp=3"), 'run.stesp is unknown. Did you mean "run.steps"?'),
     (("tiny-overfit", "--set", "run.steps=0", "--set", "loading.batch=x"), "2 faults"),
     (("tiny-overfit", "--device", "abacus"), 'The device "abacus" cannot be used'),
     (("nano-real",), "--data FOLDER"),

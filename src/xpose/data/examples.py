@@ -44,7 +44,7 @@ class Examples:
         if not 0 <= self.flip <= 1 or not 0 <= self.rotation <= 180:
             faults.append(f"flip is {self.flip} and rotation {self.rotation}; they run to 1 and to 180 degrees")
         if faults:
-            raise ConfigError(f"The examples cannot be made: {'; '.join(faults)}. Correct these settings.")
+            raise ConfigError("The examples cannot be made:\n  " + "\n  ".join(faults))
 
 
 @dataclass(frozen=True)

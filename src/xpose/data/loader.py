@@ -58,7 +58,7 @@ class Prompting:
                 f"absent is {self.absent} and further {self.further}; they are numbers from 0 up, the smaller first"
             )
         if faults:
-            raise ConfigError(f"The prompts cannot be drawn: {'; '.join(faults)}. Correct these settings.")
+            raise ConfigError("The prompts cannot be drawn:\n  " + "\n  ".join(faults))
 
 
 class Loader:

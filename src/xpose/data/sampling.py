@@ -47,7 +47,7 @@ class Sampling:
         if self.epoch is not None and self.epoch < 1:
             faults.append(f"epoch is {self.epoch}, less than 1 picture")
         if faults:
-            raise ConfigError(f"The sampling cannot be used: {'; '.join(faults)}. Correct these settings.")
+            raise ConfigError("The sampling cannot be used:\n  " + "\n  ".join(faults))
 
 
 def weights_of(pool: Pool, sampling: Sampling) -> np.ndarray:

@@ -46,7 +46,7 @@ class Augmentation:
     def __post_init__(self) -> None:
         faults = self.faults()
         if faults:
-            raise ConfigError(f"The augmentation cannot be used: {'; '.join(faults)}. Correct these settings.")
+            raise ConfigError("The augmentation cannot be used:\n  " + "\n  ".join(faults))
 
     def faults(self) -> list[str]:
         """What is wrong with the settings, in words."""

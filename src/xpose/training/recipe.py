@@ -23,7 +23,7 @@ from xpose.data.pictures import Form
 from xpose.data.sampling import Sampling
 from xpose.data.toys import KINDS
 from xpose.data.transforms import Augmentation
-from xpose.errors import ConfigError, did_you_mean, quote
+from xpose.errors import ConfigError, counted, did_you_mean, quote
 from xpose.model.config import XPoseConfig
 from xpose.training import settings
 from xpose.training.run import Run
@@ -31,6 +31,7 @@ from xpose.training.run import Run
 FOLDER = Path(__file__).with_name("recipes")
 ENDING = ".toml"
 BASE = "base"
+_OVERRIDES = "network.overrides"
 Asking = Literal["text", "visual", "combined"]
 Measure = Literal["PCK@0.1", "PCK@0.2"]
 
@@ -49,10 +50,12 @@ class Network:
         from xpose.model.presets import CONFIGS
 
         if self.preset not in CONFIGS:
-            raise ConfigError(
-                f"preset is {quote(self.preset)}, not one of {', '.join(CONFIGS)}.{did_you_mean(self.preset, CONFIGS)}"
-            )
-        faults = settings.read(XPoseConfig, settings.merged(_preset_table(self.preset), self.overrides), "overrides")[1]
+            # Values cannot be checked without the preset, names can.
+            faults = settings.unknown_names(XPoseConfig, self.overrides, _OVERRIDES)
+            near = did_you_mean(self.preset, CONFIGS)
+            faults.insert(0, f"preset is {quote(self.preset)}, not one of {', '.join(CONFIGS)}.{near}")
+            raise ConfigError("The network does not fit:\n  " + "\n  ".join(faults))
+        faults = settings.read(XPoseConfig, settings.merged(_preset_table(self.preset), self.overrides), _OVERRIDES)[1]
         if self.backbone and self.start:
             faults.append("backbone and start are both given; weights to start from have a backbone of their own")
         if faults:
@@ -69,7 +72,7 @@ class Network:
         Raises:
             ConfigError: together they do not fit.
         """
-        found, faults = settings.read(XPoseConfig, settings.merged(table, self.overrides), "network.overrides")
+        found, faults = settings.read(XPoseConfig, settings.merged(table, self.overrides), _OVERRIDES)
         if found is None:
             raise ConfigError("The network does not fit:\n  " + "\n  ".join(faults))
         return found
@@ -272,10 +275,10 @@ def recipe_of(
     recipe, found = settings.read(Recipe, settings.merged(table, last or {}))
     faults += found
     if recipe is None or faults:
-        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
+        sound = name if str(name) in shipped_recipes() else "nano-real"
         raise ConfigError(
-            f"The recipe {quote(name)} has {count}:\n  " + "\n  ".join(faults) + "\n"
-            "A whole recipe to compare with: xpose train nano-real --show"
+            f"The recipe {quote(name)} has {counted(len(faults), 'fault')}:\n  " + "\n  ".join(faults) + "\n"
+            f"A whole recipe to compare with: xpose train {sound} --show"
         )
     return recipe
 

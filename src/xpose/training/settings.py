@@ -7,6 +7,7 @@ tuples and tables of these, and any of them "or none", which a file writes as th
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from xpose.errors import ConfigError, did_you_mean, quote
 T = TypeVar("T")
 Table = Mapping[str, Any]
 NONE = "none"
+_BEGINNING = re.compile(r"(\w+)[\w.]* (?:is|are|has) ")  # of a fault that speaks of one setting
 
 
 class _FaultError(Exception):
@@ -62,8 +64,30 @@ def _dataclass(kind: Any, table: Any, where: str, faults: list[str]) -> Any:
     try:
         return kind(**values)
     except ConfigError as error:  # what its own checks say, beside the faults of type
-        faults += [f"{where}: {line}" for line in _lines(error)]
+        faults += [_placed(kind, line, where) for line in _lines(error)]
         return None
+
+
+def unknown_names(kind: Any, table: Table, where: str) -> list[str]:
+    """What is wrong with the names in a table alone, whatever the values are."""
+    hints, faults = _hints(kind), []
+    for name, found in table.items():
+        path = f"{where}.{name}"
+        if name not in hints:
+            faults.append(f"{path} is unknown.{_nearest(kind, str(name), where)}")
+            continue
+        nested = next((one for one in (hints[name], *get_args(hints[name])) if is_dataclass(one)), None)
+        if nested is not None and isinstance(found, Mapping):
+            faults += unknown_names(nested, found, path)
+    return faults
+
+
+def _placed(kind: Any, fault: str, where: str) -> str:
+    """A fault that a dataclass found itself: with the whole name of the setting where it begins with a setting."""
+    if not where or fault.startswith(f"{where}."):
+        return fault
+    begins = _BEGINNING.match(fault)
+    return f"{where}.{fault}" if begins and begins[1] in _hints(kind) else f"{where}: {fault}"
 
 
 def _lines(error: ConfigError) -> list[str]:
@@ -153,6 +177,8 @@ def _nearest(kind: Any, name: str, where: str) -> str:
     """A proposal: a setting of this table, or else one of the same or a similar name further down."""
     here = did_you_mean(name, _hints(kind))
     if here:
+        for one in _hints(kind) if where else ():
+            here = here.replace(quote(one), quote(f"{where}.{one}"))
         return here
     below: dict[str, str] = {}
     for path, _ in names_in(kind, where):
