@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -157,6 +158,21 @@ def test_the_command(files, capsys):
     assert [one["name"] for one in told["numbers"]] == ["PCK@0.2", "PCK@0.2/set/x", "PCK@0.2/set/y"]
     assert told["numbers"][0]["interval"] == [pytest.approx(0.1), pytest.approx(0.1)]
     assert told["paired pictures"] == 40
+
+
+def test_folders_stand_for_their_runs(files, tmp_path, capsys):
+    folders = [tmp_path / "old", tmp_path / "new"]
+    for folder, file in zip(folders, files, strict=True):
+        folder.mkdir()
+        (folder / "run.json").write_bytes(Path(file).read_bytes())
+    told = []
+    for pair in (files, map(str, folders)):
+        assert cli.main(["compare", *pair, "--json"]) == 0
+        told.append(capsys.readouterr().out)
+    assert told[0] == told[1]
+    (folders[0] / "run.json").unlink()
+    assert cli.main(["compare", *map(str, folders)]) == 1
+    assert f'There is no file "{folders[0] / "run.json"}"' in capsys.readouterr().err
 
 
 def test_exit_codes(files, tmp_path, capsys):

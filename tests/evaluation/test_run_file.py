@@ -52,7 +52,7 @@ def broken(change):
         (lambda path: path.write_text("{"), "no JSON"),
         (lambda path: path.write_bytes(b"\xff\xfe{}"), "not UTF-8"),
         (lambda path: path.write_text("[" * 100_000), "nested too deeply|no JSON"),
-        (lambda path: path.mkdir(), "cannot be read"),
+        ((lambda path: path.mkdir()), "There is no file"),
         (lambda path: path.write_text("[]"), "xpose-run-1"),
         (broken(lambda run: run.pop("protocol")), '"protocol" is missing'),
         (

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="A.json", help="A run that xpose eval wrote.")],
-    second: Annotated[Path, typer.Argument(metavar="B.json", help="Another run of the same protocol.")],
+    first: Annotated[Path, typer.Argument(metavar="A", help="A folder that xpose eval wrote, or its run.json.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another run of the same protocol.")],
     sets: Annotated[bool, typer.Option("--sets", help="Show every set as well.")] = False,
     draws: Annotated[int, typer.Option(min=100, metavar="N", help="How often pictures are drawn anew.")] = 2000,
     level: Annotated[
@@ -37,7 +37,7 @@ def compare(
 
     Exit codes: 0 compared; 1 a file cannot be read, or with --fail-if-worse something is worse; 2 wrong usage.
 
-    Example: xpose compare runs/old/results.json runs/new/results.json
+    Example: xpose compare runs/old runs/new
     """
     from xpose.evaluation.compare import compare as compared
     from xpose.evaluation.run_file import read_run
@@ -68,6 +68,7 @@ def _show(result: Comparison, rows: list[Row], one: Run, other: Run, level: floa
     _console.show(table)
     how = f"drawn alike from {result.pictures} pictures" if result.paired else "drawn apart"
     _console.note(f"Intervals by bootstrap, {how}; numbers without one do not come from single objects.")
+    _console.note("Shares run from 0 to 1 here, as in run.json; xpose eval shows them as percentages.")
     for note in result.notes:
         _console.note(f"Note: {note}.")
 
