@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -250,6 +251,7 @@ def listen(host: str, port: int | None) -> socket.socket:
     Raises:
         ConfigError: the address cannot be used.
     """
+    wrong_host = False
     for wanted in (PORT, 0) if port is None else (port,):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         found = socket.socket(family, socket.SOCK_STREAM)
@@ -260,10 +262,17 @@ def listen(host: str, port: int | None) -> socket.socket:
         except (OSError, OverflowError) as error:
             found.close()
             reason = getattr(error, "strerror", None) or str(error)
+            wrong_host = isinstance(error, socket.gaierror) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL
         else:
             return found
+    if wrong_host:
+        raise ConfigError(
+            f"The page cannot be served at {host} ({reason}). The address must be one of this machine. Try: --host "
+            "127.0.0.1 (this machine alone), or --host 0.0.0.0 (other machines, too)"
+        )
+    place = "a free port" if port == 0 else f"port {PORT if port is None else port}"
     raise ConfigError(
-        f"The page cannot be served at {host}, port {port or PORT} ({reason}). The address must be one of this machine "
+        f"The page cannot be served at {host}, {place} ({reason}). The address must be one of this machine "
         "and the port free. Try: --port 0 (any free port), or --host 127.0.0.1"
     )
 

@@ -69,12 +69,14 @@ def pick_device(device: str | torch.device | None) -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    reason = "PyTorch knows no device of that name"
     try:
         found = torch.device(device)
+        reason = ""
         torch.zeros(1, device=found)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = reason or (str(error).splitlines() or ["unknown"])[0][:120]
         raise ConfigError(
-            f'The device "{device}" cannot be used ({(str(error).splitlines() or ["unknown"])[0][:120]}). '
-            'Use "cpu", or see what is there with: xpose check'
+            f'The device "{device}" cannot be used ({reason}). Use "cpu", or see what is there with: xpose check'
         ) from None
     return found
