@@ -10,6 +10,7 @@ from trees import SHARED, draw, spread, write_json
 
 from xpose.data.folder_sets import folder_sets, read_folder_sets, skeleton_for
 from xpose.data.pipeline import prepare
+from xpose.data.pool import open_pool
 from xpose.data.schema import Record, Skipped
 from xpose.errors import DataError, UnmappedKeypointError
 from xpose.vocabulary import load_skeleton
@@ -104,7 +105,8 @@ def test_a_keypoint_without_a_name_stops_it(tmp_path: Path) -> None:
         (lambda root: (root / "index.json").write_text("{"), "no JSON"),
         (lambda root: (root / "tubes/train.json").write_text("[]"), "not an object"),
         (lambda root: (root / "tubes/train.json").write_text('{"categories": [1]}'), "category number 1"),
-        (lambda root: [path.unlink() for path in root.glob("*/*.json")], "holds no sets"),
+        (lambda root: [path.unlink() for path in root.glob("*/*.json")], "holds no labelled pictures"),
+        (lambda root: (root / "tubes/val.json").write_text("{"), r"tubes.val\.json\" is no JSON"),
     ],
 )
 def test_damaged_folders_get_a_message(tmp_path: Path, damage, message: str) -> None:
@@ -112,6 +114,20 @@ def test_damaged_folders_get_a_message(tmp_path: Path, damage, message: str) -> 
     damage(tmp_path)
     with pytest.raises(DataError, match=message):
         folder_sets(tmp_path)
+
+
+def test_a_sets_own_folder_and_one_without_pictures_get_a_way_out(tmp_path: Path) -> None:
+    write_tree(tmp_path)
+    for read in (folder_sets, lambda root: open_pool([root])):
+        with pytest.raises(DataError, match="is a set itself") as told:
+            read(tmp_path / "tubes")
+        assert str(told.value).endswith(f'Give the folder above it: "{tmp_path}"')
+    for name in ("tubes", "people"):
+        (tmp_path / name / "images").rename(tmp_path / name / "pictures")
+    for root in (tmp_path, tmp_path / "people"):
+        with pytest.raises(DataError, match=r"has train\.json but no folder images/") as told:
+            open_pool([root])
+        assert f'"{tmp_path / "people/images"}"' in str(told.value)
 
 
 def test_an_unknown_split(tmp_path: Path) -> None:

@@ -344,13 +344,13 @@ def test_a_lost_picture_is_named(tmp_path, workers):
 def test_pools_tell_what_is_not_there(folder, tmp_path):
     with pytest.raises(DataError, match="no split"):
         open_pool([folder], "trian")
-    with pytest.raises(DataError, match="nothing to train on"):
+    with pytest.raises(DataError, match="no labelled pictures"):
         open_pool([tmp_path])
     with pytest.raises(DataError, match='no set "synthetics"'):
         open_pool([folder], only=["synthetics"])
     with pytest.raises(DataError, match="left out"):
         open_pool([folder], keep=lambda record: None)
-    with pytest.raises(DataError, match="no picture"):
+    with pytest.raises(DataError, match="no labelled picture"):
         Pool([])
 
 

@@ -114,11 +114,11 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text("name,x\na,1\n")
     (tmp_path / "e.csv").write_text('name,y\n"a,1\n')
     for name, reason in (("a", "no JSON"), ("b", "not UTF-8"), ("c", "nested too deeply"), ("f", "missing")):
-        with pytest.raises(DataError, match=rf'"{name}.json".*{reason}'):
+        with pytest.raises(DataError, match=rf'{name}\.json".*{reason}'):
             source.json(f"{name}.json")
-    with pytest.raises(DataError, match=r'"d.csv" has no column "y"'):
+    with pytest.raises(DataError, match=r'd\.csv" has no column "y"'):
         list(source.table("d.csv", ["y"]))
-    with pytest.raises(DataError, match=r'"e.csv" is no csv table'):
+    with pytest.raises(DataError, match=r'e\.csv" is no csv table'):
         list(source.table("e.csv", ["y"]))
 
 

@@ -256,6 +256,14 @@ def test_settings_that_are_no_json() -> None:
         XPoseConfig.from_json("{")
 
 
+def test_a_damaged_config_is_named_with_its_folder(tmp_path: Path) -> None:
+    save_pretrained(XPose(tiny_config()), tmp_path)
+    (tmp_path / CONFIG_FILE).write_text("{")
+    with pytest.raises(ConfigError) as told:
+        from_pretrained(tmp_path)
+    assert str(told.value).startswith(f'"{tmp_path / CONFIG_FILE}" is not valid JSON')
+
+
 def test_a_full_disk_keeps_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.write_text("before")

@@ -186,7 +186,7 @@ WRONG = [
     (("nano-real",), "--data FOLDER"),
     (("clamp-bovidae-canidae",), "xpose data prepare ap10k"),
     (("nano-real", "--data", "nowhere"), 'There is no folder "nowhere"'),
-    (("nano-real", "--data", "."), "holds nothing to train on"),
+    (("nano-real", "--data", "."), "holds no labelled pictures"),
     (("tiny-overfit", "--set", "network.start=nothing.pth"), "nothing.pth"),
 ]
 

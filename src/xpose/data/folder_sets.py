@@ -67,10 +67,7 @@ def folder_sets(root: str | Path) -> list[FolderSet]:
     index = _index(source)
     names = sorted(path.name for path in source.root.iterdir() if _is_set(path))
     if not names:
-        raise DataError(
-            f"{quote(root)} holds no sets. A set is a folder with train.json or val.json and images/. "
-            "Give the folder that holds the sets' folders."
-        )
+        raise no_sets(source.root)
     return [_folder_set(source.root / name, index.get(name, {})) for name in names]
 
 
@@ -102,8 +99,42 @@ def is_folder_of_sets(root: Path) -> bool:
     return root.is_dir() and any(_is_set(path) for path in root.iterdir())
 
 
+def no_sets(folder: Path) -> DataError:
+    """The error for a folder without labelled sets: perhaps it is a set's own folder, or a set lacks its pictures."""
+    if _is_set(folder):
+        return DataError(
+            f"{quote(folder)} is a set itself. What is wanted is the folder that holds the sets' folders. "
+            f"Give the folder above it: {quote(folder.resolve().parent)}"
+        )
+    if labels := _bare(folder):
+        return DataError(
+            f"{quote(folder)} has {labels} but no folder images/. A set has both, and what is wanted is the folder "
+            f"above it. Put the pictures into {quote(folder / 'images')} and give {quote(folder.resolve().parent)}"
+        )
+    bare = [path for path in sorted(folder.iterdir()) if _bare(path)] if folder.is_dir() else []
+    if bare:
+        return DataError(
+            f"{quote(bare[0])} has {_bare(bare[0])} but no folder images/. A set of {quote(folder)} has both. "
+            f"Put its pictures into {quote(bare[0] / 'images')}"
+        )
+    return DataError(
+        f"{quote(folder)} holds no labelled pictures. It must be a prepared set, a collection, shards, or a folder "
+        "that holds sets, each a folder with train.json or val.json and images/. Make one: xpose data prepare (see "
+        "docs/data.md)."
+    )
+
+
+def _bare(folder: Path) -> str:
+    """The labels of a set whose pictures are missing; prepared sets and shards keep theirs elsewhere."""
+    return "" if (folder / "manifest.json").exists() or any(folder.glob("*.tar")) else _labels_in(folder)
+
+
+def _labels_in(folder: Path) -> str:
+    return next((file for file in SPLITS.values() if (folder / file).is_file()), "")
+
+
 def _is_set(path: Path) -> bool:
-    return (path / "images").is_dir() and any((path / file).is_file() for file in SPLITS.values())
+    return (path / "images").is_dir() and bool(_labels_in(path))
 
 
 def _index(source: Source) -> dict[str, Mapping[str, Any]]:

@@ -94,7 +94,7 @@ class Pool:
                     px, py, v = instance.point(name)
                     points.extend((px + 0.5, py + 0.5, v) if v else (0.0, 0.0, 0.0))
         if not files:
-            raise DataError("There is no picture to train on. A pool needs at least one. Check the sets and the split.")
+            raise DataError("There is no labelled picture. A pool needs at least one. Check the sets and the split.")
         self.kinds, self.sets = tuple(kinds), tuple(sets)
         self.styles = tuple(styles)
         self.lengths = np.array([len(kind) for kind in self.kinds], np.int64)
@@ -304,7 +304,7 @@ def read_places(
     Raises:
         DataError: the folder holds no sets, or no such split, or a file is damaged.
     """
-    from xpose.data.folder_sets import is_folder_of_sets, read_folder_sets
+    from xpose.data.folder_sets import is_folder_of_sets, no_sets, read_folder_sets
     from xpose.data.manifest import LOCATION, read_manifest
     from xpose.data.places import Places
     from xpose.data.shards import is_sharded, read_shards
@@ -329,7 +329,4 @@ def read_places(
             source = sources.setdefault(record.source, Source(folder / record.source))
             yield record, Place(str(source.path(record.picture.file)))
     else:
-        raise DataError(
-            f"{quote(folder)} holds nothing to train on. It must be a prepared set, a collection, shards, or a folder "
-            "of COCO keypoint sets. Make one: xpose data prepare (see docs/data.md)."
-        )
+        raise no_sets(folder)

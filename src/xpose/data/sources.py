@@ -90,12 +90,12 @@ class Source:
         path = self.path(name)
         try:
             if path.stat().st_size > MAX_TEXT:
-                raise _damaged(name, f"is larger than {MAX_TEXT >> 30} GiB")
+                raise _damaged(self.path(name), f"is larger than {MAX_TEXT >> 30} GiB")
             return path.read_bytes().decode("utf-8-sig")
         except FileNotFoundError:
             raise DataError(f"{quote(name)} is missing under {quote(self.root)}. Fetch it as `info` says.") from None
         except UnicodeDecodeError as error:
-            raise _damaged(name, f"is no text: byte {error.start} is not UTF-8") from None
+            raise _damaged(self.path(name), f"is no text: byte {error.start} is not UTF-8") from None
 
     def lines(self, name: str) -> list[str]:
         """The lines of a text file without their ends."""
@@ -109,9 +109,9 @@ class Source:
         except DataError:
             raise
         except RecursionError:
-            raise _damaged(name, "is nested too deeply to be read") from None
+            raise _damaged(self.path(name), "is nested too deeply to be read") from None
         except ValueError as error:
-            raise _damaged(name, f"is no JSON: {error}") from None
+            raise _damaged(self.path(name), f"is no JSON: {error}") from None
 
     def table(self, name: str, columns: Sequence[str]) -> Iterator[dict[str, str]]:
         """The rows of a csv file with a header, after checking that the wanted columns are there."""
@@ -120,11 +120,13 @@ class Source:
             rows = csv.DictReader(io.StringIO(self.text(name), newline=""), strict=True)
             missing = [column for column in columns if column not in (rows.fieldnames or ())]
             if missing:
-                raise _damaged(name, f"has no column {', '.join(map(quote, missing))} among {rows.fieldnames}")
+                raise _damaged(
+                    self.path(name), f"has no column {', '.join(map(quote, missing))} among {rows.fieldnames}"
+                )
             for row in rows:
                 yield {key: value or "" for key, value in row.items() if isinstance(key, str)}
         except csv.Error as error:
-            raise _damaged(name, f"is no csv table: {error}") from None
+            raise _damaged(self.path(name), f"is no csv table: {error}") from None
         finally:
             csv.field_size_limit(before)
 
@@ -291,5 +293,5 @@ def polygon_area(points: Sequence[Sequence[float]]) -> float:
     return abs(math.fsum(a[0] * b[1] - b[0] * a[1] for a, b in turns)) / 2
 
 
-def _damaged(name: str, what: str) -> DataError:
-    return DataError(f"{quote(name)} {what}. It may be cut short or of another release: fetch it again.")
+def _damaged(path: Path, what: str) -> DataError:
+    return DataError(f"{quote(path)} {what}. It may be cut short or damaged: mend it, or fetch it again.")

@@ -384,5 +384,5 @@ def write_calibration(folder: str | Path, calibration: Calibration) -> None:
             f"{quote(folder)} has no {CONFIG_FILE}. A calibration is kept in a weight folder's config; make such a "
             "folder from an official file with: xpose convert"
         )
-    text = calibration.into(XPoseConfig.from_json(file.read_text(encoding="utf-8"))).to_json()
+    text = calibration.into(XPoseConfig.from_json(file.read_text(encoding="utf-8"), quote(file))).to_json()
     write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))

@@ -134,8 +134,8 @@ class XPoseConfig:
         return json.dumps({"format": "xpose-1", **dataclasses.asdict(self)}, indent=2, sort_keys=True) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> XPoseConfig:
-        """Settings from `config.json`.
+    def from_json(cls, text: str, where: str = "config.json") -> XPoseConfig:
+        """Settings from `config.json`; `where` is what messages call the file.
 
         Raises:
             ConfigError: the text is no JSON object, or names a setting that does not exist.
@@ -144,11 +144,11 @@ class XPoseConfig:
             values = json.loads(text)
         except json.JSONDecodeError as error:
             raise ConfigError(
-                f"config.json is not valid JSON ({error}). Take the file from the original weights again."
+                f"{where} is not valid JSON ({error}). Take the file from the original weights again."
             ) from None
         if not isinstance(values, dict) or values.pop("format", None) != "xpose-1":
             raise ConfigError(
-                'config.json has no "format": "xpose-1". It belongs to another program; see: xpose convert --help'
+                f'{where} has no "format": "xpose-1". It belongs to another program; see: xpose convert --help'
             )
         return cls.from_dict(values)
 

@@ -99,7 +99,7 @@ def _from_folder(folder: Path) -> tuple[XPose, dict[str, Tensor]]:
                 f"The folder {quote(folder)} has no {name}. A weight folder holds {CONFIG_FILE} and {WEIGHT_FILE}; "
                 "make one from an official file with: xpose convert"
             )
-    config = XPoseConfig.from_json((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    config = XPoseConfig.from_json((folder / CONFIG_FILE).read_text(encoding="utf-8"), quote(folder / CONFIG_FILE))
     tensors = read_tensors(folder / WEIGHT_FILE)
     encoders = {k.removeprefix(ENCODER_PREFIX): v for k, v in tensors.items() if k.startswith(ENCODER_PREFIX)}
     network = {k: v for k, v in tensors.items() if not k.startswith(ENCODER_PREFIX)}
