@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -209,7 +210,8 @@ WRONG: list[tuple[Callable[[Path], list[object]], str]] = [
     (lambda root: ["--data", root / "nowhere.json"], "does not exist"),
     (lambda root: ["--data", coco(root), "--set", "run.stesp=1"], 'Did you mean "run.steps"?'),
     (lambda root: ["--data", coco(root), "--from-scratch"], "exclude each other"),
-    (lambda root: ["--data", coco(root), "--images", root / "gone"], "is no folder"),
+    (lambda root: ["--data", coco(root), "--images", root / "gone"], 'gone" is no folder'),
+    (lambda root: ["--data", coco(root), "--images", root / "gone"], "--images "),
     (lambda root: ["--data", coco(root), "--format", "cocoo"], 'Did you mean "coco"?'),
 ]
 
@@ -223,6 +225,52 @@ def test_what_is_wrong_is_said(
     code, _, err = run("finetune", *make(root), "-p", weights, "--out", tmp_path / "run")
     assert code == 1
     assert message in err
+
+
+@pytest.mark.parametrize("wrong", [["--set", "run.stepz=0"], ["--device", "abacus"], ["--show"]])
+def test_what_failed_before_any_training_locks_no_folder(
+    wrong: list[str], run: Run, weights: str, tmp_path: Path
+) -> None:
+    """The labels may be other ones then, even under the same name; once it trains, they may not."""
+    one, other, out = coco(tmp_path / "a"), coco(tmp_path / "b", 7), tmp_path / "run"
+    words = ["-p", weights, "--out", out, *QUICK, "--minutes", "1e-9"]
+    assert run("finetune", "--data", one, *words, *wrong)[0] == (0 if wrong == ["--show"] else 1)
+    code, _, err = run("finetune", "--data", other, *words)
+    assert code == 0, err
+    assert "7 pictures" in err
+    code, _, err = run("finetune", "--data", one, *words)
+    assert (code, "holds a run on other data" in err) == (1, True)
+
+
+def test_labels_that_cannot_be_read_are_the_first_thing_to_be_said(
+    run: Run, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the folder that holds another run, and before weights that were not named."""
+    out = tmp_path / "run"
+    words = ["-p", weights, "--out", out, *QUICK, "--minutes", "1e-9"]
+    assert run("finetune", "--data", coco(tmp_path / "herons"), *words)[0] == 0
+    write_text(tmp_path / "broken.json", '{"annotations": [{')
+    monkeypatch.setattr("xpose.model.weights.bundled_weights", dict)
+    for given in (words, ["--out", tmp_path / "other"]):
+        for labels, message in (("nowhere.json", "does not exist"), ("broken.json", "is no JSON")):
+            code, _, err = run("finetune", "--data", tmp_path / labels, *given)
+            assert (code, message in err) == (1, True), err
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_recipe_that_was_shown_can_be_used_from_everywhere(
+    run: Run, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = coco(tmp_path / "here" / "herons")
+    monkeypatch.chdir(tmp_path / "here")
+    words = ["--data", labels, "-p", os.path.relpath(weights), "--out", "run", "--show", *QUICK]
+    code, text, err = run("finetune", *words)
+    assert code == 0, err
+    write_text(tmp_path / "there" / "mine.toml", text)
+    monkeypatch.chdir(tmp_path / "there")
+    code, _, err = run("train", "mine.toml", "--minutes", "1e-9", "--device", "cpu")
+    assert code == 0, err
+    assert "6 pictures of 1 set to learn from" in err
 
 
 def test_without_weights_it_says_what_to_give(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -194,6 +194,7 @@ def test_a_prepared_set_is_used_where_it_is(tmp_path: Path) -> None:
 def test_a_run_keeps_its_data(tmp_path: Path) -> None:
     one, other = material(tmp_path / "a", 3).place, material(tmp_path / "b", 3).place
     gather(Request.of(one), tmp_path / "run")
+    write_validation(tmp_path / "run", 0, {"text PCK@0.1": 0.1})  # the run begins with this
     with pytest.raises(ConfigError, match=r"holds a run on other data.*data was"):
         gather(Request.of(other), tmp_path / "run")
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from xpose.training.before_after import Comparison
     from xpose.training.building import Setup
     from xpose.training.finetuning import Plan, Start
-    from xpose.training.material import Material, Request
+    from xpose.training.material import Material, Opened, Request
 
 DEFAULT_OUT = Path("runs") / "finetune"
 LABELS, START, HOW = "Your labels", "What to start from", "The run"
@@ -117,7 +117,11 @@ def finetune(
     force: Annotated[bool, typer.Option("--force", help="Go on with very few pictures.", rich_help_panel=HOW)] = False,
     show: Annotated[
         bool,
-        typer.Option("--show", help="Print the recipe that was chosen, as TOML, and stop.", rich_help_panel=HOW),
+        typer.Option(
+            "--show",
+            help="Print the recipe that was chosen, as TOML, and stop. The labels are imported for that.",
+            rich_help_panel=HOW,
+        ),
     ] = False,
 ) -> None:
     """Fine-tune a network on your own labels.
@@ -127,14 +131,15 @@ def finetune(
     """
     _refuse_several_processes()
     from xpose.training.finetuning import choose, refuse_too_few, starting_point
-    from xpose.training.material import Request
+    from xpose.training.material import Request, opened
 
     wanted = [*(changes or ()), *([] if steps is None else [f"run.steps={steps}"])]
-    start = starting_point(weights, from_scratch=from_scratch, backbone=backbone, clip=clip, changes=wanted)
     more = {"name": name, "skeleton": skeleton, "split": split, "format": format_name}
     request = Request.of(data, images, **more)
     folder = out if out is not None else _default_folder(request)
-    material = _gathered(request, folder)
+    known = opened(request, folder)
+    start = starting_point(weights, from_scratch=from_scratch, backbone=backbone, clip=clip, changes=wanted)
+    material = _gathered(request, folder, known)
     for line in _found(material):
         _console.note(line)
     if not force:
@@ -171,12 +176,12 @@ def _default_folder(request: Request) -> Path:
     return folder
 
 
-def _gathered(request: Request, folder: Path) -> Material:
+def _gathered(request: Request, folder: Path, known: Opened) -> Material:
     from xpose.cli.data import Bars
     from xpose.training.material import gather
 
     with Bars() as bars:
-        return gather(request, folder, progress=bars.update)
+        return gather(request, folder, known=known, progress=bars.update)
 
 
 def _found(material: Material) -> Iterator[str]:

@@ -7,9 +7,10 @@ plan.recipe, plan.size, plan.tested_on
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -172,8 +173,28 @@ def choose(material: Material, start: Start, changes: Iterable[str] = ()) -> Pla
         "run": _run(size, start),
         "validation": _validation(size, start, material, held_out),
     }
-    recipe = recipe_of("fine-tuning", table, changes)
+    recipe = _from_anywhere(recipe_of("fine-tuning", table, changes))
     return Plan(recipe, size.name, *_tested(recipe, material))
+
+
+def _from_anywhere(recipe: Recipe) -> Recipe:
+    """The recipe with whole paths, so that it means the same wherever it is kept and used."""
+    network, data, validation = recipe.network, recipe.data, recipe.validation
+    start = network.start if network.start in bundled_weights() else _whole(network.start)
+    return recipe.replace(
+        network=replace(network, start=start, backbone=_whole(network.backbone), clip=_whole(network.clip)),
+        data=replace(data, places=tuple(os.path.abspath(Path(place).expanduser()) for place in data.places)),
+        validation=replace(
+            validation, places=tuple(os.path.abspath(Path(place).expanduser()) for place in validation.places)
+        ),
+    )
+
+
+def _whole(path: str | None) -> str | None:
+    """An absolute path; what is no file or folder here may be a name on the hub, and stays."""
+    if path is None or not Path(path).expanduser().exists():
+        return path
+    return os.path.abspath(Path(path).expanduser())
 
 
 def share_to_hold_out(material: Material) -> float:

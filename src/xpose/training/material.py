@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xpose.data.folder_sets import folder_sets, is_folder_of_sets, skeleton_for
 from xpose.data.manifest import LOCATION, MANIFEST, REPORT, read_manifest
@@ -25,7 +26,11 @@ from xpose.data.schema import Category, Record
 from xpose.errors import ConfigError, DataError, UnmappedKeypointError, did_you_mean, quote
 from xpose.evaluation.questions import key_of
 from xpose.model.files import write_atomically
+from xpose.training.log import LOG_FILE
 from xpose.training.running import last_step, made
+
+if TYPE_CHECKING:
+    from xpose.data.importers.recognise import Recognised
 
 DATA, REQUEST_FILE = "data", "finetune.json"
 TRAIN, VALIDATION = "train", "val"
@@ -118,26 +123,66 @@ def _is_number(name: str) -> bool:
     return word == "point" and number.isdigit()
 
 
-def gather(request: Request, folder: Path, *, progress: Progress | None = None) -> Material:
+@dataclass(frozen=True)
+class Opened:
+    """What the labels are, before anything of them is imported."""
+
+    before: Mapping[str, Any] | None  # what the run in the folder was begun with, where it goes on
+    found: Recognised | None  # None where it goes on
+
+
+def opened(request: Request, folder: Path) -> Opened:
+    """Look at the labels and at the folder of the run; nothing is written.
+
+    Raises:
+        DataError: the labels are not there, damaged, or of no known format.
+        ConfigError: the folder holds a run on other data.
+    """
+    before = _before(request, folder)
+    if before is not None and last_step(folder):
+        return Opened(before, None)
+    return Opened(None, _recognised(request))
+
+
+def _recognised(request: Request) -> Recognised:
+    from xpose.data.importers.recognise import Recognised, recognise
+
+    return Recognised(request.format, Path(request.data)) if request.format else recognise(request.data)
+
+
+def gather(
+    request: Request, folder: Path, *, known: Opened | None = None, progress: Progress | None = None
+) -> Material:
     """The material of a run: imported into its folder, or as it was imported when the run began.
+
+    Args:
+        request: what the user named.
+        folder: of the run.
+        known: what `opened` found, where it was asked already.
+        progress: hears of the import.
 
     Raises:
         DataError: the labels are damaged, of no known format, or hold nothing to learn.
         ConfigError: the folder holds a run on other data.
         CheckpointError: the folder cannot be made.
     """
-    from xpose.data.importers.recognise import PREPARED, Recognised, recognise
+    from xpose.data.importers.recognise import PREPARED
 
-    before = _before(request, folder)
-    if before is not None and last_step(folder):
+    known = known or opened(request, folder)
+    if known.before is not None:
+        before = known.before
         return survey(Path(before["place"]), before["format"], request.split, before["notes"])
-    found = Recognised(request.format, Path(request.data)) if request.format else recognise(request.data)
+    found = known.found or _recognised(request)
     notes: list[str] = []
     if found.format == PREPARED:
         _refuse_choices(request)
         place = found.path
     else:
-        place, notes = _imported(found.format, found.path, request, folder, progress)
+        _forget_other(request, folder)
+        try:
+            place, notes = _imported(found.format, found.path, request, folder, progress)
+        except DataError as error:  # the import calls the option by another name
+            raise type(error)(str(error).replace("--pictures", "--images")) from None
     content = {"request": asdict(request), "place": str(place), "format": found.format, "notes": notes}
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     write_atomically(made(folder) / REQUEST_FILE, lambda path: path.write_text(text, encoding="utf-8"))
@@ -145,8 +190,10 @@ def gather(request: Request, folder: Path, *, progress: Progress | None = None) 
 
 
 def _before(request: Request, folder: Path) -> dict[str, Any] | None:
-    """What the run in the folder was begun with."""
+    """What the run in the folder was begun with; None where no training was begun, whatever was imported for it."""
     path = folder / REQUEST_FILE
+    if not last_step(folder) and not (folder / LOG_FILE).is_file():
+        return None
     if not path.is_file():
         if last_step(folder):
             raise ConfigError(
@@ -162,11 +209,23 @@ def _before(request: Request, folder: Path) -> dict[str, Any] | None:
     now = asdict(request)
     other = [f"{key} was {before.get(key)!r}, now {now[key]!r}" for key in now if before.get(key) != now[key]]
     if other:
+        _recognised(request)  # labels that cannot be read are the nearer fault
         raise ConfigError(
             f"{quote(folder)} holds a run on other data: {'; '.join(other)}. A run goes on with what it began with. "
             "Give that again, or another folder: --out FOLDER"
         )
     return dict(zip(("place", "format", "notes"), found, strict=True))
+
+
+def _forget_other(request: Request, folder: Path) -> None:
+    """Take away what was imported for a run on other data that never began to train, and nothing else."""
+    try:
+        content = json.loads((folder / REQUEST_FILE).read_text(encoding="utf-8"))
+        other, place = content["request"] != asdict(request), Path(content["place"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if other and place.resolve().parent == (folder / DATA).resolve() and (place / LOCATION).is_file():
+        shutil.rmtree(place)
 
 
 def _refuse_choices(request: Request) -> None:
@@ -240,7 +299,7 @@ def survey(place: Path, format_name: str, split: str | None = None, notes: list[
         kinds.update(one.category for one in record.instances if one.keypoints and not one.iscrowd)
     skipped, reasons = _skips(place)
     if not usable:
-        why = f" The first that was left out: {reasons[0]}." if reasons else ""
+        why = f" The first that was left out: {reasons[0].rstrip('. ')}." if reasons else ""
         raise DataError(
             f"No picture of {quote(place)} (split {quote(train)}) shows an object with keypoints.{why} At least one is "
             f"needed to learn anything. All that was left out: {place / REPORT}"
