@@ -55,7 +55,7 @@ def _terms(axes: Axes, log: Log) -> None:
         style = (
             {"color": "#111111", "linewidth": 1.8} if name == "total" else {"color": _colour(number), "linewidth": 1.2}
         )
-        axes.plot(*_smooth(steps, values), label=name.replace("_", " "), **style)  # type: ignore[arg-type]
+        axes.plot(*_smooth(steps, values), label=name.replace("_", " "), marker=_marker(steps), **style)  # type: ignore[arg-type]
         lowest += [value for value in values if value > 0]
     if lowest:
         axes.set_yscale("log")
@@ -64,7 +64,8 @@ def _terms(axes: Axes, log: Log) -> None:
 
 
 def _rate(axes: Axes, log: Log) -> None:
-    axes.plot(*log.series("rate"), color="#7b4fa3", linewidth=1.2)
+    steps, rates = log.series("rate")
+    axes.plot(steps, rates, color="#7b4fa3", linewidth=1.2, marker=_marker(steps))
     axes.set_ylabel("rate")
     axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
 
@@ -77,6 +78,11 @@ def _measures(axes: Axes, log: Log) -> None:
     axes.set_ylabel("validation, %")
     axes.set_ylim(0, 102)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8)
+
+
+def _marker(steps: list[int]) -> str:
+    """A dot for a single row, of which a line would show nothing."""
+    return "o" if len(steps) == 1 else ""
 
 
 def _colour(number: int) -> str:
