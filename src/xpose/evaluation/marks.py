@@ -60,8 +60,8 @@ def refuse_other_data(journal: Journal, tasks: Iterable[Task], *, reported: bool
         )
     if reported and met < len(journal):
         raise ConfigError(
-            f"{folder} holds a run of {len(journal)} pictures, and {len(journal) - met} of them are not among the "
-            f"{total} that are asked now. A report is not replaced by one of fewer pictures. Give the same --data, "
+            f"{folder} holds a run of {len(journal)} pictures, not all of which are asked now (kept: {met}, asked now: "
+            f"{total}). A report is not replaced by one of fewer pictures. Give the same --data, "
             "--only and --limit (or a higher one), another folder with --out, or begin anew with --fresh."
         )
 
