@@ -140,7 +140,7 @@ def detect_each(
                 continue
             faults.append(Fault(picture.name, message))
             with pause():
-                _console.fail(f"{message} Skipped.")
+                _console.fail(f"{message.rstrip('. ')}. Skipped.")
         check()
     return faults
 
