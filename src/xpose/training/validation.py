@@ -117,8 +117,8 @@ class PoseValidator:
 
 
 def _examples_by_category(placed: Sequence[Placed]) -> dict[str, list[Example]]:
-    """For each category some objects with at least half of their points in sight, the best shown first."""
-    found: dict[str, list[tuple[float, bytes, Example]]] = {}
+    """For each category some objects with at least half of their points in sight, the best shown and largest first."""
+    found: dict[str, list[tuple[float, float, bytes, Example]]] = {}
     for record, place in placed:
         for number, one in enumerate(record.instances):
             seen = sum(v == VISIBLE for *_, v in one.keypoints.values())
@@ -127,11 +127,11 @@ def _examples_by_category(placed: Sequence[Placed]) -> dict[str, list[Example]]:
             share = seen / len(one.category.keypoints)
             order = hashlib.sha256(f"{key_of(record)}/{number}".encode()).digest()
             rows = found.setdefault(one.category.name, [])
-            rows.append((-share, order, Example(record, place, number)))
+            rows.append((-share, -max(one.box[2:]), order, Example(record, place, number)))
             if len(rows) > 50 * _EXAMPLES:
-                found[one.category.name] = sorted(rows, key=lambda row: row[:2])[:_EXAMPLES]
+                found[one.category.name] = sorted(rows, key=lambda row: row[:3])[:_EXAMPLES]
     return {
-        name: [example for *_, example in sorted(rows, key=lambda row: row[:2])[:_EXAMPLES]]
+        name: [example for *_, example in sorted(rows, key=lambda row: row[:3])[:_EXAMPLES]]
         for name, rows in found.items()
     }
 
