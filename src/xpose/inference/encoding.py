@@ -22,7 +22,7 @@ from xpose.errors import CheckpointError, PromptError
 from xpose.inference.images import read_picture
 from xpose.inference.preprocess import MEAN, STD
 from xpose.model import XPose
-from xpose.model.prompting import TextEncoder, average_shots, prompt_picture
+from xpose.model.prompting import TextEncoder, average_shots, example_picture, prompt_picture
 from xpose.model.types import ProjectedPrompts, pad_rows
 from xpose.model.visual_prompts import MARGIN, SIZE
 from xpose.prompts import CombinedPrompt, PromptClass, TextPrompt, VisualPrompt
@@ -126,12 +126,14 @@ class PromptEncoder:
             pixels, _ = read_picture(example.image)
             region = example.region(pixels.shape[1], pixels.shape[0])
             picture = (
-                prompt_picture(pixels, region, size=SIZE, margin=MARGIN) if own else prompt_picture(pixels, region)
+                example_picture(pixels, region, MEAN, STD, size=SIZE, margin=MARGIN)
+                if own
+                else prompt_picture(pixels, region)
             )
             shown = [example.points[matched[n]] if n in matched else (0.0, 0.0, False) for n in names]
             places = torch.tensor([(x, y) for x, y, _ in shown], dtype=torch.float32).view(-1, 2)
             placed, seen = picture.place(places, torch.tensor([v for *_, v in shown], dtype=torch.bool))
-            pictures.append(_for_backbone(picture.tensor) if own else picture.tensor)
+            pictures.append(picture.tensor)
             points.append(placed)
             visible.append(seen)
         weight = self.model.heads.norm.weight
@@ -142,15 +144,6 @@ class PromptEncoder:
         )
         objects, keypoints = self.model.embed_examples(*stacked) if own else self.visual.encode(*stacked)
         return average_shots(objects, keypoints, stacked[2])
-
-
-def _for_backbone(clip_input: Tensor) -> Tensor:
-    """From CLIP's normalisation to ImageNet's, which the detector's backbone takes."""
-    from xpose.model.prompting.picture import MEAN as CLIP_MEAN
-    from xpose.model.prompting.picture import STD as CLIP_STD
-
-    values = [torch.tensor(v).view(3, 1, 1) for v in (CLIP_MEAN, CLIP_STD, MEAN, STD)]
-    return (clip_input * values[1] + values[0] - values[2]) / values[3]
 
 
 def clip_object_text(prompt: TextPrompt) -> str:

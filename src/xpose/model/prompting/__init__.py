@@ -17,7 +17,7 @@ from torch import Tensor
 from xpose.model.prompting.clip import ClipTextEncoder
 from xpose.model.prompting.clip_visual import ClipVisualPromptEncoder, average_shots
 from xpose.model.prompting.nano import NanoTextEncoder
-from xpose.model.prompting.picture import PromptPicture, prompt_picture
+from xpose.model.prompting.picture import PromptPicture, example_picture, prompt_picture
 from xpose.model.prompting.sentences import MiniLMEncoder
 from xpose.model.prompting.sides import side_code, spell_out
 
@@ -45,6 +45,7 @@ __all__ = [
     "PromptPicture",
     "TextEncoder",
     "average_shots",
+    "example_picture",
     "prompt_picture",
     "side_code",
     "spell_out",

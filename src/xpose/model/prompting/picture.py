@@ -1,4 +1,4 @@
-"""A prompt picture as CLIP's image tower takes it, and where its points lie then."""
+"""A prompt picture as an image tower takes it, and where its points lie then: CLIP's tower, or our own backbone."""
 
 from __future__ import annotations
 
@@ -62,6 +62,47 @@ def prompt_picture(
     return PromptPicture(_normalised(cut), (1 / side, 1 / side), (-left / side, -top / side))
 
 
+def example_picture(
+    image: Image.Image | np.ndarray,
+    box: Sequence[float],
+    mean: Sequence[float],
+    std: Sequence[float],
+    *,
+    size: int = 224,
+    margin: float = MARGIN,
+) -> PromptPicture:
+    """The same square for our own networks: cut out between the pixels, exactly as examples are in training.
+
+    Args:
+        image: as for `prompt_picture`.
+        box: x1, y1, x2, y2 of the object in pixels.
+        mean: of the normalisation, for red, green and blue; also the colour outside of the picture.
+        std: of the normalisation.
+        size: height and width of the result.
+        margin: side of the square, in longer sides of the box.
+
+    Raises:
+        ImageError: an array of another shape or type.
+        PromptError: a box without area, or one that misses the picture.
+    """
+    picture = _as_picture(image)
+    centre_x, centre_y, side = _exact_square(picture, box, margin)
+    left, top = centre_x - side / 2, centre_y - side / 2
+    first, above = math.floor(left), math.floor(top)
+    ground = Image.new(
+        "RGB",
+        (math.ceil(left + side) - first, math.ceil(top + side) - above),
+        (round(255 * mean[0]), round(255 * mean[1]), round(255 * mean[2])),
+    )
+    region = (max(first, 0), max(above, 0))
+    within = (min(first + ground.width, picture.width), min(above + ground.height, picture.height))
+    ground.paste(picture.crop((*region, *within)), (region[0] - first, region[1] - above))
+    corner = (left - first, top - above)
+    square = (*corner, min(corner[0] + side, ground.width), min(corner[1] + side, ground.height))
+    cut = ground.resize((size, size), Image.Resampling.BILINEAR, box=square)
+    return PromptPicture(_normalised(cut, mean, std), (1 / side, 1 / side), (-left / side, -top / side))
+
+
 def _middle(picture: Image.Image, size: int) -> PromptPicture:
     width, height = picture.size
     short = min(width, height)
@@ -87,6 +128,14 @@ def _resize_region(
 
 
 def _square(picture: Image.Image, box: Sequence[float], margin: float) -> tuple[int, int, int]:
+    """Left, top and side, in whole pixels."""
+    centre_x, centre_y, exact = _exact_square(picture, box, margin)
+    side = max(math.ceil(exact), 1)
+    return round(centre_x - side / 2), round(centre_y - side / 2), side
+
+
+def _exact_square(picture: Image.Image, box: Sequence[float], margin: float) -> tuple[float, float, float]:
+    """Centre and side, between the pixels."""
     x1, y1, x2, y2 = (float(value) for value in box)
     if not all(math.isfinite(value) for value in (x1, y1, x2, y2)) or x2 <= x1 or y2 <= y1:
         raise PromptError(
@@ -99,9 +148,9 @@ def _square(picture: Image.Image, box: Sequence[float], margin: float) -> tuple[
             "It must cover a part of it. Check that it is in pixels of this picture."
         )
     limit = 4 * max(picture.size)
-    side = min(max(math.ceil(max(x2 - x1, y2 - y1) * margin), 1), limit)
+    side = min(max(x2 - x1, y2 - y1) * margin, limit)
     centre_x, centre_y = (max(x1, -limit) + min(x2, limit)) / 2, (max(y1, -limit) + min(y2, limit)) / 2
-    return round(centre_x - side / 2), round(centre_y - side / 2), side
+    return centre_x, centre_y, side
 
 
 def _clipped(picture: Image.Image, left: int, top: int, side: int) -> tuple[int, int, int, int]:
@@ -119,10 +168,10 @@ def _as_picture(image: Image.Image | np.ndarray) -> Image.Image:
     return image.convert("RGB")
 
 
-def _normalised(picture: Image.Image) -> Tensor:
+def _normalised(picture: Image.Image, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> Tensor:
     pixels = np.asarray(picture, dtype=np.float32) / 255
     return (
-        torch.from_numpy((pixels - np.array(MEAN, np.float32)) / np.array(STD, np.float32))
+        torch.from_numpy((pixels - np.array(mean, np.float32)) / np.array(std, np.float32))
         .permute(2, 0, 1)
         .contiguous()
     )
