@@ -76,17 +76,19 @@ def tiny_config(**changes: object) -> XPoseConfig:
     return XPoseConfig(**(values | changes))
 
 
-def tiny_nano_config() -> XPoseConfig:
+def tiny_nano_config(**changes: object) -> XPoseConfig:
     """A network of our own kind, small enough for property tests."""
-    return tiny_config(
-        encoder="hybrid",
-        levels=3,
-        backbone="mobilenetv2",
-        query_content="token",
-        size_prior="token",
-        scaled_logits=True,
-        visibility_head=True,
-    )
+    values: dict = {
+        "encoder": "hybrid",
+        "levels": 3,
+        "backbone": "mobilenetv2",
+        "query_content": "token",
+        "size_prior": "token",
+        "scaled_logits": True,
+        "visibility_head": True,
+        "point_steps": "box",
+    }
+    return tiny_config(**(values | changes))
 
 
 def lively(model: XPose, seed: int = 0) -> XPose:

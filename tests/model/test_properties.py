@@ -11,6 +11,7 @@ from torch import Tensor
 
 from xpose.errors import ImageError, PromptError
 from xpose.model import Predictions, PromptEmbeddings, XPose
+from xpose.model.types import Instances
 
 CLOSE = {"atol": 1e-9, "rtol": 1e-9, "equal_nan": True}
 
@@ -100,6 +101,32 @@ def test_keypoint_order_does_not_matter_for_our_presets() -> None:
     torch.testing.assert_close(a.keypoints[0][:, order], b.keypoints[0], **CLOSE)
     torch.testing.assert_close(a.keypoint_confidence[0][:, order], b.keypoint_confidence[0], **CLOSE)
     torch.testing.assert_close(a.boxes[0], b.boxes[0], **CLOSE)
+
+
+@pytest.mark.parametrize("steps", ["box", "picture"])
+def test_steps_measured_by_the_box_grow_with_it(steps: str) -> None:
+    """The same query beside a box of twice the size: twice the step, wherever it starts. In logits it is not so."""
+    heads = lively(XPose(tiny_nano_config(point_steps=steps))).double().heads
+    content, sides = random_prompts(2, 5, width=32)[1], torch.tensor([0.2, 0.1], dtype=torch.float64)
+    starts = torch.rand(5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    near, far = (heads.points(content, starts, sides * zoom) - starts[:, :2] for zoom in (1, 2))
+    assert near.abs().min() > 0
+    assert torch.allclose(far, 2 * near) is (steps == "box")
+    moved = heads.refine_points(content, starts, sides)
+    torch.testing.assert_close(moved[:, :2], near + starts[:, :2])
+    assert bool(((moved[:, 2:] > 0) & (moved[:, 2:] < 1)).all())
+
+
+def test_groups_start_from_their_own_boxes_alike() -> None:
+    """Before any refinement a point sits at the same share of its object's box, be it near or far."""
+    model = lively(XPose(tiny_nano_config())).double()
+    tokens = torch.randn(1, 2, 3, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    tokens[:, 1] = tokens[:, 0]
+    boxes = torch.tensor([[[0.5, 0.5, 0.4, 0.2], [0.2, 0.7, 0.1, 0.3]]], dtype=torch.float64)
+    instances = Instances(tokens[:, :, 0], boxes, torch.zeros(1, 2, dtype=torch.long), torch.zeros(1, 2).long(), ())
+    points = model.keypoint_decoder._first_boxes(instances, tokens, model.heads)[:, :, 1:, :2]
+    shares = (points - boxes[:, :, None, :2]) / boxes[:, :, None, 2:]
+    torch.testing.assert_close(shares[:, 0], shares[:, 1])
 
 
 def test_every_class_gets_its_own_keypoints(tiny: XPose) -> None:

@@ -51,6 +51,8 @@ class XPoseConfig:
     instances: int = 50
     query_content: Literal["rank", "token"] = "rank"
     size_prior: Literal["table", "token"] = "table"
+    # What a keypoint's steps are measured in: logits of the picture's sides, or the sides of its object's box.
+    point_steps: Literal["picture", "box"] = "picture"
     scaled_logits: bool = False
     visibility_head: bool = False
     prompt_encoder: Literal["clip", "nano"] = "clip"
@@ -74,6 +76,7 @@ class XPoseConfig:
             "encoder": get_args(EncoderName),
             "query_content": ("rank", "token"),
             "size_prior": ("table", "token"),
+            "point_steps": ("picture", "box"),
             "prompt_encoder": ("clip", "nano"),
         }
         return [

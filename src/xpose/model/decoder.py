@@ -91,6 +91,7 @@ class DecoderHeads(nn.Module):
         self.similarity = Similarity(config)
         self.keypoint_similarity = Similarity(config)
         self.visibility = Linear(dim, 1) if config.visibility_head else None
+        self.steps_of_box = config.point_steps == "box"
 
     def position(self, boxes: Tensor, scene: EncodedScene) -> Tensor:
         """The code [B, T, C] of boxes [B, T, 4], seen on the finest level."""
@@ -100,13 +101,24 @@ class DecoderHeads(nn.Module):
         """Boxes moved by the box head of `content`, in logit space."""
         return (logit(boxes) + self.box(content)).sigmoid()
 
-    def refine_points(self, content: Tensor, boxes: Tensor) -> Tensor:
-        """Keypoint boxes moved by the point and the size head of `content`, in logit space."""
-        step = torch.cat((self.point(content), self.size(content)), dim=-1)
-        return (logit(boxes) + step).sigmoid()
+    def refine_points(self, content: Tensor, boxes: Tensor, object_sides: Tensor) -> Tensor:
+        """Keypoint boxes moved by the point and the size head of `content`; sizes in logit space."""
+        sides = (logit(boxes[..., 2:]) + self.size(content)).sigmoid()
+        return torch.cat((self.points(content, boxes, object_sides), sides), dim=-1)
 
-    def points(self, content: Tensor, boxes: Tensor) -> Tensor:
-        """Keypoint places [..., 2] as they are reported."""
+    def points(self, content: Tensor, boxes: Tensor, object_sides: Tensor) -> Tensor:
+        """Places [..., 2] that `content` finds from the centres of `boxes`.
+
+        Args:
+            content: [..., C], of keypoint queries or tokens.
+            boxes: [..., 2 or 4]; the places start from their centres.
+            object_sides: [..., 2], width and height of the box of the object that the points belong to.
+
+        A step measured by the object's box means the same for a near object as for a far one, so that one prior per
+        prompt fits both. Such places may lie outside of the picture, as those of objects that it cuts off do.
+        """
+        if self.steps_of_box:
+            return boxes[..., :2] + self.point(content) * object_sides
         return (logit(boxes[..., :2]) + self.point(content)).sigmoid()
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from xpose.model.config import XPoseConfig
 from xpose.model.decoder import DecoderHeads, DecoderLayer
-from xpose.model.layers import Linear, logit
+from xpose.model.layers import Linear
 from xpose.model.types import EncodedScene, Instances, LayerReport
 
 
@@ -85,7 +85,8 @@ class KeypointDecoder(nn.Module):
                 reports.append(self._report(groups, boxes, tokens, scene, heads))
             if not last:
                 refined = heads.refine_boxes(groups[:, :, :1], seen[:, :, :1])
-                boxes = torch.cat((refined, heads.refine_points(groups[:, :, 1:], seen[:, :, 1:])), dim=2)
+                points_now = heads.refine_points(groups[:, :, 1:], seen[:, :, 1:], seen[:, :, :1, 2:])
+                boxes = torch.cat((refined, points_now), dim=2)
         return DecodedGroups(reports[-1], real, instances.group_class, (*instances.reports, *reports))
 
     def _keypoint_tokens(self, instances: Instances, scene: EncodedScene) -> tuple[Tensor, Tensor]:
@@ -98,7 +99,7 @@ class KeypointDecoder(nn.Module):
     def _first_boxes(self, instances: Instances, tokens: Tensor, heads: DecoderHeads) -> Tensor:
         """[B, G, M, 4]: the instance's box, then a small box per keypoint."""
         box = instances.boxes[:, :, None]
-        centres = (logit(box[..., :2]) + heads.point(tokens)).sigmoid()
+        centres = heads.points(tokens, box, box[..., 2:])
         if instances.points is not None:
             centres = torch.where(instances.points.isnan(), centres, instances.points)
         sizes = box[..., 2:] * self.size_prior(tokens).sigmoid()
@@ -113,7 +114,7 @@ class KeypointDecoder(nn.Module):
         return LayerReport(
             logits=heads.similarity(box_query, scene.objects, scene.prompts.object_mask),
             boxes=heads.refine_boxes(box_query, boxes[:, :, 0]),
-            keypoints=heads.points(point_queries, boxes[:, :, 1:]),
+            keypoints=heads.points(point_queries, boxes[:, :, 1:], boxes[:, :, :1, 2:].detach()),
             keypoint_logits=heads.keypoint_similarity.calibrate(products),
             visibility=None if heads.visibility is None else heads.visibility(point_queries)[..., 0],
             object_cosine=F.normalize(box_query, dim=-1) @ F.normalize(scene.objects, dim=-1).transpose(1, 2),

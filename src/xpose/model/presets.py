@@ -71,6 +71,7 @@ def nano_config() -> XPoseConfig:
         prompt_encoder="nano",
         image_short=320,
         image_long=512,
+        point_steps="box",
         **_OWN,
     )
 
