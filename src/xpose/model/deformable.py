@@ -253,10 +253,9 @@ def sample_grid(values: Tensor, shapes: Shapes, locations: Tensor, weights: Tens
     batch, _, heads, width = values.shape
     queries = locations.shape[1]
     total = None
-    start = 0
-    for level, (rows, columns) in enumerate(shapes):
-        piece = values[:, start : start + rows * columns]
-        start += rows * columns
+    # Split, not sliced: the way back of every slice would fill a tensor of all levels with zeros.
+    pieces = values.split([rows * columns for rows, columns in shapes], dim=1)
+    for level, ((rows, columns), piece) in enumerate(zip(shapes, pieces, strict=True)):
         picture = piece.permute(0, 2, 3, 1).reshape(batch * heads, width, rows, columns)
         size = torch.tensor((columns, rows), dtype=locations.dtype, device=locations.device)
         places = (locations[:, :, :, level] + 0.5) / size * 2 - 1
