@@ -68,6 +68,8 @@ def small(name: str | Path, root: Path, *changes: str) -> Recipe:
     ]
     if recipe.data.drawn is not None:
         settings += ["data.drawn.size=[64, 64]", "data.drawn.count=8"]
+    if recipe.data.apart is not None:
+        settings += ["data.apart=none"]  # the miniature trees show the same pictures in all splits
     if recipe.data.held_out:
         settings += ["data.held_out=0.5"]
     if recipe.run.denoising is not None:

@@ -114,7 +114,7 @@ def _look(recipe: Recipe, folder: Path) -> None:
     from xpose.training.look import look
 
     left_out = LeftOut()
-    loader = build_loader(recipe, placed(recipe.data, folder), left_out=left_out)
+    loader = build_loader(recipe, placed(recipe.data, folder), left_out=left_out, folder=folder)
     for line in left_out.lines(folder):
         _console.note(line)
     page = look(loader, folder)

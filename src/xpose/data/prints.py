@@ -40,10 +40,18 @@ class Prints:
 
 def print_picture(path: Path) -> Prints | None:
     """The fingerprints of a picture file, None if it cannot be read."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    return print_content(content)
+
+
+def print_content(content: bytes) -> Prints | None:
+    """The fingerprints of the bytes of a picture file, None if they are no picture."""
     from PIL import Image
 
     try:
-        content = path.read_bytes()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(content), formats=PICTURE_FORMATS)

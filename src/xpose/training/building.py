@@ -29,6 +29,7 @@ from xpose.model import XPose
 from xpose.model.prompting import TextEncoder
 from xpose.model.weights import bundled_weights
 from xpose.training import settings
+from xpose.training.apart import look_alikes
 from xpose.training.closed_loader import ClosedLoader
 from xpose.training.closed_set import close
 from xpose.training.left_out import LeftOut
@@ -80,7 +81,7 @@ def build(
     place = pick_device(device)
     data = placed(recipe.data, folder)
     left_out = LeftOut()
-    loader = build_loader(recipe, data, rank=rank, ranks=ranks, left_out=left_out)
+    loader = build_loader(recipe, data, rank=rank, ranks=ranks, left_out=left_out, folder=folder)
     model, encoders = build_network(recipe.network, seed=recipe.run.seed)
     prompts = encoder_for(model, encoders, recipe.network.clip)
     if isinstance(loader, ClosedLoader):
@@ -172,9 +173,15 @@ def _move(half: Path, done: Path) -> None:
 
 
 def build_loader(
-    recipe: Recipe, data: Data, *, rank: int = 0, ranks: int = 1, left_out: LeftOut | None = None
+    recipe: Recipe,
+    data: Data,
+    *,
+    rank: int = 0,
+    ranks: int = 1,
+    left_out: LeftOut | None = None,
+    folder: Path | None = None,
 ) -> Loader:
-    """The batches of one process; `left_out` takes what is not learned from.
+    """The batches of one process; `left_out` takes what is not learned from, `folder` keeps what is found once.
 
     Raises:
         ConfigError: the batch cannot be parted, or settings name sets that are not there.
@@ -188,7 +195,7 @@ def build_loader(
         )
     kind = ClosedLoader if recipe.closed_set else Loader
     loader = kind(
-        training_pool(data, left_out),
+        training_pool(data, left_out, folder),
         batch=batch // ranks,
         seed=recipe.run.seed,
         augmentation=recipe.augmentation,
@@ -211,21 +218,37 @@ def _unparted(loader: Loader) -> Loader:
     return whole
 
 
-def training_pool(data: Data, left_out: LeftOut | None = None) -> Pool:
-    """The labels of the training pictures; `left_out` takes what is not learned from.
+def training_pool(data: Data, left_out: LeftOut | None = None, folder: Path | None = None) -> Pool:
+    """The labels of the training pictures; `left_out` takes what is not learned from, `folder` keeps what was found.
 
     Raises:
         DataError: there are none, or a name of a set is wrong.
     """
     choose, missing = chooser(data.categories, data.families), left_out or LeftOut()
+    alike = _apart(data, missing, folder)
 
     def keep(record: Record) -> Record | None:
         if data.held_out and is_held_out(record.source, record.picture.file, data.held_out):
             missing.held_out += choose(record) is not None
             return None
-        return choose(record)
+        name = f"{record.source}/{record.picture.file}"
+        chosen = choose(record)
+        if name in alike and chosen is not None:
+            missing.apart[name] = alike[name]
+            return None
+        return chosen
 
     return open_pool(data.places, data.split, only=data.only, without=data.without, keep=keep, skipped=missing.take)
+
+
+def _apart(data: Data, missing: LeftOut, folder: Path | None) -> dict[str, str]:
+    if data.apart is None:
+        return {}
+    try:
+        return look_alikes(data.places, data.split, data.apart, folder)
+    except DataError as error:  # a folder without such a split can be learned from all the same
+        missing.nothing_apart = f"No pictures are kept apart (data.apart = {quote(data.apart)}): {error}"
+        return {}
 
 
 def chooser(categories: Iterable[str], families: Iterable[str]) -> Callable[[Record], Record | None]:

@@ -18,6 +18,8 @@ class LeftOut:
 
     def __init__(self) -> None:
         self.held_out = 0  # pictures
+        self.apart: dict[str, str] = {}  # pictures that are test pictures or look like one: "SET/FILE" to "SET/FILE"
+        self.nothing_apart = ""  # why no picture was looked for that is a test picture
         self._found: dict[tuple[str, str, str, str], None] = {}  # in order; the same thing is told once
 
     def take(self, source: str, skipped: Skipped) -> None:
@@ -40,6 +42,13 @@ class LeftOut:
         """What to say of it at the start of a run in this folder."""
         if self.held_out:
             yield f"Held out to test on, not learned from: {counted(self.held_out, 'picture')}"
+        if self.nothing_apart:
+            yield self.nothing_apart
+        if self.apart:
+            yield (
+                f"Left out, as they are test pictures or look like one: {counted(len(self.apart), 'picture')}. "
+                f"All of them: {folder / LEFT_OUT_FILE}"
+            )
         if not self._found:
             return
         pictures, rest = self.pictures, self.rest
@@ -58,8 +67,10 @@ class LeftOut:
             CheckpointError: the disk is full or cannot be written to.
         """
         path = folder / LEFT_OUT_FILE
-        if not self._found:
+        apart = [f"{name}: the test picture {other} is the same or looks it" for name, other in self.apart.items()]
+        lines = [*apart, *self.pictures, *self.rest]
+        if not lines:
             path.unlink(missing_ok=True)
             return
-        text = "\n".join([*self.pictures, *self.rest]) + "\n"
+        text = "\n".join(lines) + "\n"
         write_atomically(path, lambda file: file.write_text(text, encoding="utf-8", errors="backslashreplace"))

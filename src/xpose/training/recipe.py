@@ -117,12 +117,15 @@ class Data:
     categories: tuple[str, ...] = ()  # objects of these only; all where empty
     families: tuple[str, ...] = ()  # animals of these families only, as their set states them; all where empty
     held_out: float = 0.0  # share of the pictures that is kept for validation, by their names
+    apart: str | None = None  # a split of the same places; pictures that are in it or look like one are left out
     drawn: Drawn | None = None  # instead of places
     needs: str = ""  # what to fetch and prepare, for the message where it is not there
 
     def __post_init__(self) -> None:
         if not 0 <= self.held_out < 1:
             raise ConfigError(f"held_out is {self.held_out}, not a share from 0 up to 1")
+        if self.apart is not None and self.apart == self.split:
+            raise ConfigError(f"apart is {quote(self.apart)}, which is the split that is learned from. Name another.")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,103 @@
+"""Training pictures that are also test pictures, or look like one, and therefore must not be learned from.
+
+Collected sets repeat themselves: neighbouring frames of a video, one photograph in two sets. A score on a picture that
+was learned by heart says nothing. The fingerprints are those of `xpose data collect`; they are worked out once a run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from os import cpu_count
+from pathlib import Path
+
+from xpose.data.leaks import Side, find_leaks
+from xpose.data.pool import Place, content_of, read_places
+from xpose.data.prints import Prints, print_content
+from xpose.errors import CheckpointError, DataError
+from xpose.model.files import write_atomically
+
+APART_FILE = "apart.json"
+_AT_ONCE = 256  # pictures in memory
+
+
+def look_alikes(places: Iterable[str], split: str, tested: str, kept: Path | None = None) -> dict[str, str]:
+    """The pictures of a split that equal one of another split, mirrored or not, with that other one: "SET/FILE" each.
+
+    Args:
+        places: folders of prepared sets, of a collection, of shards, or folders of sets.
+        split: that is learned from.
+        tested: that is tested on.
+        kept: folder where the answer is kept, for as long as the pictures stay the same.
+
+    Raises:
+        DataError: a split is not there.
+    """
+    sides = {name: _pictures(places, name) for name in (split, tested)}
+    stamp = _stamp(sides)
+    known = _read(kept, stamp)
+    if known is not None:
+        return known
+    found = find_leaks(*(_side(pictures) for pictures in sides.values()))
+    answer = {leak.train: leak.evaluation for leak in found}
+    if kept is not None:
+        _write(kept, stamp, answer)
+    return answer
+
+
+def _pictures(places: Iterable[str], split: str) -> dict[str, Place]:
+    return {
+        f"{record.source}/{record.picture.file}": place
+        for folder in places
+        for record, place in read_places(Path(folder).expanduser(), split)
+    }
+
+
+def _side(pictures: dict[str, Place]) -> Side:
+    side, names = Side(), list(pictures)
+    with ThreadPoolExecutor(cpu_count() or 1) as pool:
+        for start in range(0, len(names), _AT_ONCE):
+            some = names[start : start + _AT_ONCE]
+            for name, prints in zip(some, pool.map(lambda one: _prints(one, pictures[one]), some), strict=True):
+                side.add(name, prints)
+    return side
+
+
+def _prints(name: str, place: Place) -> Prints | None:
+    try:
+        return print_content(content_of(place, name))
+    except DataError:  # whoever learns from it says so
+        return None
+
+
+def _stamp(sides: dict[str, dict[str, Place]]) -> str:
+    """Changes with the names of the pictures and the sizes of their files."""
+    digest = hashlib.sha256()
+    for split, pictures in sides.items():
+        for name, place in sorted(pictures.items()):
+            path = Path(place.path)
+            size = path.stat().st_size if path.is_file() else 0
+            digest.update(f"{split}\0{name}\0{place.offset}\0{size}\n".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def _read(folder: Path | None, stamp: str) -> dict[str, str] | None:
+    if folder is None:
+        return None
+    try:
+        found = json.loads((folder / APART_FILE).read_text(encoding="utf-8"))
+        same = found["stamp"] == stamp
+        return {str(a): str(b) for a, b in found["pictures"].items()} if same else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # absent or damaged: made again
+        return None
+
+
+def _write(folder: Path, stamp: str, answer: dict[str, str]) -> None:
+    text = json.dumps({"stamp": stamp, "pictures": answer}, indent=1)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / APART_FILE, lambda file: file.write_text(text + "\n", encoding="utf-8"))
+    except (OSError, CheckpointError):
+        pass  # the answer stands; it is only not kept

@@ -1,0 +1,143 @@
+"""Training pictures that are test pictures, or look like one, are found and not learned from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageOps
+from tests.evaluation.drawn_sets import TUBE, thing, write_set
+
+from xpose.data.prints import print_content, print_picture
+from xpose.data.synthetic import generate
+from xpose.errors import ConfigError
+from xpose.training import apart
+from xpose.training.apart import APART_FILE, look_alikes
+from xpose.training.building import training_pool
+from xpose.training.left_out import LEFT_OUT_FILE, LeftOut
+from xpose.training.recipe import Data, load_recipe
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+TUBES = [thing((10, 10, 40, 30), (15, 15), (40, 35))]
+
+
+DRAWN = [Image.fromarray(pixels) for pixels, _ in generate(11, 10, (240, 180))]
+
+
+def photograph(seed: int) -> Image.Image:
+    return DRAWN[seed]
+
+
+@pytest.fixture
+def sets(tmp_path: Path) -> Path:
+    """Five training pictures: two of their own, and three made of the two test pictures."""
+    root = tmp_path / "sets"
+    write_set(root / "tubes", [("glue tube", TUBE)], {"train": [TUBES] * 5, "val": [TUBES] * 2}, (240, 180))
+    images = root / "tubes" / "images"
+    for number in range(2):
+        photograph(number).save(images / f"val-{number}.png")
+    (images / "train-0.png").write_bytes((images / "val-0.png").read_bytes())
+    photograph(1).save(images / "train-1.png", format="JPEG", quality=60)
+    ImageOps.mirror(photograph(0)).save(images / "train-2.png")
+    for number in (3, 4):
+        photograph(number).save(images / f"train-{number}.png")
+    return root
+
+
+EXPECTED = {
+    "tubes/images/train-0.png": "tubes/images/val-0.png",
+    "tubes/images/train-1.png": "tubes/images/val-1.png",
+    "tubes/images/train-2.png": "tubes/images/val-0.png",
+}
+
+
+def test_the_same_file_another_quality_and_a_mirror_image_are_found(sets: Path) -> None:
+    assert look_alikes([str(sets)], "train", "val") == EXPECTED
+
+
+def test_they_are_not_in_the_pool_and_are_told(sets: Path, tmp_path: Path) -> None:
+    left_out = LeftOut()
+    pool = training_pool(Data(places=(str(sets),), apart="val"), left_out, tmp_path / "run")
+    assert sorted(pool.file(number) for number in range(len(pool))) == ["images/train-3.png", "images/train-4.png"]
+    (line,) = left_out.lines(tmp_path)
+    assert "3 pictures" in line
+    left_out.write(tmp_path)
+    written = (tmp_path / LEFT_OUT_FILE).read_text()
+    assert all(a in written and b in written for a, b in EXPECTED.items())
+    assert len(training_pool(Data(places=(str(sets),)))) == 5
+
+
+def test_the_answer_is_kept_until_the_pictures_change(
+    sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = look_alikes([str(sets)], "train", "val", tmp_path)
+    read = []
+    monkeypatch.setattr(apart, "print_content", lambda content: read.append(content) or print_content(content))
+    assert look_alikes([str(sets)], "train", "val", tmp_path) == first
+    assert not read
+    (tmp_path / APART_FILE).write_text("{damaged")
+    assert look_alikes([str(sets)], "train", "val", tmp_path) == first
+    assert len(read) == 7
+    photograph(9).save(sets / "tubes" / "images" / "train-2.png", format="BMP")  # another size in bytes
+    changed = look_alikes([str(sets)], "train", "val", tmp_path)
+    assert changed == {k: v for k, v in EXPECTED.items() if k != "tubes/images/train-2.png"}
+
+
+def test_a_damaged_picture_is_like_no_other(sets: Path) -> None:
+    (sets / "tubes" / "images" / "val-0.png").write_bytes(b"no picture")
+    assert look_alikes([str(sets)], "train", "val") == {"tubes/images/train-1.png": "tubes/images/val-1.png"}
+
+
+def test_without_such_a_split_all_is_learned_from_and_it_is_said(sets: Path, tmp_path: Path) -> None:
+    left_out = LeftOut()
+    assert len(training_pool(Data(places=(str(sets),), apart="quiz"), left_out)) == 5
+    (line,) = left_out.lines(tmp_path)
+    assert "quiz" in line
+
+
+def test_a_split_cannot_be_kept_apart_from_itself() -> None:
+    with pytest.raises(ConfigError, match="apart is"):
+        Data(split="train", apart="train")
+
+
+real = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real collection is not at {SHARED}: nothing is tested")
+
+
+@real
+def test_the_shipped_weights_learn_from_no_validation_picture() -> None:
+    """Neither a file, nor its look or mirror image, nor (hands and people out of COCO) a piece of the same original."""
+    recipe = load_recipe("nano-real", data=[SHARED])
+    pool = training_pool(recipe.data)
+    learned = [(pool.set_name(n), pool.file(n)) for n in range(len(pool))]
+    splits = {one: _listed(one) for one in ("train", "val")}
+    assert len(learned) > 500
+    assert not set(learned) & set(splits["val"])
+    train, tested = apart.Side(), apart.Side()
+    for side, names in ((train, learned), (tested, list(splits["val"]))):
+        for source, file in names:
+            side.add(f"{source}/{file}", print_picture(SHARED / source / file))
+    assert not train.unread
+    assert not tested.unread
+    assert apart.find_leaks(train, tested) == []
+    originals = {split: {found[name] for name in found if found[name]} for split, found in splits.items()}
+    assert originals["val"]
+    assert not {splits["train"][name] for name in learned} & originals["val"]
+
+
+@real
+def test_the_open_weights_learn_from_freely_usable_sets_alone_and_all_of_them() -> None:
+    recipe = load_recipe("nano-real-open", data=[SHARED])
+    sets = {one["name"]: one for one in json.loads((SHARED / "index.json").read_text())}
+    free = {name for name, one in sets.items() if one["redistributable"] == "yes"}  # not "yes (non-commercial, ...)"
+    assert set(recipe.data.only) == free
+    assert (recipe.data.split, recipe.data.apart) == ("train", "val")
+
+
+def _listed(split: str) -> dict[tuple[str, str], int | None]:
+    """Every picture of a split, and the number of the COCO picture that it was made of, where it says so."""
+    found = {}
+    for path in sorted(SHARED.glob(f"*/{split}.json")):
+        for image in json.loads(path.read_text())["images"]:
+            found[path.parent.name, f"images/{image['file_name']}"] = image.get("coco_id")
+    return found
