@@ -10,15 +10,18 @@ from pathlib import Path
 import pytest
 import torch
 from tests.inference.conftest import CountingText
+from tests.model.conftest import tiny_config
 from tests.training.small_runs import curve, draw, learn, loader_of, network, one_name, rows, run_of
 
 from xpose.data.batches import Batch
 from xpose.data.toys import KINDS
 from xpose.errors import CheckpointError, ConfigError, TrainingError, XPoseWarning
-from xpose.model import XPose
+from xpose.model import Predictions, XPose
+from xpose.model.backbones import build_backbone
 from xpose.training import state as states_on_disk
 from xpose.training.asking import Asker
 from xpose.training.loop import Progress, Run
+from xpose.training.losses import Criterion
 from xpose.training.schedule import Schedule
 from xpose.training.state import load_state
 from xpose.training.step import TrainStep, gradients
@@ -244,6 +247,8 @@ def test_a_log_that_cannot_be_written_does_not_end_the_run(tmp_path: Path, pictu
         {"keep": 0},
         {"shard": True, "amp": "fp16"},
         {"shard": True, "compile": True},
+        {"frozen_stages": -1},
+        {"groups": 0},
     ],
 )
 def test_faulty_runs(changes: dict) -> None:
@@ -255,6 +260,54 @@ def test_all_faults_of_a_run_are_named_at_once() -> None:
     with pytest.raises(ConfigError) as error:
         Run(steps=0, amp="fp8", clip=math.nan)
     assert all(word in str(error.value) for word in ("steps is 0", "fp8", "clip is nan"))
+
+
+@pytest.mark.parametrize("stages", [0, 1, 2])
+def test_frozen_stages_stay_as_they_were(tmp_path: Path, pictures: Path, stages: int) -> None:
+    model = network()
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    frozen = ("backbone.patch", *(f"backbone.stages.{i}." for i in range(stages))) if stages else ()
+    learn(tmp_path, loader_of(pictures), run_of(2, frozen_stages=stages), model)
+    changed = {name: not torch.equal(value, before[name]) for name, value in model.named_parameters()}
+    assert not any(changed[name] for name in changed if frozen and name.startswith(frozen))
+    assert changed["backbone.stages.2.blocks.0.attention.qkv.weight"]
+
+
+@pytest.mark.parametrize("kind", ["mobilenetv2", "resnet50", "swin"])
+def test_first_stages_of_every_backbone_begin_at_the_picture(kind: str) -> None:
+    """With all but the last stage frozen the map of the stage before is out of what is frozen alone."""
+    backbone = build_backbone(tiny_config(backbone=kind))
+    for stage in backbone.first_stages(5 if kind == "mobilenetv2" else 3):  # type: ignore[operator]
+        stage.requires_grad_(False)
+    for norm in getattr(backbone, "norms", ()):  # Swin's maps go through a norm of their own
+        norm.requires_grad_(False)
+    maps = backbone(torch.zeros(1, 3, 64, 64))
+    assert [value.requires_grad for value in maps] == [False, False, True]
+
+
+class Judged(Criterion):
+    """Remembers what it judged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers: list[Predictions] = []
+
+    def __call__(self, predictions: Predictions, *rest: object) -> dict[str, torch.Tensor]:
+        self.answers.append(predictions)
+        return super().__call__(predictions, *rest)  # type: ignore[arg-type]
+
+
+def test_groups_are_limited_in_training_alone(pictures: Path) -> None:
+    model = network()
+    batch = loader_of(pictures).batch(0)
+    counts = []
+    for groups in (None, 2):
+        step = TrainStep(model, CountingText(), run_of(1, groups=groups))
+        judged = Judged()
+        step.criterion = judged  # type: ignore[assignment]
+        step(batch)
+        counts.append(judged.answers[0].reports[-1].boxes.shape[1])
+    assert counts == [model.config.instances, 2]
 
 
 def test_rows_of_the_log_are_plain_numbers(tmp_path: Path, pictures: Path) -> None:

@@ -117,6 +117,14 @@ def test_every_term_against_plain_loops(batch: Batch) -> None:
     assert losses["total"].item() == pytest.approx(total)
 
 
+def test_the_relative_distance_is_off_unless_wanted_and_joins_the_total(batch: Batch) -> None:
+    predictions = made_up(batch)
+    plain, more = (Criterion(LossWeights(keypoint_relative=w))(predictions, batch.targets) for w in (0.0, 3.0))
+    added = {key for key in more if key.startswith("keypoint_relative")}
+    assert added == {"keypoint_relative", "keypoint_relative@keypoint 1"} == set(more) - set(plain)
+    torch.testing.assert_close(more["total"], plain["total"] + 3 * sum(more[key] for key in added))
+
+
 def leaves(predictions: Predictions) -> list[Tensor]:
     """All tensors that the network would have to learn."""
     own = [predictions.trace.proposals.scores, predictions.trace.proposals.boxes]

@@ -57,6 +57,19 @@ def test_keypoint_l1_by_hand() -> None:
     assert terms.keypoint_l1(points, true, ~labelled & labelled).tolist() == [0]
 
 
+def test_relative_keypoint_distance_by_hand_near_and_far() -> None:
+    """10 and 5 pixels off, of a box 50 × 20 pixels: d = 0.3, in a wide picture as in a high one."""
+    for width, height, zoom in ((100, 200, 1), (400, 100, 1), (400, 400, 3)):
+        sizes = torch.tensor([[width, height]], **D)
+        true = torch.tensor([[[0.5, 0.5], [0.0, 0.0]]], **D)
+        points = true + zoom * torch.tensor([[[10, -5], [9, 9]]], **D) / sizes
+        boxes = zoom * torch.tensor([[0, 0, 50, 20]], **D) / torch.cat((sizes, sizes), -1)
+        labelled = torch.tensor([[True, False]])
+        loss = terms.keypoint_relative(points, true, labelled, boxes, sizes)
+        assert loss.tolist() == pytest.approx([17 * 0.3 / 1.3])
+        assert terms.keypoint_relative(points, true, ~labelled & labelled, boxes, sizes).tolist() == [0]
+
+
 def test_for_a_whole_person_keypoint_l1_is_the_plain_sum() -> None:
     """So that weights from sets with 17 points keep their meaning."""
     points, true = noise(3, 17, 2), noise(3, 17, 2, seed=1)
@@ -171,6 +184,13 @@ SIZES = torch.tensor([[96.0, 64.0]], **D)
         ("box l1", lambda x: terms.box_l1(x, noise(2, 4, seed=1)), (2, 4)),
         ("giou", lambda x: terms.giou(x + 0.1, noise(2, 4, seed=1) + 0.1), (2, 4)),
         ("keypoint l1", lambda x: terms.keypoint_l1(x, noise(2, 3, 2, seed=1), VISIBILITY > 0), (2, 3, 2)),
+        (
+            "relative keypoint distance",
+            lambda x: terms.keypoint_relative(
+                x, noise(2, 3, 2, seed=1), VISIBILITY > 0, noise(2, 4, seed=2) + 0.3, SIZES
+            ),
+            (2, 3, 2),
+        ),
         (
             "oks",
             lambda x: terms.pose_distance(

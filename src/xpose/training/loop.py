@@ -125,6 +125,9 @@ class Training:
     def _prepared(self, text: TextEncoder) -> nn.Module:
         model, run = self.model, self.run
         model.train()
+        if run.frozen_stages:
+            for stage in model.backbone.first_stages(run.frozen_stages):  # type: ignore[operator]
+                stage.requires_grad_(False)
         if run.frozen_norms:
             for module in model.backbone.modules():
                 if isinstance(module, nn.BatchNorm2d):

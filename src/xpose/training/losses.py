@@ -45,6 +45,7 @@ class LossWeights:
     box_l1: float = 5.0
     giou: float = 2.0
     keypoint_l1: float = 10.0
+    keypoint_relative: float = 0.0  # the same in sides of the object's box, bounded; not of the papers
     oks: float = 4.0
     keypoint_alignment: float = 1.0
     visibility: float = 1.0
@@ -190,6 +191,9 @@ class Criterion:
         labelled = visibility > 0
         if w.keypoint_l1 > 0:
             values["keypoint_l1"] = terms.keypoint_l1(points, places, labelled).sum() / count[1]
+        if w.keypoint_relative > 0:
+            loss = terms.keypoint_relative(points, places, labelled, true, targets.sizes[images])
+            values["keypoint_relative"] = loss.sum() / count[1]
         if w.oks > 0:
             scale = (true, targets.sigmas[images, objects], targets.sizes[images])
             values["oks"] = terms.pose_distance(points, places, labelled, *scale).sum() / count[1]

@@ -33,6 +33,9 @@ class Run:
     shard: bool = False  # weights, gradients and optimiser state parted among the processes (FSDP)
     channels_last: bool = False
     frozen_norms: bool = True  # batch norms of the backbone keep their statistics
+    frozen_stages: int = 0  # of the backbone, from the picture on, that are not trained; 1 is what stride 2 or 4 sees
+    # Instances whose points are looked for in training, the best ones; those that stand for no object teach little.
+    groups: int | None = None
     save_minutes: float = 5.0
     keep: int = 2  # states on disk
     log_steps: int = 20
@@ -48,6 +51,10 @@ class Run:
             for name in ("clip", "save_minutes")
             if not getattr(self, name) > 0
         ]
+        if self.frozen_stages < 0:
+            faults.append(f"frozen_stages is {self.frozen_stages}, not a whole number from 0 up")
+        if self.groups is not None and self.groups < 1:
+            faults.append(f"groups is {self.groups}, not a whole number of at least 1")
         if self.amp not in AMP:
             faults.append(f'amp is "{self.amp}", not one of {", ".join(AMP)}')
         if self.shard and self.amp == "fp16":

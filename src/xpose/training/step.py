@@ -51,6 +51,7 @@ class TrainStep(nn.Module):
             self.asker.project(question),
             with_reports=True,
             given=None if noised is None else noised.queries,
+            instances=self.run.groups,
         )
         if not everywhere(is_finite(found), images.device):
             return {}

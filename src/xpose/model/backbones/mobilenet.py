@@ -72,6 +72,10 @@ class MobileNetV2(nn.Module):
             stages.append(nn.Sequential(*blocks))
         self.blocks = nn.ModuleList(stages)
 
+    def first_stages(self, count: int) -> list[nn.Module]:
+        """The stem and so many stages; 2 of them end at stride 4."""
+        return [self.conv_stem, self.bn1, *self.blocks[:count]]
+
     def forward(self, images: Tensor) -> list[Tensor]:
         """Normalised images [B, 3, h, w] to three maps."""
         x = F.relu6(self.bn1(self.conv_stem(images)))

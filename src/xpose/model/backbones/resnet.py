@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from xpose.model.layers import Recomputable
 
@@ -17,6 +17,10 @@ class ResNet50(Recomputable):
         from transformers import ResNetBackbone, ResNetConfig
 
         self.net = ResNetBackbone(ResNetConfig(out_features=["stage2", "stage3", "stage4"]))  # type: ignore[call-arg]
+
+    def first_stages(self, count: int) -> list[nn.Module]:
+        """The stem and so many stages; the first ends at stride 4."""
+        return [self.net.embedder, *self.net.encoder.stages[:count]]
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Normalised images [B, 3, h, w] to three maps."""

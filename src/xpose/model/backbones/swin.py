@@ -173,6 +173,10 @@ class Swin(nn.Module):
         self.channels = tuple(dim * 2**i for i in range(1, len(depths)))
         self.norms = nn.ModuleList(nn.LayerNorm(c) for c in self.channels)
 
+    def first_stages(self, count: int) -> list[nn.Module]:
+        """The patches and so many stages; the first works at stride 4."""
+        return [self.patch, self.patch_norm, *self.stages[:count]]
+
     def forward(self, images: Tensor) -> list[Tensor]:
         """Normalised images [B, 3, h, w] to maps [B, c, h/8, w/8], [.., h/16, ..], [.., h/32, ..]."""
         height, width = images.shape[-2:]
