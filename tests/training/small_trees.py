@@ -30,6 +30,19 @@ def write_trees(root: Path) -> None:
     unify(sources, root / "collection", Choices(leaks="off", samples={}))
 
 
+def write_clip(folder: Path) -> Path:
+    """A CLIP of transformers' layout with random weights, for examples of 32 pixels; made once."""
+    from transformers import CLIPConfig, CLIPModel
+
+    if not folder.is_dir():
+        layers = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+        layers |= {"projection_dim": _CLIP_WIDTH}
+        vision = {**layers, "image_size": 32, "patch_size": 8}
+        config = CLIPConfig(text_config=layers, vision_config=vision, projection_dim=_CLIP_WIDTH)
+        CLIPModel(config).save_pretrained(folder)
+    return folder
+
+
 def prepared(root: Path, name: str, splits: dict[str, list[Category]]) -> Path:
     """A prepared set with one picture per category that is given."""
     records: list[Record] = []
@@ -46,6 +59,7 @@ def place_of(recipe: Recipe, root: Path) -> list[Path]:
     return [root / (recipe.data.places[0] if recipe.data.places else "sets/ap10k")]
 
 
+_CLIP_WIDTH = 24
 _SIZES = {"dim": 32, "heads": 4, "ffn": 32, "encoder_layers": 1, "fusion_width": 32, "prompt_ffn": 32, "queries": 12}
 _SIZES |= {"object_layers": 1, "keypoint_layers": 1, "instances": 3, "image_short": 64, "image_long": 64}
 _SWIN = {"dim": 8, "depths": [1, 1, 1, 1], "heads": [1, 2, 2, 4], "window": 3}
@@ -58,18 +72,20 @@ def small(name: str | Path, root: Path, *changes: str) -> Recipe:
     if recipe.network.config.backbone == "swin":
         sizes += [f"network.overrides.swin.{key}={value}" for key, value in _SWIN.items()]
     if recipe.network.config.prompt_encoder == "clip":  # whose weights are not in the package
-        sizes += ["network.overrides.prompt_encoder=nano", "network.overrides.prompt_width=400"]
+        sizes += [f"network.overrides.prompt_width={_CLIP_WIDTH}", f'network.clip="{write_clip(root / "clip")}"']
     if recipe.network.preset == "xpose-r50":
         sizes += ["network.overrides.backbone=mobilenetv2"]
     settings = [
         *("run.steps=2", "run.log_steps=1", "loading.batch=2", "loading.workers=0", "loading.threads=0"),
         *("augmentation.size=64", "validation.limit=2", "validation.pictures=1", "loading.keep_megabytes=1"),
-        *("prompting.examples.side=64", "prompting.examples.least_side=8", "prompting.examples.shots=[1, 1]"),
+        *("network.overrides.example_side=32", "prompting.examples.least_side=8", "prompting.examples.shots=[1, 1]"),
     ]
     if recipe.data.drawn is not None:
         settings += ["data.drawn.size=[64, 64]", "data.drawn.count=8"]
     if recipe.data.apart is not None:
         settings += ["data.apart=none"]  # the miniature trees show the same pictures in all splits
+    if name == "nano-real-open":
+        settings += ["data.only=[]"]  # they have none of its sets either
     if recipe.data.held_out:
         settings += ["data.held_out=0.5"]
     if recipe.run.denoising is not None:

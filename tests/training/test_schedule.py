@@ -49,15 +49,17 @@ def test_the_rate_scales_with_the_batch() -> None:
 
 
 def test_groups_hold_every_parameter_once(network: XPose) -> None:
-    tower = nn.Linear(3, 3)
-    groups = Schedule(towers=0.1).groups(network, [tower, tower], batch=32)
+    tower, added = nn.Linear(3, 3), nn.Linear(3, 3)
+    prompts = nn.ModuleDict({"text": tower, "visual": tower, "pos_proj": added})
+    groups = Schedule(towers=0.1).groups(network, prompts, batch=32)
     held = [p for group in groups for p in group["params"]]
     assert len({id(p) for p in held}) == len(held)
-    assert {id(p) for p in held} == {id(p) for p in [*network.parameters(), *tower.parameters()]}
+    assert {id(p) for p in held} == {id(p) for p in [*network.parameters(), *prompts.parameters()]}
     by_name = {group["name"]: group for group in groups}
     assert by_name["network"]["lr"] == pytest.approx(2e-4)
     assert by_name["backbone"]["lr"] == pytest.approx(2e-5)
     assert by_name["towers, not decayed"]["lr"] == pytest.approx(2e-5)
+    assert any(p is added.weight for p in by_name["network"]["params"])  # what was added to a tower is no tower
     plain = {id(p) for name, group in by_name.items() if "not decayed" in name for p in group["params"]}
     assert all(id(p) in plain for n, p in network.named_parameters() if p.ndim < 2 or "relative_position" in n)
     assert id(network.neck.level_embedding) not in plain
@@ -67,7 +69,7 @@ def test_groups_hold_every_parameter_once(network: XPose) -> None:
 
 def test_towers_are_frozen_by_default(network: XPose) -> None:
     tower = nn.Linear(3, 3)
-    groups = Schedule().groups(network, [tower])
+    groups = Schedule().groups(network, nn.ModuleDict({"text": tower}))
     assert {g["name"].partition(",")[0] for g in groups} == {"network", "backbone"}
     assert not any(p.requires_grad for p in tower.parameters())
 

@@ -24,7 +24,7 @@ from xpose.inference.preprocess import MEAN, STD
 from xpose.model import XPose
 from xpose.model.prompting import TextEncoder, average_shots, example_picture, prompt_picture
 from xpose.model.types import ProjectedPrompts, pad_rows
-from xpose.model.visual_prompts import MARGIN, SIZE
+from xpose.model.visual_prompts import MARGIN
 from xpose.prompts import CombinedPrompt, PromptClass, TextPrompt, VisualPrompt
 from xpose.vocabulary import released_keypoint_text, released_object_text
 
@@ -126,7 +126,7 @@ class PromptEncoder:
             pixels, _ = read_picture(example.image)
             region = example.region(pixels.shape[1], pixels.shape[0])
             picture = (
-                example_picture(pixels, region, MEAN, STD, size=SIZE, margin=MARGIN)
+                example_picture(pixels, region, MEAN, STD, size=self.model.config.example_side, margin=MARGIN)
                 if own
                 else prompt_picture(pixels, region)
             )
@@ -217,13 +217,16 @@ def assemble(classes: list[list[EncodedClass]]) -> ProjectedPrompts:
     )
 
 
-def encoder_for(model: XPose, tensors: Mapping[str, Tensor], clip: str | Path | None) -> PromptEncoder:
+def encoder_for(
+    model: XPose, tensors: Mapping[str, Tensor], clip: str | Path | None, *, fresh: bool = False
+) -> PromptEncoder:
     """The prompt encoder that belongs to a network.
 
     Args:
         model: the network.
         tensors: prompt encoder weights that came with it (official names).
         clip: folder or hub id of CLIP's weights, where `tensors` has none.
+        fresh: for training: what the encoder of examples adds to CLIP starts untrained where `tensors` lacks it.
     """
     from xpose.model import prompting
 
@@ -240,7 +243,10 @@ def encoder_for(model: XPose, tensors: Mapping[str, Tensor], clip: str | Path | 
 
     def visual() -> Any:
         kind = prompting.ClipVisualPromptEncoder
-        found = kind.from_official(tensors) if with_clip else kind.from_folder_or_hub(source, prompt_weights=tensors)
+        if with_clip and not examples:
+            return kind(prompting.clip.vision_tower(tensors)).to(device)
+        own = tensors if examples else None
+        found = kind.from_official(tensors) if with_clip else kind.from_folder_or_hub(source, prompt_weights=own)
         return found.to(device)
 
-    return PromptEncoder(model, text, visual if examples else None)
+    return PromptEncoder(model, text, visual if examples or fresh else None)

@@ -15,11 +15,15 @@ from torch import Tensor
 
 from xpose.data.batches import Batch, Target
 from xpose.data.samples import Kind
+from xpose.errors import TrainingError
 from xpose.inference.preprocess import MEAN, STD
 from xpose.model import PromptEmbeddings, XPose
-from xpose.model.prompting import TextEncoder, average_shots
+from xpose.model.prompting import ClipVisualPromptEncoder, TextEncoder, average_shots
+from xpose.model.prompting.picture import MEAN as CLIP_MEAN
+from xpose.model.prompting.picture import STD as CLIP_STD
 from xpose.model.types import ProjectedPrompts
 from xpose.training.targets import LabelledObject, TargetBatch, Targets
+from xpose.training.wording import wording_for
 from xpose.vocabulary import find_category, sigma_for
 
 _NAMELESS = 0.05  # share of one-class pictures asked for "object"
@@ -34,24 +38,32 @@ class Question:
     targets: TargetBatch
 
 
-def normalised(images: Tensor) -> Tensor:
+def normalised(images: Tensor, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> Tensor:
     """RGB bytes [B, 3, h, w] as the backbone takes them."""
-    mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (MEAN, STD))
-    return (images.float() / 255 - mean) / std
+    centre, spread = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (mean, std))
+    return (images.float() / 255 - centre) / spread
 
 
 class Asker:
     """Makes the question of every batch."""
 
-    def __init__(self, model: XPose, text: TextEncoder, synonyms: float = 0.3) -> None:
+    def __init__(
+        self,
+        model: XPose,
+        text: TextEncoder,
+        visual: ClipVisualPromptEncoder | None = None,
+        synonyms: float = 0.3,
+    ) -> None:
         """Set up.
 
         Args:
-            model: the network; its example encoder is trained with it.
+            model: the network; an example encoder of its own is trained with it.
             text: the encoder of words.
+            visual: CLIP's encoder of examples, for networks without one of their own.
             synonyms: share of classes that are called by another of their names.
         """
-        self.model, self.text, self.synonyms = model, text, synonyms
+        self.model, self.text, self.visual, self.synonyms = model, text, visual, synonyms
+        self.wording = wording_for(model.config)
 
     def __call__(self, batch: Batch, *, seed: int = 0, vary: bool = True) -> Question:
         """The question of a batch; what is drawn depends on `seed` and the batch's step alone."""
@@ -78,13 +90,29 @@ class Asker:
         )
 
     def _words(self, batch: Batch, rng: random.Random, vary: bool) -> PromptEmbeddings:
-        objects, keypoints = [], []
+        texts = []  # for every picture and every kind that it is asked for: its own text and those of its points
+        drawn = rng if vary else None
         for target in batch.targets:
             names = [self._called(entry.kind.category, rng) if vary else entry.kind.category for entry in target.asked]
             if vary and len(names) == 1 and target.asked[0].present and rng.random() < _NAMELESS:
                 names = ["object"]
-            objects.append(self.text.encode(names))
-            keypoints.append([self.text.encode(list(entry.kind.names)) for entry in target.asked])
+            texts.append(
+                [
+                    (
+                        self.wording.of_object(name, target.style, drawn),
+                        self.wording.of_keypoints(entry.kind, name, target.style, drawn),
+                    )
+                    for name, entry in zip(names, target.asked, strict=True)
+                ]
+            )
+        # Each text once: a tower that is trained runs over all of them together.
+        every = list(dict.fromkeys(text for row in texts for own, points in row for text in (own, *points)))
+        known = dict(zip(every, self.text.encode(every), strict=True))
+        none = self.text.encode([])
+        objects = [torch.stack([known[own] for own, _ in row]) for row in texts]
+        keypoints = [
+            [torch.stack([known[text] for text in points]) if points else none for _, points in row] for row in texts
+        ]
         return PromptEmbeddings.from_lists(objects, keypoints).to(self._device)
 
     def _called(self, category: str, rng: random.Random) -> str:
@@ -110,14 +138,40 @@ class Asker:
             visible[number, : len(values)] = values[:, 2] > 0
         real = np.arange(widest) < np.array([len(shot.points) for _, shot in shots])[:, None]
         device = self._device
-        pictures = normalised(batch.crops[rows].to(device))
-        assert self.model.visual_prompts is not None
-        objects, keypoints = self.model.visual_prompts(
-            self.model.backbone(pictures),
-            *(torch.from_numpy(values).to(device) for values in (points, visible, real)),
-        )
-        by_key = self._averaged(shots, objects.float(), keypoints.float(), torch.from_numpy(visible).to(device))
+        placed, seen, kept = (torch.from_numpy(values).to(device) for values in (points, visible, real))
+        pictures = batch.crops[rows].to(device)
+        if self.model.visual_prompts is not None:
+            maps = self.model.backbone(normalised(pictures))
+            objects, keypoints = self.model.visual_prompts(maps, placed, seen, kept)
+        else:
+            objects, keypoints = self._through_clip(pictures, placed, seen, [len(shot.points) for _, shot in shots])
+        by_key = self._averaged(shots, objects.float(), keypoints.float(), seen)
         return _replaced(words, batch.targets, by_key)
+
+    def _through_clip(
+        self, pictures: Tensor, points: Tensor, visible: Tensor, counts: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        """CLIP's embeddings of examples; those with as many points together, since every point sees the others."""
+        if self.visual is None:
+            raise TrainingError(
+                f"{self.model.config.name} takes example pictures through CLIP's image tower, and the run was given "
+                "none. Train with words alone (prompting.visual=0, prompting.combined=0), or pass visual=."
+            )
+        if pictures.shape[-1] != self.visual.size:
+            raise TrainingError(
+                f"The examples are cut out with sides of {pictures.shape[-1]} pixels; this CLIP sees "
+                f"{self.visual.size}. Set prompting.examples.side={self.visual.size}."
+            )
+        pictures = normalised(pictures, CLIP_MEAN, CLIP_STD)
+        objects: list[Tensor] = [points] * len(counts)
+        keypoints: list[Tensor] = [points] * len(counts)
+        for count in sorted(set(counts)):
+            rows = [row for row, own in enumerate(counts) if own == count]
+            own, many = self.visual(pictures[rows], points[rows, :count], visible[rows, :count])
+            many = torch.nn.functional.pad(many, (0, 0, 0, points.shape[1] - count))
+            for place, row in enumerate(rows):
+                objects[row], keypoints[row] = own[place], many[place]
+        return torch.stack(objects), torch.stack(keypoints)
 
     def _averaged(
         self, shots: Sequence, objects: Tensor, keypoints: Tensor, visible: Tensor

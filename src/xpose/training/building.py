@@ -19,14 +19,14 @@ import torch
 from torch import Tensor
 
 from xpose.data.held_out import is_held_out
-from xpose.data.loader import Loader
+from xpose.data.loader import Loader, Prompting
 from xpose.data.pool import Place, Pool, open_pool, read_places
 from xpose.data.schema import Record
 from xpose.errors import ConfigError, DataError, quote
 from xpose.inference.encoding import PromptEncoder, encoder_for
 from xpose.inference.loading import pick_device
 from xpose.model import XPose
-from xpose.model.prompting import TextEncoder
+from xpose.model.prompting import ClipVisualPromptEncoder, TextEncoder
 from xpose.model.weights import bundled_weights
 from xpose.training import settings
 from xpose.training.apart import look_alikes
@@ -35,6 +35,7 @@ from xpose.training.closed_set import close
 from xpose.training.left_out import LeftOut
 from xpose.training.norms import settle_norms
 from xpose.training.recipe import Data, Drawn, Network, Recipe, Validation
+from xpose.training.towers import tensors_to_keep
 from xpose.training.validation import PoseValidator
 
 Placed = tuple[Record, Place]
@@ -60,6 +61,19 @@ class Setup:
         """The encoder of words."""
         return self.prompts.text
 
+    @property
+    def visual(self) -> ClipVisualPromptEncoder | None:
+        """CLIP's encoder of examples, where the run shows examples to a network without an encoder of its own."""
+        shown = self.recipe.prompting.visual + self.recipe.prompting.combined > 0
+        return self.prompts.visual if shown and self.model.visual_prompts is None else None
+
+    def kept(self) -> dict[str, Tensor]:
+        """The tensors of prompt encoders that belong to trained weights, beside the network's."""
+        whole = self.recipe.run.schedule.towers > 0
+        if self.model.config.prompt_encoder != "clip" or not (whole or self.visual is not None):
+            return self.encoders
+        return self.encoders | tensors_to_keep(self.text, self.visual, whole=whole)
+
 
 def build(
     recipe: Recipe, folder: Path, *, device: str | torch.device | None = None, rank: int = 0, ranks: int = 1
@@ -83,7 +97,7 @@ def build(
     left_out = LeftOut()
     loader = build_loader(recipe, data, rank=rank, ranks=ranks, left_out=left_out, folder=folder)
     model, encoders = build_network(recipe.network, seed=recipe.run.seed)
-    prompts = encoder_for(model, encoders, recipe.network.clip)
+    prompts = encoder_for(model, encoders, recipe.network.clip, fresh=True)
     if isinstance(loader, ClosedLoader):
         model = close(model, len(loader.classes))
     model = model.to(place)
@@ -200,7 +214,7 @@ def build_loader(
         seed=recipe.run.seed,
         augmentation=recipe.augmentation,
         sampling=recipe.sampling,
-        prompting=recipe.prompting,
+        prompting=_prompting(recipe),
         workers=recipe.loading.workers,
         threads=recipe.loading.threads,
         rank=rank,
@@ -209,6 +223,13 @@ def build_loader(
     if recipe.loading.keep_megabytes:
         loader.keep_pictures(recipe.loading.keep_megabytes, form=recipe.loading.keep_as)
     return loader
+
+
+def _prompting(recipe: Recipe) -> Prompting:
+    """As the recipe says; examples are cut out as large as the network sees them in use, where it says nothing else."""
+    examples = recipe.prompting.examples
+    side = examples.side or recipe.network.config.example_side
+    return replace(recipe.prompting, examples=replace(examples, side=side))
 
 
 def _unparted(loader: Loader) -> Loader:

@@ -135,6 +135,7 @@ def run(
             report=None if watch is None else watch.report,
             watch=watch,
             stop=stop,
+            visual=setup.visual,
         )
     finally:
         if watch is not None:
@@ -226,9 +227,7 @@ class Watch:
 
 def _save(setup: Setup, model: XPose, name: str, measures: Mapping[str, float]) -> Path:
     dtype = _TYPES[setup.recipe.output.weights]
-    return save_pretrained(
-        model, setup.folder / name, encoders=setup.encoders, card=_card(setup, measures), dtype=dtype
-    )
+    return save_pretrained(model, setup.folder / name, encoders=setup.kept(), card=_card(setup, measures), dtype=dtype)
 
 
 def _card(setup: Setup, measures: Mapping[str, float]) -> str:

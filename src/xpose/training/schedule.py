@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -71,20 +70,21 @@ class Schedule:
         for group in optimizer.param_groups:
             group["lr"] = group["full"] * factor
 
-    def groups(self, model: XPose, towers: Sequence[nn.Module] = (), batch: int = 0) -> list[dict[str, Any]]:
+    def groups(self, model: XPose, prompts: nn.ModuleDict | None = None, batch: int = 0) -> list[dict[str, Any]]:
         """Parameters for an optimiser, in named groups with their rates.
 
-        Towers are prompt encoders outside of the network (CLIP's); where `self.towers` is 0 they are frozen here.
+        Of the prompt encoders outside of the network (`towers.Towers.learning`) CLIP's towers, "text" and "visual",
+        have the rate of `self.towers`, and are frozen here where that is 0; what was added to them learns as the network.
         Norms, biases and other vectors, and Swin's tables of relative places are not decayed.
 
         Args:
             model: the network.
-            towers: its prompt encoders.
+            prompts: the parts of its prompt encoders that learn.
             batch: images per step, to scale the rate with; 0 = take the rate as it is.
         """
         rate = self.rate_for(batch) if batch else self.rate
         found: dict[str, dict[str, Any]] = {}
-        for part, name, parameter in _parameters(model, towers):
+        for part, name, parameter in _parameters(model, prompts):
             share = {"backbone": self.backbone, "towers": self.towers}.get(part, 1.0)
             if share == 0:
                 parameter.requires_grad_(False)
@@ -99,16 +99,13 @@ class Schedule:
         return list(found.values())
 
 
-def _parameters(model: XPose, towers: Sequence[nn.Module]) -> list[tuple[str, str, nn.Parameter]]:
+def _parameters(model: XPose, prompts: nn.ModuleDict | None) -> list[tuple[str, str, nn.Parameter]]:
     """Every parameter once, with the part it belongs to and its name."""
     seen: set[int] = set()
     rows = []
-    parts = [("network", model), *(("towers", tower) for tower in towers)]
-    for part, module in parts:
-        for name, parameter in module.named_parameters():
+    for module, parts in ((model, {"backbone": "backbone"}), (prompts, {"text": "towers", "visual": "towers"})):
+        for name, parameter in () if module is None else module.named_parameters():
             if id(parameter) not in seen:
                 seen.add(id(parameter))
-                rows.append(
-                    ("backbone" if part == "network" and name.startswith("backbone.") else part, name, parameter)
-                )
+                rows.append((parts.get(name.partition(".")[0], "network"), name, parameter))
     return rows

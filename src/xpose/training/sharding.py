@@ -7,7 +7,7 @@ is the same with and without it, so that a run can go on with another number of 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,10 +22,11 @@ def is_parted(value: Any) -> bool:
     return hasattr(value, "full_tensor")
 
 
-def shard(module: nn.Module, device: torch.device) -> None:
+def shard(module: nn.Module, device: torch.device, *, whole: Iterable[nn.Parameter] = ()) -> None:
     """Part the weights of a module among all processes, layer by layer; its own `forward` has to be called.
 
-    Single numbers stay whole in every process, which has to share their gradients: see `share_whole`.
+    Single numbers and the weights in `whole` stay whole in every process, which has to share their gradients: see
+    `share_whole`.
 
     Raises:
         ConfigError: this PyTorch cannot leave weights whole.
@@ -39,7 +40,7 @@ def shard(module: nn.Module, device: torch.device) -> None:
             "train without shard."
         )
     mesh = init_device_mesh(device.type, (distributed.get_world_size(),))
-    numbers = {weight for weight in module.parameters() if weight.ndim == 0}
+    numbers = {weight for weight in module.parameters() if weight.ndim == 0} | set(whole)
     for layer in [one for one in module.modules() if isinstance(one, Recomputable)]:
         fully_shard(layer, mesh=mesh, ignored_params=numbers)
     fully_shard(module, mesh=mesh, ignored_params=numbers)

@@ -20,6 +20,7 @@ from xpose.training.denoising import noised_objects
 from xpose.training.losses import Criterion
 from xpose.training.processes import added, everywhere, grouped
 from xpose.training.run import AMP, Run
+from xpose.training.towers import Towers
 
 Terms = dict[str, Tensor]
 
@@ -27,11 +28,12 @@ Terms = dict[str, Tensor]
 class TrainStep(nn.Module):
     """Network and losses as one module, so that distributed training sees every parameter it uses."""
 
-    def __init__(self, model: XPose, text: TextEncoder, run: Run) -> None:
+    def __init__(self, model: XPose, text: TextEncoder, run: Run, towers: Towers | None = None) -> None:
         super().__init__()
         self.model, self.run = model, run
+        self.towers = None if towers is None else towers.learning
         self.sharded = False
-        self.asker = Asker(model, text)
+        self.asker = Asker(model, text) if towers is None else Asker(model, towers.text, towers.visual)
         self.criterion = Criterion(run.weights)
 
     def forward(self, batch: Batch) -> Terms:

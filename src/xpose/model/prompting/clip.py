@@ -26,7 +26,10 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 class ClipTextEncoder(nn.Module):
-    """CLIP's text tower with its tokeniser and a memory of the texts it has seen. Frozen."""
+    """CLIP's text tower with its tokeniser and a memory of the texts it has seen.
+
+    Frozen, unless its parameters are told to require gradients: then `encode` gives them and remembers nothing.
+    """
 
     logit_scale: Tensor  # unused here; kept so that the official layout can be written back whole
 
@@ -86,6 +89,8 @@ class ClipTextEncoder(nn.Module):
         listed = check_texts(texts)
         if not listed:
             return self.tower.text_projection.weight.new_zeros(0, self.dim)
+        if torch.is_grad_enabled() and self.tower.text_projection.weight.requires_grad:
+            return self._run(listed)
         return self.cache.encode(listed, self._embed)
 
     def forward(self, texts: Sequence[str]) -> Tensor:
@@ -100,11 +105,14 @@ class ClipTextEncoder(nn.Module):
         }
 
     def _embed(self, texts: list[str]) -> Tensor:
-        weight = self.tower.text_projection.weight
-        tokens = tokenise(texts, self.tower.config.max_position_embeddings).to(weight.device)
+        device = self.tower.text_projection.weight.device
+        with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False):
+            return self._run(texts)
+
+    def _run(self, texts: list[str]) -> Tensor:
+        tokens = tokenise(texts, self.tower.config.max_position_embeddings)
         # No mask: attention is causal, so what fills a row after its end token cannot be seen from the end token.
-        with torch.inference_mode(False), torch.no_grad(), torch.autocast(weight.device.type, enabled=False):
-            return self.tower(input_ids=tokens).text_embeds
+        return self.tower(input_ids=tokens.to(self.tower.text_projection.weight.device)).text_embeds
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ClipTextEncoder:
         self.cache.clear()  # another device or precision
