@@ -18,6 +18,7 @@ from xpose.data.warps import compose, move_labels, scale_of, similarity, warp
 from xpose.errors import ConfigError
 
 MOST_SHOTS = 5
+USUAL_SIDE = 224  # of the cut-out in pixels
 _SMALLER = (1.0, 0.75, 0.5, 0.375, 0.25, 0.0)  # of `least_side`, tried in turn
 
 
@@ -26,7 +27,7 @@ class Examples:
     """How examples are cut out and varied."""
 
     shots: tuple[int, int] = (1, MOST_SHOTS)
-    side: int = 224  # of the cut-out in pixels
+    side: int | None = None  # of the cut-out in pixels; in training that of the network, else 224
     margin: float = 1.25  # side of the cut-out in longer sides of the object's box
     least_side: float = 64.0  # of the object's box, its longer side, in the stored picture
     flip: float = 0.5
@@ -37,7 +38,7 @@ class Examples:
         faults = [f"colours: {fault}" for fault in self.colours.faults()]
         if not 1 <= self.shots[0] <= self.shots[1] <= MOST_SHOTS:
             faults.append(f"shots are {self.shots}, not two numbers from 1 to {MOST_SHOTS}, the smaller one first")
-        if self.side < 16 or not self.margin >= 1 or not self.least_side >= 0:
+        if (self.side is not None and self.side < 16) or not self.margin >= 1 or not self.least_side >= 0:
             faults.append(
                 f"side {self.side}, margin {self.margin} and least_side {self.least_side} must be at least 16, 1 and 0"
             )
@@ -105,11 +106,12 @@ class ExampleFinder:
         box = pool.boxes[instance].astype(np.float64)
         mirror = bool(rng.random() < settings.flip)
         degrees = float(rng.uniform(-1, 1)) * settings.rotation
-        scale = settings.side / max(1e-3, settings.margin * float((box[2:] - box[:2]).max()))
-        middle = (settings.side / 2, settings.side / 2)
+        side = settings.side or USUAL_SIDE
+        scale = side / max(1e-3, settings.margin * float((box[2:] - box[:2]).max()))
+        middle = (side / 2, side / 2)
         matrix = similarity(scale, degrees, mirror, tuple((box[:2] + box[2:]) / 2), middle)
         pixels, factors = self.pictures.read(number, scale_of(matrix))
-        frame = (settings.side, settings.side)
+        frame = (side, side)
         labels = move_labels(
             pool.labels(number).take(np.array([row])), matrix, frame, mirror=mirror, least_share=0.0, least_side=0.0
         )

@@ -56,6 +56,7 @@ class XPoseConfig:
     scaled_logits: bool = False
     visibility_head: bool = False
     prompt_encoder: Literal["clip", "nano"] = "clip"
+    example_side: int = 224  # of the cut-outs that our own example encoder sees, in pixels
     image_short: int = 800
     image_long: int = 1333
     # Written by `xpose calibrate`. What a score has to pass, by class name; "" is the rule for all others.
@@ -98,6 +99,7 @@ class XPoseConfig:
                 "instances",
                 "object_layers",
                 "keypoint_layers",
+                "example_side",
             )
             if not isinstance(getattr(self, key), int) or getattr(self, key) < 1
         ]

@@ -69,6 +69,7 @@ def nano_config() -> XPoseConfig:
         queries=100,
         instances=20,
         prompt_encoder="nano",
+        example_side=128,
         image_short=320,
         image_long=512,
         point_steps="box",

@@ -19,7 +19,6 @@ from xpose.model.config import XPoseConfig
 from xpose.model.layers import Attention, FeedForward, Linear
 from xpose.model.positions import level_positions, sine_code
 
-SIZE = 224  # side of the cut-out in pixels
 MARGIN = 1.25  # side of the cut-out in longer sides of the object's box
 _LAYERS = 2
 
