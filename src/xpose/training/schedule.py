@@ -74,7 +74,7 @@ class Schedule:
         """Parameters for an optimiser, in named groups with their rates.
 
         Of the prompt encoders outside of the network (`towers.Towers.learning`) CLIP's towers, "text" and "visual",
-        have the rate of `self.towers`, and are frozen here where that is 0; what was added to them learns as the network.
+        have the rate of `self.towers`, and are frozen here where that is 0; what was added to them learns as the rest.
         Norms, biases and other vectors, and Swin's tables of relative places are not decayed.
 
         Args:
