@@ -47,6 +47,7 @@ from xpose.training import memory
 from xpose.training.asking import Asker, Question
 from xpose.training.ema import MovingAverage
 from xpose.training.run import AMP, Run
+from xpose.training.schedule import optimizer_for
 from xpose.training.step import TrainStep, change
 
 CLASSES, SLOTS = 350, 68  # of the released network
@@ -154,7 +155,7 @@ class Bench:
                 module.eval()
         if options.checkpointing:
             memory.recompute(self.model)
-        self.optimizer = torch.optim.AdamW(self.run.schedule.groups(self.model))
+        self.optimizer = optimizer_for(self.run.schedule.groups(self.model), self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=options.amp == "fp16")
         self.average = MovingAverage(self.model, self.run.average).to(self.device)
         self.words = RandomWords(self.model.config.prompt_width)

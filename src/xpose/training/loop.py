@@ -25,6 +25,7 @@ from xpose.training.interrupts import Interruptions
 from xpose.training.journal import Journal
 from xpose.training.processes import grouped, is_first
 from xpose.training.run import Progress, Run, binding
+from xpose.training.schedule import optimizer_for
 from xpose.training.state import Keeper
 from xpose.training.step import Outcome, TrainStep, change, gradients
 from xpose.training.towers import Towers
@@ -133,8 +134,7 @@ class Training:
         self.towers_average = self.towers.average(run.average).to(self.device) if self.towers else None
         self.module = self._prepared(text)
         groups = run.schedule.groups(model, self.towers.learning, batch=self.batch * run.accumulate)
-        # One pass over all numbers instead of ten; on a CPU a fifth of the time.
-        self.optimizer = torch.optim.AdamW(groups, fused=not self.sharded and self.device.type in ("cpu", "cuda"))
+        self.optimizer = optimizer_for(groups, self.device, parted=self.sharded)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=run.amp == "fp16")
 
     def _prepared(self, text: TextEncoder) -> nn.Module:
