@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from tests.inference.conftest import CountingText
 from tests.model.conftest import lively, tiny_config
+from tests.model.prompting.conftest import tiny_shapes
 
 from xpose.data.examples import Examples
 from xpose.data.loader import Loader, Prompting
@@ -18,7 +19,8 @@ from xpose.data.synthetic import write_synthetic
 from xpose.data.toys import KINDS
 from xpose.data.transforms import Augmentation
 from xpose.model import XPose
-from xpose.training import asking
+from xpose.model.prompting import ClipTextEncoder, ClipVisualPromptEncoder
+from xpose.training import asking, wording
 from xpose.training.denoising import DenoisingSettings
 from xpose.training.loop import train
 from xpose.training.run import Run
@@ -46,6 +48,7 @@ def loader_of(
     visual: float = 0.0,
     combined: float = 0.0,
     absent: tuple[int, int] = (0, 2),
+    side: int = 64,
 ) -> Loader:
     return Loader(
         open_pool([pictures], "train"),
@@ -53,8 +56,24 @@ def loader_of(
         rank=rank,
         ranks=ranks,
         augmentation=Augmentation(size=64),
-        prompting=Prompting(visual, combined, absent=absent, examples=Examples(side=64, least_side=8)),
+        prompting=Prompting(visual, combined, absent=absent, examples=Examples(side=side, least_side=8)),
     )
+
+
+def clip_network() -> XPose:
+    """A network that asks through CLIP."""
+    return network(prompt_encoder="clip", prompt_width=24)
+
+
+def clip_state() -> dict[str, torch.Tensor]:
+    """A tiny CLIP and what examples add to it, in the official layout."""
+    generator = torch.Generator().manual_seed(0)
+    return {name: torch.randn(shape, generator=generator) * 0.1 for name, shape in tiny_shapes().items()}
+
+
+def clip_encoders() -> tuple[ClipTextEncoder, ClipVisualPromptEncoder]:
+    state = clip_state()
+    return ClipTextEncoder.from_official(state), ClipVisualPromptEncoder.from_official(clip_state())
 
 
 def run_of(steps: int, **changes: object) -> Run:
@@ -69,13 +88,13 @@ def everything() -> dict:
 
 @contextmanager
 def one_name() -> Iterator[None]:
-    """Other names are drawn per batch and process: what has one name alone is asked for alike in every one."""
-    saved = asking.find_category, asking._NAMELESS
-    asking.find_category, asking._NAMELESS = lambda name: None, 0.0  # type: ignore[assignment]
+    """Words are drawn per step and picture: what has one name and no style is asked for alike in every step."""
+    saved = asking.find_category, asking._NAMELESS, wording.DROPPED
+    asking.find_category, asking._NAMELESS, wording.DROPPED = lambda name: None, 0.0, 1.0  # type: ignore[assignment]
     try:
         yield
     finally:
-        asking.find_category, asking._NAMELESS = saved  # type: ignore[assignment]
+        asking.find_category, asking._NAMELESS, wording.DROPPED = saved  # type: ignore[assignment]
 
 
 def learn(folder: Path, loader: Loader, run: Run, model: XPose | None = None, **more: object) -> XPose:

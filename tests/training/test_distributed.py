@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.training.small_runs import curve, draw, learn, loader_of, network, one_name, rows, run_of
+from tests.training.small_runs import clip_state, curve, draw, learn, loader_of, network, one_name, rows, run_of
 
 from xpose.errors import ConfigError
 from xpose.training.processes import everywhere, is_first, processes
@@ -109,6 +109,17 @@ def test_every_kind_of_prompt_with_noise_and_accumulation(two: Path) -> None:
     """Weights that some prompts leave unused hold up neither way of sharing gradients, and both ways agree."""
     torch.testing.assert_close(curve(two / "mixed"), curve(two / "mixed sharded"), **CLOSE)
     close(state(two / "mixed"), state(two / "mixed sharded"))
+
+
+def test_clips_encoders_are_trained_together_whole_and_beside_sharded_weights(two: Path) -> None:
+    torch.testing.assert_close(curve(two / "clip"), curve(two / "clip sharded"), **CLOSE)
+    whole, sharded = state(two / "clip"), state(two / "clip sharded")
+    close(whole, sharded)
+    start = clip_state()
+    for part in ("towers", "towers average"):
+        for name, value in whole[part].items():
+            torch.testing.assert_close(value, sharded[part][name], rtol=1e-3, atol=1e-3)
+    assert not torch.equal(whole["towers"]["pos_proj.weight"], start["pos_proj.weight"])
 
 
 def test_a_fault_in_one_process_is_a_fault_in_both(two: Path) -> None:

@@ -35,7 +35,7 @@ def test_bfloat16_learns_as_float32_does(tmp_path: Path, pictures: Path) -> None
     learn(full, loader_of(pictures), run_of(10), model=fresh())
     learn(half, loader_of(pictures), run_of(10, amp="bf16"), model=fresh())
     apart = (curve(half) / curve(full) - 1).abs()
-    assert 0 < apart[0] < 0.02
+    assert 0 < apart.min() < 0.02
     assert apart.median() < 0.05
     assert abs(curve(half).mean() / curve(full).mean() - 1) < 0.15
 

@@ -7,14 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.model.prompting.conftest import tiny_shapes
-from tests.training.small_runs import draw, loader_of, network, run_of
-from torch import Tensor
+from tests.training.small_runs import clip_encoders, clip_network, clip_state, draw, loader_of, run_of
 
-from xpose.data.examples import Examples
-from xpose.data.loader import Loader, Prompting
-from xpose.data.pool import open_pool
-from xpose.data.transforms import Augmentation
+from xpose.data.loader import Loader
 from xpose.errors import TrainingError
 from xpose.model import XPose
 from xpose.model.prompting import ClipTextEncoder, ClipVisualPromptEncoder
@@ -31,29 +26,13 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw(tmp_path_factory.mktemp("drawn") / "set")
 
 
-@pytest.fixture(scope="module")
-def state() -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    return {name: torch.randn(shape, generator=generator) * 0.1 for name, shape in tiny_shapes().items()}
-
-
 @pytest.fixture
-def encoders(state: dict[str, Tensor]) -> Encoders:
-    own = {name: value.clone() for name, value in state.items()}
-    return ClipTextEncoder.from_official(own), ClipVisualPromptEncoder.from_official(own)
+def encoders() -> Encoders:
+    return clip_encoders()
 
 
-def clip_network() -> XPose:
-    return network(prompt_encoder="clip", prompt_width=24)
-
-
-def loader(pictures: Path, **prompting: float) -> Loader:
-    return Loader(
-        open_pool([pictures], "train"),
-        batch=2,
-        augmentation=Augmentation(size=64),
-        prompting=Prompting(**({"visual": 1.0} | prompting), absent=(0, 1), examples=Examples(side=32, least_side=8)),  # type: ignore[arg-type]
-    )
+def loader(pictures: Path, visual: float = 1.0, combined: float = 0.0) -> Loader:
+    return loader_of(pictures, visual=visual, combined=combined, absent=(0, 1), side=32)
 
 
 def schedule(towers: float) -> Schedule:
@@ -82,9 +61,7 @@ def test_what_was_added_to_clip_learns_and_clip_does_not(tmp_path: Path, picture
     assert torch.equal(kept["pos_proj.weight"], encoders[1].pos_proj.weight)
 
 
-def test_towers_learn_where_they_have_a_rate(
-    tmp_path: Path, pictures: Path, encoders: Encoders, state: dict[str, Tensor]
-) -> None:
+def test_towers_learn_where_they_have_a_rate(tmp_path: Path, pictures: Path, encoders: Encoders) -> None:
     before, words = copy.deepcopy(encoders), ["a photo of horse"]
     old = encoders[0].encode(words)
     learn(tmp_path, pictures, encoders, 3, 1.0, visual=0.0, combined=1.0)
@@ -92,7 +69,7 @@ def test_towers_learn_where_they_have_a_rate(
         assert not same(own.tower, other.tower)
     assert not torch.equal(encoders[0].encode(words), old)  # and no old embedding is remembered
     kept = tensors_to_keep(*encoders, whole=True)
-    assert set(kept) == set(state)
+    assert set(kept) == set(clip_state())
     again = ClipTextEncoder.from_official(kept)
     torch.testing.assert_close(again.encode(words), encoders[0].encode(words))
 

@@ -14,12 +14,23 @@ import torch
 sys.modules["tests"] = types.ModuleType("tests")
 sys.modules["tests"].__path__ = [str(Path(__file__).parents[1])]
 
-from tests.training.small_runs import everything, learn, loader_of, network, one_name, run_of
+from tests.training.small_runs import (
+    clip_encoders,
+    clip_network,
+    everything,
+    learn,
+    loader_of,
+    network,
+    one_name,
+    run_of,
+)
 from torch import distributed, nn
 
 from xpose.data.loader import Loader
 from xpose.errors import XPoseWarning
+from xpose.training.loop import train
 from xpose.training.processes import Here, processes
+from xpose.training.schedule import Schedule
 
 
 def main(pictures: Path, out: Path) -> None:
@@ -37,6 +48,11 @@ def main(pictures: Path, out: Path) -> None:
         mixed = loader(visual=0.4, combined=0.3)
         learn(out / "mixed", mixed, run_of(2, **everything()))
         learn(out / "mixed sharded", mixed, run_of(2, shard=True, **everything()))
+        for name, shard in (("clip", False), ("clip sharded", True)):
+            through_clip = run_of(2, schedule=Schedule(rate=1e-3, reference_batch=0, towers=1.0), shard=shard)
+            text, visual = clip_encoders()
+            asked = loader(visual=1.0, side=32)
+            train(clip_network(), text, asked, through_clip, out / name, visual=visual)
         learn(out / "faulty", loader(), run_of(3), model=faulty_in(here, rank=1, call=2))
         modes = [mixed.mode(step) for step in range(30)]
         torch.save({"modes": modes, "seen": seen, "ranks": distributed.get_world_size()}, out / f"{here.rank}.pt")

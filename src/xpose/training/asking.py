@@ -66,9 +66,8 @@ class Asker:
         self.wording = wording_for(model.config)
 
     def __call__(self, batch: Batch, *, seed: int = 0, vary: bool = True) -> Question:
-        """The question of a batch; what is drawn depends on `seed` and the batch's step alone."""
-        rng = random.Random(f"{seed}/{batch.step}")
-        words = self._words(batch, rng, vary)
+        """The question of a batch; what is drawn depends on `seed`, the batch's step and the picture alone."""
+        words = self._words(batch, seed, vary)
         targets = self._targets(batch)
         if batch.mode == "text" or not len(batch.crops):
             return Question(words, None, targets)
@@ -89,10 +88,11 @@ class Asker:
             keypoints=(projected.keypoints + other.keypoints) / 2,
         )
 
-    def _words(self, batch: Batch, rng: random.Random, vary: bool) -> PromptEmbeddings:
+    def _words(self, batch: Batch, seed: int, vary: bool) -> PromptEmbeddings:
         texts = []  # for every picture and every kind that it is asked for: its own text and those of its points
-        drawn = rng if vary else None
         for target in batch.targets:
+            rng = random.Random(f"{seed}/{batch.step}/{target.source}/{target.file}")
+            drawn = rng if vary else None
             names = [self._called(entry.kind.category, rng) if vary else entry.kind.category for entry in target.asked]
             if vary and len(names) == 1 and target.asked[0].present and rng.random() < _NAMELESS:
                 names = ["object"]

@@ -131,7 +131,8 @@ def _config_of(weights: str) -> XPoseConfig:
     path = Path(bundled_weights().get(weights, Path(weights).expanduser()))
     folder = path if path.is_dir() else path.parent
     if (path.is_dir() or path.suffix == ".safetensors") and (folder / CONFIG_FILE).is_file():
-        return XPoseConfig.from_json((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        file = folder / CONFIG_FILE
+        return XPoseConfig.from_json(file.read_text(encoding="utf-8"), quote(file))
     return from_pretrained(weights)[0].config
 
 
