@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from tests.model.conftest import lively, tiny_config
+from tests.model.conftest import lively, tiny_nano_config
 from torch import Tensor
 
 from xpose.inference import Detector
@@ -17,20 +17,8 @@ from xpose.model import XPose
 
 def own_detector(seed: int = 0, **changes: object) -> Detector:
     """A tiny network of our own kind with the real nano text encoder."""
-    values: dict = {
-        "encoder": "hybrid",
-        "levels": 3,
-        "backbone": "mobilenetv2",
-        "query_content": "token",
-        "size_prior": "token",
-        "scaled_logits": True,
-        "visibility_head": True,
-        "prompt_encoder": "nano",
-        "prompt_width": 400,
-        "image_short": 96,
-        "image_long": 160,
-    }
-    model = lively(XPose(tiny_config(**(values | changes))), seed).requires_grad_(False)
+    values: dict = {"prompt_encoder": "nano", "prompt_width": 400, "image_short": 96, "image_long": 160}
+    model = lively(XPose(tiny_nano_config(**(values | changes))), seed).requires_grad_(False)
     return Detector(model, encoder_for(model, {}, None), "tiny")
 
 

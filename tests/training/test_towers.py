@@ -74,8 +74,8 @@ def test_towers_learn_where_they_have_a_rate(tmp_path: Path, pictures: Path, enc
     torch.testing.assert_close(again.encode(words), encoders[0].encode(words))
 
 
-def test_the_given_encoders_are_the_average(tmp_path: Path, pictures: Path, encoders: Encoders) -> None:
-    """With a decay of .1 after the first of all updates: as for the network itself."""
+def test_the_given_encoders_are_the_average(encoders: Encoders) -> None:
+    """They follow what is trained by the share that an average takes in, and are not what is trained itself."""
     start = encoders[1].pos_proj.weight.clone()
     text, visual = encoders
     run = run_of(1, schedule=schedule(0.0), average=0.5)

@@ -16,7 +16,7 @@ import typer
 
 from xpose.cli import _console, _prompts
 from xpose.cli._inputs import printable
-from xpose.errors import CheckpointError, ConfigError, DataError, quote
+from xpose.errors import CheckpointError, ConfigError, DataError, counted, quote
 
 if TYPE_CHECKING:
     from xpose.evaluation.calibrate import Calibration
@@ -99,9 +99,9 @@ def calibrate(
     rows = compared(samples, Calibration.of(detector.model.config), false_alarms=false_alarms, least=least)
     if not found.thresholds:
         raise DataError(
-            f"No pose that these weights found in {_pictures(len(samples))} is right (box IoU of at least 0.5), so "
-            "there is nothing to fit thresholds to, and nothing was written. Use weights that know these objects, or "
-            "other pictures."
+            f"No pose that these weights found in {counted(len(samples), 'picture')} is right (box IoU of at least "
+            "0.5), so there is nothing to fit thresholds to, and nothing was written. Use weights that know these "
+            "objects, or other pictures."
         )
     if as_json:
         _console.show_json(_as_dict(found, rows, len(samples)))
@@ -175,7 +175,7 @@ def _write(weights: str | None, out: Path | None, found: Calibration) -> Path:
 def _show(found: Calibration, rows: dict[str, dict[str, float]], pictures: int) -> None:
     from rich.table import Table
 
-    table = Table("", "before", "after", title=_pictures(pictures), box=None, header_style="bold")
+    table = Table("", "before", "after", title=counted(pictures, "picture"), box=None, header_style="bold")
     for name in rows["before"]:
         table.add_row(name, *("-" if math.isnan(rows[when][name]) else f"{rows[when][name]:.4f}" for when in rows))
     _console.show(table)
@@ -187,10 +187,6 @@ def _show(found: Calibration, rows: dict[str, dict[str, float]], pictures: int) 
         f"temperature {found.temperature:.3f}, of points {found.keypoint_temperature:.3f}; "
         f"points count as absent below {found.keypoint_threshold:.4f}"
     )
-
-
-def _pictures(number: int) -> str:
-    return "1 picture" if number == 1 else f"{number} pictures"
 
 
 def _as_dict(found: Calibration, rows: dict[str, dict[str, float]], pictures: int) -> dict[str, Any]:

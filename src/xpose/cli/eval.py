@@ -15,7 +15,7 @@ import typer
 
 from xpose.cli import _console, _prompts
 from xpose.cli._inputs import printable
-from xpose.errors import ConfigError
+from xpose.errors import ConfigError, counted
 
 if TYPE_CHECKING:
     from xpose.evaluation.answers import Fault
@@ -212,7 +212,7 @@ def _run(
     with Journal(folder, identity) as journal:
         if len(journal):
             refuse_other_data(journal, rules.tasks(placed, settings), reported=(folder / RUN).exists())
-            _console.note(f"{_pictures(len(journal))} answered already; going on.")
+            _console.note(f"{counted(len(journal), 'picture is', 'pictures are')} answered already; going on.")
     with _resumable(), _bar(rules.name) as progress:
         if processes > 1:
             answer_in_parallel(Work(rules.name, placed, settings, str(folder), identity, make), processes, progress)
@@ -222,7 +222,7 @@ def _run(
     own = [path.name for path in written if path.parent == folder]
     others = len(written) - len(own)
     if others:
-        own.append(f"{others} file{'' if others == 1 else 's'} in {COCO}/")
+        own.append(f"{counted(others, 'file')} in {COCO}/")
     _console.note(f"Written to {printable(folder)}: {', '.join(own)}")
     return result
 
@@ -235,10 +235,6 @@ def _resumable() -> Iterator[None]:
     except KeyboardInterrupt:
         _console.note("Stopped. What is answered is kept: go on with the same command.")
         raise
-
-
-def _pictures(number: int) -> str:
-    return "1 picture is" if number == 1 else f"{number} pictures are"
 
 
 def _tell(fault: Fault) -> None:

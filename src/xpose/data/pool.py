@@ -18,7 +18,7 @@ import numpy as np
 
 from xpose.data.samples import Kind, Labels
 from xpose.data.schema import Record, Skipped
-from xpose.errors import DataError, did_you_mean, quote
+from xpose.errors import DataError, counted, did_you_mean, quote
 
 Keep = Callable[[Record], Record | None]
 _SHOWN_REASONS = 3
@@ -267,8 +267,8 @@ def _reasons(unusable: Sequence[str]) -> str:
     if not unusable:
         return ""
     first = "; ".join(reason.rstrip(". ") for reason in unusable[:_SHOWN_REASONS])
-    are = "picture cannot" if len(unusable) == 1 else "pictures cannot"
-    return f" {len(unusable):,} {are} be used: {first}{'; ...' if len(unusable) > _SHOWN_REASONS else ''}. Mend them."
+    more = "; ..." if len(unusable) > _SHOWN_REASONS else ""
+    return f" {counted(len(unusable), 'picture')} cannot be used: {first}{more}. Mend them."
 
 
 def own_flips(places: Iterable[str | Path]) -> dict[str, dict[str, str]]:

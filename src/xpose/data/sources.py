@@ -90,12 +90,12 @@ class Source:
         path = self.path(name)
         try:
             if path.stat().st_size > MAX_TEXT:
-                raise _damaged(self.path(name), f"is larger than {MAX_TEXT >> 30} GiB")
+                raise _damaged(path, f"is larger than {MAX_TEXT >> 30} GiB")
             return path.read_bytes().decode("utf-8-sig")
         except FileNotFoundError:
             raise DataError(f"{quote(name)} is missing under {quote(self.root)}. Fetch it as `info` says.") from None
         except UnicodeDecodeError as error:
-            raise _damaged(self.path(name), f"is no text: byte {error.start} is not UTF-8") from None
+            raise _damaged(path, f"is no text: byte {error.start} is not UTF-8") from None
 
     def lines(self, name: str) -> list[str]:
         """The lines of a text file without their ends."""

@@ -26,7 +26,7 @@ from xpose.model.prompting import TextEncoder, average_shots, example_picture, p
 from xpose.model.types import ProjectedPrompts, pad_rows
 from xpose.model.visual_prompts import MARGIN
 from xpose.prompts import CombinedPrompt, PromptClass, TextPrompt, VisualPrompt
-from xpose.vocabulary import released_keypoint_text, released_object_text
+from xpose.vocabulary import bare_object_text, released_keypoint_text, released_object_text
 
 _MOST_REMEMBERED = 512
 
@@ -148,17 +148,12 @@ class PromptEncoder:
 
 def clip_object_text(prompt: TextPrompt) -> str:
     """The sentence for an object; without style and part exactly the released checkpoint's."""
-    label = prompt.resolved.label
-    text = released_object_text(label)
-    if prompt.style:
-        text = text.replace("a photo of", f"a {prompt.style.lower()} photo of", 1)
-    return text
+    return released_object_text(prompt.resolved.label, prompt.style)
 
 
 def nano_object_text(prompt: TextPrompt) -> str:
     """The words for an object: our own networks read bare names."""
-    label = prompt.resolved.label
-    return f"{prompt.style} {label}" if prompt.style else label
+    return bare_object_text(prompt.resolved.label, prompt.style)
 
 
 def prompt_key(prompt: TextPrompt | VisualPrompt | CombinedPrompt) -> object:
@@ -229,6 +224,7 @@ def encoder_for(
         fresh: for training: what the encoder of examples adds to CLIP starts untrained where `tensors` lacks it.
     """
     from xpose.model import prompting
+    from xpose.model.prompting.clip import vision_tower
 
     if model.config.prompt_encoder == "nano":
         return PromptEncoder(model, prompting.NanoTextEncoder, None)
@@ -243,10 +239,9 @@ def encoder_for(
 
     def visual() -> Any:
         kind = prompting.ClipVisualPromptEncoder
-        if with_clip and not examples:
-            return kind(prompting.clip.vision_tower(tensors)).to(device)
-        own = tensors if examples else None
-        found = kind.from_official(tensors) if with_clip else kind.from_folder_or_hub(source, prompt_weights=own)
+        found = kind(vision_tower(tensors)) if with_clip else kind.from_folder_or_hub(source)
+        if examples:
+            found.load_prompt_weights(tensors)
         return found.to(device)
 
     return PromptEncoder(model, text, visual if examples or fresh else None)

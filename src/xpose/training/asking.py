@@ -39,7 +39,7 @@ class Question:
 
 
 def normalised(images: Tensor, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> Tensor:
-    """RGB bytes [B, 3, h, w] as the backbone takes them."""
+    """RGB bytes [B, 3, h, w] as the backbone takes them, or a tower with another normalisation."""
     centre, spread = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (mean, std))
     return (images.float() / 255 - centre) / spread
 
@@ -91,16 +91,17 @@ class Asker:
     def _words(self, batch: Batch, seed: int, vary: bool) -> PromptEmbeddings:
         texts = []  # for every picture and every kind that it is asked for: its own text and those of its points
         for target in batch.targets:
-            rng = random.Random(f"{seed}/{batch.step}/{target.source}/{target.file}")
-            drawn = rng if vary else None
-            names = [self._called(entry.kind.category, rng) if vary else entry.kind.category for entry in target.asked]
-            if vary and len(names) == 1 and target.asked[0].present and rng.random() < _NAMELESS:
+            rng = random.Random(f"{seed}/{batch.step}/{target.source}/{target.file}") if vary else None
+            names = [entry.kind.category for entry in target.asked]
+            if rng is not None:
+                names = [self._called(name, rng) for name in names]
+            if rng is not None and len(names) == 1 and target.asked[0].present and rng.random() < _NAMELESS:
                 names = ["object"]
             texts.append(
                 [
                     (
-                        self.wording.of_object(name, target.style, drawn),
-                        self.wording.of_keypoints(entry.kind, name, target.style, drawn),
+                        self.wording.of_object(name, target.style, rng),
+                        self.wording.of_keypoints(entry.kind, name, target.style, rng),
                     )
                     for name, entry in zip(names, target.asked, strict=True)
                 ]
@@ -163,15 +164,14 @@ class Asker:
                 f"{self.visual.size}. Set prompting.examples.side={self.visual.size}."
             )
         pictures = normalised(pictures, CLIP_MEAN, CLIP_STD)
-        objects: list[Tensor] = [points] * len(counts)
-        keypoints: list[Tensor] = [points] * len(counts)
+        found: dict[int, tuple[Tensor, Tensor]] = {}
         for count in sorted(set(counts)):
             rows = [row for row, own in enumerate(counts) if own == count]
-            own, many = self.visual(pictures[rows], points[rows, :count], visible[rows, :count])
-            many = torch.nn.functional.pad(many, (0, 0, 0, points.shape[1] - count))
-            for place, row in enumerate(rows):
-                objects[row], keypoints[row] = own[place], many[place]
-        return torch.stack(objects), torch.stack(keypoints)
+            objects, keypoints = self.visual(pictures[rows], points[rows, :count], visible[rows, :count])
+            keypoints = torch.nn.functional.pad(keypoints, (0, 0, 0, points.shape[1] - count))
+            found |= zip(rows, zip(objects, keypoints, strict=True), strict=True)
+        ordered = [found[row] for row in range(len(counts))]
+        return torch.stack([one for one, _ in ordered]), torch.stack([many for _, many in ordered])
 
     def _averaged(
         self, shots: Sequence, objects: Tensor, keypoints: Tensor, visible: Tensor

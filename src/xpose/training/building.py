@@ -97,10 +97,10 @@ def build(
     left_out = LeftOut()
     loader = build_loader(recipe, data, rank=rank, ranks=ranks, left_out=left_out, folder=folder)
     model, encoders = build_network(recipe.network, seed=recipe.run.seed)
+    model = model.to(place)  # before its encoders, which go where it is
     prompts = encoder_for(model, encoders, recipe.network.clip, fresh=True)
     if isinstance(loader, ClosedLoader):
         model = close(model, len(loader.classes))
-    model = model.to(place)
     fresh = recipe.network.start is None and recipe.network.backbone is None
     if fresh and recipe.run.frozen_norms:
         whole = _unparted(loader)  # so that the start does not depend on the number of processes

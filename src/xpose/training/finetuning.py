@@ -184,18 +184,20 @@ def _from_anywhere(recipe: Recipe) -> Recipe:
     start = network.start if network.start in bundled_weights() else _whole(network.start)
     return recipe.replace(
         network=replace(network, start=start, backbone=_whole(network.backbone), clip=_whole(network.clip)),
-        data=replace(data, places=tuple(os.path.abspath(Path(place).expanduser()) for place in data.places)),
-        validation=replace(
-            validation, places=tuple(os.path.abspath(Path(place).expanduser()) for place in validation.places)
-        ),
+        data=replace(data, places=tuple(map(_absolute, data.places))),
+        validation=replace(validation, places=tuple(map(_absolute, validation.places))),
     )
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(Path(path).expanduser())
 
 
 def _whole(path: str | None) -> str | None:
     """An absolute path; what is no file or folder here may be a name on the hub, and stays."""
     if path is None or not Path(path).expanduser().exists():
         return path
-    return os.path.abspath(Path(path).expanduser())
+    return _absolute(path)
 
 
 def share_to_hold_out(material: Material) -> float:

@@ -131,7 +131,7 @@ class Training:
         self.sharded = run.shard and grouped()
         self.average = MovingAverage(model, run.average).to(self.device)
         self.answer = copy.deepcopy(self.average) if self.sharded else self.average  # as others get to see it
-        self.towers_average = self.towers.average(run.average).to(self.device) if self.towers else None
+        self.towers_average = self.towers.average(run.average).to(self.device) if len(self.towers.learning) else None
         self.module = self._prepared(text)
         groups = run.schedule.groups(model, self.towers.learning, batch=self.batch * run.accumulate)
         self.optimizer = optimizer_for(groups, self.device, parted=self.sharded)
@@ -156,7 +156,7 @@ class Training:
             compile_layers([model.encoder, model.object_decoder, model.keypoint_decoder], self.device)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-        module = TrainStep(model, text, run, self.towers if self.towers else None)
+        module = TrainStep(model, text, run, self.towers)
         if self.sharded:
             sharding.shard(module, self.device, whole=self.towers.learning.parameters())
             sharding.shard(self.average.module, self.device)

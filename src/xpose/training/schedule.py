@@ -103,7 +103,7 @@ class Schedule:
 def optimizer_for(groups: list[dict[str, Any]], device: torch.device, *, parted: bool = False) -> torch.optim.AdamW:
     """AdamW for groups of parameters on a device, `parted` among processes or whole.
 
-    Fused it passes once over all numbers instead of ten times: on a CPU in a fifth of the time.
+    Fused it passes over all numbers once instead of several times, which is quicker on CPUs and GPUs alike.
     """
     return torch.optim.AdamW(groups, fused=not parted and device.type in ("cpu", "cuda"))
 

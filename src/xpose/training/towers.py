@@ -34,9 +34,6 @@ class Towers:
         self.learning = _parts(self.text, self.visual, whole).requires_grad_(True)
         self.given = _parts(text, visual, whole).requires_grad_(False)
 
-    def __bool__(self) -> bool:
-        return len(self.learning) > 0
-
     def average(self, decay: float) -> MovingAverage:
         """The moving average of what learns, kept in the encoders that were given."""
         average = MovingAverage(self.learning, decay)

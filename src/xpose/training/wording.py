@@ -13,7 +13,13 @@ from typing import Protocol
 from xpose.data.samples import Kind
 from xpose.errors import XPoseError
 from xpose.model.config import XPoseConfig
-from xpose.vocabulary import hierarchical_text, load_skeleton, released_keypoint_text, released_object_text
+from xpose.vocabulary import (
+    bare_object_text,
+    hierarchical_text,
+    load_skeleton,
+    released_keypoint_text,
+    released_object_text,
+)
 
 DROPPED = 0.5  # how often style, object and part are each left out; the keypoint never is
 
@@ -33,7 +39,7 @@ class BareNames:
 
     def of_object(self, name: str, style: str | None, rng: random.Random | None) -> str:
         """The name, with the picture's style before it now and then."""
-        return f"{style} {name}" if _kept(style, rng) else name
+        return bare_object_text(name, style if _kept(style, rng) else None)
 
     def of_keypoints(self, kind: Kind, name: str, style: str | None, rng: random.Random | None) -> list[str]:
         """The names."""
@@ -45,8 +51,7 @@ class Sentences:
 
     def of_object(self, name: str, style: str | None, rng: random.Random | None) -> str:
         """ "a photo of horse", "a cartoon photo of horse": the sentences of use."""
-        text = released_object_text(name)
-        return text.replace("a photo of", f"a {str(style).lower()} photo of", 1) if _kept(style, rng) else text
+        return released_object_text(name, style if _kept(style, rng) else None)
 
     def of_keypoints(self, kind: Kind, name: str, style: str | None, rng: random.Random | None) -> list[str]:
         """One draw for all points of the object, so that they differ in what they are alone."""

@@ -20,6 +20,7 @@ from xpose.vocabulary.loading import list_skeletons, load_skeleton
 from xpose.vocabulary.names import flip_name, normalise, side_of, sigma_for
 from xpose.vocabulary.skeleton import Keypoint, Skeleton, Source
 from xpose.vocabulary.templates import (
+    bare_object_text,
     hierarchical_object_text,
     hierarchical_text,
     released_keypoint_text,
@@ -34,6 +35,7 @@ __all__ = [
     "Skeleton",
     "Source",
     "Taxonomy",
+    "bare_object_text",
     "default_skeleton",
     "find_category",
     "flip_name",

@@ -8,12 +8,17 @@ hierarchical sentence of the paper, whose parts are dropped at random in trainin
 from __future__ import annotations
 
 
-def released_object_text(name: str) -> str:
+def released_object_text(name: str, style: str | None = None) -> str:
     """The sentence for an object of the released checkpoint: lower case, `_` and `-` become spaces.
 
-    Nothing is stripped: what stands in the name reaches the encoder.
+    Nothing is stripped: what stands in the name reaches the encoder. A `style` is ours; the checkpoint never saw one.
     """
-    return f"a photo of {name.lower().replace('_', ' ').replace('-', ' ')}"
+    return f"{_opening(style and style.lower())} {name.lower().replace('_', ' ').replace('-', ' ')}"
+
+
+def bare_object_text(name: str, style: str | None = None) -> str:
+    """The words for an object that our own networks read: its name, after the picture's style where one is given."""
+    return f"{style} {name}" if style else name
 
 
 def released_keypoint_text(alias: str) -> str:
