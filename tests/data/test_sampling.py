@@ -191,6 +191,15 @@ def test_a_set_that_labels_one_category_knows_nothing_of_others():
     assert absences.absent(0, ["cat", "cow"], present=["cow"]) == ["cat"]
 
 
+def test_a_set_may_be_known_not_to_show_what_it_does_not_label():
+    pool = bare_pool({**SETS, "people": [[PERSON], [PERSON]]})
+    rules = {"people": Labelling(absent=("animal", "glue tube"), unsure=frozenset({"1.jpg"}))}
+    absences = Absences(pool, rules)
+    assert absent(pool, absences, "0.jpg", "people") == {"dog", "cat", "cow", "horse", "glue tube"}
+    assert absent(pool, absences, "1.jpg", "people") == set()
+    assert "person" not in absent(pool, Absences(pool, {"people": Labelling(absent=("person",))}), "0.jpg", "people")
+
+
 def test_wider_words_and_related_things_are_never_absent():
     fox, arctic = category("fox", "animal"), category("arctic fox", "animal")
     absences = Absences(bare_pool({"animals": [[fox], [arctic], [DOG]]}))

@@ -1,6 +1,7 @@
 """Protocols on words and kinds of prompts: what they ask, and cases computed by hand."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ from tests.evaluation.drawn_sets import BIRD, TUBE, Known, repeated, thing, writ
 from tests.evaluation.prepared_sets import prepare_drawn
 from tests.inference.conftest import own_detector
 
+from xpose.data.negatives import known_labelling
+from xpose.evaluation.data import Data
 from xpose.evaluation.protocols.faces68 import FACE
-from xpose.evaluation.protocols.negatives import ABSENT, PRESENT
+from xpose.evaluation.protocols.negatives import ABSENT, PRESENT, may_lack
 from xpose.evaluation.protocols.robustness import VARIANTS, misspelt
 from xpose.evaluation.protocols.similarity import RIGHT, WRONG, SimilaritySource
 from xpose.evaluation.runner import evaluate
@@ -59,6 +62,9 @@ def test_robustness_asks_in_every_wording_and_keeps_the_meaning(tree):
         "right wing": "left wing",
         "left wing": "right wing",
     }
+    shuffled = asked["shuffled points"].names
+    assert set(shuffled) == set(usual)
+    assert all(word != meant for word, meant in shuffled.items())
     assert asked["unrelated words"].called not in ("bird", "birds")
     assert asked["typos"].called != "bird"
     assert {result.summary[f"PCK@0.2/{name}"] for name in asked} == {1.0}
@@ -123,6 +129,32 @@ def test_negatives_by_hand(tree):
     assert result.summary["questions answered"] == pytest.approx(1 / 3)
     assert result.summary["recall/tubes"] == 0.5
     assert result.summary["recall"] == pytest.approx((1.0 + 0.5 + 0.0) / 3)
+
+
+def test_negatives_that_the_user_names(tree):
+    """Every picture is asked for them where it does not show them, with the vocabulary's points."""
+    source = Known(lambda task, question: Poses.empty((60, 80)))
+    evaluate("negatives", source, tree, settings=Settings(threshold=0.1, absent=("dog", "bird")))
+    asked = {
+        task.record.source: {q.asked[0].called: q.asked[0].names for q in task.questions if q.variant == ABSENT}
+        for task in source.tasks
+    }
+    assert {name: set(own) for name, own in asked.items()} == {
+        "tubes": {"dog", "bird"},
+        "bees": {"dog", "bird"},
+        "birds": {"dog"},
+    }
+    assert "left eye" in asked["tubes"]["dog"]
+    assert tuple(asked["tubes"]["bird"]) == ("head", "tail", "left wing", "right wing")  # as the data names them
+
+
+def test_pictures_of_which_it_is_not_known_are_not_asked(tree):
+    (record, _) = next(iter(Data.at(tree, only=["tubes"]).records()))
+    picture = replace(record.picture, file=min(known_labelling()["coco_person"].unsure))
+    assert may_lack("dog", record)
+    assert not may_lack("glue tube", record)
+    assert may_lack("dog", replace(record, source="coco_person"))
+    assert not may_lack("dog", replace(record, source="coco_person", picture=picture))
 
 
 def test_class_against_points_by_hand(tree):

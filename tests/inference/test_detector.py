@@ -222,6 +222,19 @@ def test_example_pictures(detector: Detector, picture: np.ndarray) -> None:
     assert both.keypoint_names[0] == ("nose", "tail base")
 
 
+def test_a_point_that_no_example_shows_is_asked_for_by_its_name(detector: Detector, picture: np.ndarray) -> None:
+    """As in training, where its embedding stays that of the words."""
+    hidden = VisualPrompt(picture, {"nose": (40, 30), "tail base": (None, None, False)}, (20, 10, 100, 80), "dog")
+    shown = VisualPrompt(picture, {"nose": (40, 30), "tail base": (80, 60)}, (20, 10, 100, 80), "dog")
+    words = detector.prompts.encode(TextPrompt("dog", keypoints=["nose", "tail base"])).keypoint_tokens
+    one, other = (detector.prompts.encode(prompt).keypoint_tokens for prompt in (hidden, shown))
+    assert torch.allclose(one[1], words[1], atol=1e-5)
+    assert not torch.allclose(one[0], words[0], atol=1e-2)
+    assert not torch.allclose(other[1], words[1], atol=1e-2)
+    together = detector.prompts.encode(CombinedPrompt(None, (hidden, shown))).keypoint_tokens
+    assert torch.allclose(together[1], other[1], atol=1e-5)  # one of the two shows it
+
+
 def test_words_for_one_class_and_a_picture_for_another(detector: Detector, picture: np.ndarray) -> None:
     prompt = [TextPrompt("horse"), VisualPrompt(picture, {"tip": (40, 30)}, name="tool")]
     found = detector.detect(picture, prompt, **ALL)

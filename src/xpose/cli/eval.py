@@ -62,6 +62,14 @@ def evaluate(
     side: Annotated[
         int | None, typer.Option(metavar="PIXELS", rich_help_panel=HOW, help="Longer side of the network's input.")
     ] = None,
+    absent: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CLASS",
+            rich_help_panel=HOW,
+            help='For "negatives": ask for this class, which the pictures do not show; repeatable.',
+        ),
+    ] = None,
     index_pixels: Annotated[
         bool,
         typer.Option(
@@ -119,9 +127,9 @@ def evaluate(
     from xpose.evaluation.protocols import load_protocol
 
     rules = load_protocol(protocol)
-    changes = {"prompts": prompts, "shots": shots, "seed": seed, "limit": limit, "side": side, "flip": flip or None}
-    changes["index_pixels"] = index_pixels or None
-    wanted: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+    changes: dict[str, Any] = {"prompts": prompts, "shots": shots, "seed": seed, "limit": limit, "side": side}
+    changes |= {"flip": flip or None, "index_pixels": index_pixels or None, "absent": tuple(absent) if absent else None}
+    wanted = {name: value for name, value in changes.items() if value is not None}
     settings = replace(rules.usual, **wanted)
     make = _source_maker(rules, results, labels, peer, weights, device, dtype, clip, batch, data, split or rules.split)
     if out is None and processes > 1:

@@ -1,8 +1,9 @@
 """Federated labels: which categories a picture is known not to show, and which only nobody looked for.
 
-A category is absent from a picture if its set labels that category on every object (`exhaustive`) and there is none, or
-if the set's pictures show nothing but its own objects (`closed`) and the category is not related to any of those. All
-other categories are unknown: they are never used as negatives. What is known of sets stands in `labelling.toml`.
+A category is absent from a picture if its set labels that category on every object (`exhaustive`) and there is none, if
+the set's pictures show nothing but its own objects (`closed`) and the category is not related to any of those, or if it
+is one that the set is known not to show (`absent`). All other categories are unknown: they are never used as negatives.
+What is known of sets stands in `labelling.toml`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from xpose.data.pool import Pool
 from xpose.errors import ConfigError
@@ -24,18 +26,69 @@ _BODIES = ("person", "animal", *_PARTS)
 
 @dataclass(frozen=True)
 class Labelling:
-    """What a set labels."""
+    """What a set labels.
 
-    exhaustive: bool = True  # every object of its categories
-    closed: bool = False  # nothing else is in its pictures
+    Attributes:
+        exhaustive: every object of its categories.
+        closed: nothing else is in its pictures.
+        absent: categories that its pictures do not show though it labels none; "animal" stands for all animals.
+        unsure: pictures, by the names of their files, of which `absent` does not hold.
+        why: where this is known from.
+    """
+
+    exhaustive: bool = True
+    closed: bool = False
+    absent: tuple[str, ...] = ()
+    unsure: frozenset[str] = frozenset()
     why: str = "not stated"
+
+    def known_absent(self, category: str, file: str) -> bool:
+        """Whether `absent` says so of a picture."""
+        if not self.absent or file in self.unsure:
+            return False
+        found = find_category(category)
+        return category in self.absent or (found is not None and found.kind in self.absent)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Which categories a picture of one set certainly does not show."""
+
+    labelling: Labelling
+    labelled: frozenset[str]  # the categories that the set labels
+
+    def absent(self, categories: Iterable[str], file: str, shown: Iterable[str]) -> list[str]:
+        """Those of the categories that a picture does not show, in their order, each once.
+
+        Args:
+            categories: to choose from.
+            file: the picture's name.
+            shown: what it is known to show.
+        """
+        shown = tuple(shown)
+        return [
+            category
+            for category in dict.fromkeys(categories)
+            if not any(_same(category, name) for name in shown)
+            and (
+                self.labelling.exhaustive
+                if category in self.labelled
+                else (self.labelling.closed and not any(related(category, own) for own in self.labelled))
+                or self.labelling.known_absent(category, file)
+            )
+        ]
 
 
 @cache
 def known_labelling() -> Mapping[str, Labelling]:
     """What `labelling.toml` says, by set."""
     text = Path(__file__).with_name("labelling.toml").read_text(encoding="utf-8")
-    return {name: Labelling(**entry) for name, entry in tomllib.loads(text).items()}
+    return {name: _labelling(entry) for name, entry in tomllib.loads(text).items()}
+
+
+def _labelling(entry: Mapping[str, Any]) -> Labelling:
+    lists = {"absent": tuple(entry.get("absent", ())), "unsure": frozenset(entry.get("unsure", ()))}
+    return Labelling(**{**entry, **lists})
 
 
 class Absences:
@@ -56,44 +109,33 @@ class Absences:
             )
         known = {**known_labelling(), **own}
         self.pool = pool
-        self.labelling = tuple(known.get(name, Labelling()) for name in pool.sets)
-        self._labelled: list[set[str]] = [set() for _ in pool.sets]
+        labelled: list[set[str]] = [set() for _ in pool.sets]
         pictures = pool.picture_of()
         for kind, category in enumerate(kind.category for kind in pool.kinds):
             for number in set(pool.set_of[pictures[pool.kind_of == kind]].tolist()):
-                self._labelled[number].add(category)
-        categories = sorted({kind.category for kind in pool.kinds})
-        self._excluded = [
-            frozenset(
-                {category for category in categories if any(related(category, own) for own in labelled)}
-                if entry.closed
-                else categories
-            )
-            for entry, labelled in zip(self.labelling, self._labelled, strict=True)
-        ]
+                labelled[number].add(category)
+        self.rules = tuple(
+            Rule(known.get(name, Labelling()), frozenset(own)) for name, own in zip(pool.sets, labelled, strict=True)
+        )
 
     def labelled(self, number: int) -> frozenset[str]:
         """The categories that the picture's set labels."""
-        return frozenset(self._labelled[self.pool.set_of[number]])
+        return self._rule(number).labelled
 
     def exhaustive(self, number: int) -> bool:
         """Whether every object of those categories is labelled in the picture."""
-        return self.labelling[self.pool.set_of[number]].exhaustive
+        return self._rule(number).labelling.exhaustive
 
     def absent(self, number: int, categories: Iterable[str], present: Iterable[str] = ()) -> list[str]:
         """Those of the categories that the picture certainly does not show, in their order, each once.
 
         `present` are categories that other pictures brought along, as in a mosaic.
         """
-        place = self.pool.set_of[number]
         shown = {self.pool.kinds[kind].category for kind in self.pool.kinds_in(number)} | set(present)
-        entry, labelled, excluded = self.labelling[place], self._labelled[place], self._excluded[place]
-        return [
-            category
-            for category in dict.fromkeys(categories)
-            if not any(_same(category, name) for name in shown)
-            and (entry.exhaustive if category in labelled else category not in excluded)
-        ]
+        return self._rule(number).absent(categories, self.pool.file(number), shown)
+
+    def _rule(self, number: int) -> Rule:
+        return self.rules[self.pool.set_of[number]]
 
 
 @cache

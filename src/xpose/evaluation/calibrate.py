@@ -1,6 +1,6 @@
 """Thresholds and temperatures from validation data, so that scores mean something and one default fits every class.
 
-Each picture is asked for the classes that it holds and for a few that its set labels but the picture lacks, threshold
+Each picture is asked for the classes that it holds and for a few that it certainly lacks (as in `negatives`), threshold
 0. Every answer is then right or wrong (`matching.judge`), every point of a matched pose visible or absent. From these:
 
 * a temperature for objects and one for points, which divide the logits so that scores are honest (least log loss);
@@ -29,6 +29,7 @@ from xpose.evaluation.data import Data, Placed
 from xpose.evaluation.matching import HIT, IGNORED, judge, plain_name
 from xpose.evaluation.metrics.confidence import calibration_error, points_and_marks
 from xpose.evaluation.protocols.asking import limited
+from xpose.evaluation.protocols.negatives import absent_classes, known_categories
 from xpose.evaluation.questions import Asked, Question, Task, key_of
 from xpose.evaluation.settings import Settings
 from xpose.inference.postprocess import DEFAULT_THRESHOLD, tempered
@@ -161,21 +162,17 @@ def collect(
 
 def _tasks(records: Iterable[Placed], absent: int, seed: int) -> Iterator[Task]:
     listed = list(records)
-    known: dict[str, list[Category]] = {}
-    for record, _ in listed:
-        for instance in record.instances:
-            if instance.category not in known.setdefault(record.source, []):
-                known[record.source].append(instance.category)
+    known = known_categories(listed)
     for record, place in listed:
-        asked = _asked(record, known.get(record.source, []), absent, seed)
+        asked = _asked(record, absent_classes(record, known), absent, seed)
         if asked:
             yield Task(key_of(record), record, place, (Question(asked, record, None, record.source),))
 
 
-def _asked(record: Record, known: Sequence[Category], absent: int, seed: int) -> tuple[Asked, ...]:
-    """The classes of a picture, then some that its set labels but the picture lacks; names stand once."""
+def _asked(record: Record, lacking: Sequence[Category], absent: int, seed: int) -> tuple[Asked, ...]:
+    """The classes of a picture, then some that it lacks; names stand once."""
     present = {plain_name(one.category.name): one.category for one in record.instances}
-    others = {plain_name(one.name): one for one in known if plain_name(one.name) not in present}
+    others = {plain_name(one.name): one for one in lacking if plain_name(one.name) not in present}
     drawn = sorted(others)
     # By the picture's name, so that the same classes are asked whatever else is in the folder's order.
     random.Random(hashlib.sha256(f"{seed}/{key_of(record)}".encode()).digest()).shuffle(drawn)

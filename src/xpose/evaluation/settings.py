@@ -25,6 +25,7 @@ class Settings:
         limit: pictures per set at most; None takes all.
         threshold: answers must score higher.
         side: the longer side of the network's input in pixels; None for what the weights say.
+        absent: classes that the pictures are known not to show, for `negatives`; empty asks for drawn ones.
         index_pixels: the weights count pixels by index, as the released checkpoint does; nothing is moved.
         nms: of answers whose boxes overlap by more than this only the best stays; None keeps all.
 
@@ -40,6 +41,7 @@ class Settings:
     threshold: float = 0.0
     nms: float | None = 0.9
     side: int | None = None
+    absent: tuple[str, ...] = ()
     index_pixels: bool = False
 
     def __post_init__(self) -> None:
@@ -62,7 +64,7 @@ class Settings:
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "absent": list(self.absent)}
 
     @property
     def shown(self) -> str:

@@ -143,7 +143,12 @@ class PromptEncoder:
             torch.stack(visible).to(weight.device),
         )
         objects, keypoints = self.model.embed_examples(*stacked) if own else self.visual.encode(*stacked)
-        return average_shots(objects, keypoints, stacked[2])
+        objects, keypoints = average_shots(objects, keypoints, stacked[2])
+        unseen = ~stacked[2].any(0)
+        if own and bool(unseen.any()):  # a point that no example shows is asked for by its name, as in training
+            named = self.text.encode(list(prompt.resolved.canonical)).to(keypoints)
+            keypoints = torch.where(unseen[:, None], named, keypoints)
+        return objects, keypoints
 
 
 def clip_object_text(prompt: TextPrompt) -> str:

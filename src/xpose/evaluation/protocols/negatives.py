@@ -1,17 +1,19 @@
 """Negative prompts: how often something is returned for a class that is not in the picture, at a working threshold.
 
-A picture is asked for the classes that it shows and for as many absent ones, each by itself. Absent for certain is only
-what somebody looked for: other categories of the same set. Of other sets only categories that no photograph shows by
-chance are taken (nobody labelled the dogs in pictures of people).
+A picture is asked for the classes that it shows and for as many absent ones, each by itself. Absent for certain is what
+somebody looked for, other categories of the same set, and what the set is known not to show (`xpose.data.negatives`).
+Of other sets only categories that no photograph shows by chance are taken (who labels people does not label dogs).
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
+from xpose.data.negatives import Labelling, Rule, known_labelling
 from xpose.data.schema import Category, Record
-from xpose.evaluation.data import Data
+from xpose.evaluation.data import Data, Placed
+from xpose.evaluation.matching import same_category
 from xpose.evaluation.metrics import FalseAlarms, Metric
 from xpose.evaluation.protocols.asking import categories_of, limited
 from xpose.evaluation.protocols.base import Findings, Protocol
@@ -19,6 +21,7 @@ from xpose.evaluation.questions import Asked, Question, Task, key_of, only, with
 from xpose.evaluation.scores import Scores, mean
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.tables import Cell, Table, percent
+from xpose.vocabulary import default_skeleton
 
 PRESENT, ABSENT = "present", "absent"
 THRESHOLD = 0.1  # where nobody says otherwise: that of the released post-processing
@@ -32,9 +35,10 @@ EVERYWHERE = (
 Known = Mapping[str, Mapping[str, Category]]  # set -> name -> category
 
 
-def _known(data: Data) -> Known:
+def known_categories(records: Iterable[Placed]) -> Known:
+    """What each set labels."""
     found: dict[str, dict[str, Category]] = {}
-    for record, _ in data.records():
+    for record, _ in records:
         for category in categories_of(record):
             found.setdefault(record.source, {}).setdefault(category.name, category)
     return found
@@ -44,28 +48,49 @@ def absent_classes(record: Record, known: Known) -> list[Category]:
     """The categories of the data that the picture certainly does not show, by name."""
     here = {one.category.name for one in record.instances}
     own = known.get(record.source, {})
-    certain = {name: one for name, one in own.items() if name not in here}
-    for source, table in known.items():
-        for name, one in table.items():
-            common = any(word in name.split() for word in EVERYWHERE) or name in EVERYWHERE
-            related = any(set(name.split()) & set(other.split()) for other in own)
-            if source != record.source and name not in own and not common and not related:
-                certain.setdefault(name, one)
-    return [certain[name] for name in sorted(certain)]
+    every = {name: one for table in (*known.values(), own) for name, one in table.items()}
+    rule = Rule(known_labelling().get(record.source, Labelling()), frozenset(own))
+    certain = set(rule.absent(every, record.picture.file, here))
+    for name in every:
+        common = any(word in name.split() for word in EVERYWHERE) or name in EVERYWHERE
+        if name not in own and not common and not any(set(name.split()) & set(other.split()) for other in own):
+            certain.add(name)
+    return [every[name] for name in sorted(certain)]
 
 
 def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
-    known = _known(data)
+    known = known_categories(data.records())
     for record, place in limited(data.records(), settings.limit):
         present = categories_of(record)
         questions = [Question((Asked.of(one),), only(record, one), None, record.source, PRESENT) for one in present]
-        choices = absent_classes(record, known)
-        stream = random.Random(f"{settings.seed}/{key_of(record)}")
-        for one in stream.sample(choices, min(len(choices), max(1, len(present)))):
+        for one in _absent(record, known, settings):
             truth = with_instances(record, ())
             questions.append(Question((Asked.of(one),), truth, None, record.source, ABSENT))
         if questions:
             yield Task(key_of(record), record, place, tuple(questions))
+
+
+def _absent(record: Record, known: Known, settings: Settings) -> list[Category]:
+    if settings.absent:
+        return [named(name, known) for name in settings.absent if may_lack(name, record)]
+    choices = absent_classes(record, known)
+    stream = random.Random(f"{settings.seed}/{key_of(record)}")
+    return stream.sample(choices, min(len(choices), max(1, len(categories_of(record)))))
+
+
+def may_lack(name: str, record: Record) -> bool:
+    """Whether a picture may be said to lack a class: none is labelled, and nobody saw unlabelled animals in it."""
+    labelled = any(same_category(name, one.category.name) for one in record.instances)
+    return not labelled and record.picture.file not in known_labelling().get(record.source, Labelling()).unsure
+
+
+def named(name: str, known: Known) -> Category:
+    """The class as the data has it, or with the points that the vocabulary gives it."""
+    for table in known.values():
+        if name in table:
+            return table[name]
+    skeleton = default_skeleton(name).skeleton
+    return Category(name, skeleton.name, skeleton.keypoints)
 
 
 class Returned:
@@ -149,7 +174,8 @@ PROTOCOL = Protocol(
     data="every set under the folder",
     boxes="found, not given",
     prompts="one class per question, in words: each class that the picture shows, and as many absent ones, drawn by "
-    "the seed from the same set's other categories and from other sets' categories that no photograph shows by chance",
+    "the seed from the same set's other categories, from what the set is known not to show, and from other sets' "
+    "categories that no photograph shows by chance; or those that --absent names",
     pck="not measured",
     metrics=("false alarms per question", "share of absent classes answered at all", "recall of present classes"),
     headline="false alarms per picture",

@@ -23,11 +23,12 @@ from xpose.evaluation.settings import Settings
 from xpose.evaluation.tables import Cell, Table, percent
 from xpose.vocabulary import find_category
 
-USUAL, SYNONYM, TYPO, ORDER, SWAPPED, NOT_FOLLOWED, UNRELATED = (
+USUAL, SYNONYM, TYPO, ORDER, SHUFFLED, SWAPPED, NOT_FOLLOWED, UNRELATED = (
     "usual words",
     "synonym",
     "typos",
     "other order",
+    "shuffled points",
     "left/right exchanged",
     "exchange ignored",
     "unrelated words",
@@ -62,6 +63,15 @@ def _order(category: Category, stream: random.Random) -> Asked:
     return _named(category, category.name, {name: name for name in names})
 
 
+def _shuffled(category: Category, stream: random.Random) -> Asked | None:
+    """Every point asked by the word of another one: what is found there must be elsewhere, if the words are read."""
+    names = list(category.keypoints)
+    if len(names) < 2:
+        return None
+    stream.shuffle(names)
+    return _named(category, category.name, dict(zip(names, names[1:] + names[:1], strict=True)))
+
+
 def _mirror(category: Category) -> dict[str, str] | None:
     kind = Kind.of(category.name, category.skeleton, category.keypoints)
     mirrored = dict(zip(kind.names, kind.mirrored, strict=True))
@@ -93,6 +103,7 @@ VARIANTS: dict[str, Variant] = {
     SYNONYM: _synonym,
     TYPO: _typos,
     ORDER: _order,
+    SHUFFLED: _shuffled,
     SWAPPED: _swapped,
     NOT_FOLLOWED: _ignored,
     UNRELATED: _unrelated,
@@ -154,7 +165,8 @@ def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
     columns = ("words", "objects", "PCK@0.2", "usual words, same objects", "difference", "mean score")
     note = (
         '"left/right exchanged" writes each left name where the right one stood: the points should follow the words. '
-        '"exchange ignored" judges the same answers by place: a detector that reads scores low there.'
+        '"exchange ignored" judges the same answers by place, and "shuffled points" asks for each point by the word of '
+        "another: a detector that reads scores low there."
     )
     return Findings(values, (Table("Robustness to words", columns, tuple(rows), (note,)),))
 
@@ -170,7 +182,7 @@ PROTOCOL = Protocol(
     source="this project",
     data="every set under the folder",
     boxes="found, not given; of as many answers as objects, the one whose box fits the labelled box best",
-    prompts="one class per question, in seven wordings, each the same for all pictures of a category (by the seed)",
+    prompts="one class per question, in eight wordings, each the same for all pictures of a category (by the seed)",
     pck="longer side of the labelled box; labelled points, 0.2; mean over objects, then over sets",
     metrics=("PCK@0.2", "mean score of the answers"),
     headline="PCK@0.2/usual words",
