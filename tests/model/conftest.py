@@ -87,6 +87,7 @@ def tiny_nano_config(**changes: object) -> XPoseConfig:
         "scaled_logits": True,
         "visibility_head": True,
         "point_steps": "box",
+        "score": "objects",
     }
     return tiny_config(**(values | changes))
 

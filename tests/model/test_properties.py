@@ -45,6 +45,23 @@ def test_shapes(tiny: XPose) -> None:
     assert all(torch.isfinite(t).all() for t in (*result.logits, *result.boxes, *result.keypoints))
 
 
+def test_object_layers_may_score_the_objects() -> None:
+    """Then the answer's scores are those of the last object layer, which has chosen the instances by them."""
+    model = lively(XPose(tiny_nano_config(score="objects"))).double().eval()
+    result = run(model, random_images(1, 64, 96), one(3, 7), with_reports=True)
+    judge = [report for report in result.reports if report.keypoints is None][-1]
+    best = judge.logits[0].amax(-1).topk(6).indices
+    torch.testing.assert_close(result.logits[0], judge.logits[0][best], **CLOSE)
+    assert (result.scores[0].diff() <= 0).all()
+    last = run(
+        lively(XPose(tiny_nano_config(score="last"))).double().eval(),
+        random_images(1, 64, 96),
+        one(3, 7),
+        with_reports=True,
+    )
+    torch.testing.assert_close(last.logits[0], last.reports[-1].logits[0], **CLOSE)
+
+
 def test_a_batch_gives_what_its_images_give_alone(tiny: XPose) -> None:
     """Different sizes, classes and keypoints in one batch: the padding of each is invisible.
 

@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,13 +19,14 @@ from xpose.data.toys import KINDS
 from xpose.errors import CheckpointError, ConfigError, TrainingError, XPoseWarning
 from xpose.model import Predictions, XPose
 from xpose.model.backbones import build_backbone
+from xpose.training import loop
 from xpose.training import state as states_on_disk
 from xpose.training.asking import Asker
 from xpose.training.loop import Progress, Run
 from xpose.training.losses import Criterion
 from xpose.training.schedule import Schedule
 from xpose.training.state import load_state
-from xpose.training.step import TrainStep, gradients
+from xpose.training.step import Outcome, TrainStep, gradients
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +69,23 @@ def test_a_wish_to_stop_ends_the_run_after_its_step(tmp_path: Path, pictures: Pa
     )
     assert seen == [(1, False), (2, False), (3, False)]
     assert load_state(tmp_path / "state")["step"] == 3  # type: ignore[index]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_only_the_process_that_writes_wants_to(
+    first: bool, tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others never write, so that for their clocks it would be time in every step."""
+    wishes: list[bool] = []
+
+    def noted(*arguments: Any) -> Outcome:
+        wishes.append(arguments[-1]())
+        return gradients(*arguments)
+
+    monkeypatch.setattr(loop, "gradients", noted)
+    monkeypatch.setattr(loop, "is_first", lambda: first)
+    learn(tmp_path, loader_of(pictures), run_of(3, save_minutes=1e-9))
+    assert wishes == [first] * 3
 
 
 class Parts:

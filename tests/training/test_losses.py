@@ -125,6 +125,49 @@ def test_the_relative_distance_is_off_unless_wanted_and_joins_the_total(batch: B
     torch.testing.assert_close(more["total"], plain["total"] + 3 * sum(more[key] for key in added))
 
 
+def test_with_quality_a_matched_query_is_to_score_its_overlap(batch: Batch) -> None:
+    """A query that lies on the object is to score 1, as without; one beside it less."""
+    targets = TargetBatch.of([targets_of(horse(10, 12)), targets_of()], **D)
+    predictions = made_up(batch)
+    first = predictions.reports[0]
+    for place, sign in ((targets.boxes[0, 0], 0), (targets.boxes[0, 0] + torch.tensor([0.2, 0, 0, 0], **D), 1)):
+        with torch.no_grad():
+            first.boxes[:] = torch.tensor([0.9, 0.9, 0.1, 0.1], **D)
+            first.boxes[0, 3] = place
+            first.logits[:] = 1.0
+        slopes = []
+        for quality in (0.0, 1.0):
+            logits = first.logits.clone().requires_grad_()
+            reports = (replace(first, logits=logits), *predictions.reports[1:])
+            Criterion(LossWeights(quality=quality))(replace(predictions, reports=reports), targets)["total"].backward()
+            slopes.append(logits.grad)
+        moved = (slopes[1] - slopes[0]).abs() > 1e-12
+        assert moved.nonzero().tolist() == [[0, 3, 0]] * sign
+        assert slopes[0][0, 3, 0] < 0  # up
+    assert slopes[1][0, 3, 0] > 0  # down: a score of .73 is more than the overlap
+
+
+def test_keypoint_layers_may_leave_the_classes_to_object_layers(batch: Batch) -> None:
+    predictions = made_up(batch)
+    for tensor in leaves(predictions):
+        tensor.requires_grad_()
+    late = [report.logits for report in predictions.reports[1:]]
+    losses = Criterion(LossWeights(group_alignment=0))(predictions, batch.targets)
+    assert {key for key in losses if key.startswith("object_alignment")} == {
+        "object_alignment",
+        "object_alignment@proposals",
+        "object_alignment@object 1",
+    }
+    assert losses["object_alignment"] == losses["object_alignment@object 1"]
+    losses["total"].backward()
+    assert all(logits.grad is None for logits in late)
+    with torch.no_grad():
+        for logits in late:  # nor are objects matched by them
+            logits.copy_(torch.randn(logits.shape, generator=torch.Generator().manual_seed(1), **D) * 9)
+    again = Criterion(LossWeights(group_alignment=0))(predictions, batch.targets)
+    torch.testing.assert_close(again["total"], losses["total"])
+
+
 def leaves(predictions: Predictions) -> list[Tensor]:
     """All tensors that the network would have to learn."""
     own = [predictions.trace.proposals.scores, predictions.trace.proposals.boxes]

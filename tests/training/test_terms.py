@@ -27,6 +27,13 @@ def test_focal_by_hand() -> None:
     assert loss.tolist() == pytest.approx([0.25 * 0.04 * -math.log(0.8), 0.75 * 0.09 * -math.log(0.7)])
 
 
+def test_focal_with_a_wanted_score_by_hand() -> None:
+    """.6 wanted, .8 given: between the weights of positives and negatives, and nothing left where it is reached."""
+    loss = terms.focal(logits_of(0.8, 0.6), torch.tensor([0.6, 0.6], **D), 0.25, 2.0)
+    entropy = -0.6 * math.log(0.8) - 0.4 * math.log(0.2)
+    assert loss.tolist() == pytest.approx([(0.25 * 0.6 + 0.75 * 0.4) * 0.04 * entropy, 0.0])
+
+
 def test_focal_without_focus_is_half_the_cross_entropy() -> None:
     logits, positive = noise(20) * 8 - 4, noise(20, seed=1) < 0.5
     plain = torch.nn.functional.binary_cross_entropy_with_logits(logits, positive.double(), reduction="none")

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.evaluation import cases
+from tests.evaluation.cases import DOG, FACE, found, labelled, pose
 from tests.inference.conftest import own_detector
 
 from xpose.data.pool import read_places
@@ -44,7 +46,7 @@ class Knowing:
 
     def detect(self, record: Record, prompts: list[Any], **options: object) -> Poses:
         type(self).asked.append((record, prompts))
-        assert options == {"threshold": 0.0, "nms": None}
+        assert options == {"threshold": 0.0}
         names = tuple(one.category.keypoints for one in record.instances)
         widest = max(map(len, names))
         xy = np.full((len(names), widest, 2), np.nan, np.float32)
@@ -89,6 +91,19 @@ def test_what_is_found_in_its_place_counts_in_full_and_nothing_else(
     assert validator(DETECTOR.model)["text PCK@0.1"] == 1.0, "half a pixel more or less would not pass here"
     knowing.off = 100.0
     assert validator(DETECTOR.model) == {"text PCK@0.1": 0.0, "text PCK@0.2": 0.0}
+
+
+def test_of_every_category_as_many_answers_count_as_there_are_objects() -> None:
+    shown = cases.record(labelled(), labelled(), labelled(DOG, iscrowd=True), labelled(FACE))
+    answers = [pose(DOG, (0, 0, 9, 9), score) for score in (0.2, 0.9, 0.5)]
+    answers += [pose(FACE, (0, 0, 9, 9), score) for score in (0.6, 0.7)]
+    kept = validation._as_many(found(*answers), shown)
+    assert list(zip(kept.categories, kept.scores.tolist(), strict=True)) == [
+        ("dog", pytest.approx(0.9)),
+        ("face", pytest.approx(0.7)),
+        ("dog", pytest.approx(0.5)),
+    ]
+    assert len(validation._as_many(found(*answers), cases.record())) == 0
 
 
 def test_every_way_of_asking_has_its_numbers_and_examples_of_other_pictures(

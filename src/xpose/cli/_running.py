@@ -70,7 +70,7 @@ Nms = Annotated[
         max=1,
         metavar="NUMBER",
         rich_help_panel=KEPT,
-        help="Of boxes that overlap by more than this, only the best stays; 1 keeps all. Left out: 0.9.",
+        help="Of boxes that overlap by more than this, only the best stays; 1 keeps all. Left out: as the weights say.",
     ),
 ]
 NmsOks = Annotated[

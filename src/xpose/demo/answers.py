@@ -87,7 +87,7 @@ def usual_sliders(detector: Detector, labels: Iterable[str] = ()) -> Sliders:
     config = detector.model.config
     rest = config.thresholds.get("", DEFAULT_THRESHOLD)
     score = min((config.thresholds.get(label, rest) for label in labels), default=rest)
-    return Sliders(float(score), float(config.keypoint_threshold))
+    return Sliders(float(score), float(config.keypoint_threshold), float(config.nms))
 
 
 def drawing(poses: Poses, picture: Upload, kind: str = "PNG") -> bytes:

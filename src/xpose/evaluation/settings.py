@@ -27,7 +27,8 @@ class Settings:
         side: the longer side of the network's input in pixels; None for what the weights say.
         absent: classes that the pictures are known not to show, for `negatives`; empty asks for drawn ones.
         index_pixels: the weights count pixels by index, as the released checkpoint does; nothing is moved.
-        nms: of answers whose boxes overlap by more than this only the best stays; None keeps all.
+        nms: of answers whose boxes overlap by more than this only the best stays; "weights" for what the weights say,
+            None keeps all.
 
     Raises:
         ConfigError: a value is out of range; all faults are named.
@@ -39,7 +40,7 @@ class Settings:
     flip: bool = False
     limit: int | None = None
     threshold: float = 0.0
-    nms: float | None = 0.9
+    nms: float | Literal["weights"] | None = "weights"
     side: int | None = None
     absent: tuple[str, ...] = ()
     index_pixels: bool = False
@@ -55,7 +56,7 @@ class Settings:
         if self.limit is not None and self.limit < 1:
             faults.append(f"limit is {self.limit}; it must be a whole number of at least 1")
         for name, value in (("threshold", self.threshold), ("nms", self.nms)):
-            if value is not None and not 0 <= value <= 1:
+            if isinstance(value, int | float) and not 0 <= value <= 1:
                 faults.append(f"{name} is {value}; it must be a number from 0 to 1")
         if self.side is not None and self.side < 32:
             faults.append(f"side is {self.side}; it must be a whole number of at least 32")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,7 +20,6 @@ from xpose.errors import ConfigError, PromptError
 from xpose.inference.encoding import EncodedClass, PromptEncoder, assemble
 from xpose.inference.images import read_picture
 from xpose.inference.postprocess import (
-    DEFAULT_NMS,
     check_share,
     suppress_boxes,
     suppress_poses,
@@ -53,7 +52,7 @@ class Rules:
 
     threshold: float | Mapping[str, float] | None
     keypoint_threshold: float | None
-    nms: float | None
+    nms: float | Literal["weights"] | None
     nms_oks: float | None
     max_instances: int | None
 
@@ -83,7 +82,7 @@ class Detector:
         per_image: Iterable[Any] | None = None,
         threshold: float | Mapping[str, float] | None = None,
         keypoint_threshold: float | None = None,
-        nms: float | None = DEFAULT_NMS,
+        nms: float | Literal["weights"] | None = "weights",
         nms_oks: float | None = None,
         max_instances: int | None = None,
         batch_size: int = 1,
@@ -98,7 +97,8 @@ class Detector:
             threshold: keep objects whose score is higher; one number, numbers by class name, or None for the numbers
                 that came with the weights.
             keypoint_threshold: points whose confidence is lower get visibility 0; None for the weights' number.
-            nms: of boxes that overlap by more than this, of whatever class, only the best stays; None keeps all.
+            nms: of boxes that overlap by more than this, of whatever class, only the best stays; None keeps all,
+                "weights" takes the number that came with the weights.
             nms_oks: of poses more alike than this (object keypoint similarity) only the best stays; None keeps all.
             max_instances: at most this many poses per picture, best first.
             batch_size: pictures that go through the network together.
@@ -210,7 +210,8 @@ class Detector:
         order = np.argsort(-candidates.scores, kind="stable")
         order = order[candidates.scores[order] > limits[candidates.chosen[order]]]
         if rules.nms is not None:
-            order = suppress_boxes(candidates.boxes, order, rules.nms)
+            overlap = self.model.config.nms if rules.nms == "weights" else rules.nms
+            order = suppress_boxes(candidates.boxes, order, overlap)
         if rules.nms_oks is not None:
             sigmas = _sigmas(classes, candidates.xy.shape[1])[candidates.chosen]
             order = suppress_poses(candidates.xy, candidates.confidence, candidates.boxes, order, sigmas, rules.nms_oks)
@@ -269,7 +270,7 @@ class Similarity:
 _NO_LIMITS: dict[str, Any] = {
     "threshold": 0.0,
     "keypoint_threshold": None,
-    "nms": DEFAULT_NMS,
+    "nms": "weights",
     "nms_oks": None,
     "max_instances": None,
 }
@@ -343,7 +344,7 @@ def _checked(rules: Rules, batch_size: int) -> Rules:
     """The rules, or an error that names the one that is out of range."""
     for what, value in (
         ("keypoint_threshold", rules.keypoint_threshold),
-        ("nms", rules.nms),
+        ("nms", None if rules.nms == "weights" else rules.nms),
         ("nms_oks", rules.nms_oks),
     ):
         if value is not None:

@@ -53,6 +53,9 @@ class XPoseConfig:
     size_prior: Literal["table", "token"] = "table"
     # What a keypoint's steps are measured in: logits of the picture's sides, or the sides of its object's box.
     point_steps: Literal["picture", "box"] = "picture"
+    # Which layer says how sure an object is: the last one, where every instance is alone with its keypoints, or the
+    # last object layer, where all queries see each other.
+    score: Literal["last", "objects"] = "last"
     scaled_logits: bool = False
     visibility_head: bool = False
     prompt_encoder: Literal["clip", "nano"] = "clip"
@@ -62,6 +65,7 @@ class XPoseConfig:
     # Written by `xpose calibrate`. What a score has to pass, by class name; "" is the rule for all others.
     thresholds: dict[str, float] = field(default_factory=dict)
     keypoint_threshold: float = 0.0
+    nms: float = 0.9  # of boxes that overlap by more than this only the best is answered, where a call does not say
     # What logits of objects and of points are divided by before they become scores; 1 changes nothing.
     temperature: float = 1.0
     keypoint_temperature: float = 1.0
@@ -78,6 +82,7 @@ class XPoseConfig:
             "query_content": ("rank", "token"),
             "size_prior": ("table", "token"),
             "point_steps": ("picture", "box"),
+            "score": ("last", "objects"),
             "prompt_encoder": ("clip", "nano"),
         }
         return [
@@ -130,7 +135,7 @@ class XPoseConfig:
         shares = {f'the threshold of "{name}"': value for name, value in self.thresholds.items()}
         return faults + [
             f"{what} is {value!r}; it must be a number from 0 to 1"
-            for what, value in {"keypoint_threshold": self.keypoint_threshold, **shares}.items()
+            for what, value in {"keypoint_threshold": self.keypoint_threshold, "nms": self.nms, **shares}.items()
             if not _is_number(value) or not 0 <= value <= 1
         ]
 

@@ -25,6 +25,7 @@ class DecodedGroups:
     keypoint_real: Tensor  # [B, G, K] bool
     group_class: Tensor  # [B, G]
     reports: tuple[LayerReport, ...]
+    logits: Tensor | None = None  # [B, G, L], where not the last layer is to judge objects
 
 
 class SizePrior(nn.Module):
@@ -87,7 +88,8 @@ class KeypointDecoder(nn.Module):
                 refined = heads.refine_boxes(groups[:, :, :1], seen[:, :, :1])
                 points_now = heads.refine_points(groups[:, :, 1:], seen[:, :, 1:], seen[:, :, :1, 2:])
                 boxes = torch.cat((refined, points_now), dim=2)
-        return DecodedGroups(reports[-1], real, instances.group_class, (*instances.reports, *reports))
+        every = (*instances.reports, *reports)
+        return DecodedGroups(reports[-1], real, instances.group_class, every, instances.logits)
 
     def _keypoint_tokens(self, instances: Instances, scene: EncodedScene) -> tuple[Tensor, Tensor]:
         """The keypoint tokens of each instance's own class: [B, G, K, C], and which are real [B, G, K]."""

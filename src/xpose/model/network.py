@@ -176,6 +176,7 @@ def _projection(config: XPoseConfig) -> MLP:
 def predictions(groups: DecodedGroups, prompts: ProjectedPrompts | PromptEmbeddings) -> Predictions:
     """The last layer's report, one entry per image, cleared of padding."""
     report, real = groups.report, groups.keypoint_real
+    logits = report.logits if groups.logits is None else groups.logits
     assert report.keypoints is not None
     assert report.keypoint_logits is not None
     assert report.object_cosine is not None
@@ -186,10 +187,10 @@ def predictions(groups: DecodedGroups, prompts: ProjectedPrompts | PromptEmbeddi
     cosine = torch.where(real, report.keypoint_cosine, nothing)
     visibility = None if report.visibility is None else torch.where(real, report.visibility.sigmoid(), nothing)
     mask = prompts.object_mask
-    classes = [report.logits.shape[2]] * len(report.logits) if mask is None else mask.sum(1).tolist()
+    classes = [logits.shape[2]] * len(logits) if mask is None else mask.sum(1).tolist()
     points = prompts.keypoint_mask.sum(2).amax(1).tolist()
     return Predictions(
-        logits=tuple(x[:, :count] for x, count in zip(report.logits, classes, strict=True)),
+        logits=tuple(x[:, :count] for x, count in zip(logits, classes, strict=True)),
         boxes=tuple(report.boxes),
         keypoints=tuple(x[:, :count] for x, count in zip(keypoints, points, strict=True)),
         keypoint_confidence=tuple(x[:, :count] for x, count in zip(confidence, points, strict=True)),

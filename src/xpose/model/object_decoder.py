@@ -18,7 +18,7 @@ class ObjectDecoder(nn.Module):
 
     def __init__(self, config: XPoseConfig) -> None:
         super().__init__()
-        self.instances = config.instances
+        self.instances, self.scores = config.instances, config.score == "objects"
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.object_layers))
 
     def forward(
@@ -42,11 +42,19 @@ class ObjectDecoder(nn.Module):
             with_reports: also return what every layer would report by itself.
         """
         content, boxes, reports = self._refine(queries.content, queries.boxes, scene, heads, with_reports)
-        scores = heads.similarity(content, scene.objects, scene.prompts.object_mask)
+        judged = heads.norm(content) if self.scores else content
+        scores = heads.similarity(judged, scene.objects, scene.prompts.object_mask)
         if kept is None:
             kept = scores.amax(-1).topk(min(instances or self.instances, scores.shape[1]), dim=1).indices
-        group_class = _rows(scores, kept).argmax(-1)
-        return Instances(_rows(content, kept), _rows(boxes, kept), group_class, kept, reports)
+        logits = _rows(scores, kept)
+        return Instances(
+            _rows(content, kept),
+            _rows(boxes, kept),
+            logits.argmax(-1),
+            kept,
+            reports,
+            logits=logits if self.scores else None,
+        )
 
     def given(self, given: GivenQueries, scene: EncodedScene, heads: DecoderHeads) -> Instances:
         """The instances that given queries open, with the report of every layer; each run is by itself."""

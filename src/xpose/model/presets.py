@@ -73,6 +73,8 @@ def nano_config() -> XPoseConfig:
         image_short=320,
         image_long=512,
         point_steps="box",
+        score="objects",
+        nms=0.7,
         **_OWN,
     )
 

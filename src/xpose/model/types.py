@@ -239,6 +239,7 @@ class Instances:
     queries: Tensor  # [B, G], which of the Q queries each one was
     reports: tuple[LayerReport, ...] = ()
     points: Tensor | None = None  # [B, G, K, 2], where the keypoints start; NaN or None = at the network's first guess
+    logits: Tensor | None = None  # [B, G, L], what is answered in the place of the last layer's
 
 
 @dataclass(frozen=True)

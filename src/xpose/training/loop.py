@@ -84,6 +84,10 @@ def train(
         Journal(folder / "log.jsonl", run, images=images, step=training.step, report=report) if is_first() else None
     )
 
+    def due() -> bool:
+        # The process that writes knows when it has written; the clocks of the others would ask in every step.
+        return is_first() and keeper.due()
+
     def over() -> bool:
         return (minutes is not None and time.monotonic() - started > 60 * minutes) or (stop is not None and stop())
 
@@ -92,7 +96,7 @@ def train(
     with Interruptions() as interruptions:
         try:
             while not ended:
-                outcome = gradients(training.module, batches, run, training.scaler, training.device, over, keeper.due)
+                outcome = gradients(training.module, batches, run, training.scaler, training.device, over, due)
                 with interruptions.held():
                     terms = training.go(outcome)
                 ended = outcome.stop or training.step >= run.steps

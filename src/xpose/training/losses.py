@@ -53,6 +53,10 @@ class LossWeights:
     auxiliary: float = 1.0
     proposals: float = 1.0
     denoising: float = 1.0
+    # How much of the object terms keypoint layers share; 0 for networks whose object layers alone score objects.
+    group_alignment: float = 1.0
+    # What a matched query is to score: 1, or with 1 here the IoU of its box, so that the best box scores best.
+    quality: float = 0.0
     alpha: float = 0.25
     gamma: float = 2.0
     # "position" gives every keypoint list COCO's sigmas in order, as the relatives of this network were trained.
@@ -61,8 +65,9 @@ class LossWeights:
     def __post_init__(self) -> None:
         numbers = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "sigma_rule"}
         faults = [f"{k} is {v}, not a number from 0 up" for k, v in numbers.items() if not 0 <= v < float("inf")]
-        if self.alpha > 1:
-            faults.append(f"alpha is {self.alpha}, not a number from 0 to 1")
+        for name in ("alpha", "quality"):
+            if getattr(self, name) > 1:
+                faults.append(f"{name} is {getattr(self, name)}, not a number from 0 to 1")
         if 0 < self.gamma < 1:
             faults.append(f"gamma is {self.gamma}, neither 0 nor from 1 up, where its slope is finite")
         if (self.object_alignment > 0) == (self.closed_set > 0):
@@ -75,13 +80,18 @@ class LossWeights:
         if faults:
             raise ConfigError("The loss weights do not fit:\n  " + "\n  ".join(faults))
 
+    @property
+    def on_classes(self) -> str:
+        """Which of the two terms on object logits is on."""
+        return "object_alignment" if self.object_alignment > 0 else "closed_set"
+
     def without(self, *names: str) -> LossWeights:
         """These weights with terms switched off; without object alignment the closed set takes its place.
 
         Raises:
             ConfigError: there is no such term.
         """
-        terms_and_places = [f.name for f in fields(self) if f.name not in ("alpha", "gamma", "sigma_rule")]
+        terms_and_places = [f.name for f in fields(self) if f.name not in ("alpha", "gamma", "quality", "sigma_rule")]
         strange = [name for name in names if name not in terms_and_places]
         if strange:
             raise ConfigError(
@@ -110,7 +120,8 @@ class Criterion:
 
     def __init__(self, weights: LossWeights | None = None, costs: MatchCosts | None = None) -> None:
         self.weights = weights or LossWeights()
-        self.matcher = Matcher(costs, self.weights.alpha, self.weights.gamma)
+        w = self.weights
+        self.matcher = Matcher(costs, w.alpha, w.gamma, groups_judge=w.group_alignment > 0)
 
     def __call__(
         self, predictions: Predictions, targets: TargetBatch, noised: Noised | None = None
@@ -144,9 +155,13 @@ class Criterion:
             counts = _mean_over_processes(_counts(tasks, targets, slots))
             found: dict[str, Tensor] = {}
             total = targets.boxes.new_zeros(())
+            judges = [r for r in predictions.reports if r.keypoints is None or self.weights.group_alignment > 0]
+            judge = judges[-1] if judges else None  # the last layer that says of which class an object is
             for task, count in zip(tasks, counts, strict=False):
                 for name, value in self._terms(task, targets, trace.prompts.object_mask, count).items():
                     found[f"{name}@{task.place}" if task.place else name] = value.detach()
+                    if name == self.weights.on_classes and task.report is judge:
+                        found[name] = value.detach()
                     total = total + task.weight * getattr(self.weights, name) * value
         return {"total": total, **found}
 
@@ -176,8 +191,9 @@ class Criterion:
         w, report, dtype = self.weights, task.report, targets.boxes.dtype
         images, queries, objects = index = task.assignment.index(targets.boxes.device)
         values: dict[str, Tensor] = {}
-        name = "object_alignment" if w.object_alignment > 0 else "closed_set"
-        values[name] = self._classification(task, targets, object_mask, index).sum() / count[0]
+        share = 1.0 if report.keypoints is None else w.group_alignment
+        if share > 0:
+            values[w.on_classes] = share * self._classification(task, targets, object_mask, index).sum() / count[0]
         true = targets.boxes[images, objects]
         boxes = report.boxes[images, queries].to(dtype)
         if w.box_l1 > 0:
@@ -219,6 +235,11 @@ class Criterion:
         images, queries, objects = index
         positive = torch.zeros_like(logits, dtype=torch.bool)
         positive[images, queries, targets.classes[images, objects]] = True
+        wanted = positive.to(logits.dtype)
+        if self.weights.quality > 0:
+            boxes = task.report.boxes.detach()[images, queries].to(logits.dtype)
+            overlap = box_iou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(targets.boxes[images, objects]))
+            wanted[images, queries, targets.classes[images, objects]] = 1 - self.weights.quality * (1 - overlap)
         counts = torch.ones_like(positive) if object_mask is None else object_mask[:, None].expand_as(positive)
         if task.counted is not None:
             counts = counts & task.counted[..., None]
@@ -227,7 +248,7 @@ class Criterion:
         if targets.incomplete is not None:
             counts = counts & (positive | ~_perhaps_unlabelled(task.report.boxes, targets))
         logits = logits.masked_fill(~counts, 0)
-        return terms.focal(logits, positive, self.weights.alpha, self.weights.gamma) * counts
+        return terms.focal(logits, wanted, self.weights.alpha, self.weights.gamma) * counts
 
 
 def check_fit(targets: TargetBatch, prompts: ProjectedPrompts) -> None:

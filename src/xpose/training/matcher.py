@@ -69,8 +69,11 @@ class Assignment:
 class Matcher:
     """Assigns every object to be found to a query, by what the pair would cost."""
 
-    def __init__(self, costs: MatchCosts | None = None, alpha: float = 0.25, gamma: float = 2.0) -> None:
-        self.weights, self.alpha, self.gamma = costs or MatchCosts(), alpha, gamma
+    def __init__(
+        self, costs: MatchCosts | None = None, alpha: float = 0.25, gamma: float = 2.0, *, groups_judge: bool = True
+    ) -> None:
+        """`groups_judge`: whether keypoint layers say of which class an object is, too."""
+        self.weights, self.alpha, self.gamma, self.groups_judge = costs or MatchCosts(), alpha, gamma, groups_judge
 
     @torch.no_grad()
     def __call__(self, layers: Sequence[Layer], targets: TargetBatch) -> list[Assignment]:
@@ -95,7 +98,8 @@ class Matcher:
         w, dtype = self.weights, targets.boxes.dtype
         gain = terms.focal_gain(report.logits.to(dtype), self.alpha, self.gamma)
         column = targets.classes[:, None].expand(-1, gain.shape[1], -1)
-        cost = w.classification * gain.gather(2, column)
+        judges = report.keypoints is None or self.groups_judge
+        cost = w.classification * judges * gain.gather(2, column)
         boxes, true = report.boxes[:, :, None].to(dtype), targets.boxes[:, None]
         on_boxes = w.box_l1 * terms.box_l1(boxes, true) + w.giou * terms.giou(boxes, true)
         if report.keypoints is None:

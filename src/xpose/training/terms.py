@@ -24,14 +24,14 @@ def focal(logits: Tensor, positive: Tensor, alpha: float, gamma: float) -> Tenso
 
     Args:
         logits: any shape, finite.
-        positive: bool, the same shape.
+        positive: bool, or the wanted scores in [0, 1]; the same shape.
         alpha: weight of positives; negatives weigh 1 - alpha.
         gamma: how fast it fades.
     """
     target = positive.to(logits.dtype)
     entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     score = logits.sigmoid()
-    wrong = torch.where(positive, 1 - score, score)
+    wrong = (target - score).abs()
     return (1 - alpha + (2 * alpha - 1) * target) * wrong**gamma * entropy
 
 

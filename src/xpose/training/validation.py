@@ -1,12 +1,14 @@
 """Testing the averaged network during training: labelled pictures it does not learn from, asked for what they show.
 
 A validator is anything that takes the network and gives numbers by name; the loop knows no more than that. This one
-asks with words, with examples out of other pictures, or with both, and measures PCK (`xpose.evaluation`).
+asks with words, with examples out of other pictures, or with both, and measures PCK (`xpose.evaluation`) of as many
+answers as a picture holds objects of a category, as the protocol `nano-real` does.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -89,8 +91,8 @@ class PoseValidator:
             encoded = detector.encode_image(pixels)
             for asking in self.asking:
                 questions = [self._asked(category, asking, record) for category in self._categories(record)]
-                found = detector.detect(encoded, [one.prompt() for one in questions], threshold=0.0, nms=None)
-                yield Answer(record, pixels, asking, in_records_pixels(found))
+                found = detector.detect(encoded, [one.prompt() for one in questions], threshold=0.0)
+                yield Answer(record, pixels, asking, in_records_pixels(_as_many(found, record)))
 
     def drawings(self, model: XPose, count: int) -> list[tuple[str, Image.Image]]:
         """Some of the pictures with their names: as labelled, then as found by each way of asking."""
@@ -114,6 +116,17 @@ class PoseValidator:
         if asking == "text" or not others:  # what has no example is asked for in words, as in training
             return Asked.of(category)
         return Asked.of(category, asking, (others[0],))
+
+
+def _as_many(found: Poses, record: Record) -> Poses:
+    """Of every category the best, as many as the record holds."""
+    left = Counter(one.category.name for one in record.instances if not one.iscrowd)
+    keep = []
+    for row in np.argsort(-found.scores, kind="stable").tolist():
+        if left[found.categories[row]] > 0:
+            left[found.categories[row]] -= 1
+            keep.append(row)
+    return found[keep]
 
 
 def _examples_by_category(placed: Sequence[Placed]) -> dict[str, list[Example]]:

@@ -20,7 +20,7 @@ from xpose.evaluation.peers.folders import checksum, need_folder
 from xpose.evaluation.questions import Question, Task
 from xpose.evaluation.settings import Settings
 from xpose.geometry import cxcywh_to_xyxy
-from xpose.inference.postprocess import suppress_boxes
+from xpose.inference.postprocess import DEFAULT_NMS, suppress_boxes
 from xpose.poses import Poses
 
 MOST = 50  # answers per class, as many as our own networks give
@@ -76,7 +76,7 @@ class GroundingDinoSource:
             order = np.argsort(-scores, kind="stable")
             order = order[scores[order] > settings.threshold][: 4 * MOST]
             if settings.nms is not None:
-                order = suppress_boxes(boxes, order, settings.nms)
+                order = suppress_boxes(boxes, order, DEFAULT_NMS if settings.nms == "weights" else settings.nms)
             order = order[: question.most or MOST]
             found = {name: self._boxes(pixels, name) for name in one.names}
             xy = np.full((len(order), len(one.names), 2), np.nan)

@@ -87,7 +87,7 @@ class Protocol:
             "split": data.split + (f", at most {settings.limit} pictures per set" if settings.limit else ""),
             "boxes": self.boxes,
             "prompts": f"{self.prompts}; {settings.shown}",
-            "threshold": f"{settings.threshold:g}, duplicates removed at IoU {settings.nms}",
+            "threshold": f"{settings.threshold:g}, duplicates {_duplicates(settings)}",
             "input": f"longer side {settings.side}" if settings.side else "as the weights say",
             "pixels": "by index, as in the labels" if settings.index_pixels else "continuous, half a pixel taken off",
             "flip test": "yes, mean of both" if settings.flip else "no",
@@ -95,3 +95,9 @@ class Protocol:
             "PCK": self.pck,
             "metrics": ", ".join(self.metrics),
         }
+
+
+def _duplicates(settings: Settings) -> str:
+    if settings.nms is None:
+        return "kept"
+    return f"removed at IoU {settings.nms}" if settings.nms != "weights" else "removed as the weights say"
