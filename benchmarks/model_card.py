@@ -1,0 +1,194 @@
+"""The card of trained weights, out of what training and evaluation wrote: only the notes are typed by hand.
+
+    xpose eval nano-real --data DIR --weights W --out runs/text
+    xpose eval nano-real --data DIR --weights W --prompts visual --out runs/visual
+    python benchmarks/model_card.py W --run runs/nano-real --data DIR --eval runs/text --eval runs/visual --notes n.md
+
+Writes README.md, recipe.toml and losses.png beside the weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import shutil
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from xpose.evaluation.run_file import Run, read_run
+from xpose.evaluation.tables import Cell, Table, percent
+from xpose.model.config import XPoseConfig
+from xpose.model.pretrained import CONFIG_FILE, WEIGHT_FILE
+from xpose.training.log import read_log
+from xpose.training.report import RECIPE_FILE
+
+ASKED = {"text": "words", "visual": "one example", "combined": "both"}
+FREE = "see the sets below: redistribution and any use, as far as their sources say"
+RESEARCH = "see the sets below: several are for research only or state nothing, so no other use can be granted"
+
+
+def main() -> None:
+    """Gather, write, say where."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("--run", type=Path, required=True, action="append", help="folders of training, in order")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the sets, with index.json")
+    parser.add_argument("--eval", type=Path, action="append", default=[], help="folders of `xpose eval`, any protocol")
+    parser.add_argument("--notes", type=Path, help="Markdown with what only a person can say")
+    given = parser.parse_args()
+    print(f"Written: {write_card(given.weights, given.run, given.data, given.eval, given.notes)}")
+
+
+def write_card(
+    weights: Path, runs: Sequence[Path], data: Path, results: Sequence[Path], notes: Path | None = None
+) -> Path:
+    """The card, and beside it the last run's recipe and curve."""
+    config = XPoseConfig.from_json((weights / CONFIG_FILE).read_text("utf-8"))
+    recipe = tomllib.loads((runs[-1] / RECIPE_FILE).read_text("utf-8"))
+    sets = learned_from(data, recipe["data"])
+    found = [read_run(folder) for folder in results]
+    accuracy = [one for one in found if one.protocol == "nano-real"]
+    parts = [
+        head(weights.name, config, sets),
+        training(runs),
+        licences(sets).markdown(),
+        *([per_set(accuracy).markdown()] if accuracy else []),
+        *(folder_tables(folder) for folder, one in zip(results, found, strict=True) if one.protocol != "nano-real"),
+        thresholds(config),
+        notes.read_text("utf-8").strip() if notes else "",
+        checksum(weights / WEIGHT_FILE),
+    ]
+    shutil.copy(runs[-1] / RECIPE_FILE, weights / RECIPE_FILE)
+    if (runs[-1] / "losses.png").is_file():
+        shutil.copy(runs[-1] / "losses.png", weights / "losses.png")
+    card = weights / "README.md"
+    card.write_text("\n\n".join(part.strip() for part in parts if part) + "\n", encoding="utf-8")
+    return card
+
+
+def learned_from(data: Path, chosen: dict[str, Any]) -> list[dict[str, Any]]:
+    """The entries of the sets that the recipe takes."""
+    entries = json.loads((data / "index.json").read_text("utf-8"))
+    only, without = chosen.get("only", ()), chosen.get("without", ())
+    return [one for one in entries if (not only or one["name"] in only) and one["name"] not in without]
+
+
+def head(name: str, config: XPoseConfig, sets: Sequence[dict[str, Any]]) -> str:
+    """What the weights are, and what they know."""
+    free = all(one["redistributable"] == "yes" and "NC" not in one["licence"] for one in sets)
+    objects = ", ".join(sorted({category for one in sets for category in one["categories"]}))
+    return "\n".join(
+        (
+            "---",
+            f"license: {FREE if free else RESEARCH}",
+            "library_name: xpose",
+            "tags: [keypoint-detection, object-detection]",
+            "---",
+            f"# {name}",
+            "",
+            f"Weights of `{config.name}` ({config.backbone}, {config.dim} channels, input {config.image_short} by up "
+            f"to {config.image_long} pixels) for xpose. Name an object and its points, or show an example.",
+            "",
+            f"Trained on {len(sets)} small sets of real pictures of: {objects}. Words like these are understood as far "
+            "as they are alike; of other objects expect little.",
+        )
+    )
+
+
+def training(runs: Sequence[Path]) -> str:
+    """How much was learned from, with which settings."""
+    rows: list[tuple[Cell, ...]] = []
+    pictures = 0
+    for number, run in enumerate(runs, start=1):
+        recipe = tomllib.loads((run / RECIPE_FILE).read_text("utf-8"))
+        steps, batch = read_log(run).last, recipe["loading"]["batch"]
+        without = ", ".join(recipe["data"]["without"]) or "none"
+        rows.append((number, steps, batch, recipe["augmentation"]["size"], recipe["run"]["schedule"]["rate"], without))
+        pictures += steps * batch
+    columns = ("run", "steps", "pictures a step", "frame", "rate", "sets left out")
+    table = Table("Training", columns, tuple(rows), decimals=6).markdown().replace("### ", "## ")
+    return (
+        f"{table}\n{pictures:,} pictures seen, each run from the weights of the one before, the first from timm's "
+        "MobileNetV2 (ImageNet, Apache-2.0). A tenth of every training split was held out to choose and to calibrate; "
+        "training pictures that are validation pictures or look like one were left out. All settings of the last run: "
+        "[recipe.toml](recipe.toml); its curves: [losses.png](losses.png)."
+    )
+
+
+def licences(sets: Sequence[dict[str, Any]]) -> Table:
+    """Where the pictures came from, and what their owners allow."""
+    rows = tuple(
+        (one["name"], ", ".join(one["categories"]), one["train"], one["source"], one["licence"], one["redistributable"])
+        for one in sets
+    )
+    note = (
+        "Where a licence says research only or non-commercial, or nothing is stated, we cannot give the right to use "
+        "these weights for anything else."
+    )
+    columns = ("set", "objects", "training pictures", "where to get it", "licence", "may be passed on")
+    return Table("Sets", columns, rows, (note,))
+
+
+def per_set(runs: Sequence[Run]) -> Table:
+    """A row for each set, a column for each way of asking; average precision is the first run's."""
+    first = runs[0].summary
+    names = [key.removeprefix("PCK@0.2/set/") for key in first if key.startswith("PCK@0.2/set/")]
+    rows = [
+        _row(f"{name}{' (not in the means)' if first.get(f'easy/set/{name}') else ''}", f"/set/{name}", runs)
+        for name in names
+    ]
+    rows.append(_row("mean", "", runs))
+    rows.append(_row("mean, several objects in a picture", "/sets with several objects", runs))
+    rows.append(_row("mean, one object in a picture", "/sets with one object", runs))
+    asked = [ASKED[str(one.settings["prompts"])] for one in runs]
+    columns = ("set", "mean pose @0.2", *(f"{how} @{t}" for how in asked for t in ("0.2", "0.1")), "box AP", "OKS-AP")
+    note = (
+        "`xpose eval nano-real --data DIR`, pictures of `val.json`, no boxes given: as many answers as the picture "
+        "holds objects of the category; the share of labelled points within 0.2 (0.1) of the box's longer side. "
+        "One example: one object of the training split, drawn by seed 0. The mean pose is that of the training "
+        "split, placed in the frame; sets where it alone passes 80 are left out of the means."
+    )
+    return Table("Accuracy", columns, tuple(rows), (note,))
+
+
+def _row(label: str, suffix: str, runs: Sequence[Run]) -> tuple[Cell, ...]:
+    first = runs[0].summary
+    cells: list[Cell] = [label, _share(first, f"baseline/PCK@0.2{suffix}")]
+    cells += [_share(one.summary, f"PCK@{t}{suffix}") for one in runs for t in ("0.2", "0.1")]
+    return (*cells, _share(first, f"box AP{suffix}"), _share(first, f"AP{suffix}"))
+
+
+def _share(numbers: Any, name: str) -> float | None:
+    value = numbers.get(name)
+    return None if value is None or math.isnan(value) else percent(value)
+
+
+def folder_tables(folder: Path) -> str:
+    """What another protocol wrote, as it is."""
+    return (folder / "tables.md").read_text("utf-8")
+
+
+def thresholds(config: XPoseConfig) -> str:
+    """What scores have to pass, by class."""
+    if not config.thresholds:
+        return ""
+    rows = tuple((name or "(all others)", value) for name, value in config.thresholds.items())
+    note = (
+        "By `xpose calibrate` on the held-out tenth of the training split. A point counts as there from a confidence "
+        f"of {config.keypoint_threshold:.2f}."
+    )
+    return Table("Thresholds", ("class", "score"), rows, (note,), decimals=3).markdown()
+
+
+def checksum(file: Path) -> str:
+    """So that everybody can check the file."""
+    content = file.read_bytes()
+    return f"### File\n\n`{file.name}`: {len(content):,} bytes, sha256 `{hashlib.sha256(content).hexdigest()}`"
+
+
+if __name__ == "__main__":
+    main()
