@@ -1,6 +1,6 @@
 # Two commands for a fresh machine, each doing all its own set-up:
 #
-#   make demo    runs the main job once, on a picture that it draws itself
+#   make demo    runs the main job once, on sample photographs
 #   make test    runs the linter, the type checker and the tests
 #
 # Both are thin wrappers over `python -m venv` and pip; README.md shows the plain commands.
@@ -13,7 +13,7 @@ VENV   ?= .venv
 TORCH  ?=
 JOBS   ?= 2
 # The extras whose packages the tests use.
-EXTRAS ?= data,train,eval,demo,dev
+EXTRAS ?= data,train,eval,demo,examples,dev
 
 BIN := $(VENV)/bin
 # More threads per process than cores make small networks slower, not quicker.
@@ -21,7 +21,7 @@ export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test clean
 
-demo: $(VENV)/.installed
+demo: $(VENV)/.installed-for-demo
 	$(BIN)/python examples/quickstart.py
 	@echo 'There is a web page as well: $(BIN)/python -m pip install -e ".[demo]", then $(BIN)/xpose demo'
 
@@ -32,13 +32,13 @@ test: $(VENV)/.installed-for-tests
 	$(BIN)/python -m pytest -n $(JOBS)
 
 # The stamps keep a second call from installing again until pyproject.toml changes.
-$(VENV)/.installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install -e .
+$(VENV)/.installed-for-demo: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -e ".[examples]"
 	touch $@
 
 $(VENV)/.installed-for-tests: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -e ".[$(EXTRAS)]"
-	touch $@ $(VENV)/.installed
+	touch $@ $(VENV)/.installed-for-demo
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

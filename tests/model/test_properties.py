@@ -65,7 +65,7 @@ def test_object_layers_may_score_the_objects() -> None:
 def test_a_batch_gives_what_its_images_give_alone(tiny: XPose) -> None:
     """Different sizes, classes and keypoints in one batch: the padding of each is invisible.
 
-    Each image alone gets the same padded size, since coordinates are relative to it.
+    Each image alone gets the same padded size, so that its borders look alike to the backbone.
     """
     images = random_images(2, 64, 96)
     mask = torch.zeros(2, 64, 96, dtype=torch.bool)

@@ -41,8 +41,6 @@ class EncodedImage:
 
     features: ImageFeatures
     size: tuple[int, int]  # height, width of the upright picture
-    input_size: tuple[int, int]  # height, width of the network's input, padding not counted
-    padded_size: tuple[int, int]
     path: Path | None
 
 
@@ -144,19 +142,19 @@ class Detector:
 
     def _inputs(
         self, images: Sequence[Any]
-    ) -> tuple[Tensor, Tensor | None, list[tuple[np.ndarray, Path | None]], list]:
+    ) -> tuple[Tensor, Tensor | None, list[tuple[np.ndarray, Path | None]]]:
         pictures = [read_picture(image) for image in images]
         config = self.model.config
         inputs = [to_input(pixels, config.image_short, config.image_long) for pixels, _ in pictures]
         tensor, mask = batch(inputs)
         dtype = self.model.heads.norm.weight.dtype
         moved = None if mask is None else mask.to(self.device)
-        return tensor.to(self.device, dtype), moved, pictures, [tuple(x.shape[1:]) for x in inputs]
+        return tensor.to(self.device, dtype), moved, pictures
 
-    def _encoded(self, tensor: Tensor, mask: Tensor | None, pictures: list, sizes: list) -> EncodedImage:
+    def _encoded(self, tensor: Tensor, mask: Tensor | None, pictures: list) -> EncodedImage:
         features = self.model.encode_image(tensor, mask)
         pixels, path = pictures[0]
-        return EncodedImage(features, pixels.shape[:2], sizes[0], (tensor.shape[2], tensor.shape[3]), path)
+        return EncodedImage(features, pixels.shape[:2], path)
 
     def _stream(
         self, images: Iterable[Any], asked: Any, per_image: Iterable[Any] | None, rules: Rules, batch_size: int
@@ -180,14 +178,10 @@ class Detector:
         elif any(isinstance(image, EncodedImage) for image in images):
             return [self._detect_batch([i], [c], rules)[0] for i, c in zip(images, classes, strict=True)]
         else:
-            tensor, mask, pictures, sizes = self._inputs(images)
+            tensor, mask, pictures = self._inputs(images)
             features = self.model.encode_image(tensor, mask)
-            padded = (tensor.shape[2], tensor.shape[3])
             nothing = ImageFeatures(tensor[:0], tensor[:0], LevelGeometry((), None, tensor[:0]))
-            encoded = [
-                EncodedImage(nothing, pixels.shape[:2], size, padded, path)
-                for (pixels, path), size in zip(pictures, sizes, strict=True)
-            ]
+            encoded = [EncodedImage(nothing, pixels.shape[:2], path) for pixels, path in pictures]
         found = self.model.decode(features, assemble(classes), instances=self._groups(rules))
         results = []
         for b, (image, asked) in enumerate(zip(encoded, classes, strict=True)):
@@ -291,10 +285,7 @@ def _candidates(
     found: Predictions, b: int, image: EncodedImage, classes: list[EncodedClass], config: XPoseConfig
 ) -> Candidates:
     height, width = image.size
-    ratio_x, ratio_y = (
-        padded / real for padded, real in zip(image.padded_size[::-1], image.input_size[::-1], strict=True)
-    )
-    scale = np.array([width * ratio_x, height * ratio_y])
+    scale = np.array([width, height])
     scores = tempered(found.logits[b].sigmoid().float().cpu().numpy(), config.temperature)  # [G, L]
     chosen = _final_class(scores, found.group_class[b].cpu().numpy(), classes)
     confidence = found.keypoint_confidence[b] if found.visibility is None else found.visibility[b]

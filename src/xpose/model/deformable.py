@@ -61,7 +61,7 @@ class DeformableAttention(nn.Module):
 
         Args:
             query: [B, T, C].
-            reference: per level a point [B or 1, T, R, 2] or a box [B or 1, T, R, 4] in [0, 1] of the padded picture.
+            reference: per level a point [B or 1, T, R, 2] or a box [B or 1, T, R, 4] in [0, 1] of the padded level.
             memory: [B, N, C].
             geometry: of the memory.
 

@@ -208,7 +208,7 @@ class GivenQueries:
     """
 
     classes: Tensor  # [B, E], the class whose token is the query's content
-    boxes: Tensor  # [B, E, 4] in [0, 1] of the padded input, where the queries start
+    boxes: Tensor  # [B, E, 4] in [0, 1] of the picture, padding not counted, where the queries start
     real: Tensor  # [B, E] bool, False where a run has an empty place
     run: int
     opened: Tensor  # [B, P], which of the queries open a keypoint group
@@ -256,8 +256,8 @@ class Trace:
 class Predictions:
     """The network's answer, one entry per image, instances best first as they were selected.
 
-    Boxes and keypoints are in [0, 1] of the padded input. Rows of `keypoints` and `keypoint_confidence` beyond the
-    number of keypoints of an instance's own class are NaN.
+    Boxes and keypoints are in [0, 1] of the picture, padding not counted: the decoder looks at them in that measure.
+    Rows of `keypoints` and `keypoint_confidence` beyond the number of keypoints of an instance's own class are NaN.
     """
 
     logits: tuple[Tensor, ...]  # [G, L_b]

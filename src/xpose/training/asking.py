@@ -194,13 +194,12 @@ class Asker:
         return result
 
     def _targets(self, batch: Batch) -> TargetBatch:
-        height, width = batch.images.shape[2:]
         slots = max(len(entry.kind) for target in batch.targets for entry in target.asked)
         targets = [
             Targets.from_objects(
                 _objects(target, width, height), [e.kind.names for e in target.asked], slots, (width, height)
             )
-            for target in batch.targets
+            for target, (height, width) in zip(batch.targets, batch.sizes.tolist(), strict=True)
         ]
         found = TargetBatch.of(targets, self._device)
         widest = max(len(target.asked) for target in batch.targets)

@@ -35,7 +35,7 @@ class LabelledObject:
 
 @dataclass(frozen=True)
 class Targets:
-    """All labelled objects of one image; coordinates in [0, 1] of the padded input."""
+    """All labelled objects of one image; coordinates in [0, 1] of the picture, padding not counted."""
 
     boxes: Tensor  # [M, 4] cx, cy, w, h
     classes: Tensor  # [M] int64, number of the class in the image's prompt
@@ -45,7 +45,7 @@ class Targets:
     real: Tensor  # [M, K] bool
     absent: Tensor  # [M, K] bool, True where the point is known not to be in the picture
     ignore: Tensor  # [M] bool
-    size: tuple[float, float]  # width and height of the padded input in pixels, in which OKS is isotropic
+    size: tuple[float, float]  # width and height of the picture in pixels, in which OKS is isotropic
 
     def __len__(self) -> int:
         """The number of objects."""
@@ -69,7 +69,7 @@ class Targets:
             objects: the labelled objects.
             names: for each class of the prompt the names of its keypoints, in the prompt's order.
             slots: K, the most keypoints of any prompt in the batch.
-            size: width and height of the padded input in pixels.
+            size: width and height of the picture in pixels, padding not counted.
 
         Raises:
             TrainingError: a class is not in the prompt, has more keypoints than slots, or a number is out of range.
@@ -113,7 +113,7 @@ class Targets:
         if faults:
             raise TrainingError(
                 f"The targets of an image have {len(faults)} fault(s): {'; '.join(faults)}. Coordinates must be in "
-                "[0, 1] of the padded input, one row per object: make them with Targets.from_objects."
+                "[0, 1] of the picture, one row per object: make them with Targets.from_objects."
             )
         return self
 

@@ -75,12 +75,12 @@ def pose_distance(
     """1 - OKS, in pixels, so that a wide picture does not stretch it; 0 where nothing is labelled: [...].
 
     Args:
-        points: [..., K, 2] in [0, 1] of the padded input.
+        points: [..., K, 2] in [0, 1] of the picture, padding not counted.
         true: [..., K, 2].
         labelled: [..., K] bool.
         boxes: [..., 4] of the labelled objects; their area in pixels is the scale.
         sigmas: [..., K].
-        sizes: [..., 2], width and height of the padded input in pixels.
+        sizes: [..., 2], width and height of the picture in pixels, padding not counted.
     """
     areas = (boxes[..., 2:] * sizes).prod(-1)
     similarity = oks(points * sizes[..., None, :], true * sizes[..., None, :], labelled, areas, sigmas)
