@@ -14,7 +14,7 @@ import pytest
 from tests.cli.conftest import make_picture
 
 Run = Callable[..., tuple[int, str, str]]
-ALL = ["--threshold", "0.05", "--nms", "1"]
+ALL = ["--threshold", "0", "--nms", "1"]
 
 
 @pytest.fixture
