@@ -144,7 +144,8 @@ def per_set(runs: Sequence[Run]) -> Table:
     rows.append(_row("mean", "", runs))
     rows.append(_row("mean, several objects in a picture", "/sets with several objects", runs))
     rows.append(_row("mean, one object in a picture", "/sets with one object", runs))
-    asked = [ASKED[str(one.settings["prompts"])] for one in runs]
+    # "...; text" or "...; visual, 1-shot from the training split, seed 0"
+    asked = [ASKED[str(one.settings["prompts"]).rpartition("; ")[2].partition(",")[0]] for one in runs]
     columns = ("set", "mean pose @0.2", *(f"{how} @{t}" for how in asked for t in ("0.2", "0.1")), "box AP", "OKS-AP")
     note = (
         "`xpose eval nano-real --data DIR`, pictures of `val.json`, no boxes given: as many answers as the picture "

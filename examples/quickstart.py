@@ -1,6 +1,6 @@
 """The main job once, from photographs and words to boxes and named points: `make demo`.
 
-The photographs come inside scikit-image, the weights inside xpose; nothing is downloaded.
+The photographs come inside scikit-image and matplotlib, the weights inside xpose; nothing is downloaded.
 """
 
 import argparse
@@ -8,24 +8,26 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 import xpose
 
-PHOTOGRAPHS = {"astronaut": "person, face", "chelsea": "cat", "camera": "person"}  # of scikit-image, and what to find
-SIDE = 480  # of each photograph in the drawing, in pixels
+WORDS = "face"  # what to look for; its 68 points come from the vocabulary
+HEIGHT = 480  # of the photographs in the drawing, in pixels
 
 
-def photograph(name: str) -> Image.Image:
-    """One of the sample photographs of scikit-image."""
+def photographs() -> dict[str, Image.Image]:
+    """Sample photographs of scikit-image and matplotlib."""
     try:
+        from matplotlib import cbook
         from skimage import data
-    except ImportError:
-        sys.exit('The photographs come with scikit-image, which is missing: pip install "xpose[examples]"')
-    picture = Image.fromarray(np.asarray(getattr(data, name)())).convert("RGB")
-    picture.thumbnail((SIDE, SIDE))
-    return picture
+    except ImportError as error:
+        sys.exit(f'The photographs come with {error.name}, which is missing: pip install "xpose[examples]"')
+    found = {
+        "astronaut": Image.fromarray(data.astronaut()),
+        "admiral": Image.open(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)).convert("RGB"),
+    }
+    return {name: one.resize((round(one.width * HEIGHT / one.height), HEIGHT)) for name, one in found.items()}
 
 
 def side_by_side(pictures: list[Image.Image]) -> Image.Image:
@@ -49,12 +51,11 @@ def main() -> None:
     detector = xpose.load(given.weights)
     print(f"{detector.name}, loaded in {time.perf_counter() - start:.1f} s")
     drawings = []
-    for name, words in PHOTOGRAPHS.items():
-        picture = photograph(name)
+    for name, picture in photographs().items():
         start = time.perf_counter()
-        poses = detector.detect(picture, words)
+        poses = detector.detect(picture, WORDS)
         milliseconds = 1000 * (time.perf_counter() - start)
-        print(f"{name}, asked for {words}: {len(poses)} found in {milliseconds:.0f} ms")
+        print(f"{name}, asked for {WORDS}: {len(poses)} found in {milliseconds:.0f} ms")
         for pose in poses:
             seen = {point: at for point, at in pose.points.items() if at.v}
             shown = ", ".join(f"{point} ({at.x:.0f}, {at.y:.0f})" for point, at in list(seen.items())[:3])

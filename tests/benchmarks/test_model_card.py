@@ -39,11 +39,13 @@ def folders(tmp_path: Path) -> dict[str, Path]:
     cattle = {**entry, "name": "cattle", "categories": ["cow"], "licence": "research only", "redistributable": "no"}
     (tmp_path / "index.json").write_text(json.dumps([pets, cattle]))
     write_run(
-        tmp_path / "text.json", Run(protocol="nano-real", settings={"prompts": "text"}, weights="w", summary=SUMMARY)
+        tmp_path / "text.json",
+        Run(protocol="nano-real", settings={"prompts": "the name; text"}, weights="w", summary=SUMMARY),
     )
     shown = {**SUMMARY, "PCK@0.2/set/pets": 0.75}
     write_run(
-        tmp_path / "shown.json", Run(protocol="nano-real", settings={"prompts": "visual"}, weights="w", summary=shown)
+        tmp_path / "shown.json",
+        Run(protocol="nano-real", settings={"prompts": "the name; visual, 1-shot, seed 0"}, weights="w", summary=shown),
     )
     return {"weights": weights, "run": run, "data": tmp_path}
 

@@ -154,6 +154,7 @@ def test_what_a_calibration_looks_like_by_hand():
         "F1": pytest.approx(2 / 3),
         "wrong poses per picture": 0,
         "ECE of points": pytest.approx((0.1 + 0.5 + 0.7) / 3),
+        "AUROC of visible points": 0.5,
         "visible points kept": 0.5,
         "absent points hidden": 0,
     }

@@ -27,7 +27,7 @@ from xpose.data.schema import HIDDEN, VISIBLE, Category, Record
 from xpose.errors import CheckpointError, ConfigError, DataError, quote
 from xpose.evaluation.data import Data, Placed
 from xpose.evaluation.matching import HIT, IGNORED, judge, plain_name
-from xpose.evaluation.metrics.confidence import calibration_error, points_and_marks
+from xpose.evaluation.metrics.confidence import auroc, calibration_error, points_and_marks
 from xpose.evaluation.protocols.asking import limited
 from xpose.evaluation.protocols.negatives import absent_classes, known_categories
 from xpose.evaluation.questions import Asked, Question, Task, key_of
@@ -308,6 +308,7 @@ ROWS = (
     "F1",
     "wrong poses per picture",
     "ECE of points",
+    "AUROC of visible points",
     "visible points kept",
     "absent points hidden",
 )
@@ -357,6 +358,7 @@ def measure(pairs: Sequence[tuple[Sample, Calibration]]) -> dict[str, float]:
         _share(2 * hits, did.sum() + labelled),
         _share((~was & did).sum(), len(pairs)),
         calibration_error(np.concatenate(points), seen),
+        auroc(np.concatenate(points), seen),
         _share((seen & shown).sum(), seen.sum()),
         _share((~seen & ~shown).sum(), (~seen).sum()),
     )
