@@ -140,9 +140,7 @@ class Detector:
         """Each picture by itself where there is one; see `_detect_batch` for several."""
         return [self._encoded(*self._inputs([image])) for image in images]
 
-    def _inputs(
-        self, images: Sequence[Any]
-    ) -> tuple[Tensor, Tensor | None, list[tuple[np.ndarray, Path | None]]]:
+    def _inputs(self, images: Sequence[Any]) -> tuple[Tensor, Tensor | None, list[tuple[np.ndarray, Path | None]]]:
         pictures = [read_picture(image) for image in images]
         config = self.model.config
         inputs = [to_input(pixels, config.image_short, config.image_long) for pixels, _ in pictures]
