@@ -135,7 +135,6 @@ BAD = [
     ("a bank with another ending", "prompt save birds.pt -t wren -p W", 1, "must end in .safetensors"),
     ("a bank that is there already", "prompt save lfs.safetensors -t wren -p W", 1, "add --overwrite"),
     # Weights, devices, settings
-    ("no weights", "detect ok.png -t dog", 1, "xpose models"),
     ("weights that are not there", "detect ok.png -t dog -p gone.pth", 1, 'There is no file "gone.pth"'),
     ("weights of no known name", "detect ok.png -t dog -p xpose-giant", 1, "There are no weights"),
     ("weights that are a text", "detect ok.png -t dog -p weights.pth", 1, '"weights.pth" was not opened'),
@@ -163,6 +162,15 @@ BAD = [
     ("a folder in a file", "detect ok.png -t dog -p W -o text.png/out", 1, '/text.png" is a file'),
     ("two ways to print", "count ok.png -t dog -p W --json --csv", 1, "Leave one out"),
 ]
+
+
+def test_an_installation_without_weights_says_how_to_get_some(
+    mess: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xpose.model.weights.bundled_weights", dict)
+    ended, out, err = run("detect", "ok.png", "-t", "dog")
+    assert (ended, out) == (1, "")
+    assert "xpose models" in " ".join(err.split())
 
 
 @pytest.mark.parametrize(("why", "command", "code", "expected"), BAD, ids=[row[0] for row in BAD])

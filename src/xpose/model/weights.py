@@ -51,7 +51,7 @@ def default_weights() -> str:
     if DEFAULT in bundled_weights():
         return DEFAULT
     raise CheckpointError(
-        "No trained weights come with this version of xpose yet. Name a weight folder, the released unipose_swint.pth, "
-        'or a hub id: -p unipose_swint.pth on the command line, xpose.load("unipose_swint.pth") in Python. '
+        "This installation of xpose is without its trained weights. Install it again, or name a weight folder, the "
+        'released unipose_swint.pth, or a hub id: -p unipose_swint.pth on the command line, xpose.load("unipose_swint.pth") in Python. '
         "Known weights are listed by: xpose models"
     )

@@ -117,8 +117,8 @@ def starting_point(
             weights = default_weights()
         except CheckpointError:
             raise CheckpointError(
-                "No trained weights come with this version of xpose, and fine-tuning starts from some. Name them with "
-                "--weights: a weight folder, a file in the released layout, or owner/name on the Hugging Face hub "
+                "This installation of xpose is without its trained weights, and fine-tuning starts from some. Name "
+                "them with --weights: a weight folder, a file in the released layout, or owner/name on the Hugging Face hub "
                 "(known ones: xpose models). Or train a small network from nothing: --from-scratch, with --backbone "
                 "FILE of an ImageNet backbone if you have one."
             ) from None
