@@ -52,6 +52,7 @@ def default_weights() -> str:
         return DEFAULT
     raise CheckpointError(
         "This installation of xpose is without its trained weights. Install it again, or name a weight folder, the "
-        'released unipose_swint.pth, or a hub id: -p unipose_swint.pth on the command line, xpose.load("unipose_swint.pth") in Python. '
+        "released unipose_swint.pth, or a hub id: -p unipose_swint.pth on the command line, "
+        'xpose.load("unipose_swint.pth") in Python. '
         "Known weights are listed by: xpose models"
     )
