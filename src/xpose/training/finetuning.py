@@ -118,9 +118,9 @@ def starting_point(
         except CheckpointError:
             raise CheckpointError(
                 "This installation of xpose is without its trained weights, and fine-tuning starts from some. Name "
-                "them with --weights: a weight folder, a file in the released layout, or owner/name on the Hugging Face "
-                "hub (known ones: xpose models). Or train a small network from nothing: --from-scratch, with --backbone "
-                "FILE of an ImageNet backbone if you have one."
+                "them with --weights: a weight folder, a file in the released layout, or owner/name on the Hugging "
+                "Face hub (known ones: xpose models). Or train a small network from nothing: --from-scratch, with "
+                "--backbone FILE of an ImageNet backbone if you have one."
             ) from None
     config = _config_of(str(weights))
     table = {**more, "start": str(weights)}
