@@ -27,8 +27,8 @@ from xpose.training.log import read_log
 from xpose.training.report import RECIPE_FILE
 
 ASKED = {"text": "words", "visual": "one example", "combined": "both"}
-FREE = "see the sets below: redistribution and any use, as far as their sources say"
-RESEARCH = "see the sets below: several are for research only or state nothing, so no other use can be granted"
+FREE = "any use, as far as the sources of the training sets say; see the card"
+RESEARCH = "research only: several of the training sets allow nothing else or state no licence; see the card"
 
 
 def main() -> None:
