@@ -19,12 +19,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from xpose.evaluation.outputs import TABLES
 from xpose.evaluation.run_file import Run, read_run
 from xpose.evaluation.tables import Cell, Table, percent
 from xpose.model.config import XPoseConfig
 from xpose.model.pretrained import CONFIG_FILE, WEIGHT_FILE
 from xpose.training.log import read_log
-from xpose.training.report import RECIPE_FILE
+from xpose.training.report import PLOT_FILE, RECIPE_FILE
 
 ASKED = {"text": "words", "visual": "one example", "combined": "both"}
 FREE = "any use, as far as the sources of the training sets say; see the card"
@@ -63,8 +64,8 @@ def write_card(
         checksum(weights / WEIGHT_FILE),
     ]
     shutil.copy(runs[-1] / RECIPE_FILE, weights / RECIPE_FILE)
-    if (runs[-1] / "losses.png").is_file():
-        shutil.copy(runs[-1] / "losses.png", weights / "losses.png")
+    if (runs[-1] / PLOT_FILE).is_file():
+        shutil.copy(runs[-1] / PLOT_FILE, weights / PLOT_FILE)
     card = weights / "README.md"
     card.write_text("\n\n".join(part.strip() for part in parts if part) + "\n", encoding="utf-8")
     return card
@@ -170,7 +171,7 @@ def _share(numbers: Any, name: str) -> float | None:
 
 def folder_tables(folder: Path) -> str:
     """What another protocol wrote, as it is."""
-    return (folder / "tables.md").read_text("utf-8")
+    return (folder / TABLES).read_text("utf-8")
 
 
 def thresholds(config: XPoseConfig) -> str:

@@ -18,12 +18,10 @@ import xpose
 from xpose.geometry import box_iou
 from xpose.inference import Detector
 from xpose.model.weights import DEFAULT, bundled_weights
+from xpose.training.recipe import load_recipe
 
 WEIGHTS = bundled_weights()
-FREE = {  # of nano-real-open; tests/training/test_apart.py compares them with the sets' own index
-    *("alpine_birds", "fly_pair_predicted", "glue_tubes", "livestock", "mouse_mirror", "mouse_openfield"),
-    *("mouse_reaching", "sitting_person", "vinegar_fly"),
-}
+FREE = set(load_recipe("nano-real-open").data.only)  # tests/training/test_apart.py compares it with the sets' index
 
 
 @pytest.fixture(scope="module")

@@ -86,6 +86,11 @@ def known_labelling() -> Mapping[str, Labelling]:
     return {name: _labelling(entry) for name, entry in tomllib.loads(text).items()}
 
 
+def labelling_of(name: str) -> Labelling:
+    """What `labelling.toml` says of a set; the usual where it does not list it."""
+    return known_labelling().get(name, Labelling())
+
+
 def _labelling(entry: Mapping[str, Any]) -> Labelling:
     lists = {"absent": tuple(entry.get("absent", ())), "unsure": frozenset(entry.get("unsure", ()))}
     return Labelling(**{**entry, **lists})

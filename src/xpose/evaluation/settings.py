@@ -56,7 +56,7 @@ class Settings:
         if self.limit is not None and self.limit < 1:
             faults.append(f"limit is {self.limit}; it must be a whole number of at least 1")
         for name, value in (("threshold", self.threshold), ("nms", self.nms)):
-            if isinstance(value, int | float) and not 0 <= value <= 1:
+            if value is not None and value != "weights" and not 0 <= value <= 1:
                 faults.append(f"{name} is {value}; it must be a number from 0 to 1")
         if self.side is not None and self.side < 32:
             faults.append(f"side is {self.side}; it must be a whole number of at least 32")
@@ -65,7 +65,7 @@ class Settings:
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
-        return {**dataclasses.asdict(self), "absent": list(self.absent)}
+        return dataclasses.asdict(self)
 
     @property
     def shown(self) -> str:

@@ -62,10 +62,10 @@ class XPoseConfig:
     example_side: int = 224  # of the cut-outs that our own example encoder sees, in pixels
     image_short: int = 800
     image_long: int = 1333
+    nms: float = 0.9  # of boxes that overlap by more than this only the best is answered, where a call does not say
     # Written by `xpose calibrate`. What a score has to pass, by class name; "" is the rule for all others.
     thresholds: dict[str, float] = field(default_factory=dict)
     keypoint_threshold: float = 0.0
-    nms: float = 0.9  # of boxes that overlap by more than this only the best is answered, where a call does not say
     # What logits of objects and of points are divided by before they become scores; 1 changes nothing.
     temperature: float = 1.0
     keypoint_temperature: float = 1.0

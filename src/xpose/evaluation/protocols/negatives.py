@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator, Mapping
 
-from xpose.data.negatives import Labelling, Rule, known_labelling
+from xpose.data.negatives import Rule, labelling_of
 from xpose.data.schema import Category, Record
 from xpose.evaluation.data import Data, Placed
 from xpose.evaluation.matching import same_category
@@ -49,7 +49,7 @@ def absent_classes(record: Record, known: Known) -> list[Category]:
     here = {one.category.name for one in record.instances}
     own = known.get(record.source, {})
     every = {name: one for table in (*known.values(), own) for name, one in table.items()}
-    rule = Rule(known_labelling().get(record.source, Labelling()), frozenset(own))
+    rule = Rule(labelling_of(record.source), frozenset(own))
     certain = set(rule.absent(every, record.picture.file, here))
     for name in every:
         common = any(word in name.split() for word in EVERYWHERE) or name in EVERYWHERE
@@ -81,7 +81,7 @@ def _absent(record: Record, known: Known, settings: Settings) -> list[Category]:
 def may_lack(name: str, record: Record) -> bool:
     """Whether a picture may be said to lack a class: none is labelled, and nobody saw unlabelled animals in it."""
     labelled = any(same_category(name, one.category.name) for one in record.instances)
-    return not labelled and record.picture.file not in known_labelling().get(record.source, Labelling()).unsure
+    return not labelled and record.picture.file not in labelling_of(record.source).unsure
 
 
 def named(name: str, known: Known) -> Category:
