@@ -13,6 +13,7 @@ from trees import SHARED
 
 from xpose.data.examples import ExampleFinder, Examples
 from xpose.data.loader import Loader, Prompting
+from xpose.data.negatives import Labelling
 from xpose.data.pictures import Pictures
 from xpose.data.pool import Place, Pool, open_pool
 from xpose.data.sampling import Sampling
@@ -243,6 +244,44 @@ def test_pictures_without_objects_are_asked_for_something(tmp_path):
     assert empty
     assert all([(e.kind.category, e.present, e.complete) for e in t.asked] == [("person", False, True)] for t in empty)
     assert all(t.boxes.shape == (0, 4) and t.points.shape == (0, 0, 3) for t in empty)
+
+
+def test_points_without_a_label_are_absent_only_where_the_set_says_so(tmp_path):
+    person = category("person", "person")
+    size = (64, 64)
+    points = {name: (float(x), float(y), 2) for name, (x, y) in spread(person.keypoints, size).items()}
+    del points["nose"]
+    box = (0.0, 0.0, 64.0, 64.0)
+    dots = dot_pool(tmp_path, [size])
+    shown = [Instance(person, box, points), Instance(person, box)]  # of the second nothing is labelled
+    items = [(record(dots.file(0), size, shown), Place(dots.path(0)))]
+
+    def missing(batches):
+        return [t.absent(row) for batch in batches for t in batch.targets for row in range(len(t.labels))]
+
+    for known, absent in ({}, frozenset()), ({"dots": Labelling(points=True)}, frozenset({"nose"})):
+        loader = loader_of(Pool(items), prompting=Prompting(visual=0, absent=(0, 0)), labelling=known)
+        assert missing(loader.plain()) == [absent, frozenset()]
+    turned = loader_of(
+        Pool(items), labelling=known, augmentation=Augmentation(size=64, scale=(2.0, 2.0), least_share=0.01)
+    )
+    cut = [one for one in missing(turned.steps(0, 3)) if one]
+    assert cut
+    assert all("nose" in one and len(one) > 1 for one in cut), "what a crop cuts off is absent too"
+
+
+def test_mixed_pictures_of_a_one_sided_kind_know_nothing_of_absent_points(tmp_path):
+    """Mirrored it has right points; in a mosaic of both a class has left and right ones, of which each shows one."""
+    sided = category("person", "person", ("left_eye", "left_ear"))
+    size = (64, 64)
+    points = {name: (float(x), float(y), 2) for name, (x, y) in spread(sided.keypoints, size).items()}
+    dots = dot_pool(tmp_path, [size])
+    items = [(record(dots.file(0), size, [Instance(sided, (0, 0, 64, 64), points)]), Place(dots.path(0)))] * 4
+    mixed = Augmentation(size=64, mosaic=1.0)
+    loader = loader_of(Pool(items), labelling={"dots": Labelling(points=True)}, augmentation=mixed)
+    both = [t for batch in loader.steps(0, 9) for t in batch.targets if any(len(e.kind) == 4 for e in t.asked)]
+    assert both
+    assert not any(target.whole for target in both)
 
 
 def test_batches_move_and_pin(pool):

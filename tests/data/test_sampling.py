@@ -218,6 +218,8 @@ def test_what_is_known_of_sets_is_stated_with_its_reason():
     assert not known["lspet"].exhaustive
     assert not known["livestock"].exhaustive
     assert all(entry.why != "not stated" for entry in known.values())
+    assert known["animal_pose"].points
+    assert not known["mp100"].points
 
 
 def test_labelling_of_unknown_sets_is_refused():

@@ -135,6 +135,24 @@ def test_a_wanted_number_of_false_alarms_by_hand():
         calibrate(samples, false_alarms=-1)
 
 
+def test_pictures_that_lack_a_class_raise_its_threshold_by_hand():
+    samples = [
+        answered("a", {"dog": 1}, [("dog", 0.9, True)]),
+        answered("b", {"dog": 2}, [("dog", 0.4, True), ("dog", 0.3, True)]),
+        answered("c", {"dog": 0}, [("dog", 0.6, False), ("dog", 0.5, False)]),
+        answered("d", {"dog": 0}, []),
+    ]
+    usual = calibrate(samples, least=1).thresholds["dog"]
+    assert usual == pytest.approx(0.15)  # F1 of three hits and two faults is 6/8, of the first hit alone 2/4
+    for wanted, threshold in ((0, 0.6), (0.5, 0.5), (9, 0)):
+        found_ = calibrate(samples, absent_alarms=wanted, least=1)
+        assert found_.thresholds["dog"] == pytest.approx(max(usual, threshold), abs=1e-5)
+        alarms = sum(score > found_.thresholds["dog"] for one in samples[2:] for score in one.scores)
+        assert alarms / 2 <= wanted
+    with pytest.raises(ConfigError, match="at least 0"):
+        calibrate(samples, absent_alarms=-0.1)
+
+
 def test_points_are_told_apart_by_the_best_f1():
     # Visible 0.9, 0.8; absent 0.7, 0.1: between 0.8 and 0.7.
     points = [(0.9, True), (0.8, True), (0.7, False), (0.1, False)]

@@ -54,6 +54,7 @@ def test_robustness_asks_in_every_wording_and_keeps_the_meaning(tree):
     usual = asked["usual words"].category.keypoints
     for name, one in asked.items():
         assert sorted(one.names.values()) == sorted(usual), name
+    assert asked["related word"].called == "hen"
     assert list(asked["other order"].names) != list(usual)
     assert list(asked["left/right exchanged"].names) == ["head", "tail", "right wing", "left wing"]
     assert dict(asked["exchange ignored"].names) == {
@@ -116,7 +117,7 @@ def test_negatives_by_hand(tree):
         return repeated(task, question)[:1]
 
     source = Known(answer)
-    result = evaluate("negatives", source, tree)
+    result = evaluate("negatives", source, tree, settings=Settings(threshold=0.1))
     for task in source.tasks:
         shown = {q.asked[0].called for q in task.questions if q.variant == PRESENT}
         absent = {q.asked[0].called for q in task.questions if q.variant == ABSENT}
@@ -129,6 +130,21 @@ def test_negatives_by_hand(tree):
     assert result.summary["questions answered"] == pytest.approx(1 / 3)
     assert result.summary["recall/tubes"] == 0.5
     assert result.summary["recall"] == pytest.approx((1.0 + 0.5 + 0.0) / 3)
+
+
+def test_negatives_are_measured_at_the_thresholds_of_the_weights(tree):
+    detector = own_detector()
+    config = detector.model.config
+    said = {}
+    for limit in (0.0, 1.0):
+        detector.model.config = replace(config, thresholds={"": limit})
+        result = evaluate("negatives", detector, tree)
+        said[limit] = result.value
+        assert result.statement["threshold"].startswith("those of the weights, by class")
+    assert said[0.0] > 0
+    assert said[1.0] == 0
+    detector.model.config = config
+    assert evaluate("negatives", detector, tree, settings=Settings(threshold=1.0)).value == 0
 
 
 def test_negatives_that_the_user_names(tree):

@@ -53,6 +53,16 @@ def calibrate(
             help="Wrong poses of a class per picture that is asked for it. Left out: the thresholds with the best F1.",
         ),
     ] = None,
+    absent_alarms: Annotated[
+        float | None,
+        typer.Option(
+            "--absent-alarms",
+            min=0,
+            metavar="NUMBER",
+            rich_help_panel=HOW_FIT,
+            help="Raise thresholds until pictures that lack a class get at most so many poses of it, in the mean.",
+        ),
+    ] = None,
     absent: Annotated[
         int,
         typer.Option(
@@ -95,8 +105,9 @@ def calibrate(
     pictures = Data.at(data, split, only or ())
     with _counting() as progress:
         samples = collect(detector, pictures, absent=absent, limit=limit, progress=progress, fault=fault)
-    found = fitted(samples, false_alarms=false_alarms, least=least)
-    rows = compared(samples, Calibration.of(detector.model.config), false_alarms=false_alarms, least=least)
+    wanted: dict[str, Any] = {"false_alarms": false_alarms, "absent_alarms": absent_alarms, "least": least}
+    found = fitted(samples, **wanted)
+    rows = compared(samples, Calibration.of(detector.model.config), **wanted)
     if not found.thresholds:
         raise DataError(
             f"No pose that these weights found in {counted(len(samples), 'picture')} is right (box IoU of at least "

@@ -62,6 +62,16 @@ def evaluate(
     side: Annotated[
         int | None, typer.Option(metavar="PIXELS", rich_help_panel=HOW, help="Longer side of the network's input.")
     ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            metavar="SCORE",
+            rich_help_panel=HOW,
+            help='Answers must score higher. Usual: 0; for "negatives" the thresholds of the weights, by class.',
+        ),
+    ] = None,
     absent: Annotated[
         list[str] | None,
         typer.Option(
@@ -128,7 +138,12 @@ def evaluate(
 
     rules = load_protocol(protocol)
     changes: dict[str, Any] = {"prompts": prompts, "shots": shots, "seed": seed, "limit": limit, "side": side}
-    changes |= {"flip": flip or None, "index_pixels": index_pixels or None, "absent": tuple(absent) if absent else None}
+    changes |= {
+        "threshold": threshold,
+        "flip": flip or None,
+        "index_pixels": index_pixels or None,
+        "absent": tuple(absent) if absent else None,
+    }
     wanted = {name: value for name, value in changes.items() if value is not None}
     settings = replace(rules.usual, **wanted)
     make = _source_maker(rules, results, labels, peer, weights, device, dtype, clip, batch, data, split or rules.split)

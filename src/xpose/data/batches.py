@@ -45,6 +45,7 @@ class Target:
     style: str | None
     pictures: tuple[int, ...]  # numbers in the pool
     matrix: Tensor  # [2, 3] from the stored picture's continuous pixels to these; of the first picture of a mosaic
+    whole: bool = False  # points without a label, of objects that have some, are not in the picture
 
     def names(self, row: int) -> tuple[str, ...]:
         """The keypoint names of an instance."""
@@ -54,6 +55,11 @@ class Target:
         """The labelled points of an instance by name."""
         named = zip(self.names(row), self.points[row].tolist(), strict=False)
         return {name: (x, y, int(v)) for name, (x, y, v) in named if v}
+
+    def absent(self, row: int) -> frozenset[str]:
+        """The points of an instance that are known not to be in the picture."""
+        shown = self.keypoints(row)
+        return frozenset(self.names(row)).difference(shown) if self.whole and shown else frozenset()
 
 
 @dataclass(frozen=True)
@@ -113,8 +119,8 @@ def _tensors(value: Any, change: Any) -> Any:
     return replace(value, **{name: change(one) for name, one in found.items() if isinstance(one, Tensor)})
 
 
-def target_of(sample: Sample, asked: Sequence[Asked]) -> Target:
-    """The target of a sample; `asked` holds every kind of its objects."""
+def target_of(sample: Sample, asked: Sequence[Asked], whole: bool = False) -> Target:
+    """The target of a sample; `asked` holds every kind of its objects, `whole` says what a missing label means."""
     row_of = {entry.kind: row for row, entry in enumerate(asked)}
     labels = sample.labels
     rows = np.array([row_of.get(kind, -1) for kind in labels.kinds], np.int64)
@@ -134,6 +140,7 @@ def target_of(sample: Sample, asked: Sequence[Asked]) -> Target:
         sample.style,
         sample.pictures,
         torch.from_numpy(sample.matrix.astype(np.float32)),
+        whole,
     )
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from xpose.data.batches import Asked, Batch, Mode, collate, kinds_present, target_of
+from xpose.data.batches import Asked, Batch, Mode, Target, collate, kinds_present, target_of
 from xpose.data.colours import vary_colours
 from xpose.data.examples import Example, ExampleFinder, Examples
 from xpose.data.mixing import mosaic, paste
@@ -115,6 +115,7 @@ class Loader:
         self.pictures = Pictures(pool)
         self.plan = Plan(pool, sampling or Sampling(), batch * ranks, seed)
         self.absences = Absences(pool, labelling)
+        self.own_kinds = {*pool.kinds, *(kind.mirror[0] for kind in pool.kinds)}
         self.finder = ExampleFinder(self.pictures, self.prompting.examples)
 
     @property
@@ -163,7 +164,7 @@ class Loader:
                 views = [plain_view(self.pool.size(picture), settings) for picture in portion]
                 samples = [show(self.pictures, p, view, settings) for p, view in zip(portion, views, strict=True)]
                 asked = [self._asked_plainly(sample) for sample in samples]
-                targets = [target_of(sample, entries) for sample, entries in zip(samples, asked, strict=True)]
+                targets = [self._target(sample, entries) for sample, entries in zip(samples, asked, strict=True)]
                 yield collate(number, "text", limit, samples, targets, {})
                 number += 1
 
@@ -195,7 +196,7 @@ class Loader:
     def _assemble(self, step: Step, samples: Sequence[Sample], places: Sequence[int], mode: Mode) -> Batch:
         kinds = self._classes(step)
         targets = [
-            target_of(sample, self._asked(step, sample, place, kinds))
+            self._target(sample, self._asked(step, sample, place, kinds))
             for sample, place in zip(samples, places, strict=True)
         ]
         examples: dict[tuple[str, str], list[Example]] = {}
@@ -204,6 +205,12 @@ class Loader:
             needed = dict.fromkeys(entry.kind.key for target in targets for entry in target.asked)
             examples = self._examples(step, needed, kinds, shown)
         return collate(step.number, mode, step.limit, samples, targets, examples)
+
+    def _target(self, sample: Sample, asked: Sequence[Asked]) -> Target:
+        # Where pictures with other points were mixed, as a mirrored one of a one-sided kind, a class has the points of
+        # all of them, of which each was labelled with its own.
+        as_labelled = self.own_kinds.issuperset(sample.labels.kinds)
+        return target_of(sample, asked, as_labelled and self.absences.points(sample.pictures[0]))
 
     def _classes(self, step: Step) -> list[int]:
         """The pool's kinds that the step is about: those of its pictures, and some others of the bucket's width."""

@@ -31,6 +31,7 @@ class Labelling:
     Attributes:
         exhaustive: every object of its categories.
         closed: nothing else is in its pictures.
+        points: of an object with labelled points those without a label are not to be seen.
         absent: categories that its pictures do not show though it labels none; "animal" stands for all animals.
         unsure: pictures, by the names of their files, of which `absent` does not hold.
         why: where this is known from.
@@ -38,6 +39,7 @@ class Labelling:
 
     exhaustive: bool = True
     closed: bool = False
+    points: bool = False
     absent: tuple[str, ...] = ()
     unsure: frozenset[str] = frozenset()
     why: str = "not stated"
@@ -130,6 +132,10 @@ class Absences:
     def exhaustive(self, number: int) -> bool:
         """Whether every object of those categories is labelled in the picture."""
         return self._rule(number).labelling.exhaustive
+
+    def points(self, number: int) -> bool:
+        """Whether a labelled object of the picture shows no other points than those that have a label."""
+        return self._rule(number).labelling.points
 
     def absent(self, number: int, categories: Iterable[str], present: Iterable[str] = ()) -> list[str]:
         """Those of the categories that the picture certainly does not show, in their order, each once.

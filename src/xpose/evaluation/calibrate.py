@@ -4,7 +4,8 @@ Each picture is asked for the classes that it holds and for a few that it certai
 0. Every answer is then right or wrong (`matching.judge`), every point of a matched pose visible or absent. From these:
 
 * a temperature for objects and one for points, which divide the logits so that scores are honest (least log loss);
-* a threshold for each class: the best F1, or the lowest that keeps to a wanted number of false alarms per picture;
+* a threshold for each class: the best F1, or the lowest that keeps to a wanted number of false alarms per picture; it
+  rises, where that is wanted, until pictures that lack the class get few answers;
 * the confidence below which a point counts as absent: the best F1 of visible against absent points.
 
 Letters: n answers, m points.
@@ -202,40 +203,56 @@ def sample(key: str, question: Question, found: Poses) -> Sample:
 
 
 def calibrate(
-    samples: Sequence[Sample], *, false_alarms: float | None = None, least: int = LEAST_OBJECTS
+    samples: Sequence[Sample],
+    *,
+    false_alarms: float | None = None,
+    absent_alarms: float | None = None,
+    least: int = LEAST_OBJECTS,
 ) -> Calibration:
     """Temperatures and thresholds from samples.
 
     Args:
         samples: of pictures.
         false_alarms: wanted number of wrong poses of a class per picture that is asked for it; None for the best F1.
+        absent_alarms: most poses of a class per picture that lacks it; thresholds rise until they keep to it. None for
+            no such limit.
         least: labelled objects from which a class has a threshold of its own; the others share that of all together.
 
     Raises:
-        ConfigError: the wanted number is below 0.
+        ConfigError: a wanted number is below 0.
     """
-    if false_alarms is not None and not 0 <= false_alarms < math.inf:
-        raise ConfigError(f"The wanted number of false alarms per picture is {false_alarms}. It must be at least 0.")
+    for wanted in (false_alarms, absent_alarms):
+        if wanted is not None and not 0 <= wanted < math.inf:
+            raise ConfigError(f"The wanted number of false alarms per picture is {wanted}. It must be at least 0.")
     scores, right = _joined(samples, "scores"), _joined(samples, "right", bool)
     points, visible = _joined(samples, "confidences"), _joined(samples, "visible", bool)
     temperature, keypoint_temperature = fit_temperature(scores, right), fit_temperature(points, visible)
     scores, points = tempered(scores, temperature), tempered(points, keypoint_temperature)
     owners = np.array([name for one in samples for name in one.classes], dtype=object)
+    lacking = np.array([not one.labelled[name] for one in samples for name in one.classes], dtype=bool)
     labelled: dict[str, int] = {}
     pictures: dict[str, int] = {}
+    lacked: dict[str, int] = {}  # pictures without the class
     for one in samples:
         for name, count in one.labelled.items():
             labelled[name] = labelled.get(name, 0) + count
             pictures[name] = pictures.get(name, 0) + 1
+            lacked[name] = lacked.get(name, 0) + (not count)
+
+    def raised(threshold: float, answers: np.ndarray, count: int) -> float:
+        if absent_alarms is None:
+            return threshold
+        return max(threshold, quiet_from(scores[answers & lacking], count, absent_alarms))
+
     thresholds: dict[str, float] = {}
     everything = _threshold(scores, right, sum(labelled.values()), sum(pictures.values()), false_alarms)
     if everything is not None:
-        thresholds[""] = everything
+        thresholds[""] = raised(everything, np.ones(len(scores), dtype=bool), sum(lacked.values()))
     for name in sorted(labelled):
         mine = owners == name
         own = _threshold(scores[mine], right[mine], labelled[name], pictures[name], false_alarms)
         if labelled[name] >= least and own is not None:
-            thresholds[name] = own
+            thresholds[name] = raised(own, mine, lacked[name])
     least_confidence = 0.0
     if visible.any() and not visible.all():
         least_confidence = best_f1(points, visible, int(visible.sum())) or 0.0
@@ -268,6 +285,14 @@ def best_f1(scores: np.ndarray, right: np.ndarray, wanted: int) -> float | None:
     edges, hits, kept = _steps(scores, right)
     best = int((2 * hits / (kept + wanted)).argmax())  # of equal ones the highest threshold
     return _between(edges, best)
+
+
+def quiet_from(scores: np.ndarray, pictures: int, alarms: float) -> float:
+    """The lowest threshold that at most so many answers per picture pass, of all answers that pictures got in vain."""
+    allowed = math.floor(alarms * pictures + 1e-9)
+    ordered = np.sort(scores)[::-1]
+    # A little more than the first answer too many, so that single precision keeps it out as well.
+    return min(1.0, float(ordered[allowed]) + 1e-6) if allowed < len(ordered) else 0.0
 
 
 def _threshold(

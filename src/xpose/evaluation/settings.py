@@ -23,7 +23,7 @@ class Settings:
         seed: decides which objects serve as examples.
         flip: also ask the mirrored picture, and take the mean.
         limit: pictures per set at most; None takes all.
-        threshold: answers must score higher.
+        threshold: answers must score higher; "weights" for the thresholds by class that the weights ship with.
         side: the longer side of the network's input in pixels; None for what the weights say.
         absent: classes that the pictures are known not to show, for `negatives`; empty asks for drawn ones.
         index_pixels: the weights count pixels by index, as the released checkpoint does; nothing is moved.
@@ -39,7 +39,7 @@ class Settings:
     seed: int = 0
     flip: bool = False
     limit: int | None = None
-    threshold: float = 0.0
+    threshold: float | Literal["weights"] = 0.0
     nms: float | Literal["weights"] | None = "weights"
     side: int | None = None
     absent: tuple[str, ...] = ()

@@ -139,7 +139,8 @@ def prompts_of(question: Question) -> list[Any]:
 
 
 def _rules(settings: Settings, most: int | None) -> dict[str, Any]:
-    return {"threshold": settings.threshold, "nms": settings.nms, "max_instances": most}
+    threshold = None if settings.threshold == "weights" else settings.threshold
+    return {"threshold": threshold, "nms": settings.nms, "max_instances": most}
 
 
 def trimmed(found: Poses, question: Question) -> Poses:

@@ -222,6 +222,7 @@ def _objects(target: Target, width: int, height: int) -> list[LabelledObject]:
                     (x1, y1, x2, y2),
                     int(target.labels[row]),
                     target.keypoints(row),
+                    target.absent(row),
                     sigmas={name: sigma_for(name) for name in names},
                 )
             )

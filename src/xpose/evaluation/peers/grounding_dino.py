@@ -20,7 +20,7 @@ from xpose.evaluation.peers.folders import checksum, need_folder
 from xpose.evaluation.questions import Question, Task
 from xpose.evaluation.settings import Settings
 from xpose.geometry import cxcywh_to_xyxy
-from xpose.inference.postprocess import DEFAULT_NMS, suppress_boxes
+from xpose.inference.postprocess import DEFAULT_NMS, DEFAULT_THRESHOLD, suppress_boxes
 from xpose.poses import Poses
 
 MOST = 50  # answers per class, as many as our own networks give
@@ -74,7 +74,8 @@ class GroundingDinoSource:
         for one in question.asked:
             boxes, scores = self._boxes(pixels, one.called)
             order = np.argsort(-scores, kind="stable")
-            order = order[scores[order] > settings.threshold][: 4 * MOST]
+            least = DEFAULT_THRESHOLD if settings.threshold == "weights" else settings.threshold
+            order = order[scores[order] > least][: 4 * MOST]
             if settings.nms is not None:
                 order = suppress_boxes(boxes, order, DEFAULT_NMS if settings.nms == "weights" else settings.nms)
             order = order[: question.most or MOST]

@@ -17,6 +17,7 @@ from xpose.evaluation.matching import columns_of, same_category
 from xpose.evaluation.questions import Question, Task
 from xpose.evaluation.results import Results, read_results
 from xpose.evaluation.settings import Settings
+from xpose.inference.postprocess import DEFAULT_THRESHOLD
 from xpose.poses import Poses
 
 
@@ -46,9 +47,9 @@ class ResultsSource:
 
     def answer(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
         """For each task what the file says about its picture; examples, flips and input sizes are the file's own."""
-        return [tuple(self._one(task, question) for question in task.questions) for task in tasks]
+        return [tuple(self._one(task, question, settings) for question in task.questions) for task in tasks]
 
-    def _one(self, task: Task, question: Question) -> Poses:
+    def _one(self, task: Task, question: Question, settings: Settings) -> Poses:
         labels, results = self._of(task)
         picture = task.record.picture
         found = results.poses(labels.id_of(task.record), (picture.height, picture.width))
@@ -62,6 +63,8 @@ class ResultsSource:
                 rows.append(row)
                 categories.append(best.category.name)
         kept = dataclasses.replace(found[rows], categories=tuple(categories))
+        if settings.threshold == "weights":  # a file has none of its own
+            kept = kept.filter(threshold=DEFAULT_THRESHOLD)
         return kept[: question.most]
 
     def _of(self, task: Task) -> tuple[Labels, Results]:

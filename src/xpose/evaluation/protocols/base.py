@@ -87,7 +87,7 @@ class Protocol:
             "split": data.split + (f", at most {settings.limit} pictures per set" if settings.limit else ""),
             "boxes": self.boxes,
             "prompts": f"{self.prompts}; {settings.shown}",
-            "threshold": f"{settings.threshold:g}, duplicates {_duplicates(settings)}",
+            "threshold": f"{_threshold(settings)}, duplicates {_duplicates(settings)}",
             "input": f"longer side {settings.side}" if settings.side else "as the weights say",
             "pixels": "by index, as in the labels" if settings.index_pixels else "continuous, half a pixel taken off",
             "flip test": "yes, mean of both" if settings.flip else "no",
@@ -95,6 +95,10 @@ class Protocol:
             "PCK": self.pck,
             "metrics": ", ".join(self.metrics),
         }
+
+
+def _threshold(settings: Settings) -> str:
+    return "those of the weights, by class" if settings.threshold == "weights" else f"{settings.threshold:g}"
 
 
 def _duplicates(settings: Settings) -> str:

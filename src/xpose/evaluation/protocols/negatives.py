@@ -1,4 +1,4 @@
-"""Negative prompts: how often something is returned for a class that is not in the picture, at a working threshold.
+"""Negative prompts: how often something is returned for a class that is not in the picture, at the shipped thresholds.
 
 A picture is asked for the classes that it shows and for as many absent ones, each by itself. Absent for certain is what
 somebody looked for, other categories of the same set, and what the set is known not to show (`xpose.data.negatives`).
@@ -24,7 +24,6 @@ from xpose.evaluation.tables import Cell, Table, percent
 from xpose.vocabulary import default_skeleton
 
 PRESENT, ABSENT = "present", "absent"
-THRESHOLD = 0.1  # where nobody says otherwise: that of the released post-processing
 LEAST_IOU = 0.5
 # What a picture may show though its set does not label it, and parts of such things.
 EVERYWHERE = (
@@ -122,7 +121,8 @@ class Returned:
 
 
 def _scores(data: Data, settings: Settings) -> Scores:
-    threshold = settings.threshold or THRESHOLD
+    # Answers below the weights' own thresholds have not come this far.
+    threshold = 0.0 if settings.threshold == "weights" else settings.threshold
 
     def metrics(key: tuple[str, str]) -> dict[str, Metric]:
         found: dict[str, Metric] = {"returned": Returned(threshold)}
@@ -155,9 +155,10 @@ def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
     total = (values["false alarms per picture"], percent(values["questions answered"]), percent(values["recall"]))
     rows.append(("mean over sets", sum(n for (_, kind), n in scores.pictures.items() if kind == ABSENT), *total))
     columns = ("set", "absent classes asked", "false alarms per question", "answered at all", "recall of present ones")
+    limit = "the thresholds of the weights" if settings.threshold == "weights" else f"{settings.threshold:g}"
     note = (
-        f"Scores above {settings.threshold or THRESHOLD:g}. Recall: labelled objects with an answer of their class "
-        f"that overlaps their box by {LEAST_IOU:g} or more."
+        f"Scores above {limit}. Recall: labelled objects with an answer of their class that overlaps their box by "
+        f"{LEAST_IOU:g} or more."
     )
     return Findings(values, (Table("Negative prompts", columns, tuple(rows), (note,), decimals=3),))
 
@@ -183,5 +184,5 @@ PROTOCOL = Protocol(
     tasks=_tasks,
     scores=_scores,
     conclude=_conclude,
-    usual=Settings(threshold=THRESHOLD),
+    usual=Settings(threshold="weights"),
 )
