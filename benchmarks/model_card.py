@@ -4,7 +4,8 @@
     xpose eval nano-real --data DIR --weights W --prompts visual --out runs/visual
     python benchmarks/model_card.py W --run runs/nano-real --data DIR --eval runs/text --eval runs/visual --notes n.md
 
-Writes README.md, recipe.toml and losses.png beside the weights.
+Writes README.md, recipe.toml and losses.png beside the weights; with --failure cat:dog also failures.jpg, what they
+find in scikit-image's and matplotlib's sample photographs when asked so.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from xpose.evaluation.outputs import TABLES
 from xpose.evaluation.run_file import Run, read_run
 from xpose.evaluation.tables import Cell, Table, percent
@@ -32,6 +35,11 @@ FREE = "any use, as far as the sources of the training sets say; see the card"
 RESEARCH = "research only: several of the training sets allow nothing else or state no licence; see the card"
 
 
+FAILURES = "failures.jpg"
+HEIGHT = 360  # of a photograph with its legend, in pixels
+PHOTOGRAPHS = ("astronaut", "admiral", "camera", "cat", "coffee")
+
+
 def main() -> None:
     """Gather, write, say where."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -40,7 +48,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the sets, with index.json")
     parser.add_argument("--eval", type=Path, action="append", default=[], help="folders of `xpose eval`, any protocol")
     parser.add_argument("--notes", type=Path, help="Markdown with what only a person can say")
+    parser.add_argument(
+        "--failure", action="append", default=[], metavar="PICTURE:WORDS", help=f"one of {', '.join(PHOTOGRAPHS)}"
+    )
     given = parser.parse_args()
+    if given.failure:
+        draw_failures(given.weights, [tuple(one.split(":", 1)) for one in given.failure])
     print(f"Written: {write_card(given.weights, given.run, given.data, given.eval, given.notes)}")
 
 
@@ -61,6 +74,7 @@ def write_card(
         *(folder_tables(folder) for folder, one in zip(results, found, strict=True) if one.protocol != "nano-real"),
         thresholds(config),
         notes.read_text("utf-8").strip() if notes else "",
+        f"![What these weights get wrong]({FAILURES})" if (weights / FAILURES).is_file() else "",
         checksum(weights / WEIGHT_FILE),
     ]
     shutil.copy(runs[-1] / RECIPE_FILE, weights / RECIPE_FILE)
@@ -69,6 +83,32 @@ def write_card(
     card = weights / "README.md"
     card.write_text("\n\n".join(part.strip() for part in parts if part) + "\n", encoding="utf-8")
     return card
+
+
+def draw_failures(weights: Path, asked: Sequence[tuple[str, str]]) -> None:
+    """What the weights answer to each question about a sample photograph, side by side."""
+    import xpose
+
+    detector = xpose.load(weights)
+    drawn = []
+    for name, words in asked:
+        picture = photograph(name)
+        drawn.append(detector.detect(picture, words).draw(picture))
+    scaled = [one.resize((round(one.width * HEIGHT / one.height), HEIGHT)) for one in drawn]
+    whole = Image.new("RGB", (sum(one.width for one in scaled), HEIGHT), "white")
+    for number, one in enumerate(scaled):
+        whole.paste(one, (sum(before.width for before in scaled[:number]), 0))
+    whole.save(weights / FAILURES, quality=80)
+
+
+def photograph(name: str) -> Image.Image:
+    """One of `PHOTOGRAPHS`, out of the packages that bring them."""
+    from matplotlib import cbook
+    from skimage import data
+
+    if name == "admiral":
+        return Image.open(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)).convert("RGB")
+    return Image.fromarray(getattr(data, name)()).convert("RGB")
 
 
 def learned_from(data: Path, chosen: dict[str, Any]) -> list[dict[str, Any]]:

@@ -77,7 +77,10 @@ def whole(picture: Path, word: str, weights: str | None, threads: int, starts: i
     for _ in range(starts):
         start = time.perf_counter()
         child = subprocess.Popen(
-            command, env={**os.environ, "OMP_NUM_THREADS": str(threads)}, stdout=subprocess.DEVNULL
+            command,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         _, status, used = os.wait4(child.pid, 0)
         if status:

@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
-from benchmarks.model_card import write_card
+from benchmarks.model_card import FAILURES, HEIGHT, draw_failures, write_card
+from PIL import Image
 from tests.inference.conftest import own_detector
 
 from xpose.evaluation.run_file import Run, write_run
@@ -75,3 +76,13 @@ def test_the_licence_is_that_of_the_strictest_set(folders: dict[str, Path], free
     (licence,) = (line for line in text.splitlines() if line.startswith("license: "))
     assert ("research only" in licence) is not free
     assert ("any use" in licence) is free
+
+
+def test_what_goes_wrong_is_drawn_side_by_side(folders: dict[str, Path]) -> None:
+    weights, run, data = folders.values()
+    assert FAILURES not in write_card(weights, [run], data, []).read_text("utf-8")
+    draw_failures(weights, [("cat", "dog"), ("astronaut", "person")])
+    with Image.open(weights / FAILURES) as drawn:
+        assert drawn.height == HEIGHT
+        assert drawn.width > HEIGHT
+    assert f"({FAILURES})" in write_card(weights, [run], data, []).read_text("utf-8")

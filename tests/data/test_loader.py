@@ -246,6 +246,22 @@ def test_pictures_without_objects_are_asked_for_something(tmp_path):
     assert all(t.boxes.shape == (0, 4) and t.points.shape == (0, 0, 3) for t in empty)
 
 
+def test_some_pictures_are_asked_only_for_what_they_do_not_show(pool):
+    def only_absent(share):
+        prompting = Prompting(visual=0, absent=(0, 3), only_absent=share)
+        targets = [t for batch in loader_of(pool, prompting=prompting).steps(0, 40) for t in batch.targets]
+        return [t for t in targets if not any(entry.present for entry in t.asked)], len(targets)
+
+    assert not only_absent(0.0)[0]
+    found, count = only_absent(0.5)
+    assert 0.2 * count < len(found) < 0.6 * count  # some pictures lack nothing that could be asked
+    for target in found:
+        assert target.asked
+        assert all(entry.complete for entry in target.asked)
+        assert len(target.labels) == len(target.boxes) == len(target.points) == len(target.areas) == 0
+        assert not set(target.ignored_labels.tolist()) - {-1}
+
+
 def test_points_without_a_label_are_absent_only_where_the_set_says_so(tmp_path):
     person = category("person", "person")
     size = (64, 64)
@@ -436,7 +452,9 @@ def test_wrong_numbers_are_named(pool, wrong, message):
         loader_of(pool, **wrong)
 
 
-@pytest.mark.parametrize("wrong", [{"visual": 0.7, "combined": 0.7}, {"absent": (3, 1)}, {"further": -1}], ids=str)
+@pytest.mark.parametrize(
+    "wrong", [{"visual": 0.7, "combined": 0.7}, {"absent": (3, 1)}, {"only_absent": 1.0}, {"further": -1}], ids=str
+)
 def test_wrong_prompting_is_named(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         Prompting(**wrong)

@@ -277,6 +277,11 @@ def test_absent_classes_are_asked_too(sets):
         np.testing.assert_array_equal(one.scores, other.scores)  # what the weights had does not matter
     alone = collect(raw, Data.at(sets), absent=0)
     assert [set(one.labelled) for one in alone] == [{"bird"}, {"glue tube"}, {"bird", "glue tube"}]
+    for one, present in zip(samples, alone, strict=False):  # the absent class is a question of its own
+        own = np.isin(one.classes, sorted(present.labelled))
+        np.testing.assert_array_equal(one.scores[own], present.scores)
+        assert not one.right[~own].any()
+        np.testing.assert_array_equal(one.confidences, present.confidences)
 
 
 def test_the_command(sets, tmp_path, capsys):

@@ -120,16 +120,18 @@ def _tensors(value: Any, change: Any) -> Any:
 
 
 def target_of(sample: Sample, asked: Sequence[Asked], whole: bool = False) -> Target:
-    """The target of a sample; `asked` holds every kind of its objects, `whole` says what a missing label means."""
+    """The target of a sample: its objects of the kinds that are asked for. `whole` says what a missing label means."""
     row_of = {entry.kind: row for row, entry in enumerate(asked)}
     labels = sample.labels
     rows = np.array([row_of.get(kind, -1) for kind in labels.kinds], np.int64)
     numbers = rows[labels.label] if len(labels) else np.zeros(0, np.int64)
-    real, crowd = labels.real(), labels.crowd
+    crowd = labels.crowd
+    own = ~crowd & (numbers >= 0)
+    real = labels.take(own)
     width = max((len(labels.kinds[i]) for i in np.unique(real.label)), default=0)
     return Target(
         tuple(asked),
-        torch.from_numpy(numbers[~crowd]),
+        torch.from_numpy(numbers[own]),
         torch.from_numpy(real.boxes.astype(np.float32)),
         torch.from_numpy(np.ascontiguousarray(real.points[:, :width], np.float32)),
         torch.from_numpy(real.areas.astype(np.float32)),

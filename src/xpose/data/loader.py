@@ -46,6 +46,7 @@ class Prompting:
     visual: float = 0.5  # share of steps with example pictures
     combined: float = 0.0  # share of steps with words and examples together; the rest is words alone
     absent: tuple[int, int] = (0, 80)  # least and most kinds per picture that are known not to be in it
+    only_absent: float = 0.0  # share of pictures that are asked for such kinds alone, where there are any
     further: int = 4  # kinds added to those of the batch's pictures, from which the absent ones are taken
     examples: Examples = field(default_factory=Examples)
 
@@ -53,6 +54,8 @@ class Prompting:
         faults = []
         if not (self.visual >= 0 and self.combined >= 0 and self.visual + self.combined <= 1):
             faults.append(f"visual {self.visual} and combined {self.combined} must be shares that add up to at most 1")
+        if not 0 <= self.only_absent < 1:
+            faults.append(f"only_absent is {self.only_absent}; it must be a share from 0 to below 1")
         if not 0 <= self.absent[0] <= self.absent[1] or self.further < 0:
             faults.append(
                 f"absent is {self.absent} and further {self.further}; they are numbers from 0 up, the smaller first"
@@ -231,7 +234,11 @@ class Loader:
         present = {kind.category for kind in sample.labels.kinds} | {entry.kind.category for entry in asked}
         absent = self.absences.absent(picture, by_category, present)
         low, high = (min(limit, len(absent)) for limit in self.prompting.absent)
-        chosen = rng.permutation(len(absent))[: int(rng.integers(low, high + 1))]
+        order = rng.permutation(len(absent))
+        chosen = order[: int(rng.integers(low, high + 1))]
+        if absent and self.prompting.only_absent and rng.random() < self.prompting.only_absent:
+            # Who is asked for something beside a dog can say dog; asked for a cat alone, it has to say nothing.
+            asked, chosen = [], order[: max(1, len(chosen))]
         asked += [Asked(by_category[absent[i]], False, True) for i in sorted(chosen.tolist())]
         return asked or self._asked_plainly(sample)
 

@@ -1,7 +1,8 @@
 """Thresholds and temperatures from validation data, so that scores mean something and one default fits every class.
 
-Each picture is asked for the classes that it holds and for a few that it certainly lacks (as in `negatives`), threshold
-0. Every answer is then right or wrong (`matching.judge`), every point of a matched pose visible or absent. From these:
+Each picture is asked for the classes that it holds and, one at a time, for a few that it certainly lacks (as in
+`negatives`), threshold 0: beside a dog that is asked for as well no cat is seen in it, alone it easily is. Every answer
+is then right or wrong (`matching.judge`), every point of a matched pose visible or absent. From these:
 
 * a temperature for objects and one for points, which divide the logits so that scores are honest (least log loss);
 * a threshold for each class: the best F1, or the lowest that keeps to a wanted number of false alarms per picture; it
@@ -31,7 +32,7 @@ from xpose.evaluation.matching import HIT, IGNORED, judge, plain_name
 from xpose.evaluation.metrics.confidence import auroc, calibration_error, points_and_marks
 from xpose.evaluation.protocols.asking import limited
 from xpose.evaluation.protocols.negatives import absent_classes, known_categories
-from xpose.evaluation.questions import Asked, Question, Task, key_of
+from xpose.evaluation.questions import Asked, Question, Task, key_of, with_instances
 from xpose.evaluation.settings import Settings
 from xpose.inference.postprocess import DEFAULT_THRESHOLD, tempered
 from xpose.model.config import XPoseConfig
@@ -145,7 +146,7 @@ def collect(
                 if fault:
                     fault(answers.key, answers.message)
             else:
-                samples.append(sample(task.key, task.questions[0], answers[0]))
+                samples.append(joined([sample(task.key, *one) for one in zip(task.questions, answers, strict=True)]))
             if progress:
                 progress(done)
     finally:
@@ -165,19 +166,30 @@ def _tasks(records: Iterable[Placed], absent: int, seed: int) -> Iterator[Task]:
     listed = list(records)
     known = known_categories(listed)
     for record, place in listed:
-        asked = _asked(record, absent_classes(record, known), absent, seed)
-        if asked:
-            yield Task(key_of(record), record, place, (Question(asked, record, None, record.source),))
+        questions = _questions(record, absent_classes(record, known), absent, seed)
+        if questions:
+            yield Task(key_of(record), record, place, questions)
 
 
-def _asked(record: Record, lacking: Sequence[Category], absent: int, seed: int) -> tuple[Asked, ...]:
-    """The classes of a picture, then some that it lacks; names stand once."""
+def _questions(record: Record, lacking: Sequence[Category], absent: int, seed: int) -> tuple[Question, ...]:
+    """All classes of a picture at once, then some that it lacks, each alone; names stand once."""
     present = {plain_name(one.category.name): one.category for one in record.instances}
     others = {plain_name(one.name): one for one in lacking if plain_name(one.name) not in present}
     drawn = sorted(others)
     # By the picture's name, so that the same classes are asked whatever else is in the folder's order.
     random.Random(hashlib.sha256(f"{seed}/{key_of(record)}".encode()).digest()).shuffle(drawn)
-    return tuple(Asked.of(one) for one in (*present.values(), *(others[name] for name in drawn[:absent])))
+    asked = [tuple(present.values())] if present else []
+    asked += [(others[name],) for name in drawn[:absent]]
+    # The truth holds no object of a class that is absent, so that every answer to such a question is wrong.
+    return tuple(
+        Question(tuple(Asked.of(one) for one in classes), _of(record, classes), None, record.source)
+        for classes in asked
+    )
+
+
+def _of(record: Record, classes: Sequence[Category]) -> Record:
+    names = {plain_name(one.name) for one in classes}
+    return with_instances(record, tuple(one for one in record.instances if plain_name(one.category.name) in names))
 
 
 def sample(key: str, question: Question, found: Poses) -> Sample:
@@ -199,6 +211,19 @@ def sample(key: str, question: Question, found: Poses) -> Sample:
         verdicts[keep] == HIT,
         confidences[clear],
         marks[clear] == VISIBLE,
+    )
+
+
+def joined(samples: Sequence[Sample]) -> Sample:
+    """What several questions about one picture teach together."""
+    return Sample(
+        samples[0].key,
+        {name: count for one in samples for name, count in one.labelled.items()},
+        tuple(name for one in samples for name in one.classes),
+        _joined(samples, "scores"),
+        _joined(samples, "right", bool),
+        _joined(samples, "confidences"),
+        _joined(samples, "visible", bool),
     )
 
 
