@@ -33,8 +33,6 @@ from xpose.training.report import PLOT_FILE, RECIPE_FILE
 ASKED = {"text": "words", "visual": "one example", "combined": "both"}
 FREE = "any use, as far as the sources of the training sets say; see the card"
 RESEARCH = "research only: several of the training sets allow nothing else or state no licence; see the card"
-
-
 FAILURES = "failures.jpg"
 HEIGHT = 360  # of a photograph with its legend, in pixels
 PHOTOGRAPHS = ("astronaut", "admiral", "camera", "cat", "coffee")

@@ -178,18 +178,12 @@ def _questions(record: Record, lacking: Sequence[Category], absent: int, seed: i
     drawn = sorted(others)
     # By the picture's name, so that the same classes are asked whatever else is in the folder's order.
     random.Random(hashlib.sha256(f"{seed}/{key_of(record)}".encode()).digest()).shuffle(drawn)
-    asked = [tuple(present.values())] if present else []
-    asked += [(others[name],) for name in drawn[:absent]]
-    # The truth holds no object of a class that is absent, so that every answer to such a question is wrong.
-    return tuple(
-        Question(tuple(Asked.of(one) for one in classes), _of(record, classes), None, record.source)
-        for classes in asked
-    )
-
-
-def _of(record: Record, classes: Sequence[Category]) -> Record:
-    names = {plain_name(one.name) for one in classes}
-    return with_instances(record, tuple(one for one in record.instances if plain_name(one.category.name) in names))
+    absences = [others[name] for name in drawn[:absent]]
+    # In the truth of an absent class there is nothing, so that every answer is wrong.
+    nothing = with_instances(record, ())
+    alone = (Question((Asked.of(one),), nothing, None, record.source) for one in absences)
+    together = Question(tuple(Asked.of(one) for one in present.values()), record, None, record.source)
+    return (*([together] if present else []), *alone)
 
 
 def sample(key: str, question: Question, found: Poses) -> Sample:
