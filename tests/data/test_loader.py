@@ -452,8 +452,67 @@ def test_wrong_numbers_are_named(pool, wrong, message):
         loader_of(pool, **wrong)
 
 
+def test_points_between_the_labelled_ones_are_the_same_in_pictures_and_examples(pool):
+    plain = loader_of(pool, prompting=replace(PROMPTS, visual=1.0, combined=0.0))
+    between = loader_of(pool, prompting=replace(PROMPTS, visual=1.0, combined=0.0, between=1.0))
+    moved = kept = 0
+    for number in range(12):
+        before, after = plain.batch(number), between.batch(number)
+        for name in ("images", "sizes", "crops"):
+            assert torch.equal(getattr(before, name), getattr(after, name)), name
+        # By kind and point: the points of an object before, and where the named one went.
+        seen: dict[tuple, list[tuple[dict, tuple]]] = {}
+        for key, shots in before.shots.items():
+            for old, new in zip(shots, after.shots[key], strict=True):
+                named = {n: p for n, p in zip(old.kind.names, old.points.tolist(), strict=True) if p[2]}
+                for n, point in zip(new.kind.names, new.points.tolist(), strict=True):
+                    seen.setdefault((key, n), []).append((named, tuple(point)))
+        shown = {key for key, rows in seen.items() if any(point[2] for _, point in rows)}
+        for old, new in zip(before.targets, after.targets, strict=True):
+            assert (old.asked, new.whole) == (new.asked, False)
+            assert torch.equal(old.boxes, new.boxes)
+            for row in range(len(old.labels)):
+                key = old.asked[int(old.labels[row])].kind.key
+                found = new.keypoints(row)
+                assert {(key, n) for n in found} <= shown, "where no example shows it, nobody can know it"
+                for n in old.names(row):
+                    if (key, n) in shown:
+                        seen[key, n].append((old.keypoints(row), found.get(n, (0, 0, 0))))
+        for (key, n), rows in seen.items():
+            every = {m for shot in before.shots[key] for m in shot.kind.names}
+            assert any(on_one_line(rows, n, other) for other in every), n
+            kept += sum(bool(point[2]) for _, point in rows)
+            moved += sum(bool(point[2]) and not np.allclose(named[n][:2], point[:2]) for named, point in rows)
+    assert moved > kept / 3 > 20
+
+
+def on_one_line(rows, name, other):
+    """Whether a point has gone the same share of the way to another one in all of them, where both are labelled."""
+    shares = []
+    for named, point in rows:
+        if (name in named and other in named) != bool(point[2]):
+            return False
+        if point[2]:
+            start, end, here = (np.array(p[:2]) for p in (named[name], named[other], point))
+            way = end - start
+            share = float((here - start) @ way / max(1e-9, way @ way))
+            if not np.allclose(start + share * way, here, atol=1e-2):
+                return False
+            if np.linalg.norm(way) > 5:
+                shares.append(share)
+    return not shares or (np.ptp(shares) < 0.01 and -0.01 <= shares[0] <= 1.01)
+
+
+def test_points_between_are_for_examples_alone(pool):
+    for changes in ({"visual": 0.0, "combined": 0.0}, {"visual": 0.0, "combined": 1.0}):
+        plain, between = (loader_of(pool, prompting=replace(PROMPTS, **changes, between=b)) for b in (0.0, 1.0))
+        assert all(same(plain.batch(number), between.batch(number)) for number in range(4))
+
+
 @pytest.mark.parametrize(
-    "wrong", [{"visual": 0.7, "combined": 0.7}, {"absent": (3, 1)}, {"only_absent": 1.0}, {"further": -1}], ids=str
+    "wrong",
+    [{"visual": 0.7, "combined": 0.7}, {"absent": (3, 1)}, {"only_absent": 1.0}, {"between": 1.5}, {"further": -1}],
+    ids=str,
 )
 def test_wrong_prompting_is_named(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):

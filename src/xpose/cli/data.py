@@ -113,6 +113,7 @@ app.command("unify")(data_collect.unify_sets)
 app.command("look")(data_collect.look_at_sets)
 app.command("fiftyone")(data_collect.to_fiftyone)
 app.command("synthetic")(data_collect.draw_synthetic)
+app.command("shapes")(data_collect.draw_shapes)
 
 
 def format_status(converter: Converter | type[Converter]) -> str:

@@ -142,6 +142,31 @@ def draw_synthetic(
     _console.note(f"Written to {out}; look at it: xpose data look {out} --out PAGES")
 
 
+def draw_shapes(
+    out: Annotated[Path, typer.Option(help="Folder for the set.")],
+    kinds: Annotated[int, typer.Option(min=1, help="How many kinds of shapes.")] = 400,
+    each: Annotated[int, typer.Option(min=1, help="Pictures about each of them.")] = 6,
+    behind: Annotated[
+        list[Path] | None,
+        typer.Option(help="Photographs to draw in front of, with all folders below (may be repeated).", metavar="PATH"),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same pictures.")] = 0,
+    side: Annotated[int, typer.Option(min=32, help="Of the pictures, in pixels.")] = 288,
+) -> None:
+    """Draw a set of shapes of many kinds: trained with it, a network finds new kinds by an example better.
+
+    Example: xpose data shapes --out sets/shapes --behind sets
+    """
+    from xpose.cli.data import Bars
+    from xpose.data.shapes import write_shapes
+
+    with Bars() as bars:
+        counts = write_shapes(out, kinds, each, seed=seed, behind=behind or (), side=side, progress=bars.update)
+    for split, counted in counts.items():
+        _console.show(f"{split}: {counted.images:,} pictures, {counted.instances:,} objects of {kinds:,} kinds")
+    _console.note(f"Written to {out}; look at it: xpose data look {out} --out PAGES")
+
+
 def _samples(given: Iterable[str], whole: bool) -> dict[str, int]:
     from xpose.data.unify import SAMPLES
     from xpose.errors import ConfigError, quote

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from xpose.data.batches import Asked, Batch, Mode, Target, collate, kinds_present, target_of
+from xpose.data.between import move_between
 from xpose.data.colours import vary_colours
 from xpose.data.examples import Example, ExampleFinder, Examples
 from xpose.data.mixing import mosaic, paste
@@ -35,7 +36,7 @@ from xpose.data.transforms import Augmentation, good_view, plain_view, show
 from xpose.errors import ConfigError, XPoseError
 
 # Which random numbers are drawn from a stream; part of its seed. Pictures have streams 0, 1, ... by their place.
-_MODE, _CLASSES, _NEGATIVES, _EXAMPLES = 1, 2, 3, 4
+_MODE, _CLASSES, _NEGATIVES, _EXAMPLES, _BETWEEN = 1, 2, 3, 4, 5
 _AHEAD = 2  # batches that each worker or thread prepares before they are asked for
 
 
@@ -48,6 +49,7 @@ class Prompting:
     absent: tuple[int, int] = (0, 80)  # least and most kinds per picture that are known not to be in it
     only_absent: float = 0.0  # share of pictures that are asked for such kinds alone, where there are any
     further: int = 4  # kinds added to those of the batch's pictures, from which the absent ones are taken
+    between: float = 0.0  # share of the steps with examples alone whose points lie between the labelled ones
     examples: Examples = field(default_factory=Examples)
 
     def __post_init__(self) -> None:
@@ -56,6 +58,8 @@ class Prompting:
             faults.append(f"visual {self.visual} and combined {self.combined} must be shares that add up to at most 1")
         if not 0 <= self.only_absent < 1:
             faults.append(f"only_absent is {self.only_absent}; it must be a share from 0 to below 1")
+        if not 0 <= self.between <= 1:
+            faults.append(f"between is {self.between}; it must be a share from 0 to 1")
         if not 0 <= self.absent[0] <= self.absent[1] or self.further < 0:
             faults.append(
                 f"absent is {self.absent} and further {self.further}; they are numbers from 0 up, the smaller first"
@@ -207,6 +211,9 @@ class Loader:
             shown = {picture for sample in samples for picture in sample.pictures} | set(step.pictures)
             needed = dict.fromkeys(entry.kind.key for target in targets for entry in target.asked)
             examples = self._examples(step, needed, kinds, shown)
+            rng = self._rng(step.number, _BETWEEN, self.rank)
+            if mode == "visual" and rng.random() < self.prompting.between:
+                targets, examples = move_between(rng, targets, examples)
         return collate(step.number, mode, step.limit, samples, targets, examples)
 
     def _target(self, sample: Sample, asked: Sequence[Asked]) -> Target:

@@ -11,8 +11,8 @@ picture.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,36 +105,65 @@ def write_synthetic(
     Raises:
         DataError: an unknown kind, or numbers that make no picture.
     """
-    folder = Path(out)
     _check(count, size, kinds, objects)
+    held_out = min(count - 1, round(count * validation)) if validation > 0 else 0
+    parts = {"train": (0, count - held_out)} | ({"val": (count - held_out, held_out)} if held_out else {})
+    drawn = {
+        split: (amount, generate(seed, amount, size, kinds=kinds, objects=objects, start=start, split=split))
+        for split, (start, amount) in parts.items()
+    }
+    settings = {"seed": seed, "count": count, "size": list(size), "kinds": list(kinds), "objects": list(objects)}
+    about = About(NAME, TITLE, "anatomical", tuple(sorted(f"toy_{kind}" for kind in kinds)), settings)
+    return write_drawn(Path(out), about, drawn, progress)
+
+
+TITLE = "Drawn objects with exact keypoints"
+
+
+@dataclass(frozen=True)
+class About:
+    """What the manifest of a drawn set says."""
+
+    name: str
+    title: str
+    left_right: str
+    skeletons: tuple[str, ...]
+    settings: Mapping[str, Any]
+
+
+def write_drawn(
+    folder: Path,
+    about: About,
+    drawn: Mapping[str, tuple[int, Iterable[tuple[np.ndarray, Record]]]],
+    progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, Counts]:
+    """Write drawn pictures as a prepared set; `drawn` gives for each split how many there are, and them.
+
+    Raises:
+        DataError: the folder is not empty.
+    """
     if folder.is_dir() and any(folder.iterdir()):
         raise DataError(
             f"The folder {quote(folder)} is not empty. A new set needs a folder of its own, or old pictures would mix "
             "with new ones. Name another folder, or empty this one."
         )
-    held_out = min(count - 1, round(count * validation)) if validation > 0 else 0
-    parts = {"train": (0, count - held_out)} | ({"val": (count - held_out, held_out)} if held_out else {})
     counts = {}
-    for split, (start, amount) in parts.items():
+    for split, (amount, pictures) in drawn.items():
         records = []
-        drawn = generate(seed, amount, size, kinds=kinds, objects=objects, start=start, split=split)
-        for number, (pixels, record) in enumerate(drawn, start=1):
+        for number, (pixels, record) in enumerate(pictures, start=1):
             path = folder / record.picture.file
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(path, format="PNG")
-            picture = Picture(record.picture.file, *size, stored="prepared", sha256=sha256_of(path))
-            records.append(record_of(picture, record.instances, split))
+            Image.fromarray(pixels).save(path)
+            height, width = pixels.shape[:2]
+            picture = Picture(record.picture.file, width, height, stored="prepared", sha256=sha256_of(path))
+            records.append(replace(record, picture=picture))
             if progress:
                 progress(split, number, amount)
-        info = {"description": TITLE, "set": NAME, "split": split, "licence": LICENCE}
+        info = {"description": about.title, "set": about.name, "split": split, "licence": LICENCE}
         counts[split] = write_coco(folder / f"{split}.json", lambda held=records: held, info)  # type: ignore[misc]
-    settings = {"seed": seed, "count": count, "size": list(size), "kinds": list(kinds), "objects": list(objects)}
-    _write_manifest(folder, counts, settings)
+    _write_manifest(folder, counts, about)
     verify(folder)
     return counts
-
-
-TITLE = "Drawn objects with exact keypoints"
 
 
 def _check(count: int, size: tuple[int, int], kinds: Sequence[str], objects: tuple[int, int]) -> None:
@@ -247,28 +276,28 @@ def _instance(one: _Placed, number: int, owners: np.ndarray) -> Instance:
     return Instance(category, (left, top, right - left, bottom - top), points, area=area, source_id=str(number))
 
 
-def _write_manifest(folder: Path, counts: dict[str, Counts], settings: dict[str, Any]) -> None:
-    write_report(folder / REPORT, NAME, [])
+def _write_manifest(folder: Path, counts: dict[str, Counts], about: About) -> None:
+    write_report(folder / REPORT, about.name, [])
     write_json(folder / LOCATION, {"root": str(folder.resolve())})
     from xpose import __version__
 
     manifest = {
-        "name": NAME,
-        "title": TITLE,
+        "name": about.name,
+        "title": about.title,
         "licence": LICENCE,
         "terms": "none",
         "homepage": "not stated",
         "format": "drawn by xpose",
-        "left_right": "anatomical",
+        "left_right": about.left_right,
         "origin": "0-based pixels",
         "visibility": "2 visible, 1 behind another object or on the far side, not labelled outside the picture",
         "boxes": "extent of the object's pixels inside the picture, covered ones too",
         "evaluation": "none",
-        "skeletons": sorted(f"toy_{kind}" for kind in settings["kinds"]),
+        "skeletons": list(about.skeletons),
         "expected": {"unikpt_images": None, "images": None, "instances": None, "split_images": {}},
         "xpose": __version__,
-        "sampling_seed": settings["seed"],
-        "drawn": settings,
+        "sampling_seed": about.settings["seed"],
+        "drawn": dict(about.settings),
         "splits": {
             split: {
                 "file": f"{split}.json",
