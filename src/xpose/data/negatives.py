@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from xpose.data.pool import Pool
@@ -33,7 +33,7 @@ class Labelling:
         closed: nothing else is in its pictures.
         points: of an object with labelled points those without a label are not to be seen.
         absent: categories that its pictures do not show though it labels none; "animal" stands for all animals.
-        unsure: pictures, by the names of their files, of which `absent` does not hold.
+        unsure: pictures, by the names of their files without folders, of which `absent` does not hold.
         why: where this is known from.
     """
 
@@ -44,9 +44,13 @@ class Labelling:
     unsure: frozenset[str] = frozenset()
     why: str = "not stated"
 
+    def may_show(self, file: str) -> bool:
+        """Whether a picture is among the `unsure` ones, in whatever folder it lies."""
+        return PurePosixPath(file).name in self.unsure
+
     def known_absent(self, category: str, file: str) -> bool:
         """Whether `absent` says so of a picture."""
-        if not self.absent or file in self.unsure:
+        if not self.absent or self.may_show(file):
             return False
         found = find_category(category)
         return category in self.absent or (found is not None and found.kind in self.absent)

@@ -80,7 +80,7 @@ def _absent(record: Record, known: Known, settings: Settings) -> list[Category]:
 def may_lack(name: str, record: Record) -> bool:
     """Whether a picture may be said to lack a class: none is labelled, and nobody saw unlabelled animals in it."""
     labelled = any(same_category(name, one.category.name) for one in record.instances)
-    return not labelled and record.picture.file not in labelling_of(record.source).unsure
+    return not labelled and not labelling_of(record.source).may_show(record.picture.file)
 
 
 def named(name: str, known: Known) -> Category:
