@@ -221,7 +221,8 @@ def thresholds(config: XPoseConfig) -> str:
         "By `xpose calibrate` on the held-out tenth of the training split. A point counts as there from a confidence "
         f"of {config.keypoint_threshold:.2f}."
     )
-    return Table("Thresholds", ("class", "score"), rows, (note,), decimals=3).markdown()
+    beside = f"Rivals, which stand silently beside every prompt: {', '.join(config.rivals)}." if config.rivals else ""
+    return Table("Thresholds", ("class", "score"), rows, (note, *filter(None, (beside,))), decimals=3).markdown()
 
 
 def checksum(file: Path) -> str:

@@ -13,5 +13,5 @@ bank = xpose.PromptBank.make(detector, ["wren", "robin", xpose.TextPrompt("nest"
 bank.save("birds.safetensors")  # the same as: xpose prompt save birds.safetensors -t wren,robin
 
 birds = xpose.PromptBank.load("birds.safetensors")
-poses = detector.detect(photo, birds.prompts(detector))  # the text encoder is not needed any more
+poses = detector.detect(photo, birds.prompts(detector))  # the words are not encoded again
 print(f"{len(poses)} found of {', '.join(birds)}")

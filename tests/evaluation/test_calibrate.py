@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.evaluation.cases import DOG, FACE, found, labelled, pose, record
@@ -149,6 +150,8 @@ def test_pictures_that_lack_a_class_raise_its_threshold_by_hand():
         assert found_.thresholds["dog"] == pytest.approx(max(usual, threshold), abs=1e-5)
         alarms = sum(score > found_.thresholds["dog"] for one in samples[2:] for score in one.scores)
         assert alarms / 2 <= wanted
+    # Two pictures cannot tell a third of a pose per picture from none.
+    assert calibrate(samples, absent_alarms=0.3, least=1).thresholds["dog"] == usual
     with pytest.raises(ConfigError, match="at least 0"):
         calibrate(samples, absent_alarms=-0.1)
 
@@ -219,6 +222,8 @@ def test_what_an_answer_teaches():
         {"keypoint_threshold": 2},
         {"thresholds": {"dog": -1}},
         {"thresholds": [1]},
+        {"rivals": "dog"},
+        {"rivals": ("dog", " ")},
     ],
 )
 def test_a_config_refuses_values_that_make_no_sense(values):
@@ -240,7 +245,7 @@ def test_the_network_uses_what_the_config_says():
 
 def test_a_calibration_is_written_whole_or_not_at_all(tmp_path):
     folder = save_pretrained(own_detector().model, tmp_path / "tiny")
-    wanted = Calibration({"": 0.3, "dog": 0.5}, 0.25, 1.5, 0.75)
+    wanted = Calibration({"": 0.3, "dog": 0.5}, 0.25, 1.5, 0.75, ("person", "dog"))
     write_calibration(folder, wanted)
     model, _ = from_pretrained(folder)
     assert Calibration.of(model.config) == wanted
@@ -307,6 +312,35 @@ def test_the_command(sets, tmp_path, capsys):
     assert changed.thresholds != {}
     assert cli.main([*call, "--out", str(tmp_path / "copy")]) == 1
     assert "already there" in capsys.readouterr().err
+
+
+def test_rivals_stand_beside_the_questions_and_are_kept(sets, tmp_path, capsys):
+    detector = own_detector(rivals=("bird",))  # an untrained network takes all names for one thing
+    plain = collect(detector, Data.at(sets))
+    names = np.random.default_rng(0).standard_normal((3, detector.model.config.dim))
+    detector.prompts._objects = ("a", "b", "c"), torch.from_numpy(names).float()
+    detector.prompts._objects[1][0] = detector.encode_prompts("bird")[0].object_token  # so that birds are known
+    rivalled = collect(detector, Data.at(sets), rivals=("a", "b", "c"))
+    assert any(not np.allclose(one.scores, other.scores) for one, other in zip(rivalled, plain, strict=True))
+    assert detector.model.config.rivals == ("bird",)
+
+    weights = save_pretrained(own_detector().model, tmp_path / "tiny")
+    call = ["calibrate", "--weights", str(weights), "--data", str(sets), "--device", "cpu", "--least", "1"]
+    call += ["--false-alarms", "0.5"]
+
+    def kept():
+        return XPoseConfig.from_json((weights / "config.json").read_text()).rivals
+
+    assert cli.main([*call, "--rivals", "person, dog"]) == 0
+    assert "rivals: person, dog" in capsys.readouterr().out
+    assert kept() == ("person", "dog")
+    assert cli.main([*call, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rivals"] == ["person", "dog"] == list(kept())
+    assert cli.main([*call, "--rivals", "none"]) == 0
+    assert kept() == ()
+    assert cli.main([*call, "--rivals", "person,,dog"]) == 2
+    assert "empty name" in capsys.readouterr().err
+    assert kept() == ()
 
 
 def test_weights_that_find_nothing_right_are_left_alone(sets, tmp_path, capsys):

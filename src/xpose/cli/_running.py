@@ -84,6 +84,16 @@ NmsOks = Annotated[
         help="Of poses more alike than this, only the best stays; for animals in a heap, instead of --nms.",
     ),
 ]
+Rivals = Annotated[
+    str | None,
+    typer.Option(
+        "--rivals",
+        metavar="NAMES",
+        rich_help_panel=KEPT,
+        help='What objects may rather be, e.g. "person,cat": what fits one of them better is not answered. "none" for '
+        "no such names. Left out: as the weights say.",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,21 @@ class Keep:
     max_instances: int | None = None
     nms: float | None = None
     nms_oks: float | None = None
+    rivals: tuple[str, ...] | None = None
+
+
+def names_of_rivals(words: str | None) -> tuple[str, ...] | None:
+    """What `--rivals` says: none at all for "none", None where it is left out.
+
+    Raises:
+        typer.BadParameter: a name is empty.
+    """
+    if words is None or words.strip() == "none":
+        return None if words is None else ()
+    names = tuple(word.strip() for word in words.split(","))
+    if not all(names):
+        raise typer.BadParameter(f'{words!r} has an empty name. Write "person,cat", or "none".', param_hint="--rivals")
+    return names
 
 
 def words_for_pictures(images: Sequence[str] | None, more: Sequence[str] | None) -> list[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xpose.cli import _console, _prompts
+from xpose.cli import _console, _prompts, _running
 from xpose.cli._inputs import printable
 from xpose.errors import CheckpointError, ConfigError, DataError, counted, quote
 
@@ -75,6 +75,16 @@ def calibrate(
             min=1, metavar="N", rich_help_panel=HOW_FIT, help="Objects from which a class has its own threshold."
         ),
     ] = 10,
+    rivals: Annotated[
+        str | None,
+        typer.Option(
+            "--rivals",
+            metavar="NAMES",
+            rich_help_panel=HOW_FIT,
+            help='Classes that the network knows well, e.g. "person,dog": where they fit better nothing else is '
+            'answered. "none" for no such names. Left out: as the weights say.',
+        ),
+    ] = None,
     device: _prompts.Device = None,
     dtype: _prompts.Dtype = None,
     clip: _prompts.Clip = None,
@@ -93,6 +103,7 @@ def calibrate(
     from xpose.evaluation.calibrate import calibrate as fitted
     from xpose.evaluation.data import Data
 
+    others = _running.names_of_rivals(rivals)
     if not dry_run:
         _check_target(weights, out)
     detector = _prompts.load_detector(weights, None, device, dtype, clip)
@@ -103,10 +114,12 @@ def calibrate(
         _console.fail(f"{printable(key)}: {printable(message.rstrip('. '))}. Skipped.")
 
     pictures = Data.at(data, split, only or ())
+    if others is None:
+        others = detector.model.config.rivals
     with _counting() as progress:
-        samples = collect(detector, pictures, absent=absent, limit=limit, progress=progress, fault=fault)
+        samples = collect(detector, pictures, absent=absent, rivals=others, limit=limit, progress=progress, fault=fault)
     wanted: dict[str, Any] = {"false_alarms": false_alarms, "absent_alarms": absent_alarms, "least": least}
-    found = fitted(samples, **wanted)
+    found = fitted(samples, **wanted, rivals=others)
     rows = compared(samples, Calibration.of(detector.model.config), **wanted)
     if not found.thresholds:
         raise DataError(
@@ -198,6 +211,8 @@ def _show(found: Calibration, rows: dict[str, dict[str, float]], pictures: int) 
         f"temperature {found.temperature:.3f}, of points {found.keypoint_temperature:.3f}; "
         f"points count as absent below {found.keypoint_threshold:.4f}"
     )
+    if found.rivals:
+        _console.show(f"rivals: {', '.join(found.rivals)}")
 
 
 def _as_dict(found: Calibration, rows: dict[str, dict[str, float]], pictures: int) -> dict[str, Any]:
@@ -210,6 +225,7 @@ def _as_dict(found: Calibration, rows: dict[str, dict[str, float]], pictures: in
         "keypoint_threshold": found.keypoint_threshold,
         "temperature": found.temperature,
         "keypoint_temperature": found.keypoint_temperature,
+        "rivals": list(found.rivals),
         **numbers,
     }
 

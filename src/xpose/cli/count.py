@@ -37,6 +37,7 @@ def count(
     max_instances: _running.MaxInstances = None,
     nms: _running.Nms = None,
     nms_oks: _running.NmsOks = None,
+    rivals: _running.Rivals = None,
     weights: _prompts.Weights = None,
     config: _prompts.Config = None,
     device: _prompts.Device = None,
@@ -55,6 +56,7 @@ def count(
     if as_json and as_csv:
         raise ConfigError("Both --json and --csv were given. Only one can be printed. Leave one out.")
     words = _running.words_for_pictures(images, more)
+    others = _running.names_of_rivals(rivals)
     asked = _prompts.build_prompts(text, skeleton, keypoints, like, points, bank)
     pictures, faults = list_pictures(words)
     for fault in faults:
@@ -65,7 +67,7 @@ def count(
     detector = _prompts.load_detector(weights, config, device, dtype, clip)
     prompts = _prompts.encode(asked, detector)
     counts = _Counts([one.names.label for one in prompts])
-    keep = _running.Keep(threshold, None, max_instances, nms, nms_oks)
+    keep = _running.Keep(threshold, None, max_instances, nms, nms_oks, others)
     try:
         faults += _running.detect_each(detector, prompts, pictures, keep, counts.add)
     finally:  # after Ctrl-C as well: what is counted is printed

@@ -38,6 +38,7 @@ def detect(
     max_instances: _running.MaxInstances = None,
     nms: _running.Nms = None,
     nms_oks: _running.NmsOks = None,
+    rivals: _running.Rivals = None,
     weights: _prompts.Weights = None,
     config: _prompts.Config = None,
     device: _prompts.Device = None,
@@ -56,6 +57,7 @@ def detect(
     - xpose detect "frames/*.png" --like leaf.jpg --points leaf.json
     """
     words = _running.words_for_pictures(images, more)
+    others = _running.names_of_rivals(rivals)
     asked = _prompts.build_prompts(text, skeleton, keypoints, like, points, bank)
     folder = (None if as_json else DEFAULT_OUT) if out is None else out
     if folder is not None:
@@ -69,7 +71,7 @@ def detect(
     detector = _prompts.load_detector(weights, config, device, dtype, clip)
     prompts = _prompts.encode(asked, detector)
     results = Results(pictures, folder, prompts, others=[*(like or ()), *(points or ()), *([bank] if bank else ())])
-    keep = _running.Keep(threshold, keypoint_threshold, max_instances, nms, nms_oks)
+    keep = _running.Keep(threshold, keypoint_threshold, max_instances, nms, nms_oks, others)
     try:
         faults += _running.detect_each(detector, prompts, pictures, keep, results.add)
     finally:  # after Ctrl-C as well: what is finished stays

@@ -57,17 +57,20 @@ class Calibration:
         keypoint_threshold: confidence from which a point counts as there.
         temperature: what the logits of objects are divided by.
         keypoint_temperature: what those of points are divided by.
+        rivals: classes that objects may rather be; the thresholds hold with them beside the prompts.
     """
 
     thresholds: Mapping[str, float] = field(default_factory=dict)
     keypoint_threshold: float = 0.0
     temperature: float = 1.0
     keypoint_temperature: float = 1.0
+    rivals: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, config: XPoseConfig) -> Calibration:
         """What the weights have now."""
-        return cls(dict(config.thresholds), config.keypoint_threshold, config.temperature, config.keypoint_temperature)
+        values = {one.name: getattr(config, one.name) for one in dataclasses.fields(cls)}
+        return cls(**{**values, "thresholds": dict(config.thresholds)})
 
     def into(self, config: XPoseConfig) -> XPoseConfig:
         """The config with this calibration.
@@ -111,18 +114,20 @@ def collect(
     data: Data,
     *,
     absent: int = 3,
+    rivals: Sequence[str] = (),
     limit: int | None = None,
     seed: int = 0,
     batch: int = 1,
     progress: Callable[[int], None] | None = None,
     fault: Callable[[str, str], None] | None = None,
 ) -> list[Sample]:
-    """Ask the network about every picture, without the calibration that it has.
+    """Ask the network about every picture, without the thresholds and temperatures that it has.
 
     Args:
         detector: the network.
         data: labelled pictures.
         absent: how many classes that a picture lacks are asked beside those it holds.
+        rivals: classes that stand beside all prompts.
         limit: pictures per set at most.
         seed: decides which absent classes are asked.
         batch: pictures that go through the network together.
@@ -137,11 +142,12 @@ def collect(
     from xpose.evaluation.sources import DetectorSource
 
     model, before = detector.model, detector.model.config
-    model.config = Calibration().into(before)
+    model.config = Calibration({"": 0.0}, rivals=tuple(rivals)).into(before)
     samples = []
     try:
+        asked = Settings(threshold="weights")  # which are 0 now, and the rivals
         tasks = list(_tasks(limited(data.records(), limit), absent, seed))
-        for done, (task, answers) in enumerate(answered(tasks, DetectorSource(detector, batch), Settings()), start=1):
+        for done, (task, answers) in enumerate(answered(tasks, DetectorSource(detector, batch), asked), start=1):
             if isinstance(answers, Fault):
                 if fault:
                     fault(answers.key, answers.message)
@@ -227,15 +233,18 @@ def calibrate(
     false_alarms: float | None = None,
     absent_alarms: float | None = None,
     least: int = LEAST_OBJECTS,
+    rivals: Sequence[str] = (),
 ) -> Calibration:
     """Temperatures and thresholds from samples.
 
     Args:
         samples: of pictures.
         false_alarms: wanted number of wrong poses of a class per picture that is asked for it; None for the best F1.
-        absent_alarms: most poses of a class per picture that lacks it; thresholds rise until they keep to it. None for
-            no such limit.
+        absent_alarms: most poses of a class per picture that lacks it; thresholds rise until they keep to it. A class
+            that so few pictures were asked for in vain that not one pose would be allowed keeps its threshold, unless
+            0 is wanted. None for no such limit.
         least: labelled objects from which a class has a threshold of its own; the others share that of all together.
+        rivals: what stood beside the prompts when the samples were collected.
 
     Raises:
         ConfigError: a wanted number is below 0.
@@ -259,7 +268,7 @@ def calibrate(
             lacked[name] = lacked.get(name, 0) + (not count)
 
     def raised(threshold: float, answers: np.ndarray, count: int) -> float:
-        if absent_alarms is None:
+        if absent_alarms is None or 0 < count * absent_alarms < 1:  # too few to tell so few alarms from none
             return threshold
         return max(threshold, quiet_from(scores[answers & lacking], count, absent_alarms))
 
@@ -275,7 +284,7 @@ def calibrate(
     least_confidence = 0.0
     if visible.any() and not visible.all():
         least_confidence = best_f1(points, visible, int(visible.sum())) or 0.0
-    return Calibration(thresholds, least_confidence, temperature, keypoint_temperature)
+    return Calibration(thresholds, least_confidence, temperature, keypoint_temperature, tuple(rivals))
 
 
 def fit_temperature(scores: np.ndarray, right: np.ndarray) -> float:

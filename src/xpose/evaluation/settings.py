@@ -23,7 +23,8 @@ class Settings:
         seed: decides which objects serve as examples.
         flip: also ask the mirrored picture, and take the mean.
         limit: pictures per set at most; None takes all.
-        threshold: answers must score higher; "weights" for the thresholds by class that the weights ship with.
+        threshold: answers must score higher; "weights" for the thresholds by class that the weights ship with, and
+            their rivals. With a number there are no rivals.
         side: the longer side of the network's input in pixels; None for what the weights say.
         absent: classes that the pictures are known not to show, for `negatives`; empty asks for drawn ones.
         index_pixels: the weights count pixels by index, as the released checkpoint does; nothing is moved.

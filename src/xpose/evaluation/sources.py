@@ -139,8 +139,9 @@ def prompts_of(question: Question) -> list[Any]:
 
 
 def _rules(settings: Settings, most: int | None) -> dict[str, Any]:
-    threshold = None if settings.threshold == "weights" else settings.threshold
-    return {"threshold": threshold, "nms": settings.nms, "max_instances": most}
+    shipped: dict[str, Any] = {"threshold": None, "rivals": "weights"}
+    rules = shipped if settings.threshold == "weights" else {"threshold": settings.threshold, "rivals": None}
+    return {**rules, "nms": settings.nms, "max_instances": most}
 
 
 def trimmed(found: Poses, question: Question) -> Poses:

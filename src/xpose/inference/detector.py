@@ -27,6 +27,7 @@ from xpose.inference.postprocess import (
     thresholds_for,
 )
 from xpose.inference.preprocess import batch, to_input
+from xpose.inference.rivals import beside
 from xpose.model import XPose
 from xpose.model.config import XPoseConfig
 from xpose.model.types import ImageFeatures, LevelGeometry, Predictions
@@ -53,6 +54,7 @@ class Rules:
     nms: float | Literal["weights"] | None
     nms_oks: float | None
     max_instances: int | None
+    rivals: Sequence[str] | Literal["weights"] | None
 
 
 class Detector:
@@ -83,6 +85,7 @@ class Detector:
         nms: float | Literal["weights"] | None = "weights",
         nms_oks: float | None = None,
         max_instances: int | None = None,
+        rivals: Sequence[str] | Literal["weights"] | None = "weights",
         batch_size: int = 1,
     ) -> Any:
         """Find every prompted object.
@@ -99,6 +102,9 @@ class Detector:
                 "weights" takes the number that came with the weights.
             nms_oks: of poses more alike than this (object keypoint similarity) only the best stays; None keeps all.
             max_instances: at most this many poses per picture, best first.
+            rivals: names of classes that stand silently beside the prompts, so that less is found that is none of what
+                was asked for. Those alike to a class that is asked for do not count. "weights" takes those that came
+                with the weights.
             batch_size: pictures that go through the network together.
 
         Raises:
@@ -106,7 +112,7 @@ class Detector:
             ImageError: a picture cannot be read.
             ConfigError: an option is out of range.
         """
-        rules = _checked(Rules(threshold, keypoint_threshold, nms, nms_oks, max_instances), batch_size)
+        rules = _checked(Rules(threshold, keypoint_threshold, nms, nms_oks, max_instances, rivals), batch_size)
         if (prompts is None) == (per_image is None):
             raise PromptError(
                 'Give either prompts for all pictures or per_image, one for each. E.g. detect(image, "dog").'
@@ -180,12 +186,18 @@ class Detector:
             features = self.model.encode_image(tensor, mask)
             nothing = ImageFeatures(tensor[:0], tensor[:0], LevelGeometry((), None, tensor[:0]))
             encoded = [EncodedImage(nothing, pixels.shape[:2], path) for pixels, path in pictures]
-        found = self.model.decode(features, assemble(classes), instances=self._groups(rules))
+        rivals = self._rivals(rules)
+        together = [beside(asked, rivals) for asked in classes]
+        found = self.model.decode(features, assemble(together), instances=self._groups(rules))
         results = []
         for b, (image, asked) in enumerate(zip(encoded, classes, strict=True)):
             candidates = _candidates(found, b, image, asked, self.model.config)
             results.append(_poses(candidates, self._kept(candidates, asked, rules), image, asked, self._least(rules)))
         return results
+
+    def _rivals(self, rules: Rules) -> Tensor:
+        names = self.model.config.rivals if rules.rivals == "weights" else rules.rivals
+        return self.prompts.objects(tuple(names or ()))
 
     def _groups(self, rules: Rules) -> int | None:
         usual = self.model.config.instances
@@ -215,12 +227,13 @@ class Detector:
 
         The cosine between the last decoder layer's query and the prompt token that the network compares it with: the
         enhanced object token for objects, the projected keypoint token for points. Options are those of `detect`; the
-        default threshold is 0, so that weak matches show as well.
+        default threshold is 0, without rivals, so that weak matches show as well.
         """
         rules = _checked(Rules(**{**_NO_LIMITS, **options}), 1)
         classes = self.encode_prompts(prompt)
         encoded = image if isinstance(image, EncodedImage) else self.encode_image(image)
-        found = self.model.decode(encoded.features, assemble([classes]), instances=self._groups(rules))
+        together = beside(classes, self._rivals(rules))
+        found = self.model.decode(encoded.features, assemble([together]), instances=self._groups(rules))
         candidates = _candidates(found, 0, encoded, classes, self.model.config)
         kept = self._kept(candidates, classes, rules)
         poses = _poses(candidates, kept, encoded, classes, self._least(rules))
@@ -244,7 +257,7 @@ class Detector:
         if kind not in skeletons:
             raise ConfigError(f"kind is {kind!r}. It must be 9 (animal faces) or 68.")
         prompt = TextPrompt(category, skeleton=skeletons[kind])
-        found = self.detect(image, prompt, threshold=0.0, max_instances=1)
+        found = self.detect(image, prompt, threshold=0.0, max_instances=1, rivals=None)
         if not len(found):
             raise PromptError(f'No "{category}" was found in the picture. Crop it closer, or name another category.')
         return found.xy[0].copy()
@@ -265,6 +278,7 @@ _NO_LIMITS: dict[str, Any] = {
     "nms": "weights",
     "nms_oks": None,
     "max_instances": None,
+    "rivals": None,
 }
 
 
@@ -284,7 +298,7 @@ def _candidates(
 ) -> Candidates:
     height, width = image.size
     scale = np.array([width, height])
-    scores = tempered(found.logits[b].sigmoid().float().cpu().numpy(), config.temperature)  # [G, L]
+    scores = tempered(found.logits[b].sigmoid().float().cpu().numpy(), config.temperature)  # [G, L and rivals]
     chosen = _final_class(scores, found.group_class[b].cpu().numpy(), classes)
     confidence = found.keypoint_confidence[b] if found.visibility is None else found.visibility[b]
     boxes = _corners(found.boxes[b].float().cpu().numpy()) * np.tile(scale, 2)
@@ -340,18 +354,29 @@ def _checked(rules: Rules, batch_size: int) -> Rules:
             check_share(what, value)
     if rules.threshold is not None and not isinstance(rules.threshold, Mapping):
         check_share("threshold", rules.threshold)
+    if rules.rivals not in (None, "weights") and not _are_names(rules.rivals):
+        raise ConfigError(f'rivals is {rules.rivals!r}. It must be a list of names, "weights" or None.')
     for what, count in (("max_instances", rules.max_instances), ("batch_size", batch_size)):
         if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
             raise ConfigError(f"{what} is {count!r}. It must be a whole number of at least 1.")
     return rules
 
 
+def _are_names(value: object) -> bool:
+    plain = isinstance(value, Sequence) and not isinstance(value, str)
+    return plain and all(isinstance(one, str) and one.strip() for one in value)  # type: ignore[attr-defined]
+
+
 def _final_class(scores: np.ndarray, opened: np.ndarray, classes: list[EncodedClass]) -> np.ndarray:
-    """The class of each group, [G]: the best of those that share the keypoints the group was opened with."""
+    """The class of each group, [G]: the best of those that share the keypoints the group was opened with.
+
+    Classes after the asked ones are rivals. They share the keypoints of the first one.
+    """
     kinds: dict[tuple[str, ...], int] = {}
     kind = np.array([kinds.setdefault(one.names.names, len(kinds)) for one in classes])
+    opened = np.where(opened < len(classes), opened, 0)
     allowed = kind[None, :] == kind[opened][:, None]
-    return np.where(allowed, scores, -1).argmax(1)
+    return np.where(allowed, scores[:, : len(classes)], -1).argmax(1)
 
 
 def _corners(boxes: np.ndarray) -> np.ndarray:

@@ -55,6 +55,7 @@ class PromptEncoder:
         self._visual: Any = None
         self._lock = threading.RLock()
         self._known: OrderedDict[object, EncodedClass] = OrderedDict()
+        self._objects: tuple[tuple[str, ...], Tensor] = (), torch.zeros(0, model.config.dim)
         self.runs = 0  # how many prompts were really encoded
 
     @property
@@ -94,6 +95,17 @@ class PromptEncoder:
             if len(self._known) > _MOST_REMEMBERED:
                 self._known.popitem(last=False)
             return encoded
+
+    @torch.inference_mode()
+    def objects(self, names: tuple[str, ...]) -> Tensor:
+        """The object tokens of plain names, [n, C], from memory where the same were asked for the last time."""
+        with self._lock:
+            if names != self._objects[0]:
+                clip = self.model.config.prompt_encoder == "clip"
+                words = [released_object_text(name) if clip else bare_object_text(name) for name in names]
+                embedded = self.text.encode(words)
+                self._objects = names, self.model.project_tokens(embedded, embedded[:0])[0]
+            return self._objects[1]
 
     @torch.inference_mode()
     def _encode(self, prompt: TextPrompt | VisualPrompt | CombinedPrompt) -> EncodedClass:

@@ -66,6 +66,8 @@ class XPoseConfig:
     # Written by `xpose calibrate`. What a score has to pass, by class name; "" is the rule for all others.
     thresholds: dict[str, float] = field(default_factory=dict)
     keypoint_threshold: float = 0.0
+    # Classes that objects may rather be than what a prompt asks for, where a call does not say; see inference.rivals.
+    rivals: tuple[str, ...] = ()
     # What logits of objects and of points are divided by before they become scores; 1 changes nothing.
     temperature: float = 1.0
     keypoint_temperature: float = 1.0
@@ -130,6 +132,8 @@ class XPoseConfig:
             for key in ("temperature", "keypoint_temperature")
             if not _is_number(getattr(self, key)) or not 0 < getattr(self, key) < float("inf")
         ]
+        if not isinstance(self.rivals, tuple) or not all(isinstance(one, str) and one.strip() for one in self.rivals):
+            faults.append(f"rivals is {self.rivals!r}; it must be a list of names")
         if not isinstance(self.thresholds, dict):
             return [*faults, f"thresholds is {self.thresholds!r}; it must hold numbers by class name"]
         shares = {f'the threshold of "{name}"': value for name, value in self.thresholds.items()}
@@ -174,6 +178,8 @@ class XPoseConfig:
             if "swin" in values:
                 sizes = {k: tuple(v) if isinstance(v, list) else v for k, v in dict(values["swin"]).items()}
                 values["swin"] = SwinSettings(**sizes)  # type: ignore[arg-type]
+            if isinstance(values.get("rivals"), list):
+                values["rivals"] = tuple(values["rivals"])
             return cls(**values)
         except TypeError as error:
             raise ConfigError(

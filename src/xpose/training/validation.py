@@ -91,7 +91,7 @@ class PoseValidator:
             encoded = detector.encode_image(pixels)
             for asking in self.asking:
                 questions = [self._asked(category, asking, record) for category in self._categories(record)]
-                found = detector.detect(encoded, [one.prompt() for one in questions], threshold=0.0)
+                found = detector.detect(encoded, [one.prompt() for one in questions], threshold=0.0, rivals=None)
                 yield Answer(record, pixels, asking, in_records_pixels(_as_many(found, record)))
 
     def drawings(self, model: XPose, count: int) -> list[tuple[str, Image.Image]]:
