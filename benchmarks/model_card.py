@@ -218,7 +218,7 @@ def thresholds(config: XPoseConfig) -> str:
         return ""
     rows = tuple((name or "(all others)", value) for name, value in config.thresholds.items())
     note = (
-        "By `xpose calibrate` on the held-out tenth of the training split. A point counts as there from a confidence "
+        "By `xpose calibrate --split held-out` with `--absent-alarms 0.05`. A point counts as there from a confidence "
         f"of {config.keypoint_threshold:.2f}."
     )
     beside = f"Rivals, which stand silently beside every prompt: {', '.join(config.rivals)}." if config.rivals else ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -40,9 +42,13 @@ def test_the_same_seed_draws_the_same_and_kinds_do_not_depend_on_each_other(tmp_
     assert (tmp_path / "again" / "train.json").read_bytes() == (folder / "train.json").read_bytes()
     write_shapes(tmp_path / "other", 8, 3, seed=4, behind=[photographs], side=96)
     assert (tmp_path / "other" / "train.json").read_bytes() != (folder / "train.json").read_bytes()
-    one, same = (invent(np.random.default_rng(7), "bacedifo") for _ in range(2))
-    assert one.points == same.points
-    assert all(np.array_equal(a.corners, b.corners) for a, b in zip(one.parts, same.parts, strict=True))
+    write_shapes(tmp_path / "more", 12, 3, seed=3, behind=[photographs], side=96)
+    few, many = (
+        {one.category.name: one.category.keypoints for record in records(place) for one in record.instances}
+        for place in (folder, tmp_path / "more")
+    )
+    assert len(many) == 12
+    assert many.items() >= few.items()
 
 
 def test_every_number_has_a_word_of_its_own():
@@ -58,6 +64,7 @@ def test_objects_of_a_kind_have_the_same_points_and_those_are_on_them(folder):
             names = points.setdefault(one.category.name, one.category.keypoints)
             assert names == one.category.keypoints == tuple(f"spot {i + 1}" for i in range(len(names)))
             assert 1 <= len(names) <= MOST_POINTS
+            assert not (one.iscrowd and one.keypoints)
             x, y, width, height = one.box
             assert 0 <= x < x + width <= 96
             assert 0 <= y < y + height <= 96
@@ -110,8 +117,26 @@ def test_what_cannot_be_drawn_is_refused(tmp_path, folder, photographs):
     with pytest.raises(DataError, match="no pictures"):
         write_shapes(tmp_path / "a", 2, 1, behind=[empty])
     (empty / "broken.jpg").write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"broken\.jpg.* cannot be read"):
+    with pytest.raises(DataError, match=r"cannot be read, .*broken\.jpg"):
         write_shapes(tmp_path / "a", 12, 2, behind=[empty])
+
+
+def test_validation_pictures_and_damaged_ones_are_not_drawn_on(tmp_path, photographs):
+    images = tmp_path / "mine" / "images"
+    images.mkdir(parents=True)
+    Image.new("RGB", (64, 64), (255, 0, 0)).save(images / "red.png")
+    Image.new("RGB", (64, 64), (0, 255, 0)).save(images / "green.png")
+    (images / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "mine" / "val.json").write_text('{"images": [{"file_name": "images/red.png"}]}')
+    write_shapes(tmp_path / "out", 6, 2, behind=[tmp_path / "mine"], side=64)
+    corners = [np.asarray(Image.open(p))[2, 2] for p in sorted((tmp_path / "out" / "pictures").iterdir())]
+    assert sum(bool(g > 200 and r < 60) for r, g, _ in corners) >= 6
+    assert not any(r > 200 and g < 60 for r, g, _ in corners)
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert "photographs" in manifest["licence"], "what is drawn on photographs is not ours to give away"
+    (tmp_path / "mine" / "val.json").write_text("{")
+    with pytest.raises(DataError, match="which pictures must not"):
+        write_shapes(tmp_path / "again", 2, 1, behind=[tmp_path / "mine"])
 
 
 def test_the_command(tmp_path, capsys):

@@ -114,7 +114,7 @@ def names_of_rivals(words: str | None) -> tuple[str, ...] | None:
     Raises:
         typer.BadParameter: a name is empty.
     """
-    if words is None or words.strip() == "none":
+    if words is None or words.strip().lower() == "none":
         return None if words is None else ()
     names = tuple(word.strip() for word in words.split(","))
     if not all(names):

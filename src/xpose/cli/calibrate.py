@@ -116,11 +116,14 @@ def calibrate(
     pictures = Data.at(data, split, only or ())
     if others is None:
         others = detector.model.config.rivals
+    own, earlier = detector.model.config.rivals, None
     with _counting() as progress:
         samples = collect(detector, pictures, absent=absent, rivals=others, limit=limit, progress=progress, fault=fault)
+        if others != own:
+            earlier = collect(detector, pictures, absent=absent, rivals=own, limit=limit, progress=progress)
     wanted: dict[str, Any] = {"false_alarms": false_alarms, "absent_alarms": absent_alarms, "least": least}
     found = fitted(samples, **wanted, rivals=others)
-    rows = compared(samples, Calibration.of(detector.model.config), **wanted)
+    rows = compared(samples, Calibration.of(detector.model.config), earlier, **wanted)
     if not found.thresholds:
         raise DataError(
             f"No pose that these weights found in {counted(len(samples), 'picture')} is right (box IoU of at least "

@@ -153,7 +153,7 @@ def draw_shapes(
     seed: Annotated[int, typer.Option(help="The same seed draws the same pictures.")] = 0,
     side: Annotated[int, typer.Option(min=32, help="Of the pictures, in pixels.")] = 288,
 ) -> None:
-    """Draw a set of shapes of many kinds: trained with it, a network finds new kinds by an example better.
+    """Draw a set of shapes of many kinds that exist nowhere, for learning to find what an example shows.
 
     Example: xpose data shapes --out sets/shapes --behind sets
     """

@@ -26,7 +26,8 @@ def move_between(
 ) -> tuple[list[Target], dict[Key, list[Example]]]:
     """The same pictures and examples with other points, of the kinds that have examples.
 
-    Each point goes some way towards another one of its kind, the same in all pictures. It is labelled where both are.
+    Each point goes some way towards a point of its kind that is drawn by lot (one in K draws itself and stays), the
+    same in all pictures. It is labelled where both are.
     In targets only points stay that some example shows: nothing else says where they are.
     """
     lines = {key: _lines(rng, found) for key, found in examples.items() if found}

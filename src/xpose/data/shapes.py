@@ -7,11 +7,12 @@ Every object of it is turned, squeezed, bent and lit in its own way.
 
     write_shapes("sets/shapes", kinds=400, each=6, behind=["sets"])     # in front of the photographs of other sets
 
-Kinds depend on the seed and their own number alone, and so do pictures.
+What is drawn depends on the seed, the photographs and the two numbers; a kind not on how many others there are.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from xpose.data.schema import HIDDEN, VISIBLE, Category, Instance, Picture, Record
+from xpose.data.sources import PICTURE_FORMATS
 from xpose.data.store import Counts
 from xpose.data.synthetic import LICENCE, SMOOTHING, About, write_drawn
 from xpose.data.toys.background import draw_background
@@ -32,7 +34,8 @@ from xpose.vocabulary import load_skeleton
 NAME = "shapes"
 TITLE = "Drawn shapes of many kinds"
 MOST_POINTS = 9
-LEAST_SEEN = 0.4  # of an object's pixels; one that is covered further is not labelled
+LEAST_SEEN = 0.4  # of an object's pixels; one that is covered further is a region where nothing is right or wrong
+_TRIES = 20  # damaged pictures in turn after which there is no hope
 _SKIN = 160  # side of the piece of a photograph that a skin is, in pixels
 _SYLLABLES = ["ba", "ce", "di", "fo", "gu", "hy", "ka", "le", "mi", "no", "pu", "ra", "se", "ti", "vo", "zu"]  # sixteen
 _KIND, _PICTURE = 0, 1  # random streams
@@ -79,7 +82,8 @@ def write_shapes(
         kinds: how many kinds.
         each: pictures that are about a kind; objects of others stand in them as well.
         seed: the same seed draws the same kinds and pictures.
-        behind: folders whose photographs serve as backgrounds and skins; drawn backgrounds without them.
+        behind: folders whose photographs serve as backgrounds and skins, but for those that a val.json or test.json
+            below them lists; drawn backgrounds without them. What is drawn in front of photographs has their terms.
         side: of the pictures, in pixels.
         progress: told the split, and how many pictures of how many are done.
 
@@ -96,23 +100,44 @@ def write_shapes(
         invent(np.random.default_rng([seed, _KIND, number]), name_of(number), photographs) for number in range(kinds)
     ]
     settings = {"seed": seed, "kinds": kinds, "each": each, "side": side, "behind": [str(one) for one in behind]}
-    about = About(NAME, TITLE, "none", ("drawn_shape",), settings)
-    drawn = _pictures(shapes, each, seed, photographs, side)
+    licence = "as the photographs in the background: see the manifest" if behind else LICENCE
+    about = About(NAME, TITLE, "none", ("drawn_shape",), settings, licence)
+    drawn = _pictures(shapes, each, seed, photographs, side, licence)
     return write_drawn(Path(out), about, {"train": (kinds * each, drawn)}, progress)
 
 
 def _photographs(folders: Sequence[str | Path]) -> list[Path]:
     found: list[Path] = []
     for folder in folders:
-        own = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in {".jpg", ".jpeg", ".png"})
+        kept_back = _listed(Path(folder))
+        own = sorted(
+            path
+            for path in Path(folder).rglob("*")
+            if path.suffix.lower() in {".jpg", ".jpeg", ".png"} and path.name not in kept_back
+        )
         if not own:
             raise DataError(f"{quote(folder)} has no pictures (.jpg, .png) to draw in front of. Name another folder.")
         found += own
     return found
 
 
+def _listed(folder: Path) -> set[str]:
+    """The pictures, by name, of the validation and test splits of the sets in a folder."""
+    found: set[str] = set()
+    for file in (*folder.rglob("val.json"), *folder.rglob("test.json")):
+        try:
+            images = json.loads(file.read_text(encoding="utf-8"))["images"]
+            found |= {Path(one["file_name"]).name for one in images}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{quote(file)} cannot be read ({type(error).__name__}), so that nobody knows which pictures must not "
+                "be drawn on. Mend the file, or name other folders."
+            ) from None
+    return found
+
+
 def _pictures(
-    shapes: Sequence[Shape], each: int, seed: int, photographs: Sequence[Path], side: int
+    shapes: Sequence[Shape], each: int, seed: int, photographs: Sequence[Path], side: int, licence: str
 ) -> Iterator[tuple[np.ndarray, Record]]:
     for number in range(len(shapes) * each):
         rng = np.random.default_rng([seed, _PICTURE, number])
@@ -129,7 +154,7 @@ def _pictures(
                 instances,
                 source=NAME,
                 split="train",
-                licence=LICENCE,
+                licence=licence,
                 left_right="none",
                 style="drawing",
                 source_id=picture.file,
@@ -314,11 +339,12 @@ def _lay_skin(
 
 def _instance(shape: Shape, number: int, mask: np.ndarray, places: np.ndarray, owners: np.ndarray) -> Instance | None:
     seen = owners == number
-    if seen.sum() < max(LEAST_SEEN * mask.sum(), 100):
+    if not seen.any():
         return None
     category = category_of(shape)
+    rest = bool(seen.sum() < max(LEAST_SEEN * mask.sum(), 100))  # too little to be asked for, too much for nothing
     points = {}
-    for name, (x, y) in zip(category.keypoints, places.tolist(), strict=True):
+    for name, (x, y) in () if rest else zip(category.keypoints, places.tolist(), strict=True):
         column, row = int(x // 1), int(y // 1)
         if 0 <= column < owners.shape[1] and 0 <= row < owners.shape[0]:
             covered = owners[row, column] not in (0, number)
@@ -328,7 +354,7 @@ def _instance(shape: Shape, number: int, mask: np.ndarray, places: np.ndarray, o
     box = (columns[0], rows[0], columns[-1] - columns[0] + edge, rows[-1] - rows[0] + edge)
     area = float(seen.sum()) / SMOOTHING**2
     left, top, width, height = (float(value) for value in box)
-    return Instance(category, (left, top, width, height), points, area=area, source_id=str(number))
+    return Instance(category, (left, top, width, height), points, area=area, iscrowd=rest, source_id=str(number))
 
 
 def category_of(shape: Shape) -> Category:
@@ -338,20 +364,25 @@ def category_of(shape: Shape) -> Category:
 
 
 def _piece(rng: np.random.Generator, photographs: Sequence[Path], side: int) -> Image.Image:
-    picture = _opened(photographs[int(rng.integers(len(photographs)))])
+    for number in rng.integers(len(photographs), size=_TRIES).tolist():
+        picture = _opened(photographs[number])
+        if picture is not None:
+            break
+    else:
+        raise DataError(
+            f"{_TRIES} pictures in turn cannot be read, {quote(photographs[0])} among them or like them. Give folders "
+            "of whole photographs."
+        )
     own = max(1, int(min(picture.size) * rng.uniform(0.3, 1)))
     left, top = (int(rng.integers(0, length - own + 1)) for length in picture.size)
     return picture.crop((left, top, left + own, top + own)).resize((side, side), Image.Resampling.BILINEAR)
 
 
 @lru_cache(maxsize=256)
-def _opened(path: Path) -> Image.Image:
+def _opened(path: Path) -> Image.Image | None:
     try:
-        picture = Image.open(path).convert("RGB")
-    except Exception as error:  # decoders meet damaged files with errors of every kind
-        raise DataError(
-            f"The picture {quote(path)} cannot be read ({str(error)[:120] or type(error).__name__}). Take it out of "
-            "the folder, or name another one."
-        ) from None
+        picture = Image.open(path, formats=PICTURE_FORMATS).convert("RGB")
+    except Exception:  # decoders meet damaged files with errors of every kind
+        return None
     picture.thumbnail((640, 640))
     return picture

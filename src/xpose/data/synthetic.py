@@ -129,6 +129,7 @@ class About:
     left_right: str
     skeletons: tuple[str, ...]
     settings: Mapping[str, Any]
+    licence: str = LICENCE
 
 
 def write_drawn(
@@ -159,7 +160,7 @@ def write_drawn(
             records.append(replace(record, picture=picture))
             if progress:
                 progress(split, number, amount)
-        info = {"description": about.title, "set": about.name, "split": split, "licence": LICENCE}
+        info = {"description": about.title, "set": about.name, "split": split, "licence": about.licence}
         counts[split] = write_coco(folder / f"{split}.json", lambda held=records: held, info)  # type: ignore[misc]
     _write_manifest(folder, counts, about)
     verify(folder)
@@ -284,8 +285,8 @@ def _write_manifest(folder: Path, counts: dict[str, Counts], about: About) -> No
     manifest = {
         "name": about.name,
         "title": about.title,
-        "licence": LICENCE,
-        "terms": "none",
+        "licence": about.licence,
+        "terms": "none" if about.licence == LICENCE else "those of the photographs that `behind` names",
         "homepage": "not stated",
         "format": "drawn by xpose",
         "left_right": about.left_right,

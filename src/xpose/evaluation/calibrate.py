@@ -142,6 +142,7 @@ def collect(
     from xpose.evaluation.sources import DetectorSource
 
     model, before = detector.model, detector.model.config
+    detector.prompts.objects(tuple(rivals))  # faults of theirs show before any picture is asked
     model.config = Calibration({"": 0.0}, rivals=tuple(rivals)).into(before)
     samples = []
     try:
@@ -368,12 +369,16 @@ ROWS = (
 
 
 def compared(
-    samples: Sequence[Sample], before: Calibration, **options: float | int | None
+    samples: Sequence[Sample],
+    before: Calibration,
+    earlier: Sequence[Sample] | None = None,
+    **options: float | int | None,
 ) -> dict[str, dict[str, float]]:
     """The rows of `ROWS` "before" and "after", where after is measured honestly.
 
     The pictures are dealt into two halves by their names; what is fitted on one is measured on the other, both ways.
     So the numbers hold for pictures that the calibration has not seen, though in the end it is fitted on all of them.
+    `earlier` are the samples beside the rivals of `before`, where those were others.
     """
     halves: tuple[list[Sample], list[Sample]] = ([], [])
     for one in samples:
@@ -386,7 +391,7 @@ def compared(
         for fitted in [calibrate(other, **options)]  # type: ignore[arg-type]
         for one in half
     ]
-    return {"before": measure([(one, before) for one in samples]), "after": measure(dealt)}
+    return {"before": measure([(one, before) for one in earlier or samples]), "after": measure(dealt)}
 
 
 def measure(pairs: Sequence[tuple[Sample, Calibration]]) -> dict[str, float]:

@@ -117,6 +117,7 @@ class Detector:
             raise PromptError(
                 'Give either prompts for all pictures or per_image, one for each. E.g. detect(image, "dog").'
             )
+        self._rivals(rules)  # faults of theirs show before the first picture is read
         if _is_single(images):
             asked = self.encode_prompts(prompts) if per_image is None else None
             results = self._stream([images], asked, per_image, rules, 1)
@@ -187,7 +188,8 @@ class Detector:
             nothing = ImageFeatures(tensor[:0], tensor[:0], LevelGeometry((), None, tensor[:0]))
             encoded = [EncodedImage(nothing, pixels.shape[:2], path) for pixels, path in pictures]
         rivals = self._rivals(rules)
-        together = [beside(asked, rivals) for asked in classes]
+        known = {id(asked): beside(asked, rivals) for asked in {id(one): one for one in classes}.values()}
+        together = [known[id(asked)] for asked in classes]
         found = self.model.decode(features, assemble(together), instances=self._groups(rules))
         results = []
         for b, (image, asked) in enumerate(zip(encoded, classes, strict=True)):
@@ -196,7 +198,7 @@ class Detector:
         return results
 
     def _rivals(self, rules: Rules) -> Tensor:
-        names = self.model.config.rivals if rules.rivals == "weights" else rules.rivals
+        names = self.model.config.rivals if isinstance(rules.rivals, str) else rules.rivals
         return self.prompts.objects(tuple(names or ()))
 
     def _groups(self, rules: Rules) -> int | None:
@@ -354,7 +356,8 @@ def _checked(rules: Rules, batch_size: int) -> Rules:
             check_share(what, value)
     if rules.threshold is not None and not isinstance(rules.threshold, Mapping):
         check_share("threshold", rules.threshold)
-    if rules.rivals not in (None, "weights") and not _are_names(rules.rivals):
+    own = rules.rivals is None or (isinstance(rules.rivals, str) and rules.rivals == "weights")
+    if not own and not _are_names(rules.rivals):
         raise ConfigError(f'rivals is {rules.rivals!r}. It must be a list of names, "weights" or None.')
     for what, count in (("max_instances", rules.max_instances), ("batch_size", batch_size)):
         if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
@@ -370,11 +373,10 @@ def _are_names(value: object) -> bool:
 def _final_class(scores: np.ndarray, opened: np.ndarray, classes: list[EncodedClass]) -> np.ndarray:
     """The class of each group, [G]: the best of those that share the keypoints the group was opened with.
 
-    Classes after the asked ones are rivals. They share the keypoints of the first one.
+    `scores` has a column for each class, and after them perhaps some for rivals, which open no group.
     """
     kinds: dict[tuple[str, ...], int] = {}
     kind = np.array([kinds.setdefault(one.names.names, len(kinds)) for one in classes])
-    opened = np.where(opened < len(classes), opened, 0)
     allowed = kind[None, :] == kind[opened][:, None]
     return np.where(allowed, scores[:, : len(classes)], -1).argmax(1)
 

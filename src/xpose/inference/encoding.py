@@ -38,6 +38,7 @@ class EncodedClass:
     names: PromptClass
     object_token: Tensor  # [C]
     keypoint_tokens: Tensor  # [K, C]
+    silent: bool = False  # seen by the other classes and never answered
 
 
 class PromptEncoder:
@@ -99,13 +100,16 @@ class PromptEncoder:
     @torch.inference_mode()
     def objects(self, names: tuple[str, ...]) -> Tensor:
         """The object tokens of plain names, [n, C], from memory where the same were asked for the last time."""
+        weight = self.model.heads.norm.weight
+        if not names:
+            return torch.zeros(0, self.model.config.dim).to(weight)
         with self._lock:
             if names != self._objects[0]:
                 clip = self.model.config.prompt_encoder == "clip"
                 words = [released_object_text(name) if clip else bare_object_text(name) for name in names]
                 embedded = self.text.encode(words)
                 self._objects = names, self.model.project_tokens(embedded, embedded[:0])[0]
-            return self._objects[1]
+            return self._objects[1].to(weight)
 
     @torch.inference_mode()
     def _encode(self, prompt: TextPrompt | VisualPrompt | CombinedPrompt) -> EncodedClass:
@@ -218,6 +222,7 @@ def assemble(classes: list[list[EncodedClass]]) -> ProjectedPrompts:
         sets.append([by_id[i] for i in numbers])
         which.append([numbers[id(one.keypoint_tokens)] for one in image])
     objects, mask = pad_rows([torch.stack([one.object_token for one in image]) for image in classes])
+    silent = pad_sequence([torch.tensor([one.silent for one in image], device=device) for image in classes], True)
     most = max(len(s) for s in sets)
     keypoints, real = pad_rows([s[i] if i < len(s) else s[0][:0] for s in sets for i in range(most)])
     return ProjectedPrompts(
@@ -226,6 +231,7 @@ def assemble(classes: list[list[EncodedClass]]) -> ProjectedPrompts:
         keypoints=keypoints.unflatten(0, (len(classes), most)),
         keypoint_mask=real.unflatten(0, (len(classes), most)),
         keypoint_set=pad_sequence([torch.tensor(w, device=device) for w in which], batch_first=True),
+        silent=silent if bool(silent.any()) else None,
     )
 
 

@@ -18,15 +18,15 @@ from torch.nn import functional
 
 from xpose.inference.encoding import EncodedClass
 
-# Cosine of two object tokens from which they mean one thing: "puppy" and "dog" have 0.98, "dog" and "cat" 0.66.
+# Cosine of two object tokens from which they mean one thing: "puppy" and "dog" have 0.98, "dog" and "cat" 0.65.
 ALIKE = 0.75
 
 
 def beside(asked: Sequence[EncodedClass], rivals: Tensor) -> list[EncodedClass]:
     """The asked classes, and after them the rivals.
 
-    A rival that means the same as an asked class is none. And where the network does not know an asked class, so that
-    it is like none of the rivals, there are none at all: horses would speak against a zebra.
+    A rival that means the same as an asked class is none. Where no asked class is like any of them, there are none at
+    all: what such a word means to the network they cannot say.
 
     Args:
         asked: what the user looks for.
@@ -37,8 +37,8 @@ def beside(asked: Sequence[EncodedClass], rivals: Tensor) -> list[EncodedClass]:
     tokens = torch.stack([one.object_token for one in asked])
     likeness = functional.normalize(tokens.float(), dim=1) @ functional.normalize(rivals.float(), dim=1).T  # [L, R]
     alike = likeness >= ALIKE
-    if not bool(alike.any(1).all()):
+    if not bool(alike.any()):
         return list(asked)
     # They take the keypoints of the first class: no further keypoint tokens, and nobody reads their points.
-    others = [replace(asked[0], object_token=token) for token in rivals[~alike.any(0)]]
+    others = [replace(asked[0], object_token=token, silent=True) for token in rivals[~alike.any(0)]]
     return [*asked, *others]

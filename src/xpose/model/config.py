@@ -145,7 +145,10 @@ class XPoseConfig:
 
     def to_json(self) -> str:
         """The settings as readable JSON."""
-        return json.dumps({"format": "xpose-1", **dataclasses.asdict(self)}, indent=2, sort_keys=True) + "\n"
+        values = dataclasses.asdict(self)
+        if not self.rivals:
+            del values["rivals"]  # so that versions that know none can read what needs none
+        return json.dumps({"format": "xpose-1", **values}, indent=2, sort_keys=True) + "\n"
 
     @classmethod
     def from_json(cls, text: str, where: str = "config.json") -> XPoseConfig:

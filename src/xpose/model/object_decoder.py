@@ -44,13 +44,14 @@ class ObjectDecoder(nn.Module):
         content, boxes, reports = self._refine(queries.content, queries.boxes, scene, heads, with_reports)
         judged = heads.norm(content) if self.scores else content
         scores = heads.similarity(judged, scene.objects, scene.prompts.object_mask)
+        answering = scene.prompts.answering(scores)
         if kept is None:
-            kept = scores.amax(-1).topk(min(instances or self.instances, scores.shape[1]), dim=1).indices
+            kept = answering.amax(-1).topk(min(instances or self.instances, scores.shape[1]), dim=1).indices
         logits = _rows(scores, kept)
         return Instances(
             _rows(content, kept),
             _rows(boxes, kept),
-            logits.argmax(-1),
+            _rows(answering, kept).argmax(-1),
             kept,
             reports,
             logits=logits if self.scores else None,

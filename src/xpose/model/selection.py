@@ -42,7 +42,7 @@ class QuerySelection(nn.Module):
         scores = self.similarity(features, scene.objects, scene.prompts.object_mask)
         if tokens is None:
             count = min(self.queries, scores.shape[1])
-            tokens = scores.amax(-1).topk(count, dim=1).indices
+            tokens = scene.prompts.answering(scores).amax(-1).topk(count, dim=1).indices
         chosen = _rows(features, tokens)
         anchor = _rows(anchors.expand(features.shape[0], -1, -1), tokens)
         boxes = (self.box_head(chosen) + anchor).sigmoid()

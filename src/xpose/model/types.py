@@ -13,6 +13,7 @@ After `PromptEmbeddings` nothing can tell words from example pictures.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
@@ -154,6 +155,11 @@ class ProjectedPrompts:
     keypoints: Tensor  # [B, S, K, C]
     keypoint_mask: Tensor  # [B, S, K] bool
     keypoint_set: Tensor  # [B, L]
+    silent: Tensor | None = None  # [B, L] bool, True for classes that are seen by all and never answered
+
+    def answering(self, scores: Tensor) -> Tensor:
+        """Scores [B, N, L] for choosing what is answered: those of silent classes never win."""
+        return scores if self.silent is None else scores.masked_fill(self.silent[:, None], -math.inf)
 
 
 @dataclass(frozen=True)
