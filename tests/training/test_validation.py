@@ -46,7 +46,7 @@ class Knowing:
 
     def detect(self, record: Record, prompts: list[Any], **options: object) -> Poses:
         type(self).asked.append((record, prompts))
-        assert options == {"threshold": 0.0}
+        assert options == {"threshold": 0.0, "rivals": None}
         names = tuple(one.category.keypoints for one in record.instances)
         widest = max(map(len, names))
         xy = np.full((len(names), widest, 2), np.nan, np.float32)
