@@ -20,7 +20,9 @@ from xpose.errors import ConfigError, PromptError
 from xpose.inference.encoding import EncodedClass, PromptEncoder, assemble
 from xpose.inference.images import read_picture
 from xpose.inference.postprocess import (
+    bars,
     check_share,
+    margins,
     suppress_boxes,
     suppress_poses,
     tempered,
@@ -94,6 +96,7 @@ class Detector:
             images: one picture (path, PIL, array, tensor, or an `EncodedImage`) gives Poses; a list gives a list; an
                 iterator gives an iterator that reads as it goes.
             prompts: what to look for in all of them: words ("person, horse"), a prompt, or a list with one per class.
+                Of several classes a place of the picture goes to the one that is farthest above the weights' threshold.
             per_image: instead of `prompts`, one of those for each picture.
             threshold: keep objects whose score is higher; one number, numbers by class name, or None for the numbers
                 that came with the weights.
@@ -189,13 +192,23 @@ class Detector:
             encoded = [EncodedImage(nothing, pixels.shape[:2], path) for pixels, path in pictures]
         rivals = self._rivals(rules)
         known = {id(asked): beside(asked, rivals) for asked in {id(one): one for one in classes}.values()}
-        together = [known[id(asked)] for asked in classes]
-        found = self.model.decode(features, assemble(together), instances=self._groups(rules))
+        usual = [self._usual(asked) for asked in classes]
+        found = self._decode(features, [known[id(asked)] for asked in classes], usual, rules)
         results = []
         for b, (image, asked) in enumerate(zip(encoded, classes, strict=True)):
-            candidates = _candidates(found, b, image, asked, self.model.config)
+            candidates = _candidates(found, b, image, asked, usual[b], self.model.config)
             results.append(_poses(candidates, self._kept(candidates, asked, rules), image, asked, self._least(rules)))
         return results
+
+    def _decode(
+        self, features: ImageFeatures, classes: list[list[EncodedClass]], usual: list[np.ndarray], rules: Rules
+    ) -> Predictions:
+        prompts = assemble(classes, [bars(row, self.model.config.temperature) for row in usual])
+        return self.model.decode(features, prompts, instances=self._groups(rules))
+
+    def _usual(self, classes: list[EncodedClass]) -> np.ndarray:
+        """The thresholds of the weights, [L]: by them several classes are compared, whatever threshold is asked for."""
+        return thresholds_for([one.names.label for one in classes], None, self.model.config.thresholds)
 
     def _rivals(self, rules: Rules) -> Tensor:
         names = self.model.config.rivals if isinstance(rules.rivals, str) else rules.rivals
@@ -234,9 +247,9 @@ class Detector:
         rules = _checked(Rules(**{**_NO_LIMITS, **options}), 1)
         classes = self.encode_prompts(prompt)
         encoded = image if isinstance(image, EncodedImage) else self.encode_image(image)
-        together = beside(classes, self._rivals(rules))
-        found = self.model.decode(encoded.features, assemble([together]), instances=self._groups(rules))
-        candidates = _candidates(found, 0, encoded, classes, self.model.config)
+        usual = self._usual(classes)
+        found = self._decode(encoded.features, [beside(classes, self._rivals(rules))], [usual], rules)
+        candidates = _candidates(found, 0, encoded, classes, usual, self.model.config)
         kept = self._kept(candidates, classes, rules)
         poses = _poses(candidates, kept, encoded, classes, self._least(rules))
         objects = found.object_cosine[0].float().cpu().numpy()
@@ -296,12 +309,17 @@ class Candidates:
 
 
 def _candidates(
-    found: Predictions, b: int, image: EncodedImage, classes: list[EncodedClass], config: XPoseConfig
+    found: Predictions,
+    b: int,
+    image: EncodedImage,
+    classes: list[EncodedClass],
+    usual: np.ndarray,
+    config: XPoseConfig,
 ) -> Candidates:
     height, width = image.size
     scale = np.array([width, height])
     scores = tempered(found.logits[b].sigmoid().float().cpu().numpy(), config.temperature)  # [G, L and rivals]
-    chosen = _final_class(scores, found.group_class[b].cpu().numpy(), classes)
+    chosen = _final_class(scores, found.group_class[b].cpu().numpy(), classes, usual)
     confidence = found.keypoint_confidence[b] if found.visibility is None else found.visibility[b]
     boxes = _corners(found.boxes[b].float().cpu().numpy()) * np.tile(scale, 2)
     return Candidates(
@@ -370,15 +388,18 @@ def _are_names(value: object) -> bool:
     return plain and all(isinstance(one, str) and one.strip() for one in value)  # type: ignore[attr-defined]
 
 
-def _final_class(scores: np.ndarray, opened: np.ndarray, classes: list[EncodedClass]) -> np.ndarray:
+def _final_class(scores: np.ndarray, opened: np.ndarray, classes: list[EncodedClass], usual: np.ndarray) -> np.ndarray:
     """The class of each group, [G]: the best of those that share the keypoints the group was opened with.
 
-    `scores` has a column for each class, and after them perhaps some for rivals, which open no group.
+    The best is the one farthest above its usual threshold. `scores` has a column for each class, and after them perhaps
+    some for rivals, which open no group.
     """
     kinds: dict[tuple[str, ...], int] = {}
     kind = np.array([kinds.setdefault(one.names.names, len(kinds)) for one in classes])
     allowed = kind[None, :] == kind[opened][:, None]
-    return np.where(allowed, scores[:, : len(classes)], -1).argmax(1)
+    asked = scores[:, : len(classes)]
+    above = asked if bars(usual, 1.0) is None else margins(asked, usual)
+    return np.where(allowed, above, -np.inf).argmax(1)
 
 
 def _corners(boxes: np.ndarray) -> np.ndarray:

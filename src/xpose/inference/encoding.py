@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -201,10 +202,14 @@ def picture_key(image: object) -> object:
     return (pixels.shape, hashlib.sha256(pixels.tobytes()).hexdigest())
 
 
-def assemble(classes: list[list[EncodedClass]]) -> ProjectedPrompts:
+def assemble(classes: list[list[EncodedClass]], bars: Sequence[np.ndarray | None] = ()) -> ProjectedPrompts:
     """The prompts of a batch, one list of classes per image, as the network takes them.
 
     Classes with the very same keypoint tokens share one keypoint set.
+
+    Args:
+        classes: of each image.
+        bars: of each image the logits that its first classes have to pass; None or nothing where all have the same.
 
     Raises:
         PromptError: an image has no class.
@@ -232,7 +237,18 @@ def assemble(classes: list[list[EncodedClass]]) -> ProjectedPrompts:
         keypoint_mask=real.unflatten(0, (len(classes), most)),
         keypoint_set=pad_sequence([torch.tensor(w, device=device) for w in which], batch_first=True),
         silent=silent if bool(silent.any()) else None,
+        bars=_bars(bars, objects),
     )
+
+
+def _bars(rows: Sequence[np.ndarray | None], objects: Tensor) -> Tensor | None:
+    if all(row is None for row in rows):
+        return None
+    bars = objects.new_zeros(objects.shape[:2])
+    for bar, row in zip(bars, rows, strict=True):
+        if row is not None:
+            bar[: len(row)] = torch.from_numpy(row)
+    return bars
 
 
 def encoder_for(

@@ -14,6 +14,7 @@ from xpose.geometry import pairwise_iou
 
 DEFAULT_THRESHOLD = 0.1  # the released post-processing's
 DEFAULT_NMS = 0.9
+_LEAST_LIMIT = 0.01  # lower thresholds only say that all is wanted, not that the class rarely scores high
 
 
 def thresholds_for(
@@ -40,6 +41,21 @@ def thresholds_for(
     for label, value in zip(labels, values, strict=True):
         check_share(f'The threshold of "{label}"', value)
     return np.asarray(values, dtype=np.float32)
+
+
+def margins(scores: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """How far scores are above the limits of their classes, as differences of logits; see docs/decisions/0013."""
+    return _logits(scores, 1e-6) - _logits(limits, _LEAST_LIMIT)
+
+
+def bars(limits: np.ndarray, temperature: float) -> np.ndarray | None:
+    """Limits of classes [L] as logits before `tempered`; None where they are all one, as then they tell nothing."""
+    return None if (limits == limits[0]).all() else _logits(limits, _LEAST_LIMIT) * temperature
+
+
+def _logits(shares: np.ndarray, least: float) -> np.ndarray:
+    inside = np.clip(shares.astype(np.float64), least, 1 - least)
+    return np.log(inside) - np.log1p(-inside)
 
 
 def check_share(what: str, value: object) -> float:
