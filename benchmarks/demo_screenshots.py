@@ -84,7 +84,7 @@ def text(browser: Any) -> None:
     """Words, a result, and the name of a point under the mouse."""
     from selenium.webdriver.common.action_chains import ActionChains
 
-    press(browser, "#text-sample-people")
+    press(browser, "#text-sample-face")
     wait(browser, "#text-view img")
     press(browser, "#text-run")
     dot = wait(browser, "#text-view circle")

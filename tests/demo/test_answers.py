@@ -12,6 +12,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from tests.demo.conftest import Forwards, counting_detector, png
+from tests.inference.conftest import own_detector
 
 from xpose.demo import answers
 from xpose.demo.answers import Sliders, ask, usual_sliders
@@ -50,6 +51,8 @@ def test_the_sliders_start_where_the_weights_say(detector: Detector):
     assert usual_sliders(detector, ["person"]).score == 0.0
     thresholds = detector.model.config.thresholds
     assert usual_sliders(detector).score == thresholds[""]
+    odd = usual_sliders(own_detector(thresholds={"": 0.12345}, keypoint_threshold=0.4449, nms=0.7))
+    assert (odd.score, odd.confidence, odd.overlap) == (0.123, 0.444, 0.7), "as many digits as can be read"
 
 
 def test_downloads_hold_what_is_kept(asked):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import math
 import zipfile
 from contextlib import ExitStack
 
@@ -10,12 +12,14 @@ import pytest
 from tests.demo.conftest import Forwards, placed, png
 from tests.demo.site import PATIENCE
 
+import xpose
 from xpose.demo import desk as desks
 from xpose.demo.answers import Sliders
 from xpose.demo.asking import OWN
 from xpose.demo.desk import Desk
 from xpose.demo.samples import samples
 from xpose.demo.sessions import SessionError
+from xpose.demo.uploads import Limits
 from xpose.errors import XPoseError
 
 
@@ -230,11 +234,37 @@ def test_an_example_that_is_one_too_many(desk: Desk, key: str):
         desk.arrived(key, "example", {"arrived": [upload_id]})
 
 
-def test_the_drawn_samples_can_be_tried(desk: Desk, key: str):
-    assert len(samples()) == 5
-    for name, sample in samples().items():
-        shown = desk.try_sample(key, "text", [name])
-        assert name in shown.view  # type: ignore[operator]
-        desk.run_words(key, desk.words_of(name), None, "")
-        assert desk.sample_example(key, name).count("xp-mark") == len(sample.points)
-    assert "xp-mark" not in desk.on_pad(key, desk.act, {"kind": "undo"})
+@pytest.fixture(scope="module")
+def shipped() -> Desk:
+    """A desk as users have it: the weights that come with xpose, the usual limits."""
+    return Desk(xpose.load(), Limits())
+
+
+def test_the_sample_photographs_show_what_their_words_say(shipped: Desk):
+    key = shipped.sessions.open().key
+    assert set(samples()) == {"astronaut.png", "admiral.jpg", "photographer.png"}
+    for name in samples():
+        shipped.try_sample(key, "text", [name])
+        shown, _ = shipped.run_words(key, shipped.words_of(name), None, "")
+        assert f"1 {shipped.words_of(name)} (of" in shown.note
+
+
+def test_points_shown_on_one_sample_are_found_on_another(shipped: Desk):
+    key = shipped.sessions.open().key
+    assert shipped.sample_example(key, "astronaut.png").count("xp-mark") == len(samples()["astronaut.png"].points) == 8
+    shipped.try_sample(key, "visual", ["admiral.jpg"])
+    shown, _ = shipped.run_examples(key, "face")
+    assert "1 face (of" in shown.note
+    result = shipped.sessions.get(key).results["visual"]
+    (pose,) = result.kept[0]
+    side = max(pose.box[2] - pose.box[0], pose.box[3] - pose.box[1])
+    where = {"right eye outer corner": (188, 188), "left eye outer corner": (346, 189), "nose tip": (268, 243)}
+    for point, at in where.items():  # by eye
+        assert math.dist(pose.points[point][:2], at) < 0.1 * side
+    assert "xp-mark" not in shipped.on_pad(key, shipped.act, {"kind": "undo"})
+
+
+def test_samples_that_are_not_installed_are_not_offered(monkeypatch: pytest.MonkeyPatch):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "skimage" else real(name))
+    assert set(samples.__wrapped__()) == {"admiral.jpg"}

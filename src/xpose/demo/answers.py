@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -87,7 +88,12 @@ def usual_sliders(detector: Detector, labels: Iterable[str] = ()) -> Sliders:
     config = detector.model.config
     rest = config.thresholds.get("", DEFAULT_THRESHOLD)
     score = min((config.thresholds.get(label, rest) for label in labels), default=rest)
-    return Sliders(float(score), float(config.keypoint_threshold), float(config.nms))
+    return Sliders(_short(score), _short(config.keypoint_threshold), _short(config.nms))
+
+
+def _short(number: float) -> float:
+    """As many digits as a slider shows, not more than the number, so that nothing is dropped for it."""
+    return math.floor(number * 1000 + 1e-6) / 1000
 
 
 def drawing(poses: Poses, picture: Upload, kind: str = "PNG") -> bytes:

@@ -206,10 +206,10 @@ class Desk(Intake):
         return self.act(key, {"kind": "rename", "name": name})
 
     def sample_example(self, key: object, name: str) -> str:
-        """A drawn example with its points, in place of all examples so far."""
+        """A photograph as an example with its points, in place of all examples so far."""
         session, sample = self.sessions.get(key), samples()[name]
         upload = receive(sample.data, name, self.limits)
-        marks = {point: Mark(x, y, not seen) for point, (x, y, seen) in sample.points.items()}
+        marks = {point: Mark(x, y) for point, (x, y) in sample.points.items()}
         with session.lock:
             session.examples[upload.id] = upload
             while session.sketch.board.shots:

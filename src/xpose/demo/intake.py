@@ -112,7 +112,7 @@ class Intake:
             session.pictures[slot] = [upload]
 
     def try_sample(self, key: object, slot: str, names: Sequence[str]) -> Shown:
-        """Put drawn pictures of the package where uploads of a slot go."""
+        """Put sample photographs where uploads of a slot go."""
         session = self.sessions.get(key)
         if slot in SEVERAL:
             session.pictures[slot] = []
@@ -121,11 +121,11 @@ class Intake:
         return self.arrived(key, slot, {"arrived": list(names)})
 
     def words_of(self, name: str) -> str:
-        """What to look for in a drawn picture."""
+        """What to look for in a sample photograph."""
         return samples()[name].words
 
     def sample_names(self) -> list[str]:
-        """All drawn pictures."""
+        """All sample photographs that are there."""
         return list(samples())
 
     def bank_arrived(self, key: object, action: Mapping[str, Any]) -> str:

@@ -96,6 +96,15 @@ def build(at_desk: Desk) -> Any:
     return page
 
 
+_PAIR = ("astronaut.png", "admiral.jpg")  # an example, and where to find the like
+
+
+def _sample(wiring: Wiring, title: str, name: str, *needs: str) -> Any:
+    """A button that tries photographs; hidden where one of them is not installed."""
+    there = bool(needs) and set(needs) <= set(wiring.desk.sample_names())
+    return wiring.gr.Button(title, size="sm", elem_id=name, visible=there)
+
+
 def _text_tab(wiring: Wiring) -> tuple[Any, Callable[[str], str]]:
     gr, at = wiring.gr, wiring.desk
     with gr.Row():
@@ -105,8 +114,8 @@ def _text_tab(wiring: Wiring) -> tuple[Any, Callable[[str], str]]:
             run = gr.Button("Find", variant="primary", elem_id="text-run")
             with gr.Row():
                 samples = {
-                    "a-dog.jpg": gr.Button("Try: a dog", size="sm", elem_id="text-sample-dog"),
-                    "two-people.jpg": gr.Button("Try: two people", size="sm", elem_id="text-sample-people"),
+                    "astronaut.png": _sample(wiring, "Try: a face", "text-sample-face", "astronaut.png"),
+                    "photographer.png": _sample(wiring, "Try: a person", "text-sample-person", "photographer.png"),
                 }
         with gr.Column():
             parts = _result_parts(wiring, "text")
@@ -145,9 +154,9 @@ def _visual_tab(wiring: Wiring, tab: Any) -> list[tuple[Any, Callable[[str], str
                 forget = gr.Button("Use the examples instead of the bank", size="sm", elem_id="visual-bank-forget")
         with gr.Column():
             zone = wiring.active("visual-drop")
-            label = gr.Textbox(label="What it is (optional)", placeholder="fish", elem_id="visual-label")
+            label = gr.Textbox(label="What it is (optional)", placeholder="face", elem_id="visual-label")
             run = gr.Button("Find what is like the examples", variant="primary", elem_id="visual-run")
-            sample = gr.Button("Try: an example fish, and fish to find", size="sm", elem_id="visual-sample")
+            sample = _sample(wiring, "Try: points shown on one face, found on another", "visual-sample", *_PAIR)
             parts = _result_parts(wiring, "visual")
     _on_result(wiring, parts, "visual")
     _on_upload(wiring, zone, "visual", parts)
@@ -161,9 +170,9 @@ def _visual_tab(wiring: Wiring, tab: Any) -> list[tuple[Any, Callable[[str], str
     wiring.on(
         [sample.click],
         lambda key: {
-            editor.pad: at.sample_example(key, "a-fish.jpg"),
-            label: "fish",
-            **parts.updates(at.try_sample(key, "visual", ["three-fish.jpg", "two-fish.jpg"])),
+            editor.pad: at.sample_example(key, _PAIR[0]),
+            label: "face",
+            **parts.updates(at.try_sample(key, "visual", _PAIR[1:])),
         },
         [],
         [editor.pad, label, *parts.outputs],
@@ -193,7 +202,9 @@ def _combined_tab(wiring: Wiring, tab: Any) -> list[tuple[Any, Callable[[str], s
         with gr.Column():
             zone = wiring.active("combined-drop")
             run = gr.Button("Find by words and examples", variant="primary", elem_id="combined-run")
-            sample = gr.Button("Try: the word fish, an example, and fish to find", size="sm", elem_id="combined-sample")
+            sample = _sample(
+                wiring, "Try: the word face, points shown on one, another to find", "combined-sample", *_PAIR
+            )
             parts = _result_parts(wiring, "combined")
     _on_result(wiring, parts, "combined")
     _on_upload(wiring, zone, "combined", parts)
@@ -207,9 +218,9 @@ def _combined_tab(wiring: Wiring, tab: Any) -> list[tuple[Any, Callable[[str], s
     wiring.on(
         [sample.click],
         lambda key: {
-            editor.pad: at.sample_example(key, "a-fish.jpg"),
-            **words.set(at, key, "fish"),
-            **parts.updates(at.try_sample(key, "combined", ["three-fish.jpg", "two-fish.jpg"])),
+            editor.pad: at.sample_example(key, _PAIR[0]),
+            **words.set(at, key, "face"),
+            **parts.updates(at.try_sample(key, "combined", _PAIR[1:])),
         },
         [],
         [editor.pad, *words.outputs, *parts.outputs],
@@ -231,7 +242,7 @@ def _batch_tab(wiring: Wiring) -> tuple[Any, Callable[[str], str]]:
                 elem_id="batch-how",
             )
             words = _words_fields(wiring, "batch")
-            sample = gr.Button("Try: all drawn pictures", size="sm", elem_id="batch-sample")
+            sample = _sample(wiring, "Try: some photographs", "batch-sample", *at.sample_names())
         with gr.Column():
             sliders = _sliders(wiring, "batch")
             with gr.Row():
@@ -255,7 +266,7 @@ def _batch_tab(wiring: Wiring) -> tuple[Any, Callable[[str], str]]:
         [sample.click],
         lambda key: {
             **parts.updates(at.try_sample(key, "batch", at.sample_names())),
-            **words.set(at, key, "person, dog, fish"),
+            **words.set(at, key, "face, person"),
         },
         [],
         [*parts.outputs, *words.outputs],
