@@ -66,13 +66,13 @@ def write_card(
     accuracy = [one for one in found if one.protocol == "nano-real"]
     parts = [
         head(weights.name, config, sets),
+        notes.read_text("utf-8").strip() if notes else "",
+        f"![What these weights get wrong]({FAILURES})" if (weights / FAILURES).is_file() else "",
         training(runs),
         licences(sets).markdown(),
         *([per_set(accuracy).markdown()] if accuracy else []),
         *(folder_tables(folder) for folder, one in zip(results, found, strict=True) if one.protocol != "nano-real"),
         thresholds(config),
-        notes.read_text("utf-8").strip() if notes else "",
-        f"![What these weights get wrong]({FAILURES})" if (weights / FAILURES).is_file() else "",
         checksum(weights / WEIGHT_FILE),
     ]
     shutil.copy(runs[-1] / RECIPE_FILE, weights / RECIPE_FILE)

@@ -53,7 +53,10 @@ def folders(tmp_path: Path) -> dict[str, Path]:
 
 def test_the_card_says_what_the_runs_said(folders: dict[str, Path]) -> None:
     weights, run, data = folders.values()
-    text = write_card(weights, [run, run], data, [data / "text.json", data / "shown.json"]).read_text("utf-8")
+    (data / "notes.md").write_text("## What it is good for\n\nFaces.\n")
+    results = [data / "text.json", data / "shown.json"]
+    text = write_card(weights, [run, run], data, results, data / "notes.md").read_text("utf-8")
+    assert 0 < text.index("## What it is good for") < text.index("## Training"), "first what a user asks first"
     assert "640 pictures seen" in text  # twice 40 steps of 8
     assert "| pets | 12.5 | 62.5 | 37.5 | 75.0 | 37.5 | 6.2 | – |" in text
     assert "| easy (not in the means) |" in text

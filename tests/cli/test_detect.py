@@ -20,11 +20,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.cli.conftest import make_picture, write_json
+from tests.inference.conftest import own_detector
 
 import xpose
 from xpose.cli._inputs import Picture, list_pictures, natural_key, printable
 from xpose.cli._outputs import drawing_paths
 from xpose.inference import Detector
+from xpose.model.pretrained import save_pretrained
 
 Run = Callable[..., tuple[int, str, str]]
 ALL = ["--threshold", "0", "--max-instances", "3", "--nms", "1"]
@@ -127,9 +129,21 @@ def test_nothing_found_is_a_result(here: Path, run: Run, weights: str) -> None:
     code, out, err = run("detect", "a.png", "-t", "dog", "-p", weights, "-o", "out", "--threshold", "1")
     assert code == 0
     assert re.search(r"a\.png +dog +0", out)
-    assert "Nothing passed the threshold" in err
+    assert "Nothing passed the threshold of 1. A lower one finds more" in re.sub(r"\s+", " ", err)
+    assert "--threshold 0.5" in err
     assert coco(here / "out" / "poses.json")["annotations"] == []
     assert Image.open(here / "out" / "a_xpose.png").size == (64, 48)
+
+
+def test_the_advice_knows_the_thresholds_of_the_weights(here: Path, run: Run, tmp_path: Path) -> None:
+    make_picture(here / "a.png")
+    model = own_detector(thresholds={"dog": 0.98, "": 0.99}).model
+    weights = str(save_pretrained(model, tmp_path / "strict"))
+    code, _, err = run("detect", "a.png", "-t", "dog,cat", "-p", weights, "-o", "out")
+    said = re.sub(r"\s+", " ", err)
+    assert code == 0
+    assert "(dog 0.98, cat 0.99). A lower one finds more" in said
+    assert "--threshold 0.5" in said
 
 
 def test_quiet(here: Path, run: Run, weights: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,10 +99,17 @@ class Results:
     """Takes the result of each picture as it comes, draws at once, and writes the rest at the end or after Ctrl-C."""
 
     def __init__(
-        self, pictures: Sequence[Picture], folder: Path | None, prompts: Sequence[Any], others: Iterable[Path] = ()
+        self,
+        pictures: Sequence[Picture],
+        folder: Path | None,
+        prompts: Sequence[Any],
+        limits: Sequence[float],
+        others: Iterable[Path] = (),
     ) -> None:
+        """`limits` are the scores that the objects of each prompt have to pass, `others` further input files."""
         self.folder = None if folder is None else folder.expanduser()
         self.labels = [one.names.label for one in prompts]
+        self.limits = dict(zip(self.labels, limits, strict=True))
         self.points = {one.names.label: len(one.names.names) for one in prompts}
         self.found: list[Poses] = []
         self.rows: list[_Row] = []
@@ -139,10 +146,7 @@ class Results:
         if self._coco is not None and self.found:
             _console.note(f"Drawings are in {printable(self.folder)}, all results in {printable(self._coco)}.")
         if self.rows and not any(row.count for row in self.rows):
-            _console.note(
-                "Nothing passed the threshold. A lower one finds more (--threshold 0.05), and an example picture often "
-                "helps (--like)."
-            )
+            _console.note(_advice(self.limits))
 
     def _as_dict(self, faults: Sequence[Fault]) -> dict[str, Any]:
         return {
@@ -202,3 +206,16 @@ def _free(target: Path, taken: Iterable[Path]) -> Path:
         number += 1
         path = target.with_stem(f"{target.stem}-{number}")
     return path
+
+
+def _advice(limits: Mapping[str, float]) -> str:
+    """What to try where nothing was found."""
+    lowest, highest = min(limits.values()), max(limits.values())
+    if lowest == highest:
+        passed = f"the threshold of {lowest:.2g}"
+    elif len(limits) <= 4:
+        passed = "the threshold (" + ", ".join(f"{printable(name)} {limit:.2g}" for name, limit in limits.items()) + ")"
+    else:
+        passed = f"the thresholds, {lowest:.2g} to {highest:.2g}"
+    lower = f"A lower one finds more, also more that is wrong (--threshold {lowest / 2:.1g}); an" if lowest else "An"
+    return f"Nothing passed {passed}. {lower} example picture often helps (--like)."

@@ -155,6 +155,9 @@ def draw_shapes(
 ) -> None:
     """Draw a set of shapes of many kinds that exist nowhere, for learning to find what an example shows.
 
+    A kind is a blob, a bar or a body with limbs, with parts, colours and up to nine points of its own and a name that
+    means nothing. Its objects are turned, squeezed and bent, several in a picture. Train with the set beside real ones.
+
     Example: xpose data shapes --out sets/shapes --behind sets
     """
     from xpose.cli.data import Bars
