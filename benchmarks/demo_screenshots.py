@@ -93,7 +93,7 @@ def text(browser: Any) -> None:
 
 
 def visual(browser: Any) -> None:
-    """A drawn example with its points, and a result."""
+    """An example with its points, and a result."""
     press(browser, "#visual-sample")
     wait(browser, "#visual-pad .xp-mark")
     press(browser, "#visual-pad .xp-names button")
@@ -111,7 +111,7 @@ def combined(browser: Any) -> None:
 
 
 def batch(browser: Any) -> None:
-    """All drawn pictures and their archive."""
+    """All sample photographs and their archive."""
     press(browser, "#batch-sample")
     wait(browser, "#batch-note .xp-note")
     press(browser, "#batch-run")

@@ -9,7 +9,11 @@ ask:
     likeliest  all words together, a place goes to the likeliest, thresholds come after that
     margin     all words together, as `Detector.detect` does it: a place goes to the word farthest above its threshold
 
-and for each of them: objects whose own word answers with a box that overlaps theirs by half, answers at an object that
+With `--narrower` the objects of each kind are asked for alone, by the usual word ("dog") and by a narrower one that no
+set uses ("puppy"), at the threshold for words that the weights do not know and at that of the rival which means the
+same.
+
+For each way: objects whose own word answers with a box that overlaps theirs by half, answers at an object that
 is something else or has one already, and answers at nothing labelled.
 """
 
@@ -18,6 +22,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,10 +33,11 @@ from xpose.evaluation.data import Data
 from xpose.evaluation.questions import Task
 from xpose.geometry import pairwise_iou
 from xpose.inference import Detector
-from xpose.inference.postprocess import thresholds_for
+from xpose.inference.postprocess import DEFAULT_THRESHOLD, thresholds_for
 from xpose.poses import Poses
 
 SAME = {"cattle": "cow"}  # what a word means in the sets
+NARROWER = {"dog": "puppy", "cat": "kitten", "horse": "pony", "cow": "calf", "sheep": "lamb", "bird": "hen"}
 COLUMNS = ("objects", "found", "wrong name or twice", "nothing there")
 
 
@@ -43,41 +49,69 @@ def main() -> None:
     parser.add_argument("--weights", help="others than those that come with xpose")
     parser.add_argument("--words", default="person,dog,cat,sheep,horse,cow,bird")
     parser.add_argument("--limit", type=int, default=80, help="pictures a set")
+    parser.add_argument("--narrower", action="store_true", help="puppies instead of dogs; see above")
     given = parser.parse_args()
     detector, words = xpose.load(given.weights), given.words.split(",")
+    ways = narrower if given.narrower else together
     print(f"{'set':<16} {'asked':<10}" + "".join(f"{column:>21}" for column in COLUMNS))
     for name in given.only or ["animal_pose", "livestock", "coco_person", "lspet", "cub_birds"]:
-        for way, counts in measured(detector, given.data, name, words, given.limit).items():
+        for way, counts in measured(detector, given.data, name, words, given.limit, ways).items():
             print(f"{name:<16} {way:<10}" + "".join(f"{counts[column]:>21}" for column in COLUMNS))
 
 
-def measured(detector: Detector, data: str, name: str, words: list[str], limit: int) -> dict[str, Counter[str]]:
+Named = list[tuple[str, np.ndarray]]  # boxes, each with a word
+Ways = dict[str, tuple[Named, Named]]  # of asking: what is there, and what was found
+
+
+def measured(
+    detector: Detector, data: str, name: str, words: list[str], limit: int, ways: Callable[..., Ways]
+) -> dict[str, Counter[str]]:
     """Counts of one set, by the way of asking."""
     records = list(Data.at([data], "val", [name]).records())
     drawn = np.random.default_rng(0).permutation(len(records))[:limit]
-    counts: dict[str, Counter[str]] = {"alone": Counter(), "likeliest": Counter(), "margin": Counter()}
+    counts: dict[str, Counter[str]] = {}
     for number in track(drawn, name, transient=True):
         record, place = records[number]
-        pixels = Task(name, record, place, ()).pixels()
-        real = [
-            (SAME.get(one.category.name, one.category.name), np.array(one.box)) for one in record.instances if one.box
-        ]
-        encoded = detector.encode_image(pixels)
-        answers = {
-            "alone": [pair for word in words for pair in _pairs(detector.detect(encoded, word))],
-            "likeliest": _likeliest(detector, encoded, words),
-            "margin": _pairs(detector.detect(encoded, words)),
-        }
-        for way, found in answers.items():
-            _count(counts[way], real, found)
+        encoded = detector.encode_image(Task(name, record, place, ()).pixels())
+        named = [(SAME.get(one.category.name, one.category.name), one.box) for one in record.instances if one.box]
+        for way, (real, found) in ways(
+            detector, encoded, [(word, np.array(box)) for word, box in named], words
+        ).items():
+            _count(counts.setdefault(way, Counter()), real, found)
     return counts
 
 
-def _pairs(poses: Poses) -> list[tuple[str, np.ndarray]]:
+def together(detector: Detector, encoded: Any, real: Named, words: list[str]) -> Ways:
+    """All words at once, or one by one."""
+    return {
+        "alone": (real, [pair for word in words for pair in _pairs(detector.detect(encoded, word))]),
+        "likeliest": (real, _likeliest(detector, encoded, words)),
+        "margin": (real, _pairs(detector.detect(encoded, words))),
+    }
+
+
+def narrower(detector: Detector, encoded: Any, real: Named, words: list[str]) -> Ways:
+    """Each kind that is there by its own word and by a narrower one."""
+    unknown = detector.model.config.thresholds.get("", DEFAULT_THRESHOLD)
+    ways: Ways = {way: ([], []) for way in ("usual", "unknown", "narrower")}
+    for word in {name for name, _ in real} & set(words) & set(NARROWER):
+        less = NARROWER[word]
+        answers = {
+            "usual": detector.detect(encoded, word),
+            "unknown": detector.detect(encoded, less, threshold={less: unknown}),
+            "narrower": detector.detect(encoded, less),
+        }
+        for way, poses in answers.items():
+            ways[way][0].extend(pair for pair in real if pair[0] == word)
+            ways[way][1].extend((word, box) for box in poses.boxes)
+    return ways
+
+
+def _pairs(poses: Poses) -> Named:
     return list(zip(poses.categories, poses.boxes, strict=True))
 
 
-def _likeliest(detector: Detector, encoded: Any, words: list[str]) -> list[tuple[str, np.ndarray]]:
+def _likeliest(detector: Detector, encoded: Any, words: list[str]) -> Named:
     usual = detector.model.config
     limits = dict(zip(words, thresholds_for(words, None, usual.thresholds), strict=True))
     detector.model.config = dataclasses.replace(usual, thresholds={})  # which leaves nothing to compare by but scores
@@ -89,7 +123,7 @@ def _likeliest(detector: Detector, encoded: Any, words: list[str]) -> list[tuple
     return [(word, box) for word, score, box in passed if score > limits[word]]
 
 
-def _count(counts: Counter[str], real: list[tuple[str, np.ndarray]], found: list[tuple[str, np.ndarray]]) -> None:
+def _count(counts: Counter[str], real: Named, found: Named) -> None:
     counts["objects"] += len(real)
     if not found:
         return

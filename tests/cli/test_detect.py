@@ -142,7 +142,7 @@ def test_the_advice_knows_the_thresholds_of_the_weights(here: Path, run: Run, tm
     code, _, err = run("detect", "a.png", "-t", "dog,cat", "-p", weights, "-o", "out")
     said = re.sub(r"\s+", " ", err)
     assert code == 0
-    assert "(dog 0.98, cat 0.99). A lower one finds more" in said
+    assert "(dog 0.98, cat 0.99). Words compete: ask for one at a time. A lower one finds more" in said
     assert "--threshold 0.5" in said
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import zipfile
@@ -12,7 +13,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from tests.demo.conftest import Forwards, counting_detector, png
-from tests.inference.conftest import own_detector
+from tests.inference.conftest import own_detector, telling
 
 from xpose.demo import answers
 from xpose.demo.answers import Sliders, ask, usual_sliders
@@ -47,12 +48,48 @@ def test_sliders_are_the_detector_options(asked, score: float, confidence: float
         np.testing.assert_array_equal(mine.visibility, its.visibility)
 
 
-def test_the_sliders_start_where_the_weights_say(detector: Detector):
-    assert usual_sliders(detector, ["person"]).score == 0.0
-    thresholds = detector.model.config.thresholds
-    assert usual_sliders(detector).score == thresholds[""]
+def test_the_sliders_start_where_the_weights_say(detector: Detector, upload: Upload):
+    assert ask(detector, "person", [upload]).usual.sliders.score == 0.0
+    assert usual_sliders(detector).score == detector.model.config.thresholds[""]
     odd = usual_sliders(own_detector(thresholds={"": 0.12345}, keypoint_threshold=0.4449, nms=0.7))
     assert (odd.score, odd.confidence, odd.overlap) == (0.123, 0.444, 0.7), "as many digits as can be read"
+
+
+@pytest.fixture
+def uneven(upload: Upload) -> Detector:
+    """A network that asks more of a person than of a wren."""
+    low, high = np.quantile(telling().detect(upload.pixels, "person", threshold=0.0, nms=None).scores, [0.2, 0.6])
+    return telling(thresholds={"person": float(high), "wren": float(low), "": 0.5})
+
+
+def test_each_word_starts_at_its_own_threshold(uneven: Detector, upload: Upload):
+    answer = ask(uneven, "person, wren", [upload])
+    start = answer.usual.sliders
+    assert start.score == pytest.approx(min(answer.usual.limits.values()), abs=1e-3)
+    (kept,) = answer.kept(start)
+    found = uneven.detect(upload.pixels, "person, wren", keypoint_threshold=start.confidence)
+    assert kept.categories == found.categories
+    np.testing.assert_array_equal(kept.scores, found.scores)
+    flat = uneven.detect(upload.pixels, "person, wren", threshold=start.score)
+    assert len(flat) > len(found), "the control: one threshold for both keeps more"
+
+
+def test_the_score_slider_moves_all_thresholds(uneven: Detector, upload: Upload):
+    answer = ask(uneven, "person, wren", [upload])
+    usual = answer.usual.sliders
+    counts = [len(answer.kept(dataclasses.replace(usual, score=score))[0]) for score in np.linspace(0, 1, 21).tolist()]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] == len(answer.kept(dataclasses.replace(usual, score=0.0))[0]) > len(answer.kept(usual)[0]) > 0
+    assert counts[-1] == 0
+
+
+def test_a_batch_keeps_what_each_word_has_to_pass(uneven: Detector, upload: Upload):
+    *_, last = run_batch(uneven, "person, wren", [upload], usual_sliders(uneven))
+    assert last.archive is not None
+    with last.archive, zipfile.ZipFile(last.archive) as archive:
+        content = json.loads(archive.read("poses.json"))
+    found = uneven.detect(upload.pixels, "person, wren")
+    assert len(content["annotations"]) == len(found) > 0
 
 
 def test_downloads_hold_what_is_kept(asked):

@@ -196,7 +196,7 @@ def test_a_prompt_bank_is_saved_and_loaded_and_joins_words(page: Page, site: Sit
     page.tab("Combined")
     page.wait("#combined-pad .xp-mark[data-name=b]")  # the tabs share the examples
     page.give("combined", files / "1.png")
-    page.says("#combined-note", "1 pictures are here")
+    page.says("#combined-note", "1 picture is here")
     page.type("#combined-words", "wren")
     page.press("#combined-run")
     assert "wren" in page.says("#combined-note", "Found:")
@@ -207,7 +207,7 @@ def test_a_prompt_bank_is_saved_and_loaded_and_joins_words(page: Page, site: Sit
     again.give("visual-bank", files / "mine.safetensors")
     again.says("#visual-bank", "thing: a, b")
     again.give("visual", files / "1.png")
-    again.says("#visual-note", "1 pictures are here")
+    again.says("#visual-note", "1 picture is here")
     again.press("#visual-run")
     assert "thing" in again.says("#visual-note", "Found:")
 

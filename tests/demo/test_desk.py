@@ -264,6 +264,21 @@ def test_points_shown_on_one_sample_are_found_on_another(shipped: Desk):
     assert "xp-mark" not in shipped.on_pad(key, shipped.act, {"kind": "undo"})
 
 
+def test_a_batch_of_the_samples_finds_faces_and_people(shipped: Desk):
+    key = shipped.sessions.open().key
+    shipped.try_sample(key, "batch", shipped.sample_names())
+    shipped.start_batch(key, desks.BY_WORDS, "face, person", None, "", shipped.usual_sliders())
+    finish(shipped, key)
+    with zipfile.ZipFile(shipped.file(key, "batch", desks.ARCHIVE_FILE).content) as archive:  # type: ignore[arg-type]
+        content = json.loads(archive.read("poses.json"))
+    names = {one["id"]: one["name"] for one in content["categories"]}
+    files = {one["id"]: one["file_name"] for one in content["images"]}
+    found = {(files[one["image_id"]], names[one["category_id"]]) for one in content["annotations"]}
+    wanted = {("astronaut.png", "face"), ("astronaut.png", "person"), ("admiral.jpg", "face")}
+    assert wanted | {("photographer.png", "person")} <= found
+    assert ("photographer.png", "face") not in found
+
+
 def test_samples_that_are_not_installed_are_not_offered(monkeypatch: pytest.MonkeyPatch):
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "skimage" else real(name))

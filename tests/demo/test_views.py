@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xpose.demo import views
-from xpose.demo.answers import Answer, Sliders
+from xpose.demo.answers import Answer, Sliders, Usual
 from xpose.demo.batch import Progress
 from xpose.demo.sketch import Sketch
 from xpose.demo.uploads import Upload
@@ -90,7 +90,7 @@ def test_results(category: str, names: list[str], file: str):
     assert read.tags.count("circle") == len(names)
     check(views.table([file, file], [found, found]), [category, *names, file])
     check(views.chooser([file, file], 0), [file])
-    check(views.summary(Answer((upload,), (found,), (category,), Sliders(), 1.0), [found]), [category])
+    check(views.summary(Answer((upload,), (found,), (category,), Usual(Sliders(), {}), 1.0), [found]), [category])
     check(views.plain_picture("key", upload), [file])
 
 

@@ -22,6 +22,15 @@ def own_detector(seed: int = 0, **changes: object) -> Detector:
     return Detector(model, encoder_for(model, {}, None), "tiny")
 
 
+def telling(**changes: object) -> Detector:
+    """A network that tells words apart as a sentence encoder does; an untrained one takes all for one thing."""
+    detector = own_detector(**changes)
+    torch.manual_seed(0)
+    model = detector.model
+    model.object_projection = torch.nn.Linear(400, model.config.dim, bias=False).requires_grad_(False)
+    return detector
+
+
 @pytest.fixture(scope="session")
 def detector() -> Detector:
     return own_detector()

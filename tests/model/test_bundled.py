@@ -17,6 +17,7 @@ from skimage import data
 import xpose
 from xpose.geometry import box_iou
 from xpose.inference import Detector
+from xpose.model.precision import quick_bfloat16
 from xpose.model.weights import DEFAULT, bundled_weights
 from xpose.training.recipe import load_recipe
 
@@ -116,3 +117,26 @@ def test_the_cards_pictures_are_there() -> None:
         card = (folder / "README.md").read_text("utf-8")
         for link in re.findall(r"\]\(([\w.-]+)\)", card):
             assert (folder / Path(link)).is_file(), link
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "found"),
+    [
+        ("chelsea", "person, cat", ["cat"]),  # the cat's score is lower than its threshold would be as a person
+        ("chelsea", "kitten", ["kitten"]),  # has the threshold of cats
+        ("camera", "person, face, cat", ["person"]),  # a face does not compete with a person
+        ("astronaut", "person, face, dog", ["face", "person"]),
+    ],
+)
+def test_several_words_find_what_each_of_them_finds(
+    detector: Detector, name: str, words: str, found: list[str]
+) -> None:
+    assert sorted(detector.detect(getattr(data, name)(), words).categories) == found
+
+
+@pytest.mark.skipif(not quick_bfloat16("cpu"), reason="this processor has no bfloat16")
+def test_bfloat16(astronaut: np.ndarray, detector: Detector) -> None:
+    exact, quick = (one.detect(astronaut, "face") for one in (detector, xpose.load(dtype="bfloat16")))
+    assert len(exact) == len(quick) == 1
+    side = float(exact.boxes[0, 2] - exact.boxes[0, 0])
+    assert np.median(np.linalg.norm(exact.xy - quick.xy, axis=-1)) < 0.05 * side

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 from tests.model.conftest import lively, random_images, random_prompts, tiny_config
 
 from xpose.errors import ConfigError, XPoseWarning
 from xpose.model import PromptEmbeddings, XPose, precision
+from xpose.model.config import BackboneName
 from xpose.model.precision import quick_bfloat16, set_precision
 
 
@@ -31,6 +34,16 @@ def test_bfloat16_lowers_what_it_says_and_stays_near(monkeypatch: pytest.MonkeyP
     assert all(p.dtype == torch.float32 for n, p in model.named_parameters() if "sampling_offsets" in n)
     error = (run(model) - exact).abs().median() / exact.abs().median()
     assert 0 < error < 0.05
+
+
+@pytest.mark.parametrize("backbone", get_args(BackboneName))
+def test_every_backbone_takes_float32_pictures_in_bfloat16(backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "quick_bfloat16", lambda device: True)
+    model = set_precision(lively(XPose(tiny_config(backbone=backbone))), "bfloat16")
+    with torch.inference_mode():
+        tokens = model.encode_image(random_images(1, 96, 128).float()).tokens
+    assert tokens.dtype == torch.float32
+    assert bool(torch.isfinite(tokens).all())
 
 
 def test_bfloat16_without_hardware_stays_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:

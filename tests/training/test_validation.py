@@ -144,3 +144,13 @@ def test_a_real_network_is_measured_and_drawn(records: list[Placed], tmp_path: P
     drawings = validator.drawings(DETECTOR.model, 2)
     assert [caption for caption, _ in drawings] == [f"{key_of(r)}: labelled, text, visual" for r, _ in records[:2]]
     assert all(picture.width > 3 * 300 for _, picture in drawings)
+
+
+def test_thresholds_that_the_weights_began_with_change_nothing(records: list[Placed]) -> None:
+    """By them several classes are compared in use; what is learned now they know nothing of."""
+    asked = {one.category.name for record, _ in records for one in record.instances}
+    uneven = dict(zip(sorted(asked), (0.05, 0.95), strict=True))
+    plain, begun = own_detector(), own_detector(thresholds=uneven)
+    validator = PoseValidator(records, plain.prompts)
+    assert validator(plain.model) == validator(begun.model)
+    assert begun.model.config.thresholds == uneven

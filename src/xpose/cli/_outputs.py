@@ -103,13 +103,13 @@ class Results:
         pictures: Sequence[Picture],
         folder: Path | None,
         prompts: Sequence[Any],
-        limits: Sequence[float],
+        limits: Mapping[str, float],
         others: Iterable[Path] = (),
     ) -> None:
-        """`limits` are the scores that the objects of each prompt have to pass, `others` further input files."""
+        """`limits` are the scores that objects have to pass by their class, `others` further input files."""
         self.folder = None if folder is None else folder.expanduser()
         self.labels = [one.names.label for one in prompts]
-        self.limits = dict(zip(self.labels, limits, strict=True))
+        self.limits = limits
         self.points = {one.names.label: len(one.names.names) for one in prompts}
         self.found: list[Poses] = []
         self.rows: list[_Row] = []
@@ -217,5 +217,7 @@ def _advice(limits: Mapping[str, float]) -> str:
         passed = "the threshold (" + ", ".join(f"{printable(name)} {limit:.2g}" for name, limit in limits.items()) + ")"
     else:
         passed = f"the thresholds, {lowest:.2g} to {highest:.2g}"
-    lower = f"A lower one finds more, also more that is wrong (--threshold {lowest / 2:.1g}); an" if lowest else "An"
-    return f"Nothing passed {passed}. {lower} example picture often helps (--like)."
+    tips = ["Words compete: ask for one at a time."] if len(limits) > 1 else []
+    if highest > 0:
+        tips.append(f"A lower one finds more, also more that is wrong (--threshold {highest / 2:.1g}).")
+    return " ".join((f"Nothing passed {passed}.", *tips, "An example picture often helps (--like)."))

@@ -22,7 +22,13 @@ WHAT, HOW = "What to look for", "Weights and device"
 
 Objects = Annotated[
     list[str] | None,
-    typer.Option("-t", "--text", metavar="WORDS", rich_help_panel=WHAT, help='Objects, e.g. "wren" or "person,dog".'),
+    typer.Option(
+        "-t",
+        "--text",
+        metavar="WORDS",
+        rich_help_panel=WHAT,
+        help='Objects, e.g. "wren" or "person,dog". Several kinds compete for each place of the picture.',
+    ),
 ]
 Skeletons = Annotated[
     list[str] | None,

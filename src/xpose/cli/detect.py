@@ -56,8 +56,6 @@ def detect(
     - xpose detect photos/ -t person,face -k person,68_face_points -o results
     - xpose detect "frames/*.png" --like leaf.jpg --points leaf.json
     """
-    from xpose.inference.postprocess import thresholds_for
-
     words = _running.words_for_pictures(images, more)
     others = _running.names_of_rivals(rivals)
     asked = _prompts.build_prompts(text, skeleton, keypoints, like, points, bank)
@@ -73,8 +71,8 @@ def detect(
     detector = _prompts.load_detector(weights, config, device, dtype, clip)
     prompts = _prompts.encode(asked, detector)
     given = [*(like or ()), *(points or ()), *([bank] if bank else ())]
-    limits = thresholds_for([one.names.label for one in prompts], threshold, detector.model.config.thresholds)
-    results = Results(pictures, folder, prompts, limits.tolist(), given)
+    limits = detector.limits(prompts, threshold, "weights" if others is None else others)
+    results = Results(pictures, folder, prompts, limits, given)
     keep = _running.Keep(threshold, keypoint_threshold, max_instances, nms, nms_oks, others)
     try:
         faults += _running.detect_each(detector, prompts, pictures, keep, results.add)

@@ -6,7 +6,7 @@ import dataclasses
 import io
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,10 +34,24 @@ class Sliders:
     confidence: float = 0.5
     overlap: float = DEFAULT_NMS
 
-    def keep(self, poses: Poses) -> Poses:
+
+@dataclass(frozen=True)
+class Usual:
+    """What the weights would keep.
+
+    Attributes:
+        sliders: where the sliders start.
+        limits: the threshold of each class. The score slider moves all of them, from where it starts.
+    """
+
+    sliders: Sliders
+    limits: Mapping[str, float]
+
+    def keep(self, poses: Poses, sliders: Sliders) -> Poses:
         """The poses that pass, as `detect` would have given them with these numbers; no network is involved."""
-        kept = poses.filter(threshold=self.score, keypoint_threshold=self.confidence)
-        return kept[suppress_boxes(kept.boxes, np.arange(len(kept)), self.overlap)]
+        limits = {name: _moved(limit, self.sliders.score, sliders.score) for name, limit in self.limits.items()}
+        kept = poses.filter(threshold=limits, keypoint_threshold=sliders.confidence)
+        return kept[suppress_boxes(kept.boxes, np.arange(len(kept)), sliders.overlap)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,19 +62,19 @@ class Answer:
         pictures: the pictures that it was asked about.
         found: for each of them every candidate, best first.
         labels: the classes that were asked for.
-        start: where the sliders start.
+        usual: what the weights would keep of it.
         seconds: how long the network took for all of them.
     """
 
     pictures: tuple[Upload, ...]
     found: tuple[Poses, ...]
     labels: tuple[str, ...]
-    start: Sliders
+    usual: Usual
     seconds: float
 
     def kept(self, sliders: Sliders) -> list[Poses]:
         """What the sliders leave, for each picture."""
-        return [sliders.keep(poses) for poses in self.found]
+        return [self.usual.keep(poses, sliders) for poses in self.found]
 
 
 def ask(detector: Detector, prompts: Any, pictures: Sequence[Upload]) -> Answer:
@@ -71,9 +85,10 @@ def ask(detector: Detector, prompts: Any, pictures: Sequence[Upload]) -> Answer:
     """
     started = time.perf_counter()
     encoded = detector.encode_prompts(prompts)
-    labels = tuple(one.names.label for one in encoded)
+    limits = detector.limits(encoded)
     found = tuple(everything(detector, encoded, picture) for picture in pictures)
-    return Answer(tuple(pictures), found, labels, usual_sliders(detector, labels), time.perf_counter() - started)
+    usual = Usual(usual_sliders(detector, min(limits.values())), limits)
+    return Answer(tuple(pictures), found, tuple(limits), usual, time.perf_counter() - started)
 
 
 def everything(detector: Detector, prompts: Any, picture: Upload) -> Poses:
@@ -83,17 +98,30 @@ def everything(detector: Detector, prompts: Any, picture: Upload) -> Poses:
     return named
 
 
-def usual_sliders(detector: Detector, labels: Iterable[str] = ()) -> Sliders:
-    """Where the weights say that the sliders should stand; of several classes the most generous."""
+def usual_sliders(detector: Detector, score: float | None = None) -> Sliders:
+    """Where the weights say that the sliders should stand; that of the score for classes not known yet where None."""
     config = detector.model.config
-    rest = config.thresholds.get("", DEFAULT_THRESHOLD)
-    score = min((config.thresholds.get(label, rest) for label in labels), default=rest)
-    return Sliders(_short(score), _short(config.keypoint_threshold), _short(config.nms))
+    least = config.thresholds.get("", DEFAULT_THRESHOLD) if score is None else score
+    return Sliders(_short(least), _short(config.keypoint_threshold), _short(config.nms))
 
 
 def _short(number: float) -> float:
     """As many digits as a slider shows, not more than the number, so that nothing is dropped for it."""
     return math.floor(number * 1000 + 1e-6) / 1000
+
+
+def _moved(limit: float, start: float, now: float) -> float:
+    """A threshold after the slider went from `start` to `now`: as far, in logits. Its ends are all and nothing."""
+    if now == start:
+        return limit
+    if _short(limit) == start or now in (0, 1):
+        return now
+    return 1 / (1 + math.exp(_logit(start) - _logit(limit) - _logit(now)))
+
+
+def _logit(share: float) -> float:
+    inside = min(max(share, 1e-6), 1 - 1e-6)
+    return math.log(inside / (1 - inside))
 
 
 def drawing(poses: Poses, picture: Upload, kind: str = "PNG") -> bytes:

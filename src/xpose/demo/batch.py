@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
-from xpose.demo.answers import Sliders, coco_json, csv_table, drawing, everything
+from xpose.demo.answers import Sliders, Usual, coco_json, csv_table, drawing, everything, usual_sliders
 from xpose.errors import XPoseError
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def run_batch(
     """
     with turn():
         encoded = detector.encode_prompts(prompts)
+        usual = Usual(usual_sliders(detector), detector.limits(encoded))
     archive = tempfile.TemporaryFile(prefix="xpose-")  # noqa: SIM115 - whoever takes the last report closes it
     names = file_names(pictures)
     kept: list[tuple[str, Poses]] = []
@@ -68,7 +69,7 @@ def run_batch(
                 try:
                     with turn():
                         found = everything(detector, encoded, picture)
-                    poses = sliders.keep(found)
+                    poses = usual.keep(found, sliders)
                     kind = "JPEG" if picture.name.lower().endswith((".jpg", ".jpeg")) else "PNG"
                     ending = "jpg" if kind == "JPEG" else "png"
                     target.writestr(f"{name}_xpose.{ending}", drawing(poses, picture, kind))

@@ -110,8 +110,9 @@ class Desk(Intake):
             )
         with self._turn():
             answer = ask(self.detector, prompts, pictures)
-        session.results[tab] = Result(answer, answer.start, answer.kept(answer.start))
-        return self._show(session, tab), answer.start
+        start = answer.usual.sliders
+        session.results[tab] = Result(answer, start, answer.kept(start))
+        return self._show(session, tab), start
 
     # --- what is shown ------------------------------------------------------------------------------------------------
 

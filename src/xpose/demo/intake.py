@@ -1,4 +1,4 @@
-"""What comes in: uploads into the places of a page, and the drawn pictures that one can try."""
+"""What comes in: uploads into the places of a page, and the photographs that one can try."""
 
 from __future__ import annotations
 
@@ -88,10 +88,10 @@ class Intake:
             session.results.pop(slot, None)  # it was about other pictures
         view = views.plain_picture(session.key, held[0]) if some and held else None
         if faults:
-            start = f"{len(held)} pictures are here; " if some and slot in SEVERAL else ""
+            start = f"{_here(held)}; " if some and slot in SEVERAL else ""
             text = f"{start}{len(faults)} could not be used:" if len(faults) > 1 or start else faults[0]
             return Shown(views.note(text, "problem", faults if text != faults[0] else ()), view=view)
-        several = f"{len(held)} pictures are here." if slot in SEVERAL else ""
+        several = f"{_here(held)}." if slot in SEVERAL else ""
         return Shown(views.note(several) if several else "", chips="", view=view, table="", links="")
 
     def _upload_fault(self, fault: object) -> str:
@@ -138,6 +138,10 @@ class Intake:
             return ""
         bank, file = session.bank
         return views.bank_contents(((label, one.names.names) for label, one in bank.items()), file)
+
+
+def _here(held: Sequence[Upload]) -> str:
+    return "1 picture is here" if len(held) == 1 else f"{len(held)} pictures are here"
 
 
 def _list(value: object) -> list[Any]:

@@ -352,7 +352,7 @@ def _sliders(wiring: Wiring, tab: str) -> tuple[Any, Any, Any]:
         ("overlap", "Boxes: most overlap", usual.overlap),
     )
     made = [
-        wiring.gr.Slider(0, 1, value=value, step=0.01, label=text, elem_id=f"{tab}-{name}")
+        wiring.gr.Slider(0, 1, value=value, step=0.001, label=text, elem_id=f"{tab}-{name}")
         for name, text, value in rows
     ]
     return made[0], made[1], made[2]

@@ -22,14 +22,13 @@ from xpose.inference.images import read_picture
 from xpose.inference.postprocess import (
     bars,
     check_share,
-    margins,
     suppress_boxes,
     suppress_poses,
     tempered,
     thresholds_for,
 )
 from xpose.inference.preprocess import batch, to_input
-from xpose.inference.rivals import beside
+from xpose.inference.rivals import beside, parties, with_namesakes
 from xpose.model import XPose
 from xpose.model.config import XPoseConfig
 from xpose.model.types import ImageFeatures, LevelGeometry, Predictions
@@ -96,18 +95,19 @@ class Detector:
             images: one picture (path, PIL, array, tensor, or an `EncodedImage`) gives Poses; a list gives a list; an
                 iterator gives an iterator that reads as it goes.
             prompts: what to look for in all of them: words ("person, horse"), a prompt, or a list with one per class.
-                Of several classes a place of the picture goes to the one that is farthest above the weights' threshold.
+                Several classes compete: a place goes to the one farthest above the weights' threshold for it. With
+                rivals (see there) those that are like none of them, as faces and hands, do not compete with the others.
             per_image: instead of `prompts`, one of those for each picture.
             threshold: keep objects whose score is higher; one number, numbers by class name, or None for the numbers
-                that came with the weights.
+                that came with the weights (`limits` tells them).
             keypoint_threshold: points whose confidence is lower get visibility 0; None for the weights' number.
             nms: of boxes that overlap by more than this, of whatever class, only the best stays; None keeps all,
                 "weights" takes the number that came with the weights.
             nms_oks: of poses more alike than this (object keypoint similarity) only the best stays; None keeps all.
             max_instances: at most this many poses per picture, best first.
             rivals: names of classes that stand silently beside the prompts, so that less is found that is none of what
-                was asked for. Those alike to a class that is asked for do not count. "weights" takes those that came
-                with the weights.
+                was asked for. Those alike to a class that is asked for do not count. Classes that are like none of them
+                are asked apart and without any. "weights" takes those that came with the weights.
             batch_size: pictures that go through the network together.
 
         Raises:
@@ -190,29 +190,69 @@ class Detector:
             features = self.model.encode_image(tensor, mask)
             nothing = ImageFeatures(tensor[:0], tensor[:0], LevelGeometry((), None, tensor[:0]))
             encoded = [EncodedImage(nothing, pixels.shape[:2], path) for pixels, path in pictures]
-        rivals = self._rivals(rules)
-        known = {id(asked): beside(asked, rivals) for asked in {id(one): one for one in classes}.values()}
-        usual = [self._usual(asked) for asked in classes]
-        found = self._decode(features, [known[id(asked)] for asked in classes], usual, rules)
         results = []
-        for b, (image, asked) in enumerate(zip(encoded, classes, strict=True)):
-            candidates = _candidates(found, b, image, asked, usual[b], self.model.config)
-            results.append(_poses(candidates, self._kept(candidates, asked, rules), image, asked, self._least(rules)))
+        for image, asked, found in zip(encoded, classes, self._found(features, encoded, classes, rules), strict=True):
+            results.append(_poses(found, self._kept(found, asked, rules), image, asked, self._least(rules)))
         return results
 
-    def _decode(
-        self, features: ImageFeatures, classes: list[list[EncodedClass]], usual: list[np.ndarray], rules: Rules
-    ) -> Predictions:
-        prompts = assemble(classes, [bars(row, self.model.config.temperature) for row in usual])
+    def _found(
+        self, features: ImageFeatures, images: list[EncodedImage], classes: list[list[EncodedClass]], rules: Rules
+    ) -> list[Candidates]:
+        """The candidates of each picture. Every party of its classes goes through the decoders once."""
+        rivals = self._rivals(rules)
+        known: dict[int, list[Party]] = {}
+        for asked in classes:
+            if id(asked) not in known:
+                known[id(asked)] = [self._party(asked, n, rules) for n in parties(asked, rivals)]
+        split = [known[id(asked)] for asked in classes]
+        found: list[list[Candidates]] = [[] for _ in classes]
+        for turn in range(max(map(len, split))):
+            now = [own[min(turn, len(own) - 1)] for own in split]  # who is done is asked again, for nothing
+            predictions = self._decode(features, now, rules)
+            for b, own in enumerate(split):
+                if turn < len(own):
+                    found[b].append(_candidates(predictions, b, images[b], now[b], self.model.config))
+        return [_joined(some) for some in found]
+
+    def _party(self, asked: list[EncodedClass], numbers: list[int], rules: Rules) -> Party:
+        own = [asked[n] for n in numbers]
+        usual = bars([one.names.label for one in own], self._thresholds(own, rules), self.model.config.temperature)
+        return Party(np.array(numbers), own, beside(own, self._rivals(rules)), usual)
+
+    def _decode(self, features: ImageFeatures, asked: list[Party], rules: Rules) -> Predictions:
+        prompts = assemble([one.together for one in asked], [one.bars for one in asked])
         return self.model.decode(features, prompts, instances=self._groups(rules))
 
-    def _usual(self, classes: list[EncodedClass]) -> np.ndarray:
-        """The thresholds of the weights, [L]: by them several classes are compared, whatever threshold is asked for."""
-        return thresholds_for([one.names.label for one in classes], None, self.model.config.thresholds)
+    def limits(
+        self,
+        prompts: Any,
+        threshold: float | Mapping[str, float] | None = None,
+        rivals: Sequence[str] | Literal["weights"] | None = "weights",
+    ) -> dict[str, float]:
+        """The score that objects have to pass in `detect` with the same options, by the name of their class.
+
+        Raises:
+            PromptError: a prompt cannot be understood.
+            ConfigError: an option is out of range.
+        """
+        rules = _checked(Rules(**{**_NO_LIMITS, "threshold": threshold, "rivals": rivals}), 1)
+        classes = self.encode_prompts(prompts)
+        return dict(zip((one.names.label for one in classes), self._limits(classes, rules).tolist(), strict=True))
+
+    def _limits(self, classes: list[EncodedClass], rules: Rules) -> np.ndarray:
+        """What each class's score has to pass, [L]."""
+        return thresholds_for([one.names.label for one in classes], rules.threshold, self._thresholds(classes, rules))
+
+    def _thresholds(self, classes: list[EncodedClass], rules: Rules) -> Mapping[str, float]:
+        """Those of the weights, for words that mean the same as well."""
+        return with_namesakes(self.model.config.thresholds, classes, self._names(rules), self._rivals(rules))
 
     def _rivals(self, rules: Rules) -> Tensor:
+        return self.prompts.objects(self._names(rules))
+
+    def _names(self, rules: Rules) -> tuple[str, ...]:
         names = self.model.config.rivals if isinstance(rules.rivals, str) else rules.rivals
-        return self.prompts.objects(tuple(names or ()))
+        return tuple(names or ())
 
     def _groups(self, rules: Rules) -> int | None:
         usual = self.model.config.instances
@@ -224,8 +264,7 @@ class Detector:
 
     def _kept(self, candidates: Candidates, classes: list[EncodedClass], rules: Rules) -> np.ndarray:
         """Numbers of the candidates that pass the rules, best first."""
-        labels = [one.names.label for one in classes]
-        limits = thresholds_for(labels, rules.threshold, self.model.config.thresholds)
+        limits = self._limits(classes, rules)
         order = np.argsort(-candidates.scores, kind="stable")
         order = order[candidates.scores[order] > limits[candidates.chosen[order]]]
         if rules.nms is not None:
@@ -247,9 +286,9 @@ class Detector:
         rules = _checked(Rules(**{**_NO_LIMITS, **options}), 1)
         classes = self.encode_prompts(prompt)
         encoded = image if isinstance(image, EncodedImage) else self.encode_image(image)
-        usual = self._usual(classes)
-        found = self._decode(encoded.features, [beside(classes, self._rivals(rules))], [usual], rules)
-        candidates = _candidates(found, 0, encoded, classes, usual, self.model.config)
+        party = self._party(classes, [*range(len(classes))], rules)
+        found = self._decode(encoded.features, [party], rules)
+        candidates = _candidates(found, 0, encoded, party, self.model.config)
         kept = self._kept(candidates, classes, rules)
         poses = _poses(candidates, kept, encoded, classes, self._least(rules))
         objects = found.object_cosine[0].float().cpu().numpy()
@@ -308,27 +347,51 @@ class Candidates:
     confidence: np.ndarray  # [G, K]
 
 
-def _candidates(
-    found: Predictions,
-    b: int,
-    image: EncodedImage,
-    classes: list[EncodedClass],
-    usual: np.ndarray,
-    config: XPoseConfig,
-) -> Candidates:
+@dataclass(frozen=True)
+class Party:
+    """Classes that go through the decoders together."""
+
+    numbers: np.ndarray  # among all classes of the picture
+    classes: list[EncodedClass]
+    together: list[EncodedClass]  # the same, and after them silent rivals
+    bars: np.ndarray | None  # logits that the classes are compared above
+
+
+def _candidates(found: Predictions, b: int, image: EncodedImage, party: Party, config: XPoseConfig) -> Candidates:
     height, width = image.size
     scale = np.array([width, height])
-    scores = tempered(found.logits[b].sigmoid().float().cpu().numpy(), config.temperature)  # [G, L and rivals]
-    chosen = _final_class(scores, found.group_class[b].cpu().numpy(), classes, usual)
+    logits = found.logits[b].float().cpu().numpy()[:, : len(party.classes)]  # rivals come after the classes
+    chosen = _final_class(logits, found.group_class[b].cpu().numpy(), party)
     confidence = found.keypoint_confidence[b] if found.visibility is None else found.visibility[b]
     boxes = _corners(found.boxes[b].float().cpu().numpy()) * np.tile(scale, 2)
+    scores = found.logits[b].sigmoid().float().cpu().numpy()[np.arange(len(chosen)), chosen]
     return Candidates(
         boxes=np.clip(boxes, 0, [width, height, width, height]),
-        scores=scores[np.arange(len(scores)), chosen],
-        chosen=chosen,
+        scores=tempered(scores, config.temperature),
+        chosen=party.numbers[chosen],
         xy=found.keypoints[b].float().cpu().numpy() * scale,
         confidence=tempered(confidence.float().cpu().numpy(), config.keypoint_temperature),
     )
+
+
+def _joined(some: list[Candidates]) -> Candidates:
+    """The candidates of several parties as one."""
+    if len(some) == 1:
+        return some[0]
+    widest = max(one.xy.shape[1] for one in some)
+    return Candidates(
+        boxes=np.concatenate([one.boxes for one in some]),
+        scores=np.concatenate([one.scores for one in some]),
+        chosen=np.concatenate([one.chosen for one in some]),
+        xy=np.concatenate([_wider(one.xy, widest) for one in some]),
+        confidence=np.concatenate([_wider(one.confidence, widest) for one in some]),
+    )
+
+
+def _wider(rows: np.ndarray, points: int) -> np.ndarray:
+    """[G, K, ...] with NaN up to K points."""
+    missing = [(0, 0), (0, points - rows.shape[1]), *[(0, 0)] * (rows.ndim - 2)]
+    return np.pad(rows, missing, constant_values=np.nan)
 
 
 def _poses(
@@ -388,17 +451,12 @@ def _are_names(value: object) -> bool:
     return plain and all(isinstance(one, str) and one.strip() for one in value)  # type: ignore[attr-defined]
 
 
-def _final_class(scores: np.ndarray, opened: np.ndarray, classes: list[EncodedClass], usual: np.ndarray) -> np.ndarray:
-    """The class of each group, [G]: the best of those that share the keypoints the group was opened with.
-
-    The best is the one farthest above its usual threshold. `scores` has a column for each class, and after them perhaps
-    some for rivals, which open no group.
-    """
+def _final_class(logits: np.ndarray, opened: np.ndarray, party: Party) -> np.ndarray:
+    """The class of each group, [G]: the best of those that share the keypoints the group was opened with."""
     kinds: dict[tuple[str, ...], int] = {}
-    kind = np.array([kinds.setdefault(one.names.names, len(kinds)) for one in classes])
+    kind = np.array([kinds.setdefault(one.names.names, len(kinds)) for one in party.classes])
     allowed = kind[None, :] == kind[opened][:, None]
-    asked = scores[:, : len(classes)]
-    above = asked if bars(usual, 1.0) is None else margins(asked, usual)
+    above = logits if party.bars is None else logits - party.bars
     return np.where(allowed, above, -np.inf).argmax(1)
 
 

@@ -247,7 +247,7 @@ def _bars(rows: Sequence[np.ndarray | None], objects: Tensor) -> Tensor | None:
     bars = objects.new_zeros(objects.shape[:2])
     for bar, row in zip(bars, rows, strict=True):
         if row is not None:
-            bar[: len(row)] = torch.from_numpy(row)
+            bar[: len(row)] = torch.as_tensor(row, dtype=bars.dtype)
     return bars
 
 

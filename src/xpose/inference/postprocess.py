@@ -14,7 +14,7 @@ from xpose.geometry import pairwise_iou
 
 DEFAULT_THRESHOLD = 0.1  # the released post-processing's
 DEFAULT_NMS = 0.9
-_LEAST_LIMIT = 0.01  # lower thresholds only say that all is wanted, not that the class rarely scores high
+_TELLING = 0.01  # thresholds nearer to 0 or 1 do not say how high a class scores
 
 
 def thresholds_for(
@@ -43,19 +43,19 @@ def thresholds_for(
     return np.asarray(values, dtype=np.float32)
 
 
-def margins(scores: np.ndarray, limits: np.ndarray) -> np.ndarray:
-    """How far scores are above the limits of their classes, as differences of logits; see docs/decisions/0013."""
-    return _logits(scores, 1e-6) - _logits(limits, _LEAST_LIMIT)
+def bars(labels: list[str], shipped: Mapping[str, float], temperature: float) -> np.ndarray | None:
+    """Logits above which classes are compared, [L]: those of their thresholds, before `tempered`.
 
-
-def bars(limits: np.ndarray, temperature: float) -> np.ndarray | None:
-    """Limits of classes [L] as logits before `tempered`; None where they are all one, as then they tell nothing."""
-    return None if (limits == limits[0]).all() else _logits(limits, _LEAST_LIMIT) * temperature
-
-
-def _logits(shares: np.ndarray, least: float) -> np.ndarray:
-    inside = np.clip(shares.astype(np.float64), least, 1 - least)
-    return np.log(inside) - np.log1p(-inside)
+    The thresholds of the weights say how high a class usually scores. A class without one of its own takes the mean of
+    the others; so does one that only says that everything is wanted, or nothing. None where all are the same.
+    """
+    own = np.array([shipped.get(label, np.nan) for label in labels])
+    own[(own < _TELLING) | (own > 1 - _TELLING)] = np.nan
+    logits = (np.log(own) - np.log1p(-own)) * temperature
+    known = logits[~np.isnan(logits)]
+    if len(np.unique(known)) < 2:
+        return None
+    return np.where(np.isnan(logits), known.mean(), logits)
 
 
 def check_share(what: str, value: object) -> float:

@@ -7,9 +7,11 @@ answers as a picture holds objects of a category, as the protocol `nano-real` do
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,7 +93,8 @@ class PoseValidator:
             encoded = detector.encode_image(pixels)
             for asking in self.asking:
                 questions = [self._asked(category, asking, record) for category in self._categories(record)]
-                found = detector.detect(encoded, [one.prompt() for one in questions], threshold=0.0, rivals=None)
+                with _uncalibrated(model):
+                    found = detector.detect(encoded, [one.prompt() for one in questions], threshold=0.0, rivals=None)
                 yield Answer(record, pixels, asking, in_records_pixels(_as_many(found, record)))
 
     def drawings(self, model: XPose, count: int) -> list[tuple[str, Image.Image]]:
@@ -116,6 +119,17 @@ class PoseValidator:
         if asking == "text" or not others:  # what has no example is asked for in words, as in training
             return Asked.of(category)
         return Asked.of(category, asking, (others[0],))
+
+
+@contextmanager
+def _uncalibrated(model: XPose) -> Iterator[None]:
+    """The network without the thresholds of the weights that it began with: by them several classes are compared."""
+    before = model.config
+    model.config = dataclasses.replace(before, thresholds={})
+    try:
+        yield
+    finally:
+        model.config = before
 
 
 def _as_many(found: Poses, record: Record) -> Poses:

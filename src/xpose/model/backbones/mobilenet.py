@@ -78,7 +78,7 @@ class MobileNetV2(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Normalised images [B, 3, h, w] to three maps."""
-        x = F.relu6(self.bn1(self.conv_stem(images)))
+        x = F.relu6(self.bn1(self.conv_stem(images.to(self.conv_stem.weight.dtype))))
         maps = []
         for number, stage in enumerate(self.blocks):
             x = stage(x)

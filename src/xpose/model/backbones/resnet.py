@@ -24,4 +24,4 @@ class ResNet50(Recomputable):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Normalised images [B, 3, h, w] to three maps."""
-        return list(self.net(images).feature_maps)
+        return list(self.net(images.to(self.net.dtype)).feature_maps)
