@@ -108,8 +108,8 @@ class Detector:
             rivals: names of classes that stand silently beside the prompts, so that less is found that is none of what
                 was asked for. Those alike to a class that is asked for do not count. Classes that are like none of them
                 are asked apart and without any. "weights" takes those that came with the weights.
-            batch_size: pictures that go through the network together. Those of other sizes are padded, which moves points
-                a little; 1 is the most exact.
+            batch_size: pictures that go through the network together. Those of other sizes are padded, which moves
+                points a little; 1 is the most exact.
 
         Raises:
             PromptError: a prompt cannot be understood, or the counts of prompts and pictures differ.
