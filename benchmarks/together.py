@@ -114,11 +114,8 @@ def _pairs(poses: Poses) -> Named:
 def _likeliest(detector: Detector, encoded: Any, words: list[str]) -> Named:
     usual = detector.model.config
     limits = dict(zip(words, thresholds_for(words, None, usual.thresholds), strict=True))
-    detector.model.config = dataclasses.replace(usual, thresholds={})  # which leaves nothing to compare by but scores
-    try:
+    with detector.model.using(dataclasses.replace(usual, thresholds={})):  # nothing to compare by but scores
         everything = detector.detect(encoded, words, threshold=0.0)
-    finally:
-        detector.model.config = usual
     passed = zip(everything.categories, everything.scores, everything.boxes, strict=True)
     return [(word, box) for word, score, box in passed if score > limits[word]]
 

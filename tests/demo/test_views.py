@@ -90,7 +90,7 @@ def test_results(category: str, names: list[str], file: str):
     assert read.tags.count("circle") == len(names)
     check(views.table([file, file], [found, found]), [category, *names, file])
     check(views.chooser([file, file], 0), [file])
-    check(views.summary(Answer((upload,), (found,), (category,), Usual(Sliders(), {}), 1.0), [found]), [category])
+    check(views.summary(Answer((upload,), (found,), Usual(Sliders(), {category: 0.1}), 1.0), [found]), [category])
     check(views.plain_picture("key", upload), [file])
 
 

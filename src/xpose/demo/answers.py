@@ -61,14 +61,12 @@ class Answer:
     Attributes:
         pictures: the pictures that it was asked about.
         found: for each of them every candidate, best first.
-        labels: the classes that were asked for.
         usual: what the weights would keep of it.
         seconds: how long the network took for all of them.
     """
 
     pictures: tuple[Upload, ...]
     found: tuple[Poses, ...]
-    labels: tuple[str, ...]
     usual: Usual
     seconds: float
 
@@ -88,7 +86,7 @@ def ask(detector: Detector, prompts: Any, pictures: Sequence[Upload]) -> Answer:
     limits = detector.limits(encoded)
     found = tuple(everything(detector, encoded, picture) for picture in pictures)
     usual = Usual(usual_sliders(detector, min(limits.values())), limits)
-    return Answer(tuple(pictures), found, tuple(limits), usual, time.perf_counter() - started)
+    return Answer(tuple(pictures), found, usual, time.perf_counter() - started)
 
 
 def everything(detector: Detector, prompts: Any, picture: Upload) -> Poses:

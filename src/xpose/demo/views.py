@@ -190,7 +190,7 @@ def chooser(names: Sequence[str], at: int) -> str:
 
 def summary(answer: Answer, results: Sequence[Poses]) -> str:
     """What is left of an answer, in a line."""
-    totals = dict.fromkeys(answer.labels, 0)
+    totals = dict.fromkeys(answer.usual.limits, 0)
     for poses in results:
         for name, number in poses.count().items():
             totals[name] = totals.get(name, 0) + number

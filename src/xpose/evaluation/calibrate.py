@@ -141,11 +141,10 @@ def collect(
     from xpose.evaluation.runner import answered
     from xpose.evaluation.sources import DetectorSource
 
-    model, before = detector.model, detector.model.config
+    model = detector.model
     detector.prompts.objects(tuple(rivals))  # faults of theirs show before any picture is asked
-    model.config = Calibration({"": 0.0}, rivals=tuple(rivals)).into(before)
     samples = []
-    try:
+    with model.using(Calibration({"": 0.0}, rivals=tuple(rivals)).into(model.config)):
         asked = Settings(threshold="weights")  # which are 0 now, and the rivals
         tasks = list(_tasks(limited(data.records(), limit), absent, seed))
         for done, (task, answers) in enumerate(answered(tasks, DetectorSource(detector, batch), asked), start=1):
@@ -156,8 +155,6 @@ def collect(
                 samples.append(joined([sample(task.key, *one) for one in zip(task.questions, answers, strict=True)]))
             if progress:
                 progress(done)
-    finally:
-        model.config = before
     for key, why in data.skipped.items():
         if fault:
             fault(key, why)

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -62,19 +61,11 @@ class DetectorSource:
 
     def answer(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
         """For each task the answers to its questions."""
-        with self._input(settings.side):
+        model, side = self.detector.model, settings.side
+        if side is None:
             return self._answer(tasks, pixels, settings)
-
-    @contextmanager
-    def _input(self, side: int | None) -> Iterator[None]:
-        """The network with another size of its input, for protocols that compare sizes."""
-        model, before = self.detector.model, self.detector.model.config
-        if side is not None:
-            model.config = dataclasses.replace(before, image_short=side, image_long=side)
-        try:
-            yield
-        finally:
-            model.config = before
+        with model.using(dataclasses.replace(model.config, image_short=side, image_long=side)):
+            return self._answer(tasks, pixels, settings)
 
     def _answer(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
         straight = self._ask(tasks, pixels, settings)

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from xpose.errors import ConfigError, PromptError
+from xpose.inference.candidates import Candidates, Party, candidates_of, joined, poses_of, sigmas_of
 from xpose.inference.encoding import EncodedClass, PromptEncoder, assemble
 from xpose.inference.images import read_picture
 from xpose.inference.postprocess import (
@@ -24,17 +25,14 @@ from xpose.inference.postprocess import (
     check_share,
     suppress_boxes,
     suppress_poses,
-    tempered,
     thresholds_for,
 )
 from xpose.inference.preprocess import batch, to_input
 from xpose.inference.rivals import beside, parties, with_namesakes
 from xpose.model import XPose
-from xpose.model.config import XPoseConfig
 from xpose.model.types import ImageFeatures, LevelGeometry, Predictions
 from xpose.poses import Poses
 from xpose.prompts import TextPrompt, as_prompts
-from xpose.vocabulary import sigma_for
 
 
 @dataclass(frozen=True)
@@ -193,7 +191,7 @@ class Detector:
             encoded = [EncodedImage(nothing, pixels.shape[:2], path) for pixels, path in pictures]
         results = []
         for image, asked, found in zip(encoded, classes, self._found(features, encoded, classes, rules), strict=True):
-            results.append(_poses(found, self._kept(found, asked, rules), image, asked, self._least(rules)))
+            results.append(poses_of(found, self._kept(found, asked, rules), image, asked, self._least(rules)))
         return results
 
     def _found(
@@ -212,8 +210,8 @@ class Detector:
             predictions = self._decode(features, now, rules)
             for b, own in enumerate(split):
                 if turn < len(own):
-                    found[b].append(_candidates(predictions, b, images[b], now[b], self.model.config))
-        return [_joined(some) for some in found]
+                    found[b].append(candidates_of(predictions, b, images[b], now[b], self.model.config))
+        return [joined(some) for some in found]
 
     def _party(self, asked: list[EncodedClass], numbers: list[int], rules: Rules) -> Party:
         own = [asked[n] for n in numbers]
@@ -272,7 +270,7 @@ class Detector:
             overlap = self.model.config.nms if rules.nms == "weights" else rules.nms
             order = suppress_boxes(candidates.boxes, order, overlap)
         if rules.nms_oks is not None:
-            sigmas = _sigmas(classes, candidates.xy.shape[1])[candidates.chosen]
+            sigmas = sigmas_of(classes, candidates.xy.shape[1])[candidates.chosen]
             order = suppress_poses(candidates.xy, candidates.confidence, candidates.boxes, order, sigmas, rules.nms_oks)
         return order[: rules.max_instances]
 
@@ -289,9 +287,9 @@ class Detector:
         encoded = image if isinstance(image, EncodedImage) else self.encode_image(image)
         party = self._party(classes, [*range(len(classes))], rules)
         found = self._decode(encoded.features, [party], rules)
-        candidates = _candidates(found, 0, encoded, party, self.model.config)
+        candidates = candidates_of(found, 0, encoded, party, self.model.config)
         kept = self._kept(candidates, classes, rules)
-        poses = _poses(candidates, kept, encoded, classes, self._least(rules))
+        poses = poses_of(candidates, kept, encoded, classes, self._least(rules))
         objects = found.object_cosine[0].float().cpu().numpy()
         points = found.keypoint_cosine[0].float().cpu().numpy()[kept][:, : poses.xy.shape[1]]
         return Similarity(poses, objects[kept, candidates.chosen[kept]], points)
@@ -337,85 +335,6 @@ _NO_LIMITS: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class Candidates:
-    """All groups of one picture in pixels of the original."""
-
-    boxes: np.ndarray  # [G, 4] x1, y1, x2, y2
-    scores: np.ndarray  # [G]
-    chosen: np.ndarray  # [G] class numbers
-    xy: np.ndarray  # [G, K, 2]
-    confidence: np.ndarray  # [G, K]
-
-
-@dataclass(frozen=True)
-class Party:
-    """Classes that go through the decoders together."""
-
-    numbers: np.ndarray  # among all classes of the picture
-    classes: list[EncodedClass]
-    together: list[EncodedClass]  # the same, and after them silent rivals
-    bars: np.ndarray | None  # logits that the classes are compared above
-
-
-def _candidates(found: Predictions, b: int, image: EncodedImage, party: Party, config: XPoseConfig) -> Candidates:
-    height, width = image.size
-    scale = np.array([width, height])
-    logits = found.logits[b].float().cpu().numpy()[:, : len(party.classes)]  # rivals come after the classes
-    chosen = _final_class(logits, found.group_class[b].cpu().numpy(), party)
-    confidence = found.keypoint_confidence[b] if found.visibility is None else found.visibility[b]
-    boxes = _corners(found.boxes[b].float().cpu().numpy()) * np.tile(scale, 2)
-    scores = found.logits[b].sigmoid().float().cpu().numpy()[np.arange(len(chosen)), chosen]
-    return Candidates(
-        boxes=np.clip(boxes, 0, [width, height, width, height]),
-        scores=tempered(scores, config.temperature),
-        chosen=party.numbers[chosen],
-        xy=found.keypoints[b].float().cpu().numpy() * scale,
-        confidence=tempered(confidence.float().cpu().numpy(), config.keypoint_temperature),
-    )
-
-
-def _joined(some: list[Candidates]) -> Candidates:
-    """The candidates of several parties as one."""
-    if len(some) == 1:
-        return some[0]
-    widest = max(one.xy.shape[1] for one in some)
-    return Candidates(
-        boxes=np.concatenate([one.boxes for one in some]),
-        scores=np.concatenate([one.scores for one in some]),
-        chosen=np.concatenate([one.chosen for one in some]),
-        xy=np.concatenate([_wider(one.xy, widest) for one in some]),
-        confidence=np.concatenate([_wider(one.confidence, widest) for one in some]),
-    )
-
-
-def _wider(rows: np.ndarray, points: int) -> np.ndarray:
-    """[G, K, ...] with NaN up to K points."""
-    missing = [(0, 0), (0, points - rows.shape[1]), *[(0, 0)] * (rows.ndim - 2)]
-    return np.pad(rows, missing, constant_values=np.nan)
-
-
-def _poses(
-    candidates: Candidates, kept: np.ndarray, image: EncodedImage, classes: list[EncodedClass], least: float
-) -> Poses:
-    names = [classes[i].names for i in candidates.chosen[kept]]
-    widest = max((len(n.names) for n in names), default=0)
-    certain = candidates.confidence[kept][:, :widest]
-    return Poses(
-        boxes=candidates.boxes[kept].astype(np.float32),
-        scores=candidates.scores[kept].astype(np.float32),
-        categories=tuple(n.label for n in names),
-        xy=candidates.xy[kept][:, :widest].astype(np.float32),
-        keypoint_scores=certain.astype(np.float32),
-        visibility=np.where(np.nan_to_num(certain, nan=-1.0) >= least, 2, 0).astype(np.uint8),
-        keypoint_names=tuple(n.names for n in names),
-        canonical_names=tuple(n.canonical for n in names),
-        edges=tuple(n.edges for n in names),
-        image_size=(int(image.size[0]), int(image.size[1])),
-        source=None if image.path is None else str(image.path),
-    )
-
-
 def _is_single(images: Any) -> bool:
     """Whether this is one picture rather than several."""
     if isinstance(images, (str, Path, Image.Image, EncodedImage)):
@@ -450,25 +369,3 @@ def _checked(rules: Rules, batch_size: int) -> Rules:
 def _are_names(value: object) -> bool:
     plain = isinstance(value, Sequence) and not isinstance(value, str)
     return plain and all(isinstance(one, str) and one.strip() for one in value)  # type: ignore[attr-defined]
-
-
-def _final_class(logits: np.ndarray, opened: np.ndarray, party: Party) -> np.ndarray:
-    """The class of each group, [G]: the best of those that share the keypoints the group was opened with."""
-    kinds: dict[tuple[str, ...], int] = {}
-    kind = np.array([kinds.setdefault(one.names.names, len(kinds)) for one in party.classes])
-    allowed = kind[None, :] == kind[opened][:, None]
-    above = logits if party.bars is None else logits - party.bars
-    return np.where(allowed, above, -np.inf).argmax(1)
-
-
-def _corners(boxes: np.ndarray) -> np.ndarray:
-    half = boxes[:, 2:] / 2
-    return np.concatenate((boxes[:, :2] - half, boxes[:, :2] + half), axis=1)
-
-
-def _sigmas(classes: list[EncodedClass], points: int) -> np.ndarray:
-    """Spread of each class's points, [L, K]."""
-    table = np.full((len(classes), points), 0.05)
-    for row, one in zip(table, classes, strict=True):
-        row[: len(one.names.canonical)] = [sigma_for(name) for name in one.names.canonical]
-    return table

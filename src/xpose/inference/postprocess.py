@@ -51,7 +51,7 @@ def bars(labels: list[str], shipped: Mapping[str, float], temperature: float) ->
     """
     own = np.array([shipped.get(label, np.nan) for label in labels])
     own[(own < _TELLING) | (own > 1 - _TELLING)] = np.nan
-    logits = (np.log(own) - np.log1p(-own)) * temperature
+    logits = _logits(own) * temperature
     known = logits[~np.isnan(logits)]
     if len(np.unique(known)) < 2:
         return None
@@ -76,10 +76,14 @@ def tempered(scores: np.ndarray, temperature: float) -> np.ndarray:
     """
     if temperature == 1:
         return scores
-    with np.errstate(divide="ignore"):
-        exact = scores.astype(np.float64)
-        logits = np.log(exact) - np.log1p(-exact)
+    logits = _logits(scores.astype(np.float64))
     return (1 / (1 + np.exp(-logits / temperature))).astype(scores.dtype)
+
+
+def _logits(shares: np.ndarray) -> np.ndarray:
+    """Of 0 and 1 the infinities, of NaN NaN."""
+    with np.errstate(divide="ignore"):
+        return np.log(shares) - np.log1p(-shares)
 
 
 def suppress_boxes(boxes: np.ndarray, order: np.ndarray, limit: float) -> np.ndarray:

@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,12 +87,14 @@ class PoseValidator:
         # New for every call: it remembers prompts in the width of the network, whose weights have changed since.
         encoder = PromptEncoder(model, lambda: self.prompts.text, lambda: self.prompts.visual)
         detector = Detector(model, encoder, "average")
+        # Classes are compared by thresholds, and those of the weights at the start know nothing of what follows.
+        plain = dataclasses.replace(model.config, thresholds={})
         for record, place in records:
             pixels = read_pixels(place, record.picture.file, (record.picture.width, record.picture.height))
             encoded = detector.encode_image(pixels)
             for asking in self.asking:
                 questions = [self._asked(category, asking, record) for category in self._categories(record)]
-                with _uncalibrated(model):
+                with model.using(plain):
                     found = detector.detect(encoded, [one.prompt() for one in questions], threshold=0.0, rivals=None)
                 yield Answer(record, pixels, asking, in_records_pixels(_as_many(found, record)))
 
@@ -119,17 +120,6 @@ class PoseValidator:
         if asking == "text" or not others:  # what has no example is asked for in words, as in training
             return Asked.of(category)
         return Asked.of(category, asking, (others[0],))
-
-
-@contextmanager
-def _uncalibrated(model: XPose) -> Iterator[None]:
-    """The network without the thresholds of the weights that it began with: by them several classes are compared."""
-    before = model.config
-    model.config = dataclasses.replace(before, thresholds={})
-    try:
-        yield
-    finally:
-        model.config = before
 
 
 def _as_many(found: Poses, record: Record) -> Poses:
