@@ -56,6 +56,15 @@ class XPoseConfig:
     # Which layer says how sure an object is: the last one, where every instance is alone with its keypoints, or the
     # last object layer, where all queries see each other.
     score: Literal["last", "objects"] = "last"
+    # Which image tokens become queries: the best ones, or the best of those that score higher than all their
+    # neighbours, where every object is meant to be found by several tokens.
+    selection: Literal["best", "peaks"] = "best"
+    # A learned "none of these" beside the prompts and beside the image tokens, wherever one side attends to the other.
+    sinks: bool = False
+    # Cells per side of the map over an object's box in which its keypoints are looked for first; 0 for no map.
+    pose_map: int = 0
+    pose_map_width: int = 64
+    point_error: bool = False  # whether the network says how far off it expects a point to be
     scaled_logits: bool = False
     visibility_head: bool = False
     prompt_encoder: Literal["clip", "nano"] = "clip"
@@ -85,6 +94,7 @@ class XPoseConfig:
             "size_prior": ("table", "token"),
             "point_steps": ("picture", "box"),
             "score": ("last", "objects"),
+            "selection": ("best", "peaks"),
             "prompt_encoder": ("clip", "nano"),
         }
         return [
@@ -110,6 +120,9 @@ class XPoseConfig:
             )
             if not isinstance(getattr(self, key), int) or getattr(self, key) < 1
         ]
+        for key, least in (("pose_map", 0), ("pose_map_width", 1)):
+            if not isinstance(getattr(self, key), int) or getattr(self, key) < least:
+                faults.append(f"{key} is {getattr(self, key)}; it must be a whole number of at least {least}")
         if not 0 < self.prompt_scale < float("inf"):
             faults.append(f"prompt_scale is {self.prompt_scale}; it must be a number above 0")
         if not faults and self.dim % (4 * self.heads):

@@ -24,7 +24,7 @@ class DecoderLayer(Recomputable):
         dim = config.dim
         self.self_attention = Attention(dim, config.heads)
         self.norm_self = nn.LayerNorm(dim)
-        self.prompt_attention = Attention(dim, config.heads)
+        self.prompt_attention = Attention(dim, config.heads, sink=config.sinks)
         self.norm_prompt = nn.LayerNorm(dim)
         self.image_attention = DeformableAttention(dim, config.heads, config.levels, config.points)
         self.norm_image = nn.LayerNorm(dim)
@@ -91,6 +91,7 @@ class DecoderHeads(nn.Module):
         self.similarity = Similarity(config)
         self.keypoint_similarity = Similarity(config)
         self.visibility = Linear(dim, 1) if config.visibility_head else None
+        self.error = Linear(dim, 1) if config.point_error else None
         self.steps_of_box = config.point_steps == "box"
 
     def position(self, boxes: Tensor, scene: EncodedScene) -> Tensor:

@@ -58,7 +58,7 @@ class EncoderLayer(Recomputable):
 
     def __init__(self, config: XPoseConfig) -> None:
         super().__init__()
-        self.fusion = Fusion(config.dim, config.fusion_width, config.fusion_heads)
+        self.fusion = Fusion(config.dim, config.fusion_width, config.fusion_heads, config.sinks)
         self.prompt = PromptLayer(config.dim, config.fusion_heads, config.prompt_ffn)
         self.image = ImageLayer(config)
 

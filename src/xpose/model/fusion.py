@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from xpose.model.layers import Linear, linear_per_image
+from xpose.model.layers import Linear, linear, linear_per_image
 
 # Folding multiplies image tokens with H · L columns instead of E: it pays up to about this many columns.
 _FOLD_COLUMNS = 1024
@@ -21,7 +21,7 @@ class Fusion(nn.Module):
     papers, and `folded`, which moves the wide maps from the many image tokens to the few object tokens.
     """
 
-    def __init__(self, dim: int, width: int, heads: int) -> None:
+    def __init__(self, dim: int, width: int, heads: int, sinks: bool = False) -> None:
         super().__init__()
         self.heads = heads
         self.scale = (width // heads) ** -0.5
@@ -35,6 +35,9 @@ class Fusion(nn.Module):
         self.out_object = Linear(width, dim)
         self.gamma_image = nn.Parameter(torch.full((dim,), 1e-4))
         self.gamma_object = nn.Parameter(torch.full((dim,), 1e-4))
+        # A key "none of these" beside the objects and a score beside the image tokens; both add nothing.
+        self.sink_key = nn.Parameter(torch.zeros(width)) if sinks else None
+        self.sink_score = nn.Parameter(torch.zeros(heads)) if sinks else None
 
     def forward(
         self, image: Tensor, objects: Tensor, padding: Tensor | None, object_mask: Tensor | None
@@ -58,8 +61,14 @@ class Fusion(nn.Module):
         """Both updates with every map where the papers have it."""
         query = self._split(self.query_image(image) * self.scale)
         scores = query @ self._split(self.key_object(objects)).transpose(2, 3)  # [B, H, N, L]
-        to_image = _masked(scores, object_mask, 3).softmax(3) @ self._split(self.value_object(objects))
-        pooling = _masked(scores, None if padding is None else ~padding, 2).softmax(2)
+        shares = _masked(scores, object_mask, 3)
+        if self.sink_key is not None:
+            nothing = query @ self.sink_key.view(1, self.heads, -1, 1)
+            shares = torch.cat((shares, nothing), 3).softmax(3)[..., :-1]
+        else:
+            shares = shares.softmax(3)
+        to_image = shares @ self._split(self.value_object(objects))
+        pooling = self._pooled(_masked(scores, None if padding is None else ~padding, 2), 2)
         to_objects = pooling.transpose(2, 3) @ self._split(self.value_image(image))
         return self.out_image(to_image.transpose(1, 2).flatten(2)), self.out_object(
             to_objects.transpose(1, 2).flatten(2)
@@ -79,17 +88,34 @@ class Fusion(nn.Module):
 
         out_weight = self.out_image.weight.unflatten(1, (self.heads, -1))  # [C, H, E/H]
         messages = torch.einsum("bhle,che->bchl", self._split(self.value_object(objects)), out_weight)
-        if classes == 1:  # the softmax over one class is 1: the same message for every image token
+        if self.sink_key is not None:
+            nothing_key = self.sink_key.view(self.heads, -1) * self.scale
+            column = torch.einsum("he,hec->hc", nothing_key, query_weight)
+            nothing = linear(image, column, (nothing_key * query_bias).sum(-1))
+            share = torch.cat((_masked(scores, object_mask, 3), nothing[..., None]), 3).softmax(3)[..., :-1].flatten(2)
+            to_image = linear_per_image(share, messages.flatten(2), self.out_image.bias)
+        elif classes == 1:  # the softmax over one class is 1: the same message for every image token
             to_image = messages.sum((2, 3))[:, None] + self.out_image.bias
         else:
             share = _masked(scores, object_mask, 3).softmax(3).flatten(2)
             to_image = linear_per_image(share, messages.flatten(2), self.out_image.bias)
 
-        pooling = _masked(scores, None if padding is None else ~padding, 1).softmax(1).flatten(2)
+        pooling = self._pooled(_masked(scores, None if padding is None else ~padding, 1), 1).flatten(2)
         pooled = (pooling.transpose(1, 2) @ image).view(batch, self.heads, classes, dim)
         value_weight = self.value_image.weight.unflatten(0, (self.heads, -1))
         values = torch.einsum("bhlc,hec->blhe", pooled, value_weight).flatten(2) + self.value_image.bias
         return to_image, self.out_object(values)
+
+    def _pooled(self, scores: Tensor, axis: int) -> Tensor:
+        """Shares of the image tokens along `axis`; with a sink they add up to at most 1."""
+        if self.sink_score is None:
+            return scores.softmax(axis)
+        heads = [1, 1, 1, 1]
+        heads[3 - axis] = self.heads
+        shape = list(scores.shape)
+        shape[axis] = 1
+        nothing = self.sink_score.view(heads).expand(shape).to(scores.dtype)
+        return torch.cat((scores, nothing), axis).softmax(axis).narrow(axis, 0, scores.shape[axis])
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)

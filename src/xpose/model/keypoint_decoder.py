@@ -14,7 +14,10 @@ from torch.nn import functional as F
 from xpose.model.config import XPoseConfig
 from xpose.model.decoder import DecoderHeads, DecoderLayer
 from xpose.model.layers import Linear
-from xpose.model.types import EncodedScene, Instances, LayerReport
+from xpose.model.pose_map import PoseMap
+from xpose.model.types import EncodedScene, Instances, LayerReport, PoseMaps
+
+_LOG_ERROR = 2.3  # a tenth of the box's longer side is what is expected at the start
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class DecodedGroups:
     group_class: Tensor  # [B, G]
     reports: tuple[LayerReport, ...]
     logits: Tensor | None = None  # [B, G, L], where not the last layer is to judge objects
+    maps: PoseMaps | None = None
 
 
 class SizePrior(nn.Module):
@@ -62,6 +66,7 @@ class KeypointDecoder(nn.Module):
     def __init__(self, config: XPoseConfig) -> None:
         super().__init__()
         self.size_prior = SizePrior(config)
+        self.pose_map = PoseMap(config) if config.pose_map else None
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.keypoint_layers))
 
     def forward(
@@ -70,8 +75,13 @@ class KeypointDecoder(nn.Module):
         """Decode the groups; `with_reports` also returns what every layer would report by itself."""
         tokens, real = self._keypoint_tokens(instances, scene)
         batch, count, points, dim = tokens.shape
-        content = torch.cat((instances.content[:, :, None], tokens), dim=2).view(batch, count * (points + 1), dim)
-        boxes = self._first_boxes(instances, tokens, heads)
+        starts, content, maps = instances.points, tokens, None
+        if self.pose_map is not None and points:
+            centres, seen, maps = self.pose_map(instances, tokens, scene)
+            starts = centres if starts is None else torch.where(starts.isnan(), centres, starts)
+            content = tokens + seen
+        boxes = self._first_boxes(instances, tokens, heads, starts)
+        content = torch.cat((instances.content[:, :, None], content), dim=2).view(batch, count * (points + 1), dim)
         mask = None
         if not bool(real.all()):
             mask = torch.cat((real.new_ones(batch, count, 1), real), dim=2).view(-1, 1, 1, points + 1)
@@ -89,7 +99,7 @@ class KeypointDecoder(nn.Module):
                 points_now = heads.refine_points(groups[:, :, 1:], seen[:, :, 1:], seen[:, :, :1, 2:])
                 boxes = torch.cat((refined, points_now), dim=2)
         every = (*instances.reports, *reports)
-        return DecodedGroups(reports[-1], real, instances.group_class, every, instances.logits)
+        return DecodedGroups(reports[-1], real, instances.group_class, every, instances.logits, maps)
 
     def _keypoint_tokens(self, instances: Instances, scene: EncodedScene) -> tuple[Tensor, Tensor]:
         """The keypoint tokens of each instance's own class: [B, G, K, C], and which are real [B, G, K]."""
@@ -98,12 +108,15 @@ class KeypointDecoder(nn.Module):
         image = torch.arange(which.shape[0], device=which.device)[:, None]
         return prompts.keypoints[image, which], prompts.keypoint_mask[image, which]
 
-    def _first_boxes(self, instances: Instances, tokens: Tensor, heads: DecoderHeads) -> Tensor:
+    def _first_boxes(self, instances: Instances, tokens: Tensor, heads: DecoderHeads, starts: Tensor | None) -> Tensor:
         """[B, G, M, 4]: the instance's box, then a small box per keypoint."""
         box = instances.boxes[:, :, None]
-        centres = heads.points(tokens, box, box[..., 2:])
-        if instances.points is not None:
-            centres = torch.where(instances.points.isnan(), centres, instances.points)
+        if self.pose_map is not None and starts is not None:
+            centres = starts
+        else:
+            centres = heads.points(tokens, box, box[..., 2:])
+            if starts is not None:
+                centres = torch.where(starts.isnan(), centres, starts)
         sizes = box[..., 2:] * self.size_prior(tokens).sigmoid()
         return torch.cat((box, torch.cat((centres, sizes), dim=-1)), dim=2)
 
@@ -119,6 +132,7 @@ class KeypointDecoder(nn.Module):
             keypoints=heads.points(point_queries, boxes[:, :, 1:], boxes[:, :, :1, 2:].detach()),
             keypoint_logits=heads.keypoint_similarity.calibrate(products),
             visibility=None if heads.visibility is None else heads.visibility(point_queries)[..., 0],
+            log_error=None if heads.error is None else heads.error(point_queries)[..., 0] - _LOG_ERROR,
             object_cosine=F.normalize(box_query, dim=-1) @ F.normalize(scene.objects, dim=-1).transpose(1, 2),
             keypoint_cosine=F.cosine_similarity(point_queries, tokens, dim=-1),
         )

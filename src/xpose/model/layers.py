@@ -140,9 +140,10 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) ->
 class Attention(nn.Module):
     """Multi-head attention; query, key and value maps are one stacked weight."""
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, sink: bool = False) -> None:
         super().__init__()
         self.heads = heads
+        self.sink = nn.Parameter(torch.zeros(dim)) if sink else None  # a key "none of these", whose value is 0
         self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
         self.out_proj = Linear(dim, dim)
@@ -158,7 +159,7 @@ class Attention(nn.Module):
             mask: bool, True = may be attended to, broadcastable to [B, H, T, M].
         """
         dim = query.shape[-1]
-        if key.shape[1] == 1 and mask is None:  # one key: the softmax is 1 for every query
+        if key.shape[1] == 1 and mask is None and self.sink is None:  # one key: the softmax is 1 for every query
             return self.single(value).expand_as(query)
         weights, biases = self.in_proj_weight, self.in_proj_bias
         if key is query:
@@ -167,6 +168,10 @@ class Attention(nn.Module):
             q = linear(query, weights[:dim], biases[:dim])
             k = linear(key, weights[dim : 2 * dim], biases[dim : 2 * dim])
         v = linear(value, weights[2 * dim :], biases[2 * dim :])
+        if self.sink is not None:
+            k = torch.cat((k, self.sink.to(k.dtype).expand(len(k), 1, -1)), 1)
+            v = F.pad(v, (0, 0, 0, 1))
+            mask = None if mask is None else F.pad(mask, (0, 1), value=True)
         out = attention(self._split(q), self._split(k), self._split(v), mask)
         return self.out_proj(out.transpose(1, 2).flatten(2))
 

@@ -21,7 +21,7 @@ from xpose.model.hybrid_encoder import HybridEncoder
 from xpose.model.keypoint_decoder import DecodedGroups, KeypointDecoder
 from xpose.model.layers import MLP
 from xpose.model.neck import Neck
-from xpose.model.object_decoder import ObjectDecoder
+from xpose.model.object_decoder import Choose, ObjectDecoder
 from xpose.model.selection import QuerySelection
 from xpose.model.types import (
     EncodedScene,
@@ -112,19 +112,25 @@ class XPose(nn.Module):
         instances: int | None = None,
         with_reports: bool = False,
         given: GivenQueries | None = None,
+        choose: Choose | None = None,
     ) -> Predictions:
-        """Detect in pictures that are already encoded, with prompts that may already be projected."""
+        """Detect in pictures that are already encoded, with prompts that may already be projected.
+
+        `choose` says which queries become instances, where not simply the best ones do; see `ObjectDecoder`.
+        """
         if isinstance(prompts, PromptEmbeddings):
             prompts = self.project(prompts.expand(features.tokens.shape[0]))
         scene = self.encoder(features, prompts)
-        queries = self.selection(scene)
-        kept = self.object_decoder(queries, scene, self.heads, instances=instances, with_reports=with_reports)
+        queries = self.selection(scene, with_reports=with_reports)
+        kept = self.object_decoder(
+            queries, scene, self.heads, instances=instances, choose=choose, with_reports=with_reports
+        )
         groups = self.keypoint_decoder(kept, scene, self.heads, with_reports=with_reports)
         answer = predictions(groups, prompts)
         if not with_reports:
             return answer
         reports = () if given is None else self._given_reports(given, scene)
-        return replace(answer, trace=Trace(prompts, queries, groups.group_class, reports))
+        return replace(answer, trace=Trace(prompts, queries, groups.group_class, reports, groups.maps))
 
     def _given_reports(self, given: GivenQueries, scene: EncodedScene) -> tuple[LayerReport, ...]:
         kept = self.object_decoder.given(given, scene, self.heads)
@@ -197,6 +203,7 @@ def predictions(groups: DecodedGroups, prompts: ProjectedPrompts | PromptEmbeddi
     confidence = torch.where(real, report.keypoint_logits.diagonal(dim1=-2, dim2=-1).sigmoid(), nothing)
     cosine = torch.where(real, report.keypoint_cosine, nothing)
     visibility = None if report.visibility is None else torch.where(real, report.visibility.sigmoid(), nothing)
+    error = None if report.log_error is None else torch.where(real, report.log_error.exp(), nothing)
     mask = prompts.object_mask
     classes = [logits.shape[2]] * len(logits) if mask is None else mask.sum(1).tolist()
     points = prompts.keypoint_mask.sum(2).amax(1).tolist()
@@ -209,5 +216,6 @@ def predictions(groups: DecodedGroups, prompts: ProjectedPrompts | PromptEmbeddi
         object_cosine=tuple(x[:, :n] for x, n in zip(report.object_cosine, classes, strict=True)),
         keypoint_cosine=tuple(x[:, :n] for x, n in zip(cosine, points, strict=True)),
         visibility=None if visibility is None else tuple(x[:, :n] for x, n in zip(visibility, points, strict=True)),
+        keypoint_error=None if error is None else tuple(x[:, :n] for x, n in zip(error, points, strict=True)),
         reports=groups.reports,
     )

@@ -5,12 +5,17 @@ Shape letters: see `types.py`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from xpose.model.config import XPoseConfig
 from xpose.model.decoder import DecoderHeads, DecoderLayer
 from xpose.model.selection import _rows
 from xpose.model.types import EncodedScene, GivenQueries, Instances, LayerReport, ObjectQueries
+
+# Given the report of the last object layer: the numbers of the queries to keep [B, G], and the class of each [B, G].
+Choose = Callable[[LayerReport], tuple[Tensor, Tensor]]
 
 
 class ObjectDecoder(nn.Module):
@@ -29,6 +34,7 @@ class ObjectDecoder(nn.Module):
         *,
         instances: int | None = None,
         kept: Tensor | None = None,
+        choose: Choose | None = None,
         with_reports: bool = False,
     ) -> Instances:
         """The instances that keypoints are looked for in.
@@ -39,19 +45,23 @@ class ObjectDecoder(nn.Module):
             heads: shared with the keypoint decoder.
             instances: how many to keep; the configuration's number where None, all queries at most.
             kept: [B, G] query numbers to keep instead of the best ones, in order.
+            choose: tells them from the last layer's report, with the class of each; only together with reports.
             with_reports: also return what every layer would report by itself.
         """
         content, boxes, reports = self._refine(queries.content, queries.boxes, scene, heads, with_reports)
         judged = heads.norm(content) if self.scores else content
         scores = heads.similarity(judged, scene.objects, scene.prompts.object_mask)
         answering = scene.prompts.answering(scores)
+        classes = None
+        if choose is not None:
+            kept, classes = choose(reports[-1])
         if kept is None:
             kept = answering.amax(-1).topk(min(instances or self.instances, scores.shape[1]), dim=1).indices
         logits = _rows(scores, kept)
         return Instances(
             _rows(content, kept),
             _rows(boxes, kept),
-            _rows(answering, kept).argmax(-1),
+            _rows(answering, kept).argmax(-1) if classes is None else classes,
             kept,
             reports,
             logits=logits if self.scores else None,

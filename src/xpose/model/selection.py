@@ -5,14 +5,17 @@ Shape letters: see `types.py`.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from xpose.model.config import XPoseConfig
 from xpose.model.layers import MLP, Linear
 from xpose.model.positions import token_centres
 from xpose.model.scoring import Similarity
-from xpose.model.types import EncodedScene, LevelGeometry, ObjectQueries
+from xpose.model.types import EncodedScene, LayerReport, LevelGeometry, ObjectQueries
 
 
 class QuerySelection(nn.Module):
@@ -22,6 +25,7 @@ class QuerySelection(nn.Module):
         super().__init__()
         self.queries = config.queries
         self.by_rank = config.query_content == "rank"
+        self.peaks = config.selection == "peaks"
         self.output = Linear(config.dim, config.dim)
         self.norm = nn.LayerNorm(config.dim)
         self.box_head = MLP(config.dim, config.dim, 4, 3)
@@ -29,11 +33,14 @@ class QuerySelection(nn.Module):
         self.content = nn.Embedding(config.queries if self.by_rank else 1, config.dim)
         self.similarity = Similarity(config)
 
-    def forward(self, scene: EncodedScene, tokens: Tensor | None = None) -> ObjectQueries:
+    def forward(
+        self, scene: EncodedScene, tokens: Tensor | None = None, *, with_reports: bool = False
+    ) -> ObjectQueries:
         """The best min(Q, N) tokens, best first.
 
         Args:
             scene: the encoded picture and prompt.
+            with_reports: also return what every token would report by itself, where peaks are selected.
             tokens: [B, Q] token numbers to take instead of the best ones, in rank order (to compare with a reference
                 whose near-ties fell otherwise).
         """
@@ -42,7 +49,10 @@ class QuerySelection(nn.Module):
         scores = self.similarity(features, scene.objects, scene.prompts.object_mask)
         if tokens is None:
             count = min(self.queries, scores.shape[1])
-            tokens = scene.prompts.answering(scores).amax(-1).topk(count, dim=1).indices
+            answering = scene.prompts.answering(scores)
+            if self.peaks:
+                answering = at_peaks(answering, scene.geometry.shapes)
+            tokens = answering.amax(-1).topk(count, dim=1).indices
         chosen = _rows(features, tokens)
         anchor = _rows(anchors.expand(features.shape[0], -1, -1), tokens)
         boxes = (self.box_head(chosen) + anchor).sigmoid()
@@ -50,7 +60,22 @@ class QuerySelection(nn.Module):
             content = self.content.weight[: tokens.shape[1]].expand(features.shape[0], -1, -1)
         else:
             content = chosen + self.content.weight
-        return ObjectQueries(content, boxes, tokens, _rows(scores, tokens))
+        if not (with_reports and self.peaks):
+            return ObjectQueries(content, boxes, tokens, _rows(scores, tokens))
+        every = LayerReport(scores, (self.box_head(features) + anchors).sigmoid())
+        centres = token_centres(scene.geometry).masked_fill(excluded[..., None], -1)
+        return ObjectQueries(content, boxes, tokens, _rows(scores, tokens), every, centres)
+
+
+@torch.no_grad()
+def at_peaks(scores: Tensor, shapes: tuple[tuple[int, int], ...]) -> Tensor:
+    """Scores [B, N, L], −inf wherever a neighbour of the same level scores higher for the class."""
+    kept = []
+    for rows, shape in zip(scores.split([h * w for h, w in shapes], dim=1), shapes, strict=True):
+        planes = rows.transpose(1, 2).unflatten(2, shape)
+        peaks = planes >= F.max_pool2d(planes, 3, 1, 1)
+        kept.append(planes.masked_fill(~peaks, -math.inf).flatten(2).transpose(1, 2))
+    return torch.cat(kept, dim=1)
 
 
 def anchor_logits(geometry: LevelGeometry) -> tuple[Tensor, Tensor]:

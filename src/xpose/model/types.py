@@ -206,6 +206,9 @@ class ObjectQueries:
     boxes: Tensor  # [B, Q, 4] cx, cy, w, h
     tokens: Tensor  # [B, Q] which image token each query comes from
     scores: Tensor  # [B, Q, L] class scores of the chosen tokens
+    # Of all N tokens, where reports were asked for and every token is judged, and the centre of each [B or 1, N, 2].
+    every: LayerReport | None = None
+    centres: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -236,6 +239,15 @@ class LayerReport:
     visibility: Tensor | None = None  # [B, G, K] logits of the visibility head, where the network has one
     object_cosine: Tensor | None = None  # [B, G, L]: query and object token, keypoint layers only
     keypoint_cosine: Tensor | None = None  # [B, G, K]: keypoint query and its own prompt token
+    log_error: Tensor | None = None  # [B, G, K]: log of the expected error in longer sides of the object's box
+
+
+@dataclass(frozen=True)
+class PoseMaps:
+    """Where in a frame around each instance its keypoints seem to be; R · R cells, row by row."""
+
+    logits: Tensor  # [B, G, K, R · R]
+    frames: Tensor  # [B, G, 4] cx, cy, w, h: the instance's box with a margin
 
 
 @dataclass(frozen=True)
@@ -259,6 +271,7 @@ class Trace:
     proposals: ObjectQueries
     group_class: Tensor  # [B, G]
     given: tuple[LayerReport, ...] = ()  # of the given queries: object layers [B, E], then keypoint layers [B, P]
+    maps: PoseMaps | None = None  # where the network has them
 
 
 @dataclass(frozen=True)
@@ -277,6 +290,8 @@ class Predictions:
     visibility: tuple[Tensor, ...] | None = None  # [G, K_b], where the network has a visibility head
     object_cosine: tuple[Tensor, ...] = ()  # [G, L_b], in −1..1; see `Detector.similarity`
     keypoint_cosine: tuple[Tensor, ...] = ()  # [G, K_b]
+    # [G, K_b], the expected error of each point in longer sides of the object's box, where the network says it
+    keypoint_error: tuple[Tensor, ...] | None = None
     reports: tuple[LayerReport, ...] = ()  # object layers, then keypoint layers, where reports were asked for
     trace: Trace | None = None  # where reports were asked for
 

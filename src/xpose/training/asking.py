@@ -22,9 +22,9 @@ from xpose.model.prompting import ClipVisualPromptEncoder, TextEncoder, average_
 from xpose.model.prompting.picture import MEAN as CLIP_MEAN
 from xpose.model.prompting.picture import STD as CLIP_STD
 from xpose.model.types import ProjectedPrompts
-from xpose.training.targets import LabelledObject, TargetBatch, Targets
+from xpose.training.targets import TargetBatch, Targets
 from xpose.training.wording import wording_for
-from xpose.vocabulary import find_category, sigma_for
+from xpose.vocabulary import find_category
 
 _NAMELESS = 0.05  # share of one-class pictures asked for "object"
 
@@ -196,9 +196,7 @@ class Asker:
     def _targets(self, batch: Batch) -> TargetBatch:
         slots = max(len(entry.kind) for target in batch.targets for entry in target.asked)
         targets = [
-            Targets.from_objects(
-                _objects(target, width, height), [e.kind.names for e in target.asked], slots, (width, height)
-            )
+            Targets.from_labels(target, slots, (width, height))
             for target, (height, width) in zip(batch.targets, batch.sizes.tolist(), strict=True)
         ]
         found = TargetBatch.of(targets, self._device)
@@ -208,29 +206,6 @@ class Asker:
             for place, entry in enumerate(target.asked):
                 incomplete[row, place] = not entry.complete
         return replace(found, incomplete=incomplete.to(self._device)) if bool(incomplete.any()) else found
-
-
-def _objects(target: Target, width: int, height: int) -> list[LabelledObject]:
-    """The labelled objects, and the ignored regions as objects that count for nothing."""
-    found = []
-    for row in range(len(target.labels)):
-        names = target.names(row)
-        x1, y1, x2, y2 = target.boxes[row].tolist()
-        if x2 - x1 > 0 and y2 - y1 > 0:
-            found.append(
-                LabelledObject(
-                    (x1, y1, x2, y2),
-                    int(target.labels[row]),
-                    target.keypoints(row),
-                    target.absent(row),
-                    sigmas={name: sigma_for(name) for name in names},
-                )
-            )
-    for box, label in zip(target.ignored.tolist(), target.ignored_labels.tolist(), strict=True):
-        x1, y1, x2, y2 = max(0.0, box[0]), max(0.0, box[1]), min(float(width), box[2]), min(float(height), box[3])
-        if label >= 0 and x2 > x1 and y2 > y1:
-            found.append(LabelledObject((x1, y1, x2, y2), int(label), ignore=True))
-    return found
 
 
 def _replaced(

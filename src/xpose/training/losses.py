@@ -19,10 +19,12 @@ from torch.nn.functional import one_hot
 
 from xpose.errors import ConfigError, TrainingError
 from xpose.geometry import box_area, box_iou, cxcywh_to_xyxy
-from xpose.model.types import LayerReport, Predictions, ProjectedPrompts
+from xpose.model.types import LayerReport, Predictions, ProjectedPrompts, Trace
 from xpose.training import terms
 from xpose.training.denoising import Noised
+from xpose.training.dense import dense_terms
 from xpose.training.matcher import Assignment, Layer, MatchCosts, Matcher
+from xpose.training.opening import OpenedGroups
 from xpose.training.targets import TargetBatch
 from xpose.vocabulary import load_skeleton
 
@@ -49,6 +51,11 @@ class LossWeights:
     oks: float = 4.0
     keypoint_alignment: float = 1.0
     visibility: float = 1.0
+    pose_map: float = 1.0  # of networks that have the map
+    point_error: float = 1.0  # of networks that say how far off a point may be
+    # Of all image tokens, in networks that select peaks: several tokens answer for each object.
+    dense_class: float = 1.0
+    dense_box: float = 2.0
     # What the places count where the terms are taken; the last layer of the decoder counts 1.
     auxiliary: float = 1.0
     proposals: float = 1.0
@@ -124,7 +131,11 @@ class Criterion:
         self.matcher = Matcher(costs, w.alpha, w.gamma, groups_judge=w.group_alignment > 0)
 
     def __call__(
-        self, predictions: Predictions, targets: TargetBatch, noised: Noised | None = None
+        self,
+        predictions: Predictions,
+        targets: TargetBatch,
+        noised: Noised | None = None,
+        opened: OpenedGroups | None = None,
     ) -> dict[str, Tensor]:
         """The terms and their weighted sum.
 
@@ -132,6 +143,7 @@ class Criterion:
             predictions: of a call `with_reports=True`.
             targets: what the images show.
             noised: the noised objects, if their queries were given to the network.
+            opened: what opened the keypoint groups, if not the best-scored queries did.
 
         Returns:
             "total", which is to be minimised, and every term before its weight: those of the last layer by their bare
@@ -150,7 +162,7 @@ class Criterion:
         if self.weights.sigma_rule == "position":
             targets = replace(targets, sigmas=by_position(targets.sigmas))
         with torch.autocast(targets.boxes.device.type, enabled=False):
-            tasks = self._tasks(predictions, targets, noised)
+            tasks = self._tasks(predictions, targets, noised, opened)
             slots = 2 * len(predictions.reports) + 1  # the same in every process, whether or not it has noised objects
             counts = _mean_over_processes(_counts(tasks, targets, slots))
             found: dict[str, Tensor] = {}
@@ -163,19 +175,44 @@ class Criterion:
                     if name == self.weights.on_classes and task.report is judge:
                         found[name] = value.detach()
                     total = total + task.weight * getattr(self.weights, name) * value
+            for name, value in self._further(trace, targets, opened).items():
+                found[name] = value.detach()
+                total = total + getattr(self.weights, name) * value
         return {"total": total, **found}
 
-    def _tasks(self, predictions: Predictions, targets: TargetBatch, noised: Noised | None) -> list[_Task]:
+    def _further(self, trace: Trace, targets: TargetBatch, opened: OpenedGroups | None) -> dict[str, Tensor]:
+        """The terms that no single layer answers for: all image tokens, and the maps of the keypoints."""
+        values: dict[str, Tensor] = {}
+        proposals = trace.proposals
+        if proposals.every is not None and self.weights.dense_class > 0:
+            assert proposals.centres is not None
+            sums, count = dense_terms(proposals.every, proposals.centres, targets, trace.prompts.object_mask)
+            count = _mean_over_processes(count.view(1))[0].clamp(min=1)
+            values |= {name: value / count for name, value in sums.items()}
+        if trace.maps is not None and opened is not None and self.weights.pose_map > 0:
+            assert opened.assignment is not None
+            images, groups, objects = opened.assignment.index(targets.boxes.device)
+            labelled = targets.visibility[images, objects] > 0
+            logits, frames = trace.maps.logits[images, groups], trace.maps.frames[images, groups]
+            loss = terms.pose_map(logits, frames.to(logits.dtype), targets.keypoints[images, objects], labelled)
+            count = _mean_over_processes(labelled.any(-1).sum().view(1).to(loss.dtype))[0]
+            values["pose_map"] = loss.sum() / count
+        return values
+
+    def _tasks(
+        self, predictions: Predictions, targets: TargetBatch, noised: Noised | None, opened: OpenedGroups | None
+    ) -> list[_Task]:
         w, trace = self.weights, predictions.trace
         assert trace is not None
         sets = trace.prompts.keypoint_set
         allowed = sets.gather(1, trace.group_class)[:, :, None] == sets.gather(1, targets.classes)[:, None]
+        every = trace.proposals.every is not None and w.dense_class > 0  # which then answers for the proposals too
         layers = [Layer("proposals", LayerReport(trace.proposals.scores, trace.proposals.boxes))]
         for place, report in zip(_places(predictions.reports), predictions.reports, strict=True):
             layers.append(Layer(place, report, None if report.keypoints is None else allowed))
-        weights = [w.proposals, *[w.auxiliary] * (len(layers) - 2), 1.0]
+        weights = [0.0 if every else w.proposals, *[w.auxiliary] * (len(layers) - 2), 1.0]
         wanted = [(layer, weight) for layer, weight in zip(layers, weights, strict=True) if weight > 0]
-        assignments = self.matcher([layer for layer, _ in wanted], targets)
+        assignments = self._assignments([layer for layer, _ in wanted], targets, opened)
         tasks = [
             _Task("" if layer is layers[-1] else layer.name, weight, layer.report, assignment, None)
             for (layer, weight), assignment in zip(wanted, assignments, strict=True)
@@ -185,6 +222,15 @@ class Criterion:
                 part = noised.queries_part if report.keypoints is None else noised.groups_part
                 tasks.append(_Task(f"noised {place}", w.denoising, report, part.assignment, part.real))
         return tasks
+
+    def _assignments(self, layers: list[Layer], targets: TargetBatch, opened: OpenedGroups | None) -> list[Assignment]:
+        """One per layer; groups that were opened for an object answer for that object in every layer."""
+        if opened is None:
+            return self.matcher(layers, targets)
+        assert opened.assignment is not None
+        free = [layer for layer in layers if layer.report.keypoints is None]
+        matched = dict(zip(map(id, free), self.matcher(free, targets), strict=True)) if free else {}
+        return [matched.get(id(layer), opened.assignment) for layer in layers]
 
     def _terms(self, task: _Task, targets: TargetBatch, object_mask: Tensor | None, count: Tensor) -> dict[str, Tensor]:
         """All terms of one layer that are switched on; `count` holds objects, objects with points, with presence."""
@@ -221,6 +267,10 @@ class Criterion:
         if w.visibility > 0 and report.visibility is not None:
             loss = terms.presence(report.visibility[images, queries].to(dtype), visibility, absent)
             values["visibility"] = loss.sum() / count[2]
+        if w.point_error > 0 and report.log_error is not None:
+            log_error = report.log_error[images, queries].to(dtype)
+            loss = terms.point_error(points, places, labelled, true, targets.sizes[images], log_error)
+            values["point_error"] = loss.sum() / count[1]
         return values
 
     def _classification(

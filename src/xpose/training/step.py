@@ -18,6 +18,7 @@ from xpose.model.prompting import TextEncoder
 from xpose.training.asking import Asker, normalised
 from xpose.training.denoising import noised_objects
 from xpose.training.losses import Criterion
+from xpose.training.opening import OpenedGroups
 from xpose.training.processes import added, everywhere, grouped
 from xpose.training.run import AMP, Run
 from xpose.training.towers import Towers
@@ -48,16 +49,21 @@ class TrainStep(nn.Module):
             noised = noised_objects(question.targets, question.prompts, self.run.denoising, generator)
         padding = batch.padding.to(images.device)
         features = self.model.encode_image(images, padding if bool(padding.any()) else None)
+        opened = None
+        if self.model.config.pose_map:
+            most = self.run.groups or self.model.config.instances
+            opened = OpenedGroups(self.criterion.matcher, question.targets, most, self.run.seed + batch.step)
         found = self.model.decode(
             features,
             self.asker.project(question),
             with_reports=True,
             given=None if noised is None else noised.queries,
             instances=self.run.groups,
+            choose=opened,
         )
         if not everywhere(is_finite(found), images.device):
             return {}
-        terms = self.criterion(found, question.targets, noised)
+        terms = self.criterion(found, question.targets, noised, opened)
         if self.sharded:
             from xpose.training.sharding import touched
 

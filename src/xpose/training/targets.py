@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from types import MappingProxyType
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from xpose.data.batches import Target
 from xpose.errors import TrainingError
 from xpose.geometry import clip_boxes, scale_boxes, scale_keypoints, xyxy_to_cxcywh
 from xpose.vocabulary import sigma_for
@@ -103,6 +105,40 @@ class Targets:
             size=size,
         ).check()
 
+    @classmethod
+    def from_labels(cls, target: Target, slots: int, size: tuple[float, float]) -> Targets:
+        """The labels of a picture of a batch, whose points are in the order of its prompt already.
+
+        Rules as in `from_objects`; regions to be ignored become objects that count for nothing.
+        """
+        width, height = size
+        kept = ((target.boxes[:, 2:] - target.boxes[:, :2]) > 0).all(-1)
+        labels, points = target.labels[kept], pad_slots(target.points[kept], slots)
+        sigmas, every_real = _slots_of(tuple(entry.kind.names for entry in target.asked), slots)
+        place, labelled = points[..., :2], points[..., 2] > 0
+        inside = ((place >= 0) & (place <= place.new_tensor(size))).all(-1)
+        real = every_real[labels]
+        absent = labelled & ~inside
+        if target.whole:
+            absent = absent | (labelled.any(-1, keepdim=True) & real & ~labelled)
+        seen = labelled & inside
+        limits = target.ignored.new_tensor((width, height, width, height))
+        ignored = torch.minimum(target.ignored.clamp(min=0), limits)
+        used = (target.ignored_labels >= 0) & ((ignored[:, 2:] - ignored[:, :2]) > 0).all(-1)
+        ignored, extra = ignored[used], int(used.sum())
+        boxes = torch.cat((clip_boxes(target.boxes[kept], width, height), ignored))
+        return cls(
+            boxes=xyxy_to_cxcywh(scale_boxes(boxes, 1 / width, 1 / height)),
+            classes=torch.cat((labels, target.ignored_labels[used])),
+            keypoints=_with_rows(scale_keypoints(place, 1 / width, 1 / height) * seen[..., None], extra, 0),
+            visibility=_with_rows(points[..., 2].long() * seen, extra, 0),
+            sigmas=_with_rows(sigmas[labels], extra, 1),
+            real=torch.cat((real, every_real[target.ignored_labels[used]])),
+            absent=_with_rows(absent, extra, 0),
+            ignore=torch.arange(len(labels) + extra) >= len(labels),
+            size=size,
+        )
+
     def check(self) -> Targets:
         """The targets themselves.
 
@@ -144,6 +180,26 @@ class Targets:
             "a keypoint is both labelled and absent": labelled & self.absent,
         }
         return [words for words, wrong in rules.items() if bool(wrong.any())]
+
+
+def pad_slots(points: Tensor, slots: int) -> Tensor:
+    """Points [M, K, 3] with K slots, the further ones empty."""
+    return torch.nn.functional.pad(points[:, :slots], (0, 0, 0, slots - min(slots, points.shape[1])))
+
+
+def _with_rows(x: Tensor, count: int, value: float) -> Tensor:
+    return torch.cat((x, x.new_full((count, *x.shape[1:]), value)))
+
+
+@lru_cache(maxsize=4096)
+def _slots_of(names: tuple[tuple[str, ...], ...], slots: int) -> tuple[Tensor, Tensor]:
+    """For each class of a prompt the sigmas of its points [L, K], and which slots are real [L, K]."""
+    sigmas, real = torch.ones(len(names), slots), torch.zeros(len(names), slots, dtype=torch.bool)
+    for row, points in enumerate(names):
+        real[row, : len(points)] = True
+        if points:
+            sigmas[row, : len(points)] = torch.tensor([sigma_for(name) for name in points])
+    return sigmas, real
 
 
 def _names_of(label: int, names: Sequence[Sequence[str]], slots: int) -> Sequence[str]:

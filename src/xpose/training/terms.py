@@ -9,6 +9,8 @@ points keep their meaning.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -17,6 +19,7 @@ from xpose.geometry import box_giou, cxcywh_to_xyxy, oks
 
 REFERENCE_POINTS = 17  # of a COCO person, for whom the customary weights were found
 VISIBLE = 2
+_BELL = 0.8  # deviation in cells of the bell around a point in its map
 
 
 def focal(logits: Tensor, positive: Tensor, alpha: float, gamma: float) -> Tensor:
@@ -126,3 +129,43 @@ def presence(logits: Tensor, visibility: Tensor, absent: Tensor) -> Tensor:
     known = there | absent
     entropy = F.binary_cross_entropy_with_logits(logits, there.to(logits.dtype), reduction="none")
     return (entropy * known).sum(-1) / known.sum(-1).clamp(min=1)
+
+
+_LEAST_ERROR = 0.004  # of the box's longer side: no label is better than that
+
+
+def point_error(
+    points: Tensor, true: Tensor, labelled: Tensor, boxes: Tensor, sizes: Tensor, log_error: Tensor
+) -> Tensor:
+    """Negative log-likelihood of the distances under a Laplace law with the expected error, mean over points: [...].
+
+    Args:
+        points: [..., K, 2] in [0, 1] of the picture.
+        true: [..., K, 2].
+        labelled: [..., K] bool.
+        boxes: [..., 4] of the labelled objects; their longer side is the measure of errors.
+        sizes: [..., 2], width and height of the picture in pixels.
+        log_error: [..., K].
+    """
+    longer = (boxes[..., 2:] * sizes).amax(-1, keepdim=True).clamp(min=1)
+    squared = (((points - true) * sizes[..., None, :]) ** 2).sum(-1)
+    distance = (squared + 1e-6).sqrt() / longer
+    log_error = log_error.clamp(min=math.log(_LEAST_ERROR))
+    loss = (distance * (-log_error).exp() + log_error) * labelled
+    return loss.sum(-1) / labelled.sum(-1).clamp(min=1)
+
+
+def pose_map(logits: Tensor, frames: Tensor, true: Tensor, labelled: Tensor) -> Tensor:
+    """Cross-entropy of the maps [n, K, R · R] with a small bell around each labelled point, mean over points: [n].
+
+    A point outside its frame [n, 4] says nothing.
+    """
+    cells = math.isqrt(logits.shape[-1])
+    place = ((true - frames[:, None, :2]) / frames[:, None, 2:] + 0.5) * cells - 0.5  # [n, K, 2] in cells
+    used = labelled & ((place > -0.5) & (place < cells - 0.5)).all(-1)
+    steps = torch.arange(cells, device=logits.device, dtype=logits.dtype)
+    bell = torch.exp(-((steps - place[..., None]) ** 2) / (2 * _BELL**2))  # [n, K, 2, R]
+    bell = bell / bell.sum(-1, keepdim=True).clamp(min=1e-6)
+    wanted = (bell[:, :, 1, :, None] * bell[:, :, 0, None]).flatten(2)
+    loss = -(wanted * logits.log_softmax(-1)).sum(-1)
+    return (loss * used).sum(-1) / used.sum(-1).clamp(min=1)
