@@ -1,5 +1,6 @@
 """Which pictures a step shows, and which categories a picture certainly does not show."""
 
+import json
 import pickle
 from collections import Counter
 
@@ -7,11 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from pools import bare_pool, category
+from trees import SHARED
 
-from xpose.data.negatives import Absences, Labelling, known_labelling, related
+from xpose.data.negatives import Absences, Labelling, known_labelling, labelling_beside, labelling_of, related
+from xpose.data.pool import open_pool
 from xpose.data.sampling import Plan, Sampling, buckets_of, systematic, weights_of
-from xpose.errors import ConfigError
+from xpose.errors import ConfigError, DataError
+from xpose.evaluation.data import Data
 
 DOG, CAT, COW = (category(name, "animal_pose") for name in ("dog", "cat", "cow"))
 PERSON, FACE, TUBE = category("person", "person"), category("face", "face"), category("glue tube", "glue_tube")
@@ -220,6 +225,67 @@ def test_what_is_known_of_sets_is_stated_with_its_reason():
     assert all(entry.why != "not stated" for entry in known.values())
     assert known["animal_pose"].points
     assert not known["mp100"].points
+
+
+def test_a_folder_says_of_its_own_sets_what_they_label(tmp_path):
+    """Its entry takes the place of the package's, and settings of the caller that of both."""
+    for name in ("lspet", "mine"):
+        write_labelled_set(tmp_path / name, ["person", "dog"])
+    assert not labelling_beside([tmp_path])
+    pool = open_pool([tmp_path])
+    assert {name: Absences(pool).rules[i].labelling.exhaustive for i, name in enumerate(pool.sets)} == {
+        "lspet": False,
+        "mine": True,
+    }
+    (tmp_path / "labelling.toml").write_text('[mine]\nexhaustive = false\nabsent = ["cat"]\nwhy = "told"\n[lspet]\n')
+    pool = open_pool([tmp_path])
+    rules = dict(zip(pool.sets, Absences(pool).rules, strict=True))
+    assert rules["mine"].labelling == Labelling(exhaustive=False, absent=("cat",), why="told")
+    assert rules["lspet"].labelling == Labelling()
+    assert labelling_of("mine", labelling_beside([tmp_path])) == rules["mine"].labelling
+    assert Data.at(tmp_path, "train").labelling() == labelling_beside([tmp_path])
+    given = {"mine": Labelling(closed=True)}
+    assert Absences(pool, given).rules[pool.sets.index("mine")].labelling.closed
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[mine", "not TOML"),
+        ("mine = 3", "has a table"),
+        ("[mine]\nclosd = true", 'Did you mean "closed"'),
+        ('[mine]\nclosed = "yes"', "true or false"),
+        ("[mine]\nabsent = [1]", "a list of texts"),
+        ("[mien]\nclosed = true", 'Did you mean "mine"'),
+    ],
+)
+def test_a_damaged_labelling_file_is_refused(tmp_path, text, message):
+    write_labelled_set(tmp_path / "mine", ["person"])
+    (tmp_path / "labelling.toml").write_text(text)
+    with pytest.raises(DataError, match=message):
+        open_pool([tmp_path])
+
+
+def write_labelled_set(folder, categories):
+    (folder / "images").mkdir(parents=True)
+    Image.new("RGB", (40, 30)).save(folder / "images" / "a.png")
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 40, "height": 30}],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(categories)],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 0, "bbox": [1, 1, 20, 20]}],
+    }
+    (folder / "train.json").write_text(json.dumps(content))
+
+
+def test_every_set_of_the_collection_has_an_entry():
+    index = SHARED / "index.json"
+    if not index.is_file():
+        pytest.skip(f"the data collection is not at {SHARED}: nothing is tested")
+    new = {one["name"] for one in json.loads(index.read_text()) if one["since"] == 2}
+    assert len(new) == 47
+    assert new <= set(known_labelling())
+    street = ("license_plate", "coco_people", "coco_faces", "dog_leash", "qr_code")
+    assert not any(known_labelling()[name].closed for name in street)
 
 
 def test_labelling_of_unknown_sets_is_refused():

@@ -1,8 +1,10 @@
 """Folders of COCO keypoint sets as they are: `ROOT/NAME/{train,val}.json`, `ROOT/NAME/images/`, `ROOT/index.json`.
 
 Nobody writes a name table for these: the skeleton of each category is the one of the vocabulary that knows all its
-keypoints, by name, alias or source name. `index.json` (a list of objects with `name`, `licence`, ...) tells title and
-licence; where it is missing the `info` of the annotation file does.
+keypoints, by name, alias or source name, else one of its own (`xpose.data.own_names`). A category without keypoints is
+one that is only boxed. Objects with `iscrowd` or `ignore` are regions where a detection is neither right nor wrong.
+`index.json` (a list of objects with `name`, `licence`, ...) tells title and licence; where it is missing the `info` of
+the annotation file does.
 
     for record in read_folder_sets("data", "train"):
         ...
@@ -14,25 +16,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 from xpose.data.converters.base import NOT_STATED, SEEN, NameTable, Need
 from xpose.data.converters.coco_like import CocoLike
-from xpose.data.schema import LeftRight, Record, Skipped
+from xpose.data.own_names import Edges, box_table, edges_of, own_table
+from xpose.data.schema import LeftRight, Point, Record, Skipped
 from xpose.data.sources import Fields, Source, safe_name
-from xpose.errors import DataError, UnmappedKeypointError, VocabularyError, did_you_mean, quote
+from xpose.errors import DataError, UnmappedKeypointError, did_you_mean, quote
 from xpose.vocabulary import Skeleton, default_skeleton, find_category, list_skeletons
 
 SPLITS = {"train": "train.json", "val": "val.json", "test": "test.json"}
 WHERE = "the folder that the set came in"
 GROUP_KEYS = ("clip", "video", "sequence")
+PHOTOGRAPH = "COCO photograph "  # what the group of pictures made of one is called, with the photograph's number
+REGION_KEYS = ("iscrowd", "ignore")
 
 
 class FolderSet(CocoLike):
     """One set of such a folder; `folder_sets` makes a subclass for each."""
 
     root: ClassVar[Path]
+    skeletons: ClassVar[Mapping[str, Skeleton]] = {}  # of its own, that the vocabulary does not have
     status = SEEN
     origin = "0-based pixels, as in the file"
     visibility = "as in the file: 2 visible, 1 labelled but hidden"
@@ -48,8 +56,23 @@ class FolderSet(CocoLike):
         found = find_category(category.text("name"))
         return found.name if found else category.text("name")
 
+    def names_of(self, category: Fields) -> tuple[Any, ...]:
+        """None where the category is only boxed."""
+        return tuple(category.list("keypoints")) if "keypoints" in category else ()
+
+    def points(self, annotation: Fields, names: tuple[str, ...]) -> dict[str, Point]:
+        """None where the object is only boxed."""
+        return annotation.points("keypoints", names) if annotation.value.get("keypoints") else {}
+
+    def is_region(self, annotation: Fields) -> bool:
+        """Whether it is marked as a crowd, or as not to be judged."""
+        return any(bool(annotation.integer(key)) for key in REGION_KEYS if key in annotation)
+
     def group(self, image: Fields) -> str | None:
-        """The clip or video, where the file names it."""
+        """The COCO photograph it was made of, else the clip or video, where the file names one."""
+        photograph = image.value.get("coco_id")
+        if type(photograph) is int:
+            return f"{PHOTOGRAPH}{photograph}"
         for key in GROUP_KEYS:
             if key in image:
                 return image.text(key)
@@ -61,7 +84,6 @@ def folder_sets(root: str | Path) -> list[FolderSet]:
 
     Raises:
         DataError: there is none, or a file is damaged.
-        UnmappedKeypointError: no skeleton of the vocabulary knows all keypoints of a category.
     """
     source = Source(root)
     index = _index(source)
@@ -146,21 +168,56 @@ def _index(source: Source) -> dict[str, Mapping[str, Any]]:
     return {entry["name"]: entry for entry in listed if isinstance(entry, dict) and isinstance(entry.get("name"), str)}
 
 
+@dataclass(frozen=True)
+class _Head:
+    """What a file says of its categories: each one's keypoint names and edges; and its `info`."""
+
+    categories: Mapping[str, tuple[tuple[str, ...], Edges]]
+    info: Mapping[str, Any]
+
+
+@lru_cache(maxsize=4096)
+def _head(root: Path, file: str, _time: int, _size: int) -> _Head:
+    """Read once for as long as the file stays as it is: a run asks for the sets of a folder several times."""
+    content = Fields(Source(root).json(file), f"{root.name}/{file}")
+    categories: dict[str, tuple[tuple[str, ...], Edges]] = {}
+    for number, value in enumerate(content.list("categories"), start=1):
+        fields = Fields(value, f"{content.where}: category number {number}")
+        names = fields.list("keypoints") if "keypoints" in fields else []
+        if not all(isinstance(name, str) for name in names):
+            raise DataError(f"{fields.where}: the keypoint names are not all texts. Mend the file.")
+        if doubled := sorted({name for name in names if names.count(name) > 1}):
+            raise DataError(
+                f"{fields.where} names the keypoints {', '.join(map(quote, doubled))} more than once. Every keypoint "
+                "needs a name of its own: mend the file."
+            )
+        categories[fields.text("name")] = tuple(names), edges_of(fields.value.get("skeleton"), names)
+    info = content.value.get("info")
+    return _Head(categories, info if isinstance(info, dict) else {})
+
+
 def _folder_set(root: Path, entry: Mapping[str, Any]) -> FolderSet:
     source = Source(root)
     files = {split: file for split, file in SPLITS.items() if source.has(file)}
-    tables: dict[str, NameTable] = {}
-    rules: set[LeftRight] = set()
+    names: dict[str, dict[str, None]] = {}  # of all splits together
+    edges: dict[str, dict[tuple[str, str], None]] = {}
     info: Mapping[str, Any] = {}
     for file in files.values():
-        content = Fields(source.json(file), f"{root.name}/{file}")
-        info = info or (content.value.get("info") if isinstance(content.value.get("info"), dict) else {}) or {}
-        for number, value in enumerate(content.list("categories"), start=1):
-            fields = Fields(value, f"{content.where}: category number {number}")
-            names = fields.list("keypoints") if "keypoints" in fields else []
-            skeleton = skeleton_for(fields.text("name"), [str(name) for name in names], root.name)
-            tables[fields.text("name")] = _table(skeleton, names)
+        stat = source.path(file).stat()
+        head = _head(root, file, stat.st_mtime_ns, stat.st_size)
+        info = info or head.info
+        for category, (own, pairs) in head.categories.items():
+            names.setdefault(category, {}).update(dict.fromkeys(own))
+            edges.setdefault(category, {}).update(dict.fromkeys(pairs))
+    tables: dict[str, NameTable] = {}
+    skeletons: dict[str, Skeleton] = {}
+    rules: set[LeftRight] = set()
+    for category, own in names.items():
+        tables[category], skeleton = table_for(category, tuple(own), tuple(edges[category]), root.name)
+        if skeleton is not None:
             rules.add(skeleton.left_right)
+            if skeleton not in list_skeletons():
+                skeletons[skeleton.name] = skeleton
     told = {key: _text(entry.get(key)) or _text(info.get(key)) for key in ("licence", "redistributable", "source")}
     terms = [f"{key}: {told[key]}" for key in ("redistributable", "source") if told[key]]
     return type(
@@ -173,14 +230,30 @@ def _folder_set(root: Path, entry: Mapping[str, Any]) -> FolderSet:
             "title": _text(entry.get("full_name")) or _text(info.get("name")) or root.name,
             "licence": told["licence"] or NOT_STATED,
             "terms": "; ".join(terms) or NOT_STATED,
-            "left_right": next(iter(rules)) if len(rules) == 1 else "disputed",
+            "left_right": next(iter(rules)) if len(rules) == 1 else "disputed" if rules else "none",
             "splits": files,
             "annotation_files": files,
             "picture_folders": dict.fromkeys(files, "images"),
             "needs": tuple(Need(file, WHERE, (split,)) for split, file in files.items()),
             "tables": tables,
+            "skeletons": skeletons,
         },
     )()
+
+
+def table_for(category: str, names: tuple[str, ...], edges: Edges, set_name: str) -> tuple[NameTable, Skeleton | None]:
+    """The names of a category's points, and the skeleton they belong to; None for a category that is only boxed.
+
+    Raises:
+        DataError: a name occurs twice, or is none.
+    """
+    if not names:
+        return box_table(category), None
+    try:
+        skeleton = skeleton_for(category, names, set_name)
+    except UnmappedKeypointError:
+        return own_table(category, names, edges, set_name)
+    return _table(skeleton, names), skeleton
 
 
 def skeleton_for(category: str, names: Sequence[str], set_name: str = "") -> Skeleton:
@@ -223,10 +296,9 @@ def skeleton_for(category: str, names: Sequence[str], set_name: str = "") -> Ske
 
 
 def _places(skeleton: Skeleton, names: Sequence[str]) -> list[int] | None:
-    try:
-        places = [skeleton.index(name) for name in names]
-    except VocabularyError:
+    if not all(name in skeleton for name in names):  # `index` would look for similar names, which takes long
         return None
+    places = [skeleton.index(name) for name in names]
     return places if len(set(places)) == len(places) else None
 
 

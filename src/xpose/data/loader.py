@@ -262,7 +262,10 @@ class Loader:
         self, step: Step, needed: Mapping[tuple[str, str], None], kinds: Sequence[int], shown: set[int]
     ) -> dict[tuple[str, str], list[Example]]:
         low, high = self.prompting.examples.shots
-        number_of = {self.pool.kinds[number].key: number for number in reversed(kinds)}
+        # Of kinds that are one class those without points have no examples: another one's serve them too.
+        order = list(kinds)[::-1]
+        order.sort(key=lambda number: len(self.finder.fit[number]) > 0)
+        number_of = {self.pool.kinds[number].key: number for number in order}
         found = {}
         for key in needed:
             number = number_of.get(key)

@@ -3,7 +3,8 @@
 A category is absent from a picture if its set labels that category on every object (`exhaustive`) and there is none, if
 the set's pictures show nothing but its own objects (`closed`) and the category is not related to any of those, or if it
 is one that the set is known not to show (`absent`). All other categories are unknown: they are never used as negatives.
-What is known of sets stands in `labelling.toml`.
+What is known of sets stands in `labelling.toml`: in the package's for sets that many have, and in one of the same form
+in a folder of sets for those of that folder; an entry there takes the place of the package's.
 """
 
 from __future__ import annotations
@@ -13,12 +14,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Any
 
+from xpose.data.folder_sets import is_folder_of_sets
 from xpose.data.pool import Pool
-from xpose.errors import ConfigError
+from xpose.errors import ConfigError, DataError, did_you_mean, quote
 from xpose.vocabulary import find_category, normalise
 
+LABELLING_FILE = "labelling.toml"
+_FIELDS: Mapping[str, type] = {
+    "exhaustive": bool,
+    "closed": bool,
+    "points": bool,
+    "absent": list,
+    "unsure": list,
+    "why": str,
+}
 _RANKS = ("species", "genus", "family", "order", "class")
 _PARTS = ("face", "hand")
 _BODIES = ("person", "animal", *_PARTS)
@@ -87,17 +97,63 @@ class Rule:
 
 @cache
 def known_labelling() -> Mapping[str, Labelling]:
-    """What `labelling.toml` says, by set."""
-    text = Path(__file__).with_name("labelling.toml").read_text(encoding="utf-8")
-    return {name: _labelling(entry) for name, entry in tomllib.loads(text).items()}
+    """What the package's `labelling.toml` says, by set."""
+    return read_labelling(Path(__file__).with_name(LABELLING_FILE))
 
 
-def labelling_of(name: str) -> Labelling:
-    """What `labelling.toml` says of a set; the usual where it does not list it."""
-    return known_labelling().get(name, Labelling())
+def labelling_of(name: str, beside: Mapping[str, Labelling] | None = None) -> Labelling:
+    """What is known of a set, by the folder's own file first; the usual where nothing is."""
+    return {**known_labelling(), **(beside or {})}.get(name, Labelling())
 
 
-def _labelling(entry: Mapping[str, Any]) -> Labelling:
+def labelling_beside(places: Iterable[str | Path]) -> dict[str, Labelling]:
+    """What the `labelling.toml` in the root of each folder says, by set; of two that speak of one set the later.
+
+    Raises:
+        DataError: one cannot be read, or speaks of a set that its folder does not hold.
+    """
+    found: dict[str, Labelling] = {}
+    for folder in map(Path, places):
+        path = folder / LABELLING_FILE
+        if not path.is_file():
+            continue
+        own = read_labelling(path)
+        if is_folder_of_sets(folder):
+            held = {one.name for one in folder.iterdir() if one.is_dir()}
+            for name in sorted(set(own) - held):
+                raise DataError(
+                    f"{quote(path)} speaks of the set {quote(name)}, which its folder does not hold."
+                    f"{did_you_mean(name, held)} Each table is called like the folder of a set: mend or remove it."
+                )
+        found |= own
+    return found
+
+
+def read_labelling(path: Path) -> dict[str, Labelling]:
+    """The entries of such a file, by set.
+
+    Raises:
+        DataError: it is no TOML, or an entry holds what is none of its fields, or of another type.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{quote(path)} cannot be read: {error.strerror}. Mend it, or take it away.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"{quote(path)} is not TOML in UTF-8: {error}. Mend it, or take it away.") from None
+    return {name: _labelling(entry, f"{quote(path)}: [{name}]") for name, entry in content.items()}
+
+
+def _labelling(entry: object, where: str) -> Labelling:
+    if not isinstance(entry, dict):
+        raise DataError(f"{where} is {quote(entry)}. Each set has a table with {', '.join(_FIELDS)}.")
+    for key, value in entry.items():
+        kind = _FIELDS.get(key)
+        if kind is None:
+            raise DataError(f"{where} has {quote(key)}.{did_you_mean(key, _FIELDS)} It may have {', '.join(_FIELDS)}.")
+        if type(value) is not kind or (kind is list and not all(isinstance(one, str) for one in value)):
+            rule = {bool: "true or false", list: "a list of texts", str: "a text"}[kind]
+            raise DataError(f"{where}: {key} is {quote(value)}. It must be {rule}.")
     lists = {"absent": tuple(entry.get("absent", ())), "unsure": frozenset(entry.get("unsure", ()))}
     return Labelling(**{**entry, **lists})
 
@@ -106,7 +162,7 @@ class Absences:
     """Answers, for the sets of a pool, which kinds a picture certainly does not show."""
 
     def __init__(self, pool: Pool, labelling: Mapping[str, Labelling] | None = None) -> None:
-        """`labelling` adds to what is known of the sets, or replaces it.
+        """`labelling` adds to what the package and the folders say of the sets, or replaces it.
 
         Raises:
             ConfigError: it names a set that is not in the pool.
@@ -118,7 +174,7 @@ class Absences:
                 f"Labelling is given for the sets {', '.join(strange)}, which are not in the pool. The pool "
                 f"holds: {', '.join(pool.sets)}."
             )
-        known = {**known_labelling(), **own}
+        known = {**known_labelling(), **pool.labelling, **own}
         self.pool = pool
         labelled: list[set[str]] = [set() for _ in pool.sets]
         pictures = pool.picture_of()

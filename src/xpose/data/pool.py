@@ -12,13 +12,17 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from xpose.data.samples import Kind, Labels
 from xpose.data.schema import Record, Skipped
 from xpose.errors import DataError, counted, did_you_mean, quote
+
+if TYPE_CHECKING:
+    from xpose.data.negatives import Labelling
+    from xpose.vocabulary import Skeleton
 
 Keep = Callable[[Record], Record | None]
 _SHOWN_REASONS = 3
@@ -50,11 +54,15 @@ class Pool:
     """Pictures by number with their labels. `kinds` and `sets` are what the numbers in the arrays mean."""
 
     def __init__(
-        self, records: Iterable[tuple[Record, Place]], flips: Mapping[str, Mapping[str, str]] | None = None
+        self,
+        records: Iterable[tuple[Record, Place]],
+        flips: Mapping[str, Mapping[str, str]] | None = None,
+        labelling: Mapping[str, Labelling] | None = None,
     ) -> None:
         """Take the records in; nothing of them is kept but numbers and names.
 
-        `flips` has the mirror names of skeletons that are not in the vocabulary.
+        `flips` has the mirror names of skeletons that are not in the vocabulary, `labelling` what the folders say of
+        what their sets label.
 
         Raises:
             DataError: there is none.
@@ -96,6 +104,7 @@ class Pool:
         if not files:
             raise DataError("There is no labelled picture. A pool needs at least one. Check the sets and the split.")
         self.kinds, self.sets = tuple(kinds), tuple(sets)
+        self.labelling = {name: one for name, one in (labelling or {}).items() if name in sets}
         self.styles = tuple(styles)
         self.lengths = np.array([len(kind) for kind in self.kinds], np.int64)
         self._paths, self._files = _Texts(list(paths)), _Texts(files)
@@ -223,6 +232,8 @@ def open_pool(
         DataError: nothing is left to train on, a folder holds no such split, or a name in `only` or `without` is no
             set.
     """
+    from xpose.data.negatives import labelling_beside
+
     wanted, unwanted = set(only), set(without)
     seen: set[str] = set()
     unusable: list[str] = []
@@ -250,7 +261,7 @@ def open_pool(
             f"No picture of the split {quote(split)} in {', '.join(quote(p) for p in places)} can be used. At least "
             f"one is needed.{_reasons(unusable) or ' The split is empty: choose another one.'}"
         )
-    pool = None if first is None else Pool(chain([first], records), own_flips(places))
+    pool = None if first is None else Pool(chain([first], records), own_flips(places), labelling_beside(places))
     for name in sorted((wanted | unwanted) - seen):
         raise DataError(
             f"There is no set {quote(name)}.{did_you_mean(name, seen)} There are: {', '.join(sorted(seen))}."
@@ -272,18 +283,15 @@ def _reasons(unusable: Sequence[str]) -> str:
 
 
 def own_flips(places: Iterable[str | Path]) -> dict[str, dict[str, str]]:
-    """The mirror names that skeletons beside imported sets state, by skeleton.
+    """The mirror names that skeletons of imported sets and of folders of sets state, by skeleton.
 
     Raises:
         DataError: two sets mean different things by the same skeleton.
         VocabularyError: a skeleton file is damaged.
     """
-    from xpose.data.importers import imported_skeletons
-    from xpose.data.manifest import LOCATION
-
     found: dict[str, dict[str, str]] = {}
     for folder in map(Path, places):
-        skeletons = imported_skeletons(folder) if (folder / LOCATION).is_file() else {}
+        skeletons = _own_skeletons(folder)
         for name, skeleton in skeletons.items():
             flips = dict(skeleton.flips)
             if found.setdefault(name, flips) != flips:
@@ -292,6 +300,19 @@ def own_flips(places: Iterable[str | Path]) -> dict[str, dict[str, str]]:
                     "skeleton. Import one of the sets again under another name: xpose data import ... --name NAME"
                 )
     return found
+
+
+def _own_skeletons(folder: Path) -> Mapping[str, Skeleton]:
+    from xpose.data.folder_sets import folder_sets, is_folder_of_sets
+    from xpose.data.importers import imported_skeletons
+    from xpose.data.manifest import LOCATION
+    from xpose.data.shards import is_sharded
+
+    if (folder / LOCATION).is_file():
+        return imported_skeletons(folder)
+    if is_sharded(folder) or not is_folder_of_sets(folder):
+        return {}
+    return {name: skeleton for one in folder_sets(folder) for name, skeleton in one.skeletons.items()}
 
 
 def read_places(

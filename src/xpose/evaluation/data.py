@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from xpose.data.held_out import is_held_out
+from xpose.data.negatives import Labelling, labelling_beside
 from xpose.data.pool import Place, read_places
 from xpose.data.schema import Record, Skipped
 from xpose.errors import DataError, did_you_mean, quote
@@ -55,6 +56,14 @@ class Data:
             yield from ((r, p) for r, p in self._read("train") if not is_held_out(r.source, r.picture.file))
         else:
             yield from self._read(split)
+
+    def labelling(self) -> dict[str, Labelling]:
+        """What the folders themselves say of what their sets label.
+
+        Raises:
+            DataError: such a file is damaged.
+        """
+        return labelling_beside(self.places)
 
     def of_set(self, name: str, split: str) -> Iterator[Placed]:
         """One split of one set; nothing where the folders do not hold that set or the set lacks that split.

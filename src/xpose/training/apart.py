@@ -12,7 +12,9 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
 from pathlib import Path
+from typing import NamedTuple
 
+from xpose.data.folder_sets import PHOTOGRAPH
 from xpose.data.leaks import Side, find_leaks
 from xpose.data.pool import Place, content_of, read_places
 from xpose.data.prints import Prints, print_content
@@ -25,6 +27,8 @@ _AT_ONCE = 256  # pictures in memory
 
 def look_alikes(places: Iterable[str], split: str, tested: str, kept: Path | None = None) -> dict[str, str]:
     """The pictures of a split that equal one of another split, mirrored or not, with that other one: "SET/FILE" each.
+
+    Pieces of one photograph, by the number that a set gives it, equal each other, though they look different.
 
     Args:
         places: folders of prepared sets, of a collection, of shards, or folders of sets.
@@ -40,27 +44,45 @@ def look_alikes(places: Iterable[str], split: str, tested: str, kept: Path | Non
     known = _read(kept, stamp)
     if known is not None:
         return known
+    answer = _same_photograph(sides[split], sides[tested])
     found = find_leaks(*(_side(pictures) for pictures in sides.values()))
-    answer = {leak.train: leak.evaluation for leak in found}
+    answer |= {leak.train: leak.evaluation for leak in found}
     if kept is not None:
         _write(kept, stamp, answer)
     return answer
 
 
-def _pictures(places: Iterable[str], split: str) -> dict[str, Place]:
+class _Picture(NamedTuple):
+    place: Place
+    photograph: str | None  # that it is a piece of
+
+
+def _pictures(places: Iterable[str], split: str) -> dict[str, _Picture]:
     return {
-        f"{record.source}/{record.picture.file}": place
+        f"{record.source}/{record.picture.file}": _Picture(place, _photograph(record.group))
         for folder in places
         for record, place in read_places(Path(folder).expanduser(), split)
     }
 
 
-def _side(pictures: dict[str, Place]) -> Side:
+def _photograph(group: str | None) -> str | None:
+    """The photograph in the name of a group, which a collection puts the set's name before."""
+    if group is None or PHOTOGRAPH not in group:
+        return None
+    return group[group.index(PHOTOGRAPH) :]
+
+
+def _same_photograph(learned: dict[str, _Picture], tested: dict[str, _Picture]) -> dict[str, str]:
+    owner = {one.photograph: name for name, one in reversed(tested.items()) if one.photograph is not None}
+    return {name: owner[one.photograph] for name, one in learned.items() if one.photograph in owner}
+
+
+def _side(pictures: dict[str, _Picture]) -> Side:
     side, names = Side(), list(pictures)
     with ThreadPoolExecutor(cpu_count() or 1) as pool:
         for start in range(0, len(names), _AT_ONCE):
             some = names[start : start + _AT_ONCE]
-            for name, prints in zip(some, pool.map(lambda one: _prints(one, pictures[one]), some), strict=True):
+            for name, prints in zip(some, pool.map(lambda one: _prints(one, pictures[one].place), some), strict=True):
                 side.add(name, prints)
     return side
 
@@ -72,14 +94,14 @@ def _prints(name: str, place: Place) -> Prints | None:
         return None
 
 
-def _stamp(sides: dict[str, dict[str, Place]]) -> str:
+def _stamp(sides: dict[str, dict[str, _Picture]]) -> str:
     """Changes with the names of the pictures and the sizes of their files."""
     digest = hashlib.sha256()
     for split, pictures in sides.items():
-        for name, place in sorted(pictures.items()):
+        for name, (place, photograph) in sorted(pictures.items()):
             path = Path(place.path)
             size = path.stat().st_size if path.is_file() else 0
-            digest.update(f"{split}\0{name}\0{place.offset}\0{size}\n".encode("utf-8", "surrogatepass"))
+            digest.update(f"{split}\0{name}\0{place.offset}\0{size}\0{photograph}\n".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 

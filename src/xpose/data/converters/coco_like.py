@@ -81,6 +81,10 @@ class CocoLike(Converter):
         """The keypoints of an annotation by the file's names."""
         return annotation.points("keypoints", names) if "keypoints" in annotation.value else {}
 
+    def is_region(self, annotation: Fields) -> bool:
+        """Whether the annotation is a crowd, where a detection is neither right nor wrong."""
+        return bool(annotation.integer(self.crowd_key)) if self.crowd_key in annotation else False
+
     # The reading itself.
 
     def entries(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
@@ -152,7 +156,7 @@ class CocoLike(Converter):
             kind.category,
             (x, y, width, height),
             self.tables[kind.table].unify(self.points(fields, kind.names)),
-            iscrowd=bool(fields.integer(self.crowd_key)) if self.crowd_key in fields else False,
+            iscrowd=self.is_region(fields),
             area=fields.number("area") if "area" in fields else None,
             source_id=number,
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator, Mapping
 
-from xpose.data.negatives import Rule, labelling_of
+from xpose.data.negatives import Labelling, Rule, labelling_of
 from xpose.data.schema import Category, Record
 from xpose.evaluation.data import Data, Placed
 from xpose.evaluation.matching import same_category
@@ -33,6 +33,8 @@ EVERYWHERE = (
 
 Known = Mapping[str, Mapping[str, Category]]  # set -> name -> category
 
+Labellings = Mapping[str, Labelling]  # by set, of the folders' own files
+
 
 def known_categories(records: Iterable[Placed]) -> Known:
     """What each set labels."""
@@ -43,12 +45,12 @@ def known_categories(records: Iterable[Placed]) -> Known:
     return found
 
 
-def absent_classes(record: Record, known: Known) -> list[Category]:
+def absent_classes(record: Record, known: Known, labelling: Labellings | None = None) -> list[Category]:
     """The categories of the data that the picture certainly does not show, by name."""
     here = {one.category.name for one in record.instances}
     own = known.get(record.source, {})
     every = {name: one for table in (*known.values(), own) for name, one in table.items()}
-    rule = Rule(labelling_of(record.source), frozenset(own))
+    rule = Rule(labelling_of(record.source, labelling), frozenset(own))
     certain = set(rule.absent(every, record.picture.file, here))
     for name in every:
         common = any(word in name.split() for word in EVERYWHERE) or name in EVERYWHERE
@@ -58,29 +60,29 @@ def absent_classes(record: Record, known: Known) -> list[Category]:
 
 
 def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
-    known = known_categories(data.records())
+    known, labelling = known_categories(data.records()), data.labelling()
     for record, place in limited(data.records(), settings.limit):
         present = categories_of(record)
         questions = [Question((Asked.of(one),), only(record, one), None, record.source, PRESENT) for one in present]
-        for one in _absent(record, known, settings):
+        for one in _absent(record, known, labelling, settings):
             truth = with_instances(record, ())
             questions.append(Question((Asked.of(one),), truth, None, record.source, ABSENT))
         if questions:
             yield Task(key_of(record), record, place, tuple(questions))
 
 
-def _absent(record: Record, known: Known, settings: Settings) -> list[Category]:
+def _absent(record: Record, known: Known, labelling: Labellings, settings: Settings) -> list[Category]:
     if settings.absent:
-        return [named(name, known) for name in settings.absent if may_lack(name, record)]
-    choices = absent_classes(record, known)
+        return [named(name, known) for name in settings.absent if may_lack(name, record, labelling)]
+    choices = absent_classes(record, known, labelling)
     stream = random.Random(f"{settings.seed}/{key_of(record)}")
     return stream.sample(choices, min(len(choices), max(1, len(categories_of(record)))))
 
 
-def may_lack(name: str, record: Record) -> bool:
+def may_lack(name: str, record: Record, labelling: Labellings | None = None) -> bool:
     """Whether a picture may be said to lack a class: none is labelled, and nobody saw unlabelled animals in it."""
     labelled = any(same_category(name, one.category.name) for one in record.instances)
-    return not labelled and not labelling_of(record.source).may_show(record.picture.file)
+    return not labelled and not labelling_of(record.source, labelling).may_show(record.picture.file)
 
 
 def named(name: str, known: Known) -> Category:
