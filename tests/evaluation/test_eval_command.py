@@ -78,6 +78,21 @@ def test_answers_of_other_weights_or_prompts_are_not_mixed_in(run, tree, weights
     assert run(*common, "--prompts", "visual", "--fresh")[0] == 0
 
 
+def test_as_used_asks_one_picture_at_a_time_in_several_processes_too(run, tree, weights, tmp_path):
+    common = ("as-used", "--data", tree, "--weights", weights, "--threshold", 0.1)
+    code, _, told = run(*common, "--batch", 8)
+    assert code == 1
+    assert "one picture at a time" in told
+    numbers = []
+    for processes in (1, 2):
+        out = tmp_path / str(processes)
+        code, printed, told = run(*common, "-o", out, "--processes", processes, "--json")
+        assert code == 0, told
+        numbers.append(json.loads(printed)["numbers"])
+    assert numbers[0] == numbers[1]
+    assert "wrong answers per picture" in numbers[0]
+
+
 def other_pixels(root):
     path = root / "tubes/images/val-1.png"
     with Image.open(path) as picture:

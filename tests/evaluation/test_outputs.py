@@ -20,7 +20,7 @@ from xpose.evaluation.runner import evaluate
 from xpose.evaluation.scores import ObjectScore
 
 SETS = ("coco", "humanart", "ap10k", "animal-kingdom", "300w", "animalpose", "mp100")
-OF_FOLDERS = ("nano-real", "similarity", "class-point", "robustness", "negatives")
+OF_FOLDERS = ("as-used", "nano-real", "similarity", "class-point", "robustness", "negatives")
 
 
 @pytest.fixture(scope="module")

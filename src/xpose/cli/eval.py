@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from xpose.evaluation.settings import Settings
     from xpose.evaluation.sources import Source
 
+BATCH = 8
 HOW, WHO = "How it is asked", "Whose answers"
 
 
@@ -69,7 +70,8 @@ def evaluate(
             max=1,
             metavar="SCORE",
             rich_help_panel=HOW,
-            help='Answers must score higher. Usual: 0; for "negatives" the thresholds of the weights, by class.',
+            help='Answers must score higher. Usual: 0; for "as-used" and "negatives" the thresholds of the weights, '
+            "by class.",
         ),
     ] = None,
     absent: Annotated[
@@ -109,7 +111,15 @@ def evaluate(
         ),
     ] = None,
     processes: Annotated[int, typer.Option(min=1, metavar="N", help="Processes that share the work.")] = 1,
-    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Pictures that go through the network together.")] = 8,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help=f'Pictures that go through the network together. Usual: {BATCH}; for "as-used" always 1.',
+            show_default=False,
+        ),
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget the answers of an earlier run in --out.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON instead of tables.")] = False,
     listed: Annotated[bool, typer.Option("--list", help="List the protocols and what each one measures.")] = False,
@@ -125,6 +135,7 @@ def evaluate(
     Examples:
 
     - xpose eval --list
+    - xpose eval as-used --data ../shared/data --weights xpose-nano --out runs/used
     - xpose eval nano-real --data ../shared/data --weights xpose-nano --out runs/nano
     - xpose eval ap10k --data sets --weights mine --flip --processes 4 --out runs/ap10k
     - xpose eval coco --data sets --results other_system.json
@@ -146,7 +157,14 @@ def evaluate(
     }
     wanted = {name: value for name, value in changes.items() if value is not None}
     settings = replace(rules.usual, **wanted)
-    make = _source_maker(rules, results, labels, peer, weights, device, dtype, clip, batch, data, split or rules.split)
+    if rules.alone and batch not in (None, 1):
+        raise ConfigError(
+            f'--batch is {batch}, but the protocol "{rules.name}" asks one picture at a time, as in use. Leave it out.'
+        )
+    together = 1 if rules.alone else batch or BATCH
+    make = _source_maker(
+        rules, results, labels, peer, weights, device, dtype, clip, together, data, split or rules.split
+    )
     if out is None and processes > 1:
         raise ConfigError("--processes 2 or more need a folder for the answers they share. Give one with --out.")
     result = _run(rules, settings, make, data, split, only or [], out, processes, fresh)

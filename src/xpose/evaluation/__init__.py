@@ -13,15 +13,18 @@ from xpose.evaluation.metrics import (
     EPE,
     NME,
     PCK,
+    AsUsed,
     BoxAP,
     Confidence,
     FalseAlarms,
+    Judgement,
     Metric,
     ObjectRow,
     OksAP,
     PerObject,
     PointRules,
     Swaps,
+    judge_answers,
 )
 
 __all__ = [
@@ -30,9 +33,11 @@ __all__ = [
     "NME",
     "PCK",
     "Aligned",
+    "AsUsed",
     "BoxAP",
     "Confidence",
     "FalseAlarms",
+    "Judgement",
     "Metric",
     "ObjectRow",
     "OksAP",
@@ -41,5 +46,6 @@ __all__ = [
     "Swaps",
     "align",
     "in_records_pixels",
+    "judge_answers",
     "match",
 ]

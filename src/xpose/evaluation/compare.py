@@ -20,7 +20,7 @@ from xpose.evaluation.run_file import Run, RunObject, RunPicture
 
 DRAWS = 2000
 LEVEL = 0.95
-LOWER_IS_BETTER = ("NME", "EPE", "ECE", "error", "swaps", "false alarms")
+LOWER_IS_BETTER = ("NME", "EPE", "ECE", "error", "swaps", "false alarms", "wrong answers")
 _ROUNDING = 1e-12
 _CHUNK = 2_000_000  # numbers of drawn counts in memory at once
 

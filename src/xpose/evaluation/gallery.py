@@ -93,8 +93,10 @@ def _shown(chosen: Chosen, task: Task, answers: tuple[Poses, ...]) -> Shown | No
     return Shown(chosen, _picture(pixels, labels), _picture(pixels, answer), words)
 
 
-def _count(question: Question) -> int:
-    return question.matched or max(1, len(question.truth.instances))
+def _count(question: Question) -> int | None:
+    """How many answers are drawn: as many as may stand for an object, all where a question sets no limit."""
+    one_each = max(1, len(question.truth.instances)) if question.trim else None
+    return question.matched or question.most or one_each
 
 
 def as_poses(record: Record) -> Poses:

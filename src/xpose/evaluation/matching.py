@@ -124,14 +124,8 @@ def judge(truth: Record, found: Poses, least_iou: float = 0.5) -> tuple[np.ndarr
     verdicts, missed = np.full(len(found), FALSE), ~crowd
     if not len(found) or not truth.instances:
         return verdicts, missed
-    wanted = np.array([plain_name(instance.category.name) for instance in truth.instances])
-    mine = np.array([plain_name(name) for name in found.categories])
-    corners, boxes = boxes_of(truth), found.boxes.astype(np.float64)
-    overlap = np.where(mine[:, None] == wanted[None], pairwise_iou(boxes, corners), 0.0)  # [N, M]
-    shared = np.maximum(boxes[:, None, :2], corners[None, :, :2]), np.minimum(boxes[:, None, 2:], corners[None, :, 2:])
-    areas = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(-1), 1e-9)
-    inside = np.clip(shared[1] - shared[0], 0, None).prod(-1) / areas[:, None]
-    swallowed = ((inside >= least_iou) & (mine[:, None] == wanted[None]) & crowd[None]).any(1)
+    overlap, inside = overlaps(truth, found)
+    swallowed = inside >= least_iou
     for row in np.argsort(-found.scores, kind="stable"):
         free = np.where(missed, overlap[row], -1.0)
         best = int(free.argmax())
@@ -140,6 +134,25 @@ def judge(truth: Record, found: Poses, least_iou: float = 0.5) -> tuple[np.ndarr
         elif swallowed[row]:
             verdicts[row] = IGNORED
     return verdicts, missed
+
+
+def overlaps(truth: Record, found: Poses) -> tuple[np.ndarray, np.ndarray]:
+    """How much poses overlap what is labelled.
+
+    Returns:
+        overlap: [N, M] IoU of the boxes; 0 where the categories differ.
+        inside: [N] how much of a pose's box lies in a crowd of its category (the one that holds most of it), 0 to 1.
+    """
+    crowd = np.array([instance.iscrowd for instance in truth.instances], dtype=bool)
+    wanted = np.array([plain_name(instance.category.name) for instance in truth.instances], dtype=str)
+    mine = np.array([plain_name(name) for name in found.categories], dtype=str)
+    same = mine[:, None] == wanted[None]
+    corners, boxes = boxes_of(truth), found.boxes.astype(np.float64)
+    overlap = np.where(same, pairwise_iou(boxes, corners), 0.0)
+    shared = np.maximum(boxes[:, None, :2], corners[None, :, :2]), np.minimum(boxes[:, None, 2:], corners[None, :, 2:])
+    areas = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(-1), 1e-9)
+    inside = np.clip(shared[1] - shared[0], 0, None).prod(-1) / areas[:, None]
+    return overlap, np.where(same & crowd, inside, 0.0).max(axis=1, initial=0.0)
 
 
 def same_category(one: str, other: str) -> bool:

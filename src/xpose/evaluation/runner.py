@@ -81,7 +81,7 @@ def evaluate(
         split: "val", "test", "held-out" (a tenth of train), ...; the protocol's own where None.
         only: the sets to take; all where empty.
         settings: prompts, flips, seed, limit; the protocol's own where None.
-        batch: pictures that go through the network together, where a detector is given.
+        batch: pictures that go through the network together, where a detector is given and the protocol allows it.
         journal: keeps the answers on disk, and has those of an interrupted run.
         progress: told how many pictures are done.
         fault: told of every picture that is skipped, at once.
@@ -94,7 +94,7 @@ def evaluate(
     rules = load_protocol(protocol) if isinstance(protocol, str) else protocol
     settings = settings or rules.usual
     placed = data if isinstance(data, Data) else Data.at(data, split or rules.split, only)
-    asked = as_source(source, batch)
+    asked = as_source(source, batch, alone=rules.alone)
     scores = rules.scores(placed, settings)
     faults: list[Fault] = []
     for done, (task, answers) in enumerate(answered(rules.tasks(placed, settings), asked, settings, journal), start=1):
@@ -117,11 +117,13 @@ def evaluate(
     return conclude(rules, placed, settings, scores, faults, asked.name)
 
 
-def as_source(source: Detector | Source, batch: int) -> Source:
-    """A detector as a source; sources as they are."""
+def as_source(source: Detector | Source, batch: int, *, alone: bool = False) -> Source:
+    """A detector as a source; sources as they are. With `alone` a detector gets one picture at a time."""
     from xpose.inference import Detector
 
-    return DetectorSource(source, batch) if isinstance(source, Detector) else source
+    if isinstance(source, DetectorSource) and alone:
+        source = source.detector
+    return DetectorSource(source, 1 if alone else batch) if isinstance(source, Detector) else source
 
 
 def answered(
@@ -215,6 +217,7 @@ def _object(one: ObjectScore, protocol: Protocol, left_out: bool) -> RunObject:
     values["IoU"] = one.iou
     if protocol.thresholds:
         values["error"] = _mean_error(one)
+    values |= one.further
     # A name of its own keeps what is left out of the means out of those that `xpose compare` computes again.
     named = {f"{name} (left out of the means)" if left_out else name: value for name, value in values.items()}
     return RunObject(f"{one.category}/{one.number}", one.category, len(one.names), named)

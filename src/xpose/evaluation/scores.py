@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from xpose.data.schema import Record
 from xpose.evaluation.matching import boxes_of, match
 from xpose.evaluation.metrics.average_precision import AveragePrecision
 from xpose.evaluation.metrics.base import Metric
@@ -26,6 +27,7 @@ Key = tuple[str, str]  # group, variant
 NOTHING: frozenset[str] = frozenset()
 WHOLE = (AveragePrecision, FalseAlarms)
 Metrics = Callable[[Key], Mapping[str, Metric]]
+Further = Callable[[Record, Poses], Sequence[Mapping[str, float]]]
 Modes = Callable[[Task, Question], Iterable[tuple[str, PointRules]]]
 
 
@@ -47,6 +49,7 @@ class ObjectScore:
         score: of the answer; None where there is none.
         called: the category that the answer says; None where there is none.
         style: of the picture, where the set says so.
+        further: what the protocol says about the object beside it, by name.
     """
 
     task: str
@@ -62,6 +65,7 @@ class ObjectScore:
     score: float | None
     called: str | None = None
     style: str | None = None
+    further: Mapping[str, float] = field(default_factory=dict, compare=False)
 
     @property
     def errors(self) -> dict[str, float]:
@@ -96,12 +100,17 @@ class Scores:
         rules: which objects and points count, and which answer stands for an object.
         metrics: further metrics of a group; those of average precision see all answers, others the matched ones.
         modes: for protocols that judge one answer by several rules: the variants it counts for, with their rules.
+        further: gives for every object of a record further numbers, which its row keeps.
     """
 
     def __init__(
-        self, rules: PointRules | None = None, metrics: Metrics | None = None, modes: Modes | None = None
+        self,
+        rules: PointRules | None = None,
+        metrics: Metrics | None = None,
+        modes: Modes | None = None,
+        further: Further | None = None,
     ) -> None:
-        self.rules, self._make, self._modes = rules or PointRules(), metrics, modes
+        self.rules, self._make, self._modes, self._further = rules or PointRules(), metrics, modes, further
         self.objects: list[ObjectScore] = []
         self.metrics: dict[Key, Mapping[str, Metric]] = {}
         self.pictures: dict[Key, int] = {}
@@ -135,6 +144,7 @@ class Scores:
         truth = question.truth
         rows = match(truth, found, rules.match, any_category=rules.any_category)
         corners = boxes_of(truth)
+        further = self._further(truth, found) if self._further else ()
         for one in rules.measure(truth, found):
             row, (_, _, width, height) = rows[one.number], one.instance.box
             there = np.flatnonzero(one.counted)
@@ -154,6 +164,7 @@ class Scores:
                 score=None if row is None else float(found.scores[row]),
                 called=None if row is None else found.categories[row],
                 style=task.record.style,
+                further=further[one.number] if further else {},
             )
 
     def of(self, group: str | None = None, variant: str | None = None) -> list[ObjectScore]:

@@ -24,9 +24,10 @@ class Settings:
         flip: also ask the mirrored picture, and take the mean.
         limit: pictures per set at most; None takes all.
         threshold: answers must score higher; "weights" for the thresholds by class that the weights ship with, and
-            their rivals. With a number there are no rivals.
+            their rivals. With a number there are no rivals, unless `rivals` asks for them.
         side: the longer side of the network's input in pixels; None for what the weights say.
         absent: classes that the pictures are known not to show, for `negatives`; empty asks for drawn ones.
+        rivals: have the weights' rivals beside a threshold that is a number, too.
         index_pixels: the weights count pixels by index, as the released checkpoint does; nothing is moved.
         nms: of answers whose boxes overlap by more than this only the best stays; "weights" for what the weights say,
             None keeps all.
@@ -45,6 +46,7 @@ class Settings:
     side: int | None = None
     absent: tuple[str, ...] = ()
     index_pixels: bool = False
+    rivals: bool = False
 
     def __post_init__(self) -> None:
         faults = []
@@ -66,7 +68,10 @@ class Settings:
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        if not self.rivals:  # as it was before there was a choice: runs on disk go on
+            del values["rivals"]
+        return values
 
     @property
     def shown(self) -> str:

@@ -130,9 +130,9 @@ def prompts_of(question: Question) -> list[Any]:
 
 
 def _rules(settings: Settings, most: int | None) -> dict[str, Any]:
-    shipped: dict[str, Any] = {"threshold": None, "rivals": "weights"}
-    rules = shipped if settings.threshold == "weights" else {"threshold": settings.threshold, "rivals": None}
-    return {**rules, "nms": settings.nms, "max_instances": most}
+    shipped = settings.threshold == "weights"
+    threshold, rivals = None if shipped else settings.threshold, "weights" if shipped or settings.rivals else None
+    return {"threshold": threshold, "rivals": rivals, "nms": settings.nms, "max_instances": most}
 
 
 def trimmed(found: Poses, question: Question) -> Poses:

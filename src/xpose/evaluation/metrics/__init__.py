@@ -6,6 +6,7 @@ below, its definition in docs/evaluation-metrics.md, and a case computed by hand
 
 from __future__ import annotations
 
+from xpose.evaluation.metrics.as_used import AsUsed, Judgement, judge_answers
 from xpose.evaluation.metrics.auc import AUC
 from xpose.evaluation.metrics.base import Metric, ObjectRow, PerObject
 from xpose.evaluation.metrics.box_ap import BoxAP
@@ -23,13 +24,16 @@ __all__ = [
     "EPE",
     "NME",
     "PCK",
+    "AsUsed",
     "BoxAP",
     "Confidence",
     "FalseAlarms",
+    "Judgement",
     "Metric",
     "ObjectRow",
     "OksAP",
     "PerObject",
     "PointRules",
     "Swaps",
+    "judge_answers",
 ]

@@ -65,6 +65,8 @@ class ResultsSource:
         kept = dataclasses.replace(found[rows], categories=tuple(categories))
         if settings.threshold == "weights":  # a file has none of its own
             kept = kept.filter(threshold=DEFAULT_THRESHOLD)
+        elif settings.threshold > 0:  # at 0 all count, since scores of other programs may be below it
+            kept = kept.filter(threshold=settings.threshold)
         return kept[: question.most]
 
     def _of(self, task: Task) -> tuple[Labels, Results]:

@@ -11,6 +11,7 @@ __all__ = ["PROTOCOLS", "Findings", "Protocol", "load_protocol"]
 
 # Name -> "module:attribute".
 PROTOCOLS: dict[str, str] = {
+    "as-used": "as_used:PROTOCOL",
     "nano-real": "nano_real:PROTOCOL",
     "unikpt": "published_sets:UNIKPT",
     "coco": "published_sets:COCO_TABLE",

@@ -57,6 +57,7 @@ class Protocol:
         usual: the settings it is run with where nobody says otherwise.
         sets: names of the sets it needs; empty for any.
         published: keys of the papers' numbers beside ours.
+        alone: pictures go through the network one at a time, so that none is padded.
         open: makes the source of answers out of weights, where plain detection is not what is measured.
     """
 
@@ -77,6 +78,7 @@ class Protocol:
     usual: Settings = field(default_factory=Settings)
     sets: tuple[str, ...] = ()
     published: tuple[str, ...] = ()
+    alone: bool = False
     open: Callable[..., Source] | None = None
 
     def statement(self, data: Data, settings: Settings) -> dict[str, str]:
@@ -88,7 +90,8 @@ class Protocol:
             "boxes": self.boxes,
             "prompts": f"{self.prompts}; {settings.shown}",
             "threshold": f"{_threshold(settings)}, duplicates {_duplicates(settings)}",
-            "input": f"longer side {settings.side}" if settings.side else "as the weights say",
+            "input": (f"longer side {settings.side}" if settings.side else "as the weights say")
+            + (", one picture at a time" if self.alone else ""),
             "pixels": "by index, as in the labels" if settings.index_pixels else "continuous, half a pixel taken off",
             "flip test": "yes, mean of both" if settings.flip else "no",
             "seed": str(settings.seed),
@@ -98,7 +101,9 @@ class Protocol:
 
 
 def _threshold(settings: Settings) -> str:
-    return "those of the weights, by class" if settings.threshold == "weights" else f"{settings.threshold:g}"
+    if settings.threshold == "weights":
+        return "those of the weights, by class"
+    return f"{settings.threshold:g}" + (", beside the rivals of the weights" if settings.rivals else "")
 
 
 def _duplicates(settings: Settings) -> str:

@@ -1,0 +1,160 @@
+"""What a user gets: how many objects are right, box and points together, and how many answers are wrong.
+
+`judge_answers` judges one picture and remembers nothing; `AsUsed` adds pictures up. Nothing here looks at thresholds:
+what is given are the answers that a user would see.
+
+Letters: N answers, M labelled objects.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from xpose.data.schema import Record
+from xpose.evaluation.matching import align, columns_of, overlaps
+from xpose.poses import Poses
+
+LEAST_IOU, WITHIN, LEAST_SHARE = 0.5, 0.2, 0.7
+_ROUNDING = 1e-9  # 7 of 10 points are 70 %
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What became of every object and every answer of a picture.
+
+    Attributes:
+        answer: [M] the row of the answer that belongs to an object; -1 for none.
+        asked: [M] bool: objects that are judged by their points: no crowd, and at least one labelled point.
+        boxed: [M] bool: objects that are judged by their boxes: all but crowds.
+        right: [M] bool: box and points of one answer are right.
+        shown: [M] bool: they are so even if points that the answer calls absent, which no drawing shows, count as
+            missed.
+        wrong: [N] bool: answers that belong to no object and do not lie in a crowd, so also second ones for an object.
+    """
+
+    answer: np.ndarray
+    asked: np.ndarray
+    boxed: np.ndarray
+    right: np.ndarray
+    shown: np.ndarray
+    wrong: np.ndarray
+
+    @property
+    def found(self) -> np.ndarray:
+        """[M] bool: objects whose box was found, whatever the points."""
+        return self.answer >= 0
+
+
+def judge_answers(
+    truth: Record,
+    found: Poses,
+    *,
+    least_iou: float = LEAST_IOU,
+    within: float = WITHIN,
+    least_share: float = LEAST_SHARE,
+) -> Judgement:
+    """Judge the answers about one picture.
+
+    An answer is *right* for an object of its category if their boxes overlap by at least `least_iou` (IoU) and at least
+    `least_share` of the object's labelled points, hidden ones too, lie within `within` of the longer side of its box.
+    Each answer belongs to one object at most, and each object has one answer at most. They are assigned in two rounds,
+    in each of which the best score chooses first and takes, of the objects that are still free, the one whose box it
+    overlaps most: first answers take objects for which they are right, then the rest take objects by the boxes alone.
+    What is left over is wrong, unless at least half of its box lies in a crowd of its category.
+
+    Args:
+        truth: the labelled picture; of the categories that were asked all objects.
+        found: the answers, in the record's pixels.
+        least_iou: from where a box counts as found.
+        within: how far a point may be off, as a share of the longer side of the labelled box; the edge counts.
+        least_share: of the labelled points.
+    """
+    crowd = np.array([one.iscrowd for one in truth.instances], dtype=bool)
+    labelled = np.array([any(v for *_, v in one.keypoints.values()) for one in truth.instances], dtype=bool)
+    overlap, inside = overlaps(truth, found)  # [N, M], [N]
+    fits = (overlap >= least_iou) & (overlap > 0) & ~crowd
+    good, plain = np.zeros_like(fits), np.zeros_like(fits)
+    for row, number in np.argwhere(fits & labelled):
+        shares = _shares(truth, found, int(row), int(number), within)
+        good[row, number], plain[row, number] = (share >= least_share - _ROUNDING for share in shares)
+    answer = np.full(len(crowd), -1)
+    used = np.zeros(len(found), dtype=bool)
+    for allowed in (good, fits):
+        for row in np.argsort(-found.scores, kind="stable"):
+            free = np.where(allowed[row] & (answer < 0), overlap[row], -1.0)
+            if not used[row] and free.max(initial=-1.0) > 0:
+                answer[free.argmax()], used[row] = row, True
+    there, numbers = answer >= 0, np.arange(len(crowd))
+    right, shown = np.zeros_like(crowd), np.zeros_like(crowd)
+    right[there] = good[answer[there], numbers[there]]
+    shown[there] = plain[answer[there], numbers[there]]
+    return Judgement(answer, labelled & ~crowd, ~crowd, right, shown, ~used & ~(inside >= LEAST_IOU))
+
+
+def _shares(truth: Record, found: Poses, row: int, number: int, within: float) -> tuple[float, float]:
+    """Of the object's labelled points the share that the answer has near them, and the same of points that it shows."""
+    instance = truth.instances[number]
+    aligned = align(instance, found, row)
+    counted = aligned.counted("labelled")
+    near = aligned.distances[counted] <= within * max(instance.box[2:])
+    if not near.any():
+        return 0.0, 0.0
+    columns = columns_of(aligned.names, found.keypoint_names[row], found.canonical_names[row])[counted]
+    visible = (columns >= 0) & (found.visibility[row][columns] > 0)
+    return float(near.mean()), float((near & visible).mean())
+
+
+class AsUsed:
+    """Shares of right objects and numbers of wrong answers over pictures.
+
+    `compute()` gives "right", the share of objects with a labelled point that are right; "right/shown points", the same
+    if points that an answer calls absent count as missed; "found", the share of all objects whose box was found;
+    "wrong answers per picture", which is NaN where `complete` is false for all pictures; and how many there were:
+    "objects", "boxes" and "pictures" (those on which wrong answers were counted). Several questions about one picture
+    count as one picture.
+
+    Args:
+        complete: whether every object of the categories that were asked is labelled in a picture: where that is not
+            certain an answer without a label is not wrong.
+    """
+
+    def __init__(self, complete: Callable[[Record], bool] | None = None) -> None:
+        self._complete = complete
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._objects = self._right = self._shown = self._boxes = self._found = self._wrong = 0
+        self._pictures: set[tuple[str, str]] = set()
+
+    def update(self, truth: Record, found: Poses) -> None:
+        """Take in the answers to one question about a picture."""
+        judged = judge_answers(truth, found)
+        self._objects += int(judged.asked.sum())
+        self._right += int(judged.right.sum())
+        self._shown += int(judged.shown.sum())
+        self._boxes += int(judged.boxed.sum())
+        self._found += int(judged.found.sum())
+        if self._complete is None or self._complete(truth):
+            self._pictures.add((truth.source, truth.picture.file))
+            self._wrong += int(judged.wrong.sum())
+
+    def compute(self) -> dict[str, float]:
+        """The numbers so far."""
+        return {
+            "right": _share(self._right, self._objects),
+            "right/shown points": _share(self._shown, self._objects),
+            "found": _share(self._found, self._boxes),
+            "wrong answers per picture": _share(self._wrong, len(self._pictures)),
+            "objects": float(self._objects),
+            "boxes": float(self._boxes),
+            "pictures": float(len(self._pictures)),
+        }
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else math.nan

@@ -1,0 +1,156 @@
+"""`as-used`: what a user gets who asks a picture for one kind of thing: objects that are right, answers that are wrong.
+
+Nothing is adjusted to the labels: words alone, one picture at a time, the thresholds, rivals and removal of duplicates
+that the weights ship with, and as many answers as they give. How answers are judged:
+`xpose.evaluation.metrics.as_used`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from xpose.data.negatives import labelling_of
+from xpose.data.schema import Record
+from xpose.errors import ConfigError
+from xpose.evaluation.data import Data
+from xpose.evaluation.metrics import AsUsed, Metric, judge_answers
+from xpose.evaluation.metrics.as_used import LEAST_IOU, LEAST_SHARE, WITHIN
+from xpose.evaluation.protocols.asking import categories_of, limited
+from xpose.evaluation.protocols.base import Findings, Protocol
+from xpose.evaluation.protocols.negatives import known_categories
+from xpose.evaluation.questions import Asked, Question, Task, key_of, only
+from xpose.evaluation.scores import Scores, mean
+from xpose.evaluation.settings import Settings
+from xpose.evaluation.tables import Cell, Table, percent
+from xpose.poses import Poses
+
+NUMBERS = ("right", "right/shown points", "found", "wrong answers per picture")
+INDEX, SINCE, FIRST = "index.json", "since", 1
+
+
+def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
+    """The only category of a set is asked for in every picture, of several those that a picture shows."""
+    if settings.prompts != "text":
+        raise ConfigError(
+            f'The protocol "as-used" asks in words alone, not by {settings.prompts} prompts. Leave it out.'
+        )
+    known = known_categories(data.records())
+    for record, place in limited(data.records(), settings.limit):
+        own = list(known.get(record.source, {}).values())
+        asked = own if len(own) == 1 else categories_of(record)
+        questions = [Question((Asked.of(one),), only(record, one), None, record.source) for one in asked]
+        if questions:
+            yield Task(key_of(record), record, place, tuple(questions))
+
+
+def complete(record: Record) -> bool:
+    """Whether every object of the set's categories is labelled in a picture."""
+    return labelling_of(record.source).exhaustive
+
+
+def _scores(data: Data, settings: Settings) -> Scores:
+    def metrics(key: tuple[str, str]) -> dict[str, Metric]:
+        return {"as used": AsUsed(complete)}
+
+    return Scores(metrics=metrics, further=_further)
+
+
+def _further(truth: Record, found: Poses) -> list[dict[str, float]]:
+    return [{"right": float(right)} for right in judge_answers(truth, found).right]
+
+
+def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
+    rows = {group: _numbers(scores, group) for group in scores.groups()}
+    values: dict[str, float] = {}
+    cells: list[tuple[Cell, ...]] = []
+    for group, own in rows.items():
+        values |= {f"{name}/set/{group}": own[name] for name in NUMBERS}
+        cells.append((group, *_cells(own)))
+    for label, suffix, kept in _means(rows, first_sets(data)):
+        numbers = {name: mean(rows[group][name] for group in kept) for name in NUMBERS}
+        totals = {name: math.fsum(rows[group][name] for group in kept) for name in ("objects", "boxes", "pictures")}
+        values |= {f"{name}{suffix}": value for name, value in numbers.items()}
+        cells.append((f"{label} ({len(kept)})", *_cells({**numbers, **totals})))
+    columns = (
+        "set",
+        "objects",
+        "right",
+        "right, shown points",
+        "boxes",
+        "boxes found",
+        "pictures",
+        "wrong per picture",
+    )
+    table = Table("As used", columns, tuple(cells), _notes(rows), decimals=2)
+    return Findings(values, (table,), {"right": "sets"})
+
+
+def _numbers(scores: Scores, group: str) -> Mapping[str, float]:
+    return scores.metrics[group, ""]["as used"].compute()
+
+
+def _cells(own: Mapping[str, float]) -> tuple[Cell, ...]:
+    pictures = int(own["pictures"])
+    return (
+        *(int(own["objects"]), percent(own["right"]), percent(own["right/shown points"])),
+        *(int(own["boxes"]), percent(own["found"])),
+        *(pictures or None, own["wrong answers per picture"]),
+    )
+
+
+def _means(rows: Mapping[str, object], first: frozenset[str]) -> Iterator[tuple[str, str, Sequence[str]]]:
+    """Label, what its numbers are called behind their names, and the sets."""
+    yield "mean over sets", "", list(rows)
+    if kept := [group for group in rows if group in first]:
+        yield "mean over the first sets", "/first sets", kept
+
+
+def first_sets(data: Data) -> frozenset[str]:
+    """The sets that the index of a folder of sets dates back to its first edition ("since": 1), if it dates any."""
+    names: set[str] = set()
+    for folder in data.places:
+        try:
+            listed = json.loads((folder / INDEX).read_bytes())
+        except (OSError, ValueError):  # reading the sets themselves tells what is wrong with an index
+            continue
+        entries = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+        names |= {str(one.get("name")) for one in entries if one.get(SINCE) == FIRST}
+    return frozenset(names)
+
+
+def _notes(rows: Mapping[str, Mapping[str, float]]) -> tuple[str, ...]:
+    partial = [group for group, own in rows.items() if not own["pictures"]]
+    return (
+        f'Shares in percent. "right": one answer overlaps the object\'s box by {LEAST_IOU:g} or more and has at least '
+        f"{LEAST_SHARE:.0%} of its labelled points within {WITHIN:g} of the box's longer side.",
+        '"right, shown points": the same if points that an answer calls absent, which no drawing shows, count as '
+        "missed.",
+        '"boxes found": an answer overlaps the box, whatever its points; objects without labelled points count here '
+        "only.",
+        '"wrong": answers that belong to no labelled object and do not lie in a crowd, and second ones for an '
+        f"object. Not counted where objects may be unlabelled: {', '.join(partial) or 'none'}.",
+    )
+
+
+PROTOCOL = Protocol(
+    name="as-used",
+    title="what a user gets: right objects and wrong answers, everything as shipped with the weights",
+    source="this project",
+    data="every set under the folder",
+    boxes=f"found, not given; all answers; an answer is right for an object if their boxes overlap by {LEAST_IOU:g} "
+    f"and {LEAST_SHARE:.0%} of the labelled points are near; one answer for one object: the best score chooses first, "
+    "answers that are right for an object before those that only overlap it",
+    prompts="one category per question, in words, with its set's keypoint names: the category of the set in every "
+    "picture, of a set with several those that the picture shows",
+    pck=f"longer side of the labelled box, {WITHIN:g}; labelled points, hidden ones too",
+    metrics=("share of objects that are right", "share of boxes found", "wrong answers per picture"),
+    headline="right",
+    thresholds=(WITHIN,),
+    tasks=_tasks,
+    scores=_scores,
+    conclude=_conclude,
+    usual=Settings(threshold="weights", rivals=True),
+    alone=True,
+)
