@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from xpose.errors import ConfigError, did_you_mean
 
-BackboneName = Literal["swin", "resnet50", "mobilenetv2"]
+BackboneName = Literal["swin", "resnet50", "mobilenetv2", "nanodet"]
 EncoderName = Literal["deformable", "hybrid"]
 
 

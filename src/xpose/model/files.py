@@ -23,7 +23,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: the file is missing, damaged, or holds more than tensors.
     """
-    path = _existing(path)
+    path = existing(path)
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     try:
@@ -43,7 +43,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return dict(content)
 
 
-def _existing(path: Path) -> Path:
+def existing(path: Path) -> Path:
+    """The path of a weight file that is there.
+
+    Raises:
+        CheckpointError: it is not, or it is a folder or a pointer to the file.
+    """
     if path.is_dir():
         raise CheckpointError(f"{quote(path)} is a folder. Give the weight file in it, or load the folder by its path.")
     if not path.exists():

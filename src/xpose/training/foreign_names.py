@@ -75,6 +75,8 @@ _SWIN_PLAIN = {
 
 _MOBILENET = {r"(conv_stem\..+|bn1\..+|blocks\..+)": r"\1"}
 
+_NANODET = {r"((?:stem|stages|pyramid)\..+)": r"\1"}  # our own names; see model.backbones.nanodet_onnx
+
 _RESNET = {r"(?:resnet\.)?((?:embedder|encoder)\..+)": r"net.\1"}
 
 
@@ -187,6 +189,7 @@ LAYOUTS = (
     _layout("the official layout", r"^transformer\.encoder\.fusion_layers\.", _official, False),
     _layout("GroundingDINO of transformers", r"^model\.encoder\.layers\.0\.fusion_layer\.", _grounding, False),
     _layout("MobileNetV2 of timm", r"^conv_stem\.", _backbone(_MOBILENET)),
+    _layout("NanoDet-Plus-m", r"^pyramid\.laterals\.", _backbone(_NANODET)),
     _layout("Swin of transformers", r"^(swin\.)?embeddings\.patch_embeddings\.", lambda _: _swin(r"(?:swin\.)?")),
     _layout("Swin of its authors", r"^patch_embed\.proj\.", _backbone(_SWIN_PLAIN)),
     _layout("ResNet of transformers", r"^(resnet\.)?embedder\.embedder\.", _backbone(_RESNET)),

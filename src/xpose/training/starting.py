@@ -59,10 +59,11 @@ def load_backbone(model: XPose, source: str | Path) -> Taken:
         model: the network; its backbone is changed in place.
         source: a `.safetensors`, `.pth` or `.bin` file, or a folder that transformers saved: MobileNetV2 with timm's
             names, ResNet-50 with those of transformers or torchvision, Swin with those of transformers or its authors,
-            or a whole network whose backbone fits.
+            or a whole network whose backbone fits; or NanoDet-Plus-m, as the published `.onnx` file or converted.
 
     Raises:
         CheckpointError: it is missing, damaged or of an unknown kind, or less than half of the backbone is in it.
+        MissingExtraError: it is an `.onnx` file, and the package that reads these is not installed.
     """
     state = read_weights(source)
     layout = _layout(state, source)
@@ -113,6 +114,10 @@ def read_weights(source: str | Path) -> dict[str, Tensor]:
         CheckpointError: there is none, or it is damaged or unsafe.
     """
     path = Path(source).expanduser()
+    if path.suffix == ".onnx" and not path.is_dir():
+        from xpose.model.backbones.nanodet_onnx import read_nanodet
+
+        return read_nanodet(path)
     if not path.is_dir():
         return unwrap(read_tensors(path))
     file = next((path / name for name in _WEIGHT_FILES if (path / name).is_file()), None)

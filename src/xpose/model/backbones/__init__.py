@@ -18,6 +18,10 @@ def build_backbone(config: XPoseConfig) -> nn.Module:
         from xpose.model.backbones.mobilenet import MobileNetV2
 
         return MobileNetV2()
+    if config.backbone == "nanodet":
+        from xpose.model.backbones.nanodet import NanoDet
+
+        return NanoDet()
     from xpose.model.backbones.resnet import ResNet50
 
     return ResNet50()

@@ -1,0 +1,185 @@
+"""NanoDet-Plus-m's features: ShuffleNetV2 and, on top of it, a pyramid of ghost blocks.
+
+The published network without its heads, its batch norms folded into the convolutions, its first convolution reordered
+from BGR to RGB. Weights: `nanodet_onnx.py`. The order in which parts are registered is that of the published graph.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from xpose.model.depthwise import DepthwiseConv2d
+from xpose.model.layers import Recomputable
+
+_STEM = 24
+_STAGES = ((116, 4), (232, 8), (464, 4))  # channels and blocks, at strides 8, 16, 32
+_PYRAMID = 96
+_COARSEST = 32  # pictures are padded to multiples of this, so that every map is twice as large as the next
+
+
+def _activated(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, 0.1, inplace=True)  # a convolution's backward does not need what it gave
+
+
+def _pointwise(width_in: int, width_out: int) -> nn.Conv2d:
+    return nn.Conv2d(width_in, width_out, 1)
+
+
+def _shuffled(left: Tensor, right: Tensor) -> Tensor:
+    """Two halves [B, C/2, h, w] joined, their channels in turn: ShuffleNet's joining and shuffling in one copy."""
+    return torch.stack((left, right), dim=2).flatten(1, 2)
+
+
+class ShrinkingBlock(Recomputable):
+    """Both branches see all channels and halve the picture."""
+
+    def __init__(self, width_in: int, width_out: int) -> None:
+        super().__init__()
+        half = width_out // 2
+        self.left_filter = DepthwiseConv2d(width_in, 3, 2)
+        self.left_mix = _pointwise(width_in, half)
+        self.enter = _pointwise(width_in, half)
+        self.filter = DepthwiseConv2d(half, 3, 2)
+        self.leave = _pointwise(half, half)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, in, h, w] to [B, out, h/2, w/2]."""
+        left = _activated(self.left_mix(self.left_filter(x)))
+        return _shuffled(left, _activated(self.leave(self.filter(_activated(self.enter(x))))))
+
+
+class ShuffleBlock(Recomputable):
+    """One half of the channels stays as it is, the other is filtered; then they are shuffled."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        half = width // 2
+        self.enter = _pointwise(half, half)
+        self.filter = DepthwiseConv2d(half, 3)
+        self.leave = _pointwise(half, half)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, h, w] to the same."""
+        left, right = x.chunk(2, dim=1)
+        return _shuffled(left, _activated(self.leave(self.filter(_activated(self.enter(right))))))
+
+
+class Ghost(nn.Module):
+    """One half of the channels mixed from the input, the other filtered from the first."""
+
+    def __init__(self, width_in: int, width_out: int, *, active: bool) -> None:
+        super().__init__()
+        self.mix = _pointwise(width_in, width_out // 2)
+        self.filter = DepthwiseConv2d(width_out // 2, 3)
+        self.active = active
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, in, h, w] to [B, out, h, w]."""
+        first = self.mix(x)
+        if not self.active:
+            return torch.cat((first, self.filter(first)), dim=1)
+        first = _activated(first)
+        return torch.cat((first, _activated(self.filter(first))), dim=1)
+
+
+class GhostBlock(Recomputable):
+    """Two maps of the pyramid become one: two ghost layers beside a filter of 5 by 5."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.expand = Ghost(2 * width, width, active=True)
+        self.contract = Ghost(width, width, active=False)
+        self.side_filter = DepthwiseConv2d(2 * width, 5)
+        self.side_mix = _pointwise(2 * width, width)
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """Two maps [B, C, h, w] to one."""
+        x = torch.cat((first, second), dim=1)
+        return self.contract(self.expand(x)) + self.side_mix(self.side_filter(x))
+
+
+class UpwardStep(Recomputable):
+    """A finer map of the pyramid, halved, meets the coarser one."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.filter = DepthwiseConv2d(width, 5, 2)
+        self.mix = _pointwise(width, width)
+        self.join = GhostBlock(width)
+
+    def forward(self, finer: Tensor, coarser: Tensor) -> Tensor:
+        """[B, C, 2h, 2w] and [B, C, h, w] to [B, C, h, w]."""
+        return self.join(_activated(self.mix(_activated(self.filter(finer)))), coarser)
+
+
+class GhostPyramid(nn.Module):
+    """Three maps of the stages to three of one width: from coarse to fine, and back."""
+
+    def __init__(self, widths: tuple[int, ...], width: int) -> None:
+        super().__init__()
+        self.laterals = nn.ModuleList(_pointwise(w, width) for w in widths)
+        self.downward = nn.ModuleList(GhostBlock(width) for _ in widths[1:])
+        self.upward = nn.ModuleList(UpwardStep(width) for _ in widths[1:])
+
+    def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        """Maps of the stages, fine to coarse, to [B, C, h, w] of the same sizes."""
+        laterals = [_activated(mix(x)) for mix, x in zip(self.laterals, maps, strict=True)]
+        inner = [laterals.pop()]
+        for block in self.downward:
+            inner.append(block(_doubled(inner[-1]), laterals.pop()))
+        outer = [inner.pop()]
+        for step in self.upward:
+            outer.append(step(outer[-1], inner.pop()))
+        return outer
+
+
+def _doubled(x: Tensor) -> Tensor:
+    with torch.autocast(x.device.type, enabled=False):  # which would widen the map for nothing
+        return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+class NanoDet(nn.Module):
+    """Feature maps of 212, 328 and 560 channels at strides 8, 16 and 32: of each stage, then of the pyramid."""
+
+    channels = tuple(width + _PYRAMID for width, _ in _STAGES)
+    fine_channels = _STEM
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, _STEM, 3, 2, 1)
+        width, stages = _STEM, []
+        for wider, blocks in _STAGES:
+            stages.append(
+                nn.Sequential(ShrinkingBlock(width, wider), *(ShuffleBlock(wider) for _ in range(blocks - 1)))
+            )
+            width = wider
+        self.stages = nn.ModuleList(stages)
+        self.pyramid = GhostPyramid(tuple(wider for wider, _ in _STAGES), _PYRAMID)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):  # without norms the usual start would fade from layer to layer
+                nn.init.kaiming_normal_(module.weight, 0.1)
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+
+    def first_stages(self, count: int) -> list[nn.Module]:
+        """Of the stem, which ends at stride 4, and the three stages so many."""
+        return [self.stem, *self.stages[: max(0, count - 1)]]
+
+    def forward(self, images: Tensor, fine: bool = False) -> list[Tensor]:
+        """Normalised images [B, 3, h, w] to three maps.
+
+        Args:
+            images: of any size; padded with zeros to multiples of 32, the maps cut back.
+            fine: put the stem's map, of `fine_channels` at stride 4, before the three.
+        """
+        height, width = images.shape[-2:]
+        x = F.pad(images, (0, -width % _COARSEST, 0, -height % _COARSEST)).to(self.stem.weight.dtype)
+        x = F.max_pool2d(_activated(self.stem(x)), 3, 2, 1)
+        found, stages = [x] if fine else [], []
+        for stage in self.stages:
+            x = stage(x)
+            stages.append(x)
+        found += [torch.cat(pair, dim=1) for pair in zip(stages, self.pyramid(stages), strict=True)]
+        strides = (4, 8, 16, 32)[-len(found) :]
+        return [x[..., : -(-height // s), : -(-width // s)] for x, s in zip(found, strides, strict=True)]
