@@ -42,6 +42,7 @@ class XPoseConfig:
     points: int = 4
     ffn: int = 2048
     encoder_layers: int = 6
+    coarse_heads: int = 8  # of the hybrid encoder's attention among image tokens
     fusion_width: int = 1024
     fusion_heads: int = 4
     prompt_ffn: int = 1024
@@ -109,6 +110,7 @@ class XPoseConfig:
             for key in (
                 "dim",
                 "heads",
+                "coarse_heads",
                 "levels",
                 "points",
                 "ffn",

@@ -24,7 +24,7 @@ class CoarseLayer(Recomputable):
         super().__init__()
         self.fusion = Fusion(config.dim, config.fusion_width, config.fusion_heads, config.sinks)
         self.prompt = PromptLayer(config.dim, config.fusion_heads, config.prompt_ffn)
-        self.attention = Attention(config.dim, config.heads)
+        self.attention = Attention(config.dim, config.coarse_heads)
         self.norm1 = nn.LayerNorm(config.dim)
         self.ffn = FeedForward(config.dim, config.ffn)
         self.norm2 = nn.LayerNorm(config.dim)
