@@ -127,12 +127,14 @@ real = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real collection is n
 def test_the_shipped_weights_learn_from_no_validation_picture() -> None:
     """Neither a file, nor its look or mirror image, nor (hands and people out of COCO) a piece of the same original."""
     recipe = load_recipe("nano-real", data=[SHARED])
-    pool = training_pool(recipe.data)
+    left_out = LeftOut()
+    pool = training_pool(recipe.data, left_out)
     learned = [(pool.set_name(n), pool.file(n)) for n in range(len(pool))]
     splits = {one: _listed(one) for one in ("train", "val")}
     sets = json.loads((SHARED / "index.json").read_text())
     assert {source for source, _ in learned} == {one["name"] for one in sets}, "every set is learned from"
-    assert len(learned) > 0.95 * sum(one["train"] for one in sets)
+    assert len(learned) + left_out.held_out + len(left_out.apart) == sum(one["train"] for one in sets)
+    assert len(left_out.apart) < 0.01 * len(learned)
     assert not set(learned) & set(splits["val"])
     train, tested = apart.Side(), apart.Side()
     for side, names in ((train, learned), (tested, list(splits["val"]))):

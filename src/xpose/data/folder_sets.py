@@ -212,8 +212,8 @@ def _folder_set(root: Path, entry: Mapping[str, Any]) -> FolderSet:
     tables: dict[str, NameTable] = {}
     skeletons: dict[str, Skeleton] = {}
     rules: set[LeftRight] = set()
-    for category, own in names.items():
-        tables[category], skeleton = table_for(category, tuple(own), tuple(edges[category]), root.name)
+    for category, listed in names.items():
+        tables[category], skeleton = table_for(category, tuple(listed), tuple(edges[category]), root.name)
         if skeleton is not None:
             rules.add(skeleton.left_right)
             if skeleton not in list_skeletons():

@@ -151,7 +151,7 @@ def _labelling(entry: object, where: str) -> Labelling:
         kind = _FIELDS.get(key)
         if kind is None:
             raise DataError(f"{where} has {quote(key)}.{did_you_mean(key, _FIELDS)} It may have {', '.join(_FIELDS)}.")
-        if type(value) is not kind or (kind is list and not all(isinstance(one, str) for one in value)):
+        if type(value) is not kind or (isinstance(value, list) and not all(isinstance(one, str) for one in value)):
             rule = {bool: "true or false", list: "a list of texts", str: "a text"}[kind]
             raise DataError(f"{where}: {key} is {quote(value)}. It must be {rule}.")
     lists = {"absent": tuple(entry.get("absent", ())), "unsure": frozenset(entry.get("unsure", ()))}
