@@ -87,10 +87,12 @@ class Rule:
             for category in dict.fromkeys(categories)
             if not any(_same(category, name) for name in shown)
             and (
-                self.labelling.exhaustive
-                if category in self.labelled
-                else (self.labelling.closed and not any(related(category, own) for own in self.labelled))
-                or self.labelling.known_absent(category, file)
+                self.labelling.known_absent(category, file)
+                or (
+                    self.labelling.exhaustive
+                    if category in self.labelled
+                    else self.labelling.closed and not any(related(category, own) for own in self.labelled)
+                )
             )
         ]
 
