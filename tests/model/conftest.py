@@ -92,6 +92,22 @@ def tiny_nano_config(**changes: object) -> XPoseConfig:
     return tiny_config(**(values | changes))
 
 
+def tiny_dense_config(**changes: object) -> XPoseConfig:
+    """As the default weights: all tokens learn to find objects, and keypoints start from a map."""
+    values: dict = {
+        "selection": "peaks",
+        "sinks": True,
+        "pose_map": 4,
+        "pose_map_width": 16,
+        "point_error": True,
+        "coarse_heads": 2,
+    }
+    return tiny_nano_config(**(values | changes))
+
+
+CONFIGS = {"compatible": tiny_config, "own": tiny_nano_config, "dense": tiny_dense_config}
+
+
 def lively(model: XPose, seed: int = 0) -> XPose:
     """Random weights everywhere, also where training starts from zero, so that every path shows in the result."""
     generator = torch.Generator().manual_seed(seed)
@@ -107,10 +123,9 @@ def lively(model: XPose, seed: int = 0) -> XPose:
     return model.eval()
 
 
-@pytest.fixture(params=["compatible", "own"], scope="session")
+@pytest.fixture(params=list(CONFIGS), scope="session")
 def tiny(request: pytest.FixtureRequest) -> XPose:
-    config = tiny_config() if request.param == "compatible" else tiny_nano_config()
-    return lively(XPose(config)).double()
+    return lively(XPose(CONFIGS[request.param]())).double()
 
 
 def random_prompts(classes: int, points: int, seed: int = 0, width: int = 12) -> tuple[Tensor, Tensor]:

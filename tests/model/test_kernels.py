@@ -87,9 +87,10 @@ def test_a_broken_kernel_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("classes", [1, 2, 7])
 @pytest.mark.parametrize("masked", [False, True])
-def test_folded_fusion_is_the_plain_fusion(classes: int, masked: bool) -> None:
+@pytest.mark.parametrize("sinks", [False, True])
+def test_folded_fusion_is_the_plain_fusion(classes: int, masked: bool, sinks: bool) -> None:
     torch.manual_seed(0)
-    fusion = Fusion(32, 64, 4).double()
+    fusion = Fusion(32, 64, 4, sinks).double()
     for parameter in fusion.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     image, objects = torch.randn(2, 50, 32).double(), torch.randn(2, classes, 32).double()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from tests.model.conftest import lively, random_images, random_prompts, tiny_config, tiny_nano_config
+from tests.model.conftest import CONFIGS, lively, random_images, random_prompts, tiny_nano_config
 from torch import Tensor
 
 from xpose.model import PromptEmbeddings, XPose, XPoseConfig
@@ -67,11 +67,10 @@ def batch() -> Batch:
     return small_batch()
 
 
-@pytest.fixture(params=["compatible", "own"])
+@pytest.fixture(params=list(CONFIGS))
 def network(request: pytest.FixtureRequest) -> XPose:
     """A tiny network with random weights everywhere, as many groups as queries, so that every object finds one."""
-    config = tiny_config(instances=40) if request.param == "compatible" else own_config()
-    return lively(XPose(config)).double()
+    return lively(XPose(CONFIGS[request.param](instances=40))).double()
 
 
 def own_config() -> XPoseConfig:

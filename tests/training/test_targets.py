@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
 from tests.training.conftest import HORSE, NAMES, SIZE, SLOTS, chair, horse, targets_of
 
+from xpose.data.batches import Asked, Target
+from xpose.data.samples import Kind
 from xpose.errors import TrainingError
 from xpose.training import LabelledObject, TargetBatch, Targets
 from xpose.vocabulary import sigma_for
@@ -22,6 +24,48 @@ def test_points_are_brought_into_the_order_of_the_prompt() -> None:
     assert straight.keypoints[0, nose].tolist() == pytest.approx([14 / 96, 18 / 64])
     assert straight.visibility[0].tolist() == [2, 1, 0, 2, 0]
     assert straight.sigmas[0].tolist() == pytest.approx([sigma_for(name) for name in HORSE])
+
+
+def labels_of(*objects: LabelledObject, whole: bool) -> Target:
+    """The same objects as a batch of the loader holds them."""
+    kinds = [Kind.of(name, name, points) for name, points in zip(("horse", "chair"), NAMES, strict=True)]
+    real = [item for item in objects if not item.ignore]
+    regions = [item for item in objects if item.ignore]
+    points = torch.zeros(len(real), SLOTS, 3)
+    for row, item in enumerate(real):
+        for place, name in enumerate(NAMES[item.label]):
+            points[row, place] = torch.tensor(item.points.get(name, (0.0, 0.0, 0)))
+    return Target(
+        asked=tuple(Asked(kind, True, True) for kind in kinds),
+        labels=torch.tensor([item.label for item in real], dtype=torch.int64),
+        boxes=torch.tensor([item.box for item in real]).reshape(-1, 4),
+        points=points,
+        areas=torch.ones(len(real)),
+        ignored=torch.tensor([item.box for item in regions]).reshape(-1, 4),
+        ignored_labels=torch.tensor([item.label for item in regions], dtype=torch.int64),
+        source="set",
+        file="a.jpg",
+        style=None,
+        pictures=(0,),
+        matrix=torch.eye(2, 3),
+        whole=whole,
+    )
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_labels_of_a_batch_give_what_their_objects_give(whole: bool) -> None:
+    outside = LabelledObject((80.0, 40.0, 110.0, 70.0), 0, {"nose": (90.0, 50.0, 2), "neck": (100.0, 60.0, 2)})
+    plain = [replace(horse(10, 12), absent=frozenset()), chair(60, 30), outside]
+    crowd = LabelledObject((-5.0, 5.0, 30.0, 80.0), 1, ignore=True)
+    named = plain
+    if whole:
+        named = [replace(o, absent=frozenset(NAMES[o.label]) - set(o.points)) for o in plain]
+    clipped = replace(crowd, box=(0.0, 5.0, 30.0, 64.0))
+    wanted = targets_of(*named, clipped)
+    found = Targets.from_labels(labels_of(*plain, crowd, whole=whole), SLOTS, SIZE)
+    for field in fields(Targets):
+        if field.name != "size":
+            torch.testing.assert_close(getattr(found, field.name), getattr(wanted, field.name), msg=field.name)
 
 
 def test_boxes_and_slots() -> None:

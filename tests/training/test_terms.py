@@ -217,3 +217,34 @@ def test_gradients_against_finite_differences(name: str, term, shape: tuple[int,
     x = noise(*shape).requires_grad_()
     assert torch.autograd.gradcheck(term, (x,))
     assert torch.autograd.grad(term(x).sum(), x)[0].abs().sum() > 0, name
+
+
+def test_a_map_is_cheapest_where_the_point_is() -> None:
+    frames = torch.tensor([[0.5, 0.5, 0.4, 0.4]], dtype=torch.float64)
+    logits = torch.full((1, 1, 64), -4.0, dtype=torch.float64)
+    logits[0, 0, 3 * 8 + 5] = 4.0  # row 3, column 5
+
+    def cost(column: float, row: float, labelled: bool = True) -> float:
+        place = torch.tensor([[[0.3 + 0.4 * (column + 0.5) / 8, 0.3 + 0.4 * (row + 0.5) / 8]]], dtype=torch.float64)
+        return float(terms.pose_map(logits, frames, place, torch.tensor([[labelled]])))
+
+    assert cost(5, 3) < cost(5.6, 3) < cost(7, 3)
+    assert cost(5, 3) < cost(3, 5)
+    assert cost(5, 3, labelled=False) == 0
+    assert cost(20, 3) == 0  # outside of the frame
+
+
+def test_the_best_expected_error_is_the_mean_error() -> None:
+    generator = torch.Generator().manual_seed(0)
+    true = torch.rand(400, 3, 2, generator=generator, dtype=torch.float64)
+    points = true + 0.05 * torch.randn(400, 3, 2, generator=generator, dtype=torch.float64)
+    labelled = torch.ones(400, 3, dtype=torch.bool)
+    boxes = torch.tensor([0.5, 0.5, 0.5, 1.0], dtype=torch.float64).expand(400, 4)
+    sizes = torch.tensor([100.0, 100.0], dtype=torch.float64).expand(400, 2)
+    mean = (points - true).norm(dim=-1).mean()  # in heights of 100 pixels, which is the longer side
+
+    def cost(error: float) -> float:
+        told = torch.full((400, 3), error, dtype=torch.float64).log()
+        return float(terms.point_error(points, true, labelled, boxes, sizes, told).mean())
+
+    assert cost(float(mean)) < min(cost(float(mean) * 1.05), cost(float(mean) / 1.05))

@@ -103,8 +103,11 @@ class Fusion(nn.Module):
         pooling = self._pooled(_masked(scores, None if padding is None else ~padding, 1), 1).flatten(2)
         pooled = (pooling.transpose(1, 2) @ image).view(batch, self.heads, classes, dim)
         value_weight = self.value_image.weight.unflatten(0, (self.heads, -1))
-        values = torch.einsum("bhlc,hec->blhe", pooled, value_weight).flatten(2) + self.value_image.bias
-        return to_image, self.out_object(values)
+        values = torch.einsum("bhlc,hec->blhe", pooled, value_weight)
+        bias = self.value_image.bias.view(self.heads, -1)
+        if self.sink_score is not None:  # the shares add up to less than 1, and so does what they bring
+            bias = pooling.sum(1).view(batch, self.heads, classes).transpose(1, 2)[..., None] * bias
+        return to_image, self.out_object((values + bias).flatten(2))
 
     def _pooled(self, scores: Tensor, axis: int) -> Tensor:
         """Shares of the image tokens along `axis`; with a sink they add up to at most 1."""

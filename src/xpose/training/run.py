@@ -36,6 +36,7 @@ class Run:
     frozen_stages: int = 0  # of the backbone, from the picture on, that are not trained; 1 is what stride 2 or 4 sees
     # Instances whose points are looked for in training, the best ones; those that stand for no object teach little.
     groups: int | None = None
+    point_queries: int | None = None  # keypoint queries of a picture in training, at most: fewer groups of many points
     save_minutes: float = 5.0
     keep: int = 2  # states on disk
     log_steps: int = 20
@@ -55,6 +56,8 @@ class Run:
             faults.append(f"frozen_stages is {self.frozen_stages}, not a whole number from 0 up")
         if self.groups is not None and self.groups < 1:
             faults.append(f"groups is {self.groups}, not a whole number of at least 1")
+        if self.point_queries is not None and self.point_queries < 1:
+            faults.append(f"point_queries is {self.point_queries}, not a whole number of at least 1")
         if self.amp not in AMP:
             faults.append(f'amp is "{self.amp}", not one of {", ".join(AMP)}')
         if self.shard and self.amp == "fp16":

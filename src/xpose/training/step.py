@@ -52,6 +52,8 @@ class TrainStep(nn.Module):
         opened = None
         if self.model.config.pose_map:
             most = self.run.groups or self.model.config.instances
+            if self.run.point_queries is not None:
+                most = min(most, max(1, self.run.point_queries // max(1, question.targets.real.shape[2])))
             opened = OpenedGroups(self.criterion.matcher, question.targets, most, self.run.seed + batch.step)
         found = self.model.decode(
             features,
