@@ -41,6 +41,10 @@ class DataError(XPoseError, ValueError):
     """An annotation file or dataset folder that breaks its format."""
 
 
+class SplitError(DataError):
+    """A folder of labelled pictures has no split of that name."""
+
+
 class UnmappedKeypointError(DataError):
     """A keypoint of an original that no table maps to a unified name; it stops a build instead of getting lost."""
 

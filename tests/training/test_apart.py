@@ -11,7 +11,7 @@ from tests.evaluation.drawn_sets import TUBE, thing, write_set
 
 from xpose.data.prints import print_content, print_picture
 from xpose.data.synthetic import generate
-from xpose.errors import ConfigError
+from xpose.errors import ConfigError, SplitError
 from xpose.training import apart
 from xpose.training.apart import APART_FILE, look_alikes
 from xpose.training.building import training_pool
@@ -54,6 +54,14 @@ EXPECTED = {
 
 def test_the_same_file_another_quality_and_a_mirror_image_are_found(sets: Path) -> None:
     assert look_alikes([str(sets)], "train", "val") == EXPECTED
+
+
+def test_a_folder_without_test_pictures_hides_those_of_no_other(sets: Path, tmp_path: Path) -> None:
+    more = tmp_path / "more"
+    write_set(more / "rods", [("rod", TUBE)], {"train": [TUBES]}, (240, 180))
+    assert look_alikes([str(more), str(sets)], "train", "val") == EXPECTED
+    with pytest.raises(SplitError, match="val"):
+        look_alikes([str(more)], "train", "val")
 
 
 def test_they_are_not_in_the_pool_and_are_told(sets: Path, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from xpose.data.converters.coco_like import CocoLike
 from xpose.data.own_names import Edges, box_table, edges_of, own_table
 from xpose.data.schema import LeftRight, Point, Record, Skipped
 from xpose.data.sources import Fields, Source, safe_name
-from xpose.errors import DataError, UnmappedKeypointError, did_you_mean, quote
+from xpose.errors import DataError, SplitError, UnmappedKeypointError, did_you_mean, quote
 from xpose.vocabulary import Skeleton, default_skeleton, find_category, list_skeletons
 
 SPLITS = {"train": "train.json", "val": "val.json", "test": "test.json"}
@@ -106,7 +106,7 @@ def read_folder_sets(
     sets = folder_sets(root)
     known = {name for one in sets for name in one.splits}
     if split not in known:
-        raise DataError(f"No set under {quote(root)} has a split {quote(split)}.{did_you_mean(split, known)}")
+        raise SplitError(f"No set under {quote(root)} has a split {quote(split)}.{did_you_mean(split, known)}")
     for one in sets:
         if split in one.splits:
             for item in one.read(Source(one.root), split):

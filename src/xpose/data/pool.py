@@ -18,7 +18,7 @@ import numpy as np
 
 from xpose.data.samples import Kind, Labels
 from xpose.data.schema import Record, Skipped
-from xpose.errors import DataError, counted, did_you_mean, quote
+from xpose.errors import DataError, SplitError, counted, did_you_mean, quote
 
 if TYPE_CHECKING:
     from xpose.data.negatives import Labelling
@@ -337,7 +337,7 @@ def read_places(
     elif (folder / LOCATION).is_file():
         found = read_manifest(folder)["splits"]
         if split not in found:
-            raise DataError(
+            raise SplitError(
                 f"{quote(folder)} has no split {quote(split)}.{did_you_mean(split, found)} There are: "
                 f"{', '.join(found) or 'none'}."
             )

@@ -18,7 +18,7 @@ from xpose.data.folder_sets import PHOTOGRAPH
 from xpose.data.leaks import Side, find_leaks
 from xpose.data.pool import Place, content_of, read_places
 from xpose.data.prints import Prints, print_content
-from xpose.errors import CheckpointError, DataError
+from xpose.errors import CheckpointError, DataError, SplitError
 from xpose.model.files import write_atomically
 
 APART_FILE = "apart.json"
@@ -58,11 +58,18 @@ class _Picture(NamedTuple):
 
 
 def _pictures(places: Iterable[str], split: str) -> dict[str, _Picture]:
-    return {
-        f"{record.source}/{record.picture.file}": _Picture(place, _photograph(record.group))
-        for folder in places
-        for record, place in read_places(Path(folder).expanduser(), split)
-    }
+    """All folders together; one without such a split has nothing to add, but some folder must have it."""
+    pictures: dict[str, _Picture] = {}
+    missing: list[SplitError] = []
+    for folder in places:
+        try:
+            for record, place in read_places(Path(folder).expanduser(), split):
+                pictures[f"{record.source}/{record.picture.file}"] = _Picture(place, _photograph(record.group))
+        except SplitError as error:
+            missing.append(error)
+    if missing and not pictures:
+        raise missing[0]
+    return pictures
 
 
 def _photograph(group: str | None) -> str | None:
