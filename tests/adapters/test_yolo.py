@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from PIL import Image
+from tests.data.trees import records_of
 from tests.pose_cases import any_poses, two_dogs_and_a_box
-from trees import records_of
 
 from xpose.adapters import yolo
 from xpose.errors import ConfigError

@@ -9,11 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import test_import_deeplabcut
-import test_import_yolo
-from small_sets import category, record, write_prepared
-from test_import_coco import FREE, SOURCE, annotation
-from trees import draw, snapshot, spread, write_json, write_text
+from tests.data import test_import_deeplabcut, test_import_yolo
+from tests.data.small_sets import category, record, write_prepared
+from tests.data.test_import_coco import FREE, SOURCE, annotation
+from tests.data.trees import draw, snapshot, spread, write_json, write_text
 
 from xpose.cli.finetune import detect_commands
 from xpose.data.schema import Category

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from trees import Tree, records_of, snapshot
+from tests.data.trees import Tree, records_of, snapshot
 
 from xpose.data.manifest import REPORT, verify
 from xpose.data.pipeline import prepare

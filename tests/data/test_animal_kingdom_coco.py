@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from coco_trees import box_round, flat_points
-from fuzz import fuzz_test
-from test_animal_kingdom import ANIMALS, SIZE
-from trees import Tree, Truth, check_prepared, draw, link, records_of, shared, spread, write_json
+from tests.data.coco_trees import box_round, flat_points
+from tests.data.fuzz import fuzz_test
+from tests.data.test_animal_kingdom import ANIMALS, SIZE
+from tests.data.trees import Tree, Truth, check_prepared, draw, link, records_of, shared, spread, write_json
 
 from xpose.data.converters.animal_kingdom import ANIMAL, PICTURES, PLACES
 from xpose.data.converters.animal_kingdom_coco import FILES

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fuzz import fuzz_test
-from trees import Tree, Truth, check_prepared, draw, records_of, spread, write_text
+from tests.data.fuzz import fuzz_test
+from tests.data.trees import Tree, Truth, check_prepared, draw, records_of, spread, write_text
 
 from xpose.data.converters.animalweb import FACE, FOLDER
 from xpose.data.pipeline import prepare

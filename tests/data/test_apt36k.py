@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from coco_trees import coco_annotation
-from fuzz import fuzz_test
-from trees import Tree, Truth, check_prepared, draw, records_of, spread, write_json
+from tests.data.coco_trees import coco_annotation
+from tests.data.fuzz import fuzz_test
+from tests.data.trees import Tree, Truth, check_prepared, draw, records_of, spread, write_json
 
 from xpose.data.converters.ap10k import ANIMAL
 from xpose.data.converters.apt36k import FILE, FOLDER

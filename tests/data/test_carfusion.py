@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from fuzz import DAMAGES, cut_short, fuzz_test
 from PIL import Image
-from trees import Tree, Truth, check_prepared, draw, records_of, shared, spread, write_text
+from tests.data.fuzz import DAMAGES, cut_short, fuzz_test
+from tests.data.trees import Tree, Truth, check_prepared, draw, records_of, shared, spread, write_text
 
 from xpose.data.converters.carfusion import CAR, POINTS, read_cars
 from xpose.data.pipeline import prepare

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_unify import leaky, simple
+from tests.data.test_unify import leaky, simple
 
 from xpose.cli import main
 from xpose.data.manifest import read_manifest

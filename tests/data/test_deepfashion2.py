@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from coco_trees import box_round, flat_points
-from fuzz import fuzz_test
-from trees import Tree, Truth, check_prepared, draw, link, records_of, shared, spread, write_json
+from tests.data.coco_trees import box_round, flat_points
+from tests.data.fuzz import fuzz_test
+from tests.data.trees import Tree, Truth, check_prepared, draw, link, records_of, shared, spread, write_json
 
 from xpose.data.converters.deepfashion2 import SKELETONS, DeepFashion2
 from xpose.data.pipeline import prepare

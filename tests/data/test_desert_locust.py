@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fuzz import cut_short, fuzz_test, not_text
-from h5_trees import write_h5
-from h5_trees import write_tree as write_rows
 from PIL import Image
-from trees import Tree, check_prepared, link, records_of, shared
+from tests.data.fuzz import cut_short, fuzz_test, not_text
+from tests.data.h5_trees import write_h5
+from tests.data.h5_trees import write_tree as write_rows
+from tests.data.trees import Tree, check_prepared, link, records_of, shared
 
 from xpose.data.converters.desert_locust import DesertLocust
 from xpose.data.pipeline import prepare

@@ -7,8 +7,8 @@ import math
 from pathlib import Path
 
 import pytest
-from small_sets import category, record, write_prepared
-from test_unify import simple
+from tests.data.small_sets import category, record, write_prepared
+from tests.data.test_unify import simple
 
 from xpose.data.fiftyone import field_of, write_fiftyone
 from xpose.data.schema import Category, Instance, Picture, Record

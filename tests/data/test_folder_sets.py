@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from trees import SHARED, draw, spread, write_json
+from tests.data.trees import SHARED, draw, spread, write_json
 
 from xpose.data.folder_sets import folder_sets, read_folder_sets, skeleton_for
 from xpose.data.negatives import Absences, Labelling

@@ -6,8 +6,8 @@ import html
 from pathlib import Path
 
 import pytest
-from imports import check_imported, fuzz_import
-from trees import Tree, Truth, draw, records_of, spread, write_text
+from tests.data.imports import check_imported, fuzz_import
+from tests.data.trees import Tree, Truth, draw, records_of, spread, write_text
 
 from xpose.data.importers import import_set, imported_skeletons
 from xpose.data.report import read_report

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from imports import check_imported, fuzz_import
-from trees import Tree, Truth, draw, link, records_of, shared, spread, write_text
+from tests.data.imports import check_imported, fuzz_import
+from tests.data.trees import Tree, Truth, draw, link, records_of, shared, spread, write_text
 
 from xpose.data.importers import import_set, imported_skeletons
 from xpose.data.importers.dlc_table import read_labels

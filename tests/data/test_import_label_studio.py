@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from imports import check_imported, fuzz_import
-from trees import Tree, Truth, draw, records_of, spread, write_json
+from tests.data.imports import check_imported, fuzz_import
+from tests.data.trees import Tree, Truth, draw, records_of, spread, write_json
 
 from xpose.data.importers import import_set
 from xpose.data.report import read_report

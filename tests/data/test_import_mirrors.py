@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from trees import colour_of, draw, spread, write_json, write_text
+from tests.data.trees import colour_of, draw, spread, write_json, write_text
 
 from xpose.data.colours import NO_COLOURS
 from xpose.data.examples import Examples

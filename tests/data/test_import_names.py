@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_import_coco import FILE, write_tree
+from tests.data.test_import_coco import FILE, write_tree
 
 from xpose.cli import main
 from xpose.data.importers import IMPORTERS, load_importer

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from imports import check_imported, fuzz_import
 from pycocotools import mask as oracle
-from trees import RADIUS, Tree, Truth, draw, records_of, spread, write_json
+from tests.data.imports import check_imported, fuzz_import
+from tests.data.trees import RADIUS, Tree, Truth, draw, records_of, spread, write_json
 
 from xpose.data.importers import import_set, imported_skeletons
 from xpose.data.importers.masks import point_of, read_mask, unpack

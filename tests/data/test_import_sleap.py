@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from trees import Truth, _check_record, check_pycocotools, draw, records_of, snapshot, spread
+from tests.data.trees import Truth, _check_record, check_pycocotools, draw, records_of, snapshot, spread
 
 from xpose.data.importers import import_set, imported_skeletons
 from xpose.data.report import read_report

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from imports import check_imported, fuzz_import
 from PIL import Image
-from trees import Tree, Truth, draw, link, records_of, shared, spread, write_text
+from tests.data.imports import check_imported, fuzz_import
+from tests.data.trees import Tree, Truth, draw, link, records_of, shared, spread, write_text
 
 from xpose.data.importers import import_set, imported_skeletons
 from xpose.data.report import read_report

@@ -9,12 +9,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from fuzz import cut_short, damaged_picture, fuzz_test, missing_picture, not_text
-from h5_trees import flipped_bytes
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
-from trees import Tree, Truth, check_prepared, draw, records_of, spread, write_text
+from tests.data.fuzz import cut_short, damaged_picture, fuzz_test, missing_picture, not_text
+from tests.data.h5_trees import flipped_bytes
+from tests.data.trees import Tree, Truth, check_prepared, draw, records_of, spread, write_text
 
 from xpose.data.converters.keypoint5 import CLASSES, Keypoint5
 from xpose.data.converters.mat_files import mat_array

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pools import category, dot_pool, dotted, record, spread
-from trees import SHARED
+from tests.data.pools import category, dot_pool, dotted, record, spread
+from tests.data.trees import SHARED
 
 from xpose.data.examples import ExampleFinder, Examples
 from xpose.data.loader import Loader, Prompting

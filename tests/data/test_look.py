@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from small_sets import category, record, write_prepared
-from test_unify import simple
+from tests.data.small_sets import category, record, write_prepared
+from tests.data.test_unify import simple
 
 from xpose.data.look import look, page_name
 from xpose.data.overlay import _spread, named_svg, picture_svg, small_jpeg

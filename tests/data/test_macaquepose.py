@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 
 import pytest
-from fuzz import fuzz_test
-from trees import Tree, Truth, check_prepared, draw, link, records_of, shared, spread, write_text
+from tests.data.fuzz import fuzz_test
+from tests.data.trees import Tree, Truth, check_prepared, draw, link, records_of, shared, spread, write_text
 
 from xpose.data.converters.coco import PERSON
 from xpose.data.converters.macaquepose import FILE, PICTURE, POINTS, SEGMENTS, _test_rows

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from coco_trees import coco_annotation
-from fuzz import fuzz_test
-from test_carfusion import gt_text, write_sample
-from trees import Tree, Truth, check_prepared, draw, link, records_of, shared, spread, write_json, write_text
+from tests.data.coco_trees import coco_annotation
+from tests.data.fuzz import fuzz_test
+from tests.data.test_carfusion import gt_text, write_sample
+from tests.data.trees import Tree, Truth, check_prepared, draw, link, records_of, shared, spread, write_json, write_text
 
 from xpose.data.converters.mp100 import BIRDS, FILES, MP100, TABLES, key_of
 from xpose.data.converters.names import category_of

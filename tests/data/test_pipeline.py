@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from trees import Tree, Truth, draw, records_of, snapshot, write_text
+from tests.data.trees import Tree, Truth, draw, records_of, snapshot, write_text
 
 from xpose.data import pipeline
 from xpose.data.converters.base import Converter, Entry, NameTable, Need

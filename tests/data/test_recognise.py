@@ -6,14 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import test_import_coco
-import test_import_cvat
-import test_import_deeplabcut
-import test_import_label_studio
-import test_import_sleap
-import test_import_yolo
-from small_sets import category, record, write_prepared
-from trees import draw, write_json, write_text
+from tests.data import (
+    test_import_coco,
+    test_import_cvat,
+    test_import_deeplabcut,
+    test_import_label_studio,
+    test_import_sleap,
+    test_import_yolo,
+)
+from tests.data.small_sets import category, record, write_prepared
+from tests.data.trees import draw, write_json, write_text
 
 from xpose.data.importers.recognise import PREPARED, recognise
 from xpose.errors import DataError, XPoseError

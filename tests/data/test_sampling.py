@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from pools import bare_pool, category
-from trees import SHARED
+from tests.data.pools import bare_pool, category
+from tests.data.trees import SHARED
 
 from xpose.data.negatives import Absences, Labelling, known_labelling, labelling_beside, labelling_of, related
 from xpose.data.pool import open_pool

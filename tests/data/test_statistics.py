@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from small_sets import category
-from test_folder_sets import shared_index
-from test_unify import records_in, simple
-from trees import SHARED, check_pycocotools, link, shared
+from tests.data.small_sets import category
+from tests.data.test_folder_sets import shared_index
+from tests.data.test_unify import records_in, simple
+from tests.data.trees import SHARED, check_pycocotools, link, shared
 
 from xpose.data.manifest import read_manifest
 from xpose.data.unify import SAMPLES, Choices, unify

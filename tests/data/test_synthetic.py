@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from trees import check_pycocotools
+from tests.data.trees import check_pycocotools
 
 from xpose.data.manifest import read_manifest, verify
 from xpose.data.places import Places

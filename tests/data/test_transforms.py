@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from pools import category, colours, dot_pool, dotted, record, spread
+from tests.data.pools import category, colours, dot_pool, dotted, record, spread
 
 from xpose.data.colours import NO_COLOURS, Colours, colour_matrix, vary_colours
 from xpose.data.mixing import mosaic, paste

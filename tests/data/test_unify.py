@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_sets import category, record, write_prepared
-from test_folder_sets import write_tree
-from trees import check_pycocotools
+from tests.data.small_sets import category, record, write_prepared
+from tests.data.test_folder_sets import write_tree
+from tests.data.trees import check_pycocotools
 
 from xpose.data.manifest import read_manifest, verify
 from xpose.data.parts import find_parts, role_of

@@ -9,11 +9,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from fuzz import cut_short, fuzz_test, not_text
-from h5_trees import ROWS, csv_text, flipped_bytes, put, spoilt, write_h5
-from h5_trees import write_tree as write_rows
 from PIL import Image
-from trees import Tree, check_prepared, link, records_of, shared, write_text
+from tests.data.fuzz import cut_short, fuzz_test, not_text
+from tests.data.h5_trees import ROWS, csv_text, flipped_bytes, put, spoilt, write_h5
+from tests.data.h5_trees import write_tree as write_rows
+from tests.data.trees import Tree, check_prepared, link, records_of, shared, write_text
 
 from xpose.data.converters.deepposekit import _rows
 from xpose.data.converters.vinegar_fly import VinegarFly

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fuzz import fuzz_test
-from trees import Tree, Truth, check_prepared, draw, link, records_of, shared, spread, write_text
+from tests.data.fuzz import fuzz_test
+from tests.data.trees import Tree, Truth, check_prepared, draw, link, records_of, shared, spread, write_text
 
 from xpose.data.converters import load_converter
 from xpose.data.converters.pts import read_pts

@@ -10,20 +10,20 @@ from xpose.data.pipeline import prepare
 
 # Converter -> the test module that draws its original.
 DRAWN = {
-    "coco": "test_coco",
-    "humanart": "test_humanart",
-    "ap10k": "test_ap10k",
-    "apt36k": "test_apt36k",
-    "macaquepose": "test_macaquepose",
-    "animal-kingdom": "test_animal_kingdom",
-    "animalweb": "test_animalweb",
-    "300w": "test_w300",
-    "onehand10k": "test_onehand10k",
-    "vinegar-fly": "test_vinegar_fly",
-    "desert-locust": "test_desert_locust",
-    "keypoint-5": "test_keypoint5",
-    "animalpose": "test_animalpose",
-    "mp100": "test_mp100",
+    "coco": "tests.data.test_coco",
+    "humanart": "tests.data.test_humanart",
+    "ap10k": "tests.data.test_ap10k",
+    "apt36k": "tests.data.test_apt36k",
+    "macaquepose": "tests.data.test_macaquepose",
+    "animal-kingdom": "tests.data.test_animal_kingdom",
+    "animalweb": "tests.data.test_animalweb",
+    "300w": "tests.data.test_w300",
+    "onehand10k": "tests.data.test_onehand10k",
+    "vinegar-fly": "tests.data.test_vinegar_fly",
+    "desert-locust": "tests.data.test_desert_locust",
+    "keypoint-5": "tests.data.test_keypoint5",
+    "animalpose": "tests.data.test_animalpose",
+    "mp100": "tests.data.test_mp100",
 }
 
 

@@ -5,7 +5,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from small_sets import record, write_prepared
+from tests.data.small_sets import record, write_prepared
 from tests.evaluation.cases import found, pose
 from tests.evaluation.drawn_sets import Known
 from tests.inference.conftest import own_detector

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from small_sets import record, write_prepared
+from tests.data.small_sets import record, write_prepared
 from tests.evaluation.drawn_sets import BIRD, TUBE, Known, repeated, thing, write_set
 from tests.evaluation.prepared_sets import prepare_drawn
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.data.small_sets import category, record, write_prepared
-from trees import draw, write_json
+from tests.data.trees import draw, write_json
 
 from xpose.data.held_out import is_held_out
 from xpose.data.schema import Category, Record
