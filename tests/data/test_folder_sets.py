@@ -12,8 +12,8 @@ from xpose.data.folder_sets import folder_sets, read_folder_sets, skeleton_for
 from xpose.data.negatives import Absences, Labelling
 from xpose.data.pipeline import prepare
 from xpose.data.pool import open_pool
-from xpose.data.schema import Record, Skipped
 from xpose.errors import DataError
+from xpose.records import Record, Skipped
 from xpose.vocabulary import load_skeleton
 
 # Field names of the files -> unified names.

@@ -13,8 +13,8 @@ from xpose.data.importers import import_set, imported_skeletons
 from xpose.data.importers.base import box_round
 from xpose.data.manifest import read_manifest
 from xpose.data.report import read_report
-from xpose.data.schema import Picture
 from xpose.errors import DataError, UnmappedKeypointError, VocabularyError
+from xpose.records import Picture
 from xpose.vocabulary import load_skeleton
 
 SOURCE = ("Left_Eye", "Right_Eye", "beak_tip", "tail")

@@ -15,8 +15,8 @@ from tests.data.trees import RADIUS, Tree, Truth, draw, records_of, spread, writ
 from xpose.data.importers import import_set, imported_skeletons
 from xpose.data.importers.masks import point_of, read_mask, unpack
 from xpose.data.report import read_report
-from xpose.data.schema import Picture
 from xpose.errors import DataError
+from xpose.records import Picture
 
 pytest.importorskip("scipy", reason="needs scipy, which the extra `data` brings")
 

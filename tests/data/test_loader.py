@@ -17,12 +17,12 @@ from xpose.data.negatives import Labelling
 from xpose.data.pictures import Pictures
 from xpose.data.pool import Place, Pool, open_pool
 from xpose.data.sampling import Sampling
-from xpose.data.schema import Instance
 from xpose.data.shards import read_shards, write_shards
 from xpose.data.store import CocoSet
 from xpose.data.synthetic import write_synthetic
 from xpose.data.transforms import Augmentation
 from xpose.errors import ConfigError, DataError
+from xpose.records import Instance
 
 pytest.importorskip("cv2", reason="the extra 'data' is not installed")
 

@@ -17,8 +17,8 @@ from tests.data.test_unify import simple
 from xpose.data.look import look, page_name
 from xpose.data.overlay import _spread, named_svg, picture_svg, small_jpeg
 from xpose.data.pages import bars, histogram, link, text
-from xpose.data.schema import HIDDEN, VISIBLE, Category, Instance, Picture, Record
 from xpose.data.unify import unify
+from xpose.records import HIDDEN, VISIBLE, Category, Instance, Picture, Record
 
 EVIL = '<script>alert("x")</script>'
 VOID = {"meta", "br", "rect", "line", "circle", "image", "img"}

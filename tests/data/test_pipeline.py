@@ -14,9 +14,9 @@ from xpose.data.converters.base import Converter, Entry, NameTable, Need
 from xpose.data.manifest import pictures_root, read_manifest, verify
 from xpose.data.pipeline import prepare
 from xpose.data.report import read_report
-from xpose.data.schema import Instance, Record
 from xpose.data.sources import Source
 from xpose.errors import DataError
+from xpose.records import Instance, Record
 
 
 class Dots(Converter):

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from xpose.data.schema import Picture
 from xpose.data.sources import (
     WEBP_HEAD,
     Fields,
@@ -26,6 +25,7 @@ from xpose.data.sources import (
     webp_size,
 )
 from xpose.errors import DataError
+from xpose.records import Picture
 
 
 @pytest.mark.parametrize(

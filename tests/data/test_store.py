@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from xpose.data.schema import Category, Instance, Picture, Record, Taxonomy
 from xpose.data.store import CocoSet, Counts, dump, tidy, write_coco
 from xpose.errors import DataError
+from xpose.records import Category, Instance, Picture, Record, Taxonomy
 
 CAT = Category("cat", "animal", ("nose", "left eye", "right eye"), (("nose", "left eye"),), Taxonomy(family="Felidae"))
 CAR = Category("car", "car", ("left front wheel",))

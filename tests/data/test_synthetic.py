@@ -10,11 +10,11 @@ from tests.data.trees import check_pycocotools
 
 from xpose.data.manifest import read_manifest, verify
 from xpose.data.places import Places
-from xpose.data.schema import HIDDEN, VISIBLE
 from xpose.data.store import CocoSet
 from xpose.data.synthetic import category_of, draw_scene, generate, write_synthetic
 from xpose.data.toys import KINDS
 from xpose.errors import DataError
+from xpose.records import HIDDEN, VISIBLE
 from xpose.vocabulary import default_skeleton, find_category
 
 SIZE = (200, 160)

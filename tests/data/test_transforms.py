@@ -15,10 +15,10 @@ from xpose.data.mixing import mosaic, paste
 from xpose.data.pictures import Pictures, decode
 from xpose.data.pool import Place, Pool
 from xpose.data.samples import Kind, Labels, join
-from xpose.data.schema import Instance
 from xpose.data.transforms import Augmentation, choose_view, good_view, plain_view, shape_for, show
 from xpose.data.warps import letterbox, move_boxes, move_labels, similarity
 from xpose.errors import ConfigError, DataError
+from xpose.records import Instance
 from xpose.vocabulary import list_skeletons
 
 pytest.importorskip("cv2", reason="the extra 'data' is not installed")

@@ -14,10 +14,10 @@ from tests.data.trees import check_pycocotools
 from xpose.data.manifest import read_manifest, verify
 from xpose.data.parts import find_parts, role_of
 from xpose.data.places import Places
-from xpose.data.schema import Category, Record, Taxonomy
 from xpose.data.store import CocoSet
 from xpose.data.unify import SAMPLES, SEED, Choices, unify
 from xpose.errors import DataError, UnmappedKeypointError
+from xpose.records import Category, Record, Taxonomy
 from xpose.vocabulary import load_skeleton
 
 PERSON = category("person")

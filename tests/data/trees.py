@@ -17,8 +17,8 @@ from PIL import Image, ImageDraw
 
 from xpose.data.manifest import read_manifest
 from xpose.data.pipeline import Prepared, prepare
-from xpose.data.schema import Record
 from xpose.data.store import CocoSet
+from xpose.records import Record
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"
 RADIUS = 2  # of a dot

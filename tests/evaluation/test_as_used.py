@@ -17,7 +17,6 @@ from tests.evaluation.oracle import coco_files
 from tests.inference.conftest import own_detector
 
 from xpose.data.negatives import known_labelling
-from xpose.data.schema import Category
 from xpose.errors import ConfigError
 from xpose.evaluation import AsUsed, judge_answers
 from xpose.evaluation.protocols import load_protocol
@@ -27,6 +26,7 @@ from xpose.evaluation.runner import evaluate
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.sources import DetectorSource
 from xpose.poses import Poses
+from xpose.records import Category
 
 PLACES = {"nose": (20, 20), "left_eye": (30, 20), "right_eye": (40, 20), "tail_base": (90, 30)}
 FAR = (260.0, 190.0)

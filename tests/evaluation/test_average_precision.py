@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from tests.evaluation.cases import DOG, FACE, found, labelled, perfect, pose, random_pictures, record
 from tests.evaluation.oracle import BOXES, POSES, coco_files, coco_numbers
 
-from xpose.data.schema import Category
 from xpose.errors import ConfigError, MissingExtraError
 from xpose.evaluation import BoxAP, OksAP
 from xpose.evaluation.names import sigmas_of
+from xpose.records import Category
 from xpose.vocabulary import load_skeleton
 
 CAT = Category("cat", "animal", DOG.keypoints)

@@ -10,11 +10,11 @@ from tests.evaluation.cases import found, pose
 from tests.evaluation.drawn_sets import Known
 from tests.inference.conftest import own_detector
 
-from xpose.data.schema import Category, Instance
 from xpose.evaluation.protocols.mp100 import BOX, FREE, MULTI, ONE_SHOT, SINGLE, draw_episodes, listing
 from xpose.evaluation.runner import evaluate
 from xpose.evaluation.settings import Settings
 from xpose.prompts import VisualPrompt
+from xpose.records import Category, Instance
 
 CAT = Category("tabby cat", "toy_cat", ("nose", "tail", "ear"))
 BED = Category("bed", "toy_bed", ("head", "foot"))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tests.data.small_sets import category, record, write_prepared
 
-from xpose.data.schema import Category, Record, Taxonomy
 from xpose.data.unify import Choices, unify
+from xpose.records import Category, Record, Taxonomy
 from xpose.training.recipe import Recipe, load_recipe
 
 PERSON = category("person")

@@ -9,9 +9,9 @@ from tests.data.small_sets import category, record, write_prepared
 from tests.data.trees import draw, write_json
 
 from xpose.data.held_out import is_held_out
-from xpose.data.schema import Category, Record
 from xpose.errors import CheckpointError, ConfigError, DataError
 from xpose.model.presets import nano_config, swin_t_config
+from xpose.records import Category, Record
 from xpose.training.before_after import compare
 from xpose.training.finetuning import (
     LEAST_TESTED,

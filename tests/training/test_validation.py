@@ -13,12 +13,12 @@ from tests.evaluation.cases import DOG, FACE, found, labelled, pose
 from tests.inference.conftest import own_detector
 
 from xpose.data.pool import read_places
-from xpose.data.schema import Record
 from xpose.data.synthetic import write_synthetic
 from xpose.evaluation.questions import key_of
 from xpose.model import XPose
 from xpose.poses import Poses
 from xpose.prompts import CombinedPrompt, TextPrompt, VisualPrompt
+from xpose.records import Record
 from xpose.training import validation
 from xpose.training.validation import Placed, PoseValidator
 

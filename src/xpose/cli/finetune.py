@@ -14,7 +14,7 @@ from xpose.cli import _console
 from xpose.errors import ConfigError, counted, quote
 
 if TYPE_CHECKING:
-    from xpose.data.schema import Category
+    from xpose.records import Category
     from xpose.training.before_after import Comparison
     from xpose.training.building import Setup
     from xpose.training.finetuning import Plan, Start

@@ -25,9 +25,9 @@ from typing import Any
 from xpose.data.manifest import read_manifest, write_json
 from xpose.data.parts import split_files
 from xpose.data.places import Places
-from xpose.data.schema import Category, Instance, Record
 from xpose.data.store import CocoSet, write_atomically
 from xpose.errors import DataError, VocabularyError, quote
+from xpose.records import Category, Instance, Record
 from xpose.vocabulary import load_skeleton
 
 DECIMALS = 6  # of coordinates, which are shares of the picture's sides

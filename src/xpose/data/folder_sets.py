@@ -24,9 +24,9 @@ from typing import Any, ClassVar
 from xpose.data.converters.base import NOT_STATED, SEEN, NameTable, Need
 from xpose.data.converters.coco_like import CocoLike
 from xpose.data.own_names import Edges, box_table, edges_of, own_table
-from xpose.data.schema import LeftRight, Point, Record, Skipped
 from xpose.data.sources import Fields, Source, safe_name
 from xpose.errors import DataError, UnmappedKeypointError, did_you_mean, quote
+from xpose.records import LeftRight, Point, Record, Skipped
 from xpose.vocabulary import Skeleton, default_skeleton, find_category, list_skeletons
 
 SPLITS = {"train": "train.json", "val": "val.json", "test": "test.json"}

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from xpose.data.schema import Category, Record, Skipped, Taxonomy
 from xpose.data.store import dump, image_to_json, instance_from_json, instance_to_json, record_from_json
 from xpose.data.store import write_atomically as write
+from xpose.records import Category, Record, Skipped, Taxonomy
 
 
 class Journal:

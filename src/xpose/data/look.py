@@ -19,8 +19,8 @@ from xpose.data.look_page import index_page, set_page
 from xpose.data.manifest import MANIFEST, read_manifest
 from xpose.data.parts import Progress, find_parts, split_files
 from xpose.data.places import Places
-from xpose.data.schema import HIDDEN, Category, Instance, Record
 from xpose.data.store import CocoSet
+from xpose.records import HIDDEN, Category, Instance, Record
 
 SIZES = (16, 32, 64, 96, 128, 192, 256, 384, 512)  # pixels, upper bounds of the bins of the boxes' size
 CROWDS = (("0", 0), ("1", 1), ("2", 2), ("3", 3), ("4", 4), ("5", 5), ("6-10", 10), ("11-20", 20), ("21+", 1 << 30))

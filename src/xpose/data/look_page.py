@@ -12,7 +12,7 @@ from xpose.data.pages import text
 
 if TYPE_CHECKING:
     from xpose.data.look import Kind, SetLook
-    from xpose.data.schema import Record
+    from xpose.records import Record
 
 ROWS = 34  # keypoints in one chart
 NAMES = 40  # categories in a chart

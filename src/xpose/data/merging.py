@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from xpose.data.parts import Part
-from xpose.data.schema import Category, Instance, LeftRight, Picture, Record, Taxonomy, replaced
 from xpose.data.store import CocoSet
 from xpose.errors import DataError, UnmappedKeypointError, VocabularyError, quote
+from xpose.records import Category, Instance, LeftRight, Picture, Record, Taxonomy, replaced
 from xpose.vocabulary import Skeleton, find_category, load_skeleton
 
 RANKS = ("species", "family", "order", "class_")

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xpose.data.manifest import LOCATION, MANIFEST, read_manifest
-from xpose.data.schema import Record
 from xpose.data.sources import safe_name
 from xpose.data.store import CocoSet, sha256_of
 from xpose.errors import DataError, did_you_mean, quote
+from xpose.records import Record
 
 Role = Literal["train", "evaluation", "none"]
 ROLES: tuple[Role, ...] = ("train", "evaluation", "none")

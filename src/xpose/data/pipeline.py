@@ -15,10 +15,10 @@ from xpose.data.converters.base import Converter, Entry, Need
 from xpose.data.journal import Journal, digest_of
 from xpose.data.manifest import LOCATION, MANIFEST, REPORT, read_manifest, verify, write_json
 from xpose.data.report import read_report, write_report
-from xpose.data.schema import Record, Skipped
 from xpose.data.sources import Source
 from xpose.data.store import Counts, sha256_of, write_coco
 from xpose.errors import DataError, UnmappedKeypointError, quote
+from xpose.records import Record, Skipped
 
 CHUNK = 1000  # entries; what an interruption costs at most
 WORK = ".work"

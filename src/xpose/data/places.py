@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from xpose.data.manifest import LOCATION
-from xpose.data.schema import Picture
 from xpose.data.sources import Source
 from xpose.errors import DataError, quote
+from xpose.records import Picture
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from xpose.data.samples import Kind, Labels
-from xpose.data.schema import Record, Skipped
 from xpose.errors import DataError, counted, did_you_mean, quote
+from xpose.records import Record, Skipped
 
 if TYPE_CHECKING:
     from xpose.data.negatives import Labelling

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
-from xpose.data.schema import Skipped
 from xpose.data.store import dump, write_atomically
+from xpose.records import Skipped
 
 
 def write_report(path: Path, name: str, skipped: Iterable[tuple[str, Skipped]]) -> dict[str, dict[str, int]]:

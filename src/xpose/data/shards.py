@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from xpose.data.pool import Place
-from xpose.data.schema import Box, Instance, Picture, Point, Record, replaced
 from xpose.data.sources import Source
 from xpose.data.store import CocoSet, dump, image_to_json, instance_to_json, write_atomically, write_coco
 from xpose.errors import DataError, quote
+from xpose.records import Box, Instance, Picture, Point, Record, replaced
 
 LAYOUT = 1
 _BLOCK = 512  # bytes of a tar header with a short name

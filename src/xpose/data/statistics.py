@@ -10,8 +10,8 @@ from typing import Any
 
 from xpose.data import pages
 from xpose.data.manifest import read_manifest, write_json
-from xpose.data.schema import Record
 from xpose.data.store import CocoSet
+from xpose.records import Record
 
 # The papers' rows: the set, its images, and the names of the converters that bring it.
 PAPER_ROWS: tuple[tuple[str, int, tuple[str, ...]], ...] = (

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from xpose.data.schema import Category, Instance, Picture, Point, Record, Taxonomy
 from xpose.errors import DataError, quote
+from xpose.records import Category, Instance, Picture, Point, Record, Taxonomy
 
 LAYOUT = 1  # of the file as the module's docstring describes it
 DECIMALS = 3

@@ -21,11 +21,11 @@ from PIL import Image, ImageDraw
 
 from xpose.data.manifest import LOCATION, MANIFEST, REPORT, verify, write_json
 from xpose.data.report import write_report
-from xpose.data.schema import HIDDEN, VISIBLE, Category, Instance, Picture, Point, Record
 from xpose.data.store import Counts, sha256_of, write_coco
 from xpose.data.toys import KINDS, Figure
 from xpose.data.toys.background import draw_background, noise
 from xpose.errors import DataError, did_you_mean, quote
+from xpose.records import HIDDEN, VISIBLE, Category, Instance, Picture, Point, Record
 
 NAME = "synthetic"
 LICENCE = "Apache-2.0"

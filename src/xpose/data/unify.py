@@ -24,10 +24,10 @@ from xpose.data.parts import Part, Progress, Role, find_parts
 from xpose.data.places import Places
 from xpose.data.prints import PrintStore
 from xpose.data.report import write_report
-from xpose.data.schema import Record, Skipped
 from xpose.data.statistics import Statistics, collect, write_statistics
 from xpose.data.store import Counts, dump, sha256_of, write_atomically, write_coco
 from xpose.errors import DataError, quote
+from xpose.records import Record, Skipped
 
 SEED = 2024  # of the published selection; stands in every manifest
 # The papers take a fixed 2,000 pictures of the sets with one object and few categories.

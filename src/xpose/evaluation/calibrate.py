@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xpose.data.schema import HIDDEN, VISIBLE, Category, Record
 from xpose.errors import CheckpointError, ConfigError, DataError, quote
 from xpose.evaluation.data import Data, Placed
 from xpose.evaluation.matching import HIT, IGNORED, judge, plain_name
@@ -39,6 +38,7 @@ from xpose.model.config import XPoseConfig
 from xpose.model.files import write_atomically
 from xpose.model.pretrained import CONFIG_FILE
 from xpose.poses import Poses
+from xpose.records import HIDDEN, VISIBLE, Category, Record
 
 if TYPE_CHECKING:
     from xpose.inference import Detector

@@ -13,8 +13,8 @@ from pathlib import Path
 from xpose.data.held_out import is_held_out
 from xpose.data.negatives import Labelling, labelling_beside
 from xpose.data.pool import Place, read_places
-from xpose.data.schema import Record, Skipped
 from xpose.errors import DataError, did_you_mean, quote
+from xpose.records import Record, Skipped
 
 HELD_OUT = "held-out"
 

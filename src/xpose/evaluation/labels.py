@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from xpose.data.schema import Category, Record
 from xpose.errors import DataError, quote
 from xpose.evaluation.coco_truth import CocoTruth, read_truth
 from xpose.evaluation.data import HELD_OUT, Data
+from xpose.records import Category, Record
 from xpose.vocabulary import find_category
 
 

@@ -21,13 +21,13 @@ from torch import Tensor
 from xpose.data.held_out import is_held_out
 from xpose.data.loader import Loader, Prompting
 from xpose.data.pool import Place, Pool, open_pool, read_places
-from xpose.data.schema import Record
 from xpose.errors import ConfigError, DataError, quote
 from xpose.inference.encoding import PromptEncoder, encoder_for
 from xpose.inference.loading import pick_device
 from xpose.model import XPose
 from xpose.model.prompting import ClipVisualPromptEncoder, TextEncoder
 from xpose.model.weights import bundled_weights
+from xpose.records import Record
 from xpose.training import settings
 from xpose.training.apart import look_alikes
 from xpose.training.closed_loader import ClosedLoader

@@ -14,7 +14,7 @@ from xpose.data.loader import Loader
 from xpose.data.pool import Pool
 from xpose.data.samples import Kind, Sample
 from xpose.data.sampling import Step
-from xpose.data.schema import Category
+from xpose.records import Category
 
 
 class ClosedLoader(Loader):

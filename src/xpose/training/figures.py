@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from xpose.data.schema import Record
 from xpose.drawing.overlay import Figure, Style, draw_figures
+from xpose.records import Record
 from xpose.vocabulary import side_of
 
 Points = Mapping[str, tuple[float, float, int]]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from xpose.data.schema import Skipped
 from xpose.errors import counted
 from xpose.model.files import write_atomically
+from xpose.records import Skipped
 
 LEFT_OUT_FILE = "left-out.txt"
 _SHOWN = 5  # on the terminal

@@ -22,10 +22,10 @@ from xpose.data.pipeline import Progress
 from xpose.data.pool import Place, own_flips, read_places
 from xpose.data.report import read_report
 from xpose.data.samples import Kind
-from xpose.data.schema import Category, Record
 from xpose.errors import ConfigError, DataError, UnmappedKeypointError, did_you_mean, quote
 from xpose.evaluation.questions import key_of
 from xpose.model.files import write_atomically
+from xpose.records import Category, Record
 from xpose.training.log import LOG_FILE
 from xpose.training.running import last_step, made
 

@@ -17,7 +17,6 @@ import numpy as np
 from PIL import Image
 
 from xpose.data.pool import Place
-from xpose.data.schema import VISIBLE, Category, Record
 from xpose.drawing.overlay import Figure
 from xpose.evaluation import PCK, in_records_pixels
 from xpose.evaluation.matching import match
@@ -26,6 +25,7 @@ from xpose.inference import Detector
 from xpose.inference.encoding import PromptEncoder
 from xpose.model import XPose
 from xpose.poses import Poses
+from xpose.records import VISIBLE, Category, Record
 from xpose.training.figures import beside, drawn, figure_of, labelled_figures
 
 Validator = Callable[[XPose], Mapping[str, float]]

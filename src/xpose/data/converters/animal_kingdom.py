@@ -7,9 +7,9 @@ from typing import Any
 
 from xpose.data.converters.base import NOT_STATED, SEEN, Converter, Entry, Expected, NameTable, Need
 from xpose.data.converters.names import category_of
-from xpose.data.schema import VISIBLE, Category, Instance, Point, Record, Skipped, Taxonomy
 from xpose.data.sources import Fields, Source, as_number, box_of_points, safe_name
 from xpose.errors import DataError, quote
+from xpose.records import VISIBLE, Category, Instance, Point, Record, Skipped, Taxonomy
 
 WHERE = "by the request form on the home page; --root is the folder pose_estimation"
 PICTURES = "dataset"

@@ -16,9 +16,9 @@ from xpose.data.converters.animal_kingdom import (
 )
 from xpose.data.converters.base import SEEN, Entry, Expected, Need
 from xpose.data.converters.coco_like import CocoImage, CocoLike
-from xpose.data.schema import VISIBLE, Instance, Record, replaced
 from xpose.data.sources import Fields, Source
 from xpose.errors import DataError
+from xpose.records import VISIBLE, Instance, Record, replaced
 
 FILES = {split: f"annotation_coco/{place}.json" for split, place in PLACES.items()}
 

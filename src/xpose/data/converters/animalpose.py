@@ -8,9 +8,9 @@ from typing import Any
 
 from xpose.data.converters.base import SEEN, Converter, Entry, Expected, NameTable, Need
 from xpose.data.journal import digest_of
-from xpose.data.schema import NOT_LABELLED, VISIBLE, Category, Instance, Point, Record, Skipped
 from xpose.data.sources import Fields, Source, as_number, safe_name
 from xpose.errors import DataError, quote
+from xpose.records import NOT_LABELLED, VISIBLE, Category, Instance, Point, Record, Skipped
 
 FILE, PICTURES = "keypoints.json", "images"
 WHERE = "the home page"

@@ -10,9 +10,9 @@ from xpose.data.converters.animalpose import AnimalPose
 from xpose.data.converters.base import LOADER_ONLY, Converter, Entry, Expected, NameTable, Need
 from xpose.data.converters.several import stamped
 from xpose.data.converters.xml_files import read_xml
-from xpose.data.schema import VISIBLE, Box, Instance, Point, Record, Skipped
 from xpose.data.sources import PICTURE_ENDINGS, Source, parse_number
 from xpose.errors import DataError, UnmappedKeypointError, quote
+from xpose.records import VISIBLE, Box, Instance, Point, Record, Skipped
 
 WHERE = "the home page"
 SPECIES = ("cat", "cow", "dog", "horse", "sheep")

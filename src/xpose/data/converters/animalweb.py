@@ -9,9 +9,9 @@ from xpose.data.converters.base import LOADER_ONLY, NOT_STATED, Converter, Entry
 from xpose.data.converters.names import category_of
 from xpose.data.converters.pts import read_pts
 from xpose.data.converters.several import stamped
-from xpose.data.schema import Instance, Picture, Record, Skipped
 from xpose.data.sources import PICTURE_ENDINGS, Source, box_of_points
 from xpose.errors import DataError
+from xpose.records import Instance, Picture, Record, Skipped
 
 FOLDER = "animal_dataset_v1_clean_check"
 MARGIN = 0.1  # of the points' extent, on each side

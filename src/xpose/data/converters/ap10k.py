@@ -5,8 +5,8 @@ from __future__ import annotations
 from xpose.data.converters.base import LOADER_ONLY, Expected, NameTable, Need
 from xpose.data.converters.coco_like import CocoLike
 from xpose.data.converters.names import category_of
-from xpose.data.schema import Taxonomy
 from xpose.data.sources import Fields
+from xpose.records import Taxonomy
 
 WHERE = "the home page (ap-10k.zip)"
 PARTS = ("train", "val", "test")

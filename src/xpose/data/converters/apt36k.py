@@ -9,9 +9,9 @@ from xpose.data.converters.ap10k import ANIMAL
 from xpose.data.converters.base import LOADER_ONLY, Entry, Expected, Need
 from xpose.data.converters.coco_like import CocoLike
 from xpose.data.converters.names import category_of
-from xpose.data.schema import Skipped
 from xpose.data.sources import Fields, Source, safe_name
 from xpose.errors import DataError
+from xpose.records import Skipped
 
 WHERE = "the home page (APT-36k.zip)"
 FOLDER = "AP-36k-patr1"

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
-from xpose.data.schema import Category, Instance, LeftRight, Picture, Point, Record, Skipped, Taxonomy, replaced
 from xpose.data.sources import PICTURE_ENDINGS, Source
 from xpose.errors import DataError, UnmappedKeypointError, did_you_mean, quote
+from xpose.records import Category, Instance, LeftRight, Picture, Point, Record, Skipped, Taxonomy, replaced
 
 # How well the original's layout is known. Anything but SEEN is listed as "format unverified".
 SEEN: Literal["seen"] = "seen"

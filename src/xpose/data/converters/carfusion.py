@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from xpose.data.converters.base import LOADER_ONLY, Converter, Entry, Expected, NameTable, Need
-from xpose.data.schema import HIDDEN, NOT_LABELLED, VISIBLE, Box, Instance, Picture, Point, Record, Skipped
 from xpose.data.sources import PICTURE_ENDINGS, Source, box_of_points, parse_number
 from xpose.errors import DataError, quote
+from xpose.records import HIDDEN, NOT_LABELLED, VISIBLE, Box, Instance, Picture, Point, Record, Skipped
 
 WHERE = "by form on the home page"
 # By the names of the authors' converter to COCO, in the order of the files' point numbers.

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 from xpose.data.converters.base import Converter, Entry
 from xpose.data.journal import digest_of
-from xpose.data.schema import Category, Instance, Point, Record, Skipped, Taxonomy
 from xpose.data.sources import Fields, Source, safe_name
 from xpose.errors import DataError, UnmappedKeypointError, quote
+from xpose.records import Category, Instance, Point, Record, Skipped, Taxonomy
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from xpose.data.converters.base import SEEN, Converter, Entry, Expected, NameTable, Need
 from xpose.data.converters.names import category_of, names_in
-from xpose.data.schema import NOT_LABELLED, VISIBLE, Instance, Point, Record, Skipped, Taxonomy
 from xpose.data.sources import Source, parse_number, safe_name
 from xpose.errors import DataError, quote
+from xpose.records import NOT_LABELLED, VISIBLE, Instance, Point, Record, Skipped, Taxonomy
 
 ROOT = "CUB_200_2011"
 WHERE = "the home page (CUB_200_2011.tgz)"

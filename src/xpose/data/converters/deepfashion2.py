@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from xpose.data.converters.base import LOADER_ONLY, Converter, Entry, Expected, NameTable, Need
 from xpose.data.converters.names import category_of, names_in
-from xpose.data.schema import Instance, Record, Skipped
 from xpose.data.sources import PICTURE_ENDINGS, Fields, Source
 from xpose.errors import DataError
+from xpose.records import Instance, Record, Skipped
 
 WHERE = "the home page (its authors give the password of the zip files on request)"
 FOLDERS = {"train": "train", "validation": "validation"}

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from xpose.data.converters.base import LOADER_ONLY, Converter, Entry, NameTable
 from xpose.data.converters.h5_files import array_in, open_h5
 from xpose.data.converters.names import category_of
-from xpose.data.schema import MAX_SIDE, VISIBLE, Box, Instance, Point, Record, Taxonomy
 from xpose.data.sources import Source, as_number
 from xpose.errors import DataError, quote
+from xpose.records import MAX_SIDE, VISIBLE, Box, Instance, Point, Record, Taxonomy
 
 if TYPE_CHECKING:
     import numpy as np

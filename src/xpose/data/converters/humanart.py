@@ -5,8 +5,8 @@ from __future__ import annotations
 from xpose.data.converters.base import LOADER_ONLY, Expected, NameTable, Need
 from xpose.data.converters.coco import PERSON
 from xpose.data.converters.coco_like import CocoLike
-from xpose.data.schema import Point
 from xpose.data.sources import Fields
+from xpose.records import Point
 
 WHERE = "by the request form on the home page; --root is the folder that holds HumanArt/"
 # The files *_humanart_coco.json hold COCO too: with the set "coco" beside this one, they would count it twice.

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from xpose.data.converters.base import LOADER_ONLY, NOT_STATED, Converter, Entry, Expected, NameTable, Need
 from xpose.data.converters.mat_files import mat_array
 from xpose.data.converters.names import category_of, load_names
-from xpose.data.schema import NOT_LABELLED, VISIBLE, Instance, Point, Record, Skipped
 from xpose.data.sources import PICTURE_ENDINGS, Source, as_number, box_of_points
 from xpose.errors import DataError, quote
+from xpose.records import NOT_LABELLED, VISIBLE, Instance, Point, Record, Skipped
 
 if TYPE_CHECKING:
     import numpy as np

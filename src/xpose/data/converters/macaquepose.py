@@ -8,9 +8,9 @@ from typing import Any
 
 from xpose.data.converters.base import LOADER_ONLY, NOT_STATED, Converter, Entry, Expected, NameTable, Need
 from xpose.data.converters.coco import PERSON
-from xpose.data.schema import VISIBLE, Instance, Point, Record, Skipped
 from xpose.data.sources import Fields, Source, as_number, box_of_points, polygon_area, safe_name
 from xpose.errors import DataError, UnmappedKeypointError, quote
+from xpose.records import VISIBLE, Instance, Point, Record, Skipped
 
 FILE, PICTURES = "v1/annotations.csv", "v1/images"
 PICTURE, POINTS, SEGMENTS = "image file name", "keypoinbts", "segmentation"

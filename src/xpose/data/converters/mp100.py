@@ -26,9 +26,9 @@ from xpose.data.converters.names import category_of, names_in
 from xpose.data.converters.onehand10k import OneHand10K
 from xpose.data.converters.vinegar_fly import VinegarFly
 from xpose.data.converters.w300 import W300
-from xpose.data.schema import VISIBLE, Instance, LeftRight, Point, Record, Skipped, replaced
 from xpose.data.sources import Fields, Source
 from xpose.errors import DataError, quote
+from xpose.records import VISIBLE, Instance, LeftRight, Point, Record, Skipped, replaced
 
 PARTS = ("train", "val", "test")
 FILES = {f"split{n}-{part}": f"annotations/mp100_split{n}_{part}.json" for n in range(1, 6) for part in PARTS}

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 from xpose.data.converters.carfusion import Cars, gt_files, read_cars
-from xpose.data.schema import Point
 from xpose.data.sources import PICTURE_ENDINGS, Source
 from xpose.errors import DataError, quote
+from xpose.records import Point
 
 ORIGINALS = "originals"
 NEAR = 1.0  # pixels; the authors' converter cuts fractions off

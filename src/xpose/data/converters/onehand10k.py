@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from xpose.data.converters.base import LOADER_ONLY, Converter, Entry, Expected, NameTable, Need
 from xpose.data.converters.names import load_names
-from xpose.data.schema import NOT_LABELLED, VISIBLE, Instance, Point, Record, Skipped
 from xpose.data.sources import Source, box_of_points, parse_number, safe_name
 from xpose.errors import DataError
+from xpose.records import NOT_LABELLED, VISIBLE, Instance, Point, Record, Skipped
 
 WHERE = "by request form on the home page"
 FOLDERS = {"train": "Train", "test": "Test"}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from xpose.data.schema import VISIBLE, Point
 from xpose.data.sources import Source, parse_number
 from xpose.errors import DataError, quote
+from xpose.records import VISIBLE, Point
 
 
 def read_pts(source: Source, name: str, count: int, origin: float) -> list[Point]:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from xpose.data.converters.base import NOT_STATED, SEEN, Converter, Entry, Expected, NameTable, Need
 from xpose.data.converters.names import load_names
 from xpose.data.converters.pts import read_pts
-from xpose.data.schema import Instance, Record, Skipped
 from xpose.data.sources import PICTURE_ENDINGS, Source, box_of_points
+from xpose.records import Instance, Record, Skipped
 
 WHERE = "the home page, set by set"
 FOLDERS = {

@@ -19,9 +19,9 @@ from xpose.data.importers.names import Kind, Named, read_map, readable, settle_n
 from xpose.data.importers.places import Pictures
 from xpose.data.journal import digest_of
 from xpose.data.manifest import LOCATION, MANIFEST, REPORT
-from xpose.data.schema import Box, Instance, Picture, Point, Record, Skipped
 from xpose.data.sources import Source
 from xpose.errors import DataError, UnmappedKeypointError, quote
+from xpose.records import Box, Instance, Picture, Point, Record, Skipped
 
 OBJECT = "object"  # the category of objects of which nobody says what they are
 MARGIN = 0.1  # of the longer side of the points' extent, on all sides of a box made from points

@@ -11,9 +11,9 @@ from xpose.data.converters.base import SEEN, Entry, Status
 from xpose.data.converters.coco_like import CocoCategory, CocoImage, CocoLike
 from xpose.data.importers.base import Importer, Shot, Thing
 from xpose.data.importers.names import Kind
-from xpose.data.schema import Picture, Skipped
 from xpose.data.sources import Fields, Source, safe_name
 from xpose.errors import DataError, quote
+from xpose.records import Picture, Skipped
 
 ANNOTATION_FOLDERS = ("annotations", "annotation", "labels")
 SPLITS = ("train", "val", "test")

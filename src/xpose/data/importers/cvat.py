@@ -12,9 +12,9 @@ from xpose.data.converters.base import UNVERIFIED, Entry
 from xpose.data.importers.base import ALL, OBJECT, Importer, Shot, Thing
 from xpose.data.importers.names import Kind
 from xpose.data.importers.places import refuse_turned
-from xpose.data.schema import HIDDEN, VISIBLE, Box, Point, Skipped
 from xpose.data.sources import Source, parse_number, safe_name
 from xpose.errors import DataError, missing_extra, quote
+from xpose.records import HIDDEN, VISIBLE, Box, Point, Skipped
 
 WAY_OUT = 'Export the task again as "CVAT for images 1.1".'
 TAG = re.compile(r"<(line|circle)\b([^>]*)>")

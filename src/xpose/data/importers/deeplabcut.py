@@ -12,9 +12,9 @@ from xpose.data.importers.base import ALL, OBJECT, Importer, Shot, Thing
 from xpose.data.importers.dlc_table import Column, LabelTable, Row, read_labels
 from xpose.data.importers.names import Kind
 from xpose.data.importers.yaml_file import read_yaml
-from xpose.data.schema import VISIBLE, Point, Skipped
 from xpose.data.sources import Source, safe_name
 from xpose.errors import DataError, quote
+from xpose.records import VISIBLE, Point, Skipped
 
 LABELS, STEM = "labeled-data", "CollectedData"
 UNIQUE = "single"  # the individual that holds the points of which there is one per picture

@@ -11,9 +11,9 @@ from xpose.data.converters.base import UNVERIFIED, Entry
 from xpose.data.importers.base import ALL, OBJECT, Importer, Shot, Thing
 from xpose.data.importers.names import Kind
 from xpose.data.importers.places import refuse_turned
-from xpose.data.schema import VISIBLE, Box, Picture, Point, Skipped
 from xpose.data.sources import Fields, Source, as_number
 from xpose.errors import DataError, quote
+from xpose.records import VISIBLE, Box, Picture, Point, Skipped
 
 POINT, RECTANGLE = "keypointlabels", "rectanglelabels"
 WAY_OUT = 'Export the project again as "JSON" (not "JSON-MIN").'

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from xpose.data.schema import Box, Picture
 from xpose.data.sources import as_number
 from xpose.errors import DataError, missing_extra, quote
+from xpose.records import Box, Picture
 
 MAX_PIXELS = 100_000_000  # of a picture whose masks are laid out pixel by pixel
 LEAD = 0.5  # share of a part's pixels that its largest piece needs to stand for the part

@@ -18,9 +18,9 @@ from xpose.data.importers.base import OBJECT, Thing
 from xpose.data.importers.coco import CocoImport, id_of
 from xpose.data.importers.masks import box_of, point_of, read_mask, union
 from xpose.data.importers.names import Kind
-from xpose.data.schema import HIDDEN, Picture, Point, Skipped
 from xpose.data.sources import Fields
 from xpose.errors import DataError, quote
+from xpose.records import HIDDEN, Picture, Point, Skipped
 
 # Fields that say to which object a part's annotation belongs, in the order in which they are looked for.
 OWNERS = ("object_id", "instance_id", "obj_ann_id", "parent_id")

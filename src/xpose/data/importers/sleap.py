@@ -9,9 +9,9 @@ from typing import Any
 from xpose.data.converters.base import LOADER_ONLY, Entry
 from xpose.data.importers.base import ALL, OBJECT, Importer, Shot, Thing
 from xpose.data.importers.names import Kind
-from xpose.data.schema import VISIBLE, Point, Skipped
 from xpose.data.sources import Source, as_number
 from xpose.errors import DataError, missing_extra, quote
+from xpose.records import VISIBLE, Point, Skipped
 
 EMBEDDED = "pictures inside the file"
 

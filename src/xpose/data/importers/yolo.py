@@ -11,9 +11,9 @@ from xpose.data.importers.base import Importer, Shot, Thing
 from xpose.data.importers.names import MAX_POINTS, Kind
 from xpose.data.importers.places import refuse_turned
 from xpose.data.importers.yaml_file import read_yaml
-from xpose.data.schema import VISIBLE, Picture, Point, Skipped
 from xpose.data.sources import PICTURE_ENDINGS, Source, parse_number
 from xpose.errors import DataError, quote
+from xpose.records import VISIBLE, Picture, Point, Skipped
 
 SPLITS = ("train", "val", "test")
 HEAD = 5  # class, and the box's middle, width and height

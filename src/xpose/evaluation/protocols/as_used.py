@@ -12,7 +12,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from xpose.data.negatives import labelling_of
-from xpose.data.schema import Record
 from xpose.errors import ConfigError
 from xpose.evaluation.data import Data
 from xpose.evaluation.metrics import AsUsed, Metric, judge_answers
@@ -25,6 +24,7 @@ from xpose.evaluation.scores import Scores, mean
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.tables import Cell, Table, percent
 from xpose.poses import Poses
+from xpose.records import Record
 
 NUMBERS = ("right", "right/shown points", "found", "wrong answers per picture")
 INDEX, SINCE, FIRST = "index.json", "since", 1

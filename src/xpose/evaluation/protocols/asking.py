@@ -6,10 +6,10 @@ import hashlib
 import random
 from collections.abc import Iterable, Iterator, Mapping
 
-from xpose.data.schema import VISIBLE, Category, Record
 from xpose.evaluation.data import Data, Placed
 from xpose.evaluation.questions import Asked, Example, Question, Task, key_of, only
 from xpose.evaluation.settings import Settings
+from xpose.records import VISIBLE, Category, Record
 
 LEAST_SIDE = 64.0  # of an example's box, its longer side, in pixels
 _SMALLER = (1.0, 0.5, 0.25, 0.0)  # of that, tried in turn

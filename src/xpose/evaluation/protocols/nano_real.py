@@ -18,7 +18,6 @@ from functools import lru_cache
 
 import numpy as np
 
-from xpose.data.schema import Category, Record
 from xpose.errors import MissingExtraError
 from xpose.evaluation.data import Data
 from xpose.evaluation.metrics import BoxAP, Metric, OksAP
@@ -31,6 +30,7 @@ from xpose.evaluation.scores import Scores, mean, pck
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.tables import Table, percent
 from xpose.poses import Poses
+from xpose.records import Category, Record
 
 THRESHOLDS = (0.2, 0.1)
 TOO_EASY = 0.8  # a set is left out of the means where the baseline alone passes this

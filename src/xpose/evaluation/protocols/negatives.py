@@ -11,7 +11,6 @@ import random
 from collections.abc import Iterable, Iterator, Mapping
 
 from xpose.data.negatives import Labelling, Rule, labelling_of
-from xpose.data.schema import Category, Record
 from xpose.evaluation.data import Data, Placed
 from xpose.evaluation.matching import same_category
 from xpose.evaluation.metrics import FalseAlarms, Metric
@@ -21,6 +20,7 @@ from xpose.evaluation.questions import Asked, Question, Task, key_of, only, with
 from xpose.evaluation.scores import Scores, mean
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.tables import Cell, Table, percent
+from xpose.records import Category, Record
 from xpose.vocabulary import default_skeleton
 
 PRESENT, ABSENT = "present", "absent"

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
-from xpose.data.schema import Record, replaced
 from xpose.errors import missing_extra
 from xpose.evaluation.data import Data, Placed
 from xpose.evaluation.metrics import AUC, EPE, NME, BoxAP, Metric, OksAP
@@ -22,6 +21,7 @@ from xpose.evaluation.questions import Question, Task, key_of, only, with_instan
 from xpose.evaluation.scores import Scores, pck
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.tables import Cell, Table, percent
+from xpose.records import Record, replaced
 
 OKS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR")
 FACTORIES: dict[str, Callable[[], Metric]] = {

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from xpose.data.schema import Category, Record
 from xpose.evaluation.answers import Answers
 from xpose.evaluation.data import Data
 from xpose.evaluation.matching import match
@@ -30,6 +29,7 @@ from xpose.evaluation.settings import Settings
 from xpose.evaluation.sources import DetectorSource, in_records_words, open_detector, prompts_of
 from xpose.evaluation.tables import Table, percent
 from xpose.poses import Poses
+from xpose.records import Category, Record
 
 RIGHT, WRONG = "right words", "wrong class"
 LEVELS = ("instance", "keypoint")

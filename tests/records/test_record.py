@@ -7,8 +7,8 @@ import math
 import pytest
 
 from xpose.data.converters.base import settle
-from xpose.data.schema import Category, Instance, Picture, Record, Skipped, Taxonomy
 from xpose.errors import DataError
+from xpose.records import Category, Instance, Picture, Record, Skipped, Taxonomy
 
 PERSON = Category("person", "person", ("nose", "left eye", "right eye"), (("nose", "left eye"),))
 PICTURE = Picture("a.jpg", 100, 80)

@@ -1,12 +1,6 @@
-"""One record for every source: a picture, the objects in it, and their keypoints by unified name.
+"""A labelled picture: the picture, the objects in it, and their keypoints; what makes each valid.
 
-**Coordinates.** Pixels, 0-based, x to the right and y down. A keypoint is a pixel index: (0, 0) is the middle of the
-top left pixel, so a converter of a 1-based original subtracts 1. A box is (x, y, width, height) with its upper left
-corner first; the whole picture is (0, 0, width, height). The half pixel between the two habits is COCO's own and is
-left as it is. Coordinates belong to the stored pixels: an EXIF orientation is not applied.
-
-**Visibility.** 2 is labelled and visible, 1 is labelled but hidden (only from originals that say so), 0 is not
-labelled. A missing name means the same as visibility 0, and that is the form in which records are kept.
+The rules of coordinates and visibility stand in `xpose.records`.
 """
 
 from __future__ import annotations
@@ -18,6 +12,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from xpose.errors import DataError, quote
+from xpose.records.category import Category
 
 NOT_LABELLED, HIDDEN, VISIBLE = 0, 1, 2
 
@@ -37,49 +32,6 @@ class Skipped:
     file: str  # the picture (or annotation file) it belongs to
     reason: str
     what: Literal["picture", "object", "point"] = "picture"
-
-
-@dataclass(frozen=True, slots=True)
-class Taxonomy:
-    """Where an animal stands, as far as the source says so; None is unknown, never a guess."""
-
-    species: str | None = None
-    family: str | None = None
-    order: str | None = None
-    class_: str | None = None
-
-    def to_json(self) -> dict[str, str | None]:
-        """The four ranks by name (`class` without the underscore that Python needs)."""
-        return {"species": self.species, "family": self.family, "order": self.order, "class": self.class_}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, str | None]) -> Taxonomy:
-        """The inverse of `to_json`."""
-        return cls(value.get("species"), value.get("family"), value.get("order"), value.get("class"))
-
-
-@dataclass(frozen=True, slots=True)
-class Category:
-    """What an object is, and the keypoints which its set labels on objects of that kind."""
-
-    name: str
-    skeleton: str  # of xpose.vocabulary, or the name that a user's own file gives
-    keypoints: tuple[str, ...]  # unified names
-    edges: tuple[tuple[str, str], ...] = ()
-    taxonomy: Taxonomy = Taxonomy()
-
-    def faults(self) -> list[str]:
-        """Everything that is wrong with it, in words."""
-        found = []
-        if not self.name.strip():
-            found.append("the category has no name")
-        doubled = sorted({name for name in self.keypoints if self.keypoints.count(name) > 1})
-        if doubled:
-            found.append(f"the category {quote(self.name)} names {', '.join(map(quote, doubled))} more than once")
-        unknown = sorted({end for edge in self.edges for end in edge} - set(self.keypoints))
-        if unknown:
-            found.append(f"edges of {quote(self.name)} end at {', '.join(map(quote, unknown))}, which is no keypoint")
-        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +136,7 @@ class Record:
         if faults:
             raise DataError(
                 f"{quote(self.picture.file)} makes no valid record: {'; '.join(faults)}. "
-                "A record follows the rules in xpose.data.schema: mend the source entry or leave it out."
+                "A record follows the rules in xpose.records: mend the source entry or leave it out."
             )
         return self
 
