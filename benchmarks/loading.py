@@ -27,11 +27,11 @@ from rich.table import Table
 
 from xpose.data.batches import Batch
 from xpose.data.loader import Loader, Prompting
-from xpose.data.pictures import encode_jpeg
 from xpose.data.pool import Place, Pool, open_pool
 from xpose.data.shards import write_shards
 from xpose.data.synthetic import generate
 from xpose.data.transforms import Augmentation
+from xpose.pictures.decoding import encode_jpeg
 from xpose.records import Category, Instance, Picture, Record
 from xpose.vocabulary import load_skeleton
 

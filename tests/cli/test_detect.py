@@ -371,7 +371,7 @@ def test_a_ctrl_c_that_gets_lost_still_ends_the_run(
         def __del__(self) -> None:
             signal.raise_signal(signal.SIGINT)
 
-    from xpose.inference import images
+    from xpose.pictures import reading as images
 
     before = images.read_picture
     monkeypatch.setattr(images, "read_picture", lambda path: (Dropped(), before(path))[1])

@@ -15,7 +15,7 @@ from tests.inference.conftest import own_detector
 
 from xpose.errors import XPoseError
 from xpose.inference import Detector
-from xpose.inference.images import read_picture
+from xpose.pictures.reading import read_picture
 from xpose.poses import Poses
 from xpose.prompts import CombinedPrompt, TextPrompt, VisualPrompt, as_prompts
 

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import math
 import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from xpose.data.sources import (
-    WEBP_HEAD,
-    Fields,
-    Source,
-    as_number,
-    box_of_points,
-    parse_number,
-    polygon_area,
-    safe_name,
-    webp_size,
-)
+from xpose.data.sources import Fields, Source, as_number, box_of_points, parse_number, polygon_area, safe_name
 from xpose.errors import DataError
 from xpose.records import Picture
 
@@ -155,23 +144,6 @@ def test_pictures_are_measured_and_cut_ones_found(tmp_path: Path, ending: str) -
             source.picture(path.name)
     with pytest.raises(DataError, match=r"is missing"):
         source.picture("b.jpg")
-
-
-@pytest.mark.parametrize(
-    ("mode", "options"),
-    [("RGB", {}), ("RGB", {"lossless": True}), ("RGBA", {}), ("RGBA", {"lossless": True}), ("RGB", {"exif": b"Exif"})],
-    ids=str,
-)
-@given(size=st.tuples(st.integers(1, 40), st.integers(1, 40)))
-@settings(max_examples=10, deadline=None)
-def test_the_head_of_a_webp_file_tells_what_pillow_finds(mode: str, options: dict, size: tuple[int, int]) -> None:
-    buffer = io.BytesIO()
-    Image.new(mode, size, (200, 90, 30, 77)[: len(mode)]).save(buffer, format="WEBP", **options)
-    content = buffer.getvalue()
-    with Image.open(buffer) as found:
-        assert webp_size(content[:WEBP_HEAD], len(content)) == found.size == size
-    assert webp_size(content[:WEBP_HEAD], len(content) - 1) is None, "cut short"
-    assert webp_size(b"x" + content[1:WEBP_HEAD], len(content)) is None
 
 
 def test_jpeg_with_rubbish_behind_its_end_is_whole(tmp_path: Path) -> None:

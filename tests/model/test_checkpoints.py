@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import pickle
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from xpose.errors import CheckpointError, ConfigError
 from xpose.model import PromptEmbeddings, XPose, XPoseConfig, load_official, to_official
-from xpose.model.files import read_tensors, write_atomically
+from xpose.model.files import read_tensors
 from xpose.model.official import sort_official
 from xpose.model.presets import PRESETS, nano_config, xpose_nano
 from xpose.model.pretrained import CONFIG_FILE, WEIGHT_FILE, from_pretrained, save_pretrained
@@ -262,20 +261,6 @@ def test_a_damaged_config_is_named_with_its_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as told:
         from_pretrained(tmp_path)
     assert str(told.value).startswith(f'"{tmp_path / CONFIG_FILE}" is not valid JSON')
-
-
-def test_a_full_disk_keeps_what_was_there(tmp_path: Path) -> None:
-    path = tmp_path / "model.safetensors"
-    path.write_text("before")
-
-    def full(temporary: Path) -> None:
-        temporary.write_text("half")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with pytest.raises(CheckpointError, match="No space left"):
-        write_atomically(path, full)
-    assert path.read_text() == "before"
-    assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
 
 
 def test_our_own_networks_have_no_official_form() -> None:

@@ -99,6 +99,6 @@ class Outputs:
         self._save(path, self.to_yolo())
 
     def _save(self, path: str | Path, text: str) -> None:
-        from xpose.adapters.files import write_text
+        from xpose.pictures.atomic import write_text
 
         write_text(Path(path), text)

@@ -134,8 +134,8 @@ class Results:
     def finish(self, faults: Sequence[Fault], as_json: bool) -> None:
         """Write the COCO file of what is finished, and print the table or JSON."""
         from xpose.adapters import coco
-        from xpose.adapters.files import write_text
         from xpose.adapters.plain import json_text
+        from xpose.pictures.atomic import write_text
 
         if self._coco is not None and self.found:
             write_text(self._coco, json_text(coco.instances(self.found), indent=1))
@@ -188,7 +188,7 @@ class Results:
 
 
 def _save_picture(picture: Image.Image, path: Path) -> None:
-    from xpose.adapters.files import write_bytes
+    from xpose.pictures.atomic import write_bytes
 
     stream = io.BytesIO()
     if path.suffix == ".jpg":

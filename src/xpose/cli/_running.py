@@ -146,7 +146,7 @@ def detect_each(
 
     import torch
 
-    from xpose.inference.images import read_picture
+    from xpose.pictures.reading import read_picture
 
     rules = {name: value for name, value in asdict(keep).items() if value is not None}
     faults: list[Fault] = []

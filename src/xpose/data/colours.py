@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xpose.data.opencv import opencv
+from xpose.pictures.opencv import opencv
 
 _LUMA = np.array([0.299, 0.587, 0.114])
 # Luma and two axes of colour (YIQ): hue is a turn of the latter.

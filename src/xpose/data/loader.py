@@ -27,13 +27,13 @@ from xpose.data.colours import vary_colours
 from xpose.data.examples import Example, ExampleFinder, Examples
 from xpose.data.mixing import mosaic, paste
 from xpose.data.negatives import Absences, Labelling
-from xpose.data.opencv import opencv
 from xpose.data.pictures import Form, Pictures
 from xpose.data.pool import Pool
 from xpose.data.samples import Kind, Sample
 from xpose.data.sampling import Plan, Sampling, Step
 from xpose.data.transforms import Augmentation, good_view, plain_view, show
 from xpose.errors import ConfigError, XPoseError
+from xpose.pictures.opencv import opencv
 
 # Which random numbers are drawn from a stream; part of its seed. Pictures have streams 0, 1, ... by their place.
 _MODE, _CLASSES, _NEGATIVES, _EXAMPLES, _BETWEEN = 1, 2, 3, 4, 5

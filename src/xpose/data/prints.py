@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xpose.data.opencv import opencv
-from xpose.data.sources import PICTURE_FORMATS
+from xpose.pictures.opencv import opencv
+from xpose.pictures.sizes import PICTURE_FORMATS
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -183,8 +183,8 @@ def _record_json(record: Record) -> dict[str, Any]:
 
 def _smaller(record: Record, content: bytes, side: int) -> Item:
     """The picture with a longer side of `side` pixels, and its labels in those."""
-    from xpose.data.opencv import opencv
-    from xpose.data.pictures import decode, encode_jpeg
+    from xpose.pictures.decoding import decode, encode_jpeg
+    from xpose.pictures.opencv import opencv
 
     picture = record.picture
     scale = side / max(picture.width, picture.height)

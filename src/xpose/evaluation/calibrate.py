@@ -35,8 +35,8 @@ from xpose.evaluation.questions import Asked, Question, Task, key_of, with_insta
 from xpose.evaluation.settings import Settings
 from xpose.inference.postprocess import DEFAULT_THRESHOLD, tempered
 from xpose.model.config import XPoseConfig
-from xpose.model.files import write_atomically
 from xpose.model.pretrained import CONFIG_FILE
+from xpose.pictures.atomic import write_atomically
 from xpose.poses import Poses
 from xpose.records import HIDDEN, VISIBLE, Category, Record
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xpose.adapters.files import write_text
 from xpose.evaluation.answers import Journal
 from xpose.evaluation.data import Data
 from xpose.evaluation.labels import Labels, labels_of
@@ -15,6 +14,7 @@ from xpose.evaluation.questions import Task
 from xpose.evaluation.results import write_results
 from xpose.evaluation.run_file import RUN, write_run
 from xpose.evaluation.settings import Settings
+from xpose.pictures.atomic import write_text
 from xpose.poses import Poses
 
 if TYPE_CHECKING:

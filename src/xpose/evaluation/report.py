@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xpose.adapters.files import write_text
 from xpose.evaluation import charts, gallery
 from xpose.evaluation.answers import Journal
 from xpose.evaluation.data import Data
@@ -19,6 +18,7 @@ from xpose.evaluation.protocols import Protocol
 from xpose.evaluation.scores import ObjectScore, Scores, mean, pck
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.tables import Table
+from xpose.pictures.atomic import write_text
 
 if TYPE_CHECKING:
     from xpose.evaluation.runner import Evaluation

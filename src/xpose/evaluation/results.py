@@ -16,13 +16,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from xpose.adapters.files import write_text
 from xpose.errors import ConfigError, DataError, quote
 from xpose.evaluation.coco_truth import CocoTruth
 from xpose.evaluation.matching import columns_of, same_category
 from xpose.evaluation.metrics import BoxAP, Metric, OksAP
 from xpose.evaluation.metrics.average_precision import AveragePrecision
 from xpose.evaluation.reading import read_json
+from xpose.pictures.atomic import write_text
 from xpose.poses import Poses
 from xpose.records import Category, Record
 

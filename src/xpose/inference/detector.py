@@ -19,7 +19,6 @@ from torch import Tensor
 from xpose.errors import ConfigError, PromptError
 from xpose.inference.candidates import Candidates, Party, candidates_of, joined, poses_of, sigmas_of
 from xpose.inference.encoding import EncodedClass, PromptEncoder, assemble
-from xpose.inference.images import read_picture
 from xpose.inference.postprocess import (
     bars,
     check_share,
@@ -31,6 +30,7 @@ from xpose.inference.preprocess import batch, to_input
 from xpose.inference.rivals import beside, parties, with_namesakes
 from xpose.model import XPose
 from xpose.model.types import ImageFeatures, LevelGeometry, Predictions
+from xpose.pictures.reading import read_picture
 from xpose.poses import Poses
 from xpose.prompts import TextPrompt, as_prompts
 

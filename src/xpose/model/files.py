@@ -1,10 +1,8 @@
-"""Weight files on disk: safe to read, atomic to write."""
+"""Weight files on disk: safe to read."""
 
 from __future__ import annotations
 
-import os
 import pickle
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from xpose.errors import CheckpointError, quote
+from xpose.errors import CheckpointError, first_line, quote
 
 _MOST_BYTES_OF_A_POINTER = 1024
 
@@ -72,38 +70,6 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:
     return CheckpointError(
-        f"{quote(path)} cannot be read as a weight file ({_first_line(error)}). It is damaged, cut short or of another "
+        f"{quote(path)} cannot be read as a weight file ({first_line(error)}). It is damaged, cut short or of another "
         "kind; a .pth or .safetensors file is needed. Download it again and compare its size."
     )
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:200]
-
-
-def write_atomically(path: Path, write: object) -> None:
-    """Call `write(temporary_path)` and put the result in place of `path` in one step; nothing is left after a failure.
-
-    Raises:
-        CheckpointError: the disk is full or cannot be written to; what stood at `path` before is still there.
-    """
-    from safetensors import SafetensorError
-
-    assert callable(write)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:  # safetensors wraps what the system says
-        raise CheckpointError(
-            f"{quote(path)} could not be written ({getattr(error, 'strerror', None) or _first_line(error)}). "
-            "What was there before is untouched. "
-            "Free some space, or choose another folder."
-        ) from None
-    finally:
-        temporary.unlink(missing_ok=True)

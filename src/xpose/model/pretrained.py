@@ -9,9 +9,10 @@ from torch import Tensor
 
 from xpose.errors import CheckpointError, quote
 from xpose.model.config import XPoseConfig
-from xpose.model.files import read_tensors, write_atomically
+from xpose.model.files import read_tensors
 from xpose.model.network import XPose
 from xpose.model.official import restore_buffers
+from xpose.pictures.atomic import write_atomically
 
 CONFIG_FILE, WEIGHT_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
 # Prompt encoders ride in the same file under this prefix, with the official names behind it.

@@ -19,7 +19,7 @@ from xpose.data.leaks import Side, find_leaks
 from xpose.data.pool import Place, content_of, read_places
 from xpose.data.prints import Prints, print_content
 from xpose.errors import CheckpointError, DataError
-from xpose.model.files import write_atomically
+from xpose.pictures.atomic import write_atomically
 
 APART_FILE = "apart.json"
 _AT_ONCE = 256  # pictures in memory

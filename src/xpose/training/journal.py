@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from xpose.errors import XPoseWarning
-from xpose.model.files import write_atomically
+from xpose.pictures.atomic import write_atomically
 from xpose.training import memory
 from xpose.training.run import Progress, Run
 

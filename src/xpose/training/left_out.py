@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from xpose.errors import counted
-from xpose.model.files import write_atomically
+from xpose.pictures.atomic import write_atomically
 from xpose.records import Skipped
 
 LEFT_OUT_FILE = "left-out.txt"

@@ -19,7 +19,7 @@ from xpose.data.batches import Batch, Target
 from xpose.data.loader import Loader
 from xpose.data.pages import page, text
 from xpose.drawing.overlay import Figure
-from xpose.model.files import write_atomically
+from xpose.pictures.atomic import write_atomically
 from xpose.training.figures import drawn, figure_of
 
 LOOK_FILE, SHEET_FILE = "look.html", "look.png"

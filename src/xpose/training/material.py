@@ -24,7 +24,7 @@ from xpose.data.report import read_report
 from xpose.data.samples import Kind
 from xpose.errors import ConfigError, DataError, UnmappedKeypointError, did_you_mean, quote
 from xpose.evaluation.questions import key_of
-from xpose.model.files import write_atomically
+from xpose.pictures.atomic import write_atomically
 from xpose.records import Category, Record
 from xpose.training.log import LOG_FILE
 from xpose.training.running import last_step, made

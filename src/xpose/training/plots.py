@@ -29,7 +29,7 @@ def write_plot(log: Log, path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError:
         raise missing_extra("A plot of a training run", "matplotlib", "train") from None
-    from xpose.model.files import write_atomically
+    from xpose.pictures.atomic import write_atomically
 
     with_measures = bool(log.validations)
     figure = Figure(figsize=(10, 9 if with_measures else 6.4), dpi=110, layout="constrained")

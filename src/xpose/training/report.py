@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from xpose.data.pages import facts, page, table, text
-from xpose.model.files import write_atomically
+from xpose.pictures.atomic import write_atomically
 from xpose.training.log import Log, read_log
 from xpose.training.plots import write_plot
 from xpose.training.progress import in_words

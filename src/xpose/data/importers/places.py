@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from xpose.data.sources import PICTURE_ENDINGS, PICTURE_FORMATS, Source, safe_name
+from xpose.data.sources import PICTURE_ENDINGS, Source, safe_name
 from xpose.errors import DataError, quote
+from xpose.pictures.sizes import PICTURE_FORMATS
 
 PICTURE_FOLDERS = ("images", "imgs", "data")
 UPLOAD_MARK = re.compile(r"^[0-9a-f]{8}-")  # put before the name of an uploaded picture by Label Studio

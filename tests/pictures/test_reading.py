@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from xpose.errors import ImageError
-from xpose.inference import images
-from xpose.inference.images import find_pictures, read_picture
+from xpose.pictures import reading as images
+from xpose.pictures.reading import find_pictures, read_picture
 
 RAMP = np.linspace(0, 255, 12, dtype=np.uint8).reshape(3, 4)
 COLOURS = np.arange(36, dtype=np.uint8).reshape(3, 4, 3) * 7

@@ -1,4 +1,4 @@
-"""Writing result files: whole or not at all."""
+"""Files that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from xpose.errors import XPoseError, quote
+from xpose.errors import CheckpointError, XPoseError, first_line, quote
 
 
 def write_text(path: Path, text: str) -> None:
@@ -40,3 +40,30 @@ def write_bytes(path: Path, data: bytes) -> None:
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, write: object) -> None:
+    """Call `write(temporary_path)` and put the result in place of `path` in one step; nothing is left after a failure.
+
+    Raises:
+        CheckpointError: the disk is full or cannot be written to; what stood at `path` before is still there.
+    """
+    from safetensors import SafetensorError
+
+    assert callable(write)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:  # safetensors wraps what the system says
+        raise CheckpointError(
+            f"{quote(path)} could not be written ({getattr(error, 'strerror', None) or first_line(error)}). "
+            "What was there before is untouched. "
+            "Free some space, or choose another folder."
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
