@@ -17,7 +17,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "xpose"
 # Part of the package -> the parts it may import besides itself.
 GROUND = {"errors", "geometry"}
 WORDS = GROUND | {"pictures", "vocabulary"}
-DOMAIN = WORDS | {"records", "prompts", "prompt_files"}
+DOMAIN = WORDS | {"records", "prompts"}
 RESULTS = DOMAIN | {"drawing", "results", "poses", "adapters"}
 NETWORK = RESULTS | {"model"}
 DETECTOR = NETWORK | {"inference"}
@@ -28,8 +28,7 @@ ALLOWED = {
     "pictures": GROUND,
     "vocabulary": GROUND,
     "records": GROUND | {"vocabulary"},
-    "prompts": WORDS | {"prompt_files"},
-    "prompt_files": WORDS,
+    "prompts": WORDS,
     "drawing": DOMAIN,
     "results": DOMAIN | {"drawing"},
     "poses": RESULTS,

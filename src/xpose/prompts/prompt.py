@@ -1,12 +1,7 @@
-"""What to look for: in words, by example pictures, or both.
-
-Prompts are frozen, checked when they are made, and know nothing of devices or networks. A prompt encoder turns them
-into embeddings, and after that nothing can tell the kinds apart.
-"""
+"""The three kinds of prompt for one class of objects: words, an example picture, or both together."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,40 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from xpose.errors import PromptError, quote
+from xpose.prompts.checks import check_no_repeats, check_words, checked_box, checked_point
+from xpose.prompts.prompt_class import ANY_OBJECT, PromptClass, renamed_edges, resolve_example
 from xpose.vocabulary import Skeleton, default_skeleton, load_skeleton
 
 MOST_SHOTS = 5
-ANY_OBJECT = "object"  # what an object prompt says where the user names only keypoints
 # A box around lone points: how much is added on each side, as a share of the longer side, and of the picture at least.
 _POINT_MARGIN = 0.1
-_LONGEST_NAME = 300
 
 Point = tuple[float, float] | tuple[float, float, bool | int]
-
-
-@dataclass(frozen=True)
-class PromptClass:
-    """One class of a prompt, resolved against the vocabulary: what the result will call things, and what encoders read.
-
-    Attributes:
-        label: the category name of results.
-        names: the keypoints in the order and spelling of the prompt.
-        canonical: their names in the vocabulary; the same where it has none.
-        aliases: the strings for the released checkpoint's text encoder.
-        edges: pairs of `names`.
-        skeleton: the skeleton the names come from, if any.
-        reason: how the skeleton was chosen, if the prompt did not name it.
-        is_fallback: the skeleton stands in because the category is unknown.
-    """
-
-    label: str
-    names: tuple[str, ...]
-    canonical: tuple[str, ...]
-    aliases: tuple[str, ...]
-    edges: tuple[tuple[str, str], ...]
-    skeleton: str | None = None
-    reason: str | None = None
-    is_fallback: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,7 +45,7 @@ class TextPrompt:
 
     def __post_init__(self) -> None:
         for name in ("object", "part", "style"):
-            _check_words(name, getattr(self, name))
+            check_words(name, getattr(self, name))
         if self.keypoints is not None:
             if isinstance(self.keypoints, str):
                 raise PromptError(
@@ -84,8 +54,8 @@ class TextPrompt:
                 )
             names = tuple(self.keypoints)
             for name in names:
-                _check_words("a keypoint", name, needed=True)
-            _no_repeats(names)
+                check_words("a keypoint", name, needed=True)
+            check_no_repeats(names)
             object.__setattr__(self, "keypoints", names)
         if self.object is None and not self.keypoints and self.skeleton is None:
             raise PromptError(
@@ -120,7 +90,7 @@ class TextPrompt:
             names=names,
             canonical=tuple(point.name for point in points),
             aliases=tuple(point.name if point.alias is None else point.alias for point in points),
-            edges=_renamed_edges(skeleton, [point.name for point in points], names),
+            edges=renamed_edges(skeleton, [point.name for point in points], names),
             skeleton=skeleton.name,
             reason=reason,
             is_fallback=fallback,
@@ -166,7 +136,7 @@ class VisualPrompt:
     name: str | None = None
 
     def __post_init__(self) -> None:
-        _check_words("name", self.name)
+        check_words("name", self.name)
         points = self.keypoints
         if not isinstance(points, Mapping):
             if isinstance(points, (str, bytes)) or not isinstance(points, Iterable):
@@ -176,10 +146,10 @@ class VisualPrompt:
                 )
             points = {f"p{i}": point for i, point in enumerate(points, start=1)}
         for name in points:
-            _check_words("a keypoint", name, needed=True)
-        object.__setattr__(self, "keypoints", {name: _point(name, value) for name, value in points.items()})
+            check_words("a keypoint", name, needed=True)
+        object.__setattr__(self, "keypoints", {name: checked_point(name, value) for name, value in points.items()})
         if self.box is not None:
-            object.__setattr__(self, "box", _box(self.box))
+            object.__setattr__(self, "box", checked_box(self.box))
         elif not any(visible for *_, visible in self.points.values()):
             raise PromptError(
                 "The example has no box and no visible keypoint. It must say where the object is. "
@@ -224,7 +194,7 @@ class VisualPrompt:
     @cached_property
     def resolved(self) -> PromptClass:
         """The prompt with its names; points that a known category names so get its edges."""
-        return _resolve_example(self.name, tuple(self.points))
+        return resolve_example(self.name, tuple(self.points))
 
     @classmethod
     def from_coco(cls, path: str | Path, annotation_id: int, *, pictures: str | Path | None = None) -> VisualPrompt:
@@ -238,7 +208,7 @@ class VisualPrompt:
         Raises:
             PromptError: the file or the annotation does not exist or lacks keypoints or its picture.
         """
-        from xpose.prompt_files import example_from_coco
+        from xpose.prompts.annotations import example_from_coco
 
         return cls(**example_from_coco(Path(path), annotation_id, None if pictures is None else Path(pictures)))
 
@@ -326,136 +296,10 @@ class CombinedPrompt:
             return self.text.resolved
         names = dict.fromkeys(name for example in self.examples for name in example.points)
         label = next((example.name for example in self.examples if example.name), None)
-        return _resolve_example(label, tuple(names))
+        return resolve_example(label, tuple(names))
 
     def __add__(self, other: TextPrompt | VisualPrompt | CombinedPrompt) -> CombinedPrompt:
         return CombinedPrompt.of(self, other)
 
 
 Prompt = TextPrompt | VisualPrompt | CombinedPrompt
-
-
-def as_prompts(prompts: object) -> list[Any]:
-    """Any form of prompt as a list of classes: "person, horse", one prompt, or a list of prompts and texts.
-
-    Entries of a prompt bank pass through as they are.
-
-    Raises:
-        PromptError: no class, or something that is no prompt.
-    """
-    if isinstance(prompts, str):
-        words = [part.strip() for part in prompts.split(",")]
-        if not any(words):
-            raise PromptError(
-                f'The prompt is {quote(prompts)}. It must name what to look for. Write "horse" or "person, horse".'
-            )
-        return [TextPrompt(word) for word in words if word]
-    if isinstance(prompts, (TextPrompt, VisualPrompt, CombinedPrompt)) or hasattr(prompts, "object_token"):
-        return [prompts]
-    if isinstance(prompts, Iterable) and not isinstance(prompts, (bytes, Mapping)):
-        result = [single for entry in prompts for single in as_prompts(entry)]
-        if result:
-            return result
-        raise PromptError('The list of prompts is empty. Name at least one class, e.g. ["horse"].')
-    raise PromptError(
-        f"A {type(prompts).__name__} is no prompt. Give words, a TextPrompt, a VisualPrompt, or a list of them."
-    )
-
-
-def prompts_from_pairs(objects: Sequence[str], skeletons: Sequence[str] | None) -> list[TextPrompt]:
-    """Classes from words and skeletons paired by position, as on the command line: `-t face,hand -k face,hand`.
-
-    Raises:
-        PromptError: the counts differ and it is not one skeleton for all.
-    """
-    if skeletons is None:
-        return [TextPrompt(name) for name in objects]
-    if len(skeletons) != len(objects):
-        raise PromptError(
-            f"Got {len(objects)} object(s) ({', '.join(objects)}) and {len(skeletons)} skeleton(s) "
-            f"({', '.join(skeletons)}). They are paired by position, so the counts must be equal. "
-            "Leave the skeletons out to take each object's own."
-        )
-    return [TextPrompt(name, skeleton=skeleton) for name, skeleton in zip(objects, skeletons, strict=True)]
-
-
-def _check_words(what: str, words: object, *, needed: bool = False) -> None:
-    if words is None and not needed:
-        return
-    if not isinstance(words, str) or not words.strip():
-        raise PromptError(f"{what} is {quote(repr(words))}. It must be a text with at least one word.")
-    if len(words) > _LONGEST_NAME:
-        raise PromptError(
-            f"{what} is {len(words)} characters long ({quote(words)}). Names have at most {_LONGEST_NAME}. Shorten it."
-        )
-
-
-def _no_repeats(names: tuple[str, ...]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise PromptError(f"The keypoint {quote(twice[0])} is named more than once. Each may appear once.")
-
-
-def _point(name: str, value: object) -> tuple[float, float, bool]:
-    try:
-        numbers = list(value)  # type: ignore[call-overload]
-        visible = bool(numbers[2]) if len(numbers) > 2 else True
-        if len(numbers) not in (2, 3):
-            raise ValueError
-        if not visible:
-            return math.nan, math.nan, False
-        x, y = float(numbers[0]), float(numbers[1])
-        if not (math.isfinite(x) and math.isfinite(y)):
-            raise ValueError
-    except (TypeError, ValueError, IndexError):
-        raise PromptError(
-            f"The point {quote(name)} is {quote(repr(value))}. It must be (x, y) or (x, y, visible) in pixels."
-        ) from None
-    return x, y, True
-
-
-def _box(value: Sequence[float]) -> tuple[float, float, float, float]:
-    try:
-        x1, y1, x2, y2 = (float(v) for v in value)
-    except (TypeError, ValueError):
-        x1 = y1 = x2 = y2 = math.nan
-    if not all(math.isfinite(v) for v in (x1, y1, x2, y2)) or x2 <= x1 or y2 <= y1:
-        raise PromptError(
-            f"The box is {quote(repr(value))}. It must be x1, y1, x2, y2 in pixels with x1 < x2 and y1 < y2."
-        )
-    return x1, y1, x2, y2
-
-
-def _renamed_edges(skeleton: Skeleton, canonical: Sequence[str], names: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """The skeleton's edges between these points, in the prompt's own spelling."""
-    spelling = dict(zip(canonical, names, strict=True))
-    return tuple((spelling[a], spelling[b]) for a, b in skeleton.edges if a in spelling and b in spelling)
-
-
-def _resolve_example(label: str | None, names: tuple[str, ...]) -> PromptClass:
-    skeleton = default_skeleton(label).skeleton if label else None
-    if skeleton is None or not names or not all(name in skeleton for name in names):
-        return PromptClass(label or ANY_OBJECT, names, names, names, ())
-    points = [skeleton.point(name) for name in names]
-    canonical = tuple(point.name for point in points)
-    if len(set(canonical)) < len(canonical):
-        return PromptClass(label or ANY_OBJECT, names, names, names, ())
-    return PromptClass(
-        label=label or ANY_OBJECT,
-        names=names,
-        canonical=canonical,
-        aliases=tuple(point.name if point.alias is None else point.alias for point in points),
-        edges=_renamed_edges(skeleton, canonical, names),
-        skeleton=skeleton.name,
-    )
-
-
-__all__ = [
-    "CombinedPrompt",
-    "Prompt",
-    "PromptClass",
-    "TextPrompt",
-    "VisualPrompt",
-    "as_prompts",
-    "prompts_from_pairs",
-]

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xpose.errors import PromptError, VocabularyError, XPoseError
-from xpose.prompt_files import read_points
 from xpose.prompts import CombinedPrompt, TextPrompt, VisualPrompt, as_prompts, prompts_from_pairs
+from xpose.prompts.annotations import read_points
 
 PICTURE = np.zeros((50, 80, 3), np.uint8)
 
