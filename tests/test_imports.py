@@ -18,7 +18,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "xpose"
 GROUND = {"errors", "geometry"}
 WORDS = GROUND | {"pictures", "vocabulary"}
 DOMAIN = WORDS | {"records", "prompts"}
-RESULTS = DOMAIN | {"drawing", "results", "poses", "adapters"}
+RESULTS = DOMAIN | {"drawing", "results"}
 NETWORK = RESULTS | {"model"}
 DETECTOR = NETWORK | {"inference"}
 MEASURING = DETECTOR | {"data", "evaluation"}
@@ -31,8 +31,6 @@ ALLOWED = {
     "prompts": WORDS,
     "drawing": DOMAIN,
     "results": DOMAIN | {"drawing"},
-    "poses": RESULTS,
-    "adapters": RESULTS,
     "model": RESULTS,
     "inference": NETWORK,
     "data": DOMAIN | {"drawing"},

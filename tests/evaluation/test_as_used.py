@@ -25,8 +25,8 @@ from xpose.evaluation.run_file import read_run, write_run
 from xpose.evaluation.runner import evaluate
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.sources import DetectorSource
-from xpose.poses import Poses
 from xpose.records import Category
+from xpose.results import Poses
 
 PLACES = {"nose": (20, 20), "left_eye": (30, 20), "right_eye": (40, 20), "tail_base": (90, 30)}
 FAR = (260.0, 190.0)

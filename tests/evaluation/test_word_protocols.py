@@ -18,7 +18,7 @@ from xpose.evaluation.protocols.robustness import VARIANTS, misspelt
 from xpose.evaluation.protocols.similarity import RIGHT, WRONG, SimilaritySource
 from xpose.evaluation.runner import evaluate
 from xpose.evaluation.settings import Settings
-from xpose.poses import Poses
+from xpose.results import Poses
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from xpose.inference import Detector
 from xpose.inference.encoding import assemble
 from xpose.inference.postprocess import bars
 from xpose.inference.rivals import beside, parties
-from xpose.poses import Poses
 from xpose.prompts import TextPrompt
+from xpose.results import Poses
 
 HORSE, VIOLIN = TextPrompt("horse"), TextPrompt("violin")  # of the same points
 BOWED = TextPrompt("violin", keypoints=("neck", "bow"))

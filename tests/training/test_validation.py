@@ -16,9 +16,9 @@ from xpose.data.pool import read_places
 from xpose.data.synthetic import write_synthetic
 from xpose.evaluation.questions import key_of
 from xpose.model import XPose
-from xpose.poses import Poses
 from xpose.prompts import CombinedPrompt, TextPrompt, VisualPrompt
 from xpose.records import Record
+from xpose.results import Poses
 from xpose.training import validation
 from xpose.training.validation import Placed, PoseValidator
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from xpose.inference import Detector
-    from xpose.poses import Poses
+    from xpose.results import Poses
 
 KEPT = "What is kept"
 

@@ -17,7 +17,7 @@ from xpose.errors import ConfigError
 if TYPE_CHECKING:
     import numpy as np
 
-    from xpose.poses import Poses
+    from xpose.results import Poses
 
 
 def count(
@@ -109,7 +109,7 @@ class _Counts:
         }
 
     def _as_csv(self) -> str:
-        from xpose.adapters.table import safe_cell
+        from xpose.results.formats.csv import safe_cell
 
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")

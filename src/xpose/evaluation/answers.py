@@ -18,7 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from xpose.errors import ConfigError, quote
-from xpose.poses import Poses
+from xpose.results import Poses
 
 FORMAT = "xpose-answers-2"
 FOLDER = "answers"

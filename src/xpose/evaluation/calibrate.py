@@ -37,8 +37,8 @@ from xpose.inference.postprocess import DEFAULT_THRESHOLD, tempered
 from xpose.model.config import XPoseConfig
 from xpose.model.pretrained import CONFIG_FILE
 from xpose.pictures.atomic import write_atomically
-from xpose.poses import Poses
 from xpose.records import HIDDEN, VISIBLE, Category, Record
+from xpose.results import Poses
 
 if TYPE_CHECKING:
     from xpose.inference import Detector

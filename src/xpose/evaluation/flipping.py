@@ -14,7 +14,7 @@ import numpy as np
 from xpose.data.samples import Kind
 from xpose.evaluation.questions import Question
 from xpose.geometry import flip_boxes, pairwise_iou
-from xpose.poses import Poses
+from xpose.results import Poses
 
 LEAST_IOU = 0.5
 

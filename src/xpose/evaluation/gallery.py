@@ -14,8 +14,8 @@ from PIL import Image
 from xpose.errors import XPoseError
 from xpose.evaluation.questions import Question, Task
 from xpose.evaluation.scores import ObjectScore, mean
-from xpose.poses import Poses
 from xpose.records import Record
+from xpose.results import Poses
 
 MOST, PER_GROUP = 8, 2
 SIDE = 380  # pixels, longer side of a picture in the page

@@ -15,7 +15,7 @@ from xpose.evaluation.results import write_results
 from xpose.evaluation.run_file import RUN, write_run
 from xpose.evaluation.settings import Settings
 from xpose.pictures.atomic import write_text
-from xpose.poses import Poses
+from xpose.results import Poses
 
 if TYPE_CHECKING:
     from xpose.evaluation.runner import Evaluation

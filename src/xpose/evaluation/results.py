@@ -23,8 +23,8 @@ from xpose.evaluation.metrics import BoxAP, Metric, OksAP
 from xpose.evaluation.metrics.average_precision import AveragePrecision
 from xpose.evaluation.reading import read_json
 from xpose.pictures.atomic import write_text
-from xpose.poses import Poses
 from xpose.records import Category, Record
+from xpose.results import Poses
 
 MOST = 1e9  # pixels; a coordinate past it is a fault of the file, though networks that diverge come far
 

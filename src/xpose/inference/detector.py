@@ -31,8 +31,8 @@ from xpose.inference.rivals import beside, parties, with_namesakes
 from xpose.model import XPose
 from xpose.model.types import ImageFeatures, LevelGeometry, Predictions
 from xpose.pictures.reading import read_picture
-from xpose.poses import Poses
 from xpose.prompts import TextPrompt, as_prompts
+from xpose.results import Poses
 
 
 @dataclass(frozen=True)

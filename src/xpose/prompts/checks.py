@@ -11,7 +11,7 @@ _LONGEST_NAME = 300
 
 
 def check_words(what: str, words: object, *, needed: bool = False) -> None:
-    """Check that `words`, called `what` in errors, is a text with at least one word; None passes where it is not needed.
+    """Check that `words`, called `what` in errors, is a text with at least one word; None passes unless needed.
 
     Raises:
         PromptError: it is not.

@@ -24,8 +24,8 @@ from xpose.evaluation.questions import Asked, Example, key_of, read_pixels
 from xpose.inference import Detector
 from xpose.inference.encoding import PromptEncoder
 from xpose.model import XPose
-from xpose.poses import Poses
 from xpose.records import VISIBLE, Category, Record
+from xpose.results import Poses
 from xpose.training.figures import beside, drawn, figure_of, labelled_figures
 
 Validator = Callable[[XPose], Mapping[str, float]]

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from xpose.errors import ConfigError
 from xpose.evaluation.matching import judge, same_category
-from xpose.poses import Poses
 from xpose.records import Record
+from xpose.results import Poses
 
 Asked = Callable[[Record], Sequence[str]]
 

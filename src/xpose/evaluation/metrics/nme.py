@@ -8,8 +8,8 @@ import numpy as np
 
 from xpose.evaluation.metrics.base import ObjectRow
 from xpose.evaluation.metrics.points import PointRules, average, checked_thresholds
-from xpose.poses import Poses
 from xpose.records import Record
+from xpose.results import Poses
 
 FACES = PointRules(normaliser="interocular")
 

@@ -7,8 +7,8 @@ import numpy as np
 from xpose.evaluation.metrics.base import ObjectRow
 from xpose.evaluation.metrics.points import Measured, PointRules, average
 from xpose.evaluation.names import pairs_of
-from xpose.poses import Poses
 from xpose.records import Record
+from xpose.results import Poses
 
 
 class Swaps:

@@ -20,8 +20,8 @@ from xpose.evaluation.answers import Answers
 from xpose.evaluation.peers.folders import checksum, need_folder
 from xpose.evaluation.questions import Asked, Question, Task
 from xpose.evaluation.settings import Settings
-from xpose.poses import Poses
 from xpose.records import Instance
+from xpose.results import Poses
 
 OBJECT = "a photo of a {object}"
 POINT = "a photo of the {point} of a {object}"

@@ -23,8 +23,8 @@ from xpose.evaluation.questions import Asked, Question, Task, key_of, only
 from xpose.evaluation.scores import Scores, mean
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.tables import Cell, Table, percent
-from xpose.poses import Poses
 from xpose.records import Record
+from xpose.results import Poses
 
 NUMBERS = ("right", "right/shown points", "found", "wrong answers per picture")
 INDEX, SINCE, FIRST = "index.json", "since", 1

@@ -29,8 +29,8 @@ from xpose.evaluation.questions import Task
 from xpose.evaluation.scores import Scores, mean, pck
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.tables import Table, percent
-from xpose.poses import Poses
 from xpose.records import Category, Record
+from xpose.results import Poses
 
 THRESHOLDS = (0.2, 0.1)
 TOO_EASY = 0.8  # a set is left out of the means where the baseline alone passes this

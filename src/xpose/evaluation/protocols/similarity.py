@@ -28,8 +28,8 @@ from xpose.evaluation.scores import Scores, mean
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.sources import DetectorSource, in_records_words, open_detector, prompts_of
 from xpose.evaluation.tables import Table, percent
-from xpose.poses import Poses
 from xpose.records import Category, Record
+from xpose.results import Poses
 
 RIGHT, WRONG = "right words", "wrong class"
 LEVELS = ("instance", "keypoint")

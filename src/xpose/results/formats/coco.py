@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from xpose.adapters.plain import AS_STORED, UPRIGHT, number, score
 from xpose.errors import ConfigError, quote
+from xpose.results.formats.json import AS_STORED, UPRIGHT, number, score
 
 if TYPE_CHECKING:
-    from xpose.poses import Pose, Poses
+    from xpose.results.poses import Pose, Poses
 
 Kind = tuple[str, tuple[str, ...], tuple[tuple[str, str], ...]]
 

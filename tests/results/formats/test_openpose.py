@@ -8,11 +8,11 @@ import warnings
 import numpy as np
 import pytest
 from hypothesis import given
-from tests.pose_cases import any_poses, two_dogs_and_a_box
+from tests.results.pose_cases import any_poses, two_dogs_and_a_box
 
-from xpose.adapters.openpose import BODY_18, BODY_25
 from xpose.errors import ConfigError, XPoseWarning
-from xpose.poses import Poses
+from xpose.results import Poses
+from xpose.results.formats.openpose import BODY_18, BODY_25
 from xpose.vocabulary import load_skeleton
 
 

@@ -7,9 +7,9 @@ import io
 
 import pytest
 from hypothesis import given
-from tests.pose_cases import any_poses, two_dogs_and_a_box
+from tests.results.pose_cases import any_poses, two_dogs_and_a_box
 
-from xpose.adapters import table
+from xpose.results.formats.csv import COLUMNS, safe_cell, to_csv
 
 DOGS = two_dogs_and_a_box()
 
@@ -19,7 +19,7 @@ def rows(text):
 
 
 def test_every_point_has_a_row():
-    found = rows(table.to_csv([DOGS, DOGS[:1]]))
+    found = rows(to_csv([DOGS, DOGS[:1]]))
     assert len(found) == 3 + 3 + 1 + 3
     nose = found[1]
     assert list(nose.values()) == [
@@ -30,7 +30,7 @@ def test_every_point_has_a_row():
     assert (absent["object"], absent["keypoint"], absent["canonical_name"]) == ("2", "tail", "tail tip")
     assert (absent["x"], absent["y"], absent["keypoint_score"], absent["visibility"]) == ("", "", "0.05", "0")
     assert (found[6]["category"], found[6]["keypoint"], found[6]["x"]) == ("hand", "", "")
-    assert table.to_csv([]) == ",".join(table.COLUMNS) + "\n"
+    assert to_csv([]) == ",".join(COLUMNS) + "\n"
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_every_point_has_a_row():
     ],
 )
 def test_formulas_get_a_quote(name, cell):
-    assert table.safe_cell(name) == cell
+    assert safe_cell(name) == cell
     poses = two_dogs_and_a_box(
         categories=(name, "dog", "hand"), keypoint_names=((name, "b", "c"), (), ()), edges=(), canonical_names=(),
         visibility=[[2, 2, 2], [0] * 3, [0] * 3],

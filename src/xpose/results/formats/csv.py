@@ -7,10 +7,10 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from xpose.adapters.plain import number, score
+from xpose.results.formats.json import number, score
 
 if TYPE_CHECKING:
-    from xpose.poses import Poses
+    from xpose.results.poses import Poses
 
 COLUMNS = (
     *("picture", "object", "category", "score", "box_x1", "box_y1", "box_x2", "box_y2"),

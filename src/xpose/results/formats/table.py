@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 if TYPE_CHECKING:
-    from xpose.poses import Poses
+    from xpose.results.poses import Poses
 
 
 class Outputs:
@@ -19,19 +19,19 @@ class Outputs:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON: never NaN; a point that is not there has x and y None and v 0."""
-        from xpose.adapters import plain
+        from xpose.results.formats.json import to_dict
 
-        return plain.to_dict(self._poses)
+        return to_dict(self._poses)
 
     def to_json(self, indent: int | None = None) -> str:
         """`to_dict` as JSON; other than ASCII characters are escaped, so that it passes any terminal and file."""
-        from xpose.adapters import plain
+        from xpose.results.formats.json import to_json
 
-        return plain.to_json(self._poses, indent)
+        return to_json(self._poses, indent)
 
     def to_coco(self, image_id: int = 1, category_ids: Mapping[str, int] | None = None) -> dict[str, Any]:
-        """A COCO instances file; several pictures: `xpose.adapters.coco.instances`."""
-        from xpose.adapters import coco
+        """A COCO instances file; several pictures: `xpose.results.formats.coco.instances`."""
+        from xpose.results.formats import coco
 
         return coco.instances([self._poses], image_ids=[image_id], category_ids=category_ids)
 
@@ -41,26 +41,26 @@ class Outputs:
         category_ids: Mapping[str, int] | None = None,
         kind: Literal["keypoints", "boxes"] = "keypoints",
     ) -> list[dict[str, Any]]:
-        """COCO results, as the evaluators read them; several pictures: `xpose.adapters.coco.results`."""
-        from xpose.adapters import coco
+        """COCO results, as the evaluators read them; several pictures: `xpose.results.formats.coco.results`."""
+        from xpose.results.formats import coco
 
         return coco.results([self._poses], image_ids=[image_id], category_ids=category_ids, kind=kind)
 
     def to_csv(self) -> str:
-        """A table with one row for each point; several pictures: `xpose.adapters.table.to_csv`."""
-        from xpose.adapters import table
+        """A table with one row for each point; several pictures: `xpose.results.formats.csv.to_csv`."""
+        from xpose.results.formats.csv import to_csv
 
-        return table.to_csv([self._poses])
+        return to_csv([self._poses])
 
     def to_openpose(self, layout: Literal["body_18", "body_25"] = "body_18") -> dict[str, Any]:
-        """OpenPose's JSON, as ControlNet and ComfyUI read it; see `xpose.adapters.openpose`."""
-        from xpose.adapters import openpose
+        """OpenPose's JSON, as ControlNet and ComfyUI read it; see `xpose.results.formats.openpose`."""
+        from xpose.results.formats import openpose
 
         return openpose.to_openpose(self._poses, layout)
 
     def to_yolo(self) -> str:
-        """YOLO-pose label lines; a whole data set with its yaml: `xpose.adapters.yolo`."""
-        from xpose.adapters import yolo
+        """YOLO-pose label lines; a whole data set with its yaml: `xpose.results.formats.yolo`."""
+        from xpose.results.formats import yolo
 
         return yolo.labels(self._poses, yolo.layout_of([self._poses]))
 
@@ -70,7 +70,7 @@ class Outputs:
         Raises:
             MissingExtraError: supervision is not installed.
         """
-        from xpose.adapters import supervision
+        from xpose.results.formats import supervision
 
         return supervision.to_supervision(self._poses, kind)
 
@@ -80,7 +80,7 @@ class Outputs:
 
     def save_coco(self, path: str | Path, image_id: int = 1, category_ids: Mapping[str, int] | None = None) -> None:
         """Write `to_coco`."""
-        from xpose.adapters.plain import json_text
+        from xpose.results.formats.json import json_text
 
         self._save(path, json_text(self.to_coco(image_id, category_ids)))
 
@@ -90,7 +90,7 @@ class Outputs:
 
     def save_openpose(self, path: str | Path, layout: Literal["body_18", "body_25"] = "body_18") -> None:
         """Write `to_openpose`."""
-        from xpose.adapters.plain import json_text
+        from xpose.results.formats.json import json_text
 
         self._save(path, json_text(self.to_openpose(layout)))
 

@@ -8,10 +8,10 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
-from tests.pose_cases import two_dogs_and_a_box
+from tests.results.pose_cases import two_dogs_and_a_box
 
 from xpose.errors import ConfigError, MissingExtraError
-from xpose.poses import Poses
+from xpose.results import Poses
 
 DOGS = two_dogs_and_a_box()
 

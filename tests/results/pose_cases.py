@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from xpose.poses import Poses
+from xpose.results import Poses
 
 NASTY = ["nose", "left eye", "Right_Ear", "=1+1", "é 日本 ☃", 'a "b", <c>', "two\nlines", "", "\ud800", "x" * 300]
 EDGES = (("left eye", "nose"), ("nose", "tail"))

@@ -9,11 +9,11 @@ import json
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from tests.pose_cases import any_poses, two_dogs_and_a_box
+from tests.results.pose_cases import any_poses, two_dogs_and_a_box
 
-from xpose.adapters import coco
 from xpose.errors import ConfigError
-from xpose.poses import Poses
+from xpose.results import Poses
+from xpose.results.formats import coco
 from xpose.vocabulary import load_skeleton
 
 pycocotools = pytest.importorskip("pycocotools.coco", reason="pycocotools is not installed: pip install pycocotools")

@@ -10,12 +10,12 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
-from xpose.adapters.plain import number, score
 from xpose.errors import ConfigError, XPoseWarning, quote
+from xpose.results.formats.json import number, score
 from xpose.vocabulary import load_skeleton, side_of
 
 if TYPE_CHECKING:
-    from xpose.poses import Point, Pose, Poses
+    from xpose.results.poses import Point, Pose, Poses
 
 BODY_18 = (
     *("nose", "neck", "right shoulder", "right elbow", "right wrist", "left shoulder", "left elbow", "left wrist"),

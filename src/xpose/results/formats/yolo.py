@@ -14,7 +14,7 @@ from xpose.errors import ConfigError, quote
 from xpose.vocabulary import flip_name
 
 if TYPE_CHECKING:
-    from xpose.poses import Pose, Poses
+    from xpose.results.poses import Pose, Poses
 
 
 @dataclass(frozen=True)

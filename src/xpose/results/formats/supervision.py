@@ -10,7 +10,7 @@ import numpy as np
 from xpose.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
-    from xpose.poses import Poses
+    from xpose.results.poses import Poses
 
 
 def to_supervision(poses: Poses, kind: Literal["keypoints", "boxes"] = "keypoints") -> Any:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from xpose.errors import DataError, quote
 
 if TYPE_CHECKING:
-    from xpose.poses import Poses
+    from xpose.results.poses import Poses
+
+Result = TypeVar("Result")
 
 FORMAT = "xpose poses"
 VERSION = 1
@@ -80,19 +83,17 @@ def to_json(poses: Poses, indent: int | None = None) -> str:
     return json_text(to_dict(poses), indent)
 
 
-def from_json(text: str | bytes) -> Poses:
-    """See `Poses.from_json`."""
+def from_json(text: str | bytes, make: Callable[..., Result]) -> Result:
+    """See `Poses.from_json`; `make` is `Poses`."""
     try:
         values = json.loads(text)
     except (ValueError, RecursionError, TypeError) as error:
         raise DataError(f"The text is no JSON ({str(error)[:100]}). {_WAY_OUT}") from None
-    return from_dict(values)
+    return from_dict(values, make)
 
 
-def from_dict(values: object) -> Poses:
-    """See `Poses.from_dict`."""
-    from xpose.poses import Poses
-
+def from_dict(values: object, make: Callable[..., Result]) -> Result:
+    """See `Poses.from_dict`; `make` is `Poses`."""
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         found = values.get("format") if isinstance(values, dict) else type(values).__name__
         raise DataError(f"The format is {quote(found)}. It must be {quote(FORMAT)}. {_WAY_OUT}")
@@ -101,8 +102,7 @@ def from_dict(values: object) -> Poses:
             f"The version is {quote(values.get('version'))}. This xpose reads version {VERSION}. Install a newer xpose."
         )
     try:
-        fields = _fields(values)
-        return Poses(**fields)
+        return make(**_fields(values))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise DataError(f"The poses are not complete or do not fit together: {what[:300]}. {_WAY_OUT}") from None

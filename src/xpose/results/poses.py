@@ -4,7 +4,7 @@ Letters: N poses, K the most keypoints that any of them has. Where skeletons dif
 visibility 0), and every pose knows its own names, in the order and spelling of the prompt.
 
 Coordinates are pixels of the *upright* picture (EXIF orientation applied): x to the right, y down, and a picture of
-width W spans 0 to W. Adding an output format: a module in `xpose.adapters`, and a method here that calls it.
+width W spans 0 to W. Adding a format: see `xpose.results.formats`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from xpose.adapters.outputs import Outputs
 from xpose.errors import ConfigError, unknown
+from xpose.results.formats.table import Outputs
 from xpose.vocabulary import normalise, side_of
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class Poses(Outputs):
     __hash__ = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        from xpose.adapters.checks import checked
+        from xpose.results.validation import checked
 
         for name, value in checked(self).items():
             object.__setattr__(self, name, value)
@@ -162,7 +162,7 @@ class Poses(Outputs):
         Raises:
             ValueError: no result at all, or results of pictures of different sizes.
         """
-        from xpose.adapters.checks import joined
+        from xpose.results.validation import joined
 
         return cls(**joined(list(parts)))
 
@@ -173,9 +173,9 @@ class Poses(Outputs):
         Raises:
             DataError: it is something else.
         """
-        from xpose.adapters import plain
+        from xpose.results.formats.json import from_dict
 
-        return plain.from_dict(values)
+        return from_dict(values, cls)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Poses:
@@ -184,9 +184,9 @@ class Poses(Outputs):
         Raises:
             DataError: it is something else.
         """
-        from xpose.adapters import plain
+        from xpose.results.formats.json import from_json
 
-        return plain.from_json(text)
+        return from_json(text, cls)
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -209,7 +209,7 @@ class Poses(Outputs):
         return (self.pose(row) for row in range(len(self)))
 
     def __getitem__(self, key: int | slice | str | Sequence[int] | Sequence[bool] | np.ndarray) -> Poses:
-        from xpose.adapters.checks import rows
+        from xpose.results.validation import rows
 
         if isinstance(key, str):
             return self._take(np.array([name == key for name in self.categories], dtype=bool).nonzero()[0])
@@ -331,8 +331,8 @@ class Poses(Outputs):
             ImageError: the picture cannot be read or has another shape.
             ConfigError: an option is unknown.
         """
-        from xpose.adapters.picture import draw
         from xpose.drawing.overlay import Style
+        from xpose.results.draw import draw
 
         style = Style(boxes=boxes, labels=labels, legend=legend, numbers=numbers, hidden=hidden)
         return draw(self, image, style, background=background, enlarge_to=enlarge_to)

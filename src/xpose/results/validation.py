@@ -13,7 +13,7 @@ import numpy as np
 from xpose.errors import quote
 
 if TYPE_CHECKING:
-    from xpose.poses import Poses
+    from xpose.results.poses import Poses
 
 
 def checked(poses: Poses) -> dict[str, Any]:

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from PIL import Image
 from tests.data.trees import records_of
-from tests.pose_cases import any_poses, two_dogs_and_a_box
+from tests.results.pose_cases import any_poses, two_dogs_and_a_box
 
-from xpose.adapters import yolo
 from xpose.errors import ConfigError
+from xpose.results.formats import yolo
 
 yaml = pytest.importorskip("yaml", reason='PyYAML is not installed: pip install "xpose[data]"')
 DOGS = two_dogs_and_a_box()

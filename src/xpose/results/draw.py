@@ -13,7 +13,7 @@ from xpose.drawing.palette import Colour
 from xpose.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
-    from xpose.poses import Pose, Poses
+    from xpose.results.poses import Pose, Poses
 
 SHEET: Colour = (64, 66, 70)
 _MOST = 16_384  # pixels on a side; a sheet or an enlarged picture beyond it would fill the memory
