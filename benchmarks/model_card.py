@@ -25,8 +25,8 @@ from PIL import Image
 from xpose.evaluation.outputs import TABLES
 from xpose.evaluation.run_file import Run, read_run
 from xpose.evaluation.tables import Cell, Table, percent
+from xpose.model.checkpoints.pretrained import CONFIG_FILE, WEIGHT_FILE
 from xpose.model.config import XPoseConfig
-from xpose.model.pretrained import CONFIG_FILE, WEIGHT_FILE
 from xpose.training.log import read_log
 from xpose.training.report import PLOT_FILE, RECIPE_FILE
 

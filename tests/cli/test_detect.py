@@ -26,7 +26,7 @@ import xpose
 from xpose.cli._inputs import Picture, list_pictures, natural_key, printable
 from xpose.cli._outputs import drawing_paths
 from xpose.inference import Detector
-from xpose.model.pretrained import save_pretrained
+from xpose.model.checkpoints.pretrained import save_pretrained
 
 Run = Callable[..., tuple[int, str, str]]
 ALL = ["--threshold", "0", "--max-instances", "3", "--nms", "1"]

@@ -13,7 +13,7 @@ from tests.inference.conftest import own_detector
 from xpose import cli
 from xpose.evaluation.protocols import PROTOCOLS
 from xpose.evaluation.run_file import read_run
-from xpose.model.pretrained import save_pretrained
+from xpose.model.checkpoints.pretrained import save_pretrained
 
 
 @pytest.fixture(scope="module")

@@ -131,7 +131,7 @@ def test_wrong_rivals(detector: Detector, picture: np.ndarray, rivals: object) -
 
 
 def test_the_config_keeps_them(tmp_path) -> None:
-    from xpose.model.pretrained import from_pretrained, save_pretrained
+    from xpose.model.checkpoints.pretrained import from_pretrained, save_pretrained
 
     folder = save_pretrained(own_detector(rivals=("person", "dog")).model, tmp_path / "w")
     assert from_pretrained(folder)[0].config.rivals == ("person", "dog")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tests.training.small_trees import small, write_trees
 
-from xpose.model.pretrained import from_pretrained
+from xpose.model.checkpoints.pretrained import from_pretrained
 from xpose.training import running
 from xpose.training.asking import Asker
 from xpose.training.building import Setup, build

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from xpose.errors import CheckpointError
 from xpose.model import XPose
 from xpose.model.backbones.resnet import ResNet50
+from xpose.model.checkpoints.official import to_official
+from xpose.model.checkpoints.pretrained import save_pretrained
 from xpose.model.decoder import DecoderLayer
-from xpose.model.official import to_official
-from xpose.model.pretrained import save_pretrained
 from xpose.model.types import EncodedScene, LevelGeometry, ProjectedPrompts
 from xpose.training.starting import load_backbone, read_weights, start_from
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from xpose import cli
 from xpose.data.held_out import is_held_out
-from xpose.model.pretrained import from_pretrained
+from xpose.model.checkpoints.pretrained import from_pretrained
 from xpose.training.log import read_log
 from xpose.training.recipe import load_recipe
 from xpose.training.state import states

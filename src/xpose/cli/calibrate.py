@@ -142,7 +142,7 @@ def calibrate(
 
 def _check_target(weights: str | None, out: Path | None) -> None:
     """Before any work is done: there is a weight folder to change, or one to copy and room for the copy."""
-    from xpose.model.weights import bundled_weights
+    from xpose.model.checkpoints.weights import bundled_weights
 
     folder, bundled = _folder(weights), weights is None or weights in bundled_weights()
     if folder is None or (bundled and out is None):
@@ -158,8 +158,8 @@ def _check_target(weights: str | None, out: Path | None) -> None:
 
 
 def _folder(weights: str | None) -> Path | None:
-    from xpose.model.pretrained import CONFIG_FILE, WEIGHT_FILE
-    from xpose.model.weights import bundled_weights, default_weights
+    from xpose.model.checkpoints.pretrained import CONFIG_FILE, WEIGHT_FILE
+    from xpose.model.checkpoints.weights import bundled_weights, default_weights
 
     name = weights or default_weights()
     path = bundled_weights().get(name, Path(name).expanduser())

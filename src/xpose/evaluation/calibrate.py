@@ -34,8 +34,8 @@ from xpose.evaluation.protocols.negatives import absent_classes, known_categorie
 from xpose.evaluation.questions import Asked, Question, Task, key_of, with_instances
 from xpose.evaluation.settings import Settings
 from xpose.inference.postprocess import DEFAULT_THRESHOLD, tempered
+from xpose.model.checkpoints.pretrained import CONFIG_FILE
 from xpose.model.config import XPoseConfig
-from xpose.model.pretrained import CONFIG_FILE
 from xpose.pictures.atomic import write_atomically
 from xpose.records import HIDDEN, VISIBLE, Category, Record
 from xpose.results import Poses

@@ -25,8 +25,8 @@ from xpose.errors import ConfigError, DataError, quote
 from xpose.inference.encoding import PromptEncoder, encoder_for
 from xpose.inference.loading import pick_device
 from xpose.model import XPose
+from xpose.model.checkpoints.weights import bundled_weights
 from xpose.model.prompting import ClipVisualPromptEncoder, TextEncoder
-from xpose.model.weights import bundled_weights
 from xpose.records import Record
 from xpose.training import settings
 from xpose.training.apart import look_alikes
@@ -125,8 +125,8 @@ def build_network(network: Network, *, seed: int = 0) -> tuple[XPose, dict[str, 
 
             load_backbone(model, network.backbone)
         return model, {}
-    from xpose.model.pretrained import build as with_weights
-    from xpose.model.pretrained import from_pretrained
+    from xpose.model.checkpoints.pretrained import build as with_weights
+    from xpose.model.checkpoints.pretrained import from_pretrained
 
     path = bundled_weights().get(network.start, network.start)
     model, encoders = from_pretrained(path)

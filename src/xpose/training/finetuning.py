@@ -16,10 +16,10 @@ from typing import Any, Literal
 
 from xpose.data.held_out import is_held_out
 from xpose.errors import CheckpointError, ConfigError, DataError, counted, quote
+from xpose.model.checkpoints.pretrained import CONFIG_FILE, from_pretrained
+from xpose.model.checkpoints.weights import bundled_weights, default_weights
 from xpose.model.config import XPoseConfig
 from xpose.model.presets import CONFIGS
-from xpose.model.pretrained import CONFIG_FILE, from_pretrained
-from xpose.model.weights import bundled_weights, default_weights
 from xpose.training import settings
 from xpose.training.material import Material
 from xpose.training.recipe import Recipe, recipe_of

@@ -164,7 +164,7 @@ def _grounding(config: XPoseConfig) -> Table:
 
 
 def _official(config: XPoseConfig) -> Table:
-    from xpose.model.official import name_table
+    from xpose.model.checkpoints.official import name_table
 
     return [
         (

@@ -21,7 +21,7 @@ import torch
 
 from xpose.errors import CheckpointError, ConfigError, MissingExtraError, counted, quote
 from xpose.model import XPose
-from xpose.model.pretrained import save_pretrained
+from xpose.model.checkpoints.pretrained import save_pretrained
 from xpose.pictures.atomic import write_atomically
 from xpose.training.building import Setup
 from xpose.training.log import LOG_FILE, read_log, write_validation

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from xpose.errors import CheckpointError, quote
 from xpose.model import XPose
-from xpose.model.files import read_tensors
-from xpose.model.official import unwrap
-from xpose.model.pretrained import ENCODER_PREFIX, WEIGHT_FILE
+from xpose.model.checkpoints.files import read_tensors
+from xpose.model.checkpoints.official import unwrap
+from xpose.model.checkpoints.pretrained import ENCODER_PREFIX, WEIGHT_FILE
 from xpose.training.foreign_names import LAYOUTS, Layout, layout_of, translated
 
 _WEIGHT_FILES = (WEIGHT_FILE, "pytorch_model.bin")
@@ -175,7 +175,7 @@ def _why(result: Taken) -> str:
 
 def _join_size_table(model: XPose, state: Mapping[str, Tensor], found: dict[str, Tensor], unused: list[str]) -> None:
     """The official layout keeps the table of sizes in two pieces."""
-    from xpose.model.official import official_names
+    from xpose.model.checkpoints.official import official_names
 
     name = "keypoint_decoder.size_prior.table"
     if name in model.state_dict():

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from xpose.errors import CheckpointError, ConfigError, XPoseWarning, counted, quote
-from xpose.model.files import read_tensors
+from xpose.model.checkpoints.files import read_tensors
 from xpose.pictures.atomic import write_atomically
 
 _NAME = re.compile(r"^step-(\d{8})\.pt$")

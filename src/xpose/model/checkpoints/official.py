@@ -224,7 +224,7 @@ def load_official(path_or_state_dict: str | Path | Mapping[str, Tensor]) -> XPos
     Raises:
         CheckpointError: the file is missing, damaged, unsafe, or does not fit.
     """
-    from xpose.model.files import read_tensors
+    from xpose.model.checkpoints.files import read_tensors
 
     raw = path_or_state_dict if isinstance(path_or_state_dict, Mapping) else read_tensors(Path(path_or_state_dict))
     with torch.device("meta"):

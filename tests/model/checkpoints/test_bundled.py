@@ -17,8 +17,8 @@ from skimage import data
 import xpose
 from xpose.geometry import box_iou
 from xpose.inference import Detector
+from xpose.model.checkpoints.weights import DEFAULT, bundled_weights
 from xpose.model.precision import quick_bfloat16
-from xpose.model.weights import DEFAULT, bundled_weights
 from xpose.training.recipe import load_recipe
 
 WEIGHTS = bundled_weights()

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from xpose.errors import CheckpointError, quote
+from xpose.model.checkpoints.files import read_tensors
+from xpose.model.checkpoints.official import restore_buffers
 from xpose.model.config import XPoseConfig
-from xpose.model.files import read_tensors
 from xpose.model.network import XPose
-from xpose.model.official import restore_buffers
 from xpose.pictures.atomic import write_atomically
 
 CONFIG_FILE, WEIGHT_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
@@ -140,7 +140,7 @@ def _full(tensor: Tensor) -> Tensor:
 
 
 def _from_official_file(path: Path) -> tuple[XPose, dict[str, Tensor]]:
-    from xpose.model.official import load_official, sort_official
+    from xpose.model.checkpoints.official import load_official, sort_official
 
     state = read_tensors(path)
     model = load_official(state)

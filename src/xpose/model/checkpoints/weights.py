@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from xpose.errors import CheckpointError
-from xpose.model.pretrained import CONFIG_FILE, WEIGHT_FILE
+from xpose.model.checkpoints.pretrained import CONFIG_FILE, WEIGHT_FILE
 
 DEFAULT = "xpose-nano"
 
