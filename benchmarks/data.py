@@ -31,8 +31,8 @@ SETS = ("person", "animal", "face", "hand", "cub_bird", "fly")
 
 def write_sets(root: Path, pictures: int, objects: int) -> None:
     """Prepared sets of several skeletons whose records are random but whole."""
+    from xpose.data.datasets.report import write_report
     from xpose.data.manifest import LOCATION, MANIFEST, REPORT, write_json
-    from xpose.data.report import write_report
     from xpose.data.store import sha256_of, write_coco
 
     for number, skeleton in enumerate(SETS):

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.data import test_import_deeplabcut, test_import_yolo
+from tests.data.datasets.importers import test_deeplabcut as test_import_deeplabcut
+from tests.data.datasets.importers import test_yolo as test_import_yolo
+from tests.data.datasets.importers.test_coco import FREE, SOURCE, annotation
 from tests.data.small_sets import category, record, write_prepared
-from tests.data.test_import_coco import FREE, SOURCE, annotation
 from tests.data.trees import draw, snapshot, spread, write_json, write_text
 
 from xpose.cli.finetune import detect_commands

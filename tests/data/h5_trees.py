@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from tests.data.trees import Tree, Truth, draw, spread, write_text
 
-from xpose.data.converters.deepposekit import DeepPoseKit, _rows
+from xpose.data.datasets.converters.deepposekit import DeepPoseKit, _rows
 
 ROWS = 20
 SIZE = 96

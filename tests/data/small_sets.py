@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from xpose.data.datasets.report import write_report
 from xpose.data.manifest import LOCATION, MANIFEST, REPORT, write_json
-from xpose.data.report import write_report
 from xpose.data.store import sha256_of, write_coco
 from xpose.data.synthetic import draw_scene
 from xpose.data.toys import KINDS

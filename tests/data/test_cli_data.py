@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.data.test_onehand10k import write_tree
+from tests.data.datasets.converters.test_onehand10k import write_tree
 
 from xpose.cli import main
 from xpose.data import CONVERTERS

@@ -9,8 +9,8 @@ import pytest
 from tests.data.trees import colour_of, draw, spread, write_json, write_text
 
 from xpose.data.colours import NO_COLOURS
+from xpose.data.datasets.importers import import_set
 from xpose.data.examples import Examples
-from xpose.data.importers import import_set
 from xpose.data.loader import Loader, Prompting
 from xpose.data.pool import open_pool, own_flips
 from xpose.data.transforms import Augmentation

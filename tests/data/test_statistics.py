@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from tests.data.datasets.test_folder_sets import shared_index
 from tests.data.small_sets import category
-from tests.data.test_folder_sets import shared_index
 from tests.data.test_unify import records_in, simple
 from tests.data.trees import SHARED, check_pycocotools, link, shared
 
@@ -51,8 +51,8 @@ def test_the_papers_rows_are_those_of_the_converters() -> None:
 
 def test_samples_of_original_formats_become_a_collection(tmp_path: Path) -> None:
     """Through a converter, and through the importer for COCO files."""
-    from xpose.data.importers import import_set
-    from xpose.data.pipeline import prepare
+    from xpose.data.datasets.importers import import_set
+    from xpose.data.datasets.pipeline import prepare
 
     for file in shared("format_samples/300w_pts").iterdir():
         link(file, tmp_path / "300w/afw" / file.name)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.data.datasets.test_folder_sets import write_tree
 from tests.data.small_sets import category, record, write_prepared
-from tests.data.test_folder_sets import write_tree
 from tests.data.trees import check_pycocotools
 
 from xpose.data.manifest import read_manifest, verify

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
+from xpose.data.datasets.pipeline import Prepared, prepare
 from xpose.data.manifest import read_manifest
-from xpose.data.pipeline import Prepared, prepare
 from xpose.data.store import CocoSet
 from xpose.records import Record
 

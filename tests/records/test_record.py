@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from xpose.data.converters.base import settle
+from xpose.data.datasets.converters.base import settle
 from xpose.errors import DataError
 from xpose.records import Category, Instance, Picture, Record, Skipped, Taxonomy
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from tests.data.test_folder_sets import write_set
+from tests.data.datasets.test_folder_sets import write_set
 from tests.training.small_trees import small
 from torch import Tensor
 

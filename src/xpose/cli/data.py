@@ -10,8 +10,8 @@ import typer
 from xpose.cli import _app, _console, data_collect, data_import
 
 if TYPE_CHECKING:
-    from xpose.data.converters.base import Converter
-    from xpose.data.pipeline import Prepared
+    from xpose.data.datasets.converters.base import Converter
+    from xpose.data.datasets.pipeline import Prepared
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -28,8 +28,8 @@ def list_sets(as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
     """List the datasets that can be prepared."""
     from rich.table import Table
 
-    from xpose.data.converters import CONVERTERS, load_converter
-    from xpose.data.pipeline import describe
+    from xpose.data.datasets.converters import CONVERTERS, load_converter
+    from xpose.data.datasets.pipeline import describe
 
     converters = [load_converter(name) for name in CONVERTERS]
     if as_json:
@@ -55,7 +55,7 @@ def info(name: Annotated[str, NAME]) -> None:
     """Tell all about a dataset: licence, terms, what to fetch and from where."""
     from rich.table import Table
 
-    from xpose.data.converters import load_converter
+    from xpose.data.datasets.converters import load_converter
 
     converter = load_converter(name)
     table = Table(box=None, show_header=False)
@@ -98,8 +98,8 @@ def prepare(
     An interrupted run goes on where it stopped. Pictures that are damaged or missing are skipped and named in
     OUT/NAME/report.json.
     """
-    from xpose.data.converters import load_converter
-    from xpose.data.pipeline import prepare as run
+    from xpose.data.datasets.converters import load_converter
+    from xpose.data.datasets.pipeline import prepare as run
 
     converter = load_converter(name)
     with Bars() as bars:

@@ -10,7 +10,7 @@ import typer
 from xpose.cli import _console
 
 if TYPE_CHECKING:
-    from xpose.data.importers import Imported
+    from xpose.data.datasets.importers import Imported
 
 
 def list_formats(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
@@ -18,7 +18,7 @@ def list_formats(as_json: Annotated[bool, typer.Option("--json", help="Print JSO
     from rich.table import Table
 
     from xpose.cli.data import format_status
-    from xpose.data.importers import IMPORTERS, load_importer
+    from xpose.data.datasets.importers import IMPORTERS, load_importer
 
     importers = {name: load_importer(name) for name in IMPORTERS}
     if as_json:
@@ -57,7 +57,7 @@ def import_data(
     skeleton.toml beside it. Whatever is wrong is skipped and named in OUT/NAME/report.json.
     """
     from xpose.cli.data import Bars, show_result
-    from xpose.data.importers import import_set
+    from xpose.data.datasets.importers import import_set
 
     with Bars() as bars:
         done = import_set(

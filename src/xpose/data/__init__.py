@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from xpose.data.converters import CONVERTERS, load_converter
+from xpose.data.datasets.converters import CONVERTERS, load_converter
+from xpose.data.datasets.pipeline import Prepared, prepare
 from xpose.data.manifest import pictures_root, read_manifest, verify
-from xpose.data.pipeline import Prepared, prepare
 from xpose.data.store import CocoSet, write_coco
 from xpose.records import Category, Instance, Picture, Record, Skipped, Taxonomy
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from xpose.data.folder_sets import is_folder_of_sets
+from xpose.data.datasets.folder_sets import is_folder_of_sets
 from xpose.data.pool import Pool
 from xpose.errors import ConfigError, DataError, did_you_mean, quote
 from xpose.vocabulary import find_category, normalise

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from xpose.data.datasets.sources import safe_name
 from xpose.data.manifest import LOCATION, MANIFEST, read_manifest
-from xpose.data.sources import safe_name
 from xpose.data.store import CocoSet, sha256_of
 from xpose.errors import DataError, did_you_mean, quote
 from xpose.records import Record
@@ -100,8 +100,8 @@ def find_parts(
 ) -> list[Part]:
     """The sets in these folders, by name.
 
-    A source is a prepared set, a folder of prepared sets, or a folder of COCO sets (`xpose.data.folder_sets`), which
-    are prepared into `out` first. `roles` overrides roles: "SET:SPLIT" to one of `ROLES`.
+    A source is a prepared set, a folder of prepared sets, or a folder of COCO sets (`xpose.data.datasets.folder_sets`),
+    which are prepared into `out` first. `roles` overrides roles: "SET:SPLIT" to one of `ROLES`.
 
     Raises:
         DataError: a folder holds no set, a set is there twice or was changed, or a name is unknown.
@@ -145,8 +145,8 @@ def _folders(source: Path, out: Path, is_wanted: Callable[[str], bool], progress
     prepared = {_name_of(path): path for path in sorted(source.iterdir()) if _is_prepared(path)}
     if prepared:
         return {name: path for name, path in prepared.items() if is_wanted(name)}
-    from xpose.data.folder_sets import folder_sets, is_folder_of_sets
-    from xpose.data.pipeline import prepare
+    from xpose.data.datasets.folder_sets import folder_sets, is_folder_of_sets
+    from xpose.data.datasets.pipeline import prepare
 
     if not is_folder_of_sets(source):
         raise DataError(

@@ -303,8 +303,8 @@ def own_flips(places: Iterable[str | Path]) -> dict[str, dict[str, str]]:
 
 
 def _own_skeletons(folder: Path) -> Mapping[str, Skeleton]:
-    from xpose.data.folder_sets import folder_sets, is_folder_of_sets
-    from xpose.data.importers import imported_skeletons
+    from xpose.data.datasets.folder_sets import folder_sets, is_folder_of_sets
+    from xpose.data.datasets.importers import imported_skeletons
     from xpose.data.manifest import LOCATION
     from xpose.data.shards import is_sharded
 
@@ -325,11 +325,11 @@ def read_places(
     Raises:
         DataError: the folder holds no sets, or no such split, or a file is damaged.
     """
-    from xpose.data.folder_sets import is_folder_of_sets, no_sets, read_folder_sets
+    from xpose.data.datasets.folder_sets import is_folder_of_sets, no_sets, read_folder_sets
+    from xpose.data.datasets.sources import Source
     from xpose.data.manifest import LOCATION, read_manifest
     from xpose.data.places import Places
     from xpose.data.shards import is_sharded, read_shards
-    from xpose.data.sources import Source
     from xpose.data.store import CocoSet
 
     if is_sharded(folder):

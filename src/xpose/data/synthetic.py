@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from xpose.data.datasets.report import write_report
 from xpose.data.manifest import LOCATION, MANIFEST, REPORT, verify, write_json
-from xpose.data.report import write_report
 from xpose.data.store import Counts, sha256_of, write_coco
 from xpose.data.toys import KINDS, Figure
 from xpose.data.toys.background import draw_background, noise

@@ -115,7 +115,7 @@ class Data:
 
 def _sets_in(folder: Path) -> tuple[str, ...]:
     """The names of the sets in a folder, as far as they can be told without reading it."""
-    from xpose.data.folder_sets import folder_sets, is_folder_of_sets
+    from xpose.data.datasets.folder_sets import folder_sets, is_folder_of_sets
     from xpose.data.manifest import LOCATION, read_manifest
 
     if (folder / LOCATION).is_file():
@@ -128,7 +128,7 @@ def _sets_in(folder: Path) -> tuple[str, ...]:
 
 def _splits_in(folder: Path, name: str) -> tuple[str, ...]:
     """The splits of a set in a folder."""
-    from xpose.data.folder_sets import folder_sets
+    from xpose.data.datasets.folder_sets import folder_sets
     from xpose.data.manifest import LOCATION, read_manifest
 
     if (folder / LOCATION).is_file():
@@ -138,7 +138,7 @@ def _splits_in(folder: Path, name: str) -> tuple[str, ...]:
 
 def _parts(folder: Path) -> list[Path]:
     """A folder of prepared sets as the sets themselves; any other folder as it is."""
-    from xpose.data.folder_sets import is_folder_of_sets
+    from xpose.data.datasets.folder_sets import is_folder_of_sets
     from xpose.data.manifest import LOCATION
 
     if not folder.is_dir():

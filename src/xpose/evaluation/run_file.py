@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xpose.data.sources import Fields
+from xpose.data.datasets.sources import Fields
 from xpose.errors import DataError, quote
 from xpose.evaluation.reading import read_json
 from xpose.pictures.atomic import write_text

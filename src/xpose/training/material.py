@@ -16,11 +16,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xpose.data.folder_sets import folder_sets, is_folder_of_sets, skeleton_for
+from xpose.data.datasets.folder_sets import folder_sets, is_folder_of_sets, skeleton_for
+from xpose.data.datasets.pipeline import Progress
+from xpose.data.datasets.report import read_report
 from xpose.data.manifest import LOCATION, MANIFEST, REPORT, read_manifest
-from xpose.data.pipeline import Progress
 from xpose.data.pool import Place, own_flips, read_places
-from xpose.data.report import read_report
 from xpose.data.samples import Kind
 from xpose.errors import ConfigError, DataError, UnmappedKeypointError, did_you_mean, quote
 from xpose.evaluation.questions import key_of
@@ -30,7 +30,7 @@ from xpose.training.log import LOG_FILE
 from xpose.training.running import last_step, made
 
 if TYPE_CHECKING:
-    from xpose.data.importers.recognise import Recognised
+    from xpose.data.datasets.importers.recognise import Recognised
 
 DATA, REQUEST_FILE = "data", "finetune.json"
 TRAIN, VALIDATION = "train", "val"
@@ -145,7 +145,7 @@ def opened(request: Request, folder: Path) -> Opened:
 
 
 def _recognised(request: Request) -> Recognised:
-    from xpose.data.importers.recognise import Recognised, recognise
+    from xpose.data.datasets.importers.recognise import Recognised, recognise
 
     return Recognised(request.format, Path(request.data)) if request.format else recognise(request.data)
 
@@ -166,7 +166,7 @@ def gather(
         ConfigError: the folder holds a run on other data.
         CheckpointError: the folder cannot be made.
     """
-    from xpose.data.importers.recognise import PREPARED
+    from xpose.data.datasets.importers.recognise import PREPARED
 
     known = known or opened(request, folder)
     if known.before is not None:
@@ -240,7 +240,7 @@ def _refuse_choices(request: Request) -> None:
 def _imported(
     format_name: str, path: Path, request: Request, folder: Path, progress: Progress | None
 ) -> tuple[Path, list[str]]:
-    from xpose.data.importers import import_set
+    from xpose.data.datasets.importers import import_set
 
     skeleton = request.skeleton if request.skeleton != OWN_NAMES else None
     fitting = _fitting_skeleton(format_name, path, request) if request.skeleton is None else None
@@ -270,8 +270,8 @@ def _fitting_skeleton(format_name: str, path: Path, request: Request) -> str | N
 
     The weights have learned its names, and it knows mirror partners that the source's names do not tell.
     """
-    from xpose.data.importers import load_importer
-    from xpose.data.importers.base import Choices
+    from xpose.data.datasets.importers import load_importer
+    from xpose.data.datasets.importers.base import Choices
 
     pictures = None if request.images is None else Path(request.images)
     importer = load_importer(format_name)(path, Choices(request.name, pictures=pictures))

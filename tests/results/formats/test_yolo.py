@@ -71,7 +71,7 @@ def test_no_name_breaks_the_yaml(poses):
 
 def test_our_own_importer_reads_it(tmp_path):
     """What one part of the package writes, another reads: the same names, places and visibility."""
-    from xpose.data.importers import import_set
+    from xpose.data.datasets.importers import import_set
 
     dogs, root = DOGS["dog"], tmp_path / "original"
     layout = yolo.layout_of([dogs])
