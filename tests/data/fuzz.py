@@ -20,9 +20,9 @@ from pathlib import Path
 import pytest
 from tests.data.trees import Tree, records_of, snapshot
 
+from xpose.data.collection.manifest import REPORT, verify
 from xpose.data.datasets.pipeline import prepare
 from xpose.data.datasets.report import read_report
-from xpose.data.manifest import REPORT, verify
 from xpose.errors import DataError
 
 DEEP: list = []

@@ -13,8 +13,8 @@ import pytest
 from tests.data.fuzz import DAMAGES, RECORD_DAMAGES, _check_nothing_lost
 from tests.data.trees import Tree, _check_record, check_pycocotools, records_of, snapshot
 
+from xpose.data.collection.manifest import REPORT, verify
 from xpose.data.datasets.importers import Imported, import_set
-from xpose.data.manifest import REPORT, verify
 from xpose.errors import DataError
 
 

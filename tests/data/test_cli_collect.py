@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.data.test_unify import leaky, simple
+from tests.data.collection.test_unify import leaky, simple
 
 from xpose.cli import main
-from xpose.data.manifest import read_manifest
+from xpose.data.collection.manifest import read_manifest
 
 
 def test_the_whole_way_without_a_download(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

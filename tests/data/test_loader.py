@@ -11,6 +11,7 @@ import torch
 from tests.data.pools import category, dot_pool, dotted, record, spread
 from tests.data.trees import SHARED
 
+from xpose.data.collection.store import CocoSet
 from xpose.data.examples import ExampleFinder, Examples
 from xpose.data.loader import Loader, Prompting
 from xpose.data.negatives import Labelling
@@ -18,7 +19,6 @@ from xpose.data.pictures import Pictures
 from xpose.data.pool import Place, Pool, open_pool
 from xpose.data.sampling import Sampling
 from xpose.data.shards import read_shards, write_shards
-from xpose.data.store import CocoSet
 from xpose.data.synthetic import write_synthetic
 from xpose.data.transforms import Augmentation
 from xpose.errors import ConfigError, DataError

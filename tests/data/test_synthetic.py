@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from tests.data.trees import check_pycocotools
 
-from xpose.data.manifest import read_manifest, verify
-from xpose.data.places import Places
-from xpose.data.store import CocoSet
+from xpose.data.collection.manifest import read_manifest, verify
+from xpose.data.collection.places import Places
+from xpose.data.collection.store import CocoSet
 from xpose.data.synthetic import category_of, draw_scene, generate, write_synthetic
 from xpose.data.toys import KINDS
 from xpose.errors import DataError

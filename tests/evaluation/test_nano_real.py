@@ -9,7 +9,7 @@ from tests.evaluation.cases import found, pose
 from tests.evaluation.drawn_sets import BIRD, TUBE, Known, repeated, thing, write_set
 from tests.inference.conftest import own_detector
 
-from xpose.data.held_out import is_held_out
+from xpose.data.collection.held_out import is_held_out
 from xpose.errors import ConfigError, DataError
 from xpose.evaluation.data import Data
 from xpose.evaluation.protocols import load_protocol

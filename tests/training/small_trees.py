@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.data.small_sets import category, record, write_prepared
 
-from xpose.data.unify import Choices, unify
+from xpose.data.collection.unify import Choices, unify
 from xpose.records import Category, Record, Taxonomy
 from xpose.training.recipe import Recipe, load_recipe
 

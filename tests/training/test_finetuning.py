@@ -8,7 +8,7 @@ import pytest
 from tests.data.small_sets import category, record, write_prepared
 from tests.data.trees import draw, write_json
 
-from xpose.data.held_out import is_held_out
+from xpose.data.collection.held_out import is_held_out
 from xpose.errors import CheckpointError, ConfigError, DataError
 from xpose.model.presets import nano_config, swin_t_config
 from xpose.records import Category, Record

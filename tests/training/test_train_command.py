@@ -20,7 +20,7 @@ from tests.training.small_trees import small
 from torch import Tensor
 
 from xpose import cli
-from xpose.data.held_out import is_held_out
+from xpose.data.collection.held_out import is_held_out
 from xpose.model.checkpoints.pretrained import from_pretrained
 from xpose.training.log import read_log
 from xpose.training.recipe import load_recipe

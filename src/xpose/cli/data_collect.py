@@ -13,8 +13,8 @@ from xpose.cli import _console
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from xpose.data.statistics import Statistics
-    from xpose.data.unify import Unified
+    from xpose.data.collection.statistics import Statistics
+    from xpose.data.collection.unify import Unified
 
 SOURCES = typer.Argument(
     help="Prepared sets, folders of them, or folders of COCO sets (NAME/train.json, NAME/images).", show_default=False
@@ -53,7 +53,7 @@ def unify_sets(
     evaluation pictures too are left out. The same sets and seed give the same bytes.
     """
     from xpose.cli.data import Bars
-    from xpose.data.unify import SEED, Choices, unify
+    from xpose.data.collection.unify import SEED, Choices, unify
     from xpose.errors import ConfigError, quote
 
     if leaks not in ("drop", "report", "off"):
@@ -101,7 +101,7 @@ def to_fiftyone(
 ) -> None:
     """Write a set in the import format of FiftyOne (which need not be installed)."""
     from xpose.cli.data import Bars
-    from xpose.data.fiftyone import write_fiftyone
+    from xpose.data.collection.fiftyone import write_fiftyone
 
     with Bars() as bars:
         count = write_fiftyone(source, out, splits=split or None, copy=copy, progress=bars.update)
@@ -171,7 +171,7 @@ def draw_shapes(
 
 
 def _samples(given: Iterable[str], whole: bool) -> dict[str, int]:
-    from xpose.data.unify import SAMPLES
+    from xpose.data.collection.unify import SAMPLES
     from xpose.errors import ConfigError, quote
 
     samples = {} if whole else dict(SAMPLES)
@@ -230,7 +230,7 @@ def _set_table(statistics: Statistics) -> Table:
 
 
 def _show_totals(statistics: Statistics) -> None:
-    from xpose.data.statistics import DIFFERENCE, PAPER_ROWS_SUM, PAPER_TOTALS
+    from xpose.data.collection.statistics import DIFFERENCE, PAPER_ROWS_SUM, PAPER_TOTALS
 
     totals = statistics.totals()
     here = ", ".join(f"{value:,} {name}" for name, value in totals.items())

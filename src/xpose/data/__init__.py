@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
+from xpose.data.collection.manifest import pictures_root, read_manifest, verify
+from xpose.data.collection.store import CocoSet, write_coco
 from xpose.data.datasets.converters import CONVERTERS, load_converter
 from xpose.data.datasets.pipeline import Prepared, prepare
-from xpose.data.manifest import pictures_root, read_manifest, verify
-from xpose.data.store import CocoSet, write_coco
 from xpose.records import Category, Instance, Picture, Record, Skipped, Taxonomy
 
 __all__ = [

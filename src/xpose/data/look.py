@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from xpose.data import pages
+from xpose.data.collection.manifest import MANIFEST, read_manifest
+from xpose.data.collection.parts import Progress, find_parts, split_files
+from xpose.data.collection.places import Places
+from xpose.data.collection.store import CocoSet
 from xpose.data.look_page import index_page, set_page
-from xpose.data.manifest import MANIFEST, read_manifest
-from xpose.data.parts import Progress, find_parts, split_files
-from xpose.data.places import Places
-from xpose.data.store import CocoSet
 from xpose.records import HIDDEN, Category, Instance, Record
 
 SIZES = (16, 32, 64, 96, 128, 192, 256, 384, 512)  # pixels, upper bounds of the bins of the boxes' size

@@ -9,7 +9,7 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from xpose.data.store import write_atomically
+from xpose.data.collection.store import write_atomically
 from xpose.drawing.palette import LEFT, MIDDLE, RIGHT, Colour
 
 STYLE = """

@@ -303,9 +303,9 @@ def own_flips(places: Iterable[str | Path]) -> dict[str, dict[str, str]]:
 
 
 def _own_skeletons(folder: Path) -> Mapping[str, Skeleton]:
+    from xpose.data.collection.manifest import LOCATION
     from xpose.data.datasets.folder_sets import folder_sets, is_folder_of_sets
     from xpose.data.datasets.importers import imported_skeletons
-    from xpose.data.manifest import LOCATION
     from xpose.data.shards import is_sharded
 
     if (folder / LOCATION).is_file():
@@ -325,12 +325,12 @@ def read_places(
     Raises:
         DataError: the folder holds no sets, or no such split, or a file is damaged.
     """
+    from xpose.data.collection.manifest import LOCATION, read_manifest
+    from xpose.data.collection.places import Places
+    from xpose.data.collection.store import CocoSet
     from xpose.data.datasets.folder_sets import is_folder_of_sets, no_sets, read_folder_sets
     from xpose.data.datasets.sources import Source
-    from xpose.data.manifest import LOCATION, read_manifest
-    from xpose.data.places import Places
     from xpose.data.shards import is_sharded, read_shards
-    from xpose.data.store import CocoSet
 
     if is_sharded(folder):
         yield from read_shards(folder, split)

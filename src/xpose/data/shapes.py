@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from xpose.data.store import Counts
+from xpose.data.collection.store import Counts
 from xpose.data.synthetic import LICENCE, SMOOTHING, About, write_drawn
 from xpose.data.toys.background import draw_background
 from xpose.data.toys.figure import Colour, colour, ellipse

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT, verify, write_json
+from xpose.data.collection.store import Counts, sha256_of, write_coco
 from xpose.data.datasets.report import write_report
-from xpose.data.manifest import LOCATION, MANIFEST, REPORT, verify, write_json
-from xpose.data.store import Counts, sha256_of, write_coco
 from xpose.data.toys import KINDS, Figure
 from xpose.data.toys.background import draw_background, noise
 from xpose.errors import DataError, did_you_mean, quote

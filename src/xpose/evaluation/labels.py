@@ -77,6 +77,6 @@ def labels_of(data: Data, source: str, split: str) -> Path | None:
 
 
 def _is_set_of(folder: Path, source: str) -> bool:
-    from xpose.data.manifest import MANIFEST, read_manifest
+    from xpose.data.collection.manifest import MANIFEST, read_manifest
 
     return (folder / MANIFEST).is_file() and read_manifest(folder).get("name") == source

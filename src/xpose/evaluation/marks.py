@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from xpose.data.collection.store import dump
 from xpose.data.pool import WHOLE, Place
-from xpose.data.store import dump
 from xpose.errors import ConfigError, quote
 from xpose.evaluation.questions import Asked, Task
 

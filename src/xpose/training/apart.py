@@ -14,10 +14,10 @@ from os import cpu_count
 from pathlib import Path
 from typing import NamedTuple
 
+from xpose.data.collection.fingerprints import Prints, print_content
+from xpose.data.collection.leaks import Side, find_leaks
 from xpose.data.datasets.folder_sets import PHOTOGRAPH
-from xpose.data.leaks import Side, find_leaks
 from xpose.data.pool import Place, content_of, read_places
-from xpose.data.prints import Prints, print_content
 from xpose.errors import CheckpointError, DataError
 from xpose.pictures.atomic import write_atomically
 

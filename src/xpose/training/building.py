@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from xpose.data.held_out import is_held_out
+from xpose.data.collection.held_out import is_held_out
 from xpose.data.loader import Loader, Prompting
 from xpose.data.pool import Place, Pool, open_pool, read_places
 from xpose.errors import ConfigError, DataError, quote
@@ -175,7 +175,7 @@ def draw(drawn: Drawn, folder: Path) -> Path:
 
 
 def _move(half: Path, done: Path) -> None:
-    from xpose.data.manifest import LOCATION, write_json
+    from xpose.data.collection.manifest import LOCATION, write_json
 
     write_json(half / LOCATION, {"root": str(done.resolve())})
     try:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from xpose.data.held_out import is_held_out
+from xpose.data.collection.held_out import is_held_out
 from xpose.errors import CheckpointError, ConfigError, DataError, counted, quote
 from xpose.model.checkpoints.pretrained import CONFIG_FILE, from_pretrained
 from xpose.model.checkpoints.weights import bundled_weights, default_weights
@@ -203,7 +203,8 @@ def _whole(path: str | None) -> str | None:
 def share_to_hold_out(material: Material) -> float:
     """The share of the pictures that is kept back: the least that gives a few, or none where that would cost too much.
 
-    Which pictures it takes is decided by their names (`xpose.data.held_out`), so a share of few pictures is counted.
+    Which pictures it takes is decided by their names (`xpose.data.collection.held_out`), so a share of few pictures is
+    counted.
     """
     for share in _SHARES:
         if _held_out(material, share) >= LEAST_TESTED and material.pictures >= 4 * LEAST_TESTED:

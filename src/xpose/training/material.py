@@ -16,10 +16,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT, read_manifest
 from xpose.data.datasets.folder_sets import folder_sets, is_folder_of_sets, skeleton_for
 from xpose.data.datasets.pipeline import Progress
 from xpose.data.datasets.report import read_report
-from xpose.data.manifest import LOCATION, MANIFEST, REPORT, read_manifest
 from xpose.data.pool import Place, own_flips, read_places
 from xpose.data.samples import Kind
 from xpose.errors import ConfigError, DataError, UnmappedKeypointError, did_you_mean, quote

@@ -9,12 +9,12 @@ from typing import ClassVar
 import pytest
 from tests.data.trees import Tree, Truth, draw, records_of, snapshot, write_text
 
+from xpose.data.collection.manifest import pictures_root, read_manifest, verify
 from xpose.data.datasets import pipeline
 from xpose.data.datasets.converters.base import Converter, Entry, NameTable, Need
 from xpose.data.datasets.pipeline import prepare
 from xpose.data.datasets.report import read_report
 from xpose.data.datasets.sources import Source
-from xpose.data.manifest import pictures_root, read_manifest, verify
 from xpose.errors import DataError
 from xpose.records import Instance, Record
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from xpose.data.store import dump, image_to_json, instance_from_json, instance_to_json, record_from_json
-from xpose.data.store import write_atomically as write
+from xpose.data.collection.store import dump, image_to_json, instance_from_json, instance_to_json, record_from_json
+from xpose.data.collection.store import write_atomically as write
 from xpose.records import Category, Record, Skipped, Taxonomy
 
 

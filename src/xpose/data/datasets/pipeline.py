@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from xpose import __version__
+from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT, read_manifest, verify, write_json
+from xpose.data.collection.store import Counts, sha256_of, write_coco
 from xpose.data.datasets.converters import load_converter
 from xpose.data.datasets.converters.base import Converter, Entry, Need
 from xpose.data.datasets.journal import Journal, digest_of
 from xpose.data.datasets.report import read_report, write_report
 from xpose.data.datasets.sources import Source
-from xpose.data.manifest import LOCATION, MANIFEST, REPORT, read_manifest, verify, write_json
-from xpose.data.store import Counts, sha256_of, write_coco
 from xpose.errors import DataError, UnmappedKeypointError, quote
 from xpose.records import Record, Skipped
 

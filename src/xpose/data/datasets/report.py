@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
-from xpose.data.store import dump, write_atomically
+from xpose.data.collection.store import dump, write_atomically
 from xpose.records import Skipped
 
 

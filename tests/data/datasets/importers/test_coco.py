@@ -9,10 +9,10 @@ import pytest
 from tests.data.imports import check_imported, fuzz_import
 from tests.data.trees import Tree, Truth, draw, link, records_of, shared, spread, write_json, write_text
 
+from xpose.data.collection.manifest import read_manifest
 from xpose.data.datasets.importers import import_set, imported_skeletons
 from xpose.data.datasets.importers.base import box_round
 from xpose.data.datasets.report import read_report
-from xpose.data.manifest import read_manifest
 from xpose.errors import DataError, UnmappedKeypointError, VocabularyError
 from xpose.records import Picture
 from xpose.vocabulary import load_skeleton

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT
 from xpose.data.datasets.converters.base import EDGE, NOT_STATED, Converter, Entry
 from xpose.data.datasets.importers.names import Kind, Named, read_map, readable, settle_names
 from xpose.data.datasets.importers.places import Pictures
 from xpose.data.datasets.journal import digest_of
 from xpose.data.datasets.sources import Source
-from xpose.data.manifest import LOCATION, MANIFEST, REPORT
 from xpose.errors import DataError, UnmappedKeypointError, quote
 from xpose.records import Box, Instance, Picture, Point, Record, Skipped
 

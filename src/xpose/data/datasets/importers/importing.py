@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xpose.data.collection.manifest import LOCATION, MANIFEST, pictures_root, read_manifest, write_json
+from xpose.data.collection.store import sha256_of
 from xpose.data.datasets.converters import CONVERTERS
 from xpose.data.datasets.pipeline import Prepared, Progress, prepare
-from xpose.data.manifest import LOCATION, MANIFEST, pictures_root, read_manifest, write_json
-from xpose.data.store import sha256_of
 from xpose.errors import DataError, quote
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from xpose.data.store import write_atomically
+from xpose.data.collection.store import write_atomically
 from xpose.vocabulary import Keypoint, Skeleton
 
 

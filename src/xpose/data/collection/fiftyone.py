@@ -22,10 +22,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from xpose.data.manifest import read_manifest, write_json
-from xpose.data.parts import split_files
-from xpose.data.places import Places
-from xpose.data.store import CocoSet, write_atomically
+from xpose.data.collection.manifest import read_manifest, write_json
+from xpose.data.collection.parts import split_files
+from xpose.data.collection.places import Places
+from xpose.data.collection.store import CocoSet, write_atomically
 from xpose.errors import DataError, VocabularyError, quote
 from xpose.records import Category, Instance, Record
 from xpose.vocabulary import load_skeleton

@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xpose import __version__
+from xpose.data.collection.fingerprints import PrintStore
+from xpose.data.collection.leaks import NEAR, Leak, Side, find_leaks, shared_groups
+from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT, pictures_root, verify, write_json
+from xpose.data.collection.merging import Merger
+from xpose.data.collection.parts import Part, Progress, Role, find_parts
+from xpose.data.collection.places import Places
+from xpose.data.collection.statistics import Statistics, collect, write_statistics
+from xpose.data.collection.store import Counts, dump, sha256_of, write_atomically, write_coco
 from xpose.data.datasets.report import write_report
-from xpose.data.leaks import NEAR, Leak, Side, find_leaks, shared_groups
-from xpose.data.manifest import LOCATION, MANIFEST, REPORT, pictures_root, verify, write_json
-from xpose.data.merging import Merger
-from xpose.data.parts import Part, Progress, Role, find_parts
-from xpose.data.places import Places
-from xpose.data.prints import PrintStore
-from xpose.data.statistics import Statistics, collect, write_statistics
-from xpose.data.store import Counts, dump, sha256_of, write_atomically, write_coco
 from xpose.errors import DataError, quote
 from xpose.records import Record, Skipped
 

@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 
-from xpose.data.held_out import is_held_out
+from xpose.data.collection.held_out import is_held_out
 from xpose.errors import ConfigError
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from xpose.data.store import CocoSet, Counts, sha256_of, write_atomically
+from xpose.data.collection.store import CocoSet, Counts, sha256_of, write_atomically
 from xpose.errors import DataError, quote
 
 MANIFEST, LOCATION, REPORT = "manifest.json", "location.json", "report.json"

@@ -7,11 +7,11 @@ import math
 from pathlib import Path
 
 import pytest
+from tests.data.collection.test_unify import simple
 from tests.data.small_sets import category, record, write_prepared
-from tests.data.test_unify import simple
 
-from xpose.data.fiftyone import field_of, write_fiftyone
-from xpose.data.unify import unify
+from xpose.data.collection.fiftyone import field_of, write_fiftyone
+from xpose.data.collection.unify import unify
 from xpose.errors import DataError
 from xpose.records import Category, Instance, Picture, Record
 from xpose.vocabulary import load_skeleton

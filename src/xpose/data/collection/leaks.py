@@ -1,4 +1,4 @@
-"""Training pictures that are also evaluation pictures: the same file, or the same look (`xpose.data.prints`).
+"""Training pictures that are also evaluation pictures: the same file, or the same look by their fingerprints.
 
 A leak is found across all sets, since sets borrow pictures from each other. Pictures of one group (a video, a person)
 on both sides are reported beside that; they are no leak by themselves, as many sets are parted within videos on
@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from xpose.data.prints import Prints
+from xpose.data.collection.fingerprints import Prints
 
 NEAR = 12  # bits of 255 in which two looks may differ and still be the same
 BANDS = 16  # of 16 bits each: two looks that differ in fewer bits than this agree in at least one band

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from xpose.data.parts import Part
-from xpose.data.store import CocoSet
+from xpose.data.collection.parts import Part
+from xpose.data.collection.store import CocoSet
 from xpose.errors import DataError, UnmappedKeypointError, VocabularyError, quote
 from xpose.records import Category, Instance, LeftRight, Picture, Record, Taxonomy, replaced
 from xpose.vocabulary import Skeleton, find_category, load_skeleton

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from xpose.data.collection.manifest import LOCATION, MANIFEST, read_manifest
+from xpose.data.collection.store import CocoSet, sha256_of
 from xpose.data.datasets.sources import safe_name
-from xpose.data.manifest import LOCATION, MANIFEST, read_manifest
-from xpose.data.store import CocoSet, sha256_of
 from xpose.errors import DataError, did_you_mean, quote
 from xpose.records import Record
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from xpose.data.store import CocoSet, Counts, dump, tidy, write_coco
+from xpose.data.collection.store import CocoSet, Counts, dump, tidy, write_coco
 from xpose.errors import DataError
 from xpose.records import Category, Instance, Picture, Record, Taxonomy
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xpose.data.collection.manifest import LOCATION
 from xpose.data.datasets.sources import Source
-from xpose.data.manifest import LOCATION
 from xpose.errors import DataError, quote
 from xpose.records import Picture
 

@@ -11,11 +11,11 @@ from tests.data.datasets.test_folder_sets import write_tree
 from tests.data.small_sets import category, record, write_prepared
 from tests.data.trees import check_pycocotools
 
-from xpose.data.manifest import read_manifest, verify
-from xpose.data.parts import find_parts, role_of
-from xpose.data.places import Places
-from xpose.data.store import CocoSet
-from xpose.data.unify import SAMPLES, SEED, Choices, unify
+from xpose.data.collection.manifest import read_manifest, verify
+from xpose.data.collection.parts import find_parts, role_of
+from xpose.data.collection.places import Places
+from xpose.data.collection.store import CocoSet
+from xpose.data.collection.unify import SAMPLES, SEED, Choices, unify
 from xpose.errors import DataError, UnmappedKeypointError
 from xpose.records import Category, Record, Taxonomy
 from xpose.vocabulary import load_skeleton

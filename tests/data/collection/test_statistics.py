@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from tests.data.collection.test_unify import records_in, simple
 from tests.data.datasets.test_folder_sets import shared_index
 from tests.data.small_sets import category
-from tests.data.test_unify import records_in, simple
 from tests.data.trees import SHARED, check_pycocotools, link, shared
 
-from xpose.data.manifest import read_manifest
-from xpose.data.unify import SAMPLES, Choices, unify
+from xpose.data.collection.manifest import read_manifest
+from xpose.data.collection.unify import SAMPLES, Choices, unify
 
 
 def test_statistics_stand_beside_the_papers(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_statistics_stand_beside_the_papers(tmp_path: Path) -> None:
 
 def test_the_papers_rows_are_those_of_the_converters() -> None:
     from xpose.data import CONVERTERS, load_converter
-    from xpose.data.statistics import PAPER_ROWS
+    from xpose.data.collection.statistics import PAPER_ROWS
 
     rows = {name: images for _, images, names in PAPER_ROWS for name in names}
     for name in CONVERTERS:
