@@ -36,11 +36,11 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
 
-from xpose.data.batches import Batch
-from xpose.data.loader import Loader, Prompting
-from xpose.data.pool import open_pool
+from xpose.data.loading.batches import Batch
+from xpose.data.loading.loader import Loader, Prompting
+from xpose.data.loading.pool import open_pool
+from xpose.data.loading.transforms import Augmentation
 from xpose.data.synthetic import write_synthetic
-from xpose.data.transforms import Augmentation
 from xpose.model import PromptEmbeddings, XPose
 from xpose.model.presets import PRESETS
 from xpose.training import memory

@@ -16,7 +16,7 @@ from tests.evaluation.drawn_sets import BIRD, TUBE, Known, repeated, thing, writ
 from tests.evaluation.oracle import coco_files
 from tests.inference.conftest import own_detector
 
-from xpose.data.negatives import known_labelling
+from xpose.data.loading.labelling import known_labelling
 from xpose.errors import ConfigError
 from xpose.evaluation import AsUsed, judge_answers
 from xpose.evaluation.protocols import load_protocol

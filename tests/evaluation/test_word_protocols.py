@@ -10,7 +10,7 @@ from tests.evaluation.drawn_sets import BIRD, TUBE, Known, repeated, thing, writ
 from tests.evaluation.prepared_sets import prepare_drawn
 from tests.inference.conftest import own_detector
 
-from xpose.data.negatives import known_labelling
+from xpose.data.loading.labelling import known_labelling
 from xpose.evaluation.data import Data
 from xpose.evaluation.protocols.faces68 import FACE
 from xpose.evaluation.protocols.negatives import ABSENT, PRESENT, may_lack

@@ -12,12 +12,12 @@ from tests.inference.conftest import CountingText
 from tests.model.conftest import lively, tiny_config
 from tests.model.prompting.conftest import tiny_shapes
 
-from xpose.data.examples import Examples
-from xpose.data.loader import Loader, Prompting
-from xpose.data.pool import open_pool
+from xpose.data.loading.examples import Examples
+from xpose.data.loading.loader import Loader, Prompting
+from xpose.data.loading.pool import open_pool
+from xpose.data.loading.transforms import Augmentation
 from xpose.data.synthetic import write_synthetic
 from xpose.data.toys import KINDS
-from xpose.data.transforms import Augmentation
 from xpose.model import XPose
 from xpose.model.prompting import ClipTextEncoder, ClipVisualPromptEncoder
 from xpose.training import asking, wording

@@ -12,7 +12,7 @@ from tests.evaluation.drawn_sets import TUBE, thing, write_set
 from tests.inference.conftest import CountingText
 from tests.training.small_runs import loader_of, network, run_of
 
-from xpose.data.batches import Batch
+from xpose.data.loading.batches import Batch
 from xpose.training.asking import Asker
 from xpose.training.denoising import DenoisingSettings
 from xpose.training.step import TrainStep

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 from tests.data.pools import bare_pool, category, colours, dot_pool
 
-from xpose.data.colours import NO_COLOURS
-from xpose.data.examples import Examples
-from xpose.data.loader import Loader, Prompting
-from xpose.data.samples import Sample
-from xpose.data.transforms import Augmentation
+from xpose.data.loading.colours import NO_COLOURS
+from xpose.data.loading.examples import Examples
+from xpose.data.loading.loader import Loader, Prompting
+from xpose.data.loading.samples import Sample
+from xpose.data.loading.transforms import Augmentation
 from xpose.training.closed_loader import ClosedLoader
 from xpose.training.look import Seen, look, seen
 from xpose.vocabulary import flip_name

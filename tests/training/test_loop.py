@@ -14,7 +14,7 @@ from tests.inference.conftest import CountingText
 from tests.model.conftest import tiny_config
 from tests.training.small_runs import curve, draw, learn, loader_of, network, one_name, rows, run_of
 
-from xpose.data.batches import Batch
+from xpose.data.loading.batches import Batch
 from xpose.data.toys import KINDS
 from xpose.errors import CheckpointError, ConfigError, TrainingError, XPoseWarning
 from xpose.model import Predictions, XPose

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tests.training.small_runs import clip_encoders, clip_network, clip_state, draw, loader_of, run_of
 
-from xpose.data.loader import Loader
+from xpose.data.loading.loader import Loader
 from xpose.errors import TrainingError
 from xpose.model import XPose
 from xpose.model.prompting import ClipTextEncoder, ClipVisualPromptEncoder

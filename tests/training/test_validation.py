@@ -12,7 +12,7 @@ from tests.evaluation import cases
 from tests.evaluation.cases import DOG, FACE, found, labelled, pose
 from tests.inference.conftest import own_detector
 
-from xpose.data.pool import read_places
+from xpose.data.loading.pool import read_places
 from xpose.data.synthetic import write_synthetic
 from xpose.evaluation.questions import key_of
 from xpose.model import XPose

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from xpose.data.samples import Kind
+from xpose.data.loading.samples import Kind
 from xpose.inference.encoding import clip_object_text, nano_object_text
 from xpose.model import presets
 from xpose.prompts import TextPrompt

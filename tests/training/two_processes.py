@@ -26,7 +26,7 @@ from tests.training.small_runs import (
 )
 from torch import distributed, nn
 
-from xpose.data.loader import Loader
+from xpose.data.loading.loader import Loader
 from xpose.errors import XPoseWarning
 from xpose.training.loop import train
 from xpose.training.processes import Here, processes

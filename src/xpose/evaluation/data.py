@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from xpose.data.collection.held_out import is_held_out
-from xpose.data.negatives import Labelling, labelling_beside
-from xpose.data.pool import Place, read_places
+from xpose.data.loading.labelling import Labelling, labelling_beside
+from xpose.data.loading.place import Place
+from xpose.data.loading.pool import read_places
 from xpose.errors import DataError, did_you_mean, quote
 from xpose.records import Record, Skipped
 

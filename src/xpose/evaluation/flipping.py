@@ -11,7 +11,7 @@ import dataclasses
 
 import numpy as np
 
-from xpose.data.samples import Kind
+from xpose.data.loading.samples import Kind
 from xpose.evaluation.questions import Question
 from xpose.geometry import flip_boxes, pairwise_iou
 from xpose.results import Poses

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from xpose.data.collection.store import dump
-from xpose.data.pool import WHOLE, Place
+from xpose.data.loading.place import WHOLE, Place
 from xpose.errors import ConfigError, quote
 from xpose.evaluation.questions import Asked, Task
 

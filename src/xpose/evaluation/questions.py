@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from xpose.data.pool import Place, content_of
+from xpose.data.loading.place import Place, content_of
 from xpose.errors import ImageError, VocabularyError, quote
 from xpose.pictures.reading import read_picture
 from xpose.pictures.sizes import PICTURE_FORMATS

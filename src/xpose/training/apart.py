@@ -17,7 +17,8 @@ from typing import NamedTuple
 from xpose.data.collection.fingerprints import Prints, print_content
 from xpose.data.collection.leaks import Side, find_leaks
 from xpose.data.datasets.folder_sets import PHOTOGRAPH
-from xpose.data.pool import Place, content_of, read_places
+from xpose.data.loading.place import Place, content_of
+from xpose.data.loading.pool import read_places
 from xpose.errors import CheckpointError, DataError
 from xpose.pictures.atomic import write_atomically
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xpose.data.batches import Batch, Target
-from xpose.data.samples import Kind
+from xpose.data.loading.batches import Batch, Target
+from xpose.data.loading.samples import Kind
 from xpose.errors import TrainingError
 from xpose.inference.preprocess import MEAN, STD
 from xpose.model import PromptEmbeddings, XPose

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from xpose.data.collection.held_out import is_held_out
-from xpose.data.loader import Loader, Prompting
-from xpose.data.pool import Place, Pool, open_pool, read_places
+from xpose.data.loading.loader import Loader, Prompting
+from xpose.data.loading.place import Place
+from xpose.data.loading.pool import Pool, open_pool, read_places
 from xpose.errors import ConfigError, DataError, quote
 from xpose.inference.encoding import PromptEncoder, encoder_for
 from xpose.inference.loading import pick_device

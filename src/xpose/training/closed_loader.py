@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from xpose.data.batches import Asked, kinds_present
-from xpose.data.loader import Loader
-from xpose.data.pool import Pool
-from xpose.data.samples import Kind, Sample
-from xpose.data.sampling import Step
+from xpose.data.loading.batches import Asked, kinds_present
+from xpose.data.loading.loader import Loader
+from xpose.data.loading.pool import Pool
+from xpose.data.loading.samples import Kind, Sample
+from xpose.data.loading.sampling import Step
 from xpose.records import Category
 
 

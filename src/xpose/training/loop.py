@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from xpose.data.loader import Loader
+from xpose.data.loading.loader import Loader
 from xpose.errors import CheckpointError, TrainingError, XPoseError, XPoseWarning
 from xpose.model import XPose
 from xpose.model.prompting import ClipVisualPromptEncoder, TextEncoder

@@ -20,8 +20,9 @@ from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT, read_mani
 from xpose.data.datasets.folder_sets import folder_sets, is_folder_of_sets, skeleton_for
 from xpose.data.datasets.pipeline import Progress
 from xpose.data.datasets.report import read_report
-from xpose.data.pool import Place, own_flips, read_places
-from xpose.data.samples import Kind
+from xpose.data.loading.place import Place
+from xpose.data.loading.pool import own_flips, read_places
+from xpose.data.loading.samples import Kind
 from xpose.errors import ConfigError, DataError, UnmappedKeypointError, did_you_mean, quote
 from xpose.evaluation.questions import key_of
 from xpose.pictures.atomic import write_atomically

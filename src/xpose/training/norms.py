@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from xpose.data.batches import Batch
+from xpose.data.loading.batches import Batch
 from xpose.model import XPose
 from xpose.training.asking import normalised
 

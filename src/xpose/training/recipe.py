@@ -18,11 +18,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from xpose.data.loader import Prompting
-from xpose.data.pictures import Form
-from xpose.data.sampling import Sampling
+from xpose.data.loading.loader import Prompting
+from xpose.data.loading.pictures import Form
+from xpose.data.loading.sampling import Sampling
+from xpose.data.loading.transforms import Augmentation
 from xpose.data.toys import KINDS
-from xpose.data.transforms import Augmentation
 from xpose.errors import ConfigError, counted, did_you_mean, quote
 from xpose.model.config import XPoseConfig
 from xpose.training import settings

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from xpose.data.batches import Batch
+from xpose.data.loading.batches import Batch
 from xpose.model import Predictions, XPose
 from xpose.model.prompting import TextEncoder
 from xpose.training.asking import Asker, normalised

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xpose.data.batches import Target
+from xpose.data.loading.batches import Target
 from xpose.errors import TrainingError
 from xpose.geometry import clip_boxes, scale_boxes, scale_keypoints, xyxy_to_cxcywh
 from xpose.vocabulary import sigma_for

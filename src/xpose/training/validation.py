@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from xpose.data.pool import Place
+from xpose.data.loading.place import Place
 from xpose.drawing.overlay import Figure
 from xpose.evaluation import PCK, in_records_pixels
 from xpose.evaluation.matching import match

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from typing import Protocol
 
-from xpose.data.samples import Kind
+from xpose.data.loading.samples import Kind
 from xpose.errors import XPoseError
 from xpose.model.config import XPoseConfig
 from xpose.vocabulary import (

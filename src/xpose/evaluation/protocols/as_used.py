@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from xpose.data.negatives import labelling_of
+from xpose.data.loading.labelling import labelling_of
 from xpose.errors import ConfigError
 from xpose.evaluation.data import Data
 from xpose.evaluation.metrics import AsUsed, Metric, judge_answers

@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping
 
-from xpose.data.samples import Kind
+from xpose.data.loading.samples import Kind
 from xpose.evaluation.data import Data
 from xpose.evaluation.protocols.asking import categories_of, limited
 from xpose.evaluation.protocols.base import Findings, Protocol

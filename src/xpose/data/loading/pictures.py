@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from xpose.data.pool import Pool
+from xpose.data.loading.pool import Pool
 from xpose.pictures.decoding import decode, encode_jpeg
 from xpose.pictures.opencv import opencv
 

@@ -12,15 +12,16 @@ from tests.data.pools import category, dot_pool, dotted, record, spread
 from tests.data.trees import SHARED
 
 from xpose.data.collection.store import CocoSet
-from xpose.data.examples import ExampleFinder, Examples
-from xpose.data.loader import Loader, Prompting
-from xpose.data.negatives import Labelling
-from xpose.data.pictures import Pictures
-from xpose.data.pool import Place, Pool, open_pool
-from xpose.data.sampling import Sampling
-from xpose.data.shards import read_shards, write_shards
+from xpose.data.loading.examples import ExampleFinder, Examples
+from xpose.data.loading.labelling import Labelling
+from xpose.data.loading.loader import Loader, Prompting
+from xpose.data.loading.pictures import Pictures
+from xpose.data.loading.place import Place
+from xpose.data.loading.pool import Pool, open_pool
+from xpose.data.loading.sampling import Sampling
+from xpose.data.loading.shards import read_shards, write_shards
+from xpose.data.loading.transforms import Augmentation
 from xpose.data.synthetic import write_synthetic
-from xpose.data.transforms import Augmentation
 from xpose.errors import ConfigError, DataError
 from xpose.records import Instance
 

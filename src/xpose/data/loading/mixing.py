@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from xpose.data.pictures import Pictures
-from xpose.data.samples import Labels, Sample, join
-from xpose.data.transforms import Augmentation, good_view, plain_view, show
-from xpose.data.warps import FILL, Size, compose, move_labels, scale_of, similarity, warp
+from xpose.data.loading.pictures import Pictures
+from xpose.data.loading.samples import Labels, Sample, join
+from xpose.data.loading.transforms import Augmentation, good_view, plain_view, show
+from xpose.data.loading.warps import FILL, Size, compose, move_labels, scale_of, similarity, warp
 
 _SPLIT = (0.35, 0.65)  # where the lines of a mosaic run, in sides of the frame
 _PASTES = 8  # places tried for an object

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from xpose.data.samples import Labels
+from xpose.data.loading.samples import Labels
 from xpose.pictures.opencv import opencv
 
 FILL = (124, 116, 104)  # ImageNet's mean colour, which is zero for the network: the same as padding

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from xpose.data.collection.store import CocoSet, dump, image_to_json, instance_to_json, write_atomically, write_coco
 from xpose.data.datasets.sources import Source
-from xpose.data.pool import Place
+from xpose.data.loading.place import Place
 from xpose.errors import DataError, quote
 from xpose.records import Box, Instance, Picture, Point, Record, replaced
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xpose.data.colours import Colours, vary_colours
-from xpose.data.pictures import Pictures
-from xpose.data.samples import Kind
-from xpose.data.warps import compose, move_labels, scale_of, similarity, warp
+from xpose.data.loading.colours import Colours, vary_colours
+from xpose.data.loading.pictures import Pictures
+from xpose.data.loading.samples import Kind
+from xpose.data.loading.warps import compose, move_labels, scale_of, similarity, warp
 from xpose.errors import ConfigError
 
 MOST_SHOTS = 5

@@ -13,9 +13,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from xpose.data.batches import Target
-from xpose.data.examples import Example
-from xpose.data.samples import Kind
+from xpose.data.loading.batches import Target
+from xpose.data.loading.examples import Example
+from xpose.data.loading.samples import Kind
 
 Key = tuple[str, str]  # `Kind.key`
 Lines = Mapping[str, tuple[str, float]]  # a point's name -> the other end, and how far on the way the new point lies

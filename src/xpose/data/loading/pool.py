@@ -12,29 +12,21 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xpose.data.samples import Kind, Labels
+from xpose.data.loading.labelling import Labelling, labelling_beside
+from xpose.data.loading.place import Place, content_of
+from xpose.data.loading.samples import Kind, Labels
 from xpose.errors import DataError, counted, did_you_mean, quote
 from xpose.records import Record, Skipped
 
 if TYPE_CHECKING:
-    from xpose.data.negatives import Labelling
     from xpose.vocabulary import Skeleton
 
 Keep = Callable[[Record], Record | None]
 _SHOWN_REASONS = 3
-WHOLE = -1  # the length of a picture that fills its file
-
-
-class Place(NamedTuple):
-    """Where the bytes of a picture are: a file, or a piece of one."""
-
-    path: str
-    offset: int = 0
-    length: int = WHOLE
 
 
 class _Texts:
@@ -186,29 +178,6 @@ class Pool:
         return content_of(Place(self.path(number), offset, length), self.file(number))
 
 
-def content_of(place: Place, name: str) -> bytes:
-    """The bytes of a picture's file; `name` is for messages.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        with open(place.path, "rb") as file:
-            file.seek(place.offset)
-            content = file.read(place.length)
-    except OSError as error:
-        raise DataError(
-            f"The picture {quote(place.path)} cannot be read: {error.strerror}. It was there when the set was "
-            "prepared. Put it back, or prepare the set again."
-        ) from None
-    if place.length != WHOLE and len(content) != place.length:
-        raise DataError(
-            f"{quote(place.path)} ends before the picture {quote(name)}. The shard is cut short or was "
-            "replaced: write the shards again."
-        )
-    return content
-
-
 def open_pool(
     places: Sequence[str | Path],
     split: str = "train",
@@ -232,8 +201,6 @@ def open_pool(
         DataError: nothing is left to train on, a folder holds no such split, or a name in `only` or `without` is no
             set.
     """
-    from xpose.data.negatives import labelling_beside
-
     wanted, unwanted = set(only), set(without)
     seen: set[str] = set()
     unusable: list[str] = []
@@ -306,7 +273,7 @@ def _own_skeletons(folder: Path) -> Mapping[str, Skeleton]:
     from xpose.data.collection.manifest import LOCATION
     from xpose.data.datasets.folder_sets import folder_sets, is_folder_of_sets
     from xpose.data.datasets.importers import imported_skeletons
-    from xpose.data.shards import is_sharded
+    from xpose.data.loading.shards import is_sharded
 
     if (folder / LOCATION).is_file():
         return imported_skeletons(folder)
@@ -330,7 +297,7 @@ def read_places(
     from xpose.data.collection.store import CocoSet
     from xpose.data.datasets.folder_sets import is_folder_of_sets, no_sets, read_folder_sets
     from xpose.data.datasets.sources import Source
-    from xpose.data.shards import is_sharded, read_shards
+    from xpose.data.loading.shards import is_sharded, read_shards
 
     if is_sharded(folder):
         yield from read_shards(folder, split)

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from xpose.data.colours import NO_COLOURS, Colours
-from xpose.data.pictures import Pictures
-from xpose.data.samples import Sample
-from xpose.data.warps import Size, compose, letterbox, move_labels, scale_of, similarity, warp
+from xpose.data.loading.colours import NO_COLOURS, Colours
+from xpose.data.loading.pictures import Pictures
+from xpose.data.loading.samples import Sample
+from xpose.data.loading.warps import Size, compose, letterbox, move_labels, scale_of, similarity, warp
 from xpose.errors import ConfigError
 
 TRIES = 8  # to find a view that shows an object

@@ -12,9 +12,10 @@ from PIL import Image
 from tests.data.pools import bare_pool, category
 from tests.data.trees import SHARED
 
-from xpose.data.negatives import Absences, Labelling, known_labelling, labelling_beside, labelling_of, related
-from xpose.data.pool import open_pool
-from xpose.data.sampling import Plan, Sampling, buckets_of, systematic, weights_of
+from xpose.data.loading.labelling import Labelling, known_labelling, labelling_beside, labelling_of, related
+from xpose.data.loading.negatives import Absences
+from xpose.data.loading.pool import open_pool
+from xpose.data.loading.sampling import Plan, Sampling, buckets_of, systematic, weights_of
 from xpose.errors import ConfigError, DataError
 from xpose.evaluation.data import Data
 

@@ -21,17 +21,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from xpose.data.batches import Asked, Batch, Mode, Target, collate, kinds_present, target_of
-from xpose.data.between import move_between
-from xpose.data.colours import vary_colours
-from xpose.data.examples import Example, ExampleFinder, Examples
-from xpose.data.mixing import mosaic, paste
-from xpose.data.negatives import Absences, Labelling
-from xpose.data.pictures import Form, Pictures
-from xpose.data.pool import Pool
-from xpose.data.samples import Kind, Sample
-from xpose.data.sampling import Plan, Sampling, Step
-from xpose.data.transforms import Augmentation, good_view, plain_view, show
+from xpose.data.loading.batches import Asked, Batch, Mode, Target, collate, kinds_present, target_of
+from xpose.data.loading.between import move_between
+from xpose.data.loading.colours import vary_colours
+from xpose.data.loading.examples import Example, ExampleFinder, Examples
+from xpose.data.loading.labelling import Labelling
+from xpose.data.loading.mixing import mosaic, paste
+from xpose.data.loading.negatives import Absences
+from xpose.data.loading.pictures import Form, Pictures
+from xpose.data.loading.pool import Pool
+from xpose.data.loading.samples import Kind, Sample
+from xpose.data.loading.sampling import Plan, Sampling, Step
+from xpose.data.loading.transforms import Augmentation, good_view, plain_view, show
 from xpose.errors import ConfigError, XPoseError
 from xpose.pictures.opencv import opencv
 

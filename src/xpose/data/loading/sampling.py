@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from xpose.data.pool import Pool
+from xpose.data.loading.pool import Pool
 from xpose.errors import ConfigError, did_you_mean, quote
 
 BALANCE = {"none": 0.0, "sqrt": 0.5, "uniform": 1.0}

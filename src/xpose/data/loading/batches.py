@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xpose.data.examples import Example
-from xpose.data.samples import Kind, Labels, Sample
-from xpose.data.warps import FILL
+from xpose.data.loading.examples import Example
+from xpose.data.loading.samples import Kind, Labels, Sample
+from xpose.data.loading.warps import FILL
 
 Mode = Literal["text", "visual", "combined"]
 
