@@ -128,7 +128,7 @@ def run_pictures(count: int) -> int:
     from PIL import Image
 
     from xpose.data.collection.fingerprints import print_picture
-    from xpose.data.synthetic import generate
+    from xpose.data.synthetic.scenes import generate
 
     with tempfile.TemporaryDirectory() as folder:
         paths = []

@@ -31,7 +31,7 @@ from xpose.data.loading.place import Place
 from xpose.data.loading.pool import Pool, open_pool
 from xpose.data.loading.shards import write_shards
 from xpose.data.loading.transforms import Augmentation
-from xpose.data.synthetic import generate
+from xpose.data.synthetic.scenes import generate
 from xpose.pictures.decoding import encode_jpeg
 from xpose.records import Category, Instance, Picture, Record
 from xpose.vocabulary import load_skeleton

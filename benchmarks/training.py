@@ -40,7 +40,7 @@ from xpose.data.loading.batches import Batch
 from xpose.data.loading.loader import Loader, Prompting
 from xpose.data.loading.pool import open_pool
 from xpose.data.loading.transforms import Augmentation
-from xpose.data.synthetic import write_synthetic
+from xpose.data.synthetic.scenes import write_synthetic
 from xpose.model import PromptEmbeddings, XPose
 from xpose.model.presets import PRESETS
 from xpose.training import memory

@@ -12,8 +12,8 @@ from PIL import Image
 from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT, write_json
 from xpose.data.collection.store import sha256_of, write_coco
 from xpose.data.datasets.report import write_report
-from xpose.data.synthetic import draw_scene
-from xpose.data.toys import KINDS
+from xpose.data.synthetic.scenes import draw_scene
+from xpose.data.synthetic.toys import KINDS
 from xpose.records import Category, Instance, Picture, Record, Taxonomy
 from xpose.vocabulary import load_skeleton
 

@@ -16,8 +16,8 @@ from xpose.data.loading.examples import Examples
 from xpose.data.loading.loader import Loader, Prompting
 from xpose.data.loading.pool import open_pool
 from xpose.data.loading.transforms import Augmentation
-from xpose.data.synthetic import write_synthetic
-from xpose.data.toys import KINDS
+from xpose.data.synthetic.scenes import write_synthetic
+from xpose.data.synthetic.toys import KINDS
 from xpose.model import XPose
 from xpose.model.prompting import ClipTextEncoder, ClipVisualPromptEncoder
 from xpose.training import asking, wording

@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 from tests.evaluation.drawn_sets import TUBE, thing, write_set
 
 from xpose.data.collection.fingerprints import print_content, print_picture
-from xpose.data.synthetic import generate
+from xpose.data.synthetic.scenes import generate
 from xpose.errors import ConfigError
 from xpose.training import apart
 from xpose.training.apart import APART_FILE, look_alikes

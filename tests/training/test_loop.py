@@ -15,7 +15,7 @@ from tests.model.conftest import tiny_config
 from tests.training.small_runs import curve, draw, learn, loader_of, network, one_name, rows, run_of
 
 from xpose.data.loading.batches import Batch
-from xpose.data.toys import KINDS
+from xpose.data.synthetic.toys import KINDS
 from xpose.errors import CheckpointError, ConfigError, TrainingError, XPoseWarning
 from xpose.model import Predictions, XPose
 from xpose.model.backbones import build_backbone

@@ -13,7 +13,7 @@ from tests.evaluation.cases import DOG, FACE, found, labelled, pose
 from tests.inference.conftest import own_detector
 
 from xpose.data.loading.pool import read_places
-from xpose.data.synthetic import write_synthetic
+from xpose.data.synthetic.scenes import write_synthetic
 from xpose.evaluation.questions import key_of
 from xpose.model import XPose
 from xpose.prompts import CombinedPrompt, TextPrompt, VisualPrompt

@@ -124,8 +124,8 @@ def draw_synthetic(
 ) -> None:
     """Draw a set of toy objects with exactly known keypoints, for trials without any download."""
     from xpose.cli.data import Bars
-    from xpose.data.synthetic import write_synthetic
-    from xpose.data.toys import KINDS
+    from xpose.data.synthetic.scenes import write_synthetic
+    from xpose.data.synthetic.toys import KINDS
 
     with Bars() as bars:
         counts = write_synthetic(
@@ -161,7 +161,7 @@ def draw_shapes(
     Example: xpose data shapes --out sets/shapes --behind sets
     """
     from xpose.cli.data import Bars
-    from xpose.data.shapes import write_shapes
+    from xpose.data.synthetic.shapes import write_shapes
 
     with Bars() as bars:
         counts = write_shapes(out, kinds, each, seed=seed, behind=behind or (), side=side, progress=bars.update)

@@ -159,7 +159,7 @@ def placed(data: Data, folder: Path) -> Data:
 
 def draw(drawn: Drawn, folder: Path) -> Path:
     """The folder of the drawn pictures; they are drawn once, whole or not at all."""
-    from xpose.data.synthetic import write_synthetic
+    from xpose.data.synthetic.scenes import write_synthetic
 
     digest = hashlib.sha256(json.dumps(asdict(drawn), sort_keys=True).encode()).hexdigest()[:12]
     done = folder / f"drawn-{digest}"

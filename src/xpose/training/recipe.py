@@ -22,7 +22,7 @@ from xpose.data.loading.loader import Prompting
 from xpose.data.loading.pictures import Form
 from xpose.data.loading.sampling import Sampling
 from xpose.data.loading.transforms import Augmentation
-from xpose.data.toys import KINDS
+from xpose.data.synthetic.toys import KINDS
 from xpose.errors import ConfigError, counted, did_you_mean, quote
 from xpose.model.config import XPoseConfig
 from xpose.training import settings

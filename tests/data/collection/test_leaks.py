@@ -13,7 +13,7 @@ from PIL import Image
 
 from xpose.data.collection.fingerprints import Prints, PrintStore, print_picture
 from xpose.data.collection.leaks import NEAR, Side, find_leaks, shared_groups
-from xpose.data.synthetic import generate
+from xpose.data.synthetic.scenes import generate
 
 
 @pytest.fixture(scope="module")

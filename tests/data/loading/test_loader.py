@@ -21,7 +21,7 @@ from xpose.data.loading.pool import Pool, open_pool
 from xpose.data.loading.sampling import Sampling
 from xpose.data.loading.shards import read_shards, write_shards
 from xpose.data.loading.transforms import Augmentation
-from xpose.data.synthetic import write_synthetic
+from xpose.data.synthetic.scenes import write_synthetic
 from xpose.errors import ConfigError, DataError
 from xpose.records import Instance
 

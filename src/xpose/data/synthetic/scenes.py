@@ -22,8 +22,8 @@ from PIL import Image, ImageDraw
 from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT, verify, write_json
 from xpose.data.collection.store import Counts, sha256_of, write_coco
 from xpose.data.datasets.report import write_report
-from xpose.data.toys import KINDS, Figure
-from xpose.data.toys.background import draw_background, noise
+from xpose.data.synthetic.toys import KINDS, Figure
+from xpose.data.synthetic.toys.background import draw_background, noise
 from xpose.errors import DataError, did_you_mean, quote
 from xpose.records import HIDDEN, VISIBLE, Category, Instance, Picture, Point, Record
 
@@ -62,8 +62,8 @@ def generate(
 ) -> Iterator[tuple[np.ndarray, Record]]:
     """`count` pictures of `size` (width, height) with their records, numbered from `start`.
 
-    `kinds` are the objects to draw (`xpose.data.toys.KINDS`), `objects` the least and the greatest number of them in
-    a picture.
+    `kinds` are the objects to draw (`xpose.data.synthetic.toys.KINDS`), `objects` the least and the greatest number of
+    them in a picture.
 
     Raises:
         DataError: an unknown kind, or numbers that make no picture.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xpose.data.toys.figure import Colour, Figure, Place, colour, from_hsv, shade, step
+from xpose.data.synthetic.toys.figure import Colour, Figure, Place, colour, from_hsv, shade, step
 
 SKIN = ((0.07, 0.45, 0.95), (0.06, 0.55, 0.8), (0.06, 0.6, 0.55), (0.05, 0.6, 0.38))
 DARK: Colour = (25, 22, 20)

@@ -11,8 +11,8 @@ from tests.data.trees import check_pycocotools
 from xpose.data.collection.manifest import read_manifest, verify
 from xpose.data.collection.places import Places
 from xpose.data.collection.store import CocoSet
-from xpose.data.synthetic import category_of, draw_scene, generate, write_synthetic
-from xpose.data.toys import KINDS
+from xpose.data.synthetic.scenes import category_of, draw_scene, generate, write_synthetic
+from xpose.data.synthetic.toys import KINDS
 from xpose.errors import DataError
 from xpose.records import HIDDEN, VISIBLE
 from xpose.vocabulary import default_skeleton, find_category

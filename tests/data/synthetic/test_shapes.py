@@ -11,7 +11,7 @@ from PIL import Image
 from xpose.cli import main
 from xpose.data.collection.store import CocoSet
 from xpose.data.loading.pool import open_pool
-from xpose.data.shapes import MOST_POINTS, draw, invent, name_of, write_shapes
+from xpose.data.synthetic.shapes import MOST_POINTS, draw, invent, name_of, write_shapes
 from xpose.errors import DataError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xpose.data.toys.figure import Colour, Figure, Place, colour, from_hsv, shade
+from xpose.data.synthetic.toys.figure import Colour, Figure, Place, colour, from_hsv, shade
 
 DARK: Colour = (25, 22, 20)
 WHITE: Colour = (250, 250, 250)

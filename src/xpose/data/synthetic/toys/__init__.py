@@ -1,4 +1,4 @@
-"""Drawn objects with known keypoints: what `xpose.data.synthetic` puts into its pictures.
+"""Drawn objects with known keypoints: what `xpose.data.synthetic.scenes` puts into its pictures.
 
 Adding a kind: write a function `(rng) -> Figure` in the module it belongs to, a row in `KINDS`, a skeleton file of the
 name `toy_KIND`, and a row in the categories. The tests check the rest.
@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from xpose.data.toys.articulated import draw_person, draw_quadruped
-from xpose.data.toys.figure import Figure
-from xpose.data.toys.plant import draw_plant
-from xpose.data.toys.rigid import draw_car, draw_crate
-from xpose.data.toys.soft import draw_face, draw_fish
+from xpose.data.synthetic.toys.articulated import draw_person, draw_quadruped
+from xpose.data.synthetic.toys.figure import Figure
+from xpose.data.synthetic.toys.plant import draw_plant
+from xpose.data.synthetic.toys.rigid import draw_car, draw_crate
+from xpose.data.synthetic.toys.soft import draw_face, draw_fish
 
 # Kind -> the function that draws one, different each time. Its category is "toy KIND", its skeleton "toy_KIND".
 KINDS: Mapping[str, Callable[[np.random.Generator], Figure]] = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from xpose.data.toys.figure import Colour, Figure, Place, colour, ellipse, shade
+from xpose.data.synthetic.toys.figure import Colour, Figure, Place, colour, ellipse, shade
 
 Corner = tuple[float, float, float]
 LIGHT = np.array([0.3, -0.5, 0.8])  # in camera space: x to the right, y into the picture, z up

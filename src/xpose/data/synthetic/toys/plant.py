@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xpose.data.toys.figure import Figure, colour, from_hsv, shade
+from xpose.data.synthetic.toys.figure import Figure, colour, from_hsv, shade
 
 
 def draw_plant(rng: np.random.Generator) -> Figure:

@@ -23,9 +23,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from xpose.data.collection.store import Counts
-from xpose.data.synthetic import LICENCE, SMOOTHING, About, write_drawn
-from xpose.data.toys.background import draw_background
-from xpose.data.toys.figure import Colour, colour, ellipse
+from xpose.data.synthetic.scenes import LICENCE, SMOOTHING, About, write_drawn
+from xpose.data.synthetic.toys.background import draw_background
+from xpose.data.synthetic.toys.figure import Colour, colour, ellipse
 from xpose.errors import DataError, quote
 from xpose.pictures.sizes import PICTURE_FORMATS
 from xpose.records import HIDDEN, VISIBLE, Category, Instance, Picture, Record
