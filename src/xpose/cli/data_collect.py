@@ -84,7 +84,7 @@ def look_at_sets(
     A source may also be a unified collection. The pages stand alone and open in any browser.
     """
     from xpose.cli.data import Bars
-    from xpose.data.look import look
+    from xpose.data.inspection.look import look
 
     with Bars() as bars:
         pages = look(sources, out, pictures=pictures, seed=seed, only=only or (), progress=bars.update)

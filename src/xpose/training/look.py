@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from xpose.data.inspection.pages import page, text
 from xpose.data.loading.batches import Batch, Target
 from xpose.data.loading.loader import Loader
-from xpose.data.pages import page, text
 from xpose.drawing.overlay import Figure
 from xpose.pictures.atomic import write_atomically
 from xpose.training.figures import drawn, figure_of

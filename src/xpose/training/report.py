@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from xpose.data.pages import facts, page, table, text
+from xpose.data.inspection.pages import facts, page, table, text
 from xpose.pictures.atomic import write_atomically
 from xpose.training.log import Log, read_log
 from xpose.training.plots import write_plot

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xpose.data import pages
 from xpose.data.collection.manifest import read_manifest, write_json
 from xpose.data.collection.store import CocoSet
+from xpose.data.inspection import pages
 from xpose.records import Record
 
 # The papers' rows: the set, its images, and the names of the converters that bring it.

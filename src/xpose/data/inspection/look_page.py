@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from xpose.data import pages
-from xpose.data.overlay import named_svg, picture_svg
-from xpose.data.pages import text
+from xpose.data.inspection import pages
+from xpose.data.inspection.overlay import named_svg, picture_svg
+from xpose.data.inspection.pages import text
+from xpose.data.inspection.set_look import Kind, SetLook
 
 if TYPE_CHECKING:
-    from xpose.data.look import Kind, SetLook
     from xpose.records import Record
 
 ROWS = 34  # keypoints in one chart
@@ -129,7 +129,7 @@ def _keypoint_charts(skeleton: str, kind: Kind) -> Iterable[str]:
 
 
 def _crowd_chart(crowds: Counter[str]) -> str:
-    from xpose.data.look import CROWDS
+    from xpose.data.inspection.set_look import CROWDS
 
     return pages.histogram([(label, crowds[label]) for label, _ in CROWDS], "objects in a picture")
 

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from xpose.data.pages import SIDE_COLOURS, text
+from xpose.data.inspection.pages import SIDE_COLOURS, text
 from xpose.pictures.sizes import PICTURE_FORMATS
 from xpose.records import HIDDEN, Instance, Record
 from xpose.vocabulary import side_of

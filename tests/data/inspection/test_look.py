@@ -15,9 +15,9 @@ from tests.data.collection.test_unify import simple
 from tests.data.small_sets import category, record, write_prepared
 
 from xpose.data.collection.unify import unify
-from xpose.data.look import look, page_name
-from xpose.data.overlay import _spread, named_svg, picture_svg, small_jpeg
-from xpose.data.pages import bars, histogram, link, text
+from xpose.data.inspection.look import look, page_name
+from xpose.data.inspection.overlay import _spread, named_svg, picture_svg, small_jpeg
+from xpose.data.inspection.pages import bars, histogram, link, text
 from xpose.records import HIDDEN, VISIBLE, Category, Instance, Picture, Record
 
 EVIL = '<script>alert("x")</script>'
