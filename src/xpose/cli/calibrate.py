@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xpose.cli import _console, _prompts, _running
+from xpose.cli import _console, _prompts
+from xpose.cli import _picture_loop
 from xpose.cli._inputs import printable
 from xpose.errors import CheckpointError, ConfigError, DataError, counted, quote
 
@@ -103,7 +104,7 @@ def calibrate(
     from xpose.evaluation.calibrate import calibrate as fitted
     from xpose.evaluation.data import Data
 
-    others = _running.names_of_rivals(rivals)
+    others = _picture_loop.names_of_rivals(rivals)
     if not dry_run:
         _check_target(weights, out)
     detector = _prompts.load_detector(weights, None, device, dtype, clip)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xpose.cli import _app, _console, data_collect, data_import
+from xpose.cli._data import Bars, count, format_status, show_result
 
 if TYPE_CHECKING:
     from xpose.data.datasets.converters.base import Converter
-    from xpose.data.datasets.pipeline import Prepared
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -42,8 +42,8 @@ def list_sets(as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
             converter.name,
             converter.title,
             format_status(converter),
-            _count(expected.images),
-            _count(expected.unikpt),
+            count(expected.images),
+            count(expected.unikpt),
             converter.licence,
         )
     _console.show(table)
@@ -68,9 +68,9 @@ def info(name: Annotated[str, NAME]) -> None:
         ("home page", converter.homepage),
         ("format", format_status(converter)),
         ("evaluation", converter.evaluation),
-        ("pictures", _count(converter.expected.images)),
-        ("objects", _count(converter.expected.instances)),
-        ("used in UniKPT", _count(converter.expected.unikpt)),
+        ("pictures", count(converter.expected.images)),
+        ("objects", count(converter.expected.instances)),
+        ("used in UniKPT", count(converter.expected.unikpt)),
         ("skeletons", ", ".join(sorted({table.skeleton for table in converter.tables.values()}))),
         ("left and right", converter.left_right),
         ("origin", converter.origin),
@@ -116,63 +116,6 @@ app.command("synthetic")(data_collect.draw_synthetic)
 app.command("shapes")(data_collect.draw_shapes)
 
 
-def format_status(converter: Converter | type[Converter]) -> str:
-    """The status for people: "seen", or "format unverified" with what is known."""
-    return "format unverified (only loaders read)" if converter.status == "loader only" else converter.status
-
-
-def show_result(converter: Converter, done: Prepared) -> None:
-    """Show what a set holds now, and what is missing."""
-    from rich.table import Table
-
-    columns = ("split", "pictures", "expected", "with keypoints", "objects", "keypoints", "skipped")
-    table = Table(*columns, box=None, header_style="bold")
-    for split, counts in done.counts.items():
-        lost = ", ".join(f"{n} {what}{'s' if n > 1 else ''}" for what, n in done.skipped.get(split, {}).items())
-        numbers = (counts.images_with_keypoints, counts.instances, counts.keypoints)
-        expected = _count(converter.expected.splits.get(split))
-        table.add_row(split, _count(counts.images), expected, *map(_count, numbers), lost or "nothing")
-    _console.show(table)
-    for split, needs in done.missing.items():
-        _console.note(f"Split {split} was not made, because these are missing under --root:")
-        for need in needs:
-            _console.note(f"  {need.path}   (get it: {need.where})")
-    _console.note(f"Written to {done.folder}; what was skipped, and why: {done.folder / 'report.json'}")
-
-
 def _split(converter: Converter, split: str, what: str) -> str:
     expected = converter.expected.splits.get(split)
     return what if expected is None else f"{what} ({expected:,} pictures)"
-
-
-def _count(value: int | None) -> str:
-    return "not stated" if value is None else f"{value:,}"
-
-
-class Bars:
-    """One progress bar per split, on standard error and only on a terminal."""
-
-    def __init__(self) -> None:
-        import sys
-
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        console = _console.console(sys.stderr)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.bars = Progress(*columns, console=console, disable=not console.is_terminal)
-        self.tasks: dict[str, int] = {}
-
-    def __enter__(self) -> Bars:
-        self.bars.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.bars.stop()
-
-    def update(self, split: str, done: int, total: int) -> None:
-        """Show how far a split is."""
-        from rich.progress import TaskID
-
-        if split not in self.tasks:
-            self.tasks[split] = self.bars.add_task(split, total=total)
-        self.bars.update(TaskID(self.tasks[split]), completed=done)

@@ -52,7 +52,7 @@ def unify_sets(
     Names, sides and categories are unified, the sets that the papers sample are sampled, and training pictures that are
     evaluation pictures too are left out. The same sets and seed give the same bytes.
     """
-    from xpose.cli.data import Bars
+    from xpose.cli._data import Bars
     from xpose.data.collection.unify import SEED, Choices, unify
     from xpose.errors import ConfigError, quote
 
@@ -83,7 +83,7 @@ def look_at_sets(
 
     A source may also be a unified collection. The pages stand alone and open in any browser.
     """
-    from xpose.cli.data import Bars
+    from xpose.cli._data import Bars
     from xpose.data.inspection.look import look
 
     with Bars() as bars:
@@ -100,7 +100,7 @@ def to_fiftyone(
     copy: Annotated[bool, typer.Option("--copy", help="Put the pictures into the folder, too.")] = False,
 ) -> None:
     """Write a set in the import format of FiftyOne (which need not be installed)."""
-    from xpose.cli.data import Bars
+    from xpose.cli._data import Bars
     from xpose.data.collection.fiftyone import write_fiftyone
 
     with Bars() as bars:
@@ -123,7 +123,7 @@ def draw_synthetic(
     most: Annotated[int, typer.Option(min=1, help="Objects in a picture at most.")] = 4,
 ) -> None:
     """Draw a set of toy objects with exactly known keypoints, for trials without any download."""
-    from xpose.cli.data import Bars
+    from xpose.cli._data import Bars
     from xpose.data.synthetic.scenes import write_synthetic
     from xpose.data.synthetic.toys import KINDS
 
@@ -160,7 +160,7 @@ def draw_shapes(
 
     Example: xpose data shapes --out sets/shapes --behind sets
     """
-    from xpose.cli.data import Bars
+    from xpose.cli._data import Bars
     from xpose.data.synthetic.shapes import write_shapes
 
     with Bars() as bars:

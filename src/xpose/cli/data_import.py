@@ -17,7 +17,7 @@ def list_formats(as_json: Annotated[bool, typer.Option("--json", help="Print JSO
     """List the formats that can be imported."""
     from rich.table import Table
 
-    from xpose.cli.data import format_status
+    from xpose.cli._data import format_status
     from xpose.data.datasets.importers import IMPORTERS, load_importer
 
     importers = {name: load_importer(name) for name in IMPORTERS}
@@ -56,7 +56,7 @@ def import_data(
     Keypoint names are kept unless a skeleton or a mapping file is given; a set with names of its own gets a
     skeleton.toml beside it. Whatever is wrong is skipped and named in OUT/NAME/report.json.
     """
-    from xpose.cli.data import Bars, show_result
+    from xpose.cli._data import Bars, show_result
     from xpose.data.datasets.importers import import_set
 
     with Bars() as bars:

@@ -177,7 +177,7 @@ def _default_folder(request: Request) -> Path:
 
 
 def _gathered(request: Request, folder: Path, known: Opened) -> Material:
-    from xpose.cli.data import Bars
+    from xpose.cli._data import Bars
     from xpose.training.material import gather
 
     with Bars() as bars:
