@@ -13,7 +13,7 @@ from xpose.data.collection.held_out import is_held_out
 from xpose.errors import ConfigError, DataError
 from xpose.evaluation.data import Data
 from xpose.evaluation.protocols import load_protocol
-from xpose.evaluation.protocols.asking import per_category
+from xpose.evaluation.protocols.making_questions import per_category
 from xpose.evaluation.protocols.nano_real import baseline
 from xpose.evaluation.runner import evaluate
 from xpose.evaluation.settings import Settings

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xpose.cli import _console, _prompts
-from xpose.cli import _picture_loop
+from xpose.cli import _console, _picture_loop, _prompts
 from xpose.cli._inputs import printable
 from xpose.errors import CheckpointError, ConfigError, DataError, counted, quote
 

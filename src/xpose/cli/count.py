@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xpose.cli import _console, _prompts
-from xpose.cli import _picture_loop
+from xpose.cli import _console, _picture_loop, _prompts
 from xpose.cli._inputs import Fault, Picture, list_pictures, printable
 from xpose.cli._outputs import plain_table
 from xpose.errors import ConfigError

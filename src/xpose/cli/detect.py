@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from xpose.cli import _console, _prompts
-from xpose.cli import _picture_loop
+from xpose.cli import _console, _picture_loop, _prompts
 from xpose.cli._inputs import list_pictures
 from xpose.cli._outputs import Results, check_folder
 

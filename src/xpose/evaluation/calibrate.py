@@ -29,7 +29,7 @@ from xpose.errors import CheckpointError, ConfigError, DataError, quote
 from xpose.evaluation.data import Data, Placed
 from xpose.evaluation.matching import HIT, IGNORED, judge, plain_name
 from xpose.evaluation.metrics.confidence import auroc, calibration_error, points_and_marks
-from xpose.evaluation.protocols.asking import limited
+from xpose.evaluation.protocols.making_questions import limited
 from xpose.evaluation.protocols.negatives import absent_classes, known_categories
 from xpose.evaluation.questions import Asked, Question, Task, key_of, with_instances
 from xpose.evaluation.settings import Settings

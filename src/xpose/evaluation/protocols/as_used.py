@@ -16,8 +16,8 @@ from xpose.errors import ConfigError
 from xpose.evaluation.data import Data
 from xpose.evaluation.metrics import AsUsed, Metric, judge_answers
 from xpose.evaluation.metrics.as_used import LEAST_IOU, LEAST_SHARE, WITHIN
-from xpose.evaluation.protocols.asking import categories_of, limited
 from xpose.evaluation.protocols.base import Findings, Protocol
+from xpose.evaluation.protocols.making_questions import categories_of, limited
 from xpose.evaluation.protocols.negatives import known_categories
 from xpose.evaluation.questions import Asked, Question, Task, key_of, only
 from xpose.evaluation.scores import Scores, mean

@@ -13,8 +13,8 @@ from dataclasses import replace
 
 from xpose.evaluation.data import Data
 from xpose.evaluation.metrics.points import PointRules
-from xpose.evaluation.protocols.asking import Shots, categories_of, find_examples, limited
 from xpose.evaluation.protocols.base import Findings, Protocol
+from xpose.evaluation.protocols.making_questions import Shots, categories_of, find_examples, limited
 from xpose.evaluation.questions import Asked, Question, Task, key_of, only
 from xpose.evaluation.scores import ObjectScore, Scores, mean, pck
 from xpose.evaluation.settings import KINDS, Settings

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from types import MappingProxyType
 
 from xpose.evaluation.data import Data
-from xpose.evaluation.protocols.asking import categories_of, limited
 from xpose.evaluation.protocols.base import Findings, Protocol
+from xpose.evaluation.protocols.making_questions import categories_of, limited
 from xpose.evaluation.questions import Asked, Question, Task, key_of, only
 from xpose.evaluation.scores import Scores, mean
 from xpose.evaluation.settings import Settings

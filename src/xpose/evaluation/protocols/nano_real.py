@@ -23,8 +23,8 @@ from xpose.evaluation.data import Data
 from xpose.evaluation.metrics import BoxAP, Metric, OksAP
 from xpose.evaluation.metrics.pck import PCK
 from xpose.evaluation.metrics.points import PointRules
-from xpose.evaluation.protocols.asking import find_examples, limited, per_category
 from xpose.evaluation.protocols.base import Findings, Protocol
+from xpose.evaluation.protocols.making_questions import find_examples, limited, per_category
 from xpose.evaluation.questions import Task
 from xpose.evaluation.scores import Scores, mean, pck
 from xpose.evaluation.settings import Settings

@@ -15,8 +15,8 @@ from xpose.data.loading.labelling import Labelling, Rule, labelling_of
 from xpose.evaluation.data import Data, Placed
 from xpose.evaluation.matching import same_category
 from xpose.evaluation.metrics import FalseAlarms, Metric
-from xpose.evaluation.protocols.asking import categories_of, limited
 from xpose.evaluation.protocols.base import Findings, Protocol
+from xpose.evaluation.protocols.making_questions import categories_of, limited
 from xpose.evaluation.questions import Asked, Question, Task, key_of, only, with_instances
 from xpose.evaluation.scores import Scores, mean
 from xpose.evaluation.settings import Settings

@@ -14,8 +14,8 @@ from importlib.util import find_spec
 from xpose.errors import missing_extra
 from xpose.evaluation.data import Data, Placed
 from xpose.evaluation.metrics import AUC, EPE, NME, BoxAP, Metric, OksAP
-from xpose.evaluation.protocols.asking import ask, categories_of, find_examples, limited
 from xpose.evaluation.protocols.base import Findings, Protocol
+from xpose.evaluation.protocols.making_questions import ask, categories_of, find_examples, limited
 from xpose.evaluation.published import published
 from xpose.evaluation.questions import Question, Task, key_of, only, with_instances
 from xpose.evaluation.scores import Scores, pck

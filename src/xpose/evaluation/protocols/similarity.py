@@ -21,8 +21,8 @@ from xpose.evaluation.matching import match
 from xpose.evaluation.metrics.base import Metric
 from xpose.evaluation.metrics.confidence import auroc
 from xpose.evaluation.metrics.points import PointRules
-from xpose.evaluation.protocols.asking import categories_of, find_examples, limited
 from xpose.evaluation.protocols.base import Findings, Protocol
+from xpose.evaluation.protocols.making_questions import categories_of, find_examples, limited
 from xpose.evaluation.questions import Asked, Question, Task, key_of, only
 from xpose.evaluation.scores import Scores, mean
 from xpose.evaluation.settings import Settings
