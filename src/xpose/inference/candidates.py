@@ -18,7 +18,7 @@ from xpose.results import Poses
 from xpose.vocabulary import sigma_for
 
 if TYPE_CHECKING:
-    from xpose.inference.detector import EncodedImage
+    from xpose.inference.encoded import EncodedImage
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from tests.inference.conftest import own_detector, telling
 import xpose
 from xpose.errors import ConfigError, XPoseError
 from xpose.inference import Detector
+from xpose.inference.competing_classes import ALIKE, beside
 from xpose.inference.encoding import EncodedClass, assemble
-from xpose.inference.rivals import ALIKE, beside
 from xpose.prompts import TextPrompt
 
 ALL = {"threshold": 0.0, "nms": None}
