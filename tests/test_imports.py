@@ -172,7 +172,13 @@ def test_losses_and_matcher_cannot_be_reached_from(start):
         ("upwards", "geometry/a.py", "from xpose.model import x", wrong_directions, "imports xpose.model.x"),
         ("upwards, relative", "geometry/a.py", "from ..model import x", wrong_directions, "imports xpose.model.x"),
         ("inside a function", "model/a.py", "def f():\n    import xpose.cli", wrong_directions, "imports xpose.cli"),
-        ("losses", "inference/a.py", "from xpose.training.losses import f", wrong_directions, "xpose.training.losses"),
+        (
+            "losses",
+            "inference/a.py",
+            "from xpose.training.objective.losses import f",
+            wrong_directions,
+            "xpose.training.objective.losses",
+        ),
         ("a part nobody knows", "helpers/a.py", "import xpose.errors", wrong_directions, "no known part"),
         ("slow at the top", "cli/a.py", "import torch.nn", wrong_weights, "at its top"),
         ("slow in a class body", "cli/a.py", "class A:\n    import torch", wrong_weights, "at its top"),
@@ -205,12 +211,12 @@ def test_reachability_follows_chains(tmp_path):
     root = tmp_path / "xpose"
     for name, text in {
         "inference/a.py": "from xpose.model import b",
-        "model/b.py": "def f():\n    from xpose.training.losses import g",
+        "model/b.py": "def f():\n    from xpose.training.objective.losses import g",
         "training/losses.py": "",
     }.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
-    assert "xpose.training.losses" in reachable(root, "inference")
+    assert "xpose.training.objective.losses" in reachable(root, "inference")
 
 
 @pytest.mark.parametrize(

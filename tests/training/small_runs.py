@@ -21,8 +21,8 @@ from xpose.data.synthetic.toys import KINDS
 from xpose.model import XPose
 from xpose.model.prompting import ClipTextEncoder, ClipVisualPromptEncoder
 from xpose.training import asking, wording
-from xpose.training.denoising import DenoisingSettings
 from xpose.training.loop import train
+from xpose.training.objective.denoising import DenoisingSettings
 from xpose.training.run import Run
 from xpose.training.schedule import Schedule
 

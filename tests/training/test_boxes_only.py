@@ -14,7 +14,7 @@ from tests.training.small_runs import loader_of, network, run_of
 
 from xpose.data.loading.batches import Batch
 from xpose.training.asking import Asker
-from xpose.training.denoising import DenoisingSettings
+from xpose.training.objective.denoising import DenoisingSettings
 from xpose.training.step import TrainStep
 
 LAMP = thing((40, 8, 20, 30), category=2)

@@ -23,7 +23,7 @@ from xpose.training import loop
 from xpose.training import state as states_on_disk
 from xpose.training.asking import Asker
 from xpose.training.loop import Progress, Run
-from xpose.training.losses import Criterion
+from xpose.training.objective.losses import Criterion
 from xpose.training.schedule import Schedule
 from xpose.training.state import load_state
 from xpose.training.step import Outcome, TrainStep, gradients

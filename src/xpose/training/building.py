@@ -32,9 +32,9 @@ from xpose.records import Record
 from xpose.training import settings
 from xpose.training.apart import look_alikes
 from xpose.training.closed_loader import ClosedLoader
-from xpose.training.closed_set import close
 from xpose.training.left_out import LeftOut
 from xpose.training.norms import settle_norms
+from xpose.training.objective.closed_set import close
 from xpose.training.recipe import Data, Drawn, Network, Recipe, Validation
 from xpose.training.towers import tensors_to_keep
 from xpose.training.validation import PoseValidator

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import torch
 
 from xpose.errors import ConfigError
-from xpose.training.denoising import DenoisingSettings
-from xpose.training.losses import LossWeights
+from xpose.training.objective.denoising import DenoisingSettings
+from xpose.training.objective.losses import LossWeights
 from xpose.training.schedule import Schedule
 
 AMP = {"none": None, "bf16": torch.bfloat16, "fp16": torch.float16}

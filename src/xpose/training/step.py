@@ -16,9 +16,9 @@ from xpose.data.loading.batches import Batch
 from xpose.model import Predictions, XPose
 from xpose.model.prompting import TextEncoder
 from xpose.training.asking import Asker, normalised
-from xpose.training.denoising import noised_objects
-from xpose.training.losses import Criterion
-from xpose.training.opening import OpenedGroups
+from xpose.training.objective.denoising import noised_objects
+from xpose.training.objective.losses import Criterion
+from xpose.training.objective.opening import OpenedGroups
 from xpose.training.processes import added, everywhere, grouped
 from xpose.training.run import AMP, Run
 from xpose.training.towers import Towers

@@ -15,7 +15,7 @@ from tests.training.conftest import HORSE, SIZE, SLOTS, chair, horse, targets_of
 from xpose.errors import ConfigError, TrainingError
 from xpose.model.types import LayerReport
 from xpose.training import MatchCosts, Matcher, TargetBatch, Targets
-from xpose.training.matcher import Layer
+from xpose.training.objective.matcher import Layer
 
 D = {"dtype": torch.float64}
 

@@ -20,12 +20,12 @@ from torch.nn.functional import one_hot
 from xpose.errors import ConfigError, TrainingError
 from xpose.geometry import box_area, box_iou, cxcywh_to_xyxy
 from xpose.model.types import LayerReport, Predictions, ProjectedPrompts, Trace
-from xpose.training import terms
-from xpose.training.denoising import Noised
-from xpose.training.dense import dense_terms
-from xpose.training.matcher import Assignment, Layer, MatchCosts, Matcher
-from xpose.training.opening import OpenedGroups
-from xpose.training.targets import TargetBatch
+from xpose.training.objective import terms
+from xpose.training.objective.denoising import Noised
+from xpose.training.objective.dense import dense_terms
+from xpose.training.objective.matcher import Assignment, Layer, MatchCosts, Matcher
+from xpose.training.objective.opening import OpenedGroups
+from xpose.training.objective.targets import TargetBatch
 from xpose.vocabulary import load_skeleton
 
 SigmaRule = Literal["name", "position"]

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from xpose.model.types import LayerReport
-from xpose.training.matcher import Assignment, Layer, Matcher
-from xpose.training.targets import TargetBatch
+from xpose.training.objective.matcher import Assignment, Layer, Matcher
+from xpose.training.objective.targets import TargetBatch
 
 
 class OpenedGroups:

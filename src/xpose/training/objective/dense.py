@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from xpose.geometry import box_iou, cxcywh_to_xyxy
 from xpose.model.types import LayerReport
-from xpose.training import terms
-from xpose.training.targets import TargetBatch
+from xpose.training.objective import terms
+from xpose.training.objective.targets import TargetBatch
 
 TOKENS = 10  # per object, at most
 _OVERLAP_POWER = 6.0  # how much more the overlap of a token's box decides than its score

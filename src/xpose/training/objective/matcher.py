@@ -14,8 +14,8 @@ from torch import Tensor
 
 from xpose.errors import ConfigError, TrainingError, missing_extra
 from xpose.model.types import LayerReport
-from xpose.training import terms
-from xpose.training.targets import TargetBatch
+from xpose.training.objective import terms
+from xpose.training.objective.targets import TargetBatch
 
 _FORBIDDEN = 1e6  # dearer than any pair that may be
 

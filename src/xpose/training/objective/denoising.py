@@ -17,8 +17,8 @@ from torch import Tensor
 from xpose.errors import ConfigError
 from xpose.geometry import box_iou, cxcywh_to_xyxy, xyxy_to_cxcywh
 from xpose.model.types import GivenQueries, PromptEmbeddings
-from xpose.training.matcher import Assignment
-from xpose.training.targets import TargetBatch
+from xpose.training.objective.matcher import Assignment
+from xpose.training.objective.targets import TargetBatch
 
 _SMALLEST = 1e-3  # side of a disturbed box
 _NOT_FAR = 0.5  # overlap (IoU) with the object from which a far box is left out

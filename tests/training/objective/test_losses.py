@@ -16,8 +16,8 @@ from xpose.geometry import box_giou, cxcywh_to_xyxy, oks
 from xpose.model import Predictions, PromptEmbeddings, XPose
 from xpose.model.types import LayerReport, ObjectQueries, ProjectedPrompts, Trace
 from xpose.training import Criterion, DenoisingSettings, LossWeights, TargetBatch, Targets, noised_objects
-from xpose.training.losses import by_position
-from xpose.training.matcher import Layer
+from xpose.training.objective.losses import by_position
+from xpose.training.objective.matcher import Layer
 from xpose.vocabulary import load_skeleton
 
 D = {"dtype": torch.float64}

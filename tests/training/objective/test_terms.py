@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from xpose.training import terms
+from xpose.training.objective import terms
 
 D = {"dtype": torch.float64}
 
