@@ -22,9 +22,9 @@ from torch import Tensor
 from xpose import cli
 from xpose.data.collection.held_out import is_held_out
 from xpose.model.checkpoints.pretrained import from_pretrained
-from xpose.training.log import read_log
 from xpose.training.recipe import load_recipe
-from xpose.training.state import states
+from xpose.training.run.log import read_log
+from xpose.training.run.state import states
 
 Run = Callable[..., tuple[int, str, str]]
 

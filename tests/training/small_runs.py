@@ -20,11 +20,12 @@ from xpose.data.synthetic.scenes import write_synthetic
 from xpose.data.synthetic.toys import KINDS
 from xpose.model import XPose
 from xpose.model.prompting import ClipTextEncoder, ClipVisualPromptEncoder
-from xpose.training import asking, wording
-from xpose.training.loop import train
 from xpose.training.objective.denoising import DenoisingSettings
-from xpose.training.run import Run
-from xpose.training.schedule import Schedule
+from xpose.training.run import prompt_batches
+from xpose.training.run import wording
+from xpose.training.run.loop import train
+from xpose.training.run.schedule import Schedule
+from xpose.training.run.settings import Run
 
 
 def draw(folder: Path, kinds: Sequence[str] = tuple(KINDS)) -> Path:
@@ -89,12 +90,12 @@ def everything() -> dict:
 @contextmanager
 def one_name() -> Iterator[None]:
     """Words are drawn per step and picture: what has one name and no style is asked for alike in every step."""
-    saved = asking.find_category, asking._NAMELESS, wording.DROPPED
-    asking.find_category, asking._NAMELESS, wording.DROPPED = lambda name: None, 0.0, 1.0  # type: ignore[assignment]
+    saved = prompt_batches.find_category, prompt_batches._NAMELESS, wording.DROPPED
+    prompt_batches.find_category, prompt_batches._NAMELESS, wording.DROPPED = lambda name: None, 0.0, 1.0  # type: ignore[assignment]
     try:
         yield
     finally:
-        asking.find_category, asking._NAMELESS, wording.DROPPED = saved  # type: ignore[assignment]
+        prompt_batches.find_category, prompt_batches._NAMELESS, wording.DROPPED = saved  # type: ignore[assignment]
 
 
 def learn(folder: Path, loader: Loader, run: Run, model: XPose | None = None, **more: object) -> XPose:

@@ -21,9 +21,9 @@ from xpose.training.finetuning import (
     share_to_hold_out,
     starting_point,
 )
-from xpose.training.log import write_validation
 from xpose.training.material import Material, Request, gather, survey
 from xpose.training.recipe import load_recipe
+from xpose.training.run.log import write_validation
 from xpose.vocabulary import load_skeleton
 
 NEWT = Category("newt", "newt of mine", ("left eye", "right eye", "tail"))

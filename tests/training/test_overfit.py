@@ -9,8 +9,8 @@ from tests.training.test_shipped_recipes import run
 
 from xpose.training import running
 from xpose.training.building import build
-from xpose.training.log import read_log
 from xpose.training.recipe import load_recipe
+from xpose.training.run.log import read_log
 
 _NETWORK = {"dim": 64, "heads": 4, "ffn": 128, "encoder_layers": 1, "fusion_width": 64, "prompt_ffn": 64}
 _NETWORK |= {"object_layers": 1, "keypoint_layers": 2, "queries": 12, "instances": 3}

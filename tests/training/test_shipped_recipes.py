@@ -11,10 +11,10 @@ from tests.training.small_trees import small, write_trees
 
 from xpose.model.checkpoints.pretrained import from_pretrained
 from xpose.training import running
-from xpose.training.asking import Asker
 from xpose.training.building import Setup, build
 from xpose.training.recipe import shipped_recipes
-from xpose.training.run import Progress
+from xpose.training.run.prompt_batches import Asker
+from xpose.training.run.settings import Progress
 
 
 class Listener:

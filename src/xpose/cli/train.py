@@ -132,8 +132,8 @@ def run_recipe(
     """A run or a piece of one, with all that is said on the way; `before` gets its parts, on the first process."""
     from xpose.inference.loading import pick_device
     from xpose.training.building import build
-    from xpose.training.processes import processes
-    from xpose.training.progress import Bar
+    from xpose.training.run.processes import processes
+    from xpose.training.run.progress import Bar
     from xpose.training.running import check_folder, last_step, run
 
     with processes(None if device is None else pick_device(device)) as here:

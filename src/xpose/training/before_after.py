@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xpose.training.building import Setup
-from xpose.training.log import LOG_FILE, read_log, write_validation
 from xpose.training.recipe import Recipe
+from xpose.training.run.log import LOG_FILE, read_log, write_validation
 from xpose.training.running import BEST, WEIGHTS, last_step, made
 
 START = 0  # the step of the starting weights in the log

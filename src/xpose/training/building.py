@@ -36,7 +36,7 @@ from xpose.training.left_out import LeftOut
 from xpose.training.norms import settle_norms
 from xpose.training.objective.closed_set import close
 from xpose.training.recipe import Data, Drawn, Network, Recipe, Validation
-from xpose.training.towers import tensors_to_keep
+from xpose.training.run.towers import tensors_to_keep
 from xpose.training.validation import PoseValidator
 
 Placed = tuple[Record, Place]

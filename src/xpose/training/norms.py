@@ -14,7 +14,7 @@ from torch import nn
 
 from xpose.data.loading.batches import Batch
 from xpose.model import XPose
-from xpose.training.asking import normalised
+from xpose.training.run.prompt_batches import normalised
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpose.errors import missing_extra
-from xpose.training.log import Log
+from xpose.training.run.log import Log
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -26,7 +26,7 @@ from xpose.data.synthetic.toys import KINDS
 from xpose.errors import ConfigError, counted, did_you_mean, quote
 from xpose.model.config import XPoseConfig
 from xpose.training import settings
-from xpose.training.run import Run
+from xpose.training.run.settings import Run
 
 FOLDER = Path(__file__).with_name("recipes")
 ENDING = ".toml"

@@ -15,9 +15,9 @@ from PIL import Image
 
 from xpose.data.inspection.pages import facts, page, table, text
 from xpose.pictures.atomic import write_atomically
-from xpose.training.log import Log, read_log
 from xpose.training.plots import write_plot
-from xpose.training.progress import in_words
+from xpose.training.run.log import Log, read_log
+from xpose.training.run.progress import in_words
 
 REPORT_FILE, PLOT_FILE, RECIPE_FILE, PICTURES = "report.html", "losses.png", "recipe.toml", "pictures"
 _LOOK = (

@@ -24,14 +24,14 @@ from xpose.model import XPose
 from xpose.model.checkpoints.pretrained import save_pretrained
 from xpose.pictures.atomic import write_atomically
 from xpose.training.building import Setup
-from xpose.training.log import LOG_FILE, read_log, write_validation
-from xpose.training.loop import train
-from xpose.training.processes import is_first
-from xpose.training.progress import TensorBoard
 from xpose.training.recipe import Recipe, changed, load_recipe
 from xpose.training.report import RECIPE_FILE, write_pictures, write_report
-from xpose.training.run import Progress
-from xpose.training.state import states
+from xpose.training.run.log import LOG_FILE, read_log, write_validation
+from xpose.training.run.loop import train
+from xpose.training.run.processes import is_first
+from xpose.training.run.progress import TensorBoard
+from xpose.training.run.settings import Progress
+from xpose.training.run.state import states
 
 STATE, WEIGHTS, BEST = "state", "weights", "best"
 _TYPES = {"float16": torch.float16, "float32": torch.float32}

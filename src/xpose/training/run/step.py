@@ -15,13 +15,13 @@ from torch.nn.parallel import DistributedDataParallel
 from xpose.data.loading.batches import Batch
 from xpose.model import Predictions, XPose
 from xpose.model.prompting import TextEncoder
-from xpose.training.asking import Asker, normalised
 from xpose.training.objective.denoising import noised_objects
 from xpose.training.objective.losses import Criterion
 from xpose.training.objective.opening import OpenedGroups
-from xpose.training.processes import added, everywhere, grouped
-from xpose.training.run import AMP, Run
-from xpose.training.towers import Towers
+from xpose.training.run.processes import added, everywhere, grouped
+from xpose.training.run.prompt_batches import Asker, normalised
+from xpose.training.run.settings import AMP, Run
+from xpose.training.run.towers import Towers
 
 Terms = dict[str, Tensor]
 
@@ -65,7 +65,7 @@ class TrainStep(nn.Module):
             return {}
         terms = self.criterion(found, question.targets, noised, opened)
         if self.sharded:
-            from xpose.training.sharding import touched
+            from xpose.training.run.sharding import touched
 
             terms["total"] = touched(self, terms["total"])
         return terms
@@ -148,7 +148,7 @@ def change(
     scaler.unscale_(optimizer)
     parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     if sharded:
-        from xpose.training import sharding
+        from xpose.training.run import sharding
 
         sharding.share_whole(parameters)
         length = sharding.clip(parameters, clip)

@@ -23,7 +23,7 @@ from xpose.model.prompting.picture import MEAN as CLIP_MEAN
 from xpose.model.prompting.picture import STD as CLIP_STD
 from xpose.model.types import ProjectedPrompts
 from xpose.training.objective.targets import TargetBatch, Targets
-from xpose.training.wording import wording_for
+from xpose.training.run.wording import wording_for
 from xpose.vocabulary import find_category
 
 _NAMELESS = 0.05  # share of one-class pictures asked for "object"

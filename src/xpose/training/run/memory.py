@@ -9,7 +9,7 @@ from torch import nn
 
 from xpose.errors import TrainingError
 from xpose.model.layers import Recomputable
-from xpose.training.run import Run
+from xpose.training.run.settings import Run
 
 _CPU_SIGNS = ("can't allocate memory", "not enough memory", "alloc_cpu")  # how PyTorch says it without a GPU
 

@@ -14,8 +14,8 @@ import torch
 
 from xpose.errors import XPoseWarning
 from xpose.pictures.atomic import write_atomically
-from xpose.training import memory
-from xpose.training.run import Progress, Run
+from xpose.training.run import memory
+from xpose.training.run.settings import Progress, Run
 
 
 class Journal:

@@ -13,10 +13,10 @@ from xpose.data.loading.loader import Loader
 from xpose.errors import TrainingError
 from xpose.model import XPose
 from xpose.model.prompting import ClipTextEncoder, ClipVisualPromptEncoder
-from xpose.training.asking import Asker
-from xpose.training.loop import train
-from xpose.training.schedule import Schedule
-from xpose.training.towers import Towers, tensors_to_keep
+from xpose.training.run.loop import train
+from xpose.training.run.prompt_batches import Asker
+from xpose.training.run.schedule import Schedule
+from xpose.training.run.towers import Towers, tensors_to_keep
 
 Encoders = tuple[ClipTextEncoder, ClipVisualPromptEncoder]
 

@@ -18,17 +18,17 @@ from xpose.data.loading.loader import Loader
 from xpose.errors import CheckpointError, TrainingError, XPoseError, XPoseWarning
 from xpose.model import XPose
 from xpose.model.prompting import ClipVisualPromptEncoder, TextEncoder
-from xpose.training import memory, sharding
-from xpose.training.compiling import compile_layers
-from xpose.training.ema import MovingAverage
-from xpose.training.interrupts import Interruptions
-from xpose.training.journal import Journal
-from xpose.training.processes import grouped, is_first
-from xpose.training.run import Progress, Run, binding
-from xpose.training.schedule import optimizer_for
-from xpose.training.state import Keeper
-from xpose.training.step import Outcome, TrainStep, change, gradients
-from xpose.training.towers import Towers
+from xpose.training.run import memory, sharding
+from xpose.training.run.compiling import compile_layers
+from xpose.training.run.ema import MovingAverage
+from xpose.training.run.interrupts import Interruptions
+from xpose.training.run.journal import Journal
+from xpose.training.run.processes import grouped, is_first
+from xpose.training.run.schedule import optimizer_for
+from xpose.training.run.settings import Progress, Run, binding
+from xpose.training.run.state import Keeper
+from xpose.training.run.step import Outcome, TrainStep, change, gradients
+from xpose.training.run.towers import Towers
 
 __all__ = ["Progress", "Run", "train"]
 

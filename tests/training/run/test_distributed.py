@@ -13,8 +13,8 @@ import torch
 from tests.training.small_runs import clip_state, curve, draw, learn, loader_of, network, one_name, rows, run_of
 
 from xpose.errors import ConfigError
-from xpose.training.processes import everywhere, is_first, processes
-from xpose.training.state import states
+from xpose.training.run.processes import everywhere, is_first, processes
+from xpose.training.run.state import states
 
 PROGRAM = Path(__file__).with_name("two_processes.py")
 SECONDS = 600  # for some ten seconds of work, on a machine that may be busy

@@ -11,10 +11,10 @@ from tests.model.conftest import tiny_config
 from tests.training.small_runs import curve, draw, everything, learn, loader_of, rows, run_of
 
 from xpose.model import XPose
-from xpose.training.run import AMP
-from xpose.training.schedule import Schedule
-from xpose.training.state import load_state
-from xpose.training.step import TrainStep, change, gradients
+from xpose.training.run.schedule import Schedule
+from xpose.training.run.settings import AMP
+from xpose.training.run.state import load_state
+from xpose.training.run.step import TrainStep, change, gradients
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ from tests.training.small_runs import curve, draw, everything, learn, loader_of,
 
 from xpose.errors import CheckpointError, ConfigError
 from xpose.model import XPose
-from xpose.training.interrupts import Interruptions, Terminated
-from xpose.training.schedule import Schedule
-from xpose.training.state import load_state, save_state, states
+from xpose.training.run.interrupts import Interruptions, Terminated
+from xpose.training.run.schedule import Schedule
+from xpose.training.run.state import load_state, save_state, states
 
 PROGRAM = Path(__file__).with_name("killed_run.py")
 

@@ -11,7 +11,7 @@ from xpose.data.loading.samples import Kind
 from xpose.inference.encoding import clip_object_text, nano_object_text
 from xpose.model import presets
 from xpose.prompts import TextPrompt
-from xpose.training.wording import BareNames, Sentences, wording_for
+from xpose.training.run.wording import BareNames, Sentences, wording_for
 from xpose.vocabulary import load_skeleton, released_keypoint_text
 
 FACE = load_skeleton("face")

@@ -13,7 +13,7 @@ import copy
 from torch import Tensor, nn
 
 from xpose.model.prompting import ClipTextEncoder, ClipVisualPromptEncoder, TextEncoder
-from xpose.training.ema import MovingAverage
+from xpose.training.run.ema import MovingAverage
 
 
 class Towers:

@@ -10,9 +10,9 @@ from tests.inference.conftest import CountingText
 from tests.training.small_runs import draw, learn, loader_of, network, rows, run_of
 
 from xpose.errors import XPoseWarning
-from xpose.training import compiling, memory
-from xpose.training.compiling import compile_layers
-from xpose.training.step import TrainStep
+from xpose.training.run import compiling, memory
+from xpose.training.run.compiling import compile_layers
+from xpose.training.run.step import TrainStep
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from tests.inference.conftest import CountingText
 from tests.training.small_runs import loader_of, network, run_of
 
 from xpose.data.loading.batches import Batch
-from xpose.training.asking import Asker
 from xpose.training.objective.denoising import DenoisingSettings
-from xpose.training.step import TrainStep
+from xpose.training.run.prompt_batches import Asker
+from xpose.training.run.step import TrainStep
 
 LAMP = thing((40, 8, 20, 30), category=2)
 TUBES = thing((5, 5, 30, 25), (8, 8), (28, 25))

@@ -12,7 +12,7 @@ import torch
 
 # Some packages install a top-level `tests` of their own, which would be found first.
 sys.modules["tests"] = types.ModuleType("tests")
-sys.modules["tests"].__path__ = [str(Path(__file__).parents[1])]
+sys.modules["tests"].__path__ = [str(Path(__file__).parents[2])]
 
 from tests.training.small_runs import (
     clip_encoders,
@@ -28,9 +28,9 @@ from torch import distributed, nn
 
 from xpose.data.loading.loader import Loader
 from xpose.errors import XPoseWarning
-from xpose.training.loop import train
-from xpose.training.processes import Here, processes
-from xpose.training.schedule import Schedule
+from xpose.training.run.loop import train
+from xpose.training.run.processes import Here, processes
+from xpose.training.run.schedule import Schedule
 
 
 def main(pictures: Path, out: Path) -> None:

@@ -15,9 +15,9 @@ from xpose.data.loading.pictures import Pictures
 from xpose.data.loading.pool import open_pool
 from xpose.inference.preprocess import MEAN, STD
 from xpose.model.prompting import example_picture
-from xpose.training.asking import normalised
 from xpose.training.building import build_loader, placed
 from xpose.training.recipe import load_recipe
+from xpose.training.run.prompt_batches import normalised
 
 
 @pytest.mark.parametrize("side", [128, 224])

@@ -19,14 +19,14 @@ from xpose.data.synthetic.toys import KINDS
 from xpose.errors import CheckpointError, ConfigError, TrainingError, XPoseWarning
 from xpose.model import Predictions, XPose
 from xpose.model.backbones import build_backbone
-from xpose.training import loop
-from xpose.training import state as states_on_disk
-from xpose.training.asking import Asker
-from xpose.training.loop import Progress, Run
 from xpose.training.objective.losses import Criterion
-from xpose.training.schedule import Schedule
-from xpose.training.state import load_state
-from xpose.training.step import Outcome, TrainStep, gradients
+from xpose.training.run import loop
+from xpose.training.run import state as states_on_disk
+from xpose.training.run.loop import Progress, Run
+from xpose.training.run.prompt_batches import Asker
+from xpose.training.run.schedule import Schedule
+from xpose.training.run.state import load_state
+from xpose.training.run.step import Outcome, TrainStep, gradients
 
 
 @pytest.fixture(scope="module")

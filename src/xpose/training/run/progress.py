@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xpose.errors import missing_extra
-from xpose.training.run import Progress
+from xpose.training.run.settings import Progress
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from xpose.training.progress import Bar, TensorBoard, in_words, line
-from xpose.training.run import Progress
+from xpose.training.run.progress import Bar, TensorBoard, in_words, line
+from xpose.training.run.settings import Progress
 
 TERMS = {"total": 12.345, "object_alignment": 0.5, "box_l1": 0.25, "giou": 0.125, "keypoint_l1": 3.0, "oks": 0.75}
 

@@ -15,9 +15,9 @@ from xpose.errors import TrainingError
 from xpose.model import XPose
 from xpose.model.backbones.resnet import ResNet50
 from xpose.model.layers import Recomputable
-from xpose.training import loop, memory
-from xpose.training.state import load_state
-from xpose.training.step import TrainStep
+from xpose.training.run import loop, memory
+from xpose.training.run.state import load_state
+from xpose.training.run.step import TrainStep
 
 
 @pytest.fixture(scope="module")

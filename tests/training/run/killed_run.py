@@ -14,7 +14,7 @@ import torch
 
 # Some packages install a top-level `tests` of their own, which would be found first.
 sys.modules["tests"] = types.ModuleType("tests")
-sys.modules["tests"].__path__ = [str(Path(__file__).parents[1])]
+sys.modules["tests"].__path__ = [str(Path(__file__).parents[2])]
 
 from tests.training.small_runs import everything, learn, loader_of, run_of
 

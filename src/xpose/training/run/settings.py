@@ -10,7 +10,7 @@ import torch
 from xpose.errors import ConfigError
 from xpose.training.objective.denoising import DenoisingSettings
 from xpose.training.objective.losses import LossWeights
-from xpose.training.schedule import Schedule
+from xpose.training.run.schedule import Schedule
 
 AMP = {"none": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 

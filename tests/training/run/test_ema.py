@@ -8,7 +8,7 @@ from torch import nn
 
 from xpose.errors import ConfigError
 from xpose.training import MovingAverage
-from xpose.training.ema import decay_after
+from xpose.training.run.ema import decay_after
 
 
 def test_by_hand() -> None:
