@@ -22,7 +22,7 @@ from torch import Tensor
 from xpose import cli
 from xpose.data.collection.held_out import is_held_out
 from xpose.model.checkpoints.pretrained import from_pretrained
-from xpose.training.recipe import load_recipe
+from xpose.training.recipes.recipe import load_recipe
 from xpose.training.run.log import read_log
 from xpose.training.run.state import states
 

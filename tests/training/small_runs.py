@@ -21,8 +21,7 @@ from xpose.data.synthetic.toys import KINDS
 from xpose.model import XPose
 from xpose.model.prompting import ClipTextEncoder, ClipVisualPromptEncoder
 from xpose.training.objective.denoising import DenoisingSettings
-from xpose.training.run import prompt_batches
-from xpose.training.run import wording
+from xpose.training.run import prompt_batches, wording
 from xpose.training.run.loop import train
 from xpose.training.run.schedule import Schedule
 from xpose.training.run.settings import Run

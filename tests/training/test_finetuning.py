@@ -22,7 +22,7 @@ from xpose.training.finetuning import (
     starting_point,
 )
 from xpose.training.material import Material, Request, gather, survey
-from xpose.training.recipe import load_recipe
+from xpose.training.recipes.recipe import load_recipe
 from xpose.training.run.log import write_validation
 from xpose.vocabulary import load_skeleton
 

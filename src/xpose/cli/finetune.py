@@ -16,9 +16,9 @@ from xpose.errors import ConfigError, counted, quote
 if TYPE_CHECKING:
     from xpose.records import Category
     from xpose.training.before_after import Comparison
-    from xpose.training.building import Setup
     from xpose.training.finetuning import Plan, Start
     from xpose.training.material import Material, Opened, Request
+    from xpose.training.recipes.assembly import Setup
 
 DEFAULT_OUT = Path("runs") / "finetune"
 LABELS, START, HOW = "Your labels", "What to start from", "The run"

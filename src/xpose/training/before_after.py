@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from xpose.training.building import Setup
-from xpose.training.recipe import Recipe
+from xpose.training.recipes.assembly import Setup
+from xpose.training.recipes.recipe import Recipe
+from xpose.training.recipes.session import BEST, WEIGHTS, last_step, made
 from xpose.training.run.log import LOG_FILE, read_log, write_validation
-from xpose.training.running import BEST, WEIGHTS, last_step, made
 
 START = 0  # the step of the starting weights in the log
 

@@ -20,9 +20,9 @@ from xpose.model.checkpoints.pretrained import CONFIG_FILE, from_pretrained
 from xpose.model.checkpoints.weights import bundled_weights, default_weights
 from xpose.model.config import XPoseConfig
 from xpose.model.presets import CONFIGS
-from xpose.training import settings
 from xpose.training.material import Material
-from xpose.training.recipe import Recipe, recipe_of
+from xpose.training.recipes import settings_reader
+from xpose.training.recipes.recipe import Recipe, recipe_of
 
 FEWEST = 5  # pictures; with less, example pictures as prompts do better without any training
 LEAST_TESTED = 4  # pictures kept back, or none is
@@ -95,7 +95,7 @@ def starting_point(
     told: dict[str, Any] = {}
     for text in changes:
         with suppress(ConfigError):  # `choose` reports it, with all other faults
-            told = settings.merged(told, settings.assigned(Recipe, text).get("network", {}))
+            told = settings_reader.merged(told, settings_reader.assigned(Recipe, text).get("network", {}))
     weights = weights if weights is not None else told.get("start")
     if from_scratch and weights is not None:
         raise ConfigError(
@@ -222,7 +222,7 @@ def _reads_examples(config: XPoseConfig) -> bool:
 
 def _augmentation(size: Size, config: XPoseConfig, material: Material) -> dict[str, Any]:
     small = config.backbone == "mobilenetv2"
-    table: dict[str, Any] = {"size": config.image_short if small else settings.NONE, "scale": list(size.scale)}
+    table: dict[str, Any] = {"size": config.image_short if small else settings_reader.NONE, "scale": list(size.scale)}
     return {**table, "flip": 0.0} if material.numbered else table
 
 

@@ -27,8 +27,8 @@ from xpose.errors import ConfigError, DataError, UnmappedKeypointError, did_you_
 from xpose.evaluation.questions import key_of
 from xpose.pictures.atomic import write_atomically
 from xpose.records import Category, Record
+from xpose.training.recipes.session import last_step, made
 from xpose.training.run.log import LOG_FILE
-from xpose.training.running import last_step, made
 
 if TYPE_CHECKING:
     from xpose.data.datasets.importers.recognise import Recognised

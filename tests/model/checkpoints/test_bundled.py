@@ -19,10 +19,12 @@ from xpose.geometry import box_iou
 from xpose.inference import Detector
 from xpose.model.checkpoints.weights import DEFAULT, bundled_weights
 from xpose.model.precision import quick_bfloat16
-from xpose.training.recipe import load_recipe
+from xpose.training.recipes.recipe import load_recipe
 
 WEIGHTS = bundled_weights()
-FREE = set(load_recipe("nano-real-open").data.only)  # tests/training/test_apart.py compares it with the sets' index
+FREE = set(
+    load_recipe("nano-real-open").data.only
+)  # tests/training/recipes/test_overlap.py compares it with the sets' index
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ import torch
 from tests.training.small_trees import small, write_trees
 
 from xpose.model.checkpoints.pretrained import from_pretrained
-from xpose.training import running
-from xpose.training.building import Setup, build
-from xpose.training.recipe import shipped_recipes
+from xpose.training.recipes import session
+from xpose.training.recipes.assembly import Setup, build
+from xpose.training.recipes.recipe import shipped_recipes
 from xpose.training.run.prompt_batches import Asker
 from xpose.training.run.settings import Progress
 
@@ -41,12 +41,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plots take longer than two steps; test_train_command.py looks at them."""
-    monkeypatch.setattr(running, "write_report", lambda folder: folder)
+    monkeypatch.setattr(session, "write_report", lambda folder: folder)
 
 
-def run(setup: Setup) -> tuple[running.Outcome, Listener]:
+def run(setup: Setup) -> tuple[session.Outcome, Listener]:
     listener = Listener()
-    return running.run(setup, listener), listener
+    return session.run(setup, listener), listener
 
 
 @pytest.mark.parametrize("name", sorted(shipped_recipes()))

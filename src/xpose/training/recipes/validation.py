@@ -26,7 +26,7 @@ from xpose.inference.encoding import PromptEncoder
 from xpose.model import XPose
 from xpose.records import VISIBLE, Category, Record
 from xpose.results import Poses
-from xpose.training.figures import beside, drawn, figure_of, labelled_figures
+from xpose.training.reporting.figures import beside, drawn, figure_of, labelled_figures
 
 Validator = Callable[[XPose], Mapping[str, float]]
 THRESHOLDS = (0.1, 0.2)  # shares of the longer side of the labelled box

@@ -25,10 +25,10 @@ from xpose.data.loading.transforms import Augmentation
 from xpose.data.synthetic.toys import KINDS
 from xpose.errors import ConfigError, counted, did_you_mean, quote
 from xpose.model.config import XPoseConfig
-from xpose.training import settings
+from xpose.training.recipes import settings_reader
 from xpose.training.run.settings import Run
 
-FOLDER = Path(__file__).with_name("recipes")
+FOLDER = Path(__file__).parent
 ENDING = ".toml"
 BASE = "base"
 _OVERRIDES = "network.overrides"
@@ -51,11 +51,13 @@ class Network:
 
         if self.preset not in CONFIGS:
             # Values cannot be checked without the preset, names can.
-            faults = settings.unknown_names(XPoseConfig, self.overrides, _OVERRIDES)
+            faults = settings_reader.unknown_names(XPoseConfig, self.overrides, _OVERRIDES)
             near = did_you_mean(self.preset, CONFIGS)
             faults.insert(0, f"preset is {quote(self.preset)}, not one of {', '.join(CONFIGS)}.{near}")
             raise ConfigError("The network does not fit:\n  " + "\n  ".join(faults))
-        faults = settings.read(XPoseConfig, settings.merged(_preset_table(self.preset), self.overrides), _OVERRIDES)[1]
+        faults = settings_reader.read(
+            XPoseConfig, settings_reader.merged(_preset_table(self.preset), self.overrides), _OVERRIDES
+        )[1]
         if self.backbone and self.start:
             faults.append("backbone and start are both given; weights to start from have a backbone of their own")
         if faults:
@@ -72,7 +74,7 @@ class Network:
         Raises:
             ConfigError: together they do not fit.
         """
-        found, faults = settings.read(XPoseConfig, settings.merged(table, self.overrides), _OVERRIDES)
+        found, faults = settings_reader.read(XPoseConfig, settings_reader.merged(table, self.overrides), _OVERRIDES)
         if found is None:
             raise ConfigError("The network does not fit:\n  " + "\n  ".join(faults))
         return found
@@ -82,7 +84,7 @@ class Network:
 def _preset_table(name: str) -> dict[str, Any]:
     from xpose.model.presets import CONFIGS
 
-    return settings.to_table(CONFIGS[name]())
+    return settings_reader.to_table(CONFIGS[name]())
 
 
 @dataclass(frozen=True)
@@ -205,8 +207,8 @@ class Recipe:
 
     def to_toml(self) -> str:
         """The recipe with every setting, as a file that `load_recipe` reads."""
-        table = settings.to_table(self)
-        return settings.to_toml({"about": table.pop("about"), **table})
+        table = settings_reader.to_table(self)
+        return settings_reader.to_toml({"about": table.pop("about"), **table})
 
     @property
     def closed_set(self) -> bool:
@@ -230,7 +232,7 @@ def changed(old: Recipe, new: Recipe) -> list[str]:
     """The settings, with both values, in which a run cannot go on with another recipe."""
     return [
         f"{path} was {was!r}, now {now!r}"
-        for path, was, now in settings.differences(settings.to_table(old), settings.to_table(new))
+        for path, was, now in settings_reader.differences(settings_reader.to_table(old), settings_reader.to_table(new))
         if not any(path == free or path.startswith(f"{free}.") for free in FREE)
     ]
 
@@ -251,12 +253,15 @@ def load_recipe(name: str | Path, changes: Iterable[str] = (), *, data: Sequence
     Raises:
         ConfigError: there is no such recipe, or settings do not fit; all faults are named.
     """
-    places = {"data": {"places": [str(place) for place in data], "drawn": settings.NONE}} if data else {}
+    places = {"data": {"places": [str(place) for place in data], "drawn": settings_reader.NONE}} if data else {}
     return recipe_of(name, read_table(name), changes, places)
 
 
 def recipe_of(
-    name: str | Path, table: settings.Table, changes: Iterable[str] = (), last: settings.Table | None = None
+    name: str | Path,
+    table: settings_reader.Table,
+    changes: Iterable[str] = (),
+    last: settings_reader.Table | None = None,
 ) -> Recipe:
     """The recipe that tables make, with changes.
 
@@ -272,10 +277,10 @@ def recipe_of(
     faults: list[str] = []
     for text in changes:
         try:
-            table = settings.merged(table, settings.assigned(Recipe, text))
+            table = settings_reader.merged(table, settings_reader.assigned(Recipe, text))
         except ConfigError as error:
             faults.append(str(error))
-    recipe, found = settings.read(Recipe, settings.merged(table, last or {}))
+    recipe, found = settings_reader.read(Recipe, settings_reader.merged(table, last or {}))
     faults += found
     if recipe is None or faults:
         sound = name if str(name) in shipped_recipes() else "nano-real"
@@ -308,7 +313,7 @@ def read_table(name: str | Path) -> dict[str, Any]:
             f"The recipe {quote(name)} has the base {quote(base)}, which has a base itself ({quote(below[BASE])}). One "
             "level is enough to be understood: take that one as the base, and add what differs."
         )
-    return settings.merged(below, table)
+    return settings_reader.merged(below, table)
 
 
 def _file_of(name: str | Path) -> Path:

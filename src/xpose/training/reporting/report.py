@@ -15,7 +15,7 @@ from PIL import Image
 
 from xpose.data.inspection.pages import facts, page, table, text
 from xpose.pictures.atomic import write_atomically
-from xpose.training.plots import write_plot
+from xpose.training.reporting.plots import write_plot
 from xpose.training.run.log import Log, read_log
 from xpose.training.run.progress import in_words
 

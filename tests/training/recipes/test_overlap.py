@@ -12,13 +12,13 @@ from tests.evaluation.drawn_sets import TUBE, thing, write_set
 from xpose.data.collection.fingerprints import print_content, print_picture
 from xpose.data.synthetic.scenes import generate
 from xpose.errors import ConfigError
-from xpose.training import apart
-from xpose.training.apart import APART_FILE, look_alikes
-from xpose.training.building import training_pool
-from xpose.training.left_out import LEFT_OUT_FILE, LeftOut
-from xpose.training.recipe import Data, load_recipe
+from xpose.training.recipes import overlap
+from xpose.training.recipes.assembly import training_pool
+from xpose.training.recipes.left_out import LEFT_OUT_FILE, LeftOut
+from xpose.training.recipes.overlap import APART_FILE, look_alikes
+from xpose.training.recipes.recipe import Data, load_recipe
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
+SHARED = Path(__file__).parents[4] / "shared" / "data"
 TUBES = [thing((10, 10, 40, 30), (15, 15), (40, 35))]
 
 
@@ -73,7 +73,7 @@ def test_the_answer_is_kept_until_the_pictures_change(
 ) -> None:
     first = look_alikes([str(sets)], "train", "val", tmp_path)
     read = []
-    monkeypatch.setattr(apart, "print_content", lambda content: read.append(content) or print_content(content))
+    monkeypatch.setattr(overlap, "print_content", lambda content: read.append(content) or print_content(content))
     assert look_alikes([str(sets)], "train", "val", tmp_path) == first
     assert not read
     (tmp_path / APART_FILE).write_text("{damaged")
@@ -136,13 +136,13 @@ def test_the_shipped_weights_learn_from_no_validation_picture() -> None:
     assert len(learned) + left_out.held_out + len(left_out.apart) == sum(one["train"] for one in sets)
     assert len(left_out.apart) < 0.01 * len(learned)
     assert not set(learned) & set(splits["val"])
-    train, tested = apart.Side(), apart.Side()
+    train, tested = overlap.Side(), overlap.Side()
     for side, names in ((train, learned), (tested, list(splits["val"]))):
         for source, file in names:
             side.add(f"{source}/{file}", print_picture(SHARED / source / file))
     assert not train.unread
     assert not tested.unread
-    assert apart.find_leaks(train, tested) == []
+    assert overlap.find_leaks(train, tested) == []
     originals = {split: {found[name] for name in found if found[name]} for split, found in splits.items()}
     assert originals["val"]
     assert not {splits["train"][name] for name in learned} & originals["val"]

@@ -23,9 +23,9 @@ from xpose.errors import CheckpointError, ConfigError, MissingExtraError, counte
 from xpose.model import XPose
 from xpose.model.checkpoints.pretrained import save_pretrained
 from xpose.pictures.atomic import write_atomically
-from xpose.training.building import Setup
-from xpose.training.recipe import Recipe, changed, load_recipe
-from xpose.training.report import RECIPE_FILE, write_pictures, write_report
+from xpose.training.recipes.assembly import Setup
+from xpose.training.recipes.recipe import Recipe, changed, load_recipe
+from xpose.training.reporting.report import RECIPE_FILE, write_pictures, write_report
 from xpose.training.run.log import LOG_FILE, read_log, write_validation
 from xpose.training.run.loop import train
 from xpose.training.run.processes import is_first

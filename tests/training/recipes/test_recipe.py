@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from xpose.errors import ConfigError
-from xpose.training import recipe as recipes
-from xpose.training.recipe import Recipe, changed, load_recipe, shipped_recipes
+from xpose.training.recipes import recipe as recipe_module
+from xpose.training.recipes.recipe import Recipe, changed, load_recipe, shipped_recipes
 
 NAMES = sorted(shipped_recipes())
 WANTED = {
@@ -133,5 +133,5 @@ def test_what_may_change_between_two_pieces_of_a_run() -> None:
 
 
 def test_every_name_that_may_change_is_a_setting() -> None:
-    known = {path for path, _ in recipes.settings.names_in(Recipe)}
-    assert set(recipes.FREE) <= known
+    known = {path for path, _ in recipe_module.settings_reader.names_in(Recipe)}
+    assert set(recipe_module.FREE) <= known

@@ -19,8 +19,8 @@ from xpose.model import XPose
 from xpose.prompts import CombinedPrompt, TextPrompt, VisualPrompt
 from xpose.records import Record
 from xpose.results import Poses
-from xpose.training import validation
-from xpose.training.validation import Placed, PoseValidator
+from xpose.training.recipes import validation
+from xpose.training.recipes.validation import Placed, PoseValidator
 
 DETECTOR = own_detector()
 

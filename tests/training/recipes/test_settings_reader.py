@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xpose.errors import ConfigError
-from xpose.training import settings
+from xpose.training.recipes import settings_reader
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def test_a_table_becomes_a_dataclass() -> None:
         "inner": {"rate": 1, "words": ["p"], "pair": [3, 4]},
         "maybe": {},
     }
-    value, faults = settings.read(Outer, table)
+    value, faults = settings_reader.read(Outer, table)
     assert faults == []
     assert value == Outer(3, "b", None, True, "", {"x": 2.0}, {"y": [1]}, Inner(1.0, ("p",), (3, 4)), Inner())
     assert isinstance(value.inner.rate, float)
@@ -82,13 +82,13 @@ FAULTS = [
 
 @pytest.mark.parametrize(("table", "message"), FAULTS, ids=[message for _, message in FAULTS])
 def test_faults_say_value_and_rule(table: dict, message: str) -> None:
-    value, faults = settings.read(Outer, table)
+    value, faults = settings_reader.read(Outer, table)
     assert value is None
     assert any(message in fault for fault in faults), faults
 
 
 def test_all_faults_are_found_at_once() -> None:
-    faults = settings.read(Outer, {"kind": "c", "setps": 1, "inner": {"rate": 2, "words": 3}, "flag": "yes"})[1]
+    faults = settings_reader.read(Outer, {"kind": "c", "setps": 1, "inner": {"rate": 2, "words": 3}, "flag": "yes"})[1]
     assert len(faults) == 7  # steps is missing, and two of them are said by the inner part itself
 
 
@@ -108,18 +108,18 @@ def test_all_faults_are_found_at_once() -> None:
     ],
 )
 def test_assignments(text: str, expected: dict) -> None:
-    assert settings.assigned(Outer, text) == expected
+    assert settings_reader.assigned(Outer, text) == expected
 
 
 @pytest.mark.parametrize("text", ["a", "=1", "a..b=1", "a=[1, 2", "a=", 'a="x'])
 def test_malformed_assignments(text: str) -> None:
     with pytest.raises(ConfigError, match="--set"):
-        settings.assigned(Outer, text)
+        settings_reader.assigned(Outer, text)
 
 
 def test_tables_are_merged_and_lists_replaced() -> None:
     base = {"a": {"b": 1, "c": [1, 2]}, "d": 1}
-    assert settings.merged(base, {"a": {"c": [3]}, "d": {"e": 2}}) == {"a": {"b": 1, "c": [3]}, "d": {"e": 2}}
+    assert settings_reader.merged(base, {"a": {"c": [3]}, "d": {"e": 2}}) == {"a": {"b": 1, "c": [3]}, "d": {"e": 2}}
     assert base == {"a": {"b": 1, "c": [1, 2]}, "d": 1}
 
 
@@ -143,10 +143,10 @@ tables = st.dictionaries(
 
 @given(tables)
 def test_what_is_written_is_read_again(table: dict) -> None:
-    assert tomllib.loads(settings.to_toml(table)) == table
+    assert tomllib.loads(settings_reader.to_toml(table)) == table
 
 
 def test_a_dataclass_goes_to_a_file_and_back() -> None:
     value = Outer(3, side=None, weights={"odd name": 0.1}, maybe=Inner(words=("ä", '"')))
-    table = tomllib.loads(settings.to_toml(settings.to_table(value)))
-    assert settings.read(Outer, table) == (value, [])
+    table = tomllib.loads(settings_reader.to_toml(settings_reader.to_table(value)))
+    assert settings_reader.read(Outer, table) == (value, [])

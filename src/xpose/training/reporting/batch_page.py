@@ -20,7 +20,7 @@ from xpose.data.loading.batches import Batch, Target
 from xpose.data.loading.loader import Loader
 from xpose.drawing.overlay import Figure
 from xpose.pictures.atomic import write_atomically
-from xpose.training.figures import drawn, figure_of
+from xpose.training.reporting.figures import drawn, figure_of
 
 LOOK_FILE, SHEET_FILE = "look.html", "look.png"
 _SIDE, _SHOT_SIDE, _COLUMNS = 420, 200, 4

@@ -19,7 +19,7 @@ from xpose.model import XPose
 from xpose.model.checkpoints.files import read_tensors
 from xpose.model.checkpoints.official import unwrap
 from xpose.model.checkpoints.pretrained import ENCODER_PREFIX, WEIGHT_FILE
-from xpose.training.foreign_names import LAYOUTS, Layout, layout_of, translated
+from xpose.training.recipes.foreign_names import LAYOUTS, Layout, layout_of, translated
 
 _WEIGHT_FILES = (WEIGHT_FILE, "pytorch_model.bin")
 _INDEX = "model.safetensors.index.json"

@@ -23,7 +23,7 @@ from xpose.model.checkpoints.official import to_official
 from xpose.model.checkpoints.pretrained import save_pretrained
 from xpose.model.decoder import DecoderLayer
 from xpose.model.types import EncodedScene, LevelGeometry, ProjectedPrompts
-from xpose.training.starting import load_backbone, read_weights, start_from
+from xpose.training.recipes.starting import load_backbone, read_weights, start_from
 
 SHAPES = ((6, 5), (3, 3), (2, 2), (1, 1))
 
@@ -211,7 +211,7 @@ def as_torchvision(name: str) -> str:
 
 
 def test_the_imagenet_backbone_of_the_small_network() -> None:
-    path = Path(__file__).parents[3] / "shared" / "weights" / "mobilenetv2_100.safetensors"
+    path = Path(__file__).parents[4] / "shared" / "weights" / "mobilenetv2_100.safetensors"
     if not path.is_file():
         pytest.skip(f"{path} is not there")
     ours = fresh(encoder="hybrid", levels=3, backbone="mobilenetv2")

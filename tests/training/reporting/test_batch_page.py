@@ -14,8 +14,8 @@ from xpose.data.loading.examples import Examples
 from xpose.data.loading.loader import Loader, Prompting
 from xpose.data.loading.samples import Sample
 from xpose.data.loading.transforms import Augmentation
-from xpose.training.closed_loader import ClosedLoader
-from xpose.training.look import Seen, look, seen
+from xpose.training.recipes.closed_loader import ClosedLoader
+from xpose.training.reporting.batch_page import Seen, look, seen
 from xpose.vocabulary import flip_name
 
 PERSON = category("person", "person")

@@ -29,15 +29,15 @@ from xpose.model import XPose
 from xpose.model.checkpoints.weights import bundled_weights
 from xpose.model.prompting import ClipVisualPromptEncoder, TextEncoder
 from xpose.records import Record
-from xpose.training import settings
-from xpose.training.apart import look_alikes
-from xpose.training.closed_loader import ClosedLoader
-from xpose.training.left_out import LeftOut
-from xpose.training.norms import settle_norms
 from xpose.training.objective.closed_set import close
-from xpose.training.recipe import Data, Drawn, Network, Recipe, Validation
+from xpose.training.recipes import settings_reader
+from xpose.training.recipes.closed_loader import ClosedLoader
+from xpose.training.recipes.left_out import LeftOut
+from xpose.training.recipes.norms import settle_norms
+from xpose.training.recipes.overlap import look_alikes
+from xpose.training.recipes.recipe import Data, Drawn, Network, Recipe, Validation
+from xpose.training.recipes.validation import PoseValidator
 from xpose.training.run.towers import tensors_to_keep
-from xpose.training.validation import PoseValidator
 
 Placed = tuple[Record, Place]
 
@@ -122,7 +122,7 @@ def build_network(network: Network, *, seed: int = 0) -> tuple[XPose, dict[str, 
     if network.start is None:
         model = XPose(network.config)
         if network.backbone is not None:
-            from xpose.training.starting import load_backbone
+            from xpose.training.recipes.starting import load_backbone
 
             load_backbone(model, network.backbone)
         return model, {}
@@ -132,7 +132,7 @@ def build_network(network: Network, *, seed: int = 0) -> tuple[XPose, dict[str, 
     path = bundled_weights().get(network.start, network.start)
     model, encoders = from_pretrained(path)
     if network.overrides:
-        config = network.overriding(settings.to_table(model.config))
+        config = network.overriding(settings_reader.to_table(model.config))
         model = with_weights(config, model.state_dict(), Path(path))
     return model, encoders
 
