@@ -17,7 +17,7 @@ from tests.data.trees import draw, snapshot, spread, write_json, write_text
 
 from xpose.cli.finetune import detect_commands
 from xpose.records import Category
-from xpose.training.material import survey
+from xpose.training.finetuning.finetune_data import survey
 from xpose.training.recipes.recipe import load_recipe
 from xpose.training.run.log import read_log
 from xpose.training.run.state import states

@@ -20,7 +20,7 @@ from xpose.model.checkpoints.pretrained import CONFIG_FILE, from_pretrained
 from xpose.model.checkpoints.weights import bundled_weights, default_weights
 from xpose.model.config import XPoseConfig
 from xpose.model.presets import CONFIGS
-from xpose.training.material import Material
+from xpose.training.finetuning.finetune_data import Material
 from xpose.training.recipes import settings_reader
 from xpose.training.recipes.recipe import Recipe, recipe_of
 

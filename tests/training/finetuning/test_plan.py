@@ -12,8 +12,9 @@ from xpose.data.collection.held_out import is_held_out
 from xpose.errors import CheckpointError, ConfigError, DataError
 from xpose.model.presets import nano_config, swin_t_config
 from xpose.records import Category, Record
-from xpose.training.before_after import compare
-from xpose.training.finetuning import (
+from xpose.training.finetuning.before_after import compare
+from xpose.training.finetuning.finetune_data import Material, Request, gather, survey
+from xpose.training.finetuning.plan import (
     LEAST_TESTED,
     Start,
     choose,
@@ -21,7 +22,6 @@ from xpose.training.finetuning import (
     share_to_hold_out,
     starting_point,
 )
-from xpose.training.material import Material, Request, gather, survey
 from xpose.training.recipes.recipe import load_recipe
 from xpose.training.run.log import write_validation
 from xpose.vocabulary import load_skeleton
