@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 from tests.evaluation.cases import DOG, FACE, found, labelled, pose, random_pictures, record
+from tests.evaluation.metrics.test_average_precision import numbered
 from tests.evaluation.oracle import BOXES, POSES, coco_files, coco_numbers
-from tests.evaluation.test_average_precision import numbered
 
 from xpose.errors import ConfigError, DataError
 from xpose.evaluation import EPE, PCK, Confidence, PointRules

@@ -107,7 +107,7 @@ def test_all_of_them_are_metrics(name):
 
 
 def test_the_examples_of_the_page_run(capsys):
-    page = Path(__file__).parents[2] / "docs" / "evaluation-metrics.md"
+    page = Path(__file__).parents[3] / "docs" / "evaluation-metrics.md"
     blocks = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
     assert len(blocks) == 2
     for block in blocks:
