@@ -8,6 +8,7 @@ import ast
 import subprocess
 import sys
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -153,15 +154,35 @@ def reachable(root: Path, start: str) -> set[str]:
     return seen
 
 
+def circle(root: Path) -> list[str]:
+    """Files that import each other, one after the other, at once or later; empty where there are none."""
+    imports = [one for path in root.rglob("*.py") for one in imports_of(path, root)]
+    importers = {one.importer for one in imports}
+    graph: TopologicalSorter[str] = TopologicalSorter()
+    for one in imports:
+        target = one.imported if one.imported in importers else one.imported.rpartition(".")[0]
+        if target in importers and target != one.importer:
+            graph.add(one.importer, target)
+    try:
+        graph.prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
 def test_imports_go_one_way():
     assert wrong_directions(SOURCE) == []
+
+
+def test_no_files_import_each_other():
+    assert circle(SOURCE) == []
 
 
 def test_slow_and_optional_packages_are_imported_where_they_are_needed():
     assert wrong_weights(SOURCE) == []
 
 
-@pytest.mark.parametrize("start", ["inference", "model", "serve", "demo", "export"])
+@pytest.mark.parametrize("start", ["inference", "model", "results", "prompts", "serve", "demo", "export"])
 def test_losses_and_matcher_cannot_be_reached_from(start):
     assert {module for module in reachable(SOURCE, start) if part(module) == "training"} == set()
 
@@ -205,6 +226,19 @@ def test_the_checks_let_pass_what_is_right(tmp_path):
         "def f():\n    import torch, xpose.training"
     )
     assert wrong_directions(root) == wrong_weights(root) == []
+
+
+def test_circles_are_found_through_others_and_inside_functions(tmp_path):
+    root = tmp_path / "xpose"
+    for name, text in {
+        "model/a.py": "from xpose.model import b",
+        "model/b.py": "from xpose.model.c import something",
+        "model/c.py": "def f():\n    import xpose.model.a",
+        "model/d.py": "from xpose.model import a",
+    }.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    assert set(circle(root)) == {"xpose.model.a", "xpose.model.b", "xpose.model.c"}
 
 
 def test_reachability_follows_chains(tmp_path):
