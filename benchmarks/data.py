@@ -31,9 +31,9 @@ SETS = ("person", "animal", "face", "hand", "cub_bird", "fly")
 
 def write_sets(root: Path, pictures: int, objects: int) -> None:
     """Prepared sets of several skeletons whose records are random but whole."""
-    from xpose.data.manifest import LOCATION, MANIFEST, REPORT, write_json
-    from xpose.data.report import write_report
-    from xpose.data.store import sha256_of, write_coco
+    from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT, write_json
+    from xpose.data.collection.store import sha256_of, write_coco
+    from xpose.data.datasets.report import write_report
 
     for number, skeleton in enumerate(SETS):
         folder = root / skeleton
@@ -51,7 +51,7 @@ def write_sets(root: Path, pictures: int, objects: int) -> None:
 
 def records(number: int, split: str, pictures: int, objects: int) -> Iterator[object]:
     """Random records of one set, the same at every call."""
-    from xpose.data.schema import Category, Instance, Picture, Record
+    from xpose.records import Category, Instance, Picture, Record
     from xpose.vocabulary import load_skeleton
 
     rng = np.random.default_rng([number, len(split)])
@@ -74,7 +74,7 @@ def records(number: int, split: str, pictures: int, objects: int) -> Iterator[ob
 
 def unify_here(root: Path) -> None:
     """Unify (in a process of its own) and print time and peak memory."""
-    from xpose.data.unify import Choices, unify
+    from xpose.data.collection.unify import Choices, unify
 
     start = time.perf_counter()
     done = unify([root / "sets"], root / "collection", Choices(leaks="off", samples={"hand": 30_000}))
@@ -102,8 +102,8 @@ def run_unify(pictures: int, objects: int) -> int:
 
 def run_leaks(pictures: int) -> int:
     """Compare random fingerprints, a tenth of them evaluation pictures, one in a hundred of these a near copy."""
-    from xpose.data.leaks import Side, find_leaks
-    from xpose.data.prints import Prints
+    from xpose.data.collection.fingerprints import Prints
+    from xpose.data.collection.leaks import Side, find_leaks
 
     rng = np.random.default_rng(0)
     sides = Side(), Side()
@@ -127,8 +127,8 @@ def run_pictures(count: int) -> int:
     """Fingerprints per second and core, on drawn JPEG pictures of 640x480."""
     from PIL import Image
 
-    from xpose.data.prints import print_picture
-    from xpose.data.synthetic import generate
+    from xpose.data.collection.fingerprints import print_picture
+    from xpose.data.synthetic.scenes import generate
 
     with tempfile.TemporaryDirectory() as folder:
         paths = []
@@ -166,7 +166,7 @@ def run_prints(folder: Path, count: int) -> int:
 def _look(image: object) -> np.ndarray:
     from PIL import Image
 
-    from xpose.data.prints import SIDE, looks
+    from xpose.data.collection.fingerprints import SIDE, looks
 
     assert isinstance(image, Image.Image)
     grey = image.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)

@@ -29,7 +29,7 @@ from PIL import Image
 from xpose import load
 from xpose.demo.desk import Desk
 from xpose.model import presets
-from xpose.model.pretrained import save_pretrained
+from xpose.model.checkpoints.pretrained import save_pretrained
 
 WORDS = "person"
 

@@ -26,7 +26,7 @@ from xpose.evaluation.protocols import load_protocol
 from xpose.evaluation.questions import Task
 from xpose.evaluation.sources import DetectorSource
 from xpose.inference import Detector
-from xpose.poses import Poses
+from xpose.results import Poses
 
 SIDE, COLUMNS, TILE = 640, 5, 300  # pixels of a picture's longer side, pictures in a row of the sheet, their size there
 PAPER, INK = (255, 255, 255), (31, 41, 51)

@@ -25,14 +25,15 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from xpose.data.batches import Batch
-from xpose.data.loader import Loader, Prompting
-from xpose.data.pictures import encode_jpeg
-from xpose.data.pool import Place, Pool, open_pool
-from xpose.data.schema import Category, Instance, Picture, Record
-from xpose.data.shards import write_shards
-from xpose.data.synthetic import generate
-from xpose.data.transforms import Augmentation
+from xpose.data.loading.batches import Batch
+from xpose.data.loading.loader import Loader, Prompting
+from xpose.data.loading.place import Place
+from xpose.data.loading.pool import Pool, open_pool
+from xpose.data.loading.shards import write_shards
+from xpose.data.loading.transforms import Augmentation
+from xpose.data.synthetic.scenes import generate
+from xpose.pictures.decoding import encode_jpeg
+from xpose.records import Category, Instance, Picture, Record
 from xpose.vocabulary import load_skeleton
 
 Measure = Callable[[int], int]  # a round's number to how many pictures it loaded

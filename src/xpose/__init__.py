@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from xpose.inference import Detector as Detector
     from xpose.inference import PromptBank as PromptBank
     from xpose.inference import load as load
-    from xpose.poses import Poses as Poses
     from xpose.prompts import CombinedPrompt as CombinedPrompt
     from xpose.prompts import TextPrompt as TextPrompt
     from xpose.prompts import VisualPrompt as VisualPrompt
+    from xpose.results import Poses as Poses
 
 __version__ = "0.1.0.dev0"
 
@@ -26,7 +26,7 @@ __version__ = "0.1.0.dev0"
 _HOMES = {
     "CombinedPrompt": "xpose.prompts",
     "Detector": "xpose.inference",
-    "Poses": "xpose.poses",
+    "Poses": "xpose.results",
     "PromptBank": "xpose.inference",
     "TextPrompt": "xpose.prompts",
     "VisualPrompt": "xpose.prompts",

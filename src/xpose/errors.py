@@ -86,6 +86,12 @@ def counted(number: int, one: str, several: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else several or f'{one}s'}"
 
 
+def first_line(error: Exception) -> str:
+    """The first line of what another library's error says, cut short; its type where it says nothing."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200]
+
+
 def unknown(kind: str, value: str, known: Iterable[str], way_out: str) -> VocabularyError:
     """The standard error for a name that is not in a list."""
     return VocabularyError(f"Unknown {kind} {quote(value)}.{did_you_mean(value, known)} {way_out}")

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xpose.poses import Poses
 from xpose.prompts import TextPrompt
+from xpose.results import Poses
 
 NAMES = ("nose", "tail", "paw")
 

@@ -12,8 +12,8 @@ from PIL import Image
 from tests.inference.conftest import own_detector
 
 from xpose.evaluation.run_file import Run, write_run
-from xpose.model.pretrained import save_pretrained
-from xpose.training.recipe import load_recipe
+from xpose.model.checkpoints.pretrained import save_pretrained
+from xpose.training.recipes.recipe import load_recipe
 
 SUMMARY = {
     "PCK@0.2": 0.5,

@@ -14,7 +14,7 @@ from tests.inference.conftest import own_detector
 from tests.parity.seeded_weights import seeded_state_dict
 
 from xpose import cli
-from xpose.model.pretrained import save_pretrained
+from xpose.model.checkpoints.pretrained import save_pretrained
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import torch
 from xpose import cli
 from xpose.cli.convert import FILES
 from xpose.model import presets, to_official
-from xpose.model.pretrained import from_pretrained
+from xpose.model.checkpoints.pretrained import from_pretrained
 
 
 @pytest.fixture(scope="module")

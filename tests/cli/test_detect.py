@@ -26,7 +26,7 @@ import xpose
 from xpose.cli._inputs import Picture, list_pictures, natural_key, printable
 from xpose.cli._outputs import drawing_paths
 from xpose.inference import Detector
-from xpose.model.pretrained import save_pretrained
+from xpose.model.checkpoints.pretrained import save_pretrained
 
 Run = Callable[..., tuple[int, str, str]]
 ALL = ["--threshold", "0", "--max-instances", "3", "--nms", "1"]
@@ -371,7 +371,7 @@ def test_a_ctrl_c_that_gets_lost_still_ends_the_run(
         def __del__(self) -> None:
             signal.raise_signal(signal.SIGINT)
 
-    from xpose.inference import images
+    from xpose.pictures import reading as images
 
     before = images.read_picture
     monkeypatch.setattr(images, "read_picture", lambda path: (Dropped(), before(path))[1])

@@ -15,9 +15,9 @@ from tests.inference.conftest import own_detector
 
 from xpose.errors import XPoseError
 from xpose.inference import Detector
-from xpose.inference.images import read_picture
-from xpose.poses import Poses
+from xpose.pictures.reading import read_picture
 from xpose.prompts import CombinedPrompt, TextPrompt, VisualPrompt, as_prompts
+from xpose.results import Poses
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (40, 56, 3), dtype=np.uint8)
 FEW = settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])

@@ -9,18 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import test_import_deeplabcut
-import test_import_yolo
-from small_sets import category, record, write_prepared
-from test_import_coco import FREE, SOURCE, annotation
-from trees import draw, snapshot, spread, write_json, write_text
+from tests.data.datasets.importers import test_deeplabcut as test_import_deeplabcut
+from tests.data.datasets.importers import test_yolo as test_import_yolo
+from tests.data.datasets.importers.test_coco import FREE, SOURCE, annotation
+from tests.data.small_sets import category, record, write_prepared
+from tests.data.trees import draw, snapshot, spread, write_json, write_text
 
 from xpose.cli.finetune import detect_commands
-from xpose.data.schema import Category
-from xpose.training.log import read_log
-from xpose.training.material import survey
-from xpose.training.recipe import load_recipe
-from xpose.training.state import states
+from xpose.records import Category
+from xpose.training.finetuning.finetune_data import survey
+from xpose.training.recipes.recipe import load_recipe
+from xpose.training.run.log import read_log
+from xpose.training.run.state import states
 
 Run = Callable[..., tuple[int, str, str]]
 SMALL = [
@@ -250,7 +250,7 @@ def test_labels_that_cannot_be_read_are_the_first_thing_to_be_said(
     words = ["-p", weights, "--out", out, *QUICK, "--minutes", "1e-9"]
     assert run("finetune", "--data", coco(tmp_path / "herons"), *words)[0] == 0
     write_text(tmp_path / "broken.json", '{"annotations": [{')
-    monkeypatch.setattr("xpose.model.weights.bundled_weights", dict)
+    monkeypatch.setattr("xpose.model.checkpoints.weights.bundled_weights", dict)
     for given in (words, ["--out", tmp_path / "other"]):
         for labels, message in (("nowhere.json", "does not exist"), ("broken.json", "is no JSON")):
             code, _, err = run("finetune", "--data", tmp_path / labels, *given)
@@ -274,7 +274,7 @@ def test_a_recipe_that_was_shown_can_be_used_from_everywhere(
 
 
 def test_without_weights_it_says_what_to_give(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xpose.model.weights.bundled_weights", dict)
+    monkeypatch.setattr("xpose.model.checkpoints.weights.bundled_weights", dict)
     code, _, err = run("finetune", "--data", coco(tmp_path / "a"), "--out", tmp_path / "run")
     assert (code, "--from-scratch" in err, "--weights" in err) == (1, True, True)
     code, _, err = run(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from xpose.data.converters.base import NameTable
+from xpose.data.datasets.converters.base import NameTable
 
 MARGIN = 4  # pixels between the outermost points and the box
 

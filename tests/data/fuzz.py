@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from trees import Tree, records_of, snapshot
+from tests.data.trees import Tree, records_of, snapshot
 
-from xpose.data.manifest import REPORT, verify
-from xpose.data.pipeline import prepare
-from xpose.data.report import read_report
+from xpose.data.collection.manifest import REPORT, verify
+from xpose.data.datasets.pipeline import prepare
+from xpose.data.datasets.report import read_report
 from xpose.errors import DataError
 
 DEEP: list = []

@@ -10,9 +10,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 from PIL import Image
-from trees import Tree, Truth, draw, spread, write_text
+from tests.data.trees import Tree, Truth, draw, spread, write_text
 
-from xpose.data.converters.deepposekit import DeepPoseKit, _rows
+from xpose.data.datasets.converters.deepposekit import DeepPoseKit, _rows
 
 ROWS = 20
 SIZE = 96

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fuzz import DAMAGES, RECORD_DAMAGES, _check_nothing_lost
-from trees import Tree, _check_record, check_pycocotools, records_of, snapshot
+from tests.data.fuzz import DAMAGES, RECORD_DAMAGES, _check_nothing_lost
+from tests.data.trees import Tree, _check_record, check_pycocotools, records_of, snapshot
 
-from xpose.data.importers import Imported, import_set
-from xpose.data.manifest import REPORT, verify
+from xpose.data.collection.manifest import REPORT, verify
+from xpose.data.datasets.importers import Imported, import_set
 from xpose.errors import DataError
 
 

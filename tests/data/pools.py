@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from xpose.data.pool import Place, Pool
-from xpose.data.schema import Category, Instance, Picture, Record
+from xpose.data.loading.place import Place
+from xpose.data.loading.pool import Pool
+from xpose.records import Category, Instance, Picture, Record
 from xpose.vocabulary import load_skeleton
 
 

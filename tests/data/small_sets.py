@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from xpose.data.manifest import LOCATION, MANIFEST, REPORT, write_json
-from xpose.data.report import write_report
-from xpose.data.schema import Category, Instance, Picture, Record, Taxonomy
-from xpose.data.store import sha256_of, write_coco
-from xpose.data.synthetic import draw_scene
-from xpose.data.toys import KINDS
+from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT, write_json
+from xpose.data.collection.store import sha256_of, write_coco
+from xpose.data.datasets.report import write_report
+from xpose.data.synthetic.scenes import draw_scene
+from xpose.data.synthetic.toys import KINDS
+from xpose.records import Category, Instance, Picture, Record, Taxonomy
 from xpose.vocabulary import load_skeleton
 
 SIZE = (120, 90)

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from xpose.data.manifest import read_manifest
-from xpose.data.pipeline import Prepared, prepare
-from xpose.data.schema import Record
-from xpose.data.store import CocoSet
+from xpose.data.collection.manifest import read_manifest
+from xpose.data.collection.store import CocoSet
+from xpose.data.datasets.pipeline import Prepared, prepare
+from xpose.records import Record
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"
 RADIUS = 2  # of a dot

@@ -14,7 +14,7 @@ from xpose.demo.answers import Answer, Sliders, Usual
 from xpose.demo.batch import Progress
 from xpose.demo.sketch import Sketch
 from xpose.demo.uploads import Upload
-from xpose.poses import Poses
+from xpose.results import Poses
 
 EVIL = [
     "<img src=x onerror=alert(1)>",

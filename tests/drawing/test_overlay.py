@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tests.pose_cases import any_poses, two_dogs_and_a_box
+from tests.results.pose_cases import any_poses, two_dogs_and_a_box
 
 from xpose.drawing.canvas import to_rgb
 from xpose.drawing.figures import Figure, instance_colours, nearest_gap, picture_radius, point_radius, text_size
@@ -18,7 +18,7 @@ from xpose.drawing.legend import arranged, entries_for
 from xpose.drawing.overlay import Style, draw_figures
 from xpose.drawing.palette import LEFT, MIDDLE, PAPER, RIGHT, SIDES, Colour
 from xpose.errors import ConfigError, ImageError
-from xpose.poses import Poses
+from xpose.results import Poses
 
 GREY = (128, 128, 128)
 PLAIN = Style(boxes=False, labels=False, legend="none")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from xpose.data.schema import Category, Instance, Picture, Record
-from xpose.poses import Poses
+from xpose.records import Category, Instance, Picture, Record
+from xpose.results import Poses
 
 DOG = Category("dog", "animal", ("nose", "left eye", "right eye", "tail base"))
 FACE = Category("face", "toy_face", ("left eye", "right eye", "chin"))

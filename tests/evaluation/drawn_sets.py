@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from tests.evaluation.cases import found, pose
 
 from xpose.evaluation.questions import Question, Task
-from xpose.poses import Poses
+from xpose.results import Poses
 
 # Field names as two sets of the vocabulary know them.
 TUBE = ("head", "tail")  # glue_tube: cap, crimped end

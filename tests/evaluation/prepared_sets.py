@@ -5,25 +5,25 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from xpose.data.converters import load_converter
-from xpose.data.pipeline import prepare
+from xpose.data.datasets.converters import load_converter
+from xpose.data.datasets.pipeline import prepare
 
 # Converter -> the test module that draws its original.
 DRAWN = {
-    "coco": "test_coco",
-    "humanart": "test_humanart",
-    "ap10k": "test_ap10k",
-    "apt36k": "test_apt36k",
-    "macaquepose": "test_macaquepose",
-    "animal-kingdom": "test_animal_kingdom",
-    "animalweb": "test_animalweb",
-    "300w": "test_w300",
-    "onehand10k": "test_onehand10k",
-    "vinegar-fly": "test_vinegar_fly",
-    "desert-locust": "test_desert_locust",
-    "keypoint-5": "test_keypoint5",
-    "animalpose": "test_animalpose",
-    "mp100": "test_mp100",
+    "coco": "tests.data.datasets.converters.test_coco",
+    "humanart": "tests.data.datasets.converters.test_humanart",
+    "ap10k": "tests.data.datasets.converters.test_ap10k",
+    "apt36k": "tests.data.datasets.converters.test_apt36k",
+    "macaquepose": "tests.data.datasets.converters.test_macaquepose",
+    "animal-kingdom": "tests.data.datasets.converters.test_animal_kingdom",
+    "animalweb": "tests.data.datasets.converters.test_animalweb",
+    "300w": "tests.data.datasets.converters.test_w300",
+    "onehand10k": "tests.data.datasets.converters.test_onehand10k",
+    "vinegar-fly": "tests.data.datasets.converters.test_vinegar_fly",
+    "desert-locust": "tests.data.datasets.converters.test_desert_locust",
+    "keypoint-5": "tests.data.datasets.converters.test_keypoint5",
+    "animalpose": "tests.data.datasets.converters.test_animalpose",
+    "mp100": "tests.data.datasets.converters.test_mp100",
 }
 
 

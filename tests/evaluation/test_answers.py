@@ -16,7 +16,7 @@ from xpose.evaluation.parallel import Work, answer_in_parallel
 from xpose.evaluation.runner import evaluate
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.sources import open_detector
-from xpose.poses import Poses
+from xpose.results import Poses
 
 ASKED = {"weights": "one", "prompts": "text"}
 

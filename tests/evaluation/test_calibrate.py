@@ -31,8 +31,8 @@ from xpose.evaluation.calibrate import (
 from xpose.evaluation.data import Data
 from xpose.evaluation.questions import Asked, Question
 from xpose.inference.postprocess import tempered
+from xpose.model.checkpoints.pretrained import from_pretrained, save_pretrained
 from xpose.model.config import XPoseConfig
-from xpose.model.pretrained import from_pretrained, save_pretrained
 
 
 def test_tempering_by_hand():

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from small_sets import category
+from tests.data.small_sets import category
 from tests.evaluation.cases import found, labelled, pose, record
 from tests.evaluation.drawn_sets import BIRD, thing, write_set
 from tests.inference.conftest import own_detector

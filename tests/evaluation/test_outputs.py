@@ -4,11 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from small_sets import record, write_prepared
+from tests.data.small_sets import record, write_prepared
 from tests.evaluation.drawn_sets import BIRD, TUBE, Known, repeated, thing, write_set
 from tests.evaluation.prepared_sets import prepare_drawn
 
-from xpose.data.schema import Category
 from xpose.evaluation.answers import Journal
 from xpose.evaluation.charts import bars, lines
 from xpose.evaluation.data import Data
@@ -18,6 +17,7 @@ from xpose.evaluation.protocols import PROTOCOLS, load_protocol
 from xpose.evaluation.run_file import read_run
 from xpose.evaluation.runner import evaluate
 from xpose.evaluation.scores import ObjectScore
+from xpose.records import Category
 
 SETS = ("coco", "humanart", "ap10k", "animal-kingdom", "300w", "animalpose", "mp100")
 OF_FOLDERS = ("as-used", "nano-real", "similarity", "class-point", "robustness", "negatives")

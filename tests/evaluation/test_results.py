@@ -5,15 +5,15 @@ import json
 import numpy as np
 import pytest
 from tests.evaluation.cases import DOG, FACE, found, labelled, pose, random_pictures, record
+from tests.evaluation.metrics.test_average_precision import numbered
 from tests.evaluation.oracle import BOXES, POSES, coco_files, coco_numbers
-from tests.evaluation.test_average_precision import numbered
 
-from xpose.data.schema import Category
 from xpose.errors import ConfigError, DataError
 from xpose.evaluation import EPE, PCK, Confidence, PointRules
 from xpose.evaluation.coco_truth import read_truth
 from xpose.evaluation.names import sigmas_of
 from xpose.evaluation.results import read_results, score_results, write_results
+from xpose.records import Category
 from xpose.vocabulary import load_skeleton
 
 BODY = Category("dog", "ap10k", load_skeleton("ap10k").keypoints)

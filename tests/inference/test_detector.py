@@ -17,7 +17,7 @@ from xpose.errors import CheckpointError, ConfigError, PromptError, XPoseError
 from xpose.inference import Detector
 from xpose.inference.encoding import EncodedClass, assemble
 from xpose.model import PromptEmbeddings, XPose
-from xpose.model.pretrained import save_pretrained
+from xpose.model.checkpoints.pretrained import save_pretrained
 from xpose.model.types import ProjectedPrompts
 
 ALL = {"threshold": 0.0, "nms": None}

@@ -10,11 +10,11 @@ import torch
 from tests.inference.conftest import telling
 
 from xpose.inference import Detector
+from xpose.inference.competing_classes import beside, parties
 from xpose.inference.encoding import assemble
 from xpose.inference.postprocess import bars
-from xpose.inference.rivals import beside, parties
-from xpose.poses import Poses
 from xpose.prompts import TextPrompt
+from xpose.results import Poses
 
 HORSE, VIOLIN = TextPrompt("horse"), TextPrompt("violin")  # of the same points
 BOWED = TextPrompt("violin", keypoints=("neck", "bow"))

@@ -12,19 +12,19 @@ from tests.inference.conftest import CountingText
 from tests.model.conftest import lively, tiny_config
 from tests.model.prompting.conftest import tiny_shapes
 
-from xpose.data.examples import Examples
-from xpose.data.loader import Loader, Prompting
-from xpose.data.pool import open_pool
-from xpose.data.synthetic import write_synthetic
-from xpose.data.toys import KINDS
-from xpose.data.transforms import Augmentation
+from xpose.data.loading.examples import Examples
+from xpose.data.loading.loader import Loader, Prompting
+from xpose.data.loading.pool import open_pool
+from xpose.data.loading.transforms import Augmentation
+from xpose.data.synthetic.scenes import write_synthetic
+from xpose.data.synthetic.toys import KINDS
 from xpose.model import XPose
 from xpose.model.prompting import ClipTextEncoder, ClipVisualPromptEncoder
-from xpose.training import asking, wording
-from xpose.training.denoising import DenoisingSettings
-from xpose.training.loop import train
-from xpose.training.run import Run
-from xpose.training.schedule import Schedule
+from xpose.training.objective.denoising import DenoisingSettings
+from xpose.training.run import prompt_batches, wording
+from xpose.training.run.loop import train
+from xpose.training.run.schedule import Schedule
+from xpose.training.run.settings import Run
 
 
 def draw(folder: Path, kinds: Sequence[str] = tuple(KINDS)) -> Path:
@@ -89,12 +89,12 @@ def everything() -> dict:
 @contextmanager
 def one_name() -> Iterator[None]:
     """Words are drawn per step and picture: what has one name and no style is asked for alike in every step."""
-    saved = asking.find_category, asking._NAMELESS, wording.DROPPED
-    asking.find_category, asking._NAMELESS, wording.DROPPED = lambda name: None, 0.0, 1.0  # type: ignore[assignment]
+    saved = prompt_batches.find_category, prompt_batches._NAMELESS, wording.DROPPED
+    prompt_batches.find_category, prompt_batches._NAMELESS, wording.DROPPED = lambda name: None, 0.0, 1.0  # type: ignore[assignment]
     try:
         yield
     finally:
-        asking.find_category, asking._NAMELESS, wording.DROPPED = saved  # type: ignore[assignment]
+        prompt_batches.find_category, prompt_batches._NAMELESS, wording.DROPPED = saved  # type: ignore[assignment]
 
 
 def learn(folder: Path, loader: Loader, run: Run, model: XPose | None = None, **more: object) -> XPose:

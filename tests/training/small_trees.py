@@ -6,9 +6,9 @@ from pathlib import Path
 
 from tests.data.small_sets import category, record, write_prepared
 
-from xpose.data.schema import Category, Record, Taxonomy
-from xpose.data.unify import Choices, unify
-from xpose.training.recipe import Recipe, load_recipe
+from xpose.data.collection.unify import Choices, unify
+from xpose.records import Category, Record, Taxonomy
+from xpose.training.recipes.recipe import Recipe, load_recipe
 
 PERSON = category("person")
 FAMILIES = {"cow": "Bovidae", "dog": "Canidae", "cat": "Felidae"}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.training.test_shipped_recipes import run
+from tests.training.recipes.test_shipped_recipes import run
 
-from xpose.training import running
-from xpose.training.building import build
-from xpose.training.log import read_log
-from xpose.training.recipe import load_recipe
+from xpose.training.recipes import session
+from xpose.training.recipes.assembly import build
+from xpose.training.recipes.recipe import load_recipe
+from xpose.training.run.log import read_log
 
 _NETWORK = {"dim": 64, "heads": 4, "ffn": 128, "encoder_layers": 1, "fusion_width": 64, "prompt_ffn": 64}
 _NETWORK |= {"object_layers": 1, "keypoint_layers": 2, "queries": 12, "instances": 3}
@@ -26,7 +26,7 @@ CHANGES = [
 
 def test_four_pictures_are_learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Text PCK@0.2 passes 30, from below 25 before the first step."""
-    monkeypatch.setattr(running, "write_report", lambda folder: folder)
+    monkeypatch.setattr(session, "write_report", lambda folder: folder)
     setup = build(load_recipe("tiny-overfit", CHANGES), tmp_path, device="cpu")
     assert setup.validator is not None
     before = setup.validator(setup.model.eval())

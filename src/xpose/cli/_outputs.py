@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from rich.table import Table
 
-    from xpose.poses import Poses
+    from xpose.results import Poses
 
 COCO_FILE = "poses.json"
 _KEEP_ENDING = {".jpg": ".jpg", ".jpeg": ".jpg", ".png": ".png"}
@@ -133,9 +133,9 @@ class Results:
 
     def finish(self, faults: Sequence[Fault], as_json: bool) -> None:
         """Write the COCO file of what is finished, and print the table or JSON."""
-        from xpose.adapters import coco
-        from xpose.adapters.files import write_text
-        from xpose.adapters.plain import json_text
+        from xpose.pictures.atomic import write_text
+        from xpose.results.formats import coco
+        from xpose.results.formats.json import json_text
 
         if self._coco is not None and self.found:
             write_text(self._coco, json_text(coco.instances(self.found), indent=1))
@@ -188,7 +188,7 @@ class Results:
 
 
 def _save_picture(picture: Image.Image, path: Path) -> None:
-    from xpose.adapters.files import write_bytes
+    from xpose.pictures.atomic import write_bytes
 
     stream = io.BytesIO()
     if path.suffix == ".jpg":

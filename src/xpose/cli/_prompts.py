@@ -289,7 +289,7 @@ def _texts(objects: list[str] | None, skeletons: list[str] | None, keypoints: li
 
 def _examples(pictures: list[Path], points: list[Path]) -> list[_Examples]:
     """The example pictures by the name in their points file."""
-    from xpose.prompt_files import read_points
+    from xpose.prompts.annotations import read_points
 
     if len(pictures) != len(points):
         raise PromptError(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xpose.cli import _console, _prompts, _running
+from xpose.cli import _console, _picture_loop, _prompts
 from xpose.cli._inputs import printable
 from xpose.errors import CheckpointError, ConfigError, DataError, counted, quote
 
@@ -103,7 +103,7 @@ def calibrate(
     from xpose.evaluation.calibrate import calibrate as fitted
     from xpose.evaluation.data import Data
 
-    others = _running.names_of_rivals(rivals)
+    others = _picture_loop.names_of_rivals(rivals)
     if not dry_run:
         _check_target(weights, out)
     detector = _prompts.load_detector(weights, None, device, dtype, clip)
@@ -142,7 +142,7 @@ def calibrate(
 
 def _check_target(weights: str | None, out: Path | None) -> None:
     """Before any work is done: there is a weight folder to change, or one to copy and room for the copy."""
-    from xpose.model.weights import bundled_weights
+    from xpose.model.checkpoints.weights import bundled_weights
 
     folder, bundled = _folder(weights), weights is None or weights in bundled_weights()
     if folder is None or (bundled and out is None):
@@ -158,8 +158,8 @@ def _check_target(weights: str | None, out: Path | None) -> None:
 
 
 def _folder(weights: str | None) -> Path | None:
-    from xpose.model.pretrained import CONFIG_FILE, WEIGHT_FILE
-    from xpose.model.weights import bundled_weights, default_weights
+    from xpose.model.checkpoints.pretrained import CONFIG_FILE, WEIGHT_FILE
+    from xpose.model.checkpoints.weights import bundled_weights, default_weights
 
     name = weights or default_weights()
     path = bundled_weights().get(name, Path(name).expanduser())

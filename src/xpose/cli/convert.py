@@ -78,9 +78,9 @@ def _write(checkpoint: Path, folder: Path, half: bool) -> None:
     import torch
     from safetensors import SafetensorError
 
-    from xpose.model.files import read_tensors
-    from xpose.model.official import load_official, sort_official
-    from xpose.model.pretrained import save_pretrained
+    from xpose.model.checkpoints.files import read_tensors
+    from xpose.model.checkpoints.official import load_official, sort_official
+    from xpose.model.checkpoints.pretrained import save_pretrained
 
     state = read_tensors(checkpoint.expanduser())
     model = load_official(state)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xpose.cli import _console, _prompts, _running
+from xpose.cli import _console, _picture_loop, _prompts
 from xpose.cli._inputs import Fault, Picture, list_pictures, printable
 from xpose.cli._outputs import plain_table
 from xpose.errors import ConfigError
@@ -17,12 +17,12 @@ from xpose.errors import ConfigError
 if TYPE_CHECKING:
     import numpy as np
 
-    from xpose.poses import Poses
+    from xpose.results import Poses
 
 
 def count(
-    images: _running.Images = None,
-    more: _running.MoreImages = None,
+    images: _picture_loop.Images = None,
+    more: _picture_loop.MoreImages = None,
     text: _prompts.Objects = None,
     skeleton: _prompts.Skeletons = None,
     keypoints: _prompts.Keypoints = None,
@@ -33,11 +33,11 @@ def count(
     as_csv: Annotated[
         bool, typer.Option("--csv", help="Print CSV, for a spreadsheet: xpose count ... --csv > counts.csv")
     ] = False,
-    threshold: _running.Threshold = None,
-    max_instances: _running.MaxInstances = None,
-    nms: _running.Nms = None,
-    nms_oks: _running.NmsOks = None,
-    rivals: _running.Rivals = None,
+    threshold: _picture_loop.Threshold = None,
+    max_instances: _picture_loop.MaxInstances = None,
+    nms: _picture_loop.Nms = None,
+    nms_oks: _picture_loop.NmsOks = None,
+    rivals: _picture_loop.Rivals = None,
     weights: _prompts.Weights = None,
     config: _prompts.Config = None,
     device: _prompts.Device = None,
@@ -55,8 +55,8 @@ def count(
     """
     if as_json and as_csv:
         raise ConfigError("Both --json and --csv were given. Only one can be printed. Leave one out.")
-    words = _running.words_for_pictures(images, more)
-    others = _running.names_of_rivals(rivals)
+    words = _picture_loop.words_for_pictures(images, more)
+    others = _picture_loop.names_of_rivals(rivals)
     asked = _prompts.build_prompts(text, skeleton, keypoints, like, points, bank)
     pictures, faults = list_pictures(words)
     for fault in faults:
@@ -67,9 +67,9 @@ def count(
     detector = _prompts.load_detector(weights, config, device, dtype, clip)
     prompts = _prompts.encode(asked, detector)
     counts = _Counts([one.names.label for one in prompts])
-    keep = _running.Keep(threshold, None, max_instances, nms, nms_oks, others)
+    keep = _picture_loop.Keep(threshold, None, max_instances, nms, nms_oks, others)
     try:
-        faults += _running.detect_each(detector, prompts, pictures, keep, counts.add)
+        faults += _picture_loop.detect_each(detector, prompts, pictures, keep, counts.add)
     finally:  # after Ctrl-C as well: what is counted is printed
         counts.show(faults, as_json, as_csv)
     if faults:
@@ -109,7 +109,7 @@ class _Counts:
         }
 
     def _as_csv(self) -> str:
-        from xpose.adapters.table import safe_cell
+        from xpose.results.formats.csv import safe_cell
 
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xpose.cli import _app, _console, data_collect, data_import
+from xpose.cli._data import Bars, count, format_status, show_result
 
 if TYPE_CHECKING:
-    from xpose.data.converters.base import Converter
-    from xpose.data.pipeline import Prepared
+    from xpose.data.datasets.converters.base import Converter
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -28,8 +28,8 @@ def list_sets(as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
     """List the datasets that can be prepared."""
     from rich.table import Table
 
-    from xpose.data.converters import CONVERTERS, load_converter
-    from xpose.data.pipeline import describe
+    from xpose.data.datasets.converters import CONVERTERS, load_converter
+    from xpose.data.datasets.pipeline import describe
 
     converters = [load_converter(name) for name in CONVERTERS]
     if as_json:
@@ -42,8 +42,8 @@ def list_sets(as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
             converter.name,
             converter.title,
             format_status(converter),
-            _count(expected.images),
-            _count(expected.unikpt),
+            count(expected.images),
+            count(expected.unikpt),
             converter.licence,
         )
     _console.show(table)
@@ -55,7 +55,7 @@ def info(name: Annotated[str, NAME]) -> None:
     """Tell all about a dataset: licence, terms, what to fetch and from where."""
     from rich.table import Table
 
-    from xpose.data.converters import load_converter
+    from xpose.data.datasets.converters import load_converter
 
     converter = load_converter(name)
     table = Table(box=None, show_header=False)
@@ -68,9 +68,9 @@ def info(name: Annotated[str, NAME]) -> None:
         ("home page", converter.homepage),
         ("format", format_status(converter)),
         ("evaluation", converter.evaluation),
-        ("pictures", _count(converter.expected.images)),
-        ("objects", _count(converter.expected.instances)),
-        ("used in UniKPT", _count(converter.expected.unikpt)),
+        ("pictures", count(converter.expected.images)),
+        ("objects", count(converter.expected.instances)),
+        ("used in UniKPT", count(converter.expected.unikpt)),
         ("skeletons", ", ".join(sorted({table.skeleton for table in converter.tables.values()}))),
         ("left and right", converter.left_right),
         ("origin", converter.origin),
@@ -98,8 +98,8 @@ def prepare(
     An interrupted run goes on where it stopped. Pictures that are damaged or missing are skipped and named in
     OUT/NAME/report.json.
     """
-    from xpose.data.converters import load_converter
-    from xpose.data.pipeline import prepare as run
+    from xpose.data.datasets.converters import load_converter
+    from xpose.data.datasets.pipeline import prepare as run
 
     converter = load_converter(name)
     with Bars() as bars:
@@ -116,63 +116,6 @@ app.command("synthetic")(data_collect.draw_synthetic)
 app.command("shapes")(data_collect.draw_shapes)
 
 
-def format_status(converter: Converter | type[Converter]) -> str:
-    """The status for people: "seen", or "format unverified" with what is known."""
-    return "format unverified (only loaders read)" if converter.status == "loader only" else converter.status
-
-
-def show_result(converter: Converter, done: Prepared) -> None:
-    """Show what a set holds now, and what is missing."""
-    from rich.table import Table
-
-    columns = ("split", "pictures", "expected", "with keypoints", "objects", "keypoints", "skipped")
-    table = Table(*columns, box=None, header_style="bold")
-    for split, counts in done.counts.items():
-        lost = ", ".join(f"{n} {what}{'s' if n > 1 else ''}" for what, n in done.skipped.get(split, {}).items())
-        numbers = (counts.images_with_keypoints, counts.instances, counts.keypoints)
-        expected = _count(converter.expected.splits.get(split))
-        table.add_row(split, _count(counts.images), expected, *map(_count, numbers), lost or "nothing")
-    _console.show(table)
-    for split, needs in done.missing.items():
-        _console.note(f"Split {split} was not made, because these are missing under --root:")
-        for need in needs:
-            _console.note(f"  {need.path}   (get it: {need.where})")
-    _console.note(f"Written to {done.folder}; what was skipped, and why: {done.folder / 'report.json'}")
-
-
 def _split(converter: Converter, split: str, what: str) -> str:
     expected = converter.expected.splits.get(split)
     return what if expected is None else f"{what} ({expected:,} pictures)"
-
-
-def _count(value: int | None) -> str:
-    return "not stated" if value is None else f"{value:,}"
-
-
-class Bars:
-    """One progress bar per split, on standard error and only on a terminal."""
-
-    def __init__(self) -> None:
-        import sys
-
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        console = _console.console(sys.stderr)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.bars = Progress(*columns, console=console, disable=not console.is_terminal)
-        self.tasks: dict[str, int] = {}
-
-    def __enter__(self) -> Bars:
-        self.bars.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.bars.stop()
-
-    def update(self, split: str, done: int, total: int) -> None:
-        """Show how far a split is."""
-        from rich.progress import TaskID
-
-        if split not in self.tasks:
-            self.tasks[split] = self.bars.add_task(split, total=total)
-        self.bars.update(TaskID(self.tasks[split]), completed=done)

@@ -13,8 +13,8 @@ from xpose.cli import _console
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from xpose.data.statistics import Statistics
-    from xpose.data.unify import Unified
+    from xpose.data.collection.statistics import Statistics
+    from xpose.data.collection.unify import Unified
 
 SOURCES = typer.Argument(
     help="Prepared sets, folders of them, or folders of COCO sets (NAME/train.json, NAME/images).", show_default=False
@@ -52,8 +52,8 @@ def unify_sets(
     Names, sides and categories are unified, the sets that the papers sample are sampled, and training pictures that are
     evaluation pictures too are left out. The same sets and seed give the same bytes.
     """
-    from xpose.cli.data import Bars
-    from xpose.data.unify import SEED, Choices, unify
+    from xpose.cli._data import Bars
+    from xpose.data.collection.unify import SEED, Choices, unify
     from xpose.errors import ConfigError, quote
 
     if leaks not in ("drop", "report", "off"):
@@ -83,8 +83,8 @@ def look_at_sets(
 
     A source may also be a unified collection. The pages stand alone and open in any browser.
     """
-    from xpose.cli.data import Bars
-    from xpose.data.look import look
+    from xpose.cli._data import Bars
+    from xpose.data.inspection.look import look
 
     with Bars() as bars:
         pages = look(sources, out, pictures=pictures, seed=seed, only=only or (), progress=bars.update)
@@ -100,8 +100,8 @@ def to_fiftyone(
     copy: Annotated[bool, typer.Option("--copy", help="Put the pictures into the folder, too.")] = False,
 ) -> None:
     """Write a set in the import format of FiftyOne (which need not be installed)."""
-    from xpose.cli.data import Bars
-    from xpose.data.fiftyone import write_fiftyone
+    from xpose.cli._data import Bars
+    from xpose.data.collection.fiftyone import write_fiftyone
 
     with Bars() as bars:
         count = write_fiftyone(source, out, splits=split or None, copy=copy, progress=bars.update)
@@ -123,9 +123,9 @@ def draw_synthetic(
     most: Annotated[int, typer.Option(min=1, help="Objects in a picture at most.")] = 4,
 ) -> None:
     """Draw a set of toy objects with exactly known keypoints, for trials without any download."""
-    from xpose.cli.data import Bars
-    from xpose.data.synthetic import write_synthetic
-    from xpose.data.toys import KINDS
+    from xpose.cli._data import Bars
+    from xpose.data.synthetic.scenes import write_synthetic
+    from xpose.data.synthetic.toys import KINDS
 
     with Bars() as bars:
         counts = write_synthetic(
@@ -160,8 +160,8 @@ def draw_shapes(
 
     Example: xpose data shapes --out sets/shapes --behind sets
     """
-    from xpose.cli.data import Bars
-    from xpose.data.shapes import write_shapes
+    from xpose.cli._data import Bars
+    from xpose.data.synthetic.shapes import write_shapes
 
     with Bars() as bars:
         counts = write_shapes(out, kinds, each, seed=seed, behind=behind or (), side=side, progress=bars.update)
@@ -171,7 +171,7 @@ def draw_shapes(
 
 
 def _samples(given: Iterable[str], whole: bool) -> dict[str, int]:
-    from xpose.data.unify import SAMPLES
+    from xpose.data.collection.unify import SAMPLES
     from xpose.errors import ConfigError, quote
 
     samples = {} if whole else dict(SAMPLES)
@@ -230,7 +230,7 @@ def _set_table(statistics: Statistics) -> Table:
 
 
 def _show_totals(statistics: Statistics) -> None:
-    from xpose.data.statistics import DIFFERENCE, PAPER_ROWS_SUM, PAPER_TOTALS
+    from xpose.data.collection.statistics import DIFFERENCE, PAPER_ROWS_SUM, PAPER_TOTALS
 
     totals = statistics.totals()
     here = ", ".join(f"{value:,} {name}" for name, value in totals.items())

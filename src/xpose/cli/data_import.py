@@ -10,15 +10,15 @@ import typer
 from xpose.cli import _console
 
 if TYPE_CHECKING:
-    from xpose.data.importers import Imported
+    from xpose.data.datasets.importers import Imported
 
 
 def list_formats(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the formats that can be imported."""
     from rich.table import Table
 
-    from xpose.cli.data import format_status
-    from xpose.data.importers import IMPORTERS, load_importer
+    from xpose.cli._data import format_status
+    from xpose.data.datasets.importers import IMPORTERS, load_importer
 
     importers = {name: load_importer(name) for name in IMPORTERS}
     if as_json:
@@ -56,8 +56,8 @@ def import_data(
     Keypoint names are kept unless a skeleton or a mapping file is given; a set with names of its own gets a
     skeleton.toml beside it. Whatever is wrong is skipped and named in OUT/NAME/report.json.
     """
-    from xpose.cli.data import Bars, show_result
-    from xpose.data.importers import import_set
+    from xpose.cli._data import Bars, show_result
+    from xpose.data.datasets.importers import import_set
 
     with Bars() as bars:
         done = import_set(

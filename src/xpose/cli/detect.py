@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from xpose.cli import _console, _prompts, _running
+from xpose.cli import _console, _picture_loop, _prompts
 from xpose.cli._inputs import list_pictures
 from xpose.cli._outputs import Results, check_folder
 
@@ -15,8 +15,8 @@ DEFAULT_OUT = Path("xpose-out")
 
 
 def detect(
-    images: _running.Images = None,
-    more: _running.MoreImages = None,
+    images: _picture_loop.Images = None,
+    more: _picture_loop.MoreImages = None,
     text: _prompts.Objects = None,
     skeleton: _prompts.Skeletons = None,
     keypoints: _prompts.Keypoints = None,
@@ -33,12 +33,12 @@ def detect(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON instead of a table.")] = False,
-    threshold: _running.Threshold = None,
-    keypoint_threshold: _running.KeypointThreshold = None,
-    max_instances: _running.MaxInstances = None,
-    nms: _running.Nms = None,
-    nms_oks: _running.NmsOks = None,
-    rivals: _running.Rivals = None,
+    threshold: _picture_loop.Threshold = None,
+    keypoint_threshold: _picture_loop.KeypointThreshold = None,
+    max_instances: _picture_loop.MaxInstances = None,
+    nms: _picture_loop.Nms = None,
+    nms_oks: _picture_loop.NmsOks = None,
+    rivals: _picture_loop.Rivals = None,
     weights: _prompts.Weights = None,
     config: _prompts.Config = None,
     device: _prompts.Device = None,
@@ -56,8 +56,8 @@ def detect(
     - xpose detect photos/ -t person,face -k person,68_face_points -o results
     - xpose detect "frames/*.png" --like leaf.jpg --points leaf.json
     """
-    words = _running.words_for_pictures(images, more)
-    others = _running.names_of_rivals(rivals)
+    words = _picture_loop.words_for_pictures(images, more)
+    others = _picture_loop.names_of_rivals(rivals)
     asked = _prompts.build_prompts(text, skeleton, keypoints, like, points, bank)
     folder = (None if as_json else DEFAULT_OUT) if out is None else out
     if folder is not None:
@@ -73,9 +73,9 @@ def detect(
     given = [*(like or ()), *(points or ()), *([bank] if bank else ())]
     limits = detector.limits(prompts, threshold, "weights" if others is None else others)
     results = Results(pictures, folder, prompts, limits, given)
-    keep = _running.Keep(threshold, keypoint_threshold, max_instances, nms, nms_oks, others)
+    keep = _picture_loop.Keep(threshold, keypoint_threshold, max_instances, nms, nms_oks, others)
     try:
-        faults += _running.detect_each(detector, prompts, pictures, keep, results.add)
+        faults += _picture_loop.detect_each(detector, prompts, pictures, keep, results.add)
     finally:  # after Ctrl-C as well: what is finished stays
         results.finish(faults, as_json)
     if faults:

@@ -234,7 +234,7 @@ def _run(
 ) -> Evaluation:
     from xpose.evaluation.answers import FOLDER, Journal
     from xpose.evaluation.data import Data
-    from xpose.evaluation.marks import refuse_other_data
+    from xpose.evaluation.digests import refuse_other_data
     from xpose.evaluation.outputs import COCO, write_outputs
     from xpose.evaluation.parallel import Work, answer_in_parallel
     from xpose.evaluation.run_file import RUN

@@ -14,11 +14,11 @@ from xpose.cli import _console
 from xpose.errors import ConfigError, counted, quote
 
 if TYPE_CHECKING:
-    from xpose.data.schema import Category
-    from xpose.training.before_after import Comparison
-    from xpose.training.building import Setup
-    from xpose.training.finetuning import Plan, Start
-    from xpose.training.material import Material, Opened, Request
+    from xpose.records import Category
+    from xpose.training.finetuning.before_after import Comparison
+    from xpose.training.finetuning.finetune_data import Material, Opened, Request
+    from xpose.training.finetuning.plan import Plan, Start
+    from xpose.training.recipes.assembly import Setup
 
 DEFAULT_OUT = Path("runs") / "finetune"
 LABELS, START, HOW = "Your labels", "What to start from", "The run"
@@ -130,8 +130,8 @@ def finetune(
     goes on where the run was. docs/finetuning.md says what is chosen and why.
     """
     _refuse_several_processes()
-    from xpose.training.finetuning import choose, refuse_too_few, starting_point
-    from xpose.training.material import Request, opened
+    from xpose.training.finetuning.finetune_data import Request, opened
+    from xpose.training.finetuning.plan import choose, refuse_too_few, starting_point
 
     wanted = [*(changes or ()), *([] if steps is None else [f"run.steps={steps}"])]
     more = {"name": name, "skeleton": skeleton, "split": split, "format": format_name}
@@ -177,8 +177,8 @@ def _default_folder(request: Request) -> Path:
 
 
 def _gathered(request: Request, folder: Path, known: Opened) -> Material:
-    from xpose.cli.data import Bars
-    from xpose.training.material import gather
+    from xpose.cli._data import Bars
+    from xpose.training.finetuning.finetune_data import gather
 
     with Bars() as bars:
         return gather(request, folder, known=known, progress=bars.update)
@@ -246,7 +246,7 @@ def _planned(plan: Plan, start: Start, material: Material, folder: Path) -> Iter
 
 def _run(plan: Plan, material: Material, folder: Path, minutes: float | None, device: str | None, tested: bool) -> None:
     from xpose.cli.train import run_recipe
-    from xpose.training.before_after import compare, test_start
+    from xpose.training.finetuning.before_after import compare, test_start
 
     def before(setup: Setup) -> None:
         values = test_start(setup) if tested else {}

@@ -44,7 +44,7 @@ def models(
 
 def describe() -> dict[str, Any]:
     """What the command prints, as plain values."""
-    from xpose.model.weights import DEFAULT, KNOWN, bundled_weights
+    from xpose.model.checkpoints.weights import DEFAULT, KNOWN, bundled_weights
 
     bundled = [
         {"name": name, "default": name == DEFAULT, **_facts(folder)} for name, folder in bundled_weights().items()

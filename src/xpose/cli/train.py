@@ -15,9 +15,9 @@ from xpose.cli import _console
 from xpose.errors import counted
 
 if TYPE_CHECKING:
-    from xpose.training.building import Setup
-    from xpose.training.recipe import Recipe
-    from xpose.training.running import Outcome
+    from xpose.training.recipes.assembly import Setup
+    from xpose.training.recipes.recipe import Recipe
+    from xpose.training.recipes.session import Outcome
 
 LOOKING = "Instead of training"
 
@@ -77,7 +77,7 @@ def train(
         return
     if recipe is None:
         raise typer.BadParameter("No recipe was named. List them with: xpose train --list", param_hint="RECIPE")
-    from xpose.training.recipe import load_recipe
+    from xpose.training.recipes.recipe import load_recipe
 
     loaded = load_recipe(recipe, changes or (), data=data or ())
     if show:
@@ -93,7 +93,7 @@ def train(
 def _list() -> None:
     from rich.table import Table
 
-    from xpose.training.recipe import read_table, shipped_recipes
+    from xpose.training.recipes.recipe import read_table, shipped_recipes
 
     table = Table("recipe", "what it is for", box=None, header_style="bold")
     for name in shipped_recipes():
@@ -103,15 +103,15 @@ def _list() -> None:
 
 
 def _draw_report(folder: Path) -> None:
-    from xpose.training.report import write_report
+    from xpose.training.reporting.report import write_report
 
     _console.show(f"Written: {write_report(folder)}")
 
 
 def _look(recipe: Recipe, folder: Path) -> None:
-    from xpose.training.building import build_loader, placed
-    from xpose.training.left_out import LeftOut
-    from xpose.training.look import look
+    from xpose.training.recipes.assembly import build_loader, placed
+    from xpose.training.recipes.left_out import LeftOut
+    from xpose.training.reporting.batch_page import look
 
     left_out = LeftOut()
     loader = build_loader(recipe, placed(recipe.data, folder), left_out=left_out, folder=folder)
@@ -131,10 +131,10 @@ def run_recipe(
 ) -> Outcome:
     """A run or a piece of one, with all that is said on the way; `before` gets its parts, on the first process."""
     from xpose.inference.loading import pick_device
-    from xpose.training.building import build
-    from xpose.training.processes import processes
-    from xpose.training.progress import Bar
-    from xpose.training.running import check_folder, last_step, run
+    from xpose.training.recipes.assembly import build
+    from xpose.training.recipes.session import check_folder, last_step, run
+    from xpose.training.run.processes import processes
+    from xpose.training.run.progress import Bar
 
     with processes(None if device is None else pick_device(device)) as here:
         say = _console.note if here.first else _say_nothing

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from xpose.data.converters import CONVERTERS, load_converter
-from xpose.data.manifest import pictures_root, read_manifest, verify
-from xpose.data.pipeline import Prepared, prepare
-from xpose.data.schema import Category, Instance, Picture, Record, Skipped, Taxonomy
-from xpose.data.store import CocoSet, write_coco
+from xpose.data.collection.manifest import pictures_root, read_manifest, verify
+from xpose.data.collection.store import CocoSet, write_coco
+from xpose.data.datasets.converters import CONVERTERS, load_converter
+from xpose.data.datasets.pipeline import Prepared, prepare
+from xpose.records import Category, Instance, Picture, Record, Skipped, Taxonomy
 
 __all__ = [
     "CONVERTERS",

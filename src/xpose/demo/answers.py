@@ -17,7 +17,7 @@ from xpose.inference.postprocess import DEFAULT_NMS, DEFAULT_THRESHOLD, suppress
 if TYPE_CHECKING:
     from xpose.demo.uploads import Upload
     from xpose.inference import Detector
-    from xpose.poses import Poses
+    from xpose.results import Poses
 
 
 @dataclass(frozen=True)
@@ -131,14 +131,14 @@ def drawing(poses: Poses, picture: Upload, kind: str = "PNG") -> bytes:
 
 def coco_json(results: Sequence[Poses], names: Sequence[str]) -> bytes:
     """All results as one COCO file."""
-    from xpose.adapters import coco
-    from xpose.adapters.plain import json_text
+    from xpose.results.formats import coco
+    from xpose.results.formats.json import json_text
 
     return json_text(coco.instances(results, file_names=names), indent=1).encode()
 
 
 def csv_table(results: Sequence[Poses]) -> bytes:
     """All points as a table."""
-    from xpose.adapters.table import to_csv
+    from xpose.results.formats.csv import to_csv
 
     return to_csv(results).encode("utf-8", "replace")

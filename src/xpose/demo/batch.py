@@ -16,7 +16,7 @@ from xpose.errors import XPoseError
 if TYPE_CHECKING:
     from xpose.demo.uploads import Upload
     from xpose.inference import Detector
-    from xpose.poses import Poses
+    from xpose.results import Poses
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from xpose.demo.answers import Answer, Sliders
     from xpose.demo.batch import Job
     from xpose.inference import PromptBank
-    from xpose.poses import Poses
+    from xpose.results import Poses
 
 
 @dataclass(eq=False)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from xpose.drawing.text import clean
 from xpose.errors import ImageError, quote
-from xpose.inference.images import picture_from_bytes
+from xpose.pictures.reading import picture_from_bytes
 
 _SHOWN_SIDE = 1600  # pixels; browsers get a larger picture reduced to this
 _JPEG_QUALITY = 90

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from xpose.demo.batch import Progress
     from xpose.demo.sketch import Board, Shot
     from xpose.demo.uploads import Upload
-    from xpose.poses import Pose, Poses
+    from xpose.results import Pose, Poses
 
 Kind = Literal["info", "good", "problem"]
 _STATES = {0: "not found", 1: "covered", 2: "seen"}

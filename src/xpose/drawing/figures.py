@@ -59,7 +59,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Style:
-    """What `draw_figures` draws; see `xpose.poses.Poses.draw`.
+    """What `draw_figures` draws; see `xpose.results.Poses.draw`.
 
     Raises:
         ConfigError: an option is unknown.

@@ -1,7 +1,7 @@
 """Measuring as the field does: metrics, results files of other systems, calibration, comparing two runs.
 
 A metric takes one picture after the other (`update(truth, found)`) and gives named numbers (`compute()`). Coordinates
-of `found` are in the record's convention (`xpose.data.schema`): a detector's results are half a pixel off and have to
+of `found` are in the record's convention (`xpose.records`): a detector's results are half a pixel off and have to
 be moved first (`in_records_pixels`). Definitions and formulas: docs/evaluation-metrics.md.
 """
 

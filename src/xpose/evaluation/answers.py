@@ -2,7 +2,7 @@
 
 `OUT/answers/` holds one file per process. The first line of each says what was asked of whom; a second call with other
 weights or settings is refused instead of mixed in. Each further line carries the mark of its picture
-(`xpose.evaluation.marks`), by which other data is told. A line that was cut short by a crash is left out, and its
+(`xpose.evaluation.digests`), by which other data is told. A line that was cut short by a crash is left out, and its
 picture asked again; so are pictures that could not be read.
 """
 
@@ -10,15 +10,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from xpose.errors import ConfigError, quote
-from xpose.poses import Poses
+from xpose.results import Poses
+
+if TYPE_CHECKING:
+    from xpose.evaluation.data import Data
+    from xpose.evaluation.protocols import Protocol
+    from xpose.evaluation.questions import Task
+    from xpose.evaluation.settings import Settings
 
 FORMAT = "xpose-answers-2"
 FOLDER = "answers"
@@ -143,6 +149,15 @@ class Journal:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def answered_tasks(
+    protocol: Protocol, data: Data, settings: Settings, journal: Journal
+) -> Iterator[tuple[Task, tuple[Poses, ...]]]:
+    """Every picture of the run with its answers, from the disk."""
+    for task in protocol.tasks(data, settings):
+        if task.key in journal:
+            yield task, journal.get(task.key)
 
 
 def _differences(told: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:

@@ -25,20 +25,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xpose.data.schema import HIDDEN, VISIBLE, Category, Record
 from xpose.errors import CheckpointError, ConfigError, DataError, quote
 from xpose.evaluation.data import Data, Placed
 from xpose.evaluation.matching import HIT, IGNORED, judge, plain_name
 from xpose.evaluation.metrics.confidence import auroc, calibration_error, points_and_marks
-from xpose.evaluation.protocols.asking import limited
+from xpose.evaluation.protocols.making_questions import limited
 from xpose.evaluation.protocols.negatives import absent_classes, known_categories
 from xpose.evaluation.questions import Asked, Question, Task, key_of, with_instances
 from xpose.evaluation.settings import Settings
 from xpose.inference.postprocess import DEFAULT_THRESHOLD, tempered
+from xpose.model.checkpoints.pretrained import CONFIG_FILE
 from xpose.model.config import XPoseConfig
-from xpose.model.files import write_atomically
-from xpose.model.pretrained import CONFIG_FILE
-from xpose.poses import Poses
+from xpose.pictures.atomic import write_atomically
+from xpose.records import HIDDEN, VISIBLE, Category, Record
+from xpose.results import Poses
 
 if TYPE_CHECKING:
     from xpose.inference import Detector

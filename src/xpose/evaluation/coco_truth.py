@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xpose.data.converters.base import NOT_STATED
-from xpose.data.folder_sets import SPLITS, skeleton_for
-from xpose.data.schema import Box, Category, Instance, Picture, Point, Record
-from xpose.data.sources import MAX_NUMBER, Fields, box_of_points
+from xpose.data.datasets.converters.base import NOT_STATED
+from xpose.data.datasets.folder_sets import SPLITS, skeleton_for
+from xpose.data.datasets.sources import MAX_NUMBER, Fields, box_of_points
 from xpose.errors import DataError, UnmappedKeypointError, quote
 from xpose.evaluation.reading import read_json
+from xpose.records import Box, Category, Instance, Picture, Point, Record
 
 
 @dataclass(frozen=True)

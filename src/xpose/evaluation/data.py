@@ -1,7 +1,7 @@
 """The labelled pictures a protocol is run on: folders of sets, prepared sets, collections, shards, by split.
 
-`held-out` is a split that every data has: the tenth of `train` which `xpose.data.held_out` keeps back; `train` is then
-the rest, so that neither examples nor baselines ever come from evaluated pictures.
+`held-out` is a split that every data has: the tenth of `train` which `xpose.data.collection.held_out` keeps back;
+`train` is then the rest, so that neither examples nor baselines ever come from evaluated pictures.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from xpose.data.held_out import is_held_out
-from xpose.data.negatives import Labelling, labelling_beside
-from xpose.data.pool import Place, read_places
-from xpose.data.schema import Record, Skipped
+from xpose.data.collection.held_out import is_held_out
+from xpose.data.loading.labelling import Labelling, labelling_beside
+from xpose.data.loading.place import Place
+from xpose.data.loading.pool import read_places
 from xpose.errors import DataError, did_you_mean, quote
+from xpose.records import Record, Skipped
 
 HELD_OUT = "held-out"
 
@@ -115,8 +116,8 @@ class Data:
 
 def _sets_in(folder: Path) -> tuple[str, ...]:
     """The names of the sets in a folder, as far as they can be told without reading it."""
-    from xpose.data.folder_sets import folder_sets, is_folder_of_sets
-    from xpose.data.manifest import LOCATION, read_manifest
+    from xpose.data.collection.manifest import LOCATION, read_manifest
+    from xpose.data.datasets.folder_sets import folder_sets, is_folder_of_sets
 
     if (folder / LOCATION).is_file():
         manifest = read_manifest(folder)
@@ -128,8 +129,8 @@ def _sets_in(folder: Path) -> tuple[str, ...]:
 
 def _splits_in(folder: Path, name: str) -> tuple[str, ...]:
     """The splits of a set in a folder."""
-    from xpose.data.folder_sets import folder_sets
-    from xpose.data.manifest import LOCATION, read_manifest
+    from xpose.data.collection.manifest import LOCATION, read_manifest
+    from xpose.data.datasets.folder_sets import folder_sets
 
     if (folder / LOCATION).is_file():
         return tuple(read_manifest(folder)["splits"])
@@ -138,8 +139,8 @@ def _splits_in(folder: Path, name: str) -> tuple[str, ...]:
 
 def _parts(folder: Path) -> list[Path]:
     """A folder of prepared sets as the sets themselves; any other folder as it is."""
-    from xpose.data.folder_sets import is_folder_of_sets
-    from xpose.data.manifest import LOCATION
+    from xpose.data.collection.manifest import LOCATION
+    from xpose.data.datasets.folder_sets import is_folder_of_sets
 
     if not folder.is_dir():
         raise DataError(f"{quote(folder)} is not a folder. --data is the folder of the labelled pictures.")

@@ -11,10 +11,10 @@ import dataclasses
 
 import numpy as np
 
-from xpose.data.samples import Kind
+from xpose.data.loading.samples import Kind
 from xpose.evaluation.questions import Question
 from xpose.geometry import flip_boxes, pairwise_iou
-from xpose.poses import Poses
+from xpose.results import Poses
 
 LEAST_IOU = 0.5
 

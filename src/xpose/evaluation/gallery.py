@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from xpose.data.schema import Record
 from xpose.errors import XPoseError
 from xpose.evaluation.questions import Question, Task
 from xpose.evaluation.scores import ObjectScore, mean
-from xpose.poses import Poses
+from xpose.records import Record
+from xpose.results import Poses
 
 MOST, PER_GROUP = 8, 2
 SIDE = 380  # pixels, longer side of a picture in the page

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from xpose.data.schema import Category, Record
 from xpose.errors import DataError, quote
 from xpose.evaluation.coco_truth import CocoTruth, read_truth
 from xpose.evaluation.data import HELD_OUT, Data
+from xpose.records import Category, Record
 from xpose.vocabulary import find_category
 
 
@@ -77,6 +77,6 @@ def labels_of(data: Data, source: str, split: str) -> Path | None:
 
 
 def _is_set_of(folder: Path, source: str) -> bool:
-    from xpose.data.manifest import MANIFEST, read_manifest
+    from xpose.data.collection.manifest import MANIFEST, read_manifest
 
     return (folder / MANIFEST).is_file() and read_manifest(folder).get("name") == source

@@ -14,10 +14,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from xpose.data.schema import Instance, Record
 from xpose.errors import ConfigError, did_you_mean, quote
 from xpose.geometry import pairwise_iou
-from xpose.poses import Poses
+from xpose.records import Instance, Record
+from xpose.results import Poses
 from xpose.vocabulary import normalise
 
 Match = Literal["given", "best box", "best score"]

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from xpose.data.schema import Instance
 from xpose.errors import ConfigError, did_you_mean, quote
+from xpose.records import Instance
 
 Size = Callable[[Instance], float | None]
 Normaliser = str | tuple[str, str] | Size

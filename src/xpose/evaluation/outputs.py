@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xpose.adapters.files import write_text
-from xpose.evaluation.answers import Journal
+from xpose.evaluation.answers import Journal, answered_tasks
 from xpose.evaluation.data import Data
 from xpose.evaluation.labels import Labels, labels_of
 from xpose.evaluation.protocols import Protocol
-from xpose.evaluation.questions import Task
+from xpose.evaluation.report import write_report
 from xpose.evaluation.results import write_results
 from xpose.evaluation.run_file import RUN, write_run
 from xpose.evaluation.settings import Settings
-from xpose.poses import Poses
+from xpose.pictures.atomic import write_text
+from xpose.results import Poses
 
 if TYPE_CHECKING:
     from xpose.evaluation.runner import Evaluation
@@ -31,8 +30,6 @@ def write_outputs(
     Raises:
         XPoseError: the folder cannot be written to.
     """
-    from xpose.evaluation.report import write_report
-
     write_run(folder / RUN, result)
     write_text(folder / TABLES, markdown(result))
     write_report(folder / REPORT, result, protocol, data, settings, journal)
@@ -50,15 +47,6 @@ def markdown(result: Evaluation) -> str:
         lines += ["### Pictures that were skipped", ""]
         lines += [f"- {fault.key}: {fault.message}" for fault in result.faults]
     return "\n".join(lines) + "\n"
-
-
-def answered_tasks(
-    protocol: Protocol, data: Data, settings: Settings, journal: Journal
-) -> Iterator[tuple[Task, tuple[Poses, ...]]]:
-    """Every picture of the run with its answers, from the disk."""
-    for task in protocol.tasks(data, settings):
-        if task.key in journal:
-            yield task, journal.get(task.key)
 
 
 def write_coco(folder: Path, protocol: Protocol, data: Data, settings: Settings, journal: Journal) -> list[Path]:

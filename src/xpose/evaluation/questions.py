@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from xpose.data.pool import Place, content_of
-from xpose.data.schema import Category, Instance, Record
-from xpose.data.sources import PICTURE_FORMATS
+from xpose.data.loading.place import Place, content_of
 from xpose.errors import ImageError, VocabularyError, quote
-from xpose.inference.images import read_picture
+from xpose.pictures.reading import read_picture
+from xpose.pictures.sizes import PICTURE_FORMATS
 from xpose.prompts import CombinedPrompt, Prompt, TextPrompt, VisualPrompt
+from xpose.records import Category, Instance, Record
 from xpose.vocabulary import load_skeleton
 
 ORIENTATION = 274  # the EXIF tag

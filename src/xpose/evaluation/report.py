@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xpose.adapters.files import write_text
 from xpose.evaluation import charts, gallery
-from xpose.evaluation.answers import Journal
+from xpose.evaluation.answers import Journal, answered_tasks
 from xpose.evaluation.data import Data
 from xpose.evaluation.metrics.average_precision import AveragePrecision
 from xpose.evaluation.protocols import Protocol
 from xpose.evaluation.scores import ObjectScore, Scores, mean, pck
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.tables import Table
+from xpose.pictures.atomic import write_text
 
 if TYPE_CHECKING:
     from xpose.evaluation.runner import Evaluation
@@ -61,8 +61,6 @@ def write_report(
     Raises:
         XPoseError: the place cannot be written to.
     """
-    from xpose.evaluation.outputs import answered_tasks
-
     # Protocols without thresholds do not measure places: no errors, no best and worst pictures.
     scores, threshold = result.scores, max(protocol.thresholds, default=0.0)
     objects = scores.objects if protocol.thresholds else []

@@ -16,15 +16,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from xpose.adapters.files import write_text
-from xpose.data.schema import Category, Record
 from xpose.errors import ConfigError, DataError, quote
 from xpose.evaluation.coco_truth import CocoTruth
 from xpose.evaluation.matching import columns_of, same_category
 from xpose.evaluation.metrics import BoxAP, Metric, OksAP
 from xpose.evaluation.metrics.average_precision import AveragePrecision
 from xpose.evaluation.reading import read_json
-from xpose.poses import Poses
+from xpose.pictures.atomic import write_text
+from xpose.records import Category, Record
+from xpose.results import Poses
 
 MOST = 1e9  # pixels; a coordinate past it is a fault of the file, though networks that diverge come far
 

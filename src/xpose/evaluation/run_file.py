@@ -23,10 +23,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xpose.adapters.files import write_text
-from xpose.data.sources import Fields
+from xpose.data.datasets.sources import Fields
 from xpose.errors import DataError, quote
 from xpose.evaluation.reading import read_json
+from xpose.pictures.atomic import write_text
 
 FORMAT = "xpose-run-1"
 RUN = "run.json"  # its name in the folder of a run

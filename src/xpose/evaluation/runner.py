@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from xpose.errors import ConfigError, DataError, ImageError, quote
 from xpose.evaluation.answers import Answers, Fault, Journal
 from xpose.evaluation.data import Data
-from xpose.evaluation.marks import difference, mark_of
+from xpose.evaluation.digests import difference, mark_of
 from xpose.evaluation.protocols import Protocol, load_protocol
 from xpose.evaluation.questions import Task
 from xpose.evaluation.run_file import Run, RunObject, RunPicture

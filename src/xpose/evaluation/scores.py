@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from xpose.data.schema import Record
 from xpose.evaluation.matching import boxes_of, match
 from xpose.evaluation.metrics.average_precision import AveragePrecision
 from xpose.evaluation.metrics.base import Metric
@@ -20,7 +19,8 @@ from xpose.evaluation.metrics.negatives import FalseAlarms
 from xpose.evaluation.metrics.points import PointRules
 from xpose.evaluation.questions import Question, Task
 from xpose.geometry import box_iou
-from xpose.poses import Poses
+from xpose.records import Record
+from xpose.results import Poses
 
 Key = tuple[str, str]  # group, variant
 # Metrics that want every answer; the others see as many as there are objects.

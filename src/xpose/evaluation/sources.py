@@ -19,7 +19,7 @@ from xpose.evaluation.answers import Answers
 from xpose.evaluation.matching import in_records_pixels, match
 from xpose.evaluation.questions import Question, Task
 from xpose.evaluation.settings import Settings
-from xpose.poses import Poses
+from xpose.results import Poses
 
 if TYPE_CHECKING:
     from xpose.inference import Detector

@@ -14,7 +14,7 @@ import torch
 from xpose.errors import CheckpointError, quote
 from xpose.inference.encoding import EncodedClass
 from xpose.model import XPose
-from xpose.model.files import write_atomically
+from xpose.pictures.atomic import write_atomically
 from xpose.prompts import PromptClass
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from xpose.inference.encoding import EncodedClass
 from xpose.inference.postprocess import tempered
 from xpose.model.config import XPoseConfig
 from xpose.model.types import Predictions
-from xpose.poses import Poses
+from xpose.results import Poses
 from xpose.vocabulary import sigma_for
 
 if TYPE_CHECKING:
-    from xpose.inference.detector import EncodedImage
+    from xpose.inference.encoded import EncodedImage
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from xpose.errors import ConfigError, PromptError
 from xpose.inference.candidates import Candidates, Party, candidates_of, joined, poses_of, sigmas_of
+from xpose.inference.competing_classes import beside, parties, with_namesakes
+from xpose.inference.encoded import EncodedImage
 from xpose.inference.encoding import EncodedClass, PromptEncoder, assemble
-from xpose.inference.images import read_picture
 from xpose.inference.postprocess import (
     bars,
     check_share,
@@ -28,20 +29,11 @@ from xpose.inference.postprocess import (
     thresholds_for,
 )
 from xpose.inference.preprocess import batch, to_input
-from xpose.inference.rivals import beside, parties, with_namesakes
 from xpose.model import XPose
 from xpose.model.types import ImageFeatures, LevelGeometry, Predictions
-from xpose.poses import Poses
+from xpose.pictures.reading import read_picture
 from xpose.prompts import TextPrompt, as_prompts
-
-
-@dataclass(frozen=True)
-class EncodedImage:
-    """A picture that went through the prompt-free part of the network: prompt it as often as you like."""
-
-    features: ImageFeatures
-    size: tuple[int, int]  # height, width of the upright picture
-    path: Path | None
+from xpose.results import Poses
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from xpose.errors import CheckpointError, PromptError
-from xpose.inference.images import read_picture
 from xpose.inference.preprocess import MEAN, STD
 from xpose.model import XPose
 from xpose.model.prompting import TextEncoder, average_shots, example_picture, prompt_picture
 from xpose.model.types import ProjectedPrompts, pad_rows
 from xpose.model.visual_prompts import MARGIN
+from xpose.pictures.reading import read_picture
 from xpose.prompts import CombinedPrompt, PromptClass, TextPrompt, VisualPrompt
 from xpose.vocabulary import bare_object_text, released_keypoint_text, released_object_text
 

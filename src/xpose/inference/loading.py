@@ -9,10 +9,10 @@ import torch
 from xpose.errors import CheckpointError, ConfigError
 from xpose.inference.detector import Detector
 from xpose.inference.encoding import encoder_for
+from xpose.model.checkpoints.pretrained import from_pretrained
+from xpose.model.checkpoints.weights import bundled_weights, default_weights
 from xpose.model.deformable import require_sound_kernels
 from xpose.model.precision import set_precision
-from xpose.model.pretrained import from_pretrained
-from xpose.model.weights import bundled_weights, default_weights
 
 
 def load(

@@ -1,6 +1,6 @@
 """The networks of the family, as functions: read one, copy it, change it.
 
-Every preset returns a network with fresh random weights; weights come through `xpose.model.pretrained`.
+Every preset returns a network with fresh random weights; weights come through `xpose.model.checkpoints.pretrained`.
 """
 
 from __future__ import annotations

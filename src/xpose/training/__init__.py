@@ -5,13 +5,13 @@
 Nothing here is imported by the network or by inference: what detects never depends on what trains.
 """
 
-from xpose.training.closed_set import ClosedSetClassifier, close, is_closed
-from xpose.training.denoising import DenoisingSettings, Noised, noised_objects
-from xpose.training.ema import MovingAverage
-from xpose.training.losses import Criterion, LossWeights
-from xpose.training.matcher import Assignment, MatchCosts, Matcher
-from xpose.training.schedule import Schedule
-from xpose.training.targets import LabelledObject, TargetBatch, Targets
+from xpose.training.objective.closed_set import ClosedSetClassifier, close, is_closed
+from xpose.training.objective.denoising import DenoisingSettings, Noised, noised_objects
+from xpose.training.objective.losses import Criterion, LossWeights
+from xpose.training.objective.matcher import Assignment, MatchCosts, Matcher
+from xpose.training.objective.targets import LabelledObject, TargetBatch, Targets
+from xpose.training.run.ema import MovingAverage
+from xpose.training.run.schedule import Schedule
 
 __all__ = [
     "Assignment",

@@ -1,7 +1,7 @@
 """The metrics, one small module each: `update(truth, found)` per picture, `compute()` at the end, `reset()`.
 
 Adding one: a module here with a class of these three methods (`rows` too where a number belongs to one object), a line
-below, its definition in docs/evaluation-metrics.md, and a case computed by hand in tests/evaluation.
+below, its definition in docs/evaluation-metrics.md, and a case computed by hand in tests/evaluation/metrics.
 """
 
 from __future__ import annotations

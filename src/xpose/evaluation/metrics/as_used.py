@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xpose.data.schema import Record
 from xpose.evaluation.matching import align, columns_of, overlaps
-from xpose.poses import Poses
+from xpose.records import Record
+from xpose.results import Poses
 
 LEAST_IOU, WITHIN, LEAST_SHARE = 0.5, 0.2, 0.7
 _ROUNDING = 1e-9  # 7 of 10 points are 70 %

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from xpose.data.schema import Category, Instance, Record
 from xpose.errors import missing_extra
 from xpose.evaluation.matching import columns_of, plain_name
-from xpose.poses import Poses
+from xpose.records import Category, Instance, Record
+from xpose.results import Poses
 
 Names = tuple[str, ...]
 Fields = dict[str, Any]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from xpose.data.schema import Record
-from xpose.poses import Poses
+from xpose.records import Record
+from xpose.results import Poses
 
 
 @runtime_checkable

@@ -8,11 +8,11 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from xpose.data.schema import HIDDEN, NOT_LABELLED, VISIBLE, Record
 from xpose.errors import ConfigError
 from xpose.evaluation.matching import IGNORED, Match, align, check_match, judge, match
 from xpose.evaluation.metrics.points import PointRules, check_choice
-from xpose.poses import Poses
+from xpose.records import HIDDEN, NOT_LABELLED, VISIBLE, Record
+from xpose.results import Poses
 
 Mark = Literal["visible", "hidden", "absent"]
 MARKS: dict[str, int] = {"visible": VISIBLE, "hidden": HIDDEN, "absent": NOT_LABELLED}

@@ -11,10 +11,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from xpose.data.schema import Record
 from xpose.evaluation.metrics.base import ObjectRow
 from xpose.evaluation.metrics.points import Measured, PointRules, average, check_choice
-from xpose.poses import Poses
+from xpose.records import Record
+from xpose.results import Poses
 
 Mean = Literal["points", "objects", "keypoints", "categories", "sets"]
 Kind = tuple[str, str, tuple[str, ...]]  # set, category, its keypoints

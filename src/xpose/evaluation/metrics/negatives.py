@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from xpose.data.schema import Record
 from xpose.errors import ConfigError
 from xpose.evaluation.matching import judge, same_category
-from xpose.poses import Poses
+from xpose.records import Record
+from xpose.results import Poses
 
 Asked = Callable[[Record], Sequence[str]]
 

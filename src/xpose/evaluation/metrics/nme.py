@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from xpose.data.schema import Record
 from xpose.evaluation.metrics.base import ObjectRow
 from xpose.evaluation.metrics.points import PointRules, average, checked_thresholds
-from xpose.poses import Poses
+from xpose.records import Record
+from xpose.results import Poses
 
 FACES = PointRules(normaliser="interocular")
 

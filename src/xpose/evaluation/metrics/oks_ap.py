@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from xpose.data.schema import Category
 from xpose.errors import ConfigError, missing_extra, quote
 from xpose.evaluation.matching import columns_of, labelled_points_of
 from xpose.evaluation.metrics.average_precision import Answer, AveragePrecision, Kind, area_of, coco_pair
 from xpose.evaluation.names import sigmas_of
+from xpose.records import Category
 
 
 class OksAP(AveragePrecision):

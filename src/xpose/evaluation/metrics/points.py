@@ -9,11 +9,11 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from xpose.data.schema import Instance, Record
 from xpose.errors import ConfigError, did_you_mean, quote
 from xpose.evaluation.matching import Aligned, Match, align, check_match, match
 from xpose.evaluation.normalisers import Normaliser, normaliser
-from xpose.poses import Poses
+from xpose.records import Instance, Record
+from xpose.results import Poses
 
 Points = Literal["labelled", "visible"]
 

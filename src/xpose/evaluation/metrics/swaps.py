@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from xpose.data.schema import Record
 from xpose.evaluation.metrics.base import ObjectRow
 from xpose.evaluation.metrics.points import Measured, PointRules, average
 from xpose.evaluation.names import pairs_of
-from xpose.poses import Poses
+from xpose.records import Record
+from xpose.results import Poses
 
 
 class Swaps:

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from xpose.data.schema import Instance
 from xpose.errors import CheckpointError, quote
 from xpose.evaluation.answers import Answers
 from xpose.evaluation.peers.folders import checksum, need_folder
 from xpose.evaluation.questions import Asked, Question, Task
 from xpose.evaluation.settings import Settings
-from xpose.poses import Poses
+from xpose.records import Instance
+from xpose.results import Poses
 
 OBJECT = "a photo of a {object}"
 POINT = "a photo of the {point} of a {object}"

@@ -21,7 +21,7 @@ from xpose.evaluation.questions import Question, Task
 from xpose.evaluation.settings import Settings
 from xpose.geometry import cxcywh_to_xyxy
 from xpose.inference.postprocess import DEFAULT_NMS, DEFAULT_THRESHOLD, suppress_boxes
-from xpose.poses import Poses
+from xpose.results import Poses
 
 MOST = 50  # answers per class, as many as our own networks give
 LEAST = 0.05  # score of a box that may give a point

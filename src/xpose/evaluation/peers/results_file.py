@@ -18,7 +18,7 @@ from xpose.evaluation.questions import Question, Task
 from xpose.evaluation.results import Results, read_results
 from xpose.evaluation.settings import Settings
 from xpose.inference.postprocess import DEFAULT_THRESHOLD
-from xpose.poses import Poses
+from xpose.results import Poses
 
 
 class ResultsSource:

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from xpose.evaluation.data import Data
 from xpose.evaluation.metrics import Metric, OksAP
-from xpose.evaluation.protocols.asking import ask, categories_of, find_examples, limited
 from xpose.evaluation.protocols.base import Findings, Protocol
+from xpose.evaluation.protocols.making_questions import ask, categories_of, find_examples, limited
 from xpose.evaluation.protocols.of_sets import need_precision
 from xpose.evaluation.published import published
 from xpose.evaluation.questions import Question, Task, key_of, only

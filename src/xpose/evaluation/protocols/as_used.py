@@ -11,20 +11,20 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from xpose.data.negatives import labelling_of
-from xpose.data.schema import Record
+from xpose.data.loading.labelling import labelling_of
 from xpose.errors import ConfigError
 from xpose.evaluation.data import Data
 from xpose.evaluation.metrics import AsUsed, Metric, judge_answers
 from xpose.evaluation.metrics.as_used import LEAST_IOU, LEAST_SHARE, WITHIN
-from xpose.evaluation.protocols.asking import categories_of, limited
 from xpose.evaluation.protocols.base import Findings, Protocol
+from xpose.evaluation.protocols.making_questions import categories_of, limited
 from xpose.evaluation.protocols.negatives import known_categories
 from xpose.evaluation.questions import Asked, Question, Task, key_of, only
 from xpose.evaluation.scores import Scores, mean
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.tables import Cell, Table, percent
-from xpose.poses import Poses
+from xpose.records import Record
+from xpose.results import Poses
 
 NUMBERS = ("right", "right/shown points", "found", "wrong answers per picture")
 INDEX, SINCE, FIRST = "index.json", "since", 1

@@ -11,15 +11,15 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from xpose.data.schema import Category, Record
 from xpose.evaluation.data import Data
 from xpose.evaluation.metrics.points import PointRules
-from xpose.evaluation.protocols.asking import Shots, categories_of, find_examples, limited
 from xpose.evaluation.protocols.base import Findings, Protocol
+from xpose.evaluation.protocols.making_questions import Shots, categories_of, find_examples, limited
 from xpose.evaluation.questions import Asked, Question, Task, key_of, only
 from xpose.evaluation.scores import ObjectScore, Scores, mean, pck
 from xpose.evaluation.settings import KINDS, Settings
 from xpose.evaluation.tables import Cell, Table, percent
+from xpose.records import Category, Record
 
 OTHERS = 4  # classes asked for that the picture does not show
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from types import MappingProxyType
 
-from xpose.data.schema import Category
 from xpose.evaluation.data import Data
-from xpose.evaluation.protocols.asking import categories_of, limited
 from xpose.evaluation.protocols.base import Findings, Protocol
+from xpose.evaluation.protocols.making_questions import categories_of, limited
 from xpose.evaluation.questions import Asked, Question, Task, key_of, only
 from xpose.evaluation.scores import Scores, mean
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.tables import Cell, Table, percent
+from xpose.records import Category
 from xpose.vocabulary import load_skeleton
 
 LEAST = 3  # names shared with the 68

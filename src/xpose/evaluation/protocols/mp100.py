@@ -12,7 +12,6 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from xpose.data.schema import Category, Instance, replaced
 from xpose.evaluation.data import Data, Placed
 from xpose.evaluation.metrics.points import PointRules
 from xpose.evaluation.protocols.base import Findings, Protocol
@@ -21,6 +20,7 @@ from xpose.evaluation.questions import Asked, Example, Question, Task, key_of, w
 from xpose.evaluation.scores import Scores, mean, pck
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.tables import Cell, Table, percent
+from xpose.records import Category, Instance, replaced
 
 SET = "mp100"
 SPLITS = tuple(f"split{n}-test" for n in range(1, 6))

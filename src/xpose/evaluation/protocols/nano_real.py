@@ -18,19 +18,19 @@ from functools import lru_cache
 
 import numpy as np
 
-from xpose.data.schema import Category, Record
 from xpose.errors import MissingExtraError
 from xpose.evaluation.data import Data
 from xpose.evaluation.metrics import BoxAP, Metric, OksAP
 from xpose.evaluation.metrics.pck import PCK
 from xpose.evaluation.metrics.points import PointRules
-from xpose.evaluation.protocols.asking import find_examples, limited, per_category
 from xpose.evaluation.protocols.base import Findings, Protocol
+from xpose.evaluation.protocols.making_questions import find_examples, limited, per_category
 from xpose.evaluation.questions import Task
 from xpose.evaluation.scores import Scores, mean, pck
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.tables import Table, percent
-from xpose.poses import Poses
+from xpose.records import Category, Record
+from xpose.results import Poses
 
 THRESHOLDS = (0.2, 0.1)
 TOO_EASY = 0.8  # a set is left out of the means where the baseline alone passes this

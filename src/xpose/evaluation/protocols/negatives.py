@@ -1,8 +1,9 @@
 """Negative prompts: how often something is returned for a class that is not in the picture, at the shipped thresholds.
 
 A picture is asked for the classes that it shows and for as many absent ones, each by itself. Absent for certain is what
-somebody looked for, other categories of the same set, and what the set is known not to show (`xpose.data.negatives`).
-Of other sets only categories that no photograph shows by chance are taken (who labels people does not label dogs).
+somebody looked for, other categories of the same set, and what the set is known not to show
+(`xpose.data.loading.labelling`). Of other sets only categories that no photograph shows by chance are taken (who labels
+people does not label dogs).
 """
 
 from __future__ import annotations
@@ -10,17 +11,17 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator, Mapping
 
-from xpose.data.negatives import Labelling, Rule, labelling_of
-from xpose.data.schema import Category, Record
+from xpose.data.loading.labelling import Labelling, Rule, labelling_of
 from xpose.evaluation.data import Data, Placed
 from xpose.evaluation.matching import same_category
 from xpose.evaluation.metrics import FalseAlarms, Metric
-from xpose.evaluation.protocols.asking import categories_of, limited
 from xpose.evaluation.protocols.base import Findings, Protocol
+from xpose.evaluation.protocols.making_questions import categories_of, limited
 from xpose.evaluation.questions import Asked, Question, Task, key_of, only, with_instances
 from xpose.evaluation.scores import Scores, mean
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.tables import Cell, Table, percent
+from xpose.records import Category, Record
 from xpose.vocabulary import default_skeleton
 
 PRESENT, ABSENT = "present", "absent"

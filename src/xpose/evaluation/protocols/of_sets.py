@@ -11,17 +11,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
-from xpose.data.schema import Record, replaced
 from xpose.errors import missing_extra
 from xpose.evaluation.data import Data, Placed
 from xpose.evaluation.metrics import AUC, EPE, NME, BoxAP, Metric, OksAP
-from xpose.evaluation.protocols.asking import ask, categories_of, find_examples, limited
 from xpose.evaluation.protocols.base import Findings, Protocol
+from xpose.evaluation.protocols.making_questions import ask, categories_of, find_examples, limited
 from xpose.evaluation.published import published
 from xpose.evaluation.questions import Question, Task, key_of, only, with_instances
 from xpose.evaluation.scores import Scores, pck
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.tables import Cell, Table, percent
+from xpose.records import Record, replaced
 
 OKS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR")
 FACTORIES: dict[str, Callable[[], Metric]] = {

@@ -12,15 +12,15 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping
 
-from xpose.data.samples import Kind
-from xpose.data.schema import Category, Record
+from xpose.data.loading.samples import Kind
 from xpose.evaluation.data import Data
-from xpose.evaluation.protocols.asking import categories_of, limited
 from xpose.evaluation.protocols.base import Findings, Protocol
+from xpose.evaluation.protocols.making_questions import categories_of, limited
 from xpose.evaluation.questions import Asked, Question, Task, key_of, only
 from xpose.evaluation.scores import Scores, mean, pck
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.tables import Cell, Table, percent
+from xpose.records import Category, Record
 from xpose.vocabulary import find_category
 
 USUAL, SYNONYM, RELATED, TYPO, ORDER, SHUFFLED, SWAPPED, NOT_FOLLOWED, UNRELATED = (

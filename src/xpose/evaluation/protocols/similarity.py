@@ -15,21 +15,21 @@ from typing import Any
 
 import numpy as np
 
-from xpose.data.schema import Category, Record
 from xpose.evaluation.answers import Answers
 from xpose.evaluation.data import Data
 from xpose.evaluation.matching import match
 from xpose.evaluation.metrics.base import Metric
 from xpose.evaluation.metrics.confidence import auroc
 from xpose.evaluation.metrics.points import PointRules
-from xpose.evaluation.protocols.asking import categories_of, find_examples, limited
 from xpose.evaluation.protocols.base import Findings, Protocol
+from xpose.evaluation.protocols.making_questions import categories_of, find_examples, limited
 from xpose.evaluation.questions import Asked, Question, Task, key_of, only
 from xpose.evaluation.scores import Scores, mean
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.sources import DetectorSource, in_records_words, open_detector, prompts_of
 from xpose.evaluation.tables import Table, percent
-from xpose.poses import Poses
+from xpose.records import Category, Record
+from xpose.results import Poses
 
 RIGHT, WRONG = "right words", "wrong class"
 LEVELS = ("instance", "keypoint")

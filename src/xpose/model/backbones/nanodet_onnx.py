@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from xpose.errors import CheckpointError, missing_extra, quote
 from xpose.model.backbones.nanodet import NanoDet
-from xpose.model.files import existing, write_atomically
+from xpose.model.checkpoints.files import existing
+from xpose.pictures.atomic import write_atomically
 
 _WIRING = "f1947cbba6836496"  # of the graph up to the heads, see `_wiring`
 _ATTRIBUTES = (

@@ -1,0 +1,192 @@
+"""What `xpose data unify` puts together: prepared sets, and which of their splits are for training or evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from xpose.data.collection.manifest import LOCATION, MANIFEST, read_manifest
+from xpose.data.collection.store import CocoSet, sha256_of
+from xpose.data.datasets.sources import safe_name
+from xpose.errors import DataError, did_you_mean, quote
+from xpose.records import Record
+
+Role = Literal["train", "evaluation", "none"]
+ROLES: tuple[Role, ...] = ("train", "evaluation", "none")
+INSIDE = "prepared"  # where folders of sets are prepared, in the collection's own folder
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class SplitFile:
+    """What a manifest says about one split."""
+
+    path: Path
+    sha256: str
+    images: int
+
+
+def split_files(folder: Path, manifest: Mapping[str, Any]) -> dict[str, SplitFile]:
+    """The splits of a prepared set or a collection by name, in a fixed order.
+
+    Raises:
+        DataError: the manifest is damaged.
+    """
+    found = {}
+    for split, entry in sorted(manifest["splits"].items()):
+        try:
+            file, digest, images = entry["file"], entry["sha256"], entry["counts"]["images"]
+        except (KeyError, TypeError):
+            file = digest = images = None
+        if not isinstance(digest, str) or type(images) is not int or images < 0:
+            raise DataError(
+                f"The manifest in {quote(folder)} does not tell file, checksum and counts of the split {quote(split)}. "
+                "It is damaged: prepare the set again."
+            )
+        found[split] = SplitFile(folder / safe_name(file), digest, images)
+    return found
+
+
+@dataclass(frozen=True)
+class Part:
+    """One prepared set with the roles of its splits."""
+
+    name: str
+    folder: Path
+    manifest: Mapping[str, Any]
+    files: Mapping[str, SplitFile]
+    roles: Mapping[str, Role]
+
+    def splits(self, role: Role) -> list[str]:
+        """The splits of that role, in a fixed order."""
+        return sorted(split for split, given in self.roles.items() if given == role)
+
+    def path(self, split: str) -> Path:
+        """The annotation file of a split."""
+        return self.files[split].path
+
+    def records(self, role: Role) -> Iterator[Record]:
+        """All records of that role, one by one."""
+        for split in self.splits(role):
+            yield from CocoSet(self.path(split))
+
+    def images(self, role: Role) -> int:
+        """How many pictures that is, by the manifest."""
+        return sum(self.files[split].images for split in self.splits(role))
+
+
+def role_of(split: str) -> Role:
+    """What a split is for, by its name.
+
+    "train" and "all" are for training, "train-split2" and the like are other partings of the same pictures and for
+    nothing, whatever else there is (val, test, common, ...) is for evaluation.
+    """
+    if split in ("train", "all"):
+        return "train"
+    return "none" if "-" in split else "evaluation"
+
+
+def find_parts(
+    sources: Iterable[str | Path],
+    out: Path,
+    *,
+    only: Iterable[str] = (),
+    without: Iterable[str] = (),
+    roles: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> list[Part]:
+    """The sets in these folders, by name.
+
+    A source is a prepared set, a folder of prepared sets, or a folder of COCO sets (`xpose.data.datasets.folder_sets`),
+    which are prepared into `out` first. `roles` overrides roles: "SET:SPLIT" to one of `ROLES`.
+
+    Raises:
+        DataError: a folder holds no set, a set is there twice or was changed, or a name is unknown.
+    """
+    wanted, unwanted = set(only), set(without)
+    found: dict[str, Path] = {}
+    known: set[str] = set()
+
+    def is_wanted(name: str) -> bool:
+        known.add(name)
+        return (not wanted or name in wanted) and name not in unwanted
+
+    for source in sources:
+        for name, folder in _folders(Path(source), out, is_wanted, progress).items():
+            if name in found:
+                raise DataError(
+                    f"The set {quote(name)} is in {quote(found[name])} and in {quote(folder)}. "
+                    "A collection holds each set once: leave one of the folders out."
+                )
+            found[name] = folder
+    for name in sorted((wanted | unwanted) - known):
+        listed = ", ".join(sorted(known)) or "none"
+        raise DataError(f"There is no set {quote(name)}.{did_you_mean(name, known)} There are: {listed}.")
+    given = dict(roles or {})
+    parts = [_part(name, found[name], given) for name in sorted(found)]
+    if given:
+        splits = [f"{part.name}:{split}" for part in parts for split in part.roles]
+        raise DataError(f"There is no split {quote(next(iter(given)))}. There are: {', '.join(splits)}.")
+    if not parts:
+        raise DataError("No set is left to unify. Give folders of prepared sets: xpose data prepare NAME makes them.")
+    return parts
+
+
+def _folders(source: Path, out: Path, is_wanted: Callable[[str], bool], progress: Progress | None) -> dict[str, Path]:
+    """Name -> prepared folder for one source, as far as it is wanted."""
+    if (source / MANIFEST).is_file():
+        name = _name_of(source)
+        return {name: source} if is_wanted(name) else {}
+    if not source.is_dir():
+        raise DataError(f"{quote(source)} is not a folder. Give the folder that `xpose data prepare --out` wrote.")
+    prepared = {_name_of(path): path for path in sorted(source.iterdir()) if _is_prepared(path)}
+    if prepared:
+        return {name: path for name, path in prepared.items() if is_wanted(name)}
+    from xpose.data.datasets.folder_sets import folder_sets, is_folder_of_sets
+    from xpose.data.datasets.pipeline import prepare
+
+    if not is_folder_of_sets(source):
+        raise DataError(
+            f"{quote(source)} holds neither prepared sets (folders with {MANIFEST}) nor folders of COCO sets. "
+            "Make a set first: xpose data prepare NAME"
+        )
+    made = {}
+    for one in folder_sets(source):
+        if is_wanted(one.name):
+            made[one.name] = prepare(one, one.root, out / INSIDE, progress=progress).folder
+    return made
+
+
+def _is_prepared(folder: Path) -> bool:
+    """Whether it is a prepared set; a collection that lies beside its sets, or a manifest of others, is none."""
+    return (folder / MANIFEST).is_file() and (folder / LOCATION).is_file() and "sets" not in read_manifest(folder)
+
+
+def _name_of(folder: Path) -> str:
+    manifest = read_manifest(folder)
+    if "sets" in manifest:
+        raise DataError(f"{quote(folder)} is a unified collection already. Give the prepared sets it was made of.")
+    name = manifest.get("name")
+    if not isinstance(name, str) or not name or "/" in name or name in (".", ".."):
+        raise DataError(f"The manifest in {quote(folder)} names its set {quote(name)}. Prepare the set again.")
+    return name
+
+
+def _part(name: str, folder: Path, given: dict[str, str]) -> Part:
+    manifest = read_manifest(folder)
+    roles: dict[str, Role] = {}
+    files = split_files(folder, manifest)
+    for split, file in files.items():
+        if not file.path.is_file() or sha256_of(file.path) != file.sha256:
+            raise DataError(
+                f"{quote(file.path)} is missing or not the file whose checksum the manifest holds. "
+                f"Prepare the set again: xpose data prepare {name} --fresh"
+            )
+        role = given.pop(f"{name}:{split}", None) or role_of(split)
+        if role not in ROLES:
+            raise DataError(f"The role {quote(role)} of {name}:{split} is unknown. Roles are: {', '.join(ROLES)}.")
+        roles[split] = role
+    return Part(name, folder, manifest, files, roles)

@@ -1,0 +1,307 @@
+"""A prepared set on disk: COCO keypoint JSON that pycocotools reads, written and read without holding it in memory.
+
+The file is plain JSON with one image, annotation or category per line, keys sorted, numbers rounded to a thousandth
+of a pixel, annotations in the order of their images; the same records give the same bytes. What COCO has no place
+for stands in further fields, which COCO's tools ignore: images carry `source`, `split`, `style`, `left_right`,
+`group`, `stored`, `source_id`; categories carry `skeleton_name` and `taxonomy`. Skeleton pairs are 1-based in the
+file, because COCO's are; everywhere else edges are pairs of names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from xpose.errors import DataError, quote
+from xpose.records import Category, Instance, Picture, Point, Record, Taxonomy
+
+LAYOUT = 1  # of the file as the module's docstring describes it
+DECIMALS = 3
+
+
+@dataclass
+class Counts:
+    """What a file holds."""
+
+    images: int = 0
+    images_with_keypoints: int = 0
+    instances: int = 0
+    instances_with_keypoints: int = 0
+    keypoints: int = 0
+    per_category: dict[str, int] = field(default_factory=dict)
+
+    def add(self, record: Record) -> None:
+        """Count one more record."""
+        labelled = [instance for instance in record.instances if instance.keypoints]
+        self.images += 1
+        self.images_with_keypoints += bool(labelled)
+        self.instances += len(record.instances)
+        self.instances_with_keypoints += len(labelled)
+        self.keypoints += sum(len(instance.keypoints) for instance in labelled)
+        for instance in record.instances:
+            self.per_category[instance.category.name] = self.per_category.get(instance.category.name, 0) + 1
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in the manifest."""
+        return {**vars(self), "per_category": dict(sorted(self.per_category.items()))}
+
+
+def dump(value: Any) -> str:
+    """JSON on one line, the same for the same value: sorted keys, ASCII, finite numbers only."""
+    return json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
+
+
+def tidy(value: float) -> float | int:
+    """A number rounded for storage; whole ones without a point."""
+    rounded = round(float(value), DECIMALS)
+    return int(rounded) if rounded.is_integer() else rounded
+
+
+def write_atomically(path: Path, write: Callable[[IO[str]], None]) -> str:
+    """Write a text file under another name and put it into place when it is whole; its sha256."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        digest = sha256_of(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return digest
+
+
+def sha256_of(path: Path) -> str:
+    """The checksum of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_coco(path: Path, records: Callable[[], Iterable[Record]], info: Mapping[str, Any]) -> Counts:
+    """Write the records as one COCO file.
+
+    `records` is called twice and has to give the same records both times: the first pass finds the categories and
+    licences, which stand before the images; the second writes. Only those, never the records, are held in memory.
+    """
+    counts, categories, licences = Counts(), set[Category](), set[str]()
+    for record in records():
+        counts.add(record)
+        licences.add(record.licence)
+        categories.update(instance.category for instance in record.instances)
+    category_ids = {category: i for i, category in enumerate(sorted(categories, key=_order), start=1)}
+    licence_ids = {licence: i for i, licence in enumerate(sorted(licences), start=1)}
+    annotations = path.with_name(f".{path.name}.{os.getpid()}.annotations.tmp")
+
+    def write(file: IO[str]) -> None:
+        file.write(f'{{"info":{dump({**info, "xpose_layout": LAYOUT})},\n')
+        file.write(f'"licenses":{dump([{"id": i, "name": name} for name, i in licence_ids.items()])},\n"categories":[')
+        _write_lines(file, (_category_json(category, i) for category, i in category_ids.items()))
+        file.write('],\n"images":[')
+        with open(annotations, "w", encoding="utf-8", newline="\n") as second:
+            _write_lines(file, _images_json(records(), licence_ids, category_ids, second))
+        file.write('],\n"annotations":[')
+        with open(annotations, encoding="utf-8") as second:
+            shutil.copyfileobj(second, file)
+        file.write("]}\n")
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, write)
+    finally:
+        annotations.unlink(missing_ok=True)
+    return counts
+
+
+def _order(category: Category) -> tuple[Any, ...]:
+    return category.name, category.skeleton, category.keypoints, category.edges, dump(category.taxonomy.to_json())
+
+
+def _write_lines(file: IO[str], values: Iterable[Any]) -> None:
+    first = True
+    for value in values:
+        file.write(f"{'' if first else ','}\n{dump(value)}")
+        first = False
+    file.write("\n")
+
+
+def _images_json(
+    records: Iterable[Record], licences: Mapping[str, int], categories: Mapping[Category, int], second: IO[str]
+) -> Iterator[dict[str, Any]]:
+    """The images' entries; their annotations go to the second file as they come."""
+    number = 0
+    for image_id, record in enumerate(records, start=1):
+        yield {"id": image_id, "license": licences[record.licence], **image_to_json(record)}
+        for instance in record.instances:
+            number += 1
+            ids = {"id": number, "image_id": image_id, "category_id": categories[instance.category]}
+            second.write(f"{'' if number == 1 else ','}\n{dump({**ids, **instance_to_json(instance)})}")
+    second.write("\n")
+
+
+def image_to_json(record: Record) -> dict[str, Any]:
+    """Everything about a record but its licence, objects and ids; unknown fields are left out."""
+    picture = record.picture
+    entry = {
+        "file_name": picture.file,
+        "width": picture.width,
+        "height": picture.height,
+        "sha256": picture.sha256,
+        "stored": None if picture.stored == "source" else picture.stored,
+        "source": record.source,
+        "split": record.split,
+        "left_right": record.left_right,
+        "style": record.style,
+        "group": record.group,
+        "source_id": record.source_id,
+    }
+    return {key: value for key, value in entry.items() if value is not None}
+
+
+def instance_to_json(instance: Instance) -> dict[str, Any]:
+    """An object without its ids; an unknown area is filled with the box's and marked so."""
+    flat: list[float] = []
+    for name in instance.category.keypoints:
+        x, y, v = instance.point(name)
+        flat += [tidy(x), tidy(y), v] if v else [0, 0, 0]
+    entry: dict[str, Any] = {
+        "bbox": [tidy(value) for value in instance.box],
+        "keypoints": flat,
+        "num_keypoints": sum(1 for *_, v in instance.keypoints.values() if v),
+        "iscrowd": int(instance.iscrowd),
+        "area": tidy(instance.box[2] * instance.box[3] if instance.area is None else instance.area),
+    }
+    if instance.area is None:
+        entry["area_is_box"] = True
+    if instance.source_id is not None:
+        entry["source_id"] = instance.source_id
+    return entry
+
+
+def _category_json(category: Category, number: int) -> dict[str, Any]:
+    place = {name: i for i, name in enumerate(category.keypoints, start=1)}
+    return {
+        "id": number,
+        "name": category.name,
+        "supercategory": category.taxonomy.family or category.taxonomy.class_ or category.name,
+        "keypoints": list(category.keypoints),
+        "skeleton": [[place[a], place[b]] for a, b in category.edges],
+        "skeleton_name": category.skeleton,
+        "taxonomy": category.taxonomy.to_json(),
+    }
+
+
+class CocoSet:
+    """A file that `write_coco` wrote, read record by record as often as one likes."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        with self._open() as file:
+            self.info = self._header(file, '{"info":')
+            if not isinstance(self.info, dict) or self.info.get("xpose_layout") != LAYOUT:
+                raise self._foreign()
+            try:
+                self.licences = {entry["id"]: entry["name"] for entry in self._header(file, '"licenses":')}
+                self._skip_to(file, '"categories":[')
+                self.categories = {entry["id"]: _category_of(entry) for entry in self._entries(file)}
+            except (KeyError, TypeError, ValueError, IndexError):
+                raise self._foreign() from None
+
+    def __iter__(self) -> Iterator[Record]:
+        with self._open() as images, self._open() as annotations:
+            self._skip_to(images, '"images":[')
+            self._skip_to(annotations, '"annotations":[')
+            try:
+                yield from self._joined(self._entries(images), self._entries(annotations))
+            except (KeyError, TypeError, ValueError, IndexError):
+                raise self._foreign() from None
+
+    def _joined(self, images: Iterator[Any], annotations: Iterator[Any]) -> Iterator[Record]:
+        waiting = next(annotations, None)
+        for image in images:
+            instances = []
+            while waiting is not None and waiting["image_id"] == image["id"]:
+                instances.append(instance_from_json(waiting, self.categories[waiting["category_id"]]))
+                waiting = next(annotations, None)
+            yield record_from_json(image, tuple(instances), self.licences[image["license"]])
+        if waiting is not None:
+            raise self._foreign()
+
+    def _open(self) -> IO[str]:
+        try:
+            return open(self.path, encoding="utf-8", newline="\n")
+        except OSError as error:
+            raise DataError(
+                f"{quote(self.path)} cannot be read: {error.strerror}. Make it: xpose data prepare"
+            ) from None
+
+    def _header(self, file: IO[str], start: str) -> Any:
+        line = file.readline().rstrip("\n").removesuffix(",")
+        if not line.startswith(start):
+            raise self._foreign()
+        return self._parse(line.removeprefix(start))
+
+    def _skip_to(self, file: IO[str], mark: str) -> None:
+        if not any(line.rstrip("\n") == mark for line in file):
+            raise self._foreign()
+
+    def _entries(self, file: IO[str]) -> Iterator[Any]:
+        for line in file:
+            if line.startswith("]"):
+                return
+            yield self._parse(line.rstrip("\n").removesuffix(","))
+        raise self._foreign()
+
+    def _parse(self, text: str) -> Any:
+        try:
+            return json.loads(text)
+        except ValueError:
+            raise self._foreign() from None
+
+    def _foreign(self) -> DataError:
+        return DataError(
+            f"{quote(self.path)} is damaged or was not written by this version of xpose. "
+            "Read foreign COCO files with: xpose data import coco; make a prepared set again with prepare."
+        )
+
+
+def _category_of(entry: Mapping[str, Any]) -> Category:
+    names = entry["keypoints"]
+    edges = tuple((names[a - 1], names[b - 1]) for a, b in entry["skeleton"])
+    taxonomy = Taxonomy.from_json(entry["taxonomy"])
+    return Category(entry["name"], entry["skeleton_name"], tuple(names), edges, taxonomy)
+
+
+def instance_from_json(entry: Mapping[str, Any], category: Category) -> Instance:
+    """The inverse of `instance_to_json`."""
+    flat = entry["keypoints"]
+    triples = zip(category.keypoints, flat[0::3], flat[1::3], flat[2::3], strict=True)
+    points: dict[str, Point] = {name: (float(x), float(y), v) for name, x, y, v in triples if v}
+    x, y, width, height = map(float, entry["bbox"])
+    area = None if entry.get("area_is_box") else float(entry["area"])
+    return Instance(category, (x, y, width, height), points, bool(entry["iscrowd"]), area, entry.get("source_id"))
+
+
+def record_from_json(image: Mapping[str, Any], instances: tuple[Instance, ...], licence: str) -> Record:
+    """The inverse of `image_to_json`."""
+    picture = Picture(
+        image["file_name"], image["width"], image["height"], image.get("stored", "source"), image.get("sha256")
+    )
+    return Record(
+        picture,
+        instances,
+        source=image["source"],
+        split=image["split"],
+        licence=licence,
+        left_right=image["left_right"],
+        style=image.get("style"),
+        group=image.get("group"),
+        source_id=image.get("source_id"),
+    )

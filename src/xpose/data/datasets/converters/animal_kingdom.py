@@ -1,0 +1,144 @@
+"""Animal Kingdom (`annotation/PROTOCOL/{train,test}.json`): a list of records as in MPII, one set per protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from xpose.data.datasets.converters.base import NOT_STATED, SEEN, Converter, Entry, Expected, NameTable, Need
+from xpose.data.datasets.converters.names import category_of
+from xpose.data.datasets.sources import Fields, Source, as_number, box_of_points, safe_name
+from xpose.errors import DataError, quote
+from xpose.records import VISIBLE, Category, Instance, Point, Record, Skipped, Taxonomy
+
+WHERE = "by the request form on the home page; --root is the folder pose_estimation"
+PICTURES = "dataset"
+ABSENT = -1.0
+# The papers report P1, so its parts have the plain names.
+PROTOCOLS = {
+    "": "ak_P1",
+    "-P2": "ak_P2",
+    "-P3-amphibian": "ak_P3_amphibian",
+    "-P3-bird": "ak_P3_bird",
+    "-P3-fish": "ak_P3_fish",
+    "-P3-mammal": "ak_P3_mammal",
+    "-P3-reptile": "ak_P3_reptile",
+}
+PLACES = {f"{part}{end}": f"{protocol}/{part}" for end, protocol in PROTOCOLS.items() for part in ("train", "test")}
+MEANINGS = {
+    "": "P1: all species",
+    "-P2": "P2: groups of animals that training has not seen; not to be mixed with P1",
+    **{end: f"P3: within one class ({end[4:]}); not to be mixed with P1" for end in PROTOCOLS if end.startswith("-P3")},
+}
+SPLITS = {f"{part}{end}": meaning for end, meaning in MEANINGS.items() for part in ("train", "test")}
+TESTED = {"test-P3-amphibian": 1_279, "test-P3-fish": 918, "test-P3-mammal": 1_496, "test-P3-reptile": 1_209}
+CLASSES = {"Amphibian": "Amphibia", "Bird": "Aves", "Mammal": "Mammalia", "Reptile": "Reptilia"}  # "Fish" is no class
+
+# The order of `joints`; one name ends in a blank in the COCO form of the same annotations.
+ANIMAL = NameTable(
+    "animal_kingdom",
+    {
+        "Head_Mid_Top": "head top",
+        "Eye_Left": "left eye",
+        "Eye_Right": "right eye",
+        "Mouth_Front_Top": "upper mouth front",
+        "Mouth_Back_Left": "left mouth corner",
+        "Mouth_Back_Right": "right mouth corner",
+        "Mouth_Front_Bottom": "lower mouth front",
+        "Shoulder_Left": "left shoulder",
+        "Shoulder_Right": "right shoulder",
+        "Elbow_Left": "left elbow",
+        "Elbow_Right": "right elbow",
+        "Wrist_Left": "left wrist",
+        "Wrist_Right": "right wrist",
+        "Torso_Mid_Back": "middle of back",
+        "Hip_Left": "left hip",
+        "Hip_Right": "right hip",
+        "Knee_Left": "left knee",
+        "Knee_Right": "right knee",
+        "Ankle_Left ": "left ankle",
+        "Ankle_Right": "right ankle",
+        "Tail_Top_Back": "tail base",
+        "Tail_Mid_Back": "tail middle",
+        "Tail_End_Back": "tail tip",
+    },
+)
+
+
+class AnimalKingdom(Converter):
+    """Animals of 850 species with 23 points, frames of videos; a video (`group`) must not be parted by a split."""
+
+    name = "animal-kingdom"
+    title = "Animal Kingdom (pose estimation)"
+    licence = NOT_STATED
+    terms = "none stated in what was read; the download goes through a request form"
+    homepage = "https://github.com/sutdcv/Animal-Kingdom"
+    status = SEEN
+    left_right = "anatomical"
+    origin = "0-based, as the authors' loader takes it"
+    visibility = "only labelled or not: labelled points become 2"
+    boxes = "extent of the labelled points, as scale and center say; records with a single one have no box: reported"
+    evaluation = "test; the papers report PCK@0.05 and PCK@0.2 on P1"
+    expected = Expected(unikpt=33_099, splits=TESTED)
+    splits = SPLITS
+    needs = (
+        *(Need(f"annotation/{place}.json", WHERE, (split,)) for split, place in PLACES.items()),
+        Need(PICTURES, WHERE),
+    )
+    tables = {"animal": ANIMAL}
+
+    def entries(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
+        """One entry per picture, with all of its records."""
+        file = f"annotation/{PLACES[split]}.json"
+        content = source.json(file)
+        if not isinstance(content, list):
+            raise DataError(f"{quote(file)} is {quote(content)}, not a list of records")
+        records: dict[str, list[Any]] = {}
+        for number, value in enumerate(content, start=1):
+            try:
+                name = Fields(value, f"{file}: record {number}").text("image")
+                records.setdefault(f"{PICTURES}/{safe_name(name)}", []).append(value)
+            except DataError as error:
+                yield Skipped(f"{file}: record {number}", str(error))
+        for name, values in records.items():
+            yield Entry(name, values)
+
+    def record(self, source: Source, split: str, entry: Entry) -> Record:
+        """One picture; in the files that were read it always shows one labelled animal."""
+        picture = source.picture(entry.name)
+        instances, dropped = [], []
+        for number, value in enumerate(entry.data, start=1):
+            try:
+                instances.append(self._instance(Fields(value, f"record {number} of the picture")))
+            except DataError as error:
+                dropped.append(Skipped(entry.name, str(error), "object"))
+        return self.make(picture, instances, split, group=video_of(entry.name), dropped=dropped)
+
+    def _instance(self, fields: Fields) -> Instance:
+        points = ANIMAL.by_order(_joints(fields))
+        return Instance(species_of(fields), box_of_points(points.values()), points)
+
+
+def species_of(fields: Fields) -> Category:
+    """The category of a record: its animal, in the class that it states."""
+    said = fields.text("animal_parent_class")
+    return ANIMAL.category(category_of(fields.text("animal")), Taxonomy(class_=CLASSES.get(said, said)))
+
+
+def video_of(name: str) -> str:
+    """The video of a frame `VIDEO/VIDEO_f000011.jpg`, also below `dataset/`."""
+    return safe_name(name).removeprefix(f"{PICTURES}/").split("/")[0]
+
+
+def _joints(fields: Fields) -> Iterator[Point]:
+    joints = fields.list("joints")
+    visible = fields.numbers("joints_vis", len(joints))
+    for number, (joint, v) in enumerate(zip(joints, visible, strict=True)):
+        x, y = (as_number(value) for value in joint) if isinstance(joint, list) and len(joint) == 2 else (None, None)
+        if x is None or y is None:
+            raise DataError(f"{fields.where}: joint {number} is {quote(joint)}, not two finite numbers")
+        if v not in (0, 1):
+            raise DataError(f"{fields.where}: the visibility of joint {number} is {v}, not 0 or 1")
+        if v and x == ABSENT and y == ABSENT:
+            raise DataError(f"{fields.where}: joint {number} counts as visible, but has no place")
+        yield x, y, VISIBLE if v else 0

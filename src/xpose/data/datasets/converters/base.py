@@ -1,0 +1,255 @@
+"""The base of all converters: what a dataset is and asks for, and the two methods that read it.
+
+Adding a dataset is one small file: see docs/data.md, "Adding a dataset". A converter
+
+1. says what the set is: `title`, `licence`, `terms`, `homepage`, `status`, `expected`, `needs`, `splits`, ...;
+2. maps the original's keypoint names to the unified ones: `tables`;
+3. lists what there is, cheaply: `entries`;
+4. turns one entry into one record: `record`, raising `DataError` for an entry that is wrong.
+
+Everything else (names that leave the folder, points outside, the report, resuming, checking) is done for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+from xpose.data.datasets.sources import PICTURE_ENDINGS, Source
+from xpose.errors import DataError, UnmappedKeypointError, did_you_mean, quote
+from xpose.records import Category, Instance, LeftRight, Picture, Point, Record, Skipped, Taxonomy, replaced
+
+# How well the original's layout is known. Anything but SEEN is listed as "format unverified".
+SEEN: Literal["seen"] = "seen"
+LOADER_ONLY: Literal["loader only"] = "loader only"  # nobody here has seen the files, only public code that reads them
+UNVERIFIED: Literal["format unverified"] = "format unverified"
+Status = Literal["seen", "loader only", "format unverified"]
+
+NOT_STATED = "not stated"
+EDGE = 2.0  # pixels; a point no further outside is moved to the picture's edge, any other becomes "not labelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A file or folder of the original that has to be fetched by hand."""
+
+    path: str  # relative to the root
+    where: str  # where to get it, in words or as an address
+    splits: tuple[str, ...] = ()  # the splits that cannot be made without it; empty: all
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Counts to compare with; None where neither the papers nor the set's own page say."""
+
+    unikpt: int | None = None  # pictures that the papers used
+    images: int | None = None  # pictures in the whole original
+    instances: int | None = None
+    splits: Mapping[str, int] = field(default_factory=dict)  # pictures per split
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One picture of the original before it is looked at: the report calls it `name`.
+
+    `data` is plain Python (its repr decides whether an interrupted run can go on). `file` is the annotation file of
+    this one picture, where a set has one per picture.
+    """
+
+    name: str
+    data: Any = None
+    file: str | None = None
+
+
+@dataclass(frozen=True)
+class NameTable:
+    """The keypoint names of an original, in its own order, with their unified names (None: left out on purpose)."""
+
+    skeleton: str
+    names: Mapping[str, str | None]
+
+    @cached_property
+    def unified(self) -> tuple[str, ...]:
+        """The unified names, in the original's order."""
+        return tuple(name for name in self.names.values() if name is not None)
+
+    def category(self, name: str, taxonomy: Taxonomy = Taxonomy()) -> Category:  # noqa: B008 (frozen)
+        """A category whose objects have these keypoints; the edges are those of the skeleton between them."""
+        return Category(name, self.skeleton, self.unified, self._edges, taxonomy)
+
+    @cached_property
+    def _edges(self) -> tuple[tuple[str, str], ...]:
+        from xpose.vocabulary import load_skeleton
+
+        known = set(self.unified)
+        return tuple((a, b) for a, b in load_skeleton(self.skeleton).edges if a in known and b in known)
+
+    def unify(self, points: Mapping[str, Point]) -> dict[str, Point]:
+        """Points by the original's names as points by unified names, the unlabelled ones left out.
+
+        Raises:
+            UnmappedKeypointError: the table does not know one of the names; this stops the build.
+        """
+        self.check(points)
+        found = {}
+        for name, point in points.items():
+            unified = self.names[name]
+            if unified is not None and point[2]:
+                found[unified] = point
+        return found
+
+    def by_order(self, points: Iterable[Point]) -> dict[str, Point]:
+        """The same for originals that give points by position only: one per name, in the table's order."""
+        found = list(points)
+        if len(found) != len(self.names):
+            raise DataError(f"there are {len(found)} points, but must be {len(self.names)}")
+        return self.unify(dict(zip(self.names, found, strict=True)))
+
+    def check(self, names: Iterable[str]) -> None:
+        """Refuse names that the table does not know."""
+        for name in names:
+            if name not in self.names:
+                raise UnmappedKeypointError(
+                    f"The source keypoint {quote(name)} has no unified name.{did_you_mean(name, self.names)} "
+                    f'Every keypoint of a source is mapped, or left out with None: add {quote(name)} to "tables" '
+                    "of the converter."
+                )
+
+
+class Converter:
+    """One dataset in its authors' own layout. See the module's docstring and docs/data.md."""
+
+    name: ClassVar[str]  # as in `xpose data prepare NAME`
+    title: ClassVar[str]
+    licence: ClassVar[str] = NOT_STATED
+    terms: ClassVar[str] = NOT_STATED  # what else binds who uses it
+    homepage: ClassVar[str] = NOT_STATED
+    status: ClassVar[Status] = UNVERIFIED
+    version: ClassVar[int] = 1  # raise it when the same original gives other records
+    left_right: ClassVar[LeftRight] = "not stated"
+    origin: ClassVar[str] = NOT_STATED  # 0-based or 1-based pixels, and what was done about it
+    visibility: ClassVar[str] = NOT_STATED  # what v = 1 and v = 2 mean here
+    boxes: ClassVar[str] = NOT_STATED  # where the boxes come from
+    evaluation: ClassVar[str] = NOT_STATED  # split and metric that the papers report
+    expected: ClassVar[Expected] = Expected()
+    needs: ClassVar[tuple[Need, ...]] = ()
+    splits: ClassVar[Mapping[str, str]] = {}  # name -> what it is
+    tables: ClassVar[Mapping[str, NameTable]] = {}
+
+    def entries(self, source: Source, split: str) -> Iterable[Entry | Skipped]:
+        """What the split holds, in an order that never changes, without opening pictures.
+
+        Raises:
+            DataError: an annotation file as a whole is missing or damaged.
+        """
+        raise NotImplementedError
+
+    def record(self, source: Source, split: str, entry: Entry) -> Record:
+        """The record of one entry (`self.make` builds it).
+
+        Raises:
+            DataError: the entry is wrong; it is skipped and reported with this message.
+            UnmappedKeypointError: a keypoint without a unified name; the build stops.
+        """
+        raise NotImplementedError
+
+    def missing(self, source: Source, split: str) -> list[Need]:
+        """The needs of a split that are not there."""
+        return [need for need in self.needs if split in (need.splits or self.splits) and not source.has(need.path)]
+
+    def unlisted(self, source: Source, folder: str, listed: Iterable[str], *, deep: bool = False) -> Iterator[Skipped]:
+        """The pictures of a folder that no annotation names; yield them from `entries` so that none goes unnoticed."""
+        named = set(listed)
+        for name in source.files(folder, PICTURE_ENDINGS, deep=deep):
+            if name not in named:
+                yield Skipped(name, "no annotation names this picture")
+
+    def make(
+        self,
+        picture: Picture,
+        instances: Iterable[Instance],
+        split: str,
+        *,
+        licence: str | None = None,
+        style: str | None = None,
+        group: str | None = None,
+        source_id: str | None = None,
+        dropped: Iterable[Skipped] = (),
+    ) -> Record:
+        """A record of this set; `licence` is that of the single picture where the original says it."""
+        return Record(
+            picture,
+            tuple(instances),
+            source=self.name,
+            split=split,
+            licence=licence or self.licence,
+            left_right=self.left_right,
+            style=style,
+            group=group,
+            source_id=source_id,
+            dropped=tuple(dropped),
+        )
+
+    def read(self, source: Source, split: str) -> Iterator[Record | Skipped]:
+        """All of a split: valid records, and beside them everything that was skipped."""
+        for entry in self.entries(source, split):
+            yield from self.convert(source, split, entry)
+
+    def convert(self, source: Source, split: str, entry: Entry | Skipped) -> Iterator[Record | Skipped]:
+        """One entry as a valid record and whatever of it had to be left out, or as one `Skipped`."""
+        if isinstance(entry, Skipped):
+            yield entry
+            return
+        try:
+            record = settle(self.record(source, split, entry))
+        except UnmappedKeypointError:
+            raise
+        except (DataError, OSError) as error:
+            yield Skipped(entry.name, str(error))
+            return
+        yield record
+        yield from record.dropped
+
+
+def settle(record: Record) -> Record:
+    """The record in its final form: points outside reported and unlabelled, faulty objects left out and reported.
+
+    Raises:
+        DataError: the picture itself is faulty, or none of the objects it had is left.
+    """
+    dropped = list(record.dropped)
+    file = record.picture.file
+    kept = []
+    for number, instance in enumerate(record.instances, start=1):
+        faults = instance.faults(record.picture)
+        if faults:
+            dropped.append(Skipped(file, f"object {instance.source_id or number}: {'; '.join(faults)}", "object"))
+        else:
+            points = dict(_inside(instance.keypoints, record.picture, dropped))
+            kept.append(instance if points == instance.keypoints else replaced(instance, keypoints=points))
+    if not kept and any(item.what == "object" for item in dropped):
+        raise DataError("none of its objects can be used: " + "; ".join(item.reason for item in dropped))
+    return _with(record, tuple(kept), tuple(dropped)).check()
+
+
+def _with(record: Record, instances: tuple[Instance, ...], dropped: tuple[Skipped, ...]) -> Record:
+    values = {name: getattr(record, name) for name in Record.__dataclass_fields__}
+    return Record(**{**values, "instances": instances, "dropped": dropped})
+
+
+def _inside(points: Mapping[str, Point], picture: Picture, dropped: list[Skipped]) -> Iterator[tuple[str, Point]]:
+    for name, (x, y, v) in points.items():
+        if not v:
+            continue
+        near_x, near_y = min(max(x, 0.0), picture.width), min(max(y, 0.0), picture.height)
+        if (near_x, near_y) == (x, y):
+            yield name, (x, y, v)
+            continue
+        place = f"{quote(name)} at ({x:.6g}, {y:.6g}) lies outside the {picture.width}x{picture.height} picture"
+        if max(abs(near_x - x), abs(near_y - y)) <= EDGE:
+            dropped.append(Skipped(picture.file, f"{place} and was moved to its edge", "point"))
+            yield name, (near_x, near_y, v)
+        else:
+            dropped.append(Skipped(picture.file, f"{place} and counts as not labelled", "point"))

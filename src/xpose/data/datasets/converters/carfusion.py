@@ -1,0 +1,141 @@
+"""CarFusion (`{train,test}/SEQUENCE/images_jpg/CAMERA_FRAME.jpg`, `gt/CAMERA_FRAME.txt`): cars in street videos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from xpose.data.datasets.converters.base import LOADER_ONLY, Converter, Entry, Expected, NameTable, Need
+from xpose.data.datasets.sources import PICTURE_ENDINGS, Source, box_of_points, parse_number
+from xpose.errors import DataError, quote
+from xpose.records import HIDDEN, NOT_LABELLED, VISIBLE, Box, Instance, Picture, Point, Record, Skipped
+
+WHERE = "by form on the home page"
+# By the names of the authors' converter to COCO, in the order of the files' point numbers.
+CAR = NameTable(
+    "car",
+    {
+        "right_front_wheel": "right front wheel",
+        "left_front_wheel": "left front wheel",
+        "right_back_wheel": "right back wheel",
+        "left_back_wheel": "left back wheel",
+        "right_front_headlight": "right headlight",
+        "left_front_headlight": "left headlight",
+        "right_back_headlight": "right tail light",
+        "left_back_headlight": "left tail light",
+        "exhaust": "exhaust",
+        "right_front_top": "right front roof corner",
+        "left_front_top": "left front roof corner",
+        "right_back_top": "right back roof corner",
+        "left_back_top": "left back roof corner",
+        "center": "centre",
+    },
+)
+POINTS = dict(enumerate(CAR.names, start=1))
+VISIBILITY = {1: VISIBLE, 2: HIDDEN, 3: VISIBLE}
+
+Cars = dict[str, dict[str, Point]]  # a car's number in its file -> its points by the original's names
+
+
+class CarFusion(Converter):
+    """Cars with 14 points, two of which were never seen labelled."""
+
+    name = "carfusion"
+    title = "CarFusion"
+    licence = "research use"
+    terms = "what the request form says"
+    homepage = "https://github.com/dineshreddy91/carfusion_to_coco"
+    status = LOADER_ONLY
+    left_right = "disputed"
+    origin = "not stated; taken as 0-based"
+    visibility = (
+        "1 in the file becomes 2, 2 (hidden) becomes 1; 3, which nothing explains, becomes 2 as in the authors' "
+        "converter; a point with x or y at or below 0 is not labelled"
+    )
+    boxes = "as in the authors' converter: extent of the points, from a tenth before it on, 5/4 as large"
+    evaluation = "the papers use it for the cars, buses and SUVs of MP-100"
+    expected = Expected()
+    splits = {"train": "the folder train", "test": "the folder test"}
+    needs = tuple(Need(split, WHERE, (split,)) for split in splits)
+    tables = {"car": CAR}
+
+    def entries(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
+        """One entry per picture with a gt file of the same name in the same sequence."""
+        files = {_key(name): name for name in gt_files(source, split)}
+        for picture in source.files(split, PICTURE_ENDINGS, deep=True):
+            file = files.pop(_key(picture), None)
+            if file is None:
+                yield Skipped(picture, "it has no gt file")
+            else:
+                yield Entry(picture, file, file)
+        for file in files.values():
+            yield Skipped(file, "there is no picture of that name")
+
+    def record(self, source: Source, split: str, entry: Entry) -> Record:
+        """One frame with its cars; frames of one sequence belong together."""
+        picture = source.picture(entry.name)
+        instances, dropped = [], []
+        for number, told in read_cars(source, entry.data).items():
+            points = {}
+            for name, point in told.items():
+                if point[2] and min(point[:2]) <= 0:
+                    place = f"{quote(CAR.names[name])} of car {number} at ({point[0]:.6g}, {point[1]:.6g})"
+                    dropped.append(Skipped(entry.name, f"{place} counts as not labelled, as by the authors", "point"))
+                else:
+                    points[name] = point
+            labelled = CAR.unify(points)
+            try:
+                instances.append(Instance(CAR.category("car"), car_box(labelled, picture), labelled, source_id=number))
+            except DataError as error:
+                dropped.append(Skipped(entry.name, f"car {number}: {error}", "object"))
+        if not instances and not dropped:
+            raise DataError(f"{quote(entry.data)} holds no car")
+        group = "/".join(entry.name.split("/")[:2])
+        return self.make(picture, instances, split, group=group, dropped=dropped)
+
+
+def gt_files(source: Source, folder: str) -> list[str]:
+    """The files with the points of a split."""
+    return [name for name in source.files(folder, (".txt",), deep=True) if name.split("/")[-2] == "gt"]
+
+
+def _key(name: str) -> str:
+    """What a picture (in "images_jpg" or "images") and its gt file share: all but that folder and the ending."""
+    parts = name.rpartition(".")[0].split("/")
+    return "/".join([*parts[:-2], parts[-1]])
+
+
+def read_cars(source: Source, file: str) -> Cars:
+    """The cars of a gt file (lines `x,y,point,car,visibility`); (0, 0) and the like are points that are not there.
+
+    Raises:
+        DataError: a line is not of that kind. Which car it belongs to cannot be told then, so none is read.
+    """
+    cars: Cars = {}
+    for number, line in enumerate(source.lines(file), start=1):
+        where = f"{file}, line {number}"
+        cells = line.split(",")
+        if not line.strip():
+            continue
+        if len(cells) != 5:
+            raise DataError(f"{where} has {len(cells)} cells, but must have 5")
+        x, y, point, car, visible = (parse_number(cell.strip(), where) for cell in cells)
+        name = POINTS.get(point)  # type: ignore[call-overload]  # 9.0 finds 9
+        if name is None or visible not in VISIBILITY or not car.is_integer():
+            raise DataError(
+                f"{where} is for point {point:g} of car {car:g}, visibility {visible:g}: there is no such one"
+            )
+        points = cars.setdefault(str(int(car)), {})
+        if name in points:
+            raise DataError(f"{where}: car {car:g} already has point {point:g}")
+        there = max(x, y) > 0
+        points[name] = (x, y, VISIBILITY[int(visible)]) if there else (0.0, 0.0, NOT_LABELLED)
+    return cars
+
+
+def car_box(points: Mapping[str, Point], picture: Picture) -> Box:
+    """The box of the authors' converter round the points that lie in the picture, cut to it, in whole pixels."""
+    inside = [point for point in points.values() if point[0] <= picture.width and point[1] <= picture.height]
+    x, y, width, height = box_of_points(inside)
+    left, top = max(x - width / 10, 0.0), max(y - height / 10, 0.0)
+    across, down = min(1.25 * width, picture.width - left), min(1.25 * height, picture.height - top)
+    return float(int(left)), float(int(top)), float(int(across)), float(int(down))

@@ -1,0 +1,190 @@
+"""What the converters of COCO keypoint files share: images, annotations and categories joined by their ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from xpose.data.datasets.converters.base import Converter, Entry
+from xpose.data.datasets.journal import digest_of
+from xpose.data.datasets.sources import Fields, Source, safe_name
+from xpose.errors import DataError, UnmappedKeypointError, quote
+from xpose.records import Category, Instance, Point, Record, Skipped, Taxonomy
+
+
+@dataclass(frozen=True)
+class CocoCategory:
+    """A category of the file: our own one, and the file's keypoint names in the file's order."""
+
+    category: Category
+    names: tuple[str, ...]
+    table: str  # key into the converter's `tables`
+
+
+@dataclass(frozen=True)
+class CocoImage:
+    """An image of the file with its annotations, and what they refer to."""
+
+    image: Mapping[str, Any]
+    annotations: list[Any]
+    stamp: str  # of the categories, in whose place it is printed
+    categories: Mapping[int, CocoCategory] = field(repr=False)
+    licences: Mapping[int, str] = field(repr=False)
+
+
+class CocoLike(Converter):
+    """Base of converters whose original is COCO json. A subclass gives the files and, where they differ, the hooks."""
+
+    annotation_files: ClassVar[Mapping[str, str]]  # split -> json file
+    picture_folders: ClassVar[Mapping[str, str]]  # split -> what stands before file_name, "" for nothing
+    keypoint_names: ClassVar[tuple[str, ...] | None] = None  # for files whose categories name no keypoints
+    crowd_key: ClassVar[str] = "iscrowd"
+    own_folders: ClassVar[bool] = False  # every split has a folder of its own, so that unlisted pictures can be told
+
+    # Hooks, in the order in which they are called.
+
+    def table_of(self, category: Fields) -> str:
+        """Which of `tables` a category of the file uses."""
+        return next(iter(self.tables))
+
+    def names_of(self, category: Fields) -> tuple[Any, ...]:
+        """The file's names of its keypoints, in the order of their numbers."""
+        return self.keypoint_names or tuple(category.list("keypoints"))
+
+    def category_name(self, category: Fields) -> str:
+        """The unified name of a category."""
+        return category.text("name")
+
+    def taxonomy(self, category: Fields) -> Taxonomy:
+        """What the file says about an animal."""
+        return Taxonomy()
+
+    def file_name(self, image: Fields, split: str) -> str:
+        """The picture's place relative to the root."""
+        folder = self.picture_folders[split]
+        return safe_name(f"{folder}/{safe_name(image.text('file_name'))}" if folder else image.text("file_name"))
+
+    def style(self, image: Fields) -> str | None:
+        """The picture's style, where the file says it."""
+        return None
+
+    def group(self, image: Fields) -> str | None:
+        """What a split must not part: a video, a person."""
+        return None
+
+    def picture_licence(self, stated: str) -> str:
+        """The licence of a picture for which the file states one."""
+        return stated
+
+    def points(self, annotation: Fields, names: tuple[str, ...]) -> dict[str, Point]:
+        """The keypoints of an annotation by the file's names."""
+        return annotation.points("keypoints", names) if "keypoints" in annotation.value else {}
+
+    def is_region(self, annotation: Fields) -> bool:
+        """Whether the annotation is a crowd, where a detection is neither right nor wrong."""
+        return bool(annotation.integer(self.crowd_key)) if self.crowd_key in annotation else False
+
+    # The reading itself.
+
+    def entries(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
+        """One entry per image, in the file's order; annotations that belong to none are reported."""
+        file = self.annotation_files[split]
+        content = Fields(source.json(file), file)
+        categories = dict(self._categories(content))
+        licences = dict(_licences(content))
+        stamp = digest_of([*sorted(categories.items()), *sorted(licences.items())])
+        images = content.list("images")
+        by_image: dict[int, list[Any]] = {}
+        known = {image["id"] for image in images if isinstance(image, Mapping) and type(image.get("id")) is int}
+        for number, annotation in enumerate(content.list("annotations"), start=1):
+            owner = annotation.get("image_id") if isinstance(annotation, Mapping) else None
+            if type(owner) is int and owner in known:
+                by_image.setdefault(owner, []).append(annotation)
+            else:
+                yield Skipped(file, f"annotation {_id_of(annotation, number)} belongs to no image", "object")
+        listed = []
+        for number, image in enumerate(images, start=1):
+            try:
+                fields = Fields(image, f"{file}: image {_id_of(image, number)}")
+                name = self.file_name(fields, split)
+                annotations = by_image.pop(fields.integer("id"), None)
+                if annotations is None and fields.integer("id") not in known:
+                    raise DataError(f"{fields.where}: its id occurs twice, or is not written as a whole number")
+            except DataError as error:
+                yield Skipped(_name_of(image, file, number), str(error))
+                continue
+            known.discard(fields.integer("id"))
+            listed.append(name)
+            yield Entry(name, CocoImage(image, annotations or [], stamp, categories, licences))
+        if self.own_folders:
+            yield from self.unlisted(source, self.picture_folders[split], listed)
+
+    def record(self, source: Source, split: str, entry: Entry) -> Record:
+        """The picture with those of its annotations that are well-formed."""
+        data: CocoImage = entry.data
+        image = Fields(data.image, entry.name)
+        picture = source.picture(entry.name, (image.integer("width"), image.integer("height")))
+        stated = data.licences.get(image.integer("license")) if "license" in image else None
+        instances, dropped = [], []
+        for number, annotation in enumerate(data.annotations, start=1):
+            try:
+                instances.append(self.instance(annotation, _id_of(annotation, number), data))
+            except UnmappedKeypointError:
+                raise
+            except DataError as error:
+                dropped.append(Skipped(entry.name, str(error), "object"))
+        return self.make(
+            picture,
+            instances,
+            split,
+            licence=self.picture_licence(stated) if stated else None,
+            style=self.style(image),
+            group=self.group(image),
+            source_id=str(image.integer("id")),
+            dropped=dropped,
+        )
+
+    def instance(self, annotation: Any, number: str, data: CocoImage) -> Instance:
+        """One annotation of the file."""
+        fields = Fields(annotation, f"annotation {number}")
+        kind = data.categories.get(fields.integer("category_id"))
+        if kind is None:
+            raise DataError(f"{fields.where}: there is no category {fields.integer('category_id')}")
+        x, y, width, height = fields.numbers("bbox", 4)
+        return Instance(
+            kind.category,
+            (x, y, width, height),
+            self.tables[kind.table].unify(self.points(fields, kind.names)),
+            iscrowd=self.is_region(fields),
+            area=fields.number("area") if "area" in fields else None,
+            source_id=number,
+        )
+
+    def _categories(self, content: Fields) -> Iterator[tuple[int, CocoCategory]]:
+        for number, value in enumerate(content.list("categories"), start=1):
+            fields = Fields(value, f"{content.where}: category {_id_of(value, number)}")
+            names = self.names_of(fields)
+            if not all(isinstance(name, str) for name in names):
+                raise DataError(f"{fields.where}: the keypoint names are not all texts. Fetch the file again.")
+            key = self.table_of(fields)
+            self.tables[key].check(names)
+            category = self.tables[key].category(self.category_name(fields), self.taxonomy(fields))
+            yield fields.integer("id"), CocoCategory(category, names, key)
+
+
+def _licences(content: Fields) -> Iterator[tuple[int, str]]:
+    """The pictures' licences by id; a file whose list is empty or oddly formed has none."""
+    for value in content.list("licenses") if isinstance(content.value.get("licenses"), list) else []:
+        if isinstance(value, Mapping) and type(value.get("id")) is int and isinstance(value.get("name"), str):
+            yield value["id"], value["name"] or "not stated"
+
+
+def _id_of(value: object, number: int) -> str:
+    found = value.get("id") if isinstance(value, Mapping) else None
+    return str(found) if type(found) is int else f"number {number}"
+
+
+def _name_of(image: object, file: str, number: int) -> str:
+    name = image.get("file_name") if isinstance(image, Mapping) else None
+    return name if isinstance(name, str) and name else f"{file}: image {_id_of(image, number)} ({quote(name)})"

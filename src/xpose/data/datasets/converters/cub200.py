@@ -1,0 +1,139 @@
+"""CUB-200-2011 (`CUB_200_2011/*.txt`, `parts/*.txt`): birds of 200 species, 15 parts, tables joined by numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from xpose.data.datasets.converters.base import SEEN, Converter, Entry, Expected, NameTable, Need
+from xpose.data.datasets.converters.names import category_of, names_in
+from xpose.data.datasets.sources import Source, parse_number, safe_name
+from xpose.errors import DataError, quote
+from xpose.records import NOT_LABELLED, VISIBLE, Instance, Point, Record, Skipped, Taxonomy
+
+ROOT = "CUB_200_2011"
+WHERE = "the home page (CUB_200_2011.tgz)"
+PARTS, PLACES = f"{ROOT}/parts/parts.txt", f"{ROOT}/parts/part_locs.txt"
+IMAGES, SPLIT, BOXES = f"{ROOT}/images.txt", f"{ROOT}/train_test_split.txt", f"{ROOT}/bounding_boxes.txt"
+CLASSES, LABELS = f"{ROOT}/classes.txt", f"{ROOT}/image_class_labels.txt"
+FILES = (IMAGES, SPLIT, BOXES, CLASSES, LABELS, PARTS, PLACES)
+FLAGS = {"1": "train", "0": "test"}
+
+
+class Cub200(Converter):
+    """One bird per picture."""
+
+    name = "cub-200-2011"
+    title = "Caltech-UCSD Birds-200-2011"
+    licence = "non-commercial research and education"
+    terms = "the pictures belong to their photographers"
+    homepage = "https://www.vision.caltech.edu/datasets/cub_200_2011/"
+    status = SEEN
+    left_right = "anatomical"
+    origin = "not stated; taken as 0-based"
+    visibility = "visible (1 in the file) becomes 2; a part that cannot be seen has no place there"
+    boxes = "as in the file"
+    evaluation = "the papers use eight groups of its species as categories of MP-100"
+    expected = Expected(images=11_788, instances=11_788, splits={"train": 5_994, "test": 5_794})
+    splits = {"train": "1 in train_test_split.txt", "test": "0 in train_test_split.txt"}
+    needs = (*(Need(file, WHERE) for file in FILES), Need(f"{ROOT}/images", WHERE))
+    tables = {"bird": NameTable("cub_bird", names_in("cub_bird"))}
+
+    def entries(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
+        """One entry per picture of the split: its name, class, box, and the places of its parts."""
+        first = split == "train"  # what belongs to no split is reported there
+        parts = self._parts(source)
+        classes = _pairs(source, CLASSES)
+        flags, labels, boxes = _pairs(source, SPLIT), _pairs(source, LABELS), _pairs(source, BOXES)
+        places, strays = _places(source, parts)
+        if first:
+            yield from strays
+        listed = []
+        for number, line in enumerate(source.lines(IMAGES), start=1):
+            key, _, name = line.strip().partition(" ")
+            mine = FLAGS.get(flags.get(key, ""), "train") == split
+            try:
+                entry = Entry(
+                    f"{ROOT}/images/{safe_name(name)}",
+                    (key, classes.get(labels.get(key, "")), boxes.pop(key, None), places.pop(key, {})),
+                )
+            except DataError as error:
+                if mine:
+                    yield Skipped(f"{IMAGES}: line {number}", str(error))
+                continue
+            listed.append(entry.name)
+            if mine and flags.get(key) not in FLAGS:
+                yield Skipped(entry.name, f"{SPLIT} does not say whether it is for training or for testing")
+            elif mine:
+                yield entry
+        if first:
+            yield from (Skipped(BOXES, f"there is no picture {key}", "object") for key in boxes)
+            yield from (Skipped(PLACES, f"there is no picture {key}", "object") for key in places)
+            yield from self.unlisted(source, f"{ROOT}/images", listed, deep=True)
+
+    def _parts(self, source: Source) -> dict[str, str]:
+        """The parts' numbers and names; a part that is not among them would go unnoticed, so all must be there."""
+        parts = _pairs(source, PARTS)
+        self.tables["bird"].check(parts.values())
+        if sorted(parts.values()) != sorted(self.tables["bird"].names):
+            raise DataError(
+                f"{quote(PARTS)} names {len(parts)} parts, but must name the {len(self.tables['bird'].names)} of this "
+                "set once each. It may be cut short: fetch it again."
+            )
+        return parts
+
+    def record(self, source: Source, split: str, entry: Entry) -> Record:
+        """One bird."""
+        number, species, box, places = entry.data
+        table = self.tables["bird"]
+        if species is None:
+            raise DataError(f"{LABELS} and {CLASSES} do not say what bird it is")
+        if box is None:
+            raise DataError(f"{BOXES} has no box for it")
+        lacking = [name for name in table.names if name not in places]
+        if lacking:
+            raise DataError(f"{PLACES} says nothing about {', '.join(map(quote, lacking))}")
+        picture = source.picture(entry.name)
+        x, y, width, height = _numbers(box, 4, "its box")
+        points = table.unify({name: _point(text, name) for name, text in places.items()})
+        # "001.Black_footed_Albatross"; a name of the set, not of zoology, hence no species in the taxonomy
+        bird = category_of(species.partition(".")[2].replace("_", " ") or species)
+        category = table.category(bird, Taxonomy(class_="Aves"))
+        return self.make(picture, [Instance(category, (x, y, width, height), points)], split, source_id=number)
+
+
+def _pairs(source: Source, file: str) -> dict[str, str]:
+    """Lines of a number and something; whoever asks for what is not there says so for the picture that lacks it."""
+    found: dict[str, str] = {}
+    for number, line in enumerate(source.lines(file), start=1):
+        key, _, value = line.strip().partition(" ")
+        if found.setdefault(key, value) != value:
+            raise DataError(f"{quote(file)}, line {number}: {quote(key)} stands there twice. Fetch the file again.")
+    return found
+
+
+def _places(source: Source, parts: dict[str, str]) -> tuple[dict[str, dict[str, str]], list[Skipped]]:
+    """For each picture's number the rest of the lines by part, and the lines that name no part."""
+    found: dict[str, dict[str, str]] = {}
+    strays = []
+    for number, line in enumerate(source.lines(PLACES), start=1):
+        picture, _, rest = line.strip().partition(" ")
+        part, _, place = rest.partition(" ")
+        if part in parts and parts[part] not in found.get(picture, {}):
+            found.setdefault(picture, {})[parts[part]] = place
+        elif line.strip():
+            strays.append(Skipped(PLACES, f"line {number} names no part, or one that the picture already has", "point"))
+    return found, strays
+
+
+def _numbers(text: str, count: int, where: str) -> list[float]:
+    cells = text.split()
+    if len(cells) != count:
+        raise DataError(f"{where} is {quote(text)}, not {count} numbers")
+    return [parse_number(cell, where) for cell in cells]
+
+
+def _point(text: str, name: str) -> Point:
+    x, y, visible = _numbers(text, 3, f"the part {quote(name)}")
+    if visible not in (0, 1):
+        raise DataError(f"the part {quote(name)} has visibility {visible:g}, not 0 or 1")
+    return (x, y, VISIBLE) if visible else (0.0, 0.0, NOT_LABELLED)

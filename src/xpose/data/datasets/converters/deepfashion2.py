@@ -1,0 +1,102 @@
+"""DeepFashion2 (`{train,validation}/{image,annos}/`): a json per picture with one item of clothing or several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from xpose.data.datasets.converters.base import LOADER_ONLY, Converter, Entry, Expected, NameTable, Need
+from xpose.data.datasets.converters.names import category_of, names_in
+from xpose.data.datasets.sources import PICTURE_ENDINGS, Fields, Source
+from xpose.errors import DataError
+from xpose.records import Instance, Record, Skipped
+
+WHERE = "the home page (its authors give the password of the zip files on request)"
+FOLDERS = {"train": "train", "validation": "validation"}
+ABOUT_THE_PICTURE = ("source", "pair_id")  # every other key is an item
+# The skeletons by the category numbers of the files, which spell the names in several ways.
+SKELETONS = {
+    1: "short_sleeved_shirt",
+    2: "long_sleeved_shirt",
+    3: "short_sleeved_outwear",
+    4: "long_sleeved_outwear",
+    5: "vest",
+    6: "sling",
+    7: "shorts",
+    8: "trousers",
+    9: "skirt",
+    10: "short_sleeved_dress",
+    11: "long_sleeved_dress",
+    12: "vest_dress",
+    13: "sling_dress",
+}
+
+
+def _numbered(skeleton: str) -> NameTable:
+    """The points in the order of their numbers, which is all that the files know them by."""
+    names = names_in(skeleton)
+    return NameTable(skeleton, {number: names[number] for number in sorted(names, key=int)})
+
+
+class DeepFashion2(Converter):
+    """Clothes of 13 kinds with 8 to 39 points."""
+
+    name = "deepfashion2"
+    title = "DeepFashion2"
+    licence = "on request from the authors, non-commercial"
+    terms = "what the request form says"
+    homepage = "https://github.com/switchablenorms/DeepFashion2"
+    status = LOADER_ONLY
+    left_right = "anatomical"
+    origin = "not stated; taken as 0-based"
+    visibility = "as in the file: 2 visible, 1 labelled but hidden"
+    boxes = "as in the file (corners)"
+    evaluation = "the papers use its 13 kinds as categories of MP-100; its test part has no public labels"
+    expected = Expected(splits={"train": 191_961, "validation": 32_153})
+    splits = {"train": "train", "validation": "validation"}
+    needs = tuple(
+        Need(f"{folder}/{part}", WHERE, (split,)) for split, folder in FOLDERS.items() for part in ("annos", "image")
+    )
+    tables = {skeleton: _numbered(skeleton) for skeleton in SKELETONS.values()}
+
+    def entries(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
+        """One entry per picture with a json file of the same number."""
+        folder = FOLDERS[split]
+        files = {_stem(name): name for name in source.files(f"{folder}/annos", (".json",))}
+        for picture in source.files(f"{folder}/image", PICTURE_ENDINGS):
+            file = files.pop(_stem(picture), None)
+            if file is None:
+                yield Skipped(picture, "no annotation names this picture")
+            else:
+                yield Entry(picture, file, file)
+        for file in files.values():
+            yield Skipped(file, "there is no picture of that number")
+
+    def record(self, source: Source, split: str, entry: Entry) -> Record:
+        """One picture with its items."""
+        content = Fields(source.json(entry.data), entry.data)
+        picture = source.picture(entry.name)
+        items, dropped = [], []
+        for key, value in content.value.items():
+            if key in ABOUT_THE_PICTURE:
+                continue
+            try:
+                items.append(self._item(Fields(value, f"{entry.data}: {key}"), key))
+            except DataError as error:
+                dropped.append(Skipped(entry.name, str(error), "object"))
+        if not items and not dropped:
+            raise DataError(f"{entry.data} holds no item")
+        return self.make(picture, items, split, dropped=dropped)
+
+    def _item(self, fields: Fields, key: str) -> Instance:
+        number = fields.integer("category_id")
+        if number not in SKELETONS:
+            raise DataError(f"{fields.where}: category_id is {number}, not 1 to {len(SKELETONS)}")
+        table = self.tables[SKELETONS[number]]
+        left, top, right, bottom = fields.numbers("bounding_box", 4)
+        points = table.unify(fields.points("landmarks", tuple(table.names)))
+        category = table.category(category_of(SKELETONS[number]))
+        return Instance(category, (left, top, right - left, bottom - top), points, source_id=key)
+
+
+def _stem(name: str) -> str:
+    return name.rpartition("/")[2].rpartition(".")[0]

@@ -1,0 +1,129 @@
+"""What the sets of DeepPoseKit share: pictures and points as arrays in one h5 file, the points' names in a csv file.
+
+The file's own table of mirror partners (second column of `skeleton`, and `swap` in the csv) is wrong for the middle
+legs of the fly, so nothing here reads it: partners come from the vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from xpose.data.datasets.converters.base import LOADER_ONLY, Converter, Entry, NameTable
+from xpose.data.datasets.converters.h5_files import array_in, open_h5
+from xpose.data.datasets.converters.names import category_of
+from xpose.data.datasets.sources import Source, as_number
+from xpose.errors import DataError, quote
+from xpose.records import MAX_SIDE, VISIBLE, Box, Instance, Point, Record, Taxonomy
+
+if TYPE_CHECKING:
+    import numpy as np
+
+WHERE = "the home page (a clone without git lfs has only a stand-in for the h5 file)"
+TRAIN_SHARE = 0.9
+UNSET = (-1.0, -1.0)
+LIMITS = (10_000_000, MAX_SIDE, MAX_SIDE)  # rows, height, width
+
+
+class DeepPoseKit(Converter):
+    """One animal per picture, filling it."""
+
+    folder: ClassVar[str]
+    licence = "Apache-2.0"
+    terms = "the licence is that of the repository"
+    homepage = "https://github.com/jgraving/DeepPoseKit-Data"
+    status = LOADER_ONLY
+    left_right = "anatomical"
+    origin = "0-based, as pixels of the array; not stated"
+    visibility = 'a point that the file calls "annotated" (confirmed by a person) becomes 2, any other is not labelled'
+    boxes = "extent of the labelled points and one pixel, as in MMPose's files"
+    evaluation = "PCK@0.2 on a random tenth; the original ships no split"
+    splits = {
+        "train": "MMPose's rule: rows shuffled with numpy seed 0, the first nine tenths; not checked against its files",
+        "test": "the last tenth of the shuffled rows",
+    }
+
+    @property
+    def file(self) -> str:
+        """The pictures and points."""
+        return f"{self.folder}/annotation_data_release.h5"
+
+    @property
+    def table(self) -> NameTable:
+        """The only one."""
+        return next(iter(self.tables.values()))
+
+    def entries(self, source: Source, split: str) -> Iterator[Entry]:
+        """One entry per row of the split, in the file's order; the pictures are called by their rows, from 0."""
+        self._check_names(source)
+        with open_h5(source, self.file) as file:
+            count = len(self._arrays(file)[0])
+        for row in sorted(_rows(count, split)):
+            yield Entry(f"pictures/row_{row:05}.png", row, self.file)
+
+    def record(self, source: Source, split: str, entry: Entry) -> Record:
+        """One row."""
+        with open_h5(source, self.file) as file:
+            pixels, places, known = (array[entry.data] for array in self._arrays(file))
+        points = self.table.by_order(_point(place, bool(sure)) for place, sure in zip(places, known, strict=True))
+        if not points:
+            raise DataError("nobody has confirmed any of its points")
+        picture = source.save_picture(entry.name.removeprefix("pictures/"), pixels[:, :, 0])
+        animal = category_of(next(iter(self.tables)))
+        category = self.table.category(animal, _taxonomy(animal))
+        return self.make(picture, [Instance(category, _box(points), points)], split, source_id=str(entry.data))
+
+    def _arrays(self, file: Any) -> tuple[Any, Any, Any]:
+        """Pictures, points and whether somebody confirmed them, as arrays that are not read yet."""
+        images = array_in(file, "images", "u", (None, None, None, 1), self.file)
+        points = array_in(file, "annotations", "f", (len(images), len(self.table.names), 2), self.file)
+        known = array_in(file, "annotated", "bui", (len(images), len(self.table.names)), self.file)
+        if images.dtype.itemsize != 1 or not all(
+            0 < length <= limit for length, limit in zip(images.shape, LIMITS, strict=False)
+        ):
+            shape = " x ".join(map(str, images.shape))
+            raise DataError(
+                f"The pictures in {quote(self.file)} are {shape} of {images.dtype}, but must be some of bytes, with a "
+                "size. It may be damaged: fetch it again."
+            )
+        return images, points, known
+
+    def _check_names(self, source: Source) -> None:
+        """The csv must have the table's names in the table's order, since the h5 file has numbers only."""
+        file = f"{self.folder}/skeleton.csv"
+        names = [row["name"] for row in source.table(file, ("name",))]
+        self.table.check(names)
+        if names != list(self.table.names):
+            raise DataError(
+                f"{quote(file)} lists {len(names)} points in another order or number than the {len(self.table.names)} "
+                "of this set. It may be cut short or of another release: fetch it again."
+            )
+
+
+def _rows(count: int, split: str) -> list[int]:
+    import numpy as np
+
+    shuffled = [int(row) for row in np.random.RandomState(0).permutation(count)]
+    cut = int(TRAIN_SHARE * count)
+    return shuffled[:cut] if split == "train" else shuffled[cut:]
+
+
+def _point(place: np.ndarray, sure: bool) -> Point:
+    x, y = (as_number(float(value)) for value in place)
+    if not sure or (x, y) == UNSET:
+        return 0.0, 0.0, 0
+    if x is None or y is None:
+        raise DataError(f"one of its points is at ({place[0]}, {place[1]}), not at two finite numbers")
+    return x, y, VISIBLE
+
+
+def _box(points: dict[str, Point]) -> Box:
+    xs, ys = [x for x, _, _ in points.values()], [y for _, y, _ in points.values()]
+    return min(xs), min(ys), max(xs) - min(xs) + 1, max(ys) - min(ys) + 1
+
+
+def _taxonomy(animal: str) -> Taxonomy:
+    from xpose.vocabulary import find_category
+
+    found = find_category(animal)
+    return Taxonomy(species=found.taxonomy.species) if found else Taxonomy()

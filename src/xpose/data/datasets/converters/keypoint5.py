@@ -1,0 +1,115 @@
+"""Keypoint-5 (`CLASS/images/N.jpg`, `CLASS/coords.mat`): furniture whose points several people clicked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import median
+from typing import TYPE_CHECKING
+
+from xpose.data.datasets.converters.base import LOADER_ONLY, NOT_STATED, Converter, Entry, Expected, NameTable, Need
+from xpose.data.datasets.converters.mat_files import mat_array
+from xpose.data.datasets.converters.names import category_of, load_names
+from xpose.data.datasets.sources import PICTURE_ENDINGS, Source, as_number, box_of_points
+from xpose.errors import DataError, quote
+from xpose.records import NOT_LABELLED, VISIBLE, Instance, Point, Record, Skipped
+
+if TYPE_CHECKING:
+    import numpy as np
+
+CLASSES = ("bed", "chair", "sofa", "swivelchair", "table")
+WHERE = "the home page (Keypoint-5)"
+PEOPLE = 3  # who clicked; the fourth place that the beds have is unused
+MARGIN = 0.1  # of the points' extent, on each side
+
+
+class Keypoint5(Converter):
+    """One piece of furniture per picture, 8 to 14 points."""
+
+    name = "keypoint-5"
+    title = "Keypoint-5"
+    licence = NOT_STATED
+    terms = "no licence was found: ask the authors before use"
+    homepage = "http://3dinterpreter.csail.mit.edu/"
+    status = LOADER_ONLY
+    left_right = "disputed"
+    origin = "not stated (perhaps 1-based, since a Matlab tool made it); taken as 0-based"
+    visibility = "none in the original: a point that anybody clicked is 2, any other is not labelled"
+    boxes = "extent of the points, 10 % larger on each side, cut to the picture"
+    evaluation = "PCK@0.2; the original ships no split"
+    expected = Expected(unikpt=2_000, images=8_649, instances=8_649)
+    splits = {
+        "train": "a public loader's rule: pictures whose number does not end in 1 to 4",
+        "val": "numbers that end in 3 or 4",
+        "test": "numbers that end in 1 or 2",
+    }
+    needs = tuple(Need(f"{kind}/{part}", WHERE) for kind in CLASSES for part in ("coords.mat", "images"))
+    tables = {kind: NameTable(kind, load_names("keypoint5", kind)) for kind in CLASSES}
+
+    def entries(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
+        """One entry per picture of the split, with everybody's clicks."""
+        for kind in CLASSES:
+            clicks = self._clicks(source, kind)
+            count = clicks.shape[3]
+            listed: dict[int, str] = {}
+            for name in source.files(f"{kind}/images", PICTURE_ENDINGS):
+                number = _number(name)
+                if number is None or not 0 < number <= count:
+                    if split == "train":
+                        yield Skipped(name, f"coords.mat has clicks for the pictures 1 to {count} only")
+                elif _split(number) == split:
+                    if number in listed:
+                        yield Skipped(name, f"the picture of that number is already {listed[number]}")
+                    else:
+                        listed[number] = name
+            for number in range(1, count + 1):
+                if number in listed:
+                    yield Entry(listed[number], _plain(clicks[:, :, :, number - 1]))
+                elif _split(number) == split:
+                    yield Skipped(f"{kind}/images/{number}.jpg", "the picture of that number is missing")
+
+    def _clicks(self, source: Source, kind: str) -> np.ndarray:
+        """Axes: x and y, point, person, picture; the file may have room for more points and people than are used."""
+        file = f"{kind}/coords.mat"
+        clicks = mat_array(source, file, "coords", 4)
+        count = len(self.tables[kind].names)
+        if clicks.shape[0] != 2 or clicks.shape[1] < count:
+            raise DataError(
+                f"{quote(file)} has clicks of {' x '.join(map(str, clicks.shape))}, but must have 2 x {count} (or "
+                "more) x people x pictures. It may be of another release: fetch it again."
+            )
+        return clicks[:, :count, :PEOPLE]
+
+    def record(self, source: Source, split: str, entry: Entry) -> Record:
+        """One piece of furniture; each point is the median of those who clicked it."""
+        kind = entry.name.partition("/")[0]
+        table = self.tables[kind]
+        points = table.by_order(_point(clicks, name) for name, clicks in zip(table.names, entry.data, strict=True))
+        if not points:
+            raise DataError("nobody clicked any of its points")
+        picture = source.picture(entry.name)
+        box = box_of_points(points.values(), MARGIN, picture)
+        return self.make(picture, [Instance(table.category(category_of(kind)), box, points)], split)
+
+
+def _number(name: str) -> int | None:
+    stem = name.rpartition("/")[2].rpartition(".")[0]
+    return int(stem) if stem.isascii() and stem.isdigit() and len(stem) < 10 else None
+
+
+def _split(number: int) -> str:
+    return {1: "test", 2: "test", 3: "val", 4: "val"}.get(number % 10, "train")
+
+
+def _plain(clicks: np.ndarray) -> tuple[tuple[tuple[float, float], ...], ...]:
+    """The clicks of one picture as plain numbers: for each point those of all people."""
+    return tuple(tuple((float(x), float(y)) for x, y in point) for point in clicks.transpose(1, 2, 0).tolist())
+
+
+def _point(clicks: tuple[tuple[float, float], ...], name: str) -> Point:
+    made = [(x, y) for x, y in clicks if x == x and y == y and (x, y) != (0, 0)]  # NaN or 0 is not clicked
+    for x, y in made:
+        if as_number(x) is None or as_number(y) is None:
+            raise DataError(f"point {name} was clicked at ({x}, {y}), which no picture has")
+    if not made:
+        return 0.0, 0.0, NOT_LABELLED
+    return median(x for x, _ in made), median(y for _, y in made), VISIBLE

@@ -1,0 +1,130 @@
+"""MacaquePose (`v1/annotations.csv`: a row per picture, json inside the cells, a header misspelled in the original)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from xpose.data.datasets.converters.base import LOADER_ONLY, NOT_STATED, Converter, Entry, Expected, NameTable, Need
+from xpose.data.datasets.converters.coco import PERSON
+from xpose.data.datasets.sources import Fields, Source, as_number, box_of_points, polygon_area, safe_name
+from xpose.errors import DataError, UnmappedKeypointError, quote
+from xpose.records import VISIBLE, Instance, Point, Record, Skipped
+
+FILE, PICTURES = "v1/annotations.csv", "v1/images"
+PICTURE, POINTS, SEGMENTS = "image file name", "keypoinbts", "segmentation"
+TEST_SHARE = 583 / 13_083  # MMPose's: the rows shuffled with numpy's seed 0, the last 583 for testing
+
+
+class MacaquePose(Converter):
+    """Macaques with COCO's 17 points; several animals per picture, boxes and areas from their outlines."""
+
+    name = "macaquepose"
+    title = "MacaquePose v1"
+    licence = NOT_STATED
+    terms = "not stated in what was read: check the home page before use"
+    homepage = "http://www.pri.kyoto-u.ac.jp/datasets/macaquepose/index.html"
+    status = LOADER_ONLY
+    left_right = "not stated"
+    origin = "not stated; taken as 0-based"
+    visibility = "none in the original: a point is there (2) or not"
+    boxes = "extent of the animal's outlines; of its points where it has no outline"
+    evaluation = "OKS-AP; the original ships no split"
+    expected = Expected(unikpt=2_000, images=13_083, instances=16_393, splits={"train": 12_500, "test": 583})
+    splits = {
+        "train": "MMPose's rule: rows shuffled with numpy seed 0, all but 583; not checked against its files",
+        "test": "the last 583 of the shuffled rows",
+    }
+    needs = (Need(FILE, "the home page"), Need(PICTURES, "the home page"))
+    tables = {"macaque": NameTable("person", {name: name for name in PERSON.unified})}
+
+    def entries(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
+        """The split's rows, in the file's order."""
+        rows = list(source.table(FILE, (PICTURE, POINTS, SEGMENTS)))
+        tested = _test_rows(len(rows))
+        listed = []
+        for number, row in enumerate(rows, start=1):
+            mine = (number - 1 in tested) == (split == "test")
+            try:
+                entry = Entry(f"{PICTURES}/{safe_name(row[PICTURE])}", row)
+            except DataError as error:
+                if mine:
+                    yield Skipped(row[PICTURE] or f"{FILE}: row {number}", str(error))
+                continue
+            listed.append(entry.name)
+            if mine:
+                yield entry
+        if split == "train":
+            yield from self.unlisted(source, PICTURES, listed)
+
+    def record(self, source: Source, split: str, entry: Entry) -> Record:
+        """One picture; animals and outlines are paired by their place in the two lists."""
+        picture = source.picture(entry.name)
+        animals, outlines = _cell(entry.data, POINTS), _cell(entry.data, SEGMENTS)
+        if len(animals) != len(outlines):
+            raise DataError(f"{quote(entry.name)} has {len(animals)} animals, but {len(outlines)} lists of outlines")
+        instances, dropped = [], []
+        for number, (animal, outline) in enumerate(zip(animals, outlines, strict=True), start=1):
+            try:
+                instances.append(self._instance(animal, outline, number))
+            except UnmappedKeypointError:
+                raise
+            except DataError as error:
+                dropped.append(Skipped(entry.name, f"animal {number}: {error}", "object"))
+        return self.make(picture, instances, split, dropped=dropped)
+
+    def _instance(self, animal: Any, outline: Any, number: int) -> Instance:
+        table = self.tables["macaque"]
+        points = table.unify(_points(animal))
+        polygons = [polygon for polygon in _polygons(outline) if polygon]
+        corners = [corner for polygon in polygons for corner in polygon]
+        return Instance(
+            table.category("macaque"),
+            box_of_points(corners or points.values()),
+            points,
+            area=sum(map(polygon_area, polygons)) if polygons else None,
+            source_id=str(number),
+        )
+
+
+def _test_rows(count: int) -> set[int]:
+    import numpy as np
+
+    shuffled = np.random.RandomState(0).permutation(count)
+    return {int(row) for row in shuffled[count - round(count * TEST_SHARE) :]}
+
+
+def _cell(row: dict[str, str], column: str) -> list[Any]:
+    try:
+        value = json.loads(row[column])
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, list):
+        raise DataError(f"the column {quote(column)} holds {quote(row[column])}, not a list in json")
+    return value
+
+
+def _points(animal: Any) -> dict[str, Point]:
+    if not isinstance(animal, list):
+        raise DataError(f"the points are {quote(animal)}, not a list")
+    points: dict[str, Point] = {}
+    for value in animal:
+        fields = Fields(value, "a point")
+        name = fields.text("name")
+        x, y = fields.numbers("position", 2) if "position" in fields else (0.0, 0.0)
+        if name in points:
+            raise DataError(f"the point {quote(name)} stands there twice")
+        points[name] = (x, y, VISIBLE if "position" in fields else 0)
+    return points
+
+
+def _polygons(outline: Any) -> Iterator[list[tuple[float, float]]]:
+    if not isinstance(outline, list):
+        raise DataError(f"the outlines are {quote(outline)}, not a list")
+    for value in outline:
+        corners = Fields(value, "an outline").list("segment")
+        polygon = [tuple(map(as_number, corner)) if isinstance(corner, list) else () for corner in corners]
+        if any(len(corner) != 2 or None in corner for corner in polygon):
+            raise DataError(f"the outline {quote(corners)} is not a list of [x, y]")
+        yield polygon  # type: ignore[misc]

@@ -1,0 +1,205 @@
+"""MP-100: 100 categories of eleven sets in five splits, as COCO json whose categories do not name their points.
+
+Folders and categories are called differently (`human_hand` and "hand"), and `amur_tiger_body` holds human faces of AFLW
+with 19 points. Where the pictures are looked for: mp100_pictures.py.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from xpose.data.datasets.converters.animalweb import FACE, AnimalWeb
+from xpose.data.datasets.converters.ap10k import ANIMAL, AP10K
+from xpose.data.datasets.converters.base import LOADER_ONLY, NOT_STATED, Entry, Expected, NameTable, Need
+from xpose.data.datasets.converters.carfusion import CAR, CarFusion
+from xpose.data.datasets.converters.coco import PERSON, Coco
+from xpose.data.datasets.converters.coco_like import CocoImage, CocoLike
+from xpose.data.datasets.converters.cub200 import Cub200
+from xpose.data.datasets.converters.deepfashion2 import DeepFashion2
+from xpose.data.datasets.converters.desert_locust import DesertLocust
+from xpose.data.datasets.converters.keypoint5 import Keypoint5
+from xpose.data.datasets.converters.macaquepose import MacaquePose
+from xpose.data.datasets.converters.mp100_pictures import ORIGINALS, Pictures
+from xpose.data.datasets.converters.names import category_of, names_in
+from xpose.data.datasets.converters.onehand10k import OneHand10K
+from xpose.data.datasets.converters.vinegar_fly import VinegarFly
+from xpose.data.datasets.converters.w300 import W300
+from xpose.data.datasets.sources import Fields, Source
+from xpose.errors import DataError, quote
+from xpose.records import VISIBLE, Instance, LeftRight, Point, Record, Skipped, replaced
+
+PARTS = ("train", "val", "test")
+FILES = {f"split{n}-{part}": f"annotations/mp100_split{n}_{part}.json" for n in range(1, 6) for part in PARTS}
+WHERE = {
+    "train": "the home page",
+    "val": "the home page",
+    "test": 'the home page; rename it if it came as "..._test-dev-2017.json"',
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """A set that MP-100 takes pictures from."""
+
+    name: str  # of the folder below `originals`
+    licence: str
+    left_right: LeftRight
+    hidden: bool = False  # whether visibility 1 says that a point is hidden; elsewhere it only says that it is there
+
+
+def _origin(of: Any, hidden: bool = False) -> Origin:
+    return Origin(of.name, of.licence, of.left_right, hidden)
+
+
+# What the categories are made of, by what tells them: a name, or the ending of one.
+TABLES: dict[str, tuple[NameTable, Origin]] = {
+    "human_body": (PERSON, _origin(Coco, hidden=True)),
+    "human_face": (W300.tables["face"], _origin(W300)),
+    "human_hand": (OneHand10K.tables["hand"], _origin(OneHand10K)),
+    "amur_tiger_body": (NameTable("aflw_face", names_in("aflw_face")), Origin("aflw", NOT_STATED, "anatomical")),
+    "macaque_body": (PERSON, _origin(MacaquePose)),
+    "fly_body": (VinegarFly.tables["vinegar fly"], _origin(VinegarFly)),
+    "locust_body": (DesertLocust.tables["desert locust"], _origin(DesertLocust)),
+    **{kind: (table, _origin(DeepFashion2, hidden=True)) for kind, table in DeepFashion2.tables.items()},
+    **{kind: (table, _origin(Keypoint5)) for kind, table in Keypoint5.tables.items()},
+    **{kind: (CAR, _origin(CarFusion, hidden=True)) for kind in ("car", "bus", "suv")},
+    "*_bird": (Cub200.tables["bird"], _origin(Cub200)),
+    "*_body": (ANIMAL, _origin(AP10K, hidden=True)),
+    "*_face": (FACE, _origin(AnimalWeb)),
+}
+BIRDS = ("grebe", "gull", "kingfisher", "sparrow", "tern", "warbler", "woodpecker", "wren")
+FOLDERS = {
+    **{name.removeprefix("human_"): name for name in ("human_face", "human_hand")},
+    **{name.removesuffix("_body"): name for name in ("macaque_body", "fly_body", "locust_body")},
+    "person": "human_body",
+}
+NAMES = {"human_body": "person", "human_face": "face", "human_hand": "hand", "amur_tiger_body": "face"}
+
+
+class MP100(CocoLike):
+    """Each split parts the categories, not the pictures, so splits of different numbers must not be mixed."""
+
+    name = "mp100"
+    title = "MP-100"
+    licence = "non-commercial"
+    terms = "each picture also keeps the terms of the set that it comes from"
+    homepage = "https://github.com/luminxu/Pose-for-Everything"
+    status = LOADER_ONLY
+    left_right = "disputed"
+    origin = "not stated; those of its sources, taken as 0-based"
+    visibility = "as in the file where the source tells hidden points (COCO, AP-10K, DeepFashion2, CarFusion), else 2"
+    boxes = "as in the file"
+    evaluation = "1-shot and 5-shot PCK@0.2, mean of five splits; never with a model that was trained on other splits"
+    expected = Expected(unikpt=16_943)
+    splits = dict.fromkeys(FILES, "categories that the other parts of this split do not have")
+    annotation_files = FILES
+    picture_folders = dict.fromkeys(FILES, "")
+    needs = (
+        *(Need(file, WHERE[split.partition("-")[2]], (split,)) for split, file in FILES.items()),
+        Need("images", f"gather them as the authors say, or put (or link) the original sets into {ORIGINALS}/NAME"),
+    )
+    tables = {key: table for key, (table, _) in TABLES.items()}
+
+    def missing(self, source: Source, split: str) -> list[Need]:
+        """The pictures may also lie in the originals, or straight in the root as the authors' README has it."""
+        elsewhere = any(source.has(place) for place in (ORIGINALS, *TABLES))
+        return [need for need in super().missing(source, split) if need.path != "images" or not elsewhere]
+
+    def table_of(self, category: Fields) -> str:
+        """By the category's name, whether that is the one of the json files or that of the folder."""
+        key = key_of(category.text("name"))
+        if key is None:
+            raise DataError(f"{category.where}: {quote(category.text('name'))} is no category of MP-100")
+        return key
+
+    def names_of(self, category: Fields) -> tuple[str, ...]:
+        """The files give points by position only."""
+        return tuple(self.tables[self.table_of(category)].names)
+
+    def category_name(self, category: Fields) -> str:
+        """Our name; an animal's face is a category of its own."""
+        plain, key = _plain(category.text("name")), self.table_of(category)
+        stem = plain.removesuffix("_body").removesuffix("_face").replace("_", " ")
+        return NAMES.get(key) or category_of(stem) + (" face" if key == "*_face" else "")
+
+    def entries(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
+        """One entry per picture file, with the annotations of all images that the file is used for."""
+        pictures = Pictures(source)
+        found: dict[str, Entry] = {}
+        for entry in super().entries(source, split):
+            if isinstance(entry, Skipped):
+                yield entry
+                continue
+            key = key_of(entry.name.partition("/")[0])
+            try:
+                place = pictures.find(entry.name, TABLES[key][1].name if key else None, self._labelled(entry))
+                first = found.get(place)
+                found[place] = _joined(first, entry) if first else dataclasses.replace(entry, name=place)
+            except DataError as error:
+                yield Skipped(f"images/{entry.name}", str(error))
+        yield from found.values()
+
+    def _labelled(self, entry: Entry) -> Iterator[Mapping[str, Point]]:
+        """The points of the well-formed annotations; `record` says what is wrong with the others."""
+        for annotation in entry.data.annotations:
+            try:
+                fields = Fields(annotation, "annotation")
+                yield self.points(fields, entry.data.categories[fields.integer("category_id")].names)
+            except (DataError, KeyError):
+                continue
+
+    def record(self, source: Source, split: str, entry: Entry) -> Record:
+        """The picture with the licence and the left/right rule of the set that it comes from."""
+        record = super().record(source, split, entry)
+        origin = next((TABLES[key][1] for key in _keys(entry.data)), None)
+        if origin is None:
+            return record
+        licence = f"{self.licence} (MP-100); {origin.name}: {origin.licence}"
+        return dataclasses.replace(record, licence=licence, left_right=origin.left_right)
+
+    def instance(self, annotation: Any, number: str, data: CocoImage) -> Instance:
+        """One annotation; where the source knows no hidden points, 1 says no more than that the point is labelled."""
+        found = super().instance(annotation, number, data)
+        if TABLES[data.categories[Fields(annotation, number).integer("category_id")].table][1].hidden:
+            return found
+        points = {name: (x, y, VISIBLE) for name, (x, y, _) in found.keypoints.items()}
+        return replaced(found, keypoints=points)
+
+
+def key_of(name: str) -> str | None:
+    """The key into `TABLES` of a category or folder."""
+    from xpose.vocabulary import find_category
+
+    plain = FOLDERS.get(_plain(name), _plain(name))
+    if "*" in plain or plain in TABLES:
+        return None if "*" in plain else plain
+    if plain.removesuffix("_body") in BIRDS:
+        return "*_bird"
+    for key in ("*_body", "*_face"):
+        if plain.endswith(key[1:]) and plain != key[1:]:
+            return key
+    found = find_category(plain)  # clothes also go by the names of their own set: "short sleeve top"
+    return next((skeleton for skeleton in found.skeletons if skeleton in DeepFashion2.tables), None) if found else None
+
+
+def _plain(name: str) -> str:
+    return "_".join(name.casefold().split())
+
+
+def _joined(first: Entry, second: Entry) -> Entry:
+    """Two images of the json file that are the same picture."""
+    data = first.data
+    if any(data.image.get(side) != second.data.image.get(side) for side in ("width", "height")):
+        raise DataError(f"it is the picture {quote(first.name)}, for which another size was given before")
+    annotations = [*data.annotations, *second.data.annotations]
+    return dataclasses.replace(first, data=dataclasses.replace(data, annotations=annotations))
+
+
+def _keys(data: CocoImage) -> Iterator[str]:
+    """The tables of a picture's annotations, as far as they can be told."""
+    for annotation in data.annotations:
+        number = annotation.get("category_id") if isinstance(annotation, Mapping) else None
+        if isinstance(number, int) and number in data.categories:
+            yield data.categories[number].table

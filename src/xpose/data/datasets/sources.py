@@ -1,0 +1,271 @@
+"""Reading an original download safely: names that cannot leave the root, numbers that are numbers, whole pictures.
+
+A `Source` is the only way in which converters touch files. It never writes into the original's folder. Links inside
+that folder are followed, since people lay out large downloads with them; what is refused are *names in annotation
+files* that point outside.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from xpose.errors import DataError, quote
+from xpose.pictures.sizes import picture_size
+from xpose.records import Box, Picture, Point
+
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+MAX_NUMBER = 1e7  # no pixel coordinate is larger; past it a number is taken for a fault of the file
+MAX_TEXT = 4 << 30  # bytes of one annotation file
+MAX_NAME = 1024  # characters
+MAX_PART = 255  # bytes between two slashes
+MAX_CELL = 1 << 26  # characters in one cell of a csv table
+
+
+def safe_name(name: object) -> str:
+    """A file name from an annotation file as a relative path with forward slashes.
+
+    Raises:
+        DataError: it is empty, absolute, or leads outside the folder it is relative to.
+    """
+    if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME:
+        raise DataError(f"{quote(name)} is no file name. A file name is a text of 1 to {MAX_NAME} characters.")
+    if any(ord(letter) < 32 for letter in name):
+        raise DataError(f"{quote(ascii(name))} is refused as a file name: it holds control characters.")
+    path = name.replace("\\", "/")
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if path.startswith("/") or re.match(r"[A-Za-z]:", path) or ".." in parts or not parts:
+        raise DataError(f"{quote(name)} is refused as a file name: it must stay inside the dataset's folder.")
+    if any(len(part.encode("utf-8", "surrogatepass")) > MAX_PART for part in parts):
+        raise DataError(f"{quote(name)} is refused as a file name: no file system takes more than {MAX_PART} bytes.")
+    return "/".join(parts)
+
+
+class Source:
+    """The folder of an original download, read only, and beside it the place for pictures a converter has to make."""
+
+    def __init__(self, root: str | Path, prepared: str | Path | None = None) -> None:
+        self.root = Path(root)
+        self.prepared = None if prepared is None else Path(prepared)
+        if not self.root.is_dir():
+            raise DataError(
+                f"{quote(self.root)} is not a folder. --root is the folder of the original download. "
+                "Where to get it: xpose data info NAME"
+            )
+
+    def path(self, name: str) -> Path:
+        """Where the file or folder of that relative name is, or would be; composed and decomposed accents match."""
+        path = self.root / safe_name(name)
+        for form in ("NFC", "NFD"):
+            if path.exists():
+                break
+            other = self.root / unicodedata.normalize(form, safe_name(name))
+            path = other if other.exists() else path
+        return path
+
+    def has(self, name: str) -> bool:
+        """Whether there is a file or folder of that relative name."""
+        return self.path(name).exists()
+
+    def files(self, folder: str, endings: Sequence[str], *, deep: bool = False) -> list[str]:
+        """The names (relative to the root, sorted) of the files in a folder that end so, whatever their case."""
+        place = self.path(folder) if folder not in ("", ".") else self.root
+        if not place.is_dir():
+            return []
+        found = place.rglob("*") if deep else place.iterdir()
+        wanted = tuple(ending.lower() for ending in endings)
+        names = [path.relative_to(self.root).as_posix() for path in found if path.name.lower().endswith(wanted)]
+        return sorted(name for name in names if (self.root / name).is_file())
+
+    def text(self, name: str) -> str:
+        """The whole text of a file (UTF-8, with or without a mark)."""
+        path = self.path(name)
+        try:
+            if path.stat().st_size > MAX_TEXT:
+                raise _damaged(path, f"is larger than {MAX_TEXT >> 30} GiB")
+            return path.read_bytes().decode("utf-8-sig")
+        except FileNotFoundError:
+            raise DataError(f"{quote(name)} is missing under {quote(self.root)}. Fetch it as `info` says.") from None
+        except UnicodeDecodeError as error:
+            raise _damaged(path, f"is no text: byte {error.start} is not UTF-8") from None
+
+    def lines(self, name: str) -> list[str]:
+        """The lines of a text file without their ends."""
+        lines = [line.rstrip("\r") for line in self.text(name).split("\n")]  # splitlines would split at U+2028 too
+        return lines[:-1] if lines[-1] == "" else lines
+
+    def json(self, name: str) -> Any:
+        """The content of a JSON file; NaN and the like are let through here and refused where a number is needed."""
+        try:
+            return json.loads(self.text(name))
+        except DataError:
+            raise
+        except RecursionError:
+            raise _damaged(self.path(name), "is nested too deeply to be read") from None
+        except ValueError as error:
+            raise _damaged(self.path(name), f"is no JSON: {error}") from None
+
+    def table(self, name: str, columns: Sequence[str]) -> Iterator[dict[str, str]]:
+        """The rows of a csv file with a header, after checking that the wanted columns are there."""
+        before = csv.field_size_limit(MAX_CELL)
+        try:
+            rows = csv.DictReader(io.StringIO(self.text(name), newline=""), strict=True)
+            missing = [column for column in columns if column not in (rows.fieldnames or ())]
+            if missing:
+                raise _damaged(
+                    self.path(name), f"has no column {', '.join(map(quote, missing))} among {rows.fieldnames}"
+                )
+            for row in rows:
+                yield {key: value or "" for key, value in row.items() if isinstance(key, str)}
+        except csv.Error as error:
+            raise _damaged(self.path(name), f"is no csv table: {error}") from None
+        finally:
+            csv.field_size_limit(before)
+
+    def picture(self, name: str, size: tuple[int, int] | None = None) -> Picture:
+        """The picture of that name with its true size, from its header; `size` is what the annotation says.
+
+        Raises:
+            DataError: it is missing, no picture, cut short, or of another size than the annotation says.
+        """
+        path = self.path(name)
+        if not path.is_file():
+            raise DataError(f"the picture {quote(name)} is missing")
+        found = picture_size(path)
+        if size is not None and size != found:
+            raise DataError(
+                f"the annotation says {size[0]}x{size[1]}, but the picture {quote(name)} is {found[0]}x{found[1]}"
+            )
+        return Picture(safe_name(name), *found)
+
+    def save_picture(self, name: str, pixels: Any) -> Picture:
+        """Store an array (H, W) or (H, W, 3) of bytes as a PNG in the prepared folder, for originals like h5 files."""
+        from PIL import Image
+
+        if self.prepared is None:
+            raise DataError(f"{quote(name)} cannot be stored: this source was opened without a folder to write to.")
+        file = f"pictures/{safe_name(name)}"
+        image = Image.fromarray(pixels)
+        path = self.prepared / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path, format="PNG")
+        return Picture(file, *image.size, stored="prepared")
+
+
+class Fields:
+    """A JSON object read with care: each getter names the file, the field and the rule if the value does not fit."""
+
+    def __init__(self, value: object, where: str) -> None:
+        if not isinstance(value, Mapping):
+            raise DataError(f"{where} is {quote(value)}, not an object with named fields")
+        self.value = value
+        self.where = where
+
+    def __contains__(self, key: str) -> bool:
+        return self.value.get(key) is not None
+
+    def _wrong(self, key: str, rule: str) -> DataError:
+        found = quote(self.value[key]) if key in self.value else "missing"
+        return DataError(f"{self.where}: {quote(key)} is {found}, but must be {rule}")
+
+    def text(self, key: str) -> str:
+        """A text that is not empty."""
+        value = self.value.get(key)
+        if not isinstance(value, str) or not value.strip():
+            raise self._wrong(key, "a text")
+        return value
+
+    def integer(self, key: str) -> int:
+        """A whole number (also written as 3.0)."""
+        value = self.value.get(key)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self._wrong(key, "a whole number")
+        return value
+
+    def number(self, key: str) -> float:
+        """A finite number of a size that pixels can have."""
+        value = as_number(self.value.get(key))
+        if value is None:
+            raise self._wrong(key, "a finite number")
+        return value
+
+    def numbers(self, key: str, count: int | None = None) -> list[float]:
+        """A flat list of finite numbers, `count` of them if that is given."""
+        values = self.value.get(key)
+        checked = [as_number(value) for value in values] if isinstance(values, list) else [None]
+        if None in checked or (count is not None and len(checked) != count):
+            raise self._wrong(key, f"a list of {'' if count is None else f'{count} '}finite numbers")
+        return checked  # type: ignore[return-value]
+
+    def points(self, key: str, names: Sequence[str]) -> dict[str, Point]:
+        """A flat list x, y, v of COCO's kind as points by name, those with visibility 0 left out."""
+        flat = self.numbers(key, 3 * len(names))
+        points = {}
+        for name, x, y, v in zip(names, flat[0::3], flat[1::3], flat[2::3], strict=True):
+            if v not in (0, 1, 2):
+                raise DataError(f"{self.where}: the visibility of {quote(name)} is {v}, not 0, 1 or 2")
+            if v:
+                points[name] = (x, y, int(v))
+        return points
+
+    def list(self, key: str) -> list[Any]:
+        """A list of anything."""
+        value = self.value.get(key)
+        if not isinstance(value, list):
+            raise self._wrong(key, "a list")
+        return value
+
+    def object(self, key: str) -> Fields:
+        """An object inside this one."""
+        return Fields(self.value.get(key), f"{self.where}: {quote(key)}")
+
+
+def as_number(value: object) -> float | None:
+    """The value as a float, or None if it is not a finite number (or no pixel coordinate could be that large)."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) <= MAX_NUMBER else None  # NaN fails the comparison too
+
+
+def parse_number(text: str, where: str) -> float:
+    """A finite number from a text file."""
+    try:
+        value = as_number(float(text))
+    except ValueError:
+        value = None
+    if value is None:
+        raise DataError(f"{where}: {quote(text)} is not a finite number of a size that pixels can have")
+    return value
+
+
+def box_of_points(points: Iterable[Sequence[float]], margin: float = 0.0, inside: Picture | None = None) -> Box:
+    """The box (x, y, width, height) round the points, larger by `margin` of its sides all round, cut to a picture."""
+    places = [(point[0], point[1]) for point in points]
+    if not places:
+        raise DataError("there is neither a box nor a labelled point to make one from")
+    xs, ys = [x for x, _ in places], [y for _, y in places]
+    dx, dy = margin * (max(xs) - min(xs)), margin * (max(ys) - min(ys))
+    left, top, right, bottom = min(xs) - dx, min(ys) - dy, max(xs) + dx, max(ys) + dy
+    if inside is not None:
+        left, top = max(left, 0.0), max(top, 0.0)
+        right, bottom = min(right, float(inside.width)), min(bottom, float(inside.height))
+    return left, top, right - left, bottom - top
+
+
+def polygon_area(points: Sequence[Sequence[float]]) -> float:
+    """The area of a simple polygon in square pixels."""
+    turns = zip(points, [*points[1:], *points[:1]], strict=True)
+    return abs(math.fsum(a[0] * b[1] - b[0] * a[1] for a, b in turns)) / 2
+
+
+def _damaged(path: Path, what: str) -> DataError:
+    return DataError(f"{quote(path)} {what}. It may be cut short or damaged: mend it, or fetch it again.")

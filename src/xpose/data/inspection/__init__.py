@@ -1,0 +1,1 @@
+"""Pages for people who look at data: what each set holds, with pictures, points by name and charts."""

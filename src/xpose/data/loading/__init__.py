@@ -1,0 +1,1 @@
+"""Labelled pictures on their way into training: the table of all labels, sampling, transforms, batches."""

@@ -1,0 +1,182 @@
+"""What the training loop gets: frozen batches of tensors on the CPU, labels by name.
+
+Letters: B pictures, G instances of a picture, K keypoints of its widest kind, n cut-outs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xpose.data.loading.examples import Example
+from xpose.data.loading.samples import Kind, Labels, Sample
+from xpose.data.loading.warps import FILL
+
+Mode = Literal["text", "visual", "combined"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A kind that a picture is to be asked for."""
+
+    kind: Kind
+    present: bool
+    complete: bool  # every object of it in the picture is labelled: a detection without a label is wrong
+
+
+@dataclass(frozen=True)
+class Target:
+    """What one picture of a batch shows. Coordinates are continuous pixels of the batch's picture."""
+
+    asked: tuple[Asked, ...]  # kinds that are there, then kinds that are known not to be
+    labels: Tensor  # [G] rows of `asked`
+    boxes: Tensor  # [G, 4] left, top, right, bottom
+    points: Tensor  # [G, K, 3] x, y, visibility in the order of the kind's names; rows past them are zero
+    areas: Tensor  # [G] in square pixels
+    ignored: Tensor  # [M, 4] regions (crowds, rests of objects) where a detection is neither right nor wrong
+    ignored_labels: Tensor  # [M] rows of `asked`, -1 for a kind that is not asked for
+    source: str
+    file: str
+    style: str | None
+    pictures: tuple[int, ...]  # numbers in the pool
+    matrix: Tensor  # [2, 3] from the stored picture's continuous pixels to these; of the first picture of a mosaic
+    whole: bool = False  # points without a label, of objects that have some, are not in the picture
+
+    def names(self, row: int) -> tuple[str, ...]:
+        """The keypoint names of an instance."""
+        return self.asked[int(self.labels[row])].kind.names
+
+    def keypoints(self, row: int) -> dict[str, tuple[float, float, int]]:
+        """The labelled points of an instance by name."""
+        named = zip(self.names(row), self.points[row].tolist(), strict=False)
+        return {name: (x, y, int(v)) for name, (x, y, v) in named if v}
+
+    def absent(self, row: int) -> frozenset[str]:
+        """The points of an instance that are known not to be in the picture."""
+        shown = self.keypoints(row)
+        return frozenset(self.names(row)).difference(shown) if self.whole and shown else frozenset()
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One example: a row of the batch's cut-outs, and its points there."""
+
+    row: int
+    kind: Kind
+    points: Tensor  # [K, 3] x, y in continuous pixels of the cut-out, visibility
+    picture: int
+    instance: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The pictures of one step (of one rank), with what is to be asked and the examples to ask with."""
+
+    step: int
+    mode: Mode  # of the prompts; the same on every rank
+    limit: int  # most keypoints of a kind in the step's bucket
+    images: Tensor  # [B, 3, h, w] RGB bytes
+    sizes: Tensor  # [B, 2] height and width of each picture; the rest is padding
+    targets: tuple[Target, ...]
+    crops: Tensor  # [n, 3, side, side] RGB bytes; empty for text
+    shots: Mapping[tuple[str, str], tuple[Shot, ...]]  # by `Kind.key`; a kind without an entry has no example
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def padding(self) -> Tensor:
+        """[B, h, w] bool, True where there is no picture."""
+        height, width = self.images.shape[2:]
+        rows = torch.arange(height, device=self.sizes.device)[None, :, None] >= self.sizes[:, :1, None]
+        columns = torch.arange(width, device=self.sizes.device)[None, None] >= self.sizes[:, 1:, None]
+        return rows | columns
+
+    def to(self, device: torch.device | str, non_blocking: bool = True) -> Batch:
+        """The same batch on a device."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory; torch's DataLoader calls it."""
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def _each(self, change: Any) -> Batch:
+        return replace(
+            _tensors(self, change),
+            targets=tuple(_tensors(target, change) for target in self.targets),
+            shots={key: tuple(_tensors(shot, change) for shot in shots) for key, shots in self.shots.items()},
+        )
+
+
+def _tensors(value: Any, change: Any) -> Any:
+    """A copy of a dataclass with its own tensors changed."""
+    found = {f.name: getattr(value, f.name) for f in fields(value)}
+    return replace(value, **{name: change(one) for name, one in found.items() if isinstance(one, Tensor)})
+
+
+def target_of(sample: Sample, asked: Sequence[Asked], whole: bool = False) -> Target:
+    """The target of a sample: its objects of the kinds that are asked for. `whole` says what a missing label means."""
+    row_of = {entry.kind: row for row, entry in enumerate(asked)}
+    labels = sample.labels
+    rows = np.array([row_of.get(kind, -1) for kind in labels.kinds], np.int64)
+    numbers = rows[labels.label] if len(labels) else np.zeros(0, np.int64)
+    crowd = labels.crowd
+    own = ~crowd & (numbers >= 0)
+    real = labels.take(own)
+    width = max((len(labels.kinds[i]) for i in np.unique(real.label)), default=0)
+    return Target(
+        tuple(asked),
+        torch.from_numpy(numbers[own]),
+        torch.from_numpy(real.boxes.astype(np.float32)),
+        torch.from_numpy(np.ascontiguousarray(real.points[:, :width], np.float32)),
+        torch.from_numpy(real.areas.astype(np.float32)),
+        torch.from_numpy(labels.boxes[crowd].astype(np.float32)),
+        torch.from_numpy(numbers[crowd]),
+        sample.source,
+        sample.file,
+        sample.style,
+        sample.pictures,
+        torch.from_numpy(sample.matrix.astype(np.float32)),
+        whole,
+    )
+
+
+def kinds_present(labels: Labels) -> list[Kind]:
+    """The kinds of the objects, crowds left out."""
+    return [labels.kinds[i] for i in np.unique(labels.label[~labels.crowd]).tolist()]
+
+
+def collate(
+    step: int,
+    mode: Mode,
+    limit: int,
+    samples: Sequence[Sample],
+    targets: Sequence[Target],
+    examples: Mapping[tuple[str, str], Sequence[Example]],
+) -> Batch:
+    """The batch. Pictures of different sizes are padded at the right and the bottom with the mean colour."""
+    height = max(sample.pixels.shape[0] for sample in samples)
+    width = max(sample.pixels.shape[1] for sample in samples)
+    images = np.empty((len(samples), 3, height, width), np.uint8)
+    for image, sample in zip(images, samples, strict=True):
+        h, w = sample.pixels.shape[:2]
+        if (h, w) != (height, width):
+            image[:] = np.array(FILL, np.uint8)[:, None, None]
+        image[:, :h, :w] = sample.pixels.transpose(2, 0, 1)
+    shots: dict[tuple[str, str], tuple[Shot, ...]] = {}
+    crops: list[np.ndarray] = []
+    for key, found in examples.items():
+        if found:
+            shots[key] = tuple(
+                Shot(len(crops) + i, one.kind, torch.from_numpy(one.points.copy()), one.picture, one.instance)
+                for i, one in enumerate(found)
+            )
+            crops += [one.pixels.transpose(2, 0, 1) for one in found]
+    sizes = torch.tensor([sample.pixels.shape[:2] for sample in samples], dtype=torch.long)
+    cut_out = torch.from_numpy(np.stack(crops)) if crops else torch.zeros((0, 3, 0, 0), dtype=torch.uint8)
+    return Batch(step, mode, limit, torch.from_numpy(images), sizes, tuple(targets), cut_out, shots)

@@ -1,0 +1,121 @@
+"""Example pictures as prompts: an object of the same category, cut out of another picture, with its points.
+
+An object is fit for it if at least half of its points can be seen and its box has a side of `least_side` pixels; where
+a category has no such objects in two pictures, smaller ones do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+from xpose.data.loading.colours import Colours, vary_colours
+from xpose.data.loading.pictures import Pictures
+from xpose.data.loading.samples import Kind
+from xpose.data.loading.warps import compose, move_labels, scale_of, similarity, warp
+from xpose.errors import ConfigError
+
+MOST_SHOTS = 5
+USUAL_SIDE = 224  # of the cut-out in pixels
+_SMALLER = (1.0, 0.75, 0.5, 0.375, 0.25, 0.0)  # of `least_side`, tried in turn
+
+
+@dataclass(frozen=True)
+class Examples:
+    """How examples are cut out and varied."""
+
+    shots: tuple[int, int] = (1, MOST_SHOTS)
+    side: int | None = None  # of the cut-out in pixels; in training that of the network, else 224
+    margin: float = 1.25  # side of the cut-out in longer sides of the object's box
+    least_side: float = 64.0  # of the object's box, its longer side, in the stored picture
+    flip: float = 0.5
+    rotation: float = 25.0
+    colours: Colours = Colours(blur=0.0)  # noqa: RUF009 (frozen)
+
+    def __post_init__(self) -> None:
+        faults = [f"colours: {fault}" for fault in self.colours.faults()]
+        if not 1 <= self.shots[0] <= self.shots[1] <= MOST_SHOTS:
+            faults.append(f"shots are {self.shots}, not two numbers from 1 to {MOST_SHOTS}, the smaller one first")
+        if (self.side is not None and self.side < 16) or not self.margin >= 1 or not self.least_side >= 0:
+            faults.append(
+                f"side {self.side}, margin {self.margin} and least_side {self.least_side} must be at least 16, 1 and 0"
+            )
+        if not 0 <= self.flip <= 1 or not 0 <= self.rotation <= 180:
+            faults.append(f"flip is {self.flip} and rotation {self.rotation}; they run to 1 and to 180 degrees")
+        if faults:
+            raise ConfigError("The examples cannot be made:\n  " + "\n  ".join(faults))
+
+
+@dataclass(frozen=True)
+class Example:
+    """An object cut out of a picture."""
+
+    pixels: np.ndarray  # [side, side, 3] RGB bytes
+    kind: Kind
+    points: np.ndarray  # [K, 3] x, y in continuous pixels of the cut-out, visibility, in the order of the kind's names
+    box: np.ndarray  # [4] of the object in the cut-out
+    picture: int  # the pool's number
+    instance: int
+
+    @property
+    def keypoints(self) -> dict[str, tuple[float, float, int]]:
+        """The labelled points by name."""
+        named = zip(self.kind.names, self.points.tolist(), strict=True)
+        return {name: (x, y, int(v)) for name, (x, y, v) in named if v}
+
+
+class ExampleFinder:
+    """Finds and cuts out examples for the kinds of a pool."""
+
+    def __init__(self, pictures: Pictures, settings: Examples) -> None:
+        self.pictures, self.settings = pictures, settings
+        pool = pictures.pool
+        self._picture_of = pool.picture_of()
+        sides = (pool.boxes[:, 2:] - pool.boxes[:, :2]).max(1, initial=0)
+        seen = pool.visible_counts()
+        fit = ~pool.crowd & (2 * seen >= pool.lengths[pool.kind_of]) & (seen > 0)
+        self.fit: list[np.ndarray] = []  # for every kind its instances
+        for kind in range(len(pool.kinds)):
+            mine = np.flatnonzero(fit & (pool.kind_of == kind))
+            for share in _SMALLER:
+                found = mine[sides[mine] >= share * settings.least_side]
+                if len(np.unique(self._picture_of[found])) >= 2:
+                    break
+            self.fit.append(found)
+
+    def find(self, rng: np.random.Generator, kind: int, shots: int, without: Collection[int]) -> list[int]:
+        """Up to `shots` instances of a kind, from different pictures where there are enough, none from `without`."""
+        mine = self.fit[kind]
+        order = mine[rng.permutation(len(mine))] if len(mine) <= 64 else rng.choice(mine, 64, replace=False)
+        order = order[~np.isin(self._picture_of[order], list(without))]
+        if not len(order) and len(mine) > 64:
+            rest = mine[~np.isin(self._picture_of[mine], list(without))]
+            order = rest[rng.permutation(len(rest))]
+        _, first = np.unique(self._picture_of[order], return_index=True)
+        distinct = order[np.sort(first)]
+        chosen = distinct if len(distinct) >= shots else np.concatenate((distinct, np.setdiff1d(order, distinct)))
+        return [int(instance) for instance in chosen[:shots]]
+
+    def cut(self, rng: np.random.Generator, instance: int) -> Example:
+        """The cut-out of one instance, varied."""
+        settings, pool = self.settings, self.pictures.pool
+        number = int(self._picture_of[instance])
+        row = instance - int(pool.first[number])
+        box = pool.boxes[instance].astype(np.float64)
+        mirror = bool(rng.random() < settings.flip)
+        degrees = float(rng.uniform(-1, 1)) * settings.rotation
+        side = settings.side or USUAL_SIDE
+        scale = side / max(1e-3, settings.margin * float((box[2:] - box[:2]).max()))
+        middle = (side / 2, side / 2)
+        matrix = similarity(scale, degrees, mirror, tuple((box[:2] + box[2:]) / 2), middle)
+        pixels, factors = self.pictures.read(number, scale_of(matrix))
+        frame = (side, side)
+        labels = move_labels(
+            pool.labels(number).take(np.array([row])), matrix, frame, mirror=mirror, least_share=0.0, least_side=0.0
+        )
+        back = np.diag([1 / factors[0], 1 / factors[1], 1.0])[:2]
+        shown = vary_colours(warp(pixels, compose(matrix, back), frame), settings.colours, rng)
+        kind = labels.kinds[labels.label[0]]
+        return Example(shown, kind, labels.points[0, : len(kind)], labels.boxes[0], number, instance)

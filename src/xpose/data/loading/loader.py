@@ -1,0 +1,332 @@
+"""Batches for training, in an order that depends on the seed alone.
+
+    pool = open_pool(["../shared/data"], "train")
+    loader = Loader(pool, batch=16, seed=0, augmentation=Augmentation(size=256), workers=2)
+    for batch in loader.steps(start=0, stop=1000):     # start=500 goes on where a stopped run was
+        batch.images, batch.targets, batch.shots
+
+Sample k of step s is made from (seed, s, k) and nothing else: neither the number of workers nor that of ranks changes
+a pixel. A worker makes whole batches.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from xpose.data.loading.batches import Asked, Batch, Mode, Target, collate, kinds_present, target_of
+from xpose.data.loading.between import move_between
+from xpose.data.loading.colours import vary_colours
+from xpose.data.loading.examples import Example, ExampleFinder, Examples
+from xpose.data.loading.labelling import Labelling
+from xpose.data.loading.mixing import mosaic, paste
+from xpose.data.loading.negatives import Absences
+from xpose.data.loading.pictures import Form, Pictures
+from xpose.data.loading.pool import Pool
+from xpose.data.loading.samples import Kind, Sample
+from xpose.data.loading.sampling import Plan, Sampling, Step
+from xpose.data.loading.transforms import Augmentation, good_view, plain_view, show
+from xpose.errors import ConfigError, XPoseError
+from xpose.pictures.opencv import opencv
+
+# Which random numbers are drawn from a stream; part of its seed. Pictures have streams 0, 1, ... by their place.
+_MODE, _CLASSES, _NEGATIVES, _EXAMPLES, _BETWEEN = 1, 2, 3, 4, 5
+_AHEAD = 2  # batches that each worker or thread prepares before they are asked for
+
+
+@dataclass(frozen=True)
+class Prompting:
+    """What pictures are asked for, and how."""
+
+    visual: float = 0.5  # share of steps with example pictures
+    combined: float = 0.0  # share of steps with words and examples together; the rest is words alone
+    absent: tuple[int, int] = (0, 80)  # least and most kinds per picture that are known not to be in it
+    only_absent: float = 0.0  # share of pictures that are asked for such kinds alone, where there are any
+    further: int = 4  # kinds added to those of the batch's pictures, from which the absent ones are taken
+    between: float = 0.0  # share of the steps with examples alone whose points lie between the labelled ones
+    examples: Examples = field(default_factory=Examples)
+
+    def __post_init__(self) -> None:
+        faults = []
+        if not (self.visual >= 0 and self.combined >= 0 and self.visual + self.combined <= 1):
+            faults.append(f"visual {self.visual} and combined {self.combined} must be shares that add up to at most 1")
+        if not 0 <= self.only_absent < 1:
+            faults.append(f"only_absent is {self.only_absent}; it must be a share from 0 to below 1")
+        if not 0 <= self.between <= 1:
+            faults.append(f"between is {self.between}; it must be a share from 0 to 1")
+        if not 0 <= self.absent[0] <= self.absent[1] or self.further < 0:
+            faults.append(
+                f"absent is {self.absent} and further {self.further}; they are numbers from 0 up, the smaller first"
+            )
+        if faults:
+            raise ConfigError("The prompts cannot be drawn:\n  " + "\n  ".join(faults))
+
+
+class Loader:
+    """Makes the batches of a pool."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        batch: int = 16,
+        seed: int = 0,
+        augmentation: Augmentation | None = None,
+        sampling: Sampling | None = None,
+        prompting: Prompting | None = None,
+        labelling: Mapping[str, Labelling] | None = None,
+        workers: int = 0,
+        threads: int = 0,
+        rank: int = 0,
+        ranks: int = 1,
+        start_method: str | None = None,
+        pin_memory: bool = False,
+    ) -> None:
+        """Set up.
+
+        Args:
+            pool: the labels.
+            batch: pictures per step and rank.
+            seed: of everything that is drawn.
+            augmentation: how pictures vary.
+            sampling: how often pictures are shown, and the buckets.
+            prompting: what they are asked for.
+            labelling: what sets label, where that is not known or is wrong.
+            workers: processes that make batches; 0 for none.
+            threads: threads that make batches where there are no workers; 0 for none.
+            rank: which part of the whole batch is wanted.
+            ranks: how many parts there are.
+            start_method: of the processes ("fork", "spawn", "forkserver"); the system's own where None. "fork" shares
+                the labels and the kept pictures without copying.
+            pin_memory: for copies to a GPU.
+
+        Raises:
+            ConfigError: a number is out of range, or settings name sets that are not there.
+        """
+        if workers < 0 or threads < 0 or not 0 <= rank < ranks:
+            raise ConfigError(
+                f"{workers} workers, {threads} threads, rank {rank} of {ranks}: none may be below 0, and the rank must "
+                "be below their number."
+            )
+        self.pool, self.batch_size, self.seed = pool, batch, seed
+        self.augmentation = augmentation or Augmentation()
+        self.prompting = prompting or Prompting()
+        self.workers, self.threads, self.rank, self.ranks = workers, threads, rank, ranks
+        self.start_method, self.pin_memory = start_method, pin_memory
+        self.pictures = Pictures(pool)
+        self.plan = Plan(pool, sampling or Sampling(), batch * ranks, seed)
+        self.absences = Absences(pool, labelling)
+        self.own_kinds = {*pool.kinds, *(kind.mirror[0] for kind in pool.kinds)}
+        self.finder = ExampleFinder(self.pictures, self.prompting.examples)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps after which every picture was shown as often as its weight says."""
+        return self.plan.steps_per_epoch
+
+    def keep_pictures(self, megabytes: float, *, side: int | None = None, form: Form = "pixels") -> int:
+        """Keep small copies in memory (see `Pictures.keep`); how many there are. Call it before the first step.
+
+        Without a `side` they are as large as the augmentation can show them.
+        """
+        largest = (self.augmentation.size or self.augmentation.longest) * max(1.0, self.augmentation.scale[1])
+        return self.pictures.keep(side or round(largest), megabytes, form=form, threads=max(1, self.threads))
+
+    def steps(self, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
+        """The batches from step `start` on; without a `stop` they never end.
+
+        Raises:
+            DataError: a picture cannot be read.
+        """
+        numbers = range(start, sys.maxsize if stop is None else stop)
+        if self.workers:
+            yield from self._by_processes(numbers)
+        elif self.threads:
+            yield from self._by_threads(numbers)
+        else:
+            for number in numbers:
+                yield self.batch(number)
+
+    def batch(self, number: int) -> Batch:
+        """The batch of one step, made here and now."""
+        step = self.plan.step(number)
+        mine = range(self.rank * self.batch_size, (self.rank + 1) * self.batch_size)
+        samples = [self.sample(step, place) for place in mine]
+        return self._assemble(step, samples, list(mine), self.mode(number))
+
+    def plain(self) -> Iterator[Batch]:
+        """Every picture of the pool once, whole and upright, in buckets, for validation; asked for what it shows."""
+        settings = self.augmentation.plain()
+        number = 0
+        for bucket, limit in enumerate(self.plan.limits):
+            members = np.flatnonzero(self.plan.bucket_of == bucket)[self.rank :: self.ranks].tolist()
+            for first in range(0, len(members), self.batch_size):
+                portion = members[first : first + self.batch_size]
+                views = [plain_view(self.pool.size(picture), settings) for picture in portion]
+                samples = [show(self.pictures, p, view, settings) for p, view in zip(portion, views, strict=True)]
+                asked = [self._asked_plainly(sample) for sample in samples]
+                targets = [self._target(sample, entries) for sample, entries in zip(samples, asked, strict=True)]
+                yield collate(number, "text", limit, samples, targets, {})
+                number += 1
+
+    def mode(self, number: int) -> Mode:
+        """How step `number` prompts; the same on every rank."""
+        draw = self._rng(number, _MODE).random()
+        if draw < self.prompting.visual:
+            return "visual"
+        return "combined" if draw < self.prompting.visual + self.prompting.combined else "text"
+
+    def sample(self, step: Step, place: int) -> Sample:
+        """The picture at a place of the whole batch, as it is shown in this step."""
+        settings, rng = self.augmentation, self._rng(step.number, 0, place)
+        picture = step.pictures[place]
+        mixed, pasted = rng.random(2) < (settings.mosaic, settings.copy_paste)
+        partners = self.plan.partners(picture) if mixed or pasted else np.array([picture])
+        others = rng.choice(partners, 4)
+        if mixed:
+            sample = mosaic(rng, self.pictures, [picture, *others[:3].tolist()], settings)
+        else:
+            sample = show(self.pictures, picture, good_view(rng, self.pictures, picture, settings), settings)
+        if pasted:
+            sample = paste(rng, sample, self.pictures, int(others[3]), settings)
+        return Sample(**{**vars(sample), "pixels": vary_colours(sample.pixels, settings.colours, rng)})
+
+    def _rng(self, *stream: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, *stream])
+
+    def _assemble(self, step: Step, samples: Sequence[Sample], places: Sequence[int], mode: Mode) -> Batch:
+        kinds = self._classes(step)
+        targets = [
+            self._target(sample, self._asked(step, sample, place, kinds))
+            for sample, place in zip(samples, places, strict=True)
+        ]
+        examples: dict[tuple[str, str], list[Example]] = {}
+        if mode != "text":
+            shown = {picture for sample in samples for picture in sample.pictures} | set(step.pictures)
+            needed = dict.fromkeys(entry.kind.key for target in targets for entry in target.asked)
+            examples = self._examples(step, needed, kinds, shown)
+            rng = self._rng(step.number, _BETWEEN, self.rank)
+            if mode == "visual" and rng.random() < self.prompting.between:
+                targets, examples = move_between(rng, targets, examples)
+        return collate(step.number, mode, step.limit, samples, targets, examples)
+
+    def _target(self, sample: Sample, asked: Sequence[Asked]) -> Target:
+        # Where pictures with other points were mixed, as a mirrored one of a one-sided kind, a class has the points of
+        # all of them, of which each was labelled with its own.
+        as_labelled = self.own_kinds.issuperset(sample.labels.kinds)
+        return target_of(sample, asked, as_labelled and self.absences.points(sample.pictures[0]))
+
+    def _classes(self, step: Step) -> list[int]:
+        """The pool's kinds that the step is about: those of its pictures, and some others of the bucket's width."""
+        present = sorted({kind for picture in step.pictures for kind in self.pool.kinds_in(picture)})
+        free = np.setdiff1d(np.flatnonzero(self.pool.lengths <= step.limit), present)
+        count = min(self.prompting.further, len(free))
+        return [*present, *self._rng(step.number, _CLASSES).choice(free, count, replace=False).tolist()]
+
+    def _asked(self, step: Step, sample: Sample, place: int, kinds: Sequence[int]) -> list[Asked]:
+        """The kinds that the picture shows, then kinds it is known not to show."""
+        rng = self._rng(step.number, _NEGATIVES, place)
+        picture, exhaustive = sample.pictures[0], self.absences.exhaustive(sample.pictures[0])
+        asked = [Asked(kind, True, exhaustive) for kind in kinds_present(sample.labels)]
+        by_category: dict[str, Kind] = {}
+        for kind in (self.pool.kinds[number] for number in kinds):
+            by_category.setdefault(kind.category, kind)
+        # Cropped away is not absent: a rest of it may be in sight.
+        present = {kind.category for kind in sample.labels.kinds} | {entry.kind.category for entry in asked}
+        absent = self.absences.absent(picture, by_category, present)
+        low, high = (min(limit, len(absent)) for limit in self.prompting.absent)
+        order = rng.permutation(len(absent))
+        chosen = order[: int(rng.integers(low, high + 1))]
+        if absent and self.prompting.only_absent and rng.random() < self.prompting.only_absent:
+            # Who is asked for something beside a dog can say dog; asked for a cat alone, it has to say nothing.
+            asked, chosen = [], order[: max(1, len(chosen))]
+        asked += [Asked(by_category[absent[i]], False, True) for i in sorted(chosen.tolist())]
+        return asked or self._asked_plainly(sample)
+
+    def _asked_plainly(self, sample: Sample) -> list[Asked]:
+        """The kinds that the picture shows; where it shows none, one that its set labels."""
+        picture = sample.pictures[0]
+        exhaustive = self.absences.exhaustive(picture)
+        asked = [Asked(kind, True, exhaustive) for kind in kinds_present(sample.labels)]
+        labelled = self.absences.labelled(picture)
+        fallback = next((kind for kind in self.pool.kinds if kind.category in labelled), self.pool.kinds[0])
+        return asked or [Asked(fallback, False, False)]
+
+    def _examples(
+        self, step: Step, needed: Mapping[tuple[str, str], None], kinds: Sequence[int], shown: set[int]
+    ) -> dict[tuple[str, str], list[Example]]:
+        low, high = self.prompting.examples.shots
+        # Of kinds that are one class those without points have no examples: another one's serve them too.
+        order = list(kinds)[::-1]
+        order.sort(key=lambda number: len(self.finder.fit[number]) > 0)
+        number_of = {self.pool.kinds[number].key: number for number in order}
+        found = {}
+        for key in needed:
+            number = number_of.get(key)
+            if number is None:
+                continue
+            rng = self._rng(step.number, _EXAMPLES, number, self.rank)
+            instances = self.finder.find(rng, number, int(rng.integers(low, high + 1)), shown)
+            found[key] = [self.finder.cut(rng, instance) for instance in instances]
+        return found
+
+    def _by_threads(self, numbers: range) -> Iterator[Batch]:
+        waiting: deque[Future[Batch]] = deque()
+        executor = ThreadPoolExecutor(self.threads, thread_name_prefix="loading")
+        try:
+            for number in numbers:
+                waiting.append(executor.submit(self.batch, number))
+                if len(waiting) >= self.threads * _AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            executor.shutdown(wait=False, cancel_futures=True)
+
+    def _by_processes(self, numbers: range) -> Iterator[Batch]:
+        from torch.utils.data import DataLoader
+
+        source: DataLoader[Any] = DataLoader(
+            _Steps(self),  # type: ignore[arg-type]  # a map-style dataset without a length: the sampler has it
+            batch_size=None,
+            sampler=numbers,
+            num_workers=self.workers,
+            collate_fn=_as_it_is,
+            worker_init_fn=_prepare_worker,
+            multiprocessing_context=self.start_method,
+            prefetch_factor=_AHEAD,
+            pin_memory=self.pin_memory,
+        )
+        for result in source:
+            if isinstance(result, XPoseError):
+                raise result
+            yield result
+
+
+class _Steps:
+    """Batches by step, for torch's DataLoader; an error for the user comes as a value, to be raised as it was."""
+
+    def __init__(self, loader: Loader) -> None:
+        self.loader = loader
+
+    def __getitem__(self, number: int) -> Batch | XPoseError:
+        try:
+            return self.loader.batch(number)
+        except XPoseError as error:
+            return error
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _prepare_worker(_: int) -> None:
+    opencv()
+    torch.set_num_threads(1)

@@ -1,0 +1,202 @@
+"""Which pictures a step shows: balanced over sets and categories, one bucket of keypoint counts per batch.
+
+The order is a pure function of the seed: the pictures of step s are found from (seed, s) alone, so that a run resumed
+at any step goes on as if it had never stopped, on any number of workers and ranks. An epoch is a fixed number of
+steps; within it every picture appears as often as its weight says, rounded up or down, never by luck alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+
+from xpose.data.loading.pool import Pool
+from xpose.errors import ConfigError, did_you_mean, quote
+
+BALANCE = {"none": 0.0, "sqrt": 0.5, "uniform": 1.0}
+_MIX = {"order": 11, "batches": 12}  # tells random streams apart; those of steps have smaller numbers
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How often pictures are shown."""
+
+    sets: str = "sqrt"  # "none": as large as they are; "sqrt": as their roots; "uniform": all alike
+    categories: str = "sqrt"  # the same for the categories within each set
+    set_weights: Mapping[str, float] = field(default_factory=dict)  # further factors, by set
+    most_repeats: float = 20.0  # of a picture in an epoch, in units of an unbalanced epoch
+    buckets: tuple[int, ...] = (8, 20, 36, 68)  # most keypoints of a category in a batch; more make one more bucket
+    epoch: int | None = None  # pictures of an epoch; as many as there are where None
+
+    def __post_init__(self) -> None:
+        faults = [
+            f"{name} is {quote(getattr(self, name))}, not one of {', '.join(BALANCE)}"
+            for name in ("sets", "categories")
+            if getattr(self, name) not in BALANCE
+        ]
+        if any(not (weight >= 0 and math.isfinite(weight)) for weight in self.set_weights.values()):
+            faults.append(f"set_weights are {dict(self.set_weights)}, not finite numbers from 0 up")
+        if list(self.buckets) != sorted(set(self.buckets)) or min(self.buckets, default=1) < 1:
+            faults.append(f"buckets are {self.buckets}, not rising numbers from 1 up")
+        if not self.most_repeats >= 1:
+            faults.append(f"most_repeats is {self.most_repeats}, less than 1")
+        if self.epoch is not None and self.epoch < 1:
+            faults.append(f"epoch is {self.epoch}, less than 1 picture")
+        if faults:
+            raise ConfigError("The sampling cannot be used:\n  " + "\n  ".join(faults))
+
+
+def weights_of(pool: Pool, sampling: Sampling) -> np.ndarray:
+    """How often each picture appears in an unbounded epoch, on average 1; 0 for pictures of sets with weight 0.
+
+    Raises:
+        ConfigError: a set with a weight is not in the pool, or no picture has one above 0.
+    """
+    for name in sampling.set_weights:
+        if name not in pool.sets:
+            raise ConfigError(
+                f"set_weights names the set {quote(name)}, which is not in the pool."
+                f"{did_you_mean(name, pool.sets)} There are: {', '.join(pool.sets)}."
+            )
+    weights = np.zeros(len(pool))
+    rarity = _rarity(pool, BALANCE[sampling.categories])
+    for number, name in enumerate(pool.sets):
+        mine = np.flatnonzero(pool.set_of == number)
+        share = len(mine) ** (1 - BALANCE[sampling.sets]) * sampling.set_weights.get(name, 1.0)
+        weights[mine] = share * rarity[mine] / rarity[mine].sum()
+    if not weights.sum() > 0:
+        raise ConfigError("No picture has a weight above 0. At least one set needs one. Correct set_weights.")
+    return _bounded(weights, sampling.most_repeats)
+
+
+def _rarity(pool: Pool, strength: float) -> np.ndarray:
+    """For each picture that of its rarest category within its set: (1 / pictures that show it) ** strength."""
+    pictures, kinds = pool.picture_of(), pool.kind_of.astype(np.int64)
+    pairs = np.unique(pictures * len(pool.kinds) + kinds) if len(kinds) else np.zeros(0, np.int64)
+    picture, kind = pairs // max(1, len(pool.kinds)), pairs % max(1, len(pool.kinds))
+    group = pool.set_of[picture].astype(np.int64) * len(pool.kinds) + kind
+    _, inverse, counts = np.unique(group, return_inverse=True, return_counts=True)
+    rarity = np.zeros(len(pool))
+    np.maximum.at(rarity, picture, (1.0 / counts[inverse]) ** strength)
+    empty = rarity == 0  # pictures without any object count as a category of their own
+    for number in np.unique(pool.set_of[empty]):
+        mine = empty & (pool.set_of == number)
+        rarity[mine] = (1.0 / mine.sum()) ** strength
+    return rarity
+
+
+def _bounded(weights: np.ndarray, most: float) -> np.ndarray:
+    """Weights with mean 1 over the pictures in use, none above `most`; what is cut off goes to the others."""
+    used = weights > 0
+    result = weights * used.sum() / weights.sum()
+    capped = np.zeros(len(weights), bool)
+    while (over := (result > most) & ~capped).any():
+        capped |= over
+        result[capped] = most
+        free = used & ~capped
+        rest = used.sum() - most * capped.sum()
+        if free.any():
+            result[free] *= max(rest, 0.0) / result[free].sum()
+    return result
+
+
+def buckets_of(pool: Pool, limits: tuple[int, ...]) -> tuple[np.ndarray, tuple[int, ...]]:
+    """The bucket of each picture, by the most keypoints of a category in it, and the limits of all buckets."""
+    most = np.zeros(len(pool), np.int64)
+    np.maximum.at(most, pool.picture_of(), pool.lengths[pool.kind_of])
+    largest = int(pool.lengths.max(initial=0))
+    if not limits or largest > limits[-1]:
+        limits = (*limits, largest)
+    return np.searchsorted(np.array(limits), most).astype(np.int64), limits
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step shows: the pictures of the whole batch, those of all ranks together."""
+
+    number: int
+    pictures: tuple[int, ...]
+    bucket: int
+    limit: int  # most keypoints of a category
+
+
+class Plan:
+    """The pictures of every step."""
+
+    def __init__(self, pool: Pool, sampling: Sampling, batch: int, seed: int) -> None:
+        """`batch` is the size of the whole batch, over all ranks.
+
+        Raises:
+            ConfigError: the batch or the seed is no such number, or a weight is wrong.
+        """
+        if batch < 1 or seed < 0:
+            raise ConfigError(
+                f"A batch of {batch} with seed {seed}: the batch must be at least 1, the seed at least 0."
+            )
+        self.batch, self.seed = batch, seed
+        self.bucket_of, self.limits = buckets_of(pool, sampling.buckets)
+        self.weights = weights_of(pool, sampling)
+        self._set_of = pool.set_of
+        used = int((self.weights > 0).sum())
+        share = (sampling.epoch or used) / self.weights.sum()
+        self._members, self._steps = [], []
+        for bucket in range(len(self.limits)):
+            members = np.flatnonzero((self.bucket_of == bucket) & (self.weights > 0))
+            expected = float(self.weights[members].sum() * share)
+            self._members.append(members)
+            self._steps.append(max(1, round(expected / batch)) if len(members) else 0)
+        self.steps_per_epoch = sum(self._steps)
+        self._epoch = lru_cache(maxsize=2)(self._make_epoch)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {key: value for key, value in vars(self).items() if key != "_epoch"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state)
+        self._epoch = lru_cache(maxsize=2)(self._make_epoch)
+
+    def step(self, number: int) -> Step:
+        """The pictures of step `number`, counted from 0 through all epochs."""
+        epoch, place = divmod(number, self.steps_per_epoch)
+        pictures, buckets = self._epoch(epoch)
+        bucket = int(buckets[place])
+        return Step(number, tuple(pictures[place].tolist()), bucket, self.limits[bucket])
+
+    def partners(self, picture: int) -> np.ndarray:
+        """The pictures that may be mixed with this one: of the same set and bucket, itself included."""
+        same = (self._set_of == self._set_of[picture]) & (self.bucket_of == self.bucket_of[picture])
+        return np.flatnonzero(same)
+
+    def _make_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng([self.seed, epoch, _MIX["order"]])
+        batches, buckets = [], []
+        for bucket, (members, steps) in enumerate(zip(self._members, self._steps, strict=True)):
+            if not steps:
+                continue
+            drawn = members[systematic(rng, self.weights[members], steps * self.batch)]
+            batches.append(_apart(rng, drawn).reshape(steps, self.batch))
+            buckets += [bucket] * steps
+        order = np.random.default_rng([self.seed, epoch, _MIX["batches"]]).permutation(len(buckets))
+        return np.concatenate(batches)[order], np.array(buckets)[order]
+
+
+def systematic(rng: np.random.Generator, weights: np.ndarray, count: int) -> np.ndarray:
+    """`count` rows, each as often as its share of the weights says, rounded up or down at random."""
+    order = rng.permutation(len(weights))
+    edges = np.cumsum(weights[order])
+    ticks = (np.arange(count) + rng.random()) * (edges[-1] / count)
+    return np.asarray(order[np.minimum(np.searchsorted(edges, ticks, side="right"), len(order) - 1)])
+
+
+def _apart(rng: np.random.Generator, drawn: np.ndarray) -> np.ndarray:
+    """A random order in which the repeats of a picture lie about evenly apart, so that a batch seldom holds two."""
+    values, inverse, counts = np.unique(drawn, return_inverse=True, return_counts=True)
+    by_value = np.argsort(inverse, kind="stable")
+    rank = np.empty(len(drawn), np.int64)
+    rank[by_value] = np.arange(len(drawn)) - np.repeat(np.cumsum(counts) - counts, counts)
+    offset = rng.random(len(values))[inverse]
+    return np.asarray(drawn[np.argsort((rank + offset) / counts[inverse], kind="stable")])

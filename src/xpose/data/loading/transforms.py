@@ -1,0 +1,173 @@
+"""From a stored picture to what training sees: the settings, and one view of one picture.
+
+    settings = Augmentation(size=256)                 # squares, for CPUs
+    settings = Augmentation(size=None)                # short side 480 to 800, half of them through a crop, for GPUs
+    view = choose_view(rng, (640, 480), settings)     # a matrix, the frame's size, whether it mirrors
+    sample = show(pictures, number, view, settings)
+
+Which pictures are mixed is said in `mixing`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from xpose.data.loading.colours import NO_COLOURS, Colours
+from xpose.data.loading.pictures import Pictures
+from xpose.data.loading.samples import Sample
+from xpose.data.loading.warps import Size, compose, letterbox, move_labels, scale_of, similarity, warp
+from xpose.errors import ConfigError
+
+TRIES = 8  # to find a view that shows an object
+_CROP_SIDES = (400, 600)  # short side before the crop
+_CROP = (384, 600)  # sides of the crop
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How pictures vary. Without a `size` they keep their shape, and a batch is padded to its largest."""
+
+    size: int | None = 256  # side of square frames
+    sides: tuple[int, ...] = tuple(range(480, 801, 32))  # short sides to draw from where `size` is None
+    longest: int = 1333
+    crop: float = 0.5  # share of pictures that are cropped before, where `size` is None
+    flip: float = 0.5
+    scale: tuple[float, float] = (0.6, 1.5)  # of the whole picture fitted into the square
+    rotation: float = 25.0  # degrees to either side
+    colours: Colours = field(default_factory=Colours)
+    mosaic: float = 0.0  # share of pictures made of four
+    copy_paste: float = 0.0  # share of pictures that get an object of another
+    least_share: float = 0.3  # of an object's box that must stay in the frame
+    least_side: float = 3.0  # pixels of the longer side of an object
+
+    def __post_init__(self) -> None:
+        faults = self.faults()
+        if faults:
+            raise ConfigError("The augmentation cannot be used:\n  " + "\n  ".join(faults))
+
+    def faults(self) -> list[str]:
+        """What is wrong with the settings, in words."""
+        found = [
+            f"{name} is {getattr(self, name)}, not a share from 0 to 1"
+            for name in ("crop", "flip", "mosaic", "copy_paste", "least_share")
+            if not 0 <= getattr(self, name) <= 1
+        ]
+        if self.size is not None and self.size < 16:
+            found.append(f"size is {self.size}, less than 16 pixels")
+        if not self.sides or min(self.sides) < 16 or self.longest < max(self.sides, default=0):
+            found.append(f"sides are {self.sides} with longest {self.longest}; they run from 16 to longest")
+        if not 0 < self.scale[0] <= self.scale[1] < math.inf:
+            found.append(f"scale is {self.scale}, not two numbers above 0, the smaller one first")
+        if not 0 <= self.rotation <= 180:
+            found.append(f"rotation is {self.rotation}, not from 0 to 180 degrees")
+        return found + [f"colours: {fault}" for fault in self.colours.faults()]
+
+    def plain(self) -> Augmentation:
+        """The same frames without any variation: for validation, and for looking at the data."""
+        return replace(
+            self,
+            sides=(max(self.sides),),
+            crop=0.0,
+            flip=0.0,
+            scale=(1.0, 1.0),
+            rotation=0.0,
+            colours=NO_COLOURS,
+            mosaic=0.0,
+            copy_paste=0.0,
+        )
+
+
+@dataclass(frozen=True)
+class View:
+    """How a picture is shown."""
+
+    matrix: np.ndarray
+    frame: Size
+    mirror: bool
+
+
+def choose_view(rng: np.random.Generator, size: Size, settings: Augmentation, frame: Size | None = None) -> View:
+    """One view of a picture of that size, drawn at random; in a frame of that size where one is given."""
+    mirror = bool(rng.random() < settings.flip)
+    degrees = float(rng.uniform(-1, 1)) * settings.rotation
+    if frame is None and settings.size is None:
+        return _keeping_shape(rng, size, settings, mirror, degrees)
+    frame = frame or (settings.size or 0, settings.size or 0)
+    low, high = (math.log(limit) for limit in settings.scale)
+    scale = min(frame[0] / size[0], frame[1] / size[1]) * math.exp(rng.uniform(low, high))
+    # Half the sides of the turned picture; its middle goes anywhere that either keeps it whole or fills the frame.
+    turned = np.abs(similarity(scale, degrees, False, (0, 0), (0, 0))[:, :2]) @ np.array(size) / 2
+    middle = [float(rng.uniform(min(e, f - e), max(e, f - e))) for e, f in zip(turned, frame, strict=True)]
+    matrix = similarity(scale, degrees, mirror, (size[0] / 2, size[1] / 2), (middle[0], middle[1]))
+    return View(matrix, frame, mirror)
+
+
+def _keeping_shape(rng: np.random.Generator, size: Size, settings: Augmentation, mirror: bool, degrees: float) -> View:
+    """Short side and longest side as set, half of the time of a crop: the recipe of the DETR family, and a rotation."""
+    left, top, width, height = 0.0, 0.0, float(size[0]), float(size[1])
+    if rng.random() < settings.crop:
+        before = rng.uniform(*_CROP_SIDES) / min(size)
+        cut = rng.uniform(*_CROP, 2) / before
+        width, height = min(width, float(cut[0])), min(height, float(cut[1]))
+        left, top = rng.uniform(0, size[0] - width), rng.uniform(0, size[1] - height)
+    side = int(rng.choice(np.array(settings.sides)))
+    frame = shape_for((width, height), side, settings.longest)
+    scale = min(frame[0] / width, frame[1] / height)
+    middle = (left + width / 2, top + height / 2)
+    return View(similarity(scale, degrees, mirror, middle, (frame[0] / 2, frame[1] / 2)), frame, mirror)
+
+
+def shape_for(size: tuple[float, float], side: int, longest: int) -> Size:
+    """Width and height with a short side of `side`, or less where the longer one would pass `longest`."""
+    scale = min(side / min(size), longest / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def plain_view(size: Size, settings: Augmentation) -> View:
+    """The whole picture, upright."""
+    frame = (settings.size, settings.size) if settings.size else shape_for(size, max(settings.sides), settings.longest)
+    return View(letterbox(size, frame), frame, False)
+
+
+def show(pictures: Pictures, number: int, view: View, settings: Augmentation) -> Sample:
+    """The picture `number` as the view shows it."""
+    pool = pictures.pool
+    pixels, factors = pictures.read(number, scale_of(view.matrix))
+    to_frame = compose(view.matrix, np.diag([1 / factors[0], 1 / factors[1], 1.0])[:2])
+    labels = move_labels(
+        pool.labels(number),
+        view.matrix,
+        view.frame,
+        mirror=view.mirror,
+        least_share=settings.least_share,
+        least_side=settings.least_side,
+    )
+    return Sample(
+        warp(pixels, to_frame, view.frame),
+        labels,
+        pool.set_name(number),
+        pool.file(number),
+        pool.style(number),
+        view.matrix,
+        view.mirror,
+        (number,),
+    )
+
+
+def good_view(
+    rng: np.random.Generator, pictures: Pictures, number: int, settings: Augmentation, frame: Size | None = None
+) -> View:
+    """A view that shows one of the picture's objects, if there is any; the whole picture where none was found."""
+    pool = pictures.pool
+    size, labels = pool.size(number), pool.labels(number).real()
+    for _ in range(TRIES):
+        view = choose_view(rng, size, settings, frame)
+        if not len(labels):
+            return view
+        limits = {"least_share": settings.least_share, "least_side": settings.least_side}
+        if not move_labels(labels, view.matrix, view.frame, mirror=False, **limits).crowd.all():
+            return view
+    return plain_view(size, settings) if frame is None else View(letterbox(size, frame), frame, False)

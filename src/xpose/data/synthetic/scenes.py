@@ -1,0 +1,313 @@
+"""Drawn pictures with keypoints that are known exactly: for tests, demos and checks of training, without a download.
+
+    for pixels, record in generate(seed=0, count=10):
+        ...                                     # an array (height, width, 3) of bytes and its record
+    write_synthetic("sets/synthetic", 1000, seed=0)   # a prepared set like any other
+
+Every picture depends on the seed and its own number alone, so that any part of a collection can be drawn by itself.
+A keypoint is hidden (1) behind an object in front of it or the object's own far side, and not labelled outside the
+picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT, verify, write_json
+from xpose.data.collection.store import Counts, sha256_of, write_coco
+from xpose.data.datasets.report import write_report
+from xpose.data.synthetic.toys import KINDS, Figure
+from xpose.data.synthetic.toys.background import draw_background, noise
+from xpose.errors import DataError, did_you_mean, quote
+from xpose.records import HIDDEN, VISIBLE, Category, Instance, Picture, Point, Record
+
+NAME = "synthetic"
+LICENCE = "Apache-2.0"
+SMOOTHING = 2  # drawn so many times larger and reduced
+LEAST_SEEN = 0.4  # of an object's pixels; one that is covered further is not drawn at all
+TRIES = 12  # to find a free place for an object
+
+
+@dataclass
+class Scene:
+    """A drawn picture; `owners` holds at each pixel the number of the object that is seen there, counted from 1."""
+
+    pixels: np.ndarray
+    owners: np.ndarray
+    instances: tuple[Instance, ...]
+
+
+@dataclass
+class _Placed:
+    kind: str
+    figure: Figure  # in pixels of the picture
+    mask: np.ndarray
+
+
+def generate(
+    seed: int,
+    count: int,
+    size: tuple[int, int] = (640, 480),
+    *,
+    kinds: Sequence[str] = tuple(KINDS),
+    objects: tuple[int, int] = (1, 4),
+    start: int = 0,
+    split: str = "train",
+) -> Iterator[tuple[np.ndarray, Record]]:
+    """`count` pictures of `size` (width, height) with their records, numbered from `start`.
+
+    `kinds` are the objects to draw (`xpose.data.synthetic.toys.KINDS`), `objects` the least and the greatest number of
+    them in a picture.
+
+    Raises:
+        DataError: an unknown kind, or numbers that make no picture.
+    """
+    _check(count, size, kinds, objects)
+    for number in range(start, start + count):
+        scene = draw_scene(np.random.default_rng([seed, number]), size, kinds, objects)
+        picture = Picture(f"pictures/{number:06}.png", size[0], size[1], stored="prepared")
+        yield scene.pixels, record_of(picture, scene.instances, split)
+
+
+def record_of(picture: Picture, instances: tuple[Instance, ...], split: str) -> Record:
+    """The record of a drawn picture."""
+    return Record(
+        picture,
+        instances,
+        source=NAME,
+        split=split,
+        licence=LICENCE,
+        left_right="anatomical",
+        style="drawing",
+        source_id=picture.file,
+    )
+
+
+def write_synthetic(
+    out: str | Path,
+    count: int,
+    seed: int = 0,
+    *,
+    size: tuple[int, int] = (640, 480),
+    kinds: Sequence[str] = tuple(KINDS),
+    objects: tuple[int, int] = (1, 4),
+    validation: float = 0.1,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, Counts]:
+    """Write `count` pictures as a prepared set into the folder `out`; the last tenth is the split `val`.
+
+    Raises:
+        DataError: an unknown kind, or numbers that make no picture.
+    """
+    _check(count, size, kinds, objects)
+    held_out = min(count - 1, round(count * validation)) if validation > 0 else 0
+    parts = {"train": (0, count - held_out)} | ({"val": (count - held_out, held_out)} if held_out else {})
+    drawn = {
+        split: (amount, generate(seed, amount, size, kinds=kinds, objects=objects, start=start, split=split))
+        for split, (start, amount) in parts.items()
+    }
+    settings = {"seed": seed, "count": count, "size": list(size), "kinds": list(kinds), "objects": list(objects)}
+    about = About(NAME, TITLE, "anatomical", tuple(sorted(f"toy_{kind}" for kind in kinds)), settings)
+    return write_drawn(Path(out), about, drawn, progress)
+
+
+TITLE = "Drawn objects with exact keypoints"
+
+
+@dataclass(frozen=True)
+class About:
+    """What the manifest of a drawn set says."""
+
+    name: str
+    title: str
+    left_right: str
+    skeletons: tuple[str, ...]
+    settings: Mapping[str, Any]
+    licence: str = LICENCE
+
+
+def write_drawn(
+    folder: Path,
+    about: About,
+    drawn: Mapping[str, tuple[int, Iterable[tuple[np.ndarray, Record]]]],
+    progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, Counts]:
+    """Write drawn pictures as a prepared set; `drawn` gives for each split how many there are, and them.
+
+    Raises:
+        DataError: the folder is not empty.
+    """
+    if folder.is_dir() and any(folder.iterdir()):
+        raise DataError(
+            f"The folder {quote(folder)} is not empty. A new set needs a folder of its own, or old pictures would mix "
+            "with new ones. Name another folder, or empty this one."
+        )
+    counts = {}
+    for split, (amount, pictures) in drawn.items():
+        records = []
+        for number, (pixels, record) in enumerate(pictures, start=1):
+            path = folder / record.picture.file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+            height, width = pixels.shape[:2]
+            picture = Picture(record.picture.file, width, height, stored="prepared", sha256=sha256_of(path))
+            records.append(replace(record, picture=picture))
+            if progress:
+                progress(split, number, amount)
+        info = {"description": about.title, "set": about.name, "split": split, "licence": about.licence}
+        counts[split] = write_coco(folder / f"{split}.json", lambda held=records: held, info)  # type: ignore[misc]
+    _write_manifest(folder, counts, about)
+    verify(folder)
+    return counts
+
+
+def _check(count: int, size: tuple[int, int], kinds: Sequence[str], objects: tuple[int, int]) -> None:
+    for kind in kinds:
+        if kind not in KINDS:
+            raise DataError(f"Unknown kind {quote(kind)}.{did_you_mean(kind, KINDS)} There are: {', '.join(KINDS)}.")
+    if not kinds:
+        raise DataError(f"No kind of object was given. At least one is needed; there are: {', '.join(KINDS)}.")
+    if count < 1 or min(size) < 32 or not 0 <= objects[0] <= objects[1]:
+        raise DataError(
+            f"{count} pictures of {size[0]}x{size[1]} with {objects[0]} to {objects[1]} objects cannot be drawn. "
+            "There must be at least one picture, sides of at least 32 pixels, and the smaller number of objects first."
+        )
+
+
+def category_of(kind: str) -> Category:
+    """The category of a kind: "toy person" with the skeleton "toy_person"."""
+    from xpose.vocabulary import load_skeleton
+
+    skeleton = load_skeleton(f"toy_{kind}")
+    return Category(f"toy {kind}", skeleton.name, skeleton.keypoints, skeleton.edges)
+
+
+def draw_scene(
+    rng: np.random.Generator, size: tuple[int, int], kinds: Sequence[str], objects: tuple[int, int]
+) -> Scene:
+    """One picture: a background, objects from back to front, and a veil of light and noise over all."""
+    wanted = int(rng.integers(objects[0], objects[1] + 1))
+    placed: list[_Placed] = []
+    background = draw_background(rng, size)
+    for _ in range(wanted):
+        one = _place(rng, str(rng.choice(np.array(kinds))), size, wanted, placed)
+        if one is not None:
+            placed.append(one)
+    large = background.resize((size[0] * SMOOTHING, size[1] * SMOOTHING), Image.Resampling.BICUBIC)
+    brush = ImageDraw.Draw(large)
+    owners = np.zeros((size[1], size[0]), dtype=np.uint8)
+    for number, one in enumerate(placed, start=1):
+        for corners, paint in one.figure.shapes:
+            # A keypoint is a pixel index, so the middle of pixel 0 lies at 0.5 of the paper.
+            brush.polygon([tuple(corner) for corner in (corners + 0.5) * SMOOTHING - 0.5], fill=paint)
+        owners[one.mask] = number
+    pixels = np.asarray(large.resize(size, Image.Resampling.BOX), dtype=float)
+    light = 0.78 + 0.44 * noise(rng, *size)[..., None]
+    grain = rng.normal(0, rng.uniform(0, 8), pixels.shape)
+    pixels = np.clip(pixels * light + grain, 0, 255).astype(np.uint8)
+    return Scene(pixels, owners, tuple(_instance(one, number, owners) for number, one in enumerate(placed, start=1)))
+
+
+def _place(
+    rng: np.random.Generator, kind: str, size: tuple[int, int], crowd: int, others: list[_Placed]
+) -> _Placed | None:
+    """A figure somewhere in the picture where it leaves enough of those behind it; None if there is no room."""
+    figure = KINDS[kind](rng)
+    extent = np.concatenate([corners for corners, _ in figure.shapes])
+    reach = float(np.ptp(extent, axis=0).max())
+    largest = 0.85 if crowd == 1 else 1.1 / np.sqrt(crowd)
+    for _ in range(TRIES):
+        height = rng.uniform(0.3, 1.0) * largest * min(size)
+        matrix = _matrix(rng, height / reach)
+        shift = rng.uniform(0.02, 0.98, 2) * size
+        moved = figure.moved(matrix, shift)
+        corners = np.concatenate([corners for corners, _ in moved.shapes])
+        inside = np.clip(corners, 0, np.array(size) - 1)
+        if np.abs(corners - inside).max() > (0.35 * height if rng.uniform() < 0.2 else 0):
+            continue
+        mask = _mask(moved, size)
+        if mask.any() and all((other.mask & ~mask).sum() >= LEAST_SEEN * other.mask.sum() for other in others):
+            # What was visible of the others may be covered by several objects together.
+            covered = mask.copy()
+            for other in reversed(others):
+                if (other.mask & ~covered).sum() < LEAST_SEEN * other.mask.sum():
+                    break
+                covered |= other.mask
+            else:
+                return _Placed(kind, moved, mask)
+    return None
+
+
+def _matrix(rng: np.random.Generator, scale: float) -> np.ndarray:
+    angle, squeeze = rng.normal(0, 0.18), rng.uniform(0.85, 1.18)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return np.asarray(scale * turn @ np.diag([squeeze, 1.0]))
+
+
+def _mask(figure: Figure, size: tuple[int, int]) -> np.ndarray:
+    image = Image.new("1", size)
+    brush = ImageDraw.Draw(image)
+    for corners, _ in figure.shapes:
+        brush.polygon([tuple(corner) for corner in corners], fill=1)
+    return np.array(image)
+
+
+def _instance(one: _Placed, number: int, owners: np.ndarray) -> Instance:
+    height, width = owners.shape
+    points: dict[str, Point] = {}
+    category = category_of(one.kind)
+    for name in category.keypoints:
+        x, y = one.figure.points[name]
+        column, row = round(x), round(y)
+        if not (0 <= column < width and 0 <= row < height):
+            continue
+        # Objects are painted in the order of their numbers. A tip whose own surroundings are covered is hidden, too.
+        near = owners[max(0, row - 2) : row + 3, max(0, column - 2) : column + 3]
+        covered = owners[row, column] > number or not (near == number).any()
+        points[name] = (x, y, HIDDEN if covered or name in one.figure.hidden else VISIBLE)
+    rows, columns = np.flatnonzero(one.mask.any(axis=1)), np.flatnonzero(one.mask.any(axis=0))
+    left, top, right, bottom = (float(edge) for edge in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
+    area = float((owners == number).sum())
+    return Instance(category, (left, top, right - left, bottom - top), points, area=area, source_id=str(number))
+
+
+def _write_manifest(folder: Path, counts: dict[str, Counts], about: About) -> None:
+    write_report(folder / REPORT, about.name, [])
+    write_json(folder / LOCATION, {"root": str(folder.resolve())})
+    from xpose import __version__
+
+    manifest = {
+        "name": about.name,
+        "title": about.title,
+        "licence": about.licence,
+        "terms": "none" if about.licence == LICENCE else "those of the photographs that `behind` names",
+        "homepage": "not stated",
+        "format": "drawn by xpose",
+        "left_right": about.left_right,
+        "origin": "0-based pixels",
+        "visibility": "2 visible, 1 behind another object or on the far side, not labelled outside the picture",
+        "boxes": "extent of the object's pixels inside the picture, covered ones too",
+        "evaluation": "none",
+        "skeletons": list(about.skeletons),
+        "expected": {"unikpt_images": None, "images": None, "instances": None, "split_images": {}},
+        "xpose": __version__,
+        "sampling_seed": about.settings["seed"],
+        "drawn": dict(about.settings),
+        "splits": {
+            split: {
+                "file": f"{split}.json",
+                "sha256": sha256_of(folder / f"{split}.json"),
+                "bytes": (folder / f"{split}.json").stat().st_size,
+                "counts": counted.to_json(),
+                "skipped": {},
+            }
+            for split, counted in counts.items()
+        },
+    }
+    write_json(folder / MANIFEST, manifest)

@@ -1,0 +1,165 @@
+"""Our own weight format: a folder with `config.json`, `model.safetensors` and a card, as on the Hugging Face hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from xpose.errors import CheckpointError, quote
+from xpose.model.checkpoints.files import read_tensors
+from xpose.model.checkpoints.official import restore_buffers
+from xpose.model.config import XPoseConfig
+from xpose.model.network import XPose
+from xpose.pictures.atomic import write_atomically
+
+CONFIG_FILE, WEIGHT_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
+# Prompt encoders ride in the same file under this prefix, with the official names behind it.
+ENCODER_PREFIX = "prompt_encoder."
+
+
+def save_pretrained(
+    model: XPose,
+    folder: str | Path,
+    *,
+    encoders: dict[str, Tensor] | None = None,
+    card: str | None = None,
+    dtype: torch.dtype | None = None,
+) -> Path:
+    """Write a weight folder; every file appears whole or not at all.
+
+    Args:
+        model: the network.
+        folder: where to; made if needed.
+        encoders: tensors of the prompt encoders to keep with it.
+        card: text of the model card; a short one is written where None.
+        dtype: floating type on disk, e.g. `torch.float16`; as they are where None.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    tensors = dict(model.state_dict()) | {ENCODER_PREFIX + k: v for k, v in (encoders or {}).items()}
+    stored = {k: _stored(v, dtype) for k, v in tensors.items()}
+    metadata = {"format": "pt", "xpose": model.config.name}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(
+            f"The folder {quote(folder)} cannot be made ({error.strerror}). Choose another one."
+        ) from None
+    write_atomically(folder / WEIGHT_FILE, lambda p: save_file(stored, p, metadata=metadata))
+    write_atomically(folder / CONFIG_FILE, lambda p: p.write_text(model.config.to_json(), encoding="utf-8"))
+    write_atomically(folder / CARD_FILE, lambda p: p.write_text(card or _short_card(model.config), encoding="utf-8"))
+    return folder
+
+
+def _stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    tensor = tensor.detach().cpu()
+    if dtype is not None and tensor.is_floating_point():
+        tensor = tensor.to(dtype)
+    return tensor.clone(memory_format=torch.contiguous_format)  # shared tensors are stored once each
+
+
+def _short_card(config: XPoseConfig) -> str:
+    return (
+        f"---\nlibrary_name: xpose\ntags: [keypoint-detection, pose-estimation]\n---\n# {config.name}\n\n"
+        'Weights for [xpose](https://github.com/xpose-dev/xpose). Load them with `xpose.load("<this folder>")`.\n\n'
+        "The licence of these weights is that of their source; it was not stated when this card was written.\n"
+    )
+
+
+def from_pretrained(name_or_path: str | Path, *, revision: str | None = None) -> tuple[XPose, dict[str, Tensor]]:
+    """A network in eval mode (float32) and the tensors of its prompt encoders (official names; may be empty).
+
+    Args:
+        name_or_path: a folder of our format, its `model.safetensors`, a file in the official layout, or a hub id
+            ("owner/name"), which is fetched once and cached.
+        revision: branch, tag or commit of a hub id.
+
+    Raises:
+        CheckpointError: nothing is there, or it does not fit.
+    """
+    path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        return _from_folder(path)
+    if path.is_file() or path.suffix in (".pth", ".pt", ".safetensors"):
+        if path.name == WEIGHT_FILE and (path.parent / CONFIG_FILE).is_file():
+            return _from_folder(path.parent)
+        return _from_official_file(path)
+    return _from_folder(_from_hub(str(name_or_path), revision))
+
+
+def _from_folder(folder: Path) -> tuple[XPose, dict[str, Tensor]]:
+    for name in (CONFIG_FILE, WEIGHT_FILE):
+        if not (folder / name).is_file():
+            raise CheckpointError(
+                f"The folder {quote(folder)} has no {name}. A weight folder holds {CONFIG_FILE} and {WEIGHT_FILE}; "
+                "make one from an official file with: xpose convert"
+            )
+    config = XPoseConfig.from_json((folder / CONFIG_FILE).read_text(encoding="utf-8"), quote(folder / CONFIG_FILE))
+    tensors = read_tensors(folder / WEIGHT_FILE)
+    encoders = {k.removeprefix(ENCODER_PREFIX): v for k, v in tensors.items() if k.startswith(ENCODER_PREFIX)}
+    network = {k: v for k, v in tensors.items() if not k.startswith(ENCODER_PREFIX)}
+    return build(config, network, folder / WEIGHT_FILE), {k: _full(v) for k, v in encoders.items()}
+
+
+def build(config: XPoseConfig, tensors: dict[str, Tensor], source: Path) -> XPose:
+    """A network with just these weights, in eval mode and float32.
+
+    Raises:
+        CheckpointError: names or shapes differ from what the settings ask for; all of them are listed.
+    """
+    with torch.device("meta"):
+        model = XPose(config)
+    wanted = {k: tuple(v.shape) for k, v in model.state_dict().items()}
+    faults = [f"missing {k}" for k in wanted if k not in tensors] + [
+        f"unexpected {k}" for k in tensors if k not in wanted
+    ]
+    faults += [
+        f"{k} has shape {tuple(tensors[k].shape)}, the settings ask for {shape}"
+        for k, shape in wanted.items()
+        if k in tensors and tuple(tensors[k].shape) != shape
+    ]
+    if faults:
+        raise CheckpointError(
+            f"{quote(source)} does not fit its {CONFIG_FILE} ({config.name}): {len(faults)} fault(s).\n  "
+            + "\n  ".join(faults[:40])
+            + "\nBoth files must come from the same save."
+        )
+    model = model.to_empty(device="cpu")
+    model.load_state_dict({k: _full(v) for k, v in tensors.items()}, strict=True)
+    return restore_buffers(model).eval()
+
+
+def _full(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _from_official_file(path: Path) -> tuple[XPose, dict[str, Tensor]]:
+    from xpose.model.checkpoints.official import load_official, sort_official
+
+    state = read_tensors(path)
+    model = load_official(state)
+    return model, sort_official(state, model).encoders
+
+
+def _from_hub(name: str, revision: str | None) -> Path:
+    if name.count("/") != 1:
+        raise CheckpointError(
+            f"There are no weights {quote(name)} here. Give a folder, a file, or a hub id of the form owner/name; "
+            "bundled and known weights are listed by: xpose models"
+        )
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=[CONFIG_FILE, WEIGHT_FILE, CARD_FILE]))
+    except Exception as error:  # the hub client raises many kinds; all mean the same to the user
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise CheckpointError(
+            f"The weights {quote(name)} are not on this machine and could not be fetched ({first}). "
+            "Check the name and the network, or give a local folder."
+        ) from None

@@ -1,0 +1,1 @@
+"""Picture files: reading, orientation, colour depth, sizes; and how files are written whole or not at all."""

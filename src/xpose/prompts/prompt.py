@@ -1,0 +1,305 @@
+"""The three kinds of prompt for one class of objects: words, an example picture, or both together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from xpose.errors import PromptError, quote
+from xpose.prompts.checks import check_no_repeats, check_words, checked_box, checked_point
+from xpose.prompts.prompt_class import ANY_OBJECT, PromptClass, renamed_edges, resolve_example
+from xpose.vocabulary import Skeleton, default_skeleton, load_skeleton
+
+MOST_SHOTS = 5
+# A box around lone points: how much is added on each side, as a share of the longer side, and of the picture at least.
+_POINT_MARGIN = 0.1
+
+Point = tuple[float, float] | tuple[float, float, bool | int]
+
+
+@dataclass(frozen=True)
+class TextPrompt:
+    """A class of objects in words.
+
+    Args:
+        object: what to look for, e.g. "horse"; None with keypoints means these keypoints of any object.
+        skeleton: name of a skeleton, path of a skeleton file, or a Skeleton: which keypoints to look for. Where
+            neither this nor `keypoints` is given, the vocabulary's default for the object is taken.
+        keypoints: names; of the skeleton where one is given or known for the object, else any words.
+        part: look for this part of the object, e.g. "hand" of a "person"; without keypoints it is only boxed.
+        style: kind of picture, e.g. "cartoon".
+
+    Raises:
+        PromptError: nothing to look for, an empty or repeated name.
+        VocabularyError: a skeleton or one of its keypoints is unknown; near matches are proposed.
+    """
+
+    object: str | None = None
+    skeleton: str | Path | Skeleton | None = None
+    keypoints: Sequence[str] | None = None
+    part: str | None = None
+    style: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("object", "part", "style"):
+            check_words(name, getattr(self, name))
+        if self.keypoints is not None:
+            if isinstance(self.keypoints, str):
+                raise PromptError(
+                    f"keypoints is the text {quote(self.keypoints)}. It must be a list of names. "
+                    'Write keypoints=["left eye", "nose"].'
+                )
+            names = tuple(self.keypoints)
+            for name in names:
+                check_words("a keypoint", name, needed=True)
+            check_no_repeats(names)
+            object.__setattr__(self, "keypoints", names)
+        if self.object is None and not self.keypoints and self.skeleton is None:
+            raise PromptError(
+                "The prompt names neither an object nor keypoints. It needs at least one of them. "
+                'Write TextPrompt("horse") or TextPrompt(keypoints=["left eye"]).'
+            )
+        if self.part is not None and self.object is None:
+            raise PromptError(
+                f"The part {quote(self.part)} has no object. A part belongs to one. "
+                f'Write TextPrompt("person", part={quote(self.part)}).'
+            )
+        self.resolved  # noqa: B018 - faults show where the prompt is made, not where it is used
+
+    @cached_property
+    def resolved(self) -> PromptClass:
+        """The prompt with its names looked up."""
+        label = self.object or ANY_OBJECT
+        if self.part:
+            label = f"{label}'s {self.part}"
+        skeleton, reason, fallback = self._skeleton()
+        if skeleton is None:
+            names = tuple(self.keypoints or ())
+            return PromptClass(label, names, names, names, ())
+        if self.keypoints is not None:
+            names = tuple(self.keypoints)
+            points = [skeleton.point(name) for name in names]
+        else:
+            points = [point for point in skeleton.points if not point.unused]
+            names = tuple(point.name for point in points)
+        return PromptClass(
+            label=label,
+            names=names,
+            canonical=tuple(point.name for point in points),
+            aliases=tuple(point.name if point.alias is None else point.alias for point in points),
+            edges=renamed_edges(skeleton, [point.name for point in points], names),
+            skeleton=skeleton.name,
+            reason=reason,
+            is_fallback=fallback,
+        )
+
+    def _skeleton(self) -> tuple[Skeleton | None, str | None, bool]:
+        if isinstance(self.skeleton, Skeleton):
+            return self.skeleton, None, False
+        if self.skeleton is not None:
+            return load_skeleton(self.skeleton), None, False
+        if self.keypoints is not None:
+            known = default_skeleton(self.object).skeleton if self.object and not self.part else None
+            fits = known is not None and all(name in known for name in self.keypoints)
+            return (known if fits else None), None, False
+        if self.part:
+            return None, None, False
+        assert self.object is not None
+        chosen = default_skeleton(self.object)
+        return chosen.skeleton, chosen.reason, chosen.is_fallback
+
+    def __add__(self, other: TextPrompt | VisualPrompt | CombinedPrompt) -> CombinedPrompt:
+        return CombinedPrompt.of(self, other)
+
+
+@dataclass(frozen=True)
+class VisualPrompt:
+    """A class of objects by one example picture with its points.
+
+    Args:
+        image: path, PIL picture, array or tensor, as for `detect`.
+        keypoints: name → (x, y) or (x, y, visible) in pixels of the upright picture; or a plain list of points, which
+            are then called p1, p2, ...; an invisible point may be (None, None, False).
+        box: x1, y1, x2, y2 of the example object; derived from the points where None.
+        name: what results call the class; "object" where None.
+
+    Raises:
+        PromptError: a point or the box is malformed.
+    """
+
+    image: Any
+    keypoints: Mapping[str, Point] | Sequence[Point] = field(default_factory=dict)
+    box: Sequence[float] | None = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        check_words("name", self.name)
+        points = self.keypoints
+        if not isinstance(points, Mapping):
+            if isinstance(points, (str, bytes)) or not isinstance(points, Iterable):
+                raise PromptError(
+                    f"keypoints is {quote(repr(points))}. It must be a dictionary of names and points, or a list of "
+                    'points. Write keypoints={"left eye": (x, y)}.'
+                )
+            points = {f"p{i}": point for i, point in enumerate(points, start=1)}
+        for name in points:
+            check_words("a keypoint", name, needed=True)
+        object.__setattr__(self, "keypoints", {name: checked_point(name, value) for name, value in points.items()})
+        if self.box is not None:
+            object.__setattr__(self, "box", checked_box(self.box))
+        elif not any(visible for *_, visible in self.points.values()):
+            raise PromptError(
+                "The example has no box and no visible keypoint. It must say where the object is. "
+                "Give box=(x1, y1, x2, y2) or at least one visible point."
+            )
+
+    @property
+    def points(self) -> dict[str, tuple[float, float, bool]]:
+        """Name → x, y, visible."""
+        return self.keypoints  # type: ignore[return-value]
+
+    def region(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """The example object's box, derived from the visible points where none was given.
+
+        Raises:
+            PromptError: a visible point or the box lies outside the picture.
+        """
+        for name, (x, y, visible) in self.points.items():
+            if visible and not (-0.5 <= x <= width and -0.5 <= y <= height):
+                raise PromptError(
+                    f"The example's point {quote(name)} is at ({x:g}, {y:g}), outside the picture of {width} x "
+                    f"{height} pixels. Visible points lie inside it. Correct it, or mark it invisible: (x, y, False)."
+                )
+        if self.box is not None:
+            x1, y1, x2, y2 = (float(v) for v in self.box)
+            if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
+                raise PromptError(
+                    f"The example's box {(x1, y1, x2, y2)} lies outside the picture of {width} x {height} pixels. "
+                    "It must cover a part of it. Check that it is in pixels of this picture."
+                )
+            return max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
+        seen = [(x, y) for x, y, visible in self.points.values() if visible]
+        xs, ys = [x for x, _ in seen], [y for _, y in seen]
+        margin = max(_POINT_MARGIN * max(max(xs) - min(xs), max(ys) - min(ys)), 0.05 * min(width, height), 1.0)
+        return (
+            max(min(xs) - margin, 0.0),
+            max(min(ys) - margin, 0.0),
+            min(max(xs) + margin, float(width)),
+            min(max(ys) + margin, float(height)),
+        )
+
+    @cached_property
+    def resolved(self) -> PromptClass:
+        """The prompt with its names; points that a known category names so get its edges."""
+        return resolve_example(self.name, tuple(self.points))
+
+    @classmethod
+    def from_coco(cls, path: str | Path, annotation_id: int, *, pictures: str | Path | None = None) -> VisualPrompt:
+        """One annotation of a COCO keypoint file as an example.
+
+        Args:
+            path: the JSON file.
+            annotation_id: `id` of the annotation.
+            pictures: folder of the pictures; beside the file, or in `images/` beside it, where None.
+
+        Raises:
+            PromptError: the file or the annotation does not exist or lacks keypoints or its picture.
+        """
+        from xpose.prompts.annotations import example_from_coco
+
+        return cls(**example_from_coco(Path(path), annotation_id, None if pictures is None else Path(pictures)))
+
+    def __add__(self, other: TextPrompt | VisualPrompt | CombinedPrompt) -> CombinedPrompt:
+        return CombinedPrompt.of(self, other)
+
+
+@dataclass(frozen=True)
+class CombinedPrompt:
+    """One class by words and examples together, or by several examples: `TextPrompt("tit") + VisualPrompt(...)`.
+
+    Names and order of the keypoints are the text's where there is one, else those of the first example. An example need
+    not show every point.
+    """
+
+    text: TextPrompt | None
+    examples: tuple[VisualPrompt, ...]
+
+    @classmethod
+    def of(cls, *parts: TextPrompt | VisualPrompt | CombinedPrompt) -> CombinedPrompt:
+        """Join prompts for one class.
+
+        Raises:
+            PromptError: two texts, more than five examples, or an example with a point the others do not know.
+        """
+        texts: list[TextPrompt] = []
+        examples: list[VisualPrompt] = []
+        for part in parts:
+            if isinstance(part, CombinedPrompt):
+                texts += [part.text] if part.text else []
+                examples += part.examples
+            elif isinstance(part, TextPrompt):
+                texts.append(part)
+            elif isinstance(part, VisualPrompt):
+                examples.append(part)
+            else:
+                raise PromptError(f"A {type(part).__name__} cannot be joined to a prompt. Join texts and examples.")
+        if len(texts) > 1:
+            raise PromptError(
+                "Two texts were joined into one class. A class has one text; several classes are a list: "
+                '[TextPrompt("cat"), TextPrompt("dog")].'
+            )
+        return cls(texts[0] if texts else None, tuple(examples))
+
+    def __post_init__(self) -> None:
+        if not self.examples:
+            raise PromptError("A combined prompt has no example. Use the TextPrompt alone.")
+        if len(self.examples) > MOST_SHOTS:
+            raise PromptError(
+                f"{len(self.examples)} examples were given for one class. At most {MOST_SHOTS} are used. Take the best."
+            )
+        known = set(self.resolved.names)
+        for number, example in enumerate(self.examples, start=1):
+            strange = [name for name in self.example_names(example) if name not in known]
+            if strange:
+                raise PromptError(
+                    f"Example {number} has the point {quote(strange[0])}, which the class does not have. "
+                    f"All examples of a class share its names: {', '.join(self.resolved.names) or '(none)'}."
+                )
+
+    def example_names(self, example: VisualPrompt) -> dict[str, str]:
+        """The class's name of each point → the example's own; the vocabulary matches where the spelling differs."""
+        own = {name: name for name in self.resolved.names}
+        by_canonical = dict(zip(self.resolved.canonical, self.resolved.names, strict=True))
+        skeleton = self._skeleton()
+        result = {}
+        for name in example.points:
+            target = own.get(name)
+            if target is None and skeleton is not None and name in skeleton:
+                target = by_canonical.get(skeleton.point(name).name)
+            result[target or name] = name
+        return result
+
+    def _skeleton(self) -> Skeleton | None:
+        asked = None if self.text is None else self.text.skeleton
+        if isinstance(asked, Skeleton):
+            return asked
+        name = asked or self.resolved.skeleton
+        return None if name is None else load_skeleton(name)
+
+    @cached_property
+    def resolved(self) -> PromptClass:
+        """The class's names."""
+        if self.text is not None:
+            return self.text.resolved
+        names = dict.fromkeys(name for example in self.examples for name in example.points)
+        label = next((example.name for example in self.examples if example.name), None)
+        return resolve_example(label, tuple(names))
+
+    def __add__(self, other: TextPrompt | VisualPrompt | CombinedPrompt) -> CombinedPrompt:
+        return CombinedPrompt.of(self, other)
+
+
+Prompt = TextPrompt | VisualPrompt | CombinedPrompt

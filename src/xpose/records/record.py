@@ -1,0 +1,150 @@
+"""A labelled picture: the picture, the objects in it, and their keypoints; what makes each valid.
+
+The rules of coordinates and visibility stand in `xpose.records`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Literal
+
+from xpose.errors import DataError, quote
+from xpose.records.category import Category
+
+NOT_LABELLED, HIDDEN, VISIBLE = 0, 1, 2
+
+Box = tuple[float, float, float, float]
+Point = tuple[float, float, int]
+LeftRight = Literal["anatomical", "viewer", "disputed", "none", "not stated"]
+LEFT_RIGHT_RULES = ("anatomical", "viewer", "disputed", "none", "not stated")
+
+MAX_SIDE = 100_000  # pixels; past it a width or height is taken for a fault of the file
+MAX_BOX_SIZE = 4.0  # times the picture's side; objects cut by the edge have boxes that reach beyond it
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Something of the original that did not become part of a record, and why; all of them end up in the report."""
+
+    file: str  # the picture (or annotation file) it belongs to
+    reason: str
+    what: Literal["picture", "object", "point"] = "picture"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture file and its size; `stored` says whether it lies in the original's folder or in the prepared one."""
+
+    file: str  # relative, with forward slashes
+    width: int
+    height: int
+    stored: Literal["source", "prepared"] = "source"
+    sha256: str | None = None
+
+    def faults(self) -> list[str]:
+        """Everything that is wrong with it, in words."""
+        found = []
+        if not self.file or self.file.startswith("/") or "\\" in self.file or ".." in self.file.split("/"):
+            found.append(f"the file name {quote(self.file)} is not a relative path with forward slashes")
+        for side, value in (("width", self.width), ("height", self.height)):
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= MAX_SIDE:
+                found.append(f"the picture's {side} is {value}, not a whole number from 1 to {MAX_SIDE}")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One labelled object: box, keypoints by unified name, category."""
+
+    category: Category
+    box: Box
+    keypoints: Mapping[str, Point] = field(default_factory=lambda: MappingProxyType({}))
+    iscrowd: bool = False
+    area: float | None = None  # in square pixels; None where the original does not say
+    source_id: str | None = None  # the object's name in the original: annotation id, track, item
+
+    def point(self, name: str) -> Point:
+        """The keypoint of that name, (0, 0, 0) if it is not labelled here."""
+        return self.keypoints.get(name, (0.0, 0.0, NOT_LABELLED))
+
+    def faults(self, picture: Picture) -> list[str]:
+        """Everything that is wrong with it, in words; points outside the picture are `settle`'s business."""
+        return [*self._box_faults(picture), *self._point_faults(), *self.category.faults()]
+
+    def _box_faults(self, picture: Picture) -> list[str]:
+        if len(self.box) != 4 or not all(_finite(value) for value in self.box):
+            return [f"the box {list(self.box)} is not four finite numbers"]
+        x, y, width, height = self.box
+        if width <= 0 or height <= 0:
+            return [f"the box {list(self.box)} has no area"]
+        if x >= picture.width or y >= picture.height or x + width <= 0 or y + height <= 0:
+            return [f"the box {list(self.box)} lies outside the {picture.width}x{picture.height} picture"]
+        if width > MAX_BOX_SIZE * picture.width or height > MAX_BOX_SIZE * picture.height:
+            return [f"the box {list(self.box)} is far larger than the {picture.width}x{picture.height} picture"]
+        if self.area is not None and not (_finite(self.area) and self.area >= 0):
+            return [f"the area {self.area} is not a finite number from 0 up"]
+        return []
+
+    def _point_faults(self) -> list[str]:
+        found = []
+        unknown = sorted(set(self.keypoints) - set(self.category.keypoints))
+        if unknown:
+            found.append(f"{', '.join(map(quote, unknown))}: not a keypoint of {quote(self.category.name)}")
+        for name, (x, y, v) in self.keypoints.items():
+            if v not in (NOT_LABELLED, HIDDEN, VISIBLE):
+                found.append(f"the visibility of {quote(name)} is {v}, not 0, 1 or 2")
+            if not (_finite(x) and _finite(y)):
+                found.append(f"the place of {quote(name)} is ({x}, {y}), not two finite numbers")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One picture with everything that is labelled in it."""
+
+    picture: Picture
+    instances: tuple[Instance, ...]
+    source: str  # the set it comes from, by the converter's name
+    split: str
+    licence: str  # of the picture, in the source's words; "not stated" where it says nothing
+    left_right: LeftRight
+    style: str | None = None  # "oil painting", ...; None where the source does not say
+    group: str | None = None  # pictures of one group (a video, a person) must not be parted by a split
+    source_id: str | None = None
+    dropped: tuple[Skipped, ...] = field(default=(), compare=False)
+
+    def faults(self) -> list[str]:
+        """Everything that is wrong with the record, in words; empty for a good one."""
+        found = self.picture.faults()
+        for number, instance in enumerate(self.instances, start=1):
+            found += [f"object {instance.source_id or number}: {fault}" for fault in instance.faults(self.picture)]
+        if self.left_right not in LEFT_RIGHT_RULES:
+            found.append(f"the left/right rule is {quote(self.left_right)}, not one of {', '.join(LEFT_RIGHT_RULES)}")
+        found += [f"the {name} is empty" for name in ("source", "split", "licence") if not getattr(self, name)]
+        return found
+
+    def check(self) -> Record:
+        """The record itself.
+
+        Raises:
+            DataError: it is faulty; the message names all faults.
+        """
+        faults = self.faults()
+        if faults:
+            raise DataError(
+                f"{quote(self.picture.file)} makes no valid record: {'; '.join(faults)}. "
+                "A record follows the rules in xpose.records: mend the source entry or leave it out."
+            )
+        return self
+
+
+def replaced(instance: Instance, **changes: object) -> Instance:
+    """A copy with some fields changed (`dataclasses.replace` is many times slower on slotted classes)."""
+    return Instance(**{f.name: changes.get(f.name, getattr(instance, f.name)) for f in fields(Instance)})  # type: ignore[arg-type]
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

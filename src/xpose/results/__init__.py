@@ -1,0 +1,5 @@
+"""The result of a detection: `Poses`, what makes it valid, its drawing, and other programs' formats."""
+
+from xpose.results.poses import Point, Pose, Poses
+
+__all__ = ["Point", "Pose", "Poses"]

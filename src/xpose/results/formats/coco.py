@@ -1,0 +1,177 @@
+"""COCO: an instances file with everything, and the result lists that its evaluators read.
+
+COCO cannot say None: a point that is not there (v = 0) stands as 0, 0, 0 in an instances file, as its format asks. The
+results keep those coordinates, because the evaluators compare every predicted point and look at no v of a prediction;
+hiding them would lower the score of a network for its honesty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from xpose.errors import ConfigError, quote
+from xpose.results.formats.json import AS_STORED, UPRIGHT, number, score
+
+if TYPE_CHECKING:
+    from xpose.results.poses import Pose, Poses
+
+Kind = tuple[str, tuple[str, ...], tuple[tuple[str, str], ...]]
+
+
+def instances(
+    results: Sequence[Poses],
+    *,
+    image_ids: Sequence[int] | None = None,
+    category_ids: Mapping[str, int] | None = None,
+    file_names: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """One COCO instances file for several pictures; each annotation also has its `score` and `keypoint_scores`.
+
+    Args:
+        results: one for each picture.
+        image_ids: their ids; 1, 2, ... where None.
+        category_ids: id by category name; 1, 2, ... in order of appearance where None.
+        file_names: what `images` calls the pictures; their `source` where None.
+
+    Raises:
+        ConfigError: counts differ, a category has no id, or two skeletons share one.
+    """
+    numbers = _image_ids(results, image_ids)
+    names = _file_names(results, numbers, file_names)
+    kinds = _category_ids(results, category_ids)
+    annotations: list[dict[str, Any]] = []
+    for poses, image_id in zip(results, numbers, strict=True):
+        for pose in poses:
+            annotations.append(_annotation(pose, len(annotations) + 1, image_id, kinds[_kind(pose)]))
+    upright = all(poses.exif_applied for poses in results)
+    return {
+        "info": {"description": "Found by xpose", "coordinates": UPRIGHT if upright else AS_STORED},
+        "licenses": [],
+        "images": [
+            {"id": image_id, "file_name": name, "height": poses.image_size[0], "width": poses.image_size[1]}
+            for poses, image_id, name in zip(results, numbers, names, strict=True)
+        ],
+        "annotations": annotations,
+        "categories": [_category(kind, category_id) for kind, category_id in kinds.items()],
+    }
+
+
+def results(
+    results: Sequence[Poses],
+    *,
+    image_ids: Sequence[int] | None = None,
+    category_ids: Mapping[str, int] | None = None,
+    kind: Literal["keypoints", "boxes"] = "keypoints",
+) -> list[dict[str, Any]]:
+    """COCO results for several pictures, as `COCO.loadRes` of pycocotools reads them.
+
+    Args:
+        results: one for each picture.
+        image_ids: their ids in the annotation file; 1, 2, ... where None.
+        category_ids: id by category name, as in the annotation file; 1, 2, ... in order of appearance where None.
+        kind: "keypoints" (objects without any are left out) or "boxes". The two are scored apart, and an entry with
+            both would be taken for a box.
+
+    Raises:
+        ConfigError: counts differ, a category has no id, or the kind is unknown.
+    """
+    if kind not in ("keypoints", "boxes"):
+        raise ConfigError(f'kind is {kind!r}. It must be "keypoints" or "boxes". Write them into two files.')
+    numbers = _image_ids(results, image_ids)
+    kinds = _category_ids(results, category_ids, alone=False)
+    entries = []
+    for poses, image_id in zip(results, numbers, strict=True):
+        for pose in poses:
+            entry = {"image_id": image_id, "category_id": kinds[_kind(pose)], "score": float(pose.score)}
+            if kind == "boxes":
+                entries.append({**entry, "bbox": _xywh(pose.box)})
+            elif pose.names:
+                entries.append({**entry, "keypoints": _flat(pose, hide=False)})
+    return entries
+
+
+def _kind(pose: Pose) -> Kind:
+    return pose.category, pose.names, pose.edges
+
+
+def _annotation(pose: Pose, annotation_id: int, image_id: int, category_id: int) -> dict[str, Any]:
+    return {
+        "id": annotation_id,
+        "image_id": image_id,
+        "category_id": category_id,
+        "bbox": _xywh(pose.box),
+        "area": number(pose.area),
+        "iscrowd": 0,
+        "keypoints": _flat(pose, hide=True),
+        "num_keypoints": int((pose.visibility > 0).sum()),
+        "score": score(pose.score),
+        "keypoint_scores": [score(value) for value in pose.keypoint_scores.tolist()],
+    }
+
+
+def _category(kind: Kind, category_id: int) -> dict[str, Any]:
+    name, names, edges = kind
+    place = {point: position for position, point in enumerate(names, start=1)}  # COCO counts from 1
+    return {
+        "id": category_id,
+        "name": name,
+        "supercategory": "",
+        "keypoints": list(names),
+        "skeleton": [[place[start], place[end]] for start, end in edges],
+    }
+
+
+def _flat(pose: Pose, *, hide: bool) -> list[float]:
+    """x1, y1, v1, x2, ...; a point without a place stands as zeros."""
+    flat: list[float] = []
+    for x, y, _, v in pose.points.values():
+        nowhere = (hide and v == 0) or np.isnan(x) or np.isnan(y)
+        flat += [0, 0, 0] if nowhere else [number(x), number(y), v]
+    return flat
+
+
+def _xywh(box: np.ndarray) -> list[float]:
+    x1, y1, x2, y2 = (float(value) for value in box)
+    return [number(x1), number(y1), number(x2 - x1), number(y2 - y1)]
+
+
+def _image_ids(results: Sequence[Poses], given: Sequence[int] | None) -> list[int]:
+    ids = list(range(1, len(results) + 1)) if given is None else list(given)
+    if len(ids) != len(results) or len(set(ids)) < len(ids):
+        raise ConfigError(
+            f"Got {len(results)} results and {len(ids)} image ids, {len(set(ids))} of them different. Each picture "
+            "needs its own. Leave image_ids out to count from 1."
+        )
+    return ids
+
+
+def _file_names(results: Sequence[Poses], ids: Sequence[int], given: Sequence[str] | None) -> list[str]:
+    if given is None:
+        given = [poses.source or f"picture-{image_id}" for poses, image_id in zip(results, ids, strict=True)]
+    if len(given) != len(results):
+        raise ConfigError(f"Got {len(results)} results and {len(given)} file names. Each picture needs one. Add them.")
+    return list(given)
+
+
+def _category_ids(results: Sequence[Poses], given: Mapping[str, int] | None, *, alone: bool = True) -> dict[Kind, int]:
+    """The id of each category with its own keypoints; `alone`: no two may share one."""
+    kinds = list(dict.fromkeys(_kind(pose) for poses in results for pose in poses))
+    if given is None:
+        return {kind: position for position, kind in enumerate(kinds, start=1)}
+    for name, *_ in kinds:
+        if name not in given:
+            raise ConfigError(
+                f"The category {quote(name)} has no id. category_ids must name each category that was found. Add it, "
+                "or drop its poses with filter(categories=...)."
+            )
+    ids = {kind: given[kind[0]] for kind in kinds}
+    if alone and len(set(ids.values())) < len(ids):
+        twice = next(kind[0] for kind in kinds if list(ids.values()).count(ids[kind]) > 1)
+        raise ConfigError(
+            f"The category {quote(twice)} shares its id with other keypoints. COCO has one list of keypoints for each "
+            "id. Write two files, or leave category_ids out."
+        )
+    return ids

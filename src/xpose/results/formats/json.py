@@ -1,0 +1,141 @@
+"""Plain values and our own JSON, there and back: the one format that keeps everything but hidden coordinates."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from xpose.errors import DataError, quote
+
+if TYPE_CHECKING:
+    from xpose.results.poses import Poses
+
+Result = TypeVar("Result")
+
+FORMAT = "xpose poses"
+VERSION = 1
+UPRIGHT = "pixels of the upright picture (EXIF orientation applied), x right, y down"
+AS_STORED = "pixels of the picture as stored (EXIF orientation not applied), x right, y down"
+_WAY_OUT = "Give what Poses.to_dict() or to_json() wrote."
+
+
+def number(value: float, digits: int = 2) -> float:
+    """A coordinate to a hundredth of a pixel, as a plain float; never minus zero."""
+    return round(float(value), digits) + 0.0
+
+
+def score(value: float) -> float | None:
+    """A score with four digits; None where it is unknown."""
+    return None if math.isnan(value) else round(float(value), 4)
+
+
+def json_text(values: object, indent: int | None = None) -> str:
+    """Strict JSON in ASCII."""
+    return json.dumps(values, allow_nan=False, indent=indent)
+
+
+def to_dict(poses: Poses) -> dict[str, Any]:
+    """See `Poses.to_dict`. Names and edges of each kind of object stand once, under `classes`."""
+    kinds: dict[tuple[Any, ...], int] = {}
+    keys = zip(poses.categories, poses.keypoint_names, poses.canonical_names, poses.edges, strict=True)
+    which = [kinds.setdefault(key, len(kinds)) for key in keys]
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "image": {"path": poses.source, "height": poses.image_size[0], "width": poses.image_size[1]},
+        "coordinates": UPRIGHT if poses.exif_applied else AS_STORED,
+        "classes": [
+            {
+                "category": category,
+                "keypoints": list(names),
+                "canonical_names": list(canonical),
+                "edges": [list(edge) for edge in edges],
+            }
+            for category, names, canonical, edges in kinds
+        ],
+        "poses": [
+            {
+                "category": pose.category,
+                "class": which[row],
+                "score": score(pose.score),
+                "box": [number(value) for value in pose.box],
+                "keypoints": {
+                    name: {
+                        "x": number(point.x) if point.v else None,
+                        "y": number(point.y) if point.v else None,
+                        "score": score(point.score),
+                        "v": point.v,
+                    }
+                    for name, point in pose.points.items()
+                },
+            }
+            for row, pose in enumerate(poses)
+        ],
+    }
+
+
+def to_json(poses: Poses, indent: int | None = None) -> str:
+    """See `Poses.to_json`."""
+    return json_text(to_dict(poses), indent)
+
+
+def from_json(text: str | bytes, make: Callable[..., Result]) -> Result:
+    """See `Poses.from_json`; `make` is `Poses`."""
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError, TypeError) as error:
+        raise DataError(f"The text is no JSON ({str(error)[:100]}). {_WAY_OUT}") from None
+    return from_dict(values, make)
+
+
+def from_dict(values: object, make: Callable[..., Result]) -> Result:
+    """See `Poses.from_dict`; `make` is `Poses`."""
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        found = values.get("format") if isinstance(values, dict) else type(values).__name__
+        raise DataError(f"The format is {quote(found)}. It must be {quote(FORMAT)}. {_WAY_OUT}")
+    if values.get("version") != VERSION:
+        raise DataError(
+            f"The version is {quote(values.get('version'))}. This xpose reads version {VERSION}. Install a newer xpose."
+        )
+    try:
+        return make(**_fields(values))
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise DataError(f"The poses are not complete or do not fit together: {what[:300]}. {_WAY_OUT}") from None
+
+
+def _fields(values: dict[str, Any]) -> dict[str, Any]:
+    poses = values["poses"]
+    kinds = [values["classes"][pose["class"]] for pose in poses]
+    names = tuple(tuple(kind["keypoints"]) for kind in kinds)
+    widest = max((len(own) for own in names), default=0)
+    xy = np.full((len(poses), widest, 2), np.nan)
+    scores = np.full((len(poses), widest), np.nan)
+    visibility = np.zeros((len(poses), widest))
+    for row, (pose, own) in enumerate(zip(poses, names, strict=True)):
+        for column, name in enumerate(own):
+            point = pose["keypoints"][name]
+            visibility[row, column] = point["v"]
+            if point["x"] is not None:
+                xy[row, column] = point["x"], point["y"]
+            if point["score"] is not None:
+                scores[row, column] = point["score"]
+    image = values["image"]
+    return {
+        "boxes": np.array([pose["box"] for pose in poses], dtype=float).reshape(-1, 4),
+        "scores": [pose["score"] for pose in poses],
+        "categories": tuple(pose["category"] for pose in poses),
+        "xy": xy,
+        "keypoint_scores": scores,
+        "visibility": visibility,
+        "keypoint_names": names,
+        "canonical_names": tuple(tuple(kind["canonical_names"]) for kind in kinds),
+        "edges": tuple(tuple((start, end) for start, end in kind["edges"]) for kind in kinds),
+        "image_size": (image["height"], image["width"]),
+        "source": image["path"],
+        "exif_applied": values["coordinates"] == UPRIGHT,
+    }

@@ -1,0 +1,123 @@
+"""OpenPose's JSON, as ControlNet and ComfyUI read it: people with body, face and hands, animals in AP-10K's order.
+
+Points go by their canonical names, so any prompt for a person works, and a face or a left hand alone as well. Most
+prompts have no neck: it is then put between the two shoulders, and the middle of the hips likewise, each with the lower
+of the two scores.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, Literal
+
+from xpose.errors import ConfigError, XPoseWarning, quote
+from xpose.results.formats.json import number, score
+from xpose.vocabulary import load_skeleton, side_of
+
+if TYPE_CHECKING:
+    from xpose.results.poses import Point, Pose, Poses
+
+BODY_18 = (
+    *("nose", "neck", "right shoulder", "right elbow", "right wrist", "left shoulder", "left elbow", "left wrist"),
+    *("right hip", "right knee", "right ankle", "left hip", "left knee", "left ankle"),
+    *("right eye", "left eye", "right ear", "left ear"),
+)
+BODY_25 = (
+    *BODY_18[:8],
+    "middle of the hips",
+    *BODY_18[8:],
+    *("left big toe", "left small toe", "left heel", "right big toe", "right small toe", "right heel"),
+)
+_BETWEEN = {"neck": ("left shoulder", "right shoulder"), "middle of the hips": ("left hip", "right hip")}
+_FACE_PLACES = 70  # our 68, then the pupils of the right and the left eye
+# A person, and not just anything with an eye and a nose: at least so many points of its body are in the prompt.
+_LEAST_BODY = 5
+_NOWHERE = (0.0, 0.0, 0.0)
+Triple = tuple[float, float, float]
+
+
+def to_openpose(poses: Poses, layout: Literal["body_18", "body_25"] = "body_18") -> dict[str, Any]:
+    """One picture's people and animals.
+
+    Args:
+        poses: what was found. Objects that this format has no place for are left out, with a warning.
+        layout: "body_18" (the COCO model's, which ControlNet takes) or "body_25".
+
+    Raises:
+        ConfigError: another layout.
+    """
+    if layout not in ("body_18", "body_25"):
+        raise ConfigError(f'layout is {layout!r}. It must be "body_18" or "body_25". ControlNet takes "body_18".')
+    order = BODY_18 if layout == "body_18" else BODY_25
+    people, animals, strange = [], [], []
+    for pose in poses:
+        points = dict(zip(pose.canonical, pose.points.values(), strict=True))
+        animal = _animal(points)
+        if animal is not None:
+            animals.append(animal)
+            continue
+        person = _person(pose, points, order)
+        if any(person.values()):
+            people.append({"person_id": [-1], **person})
+        else:
+            strange.append(pose.category)
+    if strange:
+        warnings.warn(
+            f"{len(strange)} of {len(poses)} objects ({quote(strange[0])}) are left out. OpenPose's files hold people, "
+            "faces, left or right hands, and animals with AP-10K's 17 points. Use to_json() for all others.",
+            XPoseWarning,
+            stacklevel=4,
+        )
+    result: dict[str, Any] = {"version": 1.3, "people": people}
+    if animals:
+        result["animals"] = animals
+    height, width = poses.image_size
+    return {**result, "canvas_width": width, "canvas_height": height}
+
+
+def _person(pose: Pose, points: dict[str, Point], order: tuple[str, ...]) -> dict[str, list[float]]:
+    """The four lists of a person; an empty one where the prompt had none of its points."""
+    hand = load_skeleton("hand").keypoints
+    face = load_skeleton("face").keypoints
+    body = [_triple(points, name) for name in order] if _shared(points, order) >= _LEAST_BODY else []
+    faces = [_triple(points, name) for name in face] if _shared(points, face) > len(face) // 2 else []
+    faces += [_NOWHERE] * (_FACE_PLACES - len(face)) if faces else []
+    hands = {}
+    for side in ("left", "right"):
+        names = [f"{side} hand wrist", *(f"{side} {name}" for name in hand[1:])]
+        if not _shared(points, names) and side_of(pose.category) == side:
+            names = list(hand)  # a prompt for a left hand need not say "left" at each point
+        hands[side] = [_triple(points, name) for name in names] if _shared(points, names) > 1 else []
+    lists = {
+        "pose_keypoints_2d": body,
+        "face_keypoints_2d": faces,
+        "hand_left_keypoints_2d": hands["left"],
+        "hand_right_keypoints_2d": hands["right"],
+    }
+    return {name: [value for triple in triples for value in triple] for name, triples in lists.items()}
+
+
+def _animal(points: dict[str, Point]) -> list[list[float]] | None:
+    """The animal's 17 points where the prompt had all of them."""
+    order = load_skeleton("ap10k").keypoints
+    if _shared(points, order) < len(order):
+        return None
+    return [list(_triple(points, name)) for name in order]
+
+
+def _shared(points: dict[str, Point], names: tuple[str, ...] | list[str]) -> int:
+    return sum(name in points for name in names)
+
+
+def _triple(points: dict[str, Point], name: str) -> Triple:
+    point = points.get(name)
+    if point is None and name in _BETWEEN:
+        ends = [_triple(points, end) for end in _BETWEEN[name]]
+        if any(end[2] == 0 for end in ends):
+            return _NOWHERE
+        return number((ends[0][0] + ends[1][0]) / 2), number((ends[0][1] + ends[1][1]) / 2), min(e[2] for e in ends)
+    if point is None or point.v == 0:
+        return _NOWHERE
+    known = score(point.score)
+    # The third number doubles as "there" in this format, so a point that is there never has 0.
+    return number(point.x), number(point.y), max(1.0 if known is None else known, 1e-4)

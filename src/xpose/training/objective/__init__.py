@@ -1,0 +1,1 @@
+"""What training asks of the network: targets, the matcher, losses, denoising."""

@@ -1,0 +1,387 @@
+"""The loss of a batch: every stage's answer against the targets, every term with a weight and an off switch.
+
+Shape letters as in `xpose.model.types`; T = queries of any layer, M = labelled objects.
+
+The encoder's proposals and the object layers answer for class and box, the keypoint layers for keypoints too. Every
+term is a mean over the matched objects of its layer (over all processes, where training is distributed), so that
+neither the batch size nor the number of objects moves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, distributed
+from torch.nn.functional import one_hot
+
+from xpose.errors import ConfigError, TrainingError
+from xpose.geometry import box_area, box_iou, cxcywh_to_xyxy
+from xpose.model.types import LayerReport, Predictions, ProjectedPrompts, Trace
+from xpose.training.objective import terms
+from xpose.training.objective.denoising import Noised
+from xpose.training.objective.dense import dense_terms
+from xpose.training.objective.matcher import Assignment, Layer, MatchCosts, Matcher
+from xpose.training.objective.opening import OpenedGroups
+from xpose.training.objective.targets import TargetBatch
+from xpose.vocabulary import load_skeleton
+
+SigmaRule = Literal["name", "position"]
+_IGNORED_SHARE = 0.5  # a query with more of its box than this in an ignored one is not called background
+_SAME = 0.1  # overlap (IoU) from which a query means a labelled object, not perhaps one that nobody labelled
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """How much every term counts; 0 switches it off.
+
+    Object alignment and closed set are the same focal loss on the network's object logits. The first judges their
+    likeness with prompts; the second a classifier that knows the training classes by number (`closed_set.close`), which
+    is what "no object alignment" means in ablations. Exactly one of them is on.
+    """
+
+    object_alignment: float = 1.0
+    closed_set: float = 0.0
+    box_l1: float = 5.0
+    giou: float = 2.0
+    keypoint_l1: float = 10.0
+    keypoint_relative: float = 0.0  # the same in sides of the object's box, bounded; not of the papers
+    oks: float = 4.0
+    keypoint_alignment: float = 1.0
+    visibility: float = 1.0
+    pose_map: float = 1.0  # of networks that have the map
+    point_error: float = 1.0  # of networks that say how far off a point may be
+    # Of all image tokens, in networks that select peaks: several tokens answer for each object.
+    dense_class: float = 1.0
+    dense_box: float = 2.0
+    # What the places count where the terms are taken; the last layer of the decoder counts 1.
+    auxiliary: float = 1.0
+    proposals: float = 1.0
+    denoising: float = 1.0
+    # How much of the object terms keypoint layers share; 0 for networks whose object layers alone score objects.
+    group_alignment: float = 1.0
+    # What a matched query is to score: 1, or with 1 here the IoU of its box, so that the best box scores best.
+    quality: float = 0.0
+    alpha: float = 0.25
+    gamma: float = 2.0
+    # "position" gives every keypoint list COCO's sigmas in order, as the relatives of this network were trained.
+    sigma_rule: SigmaRule = "name"
+
+    def __post_init__(self) -> None:
+        numbers = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "sigma_rule"}
+        faults = [f"{k} is {v}, not a number from 0 up" for k, v in numbers.items() if not 0 <= v < float("inf")]
+        for name in ("alpha", "quality"):
+            if getattr(self, name) > 1:
+                faults.append(f"{name} is {getattr(self, name)}, not a number from 0 to 1")
+        if 0 < self.gamma < 1:
+            faults.append(f"gamma is {self.gamma}, neither 0 nor from 1 up, where its slope is finite")
+        if (self.object_alignment > 0) == (self.closed_set > 0):
+            faults.append(
+                f"object_alignment is {self.object_alignment} and closed_set is {self.closed_set}; "
+                "exactly one of them must be above 0"
+            )
+        if self.sigma_rule not in get_args(SigmaRule):
+            faults.append(f'sigma_rule is "{self.sigma_rule}", not one of {", ".join(get_args(SigmaRule))}')
+        if faults:
+            raise ConfigError("The loss weights do not fit:\n  " + "\n  ".join(faults))
+
+    @property
+    def on_classes(self) -> str:
+        """Which of the two terms on object logits is on."""
+        return "object_alignment" if self.object_alignment > 0 else "closed_set"
+
+    def without(self, *names: str) -> LossWeights:
+        """These weights with terms switched off; without object alignment the closed set takes its place.
+
+        Raises:
+            ConfigError: there is no such term.
+        """
+        terms_and_places = [f.name for f in fields(self) if f.name not in ("alpha", "gamma", "quality", "sigma_rule")]
+        strange = [name for name in names if name not in terms_and_places]
+        if strange:
+            raise ConfigError(
+                f"Unknown loss term(s) {', '.join(strange)}. Those that can be switched off are "
+                f"{', '.join(terms_and_places)}."
+            )
+        changes = dict.fromkeys(names, 0.0)
+        if "object_alignment" in names:
+            changes["closed_set"] = self.object_alignment or self.closed_set
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One layer's answer with what it should have been."""
+
+    place: str  # "" for the last layer
+    weight: float
+    report: LayerReport
+    assignment: Assignment
+    counted: Tensor | None  # [B, T] bool, queries that the class loss looks at; None = all
+
+
+class Criterion:
+    """Judges the network's reports."""
+
+    def __init__(self, weights: LossWeights | None = None, costs: MatchCosts | None = None) -> None:
+        self.weights = weights or LossWeights()
+        w = self.weights
+        self.matcher = Matcher(costs, w.alpha, w.gamma, groups_judge=w.group_alignment > 0)
+
+    def __call__(
+        self,
+        predictions: Predictions,
+        targets: TargetBatch,
+        noised: Noised | None = None,
+        opened: OpenedGroups | None = None,
+    ) -> dict[str, Tensor]:
+        """The terms and their weighted sum.
+
+        Args:
+            predictions: of a call `with_reports=True`.
+            targets: what the images show.
+            noised: the noised objects, if their queries were given to the network.
+            opened: what opened the keypoint groups, if not the best-scored queries did.
+
+        Returns:
+            "total", which is to be minimised, and every term before its weight: those of the last layer by their bare
+            names, the others as "term@place".
+
+        Raises:
+            TrainingError: there are no reports, the targets do not fit the prompts, or the answers are not finite.
+        """
+        trace = predictions.trace
+        if trace is None:
+            raise TrainingError(
+                "The predictions hold no reports of the layers. The losses judge every layer: call the network with "
+                "with_reports=True."
+            )
+        check_fit(targets, trace.prompts)
+        if self.weights.sigma_rule == "position":
+            targets = replace(targets, sigmas=by_position(targets.sigmas))
+        with torch.autocast(targets.boxes.device.type, enabled=False):
+            tasks = self._tasks(predictions, targets, noised, opened)
+            slots = 2 * len(predictions.reports) + 1  # the same in every process, whether or not it has noised objects
+            counts = _mean_over_processes(_counts(tasks, targets, slots))
+            found: dict[str, Tensor] = {}
+            total = targets.boxes.new_zeros(())
+            judges = [r for r in predictions.reports if r.keypoints is None or self.weights.group_alignment > 0]
+            judge = judges[-1] if judges else None  # the last layer that says of which class an object is
+            for task, count in zip(tasks, counts, strict=False):
+                for name, value in self._terms(task, targets, trace.prompts.object_mask, count).items():
+                    found[f"{name}@{task.place}" if task.place else name] = value.detach()
+                    if name == self.weights.on_classes and task.report is judge:
+                        found[name] = value.detach()
+                    total = total + task.weight * getattr(self.weights, name) * value
+            for name, value in self._further(trace, targets, opened).items():
+                found[name] = value.detach()
+                total = total + getattr(self.weights, name) * value
+        return {"total": total, **found}
+
+    def _further(self, trace: Trace, targets: TargetBatch, opened: OpenedGroups | None) -> dict[str, Tensor]:
+        """The terms that no single layer answers for: all image tokens, and the maps of the keypoints."""
+        values: dict[str, Tensor] = {}
+        proposals = trace.proposals
+        if proposals.every is not None and self.weights.dense_class > 0:
+            assert proposals.centres is not None
+            sums, count = dense_terms(proposals.every, proposals.centres, targets, trace.prompts.object_mask)
+            count = _mean_over_processes(count.view(1))[0].clamp(min=1)
+            values |= {name: value / count for name, value in sums.items()}
+        if trace.maps is not None and opened is not None and self.weights.pose_map > 0:
+            assert opened.assignment is not None
+            images, groups, objects = opened.assignment.index(targets.boxes.device)
+            labelled = targets.visibility[images, objects] > 0
+            logits, frames = trace.maps.logits[images, groups], trace.maps.frames[images, groups]
+            loss = terms.pose_map(logits, frames.to(logits.dtype), targets.keypoints[images, objects], labelled)
+            count = _mean_over_processes(labelled.any(-1).sum().view(1).to(loss.dtype))[0]
+            values["pose_map"] = loss.sum() / count
+        return values
+
+    def _tasks(
+        self, predictions: Predictions, targets: TargetBatch, noised: Noised | None, opened: OpenedGroups | None
+    ) -> list[_Task]:
+        w, trace = self.weights, predictions.trace
+        assert trace is not None
+        sets = trace.prompts.keypoint_set
+        allowed = sets.gather(1, trace.group_class)[:, :, None] == sets.gather(1, targets.classes)[:, None]
+        every = trace.proposals.every is not None and w.dense_class > 0  # which then answers for the proposals too
+        layers = [Layer("proposals", LayerReport(trace.proposals.scores, trace.proposals.boxes))]
+        for place, report in zip(_places(predictions.reports), predictions.reports, strict=True):
+            layers.append(Layer(place, report, None if report.keypoints is None else allowed))
+        weights = [0.0 if every else w.proposals, *[w.auxiliary] * (len(layers) - 2), 1.0]
+        wanted = [(layer, weight) for layer, weight in zip(layers, weights, strict=True) if weight > 0]
+        assignments = self._assignments([layer for layer, _ in wanted], targets, opened)
+        tasks = [
+            _Task("" if layer is layers[-1] else layer.name, weight, layer.report, assignment, None)
+            for (layer, weight), assignment in zip(wanted, assignments, strict=True)
+        ]
+        if noised is not None and w.denoising > 0:
+            for place, report in zip(_places(trace.given), trace.given, strict=True):
+                part = noised.queries_part if report.keypoints is None else noised.groups_part
+                tasks.append(_Task(f"noised {place}", w.denoising, report, part.assignment, part.real))
+        return tasks
+
+    def _assignments(self, layers: list[Layer], targets: TargetBatch, opened: OpenedGroups | None) -> list[Assignment]:
+        """One per layer; groups that were opened for an object answer for that object in every layer."""
+        if opened is None:
+            return self.matcher(layers, targets)
+        assert opened.assignment is not None
+        free = [layer for layer in layers if layer.report.keypoints is None]
+        matched = dict(zip(map(id, free), self.matcher(free, targets), strict=True)) if free else {}
+        return [matched.get(id(layer), opened.assignment) for layer in layers]
+
+    def _terms(self, task: _Task, targets: TargetBatch, object_mask: Tensor | None, count: Tensor) -> dict[str, Tensor]:
+        """All terms of one layer that are switched on; `count` holds objects, objects with points, with presence."""
+        w, report, dtype = self.weights, task.report, targets.boxes.dtype
+        images, queries, objects = index = task.assignment.index(targets.boxes.device)
+        values: dict[str, Tensor] = {}
+        share = 1.0 if report.keypoints is None else w.group_alignment
+        if share > 0:
+            values[w.on_classes] = share * self._classification(task, targets, object_mask, index).sum() / count[0]
+        true = targets.boxes[images, objects]
+        boxes = report.boxes[images, queries].to(dtype)
+        if w.box_l1 > 0:
+            values["box_l1"] = terms.box_l1(boxes, true).sum() / count[0]
+        if w.giou > 0:
+            values["giou"] = terms.giou(boxes, true).sum() / count[0]
+        if report.keypoints is None or report.keypoint_logits is None:
+            return values
+        points, places = report.keypoints[images, queries].to(dtype), targets.keypoints[images, objects]
+        visibility, absent = targets.visibility[images, objects], targets.absent[images, objects]
+        labelled = visibility > 0
+        if w.keypoint_l1 > 0:
+            values["keypoint_l1"] = terms.keypoint_l1(points, places, labelled).sum() / count[1]
+        if w.keypoint_relative > 0:
+            loss = terms.keypoint_relative(points, places, labelled, true, targets.sizes[images])
+            values["keypoint_relative"] = loss.sum() / count[1]
+        if w.oks > 0:
+            scale = (true, targets.sigmas[images, objects], targets.sizes[images])
+            values["oks"] = terms.pose_distance(points, places, labelled, *scale).sum() / count[1]
+        if w.keypoint_alignment > 0:
+            logits = report.keypoint_logits[images, queries].to(dtype)
+            real = targets.real[images, objects]
+            loss = terms.keypoint_alignment(logits, visibility, absent, real, w.alpha, w.gamma)
+            values["keypoint_alignment"] = loss.sum() / count[2]
+        if w.visibility > 0 and report.visibility is not None:
+            loss = terms.presence(report.visibility[images, queries].to(dtype), visibility, absent)
+            values["visibility"] = loss.sum() / count[2]
+        if w.point_error > 0 and report.log_error is not None:
+            log_error = report.log_error[images, queries].to(dtype)
+            loss = terms.point_error(points, places, labelled, true, targets.sizes[images], log_error)
+            values["point_error"] = loss.sum() / count[1]
+        return values
+
+    def _classification(
+        self,
+        task: _Task,
+        targets: TargetBatch,
+        object_mask: Tensor | None,
+        index: tuple[Tensor, Tensor, Tensor],
+    ) -> Tensor:
+        """Focal loss [B, T, L] of the object logits, 0 where nothing is to be learned."""
+        logits = task.report.logits.to(targets.boxes.dtype)
+        images, queries, objects = index
+        positive = torch.zeros_like(logits, dtype=torch.bool)
+        positive[images, queries, targets.classes[images, objects]] = True
+        wanted = positive.to(logits.dtype)
+        if self.weights.quality > 0:
+            boxes = task.report.boxes.detach()[images, queries].to(logits.dtype)
+            overlap = box_iou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(targets.boxes[images, objects]))
+            wanted[images, queries, targets.classes[images, objects]] = 1 - self.weights.quality * (1 - overlap)
+        counts = torch.ones_like(positive) if object_mask is None else object_mask[:, None].expand_as(positive)
+        if task.counted is not None:
+            counts = counts & task.counted[..., None]
+        if targets.has_ignored:
+            counts = counts & (positive | ~_on_ignored(task.report.boxes, targets, logits.shape[2]))
+        if targets.incomplete is not None:
+            counts = counts & (positive | ~_perhaps_unlabelled(task.report.boxes, targets))
+        logits = logits.masked_fill(~counts, 0)
+        return terms.focal(logits, wanted, self.weights.alpha, self.weights.gamma) * counts
+
+
+def check_fit(targets: TargetBatch, prompts: ProjectedPrompts) -> None:
+    """Hold targets against the prompts that the network was given.
+
+    Raises:
+        TrainingError: numbers of images or slots differ, or an object's class or keypoints are not those of the prompt.
+    """
+    images, slots = prompts.keypoint_mask.shape[0], prompts.keypoint_mask.shape[2]
+    if (len(targets), targets.real.shape[2]) != (images, slots):
+        raise TrainingError(
+            f"The targets are for {len(targets)} images with {targets.real.shape[2]} keypoint slots, the prompts for "
+            f"{images} with {slots}. Both must come from the same batch and the same keypoint lists."
+        )
+    within = targets.classes < prompts.keypoint_set.shape[1]
+    classes = torch.where(within, targets.classes, 0)
+    known = within if prompts.object_mask is None else within & prompts.object_mask.gather(1, classes)
+    image = torch.arange(images, device=classes.device)[:, None]
+    slots_fit = (prompts.keypoint_mask[image, prompts.keypoint_set.gather(1, classes)] == targets.real).all(-1)
+    if not bool(((known & slots_fit) | ~targets.present).all()):
+        raise TrainingError(
+            "An object's class is not in its image's prompt, or that class has another number of keypoints there. "
+            "Targets and prompts must be made from the same list of classes and keypoint names."
+        )
+
+
+def by_position(sigmas: Tensor) -> Tensor:
+    """COCO's sigmas by place in the list [..., K], whatever the points are; beyond the 17th their mean.
+
+    What the relatives do with longer lists is not known; the mean is our own choice.
+    """
+    coco = sigmas.new_tensor(load_skeleton("person").sigmas)
+    count = sigmas.shape[-1]
+    table = torch.cat((coco, coco.mean().expand(max(0, count - len(coco)))))
+    return table[:count].expand_as(sigmas)
+
+
+def _places(reports: Sequence[LayerReport]) -> list[str]:
+    """A name for every layer: object 1, object 2, keypoint 1, ..."""
+    objects = sum(r.keypoints is None for r in reports)
+    return [f"object {i + 1}" if i < objects else f"keypoint {i + 1 - objects}" for i in range(len(reports))]
+
+
+def _counts(tasks: Sequence[_Task], targets: TargetBatch, slots: int) -> Tensor:
+    """Per task the matched objects, those with labelled points and those with known presence: [slots, 3]."""
+    rows = [
+        (
+            len(task.assignment),
+            int(targets.has_points[task.assignment.images, task.assignment.objects].sum()),
+            int(targets.has_presence[task.assignment.images, task.assignment.objects].sum()),
+        )
+        for task in tasks
+    ]
+    rows += [(0, 0, 0)] * (slots - len(rows))
+    return torch.tensor(rows, dtype=targets.boxes.dtype, device=targets.boxes.device)
+
+
+def _mean_over_processes(counts: Tensor) -> Tensor:
+    """The mean over all processes, 1 where none has any: gradients are averaged too, so all objects weigh the same."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.all_reduce(counts)
+        counts = counts / distributed.get_world_size()
+    return torch.where(counts > 0, counts, torch.ones_like(counts))
+
+
+@torch.no_grad()
+def _on_ignored(boxes: Tensor, targets: TargetBatch, classes: int) -> Tensor:
+    """Which queries lie mostly in an ignored object, per class: boxes [B, T, 4] to [B, T, L] bool."""
+    a = cxcywh_to_xyxy(boxes.to(targets.boxes.dtype))[:, :, None]
+    b = cxcywh_to_xyxy(targets.boxes)[:, None]
+    shared = torch.cat((torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])), -1)
+    inside = (box_area(shared) > _IGNORED_SHARE * box_area(a)) & targets.ignored[:, None]
+    of_class = one_hot(targets.classes, classes)
+    return (inside.float() @ of_class.float()) > 0
+
+
+@torch.no_grad()
+def _perhaps_unlabelled(boxes: Tensor, targets: TargetBatch) -> Tensor:
+    """Which queries may show an object that nobody labelled, per class: boxes [B, T, 4] to [B, T, L] bool.
+
+    Where a set labels one person of many, a query on another one is right, and one more on the same person is wrong.
+    """
+    assert targets.incomplete is not None
+    overlap = box_iou(cxcywh_to_xyxy(boxes.to(targets.boxes.dtype))[:, :, None], cxcywh_to_xyxy(targets.boxes)[:, None])
+    elsewhere = ~((overlap > _SAME) & targets.present[:, None]).any(-1)
+    return elsewhere[..., None] & targets.incomplete[:, None]

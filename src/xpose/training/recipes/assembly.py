@@ -1,0 +1,350 @@
+"""From a recipe to the parts of a run: network, words, batches, validation.
+
+setup = build(load_recipe("tiny-overfit"), Path("runs/tiny"))
+train(setup.model, setup.text, setup.loader, setup.recipe.run, setup.folder)
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from xpose.data.collection.held_out import is_held_out
+from xpose.data.loading.loader import Loader, Prompting
+from xpose.data.loading.place import Place
+from xpose.data.loading.pool import Pool, open_pool, read_places
+from xpose.errors import ConfigError, DataError, quote
+from xpose.inference.encoding import PromptEncoder, encoder_for
+from xpose.inference.loading import pick_device
+from xpose.model import XPose
+from xpose.model.checkpoints.weights import bundled_weights
+from xpose.model.prompting import ClipVisualPromptEncoder, TextEncoder
+from xpose.records import Record
+from xpose.training.objective.closed_set import close
+from xpose.training.recipes import settings_reader
+from xpose.training.recipes.closed_loader import ClosedLoader
+from xpose.training.recipes.left_out import LeftOut
+from xpose.training.recipes.norms import settle_norms
+from xpose.training.recipes.overlap import look_alikes
+from xpose.training.recipes.recipe import Data, Drawn, Network, Recipe, Validation
+from xpose.training.recipes.validation import PoseValidator
+from xpose.training.run.towers import tensors_to_keep
+
+Placed = tuple[Record, Place]
+
+_NORM_BATCHES = 4  # that the norms of a new backbone are set by
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The parts of a run."""
+
+    recipe: Recipe
+    folder: Path
+    model: XPose  # on its device
+    prompts: PromptEncoder  # of the network's kind; its `text` and `visual` also serve an average of the network
+    loader: Loader
+    validator: PoseValidator | None
+    left_out: LeftOut
+    encoders: dict[str, Tensor]  # of the weights it starts from, what is not CLIP: kept with the trained weights
+
+    @property
+    def text(self) -> TextEncoder:
+        """The encoder of words."""
+        return self.prompts.text
+
+    @property
+    def visual(self) -> ClipVisualPromptEncoder | None:
+        """CLIP's encoder of examples, where the run shows examples to a network without an encoder of its own."""
+        shown = self.recipe.prompting.visual + self.recipe.prompting.combined > 0
+        return self.prompts.visual if shown and self.model.visual_prompts is None else None
+
+    def kept(self) -> dict[str, Tensor]:
+        """The tensors of prompt encoders that belong to trained weights, beside the network's."""
+        whole = self.recipe.run.schedule.towers > 0
+        if self.model.config.prompt_encoder != "clip" or not (whole or self.visual is not None):
+            return self.encoders
+        return self.encoders | tensors_to_keep(self.text, self.visual, whole=whole)
+
+
+def build(
+    recipe: Recipe, folder: Path, *, device: str | torch.device | None = None, rank: int = 0, ranks: int = 1
+) -> Setup:
+    """Make all parts.
+
+    Args:
+        recipe: the settings.
+        folder: of the run; pictures that are drawn for it go there.
+        device: of the network; the best there is where None.
+        rank: which of the processes this is.
+        ranks: how many there are.
+
+    Raises:
+        ConfigError: settings that do not fit together, or the device does not exist.
+        DataError: pictures are missing or damaged.
+        CheckpointError: weights to start from are missing or do not fit.
+    """
+    place = pick_device(device)
+    data = placed(recipe.data, folder)
+    left_out = LeftOut()
+    loader = build_loader(recipe, data, rank=rank, ranks=ranks, left_out=left_out, folder=folder)
+    model, encoders = build_network(recipe.network, seed=recipe.run.seed)
+    model = model.to(place)  # before its encoders, which go where it is
+    prompts = encoder_for(model, encoders, recipe.network.clip, fresh=True)
+    if isinstance(loader, ClosedLoader):
+        model = close(model, len(loader.classes))
+    fresh = recipe.network.start is None and recipe.network.backbone is None
+    if fresh and recipe.run.frozen_norms:
+        whole = _unparted(loader)  # so that the start does not depend on the number of processes
+        settle_norms(model, (whole.batch(step) for step in range(_NORM_BATCHES)))
+    validator = build_validator(recipe, data, loader, prompts, left_out) if rank == 0 else None
+    small = {name: value for name, value in encoders.items() if not name.startswith("clip_model.")}
+    return Setup(recipe, folder, model, prompts, loader, validator, left_out, small)
+
+
+def build_network(network: Network, *, seed: int = 0) -> tuple[XPose, dict[str, Tensor]]:
+    """The network with its first weights, and the tensors of prompt encoders that came with them.
+
+    Raises:
+        CheckpointError: weights to start from are missing or do not fit.
+        ConfigError: the overrides do not fit them.
+    """
+    torch.manual_seed(seed)
+    if network.start is None:
+        model = XPose(network.config)
+        if network.backbone is not None:
+            from xpose.training.recipes.starting import load_backbone
+
+            load_backbone(model, network.backbone)
+        return model, {}
+    from xpose.model.checkpoints.pretrained import build as with_weights
+    from xpose.model.checkpoints.pretrained import from_pretrained
+
+    path = bundled_weights().get(network.start, network.start)
+    model, encoders = from_pretrained(path)
+    if network.overrides:
+        config = network.overriding(settings_reader.to_table(model.config))
+        model = with_weights(config, model.state_dict(), Path(path))
+    return model, encoders
+
+
+def placed(data: Data, folder: Path) -> Data:
+    """The data with places that are there: drawn now, where the recipe draws them.
+
+    Raises:
+        ConfigError: the recipe names no pictures.
+        DataError: a folder is missing.
+    """
+    if data.drawn is not None:
+        return replace(data, places=(str(draw(data.drawn, folder)),))
+    needs = f" It needs: {data.needs}" if data.needs else ""
+    if not data.places:
+        raise ConfigError(f"No pictures to train on were named. Name their folders: --data FOLDER.{needs}")
+    for place in data.places:
+        if not Path(place).expanduser().is_dir():
+            raise DataError(
+                f"There is no folder {quote(place)} with pictures to train on. Name it: --data FOLDER.{needs}"
+            )
+    return replace(data, places=tuple(str(Path(place).expanduser()) for place in data.places))
+
+
+def draw(drawn: Drawn, folder: Path) -> Path:
+    """The folder of the drawn pictures; they are drawn once, whole or not at all."""
+    from xpose.data.synthetic.scenes import write_synthetic
+
+    digest = hashlib.sha256(json.dumps(asdict(drawn), sort_keys=True).encode()).hexdigest()[:12]
+    done = folder / f"drawn-{digest}"
+    if done.is_dir():
+        return done
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".drawing-") as temporary:
+        half = Path(temporary) / done.name
+        write_synthetic(
+            half, drawn.count, drawn.seed, size=drawn.size, kinds=drawn.kinds, objects=drawn.objects, validation=0.0
+        )
+        _move(half, done)
+    return done
+
+
+def _move(half: Path, done: Path) -> None:
+    from xpose.data.collection.manifest import LOCATION, write_json
+
+    write_json(half / LOCATION, {"root": str(done.resolve())})
+    try:
+        half.rename(done)
+    except OSError:
+        if not done.is_dir():  # another process drew the same pictures meanwhile
+            raise
+        shutil.rmtree(half, ignore_errors=True)
+
+
+def build_loader(
+    recipe: Recipe,
+    data: Data,
+    *,
+    rank: int = 0,
+    ranks: int = 1,
+    left_out: LeftOut | None = None,
+    folder: Path | None = None,
+) -> Loader:
+    """The batches of one process; `left_out` takes what is not learned from, `folder` keeps what is found once.
+
+    Raises:
+        ConfigError: the batch cannot be parted, or settings name sets that are not there.
+        DataError: pictures are missing or damaged.
+    """
+    batch = recipe.loading.batch
+    if batch % ranks:
+        raise ConfigError(
+            f"A batch of {batch} pictures cannot be parted among {ranks} processes. Its size must be a multiple of "
+            "their number: --set loading.batch=..."
+        )
+    kind = ClosedLoader if recipe.closed_set else Loader
+    loader = kind(
+        training_pool(data, left_out, folder),
+        batch=batch // ranks,
+        seed=recipe.run.seed,
+        augmentation=recipe.augmentation,
+        sampling=recipe.sampling,
+        prompting=_prompting(recipe),
+        workers=recipe.loading.workers,
+        threads=recipe.loading.threads,
+        rank=rank,
+        ranks=ranks,
+    )
+    if recipe.loading.keep_megabytes:
+        loader.keep_pictures(recipe.loading.keep_megabytes, form=recipe.loading.keep_as)
+    return loader
+
+
+def _prompting(recipe: Recipe) -> Prompting:
+    """As the recipe says; examples are cut out as large as the network sees them in use, where it says nothing else."""
+    examples = recipe.prompting.examples
+    side = examples.side or recipe.network.config.example_side
+    return replace(recipe.prompting, examples=replace(examples, side=side))
+
+
+def _unparted(loader: Loader) -> Loader:
+    """The same batches, those of all processes together."""
+    whole = copy.copy(loader)
+    whole.rank, whole.ranks, whole.batch_size = 0, 1, loader.batch_size * loader.ranks
+    return whole
+
+
+def training_pool(data: Data, left_out: LeftOut | None = None, folder: Path | None = None) -> Pool:
+    """The labels of the training pictures; `left_out` takes what is not learned from, `folder` keeps what was found.
+
+    Raises:
+        DataError: there are none, or a name of a set is wrong.
+    """
+    choose, missing = chooser(data.categories, data.families), left_out or LeftOut()
+    alike = _apart(data, missing, folder)
+
+    def keep(record: Record) -> Record | None:
+        if data.held_out and is_held_out(record.source, record.picture.file, data.held_out):
+            missing.held_out += choose(record) is not None
+            return None
+        name = f"{record.source}/{record.picture.file}"
+        chosen = choose(record)
+        if name in alike and chosen is not None:
+            missing.apart[name] = alike[name]
+            return None
+        return chosen
+
+    return open_pool(data.places, data.split, only=data.only, without=data.without, keep=keep, skipped=missing.take)
+
+
+def _apart(data: Data, missing: LeftOut, folder: Path | None) -> dict[str, str]:
+    if data.apart is None:
+        return {}
+    try:
+        return look_alikes(data.places, data.split, data.apart, folder)
+    except DataError as error:  # a folder without such a split can be learned from all the same
+        missing.nothing_apart = f"No pictures are kept apart (data.apart = {quote(data.apart)}): {error}"
+        return {}
+
+
+def chooser(categories: Iterable[str], families: Iterable[str]) -> Callable[[Record], Record | None]:
+    """What makes of a record the one with only the objects of these categories and families; None where none is left.
+
+    Where nothing is chosen, all stays, pictures without objects too.
+    """
+    names, of = {name.casefold() for name in categories}, {name.casefold() for name in families}
+    if not names and not of:
+        return lambda record: record
+
+    def choose(record: Record) -> Record | None:
+        kept = tuple(
+            one
+            for one in record.instances
+            if (not names or one.category.name.casefold() in names)
+            and (not of or (one.category.taxonomy.family or "").casefold() in of)
+        )
+        return replace(record, instances=kept) if kept else None
+
+    return choose
+
+
+def validation_records(data: Data, validation: Validation, left_out: LeftOut | None = None) -> list[Placed]:
+    """The pictures that the network is tested on, at most `limit`, the same ones every time.
+
+    Raises:
+        DataError: the split is not there, or nothing of it is chosen.
+    """
+    split = validation.split or data.split
+    choose = chooser(validation.categories or data.categories, validation.families or data.families)
+    found: list[Placed] = []
+    for place in validation.places or data.places:
+        for record, where in read_places(
+            Path(place).expanduser(), split, skipped=None if left_out is None else left_out.take
+        ):
+            held_out = data.held_out and is_held_out(record.source, record.picture.file, data.held_out)
+            if validation.split is None and not held_out:
+                continue
+            if (data.only and record.source not in data.only) or record.source in data.without:
+                continue
+            chosen = choose(record)
+            if chosen is not None and any(one.keypoints and not one.iscrowd for one in chosen.instances):
+                found.append((chosen, where))
+    if not found:
+        raise DataError(
+            f"There is no picture to test on (split {quote(split)}). Choose another with "
+            "--set validation.split=..., or keep some back: --set data.held_out=0.1 --set validation.split=none"
+        )
+    found.sort(key=lambda pair: hashlib.sha256(f"{pair[0].source}/{pair[0].picture.file}".encode()).digest())
+    return found[: validation.limit]
+
+
+def build_validator(
+    recipe: Recipe, data: Data, loader: Loader, prompts: PromptEncoder, left_out: LeftOut | None = None
+) -> PoseValidator | None:
+    """What tests the network on the way; None where the recipe keeps no pictures for it."""
+    validation = recipe.validation
+    if validation.split is None and not data.held_out:
+        return None
+    examples: list[Placed] = []
+    if set(validation.prompts) - {"text"}:
+        choose = chooser(validation.categories or data.categories, validation.families or data.families)
+        split = data.split if validation.split is None else validation.split
+        # Examples come from what is not tested, where there is something: the training part of a held-out split.
+        for place in validation.places or data.places:
+            for record, where in read_places(Path(place), split):
+                chosen = choose(record)
+                if chosen is not None:
+                    examples.append((chosen, where))
+    return PoseValidator(
+        validation_records(data, validation, left_out),
+        prompts,
+        asking=validation.prompts,
+        examples=examples,
+        classes=loader.classes if isinstance(loader, ClosedLoader) else (),
+    )

@@ -1,0 +1,340 @@
+"""Recipes: everything a training run depends on, as typed settings that are checked as a whole.
+
+    recipe = load_recipe("nano-real", ["run.steps=500", "loading.batch=8"], data=["../shared/data"])
+    recipe = load_recipe("mine.toml")        # may begin with: base = "nano-real"
+
+A recipe is a TOML file; the shipped ones lie in `recipes/`. Its tables are the dataclasses below and those they hold,
+field by field, so that the names in a file are the names in the code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from xpose.data.loading.loader import Prompting
+from xpose.data.loading.pictures import Form
+from xpose.data.loading.sampling import Sampling
+from xpose.data.loading.transforms import Augmentation
+from xpose.data.synthetic.toys import KINDS
+from xpose.errors import ConfigError, counted, did_you_mean, quote
+from xpose.model.config import XPoseConfig
+from xpose.training.recipes import settings_reader
+from xpose.training.run.settings import Run
+
+FOLDER = Path(__file__).parent
+ENDING = ".toml"
+BASE = "base"
+_OVERRIDES = "network.overrides"
+Asking = Literal["text", "visual", "combined"]
+Measure = Literal["PCK@0.1", "PCK@0.2"]
+
+
+@dataclass(frozen=True)
+class Network:
+    """What is trained, and what it starts from."""
+
+    preset: str = "xpose-nano"
+    overrides: Mapping[str, Any] = field(default_factory=dict)  # settings of the network (XPoseConfig) by name
+    backbone: str | None = None  # file or folder of an ImageNet backbone to start from
+    start: str | None = None  # weights to go on from: folder, file in the official layout, hub id; they name the preset
+    clip: str | None = None  # folder or hub id of CLIP ViT-B/32, for networks that read words through it
+
+    def __post_init__(self) -> None:
+        from xpose.model.presets import CONFIGS
+
+        if self.preset not in CONFIGS:
+            # Values cannot be checked without the preset, names can.
+            faults = settings_reader.unknown_names(XPoseConfig, self.overrides, _OVERRIDES)
+            near = did_you_mean(self.preset, CONFIGS)
+            faults.insert(0, f"preset is {quote(self.preset)}, not one of {', '.join(CONFIGS)}.{near}")
+            raise ConfigError("The network does not fit:\n  " + "\n  ".join(faults))
+        faults = settings_reader.read(
+            XPoseConfig, settings_reader.merged(_preset_table(self.preset), self.overrides), _OVERRIDES
+        )[1]
+        if self.backbone and self.start:
+            faults.append("backbone and start are both given; weights to start from have a backbone of their own")
+        if faults:
+            raise ConfigError("The network does not fit:\n  " + "\n  ".join(faults))
+
+    @property
+    def config(self) -> XPoseConfig:
+        """The preset's settings with the overrides."""
+        return self.overriding(_preset_table(self.preset))
+
+    def overriding(self, table: Mapping[str, Any]) -> XPoseConfig:
+        """The overrides put over other settings.
+
+        Raises:
+            ConfigError: together they do not fit.
+        """
+        found, faults = settings_reader.read(XPoseConfig, settings_reader.merged(table, self.overrides), _OVERRIDES)
+        if found is None:
+            raise ConfigError("The network does not fit:\n  " + "\n  ".join(faults))
+        return found
+
+
+@cache
+def _preset_table(name: str) -> dict[str, Any]:
+    from xpose.model.presets import CONFIGS
+
+    return settings_reader.to_table(CONFIGS[name]())
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Pictures that are drawn for the run, as `xpose data synthetic` draws them."""
+
+    count: int = 16
+    kinds: tuple[str, ...] = tuple(KINDS)
+    size: tuple[int, int] = (320, 240)
+    objects: tuple[int, int] = (1, 1)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        strange = [kind for kind in self.kinds if kind not in KINDS]
+        faults = [
+            f"kinds has {quote(kind)}, not one of {', '.join(KINDS)}.{did_you_mean(kind, KINDS)}" for kind in strange
+        ]
+        if self.count < 1 or min(self.size) < 32 or not self.kinds or not 0 <= self.objects[0] <= self.objects[1]:
+            faults.append("count must be at least 1, sides at least 32, kinds not empty, objects from few to many")
+        if faults:
+            raise ConfigError("The pictures cannot be drawn:\n  " + "\n  ".join(faults))
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is trained on."""
+
+    places: tuple[str, ...] = ()  # prepared sets, collections, shards, folders of COCO sets
+    split: str = "train"
+    only: tuple[str, ...] = ()  # sets; all where empty
+    without: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()  # objects of these only; all where empty
+    families: tuple[str, ...] = ()  # animals of these families only, as their set states them; all where empty
+    held_out: float = 0.0  # share of the pictures that is kept for validation, by their names
+    apart: str | None = None  # a split of the same places; pictures that are in it or look like one are left out
+    drawn: Drawn | None = None  # instead of places
+    needs: str = ""  # what to fetch and prepare, for the message where it is not there
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.held_out < 1:
+            raise ConfigError(f"held_out is {self.held_out}, not a share from 0 up to 1")
+        if self.apart is not None and self.apart == self.split:
+            raise ConfigError(f"apart is {quote(self.apart)}, which is the split that is learned from. Name another.")
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How batches are made; nothing here but `batch` changes what is learned."""
+
+    batch: int = 16  # pictures per step, all processes together (times run.accumulate for a step of the optimiser)
+    workers: int = 0  # processes that make batches, for each process that trains
+    threads: int = 0  # threads that make them where there are no workers
+    keep_megabytes: float = 0.0  # memory for small copies of the pictures
+    keep_as: Form = "pixels"
+
+    def __post_init__(self) -> None:
+        faults = [] if self.batch >= 1 else [f"batch is {self.batch}, not at least 1"]
+        faults += [
+            f"{name} is {getattr(self, name)}, not a number from 0 up"
+            for name in ("workers", "threads", "keep_megabytes")
+            if not 0 <= getattr(self, name) < math.inf
+        ]
+        if faults:
+            raise ConfigError("The loading does not fit:\n  " + "\n  ".join(faults))
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How the averaged network is tested on the way. The pictures are the held-out ones, or those of a split."""
+
+    every: int = 1000  # steps; 0 = only after the last one
+    limit: int = 500  # pictures at most; the same ones every time
+    split: str | None = None  # none: the held-out share; where nothing is held out, nothing is tested
+    places: tuple[str, ...] = ()  # those of the training where empty
+    categories: tuple[str, ...] = ()
+    families: tuple[str, ...] = ()
+    prompts: tuple[Asking, ...] = ("text",)
+    best: Measure = "PCK@0.1"  # the measure (mean over the prompts) by which the best weights are kept
+    pictures: int = 8  # drawn into the report
+
+    def __post_init__(self) -> None:
+        faults = [
+            f"{name} is {getattr(self, name)}, less than {least}"
+            for name, least in (("every", 0), ("limit", 1), ("pictures", 0))
+            if getattr(self, name) < least
+        ]
+        if not self.prompts or len(set(self.prompts)) != len(self.prompts):
+            faults.append(f"prompts is {list(self.prompts)}; each kind at most once, at least one")
+        if faults:
+            raise ConfigError("The validation does not fit:\n  " + "\n  ".join(faults))
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a run writes beside its log and state."""
+
+    weights: Literal["float16", "float32"] = "float16"
+    tensorboard: bool = False
+    report_minutes: float = 3.0  # between two versions of report.html; 0 = only at the end
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.report_minutes < math.inf:
+            raise ConfigError(f"report_minutes is {self.report_minutes}, not a number from 0 up")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole run."""
+
+    run: Run
+    about: str = ""  # one line
+    network: Network = field(default_factory=Network)
+    data: Data = field(default_factory=Data)
+    loading: Loading = field(default_factory=Loading)
+    sampling: Sampling = field(default_factory=Sampling)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    prompting: Prompting = field(default_factory=Prompting)
+    validation: Validation = field(default_factory=Validation)
+    output: Output = field(default_factory=Output)
+
+    def to_toml(self) -> str:
+        """The recipe with every setting, as a file that `load_recipe` reads."""
+        table = settings_reader.to_table(self)
+        return settings_reader.to_toml({"about": table.pop("about"), **table})
+
+    @property
+    def closed_set(self) -> bool:
+        """Whether classes go by number, as in the ablation without object alignment."""
+        return self.run.weights.closed_set > 0
+
+    def replace(self, **changes: Any) -> Recipe:
+        """A copy with other parts."""
+        return dataclasses.replace(self, **changes)
+
+
+# Settings that a run may change between two of its pieces: they change how it goes on, not where it leads.
+FREE = (
+    *("about", "data.places", "data.needs", "validation", "output", "network.backbone", "network.start"),
+    *("network.clip", "loading.workers", "loading.threads", "loading.keep_megabytes", "loading.keep_as"),
+    *("run.save_minutes", "run.keep", "run.log_steps", "run.checkpointing", "run.compile"),
+)
+
+
+def changed(old: Recipe, new: Recipe) -> list[str]:
+    """The settings, with both values, in which a run cannot go on with another recipe."""
+    return [
+        f"{path} was {was!r}, now {now!r}"
+        for path, was, now in settings_reader.differences(settings_reader.to_table(old), settings_reader.to_table(new))
+        if not any(path == free or path.startswith(f"{free}.") for free in FREE)
+    ]
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """The recipes that come with the package, by name."""
+    return {path.stem: path for path in sorted(FOLDER.glob(f"*{ENDING}"))}
+
+
+def load_recipe(name: str | Path, changes: Iterable[str] = (), *, data: Sequence[str | Path] = ()) -> Recipe:
+    """A recipe by its name or file, with changes.
+
+    Args:
+        name: of a shipped recipe, or the path of a TOML file.
+        changes: `a.b=value` each, later ones over earlier ones.
+        data: folders of the training pictures, in the place of the recipe's.
+
+    Raises:
+        ConfigError: there is no such recipe, or settings do not fit; all faults are named.
+    """
+    places = {"data": {"places": [str(place) for place in data], "drawn": settings_reader.NONE}} if data else {}
+    return recipe_of(name, read_table(name), changes, places)
+
+
+def recipe_of(
+    name: str | Path,
+    table: settings_reader.Table,
+    changes: Iterable[str] = (),
+    last: settings_reader.Table | None = None,
+) -> Recipe:
+    """The recipe that tables make, with changes.
+
+    Args:
+        name: what to call it in messages.
+        table: as a file has them.
+        changes: `a.b=value` each, later ones over earlier ones.
+        last: tables over all of it.
+
+    Raises:
+        ConfigError: settings do not fit; all faults are named.
+    """
+    faults: list[str] = []
+    for text in changes:
+        try:
+            table = settings_reader.merged(table, settings_reader.assigned(Recipe, text))
+        except ConfigError as error:
+            faults.append(str(error))
+    recipe, found = settings_reader.read(Recipe, settings_reader.merged(table, last or {}))
+    faults += found
+    if recipe is None or faults:
+        sound = name if str(name) in shipped_recipes() else "nano-real"
+        raise ConfigError(
+            f"The recipe {quote(name)} has {counted(len(faults), 'fault')}:\n  " + "\n  ".join(faults) + "\n"
+            f"A whole recipe to compare with: xpose train {sound} --show"
+        )
+    return recipe
+
+
+def read_table(name: str | Path) -> dict[str, Any]:
+    """The tables of a recipe as its file has them, over those of its base.
+
+    Raises:
+        ConfigError: there is no such recipe, its file is no TOML, or its base has a base.
+    """
+    table = _parsed(_file_of(name))
+    base = table.pop(BASE, None)
+    if base is None:
+        return table
+    shipped = shipped_recipes()
+    if base not in shipped:
+        raise ConfigError(
+            f"The recipe {quote(name)} has the base {base!r}, which is no shipped recipe."
+            f"{did_you_mean(str(base), shipped)} List them with: xpose train --list"
+        )
+    below = _parsed(shipped[base])
+    if BASE in below:
+        raise ConfigError(
+            f"The recipe {quote(name)} has the base {quote(base)}, which has a base itself ({quote(below[BASE])}). One "
+            "level is enough to be understood: take that one as the base, and add what differs."
+        )
+    return settings_reader.merged(below, table)
+
+
+def _file_of(name: str | Path) -> Path:
+    shipped = shipped_recipes()
+    if str(name) in shipped:
+        return shipped[str(name)]
+    path = Path(name).expanduser()
+    if path.suffix == ENDING and path.is_file():
+        return path
+    what = "file" if path.suffix == ENDING else "recipe"
+    raise ConfigError(
+        f"There is no {what} {quote(name)}.{did_you_mean(str(name), shipped)} Give a TOML file, or one of those that "
+        "are listed with: xpose train --list"
+    )
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(
+            f"{quote(path)} is no TOML file that can be read ({error}). Mend that place; the form is that of: "
+            "xpose train nano-real --show"
+        ) from None

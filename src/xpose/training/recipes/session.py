@@ -1,0 +1,246 @@
+"""A whole run of a recipe in its folder: started, gone on with, tested on the way, written up.
+
+runs/NAME/recipe.toml      every setting
+runs/NAME/left-out.txt     the pictures that could not be used, and why
+runs/NAME/state/           the last two states; the run goes on from the newest
+runs/NAME/log.jsonl        numbers of the steps and of the validations
+runs/NAME/report.html      curves, numbers and pictures; losses.png the curves alone
+runs/NAME/best/, weights/  weight folders: the best by validation, and those at the end
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from xpose.errors import CheckpointError, ConfigError, MissingExtraError, counted, quote
+from xpose.model import XPose
+from xpose.model.checkpoints.pretrained import save_pretrained
+from xpose.pictures.atomic import write_atomically
+from xpose.training.recipes.assembly import Setup
+from xpose.training.recipes.recipe import Recipe, changed, load_recipe
+from xpose.training.reporting.report import RECIPE_FILE, write_pictures, write_report
+from xpose.training.run.log import LOG_FILE, read_log, write_validation
+from xpose.training.run.loop import train
+from xpose.training.run.processes import is_first
+from xpose.training.run.progress import TensorBoard
+from xpose.training.run.settings import Progress
+from xpose.training.run.state import states
+
+STATE, WEIGHTS, BEST = "state", "weights", "best"
+_TYPES = {"float16": torch.float16, "float32": torch.float32}
+
+
+class Teller(Protocol):
+    """Whom a run talks to; `progress.Bar` is one."""
+
+    def report(self, progress: Progress) -> None:
+        """Take a report of the loop."""
+
+    def note(self, message: str) -> None:
+        """Take something worth saying."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call of `run` ended."""
+
+    step: int
+    steps: int
+    weights: Path | None  # None where the run is not finished
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last step was done."""
+        return self.step >= self.steps
+
+
+def check_folder(recipe: Recipe, folder: Path) -> int:
+    """The step of the run in a folder that this recipe would go on from; 0 where there is none.
+
+    Raises:
+        ConfigError: it is a run with other settings.
+    """
+    before, done = folder / RECIPE_FILE, last_step(folder)
+    if done and before.is_file():
+        faults = changed(load_recipe(before), recipe)
+        if faults:
+            raise ConfigError(
+                f"The folder {quote(folder)} holds a run at step {done} with other settings:\n  "
+                + "\n  ".join(faults)
+                + "\nA run goes on with the settings it began with. Give them again, or another folder: --out FOLDER"
+            )
+    return done
+
+
+def last_step(folder: Path) -> int:
+    """The step of the newest state of a run; 0 where there is none."""
+    found = states(folder / STATE)
+    return int(found[-1].stem.rpartition("-")[2]) if found else 0
+
+
+def made(folder: Path) -> Path:
+    """The folder, made where it is not there.
+
+    Raises:
+        CheckpointError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(
+            f"The folder {quote(folder)} cannot be made ({error.strerror}). Name another one: --out FOLDER"
+        ) from None
+    return folder
+
+
+def run(
+    setup: Setup,
+    teller: Teller,
+    *,
+    minutes: float | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Outcome:
+    """Train until the end, until the minutes are over or until `stop` says so; called again it goes on.
+
+    Args:
+        setup: the parts, made with `build`.
+        teller: who hears of the progress.
+        minutes: of training.
+        stop: asked after every step.
+
+    Raises:
+        TrainingError: the loss stays infinite or not a number, or memory ran out; the last state is on disk.
+        CheckpointError: the disk is full or cannot be written to; the last state is on disk.
+    """
+    if is_first():
+        text = setup.recipe.to_toml()
+        write_atomically(made(setup.folder) / RECIPE_FILE, lambda path: path.write_text(text, encoding="utf-8"))
+        setup.left_out.write(setup.folder)
+    watch = Watch(setup, teller) if is_first() else None
+    try:
+        average = train(
+            setup.model,
+            setup.text,
+            setup.loader,
+            setup.recipe.run,
+            setup.folder,
+            minutes=minutes,
+            report=None if watch is None else watch.report,
+            watch=watch,
+            stop=stop,
+            visual=setup.visual,
+        )
+    finally:
+        if watch is not None:
+            watch.close()
+    step, steps = last_step(setup.folder), setup.recipe.run.steps
+    if watch is None or step < steps:
+        return Outcome(step, steps, None)
+    assert isinstance(average.module, XPose)
+    weights = _save(setup, average.module, WEIGHTS, watch.measures)
+    return Outcome(step, steps, weights)
+
+
+class Watch:
+    """What happens beside the training itself: validation, the best weights, TensorBoard, the report."""
+
+    def __init__(self, setup: Setup, teller: Teller) -> None:
+        self.setup, self.teller = setup, teller
+        start = last_step(setup.folder)
+        self.measures: Mapping[str, float] = {}
+        self._best = -math.inf
+        self._reported = time.monotonic()
+        self._with_report, self._news = True, False
+        if (setup.folder / LOG_FILE).is_file():
+            done = {step: row for step, row in read_log(setup.folder).validations.items() if step <= start}
+            self._best = max((self._judged(row) for row in done.values()), default=-math.inf)
+            self.measures = done[max(done)] if done else {}
+        self._board = TensorBoard(setup.folder, start) if setup.recipe.output.tensorboard else None
+
+    def report(self, progress: Progress) -> None:
+        """Pass on a report of the loop."""
+        self._news = True
+        self.teller.report(progress)
+        if self._board is not None:
+            self._board.report(progress)
+
+    def __call__(self, step: int, average: XPose) -> None:
+        """Test and write up where it is time for it."""
+        recipe = self.setup.recipe
+        last, every = step == recipe.run.steps, recipe.validation.every
+        due = last or (every > 0 and step % every == 0)
+        if due and self.setup.validator is not None:
+            self._validate(step, average)
+        minutes = recipe.output.report_minutes
+        if last or due or (minutes and time.monotonic() - self._reported > 60 * minutes):
+            self._write_report()
+
+    def close(self) -> None:
+        """Write what is left, also after an interruption or a fault."""
+        if self._board is not None:
+            self._board.close()
+        if self._news and (self.setup.folder / LOG_FILE).is_file():
+            self._write_report()
+
+    def _validate(self, step: int, average: XPose) -> None:
+        setup, validator = self.setup, self.setup.validator
+        assert validator is not None
+        self.measures = values = validator(average)
+        drawings = validator.drawings(average, setup.recipe.validation.pictures)
+        told = ", ".join(f"{name} {100 * value:.1f}" for name, value in values.items())
+        judged = self._judged(values)
+        if judged > self._best:
+            self._best = judged
+            _save(setup, average, BEST, values)
+            told += " (the best so far)"
+        write_validation(setup.folder, step, values)
+        write_pictures(setup.folder, drawings)
+        if self._board is not None:
+            self._board.measures(step, values)
+        self.teller.note(f"step {step}: {told}")
+
+    def _judged(self, values: Mapping[str, float]) -> float:
+        """The number by which the best weights are told."""
+        validation = self.setup.recipe.validation
+        found = [values.get(f"{asking} {validation.best}", math.nan) for asking in validation.prompts]
+        mean = sum(found) / len(found)
+        return mean if math.isfinite(mean) else -math.inf
+
+    def _write_report(self) -> None:
+        """A report that cannot be written is no reason to stop a run."""
+        self._reported, self._news = time.monotonic(), False
+        if not self._with_report:
+            return
+        try:
+            write_report(self.setup.folder)
+        except (MissingExtraError, CheckpointError) as error:
+            self._with_report = False
+            self.teller.note(f"No report from here on: {error}")
+
+
+def _save(setup: Setup, model: XPose, name: str, measures: Mapping[str, float]) -> Path:
+    dtype = _TYPES[setup.recipe.output.weights]
+    return save_pretrained(model, setup.folder / name, encoders=setup.kept(), card=_card(setup, measures), dtype=dtype)
+
+
+def _card(setup: Setup, measures: Mapping[str, float]) -> str:
+    """What somebody who finds the weights needs to know."""
+    recipe, pool = setup.recipe, setup.loader.pool
+    config = setup.model.config
+    tested = ", ".join(f"{name} {100 * value:.1f}" for name, value in measures.items()) or "not tested"
+    return (
+        f"---\nlibrary_name: xpose\ntags: [keypoint-detection, pose-estimation]\n---\n# {config.name}\n\n"
+        f'{recipe.about or "Trained with xpose."} Load the weights with `xpose.load("<this folder>")`.\n\n'
+        f"- trained on: {', '.join(pool.sets)} ({counted(len(pool), 'picture')}, "
+        f"{counted(recipe.run.steps, 'step')} of {counted(recipe.loading.batch * recipe.run.accumulate, 'picture')})\n"
+        f"- validation while training (averaged weights, no flip): {tested}\n\n"
+        "The licences of the sets it was trained on decide what these weights may be used for; look them up before "
+        "passing the weights on.\n"
+    )

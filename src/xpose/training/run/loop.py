@@ -1,0 +1,262 @@
+"""The training loop: one explicit function over plain PyTorch, for one process or many, that never loses work."""
+
+from __future__ import annotations
+
+import copy
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from xpose.data.loading.loader import Loader
+from xpose.errors import CheckpointError, TrainingError, XPoseError, XPoseWarning
+from xpose.model import XPose
+from xpose.model.prompting import ClipVisualPromptEncoder, TextEncoder
+from xpose.training.run import memory, sharding
+from xpose.training.run.compiling import compile_layers
+from xpose.training.run.ema import MovingAverage
+from xpose.training.run.interrupts import Interruptions
+from xpose.training.run.journal import Journal
+from xpose.training.run.processes import grouped, is_first
+from xpose.training.run.schedule import optimizer_for
+from xpose.training.run.settings import Progress, Run, binding
+from xpose.training.run.state import Keeper
+from xpose.training.run.step import Outcome, TrainStep, change, gradients
+from xpose.training.run.towers import Towers
+
+__all__ = ["Progress", "Run", "train"]
+
+_MOST_FAULTY_STEPS = 20  # in a row, before the run gives up
+
+
+def train(
+    model: XPose,
+    text: TextEncoder,
+    loader: Loader,
+    run: Run,
+    folder: Path,
+    *,
+    minutes: float | None = None,
+    report: Callable[[Progress], None] | None = None,
+    watch: Callable[[int, XPose], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+    visual: ClipVisualPromptEncoder | None = None,
+) -> MovingAverage:
+    """Train until the run's last step, or until the minutes are over; called again it goes on where it stopped.
+
+    Args:
+        model: the network, on its device; its weights are replaced by the newest state's where there is one.
+        text: the encoder of words.
+        loader: of the training pictures, for this process.
+        run: how.
+        folder: of the state (`state/`) and the log (`log.jsonl`).
+        minutes: stop after so long, with the state saved.
+        report: called every `log_steps` steps on the first process.
+        watch: called after every step on the first process, while the others wait, with its number and the averaged
+            network: to validate, to plot. An XPoseError or OSError from it is shown as a warning, and training goes on.
+            With sharded weights it is called after those steps alone that are saved.
+        stop: asked in every step; True in any process is as if the minutes were over.
+        visual: CLIP's encoder of examples, for a network without one of its own that is shown examples. It and, where
+            `schedule.towers` is above 0, `text` become moving averages of what is trained.
+
+    Returns:
+        The moving average of the weights.
+
+    Raises:
+        TrainingError: the loss stays infinite or not a number, or memory ran out; the last state is on disk.
+        ConfigError: the state in the folder is of a run with other settings.
+        CheckpointError: the state is of another network; or the last state could not be written, and the one before is
+            still there.
+    """
+    started = time.monotonic()
+    training = Training(model, text, loader, run, visual)
+    bound = {**binding(run), "batch": training.batch, "order": loader.seed, "pictures": len(loader.pool)}
+    keeper = Keeper(folder / "state", minutes=run.save_minutes, keep=run.keep, binding=bound)
+    training.take(keeper.load())
+    images = training.batch * run.accumulate
+    journal = (
+        Journal(folder / "log.jsonl", run, images=images, step=training.step, report=report) if is_first() else None
+    )
+
+    def due() -> bool:
+        # The process that writes knows when it has written; the clocks of the others would ask in every step.
+        return is_first() and keeper.due()
+
+    def over() -> bool:
+        return (minutes is not None and time.monotonic() - started > 60 * minutes) or (stop is not None and stop())
+
+    batches = loader.steps(start=training.step * run.accumulate, stop=run.steps * run.accumulate)
+    ended = training.step >= run.steps
+    with Interruptions() as interruptions:
+        try:
+            while not ended:
+                outcome = gradients(training.module, batches, run, training.scaler, training.device, over, due)
+                with interruptions.held():
+                    terms = training.go(outcome)
+                ended = outcome.stop or training.step >= run.steps
+                if journal is not None:
+                    journal.add(terms)
+                    if training.step % run.log_steps == 0 or training.step == run.steps:
+                        journal.write(training.step, training.rate, training.device)
+                with nullcontext() if journal is None else journal.aside():
+                    _after_step(training, keeper, outcome, ended, watch)
+        except BaseException as error:
+            if is_first() and training.whole and not training.sharded:  # shards cannot be gathered any more
+                keeper.save_if_new(training.step, training.state())
+            if memory.is_exhausted(error):
+                raise memory.exhausted(error, keeper.step, run, loader.batch_size) from None
+            raise
+    return training.answer
+
+
+class Training:
+    """A run under way: everything that changes from step to step."""
+
+    def __init__(
+        self,
+        model: XPose,
+        text: TextEncoder,
+        loader: Loader,
+        run: Run,
+        visual: ClipVisualPromptEncoder | None = None,
+    ) -> None:
+        self.model, self.run, self.step = model, run, 0
+        self.towers = Towers(text, visual, whole=run.schedule.towers > 0)
+        self.device = model.heads.norm.weight.device
+        self.batch = loader.batch_size * loader.ranks  # pictures per batch, over all processes
+        self.faulty = 0  # steps in a row
+        self.whole = True  # whether weights, average and step number fit together
+        self.sharded = run.shard and grouped()
+        self.average = MovingAverage(model, run.average).to(self.device)
+        self.answer = copy.deepcopy(self.average) if self.sharded else self.average  # as others get to see it
+        self.towers_average = self.towers.average(run.average).to(self.device) if len(self.towers.learning) else None
+        self.module = self._prepared(text)
+        groups = run.schedule.groups(model, self.towers.learning, batch=self.batch * run.accumulate)
+        self.optimizer = optimizer_for(groups, self.device, parted=self.sharded)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=run.amp == "fp16")
+
+    def _prepared(self, text: TextEncoder) -> nn.Module:
+        model, run = self.model, self.run
+        model.train()
+        if run.frozen_stages:
+            for stage in model.backbone.first_stages(run.frozen_stages):  # type: ignore[operator]
+                stage.requires_grad_(False)
+        if run.frozen_norms:
+            for module in model.backbone.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        if run.channels_last:
+            model.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if run.checkpointing:
+            memory.recompute(model, without=None if run.frozen_norms else model.backbone)
+        if run.compile:
+            # The layers of a backbone are of many shapes, and compiling all of them takes longer than it saves.
+            compile_layers([model.encoder, model.object_decoder, model.keypoint_decoder], self.device)
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        module = TrainStep(model, text, run, self.towers)
+        if self.sharded:
+            sharding.shard(module, self.device, whole=self.towers.learning.parameters())
+            sharding.shard(self.average.module, self.device)
+            module.sharded = True
+        if self.sharded or not grouped():
+            return module
+        return DistributedDataParallel(module, find_unused_parameters=True, gradient_as_bucket_view=True)
+
+    @property
+    def rate(self) -> float:
+        """The highest learning rate: that of the network but for its backbone."""
+        return max(group["lr"] for group in self.optimizer.param_groups)
+
+    def go(self, outcome: Outcome) -> dict[str, float] | None:
+        """End a step: change the weights, if all was finite; the terms and the gradient's length, or None.
+
+        Raises:
+            TrainingError: too many steps in a row were faulty.
+        """
+        self.whole = False
+        self.run.schedule.set_rates(self.optimizer, self.step, self.run.steps)
+        length = None
+        if outcome.terms is not None:
+            length = change(self.optimizer, self.scaler, self.run.clip, sharded=self.sharded)
+        if length is not None:
+            self.average.update_parameters(self.model)
+            if self.towers_average is not None:
+                self.towers_average.update_parameters(self.towers.learning)
+                self.towers.changed()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self.faulty = self.faulty + 1 if length is None else 0
+        if self.faulty >= _MOST_FAULTY_STEPS:
+            raise TrainingError(
+                f"The loss or its gradient was not a finite number in {self.faulty} steps in a row, up to step "
+                f"{self.step}. {self._ways_out()} The last state before is on disk."
+            )
+        self.whole = True
+        return None if length is None or outcome.terms is None else {**outcome.terms, "gradient": length}
+
+    def _ways_out(self) -> str:
+        ways = [f"Lower the rate (schedule.rate = {self.run.schedule.rate / 4:g})"]
+        if self.run.amp != "none":
+            ways.append(f'train without {self.run.amp} (amp = "none")')
+        ways.append("look at what the network sees (xpose train --look)")
+        return f"{', or '.join(ways)}."
+
+    def state(self) -> dict[str, Any]:
+        """What a state on disk holds of this; where weights are sharded, all processes have to call it."""
+        state = {name: part.state_dict() for name, part in self._parts().items()}
+        if self.sharded:
+            state = sharding.gathered(state)
+            self.answer.load_state_dict(state["average"])
+        return state
+
+    def take(self, state: dict[str, Any] | None) -> None:
+        """Go on from a state; with None from the start."""
+        if state is None:
+            return
+        full = [group["full"] for group in self.optimizer.param_groups]
+        try:
+            for name, part in self._parts().items():
+                found = sharding.parted(state[name], part, self.optimizer) if self.sharded else state[name]
+                part.load_state_dict(found)
+        except (RuntimeError, ValueError, KeyError) as error:  # what PyTorch says where names, shapes or groups differ
+            raise CheckpointError(
+                f"The state of step {state.get('step')} is not of this network ({' '.join(str(error).split())[:200]}). "
+                "Train with the settings it was begun with, or in another folder."
+            ) from None
+        for group, rate in zip(self.optimizer.param_groups, full, strict=True):
+            group["full"] = rate  # the run's word counts, not that of the state
+        self.step = int(state["step"])
+        if self.sharded:
+            self.answer.load_state_dict(state["average"])
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {"model": self.model, "average": self.average, "optimizer": self.optimizer, "scaler": self.scaler}
+        if self.towers_average is not None:
+            parts |= {"towers": self.towers.learning, "towers average": self.towers_average}
+        return parts
+
+
+def _after_step(
+    training: Training, keeper: Keeper, outcome: Outcome, ended: bool, watch: Callable[[int, XPose], None] | None
+) -> None:
+    """Save where it is time for it, then let others look at the result."""
+    # A state that may be past saving must not push out a good one.
+    saving = ended or (outcome.save and not training.faulty)
+    state = training.state() if saving and (training.sharded or is_first()) else None
+    if not is_first():
+        return
+    if state is not None:
+        (keeper.save if ended else keeper.save_if_possible)(training.step, state)
+    if watch is None or (training.sharded and state is None):
+        return
+    try:
+        watch(training.step, training.answer.module)  # type: ignore[arg-type]
+    except (XPoseError, OSError) as error:
+        warnings.warn(f"After step {training.step}: {error} Training goes on.", XPoseWarning, stacklevel=2)

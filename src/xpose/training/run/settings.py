@@ -1,0 +1,88 @@
+"""How a network is trained, and what the loop says on the way."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+
+from xpose.errors import ConfigError
+from xpose.training.objective.denoising import DenoisingSettings
+from xpose.training.objective.losses import LossWeights
+from xpose.training.run.schedule import Schedule
+
+AMP = {"none": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Run:
+    """How long and how a network is trained."""
+
+    steps: int
+    seed: int = 0
+    schedule: Schedule = field(default_factory=Schedule)
+    weights: LossWeights = field(default_factory=LossWeights)
+    denoising: DenoisingSettings | None = None
+    clip: float = 0.1
+    average: float = 0.9997
+    amp: str = "none"  # "bf16" or "fp16"
+    accumulate: int = 1  # batches per step of the optimiser
+    checkpointing: bool = False  # layers are computed again in the backward pass: less memory, more time
+    compile: bool = False  # torch.compile for the layers of encoder and decoders
+    shard: bool = False  # weights, gradients and optimiser state parted among the processes (FSDP)
+    channels_last: bool = False
+    frozen_norms: bool = True  # batch norms of the backbone keep their statistics
+    frozen_stages: int = 0  # of the backbone, from the picture on, that are not trained; 1 is what stride 2 or 4 sees
+    # Instances whose points are looked for in training, the best ones; those that stand for no object teach little.
+    groups: int | None = None
+    point_queries: int | None = None  # keypoint queries of a picture in training, at most: fewer groups of many points
+    save_minutes: float = 5.0
+    keep: int = 2  # states on disk
+    log_steps: int = 20
+
+    def __post_init__(self) -> None:
+        faults = [
+            f"{name} is {getattr(self, name)}, not a whole number of at least 1"
+            for name in ("steps", "accumulate", "log_steps", "keep")
+            if getattr(self, name) < 1
+        ]
+        faults += [
+            f"{name} is {getattr(self, name)}, not above 0"
+            for name in ("clip", "save_minutes")
+            if not getattr(self, name) > 0
+        ]
+        if self.frozen_stages < 0:
+            faults.append(f"frozen_stages is {self.frozen_stages}, not a whole number from 0 up")
+        if self.groups is not None and self.groups < 1:
+            faults.append(f"groups is {self.groups}, not a whole number of at least 1")
+        if self.point_queries is not None and self.point_queries < 1:
+            faults.append(f"point_queries is {self.point_queries}, not a whole number of at least 1")
+        if self.amp not in AMP:
+            faults.append(f'amp is "{self.amp}", not one of {", ".join(AMP)}')
+        if self.shard and self.amp == "fp16":
+            faults.append('shard and amp = "fp16" are both set; a loss scale cannot be kept over shards: take "bf16"')
+        if self.shard and self.compile:
+            faults.append("shard and compile are both set; compiled layers cannot be sharded: switch one of them off")
+        if faults:
+            raise ConfigError("The run does not fit:\n  " + "\n  ".join(faults))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a report of the loop says."""
+
+    step: int
+    steps: int
+    terms: dict[str, float]  # means since the last report, over all processes
+    rate: float
+    images_per_second: float
+    seconds: float  # since this call of the loop began
+    faulty: int = 0  # steps since the last report that changed nothing, as a number was not finite
+    memory: float = 0.0  # MiB at most so far: of the GPU, or of the process
+    remaining: float = math.nan  # seconds to the last step, at the pace of this call
+
+
+def binding(run: Run) -> dict[str, object]:
+    """The settings without which a state does not go on as what it was: the order of pictures, the loss scale."""
+    return {"seed": run.seed, "accumulate": run.accumulate, "amp": run.amp}

@@ -1,0 +1,136 @@
+"""The whole state of a run on disk: written in one step, the last few kept, read without running any code."""
+
+from __future__ import annotations
+
+import re
+import time
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from xpose.errors import CheckpointError, ConfigError, XPoseWarning, counted, quote
+from xpose.model.checkpoints.files import read_tensors
+from xpose.pictures.atomic import write_atomically
+
+_NAME = re.compile(r"^step-(\d{8})\.pt$")
+
+
+def save_state(folder: Path, step: int, state: dict[str, Any], keep: int = 2) -> Path:
+    """Write the state of a step, then delete all but the last `keep`.
+
+    Raises:
+        CheckpointError: the disk is full or read-only; the states before are untouched.
+    """
+    path = folder / f"step-{step:08d}.pt"
+
+    def write(temporary: Path) -> None:
+        try:
+            torch.save(state, temporary)
+        except RuntimeError as error:  # torch reports a full disk in its own way
+            raise OSError(28, str(error).splitlines()[0]) from None
+
+    try:
+        write_atomically(path, write)
+    except OSError as error:  # the folder itself could not be made
+        raise CheckpointError(
+            f"{quote(path)} could not be written ({error.strerror}). What was there before is untouched. "
+            "Free some space, or choose another folder."
+        ) from None
+    for old in states(folder)[:-keep]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def states(folder: Path) -> list[Path]:
+    """The states of a run, oldest first."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if _NAME.match(path.name))
+
+
+def load_state(folder: Path) -> dict[str, Any] | None:
+    """The newest state that can be read, or None where there is none.
+
+    Raises:
+        CheckpointError: there are states, but none can be read.
+    """
+    found = states(folder)
+    for path in reversed(found):
+        try:
+            return read_tensors(path)
+        except CheckpointError:
+            continue
+    if found:
+        raise CheckpointError(
+            f"The run in {quote(folder)} has {counted(len(found), 'state')}, and none of it can be read. "
+            "Delete the folder to start anew."
+        )
+    return None
+
+
+class Keeper:
+    """Saves the states of a run every few minutes, and sees to it that a state goes on as what it was."""
+
+    def __init__(self, folder: Path, *, minutes: float, keep: int, binding: Mapping[str, Any]) -> None:
+        """Set up.
+
+        Args:
+            folder: of the states.
+            minutes: between two of them.
+            keep: how many stay.
+            binding: settings that decide the order of the data and the meaning of the numbers, by name.
+        """
+        self.folder, self.minutes, self.keep, self.binding = folder, minutes, keep, dict(binding)
+        self.written = time.monotonic()
+        self.step = 0  # of the newest state on disk
+
+    def load(self) -> dict[str, Any] | None:
+        """The newest state, or None.
+
+        Raises:
+            ConfigError: it is of a run with other settings.
+            CheckpointError: none of the states can be read.
+        """
+        state = load_state(self.folder)
+        if state is None:
+            return None
+        before = state.get("binding", {})
+        other = [f"{k}: {before[k]}, now {v}" for k, v in self.binding.items() if k in before and before[k] != v]
+        if other:
+            raise ConfigError(
+                f"The run in {quote(self.folder.parent)} was begun with other settings ({'; '.join(other)}), which "
+                "decide the order of its pictures. Set them back, or train in another folder."
+            )
+        self.step = int(state["step"])
+        return state
+
+    def due(self) -> bool:
+        """Whether it is time for the next state."""
+        return time.monotonic() - self.written > 60 * self.minutes
+
+    def save(self, step: int, state: Mapping[str, Any]) -> None:
+        """Write the state of a step.
+
+        Raises:
+            CheckpointError: it could not be written; the state before is still there.
+        """
+        self.written = time.monotonic()  # also where it fails: the next try is when the next state is due
+        save_state(self.folder, step, {**state, "step": step, "binding": self.binding}, self.keep)
+        self.step = step
+
+    def save_if_possible(self, step: int, state: Mapping[str, Any]) -> None:
+        """As `save`, but a full disk is no reason to end a run: it is told, and tried again when the time comes."""
+        try:
+            self.save(step, state)
+        except CheckpointError as error:
+            warnings.warn(f"Step {step} was not saved, training goes on. {error}", XPoseWarning, stacklevel=2)
+
+    def save_if_new(self, step: int, state: Mapping[str, Any]) -> None:
+        """Save what an error interrupts, unless it is on disk or cannot be written: the error is what counts."""
+        if step > self.step:
+            with suppress(CheckpointError):
+                self.save(step, state)

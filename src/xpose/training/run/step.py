@@ -1,0 +1,170 @@
+"""One step of training: the loss of a batch, gradients over all its parts and processes, the change of the weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from xpose.data.loading.batches import Batch
+from xpose.model import Predictions, XPose
+from xpose.model.prompting import TextEncoder
+from xpose.training.objective.denoising import noised_objects
+from xpose.training.objective.losses import Criterion
+from xpose.training.objective.opening import OpenedGroups
+from xpose.training.run.processes import added, everywhere, grouped
+from xpose.training.run.prompt_batches import Asker, normalised
+from xpose.training.run.settings import AMP, Run
+from xpose.training.run.towers import Towers
+
+Terms = dict[str, Tensor]
+
+
+class TrainStep(nn.Module):
+    """Network and losses as one module, so that distributed training sees every parameter it uses."""
+
+    def __init__(self, model: XPose, text: TextEncoder, run: Run, towers: Towers | None = None) -> None:
+        super().__init__()
+        self.model, self.run = model, run
+        self.towers = None if towers is None else towers.learning
+        self.sharded = False
+        self.asker = Asker(model, text) if towers is None else Asker(model, towers.text, towers.visual)
+        self.criterion = Criterion(run.weights)
+
+    def forward(self, batch: Batch) -> Terms:
+        """The loss terms of a batch; none where the network of some process answers with what is no finite number."""
+        question = self.asker(batch, seed=self.run.seed)
+        images = normalised(batch.images.to(question.prompts.objects.device))
+        if self.run.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        noised = None
+        if self.run.denoising is not None:
+            generator = torch.Generator().manual_seed(self.run.seed * 1_000_003 + batch.step)
+            noised = noised_objects(question.targets, question.prompts, self.run.denoising, generator)
+        padding = batch.padding.to(images.device)
+        features = self.model.encode_image(images, padding if bool(padding.any()) else None)
+        opened = None
+        if self.model.config.pose_map:
+            most = self.run.groups or self.model.config.instances
+            if self.run.point_queries is not None:
+                most = min(most, max(1, self.run.point_queries // max(1, question.targets.real.shape[2])))
+            opened = OpenedGroups(self.criterion.matcher, question.targets, most, self.run.seed + batch.step)
+        found = self.model.decode(
+            features,
+            self.asker.project(question),
+            with_reports=True,
+            given=None if noised is None else noised.queries,
+            instances=self.run.groups,
+            choose=opened,
+        )
+        if not everywhere(is_finite(found), images.device):
+            return {}
+        terms = self.criterion(found, question.targets, noised, opened)
+        if self.sharded:
+            from xpose.training.run.sharding import touched
+
+            terms["total"] = touched(self, terms["total"])
+        return terms
+
+
+def is_finite(found: Predictions) -> bool:
+    """Whether every layer answers with finite numbers; the logits of empty places are −inf and mean nothing."""
+    assert found.trace is not None
+    proposals = found.trace.proposals
+    values = [proposals.boxes, _scores(proposals.scores)]
+    for report in (*found.reports, *found.trace.given):
+        values += [report.boxes, _scores(report.logits)]
+        values += [value for value in (report.keypoints, report.visibility) if value is not None]
+    # Infinity and NaN both come through the largest magnitude; one transfer from the device for all of them.
+    largest = [value.detach().float().abs().amax() for value in values if value.numel()]
+    return bool(torch.stack(largest).isfinite().all())
+
+
+def _scores(logits: Tensor) -> Tensor:
+    return logits.detach().float().clamp(min=-1e30)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a step found, over all processes."""
+
+    terms: dict[str, float] | None  # None where something was not finite: nothing may be changed
+    stop: bool  # whether some process is to stop after this step
+    save: bool  # whether it is time for the first process to save
+
+
+def gradients(
+    module: nn.Module,
+    batches: Iterator[Batch],
+    run: Run,
+    scaler: torch.amp.GradScaler,
+    device: torch.device,
+    stop: Callable[[], bool] = lambda: False,
+    save: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Gradients of the next `run.accumulate` batches, the mean over them and over all processes.
+
+    Args:
+        module: the `TrainStep`, or what shares its gradients among processes.
+        batches: of this process.
+        run: how.
+        scaler: of the loss, for float16.
+        device: of the network.
+        stop: asked once the gradients are there; processes with clocks of their own must stop at the same step.
+        save: the same for saving.
+    """
+    sums: dict[str, Tensor] = {}
+    sound = True
+    for part in range(run.accumulate):
+        batch = next(batches)  # also after a fault: the order of the batches stays that of the steps
+        if not sound:
+            continue
+        with _quiet(module, part < run.accumulate - 1):
+            with torch.autocast(device.type, AMP[run.amp], enabled=run.amp != "none"):
+                terms = module(batch)
+            sound = bool(terms)
+            if sound:
+                scaler.scale(terms["total"] / run.accumulate).backward()
+        for name, value in terms.items():
+            if "@" not in name:  # the last layer's; what the others say is in the total
+                share = value.detach().float() / run.accumulate
+                sums[name] = sums[name] + share if name in sums else share
+    wishes = torch.tensor([float(stop()), float(save())], device=device)
+    stops, saves, *numbers = added(torch.cat([wishes, *(value.view(1) for value in sums.values())])).tolist()
+    count = distributed.get_world_size() if grouped() else 1
+    means = {name: value / count for name, value in zip(sums, numbers, strict=True)}
+    sound = sound and math.isfinite(means["total"])
+    return Outcome(means if sound else None, stops > 0, saves > 0)
+
+
+def change(
+    optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, clip: float, *, sharded: bool = False
+) -> float | None:
+    """Change the weights by their gradients; the length of the gradient, or None where it is infinite or no number."""
+    scaler.unscale_(optimizer)
+    parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    if sharded:
+        from xpose.training.run import sharding
+
+        sharding.share_whole(parameters)
+        length = sharding.clip(parameters, clip)
+    else:
+        length = float(nn.utils.clip_grad_norm_(parameters, clip))
+    finite = length < float("inf")  # not of NaN
+    if finite:
+        scaler.step(optimizer)
+    scaler.update()
+    return length if finite else None
+
+
+def _quiet(module: nn.Module, wanted: bool) -> AbstractContextManager[Any]:
+    """Gradients are exchanged once a step, with the last batch."""
+    if wanted and isinstance(module, DistributedDataParallel):
+        return module.no_sync()
+    return nullcontext()

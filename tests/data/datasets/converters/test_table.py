@@ -1,0 +1,54 @@
+"""What every converter must state, and that its tables use names of the vocabulary."""
+
+from __future__ import annotations
+
+import pytest
+
+from xpose.data.datasets.converters import CONVERTERS, load_converter
+from xpose.data.datasets.converters.base import Converter, NameTable
+from xpose.errors import DataError, UnmappedKeypointError
+from xpose.records import LEFT_RIGHT_RULES
+from xpose.vocabulary import load_skeleton
+
+ALL = sorted(CONVERTERS)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_unified_name_is_a_keypoint_of_the_declared_skeleton(name: str) -> None:
+    for table in load_converter(name).tables.values():
+        skeleton = load_skeleton(table.skeleton)
+        assert set(table.unified) <= set(skeleton.keypoints), name
+        assert len(set(table.unified)) == len(table.unified), "two source names for one point"
+        assert table.category("x").faults() == []
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_statements(name: str) -> None:
+    converter = load_converter(name)
+    assert converter.name == name
+    for field in ("title", "licence", "terms", "homepage", "origin", "visibility", "boxes", "evaluation"):
+        assert getattr(converter, field).strip(), f"{field}: say it, or say that it is not stated"
+    assert converter.status in ("seen", "loader only", "format unverified")
+    assert converter.left_right in LEFT_RIGHT_RULES
+    assert converter.splits
+    assert set(converter.expected.splits) <= set(converter.splits)
+    assert all(set(need.splits) <= set(converter.splits) for need in converter.needs)
+    assert all(need.where.strip() for need in converter.needs)
+    assert (type(converter).entries, type(converter).record) != (Converter.entries, Converter.record)
+
+
+def test_an_unknown_dataset_is_answered_with_near_matches() -> None:
+    with pytest.raises(DataError, match=r'Unknown dataset "macaque-pose". Did you mean "macaquepose"'):
+        load_converter("macaque-pose")
+
+
+def test_a_table_refuses_names_it_does_not_know_and_leaves_out_what_it_is_told_to() -> None:
+    table = NameTable("person", {"nose": "nose", "L_Eye": "left eye", "none": None})
+    assert table.unify({"nose": (1, 2, 2), "L_Eye": (3, 4, 0), "none": (5, 6, 2)}) == {"nose": (1, 2, 2)}
+    assert table.by_order([(1, 2, 2), (3, 4, 1), (0, 0, 0)]) == {"nose": (1, 2, 2), "left eye": (3, 4, 1)}
+    assert table.category("person").keypoints == ("nose", "left eye")
+    assert table.category("person").edges == (("nose", "left eye"),)
+    with pytest.raises(UnmappedKeypointError, match=r'"L_Eyes" has no unified name. Did you mean "L_Eye"'):
+        table.unify({"L_Eyes": (0, 0, 0)})
+    with pytest.raises(DataError, match=r"2 points, but must be 3"):
+        table.by_order([(1, 2, 2)] * 2)
