@@ -123,8 +123,11 @@ def name_at(poses: Poses, x: float, y: float) -> str:
     distance, text = min(points, default=(math.inf, ""))
     if distance <= 0.02 * max(poses.image_size):
         return text
-    boxes = [(*map(float, pose.box), f"{pose.category} {pose.score:.2f}") for pose in poses]
-    around = [((x2 - x1) * (y2 - y1), text) for x1, y1, x2, y2, text in boxes if x1 <= x <= x2 and y1 <= y <= y2]
+    around = []
+    for pose in poses:
+        x1, y1, x2, y2 = map(float, pose.box)
+        if x1 <= x <= x2 and y1 <= y <= y2:
+            around.append(((x2 - x1) * (y2 - y1), f"{pose.category} {pose.score:.2f}"))
     return min(around, default=(0.0, ""))[1]
 
 

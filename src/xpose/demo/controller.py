@@ -6,6 +6,7 @@ changes, the properties of its component. Mistakes are an `XPoseError` whose mes
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 import threading
 import time
@@ -40,20 +41,24 @@ class Session:
 
     Attributes:
         history: the examples, and those before each change.
+        named: the points that were chosen for them, by a skeleton or by names.
         bank: a prompt bank that was loaded.
         answer, kept, shown: the last answer, what the thresholds leave of it, and which picture of it is shown.
         stop: set to end a run after the picture that it works on.
+        lock, order: held while something changes, and by the page so that answers keep the order of clicks.
         folder: downloads are made here.
         used, closed: when the page was used last, and when it was closed.
     """
 
     history: list[Examples] = field(default_factory=lambda: [Examples()])
+    named: tuple[str, ...] = ()
     bank: PromptBank | None = None
     answer: Answer | None = None
     kept: list[Poses] = field(default_factory=list)
     shown: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
     lock: threading.RLock = field(default_factory=threading.RLock)
+    order: asyncio.Lock = field(default_factory=asyncio.Lock)
     folder: tempfile.TemporaryDirectory[str] = field(default_factory=tempfile.TemporaryDirectory)
     used: float = 0.0
     closed: float | None = None
@@ -127,7 +132,8 @@ class Controller:
         label = f"{chosen[0].name}: {chosen[1]}"
         updates: Updates = {"skeleton_drawing": {"visible": True, "value": draw_skeleton(chosen[0]), "label": label}}
         points = tuple(point.name for point in chosen[0].points if not point.unused)
-        if (words.split_names(names) or skeleton != words.AUTOMATIC) and points != session.examples.names:
+        if (words.split_names(names) or skeleton != words.AUTOMATIC) and points != session.named:
+            session.named = points  # not again before other ones are chosen: they may have been renamed since
             updates |= self.edit(session, session.examples.with_names(points))
         return updates
 
@@ -150,11 +156,11 @@ class Controller:
         way = BY_BOTH if sample.joined else BY_EXAMPLES if sample.by_points else BY_WORDS
         updates = self.show_fields(session, way) | self.show_skeleton(session, sample.words, words.AUTOMATIC, "")
         updates["words"]["value"] = sample.words
-        fields = {"way": way, "skeleton": words.AUTOMATIC, "names": ""}
+        fields: dict[str, Any] = {"way": way, "skeleton": words.AUTOMATIC, "names": ""}
         fields["pictures"] = [(str(photographs[name]), name) for name in sample.pictures]
         if sample.by_points:
-            picture = read_picture(photographs["astronaut.png"], "astronaut.png", self.limits)
-            example = Example(picture, *picture.pixels.shape[1::-1], samples.FACE_POINTS)
+            picture = Picture(photographs["astronaut.png"], "astronaut.png")
+            example = Example.of(picture, samples.FACE_POINTS)
             updates |= self.edit(session, Examples().with_names(example.points).add(example))
         return updates | {name: {"value": value} for name, value in fields.items()}
 
@@ -300,7 +306,7 @@ class Controller:
             picture = read_picture(path or "", Path(path or "").name, self.limits)
         except XPoseError as error:
             return self.edit(session, session.examples) | {"example_status": {"value": note(str(error), "problem")}}
-        return self.edit(session, session.examples.add(Example(picture, *picture.pixels.shape[1::-1])))
+        return self.edit(session, session.examples.add(Example.of(picture)))
 
     def click(self, session: Session, spot: object) -> Updates:
         """A click on the example."""

@@ -37,6 +37,12 @@ class Example:
     points: Mapping[str, Spot | None] = field(default_factory=dict)
     box: tuple[float, float, float, float] | None = None
 
+    @classmethod
+    def of(cls, picture: Picture, points: Mapping[str, Spot] | None = None) -> Example:
+        """A picture as an example, and the points that it shows."""
+        height, width = picture.pixels.shape[:2]
+        return cls(picture, width, height, points or {})
+
     @property
     def usable(self) -> bool:
         """Whether it shows where the object is."""

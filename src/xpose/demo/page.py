@@ -2,6 +2,7 @@
 
 # No `from __future__ import annotations`: Gradio looks at the annotations of handlers and needs the classes themselves.
 
+import asyncio
 import os
 import traceback
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 from xpose.demo import samples, words
 from xpose.demo.answers import COLUMNS, FILES
-from xpose.demo.controller import BY_WORDS, WAYS, Controller, Updates, next_step, note
+from xpose.demo.controller import BY_WORDS, WAYS, Controller, Session, Updates, next_step, note
 from xpose.demo.examples import Examples
 from xpose.errors import XPoseError
 
@@ -29,8 +30,10 @@ CSS = """
 #example img, #picture img { cursor: crosshair; }
 #gallery .grid-wrap, #pictures .grid-wrap { height: auto; max-height: 24em; min-height: 0; }
 """
-# The two things for which Gradio has nothing: going to the result on a small screen, and a file that is made when its
-# button is pressed; the button that has the file then is hidden, and pressed here.
+# The three things for which Gradio has nothing: quick clicks that stay in order, going to the result on a small screen,
+# and a file that is made when its button is pressed; the button that has the file then is hidden, and pressed here.
+_IN_ORDER = """async () => { const now = performance.now(), at = Math.max(now, (window.lastClick ?? 0) + 100);
+  window.lastClick = at; await new Promise((go) => setTimeout(go, at - now)); return []; }"""
 _GO = """() => { const part = document.querySelector('#status'), { top } = part.getBoundingClientRect();
   if (top < 0 || top > innerHeight / 2) part.scrollIntoView({ behavior: 'smooth' }); }"""
 _DOWNLOAD = "() => setTimeout(() => document.querySelector('#download').click(), 100)"
@@ -57,7 +60,7 @@ def build(controller: Controller) -> Any:
         _connect(gr, controller, parts)
 
         def closed(request: gr.Request) -> None:
-            controller.close(request.session_hash)
+            controller.close(str(request.session_hash))
 
         page.unload(closed)
     return page.queue(max_size=controller.limits.waiting)
@@ -119,12 +122,14 @@ def _outputs(gr: Any) -> dict[str, Any]:
 
 
 def _connect(gr: Any, controller: Controller, parts: dict[str, Any]) -> None:
-    components = list(parts.values())
+    uploads = parts[
+        "pictures"
+    ]  # is no output where it need not be: Gradio would make it anew, without our `preprocess`
+    components = [part for part in parts.values() if part is not uploads]
 
     def changed(updates: Updates) -> dict[Any, Any]:
-        # A mere value goes as it is: where properties change, Gradio makes the component anew, without our `preprocess`.
         return {
-            parts[name]: properties["value"] if properties.keys() == {"value"} else gr.update(**properties)
+            parts[name]: properties["value"] if name == "pictures" else gr.update(**properties)
             for name, properties in updates.items()
         }
 
@@ -133,31 +138,27 @@ def _connect(gr: Any, controller: Controller, parts: dict[str, Any]) -> None:
         handler: Callable[..., Updates],
         inputs: Sequence[str] = (),
         status: str = "status",
-        last: bool = False,
+        **options: Any,
     ) -> Any:
         """Call a method of the controller with the session, the values of `inputs`, and the place that was clicked."""
 
-        def answer(request: gr.Request, event: gr.EventData, *values: Any) -> Any:
-            session = controller.session(request.session_hash)
-            place = [event._data["index"]] if events[0][1] == "select" else []
+        def work(session: Session, *values: Any) -> Any:
             try:
                 with session.lock:
-                    return changed(handler(session, *values, *place))
+                    return changed(handler(session, *values))
             except Exception as error:
                 return changed({status: {"value": message(error)}, "download": {"value": None}})
 
+        async def answer(request: gr.Request, event: gr.EventData, *values: Any) -> Any:
+            session = controller.session(request.session_hash)
+            place = [event._data["index"]] if events[0][1] == "select" else []
+            async with session.order:  # quick clicks one after the other
+                return await asyncio.to_thread(work, session, *values, *place)
+
         triggers = [getattr(parts[name], event) for name, event in events]
-        mode = "always_last" if last else "multiple"
-        return gr.on(
-            triggers,
-            answer,
-            [parts[name] for name in inputs],
-            components,
-            queue=False,
-            show_progress="hidden",
-            trigger_mode=mode,
-            api_visibility="private",
-        )
+        direct = {"queue": False, "show_progress": "hidden", "trigger_mode": "multiple", "api_visibility": "private"}
+        read = [parts[name] for name in inputs]
+        return gr.on(triggers, answer, read, **{"outputs": components, **direct, **options})
 
     def run(request: gr.Request, *values: Any, progress: Any = gr.Progress()) -> Any:  # noqa: B008
         step = lambda number, total, name: progress((number, total), desc=name, unit="pictures")  # noqa: E731
@@ -169,17 +170,17 @@ def _connect(gr: Any, controller: Controller, parts: dict[str, Any]) -> None:
     asked = [parts[name] for name in ("pictures", "way", *_FIELDS)]
     queued = {"show_progress_on": parts["status"], "concurrency_limit": 4, "api_visibility": "private"}
     gr.on([parts["run"].click, parts["words"].submit], run, asked, components, **queued).then(None, js=_GO)
-    sampled = on([("samples", "click")], controller.try_sample, ["samples"])
+    sampled = on([("samples", "click")], controller.try_sample, ["samples"], outputs=[*components, uploads])
     sampled.then(run, asked, components, **queued).then(None, js=_GO)
     on([("stop", "click")], controller.stop)
-    on([("pictures", "upload")], controller.check_pictures, ["pictures"])
+    on([("pictures", "upload")], controller.check_pictures, ["pictures"], outputs=[*components, uploads])
     on([("way", "input")], controller.show_fields, ["way"])
     on(
         [("words", "blur"), ("skeleton", "input"), ("names", "blur"), ("names", "submit")],
         controller.show_skeleton,
         _FIELDS,
     )
-    on([(name, "input") for name in _SLIDERS], controller.filter, [*_SLIDERS], last=True)
+    on([(name, "input") for name in _SLIDERS], controller.filter, [*_SLIDERS], trigger_mode="always_last")
     on([("gallery", "select")], controller.show_picture)
     on([("picture", "select")], controller.name_at)
     for kind in FILES:
@@ -189,7 +190,7 @@ def _connect(gr: Any, controller: Controller, parts: dict[str, Any]) -> None:
         return lambda session, *values: controller.edit(session, getattr(session.examples, method)(*values))
 
     about = "example_status"
-    on([("example", "select")], controller.click, status=about)
+    on([("example", "select")], controller.click, status=about, js=_IN_ORDER)
     on([("example", "upload")], controller.add_example, ["example"], about)
     on([("example", "clear")], edit("drop"), status=about)
     on([("undo", "click")], controller.undo, status=about)

@@ -16,6 +16,7 @@ import numpy as np
 
 from xpose.demo.controller import Controller
 from xpose.demo.pictures import Limits
+from xpose.demo.samples import photographs
 from xpose.errors import ConfigError, missing_extra
 
 if TYPE_CHECKING:
@@ -71,9 +72,10 @@ def make_app(controller: Controller) -> Any:
         block_info_text_color_dark="*neutral_400",
         input_placeholder_color="*neutral_500",
     )
-    return gr.mount_gradio_app(
+    page = build(controller)
+    app = gr.mount_gradio_app(
         app,
-        build(controller),
+        page,
         path="/",
         theme=theme,
         css=CSS,
@@ -86,8 +88,11 @@ def make_app(controller: Controller) -> Any:
         mcp_server=False,
         enable_monitoring=False,
         max_file_size=10 * controller.limits.file_bytes,  # the page's own message is better
+        allowed_paths=[str(path) for path in photographs().values()],
         app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
     )
+    page.has_launched = True  # else Gradio lets a visitor name any file of the server as an upload
+    return app
 
 
 class Guard:
