@@ -113,7 +113,7 @@ def test_the_table_has_a_row_for_each_point(asked):
     (kept,) = answer.keep(dataclasses.replace(answer.usual, confidence=1.0))
     rows = answers.table([kept])
     assert len(rows) == sum(len(pose.names) for pose in kept)
-    assert {row[-1] for row in rows} == {"not found"}
+    assert {row[5] for row in rows} == {"not found"}
     assert {len(row) for row in rows} == {len(answers.COLUMNS)}
 
 

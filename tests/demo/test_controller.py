@@ -44,7 +44,7 @@ def test_words_then_thresholds_then_files(controller: Controller, session: Sessi
         scores[number] = 1.0
         fewer = controller.filter(session, *scores, 0.0, 1.0)
         assert session.kept[0].count() == {other: number for other, number in counts.items() if other != name}
-        assert all(not str(row[1]).startswith(name) for row in fewer["table"]["value"])
+        assert all(not str(row[0]).startswith(name) for row in fewer["table"]["value"])
     assert forwards.count == before
     assert "person" not in Path(controller.file(session, "poses.csv")["download"]["value"]).read_text()
 
@@ -155,7 +155,9 @@ MISTAKES = [
     (lambda c, s: run(c, s, [], BY_BOTH), "No example shows"),
     (lambda c, s: run(c, s, [], BY_BANK), "No prompt bank"),
     (lambda c, s: c.save_bank(s, ""), "No example shows"),
-    (lambda c, s: c.show_picture(s, 3), "no such picture"),
+    (lambda c, s: c.show_picture(s, 0), "no longer there"),
+    (lambda c, s: c.name_at(s, [1, 1]), "no longer there"),
+    (lambda c, s: c.file(s, "poses.csv"), "no longer there"),
     (lambda c, s: c.click(s, [1, 1]), "no example picture yet"),
 ]
 

@@ -26,20 +26,11 @@ if TYPE_CHECKING:
     from xpose.poses import Poses
 
 FILES = {"drawings": "Drawings", "poses.json": "Poses (COCO JSON)", "poses.csv": "Table (CSV)"}
-COLUMNS = ["Picture", "Object", "Score", "Keypoint", "x", "y", "Confidence", "State"]
+COLUMNS = ["Object", "Keypoint", "x", "y", "Confidence", "State", "Score", "Picture"]
 _STATES = {0: "not found", 1: "covered", 2: "visible"}
 _MOST_ROWS = 2000  # of the table on the page; the file has all
-_PLURALS = {
-    "person": "people",
-    "man": "men",
-    "woman": "women",
-    "child": "children",
-    "mouse": "mice",
-    "goose": "geese",
-    "wolf": "wolves",
-    "leaf": "leaves",
-    "foot": "feet",
-}
+_PLURALS = {"person": "people", "man": "men", "woman": "women", "child": "children", "mouse": "mice", "foot": "feet"}
+_PLURALS |= {"goose": "geese", "wolf": "wolves", "leaf": "leaves"}
 
 
 @dataclass(frozen=True)
@@ -136,11 +127,11 @@ def table(results: Sequence[Poses]) -> list[list[object]]:
     rows: list[list[object]] = []
     for poses in results:
         for number, pose in enumerate(poses, start=1):
-            head = [poses.source, f"{pose.category} {number}", round(float(pose.score), 3)]
-            rows += [] if pose.names else [[*head, "", "", "", "", ""]]
+            label, whole = f"{pose.category} {number}", [round(float(pose.score), 3), poses.source]
+            rows += [] if pose.names else [[label, "", "", "", "", "", *whole]]
             for name, point in pose.points.items():
                 place = [round(float(point.x), 1), round(float(point.y), 1)] if point.v else ["", ""]
-                rows.append([*head, name, *place, round(float(point.score), 3), _STATES[point.v]])
+                rows.append([label, name, *place, round(float(point.score), 3), _STATES[point.v], *whole])
     return rows[:_MOST_ROWS]
 
 

@@ -238,8 +238,8 @@ class Controller:
         return self._keep(session, Thresholds({**usual, **dict(zip(usual, scores, strict=False))}, confidence, overlap))
 
     def _keep(self, session: Session, thresholds: Thresholds) -> Updates:
-        assert session.answer is not None
-        answer, kept = session.answer, session.answer.keep(thresholds)
+        answer = _there(session)
+        kept = answer.keep(thresholds)
         session.kept = kept
         found, several = answers.counted(kept), len(kept) > 1
         text = f"Found: {found or 'nothing'} in {len(kept)} pictures." if several else f"Found: {found or 'nothing'}."
@@ -260,23 +260,26 @@ class Controller:
 
     def show_picture(self, session: Session, number: object) -> Updates:
         """One picture of the result."""
-        if session.answer is None or not isinstance(number, int) or not 0 <= number < len(session.kept):
-            raise PromptError("There is no such picture in the result. Run again, or reload the page.")
+        answer = _there(session)
+        if not isinstance(number, int) or not 0 <= number < len(session.kept):
+            raise PromptError("There is no such picture in the result. Press Find again.")
         session.shown = number
-        picture, poses = session.answer.pictures[number], session.kept[number]
-        return {"picture": {"value": poses.draw(picture.shown), "label": picture.name}, "named": {"value": ""}}
+        picture, poses = answer.pictures[number], session.kept[number]
+        return {
+            "picture": {"value": poses.draw(picture.shown, legend="below"), "label": picture.name},
+            "named": {"value": ""},
+        }
 
     def name_at(self, session: Session, spot: object) -> Updates:
         """A click on the shown picture: what is there."""
-        assert session.answer is not None
-        poses, picture = session.kept[session.shown], session.answer.pictures[session.shown]
+        answer = _there(session)
+        poses, picture = session.kept[session.shown], answer.pictures[session.shown]
         text = answers.name_at(poses, *_pixel(spot, poses.image_size[1] / picture.shown.width))
         return {"named": {"value": note(text or "Nothing was found here.")}}
 
     def file(self, session: Session, kind: str) -> Updates:
         """A file of the result to download."""
-        assert session.answer is not None
-        path = answers.write_file(kind, session.answer, session.kept, Path(session.folder.name))
+        path = answers.write_file(kind, _there(session), session.kept, Path(session.folder.name))
         return {"download": {"value": str(path)}}
 
     # --- examples and prompt banks ------------------------------------------------------------------------------------
@@ -347,6 +350,12 @@ def note(text: str, kind: Literal["info", "good", "problem"] = "info", lines: Se
     """A message as HTML, with a list under it. Names and words of visitors are escaped here."""
     items = f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
     return f'<div class="note {kind}" role="{"alert" if kind == "problem" else "status"}">{escape(text)}{items}</div>'
+
+
+def _there(session: Session) -> Answer:
+    if session.answer is None:
+        raise PromptError("The result is no longer there. Press Find again.")
+    return session.answer
 
 
 def next_step(examples: Examples) -> str:

@@ -40,11 +40,7 @@ MONOSPACE = ["ui-monospace", "Consolas", "Menlo", "monospace"]
 
 
 def make_app(controller: Controller) -> Any:
-    """The page as an ASGI application.
-
-    Raises:
-        MissingExtraError: Gradio is not installed.
-    """
+    """The page as an ASGI application; a `MissingExtraError` without Gradio."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read while Gradio is imported
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     try:
@@ -123,11 +119,7 @@ async def _sweep(controller: Controller) -> None:
 
 
 def listen(host: str, port: int | None) -> socket.socket:
-    """A socket for the page: the port that is asked for, else the usual one, else one that is free.
-
-    Raises:
-        ConfigError: the address cannot be used.
-    """
+    """A socket for the page: the port that is asked for, else the usual one, else one that is free."""
     for wanted in (PORT, 0) if port is None else (port,):
         door = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
         try:
@@ -158,14 +150,10 @@ def serve(
     limits: Limits | None = None,
     ready: Callable[[str], None] = print,
 ) -> None:
-    """Serve the page until Ctrl-C.
+    """Serve the page until Ctrl-C, and call `ready` with its address once it answers.
 
-    Args:
-        detector: what finds things.
-        host: the address to listen at; the usual one can be reached from this machine only.
-        port: None takes the usual one, or a free one where that is taken; 0 always takes a free one.
-        limits: what visitors may upload.
-        ready: is called with the page's address once it answers.
+    The usual host can be reached from this machine only. Port None takes the usual one, or a free one where that is
+    taken; 0 always takes a free one.
 
     Raises:
         MissingExtraError: Gradio is not installed.
