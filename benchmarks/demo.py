@@ -3,14 +3,13 @@
     python benchmarks/demo.py                      # xpose-nano with fixed random weights, which take as long as others
     python benchmarks/demo.py --weights FOLDER     # weights of yours
 
-The page counts as there when its address answers with the whole of it. An answer is what the Text tab does between the
+The page counts as there when its address answers with the whole of it. An answer is what happens between the
 click and the finished page parts, without the way to the browser; the picture is 640 pixels long.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import re
 import signal
@@ -27,7 +26,7 @@ import torch
 from PIL import Image
 
 from xpose import load
-from xpose.demo.desk import Desk
+from xpose.demo.controller import BY_WORDS, Controller
 from xpose.model import presets
 from xpose.model.checkpoints.pretrained import save_pretrained
 
@@ -50,18 +49,18 @@ def start_seconds(weights: str) -> float:
 
 
 def answer_seconds(weights: str, runs: int) -> list[float]:
-    """The Text tab's answers, the first apart."""
-    desk = Desk(load(weights))
-    key = desk.sessions.open().key
+    """Answers to words, the first apart."""
+    controller = Controller(load(weights))
     noise = np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8)
-    stream = io.BytesIO()
-    Image.fromarray(noise).save(stream, "JPEG")
-    desk.receive(key, "text", "noise.jpg", 0, stream.getvalue())
     seconds = []
-    for _ in range(runs + 1):
-        began = time.perf_counter()
-        desk.run_words(key, WORDS, None, "")
-        seconds.append(time.perf_counter() - began)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "noise.jpg"
+        Image.fromarray(noise).save(path)
+        for _ in range(runs + 1):
+            began = time.perf_counter()
+            uploads = [(str(path), path.name)]
+            controller.run(controller.session("page"), lambda *_: None, uploads, BY_WORDS, WORDS, None, "")
+            seconds.append(time.perf_counter() - began)
     return seconds
 
 

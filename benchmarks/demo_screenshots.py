@@ -1,4 +1,4 @@
-"""Pictures of every tab of the web demo, wide and narrow: python benchmarks/demo_screenshots.py --weights FOLDER.
+"""Pictures of the web demo, wide and narrow: python benchmarks/demo_screenshots.py --weights FOLDER.
 
 They go to docs/images/demo. Chromium and its driver must be installed, and the extras demo and dev. The pictures in
 them are those that the demo brings along.
@@ -16,12 +16,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from selenium.webdriver.support.ui import WebDriverWait
 
 FOLDER = Path(__file__).parents[1] / "docs" / "images" / "demo"
 SIZES = {"desktop": (1280, 900, 1), "phone": (390, 844, 1)}  # width, least height, pixels for each of the page's
@@ -62,8 +64,6 @@ def browser_of(width: int, height: int) -> Iterator[Any]:
 
 def wait(browser: Any, css: str) -> Any:
     """The first element that fits, once there is one."""
-    from selenium.webdriver.support.ui import WebDriverWait
-
     return WebDriverWait(browser, PATIENCE).until(lambda found: found.find_elements("css selector", css))[0]
 
 
@@ -72,53 +72,26 @@ def press(browser: Any, css: str) -> None:
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'}); arguments[0].click()", wait(browser, css))
 
 
-def open_tab(browser: Any, name: str) -> None:
-    """Go to a tab; on a phone some of them are behind a menu, so the page's own button is pressed."""
-    script = (
-        "return [...document.querySelectorAll('button[role=tab]')].find(one => one.textContent.trim() === arguments[0])"
-    )
-    browser.execute_script("arguments[0].click()", browser.execute_script(script, name))
+def words(browser: Any) -> None:
+    """A sample by words."""
+    press(browser, "#samples .gallery-item:nth-of-type(1)")
 
 
-def text(browser: Any) -> None:
-    """Words, a result, and the name of a point under the mouse."""
-    from selenium.webdriver.common.action_chains import ActionChains
-
-    press(browser, "#text-sample-face")
-    wait(browser, "#text-view img")
-    press(browser, "#text-run")
-    dot = wait(browser, "#text-view circle")
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", dot)
-    ActionChains(browser).move_to_element(dot).perform()
+def example(browser: Any) -> None:
+    """A sample by points in an example picture, one of them selected."""
+    press(browser, "#samples .gallery-item:nth-of-type(3)")
+    wait(browser, "#picture img")
+    press(browser, "#points label")
+    WebDriverWait(browser, PATIENCE).until(lambda _: "is selected" in wait(browser, "#example_status").text)
 
 
-def visual(browser: Any) -> None:
-    """An example with its points, and a result."""
-    press(browser, "#visual-sample")
-    wait(browser, "#visual-pad .xp-mark")
-    press(browser, "#visual-pad .xp-names button")
-    wait(browser, "#visual-view img")
-    press(browser, "#visual-run")
-    wait(browser, "#visual-links a")
+def several(browser: Any) -> None:
+    """A sample with several pictures and words."""
+    press(browser, "#samples .gallery-item:nth-of-type(5)")
+    wait(browser, "#gallery img")
 
 
-def combined(browser: Any) -> None:
-    """The same with a word."""
-    press(browser, "#combined-sample")
-    wait(browser, "#combined-view img")
-    press(browser, "#combined-run")
-    wait(browser, "#combined-links a")
-
-
-def batch(browser: Any) -> None:
-    """All sample photographs and their archive."""
-    press(browser, "#batch-sample")
-    wait(browser, "#batch-note .xp-note")
-    press(browser, "#batch-run")
-    wait(browser, "#batch-note a")
-
-
-TABS: dict[str, Callable[[Any], None]] = {"Text": text, "Visual": visual, "Combined": combined, "Batch": batch}
+SCENES: dict[str, Callable[[Any], None]] = {"words": words, "example": example, "several": several}
 
 
 def shoot(browser: Any, target: Path, width: int, height: int, scale: int) -> None:
@@ -143,12 +116,13 @@ def main() -> None:
             with browser_of(width, height) as browser:
                 metrics = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": size == "phone"}
                 browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-                for name, act in TABS.items():
+                for name, act in SCENES.items():
                     browser.get(address)
-                    wait(browser, "#text-drop input")
-                    open_tab(browser, name)
+                    wait(browser, "#samples")
                     act(browser)
-                    shoot(browser, asked.out / f"{name.lower()}-{size}.jpg", width, height, scale)
+                    WebDriverWait(browser, PATIENCE).until(lambda _: "Found" in wait(browser, "#status").text)
+                    time.sleep(2)  # for the last pictures to load
+                    shoot(browser, asked.out / f"{name}-{size}.jpg", width, height, scale)
 
 
 if __name__ == "__main__":

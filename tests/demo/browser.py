@@ -9,6 +9,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from tests.demo.site import PATIENCE, is_here
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions"),
+    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),  # a camera
     *("--no-proxy-server", "--hide-scrollbars", "--force-device-scale-factor=1", "--lang=en"),
 )
 MISSING = (
@@ -94,8 +96,8 @@ class Page:
     def __init__(self, browser: Any, address: str) -> None:
         self.browser = browser
         browser.get(address)
-        self.wait("#text-drop input")
-        self.key = self.attribute("#text-drop .xp-drop", "data-url").split("/")[1]
+        self.wait("#run")
+        self.key = str(self.until(lambda: self.js("return window.__gradio_session_hash__"), "for the session"))
 
     def until(self, what: Any, why: str) -> Any:
         """Wait until `what()` gives something; what is replaced meanwhile is looked for again."""
@@ -110,7 +112,7 @@ class Page:
         try:
             return WebDriverWait(self.browser, PATIENCE, 0.05, ignored).until(lambda _: what())
         except TimeoutException:
-            notes = [self.text(f"#{tab}-note") for tab in ("text", "visual", "combined", "batch")]
+            notes = [self.text(f"#{part}") for part in ("status", "example_status", "bank_status")]
             raise AssertionError(f"waited in vain: {why}; notes: {notes}") from None
 
     def wait(self, css: str) -> Any:
@@ -139,13 +141,15 @@ class Page:
         self.until(lambda: words in self.text(css), f"for {words!r} in {css}")
         return self.text(css)
 
-    def tab(self, name: str) -> None:
-        """Go to a tab."""
-        button = self.until(
-            lambda: next((one for one in self.all("button[role=tab]") if one.text == name), None), f"for the tab {name}"
-        )
-        button.click()
-        self.until(lambda: button.get_attribute("aria-selected") == "true", f"for the tab {name} to open")
+    def choose(self, part: str, label: str) -> None:
+        """Choose what a radio button says."""
+        self.until(lambda: label in self.labels(part), f"for {label!r} in {part}")
+        self.press(f"#{part} label:nth-of-type({self.labels(part).index(label) + 1})")
+
+    def labels(self, part: str) -> list[str]:
+        """What the radio buttons of a part say."""
+        script = "return [...document.querySelectorAll(arguments[0])].map(label => label.textContent.trim())"
+        return [str(label) for label in self.js(script, f"#{part} label")]
 
     def press(self, css: str) -> None:
         """Click on something, wherever it is on the page, as soon as it lets itself be clicked."""
@@ -177,9 +181,9 @@ class Page:
         field.send_keys(Keys.TAB)
         self.until(lambda: field.get_attribute("value") == words, f"for {words!r} in {css}")
 
-    def give(self, slot: str, *files: Any) -> None:
-        """Choose files for a drop zone."""
-        self.wait(f"#{slot}-drop input").send_keys("\n".join(map(str, files)))
+    def give(self, part: str, *files: Any) -> None:
+        """Choose files to upload."""
+        self.wait(f"#{part} input[type=file]").send_keys("\n".join(map(str, files)))
 
     def slide(self, name: str, value: float) -> None:
         """Set a slider through its field for numbers."""
@@ -192,60 +196,35 @@ class Page:
         field.send_keys(str(value))
         field.send_keys(Keys.TAB)
 
-    def at(self, css: str, x: float, y: float) -> tuple[int, int]:
-        """Where in the window a pixel of a picture is, in whole pixels of the window."""
+    def at(self, part: str, x: float, y: float, width: int) -> tuple[int, int]:
+        """Where in the window a pixel of a picture is, which is `width` pixels wide, in whole pixels of the window."""
         place = self.js(
-            """const svg = document.querySelector(arguments[0]), frame = svg.getBoundingClientRect();
-            return [frame.left + arguments[1] / svg.dataset.width * frame.width,
-                    frame.top + arguments[2] / svg.dataset.height * frame.height, frame.width, frame.height]""",
-            css,
-            x,
-            y,
+            """const image = document.querySelector(arguments[0]), frame = image.getBoundingClientRect();
+            const scale = Math.min(frame.width / image.naturalWidth, frame.height / image.naturalHeight, 1);
+            const pixel = scale * image.naturalWidth / arguments[3];
+            return [frame.left + (frame.width - image.naturalWidth * scale) / 2 + arguments[1] * pixel,
+                    frame.top + (frame.height - image.naturalHeight * scale) / 2 + arguments[2] * pixel]""",
+            *(f"#{part} img", x, y, width),
         )
         return round(place[0]), round(place[1])
 
-    def into_view(self, css: str, x: float, y: float) -> None:
-        """Scroll until a pixel of a picture is in the middle of the window."""
-        self.js(
-            """const svg = document.querySelector(arguments[0]);
-            svg.closest('.xp-view').scrollIntoView({block: 'start', behavior: 'instant'});
-            const box = svg.closest('.xp-scroll');
-            box.scrollLeft = arguments[1] / svg.dataset.width * box.scrollWidth - box.clientWidth / 2;
-            box.scrollTop = arguments[2] / svg.dataset.height * box.scrollHeight - box.clientHeight / 2;
-            const frame = svg.getBoundingClientRect();
-            window.scrollBy(0, frame.top + arguments[2] / svg.dataset.height * frame.height - innerHeight / 2)""",
-            css,
-            x,
-            y,
-        )
-
-    def found(self, css: str, x: float, y: float) -> tuple[int, int]:
+    def into_view(self, part: str, x: float, y: float, width: int) -> tuple[int, int]:
         """Scroll to a pixel of a picture; where it then is, once the page has come to rest."""
-        self.into_view(css, x, y)
+        self.until(
+            lambda: self.js("return document.querySelector(arguments[0])?.complete", f"#{part} img"), "a picture"
+        )
         last: list[tuple[int, int]] = []
 
         def at_rest() -> bool:
+            self.js("window.scrollBy(0, arguments[0] - innerHeight / 2)", self.at(part, x, y, width)[1])
             self.browser.execute_async_script(
                 "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done()))"
             )
-            last.append(self.at(css, x, y))
+            last.append(self.at(part, x, y, width))
             return len(last) > 1 and last[-1] == last[-2]
 
         self.until(at_rest, "for the picture to stay where it is")
         return last[-1]
-
-    def mouse(self, *places: tuple[int, int]) -> None:
-        """Press at the first place of the window and let go at the last."""
-        from selenium.webdriver.common.action_chains import ActionChains
-
-        chain = ActionChains(self.browser, duration=20)
-        pointer = chain.w3c_actions.pointer_action
-        pointer.move_to_location(*places[0])
-        pointer.pointer_down()
-        for place in places[1:]:
-            pointer.move_to_location(*place)
-        pointer.pointer_up()
-        chain.perform()
 
     def clicks(self, *places: tuple[int, int]) -> None:
         """Click at places of the window, as quickly as the browser takes it."""
@@ -258,18 +237,14 @@ class Page:
             chain.w3c_actions.pointer_action.pointer_up()
         chain.perform()
 
-    def click_pixel(self, css: str, x: float, y: float) -> None:
+    def click_pixel(self, part: str, x: float, y: float, width: int) -> None:
         """A real click on a pixel of a picture."""
-        self.mouse(self.found(css, x, y))
+        self.clicks(self.into_view(part, x, y, width))
 
-    def hover(self, css: str) -> str:
-        """Point at something; what the page then says about it."""
-        from selenium.webdriver.common.action_chains import ActionChains
-
-        element = self.wait(css)
-        self.js("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element)
-        ActionChains(self.browser, duration=20).move_to_element(element).perform()
-        self.until(
-            lambda: self.js("return document.querySelector('#xp-tip')?.hidden === false"), "for the name to show"
-        )
-        return self.text("#xp-tip")
+    def download(self, part: str, folder: Path, name: str) -> bytes:
+        """Press a button that gives a file; what is in it."""
+        settings = {"behavior": "allow", "downloadPath": str(folder)}
+        self.browser.execute_cdp_cmd("Browser.setDownloadBehavior", settings)
+        self.press(f"#{part}")
+        self.until((folder / name).is_file, f"for {name}")
+        return (folder / name).read_bytes()

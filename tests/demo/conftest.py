@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from tests.inference.conftest import own_detector
 
-from xpose.demo.desk import Desk
-from xpose.demo.uploads import Limits, Upload, receive
+from xpose.demo.controller import Controller, Session
+from xpose.demo.pictures import Limits, Picture
 from xpose.inference import Detector
 
 
@@ -54,13 +54,13 @@ def forwards(counted: tuple[Detector, Forwards]) -> Forwards:
 
 
 @pytest.fixture
-def desk(detector: Detector) -> Desk:
-    return Desk(detector, Limits(file_bytes=200_000, pixels=500_000, batch_files=4, session_bytes=600_000, sessions=3))
+def controller(detector: Detector) -> Controller:
+    return Controller(detector, Limits(file_bytes=200_000, pixels=500_000, pictures=4, pages=3))
 
 
 @pytest.fixture
-def key(desk: Desk) -> str:
-    return desk.sessions.open().key
+def session(controller: Controller) -> Session:
+    return controller.session("a page")
 
 
 def png(seed: int = 0, size: tuple[int, int] = (120, 90)) -> bytes:
@@ -72,17 +72,25 @@ def png(seed: int = 0, size: tuple[int, int] = (120, 90)) -> bytes:
 
 
 @pytest.fixture
-def upload() -> Upload:
-    return receive(png(), "one.png", Limits())
+def picture(tmp_path: Path) -> Picture:
+    return saved(tmp_path, "one.png")
 
 
-def placed(desk: Desk, key: str, **points: tuple[float, float]) -> None:
-    """Put an example picture on the page and click these points."""
-    upload_id = desk.receive(key, "example", "example.png", 0, png(5, (200, 150)))
-    desk.arrived(key, "example", {"arrived": [upload_id]})
-    desk.name_points(key, None, ", ".join(points))
+def saved(folder: Path, name: str, seed: int = 0, size: tuple[int, int] = (120, 90)) -> Picture:
+    """A picture in a file."""
+    (folder / name).write_bytes(png(seed, size))
+    return Picture(folder / name, name)
+
+
+def uploads(folder: Path, count: int = 1) -> list[tuple[str, str]]:
+    """Uploaded pictures as the page gives them: path and name."""
+    return [(str(saved(folder, f"{number}.png", number).path), f"{number}.png") for number in range(count)]
+
+
+def place(controller: Controller, session: Session, folder: Path, **points: tuple[float, float]) -> None:
+    """Upload an example picture and click these points, given in its own pixels."""
+    controller.add_example(session, str(saved(folder, "example.png", 5, (200, 150)).path))
+    controller.show_skeleton(session, "", "Automatic", ", ".join(points))
+    scale = session.examples.shot.picture.shown.width / 200
     for x, y in points.values():
-        desk.act(key, {"kind": "place", "x": x, "y": y})
-
-
-Place = Callable[..., None]
+        controller.click(session, [x * scale, y * scale])

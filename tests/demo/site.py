@@ -4,7 +4,6 @@ another host shut."""
 from __future__ import annotations
 
 import ipaddress
-import json
 import socket
 import threading
 import urllib.error
@@ -17,12 +16,12 @@ from typing import Any
 import pytest
 from tests.demo.conftest import Forwards, counting_detector
 
-from xpose.demo.desk import Desk
+from xpose.demo.controller import Controller
+from xpose.demo.pictures import Limits
 from xpose.demo.server import address_of, listen, make_app, make_server
-from xpose.demo.uploads import Limits
 
-PATIENCE = 120.0  # seconds; a busy machine is no fault of the code
-LIMITS = Limits(file_bytes=300_000, pixels=400_000, batch_files=6)
+PATIENCE = 60.0  # seconds; a busy machine is no fault of the code
+LIMITS = Limits(file_bytes=900_000, pixels=4_000_000, pictures=6)
 
 
 @dataclass
@@ -31,25 +30,19 @@ class Site:
 
     Attributes:
         address: of the page, with a slash at its end.
-        desk: what answers.
+        controller: what answers.
         forwards: how often the network ran.
         tried: connections to other hosts that were tried, and refused.
     """
 
     address: str
-    desk: Desk
+    controller: Controller
     forwards: Forwards
     tried: list[str] = field(default_factory=list)
 
     def get(self, path: str) -> tuple[int, bytes, Any]:
         """Status, body and headers."""
         return self.ask(urllib.request.Request(self.address + path))
-
-    def post(self, path: str, data: bytes, **headers: str) -> tuple[int, Any]:
-        """Status, and what the answer's JSON says."""
-        names = {name.replace("_", "-"): value for name, value in headers.items()}
-        status, body, _ = self.ask(urllib.request.Request(self.address + path, data, names, method="POST"))
-        return status, json.loads(body) if body.startswith(b"{") else body
 
     def ask(self, request: urllib.request.Request) -> tuple[int, bytes, Any]:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -106,12 +99,12 @@ def no_other_host(tried: list[str]) -> Iterator[None]:
 def served() -> Iterator[Site]:
     """A demo with a small detector and narrow limits."""
     detector, forwards = counting_detector()
-    desk = Desk(detector, LIMITS)
+    controller = Controller(detector, LIMITS)
     started = threading.Event()
     door = listen("127.0.0.1", 0)
-    site = Site(address_of(door), desk, forwards)
+    site = Site(address_of(door), controller, forwards)
     with no_other_host(site.tried):
-        server = make_server(make_app(desk), started.set)
+        server = make_server(make_app(controller), started.set)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [door]}, daemon=True)
         thread.start()
         try:

@@ -1,4 +1,4 @@
-"""What the server answers, without a browser: private addresses, limits, closed doors, nothing left on the disk."""
+"""What the server answers, without a browser: limits, private files, closed doors."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import json
 import os
 import re
 import socket
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
-from PIL import Image
 from tests.demo.conftest import png
 from tests.demo.site import LIMITS, Site, is_here, no_other_host, served
 
+import xpose
 from xpose.demo.server import POLICY, address_of, listen
 from xpose.errors import ConfigError
 
@@ -24,11 +26,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
         with served() as found:
             yield found
-
-
-@pytest.fixture
-def key(site: Site) -> str:
-    return site.desk.sessions.open().key
 
 
 def test_the_page_names_no_other_host_to_load_from(site: Site):
@@ -50,110 +47,71 @@ def test_the_policy_allows_this_host_only():
     assert not re.search(r"https?:|\*", POLICY)
 
 
-def test_an_upload_is_shown_and_nothing_is_on_the_disk(site: Site, key: str):
-    status, said = site.post(f"xpose/{key}/upload/text", png(), X_Name="caf%C3%A9.png")
+def post_file(site: Site, name: str, data: bytes) -> tuple[int, bytes]:
+    head = f'--x\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'.encode()
+    request = urllib.request.Request(
+        site.address + "gradio_api/upload",
+        head + data + b"\r\n--x--\r\n",
+        {"Content-Type": "multipart/form-data; boundary=x"},
+    )
+    status, body, _ = site.ask(request)
+    return status, body
+
+
+def test_an_upload_lies_in_the_temporary_folder_under_an_address_that_nobody_can_guess(site: Site):
+    status, body = post_file(site, "café.png", png())
     assert status == 200
-    status, body, headers = site.get(f"xpose/{key}/picture/{said['id']}")
-    assert (status, headers["content-type"]) == (200, "image/jpeg")
-    assert body.startswith(b"\xff\xd8")
-    assert "private" in headers["cache-control"]
-    assert [upload.name for upload in site.desk.sessions.get(key).uploads()] == ["café.png"]
-    assert [path for path in Path(os.environ["GRADIO_TEMP_DIR"]).rglob("*") if path.is_file()] == []
+    (path,) = json.loads(body)
+    assert Path(path).is_relative_to(os.environ["GRADIO_TEMP_DIR"])
+    assert len(Path(path).parent.name) == 64  # a hash of the content
+    assert site.get(f"gradio_api/file={quote(path)}")[1] == png()
 
 
-def test_nobody_else_gets_a_picture(site: Site, key: str):
-    _, said = site.post(f"xpose/{key}/upload/text", png(), X_Name="a.png")
-    other = site.desk.sessions.open().key
-    assert site.get(f"xpose/{other}/picture/{said['id']}")[0] == 404
-    assert site.get(f"xpose/guessed/picture/{said['id']}")[0] == 410
+def test_a_huge_upload_is_refused_by_the_server(site: Site):
+    assert post_file(site, "huge.png", b"x" * (10 * LIMITS.file_bytes + 1))[0] == 413
+
+
+def test_no_file_of_the_server_is_given(site: Site, tmp_path: Path):
+    (tmp_path / "secret.png").write_bytes(png())
+    for path in ("/etc/passwd", str(tmp_path / "secret.png"), str(Path(xpose.__file__))):
+        assert site.get(f"gradio_api/file={path}")[0] in (403, 404)
+
+
+def call(site: Site, handler: str, values: list[object], key: str = "abc") -> tuple[int, bytes]:
+    """What a page does on an event, with any values: the first event whose inputs are those of `handler`."""
+    text = site.get("")[1].decode()
+    config = json.loads(re.search(r"window\.gradio_config = (\{.*?\});</script>", text, re.DOTALL)[1])  # type: ignore[index]
+    parts = {part["id"]: part["props"].get("elem_id") for part in config["components"]}
+    index = next(
+        event["id"]
+        for event in config["dependencies"]
+        if [parts.get(place[0]) for place in event["targets"]] == [handler] and not event["queue"]
+    )
+    body = {"data": values, "fn_index": index, "session_hash": key, "event_data": None}
+    request = urllib.request.Request(
+        site.address + "gradio_api/run/predict", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    status, answer, _ = site.ask(request)
+    return status, answer
+
+
+def test_a_page_cannot_name_files_of_the_server_as_its_pictures(site: Site, tmp_path: Path):
+    (tmp_path / "secret.png").write_bytes(png())
+    file = {"path": str(tmp_path / "secret.png"), "meta": {"_type": "gradio.FileData"}}
+    status, answer = call(site, "pictures", [[{"image": file, "caption": "secret.png"}]])
+    assert status != 200
+    assert b"secret" not in answer
+    status, answer = call(site, "samples", [0], "a page")  # the control: an event that may be
+    assert status == 200
+    assert "a page" in site.controller.sessions
 
 
 @pytest.mark.parametrize(
-    ("slot", "name", "data", "message"),
-    [
-        ("text", "notes.txt", b"hello", "not a picture"),
-        ("text", "a.png", b"", "empty file"),
-        ("text", "long.png", b"x" * (LIMITS.file_bytes + 1), "larger than 0.3 MB"),
-        ("nowhere", "a.png", png(), "no place"),
-        ("bank", "fake.safetensors", b"x" * 100, "cannot be read as a prompt bank"),
-    ],
-)
-def test_what_is_refused_says_why(site: Site, key: str, slot: str, name: str, data: bytes, message: str):
-    status, said = site.post(f"xpose/{key}/upload/{slot}", data, X_Name=name)
-    assert status == 422
-    assert message in said["message"]
-    assert str(Path(os.environ.get("TMPDIR", "/tmp")) / "xpose-") not in said["message"]
-
-
-def test_a_picture_with_too_many_pixels_is_refused_before_it_is_unpacked(site: Site, key: str, tmp_path: Path):
-    Image.new("1", (3000, 3000)).save(tmp_path / "huge.png")
-    status, said = site.post(f"xpose/{key}/upload/text", (tmp_path / "huge.png").read_bytes(), X_Name="huge.png")
-    assert status == 422
-    assert "3000 x 3000 pixels" in said["message"]
-
-
-def test_only_so_many_pictures_at_a_time(site: Site, key: str):
-    for number in range(LIMITS.batch_files):
-        assert site.post(f"xpose/{key}/upload/batch", png(number), X_Name="a.png", X_Number=str(number))[0] == 200
-    status, said = site.post(f"xpose/{key}/upload/batch", png(), X_Name="b.png", X_Number="9")
-    assert status == 422
-    assert "at most 6 pictures" in said["message"]
-    assert site.post(f"xpose/{key}/upload/batch", png(), X_Name="b.png", X_Number="0")[0] == 200  # a new choice
-
-
-def test_an_unknown_page_uploads_nothing(site: Site):
-    status, said = site.post("xpose/guessed/upload/text", png(), X_Name="a.png")
-    assert status == 410
-    assert "Reload the page" in said["message"]
-
-
-def test_downloads_are_there_after_a_run(site: Site, key: str):
-    assert site.get(f"xpose/{key}/file/text/poses.csv")[0] == 404
-    site.post(f"xpose/{key}/upload/text", png(), X_Name="a.png")
-    site.desk.run_words(key, "dog", None, "")
-    for name, start in (("drawing.png", b"\x89PNG"), ("poses.json", b"{"), ("poses.csv", b"picture,")):
-        status, body, headers = site.get(f"xpose/{key}/file/text/{name}")
-        assert (status, body.startswith(start)) == (200, True), name
-        assert headers["content-disposition"] == f'attachment; filename="{name}"'
-    for wrong in ("text/secrets", "batch/poses.csv", "visual/prompts.safetensors", "..%2Fx/poses.csv"):
-        assert site.get(f"xpose/{key}/file/{wrong}")[0] == 404
-
-
-def test_clicks_are_answered_with_the_pad(site: Site, key: str):
-    _, said = site.post(f"xpose/{key}/upload/example", png(), X_Name="a.png")
-    site.desk.examples_arrived(key, {"arrived": [said["id"]]})
-    status, said = site.post(f"xpose/{key}/act", json.dumps({"kind": "place", "x": 5, "y": 6}).encode())
-    assert status == 200
-    assert 'data-name="point 1"' in said["html"]
-
-
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"{", b"[1]", b"\xff", b"[" * 5000, b'{"kind": NaN}', b'"place"', b'{"kind":"' + b"x" * 20_000 + b'"}'],
-)
-def test_clicks_that_are_none_are_messages(site: Site, key: str, body: bytes):
-    status, said = site.post(f"xpose/{key}/act", body)
-    assert status == 200
-    assert "does not exist" in said["html"]
-    assert "xp-pad" in said["html"]
-
-
-def test_a_forgotten_page_is_told_to_reload(site: Site):
-    assert "Reload the page" in site.post("xpose/guessed/act", b'{"kind": "undo"}')[1]["html"]
-    assert "Reload the page" in json.loads(site.get("xpose/guessed/batch")[1])["html"]
-
-
-def test_a_page_that_is_left_is_noticed(site: Site, key: str):
-    assert site.post(f"xpose/{key}/close", b"")[0] == 204
-    assert site.desk.sessions._open[key].closed is not None
-
-
-@pytest.mark.parametrize(
-    "path", ["gradio_api/upload", "gradio_api/proxy=http://example.com/x", "gradio_api/file=/etc/passwd", "docs"]
+    "path", ["gradio_api/proxy=http://example.com/x", "proxy=http://example.com/x", "gradio_api/stream/a/b/c", "docs"]
 )
 def test_doors_that_the_page_does_not_use_are_shut(site: Site, path: str):
     assert site.get(path)[0] == 404
-    assert site.post(path, b"x")[0] in (404, 405)
+    assert site.ask(urllib.request.Request(site.address + path, b"x"))[0] in (404, 405)
 
 
 def test_a_port_that_is_taken_is_an_error_only_if_it_was_asked_for():

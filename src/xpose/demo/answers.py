@@ -1,57 +1,45 @@
-"""One run of the network, and everything that the sliders can make of it without running it again."""
+"""One run of the network, and everything that the thresholds make of it without another run."""
 
 from __future__ import annotations
 
 import dataclasses
-import io
 import math
-import time
+import zipfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xpose.inference.postprocess import DEFAULT_NMS, DEFAULT_THRESHOLD, suppress_boxes
+from xpose.inference.postprocess import suppress_boxes
+from xpose.results.formats import coco
+from xpose.results.formats.csv import to_csv
+from xpose.results.formats.json import json_text
 
 if TYPE_CHECKING:
-    from xpose.demo.uploads import Upload
+    from collections.abc import Iterable
+
+    from xpose.demo.pictures import Picture
     from xpose.inference import Detector
     from xpose.results import Poses
 
-
-@dataclass(frozen=True)
-class Sliders:
-    """What is kept of an answer.
-
-    Attributes:
-        score: objects must score higher.
-        confidence: points must be at least so sure.
-        overlap: of boxes that overlap by more, only the best stays.
-    """
-
-    score: float = DEFAULT_THRESHOLD
-    confidence: float = 0.5
-    overlap: float = DEFAULT_NMS
+FILES = {"drawings": "Drawings", "poses.json": "Poses (COCO JSON)", "poses.csv": "Table (CSV)"}
+COLUMNS = ["Object", "Keypoint", "x", "y", "Confidence", "State", "Score", "Picture"]
+_STATES = {0: "not found", 1: "covered", 2: "visible"}
+_MOST_ROWS = 2000  # of the table on the page; the file has all
+_PLURALS = {"person": "people", "man": "men", "woman": "women", "child": "children", "mouse": "mice", "foot": "feet"}
+_PLURALS |= {"goose": "geese", "wolf": "wolves", "leaf": "leaves"}
 
 
 @dataclass(frozen=True)
-class Usual:
-    """What the weights would keep.
+class Thresholds:
+    """Objects of each class must score higher, points be as sure; of boxes that overlap by more, the best stays."""
 
-    Attributes:
-        sliders: where the sliders start.
-        limits: the threshold of each class. The score slider moves all of them, from where it starts.
-    """
-
-    sliders: Sliders
-    limits: Mapping[str, float]
-
-    def keep(self, poses: Poses, sliders: Sliders) -> Poses:
-        """The poses that pass, as `detect` would have given them with these numbers; no network is involved."""
-        limits = {name: _moved(limit, self.sliders.score, sliders.score) for name, limit in self.limits.items()}
-        kept = poses.filter(threshold=limits, keypoint_threshold=sliders.confidence)
-        return kept[suppress_boxes(kept.boxes, np.arange(len(kept)), sliders.overlap)]
+    scores: Mapping[str, float]
+    confidence: float
+    overlap: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,86 +47,126 @@ class Answer:
     """What the network found, before anything is dropped.
 
     Attributes:
-        pictures: the pictures that it was asked about.
-        found: for each of them every candidate, best first.
-        usual: what the weights would keep of it.
-        seconds: how long the network took for all of them.
+        usual: what the weights would keep.
+        pictures, candidates: those that were searched, and for each of them every candidate, best first.
+        failed: a line for each picture that could not be searched.
     """
 
-    pictures: tuple[Upload, ...]
-    found: tuple[Poses, ...]
-    usual: Usual
-    seconds: float
+    usual: Thresholds
+    pictures: Sequence[Picture]
+    candidates: Sequence[Poses]
+    failed: Sequence[str] = ()
 
-    def kept(self, sliders: Sliders) -> list[Poses]:
-        """What the sliders leave, for each picture."""
-        return [self.usual.keep(poses, sliders) for poses in self.found]
-
-
-def ask(detector: Detector, prompts: Any, pictures: Sequence[Upload]) -> Answer:
-    """Run the network once for each picture.
-
-    Raises:
-        XPoseError: a prompt or a picture cannot be used.
-    """
-    started = time.perf_counter()
-    encoded = detector.encode_prompts(prompts)
-    limits = detector.limits(encoded)
-    found = tuple(everything(detector, encoded, picture) for picture in pictures)
-    usual = Usual(usual_sliders(detector, min(limits.values())), limits)
-    return Answer(tuple(pictures), found, usual, time.perf_counter() - started)
+    def keep(self, thresholds: Thresholds) -> list[Poses]:
+        """What `detect` would have given with these thresholds. A slider that was not moved means the exact number."""
+        scores = {
+            name: limit if thresholds.scores[name] == rounded(limit) else thresholds.scores[name]
+            for name, limit in self.usual.scores.items()
+        }
+        kept = (poses.filter(threshold=scores, keypoint_threshold=thresholds.confidence) for poses in self.candidates)
+        return [poses[suppress_boxes(poses.boxes, np.arange(len(poses)), thresholds.overlap)] for poses in kept]
 
 
-def everything(detector: Detector, prompts: Any, picture: Upload) -> Poses:
+def candidates(detector: Detector, prompts: object, picture: Picture) -> Poses:
     """Every candidate in a picture, called after the uploaded file."""
     poses = detector.detect(picture.pixels, prompts, threshold=0.0, keypoint_threshold=0.0, nms=None)
     named: Poses = dataclasses.replace(poses, source=picture.name)
     return named
 
 
-def usual_sliders(detector: Detector, score: float | None = None) -> Sliders:
-    """Where the weights say that the sliders should stand; that of the score for classes not known yet where None."""
+def usual_thresholds(detector: Detector, prompts: object) -> Thresholds:
+    """Those of the weights."""
     config = detector.model.config
-    least = config.thresholds.get("", DEFAULT_THRESHOLD) if score is None else score
-    return Sliders(_short(least), _short(config.keypoint_threshold), _short(config.nms))
+    return Thresholds(detector.limits(prompts), rounded(config.keypoint_threshold), rounded(config.nms))
 
 
-def _short(number: float) -> float:
+def rounded(number: float) -> float:
     """As many digits as a slider shows, not more than the number, so that nothing is dropped for it."""
     return math.floor(number * 1000 + 1e-6) / 1000
 
 
-def _moved(limit: float, start: float, now: float) -> float:
-    """A threshold after the slider went from `start` to `now`: as far, in logits. Its ends are all and nothing."""
-    if now == start:
-        return limit
-    if _short(limit) == start or now in (0, 1):
-        return now
-    return 1 / (1 + math.exp(_logit(start) - _logit(limit) - _logit(now)))
+def counted(results: Iterable[Poses]) -> str:
+    """How many of each class, as in "3 people, 1 dog"; empty where there are none."""
+    totals = sum((Counter(poses.count()) for poses in results), Counter[str]())
+    return ", ".join(f"{number} {name if number == 1 else plural(name)}" for name, number in totals.items())
 
 
-def _logit(share: float) -> float:
-    inside = min(max(share, 1e-6), 1 - 1e-6)
-    return math.log(inside / (1 - inside))
+def plural(name: str) -> str:
+    """The English plural of an object's name, by its last word; what looks like a plural stays."""
+    start, blank, last = name.rpartition(" ")
+    if last in _PLURALS:
+        return f"{start}{blank}{_PLURALS[last]}"
+    if last in {*_PLURALS.values(), "fish", "sheep", "deer"} or (last[-1:] == "s" and last[-2:] not in ("ss", "us")):
+        return name
+    if last[-1:] == "y" and last[-2:-1] not in tuple("aeiou"):
+        return f"{name[:-1]}ies"
+    return f"{name}es" if last.endswith(("s", "x", "z", "ch", "sh")) else f"{name}s"
 
 
-def drawing(poses: Poses, picture: Upload, kind: str = "PNG") -> bytes:
-    """The picture with the poses on it, as a file of a kind that Pillow knows."""
-    stream = io.BytesIO()
-    poses.draw(picture.pixels).save(stream, kind, **({"quality": 92} if kind == "JPEG" else {}))
-    return stream.getvalue()
+def name_at(poses: Poses, x: float, y: float) -> str:
+    """What lies at a pixel: the nearest keypoint, else the smallest box around it, with scores; empty for nothing."""
+    points = [
+        (math.dist((x, y), (point.x, point.y)), f"{name} {point.score:.2f} ({pose.category} {pose.score:.2f})")
+        for pose in poses
+        for name, point in pose.points.items()
+        if point.v
+    ]
+    distance, text = min(points, default=(math.inf, ""))
+    if distance <= 0.02 * max(poses.image_size):
+        return text
+    around = []
+    for pose in poses:
+        x1, y1, x2, y2 = map(float, pose.box)
+        if x1 <= x <= x2 and y1 <= y <= y2:
+            around.append(((x2 - x1) * (y2 - y1), f"{pose.category} {pose.score:.2f}"))
+    return min(around, default=(0.0, ""))[1]
 
 
-def coco_json(results: Sequence[Poses], names: Sequence[str]) -> bytes:
-    """All results as one COCO file."""
-    from xpose.results.formats import coco
-    from xpose.results.formats.json import json_text
+def table(results: Sequence[Poses]) -> list[list[object]]:
+    """A row for each keypoint, for the page; objects count from 1 in each picture."""
+    rows: list[list[object]] = []
+    for poses in results:
+        for number, pose in enumerate(poses, start=1):
+            label, whole = f"{pose.category} {number}", [round(float(pose.score), 3), poses.source]
+            rows += [] if pose.names else [[label, "", "", "", "", "", *whole]]
+            for name, point in pose.points.items():
+                place = [round(float(point.x), 1), round(float(point.y), 1)] if point.v else ["", ""]
+                rows.append([label, name, *place, round(float(point.score), 3), _STATES[point.v], *whole])
+    return rows[:_MOST_ROWS]
 
-    return json_text(coco.instances(results, file_names=names), indent=1).encode()
+
+def write_file(kind: str, answer: Answer, kept: Sequence[Poses], folder: Path) -> Path:
+    """One of `FILES`: the drawing of a single picture, or everything about several in one archive."""
+    names = [picture.name for picture in answer.pictures]
+    texts = {"poses.json": json_text(coco.instances(kept, file_names=names), indent=1), "poses.csv": to_csv(kept)}
+    if answer.failed:
+        texts["failed.txt"] = "".join(f"{line}\n" for line in answer.failed)
+    if kind in texts:
+        (folder / kind).write_bytes(texts[kind].encode("utf-8", "replace"))
+        return folder / kind
+    stems = file_stems(names)
+    if len(names) == 1:
+        path = folder / f"{stems[0]}_xpose.png"
+        kept[0].draw(answer.pictures[0].pixels).save(path)
+        return path
+    with zipfile.ZipFile(folder / "xpose.zip", "w", zipfile.ZIP_STORED) as archive:  # pictures are packed already
+        for poses, picture, stem in zip(kept, answer.pictures, stems, strict=True):
+            jpeg = picture.name.lower().endswith((".jpg", ".jpeg"))
+            with archive.open(f"{stem}_xpose.{'jpg' if jpeg else 'png'}", "w") as file:
+                poses.draw(picture.pixels).save(file, "JPEG" if jpeg else "PNG", quality=92)
+        for name, text in texts.items():
+            archive.writestr(name, text.encode("utf-8", "replace"))
+    return folder / "xpose.zip"
 
 
-def csv_table(results: Sequence[Poses]) -> bytes:
-    """All points as a table."""
-    from xpose.results.formats.csv import to_csv
-
-    return to_csv(results).encode("utf-8", "replace")
+def file_stems(names: Sequence[str]) -> list[str]:
+    """A name without ending for each picture's drawing, no two the same, also where case does not count."""
+    stems: list[str] = []
+    for name in names:
+        kept = "".join(c if c.isalnum() or c in " -_." else "_" for c in name.rpartition(".")[0] or name)
+        stem = unique = kept.strip(" .")[:80] or "picture"
+        number, used = 1, {earlier.casefold() for earlier in stems}
+        while unique.casefold() in used:
+            unique, number = f"{stem}-{number + 1}", number + 1
+        stems.append(unique)
+    return stems

@@ -4,32 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-
-@dataclass(frozen=True)
-class Sample:
-    """One photograph.
-
-    Attributes:
-        path: where it lies.
-        words: what to look for in it.
-        points: of one object: name → x, y in pixels.
-    """
-
-    path: Path
-    words: str
-    points: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-
-    @property
-    def data(self) -> bytes:
-        """The file's bytes."""
-        return self.path.read_bytes()
-
-
-_FACE = {
+_PHOTOGRAPHS = {  # name → package and file in it
+    "astronaut.png": ("skimage", "data/astronaut.png"),
+    "admiral.jpg": ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),
+    "photographer.png": ("skimage", "data/camera.png"),
+}
+FACE_POINTS = {  # of the astronaut
     "right eye outer corner": (192.0, 101.0),
     "right eye inner corner": (213.0, 103.0),
     "left eye inner corner": (237.0, 104.0),
@@ -39,21 +23,39 @@ _FACE = {
     "left mouth corner": (245.0, 141.0),
     "chin centre": (225.0, 178.0),
 }
-# name → package, file in it, words, points
-_ALL: dict[str, tuple[str, str, str, Mapping[str, tuple[float, float]]]] = {
-    "astronaut.png": ("skimage", "data/astronaut.png", "face", _FACE),
-    "admiral.jpg": ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg", "face", {}),
-    "photographer.png": ("skimage", "data/camera.png", "person", {}),
-}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Pictures to search by words or, if `by_points`, by an example; `joined` words are a part of the prompt."""
+
+    title: str
+    pictures: tuple[str, ...]
+    words: str
+    by_points: bool = False
+    joined: bool = False
+
+
+SAMPLES = (
+    Sample("A face", ("astronaut.png",), "face"),
+    Sample("A person", ("photographer.png",), "person"),
+    Sample("A face, by points in an example", ("admiral.jpg",), "face", by_points=True),
+    Sample("A face, by a word and an example", ("admiral.jpg",), "face", by_points=True, joined=True),
+    Sample("Several pictures", tuple(_PHOTOGRAPHS), "face, person"),
+)
 
 
 @cache
-def samples() -> Mapping[str, Sample]:
-    """Those that are there, by the name that the demo gives them."""
-    found = {}
-    for name, (package, file, words, points) in _ALL.items():
+def photographs() -> Mapping[str, Path]:
+    """Those that are installed, by the name that the demo gives them."""
+    paths = {}
+    for name, (package, file) in _PHOTOGRAPHS.items():
         spec = importlib.util.find_spec(package)
         for folder in (spec and spec.submodule_search_locations) or ():
-            if (Path(folder) / file).is_file():
-                found[name] = Sample(Path(folder) / file, words, points)
-    return found
+            paths[name] = Path(folder) / file
+    return {name: path for name, path in paths.items() if path.is_file()}
+
+
+def samples() -> list[Sample]:
+    """Those whose photographs are installed."""
+    return [s for s in SAMPLES if {*s.pictures, *(["astronaut.png"] if s.by_points else [])} <= photographs().keys()]

@@ -1,0 +1,379 @@
+"""One method for each thing that a visitor can do, and what belongs to one open page. It knows no web framework.
+
+A method takes the page's session and the values of fields. It gives updates: by the name of each part of the page that
+changes, the properties of its component. Mistakes are an `XPoseError` whose message is for the visitor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from xpose.demo import answers, samples, words
+from xpose.demo.answers import Answer, Thresholds
+from xpose.demo.examples import Example, Examples
+from xpose.demo.pictures import Limits, Picture, read_picture
+from xpose.drawing.skeletons import draw_skeleton
+from xpose.errors import PromptError, XPoseError
+
+if TYPE_CHECKING:
+    from xpose.inference import Detector, PromptBank
+    from xpose.results import Poses
+
+WAYS = BY_WORDS, BY_EXAMPLES, BY_BOTH, BY_BANK = "Words", "Example pictures", "Words and examples", "Prompt bank"
+_MOST_UNDO = 200
+
+Updates = dict[str, dict[str, Any]]
+Upload = tuple[str, str]  # path of the temporary file, and the name that the visitor's file has
+
+
+@dataclass(eq=False)
+class Session:
+    """Everything that one open page holds; nothing of it is shared with another.
+
+    Attributes:
+        history: the examples, and those before each change.
+        named: the points that were chosen for them, by a skeleton or by names.
+        bank: a prompt bank that was loaded.
+        answer, kept, shown: the last answer, what the thresholds leave of it, and which picture of it is shown.
+        stop: set to end a run after the picture that it works on.
+        lock, order: held while something changes, and by the page so that answers keep the order of clicks.
+        folder: downloads are made here.
+        used, closed: when the page was used last, and when it was closed.
+    """
+
+    history: list[Examples] = field(default_factory=lambda: [Examples()])
+    named: tuple[str, ...] = ()
+    bank: PromptBank | None = None
+    answer: Answer | None = None
+    kept: list[Poses] = field(default_factory=list)
+    shown: int = 0
+    stop: threading.Event = field(default_factory=threading.Event)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    order: asyncio.Lock = field(default_factory=asyncio.Lock)
+    folder: tempfile.TemporaryDirectory[str] = field(default_factory=tempfile.TemporaryDirectory)
+    used: float = 0.0
+    closed: float | None = None
+
+    @property
+    def examples(self) -> Examples:
+        """The examples as they are now."""
+        return self.history[-1]
+
+    def forget(self) -> None:
+        """Stop, and delete everything. A run that is not over keeps what it took; its result goes nowhere."""
+        self.stop.set()
+        self.history, self.bank, self.answer, self.kept = [Examples()], None, None, []
+        self.folder.cleanup()
+
+
+class Controller:
+    """What stands between the page and the library. Safe to use from several threads."""
+
+    def __init__(
+        self, detector: Detector, limits: Limits | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.detector, self.limits, self._clock = detector, limits or Limits(), clock
+        self.network = threading.Lock()  # two runs at once would only make both slower
+        self.sessions: OrderedDict[str, Session] = OrderedDict()  # the one that was unused for longest comes first
+        self._lock = threading.Lock()
+
+    # --- open pages ---------------------------------------------------------------------------------------------------
+
+    def session(self, key: str) -> Session:
+        """What an open page holds; for a page that is new or was forgotten, nothing."""
+        with self._lock:
+            session = self.sessions.pop(key, None) or Session()
+            session.used, session.closed = self._clock(), None
+            self.sessions[key] = session
+            if len(self.sessions) > self.limits.pages:
+                self.sessions.popitem(last=False)[1].forget()
+        return session
+
+    def close(self, key: str) -> None:
+        """The page was closed; it is forgotten soon, unless it comes back (a phone that slept)."""
+        if key in self.sessions:
+            self.sessions[key].closed = self._clock()
+
+    def sweep(self, everything: bool = False) -> None:
+        """Forget the pages whose time is over."""
+        now, limits = self._clock(), self.limits
+        with self._lock:
+            for key, session in list(self.sessions.items()):
+                gone = session.closed is not None and now - session.closed > limits.closed_seconds
+                if everything or gone or now - session.used > limits.idle_seconds:
+                    self.sessions.pop(key).forget()
+
+    # --- what to look for ---------------------------------------------------------------------------------------------
+
+    def show_fields(self, _: Session, way: str) -> Updates:
+        """Each way to say what to look for has its own fields."""
+        label = {BY_WORDS: "Objects", BY_BOTH: "Object"}.get(way, "Name of the object (optional)")
+        return {
+            "words": {"visible": way != BY_BANK, "label": label},
+            "keypoints": {"visible": way != BY_BANK},
+            "example_group": {"visible": way in (BY_EXAMPLES, BY_BOTH)},
+            "bank_group": {"visible": way == BY_BANK},
+        }
+
+    def show_skeleton(self, session: Session, typed: object, skeleton: object, names: object) -> Updates:
+        """A drawing of the keypoints that will be searched; chosen ones become the points of the examples."""
+        chosen = words.skeleton_for(typed, skeleton, names)
+        if chosen is None:
+            return {"skeleton_drawing": {"visible": False}}
+        label = f"{chosen[0].name}: {chosen[1]}"
+        updates: Updates = {"skeleton_drawing": {"visible": True, "value": draw_skeleton(chosen[0]), "label": label}}
+        points = tuple(point.name for point in chosen[0].points if not point.unused)
+        if (words.split_names(names) or skeleton != words.AUTOMATIC) and points != session.named:
+            session.named = points  # not again before other ones are chosen: they may have been renamed since
+            updates |= self.edit(session, session.examples.with_names(points))
+        return updates
+
+    def _prompts(self, session: Session, way: str, typed: object, skeleton: object, names: object) -> Any:
+        examples = session.examples
+        if way == BY_BANK:
+            if session.bank is None:
+                raise PromptError("No prompt bank is loaded. Load one, or choose another way to say what to look for.")
+            return session.bank.prompts(self.detector)
+        if way == BY_EXAMPLES:
+            return examples.prompt(" ".join(str(typed or "").split()) or None)
+        if way == BY_BOTH:
+            clicked = [name for name in examples.names if any(name in shot.points for shot in examples.shots)]
+            return examples.prompt(None, words.text_with_examples(typed, skeleton, names, clicked))
+        return words.text_prompts(typed, skeleton, names)
+
+    def try_sample(self, session: Session, number: int) -> Updates:
+        """Fill the fields with one of the samples."""
+        sample, photographs = samples.samples()[number], samples.photographs()
+        way = BY_BOTH if sample.joined else BY_EXAMPLES if sample.by_points else BY_WORDS
+        updates = self.show_fields(session, way) | self.show_skeleton(session, sample.words, words.AUTOMATIC, "")
+        updates["words"]["value"] = sample.words
+        fields: dict[str, Any] = {"way": way, "skeleton": words.AUTOMATIC, "names": ""}
+        fields["pictures"] = [(str(photographs[name]), name) for name in sample.pictures]
+        if sample.by_points:
+            picture = Picture(photographs["astronaut.png"], "astronaut.png")
+            example = Example.of(picture, samples.FACE_POINTS)
+            updates |= self.edit(session, Examples().with_names(example.points).add(example))
+        return updates | {name: {"value": value} for name, value in fields.items()}
+
+    # --- pictures and results -----------------------------------------------------------------------------------------
+
+    def check_pictures(self, session: Session, uploads: Sequence[Upload]) -> Updates:
+        """After an upload: leave out what cannot be used, and say why; the last result was about other pictures."""
+        pictures, failed = self._read(uploads)
+        session.answer = None
+        usable = [(str(picture.path), picture.name) for picture in pictures]
+        text = f"{len(pictures)} of {len(uploads)} files can be used." if len(uploads) > 1 else "This cannot be used."
+        status = note(text, "problem", failed) if failed else ""
+        return {"pictures": {"value": usable}, "status": {"value": status}, "result": {"visible": False}}
+
+    def _read(self, uploads: Sequence[Upload]) -> tuple[list[Picture], list[str]]:
+        pictures, failed = [], []
+        for number, (path, name) in enumerate(uploads):
+            try:
+                if number >= self.limits.pictures:
+                    failed.append(
+                        f"At most {self.limits.pictures} pictures are searched in one run. Search the rest later."
+                    )
+                    break
+                pictures.append(read_picture(path, name, self.limits))
+            except XPoseError as error:
+                failed.append(str(error))
+        return pictures, failed
+
+    def run(
+        self, session: Session, progress: Callable[[int, int, str], Any], uploads: Sequence[Upload], *asked: Any
+    ) -> Updates:
+        """Search all pictures. The network works for one page at a time, but picture by picture, so that all get on."""
+        prompts = self._prompts(session, *asked)
+        pictures, failed = self._read(uploads)
+        if not pictures:
+            raise PromptError("\n".join(failed) or "There is no picture to search yet. Upload one, or try a sample.")
+        session.stop.clear()
+        with self.network:
+            encoded = self.detector.encode_prompts(prompts)
+            usual = answers.usual_thresholds(self.detector, encoded)
+        searched, candidates = [], []
+        for number, picture in enumerate(pictures):
+            progress(number, len(pictures), picture.name)
+            if session.stop.is_set():
+                failed.append(f"The run was stopped after {number} of {len(pictures)} pictures.")
+                break
+            try:
+                with self.network:
+                    candidates.append(answers.candidates(self.detector, encoded, picture))
+                searched.append(picture)
+            except XPoseError as error:
+                failed.append(str(error))
+        with session.lock:
+            session.answer, session.shown = Answer(usual, searched, candidates, failed), 0
+            limits = [*usual.scores.items()] + [("", 0.0)] * words.MOST_OBJECTS
+            sliders = {
+                f"score-{number}": {"visible": bool(name), "label": f"Score threshold: {name}", "value": rounded}
+                for number, (name, limit) in enumerate(limits[: words.MOST_OBJECTS])
+                for rounded in [answers.rounded(limit)]
+            }
+            sliders |= {"confidence": {"value": usual.confidence}, "overlap": {"value": usual.overlap}}
+            return sliders | self._keep(session, usual)
+
+    def stop(self, session: Session) -> Updates:
+        """End the run after the picture that it works on."""
+        session.stop.set()
+        return {}
+
+    def filter(self, session: Session, *sliders: float) -> Updates:
+        """A slider was moved; the network does not run."""
+        *scores, confidence, overlap = sliders
+        if session.answer is None:
+            return {}
+        usual = session.answer.usual.scores
+        return self._keep(session, Thresholds({**usual, **dict(zip(usual, scores, strict=False))}, confidence, overlap))
+
+    def _keep(self, session: Session, thresholds: Thresholds) -> Updates:
+        answer = _there(session)
+        kept = answer.keep(thresholds)
+        session.kept = kept
+        found, several = answers.counted(kept), len(kept) > 1
+        text = f"Found: {found or 'nothing'} in {len(kept)} pictures." if several else f"Found: {found or 'nothing'}."
+        if not found:
+            text += " Move the score thresholds to the left to see what is less certain, or show an example."
+        drawings = [
+            (poses.draw(picture.shown, legend="none"), f"{picture.name}: {answers.counted([poses]) or 'nothing'}")
+            for picture, poses in zip(answer.pictures, kept, strict=True)
+            if several
+        ]
+        return {
+            "status": {"value": note(text, "problem" if answer.failed else "good" if found else "info", answer.failed)},
+            "result": {"visible": bool(kept)},
+            "gallery": {"value": drawings, "visible": several},
+            "table": {"value": answers.table(kept)},
+            **(self.show_picture(session, session.shown) if kept else {}),
+        }
+
+    def show_picture(self, session: Session, number: object) -> Updates:
+        """One picture of the result."""
+        answer = _there(session)
+        if not isinstance(number, int) or not 0 <= number < len(session.kept):
+            raise PromptError("There is no such picture in the result. Press Find again.")
+        session.shown = number
+        picture, poses = answer.pictures[number], session.kept[number]
+        return {
+            "picture": {"value": poses.draw(picture.shown, legend="below"), "label": picture.name},
+            "named": {"value": ""},
+        }
+
+    def name_at(self, session: Session, spot: object) -> Updates:
+        """A click on the shown picture: what is there."""
+        answer = _there(session)
+        poses, picture = session.kept[session.shown], answer.pictures[session.shown]
+        text = answers.name_at(poses, *_pixel(spot, poses.image_size[1] / picture.shown.width))
+        return {"named": {"value": note(text or "Nothing was found here.")}}
+
+    def file(self, session: Session, kind: str) -> Updates:
+        """A file of the result to download."""
+        path = answers.write_file(kind, _there(session), session.kept, Path(session.folder.name))
+        return {"download": {"value": str(path)}}
+
+    # --- examples and prompt banks ------------------------------------------------------------------------------------
+
+    def edit(self, session: Session, examples: Examples) -> Updates:
+        """Show changed examples; a step can be undone if it changes what the prompt is made of."""
+        if (examples.names, examples.shots) != (session.examples.names, session.examples.shots):
+            session.history = [*session.history[-_MOST_UNDO:], examples]
+        session.history[-1] = examples
+        shot = examples.shot if examples.shots else None
+        signs = {name: "hidden: " if place is None else "✓ " for name, place in (shot.points if shot else {}).items()}
+        points = [(f"{signs.get(name, '')}{name}", name) for name in examples.names]
+        numbers = [(f"Example {number + 1}", number) for number in range(len(examples.shots))]
+        box = "Remove box" if shot and shot.box else "Cancel box" if examples.tool == "box" else "Draw box"
+        return {
+            "example": {"value": shot and shot.draw(examples.current, examples.corner)},
+            "example_number": {"choices": numbers, "value": examples.at, "visible": len(numbers) > 1},
+            "points": {"choices": points, "value": examples.current, "visible": bool(points)},
+            "draw_box": {"value": box},
+            "example_tools": {"visible": shot is not None},
+            "example_status": {"value": note(next_step(examples))},
+        }
+
+    def add_example(self, session: Session, path: str | None) -> Updates:
+        """An example picture was uploaded."""
+        try:
+            picture = read_picture(path or "", Path(path or "").name, self.limits)
+        except XPoseError as error:
+            return self.edit(session, session.examples) | {"example_status": {"value": note(str(error), "problem")}}
+        return self.edit(session, session.examples.add(Example.of(picture)))
+
+    def click(self, session: Session, spot: object) -> Updates:
+        """A click on the example."""
+        shot = session.examples.shot
+        return self.edit(session, session.examples.click(*_pixel(spot, shot.width / shot.picture.shown.width)))
+
+    def undo(self, session: Session) -> Updates:
+        """Take back the last change to the examples."""
+        del session.history[max(1, len(session.history) - 1) :]
+        return self.edit(session, session.examples)
+
+    def save_bank(self, session: Session, typed: object) -> Updates:
+        """Encode the examples into a prompt bank to download."""
+        from xpose.inference import PromptBank
+
+        with self.network:
+            bank = PromptBank.make(self.detector, self._prompts(session, BY_EXAMPLES, typed, None, None))
+        return {"download": {"value": str(bank.save(Path(session.folder.name) / "prompts.safetensors"))}}
+
+    def load_bank(self, session: Session, path: str | None) -> Updates:
+        """Use an uploaded prompt bank, or none any longer; say what it holds."""
+        from xpose.inference import PromptBank
+
+        session.bank = None
+        if path is None:
+            return {"bank_status": {"value": ""}}
+        try:
+            bank = PromptBank.load(path)
+            bank.prompts(self.detector)
+        except XPoseError as error:
+            raise type(error)(str(error).replace(str(path), Path(path).name)) from None
+        session.bank = bank
+        lines = [f"{label}: {', '.join(entry.names.names) or 'only a box'}" for label, entry in bank.items()]
+        return {"bank_status": {"value": note("The prompt bank holds:", "good", lines)}}
+
+
+def note(text: str, kind: Literal["info", "good", "problem"] = "info", lines: Sequence[str] = ()) -> str:
+    """A message as HTML, with a list under it. Names and words of visitors are escaped here."""
+    items = f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
+    return f'<div class="note {kind}" role="{"alert" if kind == "problem" else "status"}">{escape(text)}{items}</div>'
+
+
+def _there(session: Session) -> Answer:
+    if session.answer is None:
+        raise PromptError("The result is no longer there. Press Find again.")
+    return session.answer
+
+
+def next_step(examples: Examples) -> str:
+    """What the next click on an example does."""
+    if not examples.shots:
+        return "Upload a picture that shows the object, then click on its points."
+    if examples.tool == "box":
+        return "Click on one corner of the object." if examples.corner is None else "Click on the opposite corner."
+    if examples.tool == "move":
+        return f"{examples.current} is selected. Click where it belongs."
+    if examples.current is not None and examples.current not in examples.shot.points:
+        return f"Click on: {examples.current}"
+    return "Click on a point of the object." if not examples.names else "Click to add a point, or press Find."
+
+
+def _pixel(spot: object, scale: float) -> tuple[float, float]:
+    """The pixel of a picture that was clicked, from one of the picture as it is shown."""
+    x, y = spot if isinstance(spot, list | tuple) and len(spot) == 2 else (None, None)
+    if not isinstance(x, int | float) or not isinstance(y, int | float):
+        raise PromptError("The page reports a click that is nowhere. Click again, or reload the page.")
+    return x * scale, y * scale
