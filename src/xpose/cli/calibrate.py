@@ -83,7 +83,7 @@ def calibrate(
             metavar="NAMES",
             rich_help_panel=HOW_FIT,
             help='Classes that the network knows well, e.g. "person,dog": where they fit better nothing else is '
-            'answered. "none" for no such names. Left out: as the weights say.',
+            'answered. "none" for no such names. Default: those stored with the weights.',
         ),
     ] = None,
     device: _prompts.Device = None,

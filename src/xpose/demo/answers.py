@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from xpose.demo.pictures import Picture
     from xpose.inference import Detector
+    from xpose.inference.detector import Prompts
     from xpose.results import Poses
 
 FILES = {"drawings": "Drawings", "poses.json": "Poses (COCO JSON)", "poses.csv": "Table (CSV)"}
@@ -67,14 +68,14 @@ class Answer:
         return [poses[suppress_boxes(poses.boxes, np.arange(len(poses)), thresholds.overlap)] for poses in kept]
 
 
-def candidates(detector: Detector, prompts: object, picture: Picture) -> Poses:
+def candidates(detector: Detector, prompts: Prompts, picture: Picture) -> Poses:
     """Every candidate in a picture, called after the uploaded file."""
-    poses = detector.detect(picture.pixels, prompts, threshold=0.0, keypoint_threshold=0.0, nms=None)
+    poses = detector.detect(picture.pixels, prompts, threshold=0.0, keypoint_threshold=0.0, nms=1.0)
     named: Poses = dataclasses.replace(poses, source=picture.name)
     return named
 
 
-def usual_thresholds(detector: Detector, prompts: object) -> Thresholds:
+def usual_thresholds(detector: Detector, prompts: Prompts) -> Thresholds:
     """Those of the weights."""
     stored = detector.calibration
     return Thresholds(detector.limits(prompts), rounded(stored.keypoint_threshold), rounded(stored.nms))

@@ -4,5 +4,6 @@ from xpose.inference.bank import PromptBank
 from xpose.inference.detector import Detector, Similarity
 from xpose.inference.encoded import EncodedImage
 from xpose.inference.loading import load
+from xpose.inference.options import DetectionOptions
 
-__all__ = ["Detector", "EncodedImage", "PromptBank", "Similarity", "load"]
+__all__ = ["DetectionOptions", "Detector", "EncodedImage", "PromptBank", "Similarity", "load"]
