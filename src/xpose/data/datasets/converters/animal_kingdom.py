@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from xpose.data.datasets.converters.base import NOT_STATED, SEEN, Converter, Entry, Expected, NameTable, Need
-from xpose.data.datasets.converters.names import category_of
+from xpose.data.datasets.converters.names import category_of, names_in
 from xpose.data.datasets.sources import Fields, Source, as_number, box_of_points, safe_name
 from xpose.errors import DataError, quote
 from xpose.records import VISIBLE, Category, Instance, Point, Record, Skipped, Taxonomy
@@ -34,35 +34,7 @@ SPLITS = {f"{part}{end}": meaning for end, meaning in MEANINGS.items() for part 
 TESTED = {"test-P3-amphibian": 1_279, "test-P3-fish": 918, "test-P3-mammal": 1_496, "test-P3-reptile": 1_209}
 CLASSES = {"Amphibian": "Amphibia", "Bird": "Aves", "Mammal": "Mammalia", "Reptile": "Reptilia"}  # "Fish" is no class
 
-# The order of `joints`; one name ends in a blank in the COCO form of the same annotations.
-ANIMAL = NameTable(
-    "animal_kingdom",
-    {
-        "Head_Mid_Top": "head top",
-        "Eye_Left": "left eye",
-        "Eye_Right": "right eye",
-        "Mouth_Front_Top": "upper mouth front",
-        "Mouth_Back_Left": "left mouth corner",
-        "Mouth_Back_Right": "right mouth corner",
-        "Mouth_Front_Bottom": "lower mouth front",
-        "Shoulder_Left": "left shoulder",
-        "Shoulder_Right": "right shoulder",
-        "Elbow_Left": "left elbow",
-        "Elbow_Right": "right elbow",
-        "Wrist_Left": "left wrist",
-        "Wrist_Right": "right wrist",
-        "Torso_Mid_Back": "middle of back",
-        "Hip_Left": "left hip",
-        "Hip_Right": "right hip",
-        "Knee_Left": "left knee",
-        "Knee_Right": "right knee",
-        "Ankle_Left ": "left ankle",
-        "Ankle_Right": "right ankle",
-        "Tail_Top_Back": "tail base",
-        "Tail_Mid_Back": "tail middle",
-        "Tail_End_Back": "tail tip",
-    },
-)
+ANIMAL = NameTable("animal_kingdom", names_in("animal_kingdom"))  # in the order of `joints`
 
 
 class AnimalKingdom(Converter):

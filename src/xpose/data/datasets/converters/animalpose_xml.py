@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from xml.etree.ElementTree import Element
 
-from xpose.data.datasets.converters.animalpose import AnimalPose
+from xpose.data.datasets.converters.animalpose import ANIMAL, AnimalPose
 from xpose.data.datasets.converters.base import LOADER_ONLY, Converter, Entry, Expected, NameTable, Need
 from xpose.data.datasets.converters.several import stamped
 from xpose.data.datasets.converters.xml_files import read_xml
@@ -20,30 +20,20 @@ FOLDERS = {"part1": "PASCAL2011_animal_annotation", "part2": "animalpose_anno2"}
 OWN_PICTURES = {"part1": "keypoint_image_part1", "part2": "animalpose_image_part2"}
 VOC_PICTURES = tuple(f"{place}VOC{year}/JPEGImages" for place in ("", "VOCdevkit/") for year in (2011, 2012))
 
-# In small letters, because the parts differ in them: "L_F_Elbow" and "L_F_elbow". The order is that of the json form.
-PART1 = {
-    "l_eye": "left eye",
-    "r_eye": "right eye",
-    "nose": "nose",
-    "l_earbase": "left ear",
-    "r_earbase": "right ear",
-    "l_f_elbow": "left front elbow",
-    "r_f_elbow": "right front elbow",
-    "l_b_elbow": "left stifle",
-    "r_b_elbow": "right stifle",
-    "l_f_knee": "left front knee",
-    "r_f_knee": "right front knee",
-    "l_b_knee": "left hock",
-    "r_b_knee": "right hock",
-    "l_f_paw": "left front paw",
-    "r_f_paw": "right front paw",
-    "l_b_paw": "left back paw",
-    "r_b_paw": "right back paw",
-    "throat": "throat",
-    "withers": "withers",
-    "tailbase": "tail base",
-}
-RENAMED = {"l_earbase": "l_ear", "r_earbase": "r_ear", "tailbase": "tail"}  # in part 2
+SHORT = {"left_": "l_", "right_": "r_", "front_": "f_", "back_": "b_"}
+
+
+def _short(renamed: Mapping[str, str]) -> NameTable:
+    """The names of the JSON form as the XML files shorten them.
+
+    They are compared in lower case, because the parts differ in it: "L_F_Elbow" and "L_F_elbow".
+    """
+    names = {}
+    for name, unified in ANIMAL.names.items():
+        for word, letter in SHORT.items():
+            name = name.replace(word, letter)
+        names[renamed.get(name, name)] = unified
+    return NameTable(ANIMAL.skeleton, names)
 
 
 class AnimalPoseXml(Converter):
@@ -69,8 +59,8 @@ class AnimalPoseXml(Converter):
         Need(OWN_PICTURES["part2"], WHERE, ("part2",)),
     )
     tables = {
-        "part1": NameTable("animal_pose", PART1),
-        "part2": NameTable("animal_pose", {RENAMED.get(name, name): unified for name, unified in PART1.items()}),
+        "part1": _short({"l_ear": "l_earbase", "r_ear": "r_earbase"}),
+        "part2": _short({"tailbase": "tail"}),
     }
 
     def missing(self, source: Source, split: str) -> list[Need]:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 
 from xpose.data.datasets.converters.base import LOADER_ONLY, NOT_STATED, Converter, Entry, Expected, NameTable, Need
-from xpose.data.datasets.converters.names import category_of
+from xpose.data.datasets.converters.names import category_of, names_in
 from xpose.data.datasets.converters.pts import read_pts
 from xpose.data.datasets.converters.several import stamped
 from xpose.data.datasets.sources import PICTURE_ENDINGS, Source, box_of_points
@@ -16,20 +16,8 @@ from xpose.records import Instance, Picture, Record, Skipped
 FOLDER = "animal_dataset_v1_clean_check"
 MARGIN = 0.1  # of the points' extent, on each side
 
-FACE = NameTable(
-    "animal_face",
-    {  # the files give points by position only; the sides are the animal's own
-        "right_eye_outer": "right eye outer corner",
-        "right_eye_inner": "right eye inner corner",
-        "left_eye_inner": "left eye inner corner",
-        "left_eye_outer": "left eye outer corner",
-        "nose_tip": "nose tip",
-        "right_lip_corner": "right mouth corner",
-        "left_lip_corner": "left mouth corner",
-        "upper_lip": "upper lip",
-        "lower_lip": "lower lip",
-    },
-)
+# The files give points by position only; the sides are the animal's own.
+FACE = NameTable("animal_face", names_in("animal_face"))
 
 
 class AnimalWeb(Converter):

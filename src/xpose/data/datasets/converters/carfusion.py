@@ -4,30 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from xpose.data.datasets.converters.base import LOADER_ONLY, Converter, Entry, Expected, NameTable, Need
+from xpose.data.datasets.converters.base import LOADER_ONLY, Converter, Entry, Need
+from xpose.data.datasets.converters.names import underscored
 from xpose.data.datasets.sources import PICTURE_ENDINGS, Source, box_of_points, parse_number
 from xpose.errors import DataError, quote
 from xpose.records import HIDDEN, NOT_LABELLED, VISIBLE, Box, Instance, Picture, Point, Record, Skipped
 
 WHERE = "by form on the home page"
 # By the names of the authors' converter to COCO, in the order of the files' point numbers.
-CAR = NameTable(
+CAR = underscored(
     "car",
     {
-        "right_front_wheel": "right front wheel",
-        "left_front_wheel": "left front wheel",
-        "right_back_wheel": "right back wheel",
-        "left_back_wheel": "left back wheel",
-        "right_front_headlight": "right headlight",
-        "left_front_headlight": "left headlight",
-        "right_back_headlight": "right tail light",
-        "left_back_headlight": "left tail light",
-        "exhaust": "exhaust",
-        "right_front_top": "right front roof corner",
-        "left_front_top": "left front roof corner",
-        "right_back_top": "right back roof corner",
-        "left_back_top": "left back roof corner",
-        "center": "centre",
+        "right headlight": "right_front_headlight",
+        "left headlight": "left_front_headlight",
+        "right tail light": "right_back_headlight",
+        "left tail light": "left_back_headlight",
+        "right front roof corner": "right_front_top",
+        "left front roof corner": "left_front_top",
+        "right back roof corner": "right_back_top",
+        "left back roof corner": "left_back_top",
+        "centre": "center",
     },
 )
 POINTS = dict(enumerate(CAR.names, start=1))
@@ -53,7 +49,6 @@ class CarFusion(Converter):
     )
     boxes = "as in the authors' converter: extent of the points, from a tenth before it on, 5/4 as large"
     evaluation = "the papers use it for the cars, buses and SUVs of MP-100"
-    expected = Expected()
     splits = {"train": "the folder train", "test": "the folder test"}
     needs = tuple(Need(split, WHERE, (split,)) for split in splits)
     tables = {"car": CAR}

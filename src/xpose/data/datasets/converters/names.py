@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+
+from xpose.data.datasets.converters.base import NameTable
 
 FOLDER = Path(__file__).with_name("tables")
 
@@ -21,6 +24,17 @@ def names_in(skeleton: str) -> dict[str, str | None]:
     from xpose.vocabulary import load_skeleton
 
     return {(*point.source_names, point.name)[0]: point.name for point in load_skeleton(skeleton).points}
+
+
+def underscored(skeleton: str, renamed: Mapping[str, str] | None = None) -> NameTable:
+    """A table for originals that write the skeleton's names, in its order, with underscores.
+
+    `renamed` gives the original's name for each unified name where it is another.
+    """
+    from xpose.vocabulary import load_skeleton
+
+    names = load_skeleton(skeleton).keypoints
+    return NameTable(skeleton, {(renamed or {}).get(name, name.replace(" ", "_")): name for name in names})
 
 
 def category_of(name: str) -> str:
