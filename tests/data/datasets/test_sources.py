@@ -118,7 +118,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
             source.json(f"{name}.json")
     with pytest.raises(DataError, match=r'd\.csv" has no column "y"'):
         list(source.table("d.csv", ["y"]))
-    with pytest.raises(DataError, match=r'e\.csv" is no csv table'):
+    with pytest.raises(DataError, match=r'e\.csv" is not a csv table'):
         list(source.table("e.csv", ["y"]))
 
 

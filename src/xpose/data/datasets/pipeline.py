@@ -16,7 +16,7 @@ from xpose.data.datasets.converters import load_converter
 from xpose.data.datasets.converters.base import Converter, Entry, Need
 from xpose.data.datasets.journal import Journal, digest_of
 from xpose.data.datasets.report import read_report, write_report
-from xpose.data.datasets.sources import Source
+from xpose.data.datasets.sources import Source, whole_file_fault
 from xpose.errors import DataError, UnmappedKeypointError, quote
 from xpose.records import Record, Skipped
 
@@ -126,11 +126,7 @@ def _entries(converter: Converter, source: Source, split: str) -> list[Entry | S
     except UnmappedKeypointError:
         raise
     except DataError as error:
-        message = str(error)
-        if message.endswith("."):
-            raise
-        # A fault of one field says what is wrong with it, and here the whole file hangs on it.
-        raise DataError(f"{message}. The file may be damaged or of another release: fetch it again.") from None
+        raise whole_file_fault(error, "The file may be damaged or of another release: fetch it again.") from None
 
 
 def _items(
@@ -236,19 +232,12 @@ def _short(record: Record) -> bytes:
 def describe(converter: Converter) -> dict[str, Any]:
     """All that a converter states about its set, as it stands in the manifest."""
     expected = converter.expected
+    stated = ("left_right", "origin", "visibility", "boxes", "evaluation")
     return {
-        "name": converter.name,
-        "title": converter.title,
-        "licence": converter.licence,
-        "terms": converter.terms,
-        "homepage": converter.homepage,
+        **{key: getattr(converter, key) for key in ("name", "title", "licence", "terms", "homepage")},
         "format": converter.status,
         "converter_version": converter.version,
-        "left_right": converter.left_right,
-        "origin": converter.origin,
-        "visibility": converter.visibility,
-        "boxes": converter.boxes,
-        "evaluation": converter.evaluation,
+        **{key: getattr(converter, key) for key in stated},
         "skeletons": sorted({table.skeleton for table in converter.tables.values()}),
         "expected": {
             "unikpt_images": expected.unikpt,

@@ -15,8 +15,7 @@ from tests.data.h5_trees import ROWS, csv_text, flipped_bytes, put, spoilt, writ
 from tests.data.h5_trees import write_tree as write_rows
 from tests.data.trees import Tree, check_prepared, link, records_of, shared, write_text
 
-from xpose.data.datasets.converters.deepposekit import _rows
-from xpose.data.datasets.converters.vinegar_fly import VinegarFly
+from xpose.data.datasets.converters.deepposekit import VinegarFly, _rows
 from xpose.data.datasets.pipeline import prepare
 from xpose.data.datasets.report import read_report
 from xpose.errors import DataError, UnmappedKeypointError

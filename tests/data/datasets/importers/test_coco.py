@@ -116,7 +116,7 @@ def test_pictures_elsewhere(tmp_path: Path) -> None:
     done = import_set("coco", tree.root / FILE, tmp_path / "out", pictures=tmp_path / "photos")
     assert set(records_of(done.prepared.folder)) == {f"train/{i}.png" for i in (1, 2, 3)}
     assert done.prepared.skipped == {}
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match="is not a folder"):
         import_set("coco", tree.root / FILE, tmp_path / "out2", pictures=tmp_path / "nowhere")
 
 

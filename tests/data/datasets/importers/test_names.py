@@ -29,7 +29,7 @@ def test_readable(written: str, read: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "_", "a\0b", "x" * 201, "\u202e"])
 def test_what_is_no_name(name: str) -> None:
-    with pytest.raises(DataError, match="is no name"):
+    with pytest.raises(DataError, match="is not a name"):
         readable(name, "here")
 
 

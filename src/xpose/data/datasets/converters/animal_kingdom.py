@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from xpose.data.datasets.converters.base import NOT_STATED, SEEN, Converter, Entry, Expected, NameTable, Need
+from xpose.data.datasets.converters.base import NOT_STATED, SEEN, Converter, Entry, Expected, NameTable, Need, read_each
 from xpose.data.datasets.converters.names import category_of, names_in
 from xpose.data.datasets.sources import Fields, Source, as_number, box_of_points, safe_name
 from xpose.errors import DataError, quote
@@ -78,12 +78,11 @@ class AnimalKingdom(Converter):
     def record(self, source: Source, split: str, entry: Entry) -> Record:
         """One picture; in the files that were read it always shows one labelled animal."""
         picture = source.picture(entry.name)
-        instances, dropped = [], []
-        for number, value in enumerate(entry.data, start=1):
-            try:
-                instances.append(self._instance(Fields(value, f"record {number} of the picture")))
-            except DataError as error:
-                dropped.append(Skipped(entry.name, str(error), "object"))
+        instances, dropped = read_each(
+            entry.name,
+            entry.data,
+            lambda value, number: self._instance(Fields(value, f"record {number} of the picture")),
+        )
         return self.make(picture, instances, split, group=video_of(entry.name), dropped=dropped)
 
     def _instance(self, fields: Fields) -> Instance:

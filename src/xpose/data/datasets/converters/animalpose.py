@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from xpose.data.datasets.converters.base import SEEN, Converter, Entry, Need
+from xpose.data.datasets.converters.base import SEEN, Converter, Entry, Need, read_each
 from xpose.data.datasets.converters.names import underscored
 from xpose.data.datasets.journal import digest_of
 from xpose.data.datasets.sources import Fields, Source, as_number, safe_name
@@ -76,12 +76,7 @@ class AnimalPose(Converter):
         picture = source.picture(entry.name)
         if not data.annotations:
             raise DataError("no annotation belongs to it, though it shows an animal")
-        instances, dropped = [], []
-        for number, annotation in data.annotations:
-            try:
-                instances.append(_instance(Fields(annotation, f"annotation number {number}"), number, data.categories))
-            except DataError as error:
-                dropped.append(Skipped(entry.name, str(error), "object"))
+        instances, dropped = read_each(entry.name, data.annotations, lambda item, _: _instance(*item, data.categories))
         return self.make(picture, instances, split, source_id=data.key, dropped=dropped)
 
 
@@ -105,7 +100,8 @@ def _categories(content: Fields) -> Iterator[tuple[int, Category]]:
         yield fields.integer("id"), ANIMAL.category(fields.text("name"))
 
 
-def _instance(fields: Fields, number: int, categories: Mapping[int, Category]) -> Instance:
+def _instance(number: int, annotation: Any, categories: Mapping[int, Category]) -> Instance:
+    fields = Fields(annotation, f"annotation number {number}")
     category = categories.get(fields.integer("category_id"))
     if category is None:
         raise DataError(f"{fields.where}: there is no category {fields.integer('category_id')}")

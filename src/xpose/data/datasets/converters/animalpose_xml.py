@@ -7,11 +7,19 @@ from collections.abc import Iterator, Mapping
 from xml.etree.ElementTree import Element
 
 from xpose.data.datasets.converters.animalpose import ANIMAL, AnimalPose
-from xpose.data.datasets.converters.base import LOADER_ONLY, Converter, Entry, Expected, NameTable, Need
-from xpose.data.datasets.converters.several import stamped
+from xpose.data.datasets.converters.base import (
+    LOADER_ONLY,
+    Entry,
+    Expected,
+    NameTable,
+    Need,
+    read_each,
+    stamped,
+    stem_of,
+)
 from xpose.data.datasets.converters.xml_files import read_xml
-from xpose.data.datasets.sources import PICTURE_ENDINGS, Source, parse_number
-from xpose.errors import DataError, UnmappedKeypointError, quote
+from xpose.data.datasets.sources import Source, parse_number
+from xpose.errors import DataError, quote
 from xpose.records import VISIBLE, Box, Instance, Point, Record, Skipped
 
 WHERE = "the home page"
@@ -36,20 +44,14 @@ def _short(renamed: Mapping[str, str]) -> NameTable:
     return NameTable(ANIMAL.skeleton, names)
 
 
-class AnimalPoseXml(Converter):
+class AnimalPoseXml(AnimalPose):
     """The animals of `animalpose` in the authors' first form; do not use both sets side by side."""
 
     name = "animalpose-xml"
     title = "Animal-Pose (XML)"
-    licence = AnimalPose.licence
-    terms = AnimalPose.terms
-    homepage = AnimalPose.homepage
     status = LOADER_ONLY
-    left_right = "anatomical"
     origin = "undecided (one public loader takes the boxes as 1-based, two do not); taken as 0-based"
-    visibility = "only labelled (1 in the file) or not: labelled points become 2"
     boxes = 'as in the file; part 2 writes "xmax" where "ymin" is meant'
-    evaluation = AnimalPose.evaluation
     expected = Expected(splits={"part1": 3_608, "part2": 1_000})
     splits = {"part1": "pictures of PASCAL VOC", "part2": "pictures from elsewhere; MMPose tests on them"}
     needs = (
@@ -79,7 +81,7 @@ class AnimalPoseXml(Converter):
                 yield Entry(pictures[key], stamped(source, names))
             else:
                 yield from (Skipped(name, f"there is no picture {quote(key)}") for name in names)
-        for name in source.files(OWN_PICTURES[split], PICTURE_ENDINGS, deep=True):
+        for name in source.pictures(OWN_PICTURES[split], deep=True):
             key = _key_of_picture(name, split)
             if key not in files:
                 yield Skipped(name, "no annotation names this picture")
@@ -89,14 +91,7 @@ class AnimalPoseXml(Converter):
     def record(self, source: Source, split: str, entry: Entry) -> Record:
         """One picture with its animals."""
         picture = source.picture(entry.name)
-        instances, dropped = [], []
-        for file, *_ in entry.data:
-            try:
-                instances.append(self._instance(source, split, file))
-            except UnmappedKeypointError:
-                raise
-            except DataError as error:
-                dropped.append(Skipped(entry.name, str(error), "object"))
+        instances, dropped = read_each(entry.name, entry.data, lambda file, _: self._instance(source, split, file[0]))
         return self.make(picture, instances, split, dropped=dropped)
 
     def _instance(self, source: Source, split: str, file: str) -> Instance:
@@ -106,26 +101,26 @@ class AnimalPoseXml(Converter):
             raise DataError(f"{quote(file)} lies in none of the folders {', '.join(SPECIES)}")
         table = self.tables[split]
         points = table.unify(_points(root, file))
-        return Instance(table.category(species), _box(root, file, split), points, source_id=name.rpartition(".")[0])
+        return Instance(table.category(species), _box(root, file, split), points, source_id=stem_of(name))
 
 
 def _key(file: str, split: str) -> str:
     """What a picture and the files of its animals have in common: the VOC number, or the species and its number."""
-    stem = file.rpartition(".")[0]
+    stem = stem_of(file)
     if split == "part1":
         return re.sub(r"_\d{1,2}$", "", stem.rpartition("/")[2])
     return "/".join(stem.split("/")[-2:])
 
 
 def _key_of_picture(name: str, split: str) -> str:
-    return name.rpartition(".")[0].rpartition("/")[2] if split == "part1" else _key(name, split)
+    return stem_of(name).rpartition("/")[2] if split == "part1" else _key(name, split)
 
 
 def _pictures(source: Source, split: str) -> dict[str, str]:
     """The pictures by key, the set's own folder first."""
     found: dict[str, str] = {}
     for folder in (OWN_PICTURES[split], *(VOC_PICTURES if split == "part1" else ())):
-        for name in source.files(folder, PICTURE_ENDINGS, deep=True):
+        for name in source.pictures(folder, deep=True):
             found.setdefault(_key_of_picture(name, split), name)
     return found
 
@@ -139,7 +134,7 @@ def _points(root: Element, file: str) -> dict[str, Point]:
         if visible not in ("0", "1"):
             raise DataError(f'{where}: "visible" is {quote(visible)}, not 0 or 1')
         if name in points:
-            raise DataError(f"{where}: {quote(name)} stands there twice")
+            raise DataError(f"{where}: {quote(name)} occurs twice")
         x, y = (_number(element, axis, where) for axis in "xy") if visible == "1" else (0.0, 0.0)
         points[name] = (x, y, VISIBLE if visible == "1" else 0)
     if not points:

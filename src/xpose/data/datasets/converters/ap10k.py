@@ -47,8 +47,6 @@ class AP10K(CocoLike):
     status = LOADER_ONLY
     left_right = "anatomical"
     origin = "not stated; COCO style, taken as 0-based"
-    visibility = "as in the file: 2 visible, 1 labelled but hidden"
-    boxes = "as in the file"
     evaluation = "OKS-AP on val (of split 1); zero-shot by family: Bovidae, Canidae, Felidae"
     expected = Expected(unikpt=10_015, images=10_015, instances=13_028)
     splits = {

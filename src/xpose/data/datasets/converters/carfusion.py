@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from xpose.data.datasets.converters.base import LOADER_ONLY, Converter, Entry, Need
 from xpose.data.datasets.converters.names import underscored
-from xpose.data.datasets.sources import PICTURE_ENDINGS, Source, box_of_points, parse_number
+from xpose.data.datasets.sources import Source, box_of_points, parse_number
 from xpose.errors import DataError, quote
 from xpose.records import HIDDEN, NOT_LABELLED, VISIBLE, Box, Instance, Picture, Point, Record, Skipped
 
@@ -55,15 +55,8 @@ class CarFusion(Converter):
 
     def entries(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
         """One entry per picture with a gt file of the same name in the same sequence."""
-        files = {_key(name): name for name in gt_files(source, split)}
-        for picture in source.files(split, PICTURE_ENDINGS, deep=True):
-            file = files.pop(_key(picture), None)
-            if file is None:
-                yield Skipped(picture, "it has no gt file")
-            else:
-                yield Entry(picture, file, file)
-        for file in files.values():
-            yield Skipped(file, "there is no picture of that name")
+        pictures = source.pictures(split, deep=True)
+        return self.paired(source, pictures, gt_files(source, split), _key)
 
     def record(self, source: Source, split: str, entry: Entry) -> Record:
         """One frame with its cars; frames of one sequence belong together."""
@@ -117,7 +110,7 @@ def read_cars(source: Source, file: str) -> Cars:
         name = POINTS.get(point)  # type: ignore[call-overload]  # 9.0 finds 9
         if name is None or visible not in VISIBILITY or not car.is_integer():
             raise DataError(
-                f"{where} is for point {point:g} of car {car:g}, visibility {visible:g}: there is no such one"
+                f"{where} is for point {point:g} of car {car:g}, visibility {visible:g}: there is no such point"
             )
         points = cars.setdefault(str(int(car)), {})
         if name in points:

@@ -25,8 +25,6 @@ class Coco(CocoLike):
     status = SEEN
     left_right = "anatomical"
     origin = "0-based pixels, as in the file"
-    visibility = "as in the file: 2 visible, 1 labelled but hidden"
-    boxes = "as in the file"
     evaluation = "val2017, OKS-AP"
     expected = Expected(unikpt=58_945)
     splits = FOLDERS

@@ -107,7 +107,7 @@ def _pairs(source: Source, file: str) -> dict[str, str]:
     for number, line in enumerate(source.lines(file), start=1):
         key, _, value = line.strip().partition(" ")
         if found.setdefault(key, value) != value:
-            raise DataError(f"{quote(file)}, line {number}: {quote(key)} stands there twice. Fetch the file again.")
+            raise DataError(f"{quote(file)}, line {number}: {quote(key)} occurs twice. Fetch the file again.")
     return found
 
 

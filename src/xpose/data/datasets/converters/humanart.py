@@ -28,7 +28,6 @@ class HumanArt(CocoLike):
     left_right = "anatomical"
     origin = "not stated; COCO style, taken as 0-based"
     visibility = "as in the file; those of the sample that was read are visible (2) or absent"
-    boxes = "as in the file"
     evaluation = "val; OKS-AP over the first 17 points, those of COCO"
     expected = Expected(unikpt=50_000)
     splits = {"train": "training_humanart.json", "val": "validation_humanart.json"}

@@ -18,17 +18,16 @@ from xpose.data.datasets.converters.coco import PERSON, Coco
 from xpose.data.datasets.converters.coco_like import CocoImage, CocoLike
 from xpose.data.datasets.converters.cub200 import Cub200
 from xpose.data.datasets.converters.deepfashion2 import DeepFashion2
-from xpose.data.datasets.converters.desert_locust import DesertLocust
+from xpose.data.datasets.converters.deepposekit import DesertLocust, VinegarFly
 from xpose.data.datasets.converters.keypoint5 import Keypoint5
 from xpose.data.datasets.converters.macaquepose import MacaquePose
 from xpose.data.datasets.converters.mp100_pictures import ORIGINALS, Pictures
 from xpose.data.datasets.converters.names import category_of, names_in
 from xpose.data.datasets.converters.onehand10k import OneHand10K
-from xpose.data.datasets.converters.vinegar_fly import VinegarFly
 from xpose.data.datasets.converters.w300 import W300
 from xpose.data.datasets.sources import Fields, Source
 from xpose.errors import DataError, quote
-from xpose.records import VISIBLE, Instance, LeftRight, Point, Record, Skipped, replaced
+from xpose.records import VISIBLE, Instance, LeftRight, Picture, Point, Record, Skipped, replaced
 
 PARTS = ("train", "val", "test")
 FILES = {f"split{n}-{part}": f"annotations/mp100_split{n}_{part}.json" for n in range(1, 6) for part in PARTS}
@@ -90,7 +89,6 @@ class MP100(CocoLike):
     left_right = "disputed"
     origin = "not stated; those of its sources, taken as 0-based"
     visibility = "as in the file where the source tells hidden points (COCO, AP-10K, DeepFashion2, CarFusion), else 2"
-    boxes = "as in the file"
     evaluation = "1-shot and 5-shot PCK@0.2, mean of five splits; never with a model that was trained on other splits"
     expected = Expected(unikpt=16_943)
     splits = dict.fromkeys(FILES, "categories that the other parts of this split do not have")
@@ -111,7 +109,7 @@ class MP100(CocoLike):
         """By the category's name, whether that is the one of the json files or that of the folder."""
         key = key_of(category.text("name"))
         if key is None:
-            raise DataError(f"{category.where}: {quote(category.text('name'))} is no category of MP-100")
+            raise DataError(f"{category.where}: {quote(category.text('name'))} is not a category of MP-100")
         return key
 
     def names_of(self, category: Fields) -> tuple[str, ...]:
@@ -159,9 +157,9 @@ class MP100(CocoLike):
         licence = f"{self.licence} (MP-100); {origin.name}: {origin.licence}"
         return dataclasses.replace(record, licence=licence, left_right=origin.left_right)
 
-    def instance(self, annotation: Any, number: str, data: CocoImage) -> Instance:
+    def instance(self, annotation: Any, number: str, data: CocoImage, picture: Picture) -> Instance:
         """One annotation; where the source knows no hidden points, 1 says no more than that the point is labelled."""
-        found = super().instance(annotation, number, data)
+        found = super().instance(annotation, number, data, picture)
         if TABLES[data.categories[Fields(annotation, number).integer("category_id")].table][1].hidden:
             return found
         points = {name: (x, y, VISIBLE) for name, (x, y, _) in found.keypoints.items()}

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 from xpose.data.datasets.converters.carfusion import Cars, gt_files, read_cars
-from xpose.data.datasets.sources import PICTURE_ENDINGS, Source
+from xpose.data.datasets.sources import Source
 from xpose.errors import DataError, quote
 from xpose.records import Point
 
@@ -54,7 +54,7 @@ class Pictures:
         place = f"{ORIGINALS}/{origin}/{folder}" if origin == "keypoint-5" else f"{ORIGINALS}/{origin}"
         if place not in self._names:
             found = self._names[place] = {}
-            for name in self.source.files(place, PICTURE_ENDINGS, deep=True):
+            for name in self.source.pictures(place, deep=True):
                 found.setdefault(name.rpartition("/")[2], []).append(name)
         return self._names[place]
 
@@ -64,7 +64,7 @@ class Pictures:
         place = f"{ORIGINALS}/carfusion"
         files = {(*_sequence(name), *_frame(name)): name for name in gt_files(self.source, place)}
         found: dict[tuple[int, int], list[tuple[str, str]]] = {}
-        for name in self.source.files(place, PICTURE_ENDINGS, deep=True):
+        for name in self.source.pictures(place, deep=True):
             file = files.get((*_sequence(name), *_frame(name)))
             if file is not None:
                 found.setdefault(_frame(name), []).append((name, file))

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT
-from xpose.data.datasets.converters.base import EDGE, NOT_STATED, Converter, Entry
+from xpose.data.datasets.converters.base import EDGE, NOT_STATED, Converter, Entry, read_each
 from xpose.data.datasets.importers.names import Kind, Named, read_map, readable, settle_names
 from xpose.data.datasets.importers.places import Pictures
 from xpose.data.datasets.journal import digest_of
-from xpose.data.datasets.sources import Source
-from xpose.errors import DataError, UnmappedKeypointError, quote
+from xpose.data.datasets.sources import Source, whole_file_fault
+from xpose.errors import DataError, quote
 from xpose.records import Box, Instance, Picture, Point, Record, Skipped
 
 OBJECT = "object"  # the category of objects of which nobody says what they are
@@ -70,6 +70,7 @@ class Importer(Converter):
     format: ClassVar[str]  # as in `xpose data import FORMAT`
     what: ClassVar[str]  # what PATH is, for the list of formats
     takes_pictures: ClassVar[bool] = True  # whether --pictures makes sense
+    file: str  # the annotation file, set by `open` where there is one
     left_right = "not stated"
     evaluation = "none: a user's own data"
     homepage = NOT_STATED
@@ -124,7 +125,7 @@ class Importer(Converter):
 
     def originals(self) -> list[str]:
         """The annotation files, relative to `files.root`, for the manifest's checksums."""
-        raise NotImplementedError
+        return [self.file]
 
     # What is the same for all formats.
 
@@ -140,14 +141,7 @@ class Importer(Converter):
     def record(self, source: Source, split: str, entry: Entry) -> Record:
         """The record of one picture."""
         shot = self.look(source, split, Entry(entry.name, entry.data[1], entry.file))
-        instances, dropped = [], list(shot.dropped)
-        for number, thing in enumerate(shot.things, start=1):
-            try:
-                instances.append(self.settled(thing, shot.picture))
-            except UnmappedKeypointError:
-                raise
-            except DataError as error:
-                dropped.append(Skipped(entry.name, f"object {thing.id or number}: {error}", "object"))
+        instances, dropped = read_each(entry.name, shot.things, lambda thing, i: self.settled(thing, shot.picture, i))
         return self.make(
             shot.picture,
             instances,
@@ -155,7 +149,7 @@ class Importer(Converter):
             licence=shot.licence,
             group=shot.group,
             source_id=shot.source_id,
-            dropped=dropped,
+            dropped=[*shot.dropped, *dropped],
         )
 
     def leaks(self) -> list[str]:
@@ -171,19 +165,40 @@ class Importer(Converter):
             for names, count in sorted(together.items())
         ]
 
-    def settled(self, thing: Thing, picture: Picture) -> Instance:
-        """An object by our names, with a box."""
+    def settled(self, thing: Thing, picture: Picture, number: int) -> Instance:
+        """An object by our names, with a box; `number` is its place among the objects of the picture."""
+        where = f"object {thing.id or number}: "
         named = self.named.get(thing.kind)
         if named is None:
-            raise DataError(f"{quote(thing.kind)} is no kind of object with keypoints in this source")
+            raise DataError(f"{where}{quote(thing.kind)} is not a kind of object with keypoints in this source")
+        try:
+            box = thing.box if thing.box is not None else box_round(thing.points, picture)
+        except DataError as error:
+            raise DataError(f"{where}{error}") from None
         return Instance(
             named.table.category(named.title),
-            thing.box if thing.box is not None else box_round(thing.points, picture),
+            box,
             named.table.unify(thing.points),
             iscrowd=thing.crowd,
             area=thing.area,
             source_id=thing.id,
         )
+
+    def only_file(self, *endings: str) -> str:
+        """PATH if it is a file, else the only file in the folder that ends so.
+
+        Raises:
+            DataError: there is none, or there are several.
+        """
+        if self.path.is_file():
+            return self.path.name
+        names = self.files.files("", endings)
+        if len(names) != 1:
+            raise DataError(
+                f"{quote(self.path)} holds {len(names)} {endings[0]} files. One is imported at a time: PATH is "
+                f"{self.what}. Give the file itself as PATH."
+            )
+        return names[0]
 
     def path_in_base(self) -> str:
         """PATH relative to the folder of the annotations."""
@@ -193,7 +208,7 @@ class Importer(Converter):
         if not self.path.exists():
             raise DataError(f"{quote(self.path)} does not exist. PATH is {self.what}. Check the spelling.")
         if self.choices.pictures is not None and not self.choices.pictures.is_dir():
-            raise DataError(f"--pictures {quote(self.choices.pictures)} is no folder. Give the one with the pictures.")
+            raise DataError(f"--pictures {quote(self.choices.pictures)} is not a folder. Give that of the pictures.")
         if self.choices.pictures is not None and not self.takes_pictures:
             raise DataError(
                 f"--pictures {quote(self.choices.pictures)} does not fit: a {self.format} source says itself where its "
@@ -204,13 +219,8 @@ class Importer(Converter):
         try:
             return self.open()
         except DataError as error:
-            message = str(error)
-            if message.endswith((".", "?")):
-                raise
-            # A fault of one field says what is wrong with it, and here the whole import hangs on it.
-            raise DataError(
-                f"{message}. The file may be damaged or not {self.what}: export it again. Formats: xpose data formats"
-            ) from None
+            way_out = f"The file may be damaged or not {self.what}: export it again. Formats: xpose data formats"
+            raise whole_file_fault(error, way_out) from None
 
     def _settle(self, kinds: list[Kind], set_name: str) -> dict[str, Named]:
         name_map = read_map(self.choices.names) if self.choices.names is not None else None

@@ -1,4 +1,7 @@
-"""COCO keypoint json from anywhere: one file, or a folder with one file per split."""
+"""COCO keypoint json from anywhere: one file, or a folder with one file per split.
+
+sleap-io is not used here, because it reads hidden points (1) as visible and does not check sizes and names of pictures.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from xpose.data.datasets.converters.base import SEEN, Entry, Status
-from xpose.data.datasets.converters.coco_like import CocoCategory, CocoImage, CocoLike
-from xpose.data.datasets.importers.base import Importer, Shot, Thing
+from xpose.data.datasets.converters.coco_like import CocoCategory, CocoLike
+from xpose.data.datasets.importers.base import Importer, box_round
 from xpose.data.datasets.importers.names import Kind
 from xpose.data.datasets.sources import Fields, Source, safe_name
 from xpose.errors import DataError, quote
-from xpose.records import Picture, Skipped
+from xpose.records import Box, Picture, Point, Record, Skipped
 
 ANNOTATION_FOLDERS = ("annotations", "annotation", "labels")
 SPLITS = ("train", "val", "test")
@@ -69,8 +72,8 @@ class CocoImport(Importer, CocoLike):
                 usable = True
                 yield file, Fields(content, file)
             else:
-                self.left_out.append(Skipped(file, f"is no {self.title} file"))
-                self.notes.append(f"{file} was left out: it is no {self.title} file.")
+                self.left_out.append(Skipped(file, f"is not a {self.title} file"))
+                self.notes.append(f"{file} was left out: it is not a {self.title} file.")
         if not usable:
             raise DataError(
                 f"{quote(self.path)} holds no {self.title} file. PATH is {self.what}; in a folder the files lie there "
@@ -97,7 +100,7 @@ class CocoImport(Importer, CocoLike):
             if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
                 raise DataError(f"{category.where}: the keypoint names are not all texts. Name each point in the file.")
             if len(set(names)) < len(names):
-                raise DataError(f"{category.where}: a keypoint name stands there twice. Name each point in the file.")
+                raise DataError(f"{category.where}: a keypoint name occurs twice. Name each point in the file.")
             yield Kind(name, tuple(names), tuple(self._edges(category, names)))
 
     def _edges(self, category: Fields, names: list[str]) -> Iterator[tuple[str, str]]:
@@ -120,43 +123,24 @@ class CocoImport(Importer, CocoLike):
             yield from self.left_out
         yield from CocoLike.entries(self, self.files, split)
 
-    def look(self, source: Source, split: str, entry: Entry) -> Shot:
+    def record(self, source: Source, split: str, entry: Entry) -> Record:
         """The picture with those of its annotations that are well-formed."""
-        data: CocoImage = entry.data
-        image = Fields(data.image, entry.name)
-        picture = source.picture(entry.name, (image.integer("width"), image.integer("height")))
-        dropped: list[Skipped] = []
-        licence = data.licences.get(image.integer("license")) if "license" in image else None
-        things = list(self.things(data, picture, dropped))
-        return Shot(picture, things, dropped, source_id=str(image.integer("id")), licence=licence)
-
-    def things(self, data: CocoImage, picture: Picture, dropped: list[Skipped]) -> Iterator[Thing]:
-        """The objects of one image; annotations that are wrong go to `dropped`."""
-        for number, annotation in enumerate(data.annotations, start=1):
-            try:
-                yield self._thing(Fields(annotation, f"annotation {id_of(annotation, number)}"), data, number)
-            except DataError as error:
-                dropped.append(Skipped(picture.file, str(error), "object"))
-
-    def _thing(self, fields: Fields, data: CocoImage, number: int) -> Thing:
-        kind = data.categories.get(fields.integer("category_id"))
-        if kind is None:
-            raise DataError(f"{fields.where}: category {fields.integer('category_id')} is missing or has no keypoints")
-        x, y, width, height = fields.numbers("bbox", 4) if fields.value.get("bbox") else (0.0, 0.0, 0.0, 0.0)
-        return Thing(
-            kind.table,
-            self.points(fields, kind.names),
-            (x, y, width, height) if fields.value.get("bbox") else None,
-            area=fields.number("area") if "area" in fields else None,
-            crowd=bool(fields.integer("iscrowd")) if "iscrowd" in fields else False,
-            id=id_of(fields.value, number),
-        )
+        return CocoLike.record(self, source, split, Entry(entry.name, entry.data[1], entry.file))
 
     # The hooks of `CocoLike`.
 
     def file_name(self, image: Fields, split: str) -> str:
         """Where the picture lies."""
         return self.pictures.find(safe_name(image.text("file_name")), split)
+
+    def box(self, annotation: Fields, points: Mapping[str, Point], picture: Picture) -> Box:
+        """The box of the file, else one made from the points."""
+        if annotation.value.get("bbox"):
+            return super().box(annotation, points, picture)
+        try:
+            return box_round(points, picture)
+        except DataError as error:
+            raise DataError(f"{annotation.where}: {error}") from None
 
     def _categories(self, content: Fields) -> Iterator[tuple[int, CocoCategory]]:
         known = {kind.name: kind.keypoints for kind in self.read_kinds(content)}
@@ -165,12 +149,6 @@ class CocoImport(Importer, CocoLike):
             if (name := fields.text("name")) in known:
                 named = self.named[name]
                 yield fields.integer("id"), CocoCategory(named.table.category(named.title), known[name], name)
-
-
-def id_of(annotation: object, number: int) -> str:
-    """What to call an annotation: its id, or its number among those of its picture."""
-    found = annotation.get("id") if isinstance(annotation, Mapping) else None
-    return str(found) if type(found) is int else f"number {number}"
 
 
 def _counts(content: Fields) -> dict[int, int]:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from xpose.data.datasets.converters.base import SEEN, Entry
+from xpose.data.datasets.converters.base import SEEN, Entry, read_each
 from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, Shot, Thing
 from xpose.data.datasets.importers.dlc_table import Column, LabelTable, Row, read_labels
 from xpose.data.datasets.importers.names import Kind
@@ -84,13 +84,9 @@ class DeepLabCut(Importer):
     def look(self, source: Source, split: str, entry: Entry) -> Shot:
         """One frame with the individuals in it; those without a point are not in it."""
         group, objects = entry.data
-        things: list[Thing] = []
-        dropped: list[Skipped] = []
-        for name, kind, cells in objects:
-            try:
-                things.append(Thing(kind, dict(_points(cells)), id=name))
-            except DataError as error:
-                dropped.append(Skipped(entry.name, f"object {name or 1}: {error}", "object"))
+        things, dropped = read_each(
+            entry.name, objects, lambda item, _: Thing(item[1], dict(_points(item[2], item[0])), id=item[0])
+        )
         return Shot(source.picture(entry.name), things, dropped, group=group or None)
 
     def _place(self, picture: str, folder: str) -> str:
@@ -146,10 +142,10 @@ def _objects(table: LabelTable, row: Row) -> list[tuple[str | None, str, list[tu
     return [(name, kind, cells) for name, (kind, cells) in objects.items()]
 
 
-def _points(cells: list[tuple[str, float | None, float | None]]) -> Iterator[tuple[str, Point]]:
+def _points(cells: list[tuple[str, float | None, float | None]], individual: str | None) -> Iterator[tuple[str, Point]]:
     for part, x, y in cells:
         if x is None or y is None:
-            raise DataError(f"{quote(part)} has only one of its two coordinates")
+            raise DataError(f"object {individual or 1}: {quote(part)} has only one of its two coordinates")
         yield part, (x, y, VISIBLE)
 
 

@@ -17,7 +17,6 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,17 +45,6 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class FreeTable(NameTable):
-    """A name table whose edges come from the source instead of a skeleton of the vocabulary."""
-
-    own_edges: tuple[tuple[str, str], ...] = ()
-
-    @cached_property
-    def _edges(self) -> tuple[tuple[str, str], ...]:
-        return self.own_edges
-
-
-@dataclass(frozen=True)
 class NameMap:
     """A mapping file: the source's names to unified ones, None for those left out on purpose."""
 
@@ -69,7 +57,7 @@ class Named:
     """A kind with its names settled."""
 
     title: str  # of the category
-    table: FreeTable
+    table: NameTable
     skeleton: Skeleton
     shipped: bool  # the skeleton is one of the vocabulary's and needs no file beside the set
     free: tuple[str, ...] = ()  # names that the wanted skeleton does not know
@@ -84,8 +72,8 @@ def readable(name: str, where: str) -> str:
     text = re.sub(r"[_\s]+", " ", name).strip()
     if not text or len(text) > MAX_NAME or not text.isprintable():
         raise DataError(
-            f"{where}: {quote(ascii(name))} is no name. A name has 1 to {MAX_NAME} printable characters. "
-            "Mend it in the source."
+            f"{where}: {quote(ascii(name))} is not a name. A name has 1 to {MAX_NAME} printable characters. "
+            "Correct it in the source."
         )
     return text
 
@@ -130,7 +118,7 @@ def read_map(path: Path) -> NameMap:
     if strange:
         raise DataError(f"{quote(path)} holds {', '.join(map(quote, strange))}, which means nothing there. {way_out}")
     if not isinstance(names, dict) or not names or not isinstance(skeleton, str | None):
-        raise DataError(f"{quote(path)} has no table [names], or its skeleton is no text. {way_out}")
+        raise DataError(f"{quote(path)} has no table [names], or its skeleton is not text. {way_out}")
     for name, unified in names.items():
         if unified is not False and not (isinstance(unified, str) and unified.strip()):
             raise DataError(f"{quote(path)}: {quote(name)} is mapped to {quote(unified)}. {way_out}")
@@ -178,7 +166,7 @@ def settle_names(kind: Kind, title: str, skeleton: str | Path | None, name_map: 
             f"The skeleton file {quote(wanted)} is called {quote(chosen.name)}, as one of the vocabulary is, but says "
             "something else. Sets refer to skeletons by name. Give it a name of its own."
         )
-    return Named(title, FreeTable(chosen.name, names, edges), chosen, shipped, tuple(free))
+    return Named(title, NameTable(chosen.name, names, edges), chosen, shipped, tuple(free))
 
 
 def _mapped(name: str, name_map: NameMap, known: Skeleton | None) -> str | None:

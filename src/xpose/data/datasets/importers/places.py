@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from xpose.data.datasets.sources import PICTURE_ENDINGS, Source, safe_name
+from xpose.data.datasets.sources import Source, safe_name
 from xpose.errors import DataError, quote
 from xpose.pictures.sizes import PICTURE_FORMATS
 
@@ -48,7 +48,7 @@ class Pictures:
             try:
                 parts = urlsplit(address)
             except ValueError as error:
-                raise DataError(f"{quote(address)} is no address: {error}") from None
+                raise DataError(f"{quote(address)} is not an address: {error}") from None
             path = parse_qs(parts.query).get("d", [parts.path])[0]
         pieces = [piece for piece in unquote(path).replace("\\", "/").split("/") if piece not in ("", ".", "..")]
         if not pieces:
@@ -62,7 +62,7 @@ class Pictures:
         """The picture whose path shares most of its end with the name."""
         if self._by_name is None:
             self._by_name = {}
-            for place in self.source.files("", PICTURE_ENDINGS, deep=True)[:MAX_PICTURES]:
+            for place in self.source.pictures("", deep=True)[:MAX_PICTURES]:
                 self._by_name.setdefault(place.rsplit("/", 1)[-1], []).append(place)
         candidates = self._by_name.get(name.rsplit("/", 1)[-1], [])
         if not candidates:

@@ -17,7 +17,7 @@ EMBEDDED = "pictures inside the file"
 
 
 class Sleap(Importer):
-    """Frames become PNG files in the prepared set; what a model predicted is no label and is left out."""
+    """Frames become PNG files in the prepared set; predictions of a model are left out."""
 
     format = "sleap"
     what = "a SLEAP label file (.slp or .pkg.slp)"
@@ -29,7 +29,7 @@ class Sleap(Importer):
 
     def open(self) -> tuple[dict[str, str], list[Kind]]:
         """The skeletons of the file; a single one is seldom named after the animal."""
-        self.file = self._file_name()
+        self.file = self.only_file(".slp")
         self.labels = self._load()
         self.opened: dict[int, Any] = {}
         skeletons = list(self.labels.skeletons)
@@ -41,10 +41,6 @@ class Sleap(Importer):
             named = len(skeletons) > 1
             kinds.append(Kind(self.kinds[id(skeleton)], tuple(skeleton.node_names), edges, flips, named=named))
         return dict(ALL), kinds
-
-    def originals(self) -> list[str]:
-        """The label file."""
-        return [self.file]
 
     def listing(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
         """One entry per frame with labelled objects, by video and frame."""
@@ -64,7 +60,7 @@ class Sleap(Importer):
                 yield Skipped(name, f"its {predicted} objects are predicted, none is labelled")
             else:
                 if predicted:
-                    yield Skipped(name, f"{predicted} predicted objects in it are no labels", "object")
+                    yield Skipped(name, f"{predicted} predicted objects in it are not labels", "object")
                 yield Entry(name, (video, index, [self._thing(each) for each in frame.user_instances]))
             seen.add((video, index))
 
@@ -96,16 +92,6 @@ class Sleap(Importer):
             return OBJECT
         return skeleton.name or f"{OBJECT} {number}"
 
-    def _file_name(self) -> str:
-        if self.path.is_file():
-            return self.path.name
-        found = self.files.files("", (".slp",))
-        if len(found) != 1:
-            raise DataError(
-                f"{quote(self.path)} holds {len(found)} .slp files. One is imported at a time. Give it itself as PATH."
-            )
-        return found[0]
-
     def _load(self) -> Any:
         try:
             import sleap_io
@@ -130,7 +116,7 @@ class Sleap(Importer):
                 f"frame {index} of video {number} cannot be read: {error or type(error).__name__}"
             ) from None
         if pixels.dtype.name != "uint8" or pixels.ndim != 3:
-            raise DataError(f"frame {index} of video {number} is no picture of bytes")
+            raise DataError(f"frame {index} of video {number} is not a picture of bytes")
         return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels[:, :, :3]
 
     def _video(self, number: int) -> Any:
