@@ -52,8 +52,8 @@ class FolderSet(CocoLike):
 
     def category_name(self, category: Fields) -> str:
         """The name of the vocabulary's category, where it knows one."""
-        found = find_category(category.text("name"))
-        return found.name if found else category.text("name")
+        known = find_category(category.text("name"))
+        return known.name if known else category.text("name")
 
     def names_of(self, category: Fields) -> tuple[Any, ...]:
         """None where the category is only boxed."""
@@ -103,16 +103,16 @@ def read_folder_sets(
         DataError: there is no set with that split, or a file is damaged.
     """
     sets = folder_sets(root)
-    known = {name for one in sets for name in one.splits}
+    known = {name for folder_set in sets for name in folder_set.splits}
     if split not in known:
         raise SplitError(f"No set under {quote(root)} has a split {quote(split)}.{did_you_mean(split, known)}")
-    for one in sets:
-        if split in one.splits:
-            for item in one.read(Source(one.root), split):
+    for folder_set in sets:
+        if split in folder_set.splits:
+            for item in folder_set.read(Source(folder_set.root), split):
                 if isinstance(item, Record):
                     yield item
                 elif skipped:
-                    skipped(one.name, item)
+                    skipped(folder_set.name, item)
 
 
 def is_folder_of_sets(root: Path) -> bool:

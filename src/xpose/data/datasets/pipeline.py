@@ -149,10 +149,10 @@ def _stamp(source: Source, entry: Entry | Skipped) -> tuple[int, int] | None:
     if isinstance(entry, Skipped) or entry.file is None:
         return None
     try:
-        found = source.path(entry.file).stat()
+        status = source.path(entry.file).stat()
     except (OSError, DataError):
         return None  # `record` will say what is wrong
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
 
 
 def _write(

@@ -86,9 +86,9 @@ class Source:
         place = self.path(folder) if folder not in ("", ".") else self.root
         if not place.is_dir():
             return []
-        found = place.rglob("*") if deep else place.iterdir()
+        paths = place.rglob("*") if deep else place.iterdir()
         wanted = tuple(ending.lower() for ending in endings)
-        names = [path.relative_to(self.root).as_posix() for path in found if path.name.lower().endswith(wanted)]
+        names = [path.relative_to(self.root).as_posix() for path in paths if path.name.lower().endswith(wanted)]
         return sorted(name for name in names if (self.root / name).is_file())
 
     def pictures(self, folder: str, *, deep: bool = False) -> list[str]:
@@ -149,12 +149,12 @@ class Source:
         path = self.path(name)
         if not path.is_file():
             raise DataError(f"the picture {quote(name)} is missing")
-        found = picture_size(path)
-        if size is not None and size != found:
+        actual = picture_size(path)
+        if size is not None and size != actual:
             raise DataError(
-                f"the annotation says {size[0]}x{size[1]}, but the picture {quote(name)} is {found[0]}x{found[1]}"
+                f"the annotation says {size[0]}x{size[1]}, but the picture {quote(name)} is {actual[0]}x{actual[1]}"
             )
-        return Picture(safe_name(name), *found)
+        return Picture(safe_name(name), *actual)
 
     def save_picture(self, name: str, pixels: Any) -> Picture:
         """Store an array (H, W) or (H, W, 3) of bytes as a PNG in the prepared folder, for originals like h5 files."""
@@ -183,8 +183,8 @@ class Fields:
         return self.value.get(key) is not None
 
     def _wrong(self, key: str, rule: str) -> DataError:
-        found = quote(self.value[key]) if key in self.value else "missing"
-        return DataError(f"{self.where}: {quote(key)} is {found}, but must be {rule}")
+        stated = quote(self.value[key]) if key in self.value else "missing"
+        return DataError(f"{self.where}: {quote(key)} is {stated}, but must be {rule}")
 
     def text(self, key: str) -> str:
         """A text that is not empty."""

@@ -52,11 +52,11 @@ class AnimalPose(Converter):
         categories = dict(_categories(content))
         stamp = digest_of(sorted(categories.items()))
         images = content.object("images").value
-        found: dict[str, list[tuple[int, Any]]] = {}
+        by_image: dict[str, list[tuple[int, Any]]] = {}
         for number, annotation in enumerate(content.list("annotations"), start=1):
             owner = annotation.get("image_id") if isinstance(annotation, Mapping) else None
             if type(owner) is int and str(owner) in images:
-                found.setdefault(str(owner), []).append((number, annotation))
+                by_image.setdefault(str(owner), []).append((number, annotation))
             else:
                 yield Skipped(FILE, f"annotation number {number} belongs to no image", "object")
         listed = []
@@ -67,7 +67,7 @@ class AnimalPose(Converter):
                 yield Skipped(f"{FILE}: image {key} ({quote(value)})", str(error))
                 continue
             listed.append(name)
-            yield Entry(name, _Animals(key, found.get(key, []), stamp, categories))
+            yield Entry(name, _Animals(key, by_image.get(key, []), stamp, categories))
         yield from self.unlisted(source, PICTURES, listed)
 
     def record(self, source: Source, split: str, entry: Entry) -> Record:

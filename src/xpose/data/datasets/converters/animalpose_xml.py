@@ -118,11 +118,11 @@ def _key_of_picture(name: str, split: str) -> str:
 
 def _pictures(source: Source, split: str) -> dict[str, str]:
     """The pictures by key, the set's own folder first."""
-    found: dict[str, str] = {}
+    pictures: dict[str, str] = {}
     for folder in (OWN_PICTURES[split], *(VOC_PICTURES if split == "part1" else ())):
         for name in source.pictures(folder, deep=True):
-            found.setdefault(_key_of_picture(name, split), name)
-    return found
+            pictures.setdefault(_key_of_picture(name, split), name)
+    return pictures
 
 
 def _points(root: Element, file: str) -> dict[str, Point]:

@@ -99,19 +99,19 @@ class NameTable:
             UnmappedKeypointError: the table does not know one of the names; this stops the build.
         """
         self.check(points)
-        found = {}
+        unified_points = {}
         for name, point in points.items():
             unified = self.names[name]
             if unified is not None and point[2]:
-                found[unified] = point
-        return found
+                unified_points[unified] = point
+        return unified_points
 
     def by_order(self, points: Iterable[Point]) -> dict[str, Point]:
         """The same for originals that give points by position only: one per name, in the table's order."""
-        found = list(points)
-        if len(found) != len(self.names):
-            raise DataError(f"there are {len(found)} points, but must be {len(self.names)}")
-        return self.unify(dict(zip(self.names, found, strict=True)))
+        ordered = list(points)
+        if len(ordered) != len(self.names):
+            raise DataError(f"there are {len(ordered)} points, but must be {len(self.names)}")
+        return self.unify(dict(zip(self.names, ordered, strict=True)))
 
     def check(self, names: Iterable[str]) -> None:
         """Refuse names that the table does not know."""

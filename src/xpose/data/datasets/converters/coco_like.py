@@ -190,8 +190,8 @@ def _licences(content: Fields) -> Iterator[tuple[int, str]]:
 
 def id_of(value: object, number: int) -> str:
     """What to call an image or annotation: its id, or its number in the list."""
-    found = value.get("id") if isinstance(value, Mapping) else None
-    return str(found) if type(found) is int else f"number {number}"
+    stated = value.get("id") if isinstance(value, Mapping) else None
+    return str(stated) if type(stated) is int else f"number {number}"
 
 
 def _name_of(image: object, file: str, number: int) -> str:

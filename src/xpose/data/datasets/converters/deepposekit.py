@@ -147,5 +147,5 @@ def _box(points: dict[str, Point]) -> Box:
 def _taxonomy(animal: str) -> Taxonomy:
     from xpose.vocabulary import find_category
 
-    found = find_category(animal)
-    return Taxonomy(species=found.taxonomy.species) if found else Taxonomy()
+    known = find_category(animal)
+    return Taxonomy(species=known.taxonomy.species) if known else Taxonomy()

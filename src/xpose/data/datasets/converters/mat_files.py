@@ -62,8 +62,8 @@ def _from_h5(source: Source, name: str, variable: str, dimensions: int) -> np.nd
         array = array_in(file, variable, "fiu", (None,) * dimensions, name)
         if not 0 < math.prod(array.shape) <= MAX_NUMBERS:
             raise DataError(f"{quote(variable)} of {quote(name)} {_too_many(array.shape)}. Fetch it again.")
-        found: np.ndarray = array[()].T  # HDF5 has Matlab's axes the other way round
-    return found
+        numbers: np.ndarray = array[()].T  # HDF5 has Matlab's axes the other way round
+    return numbers
 
 
 def _too_many(shape: tuple[int, ...]) -> str:

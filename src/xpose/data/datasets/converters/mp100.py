@@ -125,7 +125,7 @@ class MP100(CocoLike):
     def entries(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
         """One entry per picture file, with the annotations of all images that the file is used for."""
         pictures = Pictures(source)
-        found: dict[str, Entry] = {}
+        by_place: dict[str, Entry] = {}
         for entry in super().entries(source, split):
             if isinstance(entry, Skipped):
                 yield entry
@@ -133,11 +133,11 @@ class MP100(CocoLike):
             key = key_of(entry.name.partition("/")[0])
             try:
                 place = pictures.find(entry.name, TABLES[key][1].name if key else None, self._labelled(entry))
-                first = found.get(place)
-                found[place] = _joined(first, entry) if first else dataclasses.replace(entry, name=place)
+                first = by_place.get(place)
+                by_place[place] = _joined(first, entry) if first else dataclasses.replace(entry, name=place)
             except DataError as error:
                 yield Skipped(f"images/{entry.name}", str(error))
-        yield from found.values()
+        yield from by_place.values()
 
     def _labelled(self, entry: Entry) -> Iterator[Mapping[str, Point]]:
         """The points of the well-formed annotations; `record` says what is wrong with the others."""
@@ -159,11 +159,11 @@ class MP100(CocoLike):
 
     def instance(self, annotation: Any, number: str, data: CocoImage, picture: Picture) -> Instance:
         """One annotation; where the source knows no hidden points, 1 says no more than that the point is labelled."""
-        found = super().instance(annotation, number, data, picture)
+        instance = super().instance(annotation, number, data, picture)
         if TABLES[data.categories[Fields(annotation, number).integer("category_id")].table][1].hidden:
-            return found
-        points = {name: (x, y, VISIBLE) for name, (x, y, _) in found.keypoints.items()}
-        return replaced(found, keypoints=points)
+            return instance
+        points = {name: (x, y, VISIBLE) for name, (x, y, _) in instance.keypoints.items()}
+        return replaced(instance, keypoints=points)
 
 
 def key_of(name: str) -> str | None:
@@ -178,8 +178,10 @@ def key_of(name: str) -> str | None:
     for key in ("*_body", "*_face"):
         if plain.endswith(key[1:]) and plain != key[1:]:
             return key
-    found = find_category(plain)  # clothes also go by the names of their own set: "short sleeve top"
-    return next((skeleton for skeleton in found.skeletons if skeleton in DeepFashion2.tables), None) if found else None
+    known = find_category(plain)  # clothes also go by the names of their own set: "short sleeve top"
+    return (
+        next((skeleton for skeleton in known.skeletons if skeleton in DeepFashion2.tables), None) if category else None
+    )
 
 
 def _plain(name: str) -> str:

@@ -53,9 +53,9 @@ class Pictures:
         """The pictures of an original by their last name; those of furniture are numbered anew in each folder."""
         place = f"{ORIGINALS}/{origin}/{folder}" if origin == "keypoint-5" else f"{ORIGINALS}/{origin}"
         if place not in self._names:
-            found = self._names[place] = {}
+            by_name = self._names[place] = {}
             for name in self.source.pictures(place, deep=True):
-                found.setdefault(name.rpartition("/")[2], []).append(name)
+                by_name.setdefault(name.rpartition("/")[2], []).append(name)
         return self._names[place]
 
     @cached_property
@@ -63,12 +63,12 @@ class Pictures:
         """CarFusion's pictures and their gt files by camera and frame."""
         place = f"{ORIGINALS}/carfusion"
         files = {(*_sequence(name), *_frame(name)): name for name in gt_files(self.source, place)}
-        found: dict[tuple[int, int], list[tuple[str, str]]] = {}
+        frames: dict[tuple[int, int], list[tuple[str, str]]] = {}
         for name in self.source.pictures(place, deep=True):
             file = files.get((*_sequence(name), *_frame(name)))
             if file is not None:
-                found.setdefault(_frame(name), []).append((name, file))
-        return found
+                frames.setdefault(_frame(name), []).append((name, file))
+        return frames
 
     def _car(self, name: str, objects: Iterable[Mapping[str, Point]]) -> str:
         number = name.rpartition(".")[0]

@@ -44,20 +44,20 @@ def category_of(name: str) -> str:
     """
     from xpose.vocabulary import find_category
 
-    found = find_category(name)
-    return found.name if found else _joined().get(_letters(name), " ".join(name.split()))
+    known = find_category(name)
+    return known.name if known else _joined().get(_letters(name), " ".join(name.split()))
 
 
 @functools.cache
 def _joined() -> dict[str, str]:
     from xpose.vocabulary import list_categories
 
-    found: dict[str, str] = {}
+    joined: dict[str, str] = {}
     for category in list_categories():
         published = (text for texts in category.published.values() for text in texts)
         for spelling in (category.name, *category.also, *published):
-            found.setdefault(_letters(spelling), category.name)
-    return found
+            joined.setdefault(_letters(spelling), category.name)
+    return joined
 
 
 def _letters(name: str) -> str:

@@ -64,9 +64,9 @@ class CocoImport(Importer, CocoLike):
             file = self.path_in_base()
             yield file, Fields(self.files.json(file), file)
             return
-        found = [name for folder in (".", *ANNOTATION_FOLDERS) for name in self.files.files(folder, (".json",))]
+        files = [name for folder in (".", *ANNOTATION_FOLDERS) for name in self.files.files(folder, (".json",))]
         usable = False
-        for file in found:
+        for file in files:
             content = self.files.json(file)
             if isinstance(content, Mapping) and self.is_ours(content):
                 usable = True
@@ -153,12 +153,12 @@ class CocoImport(Importer, CocoLike):
 
 def _counts(content: Fields) -> dict[int, int]:
     """How many points the first annotation of each category has."""
-    found: dict[int, int] = {}
+    counts: dict[int, int] = {}
     for entry in content.list("annotations"):
         points = entry.get("keypoints") if isinstance(entry, Mapping) else None
         if isinstance(points, list) and points and type(entry.get("category_id")) is int:
-            found.setdefault(entry["category_id"], len(points) // 3)
-    return found
+            counts.setdefault(entry["category_id"], len(points) // 3)
+    return counts
 
 
 def _split_names(files: list[str]) -> dict[str, str]:

@@ -130,7 +130,7 @@ class Cvat(Importer):
 
     def _edges(self, kind: str) -> Iterator[tuple[str, str]]:
         """The lines of a skeleton's drawing; its circles say which node has which label."""
-        tags = [(found[1], dict(ATTRIBUTE.findall(found[2]))) for found in TAG.finditer(self.drawings.get(kind, ""))]
+        tags = [(match[1], dict(ATTRIBUTE.findall(match[2]))) for match in TAG.finditer(self.drawings.get(kind, ""))]
         nodes = {each.get("data-node-id"): each.get("data-label-name") for tag, each in tags if tag == "circle"}
         for tag, each in tags:
             ends = [nodes.get(each.get(key)) for key in ("data-node-from", "data-node-to")]
@@ -170,8 +170,8 @@ def _group(element: Any) -> str:
 
 def _take(boxes: dict[str, list[Any]], group: str, alone: bool = False) -> Any:
     """The one box of a group, taken out; outside of groups only if nothing else can be meant."""
-    found = boxes.get(group, [])
-    return found.pop() if len(found) == 1 and (group or alone) else None
+    candidates = boxes.get(group, [])
+    return candidates.pop() if len(candidates) == 1 and (group or alone) else None
 
 
 def _raw(kind: str, points: list[Any], box: Any, numbered: bool = False) -> dict[str, Any]:

@@ -100,9 +100,9 @@ class DeepLabCut(Importer):
             return [self.path_in_base()]
         chosen = self.path_in_base()
         start = LABELS if chosen == "." and self.files.has(LABELS) else chosen
-        found = [name for name in self.files.files(start, (".csv", ".h5"), deep=True) if _stem(name).startswith(STEM)]
+        tables = [name for name in self.files.files(start, (".csv", ".h5"), deep=True) if _stem(name).startswith(STEM)]
         folders: dict[str, list[str]] = {}
-        for name in found:
+        for name in tables:
             folders.setdefault(name.rpartition("/")[0], []).append(name)
         if not folders:
             raise DataError(

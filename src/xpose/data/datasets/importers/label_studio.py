@@ -173,10 +173,10 @@ def _address(data: Fields) -> str:
     texts = {key: value for key, value in data.value.items() if isinstance(value, str) and value.strip()}
     if "image" in texts:
         return texts["image"]
-    found = [value for key, value in texts.items() if key in ("img", "picture") or "/" in value]
-    if len(found) != 1:
+    addresses = [value for key, value in texts.items() if key in ("img", "picture") or "/" in value]
+    if len(addresses) != 1:
         raise DataError(f'{data.where} names no picture as "image"')
-    return found[0]
+    return addresses[0]
 
 
 def _label(value: Fields, key: str) -> str:
@@ -187,8 +187,8 @@ def _label(value: Fields, key: str) -> str:
 
 
 def _id(fields: Fields, number: int) -> str:
-    found = fields.value.get("id")
-    return found if isinstance(found, str) and found else f"number {number}"
+    stated = fields.value.get("id")
+    return stated if isinstance(stated, str) and stated else f"number {number}"
 
 
 def _holds(group: Group, value: Fields) -> bool:

@@ -92,8 +92,8 @@ def partner(name: str, names: Iterable[str]) -> str:
 
 
 def _swap(pattern: re.Pattern[str], name: str) -> str:
-    def other(found: re.Match[str]) -> str:
-        text = found[0]
+    def other(match: re.Match[str]) -> str:
+        text = match[0]
         swapped = _HALVES[text.lower()]
         return swapped.upper() if text.isupper() else swapped.title() if text[0].isupper() else swapped
 
@@ -148,9 +148,9 @@ def settle_names(kind: Kind, title: str, skeleton: str | Path | None, name_map: 
     else:
         names = {}
         for name in kind.keypoints:
-            found = _find(name, known) if known is not None else None
-            names[name] = found or readable(name, f"a keypoint of {quote(title)}")
-            free += [] if found or known is None else [name]
+            matched = _find(name, known) if known is not None else None
+            names[name] = matched or readable(name, f"a keypoint of {quote(title)}")
+            free += [] if matched or known is None else [name]
     _refuse_doubles(names, title)
     unified = [name for name in names.values() if name is not None]
     if known is not None and set(unified) <= set(known.keypoints):

@@ -119,7 +119,7 @@ def _whole_and_part(category: Fields) -> tuple[str, str]:
 
 
 def _owner(annotation: Fields) -> str:
-    found = next((annotation.value[key] for key in OWNERS if key in annotation), "")
-    if not isinstance(found, int | str):
-        raise DataError(f"{annotation.where}: the object it belongs to is {quote(found)}, neither a number nor a text")
-    return str(found)
+    owner = next((annotation.value[key] for key in OWNERS if key in annotation), "")
+    if not isinstance(owner, int | str):
+        raise DataError(f"{annotation.where}: the object it belongs to is {quote(owner)}, neither a number nor a text")
+    return str(owner)

@@ -55,8 +55,8 @@ class Pictures:
             raise DataError(f"{quote(address)} names no picture")
         name = safe_name("/".join(pieces[1:] if pieces[0].endswith(":") else pieces))
         bare = UPLOAD_MARK.sub("", pieces[-1])
-        found = self._search(name, "") or (self._search(safe_name(bare), "") if bare != pieces[-1] else None)
-        return found or safe_name(pieces[-1])
+        place = self._search(name, "") or (self._search(safe_name(bare), "") if bare != pieces[-1] else None)
+        return place or safe_name(pieces[-1])
 
     def _search(self, name: str, split: str) -> str | None:
         """The picture whose path shares most of its end with the name."""
@@ -68,14 +68,15 @@ class Pictures:
         if not candidates:
             return None
         best = max(_shared(place, name) for place in candidates)
-        found = [place for place in candidates if _shared(place, name) == best]
-        if len(found) > 1 and split:
-            found = [place for place in found if split in place.split("/")] or found
-        if len(found) > 1:
+        matches = [place for place in candidates if _shared(place, name) == best]
+        if len(matches) > 1 and split:
+            matches = [place for place in matches if split in place.split("/")] or matches
+        if len(matches) > 1:
             raise DataError(
-                f"{quote(name)} may be {' or '.join(map(quote, found[:3]))}; tell which folder is meant with --pictures"
+                f"{quote(name)} may be {' or '.join(map(quote, matches[:3]))}; "
+                "give the folder that is meant with --pictures"
             )
-        return found[0]
+        return matches[0]
 
 
 def _shared(place: str, name: str) -> int:

@@ -133,13 +133,13 @@ class YoloPose(Importer):
         for each in value if isinstance(value, list) else [value]:
             if not isinstance(each, str) or not each.strip():
                 raise DataError(f"{quote(self.file)}: {quote(each)} is not a folder of pictures. {WAY_OUT}")
-            found = next(filter(self.files.has, _ends(f"{path}/{each}" if isinstance(path, str) else each)), None)
-            if found is None:
+            place = next(filter(self.files.has, _ends(f"{path}/{each}" if isinstance(path, str) else each)), None)
+            if place is None:
                 raise DataError(
                     f"{quote(each)} of {quote(self.file)} is not there under {quote(self.files.root)}. The pictures "
                     'lie beside the yaml or below it. Put them there, or correct "path", "train", "val" and "test".'
                 )
-            yield found
+            yield place
 
     def _pictures(self, source: Source, place: str) -> Iterator[str]:
         if source.path(place).is_dir():
