@@ -9,6 +9,7 @@ from xml.etree.ElementTree import Element
 from xpose.data.datasets.converters.animalpose import ANIMAL, AnimalPose
 from xpose.data.datasets.converters.base import (
     LOADER_ONLY,
+    Converter,
     Entry,
     Expected,
     NameTable,
@@ -44,11 +45,17 @@ def _short(renamed: Mapping[str, str]) -> NameTable:
     return NameTable(ANIMAL.skeleton, names)
 
 
-class AnimalPoseXml(AnimalPose):
+class AnimalPoseXml(Converter):
     """The animals of `animalpose` in the authors' first form; do not use both sets side by side."""
 
     name = "animalpose-xml"
     title = "Animal-Pose (XML)"
+    licence = AnimalPose.licence
+    terms = AnimalPose.terms
+    homepage = AnimalPose.homepage
+    left_right = AnimalPose.left_right
+    visibility = AnimalPose.visibility
+    evaluation = AnimalPose.evaluation
     status = LOADER_ONLY
     origin = "undecided (one public loader takes the boxes as 1-based, two do not); taken as 0-based"
     boxes = 'as in the file; part 2 writes "xmax" where "ymin" is meant'

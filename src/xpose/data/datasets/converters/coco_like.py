@@ -46,6 +46,11 @@ class CocoLike(Converter):
 
     # Hooks, in the order in which they are called.
 
+    def content(self, source: Source, split: str) -> Fields:
+        """The file, with `images`, `annotations` and `categories` as COCO has them."""
+        file = self.annotation_files[split]
+        return Fields(source.json(file), file)
+
     def table_of(self, category: Fields) -> str:
         """Which of `tables` a category of the file uses."""
         return next(iter(self.tables))
@@ -66,6 +71,10 @@ class CocoLike(Converter):
         """The picture's place relative to the root."""
         folder = self.picture_folders[split]
         return safe_name(f"{folder}/{safe_name(image.text('file_name'))}" if folder else image.text("file_name"))
+
+    def size(self, image: Fields) -> tuple[int, int] | None:
+        """Width and height as the file states them, None where it does not."""
+        return image.integer("width"), image.integer("height")
 
     def style(self, image: Fields) -> str | None:
         """The picture's style, where the file says it."""
@@ -96,8 +105,8 @@ class CocoLike(Converter):
 
     def entries(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
         """One entry per image, in the file's order; annotations that belong to none are reported."""
-        file = self.annotation_files[split]
-        content = Fields(source.json(file), file)
+        content = self.content(source, split)
+        file = content.where
         categories = dict(self._categories(content))
         licences = dict(_licences(content))
         stamp = digest_of([*sorted(categories.items()), *sorted(licences.items())])
@@ -131,7 +140,7 @@ class CocoLike(Converter):
         """The picture with those of its annotations that are well-formed."""
         data: CocoImage = entry.data
         image = Fields(data.image, entry.name)
-        picture = source.picture(entry.name, (image.integer("width"), image.integer("height")))
+        picture = source.picture(entry.name, self.size(image))
         stated = data.licences.get(image.integer("license")) if "license" in image else None
         instances, dropped = self.instances(data, picture)
         return self.make(

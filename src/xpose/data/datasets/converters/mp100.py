@@ -179,9 +179,7 @@ def key_of(name: str) -> str | None:
         if plain.endswith(key[1:]) and plain != key[1:]:
             return key
     known = find_category(plain)  # clothes also go by the names of their own set: "short sleeve top"
-    return (
-        next((skeleton for skeleton in known.skeletons if skeleton in DeepFashion2.tables), None) if category else None
-    )
+    return next((skeleton for skeleton in known.skeletons if skeleton in DeepFashion2.tables), None) if known else None
 
 
 def _plain(name: str) -> str:
