@@ -197,8 +197,8 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda root: (root / "index.json").write_text('{"a": 1}'), "no list of sets"),
-        (lambda root: (root / "index.json").write_text("{"), "no JSON"),
+        (lambda root: (root / "index.json").write_text('{"a": 1}'), "not a list of sets"),
+        (lambda root: (root / "index.json").write_text("{"), "not JSON"),
         (lambda root: (root / "tubes/train.json").write_text("[]"), "not an object"),
         (lambda root: (root / "tubes/train.json").write_text('{"categories": [1]}'), "category number 1"),
         (lambda root: [path.unlink() for path in root.glob("*/*.json")], "holds no labelled pictures"),

@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 
 from xpose.data.datasets.converters.base import NOT_STATED, SEEN, NameTable, Need
 from xpose.data.datasets.converters.coco_like import CocoLike
-from xpose.data.datasets.importers.names import Kind, settle_names
+from xpose.data.datasets.importers.names import ObjectKind, settle_names
 from xpose.data.datasets.sources import Fields, Source, safe_name
 from xpose.errors import DataError, SplitError, UnmappedKeypointError, did_you_mean, quote
 from xpose.records import LeftRight, Point, Record, Skipped
@@ -252,11 +252,11 @@ def table_for(category: str, names: tuple[str, ...], edges: Edges, set_name: str
     try:
         skeleton = skeleton_for(category, names, set_name)
     except UnmappedKeypointError:
-        return _own_table(Kind(category, names, edges), set_name)
+        return _own_table(ObjectKind(category, names, edges), set_name)
     return NameTable(skeleton.name, {name: skeleton.point(name).name for name in names}), skeleton
 
 
-def _own_table(kind: Kind, set_name: str) -> tuple[NameTable, Skeleton]:
+def _own_table(kind: ObjectKind, set_name: str) -> tuple[NameTable, Skeleton]:
     """The same for points that no skeleton of the vocabulary knows: a skeleton of the set's own.
 
     Points are called as in the file, with blanks for underscores. What the usual skeleton of the category calls

@@ -17,7 +17,7 @@ from xpose.data.collection.store import write_atomically as write
 from xpose.records import Category, Record, Skipped, Taxonomy
 
 
-class Journal:
+class ChunkJournal:
     """The chunks of one split in a work folder; `identity` is what must not have changed for them to be of use."""
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:

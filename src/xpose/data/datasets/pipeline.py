@@ -14,7 +14,7 @@ from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT, read_mani
 from xpose.data.collection.store import Counts, sha256_of, write_coco
 from xpose.data.datasets.converters import load_converter
 from xpose.data.datasets.converters.base import Converter, Entry, Need
-from xpose.data.datasets.journal import Journal, digest_of
+from xpose.data.datasets.journal import ChunkJournal, digest_of
 from xpose.data.datasets.report import read_report, write_report
 from xpose.data.datasets.sources import Source, whole_file_fault
 from xpose.errors import DataError, UnmappedKeypointError, quote
@@ -102,10 +102,10 @@ def _available(
     return made, missing
 
 
-def _convert(converter: Converter, source: Source, split: str, work: Path, progress: Progress | None) -> Journal:
+def _convert(converter: Converter, source: Source, split: str, work: Path, progress: Progress | None) -> ChunkJournal:
     """Bring the journal of one split up to date with the original."""
     identity = {"set": converter.name, "converter": converter.version, "xpose": __version__, "split": split}
-    journal = Journal(work, {**identity, "root": str(source.root.resolve()), "chunk": CHUNK})
+    journal = ChunkJournal(work, {**identity, "root": str(source.root.resolve()), "chunk": CHUNK})
     entries = _entries(converter, source, split)
     chunks = [entries[start : start + CHUNK] for start in range(0, len(entries), CHUNK)]
     done = 0
@@ -156,7 +156,11 @@ def _stamp(source: Source, entry: Entry | Skipped) -> tuple[int, int] | None:
 
 
 def _write(
-    converter: Converter, folder: Path, journals: dict[str, Journal], missing: dict[str, list[Need]], source: Source
+    converter: Converter,
+    folder: Path,
+    journals: dict[str, ChunkJournal],
+    missing: dict[str, list[Need]],
+    source: Source,
 ) -> tuple[dict[str, Counts], dict[str, dict[str, int]]]:
     """The COCO files, the report and the manifest, from the chunks."""
     counts = {}
@@ -198,7 +202,7 @@ def _earlier_splits(folder: Path, now: dict[str, Any], made: Iterable[str]) -> d
     return {split: entry for split, entry in whole.items() if split not in set(made)}
 
 
-def _records_of(journal: Journal) -> Callable[[], Iterator[Record]]:
+def _records_of(journal: ChunkJournal) -> Callable[[], Iterator[Record]]:
     def records() -> Iterator[Record]:
         seen = set()
         for item in journal.items():
@@ -209,7 +213,7 @@ def _records_of(journal: Journal) -> Callable[[], Iterator[Record]]:
     return records
 
 
-def _skips_of(folder: Path, kept: Iterable[str], journals: dict[str, Journal]) -> Iterator[tuple[str, Skipped]]:
+def _skips_of(folder: Path, kept: Iterable[str], journals: dict[str, ChunkJournal]) -> Iterator[tuple[str, Skipped]]:
     if kept:
         for entry in read_report(folder / REPORT):
             if entry["split"] in kept:

@@ -212,7 +212,7 @@ def test_numbered_points_take_a_skeletons_names_by_order(tmp_path: Path) -> None
     ("change", "reason"),
     [
         ({"image_id": 5555}, "belongs to no image"),
-        ({"category_id": 2}, "category 2 is missing"),
+        ({"category_id": 2}, "no category 2"),
         ({"keypoints": [1, 2]}, "must be a list of 12 finite numbers"),
         ({"bbox": [1, 2, 0, 5]}, "no area"),
         ({"bbox": None, "keypoints": [5, 5, 2] + [0] * 9}, "two labelled points"),

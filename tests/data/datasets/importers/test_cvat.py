@@ -193,10 +193,10 @@ def test_subsets_are_splits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ('<!DOCTYPE a [<!ENTITY x "y">]><annotations>&x;</annotations>', "no plain xml"),
+        ('<!DOCTYPE a [<!ENTITY x "y">]><annotations>&x;</annotations>', "declares a document type"),
         ("<annotations><track id='0'/><image/></annotations>", "a video export holds tracks"),
         ("<svg/>", "no annotated images"),
-        ("<annotations>", "no plain xml"),
+        ("<annotations>", "is not XML"),
         (document(image_of(0, "a.png", ""), ""), "names no keypoints"),
         (document(image_of(0, "a.png", point("n", 1, 1), ' subset="../up"'), ""), "subset"),
     ],

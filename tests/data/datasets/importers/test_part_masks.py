@@ -169,8 +169,8 @@ def test_masks_agree_with_pycocotools(seed: int) -> None:
         ({"size": [90, 120], "counts": [5, 5]}, "do not add up"),
         ({"size": [90, 120], "counts": [-5, 10805]}, "do not add up"),
         ({"size": [90, 120], "counts": [10800]}, "covers no pixel"),
-        ({"size": [90, 120], "counts": "PP\u00e9"}, "no packed run lengths"),
-        ({"size": [90, 120], "counts": "o" * 40}, "no packed run lengths"),
+        ({"size": [90, 120], "counts": "PP\u00e9"}, "not packed run lengths"),
+        ({"size": [90, 120], "counts": "o" * 40}, "not packed run lengths"),
         ({"size": [90, 120], "counts": "P"}, "cut short"),
     ],
 )

@@ -165,9 +165,10 @@ class CocoLike(Converter):
     def instance(self, annotation: Any, number: str, data: CocoImage, picture: Picture) -> Instance:
         """One annotation of the file."""
         fields = Fields(annotation, f"annotation {number}")
-        kind = data.categories.get(fields.integer("category_id"))
+        category = fields.integer("category_id")
+        kind = data.categories.get(category)
         if kind is None:
-            raise DataError(f"{fields.where}: there is no category {fields.integer('category_id')} with keypoints")
+            raise DataError(f"{fields.where}: there is no category {category}, or it has no keypoints")
         points = self.points(fields, kind.names)
         return Instance(
             kind.category,

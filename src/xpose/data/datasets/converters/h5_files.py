@@ -19,7 +19,7 @@ POINTER = b"version https://git-lfs"  # how the stand-in of a large file begins 
 
 
 @contextmanager
-def open_h5(source: Source, name: str) -> Iterator[Any]:
+def open_h5(source: Source, name: str, way_out: str = "It may be cut short: fetch it again.") -> Iterator[Any]:
     """The open file; inside the block do nothing but read it, since every error there is taken for one of the file.
 
     Raises:
@@ -40,7 +40,7 @@ def open_h5(source: Source, name: str) -> Iterator[Any]:
         raise
     except Exception as error:  # damaged files make the HDF5 library fail in every way
         text = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{quote(name)} cannot be read as h5: {text}. It may be cut short: fetch it again.") from None
+        raise DataError(f"{quote(name)} cannot be read as h5: {text}. {way_out}") from None
 
 
 def array_in(file: Any, key: str, kinds: str, shape: Sequence[int | None], where: str) -> Any:

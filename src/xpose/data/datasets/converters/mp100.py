@@ -21,7 +21,7 @@ from xpose.data.datasets.converters.deepfashion2 import DeepFashion2
 from xpose.data.datasets.converters.deepposekit import DesertLocust, VinegarFly
 from xpose.data.datasets.converters.keypoint5 import Keypoint5
 from xpose.data.datasets.converters.macaquepose import MacaquePose
-from xpose.data.datasets.converters.mp100_pictures import ORIGINALS, Pictures
+from xpose.data.datasets.converters.mp100_pictures import ORIGINALS, OriginalPictures
 from xpose.data.datasets.converters.names import category_of, names_in
 from xpose.data.datasets.converters.onehand10k import OneHand10K
 from xpose.data.datasets.converters.w300 import W300
@@ -124,7 +124,7 @@ class MP100(CocoLike):
 
     def entries(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
         """One entry per picture file, with the annotations of all images that the file is used for."""
-        pictures = Pictures(source)
+        pictures = OriginalPictures(source)
         by_place: dict[str, Entry] = {}
         for entry in super().entries(source, split):
             if isinstance(entry, Skipped):

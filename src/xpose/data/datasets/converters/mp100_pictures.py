@@ -21,7 +21,7 @@ ORIGINALS = "originals"
 NEAR = 1.0  # pixels; the authors' converter cuts fractions off
 
 
-class Pictures:
+class OriginalPictures:
     """Finds pictures below one root."""
 
     def __init__(self, source: Source) -> None:

@@ -26,5 +26,5 @@ def read_xml(source: Source, name: str) -> Element:
     except (ParseError, ValueError, RecursionError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{quote(name)} is not XML: {error}. It may be cut short") from None
+        raise DataError(f"{quote(name)} is not XML: {error}") from None
     return root

@@ -16,8 +16,8 @@ from typing import ClassVar
 
 from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT
 from xpose.data.datasets.converters.base import EDGE, NOT_STATED, Converter, Entry, read_each
-from xpose.data.datasets.importers.names import Kind, Named, read_map, readable, settle_names
-from xpose.data.datasets.importers.places import Pictures
+from xpose.data.datasets.importers.names import Named, ObjectKind, read_map, readable, settle_names
+from xpose.data.datasets.importers.places import PictureFinder
 from xpose.data.datasets.journal import digest_of
 from xpose.data.datasets.sources import Source, whole_file_fault
 from xpose.errors import DataError, quote
@@ -30,7 +30,7 @@ ALL = {"all": "everything in the source; it states no splits"}
 
 
 @dataclass(frozen=True)
-class Choices:
+class ImportChoices:
     """What the user adds to what the source says."""
 
     category: str | None = None  # what the objects are
@@ -53,7 +53,7 @@ class Thing:
 
 
 @dataclass(frozen=True)
-class Shot:
+class LabelledPicture:
     """One picture with its objects by the source's own names."""
 
     picture: Picture
@@ -75,15 +75,15 @@ class Importer(Converter):
     evaluation = "none: a user's own data"
     homepage = NOT_STATED
 
-    def __init__(self, path: str | Path, choices: Choices | None = None, set_name: str = "imported") -> None:
+    def __init__(self, path: str | Path, choices: ImportChoices | None = None, set_name: str = "imported") -> None:
         self.path = Path(os.path.abspath(path))  # links stay: people lay out large downloads with them
-        self.choices = choices or Choices()
+        self.choices = choices or ImportChoices()
         self.notes: list[str] = []
         self.splits_of: dict[str, set[str]] = {}  # filled by `entries`
         self._refuse_wrong_paths()
         self.files = Source(self.base())  # the annotation files
         self.root = self.choices.pictures or self.files.root
-        self.pictures = Pictures(Source(self.root))
+        self.pictures = PictureFinder(Source(self.root))
         splits, kinds = self._opened()
         _refuse_unsafe_splits(splits)
         self.named = self._settle(kinds, set_name)
@@ -103,7 +103,7 @@ class Importer(Converter):
         """The folder that holds the annotations, and the pictures unless they are elsewhere."""
         return self.path if self.path.is_dir() else self.path.parent
 
-    def open(self) -> tuple[dict[str, str], list[Kind]]:
+    def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
         """The splits (name to meaning) and the kinds of objects.
 
         Raises:
@@ -115,7 +115,7 @@ class Importer(Converter):
         """What `Converter.entries` is for converters."""
         raise NotImplementedError
 
-    def look(self, source: Source, split: str, entry: Entry) -> Shot:
+    def look(self, source: Source, split: str, entry: Entry) -> LabelledPicture:
         """One entry of the listing with its picture.
 
         Raises:
@@ -215,14 +215,14 @@ class Importer(Converter):
                 "pictures are. Leave it out."
             )
 
-    def _opened(self) -> tuple[dict[str, str], list[Kind]]:
+    def _opened(self) -> tuple[dict[str, str], list[ObjectKind]]:
         try:
             return self.open()
         except DataError as error:
             way_out = f"The file may be damaged or not {self.what}: export it again. Formats: xpose data formats"
             raise whole_file_fault(error, way_out) from None
 
-    def _settle(self, kinds: list[Kind], set_name: str) -> dict[str, Named]:
+    def _settle(self, kinds: list[ObjectKind], set_name: str) -> dict[str, Named]:
         name_map = read_map(self.choices.names) if self.choices.names is not None else None
         titles = self._titles(kinds)
         named = {
@@ -237,7 +237,7 @@ class Importer(Converter):
                 )
         return named
 
-    def _titles(self, kinds: list[Kind]) -> dict[str, str]:
+    def _titles(self, kinds: list[ObjectKind]) -> dict[str, str]:
         """The category of each kind; the one that --category gives goes to the kind that can be meant."""
         if not kinds:
             raise DataError(

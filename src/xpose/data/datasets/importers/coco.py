@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from xpose.data.datasets.converters.base import SEEN, Entry, Status
 from xpose.data.datasets.converters.coco_like import CocoCategory, CocoLike
 from xpose.data.datasets.importers.base import Importer, box_round
-from xpose.data.datasets.importers.names import Kind
+from xpose.data.datasets.importers.names import ObjectKind
 from xpose.data.datasets.sources import Fields, Source, safe_name
 from xpose.errors import DataError, quote
 from xpose.records import Box, Picture, Point, Record, Skipped
@@ -38,11 +38,11 @@ class CocoImport(Importer, CocoLike):
         folder = super().base()
         return folder.parent if folder.name in ANNOTATION_FOLDERS and self.path.is_file() else folder
 
-    def open(self) -> tuple[dict[str, str], list[Kind]]:
+    def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
         """One split per file, called train, val or test if the file is, else as the file."""
         self.left_out: list[Skipped] = []
         contents = dict(self._contents())
-        kinds: dict[str, Kind] = {}
+        kinds: dict[str, ObjectKind] = {}
         for file, content in contents.items():
             for kind in self.read_kinds(content):
                 if kinds.setdefault(kind.name, kind) != kind:
@@ -87,7 +87,7 @@ class CocoImport(Importer, CocoLike):
             return False
         return any(isinstance(entry, Mapping) and "keypoints" in entry for entry in annotations)
 
-    def read_kinds(self, content: Fields) -> Iterator[Kind]:
+    def read_kinds(self, content: Fields) -> Iterator[ObjectKind]:
         """The categories that have keypoints; points that the file does not name are numbered."""
         counted = _counts(content)
         for number, value in enumerate(content.list("categories"), start=1):
@@ -95,13 +95,13 @@ class CocoImport(Importer, CocoLike):
             name, names = category.text("name"), category.value.get("keypoints")
             if not names:
                 if count := counted.get(category.integer("id"), 0):
-                    yield Kind(name, tuple(f"point {i}" for i in range(1, count + 1)), points_named=False)
+                    yield ObjectKind(name, tuple(f"point {i}" for i in range(1, count + 1)), points_named=False)
                 continue
             if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
                 raise DataError(f"{category.where}: the keypoint names are not all texts. Name each point in the file.")
             if len(set(names)) < len(names):
                 raise DataError(f"{category.where}: a keypoint name occurs twice. Name each point in the file.")
-            yield Kind(name, tuple(names), tuple(self._edges(category, names)))
+            yield ObjectKind(name, tuple(names), tuple(self._edges(category, names)))
 
     def _edges(self, category: Fields, names: list[str]) -> Iterator[tuple[str, str]]:
         """The file's edges; COCO counts from 1, a file in which a 0 occurs counts from 0."""

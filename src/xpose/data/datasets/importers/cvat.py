@@ -10,8 +10,8 @@ from typing import Any
 
 from xpose.data.datasets.converters.base import UNVERIFIED, Entry, read_each
 from xpose.data.datasets.converters.xml_files import read_xml
-from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, Shot, Thing
-from xpose.data.datasets.importers.names import Kind
+from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, LabelledPicture, Thing
+from xpose.data.datasets.importers.names import ObjectKind
 from xpose.data.datasets.importers.places import refuse_turned
 from xpose.data.datasets.sources import Source, parse_number, safe_name
 from xpose.errors import DataError, quote
@@ -35,7 +35,7 @@ class Cvat(Importer):
     visibility = "1 where a point is marked as occluded, else 2; points outside are not labelled"
     boxes = "the box of the same group, else the extent of the points and 10 % of its longer side all round"
 
-    def open(self) -> tuple[dict[str, str], list[Kind]]:
+    def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
         """The subsets as splits, and the labels that occur."""
         self.file = self.only_file(".xml")
         self.images = list(self._images())
@@ -52,7 +52,7 @@ class Cvat(Importer):
             if kind in parts:
                 parts[kind] = [*names, *(name for name in parts[kind] if name not in names)]
         kinds = [
-            Kind(kind, tuple(names), tuple(self._edges(kind)), named=kind != OBJECT)
+            ObjectKind(kind, tuple(names), tuple(self._edges(kind)), named=kind != OBJECT)
             for kind, names in parts.items()
             if names
         ]
@@ -62,7 +62,7 @@ class Cvat(Importer):
                     f"{quote(self.file)} labels {quote(kind)} in two ways, as single points and as several at once. "
                     "One kind of object is labelled in one way. Split the task and import the parts."
                 )
-            kinds.append(Kind(kind, tuple(f"point {i}" for i in range(1, count + 1)), points_named=False))
+            kinds.append(ObjectKind(kind, tuple(f"point {i}" for i in range(1, count + 1)), points_named=False))
         splits = sorted({image.get("subset") or "all" for image in self.images})
         return {split: ALL["all"] if split == "all" else f"subset {split}" for split in splits}, kinds
 
@@ -80,7 +80,7 @@ class Cvat(Importer):
             size = (image.get("width", ""), image.get("height", ""))
             yield Entry(name, (image.get("id"), size, list(_raw_things(image))))
 
-    def look(self, source: Source, split: str, entry: Entry) -> Shot:
+    def look(self, source: Source, split: str, entry: Entry) -> LabelledPicture:
         """One picture with its objects."""
         number, size, raw = entry.data
         width, height = (parse_number(side, "the size in the annotation") for side in size)
@@ -89,7 +89,7 @@ class Cvat(Importer):
         things, dropped = read_each(
             entry.name, raw, lambda each, i: self._thing(each, f"object {i} ({each['kind']})", str(i))
         )
-        return Shot(picture, things, dropped, source_id=number)
+        return LabelledPicture(picture, things, dropped, source_id=number)
 
     def _thing(self, raw: dict[str, Any], where: str, number: str) -> Thing:
         doubled = [name for name, count in Counter(name for name, *_ in raw["points"]).items() if count > 1]

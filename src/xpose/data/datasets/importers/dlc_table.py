@@ -32,7 +32,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Row:
+class LabelRow:
     """One picture; `cells` are as many as the columns, None where nothing is labelled."""
 
     picture: str
@@ -45,7 +45,7 @@ class LabelTable:
     """All of one file."""
 
     columns: tuple[Column, ...]
-    rows: list[Row]
+    rows: list[LabelRow]
 
 
 def read_labels(source: Source, name: str) -> LabelTable:
@@ -72,14 +72,14 @@ def _from_csv(source: Source, name: str) -> LabelTable:
     return LabelTable(columns, [_row(line, lead, width) for line in lines[len(heads) :] if any(line)])
 
 
-def _row(line: list[str], lead: int, width: int) -> Row:
+def _row(line: list[str], lead: int, width: int) -> LabelRow:
     picture = "/".join(cell.strip() for cell in line[:lead] if cell.strip())
     if len(line) != width:
-        return Row(picture, (), f"its row has {len(line)} cells, the header {width}")
+        return LabelRow(picture, (), f"its row has {len(line)} cells, the header {width}")
     try:
-        return Row(picture, tuple(_number(cell) for cell in line[lead:]))
+        return LabelRow(picture, tuple(_number(cell) for cell in line[lead:]))
     except DataError as error:
-        return Row(picture, (), str(error))
+        return LabelRow(picture, (), str(error))
 
 
 def _number(cell: str) -> float | None:
@@ -100,7 +100,7 @@ def _columns(name: str, individuals: list[Any], parts: list[str], axes: list[str
 
 
 def _from_h5(source: Source, name: str) -> LabelTable:
-    with open_h5(source, name) as file:
+    with open_h5(source, name, _way_out(name)) as file:
         groups = [group for group in file.values() if hasattr(group, "keys") and "block0_values" in group]
         if len(groups) != 1 or "block1_values" in groups[0]:
             raise _no_table(name, "is not in the layout that can be read without running code from the file")
@@ -124,10 +124,14 @@ def _from_group(group: Any, name: str) -> LabelTable:
     return LabelTable(columns, [_checked(picture, row) for picture, row in zip(pictures, values[()], strict=True)])
 
 
-def _checked(picture: str, row: Any) -> Row:
+def _checked(picture: str, row: Any) -> LabelRow:
     cells = [None if cell != cell else as_number(float(cell)) for cell in row]
     lost = any(cell is None and value == value for cell, value in zip(cells, row, strict=True))
-    return Row(picture, (), "its row holds a number that no pixel can have") if lost else Row(picture, tuple(cells))
+    return (
+        LabelRow(picture, (), "its row holds a number that no pixel can have")
+        if lost
+        else LabelRow(picture, tuple(cells))
+    )
 
 
 def _levels(group: Any, axis: str, name: str) -> Iterator[list[str]]:
@@ -153,5 +157,8 @@ def _texts(data: Any, name: str) -> list[str]:
 
 
 def _no_table(name: str, what: str) -> DataError:
-    way_out = CSV_INSTEAD if name.lower().endswith(".h5") else "Label files are called CollectedData_SCORER.csv."
-    return DataError(f"{quote(name)} {what}. {way_out}")
+    return DataError(f"{quote(name)} {what}. {_way_out(name)}")
+
+
+def _way_out(name: str) -> str:
+    return CSV_INSTEAD if name.lower().endswith(".h5") else "Label files are called CollectedData_SCORER.csv."

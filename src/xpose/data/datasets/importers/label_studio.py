@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xpose.data.datasets.converters.base import UNVERIFIED, Entry, read_each
-from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, Shot, Thing
-from xpose.data.datasets.importers.names import Kind
+from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, LabelledPicture, Thing
+from xpose.data.datasets.importers.names import ObjectKind
 from xpose.data.datasets.importers.places import refuse_turned
 from xpose.data.datasets.sources import Fields, Source, as_number
 from xpose.errors import DataError, quote
@@ -46,7 +46,7 @@ class LabelStudio(Importer):
     visibility = "none in the source: a point is there (2) or not"
     boxes = "the rectangle, else the extent of the points and 10 % of its longer side all round"
 
-    def open(self) -> tuple[dict[str, str], list[Kind]]:
+    def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
         """The labels that occur, in the order in which they do."""
         self.file = self.only_file(".json")
         self.tasks = self.files.json(self.file)
@@ -67,7 +67,9 @@ class LabelStudio(Importer):
                 known += [name for name, *_ in group.points if name not in known]
         if not any(parts.values()) and faults:
             raise DataError(f"None of the tasks in {quote(self.file)} can be read; the first: {faults[0]}. {WAY_OUT}")
-        return dict(ALL), [Kind(kind, tuple(names), named=kind != OBJECT) for kind, names in parts.items() if names]
+        return dict(ALL), [
+            ObjectKind(kind, tuple(names), named=kind != OBJECT) for kind, names in parts.items() if names
+        ]
 
     def listing(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
         """One entry per task."""
@@ -86,7 +88,7 @@ class LabelStudio(Importer):
             yield from dropped
             yield Entry(name, (task.get("id"), _sizes(fields), groups))
 
-    def look(self, source: Source, split: str, entry: Entry) -> Shot:
+    def look(self, source: Source, split: str, entry: Entry) -> LabelledPicture:
         """One picture with its objects."""
         task, sizes, groups = entry.data
         picture = source.picture(entry.name)
@@ -95,7 +97,7 @@ class LabelStudio(Importer):
         if strange:
             raise DataError(f"the annotation says {strange[0]}, but the picture is {picture.width}x{picture.height}")
         things, dropped = read_each(entry.name, groups, lambda group, i: _thing(group, picture, i))
-        return Shot(picture, things, dropped, source_id=None if task is None else str(task))
+        return LabelledPicture(picture, things, dropped, source_id=None if task is None else str(task))
 
     def _groups(self, task: Fields, dropped: list[Skipped], name: str = "") -> list[Group]:
         """The objects of a task.

@@ -33,7 +33,7 @@ _LETTER = re.compile(r"(?<![a-zA-Z])[LR](?![a-z])|(?<![a-zA-Z])[lr](?![a-zA-Z])|
 
 
 @dataclass(frozen=True)
-class Kind:
+class ObjectKind:
     """One kind of object in a source: its keypoints by the source's names, in the source's order."""
 
     name: str  # as the source calls it, or a stand-in
@@ -125,7 +125,9 @@ def read_map(path: Path) -> NameMap:
     return NameMap({name: unified or None for name, unified in names.items()}, skeleton)
 
 
-def settle_names(kind: Kind, title: str, skeleton: str | Path | None, name_map: NameMap | None, set_name: str) -> Named:
+def settle_names(
+    kind: ObjectKind, title: str, skeleton: str | Path | None, name_map: NameMap | None, set_name: str
+) -> Named:
     """Give every keypoint of a kind its name.
 
     Raises:
@@ -181,7 +183,7 @@ def _mapped(name: str, name_map: NameMap, known: Skeleton | None) -> str | None:
     return known.point(unified).name if known is not None else readable(unified, "the mapping file")
 
 
-def _by_order(kind: Kind, title: str, known: Skeleton) -> dict[str, str | None]:
+def _by_order(kind: ObjectKind, title: str, known: Skeleton) -> dict[str, str | None]:
     if len(known) != len(kind.keypoints):
         raise DataError(
             f"{quote(title)} has {len(kind.keypoints)} points without names, skeleton {quote(known.name)} has "
@@ -214,7 +216,9 @@ def _refuse_doubles(names: Mapping[str, str | None], title: str) -> None:
             )
 
 
-def _derive(kind: Kind, title: str, names: Mapping[str, str | None], known: Skeleton | None, set_name: str) -> Skeleton:
+def _derive(
+    kind: ObjectKind, title: str, names: Mapping[str, str | None], known: Skeleton | None, set_name: str
+) -> Skeleton:
     """A skeleton for free names; points that `known` has keep what it says about them."""
     unified = [name for name in names.values() if name is not None]
     rows = []
@@ -254,7 +258,7 @@ def _derive(kind: Kind, title: str, names: Mapping[str, str | None], known: Skel
     return skeleton
 
 
-def _edges(kind: Kind, names: Mapping[str, str | None]) -> list[tuple[str, str]]:
+def _edges(kind: ObjectKind, names: Mapping[str, str | None]) -> list[tuple[str, str]]:
     edges: list[tuple[str, str]] = []
     for start, end in kind.edges:
         a, b = names.get(start), names.get(end)

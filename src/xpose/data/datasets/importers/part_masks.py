@@ -17,7 +17,7 @@ from xpose.data.datasets.converters.coco_like import CocoCategory, CocoImage, id
 from xpose.data.datasets.importers.base import OBJECT, Thing
 from xpose.data.datasets.importers.coco import CocoImport
 from xpose.data.datasets.importers.masks import box_of, point_of, read_mask, union
-from xpose.data.datasets.importers.names import Kind
+from xpose.data.datasets.importers.names import ObjectKind
 from xpose.data.datasets.sources import Fields
 from xpose.errors import DataError, quote
 from xpose.records import HIDDEN, Instance, Picture, Point, Skipped
@@ -44,7 +44,7 @@ class PartMasks(CocoImport):
             return False
         return any(isinstance(entry, Mapping) and entry.get("segmentation") for entry in annotations)
 
-    def read_kinds(self, content: Fields) -> Iterator[Kind]:
+    def read_kinds(self, content: Fields) -> Iterator[ObjectKind]:
         """One kind per whole, its parts as keypoints in the file's order."""
         wholes: dict[str, list[str]] = {}
         for number, value in enumerate(content.list("categories"), start=1):
@@ -56,7 +56,7 @@ class PartMasks(CocoImport):
                 )
             wholes[whole].append(part)
         for whole, parts in wholes.items():
-            yield Kind(whole, tuple(parts), named=whole != OBJECT)
+            yield ObjectKind(whole, tuple(parts), named=whole != OBJECT)
 
     def instances(self, data: CocoImage, picture: Picture) -> tuple[list[Instance], list[Skipped]]:
         """The objects that the parts in a picture make up."""

@@ -16,7 +16,7 @@ ORIENTATION, UPRIGHT = 0x0112, 1  # of EXIF
 MAX_PICTURES = 5_000_000
 
 
-class Pictures:
+class PictureFinder:
     """The pictures under a folder, found by as much of their path as a file gives."""
 
     def __init__(self, source: Source) -> None:

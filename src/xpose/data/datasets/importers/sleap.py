@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from xpose.data.datasets.converters.base import LOADER_ONLY, Entry
-from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, Shot, Thing
-from xpose.data.datasets.importers.names import Kind
+from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, LabelledPicture, Thing
+from xpose.data.datasets.importers.names import ObjectKind
 from xpose.data.datasets.sources import Source, as_number
 from xpose.errors import DataError, missing_extra, quote
 from xpose.records import VISIBLE, Point, Skipped
@@ -27,7 +27,7 @@ class Sleap(Importer):
     visibility = "none in the source: a point is there (2) or not"
     boxes = "extent of the points and 10 % of its longer side all round"
 
-    def open(self) -> tuple[dict[str, str], list[Kind]]:
+    def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
         """The skeletons of the file; a single one is seldom named after the animal."""
         self.file = self.only_file(".slp")
         self.labels = self._load()
@@ -39,7 +39,7 @@ class Sleap(Importer):
             flips = {a: b for pair in skeleton.symmetry_names for a, b in (tuple(pair), tuple(pair)[::-1])}
             edges = tuple((str(a), str(b)) for a, b in skeleton.edge_names)
             named = len(skeletons) > 1
-            kinds.append(Kind(self.kinds[id(skeleton)], tuple(skeleton.node_names), edges, flips, named=named))
+            kinds.append(ObjectKind(self.kinds[id(skeleton)], tuple(skeleton.node_names), edges, flips, named=named))
         return dict(ALL), kinds
 
     def listing(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
@@ -64,7 +64,7 @@ class Sleap(Importer):
                 yield Entry(name, (video, index, [self._thing(each) for each in frame.user_instances]))
             seen.add((video, index))
 
-    def look(self, source: Source, split: str, entry: Entry) -> Shot:
+    def look(self, source: Source, split: str, entry: Entry) -> LabelledPicture:
         """One frame, stored as a picture of its own."""
         video, index, objects = entry.data
         pixels = self._frame(video, index)
@@ -80,7 +80,7 @@ class Sleap(Importer):
                     continue
                 points[name] = (x, y, VISIBLE)
             things.append(Thing(kind, points, id=track or str(number)))
-        return Shot(picture, things, dropped, group=f"video{video}")
+        return LabelledPicture(picture, things, dropped, group=f"video{video}")
 
     def _thing(self, instance: Any) -> tuple[str, str | None, list[tuple[str, float, float]]]:
         names, places = instance.skeleton.node_names, instance.numpy()

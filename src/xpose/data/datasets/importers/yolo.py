@@ -10,8 +10,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from xpose.data.datasets.converters.base import SEEN, Entry, read_each
-from xpose.data.datasets.importers.base import Importer, Shot, Thing
-from xpose.data.datasets.importers.names import MAX_POINTS, Kind
+from xpose.data.datasets.importers.base import Importer, LabelledPicture, Thing
+from xpose.data.datasets.importers.names import MAX_POINTS, ObjectKind
 from xpose.data.datasets.importers.places import refuse_turned
 from xpose.data.datasets.importers.yaml_file import read_yaml
 from xpose.data.datasets.sources import Source, parse_number
@@ -35,7 +35,7 @@ class YoloPose(Importer):
     visibility = "as in the labels: 2 visible, 1 hidden; with two numbers per point 0 0 and negative pairs are absent"
     boxes = "as in the labels"
 
-    def open(self) -> tuple[dict[str, str], list[Kind]]:
+    def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
         """The splits and classes of data.yaml."""
         self.file = self._yaml_name()
         content = read_yaml(self.files, self.file)
@@ -68,7 +68,7 @@ class YoloPose(Importer):
                 if label not in seen:
                     yield Skipped(label, "no picture belongs to these labels")
 
-    def look(self, source: Source, split: str, entry: Entry) -> Shot:
+    def look(self, source: Source, split: str, entry: Entry) -> LabelledPicture:
         """One picture with its lines."""
         picture = source.picture(entry.name)
         refuse_turned(source.path(entry.name))
@@ -78,7 +78,7 @@ class YoloPose(Importer):
             [(number, cells) for number, cells in lines if cells],
             lambda line, _: self._thing(line[1], picture, f"line {line[0]}"),
         )
-        return Shot(picture, things, dropped)
+        return LabelledPicture(picture, things, dropped)
 
     def _thing(self, cells: list[str], picture: Picture, where: str) -> Thing:
         size = HEAD + self.count * self.numbers
@@ -99,7 +99,7 @@ class YoloPose(Importer):
         }
         return Thing(kind, points, (x - width / 2, y - height / 2, width, height), id=where)
 
-    def _kind(self, number: int, content: Mapping[str, Any]) -> Kind:
+    def _kind(self, number: int, content: Mapping[str, Any]) -> ObjectKind:
         name = self.classes[number]
         stated = content.get("kpt_names")
         names = stated.get(number, stated.get(str(number))) if isinstance(stated, Mapping) else stated
@@ -115,7 +115,7 @@ class YoloPose(Importer):
         self.points = {**getattr(self, "points", {}), name: tuple(names)}
         flips = _flips(content.get("flip_idx"), self.count, self.file)
         partners = {names[i]: names[j] for i, j in enumerate(flips)}
-        return Kind(name, tuple(names), flips=partners, points_named=stated is not None)
+        return ObjectKind(name, tuple(names), flips=partners, points_named=stated is not None)
 
     def _yaml_name(self) -> str:
         if self.path.is_dir():
