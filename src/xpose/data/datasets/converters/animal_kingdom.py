@@ -15,20 +15,13 @@ WHERE = "by the request form on the home page; --root is the folder pose_estimat
 PICTURES = "dataset"
 ABSENT = -1.0
 # The papers report P1, so its parts have the plain names.
-PROTOCOLS = {
-    "": "ak_P1",
-    "-P2": "ak_P2",
-    "-P3-amphibian": "ak_P3_amphibian",
-    "-P3-bird": "ak_P3_bird",
-    "-P3-fish": "ak_P3_fish",
-    "-P3-mammal": "ak_P3_mammal",
-    "-P3-reptile": "ak_P3_reptile",
-}
+GROUPS = ("amphibian", "bird", "fish", "mammal", "reptile")
+PROTOCOLS = {"": "ak_P1", "-P2": "ak_P2", **{f"-P3-{group}": f"ak_P3_{group}" for group in GROUPS}}
 PLACES = {f"{part}{end}": f"{protocol}/{part}" for end, protocol in PROTOCOLS.items() for part in ("train", "test")}
 MEANINGS = {
     "": "P1: all species",
     "-P2": "P2: groups of animals that training has not seen; not to be mixed with P1",
-    **{end: f"P3: within one class ({end[4:]}); not to be mixed with P1" for end in PROTOCOLS if end.startswith("-P3")},
+    **{f"-P3-{group}": f"P3: within one class ({group}); not to be mixed with P1" for group in GROUPS},
 }
 SPLITS = {f"{part}{end}": meaning for end, meaning in MEANINGS.items() for part in ("train", "test")}
 TESTED = {"test-P3-amphibian": 1_279, "test-P3-fish": 918, "test-P3-mammal": 1_496, "test-P3-reptile": 1_209}

@@ -23,21 +23,16 @@ WHERE = "the home page (its authors give the password of the zip files on reques
 FOLDERS = {"train": "train", "validation": "validation"}
 ABOUT_THE_PICTURE = ("source", "pair_id")  # every other key is an item
 # The skeletons by the category numbers of the files, which spell the names in several ways.
-SKELETONS = {
-    1: "short_sleeved_shirt",
-    2: "long_sleeved_shirt",
-    3: "short_sleeved_outwear",
-    4: "long_sleeved_outwear",
-    5: "vest",
-    6: "sling",
-    7: "shorts",
-    8: "trousers",
-    9: "skirt",
-    10: "short_sleeved_dress",
-    11: "long_sleeved_dress",
-    12: "vest_dress",
-    13: "sling_dress",
-}
+SKELETONS = dict(
+    enumerate(
+        (
+            *("short_sleeved_shirt", "long_sleeved_shirt", "short_sleeved_outwear", "long_sleeved_outwear"),
+            *("vest", "sling", "shorts", "trousers", "skirt"),
+            *("short_sleeved_dress", "long_sleeved_dress", "vest_dress", "sling_dress"),
+        ),
+        start=1,
+    )
+)
 
 
 def _numbered(skeleton: str) -> NameTable:

@@ -36,12 +36,7 @@ class W300(Converter):
     boxes = "extent of the points, 10 % larger on each side, cut to the picture"
     evaluation = "common, challenge and full; the papers report PCK@0.2, the field NME"
     expected = Expected(unikpt=3_837, splits={"train": 3_148, "common": 554, "challenge": 135, "test": 600})
-    splits = {
-        "train": "afw, helen/trainset, lfpw/trainset",
-        "common": "helen/testset, lfpw/testset",
-        "challenge": "ibug",
-        "test": "300W/01_Indoor, 300W/02_Outdoor",
-    }
+    splits = {split: ", ".join(folders) for split, folders in FOLDERS.items()}
     needs = tuple(Need(folder, WHERE, (split,)) for split, folders in FOLDERS.items() for folder in folders)
     tables = {"face": NameTable("face", load_names("w300"))}
 
