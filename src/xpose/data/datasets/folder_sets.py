@@ -1,10 +1,9 @@
 """Folders of COCO keypoint sets as they are: `ROOT/NAME/{train,val}.json`, `ROOT/NAME/images/`, `ROOT/index.json`.
 
 Nobody writes a name table for these: the skeleton of each category is the one of the vocabulary that knows all its
-keypoints, by name, alias or source name, else one of its own. A category without
-keypoints is one that is only boxed. Objects with `iscrowd` or `ignore` are regions where a detection is neither right
-nor wrong. `index.json` (a list of objects with `name`, `licence`, ...) tells title and licence; where it is missing the
-`info` of the annotation file does.
+keypoints, by name, alias or source name, else one of its own. A category without keypoints is one that is only boxed.
+Objects with `iscrowd` or `ignore` are regions where a detection is neither right nor wrong. `index.json` (a list of
+objects with `name`, `licence`, ...) gives title and licence; where it is missing, the `info` of the annotation file does.
 
     for record in read_folder_sets("data", "train"):
         ...
@@ -97,7 +96,7 @@ def read_folder_sets(
 ) -> Iterator[Record]:
     """The records of one split of all sets under a folder; each picture's file name is relative to its set's folder.
 
-    `skipped` is told the set and whatever was left out of it.
+    `skipped` is called with the name of the set and each thing that was left out of it.
 
     Raises:
         DataError: there is no set with that split, or a file is damaged.
@@ -169,7 +168,7 @@ def _index(source: Source) -> dict[str, Mapping[str, Any]]:
 
 @dataclass(frozen=True)
 class _Head:
-    """What a file says of its categories: each one's keypoint names and edges; and its `info`."""
+    """The categories of a file with their keypoint names and edges, and its `info`."""
 
     categories: Mapping[str, tuple[tuple[str, ...], Edges]]
     info: Mapping[str, Any]
@@ -217,8 +216,8 @@ def _folder_set(root: Path, entry: Mapping[str, Any]) -> FolderSet:
             rules.add(skeleton.left_right)
             if skeleton not in list_skeletons():
                 skeletons[skeleton.name] = skeleton
-    told = {key: _text(entry.get(key)) or _text(info.get(key)) for key in ("licence", "redistributable", "source")}
-    terms = [f"{key}: {told[key]}" for key in ("redistributable", "source") if told[key]]
+    facts = {key: _text(entry.get(key)) or _text(info.get(key)) for key in ("licence", "redistributable", "source")}
+    terms = [f"{key}: {facts[key]}" for key in ("redistributable", "source") if facts[key]]
     return type(
         "OneFolderSet",
         (FolderSet,),
@@ -227,7 +226,7 @@ def _folder_set(root: Path, entry: Mapping[str, Any]) -> FolderSet:
             "root": root,
             "name": safe_name(root.name),
             "title": _text(entry.get("full_name")) or _text(info.get("name")) or root.name,
-            "licence": told["licence"] or NOT_STATED,
+            "licence": facts["licence"] or NOT_STATED,
             "terms": "; ".join(terms) or NOT_STATED,
             "left_right": next(iter(rules)) if len(rules) == 1 else "disputed" if rules else "none",
             "splits": files,

@@ -145,7 +145,7 @@ def _items(
 
 
 def _stamp(source: Source, entry: Entry | Skipped) -> tuple[int, int] | None:
-    """What tells a changed annotation file of a single picture."""
+    """Size and time of the annotation file of a single picture, which change with the file."""
     if isinstance(entry, Skipped) or entry.file is None:
         return None
     try:

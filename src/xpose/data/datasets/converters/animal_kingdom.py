@@ -85,8 +85,8 @@ class AnimalKingdom(Converter):
 
 def species_of(fields: Fields) -> Category:
     """The category of a record: its animal, in the class that it states."""
-    said = fields.text("animal_parent_class")
-    return ANIMAL.category(category_of(fields.text("animal")), Taxonomy(class_=CLASSES.get(said, said)))
+    class_name = fields.text("animal_parent_class")
+    return ANIMAL.category(category_of(fields.text("animal")), Taxonomy(class_=CLASSES.get(class_name, class_name)))
 
 
 def video_of(name: str) -> str:

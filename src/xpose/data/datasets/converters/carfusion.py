@@ -62,9 +62,9 @@ class CarFusion(Converter):
         """One frame with its cars; frames of one sequence belong together."""
         picture = source.picture(entry.name)
         instances, dropped = [], []
-        for number, told in read_cars(source, entry.data).items():
+        for number, labels in read_cars(source, entry.data).items():
             points = {}
-            for name, point in told.items():
+            for name, point in labels.items():
                 if point[2] and min(point[:2]) <= 0:
                     place = f"{quote(CAR.names[name])} of car {number} at ({point[0]:.6g}, {point[1]:.6g})"
                     dropped.append(Skipped(entry.name, f"{place} counts as not labelled, as by the authors", "point"))
@@ -96,7 +96,7 @@ def read_cars(source: Source, file: str) -> Cars:
     """The cars of a gt file (lines `x,y,point,car,visibility`); (0, 0) and the like are points that are not there.
 
     Raises:
-        DataError: a line is not of that kind. Which car it belongs to cannot be told then, so none is read.
+        DataError: a line is not of that kind. Its car is then unknown, so none is read.
     """
     cars: Cars = {}
     for number, line in enumerate(source.lines(file), start=1):

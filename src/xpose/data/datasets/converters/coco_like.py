@@ -42,7 +42,7 @@ class CocoLike(Converter):
     crowd_key: ClassVar[str] = "iscrowd"
     visibility = "as in the file: 2 visible, 1 labelled but hidden"
     boxes = "as in the file"
-    own_folders: ClassVar[bool] = False  # every split has a folder of its own, so that unlisted pictures can be told
+    own_folders: ClassVar[bool] = False  # every split has a folder of its own, so that unlisted pictures are reported
 
     # Hooks, in the order in which they are called.
 

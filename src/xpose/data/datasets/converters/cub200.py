@@ -102,7 +102,7 @@ class Cub200(Converter):
 
 
 def _pairs(source: Source, file: str) -> dict[str, str]:
-    """Lines of a number and something; whoever asks for what is not there says so for the picture that lacks it."""
+    """The lines of a file by their number. The caller reports the pictures whose number is missing."""
     pairs: dict[str, str] = {}
     for number, line in enumerate(source.lines(file), start=1):
         key, _, value = line.strip().partition(" ")

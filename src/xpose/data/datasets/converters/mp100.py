@@ -45,14 +45,14 @@ class Origin:
     name: str  # of the folder below `originals`
     licence: str
     left_right: LeftRight
-    hidden: bool = False  # whether visibility 1 says that a point is hidden; elsewhere it only says that it is there
+    hidden: bool = False  # whether visibility 1 means hidden; elsewhere it only means labelled
 
 
 def _origin(of: Any, hidden: bool = False) -> Origin:
     return Origin(of.name, of.licence, of.left_right, hidden)
 
 
-# What the categories are made of, by what tells them: a name, or the ending of one.
+# What the categories are made of, by the name or the ending of the name.
 TABLES: dict[str, tuple[NameTable, Origin]] = {
     "human_body": (PERSON, _origin(Coco, hidden=True)),
     "human_face": (W300.tables["face"], _origin(W300)),
@@ -158,7 +158,7 @@ class MP100(CocoLike):
         return dataclasses.replace(record, licence=licence, left_right=origin.left_right)
 
     def instance(self, annotation: Any, number: str, data: CocoImage, picture: Picture) -> Instance:
-        """One annotation; where the source knows no hidden points, 1 says no more than that the point is labelled."""
+        """One annotation; where the source knows no hidden points, 1 only means that the point is labelled."""
         instance = super().instance(annotation, number, data, picture)
         if TABLES[data.categories[Fields(annotation, number).integer("category_id")].table][1].hidden:
             return instance
@@ -196,7 +196,7 @@ def _joined(first: Entry, second: Entry) -> Entry:
 
 
 def _keys(data: CocoImage) -> Iterator[str]:
-    """The tables of a picture's annotations, as far as they can be told."""
+    """The tables of a picture's annotations, as far as they are known."""
     for annotation in data.annotations:
         number = annotation.get("category_id") if isinstance(annotation, Mapping) else None
         if isinstance(number, int) and number in data.categories:

@@ -4,7 +4,7 @@ They are looked for where the authors ask to gather them (`images/FOLDER/...`, o
 then in the original downloads, which need not be copied: `originals/NAME/...`, NAME being the converter of that set.
 
 CarFusion's names cannot be trusted: they count the sequences in whatever order a machine listed them. With the
-original beside it, a frame is told by its camera and number, and then by the points of the cars in it.
+original beside it, a frame is identified by its camera and number, and then by the points of the cars in it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class OriginalPictures:
         `origin` is the set that it comes from, as far as that is known; `objects` are the points labelled in it.
 
         Raises:
-            DataError: it is nowhere, or nothing tells which of several it is.
+            DataError: it is nowhere, or several pictures may be meant.
         """
         folder, _, rest = name.partition("/")
         if origin == "carfusion" and self._frames:
@@ -77,7 +77,7 @@ class OriginalPictures:
         frame = int(number) // 10**5 % 10**3, int(number) % 10**5
         labelled = [points for points in objects if points]
         if not labelled:
-            raise DataError("no car in it is labelled, so that nothing tells its frame")
+            raise DataError("no car in it is labelled, so its frame is unknown")
         candidates = self._frames.get(frame, [])
         matching = [picture for picture, file in candidates if _same_cars(read_cars(self.source, file), labelled)]
         if len(matching) != 1:

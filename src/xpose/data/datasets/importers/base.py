@@ -23,7 +23,7 @@ from xpose.data.datasets.sources import Source, whole_file_fault
 from xpose.errors import DataError, quote
 from xpose.records import Box, Instance, Picture, Point, Record, Skipped
 
-OBJECT = "object"  # the category of objects of which nobody says what they are
+OBJECT = "object"  # the category of objects that the source does not name
 MARGIN = 0.1  # of the longer side of the points' extent, on all sides of a box made from points
 OWN_FILES = tuple(name.removesuffix(".json") for name in (LOCATION, MANIFEST, REPORT))
 ALL = {"all": "everything in the source; it states no splits"}
@@ -31,7 +31,7 @@ ALL = {"all": "everything in the source; it states no splits"}
 
 @dataclass(frozen=True)
 class ImportChoices:
-    """What the user adds to what the source says."""
+    """The user's options."""
 
     category: str | None = None  # what the objects are
     skeleton: str | Path | None = None  # whose names the keypoints shall take
@@ -41,7 +41,7 @@ class ImportChoices:
 
 
 @dataclass(frozen=True)
-class Thing:
+class LabelledObject:
     """One object by the source's own names."""
 
     kind: str
@@ -57,7 +57,7 @@ class LabelledPicture:
     """One picture with its objects by the source's own names."""
 
     picture: Picture
-    things: list[Thing]
+    things: list[LabelledObject]
     dropped: list[Skipped] = field(default_factory=list)
     group: str | None = None
     source_id: str | None = None
@@ -153,7 +153,7 @@ class Importer(Converter):
         )
 
     def leaks(self) -> list[str]:
-        """What to tell of pictures that are in more than one split; `entries` has to have run for all of them."""
+        """Warnings about pictures in more than one split; call it after `entries` has run for all of them."""
         together: dict[tuple[str, ...], int] = {}
         for splits in self.splits_of.values():
             if len(splits) > 1:
@@ -165,7 +165,7 @@ class Importer(Converter):
             for names, count in sorted(together.items())
         ]
 
-    def settled(self, thing: Thing, picture: Picture, number: int) -> Instance:
+    def settled(self, thing: LabelledObject, picture: Picture, number: int) -> Instance:
         """An object by our names, with a box; `number` is its place among the objects of the picture."""
         where = f"object {thing.id or number}: "
         named = self.named.get(thing.kind)

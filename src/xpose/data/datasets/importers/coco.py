@@ -6,6 +6,7 @@ sleap-io is not used here, because it reads hidden points (1) as visible and doe
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -164,11 +165,11 @@ def _counts(content: Fields) -> dict[int, int]:
 def _split_names(files: list[str]) -> dict[str, str]:
     """Split to file: train, val or test where a file name says so and no other does, else the file's own name."""
     stems = {file: file.rsplit("/", 1)[-1].removesuffix(".json") for file in files}
-    said = {
+    splits = {
         file: next((split for split in SPLITS if re.search(rf"(?<![a-z]){split}(?![a-z])", stem.lower())), "")
         for file, stem in stems.items()
     }
     if len(files) == 1:
-        return {said[files[0]] or "all": files[0]}
-    told = [*said.values()]
-    return {said[file] if said[file] and told.count(said[file]) == 1 else stems[file]: file for file in files}
+        return {splits[files[0]] or "all": files[0]}
+    counts = Counter(split for split in splits.values() if split)
+    return {split if counts[split] == 1 else stems[file]: file for file, split in splits.items()}

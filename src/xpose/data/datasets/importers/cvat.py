@@ -10,7 +10,7 @@ from typing import Any
 
 from xpose.data.datasets.converters.base import UNVERIFIED, Entry, read_each
 from xpose.data.datasets.converters.xml_files import read_xml
-from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, LabelledPicture, Thing
+from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, LabelledObject, LabelledPicture
 from xpose.data.datasets.importers.names import ObjectKind
 from xpose.data.datasets.importers.places import refuse_turned
 from xpose.data.datasets.sources import Source, parse_number, safe_name
@@ -91,7 +91,7 @@ class Cvat(Importer):
         )
         return LabelledPicture(picture, things, dropped, source_id=number)
 
-    def _thing(self, raw: dict[str, Any], where: str, number: str) -> Thing:
+    def _thing(self, raw: dict[str, Any], where: str, number: str) -> LabelledObject:
         doubled = [name for name, count in Counter(name for name, *_ in raw["points"]).items() if count > 1]
         if doubled:
             raise DataError(
@@ -111,7 +111,7 @@ class Cvat(Importer):
             if outside == "0":
                 x, y = _pair(place, f"{where}, {quote(name)}")
                 points[name] = (x, y, HIDDEN if hidden == "1" else VISIBLE)
-        return Thing(raw["kind"], points, _box(raw["box"], where), id=number)
+        return LabelledObject(raw["kind"], points, _box(raw["box"], where), id=number)
 
     def _images(self) -> Iterator[Any]:
         root = read_xml(self.files, self.file)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from xpose.data.datasets.converters.base import SEEN, Entry, read_each
-from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, LabelledPicture, Thing
+from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, LabelledObject, LabelledPicture
 from xpose.data.datasets.importers.dlc_table import Column, LabelRow, LabelTable, read_labels
 from xpose.data.datasets.importers.names import ObjectKind
 from xpose.data.datasets.importers.yaml_file import read_yaml
@@ -86,7 +86,7 @@ class DeepLabCut(Importer):
         """One frame with the individuals in it; those without a point are not in it."""
         group, objects = entry.data
         things, dropped = read_each(
-            entry.name, objects, lambda item, _: Thing(item[1], dict(_points(item[2], item[0])), id=item[0])
+            entry.name, objects, lambda item, _: LabelledObject(item[1], dict(_points(item[2], item[0])), id=item[0])
         )
         return LabelledPicture(source.picture(entry.name), things, dropped, group=group or None)
 

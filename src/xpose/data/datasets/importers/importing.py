@@ -106,7 +106,7 @@ def _skeleton_path(skeleton: str | Path | None) -> str | Path | None:
 
 
 def _origin(importer: Importer) -> dict[str, str]:
-    """What tells one import from another; without a local path, since it stands in the manifest."""
+    """What identifies an import; without a local path, since it is written to the manifest."""
     return {"format": importer.format, "file": importer.path.name}
 
 

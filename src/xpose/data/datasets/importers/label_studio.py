@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xpose.data.datasets.converters.base import UNVERIFIED, Entry, read_each
-from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, LabelledPicture, Thing
+from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, LabelledObject, LabelledPicture
 from xpose.data.datasets.importers.names import ObjectKind
 from xpose.data.datasets.importers.places import refuse_turned
 from xpose.data.datasets.sources import Fields, Source, as_number
@@ -201,7 +201,7 @@ def _holds(group: Group, value: Fields) -> bool:
     return left <= x <= left + width and top <= y <= top + height
 
 
-def _thing(group: Group, picture: Picture, number: int) -> Thing:
+def _thing(group: Group, picture: Picture, number: int) -> LabelledObject:
     where = f"object {number} ({group.kind}): "
     doubled = [name for name, count in Counter(name for name, *_ in group.points).items() if count > 1]
     if doubled:
@@ -219,7 +219,7 @@ def _thing(group: Group, picture: Picture, number: int) -> Thing:
     if group.corners is not None:
         x, y, width, height = (_share(each, f"{where}its rectangle") for each in group.corners)
         box = (x * picture.width, y * picture.height, width * picture.width, height * picture.height)
-    return Thing(group.kind, points, box, id=group.id)
+    return LabelledObject(group.kind, points, box, id=group.id)
 
 
 def _share(value: Any, what: str) -> float:

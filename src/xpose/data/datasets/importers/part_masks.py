@@ -14,7 +14,7 @@ from typing import Any
 
 from xpose.data.datasets.converters.base import UNVERIFIED, read_each
 from xpose.data.datasets.converters.coco_like import CocoCategory, CocoImage, id_of
-from xpose.data.datasets.importers.base import OBJECT, Thing
+from xpose.data.datasets.importers.base import OBJECT, LabelledObject
 from xpose.data.datasets.importers.coco import CocoImport
 from xpose.data.datasets.importers.masks import box_of, point_of, read_mask, union
 from xpose.data.datasets.importers.names import ObjectKind
@@ -77,7 +77,7 @@ class PartMasks(CocoImport):
 
     def _object(
         self, kind: str, owner: str, labelled: list[tuple[str, Fields]], picture: Picture, dropped: list[Skipped]
-    ) -> Thing | None:
+    ) -> LabelledObject | None:
         masks: dict[str, Any] = {}
         for part, fields in labelled:
             try:
@@ -96,10 +96,10 @@ class PartMasks(CocoImport):
                 dropped.append(Skipped(picture.file, f"{quote(part)} gets no keypoint: {error}", "point"))
         whole = union(masks.values())
         crowd = all(fields.value.get("iscrowd") == 1 for _, fields in labelled)
-        return Thing(kind, points, box_of(whole), float(whole.sum()), crowd, owner or None)
+        return LabelledObject(kind, points, box_of(whole), float(whole.sum()), crowd, owner or None)
 
     def _categories(self, content: Fields) -> Iterator[tuple[int, CocoCategory]]:
-        """The category of a part tells the whole that it belongs to, and the part by the file's name."""
+        """The category of a part holds its whole, and the part by the file's name."""
         for number, value in enumerate(content.list("categories"), start=1):
             fields = Fields(value, f"{content.where}: category number {number}")
             whole, part = _whole_and_part(fields)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from xpose.data.datasets.converters.base import LOADER_ONLY, Entry
-from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, LabelledPicture, Thing
+from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, LabelledObject, LabelledPicture
 from xpose.data.datasets.importers.names import ObjectKind
 from xpose.data.datasets.sources import Source, as_number
 from xpose.errors import DataError, missing_extra, quote
@@ -79,7 +79,7 @@ class Sleap(Importer):
                     dropped.append(Skipped(picture.file, f"object {number}: {quote(name)} is at ({x}, {y})", "point"))
                     continue
                 points[name] = (x, y, VISIBLE)
-            things.append(Thing(kind, points, id=track or str(number)))
+            things.append(LabelledObject(kind, points, id=track or str(number)))
         return LabelledPicture(picture, things, dropped, group=f"video{video}")
 
     def _thing(self, instance: Any) -> tuple[str, str | None, list[tuple[str, float, float]]]:

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from xpose.data.datasets.converters.base import SEEN, Entry, read_each
-from xpose.data.datasets.importers.base import Importer, LabelledPicture, Thing
+from xpose.data.datasets.importers.base import Importer, LabelledObject, LabelledPicture
 from xpose.data.datasets.importers.names import MAX_POINTS, ObjectKind
 from xpose.data.datasets.importers.places import refuse_turned
 from xpose.data.datasets.importers.yaml_file import read_yaml
@@ -80,7 +80,7 @@ class YoloPose(Importer):
         )
         return LabelledPicture(picture, things, dropped)
 
-    def _thing(self, cells: list[str], picture: Picture, where: str) -> Thing:
+    def _thing(self, cells: list[str], picture: Picture, where: str) -> LabelledObject:
         size = HEAD + self.count * self.numbers
         if len(cells) != size:
             raise DataError(f"{where} has {len(cells)} numbers, but must have {size}")
@@ -97,7 +97,7 @@ class YoloPose(Importer):
             name: _point(group, picture, f"{where}, {quote(name)}")
             for name, group in zip(self.points[kind], groups, strict=True)
         }
-        return Thing(kind, points, (x - width / 2, y - height / 2, width, height), id=where)
+        return LabelledObject(kind, points, (x - width / 2, y - height / 2, width, height), id=where)
 
     def _kind(self, number: int, content: Mapping[str, Any]) -> ObjectKind:
         name = self.classes[number]
