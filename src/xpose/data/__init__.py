@@ -1,3 +1,5 @@
-"""Labelled pictures: originals become records (`datasets`), prepared sets one collection (`collection`), and both batches
-(`loading`); `synthetic` draws pictures, `inspection` makes pages to look at them. Adding a dataset: docs/data.md.
+"""Labelled pictures, from originals to batches.
+
+`datasets` turns originals into records, `collection` keeps prepared sets and makes one of many, `loading` makes batches
+of them; `synthetic` draws pictures, `inspection` makes pages to look at. Adding a dataset: docs/data.md.
 """

@@ -38,7 +38,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     except ValueError as error:
         raise DataError(f"{quote(path)} is damaged ({error}). Make the set again: xpose data prepare NAME") from None
     if not isinstance(value, dict) or not isinstance(value.get("splits"), dict):
-        raise DataError(f"{quote(path)} is no manifest of a set. Make the set again: xpose data prepare NAME")
+        raise DataError(f"{quote(path)} is not the manifest of a set. Make the set again: xpose data prepare NAME")
     return value
 
 

@@ -311,7 +311,7 @@ def read_places(
 ) -> Iterator[tuple[Record, Place]]:
     """The records of a split, and where the bytes of their pictures are.
 
-    `skipped` is told the set and whatever of a folder of sets is left out (prepared sets told it when they were made).
+    `skipped` is called with the set and whatever is left out of a folder of sets; preparing a set reported it already.
 
     Raises:
         DataError: the folder holds no sets, or no such split, or a file is damaged.

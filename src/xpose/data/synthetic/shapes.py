@@ -134,8 +134,8 @@ def _listed(folder: Path) -> set[str]:
             found |= {Path(one["file_name"]).name for one in images}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
-                f"{quote(file)} cannot be read ({type(error).__name__}), so that nobody knows which pictures must not "
-                "be drawn on. Mend the file, or name other folders."
+                f"{quote(file)} cannot be read ({type(error).__name__}), so it is unknown which pictures must not "
+                "be drawn on. Correct the file, or name other folders."
             ) from None
     return found
 
