@@ -53,7 +53,7 @@ def same(one, other):
         assert torch.equal(getattr(one, name), getattr(other, name)), name
     for a, b in zip(one.targets, other.targets, strict=True):
         assert (a.asked, a.source, a.file, a.pictures) == (b.asked, b.source, b.file, b.pictures)
-        for name in ("labels", "boxes", "points", "areas", "ignored", "ignored_labels", "matrix"):
+        for name in ("labels", "boxes", "points", "ignored", "ignored_labels", "matrix"):
             assert torch.equal(getattr(a, name), getattr(b, name)), name
     assert one.shots.keys() == other.shots.keys()
     for key in one.shots:
@@ -243,7 +243,7 @@ def test_some_pictures_are_asked_only_for_what_they_do_not_show(pool):
     for target in found:
         assert target.asked
         assert all(entry.complete for entry in target.asked)
-        assert len(target.labels) == len(target.boxes) == len(target.points) == len(target.areas) == 0
+        assert len(target.labels) == len(target.boxes) == len(target.points) == 0
         assert not set(target.ignored_labels.tolist()) - {-1}
 
 
@@ -340,7 +340,6 @@ def test_a_pool_holds_what_its_records_say(folder, pool):
             x, y, width, height = instance.box
             np.testing.assert_allclose(labels.boxes[row], (x, y, x + width, y + height), rtol=1e-5)
             assert labels.category(row) == instance.category.name
-            assert labels.areas[row] == pytest.approx(instance.area, rel=1e-4)
             expected = {name: (px + 0.5, py + 0.5, v) for name, (px, py, v) in instance.keypoints.items()}
             found = labels.keypoints(row)
             assert found.keys() == expected.keys()

@@ -42,6 +42,18 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     return value
 
 
+def split_entry(folder: Path, split: str, counts: Counts, skipped: Mapping[str, int]) -> dict[str, Any]:
+    """What the manifest says about the file of a split."""
+    path = folder / f"{split}.json"
+    return {
+        "file": path.name,
+        "sha256": sha256_of(path),
+        "bytes": path.stat().st_size,
+        "counts": counts.to_json(),
+        "skipped": dict(skipped),
+    }
+
+
 def pictures_root(folder: str | Path) -> Path:
     """Where the original's pictures lie, as `location.json` says (pictures `stored` as "prepared" lie in `folder`)."""
     path = Path(folder) / LOCATION

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT, verify, write_json
+from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT, split_entry, verify, write_json
 from xpose.data.collection.store import Counts, sha256_of, write_coco
 from xpose.data.datasets.report import write_report
 from xpose.data.synthetic.background import draw_background, noise
@@ -298,15 +298,6 @@ def _write_manifest(folder: Path, counts: dict[str, Counts], about: About) -> No
         "xpose": __version__,
         "sampling_seed": about.settings["seed"],
         "drawn": dict(about.settings),
-        "splits": {
-            split: {
-                "file": f"{split}.json",
-                "sha256": sha256_of(folder / f"{split}.json"),
-                "bytes": (folder / f"{split}.json").stat().st_size,
-                "counts": counted.to_json(),
-                "skipped": {},
-            }
-            for split, counted in counts.items()
-        },
+        "splits": {split: split_entry(folder, split, counted, {}) for split, counted in counts.items()},
     }
     write_json(folder / MANIFEST, manifest)
