@@ -257,6 +257,7 @@ def _manifest(
     unread: list[str],
 ) -> dict[str, Any]:
     dropped = {leak.train for leak in leaks} if maker.choices.leaks == "drop" else set()
+    skipped = {"picture": len(dropped)} if dropped else {}
     return {
         "name": "collection",
         "title": TITLE,
@@ -273,9 +274,7 @@ def _manifest(
         **maker.merger.notes(),
         "sets": {part.name: _told_of(part) for part in maker.parts},
         "splits": {
-            split: split_entry(
-                folder, split, counted, {"picture": len(dropped)} if split == "train" and dropped else {}
-            )
+            split: split_entry(folder, split, counted, skipped if split == "train" else {})
             for split, counted in counts.items()
         },
     }
