@@ -66,7 +66,7 @@ def _bare(file: str) -> str:
 
 
 def labels_of(data: Data, source: str, split: str) -> Path | None:
-    """The annotation file of a set's split in the given folders; None for collections and shards."""
+    """The annotation file of a set's split in the given folders; None for collections."""
     stored = "train" if split == HELD_OUT else split
     for folder in data.places:
         for place in (folder / source, folder):
