@@ -47,7 +47,9 @@ def saved(state: dict[str, Tensor], path: Path) -> Path:
 
 def test_the_backbone_of_an_own_folder_is_taken_whole(tmp_path: Path) -> None:
     theirs, ours = lively(XPose(tiny_config()), seed=7), fresh()
-    result = load_backbone(ours, save_pretrained(theirs, tmp_path / "weights", encoders={"token.weight": torch.ones(3)}))
+    result = load_backbone(
+        ours, save_pretrained(theirs, tmp_path / "weights", encoders={"token.weight": torch.ones(3)})
+    )
     names = {name for name in theirs.state_dict() if name.startswith("backbone.")}
     assert (result.refused, result.left, set(result.taken)) == ((), (), names)
     assert all(torch.equal(theirs.state_dict()[name], ours.state_dict()[name]) for name in names)

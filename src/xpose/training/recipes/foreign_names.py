@@ -63,6 +63,7 @@ _SWIN_PLAIN = {
     r"layers\.(\d)\.blocks\.(\d+)\.mlp\.fc2\.(\w+)": r"stages.\1.blocks.\2.ffn.contract.\3",
 }
 
+
 def _torchvision_resnet() -> Table:
     """Blocks and convolutions are counted from 1 there, from 0 in transformers."""
     rows = {

@@ -22,7 +22,7 @@ from xpose.model.prompting import ClipVisualPromptEncoder, TextEncoder, average_
 from xpose.model.prompting.picture import MEAN as CLIP_MEAN
 from xpose.model.prompting.picture import STD as CLIP_STD
 from xpose.model.types import ProjectedPrompts
-from xpose.training.objective.targets import TargetBatch, Targets
+from xpose.training.objective.targets import TargetBatch
 from xpose.training.run.wording import wording_for
 from xpose.vocabulary import find_category
 
@@ -68,7 +68,7 @@ class Asker:
     def __call__(self, batch: Batch, *, seed: int = 0, vary: bool = True) -> Question:
         """The question of a batch; what is drawn depends on `seed`, the batch's step and the picture alone."""
         words = self._words(batch, seed, vary)
-        targets = self._targets(batch)
+        targets = TargetBatch.of(batch.targets, batch.sizes, self._device)
         if batch.mode == "text" or not len(batch.crops):
             return Question(words, None, targets)
         examples = self._examples(batch, words)
@@ -192,20 +192,6 @@ class Asker:
             shown = seen.any(0).tolist()
             result[key] = (one, {name: many[i] for i, name in enumerate(names) if shown[i]})
         return result
-
-    def _targets(self, batch: Batch) -> TargetBatch:
-        slots = max(len(entry.kind) for target in batch.targets for entry in target.asked)
-        targets = [
-            Targets.from_labels(target, slots, (width, height))
-            for target, (height, width) in zip(batch.targets, batch.sizes.tolist(), strict=True)
-        ]
-        found = TargetBatch.of(targets, self._device)
-        widest = max(len(target.asked) for target in batch.targets)
-        incomplete = torch.zeros(len(batch), widest, dtype=torch.bool)
-        for row, target in enumerate(batch.targets):
-            for place, entry in enumerate(target.asked):
-                incomplete[row, place] = not entry.complete
-        return replace(found, incomplete=incomplete.to(self._device)) if bool(incomplete.any()) else found
 
 
 def _replaced(
