@@ -90,7 +90,7 @@ def test_a_run_writes_what_it_should_and_goes_on_where_it_stopped(run: Run, reci
     assert Image.open(whole / "losses.png").size[0] > 500
     code, _, err = run("train", recipe, "--out", pieces, "--device", "cpu", "--minutes", "1e-9")
     assert code == 0
-    assert "The time is over; step 1 of 3 is saved. Go on with the same command." in err
+    assert "Time limit reached; step 1 of 3 is saved. Go on with the same command." in err
     assert not (pieces / "weights").exists()
     code, out, err = run("train", recipe, "--out", pieces, "--device", "cpu")
     assert (code, "Going on from step 1" in err, "Done: 3 steps" in out) == (0, True, True)
@@ -115,6 +115,14 @@ def test_weights_in_full_and_without_a_test(run: Run, recipe: Path, tmp_path: Pa
     card = (tmp_path / "weights" / "README.md").read_text("utf-8")
     assert "trained on: synthetic (8 pictures, 1 step of 2 pictures)" in card
     assert "not tested" in card
+
+
+def test_a_trace_of_a_few_steps(run: Run, recipe: Path, tmp_path: Path) -> None:
+    changes = ("--set", "run.steps=5", "--set", "validation.split=none")
+    trace = tmp_path / "trace.json"
+    assert run("train", recipe, "--out", tmp_path / "run", "--device", "cpu", "--profile", trace, *changes)[0] == 0
+    names = {event.get("name") for event in json.loads(trace.read_text("utf-8"))["traceEvents"]}
+    assert {"ProfilerStep#2", "ProfilerStep#4", "aten::addmm"} <= names
 
 
 def test_a_run_does_not_go_on_with_other_settings(run: Run, recipe: Path, tmp_path: Path) -> None:

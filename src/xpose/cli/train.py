@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,6 +46,10 @@ def train(
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, mps, ... Left out: the best there is.", metavar="NAME")
     ] = None,
+    profile: Annotated[
+        Path | None,
+        typer.Option(help="Write a PyTorch trace of a few steps, for ui.perfetto.dev.", metavar="FILE"),
+    ] = None,
     list_all: Annotated[
         bool, typer.Option("--list", help="List the shipped recipes.", rich_help_panel=LOOKING)
     ] = False,
@@ -87,7 +89,7 @@ def train(
     if look:
         _look(loaded, folder)
         return
-    run_recipe(loaded, folder, minutes, device)
+    run_recipe(loaded, folder, minutes, device, profile=profile)
 
 
 def _list() -> None:
@@ -128,11 +130,13 @@ def run_recipe(
     minutes: float | None,
     device: str | None,
     before: Callable[[Setup], None] | None = None,
+    profile: Path | None = None,
 ) -> Outcome:
-    """A run or a piece of one, with all that is said on the way; `before` gets its parts, on the first process."""
+    """Do a run or a piece of one, reporting on the way; `before` gets its parts on the first process."""
     from xpose.inference.loading import pick_device
     from xpose.training.recipes.assembly import build
     from xpose.training.recipes.session import check_folder, last_step, run
+    from xpose.training.run.interrupts import Interruptions
     from xpose.training.run.processes import processes
     from xpose.training.run.progress import Bar
 
@@ -146,8 +150,8 @@ def run_recipe(
             before(setup)
         bar = Bar(_console.console(sys.stderr), say=say, quiet=_console.is_quiet() or not here.first)
         try:
-            with _gentle_stop(bar.note) as stop, bar:
-                outcome = run(setup, bar, minutes=minutes, stop=stop)
+            with Interruptions(bar.note) as interruptions, bar:
+                outcome = run(setup, bar, minutes=minutes, stop=lambda: interruptions.stopping, profile=profile)
         except KeyboardInterrupt:
             say(f"Stopped at once; step {last_step(folder):,} is saved. Go on with the same command.")
             raise
@@ -157,9 +161,9 @@ def run_recipe(
                 f"Done: {counted(outcome.step, 'step')}. Weights: {outcome.weights}  Report: {folder / 'report.html'}"
             )
         return outcome
-    why = "Stopped" if stop() else "The time is over"
+    why = "Stopped" if interruptions.stopping else "Time limit reached"
     say(f"{why}; step {outcome.step:,} of {outcome.steps:,} is saved. Go on with the same command.")
-    if stop():
+    if interruptions.stopping:
         raise KeyboardInterrupt
     return outcome
 
@@ -179,22 +183,3 @@ def _about(setup: Setup, done: int) -> Iterator[str]:
 
 def _say_nothing(message: str) -> None:
     """What processes beside the first say."""
-
-
-@contextmanager
-def _gentle_stop(note: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C (or a polite end from the system) ends the run after its step; a second one at once."""
-    came: list[int] = []
-
-    def wait(number: int, _: object) -> None:
-        came.append(number)
-        if len(came) > 1:
-            raise KeyboardInterrupt
-        note("Stopping after this step and saving; once more stops at once.")
-
-    before = {number: signal.signal(number, wait) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(came)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -92,24 +92,6 @@ class LossWeights:
         """Which of the two terms on object logits is on."""
         return "object_alignment" if self.object_alignment > 0 else "closed_set"
 
-    def without(self, *names: str) -> LossWeights:
-        """These weights with terms switched off; without object alignment the closed set takes its place.
-
-        Raises:
-            ConfigError: there is no such term.
-        """
-        terms_and_places = [f.name for f in fields(self) if f.name not in ("alpha", "gamma", "quality", "sigma_rule")]
-        strange = [name for name in names if name not in terms_and_places]
-        if strange:
-            raise ConfigError(
-                f"Unknown loss term(s) {', '.join(strange)}. Those that can be switched off are "
-                f"{', '.join(terms_and_places)}."
-            )
-        changes = dict.fromkeys(names, 0.0)
-        if "object_alignment" in names:
-            changes["closed_set"] = self.object_alignment or self.closed_set
-        return replace(self, **changes)  # type: ignore[arg-type]
-
 
 @dataclass(frozen=True)
 class _Task:

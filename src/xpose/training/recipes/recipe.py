@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
 from xpose.data.loading.loader import Prompting
@@ -175,6 +176,17 @@ class Validation:
             faults.append(f"prompts is {list(self.prompts)}; each kind at most once, at least one")
         if faults:
             raise ConfigError("The validation does not fit:\n  " + "\n  ".join(faults))
+
+    def best_step(self, tested: Mapping[int, Mapping[str, float]]) -> int | None:
+        """The step of the best weights, the first of equals: by the mean of the measure `best` over the prompts.
+
+        `tested` holds the measures by step. The answer is None where the measure is not known of any step.
+        """
+        means = {
+            step: fmean(tested[step].get(f"{way} {self.best}", math.nan) for way in self.prompts) for step in tested
+        }
+        known = sorted(step for step, mean in means.items() if math.isfinite(mean))
+        return max(known, key=means.__getitem__, default=None)
 
 
 @dataclass(frozen=True)
