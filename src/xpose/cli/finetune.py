@@ -1,4 +1,4 @@
-"""`xpose finetune`: go on training some weights with a user's own labels, whatever tool they were made with."""
+"""`xpose finetune`: train weights further on a user's own labels, whatever tool they were made with."""
 
 from __future__ import annotations
 
@@ -38,33 +38,36 @@ def finetune(
     images: Annotated[
         Path | None,
         typer.Option(
-            "--images", "--pictures", help="Folder of the pictures, if they lie elsewhere.", rich_help_panel=LABELS
+            "--images",
+            "--pictures",
+            help="Folder of the pictures, if they are not beside the labels.",
+            rich_help_panel=LABELS,
         ),
     ] = None,
     name: Annotated[
         str | None,
         typer.Option(
-            "--name", "--category", help="What the objects are, where the labels do not say it.", rich_help_panel=LABELS
+            "--name", "--category", help="What the objects are, if the labels do not say so.", rich_help_panel=LABELS
         ),
     ] = None,
     skeleton: Annotated[
         str | None,
         typer.Option(
-            help="Skeleton (or skeleton file) whose names the keypoints take. Left out: one that has just "
-            "these points, if there is one; none: the names stay as they are.",
+            help="Skeleton (or skeleton file) that names the keypoints; 'none' keeps the names of the labels. "
+            "Default: a skeleton with exactly these points, if there is one.",
             rich_help_panel=LABELS,
         ),
     ] = None,
     split: Annotated[
         str | None,
         typer.Option(
-            help="The split to learn from, where there are several and none is train.", rich_help_panel=LABELS
+            help="The split to train on, if there are several and none is called train.", rich_help_panel=LABELS
         ),
     ] = None,
     format_name: Annotated[
         str | None,
         typer.Option(
-            "--format", help="The format, if it is not recognised: xpose data formats", rich_help_panel=LABELS
+            "--format", help="The format, if it is not recognised (list: xpose data formats).", rich_help_panel=LABELS
         ),
     ] = None,
     weights: Annotated[
@@ -72,34 +75,34 @@ def finetune(
         typer.Option(
             "-p",
             "--weights",
-            help="Weight folder or file, bundled name, or owner/name on the Hugging Face hub. Left out: those that "
-            "come with xpose.",
+            help="Weight folder or file, bundled name, or owner/name on the Hugging Face hub. Default: those "
+            "that come with xpose.",
             metavar="WEIGHTS",
             rich_help_panel=START,
         ),
     ] = None,
     clip: Annotated[
         Path | None,
-        typer.Option(help="CLIP ViT-B/32, for weight files that were stripped of it.", rich_help_panel=START),
+        typer.Option(help="CLIP ViT-B/32, for weight files without it.", rich_help_panel=START),
     ] = None,
     from_scratch: Annotated[
-        bool, typer.Option("--from-scratch", help="Start from no weights.", rich_help_panel=START)
+        bool, typer.Option("--from-scratch", help="Start from random weights.", rich_help_panel=START)
     ] = False,
     backbone: Annotated[
-        Path | None, typer.Option(help="With --from-scratch: an ImageNet backbone.", rich_help_panel=START)
+        Path | None, typer.Option(help="An ImageNet backbone, with --from-scratch.", rich_help_panel=START)
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder of the run. A run that is there goes on. Left out: runs/finetune.", rich_help_panel=HOW
-        ),
+        typer.Option(help="Folder of the run; a run in it is continued. Default: runs/finetune.", rich_help_panel=HOW),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Steps, in the place of those chosen.", rich_help_panel=HOW)
+        int | None, typer.Option(min=1, help="Number of steps, instead of the chosen one.", rich_help_panel=HOW)
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(min=0, help="Stop after so long, with everything saved.", metavar="NUMBER", rich_help_panel=HOW),
+        typer.Option(
+            min=0, help="Stop after this many minutes, with everything saved.", metavar="NUMBER", rich_help_panel=HOW
+        ),
     ] = None,
     changes: Annotated[
         list[str] | None,
@@ -112,22 +115,26 @@ def finetune(
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option(help="cpu, cuda, mps, ... Left out: the best there is.", metavar="NAME", rich_help_panel=HOW),
+        typer.Option(
+            help="cpu, cuda, mps, ... Default: the best device available.", metavar="NAME", rich_help_panel=HOW
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Go on with very few pictures.", rich_help_panel=HOW)] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Fine-tune even on very few pictures.", rich_help_panel=HOW)
+    ] = False,
     show: Annotated[
         bool,
         typer.Option(
             "--show",
-            help="Print the recipe that was chosen, as TOML, and stop. The labels are imported for that.",
+            help="Import the labels, print the chosen recipe as TOML, and stop.",
             rich_help_panel=HOW,
         ),
     ] = False,
 ) -> None:
     """Fine-tune a network on your own labels.
 
-    The format is recognised, and the recipe chosen by the number of pictures. Ctrl-C saves and stops; the same command
-    goes on where the run was. docs/finetuning.md says what is chosen and why.
+    The format is recognised, and the recipe is chosen by the number of pictures. Ctrl-C saves and stops; the same
+    command continues the run. docs/finetuning.md says what is chosen and why.
     """
     _refuse_several_processes()
     from xpose.training.finetuning.finetune_data import Request, opened
@@ -264,7 +271,7 @@ def _run(plan: Plan, material: Material, folder: Path, minutes: float | None, de
         _show_comparison(found, plan)
     _console.show(f"Weights: {weights}")
     _console.show(f"Report: {folder / 'report.html'}")
-    _console.show("Use them, with your own pictures in the place of the last word:")
+    _console.show("Use them, with your own pictures instead of the last argument:")
     for command in detect_commands(material, weights, plan.recipe.network.clip):
         _console.show(f"  {command}")
 

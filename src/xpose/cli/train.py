@@ -1,4 +1,4 @@
-"""`xpose train`: train a network by a recipe, go on with a run, look at what it sees."""
+"""`xpose train`: train a network with a recipe, continue a run, look at its batches."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Argument(
-            help="A shipped recipe (see --list), or a TOML file of yours.", metavar="RECIPE", show_default=False
+            help="A shipped recipe (see --list) or your own TOML file.", metavar="RECIPE", show_default=False
         ),
     ] = None,
     changes: Annotated[
@@ -33,18 +33,16 @@ def train(
     ] = None,
     data: Annotated[
         list[Path] | None,
-        typer.Option(
-            "--data", help="Training pictures, in the place of the recipe's; may be repeated.", metavar="FOLDER"
-        ),
+        typer.Option("--data", help="Training pictures, instead of the recipe's; may be repeated.", metavar="FOLDER"),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the run. A run that is there goes on. Left out: runs/RECIPE.")
+        Path | None, typer.Option(help="Folder of the run; a run in it is continued. Default: runs/RECIPE.")
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0, help="Stop after so long, with everything saved.", metavar="NUMBER")
+        float | None, typer.Option(min=0, help="Stop after this many minutes, with everything saved.", metavar="NUMBER")
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, mps, ... Left out: the best there is.", metavar="NAME")
+        str | None, typer.Option(help="cpu, cuda, mps, ... Default: the best device available.", metavar="NAME")
     ] = None,
     profile: Annotated[
         Path | None,
@@ -58,18 +56,20 @@ def train(
     ] = False,
     look: Annotated[
         bool,
-        typer.Option("--look", help="Write pages of what the run would see: OUT/look.html.", rich_help_panel=LOOKING),
+        typer.Option(
+            "--look", help="Write OUT/look.html, a page with the first batches of the run.", rich_help_panel=LOOKING
+        ),
     ] = False,
     report: Annotated[
         Path | None,
         typer.Option(
-            "--report", help="Draw the report of a run anew, from its log.", metavar="FOLDER", rich_help_panel=LOOKING
+            "--report", help="Draw the report of a run again from its log.", metavar="FOLDER", rich_help_panel=LOOKING
         ),
     ] = None,
 ) -> None:
-    """Train a network by a recipe.
+    """Train a network with a recipe.
 
-    Ctrl-C saves and stops; the same command goes on where the run was. For several GPUs: docs/training.md.
+    Ctrl-C saves and stops; the same command continues the run. For several GPUs, see docs/training.md.
     """
     if list_all:
         _list()
@@ -153,7 +153,7 @@ def run_recipe(
             with Interruptions(bar.note) as interruptions, bar:
                 outcome = run(setup, bar, minutes=minutes, stop=lambda: interruptions.stopping, profile=profile)
         except KeyboardInterrupt:
-            say(f"Stopped at once; step {last_step(folder):,} is saved. Go on with the same command.")
+            say(f"Stopped at once; step {last_step(folder):,} is saved. Continue with the same command.")
             raise
     if outcome.finished:
         if here.first:
@@ -162,7 +162,7 @@ def run_recipe(
             )
         return outcome
     why = "Stopped" if interruptions.stopping else "Time limit reached"
-    say(f"{why}; step {outcome.step:,} of {outcome.steps:,} is saved. Go on with the same command.")
+    say(f"{why}; step {outcome.step:,} of {outcome.steps:,} is saved. Continue with the same command.")
     if interruptions.stopping:
         raise KeyboardInterrupt
     return outcome
@@ -173,13 +173,13 @@ def _about(setup: Setup, done: int) -> Iterator[str]:
     parameters = sum(parameter.numel() for parameter in setup.model.parameters())
     yield (
         f"{setup.model.config.name}, {parameters / 1e6:.1f} million parameters; {counted(len(pool), 'picture')} of "
-        f"{counted(len(pool.sets), 'set')} to learn from; {counted(recipe.run.steps, 'step')} of "
+        f"{counted(len(pool.sets), 'set')} to train on; {counted(recipe.run.steps, 'step')} of "
         f"{counted(recipe.loading.batch * recipe.run.accumulate, 'picture')} each"
     )
     yield from setup.left_out.lines(setup.folder)
     if done:
-        yield f"Going on from step {done:,} of {setup.folder}"
+        yield f"Continuing {setup.folder} from step {done:,}"
 
 
 def _say_nothing(message: str) -> None:
-    """What processes beside the first say."""
+    """For all processes except the first."""

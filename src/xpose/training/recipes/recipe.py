@@ -26,6 +26,7 @@ from xpose.data.loading.transforms import Augmentation
 from xpose.data.synthetic.toys import KINDS
 from xpose.errors import ConfigError, counted, did_you_mean, quote
 from xpose.model.config import XPoseConfig
+from xpose.training.objective.settings_faults import out_of_range, refuse
 from xpose.training.recipes import settings_reader
 from xpose.training.run.settings import Run
 
@@ -52,17 +53,15 @@ class Network:
 
         if self.preset not in CONFIGS:
             # Values cannot be checked without the preset, names can.
-            faults = settings_reader.unknown_names(XPoseConfig, self.overrides, _OVERRIDES)
             near = did_you_mean(self.preset, CONFIGS)
-            faults.insert(0, f"preset is {quote(self.preset)}, not one of {', '.join(CONFIGS)}.{near}")
-            raise ConfigError("The network does not fit:\n  " + "\n  ".join(faults))
+            fault = f"preset is {quote(self.preset)}, not one of {', '.join(CONFIGS)}.{near}"
+            refuse("The network does", [fault, *settings_reader.unknown_names(XPoseConfig, self.overrides, _OVERRIDES)])
         faults = settings_reader.read(
             XPoseConfig, settings_reader.merged(_preset_table(self.preset), self.overrides), _OVERRIDES
         )[1]
         if self.backbone and self.start:
             faults.append("backbone and start are both given; weights to start from have a backbone of their own")
-        if faults:
-            raise ConfigError("The network does not fit:\n  " + "\n  ".join(faults))
+        refuse("The network does", faults)
 
     @property
     def config(self) -> XPoseConfig:
@@ -76,8 +75,8 @@ class Network:
             ConfigError: together they do not fit.
         """
         found, faults = settings_reader.read(XPoseConfig, settings_reader.merged(table, self.overrides), _OVERRIDES)
-        if found is None:
-            raise ConfigError("The network does not fit:\n  " + "\n  ".join(faults))
+        refuse("The network does", faults)
+        assert found is not None
         return found
 
 
@@ -105,8 +104,7 @@ class Drawn:
         ]
         if self.count < 1 or min(self.size) < 32 or not self.kinds or not 0 <= self.objects[0] <= self.objects[1]:
             faults.append("count must be at least 1, sides at least 32, kinds not empty, objects from few to many")
-        if faults:
-            raise ConfigError("The pictures cannot be drawn:\n  " + "\n  ".join(faults))
+        refuse("The drawn pictures do", faults)
 
 
 @dataclass(frozen=True)
@@ -142,14 +140,8 @@ class Loading:
     keep_as: Form = "pixels"
 
     def __post_init__(self) -> None:
-        faults = [] if self.batch >= 1 else [f"batch is {self.batch}, not at least 1"]
-        faults += [
-            f"{name} is {getattr(self, name)}, not a number from 0 up"
-            for name in ("workers", "threads", "keep_megabytes")
-            if not 0 <= getattr(self, name) < math.inf
-        ]
-        if faults:
-            raise ConfigError("The loading does not fit:\n  " + "\n  ".join(faults))
+        faults = out_of_range(self, 1, "batch") + out_of_range(self, 0, "workers", "threads", "keep_megabytes")
+        refuse("The loading does", faults)
 
 
 @dataclass(frozen=True)
@@ -167,15 +159,10 @@ class Validation:
     pictures: int = 8  # drawn into the report
 
     def __post_init__(self) -> None:
-        faults = [
-            f"{name} is {getattr(self, name)}, less than {least}"
-            for name, least in (("every", 0), ("limit", 1), ("pictures", 0))
-            if getattr(self, name) < least
-        ]
+        faults = out_of_range(self, 0, "every", "pictures") + out_of_range(self, 1, "limit")
         if not self.prompts or len(set(self.prompts)) != len(self.prompts):
             faults.append(f"prompts is {list(self.prompts)}; each kind at most once, at least one")
-        if faults:
-            raise ConfigError("The validation does not fit:\n  " + "\n  ".join(faults))
+        refuse("The validation does", faults)
 
     def best_step(self, tested: Mapping[int, Mapping[str, float]]) -> int | None:
         """The step of the best weights, the first of equals: by the mean of the measure `best` over the prompts.
@@ -198,8 +185,7 @@ class Output:
     report_minutes: float = 3.0  # between two versions of report.html; 0 = only at the end
 
     def __post_init__(self) -> None:
-        if not 0 <= self.report_minutes < math.inf:
-            raise ConfigError(f"report_minutes is {self.report_minutes}, not a number from 0 up")
+        refuse("The output does", out_of_range(self, 0, "report_minutes"))
 
 
 @dataclass(frozen=True)
