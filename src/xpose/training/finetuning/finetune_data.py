@@ -297,7 +297,7 @@ def survey(place: Path, format_name: str, split: str | None = None, notes: list[
     usable = tuple(_usable(place, train))
     kinds: Counter[Category] = Counter()
     for record, _ in usable:
-        kinds.update(one.category for one in record.instances if one.keypoints and not one.iscrowd)
+        kinds.update(instance.category for instance in record.instances if instance.keypoints and not instance.iscrowd)
     skipped, reasons = _skips(place)
     if not usable:
         why = f" The first that was left out: {reasons[0].rstrip('. ')}." if reasons else ""
@@ -321,7 +321,7 @@ def survey(place: Path, format_name: str, split: str | None = None, notes: list[
 
 def _usable(place: Path, split: str) -> Iterator[tuple[Record, Place]]:
     for record, where in read_places(place, split):
-        if any(one.keypoints and not one.iscrowd for one in record.instances):
+        if any(instance.keypoints and not instance.iscrowd for instance in record.instances):
             yield record, where
 
 
@@ -329,7 +329,7 @@ def _splits(place: Path) -> list[str]:
     if (place / LOCATION).is_file():
         return list(read_manifest(place)["splits"])
     if is_folder_of_sets(place):
-        return list(dict.fromkeys(split for one in folder_sets(place) for split in one.splits))
+        return list(dict.fromkeys(split for part in folder_sets(place) for split in part.splits))
     return [TRAIN, VALIDATION] if (place / f"{VALIDATION}.json").is_file() else [TRAIN]
 
 
@@ -355,4 +355,4 @@ def _skips(place: Path) -> tuple[Counter[str], tuple[str, ...]]:
     if not (place / REPORT).is_file():
         return Counter(), ()
     entries = read_report(place / REPORT)
-    return Counter(one["what"] for one in entries), tuple(f"{one['file']}: {one['reason']}" for one in entries[:3])
+    return Counter(entry["what"] for entry in entries), tuple(f"{e['file']}: {e['reason']}" for e in entries[:3])

@@ -162,7 +162,7 @@ def choose(material: Material, start: Start, changes: Iterable[str] = ()) -> Pla
     Raises:
         ConfigError: a change does not fit.
     """
-    size = next(one for one in SIZES if material.pictures <= one.most)
+    size = next(size for size in SIZES if material.pictures <= size.most)
     held_out = 0.0 if material.validation else share_to_hold_out(material)
     table = {
         "about": f"fine-tuning on {counted(material.pictures, 'picture')} of {material.place.name} ({size.name})",
