@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,115 +22,70 @@ if TYPE_CHECKING:
     from xpose.training.recipes.assembly import Setup
 
 DEFAULT_OUT = Path("runs") / "finetune"
-LABELS, START, HOW = "Your labels", "What to start from", "The run"
 _SHOWN_NAMES, _SHOWN_PAIRS = 40, 6
+_labels, _start, _how = (
+    partial(typer.Option, rich_help_panel=panel) for panel in ("Your labels", "What to start from", "The run")
+)
 
 
 def finetune(
     data: Annotated[
         Path,
-        typer.Option(
+        _labels(
             help="COCO json, a project of DeepLabCut, SLEAP, YOLO-pose, CVAT or Label Studio, or a prepared set. "
             "Nothing is written there.",
             metavar="PATH",
-            rich_help_panel=LABELS,
         ),
     ],
     images: Annotated[
         Path | None,
-        typer.Option(
-            "--images",
-            "--pictures",
-            help="Folder of the pictures, if they are not beside the labels.",
-            rich_help_panel=LABELS,
-        ),
+        _labels("--images", "--pictures", help="Folder of the pictures, if they are not beside the labels."),
     ] = None,
     name: Annotated[
-        str | None,
-        typer.Option(
-            "--name", "--category", help="What the objects are, if the labels do not say so.", rich_help_panel=LABELS
-        ),
+        str | None, _labels("--name", "--category", help="What the objects are, if the labels do not say so.")
     ] = None,
     skeleton: Annotated[
         str | None,
-        typer.Option(
+        _labels(
             help="Skeleton (or skeleton file) that names the keypoints; 'none' keeps the names of the labels. "
-            "Default: a skeleton with exactly these points, if there is one.",
-            rich_help_panel=LABELS,
+            "Default: a skeleton with exactly these points, if there is one."
         ),
     ] = None,
     split: Annotated[
-        str | None,
-        typer.Option(
-            help="The split to train on, if there are several and none is called train.", rich_help_panel=LABELS
-        ),
+        str | None, _labels(help="The split to train on, if there are several and none is called train.")
     ] = None,
     format_name: Annotated[
-        str | None,
-        typer.Option(
-            "--format", help="The format, if it is not recognised (list: xpose data formats).", rich_help_panel=LABELS
-        ),
+        str | None, _labels("--format", help="The format, if it is not recognised (list: xpose data formats).")
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option(
+        _start(
             "-p",
             "--weights",
             help="Weight folder or file, bundled name, or owner/name on the Hugging Face hub. Default: those "
             "that come with xpose.",
             metavar="WEIGHTS",
-            rich_help_panel=START,
         ),
     ] = None,
-    clip: Annotated[
-        Path | None,
-        typer.Option(help="CLIP ViT-B/32, for weight files without it.", rich_help_panel=START),
-    ] = None,
-    from_scratch: Annotated[
-        bool, typer.Option("--from-scratch", help="Start from random weights.", rich_help_panel=START)
-    ] = False,
-    backbone: Annotated[
-        Path | None, typer.Option(help="An ImageNet backbone, with --from-scratch.", rich_help_panel=START)
-    ] = None,
+    clip: Annotated[Path | None, _start(help="CLIP ViT-B/32, for weight files without it.")] = None,
+    from_scratch: Annotated[bool, _start("--from-scratch", help="Start from random weights.")] = False,
+    backbone: Annotated[Path | None, _start(help="An ImageNet backbone, with --from-scratch.")] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the run; a run in it is continued. Default: runs/finetune.", rich_help_panel=HOW),
+        Path | None, _how(help="Folder of the run; a run in it is continued. Default: runs/finetune.")
     ] = None,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Number of steps, instead of the chosen one.", rich_help_panel=HOW)
-    ] = None,
+    steps: Annotated[int | None, _how(min=1, help="Number of steps, instead of the chosen one.")] = None,
     minutes: Annotated[
-        float | None,
-        typer.Option(
-            min=0, help="Stop after this many minutes, with everything saved.", metavar="NUMBER", rich_help_panel=HOW
-        ),
+        float | None, _how(min=0, help="Stop after this many minutes, with everything saved.", metavar="NUMBER")
     ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set",
-            help="Change a setting, e.g. run.schedule.rate=1e-4; may be repeated.",
-            metavar="NAME=VALUE",
-            rich_help_panel=HOW,
-        ),
+        _how("--set", help="Change a setting, e.g. run.schedule.rate=1e-4; may be repeated.", metavar="NAME=VALUE"),
     ] = None,
     device: Annotated[
-        str | None,
-        typer.Option(
-            help="cpu, cuda, mps, ... Default: the best device available.", metavar="NAME", rich_help_panel=HOW
-        ),
+        str | None, _how(help="cpu, cuda, mps, ... Default: the best device available.", metavar="NAME")
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Fine-tune even on very few pictures.", rich_help_panel=HOW)
-    ] = False,
-    show: Annotated[
-        bool,
-        typer.Option(
-            "--show",
-            help="Import the labels, print the chosen recipe as TOML, and stop.",
-            rich_help_panel=HOW,
-        ),
-    ] = False,
+    force: Annotated[bool, _how("--force", help="Fine-tune even on very few pictures.")] = False,
+    show: Annotated[bool, _how("--show", help="Import the labels, print the chosen recipe as TOML, and stop.")] = False,
 ) -> None:
     """Fine-tune a network on your own labels.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from xpose.training.recipes.recipe import Recipe
     from xpose.training.recipes.session import Outcome
 
-LOOKING = "Instead of training"
+_instead = partial(typer.Option, rich_help_panel="Instead of training")
 
 
 def train(
@@ -45,26 +46,16 @@ def train(
         str | None, typer.Option(help="cpu, cuda, mps, ... Default: the best device available.", metavar="NAME")
     ] = None,
     profile: Annotated[
-        Path | None,
-        typer.Option(help="Write a PyTorch trace of a few steps, for ui.perfetto.dev.", metavar="FILE"),
+        Path | None, typer.Option(help="Write a PyTorch trace of a few steps, for ui.perfetto.dev.", metavar="FILE")
     ] = None,
-    list_all: Annotated[
-        bool, typer.Option("--list", help="List the shipped recipes.", rich_help_panel=LOOKING)
-    ] = False,
-    show: Annotated[
-        bool, typer.Option("--show", help="Print the recipe with all its settings, as TOML.", rich_help_panel=LOOKING)
-    ] = False,
+    list_all: Annotated[bool, _instead("--list", help="List the shipped recipes.")] = False,
+    show: Annotated[bool, _instead("--show", help="Print the recipe with all its settings, as TOML.")] = False,
     look: Annotated[
         bool,
-        typer.Option(
-            "--look", help="Write OUT/look.html, a page with the first batches of the run.", rich_help_panel=LOOKING
-        ),
+        _instead("--look", help="Write OUT/look.html, a page with the first batches of the run."),
     ] = False,
     report: Annotated[
-        Path | None,
-        typer.Option(
-            "--report", help="Draw the report of a run again from its log.", metavar="FOLDER", rich_help_panel=LOOKING
-        ),
+        Path | None, _instead("--report", help="Draw the report of a run again from its log.", metavar="FOLDER")
     ] = None,
 ) -> None:
     """Train a network with a recipe.
