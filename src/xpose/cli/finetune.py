@@ -161,9 +161,9 @@ def _found(material: Material) -> Iterator[str]:
             f"{', '.join(names[:_SHOWN_NAMES])}{rest}"
         )
         pairs = material.pairs(category)
-        told = "; ".join(f"{a} and {b}" for a, b in pairs[:_SHOWN_PAIRS]) or "none"
-        told += f"; and {len(pairs) - _SHOWN_PAIRS} more" if len(pairs) > _SHOWN_PAIRS else ""
-        yield f"    skeleton: {category.skeleton}, {counted(len(category.edges), 'edge')}; mirror partners: {told}"
+        partners = "; ".join(f"{a} and {b}" for a, b in pairs[:_SHOWN_PAIRS]) or "none"
+        partners += f"; and {len(pairs) - _SHOWN_PAIRS} more" if len(pairs) > _SHOWN_PAIRS else ""
+        yield f"    skeleton: {category.skeleton}, {counted(len(category.edges), 'edge')}; mirror partners: {partners}"
     if material.skipped:
         total = ", ".join(counted(count, what) for what, count in material.skipped.items())
         yield f"  left out: {total}; all of it, with the reasons: {material.place / 'report.json'}"
@@ -172,10 +172,7 @@ def _found(material: Material) -> Iterator[str]:
     for note in material.notes:
         yield f"  {note}"
     if material.numbered:
-        yield (
-            "  Some points are only numbered, and nothing says which of them are left and right: pictures are not "
-            "mirrored in training."
-        )
+        yield ("  Some points are only numbered, without any hint of sides: pictures are not mirrored in training.")
     if material.from_videos:
         yield (
             "  Many pictures are frames of the same videos and look alike: numbers on held-out frames of these videos "
@@ -194,17 +191,17 @@ def _planned(plan: Plan, start: Start, material: Material, folder: Path) -> Iter
     )
     if not start.weights:
         yield (
-            "Warning: a network that starts from nothing needs tens of thousands of pictures to be of use on new ones; "
-            f"from {material.pictures:,} it mostly learns these by heart."
+            "Warning: a network trained from scratch needs tens of thousands of pictures to work on new ones; "
+            f"from {material.pictures:,} it mostly memorises these."
         )
     if plan.tested_on == "the training pictures":
         yield (
-            "No pictures are kept back, as there are so few. The numbers are of the training pictures themselves: they "
-            "show that something is learned, not how well new pictures will go. For that, label some more and give "
-            "them as a split val, or look at what xpose detect finds."
+            "No pictures are kept back, because there are so few. The numbers describe the training pictures: "
+            "they show that something is learned, not how well it works on new pictures. For that, label some more and "
+            "provide them as a split val, or check some pictures with xpose detect."
         )
     else:
-        yield f"Tested on {counted(plan.tested, 'picture')} ({plan.tested_on}); they are not learned from."
+        yield f"Tested on {counted(plan.tested, 'picture')} ({plan.tested_on}); they are not used for training."
 
 
 def _run(plan: Plan, material: Material, folder: Path, minutes: float | None, device: str | None, tested: bool) -> None:
@@ -214,8 +211,8 @@ def _run(plan: Plan, material: Material, folder: Path, minutes: float | None, de
     def before(setup: Setup) -> None:
         values = test_start(setup) if tested else {}
         if values:
-            told = ", ".join(f"{measure} {100 * value:.1f}" for measure, value in values.items())
-            _console.note(f"Before: {told}")
+            summary = ", ".join(f"{measure} {100 * value:.1f}" for measure, value in values.items())
+            _console.note(f"Before: {summary}")
 
     outcome = run_recipe(plan.recipe, folder, minutes, device, before)
     if not outcome.finished or outcome.weights is None:
@@ -250,8 +247,8 @@ def _show_comparison(found: Comparison, plan: Plan) -> None:
     _console.show(table)
     if not found.improved:
         _console.note(
-            f"By {plan.recipe.validation.best}, no step was better than the weights it started from. More pictures, "
-            "other settings (docs/finetuning.md) or the starting weights themselves will serve you better."
+            f"By {plan.recipe.validation.best}, no step was better than the weights it started from. Try more "
+            "pictures or other settings (docs/finetuning.md), or use the starting weights."
         )
 
 

@@ -211,7 +211,7 @@ def test_a_full_disk_on_the_way_is_told_and_training_goes_on(
         full_disk() if state["step"] == 2 else save(state, path)
 
     monkeypatch.setattr(states_on_disk.torch, "save", sometimes)
-    with pytest.warns(XPoseWarning, match=r"Step 2 was not saved, training goes on.*untouched"):
+    with pytest.warns(XPoseWarning, match=r"Step 2 was not saved; training continues.*untouched"):
         learn(tmp_path, loader_of(pictures), run_of(3, save_minutes=1e-9))
     assert [p.name for p in states_on_disk.states(tmp_path / "state")] == ["step-00000001.pt", "step-00000003.pt"]
 

@@ -1,4 +1,4 @@
-"""What a network is fine-tuned on: a user's labels as a prepared set in the run's folder, and what is in it.
+"""The data of a fine-tuning run: a user's labels as a prepared set in the run's folder, and what they contain.
 
 found = gather(Request("birds/labels.json"), Path("runs/finetune"))
 found.pictures, found.kinds, found.skipped
@@ -128,8 +128,8 @@ def _is_number(name: str) -> bool:
 class Opened:
     """What the labels are, before anything of them is imported."""
 
-    before: Mapping[str, Any] | None  # what the run in the folder was begun with, where it goes on
-    found: Recognised | None  # None where it goes on
+    before: Mapping[str, Any] | None  # what the run in the folder began with, if it is continued
+    found: Recognised | None  # None if a run is continued
 
 
 def opened(request: Request, folder: Path) -> Opened:
@@ -212,8 +212,8 @@ def _before(request: Request, folder: Path) -> dict[str, Any] | None:
     if other:
         _recognised(request)  # labels that cannot be read are the nearer fault
         raise ConfigError(
-            f"{quote(folder)} holds a run on other data: {'; '.join(other)}. A run goes on with what it began with. "
-            "Give that again, or another folder: --out FOLDER"
+            f"{quote(folder)} holds a run on other data: {'; '.join(other)}. A run must continue with the data it "
+            "began with. Name them again, or choose another folder: --out FOLDER"
         )
     return dict(zip(("place", "format", "notes"), found, strict=True))
 
@@ -305,17 +305,17 @@ def survey(place: Path, format_name: str, split: str | None = None, notes: list[
             f"No picture of {quote(place)} (split {quote(train)}) shows an object with keypoints.{why} At least one is "
             f"needed to learn anything. All that was left out: {place / REPORT}"
         )
-    told = list(notes or ())
+    all_notes = list(notes or ())
     other = VALIDATION if VALIDATION in names and train != VALIDATION else None
     tested = {key_of(record) for record, _ in _usable(place, other)} if other else set()
     if shared := tested & {key_of(record) for record, _ in usable}:
-        told.append(
-            f"{len(shared)} pictures are in {train} and in {other}: the split {other} is no test, and not used."
+        all_notes.append(
+            f"{len(shared)} pictures are in {train} and in {other}, which is therefore not used for testing."
         )
         tested = set()
     return Material(
         *(place, format_name, train, other if tested else None, usable, len(tested), kinds, skipped, reasons),
-        notes=tuple(told),
+        notes=tuple(all_notes),
     )
 
 

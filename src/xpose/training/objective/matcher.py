@@ -131,7 +131,7 @@ def _assign(layer: str, cost: np.ndarray, columns: Sequence[np.ndarray]) -> Assi
             raise TrainingError(
                 f"The answers of layer {layer} for image {image} of the batch hold numbers that are not finite. A "
                 "network must answer with finite numbers: lower the learning rate, clip gradients harder or leave "
-                "float16, and go on from the last checkpoint."
+                "float16, and continue from the last checkpoint."
             )
         rows, found = linear_sum_assignment(matrix)
         good = matrix[rows, found] < _FORBIDDEN / 2

@@ -45,7 +45,9 @@ class Network:
     preset: str = "xpose-nano"
     overrides: Mapping[str, Any] = field(default_factory=dict)  # settings of the network (XPoseConfig) by name
     backbone: str | None = None  # file or folder of an ImageNet backbone to start from
-    start: str | None = None  # weights to go on from: folder, file in the official layout, hub id; they name the preset
+    start: str | None = (
+        None  # weights to start from: folder, file in the official layout, hub id; they determine the preset
+    )
     clip: str | None = None  # folder or hub id of CLIP ViT-B/32, for networks that read words through it
 
     def __post_init__(self) -> None:
@@ -218,7 +220,7 @@ class Recipe:
         return dataclasses.replace(self, **changes)
 
 
-# Settings that a run may change between two of its pieces: they change how it goes on, not where it leads.
+# Settings that may change when a run is continued: they affect how it proceeds, not what it learns.
 FREE = (
     *("about", "data.places", "data.needs", "validation", "output", "network.backbone", "network.start"),
     *("network.clip", "loading.workers", "loading.threads", "loading.keep_megabytes", "loading.keep_as"),
@@ -227,7 +229,7 @@ FREE = (
 
 
 def changed(old: Recipe, new: Recipe) -> list[str]:
-    """The settings, with both values, in which a run cannot go on with another recipe."""
+    """The settings, with both values, that keep a run from continuing with another recipe."""
     return [
         f"{path} was {was!r}, now {now!r}"
         for path, was, now in settings_reader.differences(settings_reader.to_table(old), settings_reader.to_table(new))
@@ -293,7 +295,7 @@ def read_table(name: str | Path) -> dict[str, Any]:
     """The tables of a recipe as its file has them, over those of its base.
 
     Raises:
-        ConfigError: there is no such recipe, its file is no TOML, or its base has a base.
+        ConfigError: there is no such recipe, its file is not TOML, or its base has a base.
     """
     table = _parsed(_file_of(name))
     base = table.pop(BASE, None)
@@ -302,7 +304,7 @@ def read_table(name: str | Path) -> dict[str, Any]:
     shipped = shipped_recipes()
     if base not in shipped:
         raise ConfigError(
-            f"The recipe {quote(name)} has the base {base!r}, which is no shipped recipe."
+            f"The recipe {quote(name)} has the base {base!r}, which is not a shipped recipe."
             f"{did_you_mean(str(base), shipped)} List them with: xpose train --list"
         )
     below = _parsed(shipped[base])
@@ -333,6 +335,6 @@ def _parsed(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(
-            f"{quote(path)} is no TOML file that can be read ({error}). Mend that place; the form is that of: "
+            f"{quote(path)} is not a readable TOML file ({error}). Correct it; for a valid example, see: "
             "xpose train nano-real --show"
         ) from None

@@ -1,8 +1,8 @@
-"""A whole run of a recipe in its folder: started, gone on with, tested on the way, written up.
+"""A whole run of a recipe in its folder: started, continued, validated on the way, written up.
 
 runs/NAME/recipe.toml      every setting
 runs/NAME/left-out.txt     the pictures that could not be used, and why
-runs/NAME/state/           the last two states; the run goes on from the newest
+runs/NAME/state/           the last two states; the run continues from the newest
 runs/NAME/log.jsonl        numbers of the steps and of the validations
 runs/NAME/report.html      curves, numbers and pictures; losses.png the curves alone
 runs/NAME/best/, weights/  weight folders: the best by validation, and those at the end
@@ -61,7 +61,7 @@ class Outcome:
 
 
 def check_folder(recipe: Recipe, folder: Path) -> int:
-    """The step of the run in a folder that this recipe would go on from; 0 where there is none.
+    """The step of the run in a folder that this recipe would continue from; 0 where there is none.
 
     Raises:
         ConfigError: it is a run with other settings.
@@ -73,7 +73,8 @@ def check_folder(recipe: Recipe, folder: Path) -> int:
             raise ConfigError(
                 f"The folder {quote(folder)} holds a run at step {done} with other settings:\n  "
                 + "\n  ".join(faults)
-                + "\nA run goes on with the settings it began with. Give them again, or another folder: --out FOLDER"
+                + "\nA run must continue with the settings it began with. Repeat them, or name another folder: "
+                "--out FOLDER"
             )
     return done
 
@@ -107,7 +108,7 @@ def run(
     stop: Callable[[], bool] | None = None,
     profile: Path | None = None,
 ) -> Outcome:
-    """Train until the end, until the minutes are over or until `stop` says so; called again it goes on.
+    """Train to the end, until the time limit or until `stop` says so; called again, the run continues.
 
     Args:
         setup: the parts, made with `build`.
@@ -199,18 +200,18 @@ class Watch:
         assert validator is not None
         self._tested[step] = values = validator(average)
         drawings = validator.drawings(average, setup.recipe.validation.pictures)
-        told = ", ".join(f"{name} {100 * value:.1f}" for name, value in values.items())
+        summary = ", ".join(f"{name} {100 * value:.1f}" for name, value in values.items())
         if setup.recipe.validation.best_step(self._tested) == step:
             _save(setup, average, BEST, values)
-            told += " (the best so far)"
+            summary += " (the best so far)"
         write_validation(setup.folder, step, values)
         write_pictures(setup.folder, drawings)
         if self._board is not None:
             self._board.measures(step, values)
-        self.teller.note(f"step {step}: {told}")
+        self.teller.note(f"step {step}: {summary}")
 
     def _write_report(self) -> None:
-        """A report that cannot be written is no reason to stop a run."""
+        """A report that cannot be written does not stop the run."""
         self._reported, self._news = time.monotonic(), False
         if not self._with_report:
             return

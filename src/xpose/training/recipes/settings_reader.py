@@ -1,7 +1,7 @@
 """Plain tables, as TOML gives them, to frozen dataclasses and back; every fault is found before any is reported.
 
-What a dataclass holds may be: true or false, numbers, texts, paths, one of a few words (Literal), another dataclass,
-tuples and tables of these, and any of them "or none", which a file writes as the text "none".
+What a dataclass holds may be: true or false, numbers, strings, paths, one of a few words (Literal), another dataclass,
+tuples and tables of these, and any of them "or none", which a file writes as the string "none".
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def _plain(hint: Any, value: Any) -> Any:
             raise _FaultError("not a number")
         return hint(value)
     if not isinstance(value, str):
-        raise _FaultError("not a text")
+        raise _FaultError("not a string")
     return value
 
 
@@ -219,7 +219,7 @@ def _toml_value(value: str, text: str) -> Any:
     except tomllib.TOMLDecodeError as error:
         if value[:1] in ("[", "{", '"', "'") or not value or "\n" in value:
             raise ConfigError(
-                f"The value of --set {quote(text)} is no TOML ({error}). Write numbers, true, [1, 2] or "
+                f"The value of --set {quote(text)} is not TOML ({error}). Write numbers, true, [1, 2] or "
                 '["a", "b"], and in a shell put the whole of it into single quotes.'
             ) from None
         return value

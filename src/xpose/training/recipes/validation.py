@@ -58,14 +58,9 @@ class PoseValidator:
         examples: Sequence[Placed] = (),
         classes: Sequence[Category] = (),
     ) -> None:
-        """Set up.
+        """Take pictures to test on, and others whose objects serve as examples (never in the same picture).
 
-        Args:
-            records: the pictures.
-            prompts: encodes them for a network of this kind; its `text` and `visual` are used.
-            asking: "text", "visual", "combined".
-            examples: pictures whose objects serve as examples; never in the picture that is asked.
-            classes: of a closed-set network, which must be asked for all of them in their order.
+        `asking` names kinds of prompts; `classes` are all those of a closed-set network, in their order.
         """
         self.records, self.prompts, self.asking, self.classes = records, prompts, tuple(asking), tuple(classes)
         self._examples = _examples_by_category(examples)

@@ -22,14 +22,9 @@ class Journal:
     def __init__(
         self, path: Path, run: Run, *, images: int, step: int, report: Callable[[Progress], None] | None = None
     ) -> None:
-        """Set up.
+        """Continue a log of JSON lines: rows after `step` belong to a run that was lost, and are removed.
 
-        Args:
-            path: of the log, JSON lines.
-            run: how is trained.
-            images: per step, over all processes.
-            step: that the run stands at; rows of later ones are of a run that was lost, and go.
-            report: called with every row.
+        `images` counts the pictures of a step over all processes; `report` is called with every row.
         """
         self.path, self.run, self.images, self.report = path, run, images, report
         self.first = step

@@ -59,7 +59,8 @@ def read_log(folder: Path) -> Log:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         raise TrainingError(
-            f"There is no log {quote(path)}. A report is made of the log of a run: give the folder that was its --out."
+            f"There is no log {quote(path)}. A report is drawn from the log of a run: "
+            "name the folder that was its --out."
         ) from None
     steps: dict[int, dict[str, float]] = {}
     validations: dict[int, dict[str, float]] = {}

@@ -50,7 +50,7 @@ def train(
     visual: ClipVisualPromptEncoder | None = None,
     profile: Path | None = None,
 ) -> MovingAverage:
-    """Train until the run's last step, or until the minutes are over; called again it goes on where it stopped.
+    """Train until the run's last step or the time limit; called again, training continues where it stopped.
 
     Args:
         model: the network, on its device; its weights are replaced by the newest state's where there is one.
@@ -61,9 +61,9 @@ def train(
         minutes: stop after so long, with the state saved.
         report: called every `log_steps` steps on the first process.
         watch: called after every step on the first process, while the others wait, with its number and the averaged
-            network: to validate, to plot. An XPoseError or OSError from it is shown as a warning, and training goes on.
-            With sharded weights it is called after those steps alone that are saved.
-        stop: asked in every step; True in any process is as if the minutes were over.
+            network: to validate, to plot. Its XPoseError or OSError becomes a warning, and training continues. With
+            sharded weights it is called after those steps alone that are saved.
+        stop: asked in every step; True in any process acts like the time limit.
         visual: CLIP's encoder of examples, for a network without one of its own that is shown examples. It and, where
             `schedule.towers` is above 0, `text` become moving averages of what is trained.
         profile: file for a PyTorch trace of a few steps of the first process.
@@ -264,4 +264,4 @@ def _after_step(
     try:
         watch(training.step, training.answer.module)  # type: ignore[arg-type]
     except (XPoseError, OSError) as error:
-        warnings.warn(f"After step {training.step}: {error} Training goes on.", XPoseWarning, stacklevel=2)
+        warnings.warn(f"After step {training.step}: {error} Training continues.", XPoseWarning, stacklevel=2)

@@ -54,13 +54,9 @@ class PromptMaker:
         visual: ClipVisualPromptEncoder | None = None,
         synonyms: float = 0.3,
     ) -> None:
-        """Set up.
+        """Take the encoders; `visual` is CLIP's, for networks that have no encoder of examples of their own.
 
-        Args:
-            model: the network; an example encoder of its own is trained with it.
-            text: the encoder of words.
-            visual: CLIP's encoder of examples, for networks without one of their own.
-            synonyms: share of classes that are called by another of their names.
+        `synonyms` is the share of classes that are called by another of their names.
         """
         self.model, self.text, self.visual, self.synonyms = model, text, visual, synonyms
         self.wording = wording_for(model.config)

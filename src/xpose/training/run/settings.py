@@ -74,5 +74,5 @@ class Progress:
 
 
 def binding(run: Run) -> dict[str, object]:
-    """The settings without which a state does not go on as what it was: the order of pictures, the loss scale."""
+    """The settings that must stay the same to continue from a state: the order of pictures, the loss scale."""
     return {"seed": run.seed, "accumulate": run.accumulate, "amp": run.amp}

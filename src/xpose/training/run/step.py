@@ -39,7 +39,7 @@ class TrainStep(nn.Module):
         self.criterion = Criterion(run.weights)
 
     def forward(self, batch: Batch) -> Terms:
-        """The loss terms of a batch; none where the network of some process answers with what is no finite number."""
+        """The loss terms of a batch; none if the network of any process answers with a number that is not finite."""
         asked = self.prompts(batch, seed=self.run.seed)
         images = normalised(batch.images.to(asked.prompts.objects.device))
         if self.run.channels_last:
