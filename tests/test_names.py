@@ -10,9 +10,6 @@ SOURCE = Path(__file__).parents[1] / "src" / "xpose"
 
 # Names that still stand for several things. The list only shrinks: whoever renames one of them takes it out.
 SEVERAL = {
-    *("Answer", "Asked", "Category", "Comparison", "Data", "Entry", "Example", "Fault", "Figure", "Journal"),
-    *("Kind", "Labels", "Layout", "Outcome", "Part", "Picture", "Plan", "Progress", "Question", "Results"),
-    *("Run", "Sample", "Shown", "Similarity", "Source", "Taxonomy"),
 }
 
 

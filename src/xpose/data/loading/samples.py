@@ -19,7 +19,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from xpose.errors import VocabularyError
-from xpose.vocabulary import flip_name, load_skeleton
+from xpose.vocabulary import flip_name, keypoint_sigmas, load_skeleton
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,11 @@ class Kind:
     def key(self) -> tuple[str, str]:
         """Kinds with the same key are one class, though their sets may label other points of it."""
         return self.category, self.skeleton
+
+    @property
+    def sigmas(self) -> tuple[float, ...]:
+        """How freely people place each point, for the object keypoint similarity: the skeleton's own constants."""
+        return keypoint_sigmas(self.skeleton, self.names)
 
     @cached_property
     def mirror(self) -> tuple[Kind, tuple[int, ...]]:
