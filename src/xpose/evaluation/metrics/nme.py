@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 
-from xpose.evaluation.metrics.base import ObjectRow
 from xpose.evaluation.metrics.points import PointRules, average, checked_thresholds
 from xpose.records import Record
 from xpose.results import Poses
@@ -39,15 +38,6 @@ class NME:
         """Take in one picture."""
         errors = self._errors.setdefault(truth.source, [])
         errors.extend(float(one.errors[one.counted].mean()) for one in self.rules.measure(truth, found))
-
-    def rows(self, truth: Record, found: Poses) -> list[ObjectRow]:
-        """The error of each object that counts; NaN where a point was not found."""
-        rows = []
-        for one in self.rules.measure(truth, found):
-            error = float(one.errors[one.counted].mean())
-            value = error if math.isfinite(error) else math.nan
-            rows.append(ObjectRow(one.number, one.instance.category.name, int(one.counted.sum()), {"NME": value}))
-        return rows
 
     def compute(self) -> dict[str, float]:
         """ "NME", "NME/failed", "NME/found", "NME/AUC@limit", "NME/mean/sets", "NME/set/NAME", "objects"."""
