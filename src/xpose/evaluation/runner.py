@@ -21,6 +21,7 @@ from xpose.evaluation.answers import Answers, Fault, Journal
 from xpose.evaluation.data import Data
 from xpose.evaluation.digests import difference, mark_of
 from xpose.evaluation.protocols import Protocol, load_protocol
+from xpose.evaluation.published import published
 from xpose.evaluation.questions import Task
 from xpose.evaluation.run_file import Run, RunObject, RunPicture
 from xpose.evaluation.scores import ObjectScore, Scores
@@ -192,7 +193,7 @@ def conclude(
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         headline=protocol.headline,
         statement=statement,
-        tables=found.tables,
+        tables=(*found.tables, *published(protocol.published)),
         faults=tuple(faults),
         scores=scores,
     )

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from xpose.evaluation.matching import columns_of, match
+from xpose.evaluation.matching import columns_of
 from xpose.evaluation.metrics.points import PointRules
 from xpose.records import Record
 from xpose.results import Poses
@@ -37,9 +37,8 @@ class ExpectedErrors:
         """Take in one picture."""
         if found.keypoint_errors is None:
             return
-        rows = match(truth, found, self.rules.match, any_category=self.rules.any_category)
         for measured in self.rules.measure(truth, found):
-            row = rows[measured.number]
+            row = measured.row
             if row is None:
                 continue
             columns = columns_of(measured.aligned.names, found.keypoint_names[row], found.canonical_names[row])

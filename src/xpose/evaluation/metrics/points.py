@@ -22,8 +22,9 @@ Points = Literal["labelled", "visible"]
 class Measured:
     """One object that counts: its points, their errors as shares of its size, and which of them count."""
 
-    number: int
+    number: int  # of the object in the record
     instance: Instance
+    row: int | None  # of the pose that belongs to it
     aligned: Aligned
     errors: np.ndarray  # [K], infinite where not found
     counted: np.ndarray  # [K] bool
@@ -63,7 +64,7 @@ class PointRules:
             counted = aligned.counted(self.points)
             size = size_of(instance)
             if size is not None and counted.any():
-                yield Measured(number, instance, aligned, aligned.distances / size, counted)
+                yield Measured(number, instance, row, aligned, aligned.distances / size, counted)
 
 
 def average(values: Iterable[float]) -> float:
