@@ -1,4 +1,4 @@
-"""`xpose calibrate`: thresholds and temperatures from labelled pictures, written into the weights' config."""
+"""`xpose calibrate`: thresholds and temperatures from labelled pictures, written beside the weights."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +20,7 @@ from xpose.cli._inputs import printable
 from xpose.errors import CheckpointError, ConfigError, DataError, counted, quote
 
 if TYPE_CHECKING:
-    from xpose.evaluation.calibrate import Calibration
+    from xpose.model.checkpoints.calibration import Calibration
 
 HOW_FIT = "What is fitted"
 
@@ -91,7 +92,7 @@ def calibrate(
 ) -> None:
     """Set thresholds and temperatures of weights from labelled pictures.
 
-    Writes what it finds into config.json of the weight folder, in one step; the weights stay as they are. The table
+    Writes the result into calibration.json of the weight folder, in one step; the weights stay as they are. The table
     shows each number before and after. After is measured on pictures that the fit has not seen: each half with what was
     fitted on the other.
 
@@ -99,8 +100,8 @@ def calibrate(
 
     Example: xpose calibrate --weights weights/mine --data sets/ --false-alarms 0.1
     """
-    from xpose.evaluation.calibrate import Calibration, collect, compared
     from xpose.evaluation.calibrate import calibrate as fitted
+    from xpose.evaluation.calibrate import collect, compared
     from xpose.evaluation.data import Data
 
     others = _picture_loop.names_of_rivals(rivals)
@@ -114,16 +115,16 @@ def calibrate(
         _console.fail(f"{printable(key)}: {printable(message.rstrip('. '))}. Skipped.")
 
     pictures = Data.at(data, split, only or ())
+    stored, earlier = detector.calibration, None
     if others is None:
-        others = detector.model.config.rivals
-    own, earlier = detector.model.config.rivals, None
+        others = stored.rivals
     with _counting() as progress:
         samples = collect(detector, pictures, absent=absent, rivals=others, limit=limit, progress=progress, fault=fault)
-        if others != own:
-            earlier = collect(detector, pictures, absent=absent, rivals=own, limit=limit, progress=progress)
+        if others != stored.rivals:
+            earlier = collect(detector, pictures, absent=absent, rivals=stored.rivals, limit=limit, progress=progress)
     wanted: dict[str, Any] = {"false_alarms": false_alarms, "absent_alarms": absent_alarms, "least": least}
-    found = fitted(samples, **wanted, rivals=others)
-    rows = compared(samples, Calibration.of(detector.model.config), earlier, **wanted)
+    found = fitted(samples, **wanted, before=replace(stored, rivals=others))
+    rows = compared(samples, stored, earlier, **wanted)
     if not found.thresholds:
         raise DataError(
             f"No pose that these weights found in {counted(len(samples), 'picture')} is right (box IoU of at least "
@@ -135,7 +136,7 @@ def calibrate(
     else:
         _show(found, rows, len(samples))
     if not dry_run:
-        _console.note(f"Written into {_write(weights, out, found) / 'config.json'}")
+        _console.note(f"Written into {_write(weights, out, found) / 'calibration.json'}")
     if faults:
         raise typer.Exit(_console.FAILURE)
 
@@ -148,7 +149,7 @@ def _check_target(weights: str | None, out: Path | None) -> None:
     if folder is None or (bundled and out is None):
         raise ConfigError(
             f"The weights {quote(weights or 'of this installation')} are not a folder of yours. A calibration is "
-            "written into config.json of a weight folder. Make one with xpose convert, give --out FOLDER for a "
+            "written into calibration.json of a weight folder. Make one with xpose convert, give --out FOLDER for a "
             "calibrated copy of bundled weights, or only look with --dry-run."
         )
     if out is not None and os.path.lexists(out.expanduser()):
@@ -169,8 +170,8 @@ def _folder(weights: str | None) -> Path | None:
 
 
 def _write(weights: str | None, out: Path | None, found: Calibration) -> Path:
-    """Into the weights' own config, or into a copy of the folder that appears whole or not at all."""
-    from xpose.evaluation.calibrate import write_calibration
+    """Into the weights' own folder, or into a copy of the folder that appears whole or not at all."""
+    from xpose.model.checkpoints.calibration import write_calibration
 
     source = _folder(weights)
     assert source is not None, "checked before the work began"

@@ -14,18 +14,16 @@ Letters: n answers, m points.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xpose.errors import CheckpointError, ConfigError, DataError, quote
+from xpose.errors import ConfigError, DataError
 from xpose.evaluation.data import Data, Placed
 from xpose.evaluation.matching import HIT, IGNORED, judge, plain_name
 from xpose.evaluation.metrics.confidence import auroc, calibration_error, points_and_marks
@@ -33,10 +31,8 @@ from xpose.evaluation.protocols.making_questions import limited
 from xpose.evaluation.protocols.negatives import absent_classes, known_categories
 from xpose.evaluation.questions import Asked, Question, Task, key_of, with_instances
 from xpose.evaluation.settings import Settings
-from xpose.inference.postprocess import DEFAULT_THRESHOLD, tempered
-from xpose.model.checkpoints.pretrained import CONFIG_FILE
-from xpose.model.config import XPoseConfig
-from xpose.pictures.atomic import write_atomically
+from xpose.inference.postprocess import tempered
+from xpose.model.checkpoints.calibration import Calibration
 from xpose.records import HIDDEN, VISIBLE, Category, Record
 from xpose.results import Poses
 
@@ -46,44 +42,6 @@ if TYPE_CHECKING:
 LEAST_OBJECTS = 10  # labelled objects from which a class gets a threshold of its own
 LEAST_OUTCOMES = 20  # answers, or points, of either kind from which a temperature is fitted
 COLDEST, HOTTEST = 0.05, 20.0
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What is written into the weights' config.
-
-    Attributes:
-        thresholds: by class name; "" is the rule for all others.
-        keypoint_threshold: confidence from which a point counts as there.
-        temperature: what the logits of objects are divided by.
-        keypoint_temperature: what those of points are divided by.
-        rivals: classes that objects may rather be; the thresholds hold with them beside the prompts.
-    """
-
-    thresholds: Mapping[str, float] = field(default_factory=dict)
-    keypoint_threshold: float = 0.0
-    temperature: float = 1.0
-    keypoint_temperature: float = 1.0
-    rivals: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, config: XPoseConfig) -> Calibration:
-        """What the weights have now."""
-        values = {one.name: getattr(config, one.name) for one in dataclasses.fields(cls)}
-        return cls(**{**values, "thresholds": dict(config.thresholds)})
-
-    def into(self, config: XPoseConfig) -> XPoseConfig:
-        """The config with this calibration.
-
-        Raises:
-            ConfigError: a value is out of range.
-        """
-        values = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
-        return dataclasses.replace(config, **{**values, "thresholds": dict(self.thresholds)})
-
-    def threshold(self, name: str) -> float:
-        """What scores of a class have to pass."""
-        return self.thresholds.get(name, self.thresholds.get("", DEFAULT_THRESHOLD))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,20 +99,21 @@ def collect(
     from xpose.evaluation.runner import answered
     from xpose.evaluation.sources import DetectorSource
 
-    model = detector.model
-    detector.prompts.objects(tuple(rivals))  # faults of theirs show before any picture is asked
+    before = detector.calibration
+    plain = Calibration({"": 0.0}, nms=before.nms, nms_oks=before.nms_oks, rivals=tuple(rivals))
+    detector = detector.calibrated(plain)
+    detector.prompts.objects(plain.rivals)  # faults of theirs show before any picture is asked
     samples = []
-    with model.using(Calibration({"": 0.0}, rivals=tuple(rivals)).into(model.config)):
-        asked = Settings(threshold="weights")  # which are 0 now, and the rivals
-        tasks = list(_tasks(limited(data.records(), limit), absent, seed))
-        for done, (task, answers) in enumerate(answered(tasks, DetectorSource(detector, batch), asked), start=1):
-            if isinstance(answers, Fault):
-                if fault:
-                    fault(answers.key, answers.message)
-            else:
-                samples.append(joined([sample(task.key, *one) for one in zip(task.questions, answers, strict=True)]))
-            if progress:
-                progress(done)
+    asked = Settings(threshold="weights")  # which are 0 now, and the rivals
+    tasks = list(_tasks(limited(data.records(), limit), absent, seed))
+    for done, (task, answers) in enumerate(answered(tasks, DetectorSource(detector, batch), asked), start=1):
+        if isinstance(answers, Fault):
+            if fault:
+                fault(answers.key, answers.message)
+        else:
+            samples.append(joined([sample(task.key, *one) for one in zip(task.questions, answers, strict=True)]))
+        if progress:
+            progress(done)
     for key, why in data.skipped.items():
         if fault:
             fault(key, why)
@@ -231,7 +190,7 @@ def calibrate(
     false_alarms: float | None = None,
     absent_alarms: float | None = None,
     least: int = LEAST_OBJECTS,
-    rivals: Sequence[str] = (),
+    before: Calibration = Calibration(),  # noqa: B008 - frozen
 ) -> Calibration:
     """Temperatures and thresholds from samples.
 
@@ -242,7 +201,7 @@ def calibrate(
             that so few pictures were asked for in vain that not one pose would be allowed keeps its threshold, unless
             0 is wanted. None for no such limit.
         least: labelled objects from which a class has a threshold of its own; the others share that of all together.
-        rivals: what stood beside the prompts when the samples were collected.
+        before: the calibration whose suppression and rivals were in use when the samples were collected.
 
     Raises:
         ConfigError: a wanted number is below 0.
@@ -282,7 +241,13 @@ def calibrate(
     least_confidence = 0.0
     if visible.any() and not visible.all():
         least_confidence = best_f1(points, visible, int(visible.sum())) or 0.0
-    return Calibration(thresholds, least_confidence, temperature, keypoint_temperature, tuple(rivals))
+    return replace(
+        before,
+        thresholds=thresholds,
+        keypoint_threshold=least_confidence,
+        temperature=temperature,
+        keypoint_temperature=keypoint_temperature,
+    )
 
 
 def fit_temperature(scores: np.ndarray, right: np.ndarray) -> float:
@@ -422,21 +387,3 @@ def measure(pairs: Sequence[tuple[Sample, Calibration]]) -> dict[str, float]:
 
 def _share(part: float, whole: float) -> float:
     return float(part) / float(whole) if whole else math.nan
-
-
-def write_calibration(folder: str | Path, calibration: Calibration) -> None:
-    """Put a calibration into the config of a weight folder, in one step; the weights are not touched.
-
-    Raises:
-        CheckpointError: it is no weight folder, or cannot be written; what was there before is untouched.
-        ConfigError: its config is damaged.
-    """
-    folder = Path(folder).expanduser()
-    file = folder / CONFIG_FILE
-    if not file.is_file():
-        raise CheckpointError(
-            f"{quote(folder)} has no {CONFIG_FILE}. A calibration is kept in a weight folder's config; make such a "
-            "folder from an official file with: xpose convert"
-        )
-    text = calibration.into(XPoseConfig.from_json(file.read_text(encoding="utf-8"), quote(file))).to_json()
-    write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))

@@ -20,7 +20,8 @@ from xpose.evaluation.peers.folders import checksum, need_folder
 from xpose.evaluation.questions import Question, Task
 from xpose.evaluation.settings import Settings
 from xpose.geometry import cxcywh_to_xyxy
-from xpose.inference.postprocess import DEFAULT_NMS, DEFAULT_THRESHOLD, suppress_boxes
+from xpose.inference.postprocess import suppress_boxes
+from xpose.model.checkpoints.calibration import DEFAULT_NMS, DEFAULT_THRESHOLD
 from xpose.results import Poses
 
 MOST = 50  # answers per class, as many as our own networks give

@@ -17,7 +17,7 @@ from xpose.evaluation.matching import columns_of, same_category
 from xpose.evaluation.questions import Question, Task
 from xpose.evaluation.results import Results, read_results
 from xpose.evaluation.settings import Settings
-from xpose.inference.postprocess import DEFAULT_THRESHOLD
+from xpose.model.checkpoints.calibration import DEFAULT_THRESHOLD
 from xpose.results import Poses
 
 
