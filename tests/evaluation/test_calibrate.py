@@ -15,17 +15,9 @@ from tests.inference.conftest import own_detector
 
 from xpose import cli
 from xpose.errors import CheckpointError, ConfigError
-from xpose.evaluation.calibrate import (
-    ROWS,
-    Sample,
-    best_f1,
-    calibrate,
-    collect,
-    compared,
-    fit_temperature,
-    measure,
-    sample,
-)
+from xpose.evaluation.calibration.fitting import best_f1, calibrate, fit_temperature
+from xpose.evaluation.calibration.measuring import ROWS, compared, measure
+from xpose.evaluation.calibration.samples import Sample, collect, sample
 from xpose.evaluation.data import Data
 from xpose.evaluation.questions import Asked, Question
 from xpose.inference.postprocess import tempered

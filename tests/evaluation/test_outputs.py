@@ -111,7 +111,10 @@ def test_charts_take_names_as_they_come_and_leave_out_what_is_not_a_number():
     name = '<i>&"quoted"</i>'
     chart = {"title": name, "x": name, "y": name, "curves": [(name, "#000", "1,2")]}
     table = Table(name, (name,), ((name,),), (name,))
-    values = {"title": name, "result": Evaluation(protocol=name, settings={}, weights=name, summary={}, tables=(table,))}
+    values = {
+        "title": name,
+        "result": Evaluation(protocol=name, settings={}, weights=name, summary={}, tables=(table,)),
+    }
     values |= {"headline": name, "headline_name": name, "statement": [(name, name)], "threshold": 0.2}
     values |= {"precision": [chart], "errors": [(name, [(name, (0.5,))])], "distances": chart, "best": [], "worst": []}
     page = render("evaluation_report.html", **values)

@@ -59,9 +59,7 @@ def choose(objects: Sequence[ObjectScore], threshold: float, *, best: bool) -> l
     return kept
 
 
-def draw(
-    chosen: Sequence[GalleryPicture], answered: Iterable[tuple[Task, tuple[Poses, ...]]]
-) -> list[GalleryPicture]:
+def draw(chosen: Sequence[GalleryPicture], answered: Iterable[tuple[Task, tuple[Poses, ...]]]) -> list[GalleryPicture]:
     """The chosen pictures with labels and answers drawn, in their order; unreadable ones are left out."""
     wanted = {one.task: one for one in chosen}
     drawn: dict[str, GalleryPicture] = {}

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xpose.evaluation.answers import Journal, answered_tasks
-from xpose.evaluation.data import Data
 from xpose.evaluation.coco_truth import CocoTruth, annotation_file, read_truth
+from xpose.evaluation.data import Data
 from xpose.evaluation.protocols import Protocol
 from xpose.evaluation.report import write_report
 from xpose.evaluation.results import write_results

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MOST_NAMES = 40  # keypoint names in the chart
 COLOURS = ("#1668b5", "#d9622b", "#2f8f5b")
+PRECISION = {"at 0.5": "precision@0.5", "at 0.75": "precision@0.75", "mean": "precision"}
 SIZES = {
     "below 32 px": (0.0, 32.0),
     "32 to 96 px": (32.0, 96.0),
@@ -89,14 +90,19 @@ def _precision(scores: Scores) -> Iterator[dict[str, Any]]:
             if isinstance(metric, AveragePrecision):
                 curves = metric.curves()
                 named = zip(
-                    ("at 0.5", "at 0.75", "mean"), COLOURS, ("precision@0.5", "precision@0.75", "precision"), strict=True
+                    ("at 0.5", "at 0.75", "mean"),
+                    COLOURS,
+                    ("precision@0.5", "precision@0.75", "precision"),
+                    strict=True,
                 )
                 yield {
                     "title": f"{group}{f', {variant}' if variant else ''}: "
                     f"{'boxes' if name.startswith('box') else 'poses'}",
                     "x": "recall",
                     "y": "precision",
-                    "curves": [(label, colour, polyline(curves["recall"], curves[key])) for label, colour, key in named],
+                    "curves": [
+                        (label, colour, polyline(curves["recall"], curves[key])) for label, colour, key in named
+                    ],
                 }
 
 

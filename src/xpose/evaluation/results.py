@@ -20,10 +20,10 @@ import numpy as np
 from xpose.errors import ConfigError, DataError, quote
 from xpose.evaluation.coco_truth import CocoTruth
 from xpose.evaluation.matching import columns_of, same_category
+from xpose.evaluation.metrics.average_precision import AveragePrecision
 from xpose.evaluation.metrics.base import Metric
 from xpose.evaluation.metrics.box_ap import BoxAP
 from xpose.evaluation.metrics.oks_ap import OksAP
-from xpose.evaluation.metrics.average_precision import AveragePrecision
 from xpose.evaluation.reading import read_json
 from xpose.pictures.atomic import write_text
 from xpose.records import Category, Record

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xpose.errors import ConfigError, DataError, ImageError, quote
-from xpose.evaluation.answers import Answers, Fault, Journal
+from xpose.evaluation.answers import Answers, Journal, PictureFault
 from xpose.evaluation.data import Data
-from xpose.evaluation.digests import difference, mark_of
+from xpose.evaluation.digests import difference, digest_of
 from xpose.evaluation.protocols import Protocol, load_protocol
 from xpose.evaluation.published import published
 from xpose.evaluation.questions import Task
@@ -50,7 +50,7 @@ class Evaluation(Run):
     headline: str = ""
     statement: dict[str, str] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[PictureFault, ...] = ()
     scores: Scores = field(default_factory=Scores)
 
     @property
@@ -70,7 +70,7 @@ def evaluate(
     batch: int = 8,
     journal: Journal | None = None,
     progress: Progress | None = None,
-    fault: Callable[[Fault], None] | None = None,
+    fault: Callable[[PictureFault], None] | None = None,
     listen: Callable[[Task, Answers], None] | None = None,
 ) -> Evaluation:
     """Run a protocol.
@@ -97,10 +97,10 @@ def evaluate(
     placed = data if isinstance(data, Data) else Data.at(data, split or rules.split, only)
     asked = as_source(source, batch, alone=rules.alone)
     scores = rules.scores(placed, settings)
-    faults: list[Fault] = []
+    faults: list[PictureFault] = []
     for done, (task, answers) in enumerate(answered(rules.tasks(placed, settings), asked, settings, journal), start=1):
         scores.note(task)
-        if isinstance(answers, Fault):
+        if isinstance(answers, PictureFault):
             faults.append(answers)
             if fault:
                 fault(answers)
@@ -112,7 +112,7 @@ def evaluate(
         if progress:
             progress(done)
     for key, why in placed.skipped.items():
-        faults.append(Fault(key, why))
+        faults.append(PictureFault(key, why))
         if fault:
             fault(faults[-1])
     return conclude(rules, placed, settings, scores, faults, asked.name)
@@ -129,7 +129,7 @@ def as_source(source: Detector | Source, batch: int, *, alone: bool = False) -> 
 
 def answered(
     tasks: Iterable[Task], source: Source, settings: Settings, journal: Journal | None = None
-) -> Iterator[tuple[Task, Answers | Fault]]:
+) -> Iterator[tuple[Task, Answers | PictureFault]]:
     """Every task with its answers, or with the fault of its picture, in order; what the journal has is not asked.
 
     Raises:
@@ -137,10 +137,10 @@ def answered(
     """
     waiting = iter(tasks)
     while group := list(islice(waiting, max(1, source.batch))):
-        good, results = [], dict[int, Answers | Fault]()
+        good, results = [], dict[int, Answers | PictureFault]()
         for number, task in enumerate(group):
             if journal is not None and task.key in journal:
-                if what := difference(journal.mark(task.key), mark_of(task)):
+                if what := difference(journal.digest(task.key), digest_of(task)):
                     raise ConfigError(
                         f"The answers about {quote(task.key)} on disk belong to {what}. A run goes on only with the "
                         "same pictures and labels. Give another folder, or begin anew."
@@ -150,19 +150,19 @@ def answered(
             try:
                 good.append((number, task, task.pixels()))
             except (ImageError, DataError) as error:
-                results[number] = Fault(task.key, str(error))
+                results[number] = PictureFault(task.key, str(error))
         found = source.answer([task for _, task, _ in good], [pixels for *_, pixels in good], settings) if good else []
         for (number, task, _), own in zip(good, found, strict=True):
             results[number] = tuple(trimmed(a, q) for a, q in zip(own, task.questions, strict=True))
         for number, task in enumerate(group):
             result = results[number]
-            if journal is not None and task.key not in journal and not isinstance(result, Fault):
-                journal.put(task.key, result, mark_of(task))
+            if journal is not None and task.key not in journal and not isinstance(result, PictureFault):
+                journal.put(task.key, result, digest_of(task))
             yield task, result
 
 
 def conclude(
-    protocol: Protocol, data: Data, settings: Settings, scores: Scores, faults: Sequence[Fault], weights: str
+    protocol: Protocol, data: Data, settings: Settings, scores: Scores, faults: Sequence[PictureFault], weights: str
 ) -> Evaluation:
     """The run's numbers and tables from its scores.
 

@@ -75,7 +75,6 @@ class ObjectScore:
         return float((self.values <= threshold).mean())
 
 
-
 class Scores:
     """Takes in answers as they come.
 

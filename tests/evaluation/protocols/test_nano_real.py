@@ -194,7 +194,9 @@ def test_a_picture_that_breaks_after_it_was_listed_is_named_and_skipped(tree, tm
     data = Data.at(tmp_path / "sets", only=["tubes"])
     records = list(data.records())
     (tmp_path / "sets/tubes/images/val-1.png").write_bytes(b"no picture")
-    listed = replace(load_protocol("nano-real"), tasks=lambda data, settings: tasks_of(records, per_category(settings, {})))
+    listed = replace(
+        load_protocol("nano-real"), tasks=lambda data, settings: tasks_of(records, per_category(settings, {}))
+    )
     result = evaluate(listed, Known(repeated), data)
     assert [fault.key for fault in result.faults][:1] == ["tubes/images/val-1.png"]
     assert "damaged" in result.faults[0].message

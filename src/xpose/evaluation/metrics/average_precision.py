@@ -220,6 +220,19 @@ class AveragePrecision(ABC):
         return kind
 
 
+def coco_library() -> Any:
+    """The module `faster_coco_eval`.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import faster_coco_eval
+    except ImportError:
+        raise missing_extra("Average precision", "faster-coco-eval", "eval") from None
+    return faster_coco_eval
+
+
 def coco_pair(kind: Kind, ids: dict[int, int], labels: Iterable[Fields], answers: Iterable[Fields]) -> tuple[Any, Any]:
     """The labels and the answers of one category as faster-coco-eval's COCO objects.
 
@@ -229,13 +242,10 @@ def coco_pair(kind: Kind, ids: dict[int, int], labels: Iterable[Fields], answers
         labels: what each object's annotation says about its shape, in the order of `kind.truth`.
         answers: the same for `kind.answers`.
     """
-    try:
-        from faster_coco_eval import COCO
-    except ImportError:
-        raise missing_extra("Average precision", "faster-coco-eval", "eval") from None
+    library = coco_library()
 
     def dataset(annotations: list[Fields]) -> Any:
-        made = COCO()
+        made = library.COCO()
         made.dataset = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "category"}]}
         made.createIndex()
         return made

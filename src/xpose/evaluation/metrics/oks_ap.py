@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from xpose.errors import ConfigError, missing_extra, quote
+from xpose.errors import ConfigError, quote
 from xpose.evaluation.matching import columns_of, labelled_points_of
-from xpose.evaluation.metrics.average_precision import Answer, AveragePrecision, Kind, area_of, coco_pair
+from xpose.evaluation.metrics.average_precision import Answer, AveragePrecision, Kind, area_of, coco_library, coco_pair
 from xpose.evaluation.names import sigmas_of
 from xpose.records import Category
 
@@ -113,12 +113,7 @@ def oks_table(answers: np.ndarray, truth: list[dict[str, Any]], sigmas: np.ndarr
 
 
 def _evaluator_class() -> Any:
-    try:
-        from faster_coco_eval import COCOeval_faster
-    except ImportError:
-        raise missing_extra("Average precision", "faster-coco-eval", "eval") from None
-
-    class PoseEvaluator(COCOeval_faster):
+    class PoseEvaluator(coco_library().COCOeval_faster):  # type: ignore[misc]
         """The evaluator with the similarities of a whole picture computed at once, which takes a tenth of the time."""
 
         def computeOks(self, imgId: int, catId: int) -> Any:  # noqa: N802 - the library's name

@@ -11,8 +11,8 @@ import numpy as np
 
 from xpose.errors import ConfigError, DataError, quote
 from xpose.evaluation.answers import Answers
-from xpose.evaluation.data import Data
 from xpose.evaluation.coco_truth import CocoTruth, annotation_file, read_truth, unified_name
+from xpose.evaluation.data import Data
 from xpose.evaluation.matching import columns_of, same_category
 from xpose.evaluation.questions import Question, Task
 from xpose.evaluation.results import Results, read_results

@@ -75,7 +75,7 @@ class Protocol:
     headline: str
     tasks: Tasks
     conclude: Conclude
-    scores: NewScores = lambda data, settings: Scores()  # noqa: E731
+    scores: NewScores = lambda data, settings: Scores()
     thresholds: tuple[float, ...] = (0.2,)
     split: str = "val"
     usual: Settings = field(default_factory=Settings)
