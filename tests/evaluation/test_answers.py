@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -39,6 +40,17 @@ def test_what_is_written_comes_back(tmp_path):
             np.testing.assert_allclose(back.xy[:, : answer.xy.shape[1]], answer.xy, atol=6e-4)
             np.testing.assert_allclose(back.scores, answer.scores, atol=1e-6)
             np.testing.assert_array_equal(back.visibility, answer.visibility)
+
+
+def test_expected_errors_come_back(tmp_path):
+    poses = next(answer for _, answer in random_pictures(3) if len(answer) > 1)
+    errors = np.arange(poses.keypoint_scores.size, dtype=np.float32).reshape(poses.keypoint_scores.shape)
+    poses = replace(poses, keypoint_errors=errors)
+    with Journal(tmp_path, ASKED) as journal:
+        journal.put("a", (poses, Poses.empty((20, 30))))
+        back, empty = journal.get("a")
+    np.testing.assert_array_equal(back.keypoint_errors, poses.keypoint_errors)
+    assert empty.keypoint_errors is None
 
 
 @pytest.mark.parametrize("cut", [1, 30, 400])

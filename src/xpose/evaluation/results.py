@@ -20,13 +20,13 @@ import numpy as np
 from xpose.errors import ConfigError, DataError, quote
 from xpose.evaluation.coco_truth import CocoTruth
 from xpose.evaluation.matching import columns_of, same_category
-from xpose.evaluation.metrics.average_precision import AveragePrecision
+from xpose.evaluation.metrics.average_precision import AveragePrecision, FoundObject
 from xpose.evaluation.metrics.base import Metric
 from xpose.evaluation.metrics.box_ap import BoxAP
 from xpose.evaluation.metrics.oks_ap import OksAP
 from xpose.evaluation.reading import read_json
 from xpose.pictures.atomic import write_text
-from xpose.records import Category, Record
+from xpose.records import Category
 from xpose.results import Poses
 
 MOST = 1e9  # pixels; a coordinate past it is a fault of the file, though networks that diverge come far
@@ -63,6 +63,12 @@ class Results:
     shares: bool
     confident: bool
     ignored: int
+
+    def objects(self, image_id: int) -> Iterator[FoundObject]:
+        """The answers about a picture as average precision takes them, in the file's order."""
+        for one in self.answers.get(image_id, ()):
+            names, area = one.category.keypoints, float(one.box[2] * one.box[3]) if self.boxes else None
+            yield FoundObject(one.category.name, one.score, names, names, one.box, one.points[:, :2], area)
 
     def poses(self, image_id: int, size: tuple[int, int]) -> Poses:
         """The answers about a picture, best first; scores beyond 0..1 are squeezed into it, in order."""
@@ -212,24 +218,12 @@ def score_results(truth: CocoTruth, results: Results, metrics: Iterable[Metric] 
     for image_id, record in truth:
         for metric in chosen:
             if isinstance(metric, AveragePrecision):
-                _take(metric, record, results.answers.get(image_id, ()), results.boxes)
+                metric.take(record, results.objects(image_id))
         if others:
             found = results.poses(image_id, (record.picture.height, record.picture.width))
             for metric in others:
                 metric.update(record, found)
     return {name: value for metric in chosen for name, value in metric.compute().items()}
-
-
-def _take(metric: AveragePrecision, record: Record, answers: Sequence[FileAnswer], boxes: bool) -> None:
-    metric.take(
-        record,
-        categories=[one.category.name for one in answers],
-        scores=np.array([one.score for one in answers]),
-        boxes=np.array([one.box for one in answers]).reshape(-1, 4),
-        xy=[one.points[:, :2] for one in answers],
-        names=[one.category.keypoints for one in answers],
-        areas=[float(one.box[2] * one.box[3]) for one in answers] if boxes else None,
-    )
 
 
 def write_results(

@@ -69,6 +69,38 @@ def test_by_hand(tree):
     assert "PCK@0.2" not in rows["birds/images/val-0.png"].objects[0].values, "so that no mean counts it"
 
 
+def test_the_mean_over_the_first_sets_and_precision_beside_the_mean_over_all(tmp_path):
+    """Tubes of the first edition are found, people of the second are not; where both stand differs from training."""
+    for name, shift in (("tubes", 0), ("coco_people", 20)):
+        train, val = ([thing((x, 0, 40, 20), (x + 5, 10), (x + 35, 10))] for x in (40 - shift, shift))
+        write_set(tmp_path / name, [("glue tube", TUBE)], {"train": [train], "val": [val]})
+    (tmp_path / "index.json").write_text('[{"name": "tubes", "since": 1}, {"name": "coco_people", "since": 2}]')
+
+    def answer(task, question):
+        return repeated(task, question) if task.record.source == "tubes" else found(size=(60, 80))
+
+    summary = evaluate("nano-real", Known(answer), tmp_path).summary
+    assert summary["PCK@0.2"] == summary["IoU"] == 0.5
+    assert summary["PCK@0.2/first sets"] == summary["IoU/first sets"] == 1.0
+    assert summary["baseline/PCK@0.2/first sets"] == 0.0
+    assert summary["AP/set/coco_people"] == summary["box AP/set/coco_people"] == 0.0
+    assert "AP/set/tubes" not in summary
+
+
+@pytest.mark.parametrize("name", ["nano-real", "as-used"])
+def test_expected_errors_are_compared_with_true_ones_where_the_weights_give_them(tree, name):
+    def answer(task, question):
+        poses = repeated(task, question, shift=(2, 0))
+        xy = poses.xy.copy()
+        xy[:, 1] += 2
+        return replace(poses, xy=xy, keypoint_errors=np.tile(np.arange(xy.shape[1], dtype=float), (len(poses), 1)))
+
+    result = evaluate(name, Known(answer), tree, only=["tubes"])
+    assert result.summary["error correlation"] == result.summary["error correlation/set/tubes"] == pytest.approx(1.0)
+    assert result.tables[-1].rows[0][:2] == ("tubes", 6)
+    assert "error correlation" not in evaluate(name, Known(repeated), tree).summary
+
+
 def test_the_mean_pose_by_hand(tree):
     """Training: cap at (10.5, 10.5) of 80 x 60, so at pixel (10, 10) again; crimped end at (30, 10). Picture 1,
     object 1 (0.2 of 40 = 8): 5 and 5 away, both in. Object 2 (0.2 of 20 = 4): 30 and more away. Picture 2 (10): cap

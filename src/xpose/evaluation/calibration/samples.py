@@ -21,8 +21,8 @@ from xpose.errors import DataError
 from xpose.evaluation.data import Data, Placed
 from xpose.evaluation.matching import HIT, IGNORED, judge, plain_name
 from xpose.evaluation.metrics.confidence import confidences_and_labels
-from xpose.evaluation.protocols.making_questions import limited, tasks_of
-from xpose.evaluation.protocols.negatives import absent_classes, known_categories
+from xpose.evaluation.protocols.making_questions import known_categories, limited, tasks_of
+from xpose.evaluation.protocols.negatives import absent_classes
 from xpose.evaluation.questions import Asked, Question, Task, key_of, with_instances
 from xpose.evaluation.settings import Settings
 from xpose.model.checkpoints.calibration import Calibration

@@ -12,7 +12,14 @@ import numpy as np
 
 from xpose.errors import ConfigError, quote
 from xpose.evaluation.matching import columns_of, labelled_points_of
-from xpose.evaluation.metrics.average_precision import Answer, AveragePrecision, Kind, area_of, coco_library, coco_pair
+from xpose.evaluation.metrics.average_precision import (
+    AveragePrecision,
+    CategoryObjects,
+    FoundObject,
+    area_of,
+    coco_library,
+    coco_pair,
+)
 from xpose.evaluation.names import sigmas_of
 from xpose.records import Category
 
@@ -57,7 +64,7 @@ class OksAP(AveragePrecision):
     def _concerns(self, category: Category) -> bool:
         return bool(category.keypoints)
 
-    def _evaluator(self, kind: Kind, ids: dict[int, int]) -> Any:
+    def _evaluator(self, kind: CategoryObjects, ids: dict[int, int]) -> Any:
         names = kind.category.keypoints
         labelled = labelled_points_of([one for _, one in kind.truth])
         counts = (labelled[..., 2] > 0).sum(1).tolist()
@@ -65,17 +72,18 @@ class OksAP(AveragePrecision):
             {"keypoints": points, "num_keypoints": count, "bbox": list(one.box), "area": area_of(one)}
             for (_, one), points, count in zip(kind.truth, labelled, counts, strict=True)
         )
-        points = answered_points(kind.answers, names)
+        found = [one for _, one in kind.answers]
+        points = answered_points(found, names)
         areas = np.ptp(points[..., :2], axis=1).prod(-1).tolist()
         answers = (
             {"keypoints": own, "area": area if one.area is None else one.area}
-            for one, own, area in zip(kind.answers, points, areas, strict=True)
+            for one, own, area in zip(found, points, areas, strict=True)
         )
         pair = coco_pair(kind, ids, truth, answers)
         return _evaluator_class()(*pair, "keypoints", kpt_oks_sigmas=np.array(self.sigmas(kind.category)))
 
 
-def answered_points(answers: list[Answer], names: tuple[str, ...]) -> np.ndarray:
+def answered_points(answers: list[FoundObject], names: tuple[str, ...]) -> np.ndarray:
     """[N, K, 3] x, y, 0 of answers in the order of the names; zeros where a point is missing."""
     points = np.zeros((len(answers), len(names), 3))
     groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[int]] = {}

@@ -17,8 +17,7 @@ from xpose.evaluation.metrics.as_used import LEAST_IOU, LEAST_SHARE, WITHIN, AsU
 from xpose.evaluation.metrics.expected_errors import ExpectedErrors
 from xpose.evaluation.protocols import error_correlation
 from xpose.evaluation.protocols.base import Findings, Protocol
-from xpose.evaluation.protocols.making_questions import categories_of, limited, tasks_of
-from xpose.evaluation.protocols.negatives import known_categories
+from xpose.evaluation.protocols.making_questions import categories_of, known_categories, limited, tasks_of
 from xpose.evaluation.questions import Asked, Question, Task, only
 from xpose.evaluation.scores import Scores, mean
 from xpose.evaluation.settings import Settings

@@ -14,7 +14,15 @@ from dataclasses import replace
 from xpose.evaluation.data import Data
 from xpose.evaluation.metrics.points import PointRules
 from xpose.evaluation.protocols.base import Findings, Protocol
-from xpose.evaluation.protocols.making_questions import Shots, categories_of, find_examples, limited, present, tasks_of
+from xpose.evaluation.protocols.making_questions import (
+    Shots,
+    categories_of,
+    find_examples,
+    known_categories,
+    limited,
+    present,
+    tasks_of,
+)
 from xpose.evaluation.questions import Asked, Question, Task, key_of
 from xpose.evaluation.scores import ObjectScore, Scores, mean, pck
 from xpose.evaluation.settings import KINDS, Settings
@@ -23,19 +31,14 @@ from xpose.records import Category, Record
 
 OTHERS = 4  # classes asked for that the picture does not show
 
-Known = dict[str, tuple[str, Category]]  # name -> set and category, the first of that name
-
-
-def _known(data: Data) -> Known:
-    found: Known = {}
-    for record, _ in data.records():
-        for category in categories_of(record):
-            found.setdefault(category.name, (record.source, category))
-    return {name: found[name] for name in sorted(found)}
+Known = dict[str, tuple[str, Category]]  # by name: set and category, the first of that name
 
 
 def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
-    known = _known(data)
+    first: Known = {}
+    for source, categories in known_categories(data.records()).items():
+        first |= {name: (source, category) for name, category in categories.items() if name not in first}
+    known = dict(sorted(first.items()))
     shots = find_examples(data, replace(settings, prompts="combined"))
 
     def questions(record: Record) -> Iterator[Question]:

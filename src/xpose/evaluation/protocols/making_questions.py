@@ -24,6 +24,15 @@ def categories_of(record: Record) -> list[Category]:
     return list(dict.fromkeys(one.category for one in record.instances if not one.iscrowd))
 
 
+def known_categories(records: Iterable[Placed]) -> dict[str, dict[str, Category]]:
+    """What each set labels: its categories by name."""
+    known: dict[str, dict[str, Category]] = {}
+    for record, _ in records:
+        for category in categories_of(record):
+            known.setdefault(record.source, {}).setdefault(category.name, category)
+    return known
+
+
 def present(record: Record) -> Iterator[tuple[Category, Record, int]]:
     """Each category that a picture shows, the record with only its objects, and how many there are without crowds."""
     for category in categories_of(record):

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from xpose.data.loading.labelling import Labelling, Rule, labelling_of
-from xpose.evaluation.data import Data, Placed
+from xpose.evaluation.data import Data
 from xpose.evaluation.matching import same_category
 from xpose.evaluation.metrics.base import Metric
 from xpose.evaluation.metrics.negatives import FalseAlarms
 from xpose.evaluation.protocols.base import Findings, Protocol
-from xpose.evaluation.protocols.making_questions import categories_of, limited, present, tasks_of
+from xpose.evaluation.protocols.making_questions import categories_of, known_categories, limited, present, tasks_of
 from xpose.evaluation.questions import Asked, Question, Task, key_of, with_instances
 from xpose.evaluation.scores import Scores, mean
 from xpose.evaluation.settings import Settings
@@ -38,15 +38,6 @@ EVERYWHERE = (
 Known = Mapping[str, Mapping[str, Category]]  # set -> name -> category
 
 Labellings = Mapping[str, Labelling]  # by set, of the folders' own files
-
-
-def known_categories(records: Iterable[Placed]) -> Known:
-    """What each set labels."""
-    found: dict[str, dict[str, Category]] = {}
-    for record, _ in records:
-        for category in categories_of(record):
-            found.setdefault(record.source, {}).setdefault(category.name, category)
-    return found
 
 
 def absent_classes(record: Record, known: Known, labelling: Labellings | None = None) -> list[Category]:

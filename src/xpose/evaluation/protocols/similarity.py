@@ -26,6 +26,7 @@ from xpose.evaluation.protocols.making_questions import (
     ask,
     categories_of,
     find_examples,
+    known_categories,
     limited,
     present,
     tasks_of,
@@ -107,17 +108,11 @@ def wrong_class(record: Record, category: Category, known: Sequence[Category], s
     return random.Random(f"{seed}/{key_of(record)}/{category.name}").choice(others)
 
 
-def all_categories(data: Data) -> list[Category]:
-    """Every category of the evaluated split, each name once, by name."""
-    by_name: dict[str, Category] = {}
-    for record, _ in data.records():
-        for one in categories_of(record):
-            by_name.setdefault(one.name, one)
-    return [by_name[name] for name in sorted(by_name)]
-
-
 def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
-    known = all_categories(data)
+    by_name: dict[str, Category] = {}
+    for categories in known_categories(data.records()).values():
+        by_name = categories | by_name  # of one name the first
+    known = [by_name[name] for name in sorted(by_name)]
     shots = find_examples(data, settings)
 
     def questions(record: Record) -> Iterator[Question]:
