@@ -53,7 +53,7 @@ OPTIONAL = {
     *("h5py", "scipy", "defusedxml", "yaml", "cv2", "sleap_io"),  # data
     *("tensorboard", "pycocotools", "faster_coco_eval", "matplotlib"),  # train, eval
     *("gradio", "fastapi", "uvicorn", "starlette"),  # demo, serve
-    *("onnx", "onnxscript", "onnxruntime", "av", "webdataset"),  # export, video, scale
+    *("onnx", "onnxscript", "onnxruntime", "av"),  # export, video
     *("supervision",),  # `Poses.to_supervision` makes one if the caller has it
 }
 

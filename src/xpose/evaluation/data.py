@@ -1,4 +1,4 @@
-"""The labelled pictures a protocol is run on: folders of sets, prepared sets, collections, shards, by split.
+"""The labelled pictures a protocol is run on: folders of sets, prepared sets, collections, by split.
 
 `held-out` is a split that every data has: the tenth of `train` which `xpose.data.collection.held_out` keeps back;
 `train` is then the rest, so that neither examples nor baselines ever come from evaluated pictures.

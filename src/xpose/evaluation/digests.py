@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from xpose.data.collection.store import dump
-from xpose.data.loading.place import WHOLE, Place
+from xpose.data.loading.place import Place
 from xpose.errors import ConfigError, quote
 from xpose.evaluation.questions import Asked, Task
 
@@ -91,10 +91,9 @@ def _file(place: Place) -> str:
 @lru_cache(maxsize=4096)
 def _content(place: Place, size: int, _changed: int) -> str:
     """The checksum, remembered for as long as the file stays as it is: examples belong to many questions."""
-    length = size if place.length == WHOLE else place.length
     with open(place.path, "rb") as file:
-        file.seek(place.offset + max(0, length - _TAIL))
-        return _short([length, file.read(min(length, _TAIL)).hex()])
+        file.seek(max(0, size - _TAIL))
+        return _short([size, file.read(_TAIL).hex()])
 
 
 def _labels(instances: Iterable[Any]) -> list[Any]:

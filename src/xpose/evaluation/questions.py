@@ -209,7 +209,7 @@ def read_pixels(place: Place, file: str, size: tuple[int, int]) -> np.ndarray:
     """
     from PIL import Image
 
-    content = content_of(place, file)
+    content = content_of(place)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # oddities of metadata do not concern the pixels

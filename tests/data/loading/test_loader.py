@@ -1,7 +1,6 @@
-"""The loader: the same batches for the same seed on any workers and ranks, from files, shards and memory."""
+"""The loader: the same batches for the same seed on any workers and ranks, from files and memory."""
 
 import json
-import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from xpose.data.loading.pictures import Pictures
 from xpose.data.loading.place import Place
 from xpose.data.loading.pool import Pool, open_pool
 from xpose.data.loading.sampling import Sampling
-from xpose.data.loading.shards import read_shards, write_shards
 from xpose.data.loading.transforms import Augmentation
 from xpose.data.synthetic.scenes import write_synthetic
 from xpose.errors import ConfigError, DataError
@@ -309,83 +307,6 @@ def test_batches_move_and_pin(pool):
 
 
 # --- sources -------------------------------------------------------------------------------------------------------
-
-
-def items_of(folder, split="train"):
-    return [(one, (folder / one.picture.file).read_bytes()) for one in CocoSet(folder / f"{split}.json")]
-
-
-def test_shards_give_the_same_batches(folder, pool, tmp_path):
-    assert write_shards(lambda: items_of(folder), tmp_path, "train", pictures=7) == len(pool)
-    assert len(list(tmp_path.glob("*.tar"))) == 6
-    sharded = open_pool([tmp_path], "train")
-    for number in range(4):
-        assert same(loader_of(pool).batch(number), loader_of(sharded).batch(number))
-
-
-def test_shards_are_tar_files_that_other_tools_read(folder, tmp_path):
-    write_shards(lambda: items_of(folder), tmp_path, "train", pictures=100)
-    write_shards(lambda: items_of(folder), tmp_path / "again", "train", pictures=100)
-    one, other = (path / "train-000000.tar" for path in (tmp_path, tmp_path / "again"))
-    assert one.read_bytes() == other.read_bytes()
-    with tarfile.open(one) as tar:
-        names = tar.getnames()
-        first = json.load(tar.extractfile("00000000.json"))
-        picture = tar.extractfile("00000000.png").read()
-    assert names[:2] == ["00000000.png", "00000000.json"]
-    truth, content = items_of(folder)[0]
-    assert picture == content
-    assert [entry["names"] for entry in first["instances"]] == [list(i.category.keypoints) for i in truth.instances]
-
-
-def test_a_lost_index_is_found_again(folder, tmp_path):
-    write_shards(lambda: items_of(folder), tmp_path, "train", pictures=7)
-    before = list(read_shards(tmp_path, "train"))
-    (tmp_path / "train.shards.json").unlink()
-    assert list(read_shards(tmp_path, "train")) == before
-
-
-def test_shards_of_smaller_pictures_keep_points_in_place(tmp_path):
-    dots = dot_pool(tmp_path, [(400, 300), (50, 50)], radius=12)
-    person = category("person", "person")
-    items = []
-    for number in range(2):
-        labelled = {
-            name: (float(x), float(y), 2) for name, (x, y) in spread(person.keypoints, dots.size(number)).items()
-        }
-        box = (0.0, 0.0, *map(float, dots.size(number)))
-        items.append((record(dots.file(number), dots.size(number), [Instance(person, box, labelled)]),
-                      dots.content(number)))  # fmt: skip
-    write_shards(lambda: items, tmp_path / "shards", "train", side=100)
-    pool = open_pool([tmp_path / "shards"])
-    assert [pool.size(number) for number in range(2)] == [(100, 75), (50, 50)]
-    scaled = dots.labels(0)
-    np.testing.assert_allclose(pool.labels(0).points[0, :, :2], scaled.points[0, :, :2] / 4, atol=2e-3)
-    np.testing.assert_allclose(pool.labels(0).areas, [7500])
-    pixels, _ = Pictures(pool).read(0)
-    assert all(pixels[int(y), int(x)].max() > 150 for x, y, _ in pool.labels(0).keypoints(0).values())
-
-
-@pytest.mark.parametrize(
-    ("what", "harm", "message"),
-    [
-        ("a cut shard", lambda f: (f / "train-000001.tar").write_bytes(b"x" * 600), "do not belong together"),
-        ("a lost shard", lambda f: (f / "train-000005.tar").unlink(), "do not belong together"),
-        ("a damaged index", lambda f: (f / "train.shards.json").write_text("{"), "damaged"),
-        ("a foreign index", lambda f: (f / "train.shards.json").write_text('{"layout":1,"places":[[0,-5,9]]}'),
-         "do not belong together"),
-        ("a short index", lambda f: (f / "train.shards.json").write_text('{"layout":1,"places":[[0,512,9]]}'),
-         "do not belong together"),
-        ("no index and no tar", lambda f: [(f / "train.shards.json").unlink(),
-                                           (f / "train-000002.tar").write_bytes(b"not a tar file")], "no whole tar"),
-        ("no labels", lambda f: (f / "train.json").unlink(), "missing"),
-    ],
-)  # fmt: skip
-def test_damaged_shards_are_refused(folder, tmp_path, what, harm, message):
-    write_shards(lambda: items_of(folder), tmp_path, "train", pictures=7)
-    harm(tmp_path)
-    with pytest.raises(DataError, match=message):
-        open_pool([tmp_path], "train")
 
 
 @pytest.mark.parametrize("workers", [0, 1])

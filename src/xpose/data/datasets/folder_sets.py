@@ -140,15 +140,15 @@ def no_sets(folder: Path) -> DataError:
             f"Put its pictures into {quote(bare[0] / 'images')}"
         )
     return DataError(
-        f"{quote(folder)} holds no labelled pictures. It must be a prepared set, a collection, shards, or a folder "
+        f"{quote(folder)} holds no labelled pictures. It must be a prepared set, a collection, or a folder "
         "that holds sets, each a folder with train.json or val.json and images/. Make one: xpose data prepare (see "
         "docs/data.md)."
     )
 
 
 def _bare(folder: Path) -> str:
-    """The labels of a set whose pictures are missing; prepared sets and shards keep theirs elsewhere."""
-    return "" if (folder / "manifest.json").exists() or any(folder.glob("*.tar")) else _labels_in(folder)
+    """The labels of a set whose pictures are missing; prepared sets keep theirs elsewhere."""
+    return "" if (folder / "manifest.json").exists() else _labels_in(folder)
 
 
 def _labels_in(folder: Path) -> str:
