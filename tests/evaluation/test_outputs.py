@@ -8,7 +8,7 @@ from tests.data.small_sets import record, write_prepared
 from tests.evaluation.drawn_sets import BIRD, TUBE, Known, repeated, thing, write_set
 from tests.evaluation.prepared_sets import prepare_drawn
 
-from xpose.evaluation.answers import Journal
+from xpose.evaluation.answers import AnswerJournal
 from xpose.evaluation.data import Data
 from xpose.evaluation.gallery import choose
 from xpose.evaluation.outputs import write_outputs
@@ -58,7 +58,7 @@ def test_a_full_run_of(name, prepared, folders, many, tmp_path):
     split = "train" if name == "faces68" else protocol.split
     place = folders if name in OF_FOLDERS else many if name == "mp100-5shot" else prepared
     data = Data.at(place, split, ("300w",) if name == "faces68" else ())
-    with Journal(tmp_path, {"run": name}) as journal:
+    with AnswerJournal(tmp_path, {"run": name}) as journal:
         result = evaluate(protocol, Known(repeated), data, settings=protocol.usual, journal=journal)
         written = write_outputs(tmp_path, result, protocol, data, protocol.usual, journal)
     assert all(path.is_file() for path in written)
@@ -79,7 +79,7 @@ def test_a_full_run_of(name, prepared, folders, many, tmp_path):
 def test_coco_files_hold_every_answer_in_the_labels_own_ids(folders, tmp_path):
     protocol = load_protocol("nano-real")
     data = Data.at(folders)
-    with Journal(tmp_path, {}) as journal:
+    with AnswerJournal(tmp_path, {}) as journal:
         result = evaluate(protocol, Known(repeated), data, journal=journal)
         write_outputs(tmp_path, result, protocol, data, protocol.usual, journal)
     labels = json.loads((folders / "tubes/val.json").read_text())

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from xpose.evaluation.protocols import Protocol
     from xpose.evaluation.runner import Evaluation
     from xpose.evaluation.settings import Settings
-    from xpose.evaluation.sources import Source
+    from xpose.evaluation.sources import AnswerSource
 
 BATCH = 8
 HOW, WHO = "How it is asked", "Whose answers"
@@ -202,7 +202,7 @@ def _peer_source(rules: Protocol, peer: str, device: str | None, batch: int) -> 
     return partial(open_peer, peer, device=device, batch=batch)
 
 
-def _open_detector(weights: str | None, **options: Any) -> Source:
+def _open_detector(weights: str | None, **options: Any) -> AnswerSource:
     from xpose.evaluation.sources import open_detector
 
     return open_detector(weights, **options)
@@ -219,7 +219,7 @@ def _measure_into(
     out: Path, rules: Protocol, settings: Settings, make: SourceMaker, data: Data, processes: int, fresh: bool
 ) -> Evaluation:
     """Run with the answers kept in a folder, and write all files there."""
-    from xpose.evaluation.answers import FOLDER, Journal
+    from xpose.evaluation.answers import FOLDER, AnswerJournal
     from xpose.evaluation.digests import refuse_other_data
     from xpose.evaluation.outputs import COCO, write_outputs
     from xpose.evaluation.parallel import Work, answer_in_parallel
@@ -231,14 +231,14 @@ def _measure_into(
         shutil.rmtree(folder / FOLDER)
     asked = {**settings.to_json(), "limit": None}  # more pictures of the same run may be asked later
     identity = {"protocol": rules.name, "source": source.identity, "split": data.split, "settings": asked}
-    with Journal(folder, identity) as journal:
+    with AnswerJournal(folder, identity) as journal:
         if len(journal):
             refuse_other_data(journal, rules.tasks(data, settings), reported=(folder / RUN).exists())
             _console.note(f"{counted(len(journal), 'picture is', 'pictures are')} answered already; going on.")
     with _resumable(), counting(rules.name) as progress:
         if processes > 1:
             answer_in_parallel(Work(rules.name, data, settings, str(folder), identity, make), processes, progress)
-        with Journal(folder, identity) as journal:
+        with AnswerJournal(folder, identity) as journal:
             result = run(rules, source, data, settings=settings, journal=journal, progress=progress, fault=_tell)
             written = write_outputs(folder, result, rules, data, settings, journal)
     names = [path.name for path in written if path.parent == folder]

@@ -41,7 +41,7 @@ class PictureFault:
     message: str
 
 
-class Journal:
+class AnswerJournal:
     """The answers of one run. Reads those of all processes, writes to the file of its own.
 
     Args:
@@ -144,7 +144,7 @@ class Journal:
             self._file.close()
             self._file = None
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> AnswerJournal:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -152,7 +152,7 @@ class Journal:
 
 
 def answered_tasks(
-    protocol: Protocol, data: Data, settings: Settings, journal: Journal
+    protocol: Protocol, data: Data, settings: Settings, journal: AnswerJournal
 ) -> Iterator[tuple[Task, tuple[Poses, ...]]]:
     """Every picture of the run with its answers, from the disk."""
     for task in protocol.tasks(data, settings):

@@ -18,7 +18,7 @@ from xpose.errors import ConfigError, quote
 from xpose.evaluation.questions import Asked, Task
 
 if TYPE_CHECKING:
-    from xpose.evaluation.answers import Journal
+    from xpose.evaluation.answers import AnswerJournal
 
 PARTS = ("other picture files", "other labels", "other examples or questions")
 _TAIL = 4096  # bytes at a file's end: beside its size they tell compressed pictures apart without reading them whole
@@ -32,7 +32,7 @@ def digest_of(task: Task) -> str:
     return "/".join((_file(task.place), _short(_labels(task.record.instances)), _short(asked)))
 
 
-def refuse_other_data(journal: Journal, tasks: Iterable[Task], *, reported: bool = False) -> None:
+def refuse_other_data(journal: AnswerJournal, tasks: Iterable[Task], *, reported: bool = False) -> None:
     """Compare what a run's folder holds with what is asked now, before anything is answered or written.
 
     Args:

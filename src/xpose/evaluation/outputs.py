@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xpose.evaluation.answers import Journal, answered_tasks
+from xpose.evaluation.answers import AnswerJournal, answered_tasks
 from xpose.evaluation.coco_truth import CocoTruth, annotation_file, read_truth
 from xpose.evaluation.data import Data
 from xpose.evaluation.protocols import Protocol
@@ -23,7 +23,7 @@ TABLES, REPORT, COCO = "tables.md", "report.html", "coco"
 
 
 def write_outputs(
-    folder: Path, result: Evaluation, protocol: Protocol, data: Data, settings: Settings, journal: Journal
+    folder: Path, result: Evaluation, protocol: Protocol, data: Data, settings: Settings, journal: AnswerJournal
 ) -> list[Path]:
     """Write everything; the files in the order in which a reader would open them.
 
@@ -49,7 +49,7 @@ def markdown(result: Evaluation) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_coco(folder: Path, protocol: Protocol, data: Data, settings: Settings, journal: Journal) -> list[Path]:
+def write_coco(folder: Path, protocol: Protocol, data: Data, settings: Settings, journal: AnswerJournal) -> list[Path]:
     """COCO results of every set whose annotation file lies in the given folders, poses and boxes in two files.
 
     Only questions in the usual words count, not their variants (typos, other prompts): a file holds one answer.

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from xpose.errors import ConfigError, XPoseError
-from xpose.evaluation.answers import Journal
+from xpose.evaluation.answers import AnswerJournal
 from xpose.evaluation.data import Data
 from xpose.evaluation.settings import Settings
-from xpose.evaluation.sources import Source
+from xpose.evaluation.sources import AnswerSource
 
-SourceMaker = Callable[[], Source]  # a function of a module, or a partial of one, so that it can be sent
+SourceMaker = Callable[[], AnswerSource]  # a function of a module, or a partial of one, so that it can be sent
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _process(work: Work, number: int, processes: int, threads: int, told: Any) -
     torch.set_num_threads(threads)
     try:
         data = replace(work.data, skipped={})
-        with Journal(work.folder, work.identity, number) as journal:
+        with AnswerJournal(work.folder, work.identity, number) as journal:
             tasks = load_protocol(work.protocol).tasks(data, work.settings)
             mine = (task for place, task in enumerate(tasks) if place % processes == number and task.key not in journal)
             for _ in answered(mine, work.make(), work.settings, journal):

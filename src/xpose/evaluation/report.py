@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpose.evaluation import gallery
-from xpose.evaluation.answers import Journal, answered_tasks
+from xpose.evaluation.answers import AnswerJournal, answered_tasks
 from xpose.evaluation.data import Data
 from xpose.evaluation.metrics.average_precision import AveragePrecision
 from xpose.evaluation.protocols import Protocol
@@ -36,7 +36,7 @@ Bars = list[tuple[str, tuple[float]]]  # name and share
 
 
 def write_report(
-    path: Path, result: Evaluation, protocol: Protocol, data: Data, settings: Settings, journal: Journal
+    path: Path, result: Evaluation, protocol: Protocol, data: Data, settings: Settings, journal: AnswerJournal
 ) -> None:
     """Write the page.
 

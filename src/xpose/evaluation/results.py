@@ -45,7 +45,7 @@ class FileAnswer:
 
 
 @dataclass(frozen=True)
-class Results:
+class ResultsFile:
     """A results file, sorted by picture.
 
     Attributes:
@@ -100,7 +100,7 @@ class Results:
         )
 
 
-def read_results(path: str | Path, truth: CocoTruth) -> Results:
+def read_results(path: str | Path, truth: CocoTruth) -> ResultsFile:
     """A results file that belongs to these labels.
 
     Raises:
@@ -125,7 +125,7 @@ class _Reader:
         self.path, self.truth = path, truth
         self.answers: dict[int, list[FileAnswer]] = {}
 
-    def read(self, entries: list[Any]) -> Results:
+    def read(self, entries: list[Any]) -> ResultsFile:
         first = entries[0] if entries and isinstance(entries[0], Mapping) else {}
         boxes, keypoints = bool(first.get("bbox")), not entries or bool(first.get("keypoints"))
         ignored = 0
@@ -135,7 +135,7 @@ class _Reader:
             if not boxes and not keypoints:
                 raise self._wrong(number, 'has neither "keypoints" nor "bbox"')
             ignored += not self._take(number, entry, boxes, keypoints)
-        return Results(
+        return ResultsFile(
             self.answers,
             keypoints=keypoints,
             boxes=boxes,
@@ -208,7 +208,7 @@ class _Reader:
         )
 
 
-def score_results(truth: CocoTruth, results: Results, metrics: Iterable[Metric] | None = None) -> dict[str, float]:
+def score_results(truth: CocoTruth, results: ResultsFile, metrics: Iterable[Metric] | None = None) -> dict[str, float]:
     """The numbers of all metrics; box AP, and OKS-AP where there are keypoints, if None are named.
 
     Average precision is computed in the file's double precision, the rest in that of `Poses`.

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xpose.errors import ConfigError, DataError, ImageError, quote
-from xpose.evaluation.answers import Answers, Journal, PictureFault
+from xpose.evaluation.answers import AnswerJournal, Answers, PictureFault
 from xpose.evaluation.data import Data
 from xpose.evaluation.digests import difference, digest_of
 from xpose.evaluation.protocols import Protocol, load_protocol
@@ -26,7 +26,7 @@ from xpose.evaluation.questions import Task
 from xpose.evaluation.run_file import Run, RunObject, RunPicture
 from xpose.evaluation.scores import ObjectScore, Scores
 from xpose.evaluation.settings import Settings
-from xpose.evaluation.sources import DetectorSource, Source, trimmed
+from xpose.evaluation.sources import AnswerSource, DetectorSource, trimmed
 from xpose.evaluation.tables import Table
 
 if TYPE_CHECKING:
@@ -61,14 +61,14 @@ class Evaluation(Run):
 
 def evaluate(
     protocol: str | Protocol,
-    source: Detector | Source,
+    source: Detector | AnswerSource,
     data: Data | str | Path | Iterable[str | Path],
     *,
     split: str | None = None,
     only: Iterable[str] = (),
     settings: Settings | None = None,
     batch: int = 8,
-    journal: Journal | None = None,
+    journal: AnswerJournal | None = None,
     progress: Progress | None = None,
     fault: Callable[[PictureFault], None] | None = None,
     listen: Callable[[Task, Answers], None] | None = None,
@@ -77,7 +77,7 @@ def evaluate(
 
     Args:
         protocol: its name (`xpose eval --list`), or one made by hand.
-        source: a detector, or anything that answers like `xpose.evaluation.sources.Source`.
+        source: a detector, or anything that answers like `xpose.evaluation.sources.AnswerSource`.
         data: the folder with the labelled pictures, or several.
         split: "val", "test", "held-out" (a tenth of train), ...; the protocol's own where None.
         only: the sets to take; all where empty.
@@ -118,7 +118,7 @@ def evaluate(
     return conclude(rules, placed, settings, scores, faults, asked.name)
 
 
-def as_source(source: Detector | Source, batch: int, *, alone: bool = False) -> Source:
+def as_source(source: Detector | AnswerSource, batch: int, *, alone: bool = False) -> AnswerSource:
     """A detector as a source; sources as they are. With `alone` a detector gets one picture at a time."""
     from xpose.inference import Detector
 
@@ -128,7 +128,7 @@ def as_source(source: Detector | Source, batch: int, *, alone: bool = False) -> 
 
 
 def answered(
-    tasks: Iterable[Task], source: Source, settings: Settings, journal: Journal | None = None
+    tasks: Iterable[Task], source: AnswerSource, settings: Settings, journal: AnswerJournal | None = None
 ) -> Iterator[tuple[Task, Answers | PictureFault]]:
     """Every task with its answers, or with the fault of its picture, in order; what the journal has is not asked.
 

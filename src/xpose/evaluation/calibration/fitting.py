@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from xpose.errors import ConfigError
-from xpose.evaluation.calibration.samples import Sample, stacked
+from xpose.evaluation.calibration.samples import CalibrationSample, stacked
 from xpose.inference.postprocess import tempered
 from xpose.model.checkpoints.calibration import Calibration
 
@@ -26,7 +26,7 @@ COLDEST, HOTTEST = 0.05, 20.0
 
 
 def calibrate(
-    samples: Sequence[Sample],
+    samples: Sequence[CalibrationSample],
     *,
     false_alarms: float | None = None,
     absent_alarms: float | None = None,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from xpose.evaluation.calibration.fitting import calibrate
-from xpose.evaluation.calibration.samples import Sample
+from xpose.evaluation.calibration.samples import CalibrationSample
 from xpose.evaluation.metrics.confidence import auroc, calibration_error
 from xpose.inference.postprocess import tempered
 from xpose.model.checkpoints.calibration import Calibration
@@ -28,9 +28,9 @@ ROWS = (
 
 
 def compared(
-    samples: Sequence[Sample],
+    samples: Sequence[CalibrationSample],
     before: Calibration,
-    earlier: Sequence[Sample] | None = None,
+    earlier: Sequence[CalibrationSample] | None = None,
     **options: float | int | None,
 ) -> dict[str, dict[str, float]]:
     """The rows of `ROWS` "before" and "after", where after is measured honestly.
@@ -39,7 +39,7 @@ def compared(
     So the numbers hold for pictures that the calibration has not seen, though in the end it is fitted on all of them.
     `earlier` are the samples beside the rivals of `before`, where those were others.
     """
-    halves: tuple[list[Sample], list[Sample]] = ([], [])
+    halves: tuple[list[CalibrationSample], list[CalibrationSample]] = ([], [])
     for one in samples:
         halves[hashlib.sha256(one.key.encode()).digest()[0] % 2].append(one)
     if not all(halves):
@@ -53,7 +53,7 @@ def compared(
     return {"before": measure([(one, before) for one in earlier or samples]), "after": measure(dealt)}
 
 
-def measure(pairs: Sequence[tuple[Sample, Calibration]]) -> dict[str, float]:
+def measure(pairs: Sequence[tuple[CalibrationSample, Calibration]]) -> dict[str, float]:
     """What pictures look like under a calibration: the numbers of `ROWS`."""
     scores, right, passed, points, visible, kept = ([np.zeros(0, dtype=kind)] for kind in (float, bool, bool) * 2)
     for one, use in pairs:

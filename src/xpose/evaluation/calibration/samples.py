@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class CalibrationSample:
     """What one picture teaches; scores are those of the network as it is, without any temperature.
 
     Attributes:
@@ -67,7 +67,7 @@ def collect(
     batch: int = 1,
     progress: Callable[[int], None] | None = None,
     fault: Callable[[str, str], None] | None = None,
-) -> list[Sample]:
+) -> list[CalibrationSample]:
     """Ask the network about every picture, without the thresholds and temperatures that it has.
 
     Args:
@@ -135,7 +135,7 @@ def _questions(record: Record, lacking: Sequence[Category], absent: int, seed: i
     return (*([together] if present else []), *alone)
 
 
-def sample(key: str, question: Question, found: Poses) -> Sample:
+def sample(key: str, question: Question, found: Poses) -> CalibrationSample:
     """What the answer to a question teaches."""
     truth = question.truth
     verdicts, _ = judge(truth, found)
@@ -146,7 +146,7 @@ def sample(key: str, question: Question, found: Poses) -> Sample:
         labelled[names[plain_name(instance.category.name)]] += not instance.iscrowd
     confidences, labels = confidences_and_labels(truth, found, "best box")
     clear = labels != HIDDEN
-    return Sample(
+    return CalibrationSample(
         key,
         labelled,
         tuple(name for name, kept in zip(found.categories, keep, strict=True) if kept),
@@ -157,9 +157,9 @@ def sample(key: str, question: Question, found: Poses) -> Sample:
     )
 
 
-def joined(samples: Sequence[Sample]) -> Sample:
+def joined(samples: Sequence[CalibrationSample]) -> CalibrationSample:
     """What several questions about one picture teach together."""
-    return Sample(
+    return CalibrationSample(
         samples[0].key,
         {name: count for one in samples for name, count in one.labelled.items()},
         tuple(name for one in samples for name in one.classes),
@@ -170,6 +170,6 @@ def joined(samples: Sequence[Sample]) -> Sample:
     )
 
 
-def stacked(samples: Iterable[Sample], what: str, kind: type = float) -> np.ndarray:
+def stacked(samples: Iterable[CalibrationSample], what: str, kind: type = float) -> np.ndarray:
     """One of the arrays of all samples."""
     return np.concatenate([np.zeros(0, dtype=kind), *(getattr(one, what) for one in samples)])

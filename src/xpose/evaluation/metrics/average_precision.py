@@ -91,9 +91,7 @@ class AveragePrecision(ABC):
         self.take(
             truth,
             (
-                FoundObject(
-                    category, score, names[row], found.canonical_names[row], boxes[row], xy[row, : len(names[row])]
-                )
+                FoundObject(category, score, names[row], canonical[row], boxes[row], xy[row, : len(names[row])])
                 for row, (category, score) in enumerate(zip(found.categories, scores, strict=True))
             ),
         )

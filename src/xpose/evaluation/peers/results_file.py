@@ -15,7 +15,7 @@ from xpose.evaluation.coco_truth import CocoTruth, annotation_file, read_truth, 
 from xpose.evaluation.data import Data
 from xpose.evaluation.matching import columns_of, same_category
 from xpose.evaluation.questions import Question, Task
-from xpose.evaluation.results import Results, read_results
+from xpose.evaluation.results import ResultsFile, read_results
 from xpose.evaluation.settings import Settings
 from xpose.model.checkpoints.calibration import DEFAULT_THRESHOLD
 from xpose.results import Poses
@@ -35,7 +35,7 @@ class ResultsSource:
         self.path, self.labels, self.split = path, labels, split
         self.data = Data.at(places, split)
         self.name = str(path)
-        self._sets: dict[tuple[str, str], tuple[CocoTruth, Results]] = {}
+        self._sets: dict[tuple[str, str], tuple[CocoTruth, ResultsFile]] = {}
 
     @property
     def identity(self) -> str:
@@ -69,7 +69,7 @@ class ResultsSource:
             kept = kept.filter(threshold=settings.threshold)
         return kept[: question.most]
 
-    def _of(self, task: Task) -> tuple[CocoTruth, Results]:
+    def _of(self, task: Task) -> tuple[CocoTruth, ResultsFile]:
         key = (task.record.source, task.record.split)
         if key not in self._sets:
             path = self.path / f"{key[0]}.json" if self.path.is_dir() else self.path

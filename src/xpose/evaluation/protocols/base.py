@@ -12,7 +12,7 @@ from xpose.evaluation.data import Data
 from xpose.evaluation.questions import Task
 from xpose.evaluation.scores import Scores
 from xpose.evaluation.settings import Settings
-from xpose.evaluation.sources import Source
+from xpose.evaluation.sources import AnswerSource
 from xpose.evaluation.tables import Table
 
 
@@ -82,7 +82,7 @@ class Protocol:
     sets: tuple[str, ...] = ()
     published: tuple[str, ...] = ()
     alone: bool = False
-    open: Callable[..., Source] | None = None
+    open: Callable[..., AnswerSource] | None = None
 
     def statement(self, data: Data, settings: Settings) -> dict[str, str]:
         """Everything a table has to say about itself, in words."""

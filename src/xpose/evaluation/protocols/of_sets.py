@@ -1,6 +1,6 @@
 """Protocols that measure whole published sets: a row per set, its metrics, the papers' numbers beside ours.
 
-Each is a list of `Part`s. A set with one category is asked in every picture of the split, also where nothing is
+Each is a list of `MeasuredSet`s. A set with one category is asked in every picture of the split, also where nothing is
 labelled, as COCO's measure wants it; one with several is asked in each picture for the categories that it shows.
 """
 
@@ -34,7 +34,7 @@ _SHARES = ("AP", "AR", "PCK", "box", "AUC", "NME")  # measures that are shown as
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class MeasuredSet:
     """One row: a set, its evaluated splits, and what is measured.
 
     Attributes:
@@ -80,18 +80,18 @@ class Part:
         return with_instances(record, tuple(kept))
 
 
-def usual_split(parts: Sequence[Part]) -> str:
+def usual_split(parts: Sequence[MeasuredSet]) -> str:
     """All evaluated splits in words; a run with this as its split takes for each set its own."""
     return ", ".join(sorted({split for part in parts for split in part.splits}))
 
 
-def _records(data: Data, part: Part, usual: str) -> Iterator[Placed]:
+def _records(data: Data, part: MeasuredSet, usual: str) -> Iterator[Placed]:
     for split in part.splits if data.split == usual else (data.split,):
         for record, place in data.of_set(part.set, split):
             yield part.narrowed(record), place
 
 
-def _tasks_of_sets(parts: Sequence[Part], data: Data, settings: Settings) -> Iterator[Task]:
+def _tasks_of_sets(parts: Sequence[MeasuredSet], data: Data, settings: Settings) -> Iterator[Task]:
     shots = find_examples(data, settings)
     usual = usual_split(parts)
     for part in _chosen(parts, data):
@@ -100,7 +100,7 @@ def _tasks_of_sets(parts: Sequence[Part], data: Data, settings: Settings) -> Ite
         only_category = categories if len(categories) == 1 and not part.families else None
 
         def questions(
-            record: Record, part: Part = part, everywhere: list[Category] | None = only_category
+            record: Record, part: MeasuredSet = part, everywhere: list[Category] | None = only_category
         ) -> Iterator[Question | str]:
             for category in everywhere or categories_of(record):
                 prompt, truth = ask(record, category, settings, shots), only(record, category)
@@ -114,11 +114,11 @@ def _tasks_of_sets(parts: Sequence[Part], data: Data, settings: Settings) -> Ite
         yield from tasks_of(listed, questions, f"{part.row}:")
 
 
-def _chosen(parts: Sequence[Part], data: Data) -> list[Part]:
+def _chosen(parts: Sequence[MeasuredSet], data: Data) -> list[MeasuredSet]:
     return [part for part in parts if not data.only or part.set in data.only]
 
 
-def _scores_of_sets(parts: Sequence[Part]) -> Scores:
+def _scores_of_sets(parts: Sequence[MeasuredSet]) -> Scores:
     need_precision()
     measures = {part.row: part.measures for part in parts}
 
@@ -143,7 +143,7 @@ def _metric_of(measure: str) -> str:
     return "box AP" if measure.startswith("box ") else "AP" if measure in OKS else measure.split("@")[0]
 
 
-def _conclude_sets(parts: Sequence[Part], title: str, scores: Scores, data: Data) -> Findings:
+def _conclude_sets(parts: Sequence[MeasuredSet], title: str, scores: Scores, data: Data) -> Findings:
     values: dict[str, float] = {}
     columns = list(dict.fromkeys(name for part in parts for name in part.measures))
     rows: list[tuple[Cell, ...]] = []
@@ -163,7 +163,7 @@ def _conclude_sets(parts: Sequence[Part], title: str, scores: Scores, data: Data
     return Findings(values, tuple(tables))
 
 
-def _numbers_of(scores: Scores, part: Part) -> dict[str, float]:
+def _numbers_of(scores: Scores, part: MeasuredSet) -> dict[str, float]:
     """The measures of a row: those of its metrics, and PCK at its thresholds."""
     objects = scores.of(part.row, "")
     thresholds = {name: float(name.removeprefix("PCK@")) for name in part.measures if name.startswith("PCK@")}
@@ -171,7 +171,7 @@ def _numbers_of(scores: Scores, part: Part) -> dict[str, float]:
     return metrics | {name: pck(objects, threshold) for name, threshold in thresholds.items()}
 
 
-def _by_style(scores: Scores, part: Part) -> Table:
+def _by_style(scores: Scores, part: MeasuredSet) -> Table:
     styles: dict[str, list[ObjectScore]] = {}
     for one in scores.of(part.row):
         styles.setdefault(one.style or "not stated", []).append(one)
@@ -180,7 +180,13 @@ def _by_style(scores: Scores, part: Part) -> Table:
 
 
 def protocol_of(
-    name: str, title: str, source: str, parts: Sequence[Part], *, published_keys: Sequence[str] = (), prompts: str = ""
+    name: str,
+    title: str,
+    source: str,
+    parts: Sequence[MeasuredSet],
+    *,
+    published_keys: Sequence[str] = (),
+    prompts: str = "",
 ) -> Protocol:
     """A protocol that measures some sets."""
     return Protocol(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from xpose.evaluation.data import HELD_OUT
-from xpose.evaluation.protocols.of_sets import OKS, Part, protocol_of
+from xpose.evaluation.protocols.of_sets import OKS, MeasuredSet, protocol_of
 from xpose.vocabulary import load_skeleton
 
 PERSON = tuple(load_skeleton("person").keypoints)
 
-COCO = Part(set="coco", splits=("val",), measures=(*OKS, "box AP", "PCK@0.2"))
-HUMANART = Part(
+COCO = MeasuredSet(set="coco", splits=("val",), measures=(*OKS, "box AP", "PCK@0.2"))
+HUMANART = MeasuredSet(
     set="humanart",
     splits=("val",),
     measures=(*OKS, "box AP", "PCK@0.2"),
@@ -17,34 +17,40 @@ HUMANART = Part(
     by_style=True,
     note="average precision over the 17 points of COCO, as published.",
 )
-AP10K = Part(set="ap10k", splits=("val",), measures=(*OKS, "box AP", "PCK@0.2"), note="val of split 1.")
-MACAQUE = Part(set="macaquepose", splits=("test",), measures=("AP", "PCK@0.2"), note="no official split; see its info.")
-FACES = Part(
+AP10K = MeasuredSet(set="ap10k", splits=("val",), measures=(*OKS, "box AP", "PCK@0.2"), note="val of split 1.")
+MACAQUE = MeasuredSet(
+    set="macaquepose", splits=("test",), measures=("AP", "PCK@0.2"), note="no official split; see its info."
+)
+FACES = MeasuredSet(
     set="300w", splits=("common", "challenge"), measures=("PCK@0.2", "NME"), note="common and challenge: full."
 )
-HANDS = Part(set="onehand10k", splits=("test",), measures=("PCK@0.2", "AUC@30", "EPE"))
-KINGDOM = Part(
+HANDS = MeasuredSet(set="onehand10k", splits=("test",), measures=("PCK@0.2", "AUC@30", "EPE"))
+KINGDOM = MeasuredSet(
     set="animal-kingdom",
     splits=("test",),
     measures=("PCK@0.05", "PCK@0.2"),
     note="protocol P1; the two papers differ: one reports PCK@0.05, the other PCK@0.2.",
 )
-FLY = Part(set="vinegar-fly", splits=("test",), measures=("PCK@0.2",), note="a random tenth; no official split.")
-LOCUST = Part(set="desert-locust", splits=("test",), measures=("PCK@0.2",), note="a random tenth; no official split.")
-FURNITURE = Part(set="keypoint-5", splits=("test",), measures=("PCK@0.2",), note="no official split; see its info.")
-APT36K = Part(
+FLY = MeasuredSet(set="vinegar-fly", splits=("test",), measures=("PCK@0.2",), note="a random tenth; no official split.")
+LOCUST = MeasuredSet(
+    set="desert-locust", splits=("test",), measures=("PCK@0.2",), note="a random tenth; no official split."
+)
+FURNITURE = MeasuredSet(
+    set="keypoint-5", splits=("test",), measures=("PCK@0.2",), note="no official split; see its info."
+)
+APT36K = MeasuredSet(
     set="apt36k",
     splits=(HELD_OUT,),
     measures=("AP", "PCK@0.2"),
     note="no official split: the held-out tenth of this project, not comparable with the papers.",
 )
-ANIMALWEB = Part(
+ANIMALWEB = MeasuredSet(
     set="animalweb",
     splits=(HELD_OUT,),
     measures=("PCK@0.2",),
     note="no official split: the held-out tenth of this project, not comparable with the papers.",
 )
-ANIMALPOSE = Part(set="animalpose", splits=("test",), measures=("PCK@0.2", "PCK@0.1", "AP"))
+ANIMALPOSE = MeasuredSet(set="animalpose", splits=("test",), measures=("PCK@0.2", "PCK@0.1", "AP"))
 
 UNIKPT = protocol_of(
     "unikpt",
@@ -70,7 +76,7 @@ CLAMP = protocol_of(
     "AP-10K by family, zero-shot: weights trained on one family, tested on another",
     "the CLAMP paper's settings, as in the ECCV paper",
     (
-        Part(
+        MeasuredSet(
             set="ap10k",
             splits=ALL_PARTS,
             measures=(*OKS, "PCK@0.2"),
@@ -78,7 +84,7 @@ CLAMP = protocol_of(
             families=("Canidae",),
             note="weights that were trained on Bovidae alone; all pictures of Canidae in the three parts of split 1.",
         ),
-        Part(
+        MeasuredSet(
             set="ap10k",
             splits=ALL_PARTS,
             measures=(*OKS, "PCK@0.2"),
