@@ -70,15 +70,6 @@ def test_numbers_in_between_change_nothing(name):
 
 
 @EVERY
-def test_reset_forgets_everything(name):
-    make, pictures = METRICS[name][0], random_pictures(7)
-    metric = make()
-    measured(metric, pictures[:5])
-    metric.reset()
-    same(measured(metric, pictures[5:]), measured(make(), pictures[5:]))
-
-
-@EVERY
 def test_perfect_answers(name):
     make, expected = METRICS[name]
     # Two objects at one place would let the box of one stand for the other.

@@ -64,7 +64,11 @@ class AveragePrecision(ABC):
     summary: Summary
 
     def __init__(self) -> None:
-        self.reset()
+        self._pictures: list[SortKey] = []
+        self._kinds: dict[KindKey, CategoryObjects] = {}
+        self._called: dict[tuple[str, str], list[KindKey]] = {}  # set, plain name
+        self._answers: list[tuple[str, int, FoundObject]] = []  # set, picture
+        self._tables: tuple[list[str], dict[str, np.ndarray], Any] | None = None
 
     def _concerns(self, category: Category) -> bool:
         """Whether the measure makes sense for a category at all."""
@@ -73,14 +77,6 @@ class AveragePrecision(ABC):
     @abstractmethod
     def _evaluator(self, kind: CategoryObjects, ids: dict[int, int]) -> Any:
         """A COCO evaluator of one category, ready to run; `ids` numbers the pictures."""
-
-    def reset(self) -> None:
-        """Forget everything."""
-        self._pictures: list[SortKey] = []
-        self._kinds: dict[KindKey, CategoryObjects] = {}
-        self._called: dict[tuple[str, str], list[KindKey]] = {}  # set, plain name
-        self._answers: list[tuple[str, int, FoundObject]] = []  # set, picture
-        self._tables: tuple[list[str], dict[str, np.ndarray], Any] | None = None
 
     def update(self, truth: Record, found: Poses) -> None:
         """Take in one picture."""

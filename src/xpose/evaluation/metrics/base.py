@@ -17,6 +17,3 @@ class Metric(Protocol):
 
     def compute(self) -> dict[str, float]:
         """The numbers so far; NaN where there was nothing to measure."""
-
-    def reset(self) -> None:
-        """Forget everything."""

@@ -39,7 +39,8 @@ class Confidence:
         if type(bins) is not int or bins < 1:
             raise ConfigError(f"bins is {bins!r}. It must be a whole number of at least 1, such as {BINS}.")
         self._judged, self.bins = judged, bins
-        self.reset()
+        self._scores: list[np.ndarray] = []
+        self._right: list[np.ndarray] = []
 
     @classmethod
     def of_visibility(
@@ -97,11 +98,6 @@ class Confidence:
             return found.scores[keep].astype(np.float64), verdicts[keep] > 0
 
         return cls(judged, bins=bins)
-
-    def reset(self) -> None:
-        """Forget everything."""
-        self._scores: list[np.ndarray] = []
-        self._right: list[np.ndarray] = []
 
     def update(self, truth: Record, found: Poses) -> None:
         """Take in one picture."""

@@ -25,10 +25,6 @@ class EPE:
 
     def __init__(self, *, rules: PointRules = PIXELS) -> None:
         self.rules = rules
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything."""
         self._errors: dict[tuple[str, str], list[float]] = {}  # by set and keypoint
 
     def update(self, truth: Record, found: Poses) -> None:

@@ -26,10 +26,6 @@ class ExpectedErrors:
 
     def __init__(self, *, rules: PointRules = PIXELS) -> None:
         self.rules = rules
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything."""
         self._expected: list[np.ndarray] = [np.zeros(0)]
         self._true: list[np.ndarray] = [np.zeros(0)]
 

@@ -32,18 +32,14 @@ class PointMeans(ABC):
     def __init__(self, names: list[str], mean: Mean, rules: PointRules) -> None:
         check_choice("what to average over", mean, get_args(Mean))
         self.names, self.mean, self.rules = names, mean, rules
-        self.reset()
-
-    @abstractmethod
-    def _values(self, one: Measured) -> np.ndarray:
-        """[K, T] from 0 to 1; 0 where a point does not count."""
-
-    def reset(self) -> None:
-        """Forget everything."""
         self._sums: dict[Kind, np.ndarray] = {}  # [K, T]
         self._seen: dict[Kind, np.ndarray] = {}  # [K]
         self._shares: dict[Kind, np.ndarray] = {}  # [T], each object's mean, summed
         self._objects: dict[Kind, int] = {}
+
+    @abstractmethod
+    def _values(self, one: Measured) -> np.ndarray:
+        """[K, T] from 0 to 1; 0 where a point does not count."""
 
     def update(self, truth: Record, found: Poses) -> None:
         """Take in one picture."""

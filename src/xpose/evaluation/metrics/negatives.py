@@ -35,10 +35,6 @@ class FalseAlarms:
         if isinstance(asked, str):
             raise ConfigError(f'asked is the text "{asked}". It must be a list of classes: ["{asked}"].')
         self._asked, self.threshold, self.least_iou = asked, threshold, least_iou
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything."""
         self._pictures = self._alarms = self._absent = self._answered = self._objects = self._missed = 0
 
     def update(self, truth: Record, found: Poses) -> None:

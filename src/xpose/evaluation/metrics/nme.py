@@ -28,10 +28,6 @@ class NME:
     def __init__(self, limit: float = 0.08, *, rules: PointRules = FACES) -> None:
         (self.limit,) = checked_thresholds(limit)
         self.rules = rules
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything."""
         self._errors: dict[str, list[float]] = {}  # by set
 
     def update(self, truth: Record, found: Poses) -> None:

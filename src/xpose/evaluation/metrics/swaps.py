@@ -24,10 +24,6 @@ class Swaps:
 
     def __init__(self, *, rules: PointRules | None = None) -> None:
         self.rules = rules or PointRules(normaliser="pixel")
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything."""
         self._pairs: dict[str, list[bool]] = {}  # by set
         self._objects: list[bool] = []
 

@@ -95,10 +95,6 @@ class Returned:
 
     def __init__(self, threshold: float) -> None:
         self.threshold = threshold
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything."""
         self.asked = self.alarmed = self.answers = 0
 
     def update(self, truth: Record, found: Poses) -> None:

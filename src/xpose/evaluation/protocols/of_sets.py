@@ -1,7 +1,8 @@
 """Protocols that measure whole published sets: a row per set, its metrics, the papers' numbers beside ours.
 
-Each is a list of `MeasuredSet`s. A set with one category is asked in every picture of the split, also where nothing is
-labelled, as COCO's measure wants it; one with several is asked in each picture for the categories that it shows.
+Each is a list of `MeasuredSet`s (`published_sets.toml`). A set with one category is asked in every picture of the split,
+also where nothing is labelled, as COCO's measure wants it; one with several is asked in each picture for the categories
+that it shows.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class MeasuredSet:
         set: by the converter's name.
         splits: those that are evaluated, together.
         measures: names of numbers, the headline first; "PCK@t" for any threshold.
-        label: of the row; the set's name where None.
+        label: of the row.
         families: only objects of these families (by `taxonomy.family`).
         keypoints: only these count; all where None.
         by_style: a further row for each style of picture.
@@ -49,18 +50,13 @@ class MeasuredSet:
     """
 
     set: str
+    label: str
     splits: tuple[str, ...]
     measures: tuple[str, ...]
-    label: str | None = None
     families: tuple[str, ...] = ()
     keypoints: tuple[str, ...] | None = None
     by_style: bool = False
     note: str = ""
-
-    @property
-    def row(self) -> str:
-        """The row's name."""
-        return self.label or self.set
 
     def narrowed(self, record: Record) -> Record:
         """The record with only the objects and points that count."""
@@ -108,10 +104,10 @@ def _tasks_of_sets(parts: Sequence[MeasuredSet], data: Data, settings: Settings)
                     yield f"{record.source}: {category.name}, without an example in training"
                 else:
                     count = sum(not one.iscrowd for one in truth.instances)
-                    yield Question((prompt,), truth, None, part.row, matched=count)
+                    yield Question((prompt,), truth, None, part.label, matched=count)
 
         # The row's name comes first, since sets that appear in several rows may show a picture twice.
-        yield from tasks_of(listed, questions, f"{part.row}:")
+        yield from tasks_of(listed, questions, f"{part.label}:")
 
 
 def _chosen(parts: Sequence[MeasuredSet], data: Data) -> list[MeasuredSet]:
@@ -120,7 +116,7 @@ def _chosen(parts: Sequence[MeasuredSet], data: Data) -> list[MeasuredSet]:
 
 def _scores_of_sets(parts: Sequence[MeasuredSet]) -> Scores:
     need_precision()
-    measures = {part.row: part.measures for part in parts}
+    measures = {part.label: part.measures for part in parts}
 
     def metrics(key: tuple[str, str]) -> Mapping[str, Metric]:
         wanted = {_metric_of(measure) for measure in measures[key[0]]}
@@ -149,55 +145,48 @@ def _conclude_sets(parts: Sequence[MeasuredSet], title: str, scores: Scores, dat
     rows: list[tuple[Cell, ...]] = []
     for part in _chosen(parts, data):
         numbers = _numbers_of(scores, part)
-        values |= {f"{name}/{part.row}": value for name, value in numbers.items()}
+        values |= {f"{name}/{part.label}": value for name, value in numbers.items()}
         values.setdefault("headline", numbers.get(part.measures[0], math.nan))
         shown = [percent(numbers.get(name)) if name.startswith(_SHARES) else numbers.get(name) for name in columns]
-        pictures = scores.pictures.get((part.row, ""), 0)
-        rows.append((part.row, ", ".join(part.splits), pictures, len(scores.of(part.row)), *shown))
-    notes = [f"{part.row}: {part.note}" for part in parts if part.note]
-    missing = [part.row for part in _chosen(parts, data) if (part.row, "") not in scores.pictures]
+        pictures = scores.pictures.get((part.label, ""), 0)
+        rows.append((part.label, ", ".join(part.splits), pictures, len(scores.of(part.label)), *shown))
+    notes = [f"{part.label}: {part.note}" for part in parts if part.note]
+    missing = [part.label for part in _chosen(parts, data) if (part.label, "") not in scores.pictures]
     if missing:
         notes.append(f"No evaluated picture of these is under the given folders: {', '.join(missing)}.")
     tables = [Table(title, ("set", "split", "questions", "objects", *columns), tuple(rows), tuple(notes))]
-    tables += [_by_style(scores, part) for part in parts if part.by_style and part.row in scores.groups()]
+    tables += [_by_style(scores, part) for part in parts if part.by_style and part.label in scores.groups()]
     return Findings(values, tuple(tables))
 
 
 def _numbers_of(scores: Scores, part: MeasuredSet) -> dict[str, float]:
     """The measures of a row: those of its metrics, and PCK at its thresholds."""
-    objects = scores.of(part.row, "")
+    objects = scores.of(part.label, "")
     thresholds = {name: float(name.removeprefix("PCK@")) for name in part.measures if name.startswith("PCK@")}
-    metrics = {name: value for name, value in scores.numbers(part.row).items() if name in part.measures}
+    metrics = {name: value for name, value in scores.numbers(part.label).items() if name in part.measures}
     return metrics | {name: pck(objects, threshold) for name, threshold in thresholds.items()}
 
 
 def _by_style(scores: Scores, part: MeasuredSet) -> Table:
     styles: dict[str, list[ObjectScore]] = {}
-    for one in scores.of(part.row):
+    for one in scores.of(part.label):
         styles.setdefault(one.style or "not stated", []).append(one)
     rows = tuple((style, len(own), percent(pck(own, 0.2))) for style, own in sorted(styles.items()))
-    return Table(f"{part.row}, by style of picture", ("style", "objects", "PCK@0.2"), rows)
+    return Table(f"{part.label}, by style of picture", ("style", "objects", "PCK@0.2"), rows)
 
 
 def protocol_of(
-    name: str,
-    title: str,
-    source: str,
-    parts: Sequence[MeasuredSet],
-    *,
-    published_keys: Sequence[str] = (),
-    prompts: str = "",
+    name: str, title: str, source: str, parts: Sequence[MeasuredSet], published_keys: Sequence[str] = ()
 ) -> Protocol:
     """A protocol that measures some sets."""
     return Protocol(
         name=name,
         title=title,
         source=source,
-        data="; ".join(f"{part.row} ({', '.join(part.splits)})" for part in parts),
+        data="; ".join(f"{part.label} ({', '.join(part.splits)})" for part in parts),
         boxes="found, not given; for numbers on points the answer whose box has the highest IoU with the labelled box, "
         "of as many answers as there are objects; for average precision all answers",
-        prompts=prompts
-        or "the category's name and its set's keypoint names; sets with several categories only for those present",
+        prompts="the category's name and its set's keypoint names; sets with several categories only for those present",
         pck="longer side of the labelled box; labelled points, hidden ones too",
         metrics=tuple(dict.fromkeys(measure for part in parts for measure in part.measures)),
         headline="headline",

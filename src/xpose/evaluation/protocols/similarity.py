@@ -47,10 +47,6 @@ class Likeness:
     """The similarities of the answers that fit labelled boxes best."""
 
     def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything."""
         self.instances: list[float] = []
         self.keypoints: list[float] = []
 
