@@ -12,11 +12,10 @@ import numpy as np
 from PIL import Image
 
 from xpose.errors import XPoseError
-from xpose.evaluation.matching import labelled_points
+from xpose.evaluation.matching import as_poses
 from xpose.evaluation.questions import Question, Task
 from xpose.evaluation.scores import ObjectScore, mean
 from xpose.pages import embedded
-from xpose.records import Record
 from xpose.results import Poses
 
 MOST, PER_GROUP = 8, 2
@@ -90,28 +89,6 @@ def _count(question: Question) -> int | None:
     """How many answers are drawn: as many as may stand for an object, all where a question sets no limit."""
     one_each = max(1, len(question.truth.instances)) if question.trim else None
     return question.matched or question.most or one_each
-
-
-def as_poses(record: Record) -> Poses:
-    """The labels of a record as poses, in its own pixels."""
-    names = tuple(one.category.keypoints for one in record.instances)
-    labelled = np.zeros((len(names), max(map(len, names), default=0), 3))
-    for row, one in enumerate(record.instances):
-        labelled[row, : len(names[row])] = labelled_points(one)
-    seen = labelled[..., 2]
-    boxes = np.array([one.box for one in record.instances], dtype=np.float64).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    return Poses(
-        boxes=boxes,
-        scores=np.ones(len(names)),
-        categories=tuple(one.category.name for one in record.instances),
-        xy=np.where(seen[..., None] > 0, labelled[..., :2], np.nan),
-        keypoint_scores=np.where(seen > 0, 1.0, np.nan),
-        visibility=seen,
-        keypoint_names=names,
-        edges=tuple(one.category.edges for one in record.instances),
-        image_size=(record.picture.height, record.picture.width),
-    )
 
 
 def _jpeg(pixels: np.ndarray, poses: Poses) -> str:

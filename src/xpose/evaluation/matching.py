@@ -209,6 +209,28 @@ def columns_of(wanted: Names, names: Names, canonical: Names) -> np.ndarray:
     return columns
 
 
+def as_poses(record: Record) -> Poses:
+    """The labels of a record as poses, in its own pixels."""
+    names = tuple(one.category.keypoints for one in record.instances)
+    labelled = np.zeros((len(names), max(map(len, names), default=0), 3))
+    for row, one in enumerate(record.instances):
+        labelled[row, : len(names[row])] = labelled_points(one)
+    seen = labelled[..., 2]
+    boxes = np.array([one.box for one in record.instances], dtype=np.float64).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    return Poses(
+        boxes=boxes,
+        scores=np.ones(len(names)),
+        categories=tuple(one.category.name for one in record.instances),
+        xy=np.where(seen[..., None] > 0, labelled[..., :2], np.nan),
+        keypoint_scores=np.where(seen > 0, 1.0, np.nan),
+        visibility=seen,
+        keypoint_names=names,
+        edges=tuple(one.category.edges for one in record.instances),
+        image_size=(record.picture.height, record.picture.width),
+    )
+
+
 def in_records_pixels(found: Poses) -> Poses:
     """A detector's result in the pixels of records, where (0, 0) is the middle of the first pixel: half a pixel less.
 

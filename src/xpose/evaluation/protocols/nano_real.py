@@ -16,10 +16,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-import numpy as np
-
 from xpose.errors import MissingExtraError
 from xpose.evaluation.data import Data
+from xpose.evaluation.matching import as_poses
 from xpose.evaluation.metrics.base import Metric
 from xpose.evaluation.metrics.box_ap import BoxAP
 from xpose.evaluation.metrics.expected_errors import ExpectedErrors
@@ -29,11 +28,11 @@ from xpose.evaluation.metrics.points import PointRules
 from xpose.evaluation.protocols import error_correlation
 from xpose.evaluation.protocols.base import Findings, Protocol
 from xpose.evaluation.protocols.making_questions import find_examples, limited, per_category, tasks_of
-from xpose.evaluation.questions import Task
+from xpose.evaluation.questions import Task, with_instances
 from xpose.evaluation.scores import Scores, mean, pck
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.tables import Cell, Table, percent
-from xpose.records import Category, Record
+from xpose.records import VISIBLE, Category, Instance, Record, replaced
 from xpose.results import Poses
 
 THRESHOLDS = (0.2, 0.1)
@@ -70,25 +69,13 @@ class MeanPose:
     def answer(self, record: Record) -> Poses:
         """The mean pose for every object of the record (`match="given"`), in the record's pixels."""
         width, height = record.picture.width, record.picture.height
-        names = tuple(one.category.keypoints for one in record.instances)
-        widest = max(map(len, names), default=0)
-        xy = np.full((len(names), widest, 2), np.nan)
-        for row, instance in enumerate(record.instances):
-            known = self.places.get((record.source, instance.category), {})
-            for column, name in enumerate(instance.category.keypoints):
-                if name in known:
-                    xy[row, column] = known[name][0] * width - 0.5, known[name][1] * height - 0.5
-        there = np.isfinite(xy).all(-1)
-        return Poses(
-            boxes=np.tile([0.0, 0.0, width, height], (len(names), 1)),
-            scores=np.ones(len(names)),
-            categories=tuple(one.category.name for one in record.instances),
-            xy=xy,
-            keypoint_scores=np.where(there, 1.0, np.nan),
-            visibility=np.where(there, 2, 0),
-            keypoint_names=names,
-            image_size=(height, width),
-        )
+
+        def placed(instance: Instance) -> Instance:
+            shares = self.places.get((record.source, instance.category), {})
+            points = {name: (x * width - 0.5, y * height - 0.5, VISIBLE) for name, (x, y) in shares.items()}
+            return replaced(instance, box=(0.0, 0.0, width, height), keypoints=points)
+
+        return as_poses(with_instances(record, tuple(map(placed, record.instances))))
 
 
 @lru_cache(maxsize=8)  # validation during training asks again and again

@@ -1,8 +1,8 @@
 """Protocols that measure whole published sets: a row per set, its metrics, the papers' numbers beside ours.
 
-Each is a list of `MeasuredSet`s (`published_sets.toml`). A set with one category is asked in every picture of the split,
-also where nothing is labelled, as COCO's measure wants it; one with several is asked in each picture for the categories
-that it shows.
+Each is a list of `MeasuredSet`s (`published_sets.toml`). A set with one category is asked in every picture of the
+split, also where nothing is labelled, as COCO's measure wants it; one with several is asked in each picture for the
+categories that it shows.
 """
 
 from __future__ import annotations
