@@ -41,7 +41,9 @@ def calibrate(
     only: Annotated[
         list[str] | None, typer.Option("--only", metavar="SET", help="Only this set; may be repeated.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many pictures of each set.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="At most this many pictures of each set.")
+    ] = None,
     false_alarms: Annotated[
         float | None,
         typer.Option(
@@ -49,7 +51,7 @@ def calibrate(
             min=0,
             metavar="NUMBER",
             rich_help_panel=HOW_FIT,
-            help="Wrong poses of a class per picture that is asked for it. Left out: the thresholds with the best F1.",
+            help="Wrong poses of a class per picture that is asked for it. Default: the thresholds with the best F1.",
         ),
     ] = None,
     absent_alarms: Annotated[
@@ -59,7 +61,7 @@ def calibrate(
             min=0,
             metavar="NUMBER",
             rich_help_panel=HOW_FIT,
-            help="Raise thresholds until pictures that lack a class get at most so many poses of it, in the mean.",
+            help="Raise thresholds until pictures that lack a class get at most this many poses of it on average.",
         ),
     ] = None,
     absent: Annotated[
@@ -81,7 +83,7 @@ def calibrate(
             metavar="NAMES",
             rich_help_panel=HOW_FIT,
             help='Classes that the network knows well, e.g. "person,dog": where they fit better nothing else is '
-            'answered. "none" for no such names. Left out: as the weights say.',
+            'answered. "none" for no such names. Default: those stored with the weights.',
         ),
     ] = None,
     device: _prompts.Device = None,

@@ -38,7 +38,7 @@ def evaluate(
     data: Annotated[
         list[Path] | None,
         typer.Option(
-            "--data", metavar="FOLDER", help="Labelled pictures: folder of sets or prepared sets; repeatable."
+            "--data", metavar="FOLDER", help="Labelled pictures: a folder of sets or prepared sets; repeatable."
         ),
     ] = None,
     weights: _prompts.Weights = None,
@@ -49,19 +49,25 @@ def evaluate(
         ),
     ] = None,
     split: Annotated[
-        str | None, typer.Option(metavar="NAME", help='Instead of the usual one; "held-out" is a tenth of train.')
+        str | None,
+        typer.Option(metavar="NAME", help='Default: the usual one of the protocol; "held-out" is a tenth of train.'),
     ] = None,
     only: Annotated[list[str] | None, typer.Option(metavar="SET", help="Only this set; repeatable.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many pictures of each set.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="At most this many pictures of each set.")
+    ] = None,
     prompts: Annotated[
         str | None, typer.Option(metavar="KIND", rich_help_panel=HOW, help="text, visual or combined.")
     ] = None,
     shots: Annotated[
         int | None, typer.Option(metavar="N", rich_help_panel=HOW, help="Examples per class, for visual prompts.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", rich_help_panel=HOW, help="Draws the examples.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", rich_help_panel=HOW, help="Seed for drawing examples and absent classes.")
+    ] = None,
     flip: Annotated[
-        bool, typer.Option("--flip", rich_help_panel=HOW, help="Ask the mirrored picture too; take the mean.")
+        bool,
+        typer.Option("--flip", rich_help_panel=HOW, help="Also ask the mirrored picture and average both answers."),
     ] = False,
     side: Annotated[
         int | None, typer.Option(metavar="PIXELS", rich_help_panel=HOW, help="Longer side of the network's input.")
@@ -73,7 +79,7 @@ def evaluate(
             max=1,
             metavar="SCORE",
             rich_help_panel=HOW,
-            help='Answers must score higher. Usual: 0; for "as-used" and "negatives" the thresholds of the weights, '
+            help='Keep answers with a higher score. Default: 0; for "as-used" and "negatives" the thresholds of the weights, '
             "by class.",
         ),
     ] = None,
@@ -90,7 +96,7 @@ def evaluate(
         typer.Option(
             "--index-pixels",
             rich_help_panel=HOW,
-            help="The weights count pixels by index, as the released checkpoint does: take no half pixel off.",
+            help="The weights count pixels by index, as the released checkpoint does: do not subtract half a pixel.",
         ),
     ] = False,
     results: Annotated[
@@ -119,11 +125,11 @@ def evaluate(
         typer.Option(
             min=1,
             metavar="N",
-            help=f'Pictures that go through the network together. Usual: {BATCH}; for "as-used" always 1.',
+            help=f'Pictures that go through the network together. Default: {BATCH}; "as-used" always uses 1.',
             show_default=False,
         ),
     ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Forget the answers of an earlier run in --out.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Discard the answers of an earlier run in --out.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON instead of tables.")] = False,
     listed: Annotated[bool, typer.Option("--list", help="List the protocols and what each one measures.")] = False,
     device: _prompts.Device = None,
@@ -250,7 +256,7 @@ def _measure_into(
 
 @contextmanager
 def _resumable() -> Iterator[None]:
-    """Whoever stops a run that keeps its answers is told how to go on."""
+    """Say how to resume a run that keeps its answers when it is stopped."""
     try:
         yield
     except KeyboardInterrupt:

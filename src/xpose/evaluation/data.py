@@ -51,7 +51,7 @@ class Data:
         """The evaluated records (or those of another split), with the places of their pictures.
 
         Raises:
-            DataError: no folder has such a split, or a name in `only` is no set.
+            DataError: no folder has such a split, or a name in `only` is not a set.
         """
         split = split or self.split
         if split == HELD_OUT:
@@ -130,7 +130,7 @@ class Data:
 
 
 def _sets_in(folder: Path) -> tuple[str, ...]:
-    """The names of the sets in a folder, as far as they can be told without reading it."""
+    """The names of the sets in a folder, as far as they are known without reading it."""
     if (folder / LOCATION).is_file():
         manifest = read_manifest(folder)
         return (

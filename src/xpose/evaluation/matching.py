@@ -62,7 +62,7 @@ def match(truth: Record, found: Poses, how: Match = "best box", *, any_category:
     Args:
         truth: the labelled picture.
         found: what was found in it, in the same pixels.
-        how: "given": row i belongs to object i, for methods that are told where each object is. "best box": the pose
+        how: "given": row i belongs to object i, for methods that know where each object is. "best box": the pose
             whose box overlaps the object's the most (IoU; of equal ones the first). "best score": the highest score.
             The last two ask each object by itself, so two objects may get the same pose.
         any_category: let poses of other categories stand for an object as well.

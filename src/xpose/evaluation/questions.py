@@ -196,7 +196,7 @@ def read_pixels(place: Place, file: str, size: tuple[int, int]) -> np.ndarray:
     """RGB bytes [h, w, 3] of a stored picture, its EXIF orientation *not* applied: labels belong to the stored pixels.
 
     Raises:
-        ImageError: it is no picture, damaged, or of another size (width, height) than its labels say.
+        ImageError: it is not a picture, damaged, or of another size (width, height) than its labels say.
         DataError: it cannot be read at all.
     """
     from PIL import Image

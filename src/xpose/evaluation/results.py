@@ -104,7 +104,7 @@ def read_results(path: str | Path, truth: CocoTruth) -> ResultsFile:
     """A results file that belongs to these labels.
 
     Raises:
-        DataError: it is no results file, or an entry is faulty or about an unknown picture; the message names it.
+        DataError: it is not a results file, or an entry is faulty or about an unknown picture; the message names it.
     """
     path = Path(path).expanduser()
     entries = read_json(path, "A COCO results file")

@@ -114,7 +114,7 @@ def read_run(path: str | Path) -> Run:
     content = read_json(path, "The results of a run, as xpose eval writes them,")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DataError(
-            f'{quote(path)} is no run: it has no "format": "{FORMAT}". Give a results file that xpose eval wrote.'
+            f'{quote(path)} is not a run: it lacks "format": "{FORMAT}". Give a results file that xpose eval wrote.'
         )
     try:
         return _run(Fields(content, quote(path)))

@@ -84,9 +84,9 @@ def evaluate(
         settings: prompts, flips, seed, limit; the protocol's own where None.
         batch: pictures that go through the network together, where a detector is given and the protocol allows it.
         journal: keeps the answers on disk, and has those of an interrupted run.
-        progress: told how many pictures are done.
-        fault: told of every picture that is skipped, at once.
-        listen: told of every picture's answers.
+        progress: called with how many pictures are done.
+        fault: called at once with every picture that is skipped.
+        listen: called with every picture and its answers.
 
     Raises:
         ConfigError: there is no such protocol, or the journal has answers about other data.

@@ -78,8 +78,8 @@ def collect(
         limit: pictures per set at most.
         seed: decides which absent classes are asked.
         batch: pictures that go through the network together.
-        progress: told how many pictures are done.
-        fault: told of every picture that is skipped: its key, and why.
+        progress: called with how many pictures are done.
+        fault: called with the key of every picture that is skipped, and why.
 
     Raises:
         DataError: no picture could be asked.

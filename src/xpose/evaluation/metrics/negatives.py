@@ -20,7 +20,7 @@ class FalseAlarms:
     animals would count as a false alarm. `compute()` gives "false alarms", poses of absent classes per picture; "false
     alarms/asked", the share of questions for an absent class that were answered with anything; "recall", the share of
     labelled objects found (IoU of boxes at least `least_iou`, same class, at the same threshold), since finding nothing
-    at all is no art; "absent", "objects" and "pictures", how many there were.
+    at all is easy; "absent", "objects" and "pictures", how many there were.
 
     Args:
         asked: the classes that were asked for, the same for each picture or a function of the record.

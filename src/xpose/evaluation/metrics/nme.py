@@ -22,7 +22,7 @@ class NME:
 
     Args:
         limit: from where an object counts as failed, and up to where the area goes.
-        rules: which objects, points and poses count; eye corners' distance where left out.
+        rules: which objects, points and poses count; the default divides by the distance of the eye corners.
     """
 
     def __init__(self, limit: float = 0.08, *, rules: PointRules = FACES) -> None:

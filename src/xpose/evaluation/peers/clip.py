@@ -81,8 +81,8 @@ class ClipSource(TransformersSource):
             tokens = self.processor(text=missing, return_tensors="pt", padding=True, truncation=True)
             read = _plain(self.model.get_text_features(**tokens.to(self.model.device)))
             self._texts.update(zip(missing, read, strict=True))
-        told = torch.stack([self._texts[text] for text in words])
-        cosine = torch.nn.functional.cosine_similarity(seen.float(), told.float())
+        words_of_regions = torch.stack([self._texts[text] for text in words])
+        cosine = torch.nn.functional.cosine_similarity(seen.float(), words_of_regions.float())
         return ((cosine + 1) / 2).clamp(0, 1).cpu().numpy()
 
 

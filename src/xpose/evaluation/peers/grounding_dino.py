@@ -49,12 +49,12 @@ class GroundingDinoSource(TransformersSource):
             order = order[: question.most or MOST]
             found = {name: self._boxes(pixels, name) for name in one.names}
             xy = np.full((len(order), len(one.names), 2), np.nan)
-            told = np.full((len(order), len(one.names)), np.nan)
+            confidences = np.full((len(order), len(one.names)), np.nan)
             for column, name in enumerate(one.names):
                 for row, number in enumerate(order):
                     place = _point(boxes[number], *found[name])
                     if place is not None:
-                        xy[row, column], told[row, column] = place
+                        xy[row, column], confidences[row, column] = place
             names = (tuple(one.names.values()),) * len(order)
             parts.append(
                 Poses(
@@ -62,8 +62,8 @@ class GroundingDinoSource(TransformersSource):
                     scores=scores[order],
                     categories=(one.category.name,) * len(order),
                     xy=xy - 0.5,  # the middle of a box counts continuously, a record's point pixel by pixel
-                    keypoint_scores=told,
-                    visibility=np.where(np.isfinite(told), 2, 0),
+                    keypoint_scores=confidences,
+                    visibility=np.where(np.isfinite(confidences), 2, 0),
                     keypoint_names=names,
                     image_size=(pixels.shape[0], pixels.shape[1]),
                 )
