@@ -79,8 +79,8 @@ def evaluate(
             max=1,
             metavar="SCORE",
             rich_help_panel=HOW,
-            help='Keep answers with a higher score. Default: 0; for "as-used" and "negatives" the thresholds of the weights, '
-            "by class.",
+            help='Keep answers with a higher score. Default: 0; for "as-used" and "negatives" the thresholds of the '
+            "weights, by class.",
         ),
     ] = None,
     absent: Annotated[
