@@ -90,10 +90,11 @@ class Data:
         held = split == HELD_OUT
         stored = "train" if held else split
         for folder in self.places:
-            if name in _sets_in(folder) and stored in _splits_in(folder, name):
+            splits = _splits_by_set(folder)
+            if stored in splits.get(name, ()):
                 for record, place in read_places(folder, stored):
-                    mine = record.source == name or len(_sets_in(folder)) == 1
-                    if mine and (not held or is_held_out(record.source, record.picture.file)):
+                    of_set = record.source == name or len(splits) == 1
+                    if of_set and (not held or is_held_out(record.source, record.picture.file)):
                         yield record, place
 
     def _read(self, split: str) -> Iterator[Placed]:
@@ -129,21 +130,13 @@ class Data:
             )
 
 
-def _sets_in(folder: Path) -> tuple[str, ...]:
-    """The names of the sets in a folder, as far as they are known without reading it."""
+def _splits_by_set(folder: Path) -> dict[str, tuple[str, ...]]:
+    """The splits of each set in a folder, as far as they are known without reading it."""
     if (folder / LOCATION).is_file():
         manifest = read_manifest(folder)
-        return (
-            tuple(manifest["sets"]) if isinstance(manifest.get("sets"), dict) else (manifest.get("name", folder.name),)
-        )
-    return tuple(one.name for one in folder_sets(folder)) if is_folder_of_sets(folder) else ()
-
-
-def _splits_in(folder: Path, name: str) -> tuple[str, ...]:
-    """The splits of a set in a folder."""
-    if (folder / LOCATION).is_file():
-        return tuple(read_manifest(folder)["splits"])
-    return tuple(split for one in folder_sets(folder) if one.name == name for split in one.splits)
+        sets = manifest["sets"] if isinstance(manifest.get("sets"), dict) else [manifest.get("name", folder.name)]
+        return dict.fromkeys(sets, tuple(manifest["splits"]))
+    return {one.name: tuple(one.splits) for one in folder_sets(folder)} if is_folder_of_sets(folder) else {}
 
 
 def _parts(folder: Path) -> list[Path]:

@@ -98,12 +98,16 @@ def evaluate(
     asked = as_source(source, batch, alone=rules.alone)
     scores = rules.scores(placed, settings)
     faults: list[PictureFault] = []
+
+    def skip(skipped: PictureFault) -> None:
+        faults.append(skipped)
+        if fault:
+            fault(skipped)
+
     for done, (task, answers) in enumerate(answered(rules.tasks(placed, settings), asked, settings, journal), start=1):
         scores.note(task)
         if isinstance(answers, PictureFault):
-            faults.append(answers)
-            if fault:
-                fault(answers)
+            skip(answers)
         else:
             if listen:
                 listen(task, answers)
@@ -112,9 +116,7 @@ def evaluate(
         if progress:
             progress(done)
     for key, why in placed.skipped.items():
-        faults.append(PictureFault(key, why))
-        if fault:
-            fault(faults[-1])
+        skip(PictureFault(key, why))
     return conclude(rules, placed, settings, scores, faults, asked.name)
 
 

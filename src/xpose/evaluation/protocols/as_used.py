@@ -50,8 +50,9 @@ def complete(record: Record) -> bool:
 
 
 def _scores(data: Data, settings: Settings) -> Scores:
-    metrics = {"as used": lambda: AsUsed(complete), error_correlation.METRIC: ExpectedErrors}
-    return Scores(metrics=lambda key: {name: make() for name, make in metrics.items()}, further=_further)
+    return Scores(
+        metrics=lambda key: {"as used": AsUsed(complete), error_correlation.METRIC: ExpectedErrors()}, further=_further
+    )
 
 
 def _further(truth: Record, found: Poses) -> list[dict[str, float]]:
