@@ -11,15 +11,6 @@ Names = tuple[str, ...]
 
 
 @lru_cache(maxsize=1024)
-<<<<<<< HEAD
-=======
-def sigmas_of(skeleton: str, names: Names) -> tuple[float, ...]:
-    """The similarity constant of each point: the skeleton's, else by the rule for free names."""
-    known = _known(skeleton)
-    own = {} if known is None else {point.name: point.sigma for point in known.points}
-    return tuple(own.get(name, sigma_for(name)) for name in names)
-
-
 def mirror_names(skeleton: str, names: Names) -> dict[str, str]:
     """What each point is called in the mirrored picture."""
     known = _known(skeleton)
@@ -28,7 +19,6 @@ def mirror_names(skeleton: str, names: Names) -> dict[str, str]:
 
 
 @lru_cache(maxsize=1024)
->>>>>>> b6
 def pairs_of(skeleton: str, names: Names) -> tuple[tuple[int, int], ...]:
     """The places of the points that change names when the picture is mirrored, each pair once."""
     places = {name: place for place, name in enumerate(names)}

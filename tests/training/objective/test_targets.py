@@ -24,40 +24,9 @@ def test_points_are_in_the_order_of_the_prompt() -> None:
     for name in ("keypoints", "visibility", "sigmas", "absent"):
         torch.testing.assert_close(getattr(turned, name), getattr(straight, name).flip(2))
     nose = HORSE.index("nose")
-<<<<<<< HEAD
-    assert straight.keypoints[0, nose].tolist() == pytest.approx([14 / 96, 18 / 64])
-    assert straight.visibility[0].tolist() == [2, 1, 0, 2, 0]
-    assert straight.sigmas[0].tolist() == pytest.approx([sigma_for(name) for name in HORSE])
-
-
-def labels_of(*objects: LabelledObject, whole: bool) -> Target:
-    """The same objects as a batch of the loader holds them."""
-    kinds = [Kind.of(name, name, points) for name, points in zip(("horse", "chair"), NAMES, strict=True)]
-    real = [item for item in objects if not item.ignore]
-    regions = [item for item in objects if item.ignore]
-    points = torch.zeros(len(real), SLOTS, 3)
-    for row, item in enumerate(real):
-        for place, name in enumerate(NAMES[item.label]):
-            points[row, place] = torch.tensor(item.points.get(name, (0.0, 0.0, 0)))
-    return Target(
-        asked=tuple(Asked(kind, True, True) for kind in kinds),
-        labels=torch.tensor([item.label for item in real], dtype=torch.int64),
-        boxes=torch.tensor([item.box for item in real]).reshape(-1, 4),
-        points=points,
-        ignored=torch.tensor([item.box for item in regions]).reshape(-1, 4),
-        ignored_labels=torch.tensor([item.label for item in regions], dtype=torch.int64),
-        source="set",
-        file="a.jpg",
-        style=None,
-        pictures=(0,),
-        matrix=torch.eye(2, 3),
-        whole=whole,
-    )
-=======
     assert straight.keypoints[0, 0, nose].tolist() == pytest.approx([14 / 96, 18 / 64])
     assert straight.visibility[0, 0].tolist() == [2, 1, 0, 2, 0]
     assert straight.sigmas[0, 0].tolist() == pytest.approx([sigma_for(name) for name in HORSE])
->>>>>>> b3
 
 
 @pytest.mark.parametrize("whole", [False, True])

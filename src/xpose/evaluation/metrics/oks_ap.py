@@ -12,9 +12,6 @@ import numpy as np
 
 from xpose.errors import ConfigError, quote
 from xpose.evaluation.matching import columns_of, labelled_points_of
-<<<<<<< HEAD
-from xpose.evaluation.metrics.average_precision import Answer, AveragePrecision, Kind, area_of, coco_pair
-=======
 from xpose.evaluation.metrics.average_precision import (
     AveragePrecision,
     CategoryObjects,
@@ -23,8 +20,6 @@ from xpose.evaluation.metrics.average_precision import (
     coco_library,
     coco_pair,
 )
-from xpose.evaluation.names import sigmas_of
->>>>>>> b6
 from xpose.records import Category
 from xpose.vocabulary import keypoint_sigmas
 

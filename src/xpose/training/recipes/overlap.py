@@ -89,13 +89,8 @@ def _side(pictures: dict[str, _Picture]) -> Side:
     side, names = Side(), list(pictures)
     with ThreadPoolExecutor(cpu_count() or 1) as pool:
         for start in range(0, len(names), _AT_ONCE):
-<<<<<<< HEAD
-            some = names[start : start + _AT_ONCE]
-            for name, prints in zip(some, pool.map(lambda one: _prints(pictures[one].place), some), strict=True):
-=======
             chunk = names[start : start + _AT_ONCE]
-            for name, prints in zip(chunk, pool.map(lambda n: _prints(n, pictures[n].place), chunk), strict=True):
->>>>>>> b3
+            for name, prints in zip(chunk, pool.map(lambda n: _prints(pictures[n].place), chunk), strict=True):
                 side.add(name, prints)
     return side
 

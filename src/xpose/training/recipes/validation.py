@@ -62,9 +62,6 @@ class PoseValidator:
     ) -> None:
         """Take pictures to test on, and others whose objects serve as examples (never in the same picture).
 
-<<<<<<< HEAD
-        `asking` names kinds of prompts; `classes` are all those of a closed-set network, in their order.
-=======
         Args:
             records: the pictures.
             prompts: encodes them for a network of this kind; its `text` and `visual` are used.
@@ -72,7 +69,6 @@ class PoseValidator:
             examples: pictures whose objects serve as examples; never in the picture that is asked.
             classes: of a closed-set network, which must be asked for all of them in their order.
             calibration: of the weights at the start, of which only the suppression of duplicates counts.
->>>>>>> b6
         """
         self.records, self.prompts, self.asking, self.classes = records, prompts, tuple(asking), tuple(classes)
         # Classes are compared by thresholds, and those of the weights at the start know nothing of what follows.
@@ -101,14 +97,7 @@ class PoseValidator:
             encoded = detector.encode_image(pixels)
             for asking in self.asking:
                 questions = [self._asked(category, asking, record) for category in self._categories(record)]
-<<<<<<< HEAD
-                with model.using(plain):
-                    found = detector.detect(
-                        encoded, [asked.prompt() for asked in questions], threshold=0.0, rivals=None
-                    )
-=======
                 found = detector.detect(encoded, [one.prompt() for one in questions], threshold=0.0, rivals=None)
->>>>>>> b6
                 yield Answer(record, pixels, asking, in_records_pixels(_as_many(found, record)))
 
     def drawings(self, model: XPose, count: int) -> list[tuple[str, Image.Image]]:
