@@ -14,17 +14,9 @@ from tests.inference.conftest import own_detector
 
 from xpose import cli
 from xpose.errors import CheckpointError, ConfigError
-from xpose.evaluation.calibrate import (
-    ROWS,
-    Sample,
-    best_f1,
-    calibrate,
-    collect,
-    compared,
-    fit_temperature,
-    measure,
-    sample,
-)
+from xpose.evaluation.calibration.fitting import best_f1, calibrate, fit_temperature
+from xpose.evaluation.calibration.measuring import ROWS, compared, measure
+from xpose.evaluation.calibration.samples import CalibrationSample, collect, sample
 from xpose.evaluation.data import Data
 from xpose.evaluation.questions import Asked, Question
 from xpose.inference.postprocess import tempered
@@ -91,7 +83,7 @@ def test_no_threshold_has_a_better_f1(pairs, missed):
 
 
 def answered(key, labelled_, answers, points=()):
-    return Sample(
+    return CalibrationSample(
         key,
         labelled_,
         tuple(name for name, *_ in answers),

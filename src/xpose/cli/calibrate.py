@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +14,7 @@ import typer
 
 from xpose.cli import _console, _picture_loop, _prompts
 from xpose.cli._inputs import printable
+from xpose.cli.eval import counting
 from xpose.errors import CheckpointError, ConfigError, DataError, counted, quote
 
 if TYPE_CHECKING:
@@ -43,7 +41,9 @@ def calibrate(
     only: Annotated[
         list[str] | None, typer.Option("--only", metavar="SET", help="Only this set; may be repeated.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many pictures of each set.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="At most this many pictures of each set.")
+    ] = None,
     false_alarms: Annotated[
         float | None,
         typer.Option(
@@ -51,7 +51,7 @@ def calibrate(
             min=0,
             metavar="NUMBER",
             rich_help_panel=HOW_FIT,
-            help="Wrong poses of a class per picture that is asked for it. Left out: the thresholds with the best F1.",
+            help="Wrong poses of a class per picture that is asked for it. Default: the thresholds with the best F1.",
         ),
     ] = None,
     absent_alarms: Annotated[
@@ -61,7 +61,7 @@ def calibrate(
             min=0,
             metavar="NUMBER",
             rich_help_panel=HOW_FIT,
-            help="Raise thresholds until pictures that lack a class get at most so many poses of it, in the mean.",
+            help="Raise thresholds until pictures that lack a class get at most this many poses of it on average.",
         ),
     ] = None,
     absent: Annotated[
@@ -100,8 +100,9 @@ def calibrate(
 
     Example: xpose calibrate --weights weights/mine --data sets/ --false-alarms 0.1
     """
-    from xpose.evaluation.calibrate import calibrate as fitted
-    from xpose.evaluation.calibrate import collect, compared
+    from xpose.evaluation.calibration.fitting import calibrate as fitted
+    from xpose.evaluation.calibration.measuring import compared
+    from xpose.evaluation.calibration.samples import collect
     from xpose.evaluation.data import Data
 
     others = _picture_loop.names_of_rivals(rivals)
@@ -118,7 +119,7 @@ def calibrate(
     stored, earlier = detector.calibration, None
     if others is None:
         others = stored.rivals
-    with _counting() as progress:
+    with counting("calibrate") as progress:
         samples = collect(detector, pictures, absent=absent, rivals=others, limit=limit, progress=progress, fault=fault)
         if others != stored.rivals:
             earlier = collect(detector, pictures, absent=absent, rivals=stored.rivals, limit=limit, progress=progress)
@@ -232,15 +233,3 @@ def _as_dict(found: Calibration, rows: dict[str, dict[str, float]], pictures: in
         "rivals": list(found.rivals),
         **numbers,
     }
-
-
-@contextmanager
-def _counting() -> Iterator[Callable[[int], None] | None]:
-    """A line on standard error that counts pictures, where somebody watches."""
-    if _console.is_quiet() or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.status import Status
-
-    with Status("Asking", console=_console.console(sys.stderr)) as status:
-        yield lambda done: status.update(f"Asked about {done} pictures")

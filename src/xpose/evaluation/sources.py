@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from xpose.inference.options import DetectionOptions
 
 
-class Source(Protocol):
+class AnswerSource(Protocol):
     """Anything that answers questions about pictures."""
 
     name: str
