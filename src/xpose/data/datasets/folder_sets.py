@@ -3,7 +3,7 @@
 Nobody writes a name table for these: the skeleton of each category is the one of the vocabulary that knows all its
 keypoints, by name, alias or source name, else one of its own. A category without keypoints is one that is only boxed.
 Objects with `iscrowd` or `ignore` are regions where a detection is neither right nor wrong. `index.json` (a list of
-objects with `name`, `licence`, ...) gives title and licence; where it is missing, the `info` of the annotation file does.
+objects with `name`, `licence`, ...) gives title and licence; else the `info` of the annotation file does.
 
     for record in read_folder_sets("data", "train"):
         ...
