@@ -125,7 +125,7 @@ class Source:
             raise _damaged(self.path(name), f"is not JSON: {error}") from None
 
     def xml(self, name: str) -> Element:
-        """The root element of an XML file; document types and entities are refused, since they reach outside files or explode."""
+        """The root element of an XML file; document types and entities, which may reach outside files, are refused."""
         try:
             from defusedxml import DefusedXmlException
             from defusedxml.ElementTree import fromstring
