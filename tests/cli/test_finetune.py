@@ -127,7 +127,7 @@ def test_it_goes_on_where_it_was_with_the_labels_it_began_with(run: Run, weights
     coco(labels.parent, 5)  # somebody goes on labelling meanwhile
     code, text, err = run(*words)
     assert code == 0, err
-    assert "Going on from step 1" in err
+    assert "from step 1" in err
     assert "Found: coco, 6 pictures" in err
     assert "Before:" not in err, "the starting weights are measured once"
     assert "after 2 steps" in text
@@ -270,7 +270,7 @@ def test_a_recipe_that_was_shown_can_be_used_from_everywhere(
     monkeypatch.chdir(tmp_path / "there")
     code, _, err = run("train", "mine.toml", "--minutes", "1e-9", "--device", "cpu")
     assert code == 0, err
-    assert "6 pictures of 1 set to learn from" in err
+    assert "6 pictures of 1 set to train on" in err
 
 
 def test_without_weights_it_says_what_to_give(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,8 @@
 Nobody writes a name table for these: the skeleton of each category is the one of the vocabulary that knows all its
 keypoints, by name, alias or source name, else one of its own. A category without keypoints is one that is only boxed.
 Objects with `iscrowd` or `ignore` are regions where a detection is neither right nor wrong. `index.json` (a list of
-objects with `name`, `licence`, ...) gives title and licence; else the `info` of the annotation file does.
+objects with `name`, `licence`, ...) gives title and licence. Where it is missing, the `info` of the annotation file
+does.
 
     for record in read_folder_sets("data", "train"):
         ...
@@ -138,15 +139,15 @@ def no_sets(folder: Path) -> DataError:
             f"Put its pictures into {quote(bare[0] / 'images')}"
         )
     return DataError(
-        f"{quote(folder)} holds no labelled pictures. It must be a prepared set, a collection, shards, or a folder "
+        f"{quote(folder)} holds no labelled pictures. It must be a prepared set, a collection, or a folder "
         "that holds sets, each a folder with train.json or val.json and images/. Make one: xpose data prepare (see "
         "docs/data.md)."
     )
 
 
 def _bare(folder: Path) -> str:
-    """The labels of a set whose pictures are missing; prepared sets and shards keep theirs elsewhere."""
-    return "" if (folder / "manifest.json").exists() or any(folder.glob("*.tar")) else _labels_in(folder)
+    """The labels of a set whose pictures are missing; prepared sets keep theirs elsewhere."""
+    return "" if (folder / "manifest.json").exists() else _labels_in(folder)
 
 
 def _labels_in(folder: Path) -> str:

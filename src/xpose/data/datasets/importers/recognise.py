@@ -64,9 +64,8 @@ def recognise(path: str | Path) -> Recognised:
 def _is_prepared(folder: Path) -> bool:
     from xpose.data.collection.manifest import LOCATION
     from xpose.data.datasets.folder_sets import is_folder_of_sets
-    from xpose.data.loading.shards import is_sharded
 
-    return (folder / LOCATION).is_file() or is_sharded(folder) or is_folder_of_sets(folder)
+    return (folder / LOCATION).is_file() or is_folder_of_sets(folder)
 
 
 def _of_file(path: Path) -> str:
