@@ -11,12 +11,13 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from xpose.data.loading.place import Place, content_of
+from xpose.data.loading.pool import content_of
 from xpose.errors import ImageError, VocabularyError, quote
 from xpose.pictures.reading import read_picture
 from xpose.pictures.sizes import PICTURE_FORMATS
@@ -32,7 +33,7 @@ class Example:
     """A labelled object that serves as a visual prompt."""
 
     record: Record
-    place: Place
+    place: Path
     number: int  # of the object in the record
 
     @property
@@ -60,7 +61,7 @@ class Example:
 
 
 @lru_cache(maxsize=64)
-def _example_pixels(place: Place, file: str, size: tuple[int, int]) -> np.ndarray:
+def _example_pixels(place: Path, file: str, size: tuple[int, int]) -> np.ndarray:
     return read_pixels(place, file, size)
 
 
@@ -161,7 +162,7 @@ class Task:
 
     key: str
     record: Record
-    place: Place
+    place: Path
     questions: tuple[Question, ...]
     unasked: tuple[str, ...] = ()
 
@@ -192,7 +193,7 @@ def with_instances(record: Record, instances: tuple[Instance, ...]) -> Record:
     return Record(**{**values, "instances": instances, "dropped": ()})
 
 
-def read_pixels(place: Place, file: str, size: tuple[int, int]) -> np.ndarray:
+def read_pixels(place: Path, file: str, size: tuple[int, int]) -> np.ndarray:
     """RGB bytes [h, w, 3] of a stored picture, its EXIF orientation *not* applied: labels belong to the stored pixels.
 
     Raises:

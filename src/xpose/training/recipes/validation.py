@@ -12,11 +12,11 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from xpose.data.loading.place import Place
 from xpose.drawing.overlay import Figure
 from xpose.evaluation import PCK, in_records_pixels
 from xpose.evaluation.matching import match
@@ -35,7 +35,7 @@ THRESHOLDS = (0.1, 0.2)  # shares of the longer side of the labelled box
 _EXAMPLES = 4  # of a category that are kept to choose from
 _SIDE = 360  # of a drawn picture
 
-Placed = tuple[Record, Place]
+Placed = tuple[Record, Path]
 
 
 @dataclass(frozen=True)
