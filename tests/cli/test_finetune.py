@@ -206,7 +206,7 @@ WRONG: list[tuple[Callable[[Path], list[object]], str]] = [
     (no_pictures, "shows an object with keypoints"),
     (no_keypoints, 'no annotation has "keypoints"'),
     (mixed_up, "the pictures' folder is given with --images"),
-    (broken, "is no JSON"),
+    (broken, "is not JSON"),
     (lambda root: ["--data", root / "nowhere.json"], "does not exist"),
     (lambda root: ["--data", coco(root), "--set", "run.stesp=1"], 'Did you mean "run.steps"?'),
     (lambda root: ["--data", coco(root), "--from-scratch"], "exclude each other"),
@@ -252,7 +252,7 @@ def test_labels_that_cannot_be_read_are_the_first_thing_to_be_said(
     write_text(tmp_path / "broken.json", '{"annotations": [{')
     monkeypatch.setattr("xpose.model.checkpoints.weights.bundled_weights", dict)
     for given in (words, ["--out", tmp_path / "other"]):
-        for labels, message in (("nowhere.json", "does not exist"), ("broken.json", "is no JSON")):
+        for labels, message in (("nowhere.json", "does not exist"), ("broken.json", "is not JSON")):
             code, _, err = run("finetune", "--data", tmp_path / labels, *given)
             assert (code, message in err) == (1, True), err
     assert not (tmp_path / "other").exists()

@@ -272,10 +272,10 @@ def _fitting_skeleton(format_name: str, path: Path, request: Request) -> str | N
     The weights have learned its names, and it knows mirror partners that the source's names do not tell.
     """
     from xpose.data.datasets.importers import load_importer
-    from xpose.data.datasets.importers.base import Choices
+    from xpose.data.datasets.importers.base import ImportChoices
 
     pictures = None if request.images is None else Path(request.images)
-    importer = load_importer(format_name)(path, Choices(request.name, pictures=pictures))
+    importer = load_importer(format_name)(path, ImportChoices(request.name, pictures=pictures))
     found: set[str | None] = set()
     for named in importer.named.values():
         try:

@@ -133,7 +133,7 @@ def _config_of(weights: str) -> XPoseConfig:
     if (path.is_dir() or path.suffix == ".safetensors") and (folder / CONFIG_FILE).is_file():
         file = folder / CONFIG_FILE
         return XPoseConfig.from_json(file.read_text(encoding="utf-8"), quote(file))
-    return from_pretrained(weights)[0].config
+    return from_pretrained(weights).model.config
 
 
 def refuse_too_few(material: Material) -> None:

@@ -27,7 +27,11 @@ from xpose.evaluation.questions import key_of
 from xpose.inference.encoding import PromptEncoder, encoder_for
 from xpose.inference.loading import pick_device
 from xpose.model import XPose
+from xpose.model.checkpoints.calibration import Calibration
+from xpose.model.checkpoints.pretrained import Pretrained, from_pretrained
+from xpose.model.checkpoints.pretrained import build as with_weights
 from xpose.model.checkpoints.weights import bundled_weights
+from xpose.model.presets import CALIBRATIONS
 from xpose.model.prompting import ClipVisualPromptEncoder, TextEncoder
 from xpose.records import Record, Skipped
 from xpose.training.objective.closed_set import close
@@ -57,6 +61,7 @@ class Setup:
     validator: PoseValidator | None
     left_out: LeftOut
     encoders: dict[str, Tensor]  # of the weights it starts from, what is not CLIP: kept with the trained weights
+    calibration: Calibration  # likewise
 
     @property
     def text(self) -> TextEncoder:
@@ -98,7 +103,7 @@ def build(
     data = placed(recipe.data, folder)
     left_out = LeftOut()
     loader = build_loader(recipe, data, rank=rank, ranks=ranks, left_out=left_out, folder=folder)
-    model, encoders = build_network(recipe.network, seed=recipe.run.seed)
+    model, encoders, calibration = build_network(recipe.network, seed=recipe.run.seed)
     model = model.to(place)  # before its encoders, which go where it is
     prompts = encoder_for(model, encoders, recipe.network.clip, fresh=True)
     if isinstance(loader, ClosedLoader):
@@ -107,13 +112,13 @@ def build(
     if fresh and recipe.run.frozen_norms:
         whole = _unparted(loader)  # so that the start does not depend on the number of processes
         settle_norms(model, (whole.batch(step) for step in range(_NORM_BATCHES)))
-    validator = build_validator(recipe, data, loader, prompts, left_out) if rank == 0 else None
+    validator = build_validator(recipe, data, loader, prompts, calibration, left_out) if rank == 0 else None
     small = {name: value for name, value in encoders.items() if not name.startswith("clip_model.")}
-    return Setup(recipe, folder, model, prompts, loader, validator, left_out, small)
+    return Setup(recipe, folder, model, prompts, loader, validator, left_out, small, calibration)
 
 
-def build_network(network: Network, *, seed: int = 0) -> tuple[XPose, dict[str, Tensor]]:
-    """The network with its first weights, and the tensors of prompt encoders that came with them.
+def build_network(network: Network, *, seed: int = 0) -> Pretrained:
+    """The network with its first weights, and what came with them.
 
     Raises:
         CheckpointError: weights to start from are missing or do not fit.
@@ -126,16 +131,14 @@ def build_network(network: Network, *, seed: int = 0) -> tuple[XPose, dict[str, 
             from xpose.training.recipes.starting import load_backbone
 
             load_backbone(model, network.backbone)
-        return model, {}
-    from xpose.model.checkpoints.pretrained import build as with_weights
-    from xpose.model.checkpoints.pretrained import from_pretrained
+        return Pretrained(model, {}, CALIBRATIONS.get(network.preset, Calibration()))
 
     path = bundled_weights().get(network.start, network.start)
-    model, encoders = from_pretrained(path)
-    if network.overrides:
-        config = network.overriding(settings_reader.to_table(model.config))
-        model = with_weights(config, model.state_dict(), Path(path))
-    return model, encoders
+    pretrained = from_pretrained(path)
+    if not network.overrides:
+        return pretrained
+    config = network.overriding(settings_reader.to_table(pretrained.model.config))
+    return pretrained._replace(model=with_weights(config, pretrained.model.state_dict(), Path(path)))
 
 
 def placed(data: Data, folder: Path) -> Data:
@@ -333,7 +336,12 @@ def validation_records(data: Data, validation: Validation, left_out: LeftOut | N
 
 
 def build_validator(
-    recipe: Recipe, data: Data, loader: Loader, prompts: PromptEncoder, left_out: LeftOut | None = None
+    recipe: Recipe,
+    data: Data,
+    loader: Loader,
+    prompts: PromptEncoder,
+    calibration: Calibration,
+    left_out: LeftOut | None = None,
 ) -> PoseValidator | None:
     """What tests the network on the way; None where the recipe keeps no pictures for it."""
     validation = recipe.validation
@@ -348,4 +356,5 @@ def build_validator(
         asking=validation.prompts,
         examples=examples,
         classes=loader.classes if isinstance(loader, ClosedLoader) else (),
+        calibration=calibration,
     )

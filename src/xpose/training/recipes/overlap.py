@@ -32,7 +32,7 @@ def look_alikes(places: Iterable[str], split: str, tested: str, kept: Path | Non
     Pieces of one photograph, by the number that a set gives it, equal each other, though they look different.
 
     Args:
-        places: folders of prepared sets, of a collection, of shards, or folders of sets.
+        places: folders of prepared sets, of a collection, or folders of sets.
         split: that is learned from.
         tested: that is tested on.
         kept: folder where the answer is kept, for as long as the pictures stay the same.
@@ -90,14 +90,14 @@ def _side(pictures: dict[str, _Picture]) -> Side:
     with ThreadPoolExecutor(cpu_count() or 1) as pool:
         for start in range(0, len(names), _AT_ONCE):
             chunk = names[start : start + _AT_ONCE]
-            for name, prints in zip(chunk, pool.map(lambda n: _prints(n, pictures[n].place), chunk), strict=True):
+            for name, prints in zip(chunk, pool.map(lambda n: _prints(pictures[n].place), chunk), strict=True):
                 side.add(name, prints)
     return side
 
 
-def _prints(name: str, place: Place) -> Prints | None:
+def _prints(place: Place) -> Prints | None:
     try:
-        return print_content(content_of(place, name))
+        return print_content(content_of(place))
     except DataError:  # whoever learns from it says so
         return None
 
@@ -109,7 +109,7 @@ def _stamp(sides: dict[str, dict[str, _Picture]]) -> str:
         for name, (place, photograph) in sorted(pictures.items()):
             path = Path(place.path)
             size = path.stat().st_size if path.is_file() else 0
-            digest.update(f"{split}\0{name}\0{place.offset}\0{size}\0{photograph}\n".encode("utf-8", "surrogatepass"))
+            digest.update(f"{split}\0{name}\0{size}\0{photograph}\n".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 

@@ -113,7 +113,7 @@ class Drawn:
 class Data:
     """What is trained on."""
 
-    places: tuple[str, ...] = ()  # prepared sets, collections, shards, folders of COCO sets
+    places: tuple[str, ...] = ()  # prepared sets, collections, folders of COCO sets
     split: str = "train"
     only: tuple[str, ...] = ()  # sets; all where empty
     without: tuple[str, ...] = ()

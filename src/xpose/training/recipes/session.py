@@ -224,7 +224,14 @@ class Watch:
 
 def _save(setup: Setup, model: XPose, name: str, measures: Mapping[str, float]) -> Path:
     dtype = _TYPES[setup.recipe.output.weights]
-    return save_pretrained(model, setup.folder / name, encoders=setup.kept(), card=_card(setup, measures), dtype=dtype)
+    return save_pretrained(
+        model,
+        setup.folder / name,
+        encoders=setup.kept(),
+        calibration=setup.calibration,
+        card=_card(setup, measures),
+        dtype=dtype,
+    )
 
 
 def _card(setup: Setup, measures: Mapping[str, float]) -> str:

@@ -24,6 +24,7 @@ from xpose.evaluation.questions import Asked, Example, key_of, read_pixels
 from xpose.inference import Detector
 from xpose.inference.encoding import PromptEncoder
 from xpose.model import XPose
+from xpose.model.checkpoints.calibration import Calibration
 from xpose.records import VISIBLE, Category, Record
 from xpose.results import Poses
 from xpose.training.reporting.figures import beside, drawn, figure_of, labelled_figures
@@ -57,12 +58,21 @@ class PoseValidator:
         asking: Sequence[str] = ("text",),
         examples: Sequence[Placed] = (),
         classes: Sequence[Category] = (),
+        calibration: Calibration = Calibration(),  # noqa: B008 - frozen
     ) -> None:
         """Take pictures to test on, and others whose objects serve as examples (never in the same picture).
 
-        `asking` names kinds of prompts; `classes` are all those of a closed-set network, in their order.
+        Args:
+            records: the pictures.
+            prompts: encodes them for a network of this kind; its `text` and `visual` are used.
+            asking: "text", "visual", "combined".
+            examples: pictures whose objects serve as examples; never in the picture that is asked.
+            classes: of a closed-set network, which must be asked for all of them in their order.
+            calibration: of the weights at the start, of which only the suppression of duplicates counts.
         """
         self.records, self.prompts, self.asking, self.classes = records, prompts, tuple(asking), tuple(classes)
+        # Classes are compared by thresholds, and those of the weights at the start know nothing of what follows.
+        self.calibration = dataclasses.replace(calibration, thresholds={})
         self._examples = _examples_by_category(examples)
 
     def __call__(self, model: XPose) -> dict[str, float]:
@@ -81,18 +91,13 @@ class PoseValidator:
         """What the network finds, picture by picture and way by way."""
         # New for every call: it remembers prompts in the width of the network, whose weights have changed since.
         encoder = PromptEncoder(model, lambda: self.prompts.text, lambda: self.prompts.visual)
-        detector = Detector(model, encoder, "average")
-        # Classes are compared by thresholds, and those of the weights at the start know nothing of what follows.
-        plain = dataclasses.replace(model.config, thresholds={})
+        detector = Detector(model, encoder, "average", self.calibration)
         for record, place in records:
             pixels = read_pixels(place, record.picture.file, (record.picture.width, record.picture.height))
             encoded = detector.encode_image(pixels)
             for asking in self.asking:
                 questions = [self._asked(category, asking, record) for category in self._categories(record)]
-                with model.using(plain):
-                    found = detector.detect(
-                        encoded, [asked.prompt() for asked in questions], threshold=0.0, rivals=None
-                    )
+                found = detector.detect(encoded, [one.prompt() for one in questions], threshold=0.0, rivals=None)
                 yield Answer(record, pixels, asking, in_records_pixels(_as_many(found, record)))
 
     def drawings(self, model: XPose, count: int) -> list[tuple[str, Image.Image]]:
