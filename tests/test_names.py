@@ -10,9 +10,26 @@ SOURCE = Path(__file__).parents[1] / "src" / "xpose"
 
 # Names that still stand for several things. The list only shrinks: whoever renames one of them takes it out.
 SEVERAL = {
-    *("Answer", "Asked", "Category", "Choices", "Data", "Entry", "Example", "Examples"),
-    *("Figure", "Journal", "Kind", "Layout", "Outcome", "Part", "Picture", "Pictures"),
-    *("Plan", "Question", "Run", "Sample", "Shot", "Similarity", "Source", "Taxonomy"),
+    *(
+        "Answer",
+        "Asked",
+        "Category",
+        "Data",
+        "Entry",
+        "Example",
+        "Examples",
+        "Figure",
+        "Kind",
+        "Outcome",
+        "Part",
+        "Picture",
+        "Plan",
+        "Run",
+        "Sample",
+        "Similarity",
+        "Source",
+        "Taxonomy",
+    ),
 }
 
 

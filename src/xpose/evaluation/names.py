@@ -5,19 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 
 from xpose.errors import VocabularyError
-from xpose.vocabulary import Skeleton, flip_name, load_skeleton, sigma_for
+from xpose.vocabulary import Skeleton, flip_name, load_skeleton
 
 Names = tuple[str, ...]
 
 
 @lru_cache(maxsize=1024)
-def sigmas_of(skeleton: str, names: Names) -> tuple[float, ...]:
-    """The similarity constant of each point: the skeleton's, else by the rule for free names."""
-    known = _known(skeleton)
-    own = {} if known is None else {point.name: point.sigma for point in known.points}
-    return tuple(own.get(name, sigma_for(name)) for name in names)
-
-
 def mirror_names(skeleton: str, names: Names) -> dict[str, str]:
     """What each point is called in the mirrored picture."""
     known = _known(skeleton)

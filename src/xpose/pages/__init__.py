@@ -1,7 +1,8 @@
 """HTML pages that stand alone: Jinja templates with one style sheet, without scripts or anything loaded from elsewhere.
 
-A page extends `base.html` and takes tables, lists and charts from `macros.html`. Every value is escaped except what is
-already `Markup`, such as a drawing in SVG. Beside Jinja's own, templates have the filters `thousands` and `counted`.
+A page extends `base.html` and takes tables, lists and charts from `macros.html`. Every value is escaped except what a
+template marks as `safe`, which are drawings in SVG. Beside Jinja's own filters there are `thousands` ("1,234") and
+`counted` ("2 objects").
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def same(one, other):
         assert torch.equal(getattr(one, name), getattr(other, name)), name
     for a, b in zip(one.targets, other.targets, strict=True):
         assert (a.asked, a.source, a.file, a.pictures) == (b.asked, b.source, b.file, b.pictures)
-        for name in ("labels", "boxes", "points", "areas", "ignored", "ignored_labels", "matrix"):
+        for name in ("labels", "boxes", "points", "ignored", "ignored_labels", "matrix"):
             assert torch.equal(getattr(a, name), getattr(b, name)), name
     assert one.shots.keys() == other.shots.keys()
     for key in one.shots:
@@ -220,20 +220,6 @@ def test_pictures_of_different_shapes_are_padded(tmp_path):
         assert not padding[:height, :width].any()
 
 
-def test_validation_shows_every_picture_once_as_it_is(pool):
-    batches = list(loader_of(pool).plain())
-    assert sorted(target.pictures[0] for batch in batches for target in batch.targets) == list(range(len(pool)))
-    for target in (target for batch in batches for target in batch.targets):
-        truth = pool.labels(target.pictures[0])
-        matrix = target.matrix.numpy()
-        assert len(target.labels) + len(target.ignored) == len(truth)
-        moved = truth.points[0, :, :2] @ matrix[:, :2].T + matrix[:, 2]
-        for name, (_, _, v) in truth.keypoints(0).items():
-            row = truth.kinds[truth.label[0]].names.index(name)
-            if len(target.ignored) == 0:
-                assert target.keypoints(0)[name] == pytest.approx((*moved[row], v), abs=1e-3)
-
-
 def test_pictures_without_objects_are_asked_for_something(tmp_path):
     dots = dot_pool(tmp_path, [(64, 64)] * 2)
     person = Instance(category("person", "person"), (0.0, 0.0, 64.0, 64.0))
@@ -257,7 +243,7 @@ def test_some_pictures_are_asked_only_for_what_they_do_not_show(pool):
     for target in found:
         assert target.asked
         assert all(entry.complete for entry in target.asked)
-        assert len(target.labels) == len(target.boxes) == len(target.points) == len(target.areas) == 0
+        assert len(target.labels) == len(target.boxes) == len(target.points) == 0
         assert not set(target.ignored_labels.tolist()) - {-1}
 
 
@@ -275,8 +261,9 @@ def test_points_without_a_label_are_absent_only_where_the_set_says_so(tmp_path):
         return [t.absent(row) for batch in batches for t in batch.targets for row in range(len(t.labels))]
 
     for known, absent in ({}, frozenset()), ({"dots": Labelling(points=True)}, frozenset({"nose"})):
-        loader = loader_of(Pool(items), prompting=Prompting(visual=0, absent=(0, 0)), labelling=known)
-        assert missing(loader.plain()) == [absent, frozenset()]
+        plain = Augmentation(size=64).plain()
+        loader = loader_of(Pool(items), batch=1, prompting=Prompting(visual=0), labelling=known, augmentation=plain)
+        assert missing(loader.steps(0, 1)) == [absent, frozenset()]
     turned = loader_of(
         Pool(items), labelling=known, augmentation=Augmentation(size=64, scale=(2.0, 2.0), least_share=0.01)
     )
@@ -333,12 +320,12 @@ def test_pools_tell_what_is_not_there(folder, tmp_path):
 
 def test_records_can_be_chosen_and_changed(folder, pool):
     def without_people(one):
-        rest = tuple(i for i in one.instances if i.category.name != "toy person")
+        rest = tuple(i for i in one.instances if i.category.name != "toy face")
         return replace(one, instances=rest) if len(rest) > 1 else None
 
     found = open_pool([folder], keep=without_people)
-    assert "toy person" in {kind.category for kind in pool.kinds}
-    assert "toy person" not in {kind.category for kind in found.kinds}
+    assert "toy face" in {kind.category for kind in pool.kinds}
+    assert "toy face" not in {kind.category for kind in found.kinds}
     assert 0 < len(found) < len(pool)
 
 
@@ -353,7 +340,6 @@ def test_a_pool_holds_what_its_records_say(folder, pool):
             x, y, width, height = instance.box
             np.testing.assert_allclose(labels.boxes[row], (x, y, x + width, y + height), rtol=1e-5)
             assert labels.category(row) == instance.category.name
-            assert labels.areas[row] == pytest.approx(instance.area, rel=1e-4)
             expected = {name: (px + 0.5, py + 0.5, v) for name, (px, py, v) in instance.keypoints.items()}
             found = labels.keypoints(row)
             assert found.keys() == expected.keys()

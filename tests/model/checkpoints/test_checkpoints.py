@@ -191,7 +191,8 @@ def test_our_folder_round_trip(tmp_path: Path, config: XPoseConfig) -> None:
     model = lively(XPose(config))
     encoders = {"pos_proj.weight": torch.randn(4, 4)}
     folder = save_pretrained(model, tmp_path / "weights", encoders=encoders, card="# card\n")
-    assert sorted(p.name for p in folder.iterdir()) == ["README.md", "calibration.json", "config.json", "model.safetensors"]
+    files = ["README.md", "calibration.json", "config.json", "model.safetensors"]
+    assert sorted(p.name for p in folder.iterdir()) == files
     for source in (folder, folder / WEIGHT_FILE):
         again, found, _ = from_pretrained(source)
         assert again.config == config

@@ -55,7 +55,7 @@ class _Columns:
         self.paths: list[str] = []
         self.pictures = array("q")  # set, style, width, height, number of instances
         self.instances = array("q")  # kind, crowd
-        self.boxes = array("f")  # left, top, right, bottom, share of the box that is filled
+        self.boxes = array("f")  # left, top, right, bottom
         self.points = array("f")  # x, y, visibility
 
     def add(self, record: Record, place: Place) -> None:
@@ -68,9 +68,8 @@ class _Columns:
         self.paths.append(place.path)
         for instance in record.instances:
             x, y, width, height = instance.box
-            area = instance.area or width * height  # an area of 0 says nothing either
             self.instances.extend((self._kind(instance.category), instance.iscrowd))
-            self.boxes.extend((x, y, x + width, y + height, min(1.0, area / (width * height))))
+            self.boxes.extend((x, y, x + width, y + height))
             for name in instance.category.keypoints:
                 px, py, v = instance.point(name)
                 self.points.extend((px + 0.5, py + 0.5, v) if v else (0.0, 0.0, 0.0))
@@ -116,8 +115,7 @@ class Pool:
         self.first = np.concatenate(([0], np.cumsum(pictures[:, 4])))  # instances of picture i: first[i]:first[i+1]
         instances = np.array(columns.instances, np.int64).reshape(-1, 2)
         self.kind_of, self.crowd = instances[:, 0].astype(np.int32), instances[:, 1].astype(bool)
-        boxes = np.array(columns.boxes, np.float32).reshape(-1, 5)
-        self.boxes, self._fill = boxes[:, :4].copy(), boxes[:, 4].copy()
+        self.boxes = np.array(columns.boxes, np.float32).reshape(-1, 4)
         self._points = np.array(columns.points, np.float32).reshape(-1, 3)
         self._point = np.concatenate(([0], np.cumsum(self.lengths[self.kind_of], dtype=np.int64)))
 
@@ -139,7 +137,6 @@ class Pool:
             label.astype(np.int64),
             self.boxes[first:last].copy(),
             points,
-            self._fill[first:last].copy(),
             self.crowd[first:last].copy(),
         )
 
@@ -311,7 +308,7 @@ def read_places(
 ) -> Iterator[tuple[Record, Place]]:
     """The records of a split, and where the bytes of their pictures are.
 
-    `skipped` is told the set and whatever of a folder of sets is left out (prepared sets told it when they were made).
+    `skipped` is called with the set and whatever is left out of a folder of sets; preparing a set reported it already.
 
     Raises:
         DataError: the folder holds no sets, or no such split, or a file is damaged.

@@ -20,8 +20,8 @@ from xpose.evaluation.metrics.average_precision import (
     coco_library,
     coco_pair,
 )
-from xpose.evaluation.names import sigmas_of
 from xpose.records import Category
+from xpose.vocabulary import keypoint_sigmas
 
 
 class OksAP(AveragePrecision):
@@ -58,7 +58,7 @@ class OksAP(AveragePrecision):
 
     def sigmas(self, category: Category) -> tuple[float, ...]:
         """The constants of a category's keypoints, in their order."""
-        known = sigmas_of(category.skeleton, category.keypoints)
+        known = keypoint_sigmas(category.skeleton, category.keypoints)
         return tuple(self._sigmas.get(name, own) for name, own in zip(category.keypoints, known, strict=True))
 
     def _concerns(self, category: Category) -> bool:

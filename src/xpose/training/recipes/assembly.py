@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from xpose.data.loading.loader import Loader, Prompting
 from xpose.data.loading.place import Place
 from xpose.data.loading.pool import Pool, open_pool, read_places
 from xpose.errors import ConfigError, DataError, quote
+from xpose.evaluation.questions import key_of
 from xpose.inference.encoding import PromptEncoder, encoder_for
 from xpose.inference.loading import pick_device
 from xpose.model import XPose
@@ -32,7 +33,7 @@ from xpose.model.checkpoints.pretrained import build as with_weights
 from xpose.model.checkpoints.weights import bundled_weights
 from xpose.model.presets import CALIBRATIONS
 from xpose.model.prompting import ClipVisualPromptEncoder, TextEncoder
-from xpose.records import Record
+from xpose.records import Record, Skipped
 from xpose.training.objective.closed_set import close
 from xpose.training.recipes import settings_reader
 from xpose.training.recipes.closed_loader import ClosedLoader
@@ -277,9 +278,9 @@ def _apart(data: Data, missing: LeftOut, folder: Path | None) -> dict[str, str]:
 
 
 def chooser(categories: Iterable[str], families: Iterable[str]) -> Callable[[Record], Record | None]:
-    """What makes of a record the one with only the objects of these categories and families; None where none is left.
+    """A function that keeps of a record the objects of these categories and families; None where none is left.
 
-    Where nothing is chosen, all stays, pictures without objects too.
+    Where nothing is chosen, everything stays, pictures without objects too.
     """
     names, of = {name.casefold() for name in categories}, {name.casefold() for name in families}
     if not names and not of:
@@ -287,14 +288,26 @@ def chooser(categories: Iterable[str], families: Iterable[str]) -> Callable[[Rec
 
     def choose(record: Record) -> Record | None:
         kept = tuple(
-            one
-            for one in record.instances
-            if (not names or one.category.name.casefold() in names)
-            and (not of or (one.category.taxonomy.family or "").casefold() in of)
+            instance
+            for instance in record.instances
+            if (not names or instance.category.name.casefold() in names)
+            and (not of or (instance.category.taxonomy.family or "").casefold() in of)
         )
         return replace(record, instances=kept) if kept else None
 
     return choose
+
+
+def _chosen(
+    data: Data, validation: Validation, split: str, skipped: Callable[[str, Skipped], None] | None = None
+) -> Iterator[Placed]:
+    """The records of a split of the validation's places, with the objects that it looks at."""
+    choose = chooser(validation.categories or data.categories, validation.families or data.families)
+    for place in validation.places or data.places:
+        for record, where in read_places(Path(place).expanduser(), split, skipped=skipped):
+            chosen = choose(record)
+            if chosen is not None:
+                yield chosen, where
 
 
 def validation_records(data: Data, validation: Validation, left_out: LeftOut | None = None) -> list[Placed]:
@@ -304,27 +317,22 @@ def validation_records(data: Data, validation: Validation, left_out: LeftOut | N
         DataError: the split is not there, or nothing of it is chosen.
     """
     split = validation.split or data.split
-    choose = chooser(validation.categories or data.categories, validation.families or data.families)
-    found: list[Placed] = []
-    for place in validation.places or data.places:
-        for record, where in read_places(
-            Path(place).expanduser(), split, skipped=None if left_out is None else left_out.take
-        ):
-            held_out = data.held_out and is_held_out(record.source, record.picture.file, data.held_out)
-            if validation.split is None and not held_out:
-                continue
-            if (data.only and record.source not in data.only) or record.source in data.without:
-                continue
-            chosen = choose(record)
-            if chosen is not None and any(one.keypoints and not one.iscrowd for one in chosen.instances):
-                found.append((chosen, where))
-    if not found:
+
+    def tested(record: Record) -> bool:
+        held_out = data.held_out and is_held_out(record.source, record.picture.file, data.held_out)
+        wanted = (not data.only or record.source in data.only) and record.source not in data.without
+        with_points = any(instance.keypoints and not instance.iscrowd for instance in record.instances)
+        return bool(validation.split is not None or held_out) and wanted and with_points
+
+    records = _chosen(data, validation, split, None if left_out is None else left_out.take)
+    placed = [(record, where) for record, where in records if tested(record)]
+    if not placed:
         raise DataError(
             f"There is no picture to test on (split {quote(split)}). Choose another with "
             "--set validation.split=..., or keep some back: --set data.held_out=0.1 --set validation.split=none"
         )
-    found.sort(key=lambda pair: hashlib.sha256(f"{pair[0].source}/{pair[0].picture.file}".encode()).digest())
-    return found[: validation.limit]
+    placed.sort(key=lambda pair: hashlib.sha256(key_of(pair[0]).encode()).digest())
+    return placed[: validation.limit]
 
 
 def build_validator(
@@ -339,16 +347,9 @@ def build_validator(
     validation = recipe.validation
     if validation.split is None and not data.held_out:
         return None
-    examples: list[Placed] = []
-    if set(validation.prompts) - {"text"}:
-        choose = chooser(validation.categories or data.categories, validation.families or data.families)
-        split = data.split if validation.split is None else validation.split
-        # Examples come from what is not tested, where there is something: the training part of a held-out split.
-        for place in validation.places or data.places:
-            for record, where in read_places(Path(place), split):
-                chosen = choose(record)
-                if chosen is not None:
-                    examples.append((chosen, where))
+    with_examples = set(validation.prompts) - {"text"}
+    # Examples come from what is not tested, where there is something: the training part of a held-out split.
+    examples = list(_chosen(data, validation, validation.split or data.split)) if with_examples else []
     return PoseValidator(
         validation_records(data, validation, left_out),
         prompts,

@@ -81,16 +81,16 @@ def _photograph(group: str | None) -> str | None:
 
 
 def _same_photograph(learned: dict[str, _Picture], tested: dict[str, _Picture]) -> dict[str, str]:
-    owner = {one.photograph: name for name, one in reversed(tested.items()) if one.photograph is not None}
-    return {name: owner[one.photograph] for name, one in learned.items() if one.photograph in owner}
+    owner = {seen.photograph: name for name, seen in reversed(tested.items()) if seen.photograph is not None}
+    return {name: owner[seen.photograph] for name, seen in learned.items() if seen.photograph in owner}
 
 
 def _side(pictures: dict[str, _Picture]) -> Side:
     side, names = Side(), list(pictures)
     with ThreadPoolExecutor(cpu_count() or 1) as pool:
         for start in range(0, len(names), _AT_ONCE):
-            some = names[start : start + _AT_ONCE]
-            for name, prints in zip(some, pool.map(lambda one: _prints(pictures[one].place), some), strict=True):
+            chunk = names[start : start + _AT_ONCE]
+            for name, prints in zip(chunk, pool.map(lambda n: _prints(pictures[n].place), chunk), strict=True):
                 side.add(name, prints)
     return side
 
