@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from xpose.errors import DataError, quote
+from xpose.pictures import PICTURE_ENDINGS as PICTURE_ENDINGS
 from xpose.pictures.sizes import picture_size
 from xpose.records import Box, Picture, Point
 
-PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 MAX_NUMBER = 1e7  # no pixel coordinate is larger; past it a number is taken for a fault of the file
 MAX_TEXT = 4 << 30  # bytes of one annotation file
 MAX_NAME = 1024  # characters

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import base64
 import io
-import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from xpose.data.inspection.pages import SIDE_COLOURS, text
-from xpose.pictures.sizes import PICTURE_FORMATS
+from xpose.pictures.reading import stored_pixels
 from xpose.records import HIDDEN, Instance, Record
 from xpose.vocabulary import side_of
 
@@ -28,10 +27,7 @@ def small_jpeg(path: Path, longest: int, crop: tuple[int, int, int, int] | None 
     from PIL import Image
 
     try:
-        with warnings.catch_warnings(), open(path, "rb") as file:
-            warnings.simplefilter("ignore")
-            opened = Image.open(file, formats=PICTURE_FORMATS)
-            image: Image.Image = opened.convert("RGB")
+        image = Image.fromarray(stored_pixels(path))
     except Exception:  # decoders meet damaged files with errors of every kind
         return None
     if crop:

@@ -27,7 +27,8 @@ from xpose.data.synthetic.scenes import LICENCE, SMOOTHING, About, write_drawn
 from xpose.data.synthetic.toys.background import draw_background
 from xpose.data.synthetic.toys.figure import Colour, colour, ellipse
 from xpose.errors import DataError, quote
-from xpose.pictures.sizes import PICTURE_FORMATS
+from xpose.pictures import PICTURE_ENDINGS
+from xpose.pictures.reading import stored_pixels
 from xpose.records import HIDDEN, VISIBLE, Category, Instance, Picture, Record
 from xpose.vocabulary import load_skeleton
 
@@ -113,10 +114,10 @@ def _photographs(folders: Sequence[str | Path]) -> list[Path]:
         own = sorted(
             path
             for path in Path(folder).rglob("*")
-            if path.suffix.lower() in {".jpg", ".jpeg", ".png"} and path.name not in kept_back
+            if path.suffix.lower() in PICTURE_ENDINGS and path.name not in kept_back
         )
         if not own:
-            raise DataError(f"{quote(folder)} has no pictures (.jpg, .png) to draw in front of. Name another folder.")
+            raise DataError(f"{quote(folder)} has no pictures to draw in front of. Name another folder.")
         found += own
     return found
 
@@ -381,7 +382,7 @@ def _piece(rng: np.random.Generator, photographs: Sequence[Path], side: int) -> 
 @lru_cache(maxsize=256)
 def _opened(path: Path) -> Image.Image | None:
     try:
-        picture = Image.open(path, formats=PICTURE_FORMATS).convert("RGB")
+        picture = Image.fromarray(stored_pixels(path))
     except Exception:  # decoders meet damaged files with errors of every kind
         return None
     picture.thumbnail((640, 640))

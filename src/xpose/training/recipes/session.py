@@ -19,7 +19,7 @@ from typing import Protocol
 
 import torch
 
-from xpose.errors import CheckpointError, ConfigError, MissingExtraError, counted, quote
+from xpose.errors import CheckpointError, ConfigError, XPoseError, counted, quote
 from xpose.model import XPose
 from xpose.model.checkpoints.pretrained import save_pretrained
 from xpose.pictures.atomic import write_atomically
@@ -220,7 +220,7 @@ class Watch:
             return
         try:
             write_report(self.setup.folder)
-        except (MissingExtraError, CheckpointError) as error:
+        except XPoseError as error:
             self._with_report = False
             self.teller.note(f"No report from here on: {error}")
 
