@@ -321,18 +321,17 @@ def test_concatenation_keeps_every_pose_best_first(one, other):
 @pytest.mark.parametrize("kind", ["json", "coco", "csv", "yolo"])
 def test_saving_replaces_the_file_and_makes_its_folder(kind, tmp_path):
     path = tmp_path / "new" / f"out.{kind}"
-    save = f"save_{kind}"
-    getattr(DOGS[:0], save)(path)
+    DOGS[:0].save(path, kind)
     before = path.read_bytes()
-    getattr(DOGS, save)(str(path))
+    DOGS.save(str(path), kind)
     assert path.read_bytes() != before
     assert [each.name for each in path.parent.iterdir()] == [path.name], "no temporary file is left"
 
 
 def test_what_is_saved_is_what_the_methods_return(tmp_path):
-    DOGS.save_json(tmp_path / "a")
-    DOGS.save_csv(tmp_path / "b")
-    DOGS.save_coco(tmp_path / "c", image_id=7, category_ids={"dog": 3, "hand": 4})
+    DOGS.save(tmp_path / "a")
+    DOGS.save(tmp_path / "b", "csv")
+    DOGS.save(tmp_path / "c", "coco", image_ids=[7], category_ids={"dog": 3, "hand": 4})
     assert json.loads((tmp_path / "a").read_text()) == DOGS.to_dict()
     assert (tmp_path / "b").read_text("utf-8") == DOGS.to_csv()
     assert json.loads((tmp_path / "c").read_text()) == DOGS.to_coco(7, {"dog": 3, "hand": 4})
@@ -342,7 +341,7 @@ def test_what_is_saved_is_what_the_methods_return(tmp_path):
 def test_saving_where_one_cannot_says_so(place, tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(XPoseError, match=r"could not be written.*Choose another place"):
-        DOGS.save_csv(tmp_path / place)
+        DOGS.save(tmp_path / place, "csv")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -356,6 +355,6 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
 
     monkeypatch.setattr("os.replace", full)
     with pytest.raises(XPoseError, match="No space left on device"):
-        DOGS.save_csv(path)
+        DOGS.save(path, "csv")
     assert path.read_text() == "before"
     assert [each.name for each in tmp_path.iterdir()] == ["poses.csv"]

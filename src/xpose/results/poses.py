@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from xpose.errors import ConfigError, unknown
-from xpose.results.formats.table import Outputs
+from xpose.results.outputs import Outputs
 from xpose.vocabulary import normalise, side_of
 
 if TYPE_CHECKING:

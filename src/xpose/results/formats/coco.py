@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from xpose.errors import ConfigError, quote
-from xpose.results.formats.json import AS_STORED, UPRIGHT, number, score
+from xpose.geometry import xyxy_to_xywh
+from xpose.results.formats.json import AS_STORED, UPRIGHT, error, json_text, number, score
 
 if TYPE_CHECKING:
     from xpose.results.poses import Pose, Poses
@@ -28,7 +29,9 @@ def instances(
     category_ids: Mapping[str, int] | None = None,
     file_names: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """One COCO instances file for several pictures; each annotation also has its `score` and `keypoint_scores`.
+    """One COCO instances file for several pictures.
+
+    Each annotation also has its `score`, `keypoint_scores` and, where the weights predict them, `keypoint_errors`.
 
     Args:
         results: one for each picture.
@@ -89,8 +92,13 @@ def results(
             if kind == "boxes":
                 entries.append({**entry, "bbox": _xywh(pose.box)})
             elif pose.names:
-                entries.append({**entry, "keypoints": _flat(pose, hide=False)})
+                entries.append({**entry, "keypoints": _flat(pose, hide=False), **_errors(pose)})
     return entries
+
+
+def encode(results: Sequence[Poses], **options: Any) -> str:
+    """The text of an instances file; options as of `instances`."""
+    return json_text(instances(results, **options), indent=1)
 
 
 def _kind(pose: Pose) -> Kind:
@@ -109,7 +117,15 @@ def _annotation(pose: Pose, annotation_id: int, image_id: int, category_id: int)
         "num_keypoints": int((pose.visibility > 0).sum()),
         "score": score(pose.score),
         "keypoint_scores": [score(value) for value in pose.keypoint_scores.tolist()],
+        **_errors(pose),
     }
+
+
+def _errors(pose: Pose) -> dict[str, list[float | None]]:
+    """COCO has no place for the expected errors; its tools ignore keys that they do not know."""
+    if pose.keypoint_errors is None:
+        return {}
+    return {"keypoint_errors": [error(value) for value in pose.keypoint_errors.tolist()]}
 
 
 def _category(kind: Kind, category_id: int) -> dict[str, Any]:
@@ -134,8 +150,7 @@ def _flat(pose: Pose, *, hide: bool) -> list[float]:
 
 
 def _xywh(box: np.ndarray) -> list[float]:
-    x1, y1, x2, y2 = (float(value) for value in box)
-    return [number(x1), number(y1), number(x2 - x1), number(y2 - y1)]
+    return [number(value) for value in xyxy_to_xywh(box.astype(np.float64))]
 
 
 def _image_ids(results: Sequence[Poses], given: Sequence[int] | None) -> list[int]:

@@ -1,4 +1,4 @@
-"""Poses as objects of Roboflow's supervision, whose annotators and trackers then work on them."""
+"""Poses as objects of Roboflow's supervision, whose annotators and trackers then work on them; without `keypoint_errors`."""
 
 from __future__ import annotations
 
