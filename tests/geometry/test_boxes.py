@@ -19,6 +19,7 @@ from xpose.geometry import (
     xyxy_to_xywh,
 )
 
+
 def pairwise_giou(a, b):
     return box_giou(a[:, None], b[None])
 

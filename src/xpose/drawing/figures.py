@@ -33,6 +33,7 @@ class Figure:
         confidence: [K] in 0..1.
         visibility: [K]: 0 not there, 1 covered, 2 visible.
         edges: pairs of names.
+        errors: [K] expected distances from the true places in pixels, NaN where unknown; or None.
     """
 
     box: Rect
@@ -44,6 +45,7 @@ class Figure:
     confidence: np.ndarray
     visibility: np.ndarray
     edges: Sequence[tuple[str, str]]
+    errors: np.ndarray | None = None
 
     @property
     def seen(self) -> np.ndarray:
@@ -70,6 +72,7 @@ class Style:
     legend: LegendPlace = "auto"
     numbers: bool | None = None
     hidden: Hidden = "skip"
+    errors: bool = False
 
     def __post_init__(self) -> None:
         for name, value, known in (

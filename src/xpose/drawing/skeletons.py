@@ -11,7 +11,7 @@ from typing import Protocol
 
 from PIL import Image, ImageDraw, ImageFont
 
-from xpose.drawing.palette import FAINT, INK, MIDDLE, PAPER, RULE, SIDES, Colour
+from xpose.drawing.palette import FAINT, INK, PAPER, RULE, SIDES, edge_side
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Place = tuple[float, float]
@@ -109,7 +109,11 @@ def _figure(skeleton: SkeletonLike, size: int, unit: float, numbers: bool) -> Im
     width = round((2.0 if dense else 3.2) * unit * scale)
     radius = (4.2 if dense else 6.5) * unit * scale
     for start, end in edges:
-        brush.line((*places[start], *places[end]), fill=_edge_colour(skeleton, start, end), width=width)
+        brush.line(
+            (*places[start], *places[end]),
+            fill=SIDES[edge_side(skeleton.sides[start], skeleton.sides[end])],
+            width=width,
+        )
     joined = {index for edge in edges for index in edge}
     for index, (x, y) in enumerate(places):
         colour = SIDES[skeleton.sides[index]]
@@ -120,12 +124,6 @@ def _figure(skeleton: SkeletonLike, size: int, unit: float, numbers: bool) -> Im
     if numbers:
         _write_numbers(figure, skeleton, unit, 11 if dense else 17)
     return figure
-
-
-def _edge_colour(skeleton: SkeletonLike, start: int, end: int) -> Colour:
-    """The colour of the side both ends agree on; an edge that leaves the middle belongs to the side it goes to."""
-    sides = {skeleton.sides[start], skeleton.sides[end]} - {"middle"}
-    return SIDES[sides.pop()] if len(sides) == 1 else MIDDLE
 
 
 def _write_numbers(figure: Image.Image, skeleton: SkeletonLike, unit: float, font_size: float) -> None:
@@ -193,10 +191,10 @@ def _legend(skeleton: SkeletonLike, height: int, unit: float) -> Image.Image:
             brush.text((x + number_width - 8 * unit, y), str(index), fill=colour, font=font, anchor="ra")
             brush.text((x + number_width, y), names[index], fill=INK, font=font)
         x += column_width
-    colours = {SIDES[side] for side in skeleton.sides}
-    colours |= {_edge_colour(skeleton, start, end) for start, end in skeleton.edge_indices()}
-    if colours != {MIDDLE}:
-        _colour_key(picture, [side for side in SIDES if SIDES[side] in colours], unit)
+    sides = {*skeleton.sides}
+    sides |= {edge_side(skeleton.sides[start], skeleton.sides[end]) for start, end in skeleton.edge_indices()}
+    if sides != {"middle"}:
+        _colour_key(picture, [side for side in SIDES if side in sides], unit)
     return picture
 
 

@@ -22,6 +22,10 @@ _MOST = 16_384  # pixels on a side; a sheet or an enlarged picture beyond it wou
 def draw(poses: Poses, image: Any, style: Style, *, background: Colour | None, enlarge_to: int) -> Image.Image:
     """See `Poses.draw`."""
     height, width = poses.image_size
+    if style.errors and poses.keypoint_errors is None:
+        raise ConfigError(
+            "errors=True, but these poses have no keypoint_errors. Only some weights predict them. Leave errors out."
+        )
     if background is None and image is None and poses.source is None:
         background = SHEET
     if background is None:
@@ -54,6 +58,7 @@ def _figure(pose: Pose, scale: np.ndarray) -> Figure:
         confidence=np.nan_to_num(pose.keypoint_scores.astype(np.float64), nan=1.0),
         visibility=pose.visibility,
         edges=pose.edges,
+        errors=None if pose.keypoint_errors is None else pose.keypoint_errors.astype(np.float64) * scale.mean(),
     )
 
 

@@ -317,6 +317,7 @@ class Poses(Outputs):
         legend: Literal["auto", "inside", "below", "none"] = "auto",
         numbers: bool | None = None,
         hidden: Literal["skip", "hollow"] = "skip",
+        errors: bool = False,
         enlarge_to: int = 0,
     ) -> Image.Image:
         """A picture with the poses on it. See `xpose.drawing.overlay.draw_figures` for how it looks.
@@ -331,16 +332,17 @@ class Poses(Outputs):
                 "none". Only "inside" and "none" keep the picture's size for certain.
             numbers: numbers at the points that the legend explains; None decides by room.
             hidden: what happens to points with visibility 0: left out, or drawn "hollow".
+            errors: draw a faint circle around each point with its expected error (`keypoint_errors`) as the radius.
             enlarge_to: enlarge a smaller picture until its longer side has so many pixels.
 
         Raises:
             ImageError: the picture cannot be read or has another shape.
-            ConfigError: an option is unknown.
+            ConfigError: an option is unknown, or errors are asked for and these poses have none.
         """
         from xpose.drawing.overlay import Style
         from xpose.results.draw import draw
 
-        style = Style(boxes=boxes, labels=labels, legend=legend, numbers=numbers, hidden=hidden)
+        style = Style(boxes=boxes, labels=labels, legend=legend, numbers=numbers, hidden=hidden, errors=errors)
         return draw(self, image, style, background=background, enlarge_to=enlarge_to)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from xpose.data.inspection.pages import SIDE_COLOURS, text
+from xpose.drawing.palette import edge_side
 from xpose.pictures.reading import stored_pixels
 from xpose.records import HIDDEN, Instance, Record
 from xpose.vocabulary import side_of
@@ -109,8 +110,7 @@ def _drawing(instance: Instance, radius: float, offset: tuple[float, float], sca
     for start, end in instance.category.edges:
         if start in labelled and end in labelled:
             (x1, y1), (x2, y2) = (_place(instance, name, offset, scale) for name in (start, end))
-            sides = {side_of(start), side_of(end)} - {"middle"}
-            colour = SIDE_COLOURS[sides.pop() if len(sides) == 1 else "middle"]
+            colour = SIDE_COLOURS[edge_side(side_of(start), side_of(end))]
             yield (
                 f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" '
                 f'stroke-width="{0.6 * radius:.2f}" stroke-opacity=".85"/>'

@@ -1,4 +1,4 @@
-"""Poses as objects of Roboflow's supervision, whose annotators and trackers then work on them; without `keypoint_errors`."""
+"""Poses as objects of Roboflow's supervision, for its annotators and trackers; `keypoint_errors` are dropped."""
 
 from __future__ import annotations
 

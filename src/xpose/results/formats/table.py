@@ -25,7 +25,7 @@ class ResultFormat:
         ending: the usual ending of its files.
         used_by: programs and people who read it.
         encode: the content of a file with the results of several pictures, from them and the format's own options.
-        decode: the way back, where there is one: from the content and the class `Poses`, which the formats do not import.
+        decode: the way back, where there is one, from the content and the class `Poses` (which no format imports).
         single: whether a file holds only one picture.
         keypoint_errors: whether the format keeps them.
     """
@@ -60,7 +60,7 @@ def encoded(results: Sequence[Poses], name: str, **options: object) -> bytes:
     row = FORMATS.get(name)
     if row is None:
         raise ConfigError(
-            f"Unknown format {quote(name)}.{did_you_mean(name, FORMATS)} Results can be written as {', '.join(FORMATS)}."
+            f"Unknown format {quote(name)}.{did_you_mean(name, FORMATS)} Known formats are {', '.join(FORMATS)}."
         )
     if row.single and len(results) != 1:
         raise ConfigError(
