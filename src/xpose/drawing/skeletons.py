@@ -11,11 +11,10 @@ from typing import Protocol
 
 from PIL import Image, ImageDraw, ImageFont
 
+from xpose.drawing.figures import DIRECTIONS, Place, distance_to_line
 from xpose.drawing.palette import FAINT, INK, PAPER, RULE, SIDES, edge_side
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-Place = tuple[float, float]
-_DIRECTIONS = tuple((math.cos(k * math.pi / 8), math.sin(k * math.pi / 8)) for k in range(16))
 
 
 class SkeletonLike(Protocol):
@@ -137,7 +136,7 @@ def _write_numbers(figure: Image.Image, skeleton: SkeletonLike, unit: float, fon
         wide = 1.25 if index > 99 else 1.0
         # A number close to its point is best; a little farther off must be clearly freer to win.
         spots = [
-            (x + far * reach * wide * dx, y + far * reach * dy, far) for far in (1.0, 1.6) for dx, dy in _DIRECTIONS
+            (x + far * reach * wide * dx, y + far * reach * dy, far) for far in (1.0, 1.6) for dx, dy in DIRECTIONS
         ]
         spots = [spot for spot in spots if all(reach / 2 < c < figure.width - reach / 2 for c in spot[:2])]
         taken = [place for place in places if place != (x, y)] + written
@@ -158,17 +157,8 @@ def _write_numbers(figure: Image.Image, skeleton: SkeletonLike, unit: float, fon
 def _freedom(here: Place, taken: Sequence[Place], lines: Sequence[tuple[Place, Place]], reach: float) -> float:
     """How far a number written here stays from other points, numbers and edges; more than two reaches is enough."""
     from_points = min((math.dist(here, other) for other in taken), default=4 * reach)
-    from_lines = min((_distance(here, *line) for line in lines), default=4 * reach)
+    from_lines = min((distance_to_line(here, *line) for line in lines), default=4 * reach)
     return min(from_points, 2 * reach) + 0.8 * min(from_lines, 1.5 * reach)
-
-
-def _distance(here: Place, start: Place, end: Place) -> float:
-    length = math.dist(start, end)
-    if length == 0:
-        return math.dist(here, start)
-    along = ((here[0] - start[0]) * (end[0] - start[0]) + (here[1] - start[1]) * (end[1] - start[1])) / length**2
-    along = min(1.0, max(0.0, along))
-    return math.dist(here, (start[0] + along * (end[0] - start[0]), start[1] + along * (end[1] - start[1])))
 
 
 def _legend(skeleton: SkeletonLike, height: int, unit: float) -> Image.Image:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 Names = tuple[str, ...]
 Edges = tuple[tuple[str, str], ...]
+# The fields of `Poses` with one entry per pose.
+ARRAYS = ("boxes", "scores", "xy", "keypoint_scores", "visibility", "keypoint_errors")
+TUPLES = ("categories", "keypoint_names", "canonical_names", "edges")
 
 
 class Point(NamedTuple):
@@ -290,21 +293,11 @@ class Poses(Outputs):
         return dataclasses.replace(self, visibility=np.where(known, judged, self.visibility))
 
     def _take(self, keep: np.ndarray) -> Poses:
-        def some(values: tuple[Any, ...]) -> tuple[Any, ...]:
-            return tuple(values[row] for row in keep)
-
+        arrays = {name: getattr(self, name) for name in ARRAYS}
         return dataclasses.replace(
             self,
-            boxes=self.boxes[keep],
-            scores=self.scores[keep],
-            categories=some(self.categories),
-            xy=self.xy[keep],
-            keypoint_scores=self.keypoint_scores[keep],
-            visibility=self.visibility[keep],
-            keypoint_errors=None if self.keypoint_errors is None else self.keypoint_errors[keep],
-            keypoint_names=some(self.keypoint_names),
-            canonical_names=some(self.canonical_names),
-            edges=some(self.edges),
+            **{name: None if array is None else array[keep] for name, array in arrays.items()},
+            **{name: tuple(getattr(self, name)[row] for row in keep) for name in TUPLES},
         )
 
     def draw(
