@@ -7,6 +7,7 @@ hiding them would lower the score of a network for its honesty.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -85,15 +86,49 @@ def results(
         raise ConfigError(f'kind is {kind!r}. It must be "keypoints" or "boxes". Write them into two files.')
     numbers = _image_ids(results, image_ids)
     kinds = _category_ids(results, category_ids, alone=False)
-    entries = []
+    entries: list[dict[str, Any]] = []
     for poses, image_id in zip(results, numbers, strict=True):
         for pose in poses:
-            entry = {"image_id": image_id, "category_id": kinds[_kind(pose)], "score": float(pose.score)}
-            if kind == "boxes":
-                entries.append({**entry, "bbox": _xywh(pose.box)})
-            elif pose.names:
-                entries.append({**entry, "keypoints": _flat(pose, hide=False), **_errors(pose)})
+            if pose.names or kind == "boxes":
+                entries.append(result_entry(pose, image_id, kinds[_kind(pose)], kind))
     return entries
+
+
+def result_entry(
+    pose: Pose,
+    image_id: int,
+    category_id: int,
+    kind: Literal["keypoints", "boxes"] = "keypoints",
+    columns: np.ndarray | None = None,
+) -> dict[str, Any]:
+    """One entry of a results file, in full precision; with `keypoint_scores` and, if there are any, `keypoint_errors`.
+
+    Args:
+        pose: what was found.
+        image_id: of the annotation file, as is `category_id`.
+        category_id: its category.
+        kind: what the entry is about.
+        columns: [K] for each keypoint of the category its row in the pose, -1 where the pose lacks it (it then stands
+            as zeros); by default the category has the pose's own keypoints.
+    """
+    entry = {"image_id": image_id, "category_id": category_id, "score": float(pose.score)}
+    if kind == "boxes":
+        return {**entry, "bbox": xyxy_to_xywh(pose.box.astype(np.float64)).tolist()}
+    if columns is None:
+        columns = np.arange(len(pose.names))
+    flat: list[float] = []
+    # The row that is added is the one that -1 means.
+    places = np.vstack((pose.xy, np.full((1, 2), np.nan)))[columns].astype(np.float64).tolist()
+    for (x, y), v in zip(places, np.append(pose.visibility, 0)[columns].tolist(), strict=True):
+        flat += [x, y, v] if math.isfinite(x + y) else [0, 0, 0]
+    entry |= {"keypoints": flat, "keypoint_scores": _listed(pose.keypoint_scores, columns)}
+    if pose.keypoint_errors is not None:
+        entry["keypoint_errors"] = _listed(pose.keypoint_errors, columns)
+    return entry
+
+
+def _listed(values: np.ndarray, columns: np.ndarray) -> list[float | None]:
+    return [None if math.isnan(value) else value for value in np.append(values, np.nan)[columns].tolist()]
 
 
 def encode(results: Sequence[Poses], **options: Any) -> str:
@@ -106,6 +141,9 @@ def _kind(pose: Pose) -> Kind:
 
 
 def _annotation(pose: Pose, annotation_id: int, image_id: int, category_id: int) -> dict[str, Any]:
+    # COCO has no place for the expected errors; its tools ignore keys that they do not know.
+    values = None if pose.keypoint_errors is None else pose.keypoint_errors.tolist()
+    errors = {} if values is None else {"keypoint_errors": [error(value) for value in values]}
     return {
         "id": annotation_id,
         "image_id": image_id,
@@ -113,19 +151,12 @@ def _annotation(pose: Pose, annotation_id: int, image_id: int, category_id: int)
         "bbox": _xywh(pose.box),
         "area": number(pose.area),
         "iscrowd": 0,
-        "keypoints": _flat(pose, hide=True),
+        "keypoints": _flat(pose),
         "num_keypoints": int((pose.visibility > 0).sum()),
         "score": score(pose.score),
         "keypoint_scores": [score(value) for value in pose.keypoint_scores.tolist()],
-        **_errors(pose),
+        **errors,
     }
-
-
-def _errors(pose: Pose) -> dict[str, list[float | None]]:
-    """COCO has no place for the expected errors; its tools ignore keys that they do not know."""
-    if pose.keypoint_errors is None:
-        return {}
-    return {"keypoint_errors": [error(value) for value in pose.keypoint_errors.tolist()]}
 
 
 def _category(kind: Kind, category_id: int) -> dict[str, Any]:
@@ -140,12 +171,11 @@ def _category(kind: Kind, category_id: int) -> dict[str, Any]:
     }
 
 
-def _flat(pose: Pose, *, hide: bool) -> list[float]:
-    """x1, y1, v1, x2, ...; a point without a place stands as zeros."""
+def _flat(pose: Pose) -> list[float]:
+    """x1, y1, v1, x2, ...; a point that is not there stands as zeros."""
     flat: list[float] = []
     for x, y, _, v in pose.points.values():
-        nowhere = (hide and v == 0) or np.isnan(x) or np.isnan(y)
-        flat += [0, 0, 0] if nowhere else [number(x), number(y), v]
+        flat += [number(x), number(y), v] if v else [0, 0, 0]
     return flat
 
 
