@@ -255,7 +255,7 @@ def test_json_is_strict_and_comes_back(poses):
 @pytest.mark.parametrize(
     ("why", "text", "expected"),
     [
-        ("no JSON", "{", "is no JSON"),
+        ("no JSON", "{", "is not JSON"),
         ("very deep", "[" * 100_000, "JSON"),
         ("another thing", "[]", 'The format is "list"'),
         ("another format", '{"format": "coco"}', 'The format is "coco"'),

@@ -97,12 +97,12 @@ def _names(figures: Sequence[Figure]) -> list[Entry]:
     kinds = list(dict.fromkeys((figure.title, tuple(figure.names)) for figure in figures))
     entries: list[Entry] = []
     for title, names in kinds:
-        own = [figure for figure in figures if (figure.title, tuple(figure.names)) == (title, names)]
+        alike = [figure for figure in figures if (figure.title, tuple(figure.names)) == (title, names)]
         if len(kinds) > 1 and names:
             entries.append(Entry(text.clean(title)))
-        found = np.stack([figure.visibility for figure in own]).max(0, initial=0)
-        for number, (name, side) in enumerate(zip(names, own[0].sides, strict=True), start=1):
-            entries.append(Entry(text.clean(name), str(number), SIDES[side], faint=bool(found[number - 1] == 0)))
+        best = np.stack([figure.visibility for figure in alike]).max(0, initial=0)
+        for number, (name, side) in enumerate(zip(names, alike[0].sides, strict=True), start=1):
+            entries.append(Entry(text.clean(name), str(number), SIDES[side], faint=bool(best[number - 1] == 0)))
     return entries
 
 

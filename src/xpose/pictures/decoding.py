@@ -43,8 +43,8 @@ def decode(content: bytes, name: str, size: tuple[int, int], scale: float = 1.0)
         except Exception as error:  # decoders meet damaged files with errors of every kind
             raise _wrong(name, f"cannot be read ({str(error)[:120] or type(error).__name__})") from None
     if by == 1 and pixels.shape[:2] != (height, width):
-        found = f"is {pixels.shape[1]}x{pixels.shape[0]}, but its labels belong to {width}x{height} pixels"
-        raise _wrong(name, found)
+        actual = f"{pixels.shape[1]}x{pixels.shape[0]}"
+        raise _wrong(name, f"is {actual}, but its labels belong to {width}x{height} pixels")
     return pixels, by
 
 
@@ -59,10 +59,10 @@ def _read_jpeg(content: bytes, by: int) -> np.ndarray | None:
     cv2 = opencv()
     flags = getattr(cv2, _REDUCED[by]) if by > 1 else cv2.IMREAD_COLOR
     try:
-        found = cv2.imdecode(np.frombuffer(content, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+        bgr = cv2.imdecode(np.frombuffer(content, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
         return None
-    return None if found is None else np.asarray(cv2.cvtColor(found, cv2.COLOR_BGR2RGB))
+    return None if bgr is None else np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
 
 
 def decode_jpeg(content: np.ndarray) -> np.ndarray:

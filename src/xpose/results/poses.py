@@ -91,7 +91,7 @@ class Pose:
             if name in names:
                 return names.index(name)
         loose = normalise(name)
-        return next((row for row, own in enumerate(self.names) if normalise(own) == loose), None)
+        return next((row for row, known in enumerate(self.names) if normalise(known) == loose), None)
 
     def _point(self, row: int) -> Point:
         x, y = self.xy[row].tolist()
@@ -100,7 +100,7 @@ class Pose:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Poses(Outputs):
-    """All objects found in one picture. A detector gives them best first; indexing keeps the order that is asked for.
+    """All objects found in one picture. A detector gives them best first; indexing keeps the order of the index.
 
     An index may be a number, a slice, a mask, an array of numbers, or the name of a category; it always gives `Poses`.
     A loop gives one `Pose` after the other. The arrays are copies and cannot be written to.
@@ -200,16 +200,16 @@ class Poses(Outputs):
 
     def __repr__(self) -> str:
         height, width = self.image_size
-        found = ", ".join(f"{number} {name}" for name, number in self.count().items()) or "nothing found"
-        return f"<Poses: {found}; {width} x {height} pixels>"
+        counts = ", ".join(f"{number} {name}" for name, number in self.count().items()) or "nothing found"
+        return f"<Poses: {counts}; {width} x {height} pixels>"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Poses):
             return NotImplemented
         pairs = [(getattr(self, field.name), getattr(other, field.name)) for field in dataclasses.fields(self)]
         return all(
-            np.array_equal(own, its, equal_nan=True) if isinstance(own, np.ndarray) else own == its
-            for own, its in pairs
+            np.array_equal(a, b, equal_nan=True) if isinstance(a, np.ndarray) and b is not None else a is b or a == b
+            for a, b in pairs
         )
 
     def __iter__(self) -> Iterator[Pose]:
@@ -225,7 +225,7 @@ class Poses(Outputs):
     def pose(self, row: int) -> Pose:
         """One object with only its own points."""
         names = self.keypoint_names[row]
-        own = len(names)
+        count = len(names)
         return Pose(
             category=self.categories[row],
             score=float(self.scores[row]),
@@ -233,10 +233,10 @@ class Poses(Outputs):
             names=names,
             canonical=self.canonical_names[row],
             edges=self.edges[row],
-            xy=self.xy[row, :own],
-            keypoint_scores=self.keypoint_scores[row, :own],
-            visibility=self.visibility[row, :own],
-            keypoint_errors=None if self.keypoint_errors is None else self.keypoint_errors[row, :own],
+            xy=self.xy[row, :count],
+            keypoint_scores=self.keypoint_scores[row, :count],
+            visibility=self.visibility[row, :count],
+            keypoint_errors=None if self.keypoint_errors is None else self.keypoint_errors[row, :count],
         )
 
     @property

@@ -1,6 +1,6 @@
 """What makes a `Poses` valid, how it is indexed, and how several are joined.
 
-A fault here is one of the calling program, so these are plain ValueErrors and IndexErrors, in the house style.
+Faults here are mistakes of the calling program, so they are plain ValueErrors and IndexErrors.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def rows(key: Any, number: int) -> np.ndarray:
     """The rows that an index means.
 
     Raises:
-        IndexError: a number is out of range, a mask has another length, or it is no index at all.
+        IndexError: a number is out of range, a mask has another length, or it is not an index.
     """
     if isinstance(key, slice):
         return np.arange(number)[key]
@@ -81,7 +81,7 @@ def rows(key: Any, number: int) -> np.ndarray:
             )
         return asked % max(number, 1)
     raise IndexError(
-        f"A {type(key).__name__} is no index of poses. Use a number, a slice, a mask, an array of numbers, or the name "
+        f"A {type(key).__name__} cannot index poses. Use a number, a slice, a mask, an array of numbers, or the name "
         "of a category."
     )
 
@@ -135,7 +135,7 @@ def _padded(array: np.ndarray, widest: int) -> np.ndarray:
 
 def _points(poses: Poses, names: Sequence[Sequence[str]]) -> dict[str, np.ndarray | None]:
     """xy, keypoint_scores, visibility and keypoint_errors, checked against the names."""
-    number, widest = len(names), max((len(own) for own in names), default=0)
+    number, widest = len(names), max((len(points) for points in names), default=0)
     xy = _array("xy", poses.xy, np.float32, 3)
     if xy.shape[1] < widest:
         raise ValueError(
@@ -154,7 +154,7 @@ def _points(poses: Poses, names: Sequence[Sequence[str]]) -> dict[str, np.ndarra
         )
     visibility = visibility.astype(np.uint8)
     _shape("visibility", visibility, xy.shape[:2])
-    beyond = np.arange(xy.shape[1]) >= np.array([len(own) for own in names], dtype=int)[:, None]
+    beyond = np.arange(xy.shape[1]) >= np.array([len(points) for points in names], dtype=int)[:, None]
     if np.isinf(xy).any() or not np.isnan(xy[beyond]).all() or visibility[beyond].any():
         raise ValueError(
             "xy is infinite somewhere, or has values beyond a pose's own names. Numbers are finite, and what lies "

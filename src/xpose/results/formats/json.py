@@ -103,7 +103,7 @@ def from_json(text: str | bytes, make: Callable[..., Result]) -> Result:
     try:
         values = json.loads(text)
     except (ValueError, RecursionError, TypeError) as error:
-        raise DataError(f"The text is no JSON ({str(error)[:100]}). {_WAY_OUT}") from None
+        raise DataError(f"The text is not JSON ({str(error)[:100]}). {_WAY_OUT}") from None
     return from_dict(values, make)
 
 
@@ -127,7 +127,7 @@ def _fields(values: dict[str, Any]) -> dict[str, Any]:
     poses = values["poses"]
     kinds = [values["classes"][pose["class"]] for pose in poses]
     names = tuple(tuple(kind["keypoints"]) for kind in kinds)
-    widest = max((len(own) for own in names), default=0)
+    widest = max((len(points) for points in names), default=0)
     xy = np.full((len(poses), widest, 2), np.nan)
     scores = np.full((len(poses), widest), np.nan)
     errors = np.full((len(poses), widest), np.nan)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def to_supervision(poses: Poses, kind: Literal["keypoints", "boxes"] = "keypoints") -> Any:
     """`supervision.KeyPoints` or `supervision.Detections`; `data["class_name"]` holds the categories.
 
-    supervision takes a point at 0, 0 for one that is not there, so that is where those points stand.
+    For supervision a point at 0, 0 is not there, so those points are put there.
 
     Raises:
         MissingExtraError: supervision is not installed.
