@@ -142,12 +142,12 @@ def test_an_index_keeps_everything_aligned(why, key, expected):
         (3, "There is no pose 3. There are 3"),
         ([0, -4], "There is no pose -4"),
         ([True, False], "The mask has 2 entries for 3 poses"),
-        (True, "is no index"),
-        (1.0, "A float is no index"),
-        ([0.5], "A list is no index"),
-        ([[0], [1]], "A list is no index"),
-        ([[0], [1, 2]], "A list is no index"),
-        (None, "is no index"),
+        (True, "cannot index"),
+        (1.0, "A float cannot index"),
+        ([0.5], "A list cannot index"),
+        ([[0], [1]], "A list cannot index"),
+        ([[0], [1, 2]], "A list cannot index"),
+        (None, "cannot index"),
     ],
 )
 def test_a_wrong_index_says_so(key, expected):
@@ -340,7 +340,7 @@ def test_what_is_saved_is_what_the_methods_return(tmp_path):
 @pytest.mark.parametrize("place", [".", "file/below.csv", "a\0b"])
 def test_saving_where_one_cannot_says_so(place, tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(XPoseError, match=r"could not be written.*Choose another place"):
+    with pytest.raises(XPoseError, match=r"could not be written.*choose another place"):
         DOGS.save(tmp_path / place, "csv")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "mine"

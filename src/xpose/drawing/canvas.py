@@ -135,13 +135,9 @@ def _cover(low: float, high: float, start: int, end: int) -> np.ndarray:
 
 def _tame(rect: Rect, width: int, height: int) -> Rect:
     """The rectangle with far-off sides brought near, where they are as invisible."""
-    x1, y1, x2, y2 = rect
-    return (
-        min(max(x1, -9.0 * width), 10.0 * width),
-        min(max(y1, -9.0 * height), 10.0 * height),
-        min(max(x2, -9.0 * width), 10.0 * width),
-        min(max(y2, -9.0 * height), 10.0 * height),
-    )
+    sides = np.array((width, height, width, height))
+    left, top, right, bottom = np.clip(rect, -9.0 * sides, 10.0 * sides).tolist()
+    return left, top, right, bottom
 
 
 def _inside(start: Place, end: Place, rect: Rect) -> Place | None:

@@ -1,39 +1,23 @@
-"""Pictures of skeletons: each with its edges, a number at every point and a legend of the names.
-
-The functions take anything with the attributes of `SkeletonLike`, so that this package stays below the vocabulary.
-"""
+"""Pictures of skeletons: each with its edges, a number at every point and a legend of the names."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
 from xpose.drawing.figures import DIRECTIONS, Place, distance_to_line
 from xpose.drawing.palette import FAINT, INK, PAPER, RULE, SIDES, edge_side
 
+if TYPE_CHECKING:
+    from xpose.vocabulary import Skeleton
+
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
-class SkeletonLike(Protocol):
-    """What a drawing needs to know; `layout` in 0..1 or None, `sides` of "left", "right", "middle"."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def title(self) -> str: ...  # noqa: D102
-    @property
-    def keypoints(self) -> Sequence[str]: ...  # noqa: D102
-    @property
-    def layout(self) -> Sequence[Place] | None: ...  # noqa: D102
-    @property
-    def sides(self) -> Sequence[str]: ...  # noqa: D102
-    def edge_indices(self) -> Sequence[tuple[int, int]]: ...  # noqa: D102
-
-
-def draw_skeleton(skeleton: SkeletonLike, size: int = 0) -> Image.Image:
+def draw_skeleton(skeleton: Skeleton, size: int = 0) -> Image.Image:
     """The skeleton with numbered points on the left and the legend on the right.
 
     `size` is the height of the drawing in pixels; 0 chooses one that leaves room for all numbers.
@@ -52,7 +36,7 @@ def draw_skeleton(skeleton: SkeletonLike, size: int = 0) -> Image.Image:
     return picture
 
 
-def contact_sheet(skeletons: Sequence[SkeletonLike], columns: int = 7, tile: int = 300) -> Image.Image:
+def contact_sheet(skeletons: Sequence[Skeleton], columns: int = 7, tile: int = 300) -> Image.Image:
     """All skeletons small, each with its name and number of points."""
     rows = max(1, math.ceil(len(skeletons) / columns))
     foot = 44
@@ -81,23 +65,23 @@ def _font(size: float) -> Font:
     return ImageFont.load_default(max(8, round(size)))
 
 
-def _points(skeleton: SkeletonLike) -> str:
+def _points(skeleton: Skeleton) -> str:
     count = len(skeleton.keypoints)
     return f"{count} point{'s' if count != 1 else ''}"
 
 
-def _caption(skeleton: SkeletonLike) -> str:
+def _caption(skeleton: Skeleton) -> str:
     text = f"{skeleton.name} · {_points(skeleton)} · {len(skeleton.edge_indices())} edges"
     return text if skeleton.layout is not None else f"{text} · no drawing in its file, so on a circle"
 
 
-def _places(skeleton: SkeletonLike, size: int) -> list[Place]:
+def _places(skeleton: Skeleton, size: int) -> list[Place]:
     layout = skeleton.layout or circle_layout(len(skeleton.keypoints))
     margin = 0.065
     return [((margin + x * (1 - 2 * margin)) * size, (margin + y * (1 - 2 * margin)) * size) for x, y in layout]
 
 
-def _figure(skeleton: SkeletonLike, size: int, unit: float, numbers: bool) -> Image.Image:
+def _figure(skeleton: Skeleton, size: int, unit: float, numbers: bool) -> Image.Image:
     """The drawing itself, `size` pixels square, smoothed by drawing large and reducing."""
     scale = 3
     big = Image.new("RGB", (size * scale, size * scale), PAPER)
@@ -125,7 +109,7 @@ def _figure(skeleton: SkeletonLike, size: int, unit: float, numbers: bool) -> Im
     return figure
 
 
-def _write_numbers(figure: Image.Image, skeleton: SkeletonLike, unit: float, font_size: float) -> None:
+def _write_numbers(figure: Image.Image, skeleton: Skeleton, unit: float, font_size: float) -> None:
     brush = ImageDraw.Draw(figure)
     font = _font(font_size * unit)
     places = _places(skeleton, figure.width)
@@ -161,7 +145,7 @@ def _freedom(here: Place, taken: Sequence[Place], lines: Sequence[tuple[Place, P
     return min(from_points, 2 * reach) + 0.8 * min(from_lines, 1.5 * reach)
 
 
-def _legend(skeleton: SkeletonLike, height: int, unit: float) -> Image.Image:
+def _legend(skeleton: Skeleton, height: int, unit: float) -> Image.Image:
     """Number and name of every point in columns, in the colour of its side, with a key to the colours."""
     font = _font(17 * unit)
     row = round(25 * unit)

@@ -243,7 +243,8 @@ class Poses(Outputs):
     def areas(self) -> np.ndarray:
         """[N] of the boxes, in square pixels."""
         sides = self.boxes[:, 2:].astype(np.float64) - self.boxes[:, :2]
-        return sides.prod(axis=1)
+        areas: np.ndarray = sides.prod(axis=1)
+        return areas
 
     def count(self, categories: Iterable[str] = ()) -> dict[str, int]:
         """How many of each category; the ones named here come first, with 0 where there is none."""
@@ -293,12 +294,11 @@ class Poses(Outputs):
         return dataclasses.replace(self, visibility=np.where(known, judged, self.visibility))
 
     def _take(self, keep: np.ndarray) -> Poses:
-        arrays = {name: getattr(self, name) for name in ARRAYS}
-        return dataclasses.replace(
-            self,
-            **{name: None if array is None else array[keep] for name, array in arrays.items()},
-            **{name: tuple(getattr(self, name)[row] for row in keep) for name in TUPLES},
-        )
+        kept: dict[str, Any] = {name: tuple(getattr(self, name)[row] for row in keep) for name in TUPLES}
+        for name in ARRAYS:
+            array = getattr(self, name)
+            kept[name] = None if array is None else array[keep]
+        return dataclasses.replace(self, **kept)
 
     def draw(
         self,
