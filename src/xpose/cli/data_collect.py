@@ -1,4 +1,4 @@
-"""`xpose data unify`, `look`, `fiftyone` and `synthetic`: what is done with prepared sets, and sets that are drawn."""
+"""`xpose data unify`, `look`, `synthetic` and `shapes`: what is done with prepared sets, and sets that are drawn."""
 
 from __future__ import annotations
 
@@ -89,26 +89,6 @@ def look_at_sets(
     with Bars() as bars:
         pages = look(sources, out, pictures=pictures, seed=seed, only=only or (), progress=bars.update)
     _console.show(f"{len(pages)} pages; begin with {pages[0]}")
-
-
-def to_fiftyone(
-    source: Annotated[Path, typer.Argument(help="A prepared set or a unified collection.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="Folder for the dataset.")],
-    split: Annotated[
-        list[str] | None, typer.Option(help="Only this split (may be given several times).", metavar="NAME")
-    ] = None,
-    copy: Annotated[bool, typer.Option("--copy", help="Put the pictures into the folder, too.")] = False,
-) -> None:
-    """Write a set in the import format of FiftyOne (which need not be installed)."""
-    from xpose.cli._data import Bars
-    from xpose.data.collection.fiftyone import write_fiftyone
-
-    with Bars() as bars:
-        count = write_fiftyone(source, out, splits=split or None, copy=copy, progress=bars.update)
-    _console.show(f"{count:,} samples in {out}")
-    _console.note(
-        f'Load them: fiftyone.Dataset.from_dir(dataset_dir="{out}", dataset_type=fiftyone.types.FiftyOneDataset)'
-    )
 
 
 def draw_synthetic(
