@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xpose.inference.postprocess import suppress_boxes
-from xpose.results.formats import coco
-from xpose.results.formats.csv import to_csv
-from xpose.results.formats.json import json_text
+from xpose.results.formats.table import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -139,11 +137,11 @@ def table(results: Sequence[Poses]) -> list[list[object]]:
 def write_file(kind: str, answer: Answer, kept: Sequence[Poses], folder: Path) -> Path:
     """One of `FILES`: the drawing of a single picture, or everything about several in one archive."""
     names = [picture.name for picture in answer.pictures]
-    texts = {"poses.json": json_text(coco.instances(kept, file_names=names), indent=1), "poses.csv": to_csv(kept)}
+    texts = {"poses.json": encoded(kept, "coco", file_names=names), "poses.csv": encoded(kept, "csv")}
     if answer.failed:
-        texts["failed.txt"] = "".join(f"{line}\n" for line in answer.failed)
+        texts["failed.txt"] = "".join(f"{line}\n" for line in answer.failed).encode("utf-8", "replace")
     if kind in texts:
-        (folder / kind).write_bytes(texts[kind].encode("utf-8", "replace"))
+        (folder / kind).write_bytes(texts[kind])
         return folder / kind
     stems = file_stems(names)
     if len(names) == 1:
@@ -156,7 +154,7 @@ def write_file(kind: str, answer: Answer, kept: Sequence[Poses], folder: Path) -
             with archive.open(f"{stem}_xpose.{'jpg' if jpeg else 'png'}", "w") as file:
                 poses.draw(picture.pixels).save(file, "JPEG" if jpeg else "PNG", quality=92)
         for name, text in texts.items():
-            archive.writestr(name, text.encode("utf-8", "replace"))
+            archive.writestr(name, text)
     return folder / "xpose.zip"
 
 

@@ -6,8 +6,6 @@ compared with. What is asked for stands in an `Asked`, which becomes a prompt of
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -19,8 +17,7 @@ import numpy as np
 
 from xpose.data.loading.pool import content_of
 from xpose.errors import ImageError, VocabularyError, quote
-from xpose.pictures.reading import read_picture
-from xpose.pictures.sizes import PICTURE_FORMATS
+from xpose.pictures.reading import stored_pixels
 from xpose.prompts import CombinedPrompt, Prompt, TextPrompt, VisualPrompt
 from xpose.records import Category, Instance, Record
 from xpose.vocabulary import load_skeleton
@@ -200,21 +197,14 @@ def read_pixels(place: Path, file: str, size: tuple[int, int]) -> np.ndarray:
         ImageError: it is not a picture, damaged, or of another size (width, height) than its labels say.
         DataError: it cannot be read at all.
     """
-    from PIL import Image
-
     content = content_of(place)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # oddities of metadata do not concern the pixels
-            picture = Image.open(io.BytesIO(content), formats=PICTURE_FORMATS)
-            picture.load()
-            picture.getexif().pop(ORIENTATION, None)
+        pixels = stored_pixels(content)
     except Exception as error:  # decoders meet damaged files with errors of every kind
         raise ImageError(
             f"The picture {quote(file)} cannot be read ({str(error)[:120] or type(error).__name__}). It is damaged or "
             "cut short: fetch it again."
         ) from None
-    pixels, _ = read_picture(picture)
     if (pixels.shape[1], pixels.shape[0]) != size:
         raise ImageError(
             f"The picture {quote(file)} is {pixels.shape[1]}x{pixels.shape[0]}, but its labels belong to "

@@ -48,7 +48,7 @@ class PromptBank(Mapping[str, EncodedClass]):
         """Write a `.safetensors` file, whole or not at all.
 
         Raises:
-            CheckpointError: the file cannot be written.
+            XPoseError: the file cannot be written.
         """
         from safetensors.numpy import save_file
 

@@ -19,7 +19,7 @@ from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
 from xpose.errors import DataError, missing_extra, quote
-from xpose.pictures.reading import PICTURE_ENDINGS
+from xpose.pictures import PICTURE_ENDINGS
 from xpose.pictures.sizes import picture_size
 from xpose.records import Box, Picture, Point
 

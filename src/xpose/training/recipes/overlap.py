@@ -18,7 +18,7 @@ from xpose.data.collection.fingerprints import Prints, print_content
 from xpose.data.collection.leaks import Side, find_leaks
 from xpose.data.datasets.folder_sets import PHOTOGRAPH
 from xpose.data.loading.pool import content_of, read_places
-from xpose.errors import CheckpointError, DataError, SplitError
+from xpose.errors import DataError, SplitError, XPoseError
 from xpose.pictures.atomic import write_atomically
 
 APART_FILE = "apart.json"
@@ -127,5 +127,5 @@ def _write(folder: Path, stamp: str, answer: dict[str, str]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / APART_FILE, lambda file: file.write_text(text + "\n", encoding="utf-8"))
-    except (OSError, CheckpointError):
+    except (OSError, XPoseError):
         pass  # the answer stands; it is only not kept

@@ -19,7 +19,7 @@ from xpose.data.datasets.importers.coco import ANNOTATION_FOLDERS
 from xpose.data.datasets.importers.deeplabcut import LABELS, STEM
 from xpose.data.datasets.sources import Source
 from xpose.errors import DataError, MissingExtraError, quote
-from xpose.pictures.reading import PICTURE_ENDINGS
+from xpose.pictures import PICTURE_ENDINGS
 
 PREPARED = "prepared"  # nothing has to be imported
 YAML = (".yaml", ".yml")
