@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,7 +18,7 @@ from xpose.errors import ImageError
 if TYPE_CHECKING:
     import numpy as np
 
-    from xpose.inference import Detector
+    from xpose.inference import DetectionOptions, Detector
     from xpose.results import Poses
 
 KEPT = "What is kept"
@@ -41,8 +40,8 @@ Threshold = Annotated[
         max=1,
         metavar="NUMBER",
         rich_help_panel=KEPT,
-        help="Keep objects with a higher score. Lower finds more, also more that is wrong. Left out: what the weights "
-        "say for each object, else 0.1.",
+        help="Keep objects with a higher score. Lower finds more, also more that is wrong. Default: the value stored "
+        "with the weights for each object, else 0.1.",
     ),
 ]
 KeypointThreshold = Annotated[
@@ -53,7 +52,7 @@ KeypointThreshold = Annotated[
         max=1,
         metavar="NUMBER",
         rich_help_panel=KEPT,
-        help="Points with less confidence count as not there. Left out: what the weights say.",
+        help="Keypoints with less confidence count as absent. Default: the value stored with the weights.",
     ),
 ]
 MaxInstances = Annotated[
@@ -70,7 +69,8 @@ Nms = Annotated[
         max=1,
         metavar="NUMBER",
         rich_help_panel=KEPT,
-        help="Of boxes that overlap by more than this, only the best stays; 1 keeps all. Left out: as the weights say.",
+        help="Among boxes overlapping by more than this, keep only the best; 1 keeps all. Default: the value stored "
+        "with the weights.",
     ),
 ]
 NmsOks = Annotated[
@@ -81,7 +81,7 @@ NmsOks = Annotated[
         max=1,
         metavar="NUMBER",
         rich_help_panel=KEPT,
-        help="Of poses more alike than this, only the best stays; for animals in a heap, instead of --nms.",
+        help="Among poses more similar than this, keep only the best; for animals in a heap, instead of --nms.",
     ),
 ]
 Rivals = Annotated[
@@ -94,18 +94,6 @@ Rivals = Annotated[
         "no such names. Left out: as the weights say.",
     ),
 ]
-
-
-@dataclass(frozen=True)
-class Keep:
-    """The options of `detect` that decide what is kept; None leaves the detector's own rule."""
-
-    threshold: float | None = None
-    keypoint_threshold: float | None = None
-    max_instances: int | None = None
-    nms: float | None = None
-    nms_oks: float | None = None
-    rivals: tuple[str, ...] | None = None
 
 
 def names_of_rivals(words: str | None) -> tuple[str, ...] | None:
@@ -138,7 +126,7 @@ def detect_each(
     detector: Detector,
     prompts: list[Any],
     pictures: Sequence[Picture],
-    keep: Keep,
+    options: DetectionOptions,
     use: Callable[[Picture, Poses, np.ndarray], None],
 ) -> list[Fault]:
     """Detect in every picture and hand the result to `use`; the pictures that could not be read, already reported."""
@@ -148,14 +136,13 @@ def detect_each(
 
     from xpose.pictures.reading import read_picture
 
-    rules = {name: value for name, value in asdict(keep).items() if value is not None}
     faults: list[Fault] = []
     with _noticing_interrupts() as check, _progress(pictures) as (each, pause):
         for picture in each:
             check()
             try:
                 pixels, _ = read_picture(picture.path)
-                poses = detector.detect(pixels, prompts, **rules)
+                poses = detector.detect(pixels, prompts, options=options)
             except ImageError as error:
                 message = str(error)
             except (MemoryError, torch.OutOfMemoryError):

@@ -227,7 +227,7 @@ def load_detector(
     from xpose.inference import load
 
     detector = load(weights, device=device, dtype=dtype, clip=clip)
-    name = detector.model.config.name
+    name = detector.engine.config.name
     if wanted is not None and name != wanted:
         raise ConfigError(
             f"-c {config} means the network {wanted}, but the weights {quote(detector.name)} are of {name}. Both must "

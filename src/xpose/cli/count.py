@@ -64,12 +64,20 @@ def count(
     if not pictures:
         raise typer.Exit(_console.FAILURE)
     _prompts.say_what_is_looked_for(asked)
+    from xpose.inference import DetectionOptions
+
+    options = DetectionOptions(
+        threshold=threshold,
+        nms=nms,
+        nms_oks=nms_oks,
+        max_instances=max_instances,
+        rivals=others,
+    )
     detector = _prompts.load_detector(weights, config, device, dtype, clip)
     prompts = _prompts.encode(asked, detector)
     counts = _Counts([one.names.label for one in prompts])
-    keep = _picture_loop.Keep(threshold, None, max_instances, nms, nms_oks, others)
     try:
-        faults += _picture_loop.detect_each(detector, prompts, pictures, keep, counts.add)
+        faults += _picture_loop.detect_each(detector, prompts, pictures, options, counts.add)
     finally:  # after Ctrl-C as well: what is counted is printed
         counts.show(faults, as_json, as_csv)
     if faults:

@@ -33,6 +33,10 @@ def detect(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON instead of a table.")] = False,
+    profile: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a PyTorch trace of the run, for chrome://tracing or Perfetto."),
+    ] = None,
     threshold: _picture_loop.Threshold = None,
     keypoint_threshold: _picture_loop.KeypointThreshold = None,
     max_instances: _picture_loop.MaxInstances = None,
@@ -68,14 +72,25 @@ def detect(
     if not pictures:
         raise typer.Exit(_console.FAILURE)
     _prompts.say_what_is_looked_for(asked)
+    from xpose.inference import DetectionOptions
+    from xpose.model.profiling import profiled
+
+    options = DetectionOptions(
+        threshold=threshold,
+        keypoint_threshold=keypoint_threshold,
+        nms=nms,
+        nms_oks=nms_oks,
+        max_instances=max_instances,
+        rivals=others,
+    )
     detector = _prompts.load_detector(weights, config, device, dtype, clip)
     prompts = _prompts.encode(asked, detector)
     given = [*(like or ()), *(points or ()), *([bank] if bank else ())]
-    limits = detector.limits(prompts, threshold, "weights" if others is None else others)
+    limits = detector.limits(prompts, options=options)
     results = Results(pictures, folder, prompts, limits, given)
-    keep = _picture_loop.Keep(threshold, keypoint_threshold, max_instances, nms, nms_oks, others)
     try:
-        faults += _picture_loop.detect_each(detector, prompts, pictures, keep, results.add)
+        with profiled(profile):
+            faults += _picture_loop.detect_each(detector, prompts, pictures, options, results.add)
     finally:  # after Ctrl-C as well: what is finished stays
         results.finish(faults, as_json)
     if faults:
