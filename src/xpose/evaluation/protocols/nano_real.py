@@ -201,7 +201,7 @@ def _sets_with_several(data: Data) -> set[str]:
 def _table(rows: Sequence[_SetNumbers], means: Mapping[str, Sequence[_SetNumbers]]) -> Table:
     cells = [row.cells(f"{row.name}{' *' * row.easy}", "several" if row.several else "one") for row in rows]
     for suffix, kept in means.items():
-        label = suffix.replace("/sets with ", ", ").replace("/", ", ")
+        label = suffix.replace("/sets with", ":").replace("/", ": ").replace(" objects", "").replace(" object", "")
         cells.append(_mean_of(kept).cells(f"mean{label} ({len(kept)})", ""))
     columns = [f"{what} @{t:g}" for t in THRESHOLDS for what in ("PCK", "blind")]
     easy = ", ".join(row.name for row in rows if row.easy)
