@@ -6,6 +6,7 @@ import errno
 from pathlib import Path
 
 import pytest
+import torch
 
 from xpose.errors import XPoseError
 from xpose.pictures.atomic import write_atomically
@@ -23,3 +24,9 @@ def test_a_full_disk_keeps_what_was_there(tmp_path: Path) -> None:
         write_atomically(path, full)
     assert path.read_text() == "before"
     assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["state.pt", "state", "é" * 100])
+def test_torch_can_write_through_it(tmp_path: Path, name: str) -> None:
+    write_atomically(tmp_path / name, lambda temporary: torch.save({"step": 1}, temporary))
+    assert torch.load(tmp_path / name, weights_only=True) == {"step": 1}

@@ -165,7 +165,7 @@ def _legend(skeleton: Skeleton, height: int, unit: float) -> Image.Image:
             brush.text((x + number_width - 8 * unit, y), str(index), fill=colour, font=font, anchor="ra")
             brush.text((x + number_width, y), names[index], fill=INK, font=font)
         x += column_width
-    sides = {*skeleton.sides}
+    sides: set[str] = {*skeleton.sides}
     sides |= {edge_side(skeleton.sides[start], skeleton.sides[end]) for start, end in skeleton.edge_indices()}
     if sides != {"middle"}:
         _colour_key(picture, [side for side in SIDES if side in sides], unit)

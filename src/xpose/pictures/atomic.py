@@ -24,7 +24,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         if path.is_dir():
             raise IsADirectoryError(0, "it is a folder")
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".xpose-")
+        # torch.save names the parts of its archive after the file, up to the last dot, and refuses an empty name.
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
         os.close(handle)
         temporary = Path(name)
         write(temporary)
