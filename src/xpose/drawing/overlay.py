@@ -115,7 +115,7 @@ def _draw_edges(canvas: Canvas, figure: Figure, radius: float) -> None:
 
 def _draw_errors(canvas: Canvas, figure: Figure) -> None:
     """A faint circle around each point that is there: the true place is expected at that distance."""
-    for row in np.flatnonzero(figure.visibility > 0):
+    for row in np.flatnonzero(figure.visibility > 0).tolist():
         radius = float("nan") if figure.errors is None else float(figure.errors[row])
         if radius >= 1:
             canvas.disc(_xy(figure, row), radius, SIDES[figure.sides[row]], 0.12)

@@ -111,7 +111,7 @@ def result_entry(
         columns: [K] for each keypoint of the category its row in the pose, -1 where the pose lacks it (it then stands
             as zeros); by default the category has the pose's own keypoints.
     """
-    entry = {"image_id": image_id, "category_id": category_id, "score": float(pose.score)}
+    entry: dict[str, Any] = {"image_id": image_id, "category_id": category_id, "score": float(pose.score)}
     if kind == "boxes":
         return {**entry, "bbox": xyxy_to_xywh(pose.box.astype(np.float64)).tolist()}
     if columns is None:
