@@ -18,6 +18,7 @@ from xpose.model.prompting.sides import spell_out
 from xpose.prompts import TextPrompt
 
 ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "xpose"
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
@@ -38,6 +39,13 @@ def test_anchors_of_the_readme_exist():
     text = (ROOT / "README.md").read_text("utf-8")
     headings = {re.sub(r"[^\w -]", "", line.lstrip("# ")).lower().replace(" ", "-") for line in text.splitlines()}
     assert {link[1:] for link in LINK.findall(text) if link.startswith("#")} <= headings
+
+
+def test_files_that_the_architecture_names_exist():
+    text = LINK.sub("", (ROOT / "ARCHITECTURE.md").read_text("utf-8"))
+    named = set(re.findall(r"(?<![\w/.])(?:\w+/)+(?:\w+\.py)?", text))
+    assert len(named) > 60
+    assert {name for name in named if not ((ROOT / name).exists() or any(SOURCE.rglob(name)))} == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
