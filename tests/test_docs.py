@@ -128,11 +128,22 @@ def test_shown_commands_find_things(page, desk, capsys):
 
 
 def test_the_readme_shows_what_make_test_runs():
-    recipe = re.search(r"^test:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)[1]
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    recipes = dict(re.findall(r"^([\w-]+):.*\n((?:\t.*\n)+)", makefile, re.MULTILINE))
     readme = (ROOT / "README.md").read_text("utf-8")
-    for line in recipe.splitlines():
+    assert "\ntest: lint types\n" in makefile
+    for line in (recipes["lint"] + recipes["types"] + recipes["test"]).splitlines():
         plain = line.strip().replace("$(BIN)", ".venv/bin").replace("$(JOBS)", "2")
         assert re.search(rf"^{re.escape(plain)}( |$)", readme, re.MULTILINE), plain
+
+
+def test_hooks_run_only_local_tools_that_the_extra_dev_installs():
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text("utf-8")
+    assert re.findall(r"- repo: (\S+)", hooks) == ["local"]
+    tools = set(re.findall(r"entry: \.venv/bin/(\w+)", hooks))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert tools
+    assert tools <= names(project["optional-dependencies"]["dev"])
 
 
 def test_every_dependency_has_its_reason_and_licence():
