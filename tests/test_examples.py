@@ -15,7 +15,7 @@ from xpose.model.checkpoints.pretrained import save_pretrained
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
-# Script -> the arguments before WEIGHTS, a part of what it prints, and the start of the name of the file that it writes.
+# Script -> the arguments before WEIGHTS, a part of what it prints, and the start of the name of its output file.
 CALLS = {
     "words.py": (["photo.png"], "dogs", "leaves.png"),
     "example_picture.py": (["photo.png", "leaf.png", "leaf.json"], "like the example, with tip, stalk", "like_the"),
