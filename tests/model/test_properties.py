@@ -141,7 +141,7 @@ def test_groups_start_from_their_own_boxes_alike() -> None:
     tokens[:, 1] = tokens[:, 0]
     boxes = torch.tensor([[[0.5, 0.5, 0.4, 0.2], [0.2, 0.7, 0.1, 0.3]]], dtype=torch.float64)
     instances = Instances(tokens[:, :, 0], boxes, torch.zeros(1, 2, dtype=torch.long), torch.zeros(1, 2).long(), ())
-    points = model.keypoint_decoder._first_boxes(instances, tokens, model.heads)[:, :, 1:, :2]
+    points = model.keypoint_decoder._first_boxes(instances, tokens, model.heads, None)[:, :, 1:, :2]
     shares = (points - boxes[:, :, None, :2]) / boxes[:, :, None, 2:]
     torch.testing.assert_close(shares[:, 0], shares[:, 1])
 
@@ -232,6 +232,7 @@ def test_gradients_reach_every_parameter(tiny: XPose) -> None:
     assert len(points) == tiny.config.keypoint_layers
     loss = scene + sum(r.keypoints.sum() + r.keypoint_logits.sum() for r in points)
     loss = loss + sum(r.visibility.sum() for r in points if r.visibility is not None)
+    loss = loss + sum(r.log_error.sum() for r in points if r.log_error is not None)
     loss.backward()
     # The selection's similarity is trained by the encoder's proposals, which are not part of these reports.
     silent = [n for n, p in tiny.named_parameters() if p.grad is None and not n.startswith("selection.similarity")]
