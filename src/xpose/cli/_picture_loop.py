@@ -34,7 +34,7 @@ class Keep:
     rivals: tuple[str, ...] | None = None
 
 
-class Output(Protocol):
+class PictureOutput(Protocol):
     """What becomes of the results."""
 
     def add(self, picture: Picture, poses: Poses, pixels: np.ndarray) -> None:
@@ -75,7 +75,7 @@ def detect_in_pictures(
     asked: _prompts.Asked,
     keep: Keep,
     load: Callable[[], Detector],
-    output: Callable[[Detector, list[EncodedClass], list[Picture]], Output],
+    output: Callable[[Detector, list[EncodedClass], list[Picture]], PictureOutput],
     folder: Path | None = None,
 ) -> None:
     """Run the detector on all pictures that the words name, and hand the results to an output.
@@ -109,7 +109,7 @@ def detect_in_pictures(
 
 
 def _detect_each(
-    detector: Detector, prompts: list[EncodedClass], pictures: Sequence[Picture], keep: Keep, results: Output
+    detector: Detector, prompts: list[EncodedClass], pictures: Sequence[Picture], keep: Keep, results: PictureOutput
 ) -> list[Fault]:
     """Detect in every picture; the pictures that could not be processed, after reporting them."""
     import torch
