@@ -155,7 +155,7 @@ DatasetName = Annotated[str, typer.Argument(metavar="NAME", help="A dataset from
 Sources = Annotated[
     list[Path],
     typer.Argument(
-        metavar="SOURCE...",
+        metavar="SOURCE",
         help="Prepared sets, folders of them, or folders of COCO sets (NAME/train.json, NAME/images).",
     ),
 ]
