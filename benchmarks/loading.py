@@ -29,7 +29,6 @@ from xpose.data.loading.batches import Batch
 from xpose.data.loading.loader import Loader, Prompting
 from xpose.data.loading.place import Place
 from xpose.data.loading.pool import Pool, open_pool
-from xpose.data.loading.shards import write_shards
 from xpose.data.loading.transforms import Augmentation
 from xpose.data.synthetic.scenes import generate
 from xpose.pictures.decoding import encode_jpeg
@@ -49,19 +48,6 @@ def drawn(folder: Path, count: int) -> Pool:
     return Pool(items)
 
 
-def sharded(folder: Path, count: int) -> Pool:
-    """The same pictures in one tar file."""
-    files = sorted(folder.glob("*.jpg"))
-    records = (record for _, record in generate(seed=0, count=count, size=(640, 480)))
-
-    def items() -> Iterator[tuple[Record, bytes]]:
-        for record, file in zip(records, files, strict=True):
-            yield record, file.read_bytes()
-
-    write_shards(items, folder / "shards", "train")
-    return open_pool([folder / "shards"])
-
-
 def by_step(loader: Loader, steps: int) -> Measure:
     def measure(turn: int) -> int:
         return sum(len(loader.batch(turn * steps + number)) for number in range(steps))
@@ -78,20 +64,20 @@ def decoding(loader: Loader, scale: float) -> Measure:
     return measure
 
 
-def cases(pool: Pool, shards: Pool | None, size: int, batch: int, steps: int) -> dict[str, Measure]:
+def cases(pool: Pool, size: int, batch: int, steps: int) -> dict[str, Measure]:
     """Name to what is measured."""
     words = Prompting(visual=0)
     full = Augmentation(size=size)
 
-    def loader(augmentation: Augmentation, prompting: Prompting = words, of: Pool = pool) -> Loader:
-        return Loader(of, batch=batch, augmentation=augmentation, prompting=prompting)
+    def loader(augmentation: Augmentation, prompting: Prompting = words) -> Loader:
+        return Loader(pool, batch=batch, augmentation=augmentation, prompting=prompting)
 
     def kept(form: str) -> Loader:
         made = loader(full)
         made.keep_pictures(4000, form=form)  # type: ignore[arg-type]
         return made
 
-    found = {
+    return {
         "decode whole": decoding(loader(full), 1.0),
         "decode at half size or less": decoding(loader(full), 0.4),
         f"{size}², plain": by_step(loader(full.plain()), steps),
@@ -104,9 +90,6 @@ def cases(pool: Pool, shards: Pool | None, size: int, batch: int, steps: int) ->
         f"{size}², augmented, 1 to 5 examples of 224²": by_step(loader(full, Prompting(visual=1)), steps),
         "short side 480 to 800": by_step(loader(Augmentation(size=None)), max(1, steps // 4)),
     }
-    if shards is not None:
-        found[f"{size}², augmented, from shards"] = by_step(loader(full, of=shards), steps)
-    return found
 
 
 def per_core(found: dict[str, Measure], repeats: int) -> dict[str, float]:
@@ -179,12 +162,8 @@ def main() -> int:
     console = Console()
     result: dict[str, object] = {"machine": f"{platform.machine()}, Python {platform.python_version()}"}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        if given.data:
-            pool, shards = open_pool([given.data]), None
-        else:
-            pool, shards = drawn(folder, given.pictures), sharded(folder, given.pictures)
-        rates = per_core(cases(pool, shards, given.size, given.batch, given.steps), given.repeats)
+        pool = open_pool([given.data]) if given.data else drawn(Path(name), given.pictures)
+        rates = per_core(cases(pool, given.size, given.batch, given.steps), given.repeats)
         clock = {f"{n} workers": at_once(pool, given.size, given.batch, 3 * given.steps, n) for n in (0, 1, 2)}
     seconds, megabytes = large_collection(given.instances)
     for title, unit, rows in (

@@ -25,6 +25,7 @@ from PIL import Image
 from xpose.evaluation.outputs import TABLES
 from xpose.evaluation.run_file import Run, read_run
 from xpose.evaluation.tables import Cell, Table, percent
+from xpose.model.checkpoints.calibration import Calibration, read_calibration
 from xpose.model.checkpoints.pretrained import CONFIG_FILE, WEIGHT_FILE
 from xpose.model.config import XPoseConfig
 from xpose.training.reporting.report import PLOT_FILE, RECIPE_FILE
@@ -72,7 +73,7 @@ def write_card(
         licences(sets).markdown(),
         *([per_set(accuracy).markdown()] if accuracy else []),
         *(folder_tables(folder) for folder, one in zip(results, found, strict=True) if one.protocol != "nano-real"),
-        thresholds(config),
+        thresholds(read_calibration(weights)),
         checksum(weights / WEIGHT_FILE),
     ]
     shutil.copy(runs[-1] / RECIPE_FILE, weights / RECIPE_FILE)
@@ -212,16 +213,17 @@ def folder_tables(folder: Path) -> str:
     return (folder / TABLES).read_text("utf-8")
 
 
-def thresholds(config: XPoseConfig) -> str:
+def thresholds(calibration: Calibration) -> str:
     """What scores have to pass, by class."""
-    if not config.thresholds:
+    if not calibration.thresholds:
         return ""
-    rows = tuple((name or "(all others)", value) for name, value in config.thresholds.items())
+    rows = tuple((name or "(all others)", value) for name, value in calibration.thresholds.items())
     note = (
         "By `xpose calibrate --split held-out` with `--absent-alarms 0.05`. A point counts as there from a confidence "
-        f"of {config.keypoint_threshold:.2f}."
+        f"of {calibration.keypoint_threshold:.2f}."
     )
-    beside = f"Rivals, which stand silently beside every prompt: {', '.join(config.rivals)}." if config.rivals else ""
+    rivals = ", ".join(calibration.rivals)
+    beside = f"Rivals, which stand silently beside every prompt: {rivals}." if rivals else ""
     return Table("Thresholds", ("class", "score"), rows, (note, *filter(None, (beside,))), decimals=3).markdown()
 
 

@@ -33,7 +33,7 @@ from xpose.evaluation.data import Data
 from xpose.evaluation.questions import Task
 from xpose.geometry import pairwise_iou
 from xpose.inference import Detector
-from xpose.inference.postprocess import DEFAULT_THRESHOLD, thresholds_for
+from xpose.inference.postprocess import thresholds_for
 from xpose.results import Poses
 
 SAME = {"cattle": "cow"}  # what a word means in the sets
@@ -92,7 +92,7 @@ def together(detector: Detector, encoded: Any, real: Named, words: list[str]) ->
 
 def narrower(detector: Detector, encoded: Any, real: Named, words: list[str]) -> Ways:
     """Each kind that is there by its own word and by a narrower one."""
-    unknown = detector.model.config.thresholds.get("", DEFAULT_THRESHOLD)
+    unknown = detector.calibration.threshold("")
     ways: Ways = {way: ([], []) for way in ("usual", "unknown", "narrower")}
     for word in {name for name, _ in real} & set(words) & set(NARROWER):
         less = NARROWER[word]
@@ -112,10 +112,10 @@ def _pairs(poses: Poses) -> Named:
 
 
 def _likeliest(detector: Detector, encoded: Any, words: list[str]) -> Named:
-    usual = detector.model.config
-    limits = dict(zip(words, thresholds_for(words, None, usual.thresholds), strict=True))
-    with detector.model.using(dataclasses.replace(usual, thresholds={})):  # nothing to compare by but scores
-        everything = detector.detect(encoded, words, threshold=0.0)
+    stored = detector.calibration
+    limits = dict(zip(words, thresholds_for(words, None, stored.thresholds), strict=True))
+    plain = detector.calibrated(dataclasses.replace(stored, thresholds={}))  # nothing to compare by but scores
+    everything = plain.detect(encoded, words, threshold=0.0)
     passed = zip(everything.categories, everything.scores, everything.boxes, strict=True)
     return [(word, box) for word, score, box in passed if score > limits[word]]
 

@@ -45,7 +45,7 @@ from xpose.model import PromptEmbeddings, XPose
 from xpose.model.presets import PRESETS
 from xpose.training.run import memory
 from xpose.training.run.ema import MovingAverage
-from xpose.training.run.prompt_batches import Asker, Question
+from xpose.training.run.prompt_batches import PromptBatch, PromptMaker
 from xpose.training.run.schedule import optimizer_for
 from xpose.training.run.settings import AMP, Run
 from xpose.training.run.step import TrainStep, change
@@ -70,11 +70,11 @@ class RandomWords:
         return torch.from_numpy(np.array(rows, np.float32).reshape(-1, self.dim))
 
 
-class PaddedAsker(Asker):
-    """The same questions in as many slots as the released network always has."""
+class PaddedPromptMaker(PromptMaker):
+    """The same prompts in as many slots as the released network always has."""
 
-    def __call__(self, batch: Batch, *, seed: int = 0, vary: bool = True) -> Question:
-        """The padded question."""
+    def __call__(self, batch: Batch, *, seed: int = 0, vary: bool = True) -> PromptBatch:
+        """The padded prompts."""
         question = super().__call__(batch, seed=seed, vary=vary)
         return replace(question, prompts=padded_prompts(question.prompts), targets=padded_targets(question.targets))
 
@@ -164,7 +164,7 @@ class Bench:
         """The step of the loop, which asks in the slots of the form."""
         step = TrainStep(self.model, self.words, self.run)
         if form == "padded":
-            step.asker = PaddedAsker(self.model, self.words)
+            step.prompts = PaddedPromptMaker(self.model, self.words)
         return step
 
     def loss(self, form: str, number: int) -> float:
@@ -204,35 +204,35 @@ def staged(module: TrainStep, watch: Watch) -> Iterator[None]:
         "decoder": (model.selection, "forward"),
         "decoder ": (model.object_decoder, "forward"),
         "decoder  ": (model.keypoint_decoder, "forward"),
-        "prompts": (module.asker, "project"),
+        "prompts": (module.prompts, "project"),
     }
     for stage, (part, name) in parts.items():
         setattr(part, name, watch.around(stage.strip(), getattr(part, name)))
-    asker, criterion = module.asker, module.criterion
-    module.asker = Asking(asker, watch)
+    maker, criterion = module.prompts, module.criterion
+    module.prompts = WatchedPromptMaker(maker, watch)
     module.criterion = watch.around("losses", criterion)  # type: ignore[assignment]
     try:
         yield
     finally:
         for part, name in parts.values():
             delattr(part, name)
-        module.asker, module.criterion = asker, criterion
+        module.prompts, module.criterion = maker, criterion
 
 
-class Asking:
-    """An asker under the watch."""
+class WatchedPromptMaker:
+    """A prompt maker under the watch."""
 
-    def __init__(self, asker: Asker, watch: Watch) -> None:
-        self.asker, self.watch = asker, watch
+    def __init__(self, maker: PromptMaker, watch: Watch) -> None:
+        self.maker, self.watch = maker, watch
 
-    def __call__(self, batch: Batch, **settings: Any) -> Question:
-        """The asker's question."""
+    def __call__(self, batch: Batch, **settings: Any) -> PromptBatch:
+        """The prompts of a batch."""
         with self.watch("prompts"):
-            return self.asker(batch, **settings)
+            return self.maker(batch, **settings)
 
-    def project(self, question: Question) -> Any:
-        """The asker's prompts."""
-        return self.asker.project(question)
+    def project(self, question: PromptBatch) -> Any:
+        """The prompts in the network's width."""
+        return self.maker.project(question)
 
 
 def loader_of(folder: Path, side: int, batch: int, objects: int, absent: int) -> Loader:

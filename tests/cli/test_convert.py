@@ -31,8 +31,8 @@ def converted(official, tmp_path_factory):
 
 def test_the_folder_holds_the_same_network(official, converted):
     assert {file.name for file in converted.iterdir()} == FILES
-    model, encoders = from_pretrained(converted)
-    expected, _ = from_pretrained(official)
+    model, encoders, _ = from_pretrained(converted)
+    expected = from_pretrained(official).model
     assert encoders == {}
     for name, tensor in expected.state_dict().items():
         assert torch.equal(model.state_dict()[name], tensor), name

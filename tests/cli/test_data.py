@@ -9,7 +9,7 @@ import pytest
 from tests.data.datasets.converters.test_onehand10k import write_tree
 
 from xpose.cli import main
-from xpose.data import CONVERTERS
+from xpose.data.datasets.converters import CONVERTERS
 
 
 def test_list_names_every_set_and_says_what_is_unverified(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""`xpose data unify`, `look`, `fiftyone` and `synthetic` as people meet them."""
+"""`xpose data unify`, `look`, `synthetic` and `shapes` as people meet them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,6 @@ def test_the_whole_way_without_a_download(tmp_path: Path, capsys: pytest.Capture
     assert read_manifest(collection)["sampling_seed"] == 7
     assert main(["data", "look", collection, "--out", str(tmp_path / "pages"), "--pictures", "3"]) == 0
     assert "Wrote 2 pages; start with" in capsys.readouterr().out
-    assert main(["data", "fiftyone", collection, "--out", str(tmp_path / "fiftyone"), "--split", "train"]) == 0
-    assert "5 samples" in capsys.readouterr().out
 
 
 def test_leaks_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

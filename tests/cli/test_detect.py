@@ -20,13 +20,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.cli.conftest import make_picture, write_json
-from tests.inference.conftest import own_detector
+from tests.inference.conftest import own_detector, saved
 
 import xpose
 from xpose.cli._inputs import Picture, list_pictures, natural_key, printable
 from xpose.cli._outputs import drawing_paths
 from xpose.inference import Detector
-from xpose.model.checkpoints.pretrained import save_pretrained
 
 Run = Callable[..., tuple[int, str, str]]
 ALL = ["--threshold", "0", "--max-instances", "3", "--nms", "1"]
@@ -137,8 +136,7 @@ def test_nothing_found_is_a_result(here: Path, run: Run, weights: str) -> None:
 
 def test_the_advice_knows_the_thresholds_of_the_weights(here: Path, run: Run, tmp_path: Path) -> None:
     make_picture(here / "a.png")
-    model = own_detector(thresholds={"dog": 0.98, "": 0.99}).model
-    weights = str(save_pretrained(model, tmp_path / "strict"))
+    weights = str(saved(own_detector(thresholds={"dog": 0.98, "": 0.99}), tmp_path / "strict"))
     code, _, err = run("detect", "a.png", "-t", "dog,cat", "-p", weights, "-o", "out")
     said = re.sub(r"\s+", " ", err)
     assert code == 0

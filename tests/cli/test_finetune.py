@@ -127,7 +127,7 @@ def test_it_goes_on_where_it_was_with_the_labels_it_began_with(run: Run, weights
     coco(labels.parent, 5)  # somebody goes on labelling meanwhile
     code, text, err = run(*words)
     assert code == 0, err
-    assert "Going on from step 1" in err
+    assert "from step 1" in err
     assert "Found: coco, 6 pictures" in err
     assert "Before:" not in err, "the starting weights are measured once"
     assert "after 2 steps" in text
@@ -206,7 +206,7 @@ WRONG: list[tuple[Callable[[Path], list[object]], str]] = [
     (no_pictures, "shows an object with keypoints"),
     (no_keypoints, 'no annotation has "keypoints"'),
     (mixed_up, "the pictures' folder is given with --images"),
-    (broken, "is no JSON"),
+    (broken, "is not JSON"),
     (lambda root: ["--data", root / "nowhere.json"], "does not exist"),
     (lambda root: ["--data", coco(root), "--set", "run.stesp=1"], 'Did you mean "run.steps"?'),
     (lambda root: ["--data", coco(root), "--from-scratch"], "exclude each other"),
@@ -252,7 +252,7 @@ def test_labels_that_cannot_be_read_are_the_first_thing_to_be_said(
     write_text(tmp_path / "broken.json", '{"annotations": [{')
     monkeypatch.setattr("xpose.model.checkpoints.weights.bundled_weights", dict)
     for given in (words, ["--out", tmp_path / "other"]):
-        for labels, message in (("nowhere.json", "does not exist"), ("broken.json", "is no JSON")):
+        for labels, message in (("nowhere.json", "does not exist"), ("broken.json", "is not JSON")):
             code, _, err = run("finetune", "--data", tmp_path / labels, *given)
             assert (code, message in err) == (1, True), err
     assert not (tmp_path / "other").exists()
@@ -270,7 +270,7 @@ def test_a_recipe_that_was_shown_can_be_used_from_everywhere(
     monkeypatch.chdir(tmp_path / "there")
     code, _, err = run("train", "mine.toml", "--minutes", "1e-9", "--device", "cpu")
     assert code == 0, err
-    assert "6 pictures of 1 set to learn from" in err
+    assert "6 pictures of 1 set to train on" in err
 
 
 def test_without_weights_it_says_what_to_give(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

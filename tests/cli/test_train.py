@@ -90,10 +90,10 @@ def test_a_run_writes_what_it_should_and_goes_on_where_it_stopped(run: Run, reci
     assert Image.open(whole / "losses.png").size[0] > 500
     code, _, err = run("train", recipe, "--out", pieces, "--device", "cpu", "--minutes", "1e-9")
     assert code == 0
-    assert "The time is over; step 1 of 3 is saved. Go on with the same command." in err
+    assert "Time limit reached; step 1 of 3 is saved. Continue with the same command." in err
     assert not (pieces / "weights").exists()
     code, out, err = run("train", recipe, "--out", pieces, "--device", "cpu")
-    assert (code, "Going on from step 1" in err, "Done: 3 steps" in out) == (0, True, True)
+    assert (code, "from step 1" in err, "Done: 3 steps" in out) == (0, True, True)
     one, other = weights_of(whole), weights_of(pieces)
     assert {tensor.dtype for tensor in one.values() if tensor.is_floating_point()} == {torch.float16}
     assert {name for name in one if not torch.equal(one[name], other[name])} == set()
@@ -115,6 +115,14 @@ def test_weights_in_full_and_without_a_test(run: Run, recipe: Path, tmp_path: Pa
     card = (tmp_path / "weights" / "README.md").read_text("utf-8")
     assert "trained on: synthetic (8 pictures, 1 step of 2 pictures)" in card
     assert "not tested" in card
+
+
+def test_a_trace_of_a_few_steps(run: Run, recipe: Path, tmp_path: Path) -> None:
+    changes = ("--set", "run.steps=5", "--set", "validation.split=none")
+    trace = tmp_path / "trace.json"
+    assert run("train", recipe, "--out", tmp_path / "run", "--device", "cpu", "--profile", trace, *changes)[0] == 0
+    names = {event.get("name") for event in json.loads(trace.read_text("utf-8"))["traceEvents"]}
+    assert {"ProfilerStep#2", "ProfilerStep#4", "aten::addmm"} <= names
 
 
 def test_a_run_does_not_go_on_with_other_settings(run: Run, recipe: Path, tmp_path: Path) -> None:
@@ -165,9 +173,9 @@ def test_pictures_that_cannot_be_used_are_named_and_those_held_out_counted(
     (folder / "left-out.txt").unlink()
     code, _, err = run(*words, "--device", "cpu", "--minutes", "1e-9")
     assert code == 0, err
-    assert f"{9 - held_out} pictures of 1 set to learn from" in err
-    assert f"Held out to test on, not learned from: {held_out} picture" in err
-    assert f"Left out, as they cannot be used: 3 pictures. All of them: {folder / 'left-out.txt'}" in err
+    assert f"{9 - held_out} pictures of 1 set to train on" in err
+    assert f"Held out for testing: {held_out} picture" in err
+    assert f"Left out because they cannot be used: 3 pictures. Full list: {folder / 'left-out.txt'}" in err
     told = (folder / "left-out.txt").read_text("utf-8").splitlines()
     assert [line.partition(":")[0] for line in told] == [f"birds/images/{name}" for name in names[:3]]
     assert all(f"  {line}" in err.splitlines() for line in told)
@@ -230,9 +238,9 @@ def test_ctrl_c_saves_and_says_how_to_go_on(run: Run, recipe: Path, tmp_path: Pa
     assert process.returncode == 130
     assert "Traceback" not in err
     saved = steps_of(folder)[-1]
-    assert f"Stopped; step {saved:,} of 100,000 is saved. Go on with the same command." in err
+    assert f"Stopped; step {saved:,} of 100,000 is saved. Continue with the same command." in err
     assert saved >= 2
     assert not list((folder / "state").glob(".*")), "nothing half-written is left"
     code, _, err = run(*command[3:], "--minutes", "1e-9")
-    assert (code, f"Going on from step {saved:,}" in err) == (0, True)
+    assert (code, f"from step {saved:,}" in err) == (0, True)
     assert steps_of(folder)[-1] == saved + 1

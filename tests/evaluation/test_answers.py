@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,7 +11,7 @@ from tests.evaluation.cases import random_pictures
 from tests.evaluation.drawn_sets import TUBE, Known, repeated, thing, write_set
 
 from xpose.errors import ConfigError, XPoseError
-from xpose.evaluation.answers import Journal
+from xpose.evaluation.answers import AnswerJournal
 from xpose.evaluation.data import Data
 from xpose.evaluation.parallel import Work, answer_in_parallel
 from xpose.evaluation.runner import evaluate
@@ -23,12 +24,12 @@ ASKED = {"weights": "one", "prompts": "text"}
 
 def test_what_is_written_comes_back(tmp_path):
     pictures = [answer for _, answer in random_pictures(3)] + [Poses.empty((20, 30))]
-    with Journal(tmp_path, ASKED) as journal:
+    with AnswerJournal(tmp_path, ASKED) as journal:
         for number, answer in enumerate(pictures):
             journal.put(str(number), (answer, pictures[0]))
         early = journal.get("1")
     assert len(early) == 2
-    with Journal(tmp_path, ASKED, part=1) as journal:
+    with AnswerJournal(tmp_path, ASKED, part=1) as journal:
         assert len(journal) == len(pictures)
         for number, answer in enumerate(pictures):
             (back, _) = journal.get(str(number))
@@ -41,16 +42,27 @@ def test_what_is_written_comes_back(tmp_path):
             np.testing.assert_array_equal(back.visibility, answer.visibility)
 
 
+def test_expected_errors_come_back(tmp_path):
+    poses = next(answer for _, answer in random_pictures(3) if len(answer) > 1)
+    errors = np.arange(poses.keypoint_scores.size, dtype=np.float32).reshape(poses.keypoint_scores.shape)
+    poses = replace(poses, keypoint_errors=errors)
+    with AnswerJournal(tmp_path, ASKED) as journal:
+        journal.put("a", (poses, Poses.empty((20, 30))))
+        back, empty = journal.get("a")
+    np.testing.assert_array_equal(back.keypoint_errors, poses.keypoint_errors)
+    assert empty.keypoint_errors is None
+
+
 @pytest.mark.parametrize("cut", [1, 30, 400])
 def test_a_line_that_was_cut_short_is_asked_again(tmp_path, cut):
     answers = [answer for _, answer in random_pictures(5)]
-    with Journal(tmp_path, ASKED) as journal:
+    with AnswerJournal(tmp_path, ASKED) as journal:
         for number, answer in enumerate(answers):
             journal.put(str(number), (answer,))
     path = journal.path
     whole = path.read_bytes()
     path.write_bytes(whole[:-cut])
-    with Journal(tmp_path, ASKED) as journal:
+    with AnswerJournal(tmp_path, ASKED) as journal:
         lost = [number for number in range(len(answers)) if str(number) not in journal]
         assert lost
         assert lost[-1] == len(answers) - 1
@@ -60,24 +72,24 @@ def test_a_line_that_was_cut_short_is_asked_again(tmp_path, cut):
 
 
 def test_answers_of_another_run_are_refused(tmp_path):
-    with Journal(tmp_path, ASKED) as journal:
+    with AnswerJournal(tmp_path, ASKED) as journal:
         journal.put("a", ())
     with pytest.raises(ConfigError, match=r'other prompts \("text" there, "visual" now\).*--fresh'):
-        Journal(tmp_path, {**ASKED, "prompts": "visual"})
+        AnswerJournal(tmp_path, {**ASKED, "prompts": "visual"})
     (tmp_path / "answers/000.jsonl").write_text("[1]\n")
     with pytest.raises(ConfigError, match="damaged"):
-        Journal(tmp_path, ASKED)
+        AnswerJournal(tmp_path, ASKED)
 
 
 def test_settings_that_differ_are_named_one_by_one(tmp_path):
     told = {"source": "a", "settings": {"prompts": "text", "seed": 0, "flip": False}}
-    with Journal(tmp_path, told) as journal:
+    with AnswerJournal(tmp_path, told) as journal:
         journal.put("a", ())
     asked = {"source": "b", "settings": {"prompts": "text", "seed": 1, "flip": True}}
     with pytest.raises(
         ConfigError, match=r"other weights.*; flip is false there and true now; seed is 0 there and 1 now"
     ):
-        Journal(tmp_path, asked)
+        AnswerJournal(tmp_path, asked)
 
 
 @pytest.fixture(scope="module")
@@ -95,10 +107,10 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tree, tmp_path):
                 raise KeyboardInterrupt
             return super().answer(tasks, pixels, settings)
 
-    with Journal(tmp_path, ASKED) as journal, pytest.raises(KeyboardInterrupt):
+    with AnswerJournal(tmp_path, ASKED) as journal, pytest.raises(KeyboardInterrupt):
         evaluate("nano-real", Broken(repeated, batch=1), tree, journal=journal)
     rest = Known(partial(repeated, shift=(1, 0)))
-    with Journal(tmp_path, ASKED) as journal:
+    with AnswerJournal(tmp_path, ASKED) as journal:
         result = evaluate("nano-real", rest, tree, journal=journal)
     assert len(rest.tasks) == 3
     errors = [one.errors["cap"] for one in result.scores.objects]
@@ -106,7 +118,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tree, tmp_path):
 
 
 def test_answers_about_other_labels_are_refused_while_a_run_goes_on(tree, tmp_path):
-    with Journal(tmp_path / "run", ASKED) as journal:
+    with AnswerJournal(tmp_path / "run", ASKED) as journal:
         evaluate("nano-real", Known(repeated), tree, journal=journal)
     moved = [[thing((0, 0, 40, 20), (5, 10), (35, 10 + n))] for n in range(4)]
     moved.append([thing((0, 0, 41, 20), (5, 10), (35, 14))])
@@ -114,7 +126,10 @@ def test_answers_about_other_labels_are_refused_while_a_run_goes_on(tree, tmp_pa
     for n in range(5):  # the pictures stay what they were
         name = f"tubes/images/val-{n}.png"
         (tmp_path / "sets" / name).write_bytes((tree / name).read_bytes())
-    with Journal(tmp_path / "run", ASKED) as journal, pytest.raises(ConfigError, match=r"val-4\.png.*other labels"):
+    with (
+        AnswerJournal(tmp_path / "run", ASKED) as journal,
+        pytest.raises(ConfigError, match=r"val-4\.png.*other labels"),
+    ):
         evaluate("nano-real", Known(repeated), tmp_path / "sets", journal=journal)
 
 
@@ -130,7 +145,7 @@ def test_a_process_that_fails_is_told(tree, tmp_path, make, message):
 
 
 def test_the_file_says_what_was_asked(tree, tmp_path):
-    with Journal(tmp_path, ASKED) as journal:
+    with AnswerJournal(tmp_path, ASKED) as journal:
         evaluate("nano-real", Known(repeated), tree, journal=journal)
     first, *rest = (tmp_path / "answers/000.jsonl").read_text().splitlines()
     assert json.loads(first) == {"format": "xpose-answers-2", "run": ASKED}

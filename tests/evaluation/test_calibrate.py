@@ -15,24 +15,14 @@ from tests.inference.conftest import own_detector
 
 from xpose import cli
 from xpose.errors import CheckpointError, ConfigError
-from xpose.evaluation.calibrate import (
-    ROWS,
-    Calibration,
-    Sample,
-    best_f1,
-    calibrate,
-    collect,
-    compared,
-    fit_temperature,
-    measure,
-    sample,
-    write_calibration,
-)
+from xpose.evaluation.calibration.fitting import best_f1, calibrate, fit_temperature
+from xpose.evaluation.calibration.measuring import ROWS, compared, measure
+from xpose.evaluation.calibration.samples import CalibrationSample, collect, sample
 from xpose.evaluation.data import Data
 from xpose.evaluation.questions import Asked, Question
 from xpose.inference.postprocess import tempered
+from xpose.model.checkpoints.calibration import Calibration, read_calibration, write_calibration
 from xpose.model.checkpoints.pretrained import from_pretrained, save_pretrained
-from xpose.model.config import XPoseConfig
 
 
 def test_tempering_by_hand():
@@ -94,7 +84,7 @@ def test_no_threshold_has_a_better_f1(pairs, missed):
 
 
 def answered(key, labelled_, answers, points=()):
-    return Sample(
+    return CalibrationSample(
         key,
         labelled_,
         tuple(name for name, *_ in answers),
@@ -226,17 +216,16 @@ def test_what_an_answer_teaches():
         {"rivals": ("dog", " ")},
     ],
 )
-def test_a_config_refuses_values_that_make_no_sense(values):
+def test_a_calibration_refuses_values_that_make_no_sense(values):
     with pytest.raises(ConfigError, match="must"):
-        XPoseConfig(**values)
+        Calibration(**values)
 
 
-def test_the_network_uses_what_the_config_says():
+def test_the_detector_uses_its_calibration():
     detector = own_detector()
     picture = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
     plain = detector.detect(picture, "dog", threshold=0.0)
-    detector.model.config = Calibration({}, 0.0, 2.0, 0.5).into(detector.model.config)
-    warm = detector.detect(picture, "dog", threshold=0.0)
+    warm = detector.calibrated(Calibration({}, 0.0, 2.0, 0.5)).detect(picture, "dog", threshold=0.0)
     np.testing.assert_allclose(warm.scores, tempered(plain.scores, 2.0), rtol=1e-5)
     np.testing.assert_allclose(warm.keypoint_scores, tempered(plain.keypoint_scores, 0.5), rtol=1e-5)
     assert not np.allclose(warm.scores, plain.scores)
@@ -245,15 +234,13 @@ def test_the_network_uses_what_the_config_says():
 
 def test_a_calibration_is_written_whole_or_not_at_all(tmp_path):
     folder = save_pretrained(own_detector().model, tmp_path / "tiny")
-    wanted = Calibration({"": 0.3, "dog": 0.5}, 0.25, 1.5, 0.75, ("person", "dog"))
+    wanted = Calibration({"": 0.3, "dog": 0.5}, 0.25, 1.5, 0.75, 0.7, 0.9, ("person", "dog"))
+    config = (folder / "config.json").read_bytes()
     write_calibration(folder, wanted)
-    model, _ = from_pretrained(folder)
-    assert Calibration.of(model.config) == wanted
-    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
-    before = (folder / "config.json").read_bytes()
-    with pytest.raises(ConfigError):
-        write_calibration(folder, Calibration({"dog": 3.0}))
-    assert (folder / "config.json").read_bytes() == before
+    assert from_pretrained(folder).calibration == read_calibration(folder) == wanted
+    assert (folder / "config.json").read_bytes() == config
+    names = ["README.md", "calibration.json", "config.json", "model.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == names
     with pytest.raises(CheckpointError, match="xpose convert"):
         write_calibration(tmp_path, wanted)
 
@@ -270,13 +257,12 @@ def sets(tmp_path_factory):
 
 
 def test_absent_classes_are_asked_too(sets):
-    detector = own_detector()
-    detector.model.config = Calibration({"": 0.9}, 0.9, 3.0, 3.0).into(detector.model.config)
+    detector = own_detector(thresholds={"": 0.9}, keypoint_threshold=0.9, temperature=3.0, keypoint_temperature=3.0)
     samples = collect(detector, Data.at(sets))
     assert [set(one.labelled) for one in samples] == [{"bird", "glue tube"}] * 4
     assert [sum(one.labelled.values()) for one in samples] == [1, 1, 2, 0]
     assert min(len(one.scores) for one in samples) > 0
-    assert detector.model.config.temperature == 3  # as it was
+    assert detector.calibration.temperature == 3  # as it was
     raw = own_detector()
     for one, other in zip(samples, collect(raw, Data.at(sets)), strict=True):
         np.testing.assert_array_equal(one.scores, other.scores)  # what the weights had does not matter
@@ -293,23 +279,22 @@ def test_the_command(sets, tmp_path, capsys):
     weights = save_pretrained(own_detector().model, tmp_path / "tiny")
     call = ["calibrate", "--weights", str(weights), "--data", str(sets), "--device", "cpu"]
     call += ["--least", "1", "--false-alarms", "0.5"]
-    before = (weights / "config.json").read_bytes()
+    before = (weights / "calibration.json").read_bytes()
     assert cli.main([*call, "--dry-run"]) == 0
     assert "ECE of objects" in capsys.readouterr().out
-    assert (weights / "config.json").read_bytes() == before
+    assert (weights / "calibration.json").read_bytes() == before
 
     assert cli.main([*call, "--json", "--out", str(tmp_path / "copy")]) == 0
     told = json.loads(capsys.readouterr().out)
     assert set(told["before"]) == set(told["after"]) == set(ROWS)
-    copied = XPoseConfig.from_json((tmp_path / "copy" / "config.json").read_text())
+    copied = read_calibration(tmp_path / "copy")
     assert copied.thresholds == told["thresholds"] != {}
-    assert (weights / "config.json").read_bytes() == before
+    assert (weights / "calibration.json").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "tiny"]
 
     assert cli.main(call) == 0
     capsys.readouterr()
-    changed = XPoseConfig.from_json((weights / "config.json").read_text())
-    assert changed.thresholds != {}
+    assert read_calibration(weights).thresholds != {}
     assert cli.main([*call, "--out", str(tmp_path / "copy")]) == 1
     assert "already there" in capsys.readouterr().err
 
@@ -322,14 +307,14 @@ def test_rivals_stand_beside_the_questions_and_are_kept(sets, tmp_path, capsys):
     detector.prompts._objects[1][0] = detector.encode_prompts("bird")[0].object_token  # so that birds are known
     rivalled = collect(detector, Data.at(sets), rivals=("a", "b", "c"))
     assert any(not np.allclose(one.scores, other.scores) for one, other in zip(rivalled, plain, strict=True))
-    assert detector.model.config.rivals == ("bird",)
+    assert detector.calibration.rivals == ("bird",)
 
     weights = save_pretrained(own_detector().model, tmp_path / "tiny")
     call = ["calibrate", "--weights", str(weights), "--data", str(sets), "--device", "cpu", "--least", "1"]
     call += ["--false-alarms", "0.5"]
 
     def kept():
-        return XPoseConfig.from_json((weights / "config.json").read_text()).rivals
+        return read_calibration(weights).rivals
 
     assert cli.main([*call, "--rivals", "person, dog"]) == 0
     assert "rivals: person, dog" in capsys.readouterr().out
@@ -345,12 +330,12 @@ def test_rivals_stand_beside_the_questions_and_are_kept(sets, tmp_path, capsys):
 
 def test_weights_that_find_nothing_right_are_left_alone(sets, tmp_path, capsys):
     weights = save_pretrained(own_detector().model, tmp_path / "tiny")
-    before = (weights / "config.json").read_bytes()
+    before = (weights / "calibration.json").read_bytes()
     assert cli.main(["calibrate", "-p", str(weights), "--data", str(sets), "--device", "cpu"]) == 1
     out, err = capsys.readouterr()
     assert "nothing was written" in err
     assert out == "", "no empty tables before the message"
-    assert (weights / "config.json").read_bytes() == before
+    assert (weights / "calibration.json").read_bytes() == before
 
 
 def test_a_damaged_picture_is_skipped_and_told(sets, tmp_path, capsys):

@@ -8,15 +8,17 @@ from tests.data.small_sets import record, write_prepared
 from tests.evaluation.drawn_sets import BIRD, TUBE, Known, repeated, thing, write_set
 from tests.evaluation.prepared_sets import prepare_drawn
 
-from xpose.evaluation.answers import Journal
-from xpose.evaluation.charts import bars, lines
+from xpose.evaluation.answers import AnswerJournal
 from xpose.evaluation.data import Data
 from xpose.evaluation.gallery import choose
 from xpose.evaluation.outputs import write_outputs
 from xpose.evaluation.protocols import PROTOCOLS, load_protocol
+from xpose.evaluation.report import polyline
 from xpose.evaluation.run_file import read_run
-from xpose.evaluation.runner import evaluate
+from xpose.evaluation.runner import Evaluation, evaluate
 from xpose.evaluation.scores import ObjectScore
+from xpose.evaluation.tables import Table
+from xpose.pages import render
 from xpose.records import Category
 
 SETS = ("coco", "humanart", "ap10k", "animal-kingdom", "300w", "animalpose", "mp100")
@@ -56,7 +58,7 @@ def test_a_full_run_of(name, prepared, folders, many, tmp_path):
     split = "train" if name == "faces68" else protocol.split
     place = folders if name in OF_FOLDERS else many if name == "mp100-5shot" else prepared
     data = Data.at(place, split, ("300w",) if name == "faces68" else ())
-    with Journal(tmp_path, {"run": name}) as journal:
+    with AnswerJournal(tmp_path, {"run": name}) as journal:
         result = evaluate(protocol, Known(repeated), data, settings=protocol.usual, journal=journal)
         written = write_outputs(tmp_path, result, protocol, data, protocol.usual, journal)
     assert all(path.is_file() for path in written)
@@ -77,7 +79,7 @@ def test_a_full_run_of(name, prepared, folders, many, tmp_path):
 def test_coco_files_hold_every_answer_in_the_labels_own_ids(folders, tmp_path):
     protocol = load_protocol("nano-real")
     data = Data.at(folders)
-    with Journal(tmp_path, {}) as journal:
+    with AnswerJournal(tmp_path, {}) as journal:
         result = evaluate(protocol, Known(repeated), data, journal=journal)
         write_outputs(tmp_path, result, protocol, data, protocol.usual, journal)
     labels = json.loads((folders / "tubes/val.json").read_text())
@@ -105,8 +107,17 @@ def test_best_and_worst_are_chosen_by_share_then_error_and_few_per_group():
 
 
 def test_charts_take_names_as_they_come_and_leave_out_what_is_not_a_number():
-    name = '<b>&"quoted"</b>'
-    for picture in (bars(name, [(name, float("nan"), name)]), lines(name, name, name, [(name, [0, 1], [0.5, np.nan])])):
-        assert "<b>" not in picture
-        assert "nan" not in picture.lower()
-        assert picture.count("<svg") == picture.count("</svg>") == 1
+    assert polyline([0, 1, 2], [0.5, np.nan, 1]) == "48.0,117.0 406.0,14.0", "clipped to the chart"
+    name = '<i>&"quoted"</i>'
+    chart = {"title": name, "x": name, "y": name, "curves": [(name, "#000", "1,2")]}
+    table = Table(name, (name,), ((name,),), (name,))
+    values = {
+        "title": name,
+        "result": Evaluation(protocol=name, settings={}, weights=name, summary={}, tables=(table,)),
+    }
+    values |= {"headline": name, "headline_name": name, "statement": [(name, name)], "threshold": 0.2}
+    values |= {"precision": [chart], "errors": [(name, [(name, (0.5,))])], "distances": chart, "best": [], "worst": []}
+    page = render("evaluation_report.html", **values)
+    assert "<i>" not in page
+    assert page.count("&lt;i&gt;&amp;&#34;quoted&#34;&lt;/i&gt;") > 15
+    assert page.count("<svg") == page.count("</svg>") == 2

@@ -11,10 +11,9 @@ from tests.evaluation.oracle import BOXES, POSES, coco_files, coco_numbers
 from xpose.errors import ConfigError, DataError
 from xpose.evaluation import EPE, PCK, Confidence, PointRules
 from xpose.evaluation.coco_truth import read_truth
-from xpose.evaluation.names import sigmas_of
 from xpose.evaluation.results import read_results, score_results, write_results
 from xpose.records import Category
-from xpose.vocabulary import load_skeleton
+from xpose.vocabulary import keypoint_sigmas, load_skeleton
 
 BODY = Category("dog", "ap10k", load_skeleton("ap10k").keypoints)
 PERSON = Category("person", "person", load_skeleton("person").keypoints)
@@ -44,7 +43,7 @@ def test_scored_as_pycocotools_does(tmp_path, seed):
     truth = read_truth(tmp_path / "labels.json")
     assert [category.keypoints for category in truth.categories.values()] == [PERSON.keypoints, BODY.keypoints]
     ours = score_results(truth, read_results(tmp_path / "poses.json", truth))
-    sigmas = [sigmas_of(one.skeleton, one.keypoints) for one in categories]
+    sigmas = [keypoint_sigmas(one.skeleton, one.keypoints) for one in categories]
     theirs = coco_numbers(content, json.loads(json.dumps(poses)), "keypoints", sigmas)
     for name in POSES:
         assert ours[name] == pytest.approx(theirs[name] if theirs[name] != -1 else np.nan, abs=1e-6, nan_ok=True)
@@ -75,10 +74,10 @@ def test_other_metrics_see_the_same_answers(tmp_path):
     truth = read_truth(tmp_path / "labels.json")
     results = read_results(tmp_path / "poses.json", truth)
     rules = PointRules(match="best score")  # without boxes in the file, those round the points would decide
-    metrics = [PCK((0.05, 0.2), rules=rules), EPE(rules=PointRules(normaliser="pixel", match="best score"))]
+    pixels = PointRules(normaliser="pixel", match="best score")
+    metrics = [PCK((0.05, 0.2), rules=rules), EPE(rules=pixels)]
     ours = score_results(truth, results, metrics)
-    for metric, name in ((PCK((0.05, 0.2), rules=rules), "PCK@0.2"), (metrics[1], "EPE")):
-        metric.reset()
+    for metric, name in ((PCK((0.05, 0.2), rules=rules), "PCK@0.2"), (EPE(rules=pixels), "EPE")):
         for record_, answer in pictures:
             metric.update(record_, answer)
         assert ours[name] == pytest.approx(metric.compute()[name], rel=1e-5)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,13 +15,21 @@ from torch import Tensor
 from xpose.inference import Detector
 from xpose.inference.encoding import encoder_for
 from xpose.model import XPose
+from xpose.model.checkpoints.calibration import Calibration
+from xpose.model.checkpoints.pretrained import save_pretrained
 
 
 def own_detector(seed: int = 0, **changes: object) -> Detector:
-    """A tiny network of our own kind with the real nano text encoder."""
+    """A tiny network of our own kind with the real nano text encoder; changes of its calibration or its settings."""
+    calibration = {f.name: changes.pop(f.name) for f in fields(Calibration) if f.name in changes}
     values: dict = {"prompt_encoder": "nano", "prompt_width": 400, "image_short": 96, "image_long": 160}
     model = lively(XPose(tiny_nano_config(**(values | changes))), seed).requires_grad_(False)
-    return Detector(model, encoder_for(model, {}, None), "tiny")
+    return Detector(model, encoder_for(model, {}, None), "tiny", Calibration(**calibration))
+
+
+def saved(detector: Detector, folder: Path) -> Path:
+    """The weights of a detector on disk."""
+    return save_pretrained(detector.model, folder, calibration=detector.calibration)
 
 
 def telling(**changes: object) -> Detector:

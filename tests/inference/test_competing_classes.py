@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.inference.conftest import own_detector, telling
+from tests.inference.conftest import own_detector, saved, telling
 
 import xpose
 from xpose.errors import ConfigError, XPoseError
@@ -131,9 +131,5 @@ def test_wrong_rivals(detector: Detector, picture: np.ndarray, rivals: object) -
 
 
 def test_the_config_keeps_them(tmp_path) -> None:
-    from xpose.model.checkpoints.pretrained import from_pretrained, save_pretrained
-
-    folder = save_pretrained(own_detector(rivals=("person", "dog")).model, tmp_path / "w")
-    assert from_pretrained(folder)[0].config.rivals == ("person", "dog")
-    assert xpose.load(folder).model.config.rivals == ("person", "dog")
-    assert "rivals" not in own_detector().model.config.to_json(), "versions without them can read what has none"
+    folder = saved(own_detector(rivals=("person", "dog")), tmp_path / "w")
+    assert xpose.load(folder).calibration.rivals == ("person", "dog")

@@ -51,7 +51,7 @@ def test_a_good_record_has_no_faults() -> None:
         (record(left_right="mirrored"), "left/right rule"),
         (record(licence=""), "licence is empty"),
         (record(Instance(Category("x", "x", ("a", "a")), (1, 1, 2, 2))), "more than once"),
-        (record(Instance(Category("x", "x", ("a",), (("a", "b"),)), (1, 1, 2, 2))), '"b", which is no keypoint'),
+        (record(Instance(Category("x", "x", ("a",), (("a", "b"),)), (1, 1, 2, 2))), '"b", which is not a keypoint'),
     ],
 )
 def test_faults_are_named(bad: Record, fault: str) -> None:

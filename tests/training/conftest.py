@@ -9,31 +9,11 @@ from dataclasses import dataclass
 import pytest
 import torch
 from tests.model.conftest import CONFIGS, lively, random_images, random_prompts, tiny_nano_config
+from tests.training.small_targets import CHAIR, HORSE, chair, horse, target_batch, targets_of
 from torch import Tensor
 
 from xpose.model import PromptEmbeddings, XPose, XPoseConfig
-from xpose.training import LabelledObject, TargetBatch, Targets
-
-SIZE = (96.0, 64.0)  # width, height
-HORSE = ("nose", "left eye", "right eye", "tail base", "neck")
-CHAIR = ("left front leg", "right front leg", "seat")
-NAMES = (HORSE, CHAIR)
-SLOTS = 5
-
-
-def horse(x: float, y: float, *, labelled: bool = True) -> LabelledObject:
-    points = {"nose": (x + 4, y + 6, 2), "left eye": (x + 8, y + 3, 1), "tail base": (x + 20, y + 10, 2)}
-    box = (x, y, x + 24, y + 16)
-    return LabelledObject(box, 0, points if labelled else {}, absent=frozenset({"neck"}) if labelled else frozenset())
-
-
-def chair(x: float, y: float) -> LabelledObject:
-    points = {"left front leg": (x + 2, y + 18, 2), "right front leg": (x + 14, y + 18, 2), "seat": (x + 8, y + 9, 2)}
-    return LabelledObject((x, y, x + 16, y + 20), 1, points)
-
-
-def targets_of(*objects: LabelledObject) -> Targets:
-    return Targets.from_objects(objects, NAMES, SLOTS, SIZE)
+from xpose.training import TargetBatch
 
 
 @dataclass(frozen=True)
@@ -50,7 +30,7 @@ def small_batch(dtype: torch.dtype = torch.float64) -> Batch:
     sets = [horse_points, chair_points]
     prompts = PromptEmbeddings.from_lists([objects, objects], [sets, sets]).to(dtype)
     targets = [targets_of(horse(10, 12), chair(60, 30)), targets_of(horse(50, 30), horse(5, 5, labelled=False))]
-    return Batch(random_images(2, 64, 96).to(dtype), prompts, TargetBatch.of(targets, dtype=dtype))
+    return Batch(random_images(2, 64, 96).to(dtype), prompts, target_batch(targets, dtype=dtype))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from tests.model.conftest import random_images, random_prompts, tiny_config, tiny_nano_config
-from tests.training.conftest import HORSE, SIZE, SLOTS
+from tests.training.small_targets import AWAY, HORSE, LabelledObject, target_batch, targets_of
 
 from xpose.model import PromptEmbeddings, XPose, XPoseConfig
 from xpose.training import (
     Criterion,
     DenoisingSettings,
-    LabelledObject,
     LossWeights,
     MovingAverage,
     Schedule,
-    TargetBatch,
-    Targets,
     noised_objects,
 )
 
@@ -32,8 +31,7 @@ def animal(label: int, box: tuple[float, float, float, float], *, turned: bool =
     y = [top + (bottom - top) * s for s in (0.25, 0.75)]
     points = {"nose": (x[0], y[0], 2), "left eye": (x[1], y[0], 1), "right eye": (x[0], y[1], 2)}
     points["tail base"] = (x[1], y[1], 2)
-    # Coarse sigmas: OKS has to tell a bad pose from a worse one.
-    return LabelledObject(box, label, points, frozenset({"neck"}), dict.fromkeys(HORSE, 0.3))
+    return LabelledObject(box, label, {**points, "neck": AWAY})
 
 
 def learn(
@@ -45,7 +43,9 @@ def learn(
     objects, points = (t.float() for t in random_prompts(2, len(HORSE)))
     prompts = PromptEmbeddings.from_lists([objects, objects], [points, points])
     pairs = [[animal(0, (8, 8, 48, 40)), animal(1, (50, 20, 90, 60))], [animal(0, (30, 12, 80, 56), turned=True)]]
-    targets = TargetBatch.of([Targets.from_objects(p, (HORSE, HORSE), SLOTS, SIZE) for p in pairs])
+    targets = target_batch([targets_of(*objects, names=(HORSE, HORSE)) for objects in pairs])
+    # Coarse sigmas: OKS has to tell a bad pose from a worse one.
+    targets = dataclasses.replace(targets, sigmas=torch.full_like(targets.sigmas, 0.3))
     images = random_images(2, 64, 96).float()
     schedule = Schedule(rate=2e-3, backbone=1.0, reference_batch=0, warm_up=5)
     optimiser = torch.optim.AdamW(schedule.groups(model))

@@ -1,14 +1,12 @@
-"""`xpose calibrate`: thresholds and temperatures from labelled pictures, written into the weights' config."""
+"""`xpose calibrate`: thresholds and temperatures from labelled pictures, written beside the weights."""
 
 from __future__ import annotations
 
 import math
 import os
 import shutil
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,10 +14,11 @@ import typer
 
 from xpose.cli import _console, _options, _picture_loop, _prompts
 from xpose.cli._inputs import printable
+from xpose.cli.eval import counting
 from xpose.errors import CheckpointError, ConfigError, DataError, counted, quote
 
 if TYPE_CHECKING:
-    from xpose.evaluation.calibrate import Calibration
+    from xpose.model.checkpoints.calibration import Calibration
 
 HOW_FIT = "What is fitted"
 
@@ -42,7 +41,9 @@ def calibrate(
     only: Annotated[
         list[str] | None, typer.Option("--only", metavar="SET", help="Only this set; may be repeated.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many pictures of each set.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="At most this many pictures of each set.")
+    ] = None,
     false_alarms: Annotated[
         float | None,
         typer.Option(
@@ -50,7 +51,7 @@ def calibrate(
             min=0,
             metavar="NUMBER",
             rich_help_panel=HOW_FIT,
-            help="Wrong poses of a class per picture that is asked for it. Left out: the thresholds with the best F1.",
+            help="Wrong poses of a class per picture that is asked for it. Default: the thresholds with the best F1.",
         ),
     ] = None,
     absent_alarms: Annotated[
@@ -60,7 +61,7 @@ def calibrate(
             min=0,
             metavar="NUMBER",
             rich_help_panel=HOW_FIT,
-            help="Raise thresholds until pictures that lack a class get at most so many poses of it, in the mean.",
+            help="Raise thresholds until pictures that lack a class get at most this many poses of it on average.",
         ),
     ] = None,
     absent: Annotated[
@@ -82,7 +83,7 @@ def calibrate(
             metavar="NAMES",
             rich_help_panel=HOW_FIT,
             help='Classes that the network knows well, e.g. "person,dog": where they fit better nothing else is '
-            'answered. "none" for no such names. Left out: as the weights say.',
+            'answered. "none" for no such names. Default: those stored with the weights.',
         ),
     ] = None,
     device: _options.Device = None,
@@ -91,7 +92,7 @@ def calibrate(
 ) -> None:
     """Set thresholds and temperatures of weights from labelled pictures.
 
-    Writes what it finds into config.json of the weight folder, in one step; the weights stay as they are. The table
+    Writes the result into calibration.json of the weight folder, in one step; the weights stay as they are. The table
     shows each number before and after. After is measured on pictures that the fit has not seen: each half with what was
     fitted on the other.
 
@@ -99,8 +100,9 @@ def calibrate(
 
     Example: xpose calibrate --weights weights/mine --data sets/ --false-alarms 0.1
     """
-    from xpose.evaluation.calibrate import Calibration, collect, compared
-    from xpose.evaluation.calibrate import calibrate as fitted
+    from xpose.evaluation.calibration.fitting import calibrate as fitted
+    from xpose.evaluation.calibration.measuring import compared
+    from xpose.evaluation.calibration.samples import collect
     from xpose.evaluation.data import Data
 
     others = _picture_loop.names_of_rivals(rivals)
@@ -114,16 +116,16 @@ def calibrate(
         _console.fail(f"{printable(key)}: {printable(message.rstrip('. '))}. Skipped.")
 
     pictures = Data.at(data, split, only or ())
+    stored, earlier = detector.calibration, None
     if others is None:
-        others = detector.model.config.rivals
-    own, earlier = detector.model.config.rivals, None
-    with _counting() as progress:
+        others = stored.rivals
+    with counting("calibrate") as progress:
         samples = collect(detector, pictures, absent=absent, rivals=others, limit=limit, progress=progress, fault=fault)
-        if others != own:
-            earlier = collect(detector, pictures, absent=absent, rivals=own, limit=limit, progress=progress)
+        if others != stored.rivals:
+            earlier = collect(detector, pictures, absent=absent, rivals=stored.rivals, limit=limit, progress=progress)
     wanted: dict[str, Any] = {"false_alarms": false_alarms, "absent_alarms": absent_alarms, "least": least}
-    found = fitted(samples, **wanted, rivals=others)
-    rows = compared(samples, Calibration.of(detector.model.config), earlier, **wanted)
+    found = fitted(samples, **wanted, before=replace(stored, rivals=others))
+    rows = compared(samples, stored, earlier, **wanted)
     if not found.thresholds:
         raise DataError(
             f"No pose that these weights found in {counted(len(samples), 'picture')} is right (box IoU of at least "
@@ -135,7 +137,7 @@ def calibrate(
     else:
         _show(found, rows, len(samples))
     if not dry_run:
-        _console.note(f"Written into {_write(weights, out, found) / 'config.json'}")
+        _console.note(f"Written into {_write(weights, out, found) / 'calibration.json'}")
     if faults:
         raise typer.Exit(_console.FAILURE)
 
@@ -148,7 +150,7 @@ def _check_target(weights: str | None, out: Path | None) -> None:
     if folder is None or (bundled and out is None):
         raise ConfigError(
             f"The weights {quote(weights or 'of this installation')} are not a folder of yours. A calibration is "
-            "written into config.json of a weight folder. Make one with xpose convert, give --out FOLDER for a "
+            "written into calibration.json of a weight folder. Make one with xpose convert, give --out FOLDER for a "
             "calibrated copy of bundled weights, or only look with --dry-run."
         )
     if out is not None and os.path.lexists(out.expanduser()):
@@ -169,8 +171,8 @@ def _folder(weights: str | None) -> Path | None:
 
 
 def _write(weights: str | None, out: Path | None, found: Calibration) -> Path:
-    """Into the weights' own config, or into a copy of the folder that appears whole or not at all."""
-    from xpose.evaluation.calibrate import write_calibration
+    """Into the weights' own folder, or into a copy of the folder that appears whole or not at all."""
+    from xpose.model.checkpoints.calibration import write_calibration
 
     source = _folder(weights)
     assert source is not None, "checked before the work began"
@@ -231,15 +233,3 @@ def _as_dict(found: Calibration, rows: dict[str, dict[str, float]], pictures: in
         "rivals": list(found.rivals),
         **numbers,
     }
-
-
-@contextmanager
-def _counting() -> Iterator[Callable[[int], None] | None]:
-    """A line on standard error that counts pictures, where somebody watches."""
-    if _console.is_quiet() or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.status import Status
-
-    with Status("Asking", console=_console.console(sys.stderr)) as status:
-        yield lambda done: status.update(f"Asked about {done} pictures")

@@ -11,7 +11,7 @@ import typer
 from xpose.cli import _console
 
 if TYPE_CHECKING:
-    from xpose.evaluation.compare import Comparison, Row
+    from xpose.evaluation.compare import ComparedNumber, RunComparison
     from xpose.evaluation.run_file import Run
 
 
@@ -54,7 +54,7 @@ def compare(
         raise typer.Exit(_console.FAILURE)
 
 
-def _show(result: Comparison, rows: list[Row], one: Run, other: Run, level: float) -> None:
+def _show(result: RunComparison, rows: list[ComparedNumber], one: Run, other: Run, level: float) -> None:
     from rich.table import Table
 
     table = Table(title=f"{one.protocol}: A is {one.weights}, B is {other.weights}", box=None, header_style="bold")
@@ -77,7 +77,7 @@ def _number(value: float, sign: str = "") -> str:
     return "-" if math.isnan(value) else f"{value:{sign}.4f}"
 
 
-def _as_dict(result: Comparison, rows: list[Row], one: Run, other: Run, level: float) -> dict[str, Any]:
+def _as_dict(result: RunComparison, rows: list[ComparedNumber], one: Run, other: Run, level: float) -> dict[str, Any]:
     def plain(value: float) -> float | None:
         return None if math.isnan(value) else value
 

@@ -94,7 +94,6 @@ app.command("import")(data_import.import_data)
 app.command("formats")(data_import.list_formats)
 app.command("unify")(data_collect.unify_sets)
 app.command("look")(data_collect.look_at_sets)
-app.command("fiftyone")(data_collect.to_fiftyone)
 app.command("synthetic")(data_collect.draw_synthetic)
 app.command("shapes")(data_collect.draw_shapes)
 

@@ -1,4 +1,4 @@
-"""`xpose data unify`, `look`, `fiftyone`, `synthetic` and `shapes`: merge, inspect and generate sets."""
+"""`xpose data unify`, `look`, `synthetic` and `shapes`: merge, inspect and generate sets."""
 
 from __future__ import annotations
 
@@ -79,24 +79,6 @@ def look_at_sets(
     with Bars() as bars:
         pages = look(sources, out, pictures=pictures, seed=seed, only=only or (), progress=bars.update)
     _console.show(f"Wrote {len(pages)} pages; start with {pages[0]}")
-
-
-def to_fiftyone(
-    source: Annotated[Path, typer.Argument(help="A prepared set or a unified collection.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="Folder for the dataset.")],
-    split: _options.OnlySplits = None,
-    copy: Annotated[bool, typer.Option("--copy", help="Copy the pictures to the folder as well.")] = False,
-) -> None:
-    """Write a set in the import format of FiftyOne, which need not be installed."""
-    from xpose.cli._progress import Bars
-    from xpose.data.collection.fiftyone import write_fiftyone
-
-    with Bars() as bars:
-        count = write_fiftyone(source, out, splits=split or None, copy=copy, progress=bars.update)
-    _console.show(f"{count:,} samples in {out}")
-    _console.note(
-        f'Load them with fiftyone.Dataset.from_dir(dataset_dir="{out}", dataset_type=fiftyone.types.FiftyOneDataset)'
-    )
 
 
 def draw_synthetic(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -18,11 +19,13 @@ from xpose.cli._inputs import printable
 from xpose.errors import ConfigError, counted
 
 if TYPE_CHECKING:
-    from xpose.evaluation.answers import Fault
+    from xpose.evaluation.answers import PictureFault
+    from xpose.evaluation.data import Data
+    from xpose.evaluation.parallel import SourceMaker
     from xpose.evaluation.protocols import Protocol
     from xpose.evaluation.runner import Evaluation
     from xpose.evaluation.settings import Settings
-    from xpose.evaluation.sources import Source
+    from xpose.evaluation.sources import AnswerSource
 
 BATCH = 8
 HOW, WHO = "How it is asked", "Whose answers"
@@ -35,7 +38,7 @@ def evaluate(
     data: Annotated[
         list[Path] | None,
         typer.Option(
-            "--data", metavar="FOLDER", help="Labelled pictures: folder of sets or prepared sets; repeatable."
+            "--data", metavar="FOLDER", help="Labelled pictures: a folder of sets or prepared sets; repeatable."
         ),
     ] = None,
     weights: _options.Weights = None,
@@ -46,19 +49,25 @@ def evaluate(
         ),
     ] = None,
     split: Annotated[
-        str | None, typer.Option(metavar="NAME", help='Instead of the usual one; "held-out" is a tenth of train.')
+        str | None,
+        typer.Option(metavar="NAME", help='Default: the usual one of the protocol; "held-out" is a tenth of train.'),
     ] = None,
     only: Annotated[list[str] | None, typer.Option(metavar="SET", help="Only this set; repeatable.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many pictures of each set.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="At most this many pictures of each set.")
+    ] = None,
     prompts: Annotated[
         str | None, typer.Option(metavar="KIND", rich_help_panel=HOW, help="text, visual or combined.")
     ] = None,
     shots: Annotated[
         int | None, typer.Option(metavar="N", rich_help_panel=HOW, help="Examples per class, for visual prompts.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", rich_help_panel=HOW, help="Draws the examples.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", rich_help_panel=HOW, help="Seed for drawing examples and absent classes.")
+    ] = None,
     flip: Annotated[
-        bool, typer.Option("--flip", rich_help_panel=HOW, help="Ask the mirrored picture too; take the mean.")
+        bool,
+        typer.Option("--flip", rich_help_panel=HOW, help="Also ask the mirrored picture and average both answers."),
     ] = False,
     side: Annotated[
         int | None, typer.Option(metavar="PIXELS", rich_help_panel=HOW, help="Longer side of the network's input.")
@@ -70,8 +79,8 @@ def evaluate(
             max=1,
             metavar="SCORE",
             rich_help_panel=HOW,
-            help='Answers must score higher. Usual: 0; for "as-used" and "negatives" the thresholds of the weights, '
-            "by class.",
+            help='Keep answers with a higher score. Default: 0; for "as-used" and "negatives" the thresholds of the '
+            "weights, by class.",
         ),
     ] = None,
     absent: Annotated[
@@ -87,7 +96,7 @@ def evaluate(
         typer.Option(
             "--index-pixels",
             rich_help_panel=HOW,
-            help="The weights count pixels by index, as the released checkpoint does: take no half pixel off.",
+            help="The weights count pixels by index, as the released checkpoint does: do not subtract half a pixel.",
         ),
     ] = False,
     results: Annotated[
@@ -116,11 +125,11 @@ def evaluate(
         typer.Option(
             min=1,
             metavar="N",
-            help=f'Pictures that go through the network together. Usual: {BATCH}; for "as-used" always 1.',
+            help=f'Pictures that go through the network together. Default: {BATCH}; "as-used" always uses 1.',
             show_default=False,
         ),
     ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Forget the answers of an earlier run in --out.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Discard the answers of an earlier run in --out.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON instead of tables.")] = False,
     listed: Annotated[bool, typer.Option("--list", help="List the protocols and what each one measures.")] = False,
     device: _options.Device = None,
@@ -145,132 +154,109 @@ def evaluate(
         return
     if not data:
         raise typer.BadParameter("It must name the folder of the labelled pictures.", param_hint="--data")
+    from xpose.evaluation.data import Data
     from xpose.evaluation.protocols import load_protocol
 
     rules = load_protocol(protocol)
     changes: dict[str, Any] = {"prompts": prompts, "shots": shots, "seed": seed, "limit": limit, "side": side}
-    changes |= {
-        "threshold": threshold,
-        "flip": flip or None,
-        "index_pixels": index_pixels or None,
-        "absent": tuple(absent) if absent else None,
-    }
-    wanted = {name: value for name, value in changes.items() if value is not None}
-    settings = replace(rules.usual, **wanted)
+    changes |= {"threshold": threshold, "flip": flip or None, "index_pixels": index_pixels or None}
+    changes |= {"absent": tuple(absent) if absent else None}
+    settings = replace(rules.usual, **{name: value for name, value in changes.items() if value is not None})
     if rules.alone and batch not in (None, 1):
         raise ConfigError(
             f'--batch is {batch}, but the protocol "{rules.name}" asks one picture at a time, as in use. Leave it out.'
         )
-    together = 1 if rules.alone else batch or BATCH
-    make = _source_maker(
-        rules, results, labels, peer, weights, device, dtype, clip, together, data, split or rules.split
-    )
     if out is None and processes > 1:
         raise ConfigError("--processes 2 or more need a folder for the answers they share. Give one with --out.")
-    result = _run(rules, settings, make, data, split, only or [], out, processes, fresh)
+    together = 1 if rules.alone else batch or BATCH
+    split = split or rules.split
+    given = [name for name, value in (("--results", results), ("--peer", peer), ("--weights", weights)) if value]
+    if len(given) > 1:
+        raise ConfigError(f"{' and '.join(given)} were given. One run has one source of answers. Give one of them.")
+    if results is not None:
+        make = _results_source(results, labels, data, split)
+    elif peer is not None:
+        make = _peer_source(rules, peer, device, together)
+    else:
+        clip_folder = None if clip is None else str(clip)
+        opened = rules.open or _open_detector
+        make = partial(opened, weights, device=device, dtype=dtype, clip=clip_folder, batch=together)
+    placed = Data.at([path.expanduser() for path in data], split, only or [])
+    if out is None:
+        result = _measure(rules, settings, make, placed)
+    else:
+        result = _measure_into(out, rules, settings, make, placed, processes, fresh)
     _show(result, as_json)
     if result.faults:
         raise typer.Exit(_console.FAILURE)
 
 
-def _source_maker(
-    rules: Protocol,
-    results: Path | None,
-    labels: Path | None,
-    peer: str | None,
-    weights: str | None,
-    device: str | None,
-    dtype: str | None,
-    clip: Path | None,
-    batch: int,
-    data: list[Path],
-    split: str,
-) -> Callable[[], Source]:
-    """How each process gets whoever answers."""
-    given = [name for name, value in (("--results", results), ("--peer", peer), ("--weights", weights)) if value]
-    if len(given) > 1:
-        raise ConfigError(f"{' and '.join(given)} were given. One run has one source of answers. Give one of them.")
-    if results is not None:
-        from xpose.evaluation.peers.results_file import open_results
+def _results_source(results: Path, labels: Path | None, data: list[Path], split: str) -> SourceMaker:
+    from xpose.evaluation.peers.results_file import open_results
 
-        return partial(
-            open_results, str(results), None if labels is None else str(labels), tuple(map(str, data)), split
+    return partial(open_results, str(results), None if labels is None else str(labels), tuple(map(str, data)), split)
+
+
+def _peer_source(rules: Protocol, peer: str, device: str | None, batch: int) -> SourceMaker:
+    from xpose.evaluation.peers import open_peer
+
+    if peer.startswith("clip=") != (rules.open is not None):
+        raise ConfigError(
+            f'--peer {peer} does not fit the protocol "{rules.name}". CLIP finds nothing and serves "similarity" '
+            "alone, and that takes CLIP or weights of ours."
         )
-    if peer is not None:
-        from xpose.evaluation.peers import open_peer
-
-        if peer.startswith("clip=") != (rules.open is not None):
-            raise ConfigError(
-                f'--peer {peer} does not fit the protocol "{rules.name}". CLIP finds nothing and serves "similarity" '
-                "alone, and that takes CLIP or weights of ours."
-            )
-        return partial(open_peer, peer, device=device, batch=batch)
-    return partial(
-        rules.open or _open_detector,
-        weights,
-        device=device,
-        dtype=dtype,
-        clip=None if clip is None else str(clip),
-        batch=batch,
-    )
+    return partial(open_peer, peer, device=device, batch=batch)
 
 
-def _open_detector(weights: str | None, **options: Any) -> Source:
+def _open_detector(weights: str | None, **options: Any) -> AnswerSource:
     from xpose.evaluation.sources import open_detector
 
     return open_detector(weights, **options)
 
 
-def _run(
-    rules: Protocol,
-    settings: Settings,
-    make: Callable[[], Source],
-    data: list[Path],
-    split: str | None,
-    only: list[str],
-    out: Path | None,
-    processes: int,
-    fresh: bool,
+def _measure(rules: Protocol, settings: Settings, make: SourceMaker, data: Data) -> Evaluation:
+    from xpose.evaluation.runner import evaluate as run
+
+    with counting(rules.name) as progress:
+        return run(rules, make(), data, settings=settings, progress=progress, fault=_tell)
+
+
+def _measure_into(
+    out: Path, rules: Protocol, settings: Settings, make: SourceMaker, data: Data, processes: int, fresh: bool
 ) -> Evaluation:
-    from xpose.evaluation.answers import FOLDER, Journal
-    from xpose.evaluation.data import Data
+    """Run with the answers kept in a folder, and write all files there."""
+    from xpose.evaluation.answers import FOLDER, AnswerJournal
     from xpose.evaluation.digests import refuse_other_data
     from xpose.evaluation.outputs import COCO, write_outputs
     from xpose.evaluation.parallel import Work, answer_in_parallel
     from xpose.evaluation.run_file import RUN
     from xpose.evaluation.runner import evaluate as run
 
-    placed = Data.at([path.expanduser() for path in data], split or rules.split, only)
-    source = make()
-    if out is None:
-        with _bar(rules.name) as progress:
-            return run(rules, source, placed, settings=settings, progress=progress, fault=_tell)
-    folder = out.expanduser()
+    source, folder = make(), out.expanduser()
     if fresh and (folder / FOLDER).is_dir():
         shutil.rmtree(folder / FOLDER)
     asked = {**settings.to_json(), "limit": None}  # more pictures of the same run may be asked later
-    identity = {"protocol": rules.name, "source": source.identity, "split": placed.split, "settings": asked}
-    with Journal(folder, identity) as journal:
+    identity = {"protocol": rules.name, "source": source.identity, "split": data.split, "settings": asked}
+    with AnswerJournal(folder, identity) as journal:
         if len(journal):
-            refuse_other_data(journal, rules.tasks(placed, settings), reported=(folder / RUN).exists())
+            refuse_other_data(journal, rules.tasks(data, settings), reported=(folder / RUN).exists())
             _console.note(f"{counted(len(journal), 'picture is', 'pictures are')} answered already; going on.")
-    with _resumable(), _bar(rules.name) as progress:
+    with _resumable(), counting(rules.name) as progress:
         if processes > 1:
-            answer_in_parallel(Work(rules.name, placed, settings, str(folder), identity, make), processes, progress)
-        with Journal(folder, identity) as journal:
-            result = run(rules, source, placed, settings=settings, journal=journal, progress=progress, fault=_tell)
-            written = write_outputs(folder, result, rules, placed, settings, journal)
-    own = [path.name for path in written if path.parent == folder]
-    others = len(written) - len(own)
-    if others:
-        own.append(f"{counted(others, 'file')} in {COCO}/")
-    _console.note(f"Written to {printable(folder)}: {', '.join(own)}")
+            answer_in_parallel(Work(rules.name, data, settings, str(folder), identity, make), processes, progress)
+        with AnswerJournal(folder, identity) as journal:
+            result = run(rules, source, data, settings=settings, journal=journal, progress=progress, fault=_tell)
+            written = write_outputs(folder, result, rules, data, settings, journal)
+    names = [path.name for path in written if path.parent == folder]
+    if others := len(written) - len(names):
+        names.append(f"{counted(others, 'file')} in {COCO}/")
+    _console.note(f"Written to {printable(folder)}: {', '.join(names)}")
     return result
 
 
 @contextmanager
 def _resumable() -> Iterator[None]:
-    """Whoever stops a run that keeps its answers is told how to go on."""
+    """Say how to resume a run that keeps its answers when it is stopped."""
     try:
         yield
     except KeyboardInterrupt:
@@ -278,12 +264,12 @@ def _resumable() -> Iterator[None]:
         raise
 
 
-def _tell(fault: Fault) -> None:
+def _tell(fault: PictureFault) -> None:
     _console.fail(f"{printable(fault.key)}: {printable(fault.message.rstrip('. '))}. Skipped.")
 
 
 @contextmanager
-def _bar(name: str) -> Iterator[Callable[[int], None]]:
+def counting(name: str) -> Iterator[Callable[[int], None]]:
     """A bar on standard error where somebody watches; the number of pictures is not known beforehand."""
     if _console.is_quiet() or not sys.stderr.isatty():
         yield lambda done: None
@@ -297,8 +283,6 @@ def _bar(name: str) -> Iterator[Callable[[int], None]]:
 
 
 def _show(result: Evaluation, as_json: bool) -> None:
-    import math
-
     if as_json:
         plain = {name: value if math.isfinite(value) else None for name, value in result.summary.items()}
         skipped = [{"picture": fault.key, "error": printable(fault.message)} for fault in result.faults]
@@ -310,8 +294,7 @@ def _show(result: Evaluation, as_json: bool) -> None:
     for name, value in {"weights": result.weights, **result.statement}.items():
         _console.show(f"{name}: {printable(value)}")
     for table in result.tables:
-        numeric = [all(not isinstance(row[i], str) for row in table.rows) for i in range(len(table.columns))]
-        right = [title for title, number in zip(table.columns, numeric, strict=True) if number]
+        right = [title for i, title in enumerate(table.columns) if i not in table.words]
         _console.show(f"\n{table.title}")
         _console.show(_console.table(table.columns, table.cells(), right=right))
         for line in table.notes:
@@ -323,15 +306,8 @@ def _list(as_json: bool) -> None:
 
     known = [load_protocol(name) for name in PROTOCOLS]
     if as_json:
-        _console.show_json(
-            [
-                {
-                    **{name: getattr(one, name) for name in ("name", "title", "source", "data", "split", "boxes")},
-                    **{name: getattr(one, name) for name in ("prompts", "pck", "metrics", "sets")},
-                }
-                for one in known
-            ]
-        )
+        shown = ("name", "title", "source", "data", "split", "boxes", "prompts", "pck", "metrics", "sets")
+        _console.show_json([{name: getattr(one, name) for name in shown} for one in known])
         return
     rows = [(one.name, one.title, one.source) for one in known]
     _console.show(_console.table(("protocol", "what it measures", "source"), rows))

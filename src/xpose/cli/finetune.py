@@ -1,10 +1,11 @@
-"""`xpose finetune`: go on training some weights with a user's own labels, whatever tool they were made with."""
+"""`xpose finetune`: train weights further on a user's own labels, whatever tool they were made with."""
 
 from __future__ import annotations
 
 import os
 import shlex
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,113 +22,75 @@ if TYPE_CHECKING:
     from xpose.training.recipes.assembly import Setup
 
 DEFAULT_OUT = Path("runs") / "finetune"
-LABELS, START, HOW = "Your labels", "What to start from", "The run"
 _SHOWN_NAMES, _SHOWN_PAIRS = 40, 6
+_labels, _start, _how = (
+    partial(typer.Option, rich_help_panel=panel) for panel in ("Your labels", "What to start from", "The run")
+)
 
 
 def finetune(
     data: Annotated[
         Path,
-        typer.Option(
+        _labels(
             help="COCO json, a project of DeepLabCut, SLEAP, YOLO-pose, CVAT or Label Studio, or a prepared set. "
             "Nothing is written there.",
             metavar="PATH",
-            rich_help_panel=LABELS,
         ),
     ],
     images: Annotated[
         Path | None,
-        typer.Option(
-            "--images", "--pictures", help="Folder of the pictures, if they lie elsewhere.", rich_help_panel=LABELS
-        ),
+        _labels("--images", "--pictures", help="Folder of the pictures, if they are not beside the labels."),
     ] = None,
     name: Annotated[
-        str | None,
-        typer.Option(
-            "--name", "--category", help="What the objects are, where the labels do not say it.", rich_help_panel=LABELS
-        ),
+        str | None, _labels("--name", "--category", help="What the objects are, if the labels do not say so.")
     ] = None,
     skeleton: Annotated[
         str | None,
-        typer.Option(
-            help="Skeleton (or skeleton file) whose names the keypoints take. Left out: one that has just "
-            "these points, if there is one; none: the names stay as they are.",
-            rich_help_panel=LABELS,
+        _labels(
+            help="Skeleton (or skeleton file) that names the keypoints; 'none' keeps the names of the labels. "
+            "Default: a skeleton with exactly these points, if there is one."
         ),
     ] = None,
     split: Annotated[
-        str | None,
-        typer.Option(
-            help="The split to learn from, where there are several and none is train.", rich_help_panel=LABELS
-        ),
+        str | None, _labels(help="The split to train on, if there are several and none is called train.")
     ] = None,
     format_name: Annotated[
-        str | None,
-        typer.Option(
-            "--format", help="The format, if it is not recognised: xpose data formats", rich_help_panel=LABELS
-        ),
+        str | None, _labels("--format", help="The format, if it is not recognised (list: xpose data formats).")
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option(
+        _start(
             "-p",
             "--weights",
-            help="Weight folder or file, bundled name, or owner/name on the Hugging Face hub. Left out: those that "
-            "come with xpose.",
+            help="Weight folder or file, bundled name, or owner/name on the Hugging Face hub. Default: those "
+            "that come with xpose.",
             metavar="WEIGHTS",
-            rich_help_panel=START,
         ),
     ] = None,
-    clip: Annotated[
-        Path | None,
-        typer.Option(help="CLIP ViT-B/32, for weight files that were stripped of it.", rich_help_panel=START),
-    ] = None,
-    from_scratch: Annotated[
-        bool, typer.Option("--from-scratch", help="Start from no weights.", rich_help_panel=START)
-    ] = False,
-    backbone: Annotated[
-        Path | None, typer.Option(help="With --from-scratch: an ImageNet backbone.", rich_help_panel=START)
-    ] = None,
+    clip: Annotated[Path | None, _start(help="CLIP ViT-B/32, for weight files without it.")] = None,
+    from_scratch: Annotated[bool, _start("--from-scratch", help="Start from random weights.")] = False,
+    backbone: Annotated[Path | None, _start(help="An ImageNet backbone, with --from-scratch.")] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of the run. A run that is there goes on. Left out: runs/finetune.", rich_help_panel=HOW
-        ),
+        Path | None, _how(help="Folder of the run; a run in it is continued. Default: runs/finetune.")
     ] = None,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Steps, in the place of those chosen.", rich_help_panel=HOW)
-    ] = None,
+    steps: Annotated[int | None, _how(min=1, help="Number of steps, instead of the chosen one.")] = None,
     minutes: Annotated[
-        float | None,
-        typer.Option(min=0, help="Stop after so long, with everything saved.", metavar="NUMBER", rich_help_panel=HOW),
+        float | None, _how(min=0, help="Stop after this many minutes, with everything saved.", metavar="NUMBER")
     ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set",
-            help="Change a setting, e.g. run.schedule.rate=1e-4; may be repeated.",
-            metavar="NAME=VALUE",
-            rich_help_panel=HOW,
-        ),
+        _how("--set", help="Change a setting, e.g. run.schedule.rate=1e-4; may be repeated.", metavar="NAME=VALUE"),
     ] = None,
     device: Annotated[
-        str | None,
-        typer.Option(help="cpu, cuda, mps, ... Left out: the best there is.", metavar="NAME", rich_help_panel=HOW),
+        str | None, _how(help="cpu, cuda, mps, ... Default: the best device available.", metavar="NAME")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Go on with very few pictures.", rich_help_panel=HOW)] = False,
-    show: Annotated[
-        bool,
-        typer.Option(
-            "--show",
-            help="Print the recipe that was chosen, as TOML, and stop. The labels are imported for that.",
-            rich_help_panel=HOW,
-        ),
-    ] = False,
+    force: Annotated[bool, _how("--force", help="Fine-tune even on very few pictures.")] = False,
+    show: Annotated[bool, _how("--show", help="Import the labels, print the chosen recipe as TOML, and stop.")] = False,
 ) -> None:
     """Fine-tune a network on your own labels.
 
-    The format is recognised, and the recipe chosen by the number of pictures. Ctrl-C saves and stops; the same command
-    goes on where the run was. docs/finetuning.md says what is chosen and why.
+    The format is recognised, and the recipe is chosen by the number of pictures. Ctrl-C saves and stops; the same
+    command continues the run. docs/finetuning.md says what is chosen and why.
     """
     _refuse_several_processes()
     from xpose.training.finetuning.finetune_data import Request, opened
@@ -198,9 +161,9 @@ def _found(material: Material) -> Iterator[str]:
             f"{', '.join(names[:_SHOWN_NAMES])}{rest}"
         )
         pairs = material.pairs(category)
-        told = "; ".join(f"{a} and {b}" for a, b in pairs[:_SHOWN_PAIRS]) or "none"
-        told += f"; and {len(pairs) - _SHOWN_PAIRS} more" if len(pairs) > _SHOWN_PAIRS else ""
-        yield f"    skeleton: {category.skeleton}, {counted(len(category.edges), 'edge')}; mirror partners: {told}"
+        partners = "; ".join(f"{a} and {b}" for a, b in pairs[:_SHOWN_PAIRS]) or "none"
+        partners += f"; and {len(pairs) - _SHOWN_PAIRS} more" if len(pairs) > _SHOWN_PAIRS else ""
+        yield f"    skeleton: {category.skeleton}, {counted(len(category.edges), 'edge')}; mirror partners: {partners}"
     if material.skipped:
         total = ", ".join(counted(count, what) for what, count in material.skipped.items())
         yield f"  left out: {total}; all of it, with the reasons: {material.place / 'report.json'}"
@@ -209,10 +172,7 @@ def _found(material: Material) -> Iterator[str]:
     for note in material.notes:
         yield f"  {note}"
     if material.numbered:
-        yield (
-            "  Some points are only numbered, and nothing says which of them are left and right: pictures are not "
-            "mirrored in training."
-        )
+        yield ("  Some points are only numbered, without any hint of sides: pictures are not mirrored in training.")
     if material.from_videos:
         yield (
             "  Many pictures are frames of the same videos and look alike: numbers on held-out frames of these videos "
@@ -231,17 +191,17 @@ def _planned(plan: Plan, start: Start, material: Material, folder: Path) -> Iter
     )
     if not start.weights:
         yield (
-            "Warning: a network that starts from nothing needs tens of thousands of pictures to be of use on new ones; "
-            f"from {material.pictures:,} it mostly learns these by heart."
+            "Warning: a network trained from scratch needs tens of thousands of pictures to work on new ones; "
+            f"from {material.pictures:,} it mostly memorises these."
         )
     if plan.tested_on == "the training pictures":
         yield (
-            "No pictures are kept back, as there are so few. The numbers are of the training pictures themselves: they "
-            "show that something is learned, not how well new pictures will go. For that, label some more and give "
-            "them as a split val, or look at what xpose detect finds."
+            "No pictures are kept back, because there are so few. The numbers describe the training pictures: "
+            "they show that something is learned, not how well it works on new pictures. For that, label some more and "
+            "provide them as a split val, or check some pictures with xpose detect."
         )
     else:
-        yield f"Tested on {counted(plan.tested, 'picture')} ({plan.tested_on}); they are not learned from."
+        yield f"Tested on {counted(plan.tested, 'picture')} ({plan.tested_on}); they are not used for training."
 
 
 def _run(plan: Plan, material: Material, folder: Path, minutes: float | None, device: str | None, tested: bool) -> None:
@@ -251,8 +211,8 @@ def _run(plan: Plan, material: Material, folder: Path, minutes: float | None, de
     def before(setup: Setup) -> None:
         values = test_start(setup) if tested else {}
         if values:
-            told = ", ".join(f"{measure} {100 * value:.1f}" for measure, value in values.items())
-            _console.note(f"Before: {told}")
+            summary = ", ".join(f"{measure} {100 * value:.1f}" for measure, value in values.items())
+            _console.note(f"Before: {summary}")
 
     outcome = run_recipe(plan.recipe, folder, minutes, device, before)
     if not outcome.finished or outcome.weights is None:
@@ -264,7 +224,7 @@ def _run(plan: Plan, material: Material, folder: Path, minutes: float | None, de
         _show_comparison(found, plan)
     _console.show(f"Weights: {weights}")
     _console.show(f"Report: {folder / 'report.html'}")
-    _console.show("Use them, with your own pictures in the place of the last word:")
+    _console.show("Use them, with your own pictures instead of the last argument:")
     for command in detect_commands(material, weights, plan.recipe.network.clip):
         _console.show(f"  {command}")
 
@@ -287,8 +247,8 @@ def _show_comparison(found: Comparison, plan: Plan) -> None:
     _console.show(table)
     if not found.improved:
         _console.note(
-            f"By {plan.recipe.validation.best}, no step was better than the weights it started from. More pictures, "
-            "other settings (docs/finetuning.md) or the starting weights themselves will serve you better."
+            f"By {plan.recipe.validation.best}, no step was better than the weights it started from. Try more "
+            "pictures or other settings (docs/finetuning.md), or use the starting weights."
         )
 
 

@@ -1,11 +1,10 @@
-"""`xpose train`: train a network by a recipe, go on with a run, look at what it sees."""
+"""`xpose train`: train a network with a recipe, continue a run, look at its batches."""
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,14 +18,14 @@ if TYPE_CHECKING:
     from xpose.training.recipes.recipe import Recipe
     from xpose.training.recipes.session import Outcome
 
-LOOKING = "Instead of training"
+_instead = partial(typer.Option, rich_help_panel="Instead of training")
 
 
 def train(
     recipe: Annotated[
         str | None,
         typer.Argument(
-            help="A shipped recipe (see --list), or a TOML file of yours.", metavar="RECIPE", show_default=False
+            help="A shipped recipe (see --list) or your own TOML file.", metavar="RECIPE", show_default=False
         ),
     ] = None,
     changes: Annotated[
@@ -35,39 +34,33 @@ def train(
     ] = None,
     data: Annotated[
         list[Path] | None,
-        typer.Option(
-            "--data", help="Training pictures, in the place of the recipe's; may be repeated.", metavar="FOLDER"
-        ),
+        typer.Option("--data", help="Training pictures, instead of the recipe's; may be repeated.", metavar="FOLDER"),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the run. A run that is there goes on. Left out: runs/RECIPE.")
+        Path | None, typer.Option(help="Folder of the run; a run in it is continued. Default: runs/RECIPE.")
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0, help="Stop after so long, with everything saved.", metavar="NUMBER")
+        float | None, typer.Option(min=0, help="Stop after this many minutes, with everything saved.", metavar="NUMBER")
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, mps, ... Left out: the best there is.", metavar="NAME")
+        str | None, typer.Option(help="cpu, cuda, mps, ... Default: the best device available.", metavar="NAME")
     ] = None,
-    list_all: Annotated[
-        bool, typer.Option("--list", help="List the shipped recipes.", rich_help_panel=LOOKING)
-    ] = False,
-    show: Annotated[
-        bool, typer.Option("--show", help="Print the recipe with all its settings, as TOML.", rich_help_panel=LOOKING)
-    ] = False,
+    profile: Annotated[
+        Path | None, typer.Option(help="Write a PyTorch trace of a few steps, for ui.perfetto.dev.", metavar="FILE")
+    ] = None,
+    list_all: Annotated[bool, _instead("--list", help="List the shipped recipes.")] = False,
+    show: Annotated[bool, _instead("--show", help="Print the recipe with all its settings, as TOML.")] = False,
     look: Annotated[
         bool,
-        typer.Option("--look", help="Write pages of what the run would see: OUT/look.html.", rich_help_panel=LOOKING),
+        _instead("--look", help="Write OUT/look.html, a page with the first batches of the run."),
     ] = False,
     report: Annotated[
-        Path | None,
-        typer.Option(
-            "--report", help="Draw the report of a run anew, from its log.", metavar="FOLDER", rich_help_panel=LOOKING
-        ),
+        Path | None, _instead("--report", help="Draw the report of a run again from its log.", metavar="FOLDER")
     ] = None,
 ) -> None:
-    """Train a network by a recipe.
+    """Train a network with a recipe.
 
-    Ctrl-C saves and stops; the same command goes on where the run was. For several GPUs: docs/training.md.
+    Ctrl-C saves and stops; the same command continues the run. For several GPUs, see docs/training.md.
     """
     if list_all:
         _list()
@@ -87,7 +80,7 @@ def train(
     if look:
         _look(loaded, folder)
         return
-    run_recipe(loaded, folder, minutes, device)
+    run_recipe(loaded, folder, minutes, device, profile=profile)
 
 
 def _list() -> None:
@@ -128,11 +121,13 @@ def run_recipe(
     minutes: float | None,
     device: str | None,
     before: Callable[[Setup], None] | None = None,
+    profile: Path | None = None,
 ) -> Outcome:
-    """A run or a piece of one, with all that is said on the way; `before` gets its parts, on the first process."""
+    """Do a run or a piece of one, reporting on the way; `before` gets its parts on the first process."""
     from xpose.inference.loading import pick_device
     from xpose.training.recipes.assembly import build
     from xpose.training.recipes.session import check_folder, last_step, run
+    from xpose.training.run.interrupts import Interruptions
     from xpose.training.run.processes import processes
     from xpose.training.run.progress import Bar
 
@@ -146,10 +141,10 @@ def run_recipe(
             before(setup)
         bar = Bar(_console.console(sys.stderr), say=say, quiet=_console.is_quiet() or not here.first)
         try:
-            with _gentle_stop(bar.note) as stop, bar:
-                outcome = run(setup, bar, minutes=minutes, stop=stop)
+            with Interruptions(bar.note) as interruptions, bar:
+                outcome = run(setup, bar, minutes=minutes, stop=lambda: interruptions.stopping, profile=profile)
         except KeyboardInterrupt:
-            say(f"Stopped at once; step {last_step(folder):,} is saved. Go on with the same command.")
+            say(f"Stopped at once; step {last_step(folder):,} is saved. Continue with the same command.")
             raise
     if outcome.finished:
         if here.first:
@@ -157,9 +152,9 @@ def run_recipe(
                 f"Done: {counted(outcome.step, 'step')}. Weights: {outcome.weights}  Report: {folder / 'report.html'}"
             )
         return outcome
-    why = "Stopped" if stop() else "The time is over"
-    say(f"{why}; step {outcome.step:,} of {outcome.steps:,} is saved. Go on with the same command.")
-    if stop():
+    why = "Stopped" if interruptions.stopping else "Time limit reached"
+    say(f"{why}; step {outcome.step:,} of {outcome.steps:,} is saved. Continue with the same command.")
+    if interruptions.stopping:
         raise KeyboardInterrupt
     return outcome
 
@@ -169,32 +164,13 @@ def _about(setup: Setup, done: int) -> Iterator[str]:
     parameters = sum(parameter.numel() for parameter in setup.model.parameters())
     yield (
         f"{setup.model.config.name}, {parameters / 1e6:.1f} million parameters; {counted(len(pool), 'picture')} of "
-        f"{counted(len(pool.sets), 'set')} to learn from; {counted(recipe.run.steps, 'step')} of "
+        f"{counted(len(pool.sets), 'set')} to train on; {counted(recipe.run.steps, 'step')} of "
         f"{counted(recipe.loading.batch * recipe.run.accumulate, 'picture')} each"
     )
     yield from setup.left_out.lines(setup.folder)
     if done:
-        yield f"Going on from step {done:,} of {setup.folder}"
+        yield f"Continuing {setup.folder} from step {done:,}"
 
 
 def _say_nothing(message: str) -> None:
-    """What processes beside the first say."""
-
-
-@contextmanager
-def _gentle_stop(note: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C (or a polite end from the system) ends the run after its step; a second one at once."""
-    came: list[int] = []
-
-    def wait(number: int, _: object) -> None:
-        came.append(number)
-        if len(came) > 1:
-            raise KeyboardInterrupt
-        note("Stopping after this step and saving; once more stops at once.")
-
-    before = {number: signal.signal(number, wait) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(came)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    """For all processes except the first."""

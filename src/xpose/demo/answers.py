@@ -76,8 +76,8 @@ def candidates(detector: Detector, prompts: object, picture: Picture) -> Poses:
 
 def usual_thresholds(detector: Detector, prompts: object) -> Thresholds:
     """Those of the weights."""
-    config = detector.model.config
-    return Thresholds(detector.limits(prompts), rounded(config.keypoint_threshold), rounded(config.nms))
+    stored = detector.calibration
+    return Thresholds(detector.limits(prompts), rounded(stored.keypoint_threshold), rounded(stored.nms))
 
 
 def rounded(number: float) -> float:

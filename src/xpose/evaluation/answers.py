@@ -1,9 +1,9 @@
 """Answers on disk, one line per picture as soon as it is answered, so that an interrupted run goes on where it stopped.
 
 `OUT/answers/` holds one file per process. The first line of each says what was asked of whom; a second call with other
-weights or settings is refused instead of mixed in. Each further line carries the mark of its picture
-(`xpose.evaluation.digests`), by which other data is told. A line that was cut short by a crash is left out, and its
-picture asked again; so are pictures that could not be read.
+weights or settings is refused instead of mixed in. Each further line carries the digest of its picture
+(`xpose.evaluation.digests`), which tells whether the data has changed. A line that was cut short by a crash is left
+out, and its picture asked again; so are pictures that could not be read.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ Answers = tuple[Poses, ...]
 
 
 @dataclass(frozen=True)
-class Fault:
+class PictureFault:
     """A picture that could not be asked, and why."""
 
     key: str
     message: str
 
 
-class Journal:
+class AnswerJournal:
     """The answers of one run. Reads those of all processes, writes to the file of its own.
 
     Args:
@@ -57,7 +57,7 @@ class Journal:
         self.folder = Path(folder) / FOLDER
         self.identity = json.loads(json.dumps(identity, sort_keys=True))
         self.path = self.folder / f"{part:03}.jsonl"
-        self._known: dict[str, tuple[Path, int, str]] = {}
+        self._known: dict[str, tuple[Path, int, str]] = {}  # file, where the line starts, digest
         self._file: IO[bytes] | None = None
         self._readers: dict[Path, IO[bytes]] = {}
         for path in sorted(self.folder.glob("*.jsonl")):
@@ -92,21 +92,21 @@ class Journal:
     def _check(self, path: Path, line: bytes) -> None:
         try:
             head = json.loads(line)
-            told = head["run"] if head["format"] == FORMAT else None
+            stored = head["run"] if head["format"] == FORMAT else None
         except (ValueError, KeyError, TypeError):
-            told = None
-        if told == self.identity:
+            stored = None
+        if stored == self.identity:
             return
         what = "of another version of xpose, or damaged"
-        if isinstance(told, dict):
-            what = f"of another run: {'; '.join(_differences(told, self.identity))}"
+        if isinstance(stored, dict):
+            what = f"of another run: {'; '.join(_differences(stored, self.identity))}"
         raise ConfigError(
             f"{quote(path)} holds answers {what}. A run goes on only with "
             "the same weights, data and settings. Give another folder with --out, or begin anew with --fresh."
         )
 
-    def mark(self, key: str) -> str:
-        """The mark of a picture that is known, as it was when it was answered."""
+    def digest(self, key: str) -> str:
+        """The digest of a picture that is known, as it was when it was answered."""
         return self._known[key][2]
 
     def get(self, key: str) -> Answers:
@@ -116,10 +116,10 @@ class Journal:
             self._readers[path] = open(path, "rb")  # noqa: SIM115 (closed in `close`)
         file = self._readers[path]
         file.seek(start)
-        return tuple(_decoded(one) for one in json.loads(file.readline())["answers"])
+        return tuple(map(_decoded, json.loads(file.readline())["answers"]))
 
-    def put(self, key: str, answers: Answers, mark: str = "") -> None:
-        """Write the answers of a picture, at once, with the mark of the picture that they belong to."""
+    def put(self, key: str, answers: Answers, digest: str = "") -> None:
+        """Write the answers of a picture, at once, with the digest of the picture that they belong to."""
         if self._file is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             fresh = not self.path.exists() or self.path.stat().st_size == 0
@@ -127,8 +127,8 @@ class Journal:
             if fresh:
                 self._write({"format": FORMAT, "run": self.identity})
         start = self._file.tell()
-        self._write({"key": key, "of": mark, "answers": [_encoded(one) for one in answers]})
-        self._known[key] = (self.path, start, mark)
+        self._write({"key": key, "of": digest, "answers": [_encoded(one) for one in answers]})
+        self._known[key] = (self.path, start, digest)
 
     def _write(self, value: Any) -> None:
         assert self._file is not None
@@ -144,7 +144,7 @@ class Journal:
             self._file.close()
             self._file = None
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> AnswerJournal:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -152,7 +152,7 @@ class Journal:
 
 
 def answered_tasks(
-    protocol: Protocol, data: Data, settings: Settings, journal: Journal
+    protocol: Protocol, data: Data, settings: Settings, journal: AnswerJournal
 ) -> Iterator[tuple[Task, tuple[Poses, ...]]]:
     """Every picture of the run with its answers, from the disk."""
     for task in protocol.tasks(data, settings):
@@ -160,24 +160,26 @@ def answered_tasks(
             yield task, journal.get(task.key)
 
 
-def _differences(told: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     """In words how a run's folder differs from what is asked now; settings one by one."""
-    found = []
+    differences = []
     for name, value in sorted(asked.items(), key=lambda entry: isinstance(entry[1], dict)):
-        before = told.get(name)
+        before = stored.get(name)
         if before == value:
             continue
         if isinstance(before, dict) and isinstance(value, dict):
-            found += [
+            differences += [
                 f"{inner} is {json.dumps(before.get(inner))} there and {json.dumps(value.get(inner))} now"
                 for inner in sorted({*before, *value})
                 if before.get(inner) != value.get(inner)
             ]
         elif name == "source":
-            found.append(f"other {IN_WORDS[name]}")
+            differences.append(f"other {IN_WORDS[name]}")
         else:
-            found.append(f"other {IN_WORDS.get(name, name)} ({json.dumps(before)} there, {json.dumps(value)} now)")
-    return found
+            differences.append(
+                f"other {IN_WORDS.get(name, name)} ({json.dumps(before)} there, {json.dumps(value)} now)"
+            )
+    return differences
 
 
 def _encoded(poses: Poses) -> dict[str, Any]:
@@ -185,14 +187,14 @@ def _encoded(poses: Poses) -> dict[str, Any]:
     rows = []
     for row, pose in enumerate(poses):
         kind = kinds.setdefault((pose.category, pose.names, pose.edges), len(kinds))
-        flat: list[float | int | None] = []
-        for (x, y), score, v in zip(
-            pose.xy.tolist(), pose.keypoint_scores.tolist(), pose.visibility.tolist(), strict=True
-        ):
-            flat += [_tidy(x, 3), _tidy(y, 3), _tidy(score, 5), v]
+        points = zip(pose.xy.tolist(), pose.keypoint_scores.tolist(), pose.visibility.tolist(), strict=True)
+        flat = [value for (x, y), score, v in points for value in (_tidy(x, 3), _tidy(y, 3), _tidy(score, 5), v)]
         box = [_tidy(value, 3) for value in poses.boxes[row].tolist()]
         rows.append([kind, float(f"{pose.score:.7g}"), box, flat])
-    return {"size": list(poses.image_size), "kinds": [list(kind) for kind in kinds], "rows": rows}
+    encoded = {"size": list(poses.image_size), "kinds": [list(kind) for kind in kinds], "rows": rows}
+    if poses.keypoint_errors is not None:
+        encoded["errors"] = [[_tidy(value, 3) for value in errors] for errors in poses.keypoint_errors.tolist()]
+    return encoded
 
 
 def _decoded(value: Mapping[str, Any]) -> Poses:
@@ -202,8 +204,8 @@ def _decoded(value: Mapping[str, Any]) -> Poses:
     points = np.full((len(rows), widest, 4), np.nan)
     points[..., 3] = 0
     for row, (kind, _, _, flat) in enumerate(rows):
-        own = np.array([math.nan if number is None else number for number in flat], dtype=np.float64).reshape(-1, 4)
-        points[row, : len(kinds[kind][1])] = own
+        points[row, : len(kinds[kind][1])] = np.array(flat, dtype=np.float64).reshape(-1, 4)  # null becomes NaN
+    errors = value.get("errors")
     return Poses(
         boxes=np.array([box for _, _, box, _ in rows], dtype=np.float64).reshape(-1, 4),
         scores=np.array([score for _, score, _, _ in rows], dtype=np.float64),
@@ -211,6 +213,7 @@ def _decoded(value: Mapping[str, Any]) -> Poses:
         xy=points[..., :2],
         keypoint_scores=points[..., 2],
         visibility=points[..., 3],
+        keypoint_errors=None if errors is None else np.array(errors, dtype=np.float64).reshape(len(rows), -1),
         keypoint_names=tuple(kinds[kind][1] for kind, *_ in rows),
         edges=tuple(kinds[kind][2] for kind, *_ in rows),
         image_size=(value["size"][0], value["size"][1]),

@@ -1,23 +1,26 @@
 """Labels straight from a COCO file, without looking at its pictures: what results files are scored against.
 
 Nothing is repaired and nothing left out, so that the numbers are those of the file. Keypoints take their unified names
-where a skeleton of the vocabulary knows all of a category's points, else they keep the file's.
+where a skeleton of the vocabulary knows all of a category's points; otherwise they keep the file's.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from xpose.data.datasets.converters.base import NOT_STATED
-from xpose.data.datasets.folder_sets import SPLITS, skeleton_for
+from xpose.data.collection.manifest import MANIFEST, read_manifest
+from xpose.data.datasets.folder_sets import skeleton_for
 from xpose.data.datasets.sources import MAX_NUMBER, Fields, box_of_points
 from xpose.errors import DataError, UnmappedKeypointError, quote
+from xpose.evaluation.data import HELD_OUT, Data
 from xpose.evaluation.reading import read_json
 from xpose.records import Box, Category, Instance, Picture, Point, Record
+from xpose.vocabulary import find_category
 
 
 @dataclass(frozen=True)
@@ -25,17 +28,69 @@ class CocoTruth:
     """The labelled pictures of a COCO file.
 
     Attributes:
+        path: of the file.
         name: of the set.
         records: by image id, in the order of the file.
-        categories: by category id.
+        categories: by category id, under the file's names.
     """
 
+    path: Path
     name: str
     records: Mapping[int, Record]
     categories: Mapping[int, Category]
 
     def __iter__(self) -> Iterator[tuple[int, Record]]:
         return iter(self.records.items())
+
+    @cached_property
+    def unified_categories(self) -> dict[int, Category]:
+        """By id, named as records name them."""
+        return {number: replace(one, name=unified_name(one.name)) for number, one in self.categories.items()}
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {_bare(record.picture.file): number for number, record in self}
+
+    def id_of(self, record: Record) -> int:
+        """The image id of a picture of the set.
+
+        Raises:
+            DataError: the file does not have it.
+        """
+        image_id = self._ids.get(_bare(record.picture.file))
+        if image_id is None and record.source_id is not None and record.source_id.isdecimal():
+            image_id = int(record.source_id) if int(record.source_id) in self.records else None
+        if image_id is None:
+            raise DataError(
+                f"{quote(self.path)} has no picture {quote(record.picture.file)} of {quote(record.source)}. Labels and "
+                "data must be the same set and split. Give the right file with --labels."
+            )
+        return image_id
+
+
+def unified_name(name: str) -> str:
+    """The vocabulary's name for a category of an annotation file, where it has one: what records call it."""
+    category = find_category(name)
+    return category.name if category else name
+
+
+def _bare(file: str) -> str:
+    """Folder sets name their pictures without the folder `images` in the file, and with it in records."""
+    return file.removeprefix("images/")
+
+
+def annotation_file(data: Data, source: str, split: str) -> Path | None:
+    """The annotation file of a set's split in the given folders; None for collections."""
+    stored = "train" if split == HELD_OUT else split
+    for folder in data.places:
+        for place in (folder / source, folder):
+            path = place / f"{stored}.json"
+            is_set = place.name == source or (
+                (place / MANIFEST).is_file() and read_manifest(place).get("name") == source
+            )
+            if path.is_file() and is_set:
+                return path
+    return None
 
 
 def read_truth(path: str | Path, split: str = "val") -> CocoTruth:
@@ -47,7 +102,7 @@ def read_truth(path: str | Path, split: str = "val") -> CocoTruth:
     path = Path(path).expanduser()
     name = path.name if path.is_dir() else path.stem
     if path.is_dir():
-        file = SPLITS.get(split, f"{split}.json")
+        file = f"{split}.json"
         if not (path / file).is_file():
             there = ", ".join(sorted(one.name for one in path.glob("*.json"))) or "none"
             raise DataError(
@@ -57,12 +112,12 @@ def read_truth(path: str | Path, split: str = "val") -> CocoTruth:
         path = path / file
     content = Fields(read_json(path, "An annotation file in COCO's format"), path.name)
     try:
-        return _truth(content, name, split)
+        return _truth(content, path, name, split)
     except DataError as error:
-        raise DataError(f"{str(error).rstrip('.')}. Labels are scored as they are, so mend {quote(path)}.") from None
+        raise DataError(f"{str(error).rstrip('.')}. Labels are scored as they are, so correct {quote(path)}.") from None
 
 
-def _truth(content: Fields, name: str, split: str) -> CocoTruth:
+def _truth(content: Fields, path: Path, name: str, split: str) -> CocoTruth:
     categories: dict[int, Category] = {}
     for number, value in enumerate(content.list("categories"), start=1):
         fields = Fields(value, f"{content.where}: category number {number}")
@@ -88,11 +143,11 @@ def _truth(content: Fields, name: str, split: str) -> CocoTruth:
         instances[owner].append(_instance(fields, categories[kind]))
     records = {
         image_id: Record(
-            picture, tuple(instances[image_id]), name, split, NOT_STATED, "not stated", source_id=str(image_id)
+            picture, tuple(instances[image_id]), name, split, "not stated", "not stated", source_id=str(image_id)
         )
         for image_id, picture in pictures.items()
     }
-    return CocoTruth(name, records, categories)
+    return CocoTruth(path, name, records, categories)
 
 
 def _category(fields: Fields) -> Category:
@@ -126,12 +181,12 @@ def _points(fields: Fields, names: tuple[str, ...]) -> dict[str, Point]:
     """What `fields.points` gives, in a fifth of the time where nothing is wrong."""
     flat = fields.value["keypoints"]
     if isinstance(flat, list) and len(flat) == 3 * len(names) and set(map(type, flat)) <= {int, float}:
-        marks = flat[2::3]
-        usual = set(marks) <= {0, 1, 2} and min(flat) >= -MAX_NUMBER and max(flat) <= MAX_NUMBER
+        visibilities = flat[2::3]
+        usual = set(visibilities) <= {0, 1, 2} and min(flat) >= -MAX_NUMBER and max(flat) <= MAX_NUMBER
         if usual and not math.isnan(sum(flat)):
             return {
                 name: (float(x), float(y), int(v))
-                for name, x, y, v in zip(names, flat[0::3], flat[1::3], marks, strict=True)
+                for name, x, y, v in zip(names, flat[0::3], flat[1::3], visibilities, strict=True)
                 if v
             }
     return fields.points("keypoints", names)  # finds and names the fault

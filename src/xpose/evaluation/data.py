@@ -1,4 +1,4 @@
-"""The labelled pictures a protocol is run on: folders of sets, prepared sets, collections, shards, by split.
+"""The labelled pictures a protocol is run on: folders of sets, prepared sets, collections, by split.
 
 `held-out` is a split that every data has: the tenth of `train` which `xpose.data.collection.held_out` keeps back;
 `train` is then the rest, so that neither examples nor baselines ever come from evaluated pictures.
@@ -6,11 +6,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from xpose.data.collection.held_out import is_held_out
+from xpose.data.collection.manifest import LOCATION, read_manifest
+from xpose.data.datasets.folder_sets import folder_sets, is_folder_of_sets
 from xpose.data.loading.labelling import Labelling, labelling_beside
 from xpose.data.loading.place import Place
 from xpose.data.loading.pool import read_places
@@ -48,7 +51,7 @@ class Data:
         """The evaluated records (or those of another split), with the places of their pictures.
 
         Raises:
-            DataError: no folder has such a split, or a name in `only` is no set.
+            DataError: no folder has such a split, or a name in `only` is not a set.
         """
         split = split or self.split
         if split == HELD_OUT:
@@ -57,6 +60,18 @@ class Data:
             yield from ((r, p) for r, p in self._read("train") if not is_held_out(r.source, r.picture.file))
         else:
             yield from self._read(split)
+
+    def first_sets(self) -> frozenset[str]:
+        """The sets that the index of a folder of sets dates back to its first edition ("since": 1), if it dates any."""
+        names: set[str] = set()
+        for folder in self.places:
+            try:
+                listed = json.loads((folder / "index.json").read_bytes())
+            except (OSError, ValueError):  # reading the sets themselves tells what is wrong with an index
+                continue
+            entries = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+            names |= {str(one.get("name")) for one in entries if one.get("since") == 1}
+        return frozenset(names)
 
     def labelling(self) -> dict[str, Labelling]:
         """What the folders themselves say of what their sets label.
@@ -75,10 +90,11 @@ class Data:
         held = split == HELD_OUT
         stored = "train" if held else split
         for folder in self.places:
-            if name in _sets_in(folder) and stored in _splits_in(folder, name):
+            splits = _splits_by_set(folder)
+            if stored in splits.get(name, ()):
                 for record, place in read_places(folder, stored):
-                    mine = record.source == name or len(_sets_in(folder)) == 1
-                    if mine and (not held or is_held_out(record.source, record.picture.file)):
+                    of_set = record.source == name or len(splits) == 1
+                    if of_set and (not held or is_held_out(record.source, record.picture.file)):
                         yield record, place
 
     def _read(self, split: str) -> Iterator[Placed]:
@@ -114,34 +130,17 @@ class Data:
             )
 
 
-def _sets_in(folder: Path) -> tuple[str, ...]:
-    """The names of the sets in a folder, as far as they can be told without reading it."""
-    from xpose.data.collection.manifest import LOCATION, read_manifest
-    from xpose.data.datasets.folder_sets import folder_sets, is_folder_of_sets
-
+def _splits_by_set(folder: Path) -> dict[str, tuple[str, ...]]:
+    """The splits of each set in a folder, as far as they are known without reading it."""
     if (folder / LOCATION).is_file():
         manifest = read_manifest(folder)
-        return (
-            tuple(manifest["sets"]) if isinstance(manifest.get("sets"), dict) else (manifest.get("name", folder.name),)
-        )
-    return tuple(one.name for one in folder_sets(folder)) if is_folder_of_sets(folder) else ()
-
-
-def _splits_in(folder: Path, name: str) -> tuple[str, ...]:
-    """The splits of a set in a folder."""
-    from xpose.data.collection.manifest import LOCATION, read_manifest
-    from xpose.data.datasets.folder_sets import folder_sets
-
-    if (folder / LOCATION).is_file():
-        return tuple(read_manifest(folder)["splits"])
-    return tuple(split for one in folder_sets(folder) if one.name == name for split in one.splits)
+        sets = manifest["sets"] if isinstance(manifest.get("sets"), dict) else [manifest.get("name", folder.name)]
+        return dict.fromkeys(sets, tuple(manifest["splits"]))
+    return {one.name: tuple(one.splits) for one in folder_sets(folder)} if is_folder_of_sets(folder) else {}
 
 
 def _parts(folder: Path) -> list[Path]:
     """A folder of prepared sets as the sets themselves; any other folder as it is."""
-    from xpose.data.collection.manifest import LOCATION
-    from xpose.data.datasets.folder_sets import is_folder_of_sets
-
     if not folder.is_dir():
         raise DataError(f"{quote(folder)} is not a folder. --data is the folder of the labelled pictures.")
     if (folder / LOCATION).is_file() or is_folder_of_sets(folder):

@@ -1,6 +1,6 @@
-"""By what an answer is known to belong to a picture as it is now: its file, its labels, and what was asked.
+"""Digests that tie an answer to its picture as it was: the file, the labels, and what was asked.
 
-Every answer on disk carries the mark of its picture. A second call compares them before it goes on, so that answers
+Every answer on disk carries the digest of its picture. A second call compares them before it goes on, so that answers
 about other pictures or other labels under the same names are refused, whatever folder they come from.
 """
 
@@ -13,12 +13,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from xpose.data.collection.store import dump
-from xpose.data.loading.place import WHOLE, Place
+from xpose.data.loading.place import Place
 from xpose.errors import ConfigError, quote
 from xpose.evaluation.questions import Asked, Task
 
 if TYPE_CHECKING:
-    from xpose.evaluation.answers import Journal
+    from xpose.evaluation.answers import AnswerJournal
 
 PARTS = ("other picture files", "other labels", "other examples or questions")
 _TAIL = 4096  # bytes at a file's end: beside its size they tell compressed pictures apart without reading them whole
@@ -26,13 +26,13 @@ _LETTERS = 12  # of each checksum
 _NAMED = 3  # pictures in a message
 
 
-def mark_of(task: Task) -> str:
+def digest_of(task: Task) -> str:
     """Checksums of a task's picture file, of its labels, and of its questions with their examples."""
     asked = [[question.group, question.variant, [_asked(one) for one in question.asked]] for question in task.questions]
     return "/".join((_file(task.place), _short(_labels(task.record.instances)), _short(asked)))
 
 
-def refuse_other_data(journal: Journal, tasks: Iterable[Task], *, reported: bool = False) -> None:
+def refuse_other_data(journal: AnswerJournal, tasks: Iterable[Task], *, reported: bool = False) -> None:
     """Compare what a run's folder holds with what is asked now, before anything is answered or written.
 
     Args:
@@ -43,31 +43,31 @@ def refuse_other_data(journal: Journal, tasks: Iterable[Task], *, reported: bool
     Raises:
         ConfigError: an answered picture is another one now, or with `reported` some are not asked any more.
     """
-    changed: dict[str, list[str]] = {}
-    met = total = 0
+    changed: dict[str, list[str]] = {}  # keys of pictures by what differs
+    kept = total = 0
     for task in tasks:
         total += 1
         if task.key in journal:
-            met += 1
-            if what := difference(journal.mark(task.key), mark_of(task)):
+            kept += 1
+            if what := difference(journal.digest(task.key), digest_of(task)):
                 changed.setdefault(what, []).append(task.key)
     folder = quote(journal.folder.parent)
     if changed:
-        told = "; ".join(f"{what}: {_listed(keys)}" for what, keys in changed.items())
+        differences = "; ".join(f"{what}: {_listed(keys)}" for what, keys in changed.items())
         raise ConfigError(
-            f"{folder} holds answers about other data ({told}). A run goes on only with the same pictures and labels. "
-            "Give another folder with --out, or begin anew with --fresh."
+            f"{folder} holds answers about other data ({differences}). A run goes on only with the same pictures and "
+            "labels. Give another folder with --out, or begin anew with --fresh."
         )
-    if reported and met < len(journal):
+    if reported and kept < len(journal):
         raise ConfigError(
-            f"{folder} holds a run of {len(journal)} pictures, not all of which are asked now (kept: {met}, asked now: "
-            f"{total}). A report is not replaced by one of fewer pictures. Give the same --data, "
+            f"{folder} holds a run of {len(journal)} pictures, not all of which are asked now (kept: {kept}, asked "
+            f"now: {total}). A report is not replaced by one of fewer pictures. Give the same --data, "
             "--only and --limit (or a higher one), another folder with --out, or begin anew with --fresh."
         )
 
 
 def difference(before: str, now: str) -> str:
-    """What differs between two marks, in words; empty where nothing does."""
+    """What differs between two digests, in words; empty where nothing does."""
     if before == now:
         return ""
     pairs = zip(before.split("/"), now.split("/"), PARTS, strict=False)
@@ -82,8 +82,8 @@ def _listed(keys: list[str]) -> str:
 def _file(place: Place) -> str:
     """The size of a picture's file and its last bytes; a file that cannot be read has no checksum."""
     try:
-        told = os.stat(place.path)
-        return _content(place, told.st_size, told.st_mtime_ns)
+        state = os.stat(place.path)
+        return _content(place, state.st_size, state.st_mtime_ns)
     except OSError:
         return "unread"
 
@@ -91,10 +91,9 @@ def _file(place: Place) -> str:
 @lru_cache(maxsize=4096)
 def _content(place: Place, size: int, _changed: int) -> str:
     """The checksum, remembered for as long as the file stays as it is: examples belong to many questions."""
-    own = size if place.length == WHOLE else place.length
     with open(place.path, "rb") as file:
-        file.seek(place.offset + max(0, own - _TAIL))
-        return _short([own, file.read(min(own, _TAIL)).hex()])
+        file.seek(max(0, size - _TAIL))
+        return _short([size, file.read(_TAIL).hex()])
 
 
 def _labels(instances: Iterable[Any]) -> list[Any]:

@@ -11,7 +11,7 @@ import dataclasses
 
 import numpy as np
 
-from xpose.data.loading.samples import Kind
+from xpose.evaluation.names import mirror_names
 from xpose.evaluation.questions import Question
 from xpose.geometry import flip_boxes, pairwise_iou
 from xpose.results import Poses
@@ -50,10 +50,9 @@ def unflipped(mirrored: Poses, question: Question) -> Poses:
     Points have the record's pixels, where a picture of width W has its last column at W - 1.
     """
     width = mirrored.image_size[1]
-    partners: dict[str, dict[str, str]] = {}
-    for one in question.asked:
-        kind = Kind.of(one.category.name, one.category.skeleton, tuple(one.names.values()))
-        partners[one.category.name] = dict(zip(kind.names, kind.mirrored, strict=True))
+    partners = {
+        one.category.name: mirror_names(one.category.skeleton, tuple(one.names.values())) for one in question.asked
+    }
     xy = mirrored.xy.copy()
     xy[..., 0] = width - 1 - xy[..., 0]
     names = tuple(

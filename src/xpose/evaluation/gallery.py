@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import io
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -12,37 +12,31 @@ import numpy as np
 from PIL import Image
 
 from xpose.errors import XPoseError
+from xpose.evaluation.matching import as_poses
 from xpose.evaluation.questions import Question, Task
 from xpose.evaluation.scores import ObjectScore, mean
-from xpose.records import Record
+from xpose.pages import embedded
 from xpose.results import Poses
 
 MOST, PER_GROUP = 8, 2
 SIDE = 380  # pixels, longer side of a picture in the page
 _QUALITY = 82
+_QUESTIONS = 4  # whose answers are drawn in one picture
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """A question whose answer is shown."""
+class GalleryPicture:
+    """A question whose answer is shown: its share of near points, and once drawn the pictures' addresses and words."""
 
     task: str
     group: str
     share: float
-    objects: int
+    labels: str = ""
+    answer: str = ""
+    words: str = ""
 
 
-@dataclass(frozen=True)
-class Shown:
-    """Labels and answer of a chosen question, ready for the page."""
-
-    chosen: Chosen
-    labels: str
-    answer: str
-    words: str
-
-
-def choose(objects: Sequence[ObjectScore], threshold: float, *, best: bool) -> list[Chosen]:
+def choose(objects: Sequence[ObjectScore], threshold: float, *, best: bool) -> list[GalleryPicture]:
     """Pictures with the highest or lowest mean share of points within the threshold, few of each group.
 
     Ties go to the smaller (or larger) mean error, then to the name, so that the same run shows the same pictures.
@@ -51,46 +45,44 @@ def choose(objects: Sequence[ObjectScore], threshold: float, *, best: bool) -> l
     for one in objects:
         pictures.setdefault((one.group, one.task), []).append(one)
     ranked = []
-    for (group, task), own in pictures.items():
-        share = mean(one.share(threshold) for one in own)
-        error = mean(float(np.minimum(one.values, 9.0).mean()) for one in own)
-        rank = (-share, error) if best else (share, -error)
-        ranked.append((rank, task, Chosen(task, group, share, len(own))))
-    taken: dict[str, int] = {}
-    kept: list[Chosen] = []
+    for (group, task), scores in pictures.items():
+        share = mean(one.share(threshold) for one in scores)
+        error = mean(float(np.minimum(one.values, 9.0).mean()) for one in scores)
+        ranked.append(((-share, error) if best else (share, -error), task, GalleryPicture(task, group, share)))
+    taken: Counter[str] = Counter()
+    kept: list[GalleryPicture] = []
     for _, _, candidate in sorted(ranked, key=lambda item: item[:2]):
-        if taken.get(candidate.group, 0) < PER_GROUP and len(kept) < MOST:
-            taken[candidate.group] = taken.get(candidate.group, 0) + 1
+        if taken[candidate.group] < PER_GROUP and len(kept) < MOST:
+            taken[candidate.group] += 1
             kept.append(candidate)
     return kept
 
 
-def draw(chosen: Sequence[Chosen], answered: Iterable[tuple[Task, tuple[Poses, ...]]]) -> list[Shown]:
+def draw(chosen: Sequence[GalleryPicture], answered: Iterable[tuple[Task, tuple[Poses, ...]]]) -> list[GalleryPicture]:
     """The chosen pictures with labels and answers drawn, in their order; unreadable ones are left out."""
     wanted = {one.task: one for one in chosen}
-    found: dict[str, Shown] = {}
+    drawn: dict[str, GalleryPicture] = {}
     for task, answers in answered:
-        if task.key in wanted and task.key not in found:
-            shown = _shown(wanted[task.key], task, answers)
-            if shown is not None:
-                found[task.key] = shown
-    return [found[one.task] for one in chosen if one.task in found]
+        if task.key in wanted and task.key not in drawn:
+            picture = _drawn(wanted[task.key], task, answers)
+            if picture is not None:
+                drawn[task.key] = picture
+    return [drawn[one.task] for one in chosen if one.task in drawn]
 
 
-def _shown(chosen: Chosen, task: Task, answers: tuple[Poses, ...]) -> Shown | None:
+def _drawn(chosen: GalleryPicture, task: Task, answers: tuple[Poses, ...]) -> GalleryPicture | None:
     pairs = [(q, a) for q, a in zip(task.questions, answers, strict=True) if q.group == chosen.group]
+    pairs = [(q, a) for q, a in pairs if q.variant == pairs[0][0].variant][:_QUESTIONS]
     if not pairs:
         return None
-    first = pairs[0][0].variant
-    pairs = [(q, a) for q, a in pairs if q.variant == first]
     try:
         pixels = task.pixels()
     except XPoseError:
         return None
-    labels = Poses.concatenate([as_poses(question.truth) for question, _ in pairs[:4]])
-    answer = Poses.concatenate([found[: _count(question)] for question, found in pairs[:4]])
-    words = ", ".join(dict.fromkeys(one.called for question, _ in pairs[:4] for one in question.asked))
-    return Shown(chosen, _picture(pixels, labels), _picture(pixels, answer), words)
+    labels = Poses.concatenate([as_poses(question.truth) for question, _ in pairs])
+    answer = Poses.concatenate([found[: _count(question)] for question, found in pairs])
+    words = ", ".join(dict.fromkeys(one.called for question, _ in pairs for one in question.asked))
+    return dataclasses.replace(chosen, labels=_jpeg(pixels, labels), answer=_jpeg(pixels, answer), words=words)
 
 
 def _count(question: Question) -> int | None:
@@ -99,32 +91,7 @@ def _count(question: Question) -> int | None:
     return question.matched or question.most or one_each
 
 
-def as_poses(record: Record) -> Poses:
-    """The labels of a record as poses, in its own pixels."""
-    names = tuple(one.category.keypoints for one in record.instances)
-    widest = max(map(len, names), default=0)
-    xy, seen = np.full((len(names), widest, 2), np.nan), np.zeros((len(names), widest))
-    for row, one in enumerate(record.instances):
-        for column, name in enumerate(one.category.keypoints):
-            x, y, v = one.point(name)
-            if v:
-                xy[row, column], seen[row, column] = (x, y), v
-    boxes = np.array([one.box for one in record.instances], dtype=np.float64).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    return Poses(
-        boxes=boxes,
-        scores=np.ones(len(names)),
-        categories=tuple(one.category.name for one in record.instances),
-        xy=xy,
-        keypoint_scores=np.where(seen > 0, 1.0, np.nan),
-        visibility=seen,
-        keypoint_names=names,
-        edges=tuple(one.category.edges for one in record.instances),
-        image_size=(record.picture.height, record.picture.width),
-    )
-
-
-def _picture(pixels: np.ndarray, poses: Poses) -> str:
+def _jpeg(pixels: np.ndarray, poses: Poses) -> str:
     """A drawing as the address of an image in a page."""
     factor = min(1.0, SIDE / max(pixels.shape[:2]))
     small = Image.fromarray(pixels)
@@ -142,4 +109,4 @@ def _picture(pixels: np.ndarray, poses: Poses) -> str:
     )
     stream = io.BytesIO()
     placed.draw(small, labels=False, legend="none").convert("RGB").save(stream, "JPEG", quality=_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+    return embedded(stream.getvalue())

@@ -62,7 +62,7 @@ def match(truth: Record, found: Poses, how: Match = "best box", *, any_category:
     Args:
         truth: the labelled picture.
         found: what was found in it, in the same pixels.
-        how: "given": row i belongs to object i, for methods that are told where each object is. "best box": the pose
+        how: "given": row i belongs to object i, for methods that know where each object is. "best box": the pose
             whose box overlaps the object's the most (IoU; of equal ones the first). "best score": the highest score.
             The last two ask each object by itself, so two objects may get the same pose.
         any_category: let poses of other categories stand for an object as well.
@@ -207,6 +207,28 @@ def columns_of(wanted: Names, names: Names, canonical: Names) -> np.ndarray:
     columns = np.array(places, dtype=np.int64)
     columns.setflags(write=False)
     return columns
+
+
+def as_poses(record: Record) -> Poses:
+    """The labels of a record as poses, in its own pixels."""
+    names = tuple(one.category.keypoints for one in record.instances)
+    labelled = np.zeros((len(names), max(map(len, names), default=0), 3))
+    for row, one in enumerate(record.instances):
+        labelled[row, : len(names[row])] = labelled_points(one)
+    seen = labelled[..., 2]
+    boxes = np.array([one.box for one in record.instances], dtype=np.float64).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    return Poses(
+        boxes=boxes,
+        scores=np.ones(len(names)),
+        categories=tuple(one.category.name for one in record.instances),
+        xy=np.where(seen[..., None] > 0, labelled[..., :2], np.nan),
+        keypoint_scores=np.where(seen > 0, 1.0, np.nan),
+        visibility=seen,
+        keypoint_names=names,
+        edges=tuple(one.category.edges for one in record.instances),
+        image_size=(record.picture.height, record.picture.width),
+    )
 
 
 def in_records_pixels(found: Poses) -> Poses:

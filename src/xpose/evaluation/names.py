@@ -5,27 +5,25 @@ from __future__ import annotations
 from functools import lru_cache
 
 from xpose.errors import VocabularyError
-from xpose.vocabulary import Skeleton, flip_name, load_skeleton, sigma_for
+from xpose.vocabulary import Skeleton, flip_name, load_skeleton
 
 Names = tuple[str, ...]
 
 
 @lru_cache(maxsize=1024)
-def sigmas_of(skeleton: str, names: Names) -> tuple[float, ...]:
-    """The similarity constant of each point: the skeleton's, else by the rule for free names."""
+def mirror_names(skeleton: str, names: Names) -> dict[str, str]:
+    """What each point is called in the mirrored picture."""
     known = _known(skeleton)
-    own = {} if known is None else {point.name: point.sigma for point in known.points}
-    return tuple(own.get(name, sigma_for(name)) for name in names)
+    flips = {} if known is None else dict(known.flips)
+    return {name: flips.get(name, flip_name(name)) for name in names}
 
 
 @lru_cache(maxsize=1024)
 def pairs_of(skeleton: str, names: Names) -> tuple[tuple[int, int], ...]:
     """The places of the points that change names when the picture is mirrored, each pair once."""
-    known = _known(skeleton)
-    flips = {} if known is None else dict(known.flips)
-    partners = [flips.get(name, flip_name(name)) for name in names]
     places = {name: place for place, name in enumerate(names)}
-    return tuple((place, places[partner]) for place, partner in enumerate(partners) if places.get(partner, -1) > place)
+    partners = mirror_names(skeleton, names).items()
+    return tuple((places[a], places[b]) for a, b in partners if places.get(b, -1) > places[a])
 
 
 def _known(name: str) -> Skeleton | None:

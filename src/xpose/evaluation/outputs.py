@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xpose.evaluation.answers import Journal, answered_tasks
+from xpose.evaluation.answers import AnswerJournal, answered_tasks
+from xpose.evaluation.coco_truth import CocoTruth, annotation_file, read_truth
 from xpose.evaluation.data import Data
-from xpose.evaluation.labels import Labels, labels_of
 from xpose.evaluation.protocols import Protocol
 from xpose.evaluation.report import write_report
 from xpose.evaluation.results import write_results
@@ -23,7 +23,7 @@ TABLES, REPORT, COCO = "tables.md", "report.html", "coco"
 
 
 def write_outputs(
-    folder: Path, result: Evaluation, protocol: Protocol, data: Data, settings: Settings, journal: Journal
+    folder: Path, result: Evaluation, protocol: Protocol, data: Data, settings: Settings, journal: AnswerJournal
 ) -> list[Path]:
     """Write everything; the files in the order in which a reader would open them.
 
@@ -49,29 +49,29 @@ def markdown(result: Evaluation) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_coco(folder: Path, protocol: Protocol, data: Data, settings: Settings, journal: Journal) -> list[Path]:
+def write_coco(folder: Path, protocol: Protocol, data: Data, settings: Settings, journal: AnswerJournal) -> list[Path]:
     """COCO results of every set whose annotation file lies in the given folders, poses and boxes in two files.
 
     Only questions in the usual words count, not their variants (typos, other prompts): a file holds one answer.
     """
-    labels: dict[tuple[str, str], Labels | None] = {}
-    found: dict[tuple[str, str], dict[int, list[Poses]]] = {}
+    truths: dict[tuple[str, str], CocoTruth | None] = {}
+    poses: dict[tuple[str, str], list[tuple[int, Poses]]] = {}
     for task, answers in answered_tasks(protocol, data, settings, journal):
         key = (task.record.source, task.record.split)
-        if key not in labels:
-            path = labels_of(data, *key)
-            labels[key] = None if path is None else Labels.read(path)
-        own = labels[key]
-        plain = [answer for question, answer in zip(task.questions, answers, strict=True) if not question.variant]
-        if own is not None and plain and not any(question.trim for question in task.questions):
-            found.setdefault(key, {}).setdefault(own.id_of(task.record), []).extend(plain)
+        if key not in truths:
+            labels = annotation_file(data, *key)
+            truths[key] = None if labels is None else read_truth(labels)
+        truth = truths[key]
+        if truth is not None and not any(question.trim for question in task.questions):
+            plain = [answer for question, answer in zip(task.questions, answers, strict=True) if not question.variant]
+            if plain:
+                image_id = truth.id_of(task.record)
+                poses.setdefault(key, []).extend((image_id, answer) for answer in plain)
     written = []
-    for (source, split), pictures in found.items():
-        own = labels[source, split]
-        assert own is not None
+    for (source, split), answers_of_set in poses.items():
+        truth = truths[source, split]
+        assert truth is not None
         for kind in ("keypoints", "boxes"):
-            path = folder / f"{source}.{split}.{kind}.json"
-            poses = ((number, one) for number, parts in pictures.items() for one in parts)
-            write_results(path, poses, own.categories, kind)
-            written.append(path)
+            written.append(folder / f"{source}.{split}.{kind}.json")
+            write_results(written[-1], answers_of_set, truth.unified_categories, kind)
     return written

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from xpose.errors import ConfigError, XPoseError
-from xpose.evaluation.answers import Journal
+from xpose.evaluation.answers import AnswerJournal
 from xpose.evaluation.data import Data
 from xpose.evaluation.settings import Settings
-from xpose.evaluation.sources import Source
+from xpose.evaluation.sources import AnswerSource
 
-SourceMaker = Callable[[], Source]  # a function of a module, or a partial of one, so that it can be sent
+SourceMaker = Callable[[], AnswerSource]  # a function of a module, or a partial of one, so that it can be sent
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,16 @@ def answer_in_parallel(work: Work, processes: int, progress: Callable[[int], Non
     if processes < 1:
         raise ConfigError(f"processes is {processes}. It must be a whole number of at least 1.")
     context = multiprocessing.get_context("spawn")
-    told: Any = context.Queue()
+    reports: Any = context.Queue()
     threads = max(1, (os.cpu_count() or 1) // processes)
     started = [
-        context.Process(target=_process, args=(work, number, processes, threads, told), daemon=True)
+        context.Process(target=_process, args=(work, number, processes, threads, reports), daemon=True)
         for number in range(processes)
     ]
     try:
         for process in started:
             process.start()
-        _listen(started, told, progress)
+        _listen(started, reports, progress)
     finally:
         for process in started:
             if process.is_alive():
@@ -62,17 +62,17 @@ def answer_in_parallel(work: Work, processes: int, progress: Callable[[int], Non
             process.join()
 
 
-def _listen(started: list[Any], told: Any, progress: Callable[[int], None] | None) -> None:
+def _listen(started: list[Any], reports: Any, progress: Callable[[int], None] | None) -> None:
     running, done = set(range(len(started))), 0
     while running:
         try:
-            kind, number, content = told.get(timeout=1.0)
+            kind, number, content = reports.get(timeout=1.0)
         except queue.Empty:
             for number in sorted(running):
-                if not started[number].is_alive() and told.empty():
+                if not started[number].is_alive() and reports.empty():
                     raise XPoseError(
-                        f"Process {number + 1} of {len(started)} ended without a word (exit code "
-                        f"{started[number].exitcode}); perhaps the memory did not suffice. What is answered is kept: "
+                        f"Process {number + 1} of {len(started)} ended unexpectedly (exit code "
+                        f"{started[number].exitcode}); it may have run out of memory. The answers so far are kept: "
                         "run the same command again, with fewer --processes."
                     ) from None
             continue
@@ -86,7 +86,7 @@ def _listen(started: list[Any], told: Any, progress: Callable[[int], None] | Non
                 progress(done)
 
 
-def _process(work: Work, number: int, processes: int, threads: int, told: Any) -> None:
+def _process(work: Work, number: int, processes: int, threads: int, reports: Any) -> None:
     """One process: from here on nobody else's memory."""
     import torch
 
@@ -96,15 +96,15 @@ def _process(work: Work, number: int, processes: int, threads: int, told: Any) -
     torch.set_num_threads(threads)
     try:
         data = replace(work.data, skipped={})
-        with Journal(work.folder, work.identity, number) as journal:
+        with AnswerJournal(work.folder, work.identity, number) as journal:
             tasks = load_protocol(work.protocol).tasks(data, work.settings)
             mine = (task for place, task in enumerate(tasks) if place % processes == number and task.key not in journal)
             for _ in answered(mine, work.make(), work.settings, journal):
-                told.put(("picture", number, None))
-        told.put(("end", number, None))
+                reports.put(("picture", number, None))
+        reports.put(("end", number, None))
     except XPoseError as error:
-        told.put(("fault", number, type(error)(str(error))))
+        reports.put(("fault", number, type(error)(str(error))))
     except KeyboardInterrupt:
         pass
     except Exception as error:
-        told.put(("fault", number, XPoseError(f"Process {number + 1} failed: {type(error).__name__}: {error}")))
+        reports.put(("fault", number, XPoseError(f"Process {number + 1} failed: {type(error).__name__}: {error}")))

@@ -6,29 +6,26 @@ import tomllib
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 from xpose.evaluation.tables import Table
 
 
-@cache
-def _content() -> dict[str, Any]:
-    return tomllib.loads(files("xpose.evaluation").joinpath("published.toml").read_text("utf-8"))
-
-
 def published(keys: Sequence[str]) -> list[Table]:
     """The tables of published numbers with these keys, as they were printed."""
-    return [_table(_content()[key]) for key in keys]
+    return [published_tables()[key] for key in keys]
 
 
-def keys() -> tuple[str, ...]:
-    """All tables there are."""
-    return tuple(_content())
-
-
-def _table(entry: dict[str, Any]) -> Table:
-    rows = tuple(tuple(row) for row in entry["rows"])
-    notes = (f"Source: {entry['source']}.", *entry.get("notes", ()))
-    return Table(
-        f"Published: {entry['title']}", tuple(entry["columns"]), rows, notes, decimals=entry.get("decimals", 1)
-    )
+@cache
+def published_tables() -> dict[str, Table]:
+    """All tables that there are, by key."""
+    content = tomllib.loads(files("xpose.evaluation").joinpath("published.toml").read_text("utf-8"))
+    return {
+        key: Table(
+            f"Published: {entry['title']}",
+            tuple(entry["columns"]),
+            tuple(map(tuple, entry["rows"])),
+            (f"Source: {entry['source']}.", *entry.get("notes", ())),
+            decimals=entry.get("decimals", 1),
+        )
+        for key, entry in content.items()
+    }

@@ -40,31 +40,23 @@ class Example:
         """What the tables and run files call it."""
         return f"{key_of(self.record)}#{self.number}"
 
-    def prompt(self, name: str, names: tuple[str, ...]) -> VisualPrompt:
-        """The example as a prompt of the detector."""
-        return _visual(self.place, self.record.picture.file, self._size, self.instance, name, names)
-
     @property
     def instance(self) -> Instance:
         """The object."""
         return self.record.instances[self.number]
 
-    @property
-    def _size(self) -> tuple[int, int]:
-        return self.record.picture.width, self.record.picture.height
-
-
-def _visual(
-    place: Place, file: str, size: tuple[int, int], instance: Instance, name: str, names: tuple[str, ...]
-) -> VisualPrompt:
-    points: dict[str, tuple[float, float, bool]] = {}
-    for one in names:
-        x, y, v = instance.point(one)
-        # Prompts count continuously, as the detector does; a record's point is a pixel index.
-        points[one] = (x + 0.5, y + 0.5, True) if v else (0.0, 0.0, False)
-    x, y, width, height = instance.box
-    corners = (max(x, 0.0), max(y, 0.0), min(x + width, size[0]), min(y + height, size[1]))
-    return VisualPrompt(_example_pixels(place, file, size), points, corners, name)
+    def prompt(self, name: str, names: tuple[str, ...]) -> VisualPrompt:
+        """The example as a prompt of the detector."""
+        instance, picture = self.instance, self.record.picture
+        points: dict[str, tuple[float, float, bool]] = {}
+        for point in names:
+            x, y, v = instance.point(point)
+            # Prompts count continuously, as the detector does; a record's point is a pixel index.
+            points[point] = (x + 0.5, y + 0.5, True) if v else (0.0, 0.0, False)
+        x, y, width, height = instance.box
+        corners = (max(x, 0.0), max(y, 0.0), min(x + width, picture.width), min(y + height, picture.height))
+        pixels = _example_pixels(self.place, picture.file, (picture.width, picture.height))
+        return VisualPrompt(pixels, points, corners, name)
 
 
 @lru_cache(maxsize=64)
@@ -204,12 +196,12 @@ def read_pixels(place: Place, file: str, size: tuple[int, int]) -> np.ndarray:
     """RGB bytes [h, w, 3] of a stored picture, its EXIF orientation *not* applied: labels belong to the stored pixels.
 
     Raises:
-        ImageError: it is no picture, damaged, or of another size (width, height) than its labels say.
+        ImageError: it is not a picture, damaged, or of another size (width, height) than its labels say.
         DataError: it cannot be read at all.
     """
     from PIL import Image
 
-    content = content_of(place, file)
+    content = content_of(place)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # oddities of metadata do not concern the pixels

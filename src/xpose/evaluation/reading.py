@@ -15,7 +15,7 @@ def read_json(path: str | Path, kind: str) -> Any:
     """The content of a JSON file; `kind` says in errors what it should have been.
 
     Raises:
-        DataError: it is missing, too large, no text or no JSON.
+        DataError: it is missing, too large, not text or not JSON.
     """
     path = Path(path).expanduser()
     try:
@@ -25,13 +25,13 @@ def read_json(path: str | Path, kind: str) -> Any:
     except DataError:
         raise
     except FileNotFoundError:
-        raise DataError(f"There is no file {quote(path)}. {kind} was asked for. Check the path.") from None
+        raise DataError(f"There is no file {quote(path)}. {kind} was expected. Check the path.") from None
     except OSError as error:
-        raise DataError(f"{quote(path)} cannot be read ({error.strerror}). {kind} was asked for. Check it.") from None
+        raise DataError(f"{quote(path)} cannot be read ({error.strerror}). {kind} was expected. Check it.") from None
     except UnicodeDecodeError as error:
         what = f"byte {error.start} is not UTF-8"
     except RecursionError:
         what = "it is nested too deeply"
     except (ValueError, MemoryError) as error:
         what = str(error) or "it does not fit into the memory"
-    raise DataError(f"{quote(path)} is no JSON file: {what}. {kind} was asked for. Write or fetch the file again.")
+    raise DataError(f"{quote(path)} is not a JSON file: {what}. {kind} was expected. Write or fetch the file again.")

@@ -9,8 +9,9 @@ So the results of other systems are measured by the same code as ours. Coordinat
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,89 +20,91 @@ import numpy as np
 from xpose.errors import ConfigError, DataError, quote
 from xpose.evaluation.coco_truth import CocoTruth
 from xpose.evaluation.matching import columns_of, same_category
-from xpose.evaluation.metrics import BoxAP, Metric, OksAP
-from xpose.evaluation.metrics.average_precision import AveragePrecision
+from xpose.evaluation.metrics.average_precision import AveragePrecision, FoundObject
+from xpose.evaluation.metrics.base import Metric
+from xpose.evaluation.metrics.box_ap import BoxAP
+from xpose.evaluation.metrics.oks_ap import OksAP
 from xpose.evaluation.reading import read_json
 from xpose.pictures.atomic import write_text
-from xpose.records import Category, Record
+from xpose.records import Category
 from xpose.results import Poses
 
 MOST = 1e9  # pixels; a coordinate past it is a fault of the file, though networks that diverge come far
-
-
 _PLAIN = {int, float}
 
 
 @dataclass(slots=True)
-class FileAnswers:
-    """What a results file says about one picture, in double precision and in the file's order.
+class FileAnswer:
+    """One entry of a results file, in double precision."""
 
-    Letters: N answers, k the keypoints of an answer's category.
-    """
-
-    categories: list[Category] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
-    boxes: list[np.ndarray] = field(default_factory=list)  # N of [4] x, y, width, height
-    points: list[np.ndarray] = field(default_factory=list)  # N of [k, 3] x, y and the file's third number
-    confidences: list[np.ndarray | None] = field(default_factory=list)  # N of [k], where "keypoint_scores" says it
+    category: Category
+    score: float
+    box: np.ndarray  # [4] x, y, width, height
+    points: np.ndarray  # [k, 3] x, y and the file's third number
+    confidences: np.ndarray | None  # [k], where "keypoint_scores" gives them
 
 
 @dataclass(frozen=True)
-class Results:
+class ResultsFile:
     """A results file, sorted by picture.
 
     Attributes:
-        answers: by image id; pictures without an answer are missing.
-        keypoints: whether the answers are poses; else they are boxes only.
-        boxes: whether the file itself states boxes; else they are drawn round the keypoints.
-        shares: whether all scores lie from 0 to 1. Where not, they only say which answer is better.
-        confident: whether the third numbers of keypoints are confidences rather than marks 0, 1, 2.
+        answers: by image id, in the file's order; pictures without an answer are missing.
+        keypoints: whether the answers are poses rather than boxes only.
+        boxes: whether the file itself states boxes; otherwise they are those round the keypoints.
+        shares: whether all scores lie from 0 to 1. If not, they only say which answer is better.
+        confident: whether the third numbers of keypoints are confidences rather than the visibilities 0, 1, 2.
         ignored: how many entries are about categories that the annotation file does not have.
     """
 
-    answers: Mapping[int, FileAnswers]
+    answers: Mapping[int, Sequence[FileAnswer]]
     keypoints: bool
     boxes: bool
     shares: bool
     confident: bool
     ignored: int
 
+    def objects(self, image_id: int) -> Iterator[FoundObject]:
+        """The answers about a picture as average precision takes them, in the file's order."""
+        for one in self.answers.get(image_id, ()):
+            names, area = one.category.keypoints, float(one.box[2] * one.box[3]) if self.boxes else None
+            yield FoundObject(one.category.name, one.score, names, names, one.box, one.points[:, :2], area)
+
     def poses(self, image_id: int, size: tuple[int, int]) -> Poses:
-        """The answers about a picture as a result, best first; scores beyond 0..1 are squeezed into it, in order."""
-        own = self.answers.get(image_id)
-        if own is None or not own.scores:
-            return Poses.empty(size)
-        scores = np.array(own.scores)
+        """The answers about a picture, best first; scores beyond 0..1 are squeezed into it, in order."""
+        answers = self.answers.get(image_id, ())
+        scores = np.array([one.score for one in answers])
         if not self.shares:
             scores = 0.5 + scores / (1 + np.abs(scores)) / 2
         order = np.argsort(-scores, kind="stable")
-        widest = max(len(one) for one in own.points)
-        xy, told = np.full((len(order), widest, 2), np.nan), np.full((len(order), widest), np.nan)
-        for place, row in enumerate(order):
-            points, stated = own.points[row], own.confidences[row]
-            xy[place, : len(points)] = points[:, :2]
-            if stated is not None or self.confident:
-                told[place, : len(points)] = points[:, 2] if stated is None else stated
-        boxes = np.array([own.boxes[row] for row in order])
+        answers = [answers[row] for row in order]
+        widest = max((len(one.points) for one in answers), default=0)
+        xy, confidences = np.full((len(order), widest, 2), np.nan), np.full((len(order), widest), np.nan)
+        for row, one in enumerate(answers):
+            xy[row, : len(one.points)] = one.points[:, :2]
+            if one.confidences is not None:
+                confidences[row, : len(one.points)] = one.confidences
+            elif self.confident:
+                confidences[row, : len(one.points)] = one.points[:, 2]
+        boxes = np.array([one.box for one in answers]).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
-        names = tuple(own.categories[row].keypoints for row in order)
         return Poses(
             boxes=boxes,
             scores=scores[order],
-            categories=tuple(own.categories[row].name for row in order),
+            categories=tuple(one.category.name for one in answers),
             xy=xy,
-            keypoint_scores=told,
+            keypoint_scores=confidences,
             visibility=np.where(np.isfinite(xy).all(-1), 2, 0),
-            keypoint_names=names,
+            keypoint_names=tuple(one.category.keypoints for one in answers),
             image_size=(max(size[0], 1), max(size[1], 1)),
         )
 
 
-def read_results(path: str | Path, truth: CocoTruth) -> Results:
+def read_results(path: str | Path, truth: CocoTruth) -> ResultsFile:
     """A results file that belongs to these labels.
 
     Raises:
-        DataError: it is no results file, or an entry is faulty or about an unknown picture; the message names it.
+        DataError: it is not a results file, or an entry is faulty or about an unknown picture; the message names it.
     """
     path = Path(path).expanduser()
     entries = read_json(path, "A COCO results file")
@@ -120,9 +123,9 @@ class _Reader:
 
     def __init__(self, path: Path, truth: CocoTruth) -> None:
         self.path, self.truth = path, truth
-        self.answers: dict[int, FileAnswers] = {}
+        self.answers: dict[int, list[FileAnswer]] = {}
 
-    def read(self, entries: list[Any]) -> Results:
+    def read(self, entries: list[Any]) -> ResultsFile:
         first = entries[0] if entries and isinstance(entries[0], Mapping) else {}
         boxes, keypoints = bool(first.get("bbox")), not entries or bool(first.get("keypoints"))
         ignored = 0
@@ -132,12 +135,11 @@ class _Reader:
             if not boxes and not keypoints:
                 raise self._wrong(number, 'has neither "keypoints" nor "bbox"')
             ignored += not self._take(number, entry, boxes, keypoints)
-        scores = [score for one in self.answers.values() for score in one.scores]
-        return Results(
+        return ResultsFile(
             self.answers,
             keypoints=keypoints,
             boxes=boxes,
-            shares=all(0 <= score <= 1 for score in scores),
+            shares=all(0 <= one.score <= 1 for answers in self.answers.values() for one in answers),
             confident=keypoints and self._confident(),
             ignored=ignored,
         )
@@ -161,18 +163,14 @@ class _Reader:
         else:
             low, high = (points[:, :2].min(0), points[:, :2].max(0)) if count else (np.zeros(2), np.zeros(2))
             box = np.concatenate((low, high - low))
-        told = entry.get("keypoint_scores")
-        own = self.answers.setdefault(image_id, FileAnswers())
-        own.categories.append(category)
-        own.scores.append(float(score))
-        own.boxes.append(box)
-        own.points.append(points)
-        own.confidences.append(None if told is None else self._confidences(number, told, count))
+        confidences = entry.get("keypoint_scores")
+        checked = None if confidences is None else self._confidences(number, confidences, count)
+        self.answers.setdefault(image_id, []).append(FileAnswer(category, float(score), box, points, checked))
         return True
 
     def _confident(self) -> bool:
         """Whether the third numbers of keypoints are confidences: all from 0 to 1, and not all of them 0 or 1."""
-        third = [points[:, 2] for one in self.answers.values() for points in one.points]
+        third = [one.points[:, 2] for answers in self.answers.values() for one in answers]
         every = np.concatenate([np.zeros(0), *third])
         return bool(((every >= 0) & (every <= 1)).all() and ((every > 0) & (every < 1)).any())
 
@@ -210,7 +208,7 @@ class _Reader:
         )
 
 
-def score_results(truth: CocoTruth, results: Results, metrics: Iterable[Metric] | None = None) -> dict[str, float]:
+def score_results(truth: CocoTruth, results: ResultsFile, metrics: Iterable[Metric] | None = None) -> dict[str, float]:
     """The numbers of all metrics; box AP, and OKS-AP where there are keypoints, if None are named.
 
     Average precision is computed in the file's double precision, the rest in that of `Poses`.
@@ -220,25 +218,12 @@ def score_results(truth: CocoTruth, results: Results, metrics: Iterable[Metric] 
     for image_id, record in truth:
         for metric in chosen:
             if isinstance(metric, AveragePrecision):
-                _take(metric, record, results.answers.get(image_id) or FileAnswers(), results.boxes)
+                metric.take(record, results.objects(image_id))
         if others:
             found = results.poses(image_id, (record.picture.height, record.picture.width))
             for metric in others:
                 metric.update(record, found)
     return {name: value for metric in chosen for name, value in metric.compute().items()}
-
-
-def _take(metric: AveragePrecision, record: Record, own: FileAnswers, boxes: bool) -> None:
-    names = [category.keypoints for category in own.categories]
-    metric.take(
-        record,
-        categories=[category.name for category in own.categories],
-        scores=np.array(own.scores),
-        boxes=np.array(own.boxes).reshape(-1, 4),
-        xy=[points[:, :2] for points in own.points],
-        names=names,
-        areas=[float(box[2] * box[3]) for box in own.boxes] if boxes else None,
-    )
 
 
 def write_results(
@@ -265,21 +250,23 @@ def write_results(
 
 def _entries(image_id: int, poses: Poses, categories: Mapping[int, Category], kind: str) -> Iterator[dict[str, Any]]:
     for pose in poses:
-        mine = [number for number, category in categories.items() if same_category(category.name, pose.category)]
-        if not mine:
+        columns = {
+            number: columns_of(category.keypoints, pose.names, pose.canonical)
+            for number, category in categories.items()
+            if same_category(category.name, pose.category)
+        }
+        if not columns:
             continue
-        columns = {n: columns_of(categories[n].keypoints, pose.names, pose.canonical) for n in mine}
-        best = max(mine, key=lambda number: int((columns[number] >= 0).sum()))
+        best = max(columns, key=lambda number: int((columns[number] >= 0).sum()))
         entry: dict[str, Any] = {"image_id": image_id, "category_id": best, "score": float(pose.score)}
         if kind == "boxes":
             x1, y1, x2, y2 = pose.box.astype(np.float64).tolist()
             yield {**entry, "bbox": [x1, y1, x2 - x1, y2 - y1]}
             continue
-        flat, told = [], []
+        flat: list[float] = []
+        confidences: list[float | None] = []
         for column in columns[best].tolist():
-            xy = pose.xy[column].astype(np.float64) if column >= 0 else np.full(2, np.nan)
-            there = bool(np.isfinite(xy).all())
-            flat += [*xy.tolist(), int(pose.visibility[column])] if there else [0, 0, 0]
-            score = float(pose.keypoint_scores[column]) if column >= 0 else float("nan")
-            told.append(score if np.isfinite(score) else None)
-        yield {**entry, "keypoints": flat, "keypoint_scores": told}
+            x, y, score, v = pose._point(column) if column >= 0 else (math.nan, math.nan, math.nan, 0)
+            flat += [x, y, v] if math.isfinite(x + y) else [0, 0, 0]
+            confidences.append(score if math.isfinite(score) else None)
+        yield {**entry, "keypoints": flat, "keypoint_scores": confidences}

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,7 @@ from xpose.pictures.atomic import write_text
 
 FORMAT = "xpose-run-1"
 RUN = "run.json"  # its name in the folder of a run
+MOST = 1e300  # larger numbers are taken for a fault of the file
 MEANS = ("points", "objects", "categories", "sets")
 
 
@@ -83,28 +85,21 @@ def write_run(path: str | Path, run: Run) -> None:
     Raises:
         XPoseError: it cannot be written.
     """
-    content = {
-        "format": FORMAT,
-        "protocol": run.protocol,
-        "weights": run.weights,
-        "version": run.version,
-        "made": run.made,
-        "settings": dict(run.settings),
-        "means": dict(run.means),
-        "summary": _plain(run.summary),
-        "pictures": [
-            {
-                "key": picture.key,
-                "set": picture.set,
-                "objects": [
-                    {"id": one.id, "category": one.category, "points": one.points, "values": _plain(one.values)}
-                    for one in picture.objects
-                ],
-            }
-            for picture in run.pictures
-        ],
-    }
-    write_text(Path(path), json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n")
+    pictures = [
+        {
+            "key": picture.key,
+            "set": picture.set,
+            "objects": [
+                {"id": one.id, "category": one.category, "points": one.points, "values": _plain(one.values)}
+                for one in picture.objects
+            ],
+        }
+        for picture in run.pictures
+    ]
+    content = {"format": FORMAT, **{name: getattr(run, name) for name in ("protocol", "weights", "version", "made")}}
+    content |= {"settings": dict(run.settings), "means": dict(run.means), "summary": _plain(run.summary)}
+    text = json.dumps({**content, "pictures": pictures}, ensure_ascii=False, allow_nan=False)
+    write_text(Path(path), text + "\n")
 
 
 def read_run(path: str | Path) -> Run:
@@ -119,7 +114,7 @@ def read_run(path: str | Path) -> Run:
     content = read_json(path, "The results of a run, as xpose eval writes them,")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DataError(
-            f'{quote(path)} is no run: it has no "format": "{FORMAT}". Give a results file that xpose eval wrote.'
+            f'{quote(path)} is not a run: it lacks "format": "{FORMAT}". Give a results file that xpose eval wrote.'
         )
     try:
         return _run(Fields(content, quote(path)))
@@ -138,11 +133,9 @@ def _run(fields: Fields) -> Run:
         _picture(Fields(value, f"{fields.where}: picture {number}"))
         for number, value in enumerate(fields.list("pictures"), start=1)
     )
-    keys: set[str] = set()
-    for picture in pictures:
-        if picture.key in keys:
-            raise DataError(f"{fields.where}: two entries of pictures have the key {quote(picture.key)}")
-        keys.add(picture.key)
+    key, count = Counter(picture.key for picture in pictures).most_common(1)[0] if pictures else ("", 0)
+    if count > 1:
+        raise DataError(f"{fields.where}: two entries of pictures have the key {quote(key)}")
     return Run(
         protocol=fields.text("protocol"),
         settings=dict(fields.object("settings").value),
@@ -167,21 +160,12 @@ def _picture(fields: Fields) -> RunPicture:
 
 
 def _values(fields: Fields, key: str) -> dict[str, float]:
-    values = {}
+    values: dict[str, float] = {}
     for name, value in fields.object(key).value.items():
-        number = math.nan if value is None else value
-        if (
-            isinstance(number, bool)
-            or not isinstance(number, int | float)
-            or (value is not None and not _finite(number))
-        ):
+        if value is not None and (type(value) not in (int, float) or not abs(value) < MOST):
             raise DataError(f"{fields.where}: {quote(name)} of {quote(key)} is {quote(value)}, not a number or null")
-        values[str(name)] = float(number)
+        values[str(name)] = math.nan if value is None else float(value)
     return values
-
-
-def _finite(value: float) -> bool:
-    return abs(value) < 1e300
 
 
 def _plain(values: Mapping[str, float]) -> dict[str, float | None]:

@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xpose.errors import ConfigError, DataError, ImageError, quote
-from xpose.evaluation.answers import Answers, Fault, Journal
+from xpose.evaluation.answers import AnswerJournal, Answers, PictureFault
 from xpose.evaluation.data import Data
-from xpose.evaluation.digests import difference, mark_of
+from xpose.evaluation.digests import difference, digest_of
 from xpose.evaluation.protocols import Protocol, load_protocol
+from xpose.evaluation.published import published
 from xpose.evaluation.questions import Task
 from xpose.evaluation.run_file import Run, RunObject, RunPicture
 from xpose.evaluation.scores import ObjectScore, Scores
 from xpose.evaluation.settings import Settings
-from xpose.evaluation.sources import DetectorSource, Source, trimmed
+from xpose.evaluation.sources import AnswerSource, DetectorSource, trimmed
 from xpose.evaluation.tables import Table
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Evaluation(Run):
     headline: str = ""
     statement: dict[str, str] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[PictureFault, ...] = ()
     scores: Scores = field(default_factory=Scores)
 
     @property
@@ -60,32 +61,32 @@ class Evaluation(Run):
 
 def evaluate(
     protocol: str | Protocol,
-    source: Detector | Source,
+    source: Detector | AnswerSource,
     data: Data | str | Path | Iterable[str | Path],
     *,
     split: str | None = None,
     only: Iterable[str] = (),
     settings: Settings | None = None,
     batch: int = 8,
-    journal: Journal | None = None,
+    journal: AnswerJournal | None = None,
     progress: Progress | None = None,
-    fault: Callable[[Fault], None] | None = None,
+    fault: Callable[[PictureFault], None] | None = None,
     listen: Callable[[Task, Answers], None] | None = None,
 ) -> Evaluation:
     """Run a protocol.
 
     Args:
         protocol: its name (`xpose eval --list`), or one made by hand.
-        source: a detector, or anything that answers like `xpose.evaluation.sources.Source`.
+        source: a detector, or anything that answers like `xpose.evaluation.sources.AnswerSource`.
         data: the folder with the labelled pictures, or several.
         split: "val", "test", "held-out" (a tenth of train), ...; the protocol's own where None.
         only: the sets to take; all where empty.
         settings: prompts, flips, seed, limit; the protocol's own where None.
         batch: pictures that go through the network together, where a detector is given and the protocol allows it.
         journal: keeps the answers on disk, and has those of an interrupted run.
-        progress: told how many pictures are done.
-        fault: told of every picture that is skipped, at once.
-        listen: told of every picture's answers.
+        progress: called with how many pictures are done.
+        fault: called at once with every picture that is skipped.
+        listen: called with every picture and its answers.
 
     Raises:
         ConfigError: there is no such protocol, or the journal has answers about other data.
@@ -96,13 +97,17 @@ def evaluate(
     placed = data if isinstance(data, Data) else Data.at(data, split or rules.split, only)
     asked = as_source(source, batch, alone=rules.alone)
     scores = rules.scores(placed, settings)
-    faults: list[Fault] = []
+    faults: list[PictureFault] = []
+
+    def skip(skipped: PictureFault) -> None:
+        faults.append(skipped)
+        if fault:
+            fault(skipped)
+
     for done, (task, answers) in enumerate(answered(rules.tasks(placed, settings), asked, settings, journal), start=1):
         scores.note(task)
-        if isinstance(answers, Fault):
-            faults.append(answers)
-            if fault:
-                fault(answers)
+        if isinstance(answers, PictureFault):
+            skip(answers)
         else:
             if listen:
                 listen(task, answers)
@@ -111,13 +116,11 @@ def evaluate(
         if progress:
             progress(done)
     for key, why in placed.skipped.items():
-        faults.append(Fault(key, why))
-        if fault:
-            fault(faults[-1])
+        skip(PictureFault(key, why))
     return conclude(rules, placed, settings, scores, faults, asked.name)
 
 
-def as_source(source: Detector | Source, batch: int, *, alone: bool = False) -> Source:
+def as_source(source: Detector | AnswerSource, batch: int, *, alone: bool = False) -> AnswerSource:
     """A detector as a source; sources as they are. With `alone` a detector gets one picture at a time."""
     from xpose.inference import Detector
 
@@ -127,8 +130,8 @@ def as_source(source: Detector | Source, batch: int, *, alone: bool = False) -> 
 
 
 def answered(
-    tasks: Iterable[Task], source: Source, settings: Settings, journal: Journal | None = None
-) -> Iterator[tuple[Task, Answers | Fault]]:
+    tasks: Iterable[Task], source: AnswerSource, settings: Settings, journal: AnswerJournal | None = None
+) -> Iterator[tuple[Task, Answers | PictureFault]]:
     """Every task with its answers, or with the fault of its picture, in order; what the journal has is not asked.
 
     Raises:
@@ -136,10 +139,10 @@ def answered(
     """
     waiting = iter(tasks)
     while group := list(islice(waiting, max(1, source.batch))):
-        good, results = [], dict[int, Answers | Fault]()
+        good, results = [], dict[int, Answers | PictureFault]()
         for number, task in enumerate(group):
             if journal is not None and task.key in journal:
-                if what := difference(journal.mark(task.key), mark_of(task)):
+                if what := difference(journal.digest(task.key), digest_of(task)):
                     raise ConfigError(
                         f"The answers about {quote(task.key)} on disk belong to {what}. A run goes on only with the "
                         "same pictures and labels. Give another folder, or begin anew."
@@ -149,19 +152,19 @@ def answered(
             try:
                 good.append((number, task, task.pixels()))
             except (ImageError, DataError) as error:
-                results[number] = Fault(task.key, str(error))
+                results[number] = PictureFault(task.key, str(error))
         found = source.answer([task for _, task, _ in good], [pixels for *_, pixels in good], settings) if good else []
         for (number, task, _), own in zip(good, found, strict=True):
             results[number] = tuple(trimmed(a, q) for a, q in zip(own, task.questions, strict=True))
         for number, task in enumerate(group):
             result = results[number]
-            if journal is not None and task.key not in journal and not isinstance(result, Fault):
-                journal.put(task.key, result, mark_of(task))
+            if journal is not None and task.key not in journal and not isinstance(result, PictureFault):
+                journal.put(task.key, result, digest_of(task))
             yield task, result
 
 
 def conclude(
-    protocol: Protocol, data: Data, settings: Settings, scores: Scores, faults: Sequence[Fault], weights: str
+    protocol: Protocol, data: Data, settings: Settings, scores: Scores, faults: Sequence[PictureFault], weights: str
 ) -> Evaluation:
     """The run's numbers and tables from its scores.
 
@@ -192,7 +195,7 @@ def conclude(
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         headline=protocol.headline,
         statement=statement,
-        tables=found.tables,
+        tables=(*found.tables, *published(protocol.published)),
         faults=tuple(faults),
         scores=scores,
     )

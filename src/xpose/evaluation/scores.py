@@ -8,11 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from xpose.evaluation.matching import boxes_of, match
+from xpose.evaluation.matching import boxes_of
 from xpose.evaluation.metrics.average_precision import AveragePrecision
 from xpose.evaluation.metrics.base import Metric
 from xpose.evaluation.metrics.negatives import FalseAlarms
@@ -24,7 +23,6 @@ from xpose.results import Poses
 
 Key = tuple[str, str]  # group, variant
 # Metrics that want every answer; the others see as many as there are objects.
-NOTHING: frozenset[str] = frozenset()
 WHOLE = (AveragePrecision, FalseAlarms)
 Metrics = Callable[[Key], Mapping[str, Metric]]
 Further = Callable[[Record, Poses], Sequence[Mapping[str, float]]]
@@ -76,22 +74,6 @@ class ObjectScore:
         """The share of its points within the threshold (edge included)."""
         return float((self.values <= threshold).mean())
 
-    def to_json(self) -> dict[str, Any]:
-        """As plain values; a missing point is null."""
-        errors = {name: round(error, 5) if math.isfinite(error) else None for name, error in self.errors.items()}
-        return {
-            "picture": self.task,
-            "group": self.group,
-            "variant": self.variant,
-            "category": self.category,
-            "object": self.number,
-            "errors": errors,
-            "hidden": sorted(self.hidden),
-            "size": round(self.size, 2),
-            "iou": round(self.iou, 4),
-            "score": None if self.score is None else round(self.score, 5),
-        }
-
 
 class Scores:
     """Takes in answers as they come.
@@ -142,11 +124,10 @@ class Scores:
         self, task: Task, question: Question, found: Poses, variant: str, rules: PointRules
     ) -> Iterable[ObjectScore]:
         truth = question.truth
-        rows = match(truth, found, rules.match, any_category=rules.any_category)
         corners = boxes_of(truth)
         further = self._further(truth, found) if self._further else ()
         for one in rules.measure(truth, found):
-            row, (_, _, width, height) = rows[one.number], one.instance.box
+            row, (_, _, width, height) = one.row, one.instance.box
             there = np.flatnonzero(one.counted)
             names = one.aligned.names if len(there) == len(one.counted) else tuple(one.aligned.names[k] for k in there)
             iou = 0.0 if row is None else float(box_iou(corners[one.number], found.boxes[row].astype(np.float64)))
@@ -158,7 +139,7 @@ class Scores:
                 number=one.number,
                 names=names,
                 values=one.errors[there],
-                hidden=frozenset(one.aligned.names[k] for k in there if one.aligned.visibility[k] == 1) or NOTHING,
+                hidden=frozenset(one.aligned.names[k] for k in there if one.aligned.visibility[k] == 1),
                 size=math.sqrt(width * height),
                 iou=iou,
                 score=None if row is None else float(found.scores[row]),
@@ -174,6 +155,11 @@ class Scores:
             for one in self.objects
             if (group is None or one.group == group) and (variant is None or one.variant == variant)
         ]
+
+    def numbers(self, group: str, variant: str = "") -> dict[str, float]:
+        """The numbers of all metrics of a group and a variant."""
+        metrics = self.metrics.get((group, variant), {})
+        return {name: value for metric in metrics.values() for name, value in metric.compute().items()}
 
     def groups(self) -> list[str]:
         """The groups seen so far, in order of their names."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from xpose.inference import Detector
 
 
-class Source(Protocol):
+class AnswerSource(Protocol):
     """Anything that answers questions about pictures."""
 
     name: str

@@ -1,10 +1,10 @@
-"""A table of results: titles, rows of words and numbers, notes below; as Markdown, and as plain values for a file."""
+"""A table of results: titles, rows of words and numbers, notes below; as text cells and as Markdown."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 Cell = str | float | int | None
 
@@ -19,6 +19,11 @@ class Table:
     notes: tuple[str, ...] = ()
     decimals: int = 1
 
+    @property
+    def words(self) -> tuple[int, ...]:
+        """The numbers of the columns that hold text."""
+        return tuple(i for i in range(len(self.columns)) if any(isinstance(row[i], str) for row in self.rows))
+
     def cells(self) -> list[list[str]]:
         """All cells as they are shown."""
         return [[self._shown(cell) for cell in row] for row in self.rows]
@@ -30,21 +35,15 @@ class Table:
 
     def markdown(self) -> str:
         """The table in Markdown, notes below it."""
-        numeric = [all(not isinstance(row[i], str) for row in self.rows) for i in range(len(self.columns))]
         lines = [f"### {self.title}", "", _line(self.columns)]
-        lines.append("|" + "|".join("---:" if right else "---" for right in numeric) + "|")
+        lines.append("|" + "|".join("---" if i in self.words else "---:" for i in range(len(self.columns))) + "|")
         lines += [_line(row) for row in self.cells()]
         lines += ["", *(f"{note}\n" for note in self.notes)] if self.notes else [""]
         return "\n".join(lines)
 
-    def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        rows = [[None if isinstance(c, float) and not math.isfinite(c) else c for c in row] for row in self.rows]
-        return {"title": self.title, "columns": list(self.columns), "rows": rows, "notes": list(self.notes)}
 
-
-def _line(cells: Any) -> str:
-    return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 
 def percent(value: float | None) -> float | None:

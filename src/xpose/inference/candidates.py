@@ -12,7 +12,7 @@ import numpy as np
 
 from xpose.inference.encoding import EncodedClass
 from xpose.inference.postprocess import tempered
-from xpose.model.config import XPoseConfig
+from xpose.model.checkpoints.calibration import Calibration
 from xpose.model.types import Predictions
 from xpose.results import Poses
 from xpose.vocabulary import sigma_for
@@ -42,7 +42,9 @@ class Party:
     bars: np.ndarray | None  # logits that the classes are compared above
 
 
-def candidates_of(found: Predictions, b: int, image: EncodedImage, party: Party, config: XPoseConfig) -> Candidates:
+def candidates_of(
+    found: Predictions, b: int, image: EncodedImage, party: Party, calibration: Calibration
+) -> Candidates:
     """What the network says of picture `b` of a batch, of the classes of a party."""
     height, width = image.size
     scale = np.array([width, height])
@@ -53,10 +55,10 @@ def candidates_of(found: Predictions, b: int, image: EncodedImage, party: Party,
     scores = found.logits[b].sigmoid().float().cpu().numpy()[np.arange(len(chosen)), chosen]
     return Candidates(
         boxes=np.clip(boxes, 0, [width, height, width, height]),
-        scores=tempered(scores, config.temperature),
+        scores=tempered(scores, calibration.temperature),
         chosen=party.numbers[chosen],
         xy=found.keypoints[b].float().cpu().numpy() * scale,
-        confidence=tempered(confidence.float().cpu().numpy(), config.keypoint_temperature),
+        confidence=tempered(confidence.float().cpu().numpy(), calibration.keypoint_temperature),
     )
 
 

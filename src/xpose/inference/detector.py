@@ -30,6 +30,7 @@ from xpose.inference.postprocess import (
 )
 from xpose.inference.preprocess import batch, to_input
 from xpose.model import XPose
+from xpose.model.checkpoints.calibration import Calibration
 from xpose.model.types import ImageFeatures, LevelGeometry, Predictions
 from xpose.pictures.reading import read_picture
 from xpose.prompts import TextPrompt, as_prompts
@@ -55,10 +56,21 @@ class Detector:
         model: the network.
         prompts: its prompt encoder.
         name: where the weights came from.
+        calibration: how its scores are read.
     """
 
-    def __init__(self, model: XPose, prompts: PromptEncoder, name: str) -> None:
-        self.model, self.prompts, self.name = model, prompts, name
+    def __init__(
+        self,
+        model: XPose,
+        prompts: PromptEncoder,
+        name: str,
+        calibration: Calibration = Calibration(),  # noqa: B008 - frozen
+    ) -> None:
+        self.model, self.prompts, self.name, self.calibration = model, prompts, name, calibration
+
+    def calibrated(self, calibration: Calibration) -> Detector:
+        """The same network with another calibration; this detector stays as it is."""
+        return Detector(self.model, self.prompts, self.name, calibration)
 
     @property
     def device(self) -> torch.device:
@@ -202,12 +214,12 @@ class Detector:
             predictions = self._decode(features, now, rules)
             for b, own in enumerate(split):
                 if turn < len(own):
-                    found[b].append(candidates_of(predictions, b, images[b], now[b], self.model.config))
+                    found[b].append(candidates_of(predictions, b, images[b], now[b], self.calibration))
         return [joined(some) for some in found]
 
     def _party(self, asked: list[EncodedClass], numbers: list[int], rules: Rules) -> Party:
         own = [asked[n] for n in numbers]
-        usual = bars([one.names.label for one in own], self._thresholds(own, rules), self.model.config.temperature)
+        usual = bars([one.names.label for one in own], self._thresholds(own, rules), self.calibration.temperature)
         return Party(np.array(numbers), own, beside(own, self._rivals(rules)), usual)
 
     def _decode(self, features: ImageFeatures, asked: list[Party], rules: Rules) -> Predictions:
@@ -236,13 +248,13 @@ class Detector:
 
     def _thresholds(self, classes: list[EncodedClass], rules: Rules) -> Mapping[str, float]:
         """Those of the weights, for words that mean the same as well."""
-        return with_namesakes(self.model.config.thresholds, classes, self._names(rules), self._rivals(rules))
+        return with_namesakes(self.calibration.thresholds, classes, self._names(rules), self._rivals(rules))
 
     def _rivals(self, rules: Rules) -> Tensor:
         return self.prompts.objects(self._names(rules))
 
     def _names(self, rules: Rules) -> tuple[str, ...]:
-        names = self.model.config.rivals if isinstance(rules.rivals, str) else rules.rivals
+        names = self.calibration.rivals if isinstance(rules.rivals, str) else rules.rivals
         return tuple(names or ())
 
     def _groups(self, rules: Rules) -> int | None:
@@ -251,7 +263,7 @@ class Detector:
 
     def _least(self, rules: Rules) -> float:
         asked = rules.keypoint_threshold
-        return self.model.config.keypoint_threshold if asked is None else asked
+        return self.calibration.keypoint_threshold if asked is None else asked
 
     def _kept(self, candidates: Candidates, classes: list[EncodedClass], rules: Rules) -> np.ndarray:
         """Numbers of the candidates that pass the rules, best first."""
@@ -259,7 +271,7 @@ class Detector:
         order = np.argsort(-candidates.scores, kind="stable")
         order = order[candidates.scores[order] > limits[candidates.chosen[order]]]
         if rules.nms is not None:
-            overlap = self.model.config.nms if rules.nms == "weights" else rules.nms
+            overlap = self.calibration.nms if rules.nms == "weights" else rules.nms
             order = suppress_boxes(candidates.boxes, order, overlap)
         if rules.nms_oks is not None:
             sigmas = sigmas_of(classes, candidates.xy.shape[1])[candidates.chosen]
@@ -279,7 +291,7 @@ class Detector:
         encoded = image if isinstance(image, EncodedImage) else self.encode_image(image)
         party = self._party(classes, [*range(len(classes))], rules)
         found = self._decode(encoded.features, [party], rules)
-        candidates = candidates_of(found, 0, encoded, party, self.model.config)
+        candidates = candidates_of(found, 0, encoded, party, self.calibration)
         kept = self._kept(candidates, classes, rules)
         poses = poses_of(candidates, kept, encoded, classes, self._least(rules))
         objects = found.object_cosine[0].float().cpu().numpy()

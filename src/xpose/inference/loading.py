@@ -48,7 +48,7 @@ def load(
     if source is None:
         source = default_weights()
     path = bundled_weights().get(str(source), Path(source) if isinstance(source, Path) else source)
-    model, encoders = from_pretrained(path, revision=revision)
+    model, encoders, calibration = from_pretrained(path, revision=revision)
     place = pick_device(device)
     require_sound_kernels(place)
     try:
@@ -56,7 +56,7 @@ def load(
     except RuntimeError as error:
         raise ConfigError(f"The network could not be moved to {place} ({str(error).splitlines()[0]}).") from None
     model = set_precision(model, dtype).requires_grad_(False).eval()
-    return Detector(model, encoder_for(model, encoders, clip), str(source))
+    return Detector(model, encoder_for(model, encoders, clip), str(source), calibration)
 
 
 def pick_device(device: str | torch.device | None) -> torch.device:

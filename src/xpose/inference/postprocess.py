@@ -11,9 +11,8 @@ import numpy as np
 
 from xpose.errors import ConfigError
 from xpose.geometry import pairwise_iou
+from xpose.model.checkpoints.calibration import DEFAULT_THRESHOLD
 
-DEFAULT_THRESHOLD = 0.1  # the released post-processing's
-DEFAULT_NMS = 0.9
 _TELLING = 0.01  # thresholds nearer to 0 or 1 do not say how high a class scores
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -11,6 +12,9 @@ from xpose.errors import ConfigError, did_you_mean
 
 BackboneName = Literal["swin", "resnet50", "mobilenetv2", "nanodet"]
 EncoderName = Literal["deformable", "hybrid"]
+_FORMAT = "xpose-1"
+# What `config.json` held before `calibration.json` was written beside it.
+CALIBRATION_KEYS = ("thresholds", "keypoint_threshold", "temperature", "keypoint_temperature", "nms", "rivals")
 
 
 @dataclass(frozen=True)
@@ -72,18 +76,9 @@ class XPoseConfig:
     example_side: int = 224  # of the cut-outs that our own example encoder sees, in pixels
     image_short: int = 800
     image_long: int = 1333
-    nms: float = 0.9  # of boxes that overlap by more than this only the best is answered, where a call does not say
-    # Written by `xpose calibrate`. What a score has to pass, by class name; "" is the rule for all others.
-    thresholds: dict[str, float] = field(default_factory=dict)
-    keypoint_threshold: float = 0.0
-    # Classes that objects may rather be than what a prompt asks for, where a call does not say; see inference.rivals.
-    rivals: tuple[str, ...] = ()
-    # What logits of objects and of points are divided by before they become scores; 1 changes nothing.
-    temperature: float = 1.0
-    keypoint_temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        faults = [*self._choice_faults(), *self._size_faults(), *self._calibration_faults()]
+        faults = [*self._choice_faults(), *self._size_faults()]
         if faults:
             raise ConfigError(f"The network settings of {self.name!r} do not fit:\n  " + "\n  ".join(faults))
 
@@ -141,63 +136,31 @@ class XPoseConfig:
             faults.append(f"levels is {self.levels}; the hybrid encoder works on exactly three backbone levels")
         return faults
 
-    def _calibration_faults(self) -> list[str]:
-        faults = [
-            f"{key} is {getattr(self, key)!r}; it must be a number above 0"
-            for key in ("temperature", "keypoint_temperature")
-            if not _is_number(getattr(self, key)) or not 0 < getattr(self, key) < float("inf")
-        ]
-        if not isinstance(self.rivals, tuple) or not all(isinstance(one, str) and one.strip() for one in self.rivals):
-            faults.append(f"rivals is {self.rivals!r}; it must be a list of names")
-        if not isinstance(self.thresholds, dict):
-            return [*faults, f"thresholds is {self.thresholds!r}; it must hold numbers by class name"]
-        shares = {f'the threshold of "{name}"': value for name, value in self.thresholds.items()}
-        return faults + [
-            f"{what} is {value!r}; it must be a number from 0 to 1"
-            for what, value in {"keypoint_threshold": self.keypoint_threshold, "nms": self.nms, **shares}.items()
-            if not _is_number(value) or not 0 <= value <= 1
-        ]
-
     def to_json(self) -> str:
         """The settings as readable JSON."""
-        values = dataclasses.asdict(self)
-        if not self.rivals:
-            del values["rivals"]  # so that versions that know none can read what needs none
-        return json.dumps({"format": "xpose-1", **values}, indent=2, sort_keys=True) + "\n"
+        return json.dumps({"format": _FORMAT, **dataclasses.asdict(self)}, indent=2, sort_keys=True) + "\n"
 
     @classmethod
     def from_json(cls, text: str, where: str = "config.json") -> XPoseConfig:
-        """Settings from `config.json`; `where` is what messages call the file.
+        """Read `config.json`; `where` is the file's name in messages.
+
+        Files of before calibrations had a file of their own hold one here; `checkpoints.calibration` reads it.
 
         Raises:
-            ConfigError: the text is no JSON object, or names a setting that does not exist.
+            ConfigError: the text is not JSON of this format, or has unknown or invalid settings.
         """
-        try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ConfigError(
-                f"{where} is not valid JSON ({error}). Take the file from the original weights again."
-            ) from None
-        if not isinstance(values, dict) or values.pop("format", None) != "xpose-1":
-            raise ConfigError(
-                f'{where} has no "format": "xpose-1". It belongs to another program; see: xpose convert --help'
-            )
-        return cls.from_dict(values)
+        values = read_settings(text, where)
+        return cls.from_dict({name: value for name, value in values.items() if name not in CALIBRATION_KEYS})
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> XPoseConfig:
         """Settings from plain values; all unknown names are reported together."""
-        known = {f.name for f in dataclasses.fields(cls)}
-        strange = [f"unknown setting {key!r}.{did_you_mean(key, known)}" for key in values if key not in known]
-        if strange:
-            raise ConfigError("The network settings have faults:\n  " + "\n  ".join(strange))
+        refuse_unknown("network settings", values, [entry.name for entry in dataclasses.fields(cls)])
         values = dict(values)
         try:
             if "swin" in values:
                 sizes = {k: tuple(v) if isinstance(v, list) else v for k, v in dict(values["swin"]).items()}
                 values["swin"] = SwinSettings(**sizes)  # type: ignore[arg-type]
-            if isinstance(values.get("rivals"), list):
-                values["rivals"] = tuple(values["rivals"])
             return cls(**values)
         except TypeError as error:
             raise ConfigError(
@@ -205,5 +168,31 @@ class XPoseConfig:
             ) from None
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def read_settings(text: str, where: str, format: str = _FORMAT) -> dict[str, Any]:
+    """The values of a JSON file of ours, without its format.
+
+    Raises:
+        ConfigError: the text is not a JSON object of this format.
+    """
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(
+            f"{where} is not valid JSON ({error}). Take the file from the original weights again."
+        ) from None
+    if not isinstance(values, dict) or values.pop("format", None) != format:
+        raise ConfigError(
+            f'{where} has no "format": "{format}". It belongs to another program; see: xpose convert --help'
+        )
+    return values
+
+
+def refuse_unknown(what: str, values: Iterable[str], known: Sequence[str]) -> None:
+    """Report all unknown names of settings together.
+
+    Raises:
+        ConfigError: there are some.
+    """
+    unknown = [f"unknown setting {key!r}.{did_you_mean(key, known)}" for key in values if key not in known]
+    if unknown:
+        raise ConfigError(f"The {what} have faults:\n  " + "\n  ".join(unknown))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from xpose.model.checkpoints.calibration import Calibration
 from xpose.model.config import SwinSettings, XPoseConfig
 from xpose.model.network import XPose
 
@@ -74,7 +75,6 @@ def nano_config() -> XPoseConfig:
         image_long=512,
         point_steps="box",
         score="objects",
-        nms=0.7,
         **_OWN,
     )
 
@@ -93,3 +93,4 @@ CONFIGS: dict[str, Callable[[], XPoseConfig]] = {  # the same without making a n
     "xpose-r50": r50_config,
     "xpose-nano": nano_config,
 }
+CALIBRATIONS = {"xpose-nano": Calibration(nms=0.7)}  # of fresh networks, where it is not the usual one

@@ -47,5 +47,7 @@ class Category:
             found.append(f"the category {quote(self.name)} names {', '.join(map(quote, doubled))} more than once")
         unknown = sorted({end for edge in self.edges for end in edge} - set(self.keypoints))
         if unknown:
-            found.append(f"edges of {quote(self.name)} end at {', '.join(map(quote, unknown))}, which is no keypoint")
+            found.append(
+                f"edges of {quote(self.name)} end at {', '.join(map(quote, unknown))}, which is not a keypoint"
+            )
         return found

@@ -136,7 +136,7 @@ class Record:
         if faults:
             raise DataError(
                 f"{quote(self.picture.file)} makes no valid record: {'; '.join(faults)}. "
-                "A record follows the rules in xpose.records: mend the source entry or leave it out."
+                "A record follows the rules in xpose.records: correct the source entry or leave it out."
             )
         return self
 

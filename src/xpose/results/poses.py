@@ -49,6 +49,7 @@ class Pose:
     xy: np.ndarray  # [k, 2]
     keypoint_scores: np.ndarray  # [k]
     visibility: np.ndarray  # [k]
+    keypoint_errors: np.ndarray | None = None  # [k], in pixels
 
     @property
     def points(self) -> dict[str, Point]:
@@ -108,6 +109,8 @@ class Poses(Outputs):
         xy: [N, K, 2] float32, as the network gave them, also where `visibility` says 0.
         keypoint_scores: [N, K] float32 in 0..1.
         visibility: [N, K] uint8: 0 not there (below the keypoint threshold), 1 there but covered, 2 visible.
+        keypoint_errors: [N, K] float32, the expected distance of each keypoint from its true place in pixels, NaN where
+            it is unknown; None where the weights do not predict it.
         keypoint_names: N tuples of names, in the order and spelling of the prompt.
         canonical_names: the same points' names in the vocabulary, or the same names; () takes `keypoint_names`.
         edges: N tuples of pairs of names; () means none.
@@ -125,6 +128,7 @@ class Poses(Outputs):
     xy: np.ndarray
     keypoint_scores: np.ndarray
     visibility: np.ndarray
+    keypoint_errors: np.ndarray | None = None
     keypoint_names: tuple[Names, ...]
     canonical_names: tuple[Names, ...] = ()
     edges: tuple[Edges, ...] = ()
@@ -229,6 +233,7 @@ class Poses(Outputs):
             xy=self.xy[row, :own],
             keypoint_scores=self.keypoint_scores[row, :own],
             visibility=self.visibility[row, :own],
+            keypoint_errors=None if self.keypoint_errors is None else self.keypoint_errors[row, :own],
         )
 
     @property
@@ -296,6 +301,7 @@ class Poses(Outputs):
             xy=self.xy[keep],
             keypoint_scores=self.keypoint_scores[keep],
             visibility=self.visibility[keep],
+            keypoint_errors=None if self.keypoint_errors is None else self.keypoint_errors[keep],
             keypoint_names=some(self.keypoint_names),
             canonical_names=some(self.canonical_names),
             edges=some(self.edges),

@@ -44,7 +44,7 @@ def checked(poses: Poses) -> dict[str, Any]:
         "boxes": _frozen(boxes),
         "scores": _frozen(scores),
         "categories": categories,
-        **{name: _frozen(array) for name, array in arrays.items()},
+        **{name: None if array is None else _frozen(array) for name, array in arrays.items()},
         "keypoint_names": keypoint_names,
         "canonical_names": canonical_names,
         "edges": _edges(poses.edges or ((),) * number, keypoint_names),
@@ -103,8 +103,14 @@ def joined(parts: Sequence[Poses]) -> dict[str, Any]:
     widest = max(part.xy.shape[1] for part in parts)
     order = np.argsort(-np.concatenate([part.scores for part in parts]), kind="stable")
 
-    def arrays(name: str) -> np.ndarray:
-        return np.concatenate([_padded(getattr(part, name), widest) for part in parts])[order]
+    def arrays(name: str) -> np.ndarray | None:
+        values = [getattr(part, name) for part in parts]
+        if all(value is None for value in values):
+            return None
+        unknown = [np.full((len(part), 0), np.nan, np.float32) for part in parts]
+        return np.concatenate(
+            [_padded(none if value is None else value, widest) for value, none in zip(values, unknown, strict=True)]
+        )[order]
 
     def tuples(name: str) -> tuple[Any, ...]:
         values = [value for part in parts for value in getattr(part, name)]
@@ -114,7 +120,7 @@ def joined(parts: Sequence[Poses]) -> dict[str, Any]:
     return {
         "boxes": np.concatenate([part.boxes for part in parts])[order],
         "scores": np.concatenate([part.scores for part in parts])[order],
-        **{name: arrays(name) for name in ("xy", "keypoint_scores", "visibility")},
+        **{name: arrays(name) for name in ("xy", "keypoint_scores", "visibility", "keypoint_errors")},
         **{name: tuples(name) for name in ("categories", "keypoint_names", "canonical_names", "edges")},
         "image_size": parts[0].image_size,
         "source": sources.pop() if len(sources) == 1 else None,
@@ -127,8 +133,8 @@ def _padded(array: np.ndarray, widest: int) -> np.ndarray:
     return np.pad(array, room, constant_values=0 if array.dtype == np.uint8 else np.nan)
 
 
-def _points(poses: Poses, names: Sequence[Sequence[str]]) -> dict[str, np.ndarray]:
-    """xy, keypoint_scores and visibility, checked against the names."""
+def _points(poses: Poses, names: Sequence[Sequence[str]]) -> dict[str, np.ndarray | None]:
+    """xy, keypoint_scores, visibility and keypoint_errors, checked against the names."""
     number, widest = len(names), max((len(own) for own in names), default=0)
     xy = _array("xy", poses.xy, np.float32, 3)
     if xy.shape[1] < widest:
@@ -159,7 +165,17 @@ def _points(poses: Poses, names: Sequence[Sequence[str]]) -> dict[str, np.ndarra
             "A point with NaN coordinates has visibility above 0. A point that is there has a place. Set it to 0."
         )
     scores[beyond] = np.nan
-    return {"xy": xy, "keypoint_scores": scores, "visibility": visibility}
+    errors = None
+    if poses.keypoint_errors is not None:
+        errors = _array("keypoint_errors", poses.keypoint_errors, np.float32, 2)
+        _shape("keypoint_errors", errors, xy.shape[:2])
+        if (errors < 0).any() or np.isinf(errors).any():
+            raise ValueError(
+                "keypoint_errors is negative or infinite somewhere. It holds distances in pixels. Put NaN where the "
+                "distance is unknown."
+            )
+        errors[beyond] = np.nan
+    return {"xy": xy, "keypoint_scores": scores, "visibility": visibility, "keypoint_errors": errors}
 
 
 def _array(what: str, value: Any, dtype: type, ndim: int) -> np.ndarray:

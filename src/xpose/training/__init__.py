@@ -9,7 +9,7 @@ from xpose.training.objective.closed_set import ClosedSetClassifier, close, is_c
 from xpose.training.objective.denoising import DenoisingSettings, Noised, noised_objects
 from xpose.training.objective.losses import Criterion, LossWeights
 from xpose.training.objective.matcher import Assignment, MatchCosts, Matcher
-from xpose.training.objective.targets import LabelledObject, TargetBatch, Targets
+from xpose.training.objective.targets import TargetBatch
 from xpose.training.run.ema import MovingAverage
 from xpose.training.run.schedule import Schedule
 
@@ -18,7 +18,6 @@ __all__ = [
     "ClosedSetClassifier",
     "Criterion",
     "DenoisingSettings",
-    "LabelledObject",
     "LossWeights",
     "MatchCosts",
     "Matcher",
@@ -26,7 +25,6 @@ __all__ = [
     "Noised",
     "Schedule",
     "TargetBatch",
-    "Targets",
     "close",
     "is_closed",
     "noised_objects",

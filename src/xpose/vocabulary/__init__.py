@@ -16,7 +16,7 @@ from xpose.vocabulary.categories import (
     list_categories,
     taxonomy_coverage,
 )
-from xpose.vocabulary.loading import list_skeletons, load_skeleton
+from xpose.vocabulary.loading import keypoint_sigmas, list_skeletons, load_skeleton
 from xpose.vocabulary.names import flip_name, normalise, side_of, sigma_for
 from xpose.vocabulary.skeleton import Keypoint, Skeleton, Source
 from xpose.vocabulary.templates import (
@@ -41,6 +41,7 @@ __all__ = [
     "flip_name",
     "hierarchical_object_text",
     "hierarchical_text",
+    "keypoint_sigmas",
     "list_categories",
     "list_skeletons",
     "load_skeleton",

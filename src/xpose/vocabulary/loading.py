@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import functools
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 
-from xpose.errors import ConfigError, quote, unknown
-from xpose.vocabulary.names import normalise
+from xpose.errors import ConfigError, VocabularyError, quote, unknown
+from xpose.vocabulary.names import normalise, sigma_for
 from xpose.vocabulary.reading import build_skeleton
 from xpose.vocabulary.skeleton import Skeleton
 
@@ -38,6 +39,19 @@ def load_skeleton(name: str | Path) -> Skeleton:
         known = [spelling for file in _files() for spelling in (_shipped(file).name, *_shipped(file).also)]
         raise unknown("skeleton", name, known, "List them with: xpose skeletons")
     return _shipped(found)
+
+
+@functools.lru_cache(maxsize=1024)
+def keypoint_sigmas(skeleton: str, names: tuple[str, ...]) -> tuple[float, ...]:
+    """The similarity constant of each keypoint: the skeleton's own, or by the rule for free names where it has none.
+
+    A path is never opened, because the name of a skeleton may come from an annotation file.
+    """
+    known: dict[str, float] = {}
+    if not skeleton.endswith(".toml"):
+        with suppress(VocabularyError):  # the user's own skeleton
+            known = {point.name: point.sigma for point in load_skeleton(skeleton).points}
+    return tuple(known.get(name, sigma_for(name)) for name in names)
 
 
 def list_skeletons() -> tuple[Skeleton, ...]:

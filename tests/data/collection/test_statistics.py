@@ -38,8 +38,8 @@ def test_statistics_stand_beside_the_papers(tmp_path: Path) -> None:
 
 
 def test_the_papers_rows_are_those_of_the_converters() -> None:
-    from xpose.data import CONVERTERS, load_converter
     from xpose.data.collection.statistics import PAPER_ROWS
+    from xpose.data.datasets.converters import CONVERTERS, load_converter
 
     rows = {name: images for _, images, names in PAPER_ROWS for name in names}
     for name in CONVERTERS:

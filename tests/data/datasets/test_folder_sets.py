@@ -184,7 +184,7 @@ def test_sets_without_one_of_the_splits_are_fine(tmp_path: Path) -> None:
 
 def test_a_name_that_occurs_twice_is_refused(tmp_path: Path) -> None:
     categories_of(tmp_path / "odd", [{"id": 1, "name": "lamp", "keypoints": ["foot", "foot"]}])
-    with pytest.raises(DataError, match=r'"foot" more than once.*mend the file'):
+    with pytest.raises(DataError, match=r'"foot" more than once.*correct the file'):
         folder_sets(tmp_path)
 
 
@@ -197,12 +197,12 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda root: (root / "index.json").write_text('{"a": 1}'), "no list of sets"),
-        (lambda root: (root / "index.json").write_text("{"), "no JSON"),
+        (lambda root: (root / "index.json").write_text('{"a": 1}'), "not a list of sets"),
+        (lambda root: (root / "index.json").write_text("{"), "not JSON"),
         (lambda root: (root / "tubes/train.json").write_text("[]"), "not an object"),
         (lambda root: (root / "tubes/train.json").write_text('{"categories": [1]}'), "category number 1"),
         (lambda root: [path.unlink() for path in root.glob("*/*.json")], "holds no labelled pictures"),
-        (lambda root: (root / "tubes/val.json").write_text("{"), r"tubes.val\.json\" is no JSON"),
+        (lambda root: (root / "tubes/val.json").write_text("{"), r"tubes.val\.json\" is not JSON"),
     ],
 )
 def test_damaged_folders_get_a_message(tmp_path: Path, damage, message: str) -> None:

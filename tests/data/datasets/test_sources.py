@@ -113,12 +113,12 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "c.json").write_text("[" * 100_000)
     (tmp_path / "d.csv").write_text("name,x\na,1\n")
     (tmp_path / "e.csv").write_text('name,y\n"a,1\n')
-    for name, reason in (("a", "no JSON"), ("b", "not UTF-8"), ("c", "nested too deeply"), ("f", "missing")):
+    for name, reason in (("a", "not JSON"), ("b", "not UTF-8"), ("c", "nested too deeply"), ("f", "missing")):
         with pytest.raises(DataError, match=rf'{name}\.json".*{reason}'):
             source.json(f"{name}.json")
     with pytest.raises(DataError, match=r'd\.csv" has no column "y"'):
         list(source.table("d.csv", ["y"]))
-    with pytest.raises(DataError, match=r'e\.csv" is no csv table'):
+    with pytest.raises(DataError, match=r'e\.csv" is not a csv table'):
         list(source.table("e.csv", ["y"]))
 
 

@@ -24,8 +24,8 @@ def photographs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photographs") / "deep"
     folder.mkdir()
     rng = np.random.default_rng(0)
-    for number in range(3):
-        Image.fromarray(rng.integers(0, 255, (90, 120, 3), np.uint8)).save(folder / f"{number}.png")
+    for number, ending in enumerate(("png", "jpg", "webp")):
+        Image.fromarray(rng.integers(0, 255, (90, 120, 3), np.uint8)).save(folder / f"{number}.{ending}")
     return folder.parent
 
 
@@ -144,3 +144,11 @@ def test_the_command(tmp_path, capsys):
     assert "2 pictures" in capsys.readouterr().out
     assert main(["data", "shapes", "--out", str(tmp_path / "s")]) == 1
     assert "not empty" in capsys.readouterr().err
+
+
+def test_webp_photographs_are_drawn_on(tmp_path):
+    (tmp_path / "mine").mkdir()
+    Image.new("RGB", (64, 64), (0, 255, 0)).save(tmp_path / "mine" / "green.webp")
+    write_shapes(tmp_path / "out", 4, 2, behind=[tmp_path / "mine"], side=64)
+    corners = [np.asarray(Image.open(p))[2, 2] for p in sorted((tmp_path / "out" / "pictures").iterdir())]
+    assert sum(bool(g > 200 and r < 60) for r, g, _ in corners) >= 4

@@ -12,9 +12,8 @@ from tests.evaluation.oracle import BOXES, POSES, coco_files, coco_numbers
 
 from xpose.errors import ConfigError, MissingExtraError
 from xpose.evaluation import BoxAP, OksAP
-from xpose.evaluation.names import sigmas_of
 from xpose.records import Category
-from xpose.vocabulary import load_skeleton
+from xpose.vocabulary import keypoint_sigmas, load_skeleton
 
 CAT = Category("cat", "animal", DOG.keypoints)
 
@@ -36,7 +35,7 @@ def numbered(pictures):
 def compare(pictures, categories):
     pictures = numbered(pictures)
     content, poses, boxes = coco_files(pictures, categories)
-    sigmas = [sigmas_of(one.skeleton, one.keypoints) for one in categories]
+    sigmas = [keypoint_sigmas(one.skeleton, one.keypoints) for one in categories]
     for metric, names, results, kind in ((OksAP(), POSES, poses, "keypoints"), (BoxAP(), BOXES, boxes, "bbox")):
         ours = measured(metric, pictures)
         theirs = coco_numbers(content, results, kind, sigmas if kind == "keypoints" else None)

@@ -154,17 +154,6 @@ def test_nothing_found_is_a_miss_and_nothing_labelled_is_no_number():
     assert math.isnan(measured(PCK(), (record(), found()))["PCK@0.2"])
 
 
-def test_rows_are_what_the_mean_over_objects_is_made_of():
-    metric, pictures = PCK((0.1, 0.2)), random_pictures(3)
-    rows = [row for truth, answer in pictures for row in metric.rows(truth, answer)]
-    numbers = measured(metric, *pictures)
-    assert len(rows) == numbers["objects"] > 10
-    for name in ("PCK@0.1", "PCK@0.2"):
-        assert 0 < numbers[name] < 1
-        assert np.mean([row.values[name] for row in rows]) == pytest.approx(numbers[name])
-    assert sum(row.points for row in rows) == numbers["points"]
-
-
 def test_half_a_pixel_between_detector_and_records():
     moved = in_records_pixels(found(pose(nose=(10, 20))))
     assert moved.xy[0, 0].tolist() == [9.5, 19.5]

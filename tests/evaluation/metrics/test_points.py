@@ -35,7 +35,6 @@ def test_nme_of_what_was_not_found():
     assert numbers["NME/found"] == pytest.approx(1 / 3)
     assert numbers["NME/failed"] == pytest.approx(2 / 3)
     assert numbers["NME/AUC@0.08"] == pytest.approx(1 / 3)
-    assert math.isnan(NME().rows(truth, half)[0].values["NME"])
 
 
 def test_interpupil_takes_the_middle_of_six_points_round_each_eye():
@@ -74,7 +73,6 @@ def test_auc_with_a_share_of_the_box():
     answer = found(pose(nose=(20, 10)))
     metric = AUC(0.2, steps=None, mean="sets", rules=PointRules())
     assert measured(metric, (truth, answer))["AUC@0.2"] == pytest.approx(0.5)
-    assert metric.rows(truth, answer)[0].values == {"AUC@0.2": pytest.approx(0.5)}
 
 
 @pytest.mark.parametrize("make", [lambda: AUC(0), lambda: AUC(steps=0), lambda: AUC(steps=1.5), lambda: NME(-1)])
@@ -113,7 +111,6 @@ def test_swaps_by_hand():
         "swaps/set/set": 0.5,
         "pairs": 2,
     }
-    assert [(row.object, row.values["swaps"]) for row in metric.rows(truth, answer)] == [(0, 1), (1, 0)]
 
 
 def test_both_points_on_one_spot_are_no_swap():

@@ -19,8 +19,8 @@ from tests.inference.conftest import own_detector
 from xpose.data.loading.labelling import known_labelling
 from xpose.errors import ConfigError
 from xpose.evaluation import AsUsed, judge_answers
+from xpose.evaluation.data import Data
 from xpose.evaluation.protocols import load_protocol
-from xpose.evaluation.protocols.as_used import first_sets
 from xpose.evaluation.run_file import read_run, write_run
 from xpose.evaluation.runner import evaluate
 from xpose.evaluation.settings import Settings
@@ -236,8 +236,7 @@ def test_the_metric_adds_up_and_leaves_out_what_is_not_known():
     assert numbers["right"] == numbers["found"] == 0.5
     assert (numbers["objects"], numbers["pictures"]) == (4, 2), "two questions about one picture are one picture"
     assert numbers["wrong answers per picture"] == 1.5
-    metric.reset()
-    assert np.isnan(metric.compute()["wrong answers per picture"])
+    assert np.isnan(AsUsed().compute()["wrong answers per picture"])
 
 
 # --- the protocol ---------------------------------------------------------------------------------------------------
@@ -311,15 +310,13 @@ def test_by_hand(tree, tmp_path):
 
 
 def test_without_dates_there_are_no_first_sets(tree):
-    from xpose.evaluation.data import Data
-
-    assert first_sets(Data.at(tree)) == {"tubes", "lspet"}
+    assert Data.at(tree).first_sets() == {"tubes", "lspet"}
     for content in ("[{}, 3]", "[", '{"since": 1}', None):
         path = tree / "index.json"
         path.unlink(missing_ok=True)
         if content is not None:
             path.write_text(content)
-        assert first_sets(Data.at(tree)) == set()
+        assert Data.at(tree).first_sets() == set()
     assert "right/first sets" not in evaluate("as-used", Known(repeated), tree).summary
 
 

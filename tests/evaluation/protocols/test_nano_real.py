@@ -13,7 +13,7 @@ from xpose.data.collection.held_out import is_held_out
 from xpose.errors import ConfigError, DataError
 from xpose.evaluation.data import Data
 from xpose.evaluation.protocols import load_protocol
-from xpose.evaluation.protocols.making_questions import per_category
+from xpose.evaluation.protocols.making_questions import per_category, tasks_of
 from xpose.evaluation.protocols.nano_real import baseline
 from xpose.evaluation.runner import evaluate
 from xpose.evaluation.settings import Settings
@@ -67,6 +67,38 @@ def test_by_hand(tree):
     rows = {one.key: one for one in result.pictures}
     assert [one.values["PCK@0.2"] for one in rows["tubes/images/val-0.png"].objects] == [0.5, 1.0]
     assert "PCK@0.2" not in rows["birds/images/val-0.png"].objects[0].values, "so that no mean counts it"
+
+
+def test_the_mean_over_the_first_sets_and_precision_beside_the_mean_over_all(tmp_path):
+    """Tubes of the first edition are found, people of the second are not; where both stand differs from training."""
+    for name, shift in (("tubes", 0), ("coco_people", 20)):
+        train, val = ([thing((x, 0, 40, 20), (x + 5, 10), (x + 35, 10))] for x in (40 - shift, shift))
+        write_set(tmp_path / name, [("glue tube", TUBE)], {"train": [train], "val": [val]})
+    (tmp_path / "index.json").write_text('[{"name": "tubes", "since": 1}, {"name": "coco_people", "since": 2}]')
+
+    def answer(task, question):
+        return repeated(task, question) if task.record.source == "tubes" else found(size=(60, 80))
+
+    summary = evaluate("nano-real", Known(answer), tmp_path).summary
+    assert summary["PCK@0.2"] == summary["IoU"] == 0.5
+    assert summary["PCK@0.2/first sets"] == summary["IoU/first sets"] == 1.0
+    assert summary["baseline/PCK@0.2/first sets"] == 0.0
+    assert summary["AP/set/coco_people"] == summary["box AP/set/coco_people"] == 0.0
+    assert "AP/set/tubes" not in summary
+
+
+@pytest.mark.parametrize("name", ["nano-real", "as-used"])
+def test_expected_errors_are_compared_with_true_ones_where_the_weights_give_them(tree, name):
+    def answer(task, question):
+        poses = repeated(task, question, shift=(2, 0))
+        xy = poses.xy.copy()
+        xy[:, 1] += 2
+        return replace(poses, xy=xy, keypoint_errors=np.tile(np.arange(xy.shape[1], dtype=float), (len(poses), 1)))
+
+    result = evaluate(name, Known(answer), tree, only=["tubes"])
+    assert result.summary["error correlation"] == result.summary["error correlation/set/tubes"] == pytest.approx(1.0)
+    assert result.tables[-1].rows[0][:2] == ("tubes", 6)
+    assert "error correlation" not in evaluate(name, Known(repeated), tree).summary
 
 
 def test_the_mean_pose_by_hand(tree):
@@ -194,7 +226,9 @@ def test_a_picture_that_breaks_after_it_was_listed_is_named_and_skipped(tree, tm
     data = Data.at(tmp_path / "sets", only=["tubes"])
     records = list(data.records())
     (tmp_path / "sets/tubes/images/val-1.png").write_bytes(b"no picture")
-    listed = replace(load_protocol("nano-real"), tasks=lambda data, settings: per_category(records, settings, {}))
+    listed = replace(
+        load_protocol("nano-real"), tasks=lambda data, settings: tasks_of(records, per_category(settings, {}))
+    )
     result = evaluate(listed, Known(repeated), data)
     assert [fault.key for fault in result.faults][:1] == ["tubes/images/val-1.png"]
     assert "damaged" in result.faults[0].message

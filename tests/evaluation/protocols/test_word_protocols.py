@@ -19,6 +19,7 @@ from xpose.evaluation.protocols.robustness import VARIANTS, misspelt
 from xpose.evaluation.protocols.similarity import RIGHT, WRONG, SimilaritySource
 from xpose.evaluation.runner import evaluate
 from xpose.evaluation.settings import Settings
+from xpose.model.checkpoints.calibration import Calibration
 from xpose.results import Poses
 
 
@@ -137,16 +138,13 @@ def test_negatives_by_hand(tree):
 
 def test_negatives_are_measured_at_the_thresholds_of_the_weights(tree):
     detector = own_detector()
-    config = detector.model.config
     said = {}
     for limit in (0.0, 1.0):
-        detector.model.config = replace(config, thresholds={"": limit})
-        result = evaluate("negatives", detector, tree)
+        result = evaluate("negatives", detector.calibrated(Calibration({"": limit})), tree)
         said[limit] = result.value
         assert result.statement["threshold"].startswith("those of the weights, by class")
     assert said[0.0] > 0
     assert said[1.0] == 0
-    detector.model.config = config
     assert evaluate("negatives", detector, tree, settings=Settings(threshold=1.0)).value == 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import tomllib
 from pathlib import Path
@@ -17,6 +16,7 @@ from skimage import data
 import xpose
 from xpose.geometry import box_iou
 from xpose.inference import Detector
+from xpose.model.checkpoints.calibration import read_calibration
 from xpose.model.checkpoints.weights import DEFAULT, bundled_weights
 from xpose.model.precision import quick_bfloat16
 from xpose.training.recipes.recipe import load_recipe
@@ -51,9 +51,9 @@ def test_a_folder_is_small_and_its_card_is_of_its_file(name: str) -> None:
         kinds = {tensors.get_slice(key).get_dtype() for key in tensors.keys()}  # noqa: SIM118
         assert all(np.isfinite(tensors.get_tensor(key)).all() for key in tensors.keys())  # noqa: SIM118
     assert kinds <= {"F16", "I64"}
-    config = json.loads((WEIGHTS[name] / "config.json").read_text())
-    assert config["thresholds"].keys() > {""}, "not calibrated"
-    for known in config["thresholds"].keys() - {""}:
+    thresholds = read_calibration(WEIGHTS[name]).thresholds
+    assert thresholds.keys() > {""}, "not calibrated"
+    for known in thresholds.keys() - {""}:
         assert known in card
 
 

@@ -191,9 +191,10 @@ def test_our_folder_round_trip(tmp_path: Path, config: XPoseConfig) -> None:
     model = lively(XPose(config))
     encoders = {"pos_proj.weight": torch.randn(4, 4)}
     folder = save_pretrained(model, tmp_path / "weights", encoders=encoders, card="# card\n")
-    assert sorted(p.name for p in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    files = ["README.md", "calibration.json", "config.json", "model.safetensors"]
+    assert sorted(p.name for p in folder.iterdir()) == files
     for source in (folder, folder / WEIGHT_FILE):
-        again, found = from_pretrained(source)
+        again, found, _ = from_pretrained(source)
         assert again.config == config
         assert same_weights(again, model)
         torch.testing.assert_close(found, encoders)
@@ -207,7 +208,7 @@ def test_official_file_to_folder(tmp_path: Path, official_state: dict, seeded_mo
     path = tmp_path / "unipose_swint.pth"
     small = without_clip(official_state)
     torch.save({"model": small}, path)
-    model, encoders = from_pretrained(path)
+    model, encoders, _ = from_pretrained(path)
     assert same_weights(model, seeded_model)
     assert set(encoders) == {"pos_proj.weight", "pos_proj.bias", "padding.weight"}
 
@@ -217,7 +218,7 @@ def test_half_the_size_on_disk(tmp_path: Path) -> None:
     full = (save_pretrained(model, tmp_path / "a") / WEIGHT_FILE).stat().st_size
     half = (save_pretrained(model, tmp_path / "b", dtype=torch.float16) / WEIGHT_FILE).stat().st_size
     assert half < 0.6 * full
-    again, _ = from_pretrained(tmp_path / "b")
+    again = from_pretrained(tmp_path / "b").model
     torch.testing.assert_close(again.heads.norm.weight, model.heads.norm.weight, atol=1e-3, rtol=1e-3)
 
 

@@ -35,7 +35,7 @@ def test_a_closed_network_learns_by_number_and_ignores_what_the_prompt_says(netw
     assert is_closed(network)
     assert is_closed(network.state_dict())
     predictions = network(batch.images, batch.prompts, with_reports=True)
-    losses = Criterion(LossWeights().without("object_alignment"))(predictions, batch.targets)
+    losses = Criterion(LossWeights(object_alignment=0, closed_set=1))(predictions, batch.targets)
     losses["total"].backward()
     for part in (network.selection, network.heads):
         assert part.similarity.output.weight.grad.abs().sum() > 0

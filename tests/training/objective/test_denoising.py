@@ -6,14 +6,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.training.conftest import HORSE, NAMES, SIZE, SLOTS, Batch, chair, horse, targets_of
+from tests.training.conftest import Batch
+from tests.training.small_targets import HORSE, SIZE, LabelledObject, chair, horse, target_batch, targets_of
 from torch import Tensor
 
 from xpose.errors import ConfigError
 from xpose.geometry import box_iou, cxcywh_to_xyxy
 from xpose.model import Predictions, XPose
 from xpose.model.types import GivenQueries
-from xpose.training import DenoisingSettings, LabelledObject, Noised, TargetBatch, Targets, noised_objects
+from xpose.training import DenoisingSettings, Noised, noised_objects
 
 SETTINGS = DenoisingSettings(queries=12, keypoint_runs=2)
 
@@ -66,8 +67,8 @@ def test_near_edges_move_by_less_than_half_a_side_and_far_boxes_lie_elsewhere(ba
 
 
 def test_a_far_box_that_the_pictures_edge_pushed_back_is_left_out(batch: Batch) -> None:
-    whole = Targets.from_objects([LabelledObject((0, 0, *SIZE), 0)], NAMES, SLOTS, SIZE)
-    filled = replace(batch, targets=TargetBatch.of([whole, whole], dtype=torch.float64))
+    whole = targets_of(LabelledObject((0, 0, *SIZE), 0))
+    filled = replace(batch, targets=target_batch([whole, whole], dtype=torch.float64))
     found = noised(filled, DenoisingSettings(queries=200))
     true, near, far = objects_of(found, filled)
     overlap = box_iou(cxcywh_to_xyxy(found.queries.boxes), cxcywh_to_xyxy(true))
@@ -97,7 +98,7 @@ def test_a_noised_label_is_another_class_of_the_same_prompt(batch: Batch) -> Non
     assert (given != true).double().mean() == pytest.approx(0.3, abs=0.03)
     # In a prompt of one real class (the second is masked) there is no other class to take.
     alone = replace(batch.prompts, object_mask=torch.tensor([[True, False]] * 2))
-    horses = TargetBatch.of([targets_of(horse(10, 12))] * 2, dtype=torch.float64)
+    horses = target_batch([targets_of(horse(10, 12))] * 2, dtype=torch.float64)
     found = noised_objects(horses, alone, DenoisingSettings(queries=50, label_noise=1.0), seeded())
     assert found is not None
     assert (found.queries.classes == 0).all()
@@ -111,13 +112,13 @@ def test_the_same_generator_gives_the_same_noise(batch: Batch) -> None:
 
 def test_ignored_objects_are_not_disturbed_and_no_objects_give_none(batch: Batch) -> None:
     crowd = replace(horse(40, 5), ignore=True)
-    targets = TargetBatch.of([targets_of(crowd, chair(60, 30)), targets_of()], dtype=torch.float64)
+    targets = target_batch([targets_of(crowd, chair(60, 30)), targets_of()], dtype=torch.float64)
     found = noised_objects(targets, batch.prompts, SETTINGS, seeded())
     assert found is not None
     assert found.queries.run == 2
-    assert set(found.queries_part.assignment.objects) == {1}
+    assert set(found.queries_part.assignment.objects) == {0}
     assert not found.queries.real[1].any()
-    nothing = TargetBatch.of([targets_of(crowd), targets_of()], dtype=torch.float64)
+    nothing = target_batch([targets_of(crowd), targets_of()], dtype=torch.float64)
     assert noised_objects(nothing, batch.prompts, SETTINGS, seeded()) is None
 
 
@@ -180,7 +181,7 @@ def test_runs_equal_one_attention_with_a_mask_over_all_queries(network: XPose, b
 
 
 def test_an_image_without_objects_beside_one_with_some_stays_finite(network: XPose, batch: Batch) -> None:
-    targets = TargetBatch.of([targets_of(horse(10, 12)), targets_of()], dtype=torch.float64)
+    targets = target_batch([targets_of(horse(10, 12)), targets_of()], dtype=torch.float64)
     found = noised_objects(targets, batch.prompts, SETTINGS, seeded())
     assert found is not None
     reports = answer(network, batch, found.queries).trace.given  # type: ignore[union-attr]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from tests.training.conftest import Batch, horse, small_batch, targets_of
+from tests.training.conftest import Batch, small_batch
+from tests.training.small_targets import horse, target_batch, targets_of
 
 from xpose.geometry import cxcywh_to_xyxy
 from xpose.model.types import LayerReport
@@ -56,7 +57,7 @@ def test_the_best_token_should_score_as_its_box_overlaps(batch: Batch) -> None:
 
 def test_a_tiny_object_between_the_tokens_has_its_nearest() -> None:
     tiny = replace(horse(40, 30), box=(40.0, 30.0, 41.0, 31.0))
-    targets = TargetBatch.of([targets_of(tiny)], dtype=torch.float64)
+    targets = target_batch([targets_of(tiny)], dtype=torch.float64)
     centres = grid(6)
     found = assign_tokens(report_of(targets, centres), centres, targets)
     chosen = (found.objects[0] >= 0).nonzero().flatten()
@@ -67,8 +68,8 @@ def test_a_tiny_object_between_the_tokens_has_its_nearest() -> None:
 def test_ignored_regions_and_unlabelled_surroundings_are_not_judged() -> None:
     crowd = replace(horse(10, 12), ignore=True)
     centres = grid()
-    whole = TargetBatch.of([targets_of(replace(crowd, ignore=False))], dtype=torch.float64)
-    ignored = TargetBatch.of([targets_of(crowd)], dtype=torch.float64)
+    whole = target_batch([targets_of(replace(crowd, ignore=False))], dtype=torch.float64)
+    ignored = target_batch([targets_of(crowd)], dtype=torch.float64)
     report = report_of(ignored, centres)
     high = replace(report, logits=torch.full_like(report.logits, 4.0))
     inside = assign_tokens(high, centres, ignored).inside[0, :, 0]
@@ -83,7 +84,7 @@ def test_ignored_regions_and_unlabelled_surroundings_are_not_judged() -> None:
 
 
 def test_without_objects_all_scores_should_be_low() -> None:
-    targets = TargetBatch.of([targets_of()], dtype=torch.float64)
+    targets = target_batch([targets_of()], dtype=torch.float64)
     centres = grid()
     report = report_of(targets, centres)
     sums, count = dense_terms(report, centres, targets, None)

@@ -8,14 +8,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.training.conftest import HORSE, SLOTS, Batch, chair, horse, small_batch, targets_of
+from tests.training.conftest import Batch, small_batch
+from tests.training.small_targets import HORSE, SLOTS, chair, horse, target_batch, targets_of
 from torch import Tensor
 
 from xpose.errors import ConfigError, TrainingError
 from xpose.geometry import box_giou, cxcywh_to_xyxy, oks
 from xpose.model import Predictions, PromptEmbeddings, XPose
 from xpose.model.types import LayerReport, ObjectQueries, ProjectedPrompts, Trace
-from xpose.training import Criterion, DenoisingSettings, LossWeights, TargetBatch, Targets, noised_objects
+from xpose.training import Criterion, DenoisingSettings, LossWeights, noised_objects
 from xpose.training.objective.losses import by_position
 from xpose.training.objective.matcher import Layer
 from xpose.vocabulary import load_skeleton
@@ -128,7 +129,7 @@ def test_the_relative_distance_is_off_unless_wanted_and_joins_the_total(batch: B
 
 def test_with_quality_a_matched_query_is_to_score_its_overlap(batch: Batch) -> None:
     """A query that lies on the object is to score 1, as without; one beside it less."""
-    targets = TargetBatch.of([targets_of(horse(10, 12)), targets_of()], **D)
+    targets = target_batch([targets_of(horse(10, 12)), targets_of()], **D)
     predictions = made_up(batch)
     first = predictions.reports[0]
     for place, sign in ((targets.boxes[0, 0], 0), (targets.boxes[0, 0] + torch.tensor([0.2, 0, 0, 0], **D), 1)):
@@ -199,7 +200,7 @@ def test_gradients_against_finite_differences(batch: Batch) -> None:
 @pytest.mark.parametrize("name", [*KEYPOINT_TERMS, *BOX_TERMS[1:]])
 def test_a_term_that_is_off_is_gone_and_leaves_the_others(batch: Batch, name: str) -> None:
     predictions = made_up(batch)
-    full, less = (Criterion(w)(predictions, batch.targets) for w in (LossWeights(), LossWeights().without(name)))
+    full, less = (Criterion(w)(predictions, batch.targets) for w in (LossWeights(), LossWeights(**{name: 0.0})))
     gone = {key for key in full if key.partition("@")[0] == name}
     assert gone
     assert set(less) == set(full) - gone
@@ -214,14 +215,13 @@ def test_a_term_that_is_off_is_gone_and_leaves_the_others(batch: Batch, name: st
 )
 def test_a_place_that_is_off_is_gone(batch: Batch, place: str, keys: list[str]) -> None:
     predictions = made_up(batch)
-    full, less = (Criterion(w)(predictions, batch.targets) for w in (LossWeights(), LossWeights().without(place)))
+    full, less = (Criterion(w)(predictions, batch.targets) for w in (LossWeights(), LossWeights(**{place: 0.0})))
     assert set(full) - set(less) == {key for key in full if any(key.endswith(k) for k in keys)}
     assert less["total"] < full["total"]
 
 
 def test_without_object_alignment_the_same_loss_goes_by_another_name(batch: Batch) -> None:
-    closed = LossWeights().without("object_alignment")
-    assert (closed.object_alignment, closed.closed_set) == (0, 1)
+    closed = LossWeights(object_alignment=0, closed_set=1)
     a, b = (Criterion(w)(made_up(batch), batch.targets) for w in (LossWeights(), closed))
     assert {k.replace("object_alignment", "closed_set"): v for k, v in a.items()} == b
 
@@ -234,7 +234,7 @@ def test_keypoints_are_judged_in_keypoint_layers_only(batch: Batch) -> None:
 
 def test_an_object_without_labelled_points_is_an_object_all_the_same(batch: Batch) -> None:
     """Its query is pulled towards its class and box; its keypoints are left alone."""
-    targets = TargetBatch.of([targets_of(horse(10, 12, labelled=False)), targets_of()], **D)
+    targets = target_batch([targets_of(horse(10, 12, labelled=False)), targets_of()], **D)
     predictions = made_up(batch)
     tensors = [t.requires_grad_() for t in leaves(predictions)]
     losses = Criterion()(predictions, targets)
@@ -250,7 +250,7 @@ def test_an_object_without_labelled_points_is_an_object_all_the_same(batch: Batc
 
 def test_what_lies_in_an_ignored_object_is_not_called_background(batch: Batch) -> None:
     crowd = replace(horse(10, 12), ignore=True)  # of class 0
-    targets = TargetBatch.of([targets_of(crowd), targets_of()], **D)
+    targets = target_batch([targets_of(crowd), targets_of()], **D)
     predictions = made_up(batch)
     first = predictions.reports[0]
     with torch.no_grad():
@@ -265,7 +265,7 @@ def test_what_lies_in_an_ignored_object_is_not_called_background(batch: Batch) -
 def test_what_nobody_labelled_may_be_found_but_not_what_is_labelled_twice(batch: Batch) -> None:
     """Class 0 of the first picture is incomplete: a query elsewhere is spared, one on the labelled horse is not."""
     incomplete = torch.tensor([[True, False], [False, False]])
-    targets = replace(TargetBatch.of([targets_of(horse(10, 12))] * 2, **D), incomplete=incomplete)
+    targets = replace(target_batch([targets_of(horse(10, 12))] * 2, **D), incomplete=incomplete)
     predictions = made_up(batch)
     first = predictions.reports[0]
     with torch.no_grad():
@@ -280,7 +280,7 @@ def test_what_nobody_labelled_may_be_found_but_not_what_is_labelled_twice(batch:
 def test_classes_that_the_prompt_does_not_have_are_left_out(batch: Batch) -> None:
     """Padding of the class list, with the −inf that the network puts there."""
     predictions = made_up(batch)
-    horses = TargetBatch.of([targets_of(horse(10, 12))] * 2, **D)
+    horses = target_batch([targets_of(horse(10, 12))] * 2, **D)
     mask = torch.tensor([[True, False]] * 2)
     trace = replace(predictions.trace, prompts=replace(predictions.trace.prompts, object_mask=mask))
     for tensor in (trace.proposals.scores, *(r.logits for r in predictions.reports)):
@@ -316,7 +316,7 @@ def test_sigmas_by_position(batch: Batch) -> None:
 
 def test_a_batch_without_any_object(network: XPose, batch: Batch) -> None:
     """Everything is background; nothing is divided by zero, and the loss still has gradients."""
-    nothing = TargetBatch.of([targets_of(), targets_of()], **D)
+    nothing = target_batch([targets_of(), targets_of()], **D)
     losses = Criterion()(network(batch.images, batch.prompts, with_reports=True), nothing)
     assert losses["object_alignment"] > 0
     assert all(losses[name] == 0 for name in losses if name.partition("@")[0] not in JUDGES_ALL)
@@ -326,8 +326,8 @@ def test_a_batch_without_any_object(network: XPose, batch: Batch) -> None:
 
 def test_a_prompt_without_keypoints_trains_boxes(network: XPose, batch: Batch) -> None:
     bare = PromptEmbeddings.from_lists(list(batch.prompts.objects), [k[0, :0] for k in batch.prompts.keypoints])
-    boxes = [replace(horse(10, 12), points={}, absent=frozenset()), chair(60, 30)]
-    targets = TargetBatch.of([Targets.from_objects(boxes, ((), ()), 0, (96.0, 64.0))] * 2, **D)
+    pictures = [targets_of(horse(10, 12), chair(60, 30), names=((), ()))] * 2
+    targets = target_batch(pictures, **D)
     noised = noised_objects(targets, bare, DenoisingSettings(queries=4, keypoint_runs=1))
     predictions = network(batch.images, bare, with_reports=True, given=noised.queries)
     losses = Criterion()(predictions, targets, noised)
@@ -356,7 +356,7 @@ def test_noised_objects_are_judged_beside_the_rest(network: XPose, batch: Batch)
     assert {k.partition("@")[0] for k in more if k.endswith("noised object 1")} == set(BOX_TERMS)
     for key in plain.keys() - {"total"}:
         torch.testing.assert_close(with_noise[key], plain[key])
-    off = Criterion(LossWeights().without("denoising"))(predictions, batch.targets, noised)
+    off = Criterion(LossWeights(denoising=0))(predictions, batch.targets, noised)
     torch.testing.assert_close(off, plain)
 
 
@@ -383,7 +383,7 @@ def test_wrong_pairs_of_targets_and_prompts_are_refused(batch: Batch) -> None:
     predictions = made_up(batch)
     with pytest.raises(TrainingError, match="with_reports=True"):
         Criterion()(replace(predictions, trace=None), batch.targets)
-    one = TargetBatch.of([targets_of(horse(10, 12))], **D)
+    one = target_batch([targets_of(horse(10, 12))], **D)
     with pytest.raises(TrainingError, match="for 1 images with 5 keypoint slots, the prompts for 2 with 5"):
         Criterion()(predictions, one)
     swapped = replace(batch.targets, classes=1 - batch.targets.classes)
@@ -408,8 +408,3 @@ def test_faulty_weights_are_refused_all_at_once(values: dict, messages: list[str
     with pytest.raises(ConfigError) as error:
         LossWeights(**values)
     assert all(message in str(error.value) for message in messages)
-
-
-def test_unknown_terms_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"Unknown loss term\(s\) box.*box_l1"):
-        LossWeights().without("box")

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
-from tests.training.conftest import HORSE, SIZE, SLOTS, chair, horse, targets_of
+from tests.training.small_targets import HORSE, SIZE, SLOTS, chair, horse, target_batch, targets_of
 
+from xpose.data.loading.batches import Target
 from xpose.errors import ConfigError, TrainingError
 from xpose.model.types import LayerReport
-from xpose.training import MatchCosts, Matcher, TargetBatch, Targets
+from xpose.training import MatchCosts, Matcher, TargetBatch
 from xpose.training.objective.matcher import Layer
 
 D = {"dtype": torch.float64}
@@ -30,8 +31,8 @@ def random_report(images: int, queries: int, seed: int = 0, *, keypoints: bool =
     )
 
 
-def batch_of(*targets: Targets) -> TargetBatch:
-    return TargetBatch.of(targets, **D)
+def batch_of(*targets: Target) -> TargetBatch:
+    return target_batch(targets, **D)
 
 
 def cheapest(cost: np.ndarray) -> float:
@@ -125,7 +126,7 @@ def test_ignored_objects_and_padding_are_never_matched() -> None:
     )
     (found,) = Matcher()([Layer("here", random_report(3, 5))], targets)
     pairs = sorted(zip(found.images.tolist(), found.objects.tolist(), strict=True))
-    assert pairs == [(0, 1), (2, 0), (2, 1), (2, 2)]
+    assert pairs == [(0, 0), (2, 0), (2, 1), (2, 2)]
 
 
 def test_more_objects_than_queries_and_no_object_at_all() -> None:

@@ -113,7 +113,7 @@ def test_a_base_is_one_level_and_shipped(tmp_path: Path) -> None:
 def test_a_file_that_is_no_toml(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "mine.toml"
     path.write_bytes(content)
-    with pytest.raises(ConfigError, match="no TOML file that can be read"):
+    with pytest.raises(ConfigError, match="not a readable TOML file"):
         load_recipe(path)
 
 

@@ -13,7 +13,7 @@ from xpose.model.checkpoints.pretrained import from_pretrained
 from xpose.training.recipes import session
 from xpose.training.recipes.assembly import Setup, build
 from xpose.training.recipes.recipe import shipped_recipes
-from xpose.training.run.prompt_batches import Asker
+from xpose.training.run.prompt_batches import PromptMaker
 from xpose.training.run.settings import Progress
 
 
@@ -68,7 +68,7 @@ def test_two_steps_and_an_evaluation(name: str, root: Path, tmp_path: Path, no_r
     assert all(0 <= value <= 1 for value in tested.values())
     assert outcome.weights is not None
     if not recipe.closed_set:  # a closed-set network is not one of the family, and serves the comparison alone
-        model, _ = from_pretrained(outcome.weights)
+        model = from_pretrained(outcome.weights).model
         assert model.config == setup.model.config
         assert (tmp_path / "run" / "best" / "model.safetensors").is_file()
 
@@ -120,7 +120,7 @@ def test_the_closed_set_asks_for_all_classes_in_one_order(root: Path, tmp_path: 
 def test_the_closed_set_is_not_taught_that_classes_of_other_sets_are_absent(root: Path, tmp_path: Path) -> None:
     setup = build(small("ablation-no-object-alignment", root), tmp_path, device="cpu")
     batch = next(iter(setup.loader.steps()))
-    found = Asker(setup.model, setup.text)(batch).targets.incomplete
+    found = PromptMaker(setup.model, setup.text)(batch).targets.incomplete
     assert found is not None
     for row, target in zip(found.tolist(), batch.targets, strict=True):
         assert row == [not entry.complete for entry in target.asked]

@@ -15,7 +15,7 @@ from tests.inference.conftest import own_detector
 from xpose.data.loading.pool import read_places
 from xpose.data.synthetic.scenes import write_synthetic
 from xpose.evaluation.questions import key_of
-from xpose.model import XPose
+from xpose.model.checkpoints.calibration import Calibration
 from xpose.prompts import CombinedPrompt, TextPrompt, VisualPrompt
 from xpose.records import Record
 from xpose.results import Poses
@@ -41,15 +41,15 @@ class Knowing:
 
     thresholds: list[dict[str, float]]
 
-    def __init__(self, model: XPose, *_: object) -> None:
-        self.model = model
+    def __init__(self, model: object, prompts: object, name: str, calibration: Calibration) -> None:
+        self.calibration = calibration
 
     def encode_image(self, pixels: np.ndarray) -> Record:
         return type(self).records[pixels.tobytes()]
 
     def detect(self, record: Record, prompts: list[Any], **options: object) -> Poses:
         type(self).asked.append((record, prompts))
-        type(self).thresholds.append(dict(self.model.config.thresholds))
+        type(self).thresholds.append(dict(self.calibration.thresholds))
         assert options == {"threshold": 0.0, "rivals": None}
         names = tuple(one.category.keypoints for one in record.instances)
         widest = max(map(len, names))
@@ -153,6 +153,5 @@ def test_a_real_network_is_measured_and_drawn(records: list[Placed], tmp_path: P
 def test_thresholds_that_the_weights_began_with_do_not_count(records: list[Placed], knowing: type[Knowing]) -> None:
     """By them several classes are compared in use; what is learned now they know nothing of."""
     begun = own_detector(thresholds={"fish": 0.05, "face": 0.95})
-    PoseValidator(records, begun.prompts)(begun.model)
+    PoseValidator(records, begun.prompts, calibration=begun.calibration)(begun.model)
     assert knowing.thresholds == [{}] * len(records)
-    assert begun.model.config.thresholds == {"fish": 0.05, "face": 0.95}

@@ -14,7 +14,7 @@ from tests.training.small_runs import loader_of, network, run_of
 
 from xpose.data.loading.batches import Batch
 from xpose.training.objective.denoising import DenoisingSettings
-from xpose.training.run.prompt_batches import Asker
+from xpose.training.run.prompt_batches import PromptMaker
 from xpose.training.run.step import TrainStep
 
 LAMP = thing((40, 8, 20, 30), category=2)
@@ -56,16 +56,16 @@ def test_every_loss_is_finite_and_has_a_slope(pictures: Path, mode: str) -> None
 def test_a_kind_without_points_is_asked_by_words(pictures: Path) -> None:
     """There are no examples of it: a step with examples asks for it as one with words does."""
     loader = loader_of(pictures, batch=3, side=32, visual=1.0)
-    asker = Asker(network(), CountingText(), synonyms=0.0)
+    maker = PromptMaker(network(), CountingText(), synonyms=0.0)
     seen = 0
     for batch in loader.steps(0, 3):
         assert not any(shot.kind.category == "traffic light" for found in batch.shots.values() for shot in found)
-        question = asker(batch, vary=False)
-        words = asker(_by_words(batch), vary=False)
+        asked = maker(batch, vary=False)
+        words = maker(_by_words(batch), vary=False)
         for row, target in enumerate(batch.targets):
             for column, entry in enumerate(target.asked):
                 if entry.kind.category == "traffic light":
-                    assert torch.equal(question.prompts.objects[row, column], words.prompts.objects[row, column])
+                    assert torch.equal(asked.prompts.objects[row, column], words.prompts.objects[row, column])
                     seen += 1
     assert seen
 

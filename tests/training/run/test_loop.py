@@ -23,7 +23,7 @@ from xpose.training.objective.losses import Criterion
 from xpose.training.run import loop
 from xpose.training.run import state as states_on_disk
 from xpose.training.run.loop import Progress, Run
-from xpose.training.run.prompt_batches import Asker
+from xpose.training.run.prompt_batches import PromptMaker
 from xpose.training.run.schedule import Schedule
 from xpose.training.run.state import load_state
 from xpose.training.run.step import Outcome, TrainStep, gradients
@@ -184,7 +184,7 @@ def test_gradients_reach_the_example_encoder(pictures: Path) -> None:
     model = network()
     loader = loader_of(pictures, visual=1.0)
     batch = next(b for b in loader.steps() if len(b.crops))
-    question = Asker(model, CountingText())(batch)
+    question = PromptMaker(model, CountingText())(batch)
     question.prompts.objects.sum().backward()
     assert model.visual_prompts is not None
     assert model.visual_prompts.object_token.grad is not None
@@ -193,7 +193,7 @@ def test_gradients_reach_the_example_encoder(pictures: Path) -> None:
 def test_words_are_the_same_every_time(pictures: Path) -> None:
     model, text = network(), CountingText()
     batch = loader_of(pictures).batch(3)
-    first, again = (Asker(model, text)(batch, seed=1).prompts for _ in range(2))
+    first, again = (PromptMaker(model, text)(batch, seed=1).prompts for _ in range(2))
     torch.testing.assert_close(first.objects, again.objects)
 
 
@@ -211,7 +211,7 @@ def test_a_full_disk_on_the_way_is_told_and_training_goes_on(
         full_disk() if state["step"] == 2 else save(state, path)
 
     monkeypatch.setattr(states_on_disk.torch, "save", sometimes)
-    with pytest.warns(XPoseWarning, match=r"Step 2 was not saved, training goes on.*untouched"):
+    with pytest.warns(XPoseWarning, match=r"Step 2 was not saved; training continues.*untouched"):
         learn(tmp_path, loader_of(pictures), run_of(3, save_minutes=1e-9))
     assert [p.name for p in states_on_disk.states(tmp_path / "state")] == ["step-00000001.pt", "step-00000003.pt"]
 

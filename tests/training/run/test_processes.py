@@ -17,7 +17,8 @@ from torch import distributed
 
 from xpose.model import Predictions, PromptEmbeddings
 from xpose.model.types import LayerReport, ObjectQueries, ProjectedPrompts, Trace
-from xpose.training import Criterion, LabelledObject, TargetBatch, Targets
+from training.small_targets import LabelledObject, target_batch, targets_of
+from xpose.training import Criterion
 
 rank, processes, store = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 if processes > 1:
@@ -37,8 +38,8 @@ objects = [
     [LabelledObject((10, 10, 40, 40), 0, points), LabelledObject((50, 20, 80, 60), 0), LabelledObject((0, 0, 9, 9), 0)],
     [LabelledObject((30, 20, 60, 60), 0)],
 ]
-targets = [Targets.from_objects(o, [("a", "b")], 2, (96, 64)) for o in objects]
-targets = TargetBatch.of(targets[mine], dtype=torch.float64)
+targets = [targets_of(*o, names=[("a", "b")]) for o in objects]
+targets = target_batch(targets[mine], dtype=torch.float64)
 trace = Trace(prompts, ObjectQueries(None, boxes[mine], None, scores[mine]), torch.zeros(2, 4, dtype=torch.long)[mine])
 losses = Criterion()(Predictions((), (), (), (), (), reports=tuple(map(cut, reports)), trace=trace), targets)
 torch.save(losses, store + f".{processes}.{rank}")
@@ -54,7 +55,7 @@ def test_the_mean_over_two_processes_is_the_loss_of_one(tmp_path: Path) -> None:
 
     def start(rank: int, processes: int) -> subprocess.Popen:
         command = [sys.executable, "-c", PROGRAM, str(rank), str(processes), store]
-        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
 
     for process in [start(0, 1), start(0, 2), start(1, 2)]:
         assert process.wait(120) == 0, process.stderr.read()  # type: ignore[union-attr]

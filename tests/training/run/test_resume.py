@@ -166,6 +166,20 @@ def test_a_handler_of_the_program_around_is_asked() -> None:
     assert asked == [signal.SIGINT]
 
 
+def test_an_announced_stop_waits_for_the_second_signal() -> None:
+    said: list[str] = []
+
+    def twice() -> None:
+        with Interruptions(said.append) as interruptions:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert (interruptions.stopping, len(said)) == (True, 1)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        twice()
+    assert "Ctrl-C again" in said[0]
+
+
 def test_the_last_states_are_kept(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         save_state(tmp_path, step, {"step": step}, keep=2)

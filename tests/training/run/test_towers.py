@@ -14,7 +14,7 @@ from xpose.errors import TrainingError
 from xpose.model import XPose
 from xpose.model.prompting import ClipTextEncoder, ClipVisualPromptEncoder
 from xpose.training.run.loop import train
-from xpose.training.run.prompt_batches import Asker
+from xpose.training.run.prompt_batches import PromptMaker
 from xpose.training.run.schedule import Schedule
 from xpose.training.run.towers import Towers, tensors_to_keep
 
@@ -126,15 +126,15 @@ def test_gradients_go_through_words_and_give_what_is_remembered_otherwise(encode
 
 
 def test_examples_with_other_numbers_of_points_do_not_disturb_each_other(encoders: Encoders) -> None:
-    asker = Asker(clip_network(), encoders[0], encoders[1])
+    maker = PromptMaker(clip_network(), encoders[0], encoders[1])
     generator = torch.Generator().manual_seed(1)
     pictures = torch.randint(0, 255, (3, 3, 32, 32), generator=generator, dtype=torch.uint8)
     points, counts = torch.rand(3, 5, 2, generator=generator), [5, 2, 5]
     visible = torch.arange(5) < torch.tensor(counts)[:, None]
-    objects, keypoints = asker._through_clip(pictures, points, visible, counts)
+    objects, keypoints = maker._through_clip(pictures, points, visible, counts)
     for row, count in enumerate(counts):
         part = slice(row, row + 1)
-        own, many = asker._through_clip(pictures[part], points[part, :count], visible[part, :count], [count])
+        own, many = maker._through_clip(pictures[part], points[part, :count], visible[part, :count], [count])
         torch.testing.assert_close(objects[part], own)
         torch.testing.assert_close(keypoints[part, :count], many)
         assert not keypoints[row, count:].any()

@@ -24,7 +24,7 @@ def is_held_out(source: str, file: str, share: float = SHARE) -> bool:
         share: of all pictures, from 0 (none) to 1 (all).
 
     Raises:
-        ConfigError: the share is no number from 0 to 1.
+        ConfigError: the share is not a number from 0 to 1.
     """
     if not 0 <= share <= 1:
         raise ConfigError(

@@ -38,8 +38,20 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     except ValueError as error:
         raise DataError(f"{quote(path)} is damaged ({error}). Make the set again: xpose data prepare NAME") from None
     if not isinstance(value, dict) or not isinstance(value.get("splits"), dict):
-        raise DataError(f"{quote(path)} is no manifest of a set. Make the set again: xpose data prepare NAME")
+        raise DataError(f"{quote(path)} is not the manifest of a set. Make the set again: xpose data prepare NAME")
     return value
+
+
+def split_entry(folder: Path, split: str, counts: Counts, skipped: Mapping[str, int]) -> dict[str, Any]:
+    """What the manifest says about the file of a split."""
+    path = folder / f"{split}.json"
+    return {
+        "file": path.name,
+        "sha256": sha256_of(path),
+        "bytes": path.stat().st_size,
+        "counts": counts.to_json(),
+        "skipped": dict(skipped),
+    }
 
 
 def pictures_root(folder: str | Path) -> Path:

@@ -23,7 +23,7 @@ class Merger:
 
     Raises:
         UnmappedKeypointError: a keypoint is not one of its skeleton's.
-        DataError: a set names sides by the picture, and nobody says what to do about it.
+        DataError: a set names sides as the viewer sees them, and neither `swap` nor `keep` names it.
     """
 
     def __init__(self, parts: Iterable[Part], swap: Iterable[str] = (), keep: Iterable[str] = ()) -> None:
@@ -127,8 +127,8 @@ class Merger:
         if strangers:
             raise UnmappedKeypointError(
                 f"{', '.join(map(quote, strangers))} of {quote(category.name)} in the set {quote(set_name)}: not a "
-                f"keypoint of the skeleton {quote(skeleton.name)}. Every keypoint has a unified name: mend the set's "
-                f"name table and prepare it again (xpose data prepare {set_name})."
+                f"keypoint of the skeleton {quote(skeleton.name)}. Every keypoint has a unified name: correct the "
+                f"set's name table and prepare it again (xpose data prepare {set_name})."
             )
 
 

@@ -80,7 +80,7 @@ class Places:
         except (OSError, ValueError) as error:
             raise self._wrong(f"it cannot be read ({error})") from None
         if not isinstance(value, dict):
-            raise self._wrong("it is no table of folders")
+            raise self._wrong("it is not a table of folders")
         return value
 
     def _wrong(self, what: str) -> DataError:

@@ -10,7 +10,8 @@ from typing import Any
 
 from xpose.data.collection.manifest import read_manifest, write_json
 from xpose.data.collection.store import CocoSet
-from xpose.data.inspection import pages
+from xpose.pages import render
+from xpose.pictures.atomic import write_text
 from xpose.records import Record
 
 # The papers' rows: the set, its images, and the names of the converters that bring it.
@@ -166,79 +167,69 @@ def collect(folder: Path) -> Statistics:
 def write_statistics(folder: Path, statistics: Statistics) -> None:
     """Write `statistics.json` and the page `statistics.html`."""
     write_json(folder / "statistics.json", statistics.to_json())
-    content = pages.page("What the collection holds", _body(statistics))
-    pages.write(folder / "statistics.html", content)
+    write_text(folder / "statistics.html", _page(statistics))
 
 
-def _body(statistics: Statistics) -> list[str]:
-    manifest = statistics.manifest
+def _page(statistics: Statistics) -> str:
     totals = statistics.totals()
+    return render(
+        "statistics.html",
+        title="What the collection holds",
+        totals=totals,
+        about=_about(statistics.manifest),
+        sets=_set_rows(statistics),
+        rows_sum=PAPER_ROWS_SUM,
+        paper_totals=PAPER_TOTALS,
+        paper_rows=_paper_rows(statistics),
+        missing=statistics.missing(),
+        further=statistics.further(),
+        total_rows=[(name, value, PAPER_TOTALS[name]) for name, value in totals.items()],
+    )
+
+
+def _about(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     leaks = manifest.get("leaks", {})
-    sampled = manifest.get("sampled", {})
-    selection = "; ".join(f"{name}: {one['taken']:,} of {one['of']:,}" for name, one in sorted(sampled.items()))
+    sampled = sorted(manifest.get("sampled", {}).items())
+    compared = (
+        f"{leaks.get('found', 0):,} pairs found, {leaks.get('pictures_dropped', 0):,} pictures left out of "
+        f"training, {leaks.get('not_compared', 0):,} pictures could not be compared"
+    )
     return [
-        "<h1>What the collection holds</h1>",
-        f"<p>{totals['images']:,} pictures, {totals['instances']:,} objects from {len(statistics.sets)} sets.</p>",
-        pages.facts(
-            [
-                ("sampling seed", pages.text(manifest.get("sampling_seed"))),
-                ("selected", pages.text(selection or "no set; all are taken whole")),
-                (
-                    "leaks",
-                    f"{leaks.get('found', 0):,} pairs found, {leaks.get('pictures_dropped', 0):,} pictures left out of "
-                    f"training, {leaks.get('not_compared', 0):,} pictures could not be compared"
-                    if leaks.get("rule") != "off"
-                    else "not looked for",
-                ),
-                ("sides exchanged", pages.text(", ".join(manifest.get("sides_swapped", [])) or "in no set")),
-            ]
+        ("sampling seed", str(manifest.get("sampling_seed"))),
+        (
+            "sampled",
+            "; ".join(f"{name}: {entry['taken']:,} of {entry['of']:,}" for name, entry in sampled)
+            or "no set; all are taken whole",
         ),
-        "<h2>Set by set</h2>",
-        _set_table(statistics),
-        "<h2>Beside the papers</h2>",
-        "<p>The figures of UniKPT as the papers print them. Their rows add up to "
-        f"{PAPER_ROWS_SUM['images']:,} images and {PAPER_ROWS_SUM['instances']:,} instances, their totals say "
-        f"{PAPER_TOTALS['images']:,} and {PAPER_TOTALS['instances']:,}: {DIFFERENCE:,} images fewer. "
-        "Both are shown; nobody but the authors can say which is right.</p>",
-        _paper_table(statistics),
-        "<p class=faint>Here count pictures with at least one labelled keypoint, for training and evaluation together, "
-        "and of a sampled set the sample alone.</p>",
-        f"<p>Missing here: {pages.text(', '.join(statistics.missing()) or 'none')}.</p>",
-        f"<p>Here, but not in the papers: {pages.text(', '.join(statistics.further()) or 'none')}.</p>",
-        "<h2>Totals</h2>",
-        pages.table(
-            ["", "here", "papers' totals"],
-            [[pages.text(key), pages.count(value), pages.count(PAPER_TOTALS[key])] for key, value in totals.items()],
-        ),
-        "<p class=faint>Species, families, orders and classes count what the sets state; nothing is guessed.</p>",
+        ("leaks", "not looked for" if leaks.get("rule") == "off" else compared),
+        ("sides exchanged", ", ".join(manifest.get("sides_swapped", [])) or "in no set"),
     ]
 
 
-def _set_table(statistics: Statistics) -> str:
-    head = ["set", "train", "evaluation", "objects", "keypoints", "of them hidden", "categories", "point names"]
-    rows = []
-    for name, one in sorted(statistics.sets.items()):
-        told = statistics.manifest.get("sets", {}).get(name, {})
-        numbers = (one.images["train"], one.images["evaluation"], one.instances.total(), one.visible + one.hidden)
-        more = (one.hidden, len(one.categories), len(one.keypoint_names))
-        sides = ", ".join(sorted(one.left_right)) or "none"
-        rows.append(
-            [
-                pages.text(name),
-                *map(pages.count, numbers + more),
-                pages.text(sides),
-                pages.text(told.get("licence", "")),
-            ]
+def _set_rows(statistics: Statistics) -> list[tuple[str | int, ...]]:
+    return [
+        (
+            name,
+            entry.images["train"],
+            entry.images["evaluation"],
+            entry.instances.total(),
+            entry.visible + entry.hidden,
+            entry.hidden,
+            len(entry.categories),
+            len(entry.keypoint_names),
+            ", ".join(sorted(entry.left_right)) or "none",
+            statistics.manifest.get("sets", {}).get(name, {}).get("licence", ""),
         )
-    return pages.table([*head, "left and right", "licence"], rows, words=(0, 8, 9))
+        for name, entry in sorted(statistics.sets.items())
+    ]
 
 
-def _paper_table(statistics: Statistics) -> str:
-    rows = []
+def _paper_rows(statistics: Statistics) -> list[tuple[str | int, ...]]:
+    rows: list[tuple[str | int, ...]] = []
     for title, images, here in statistics.paper_rows():
         difference = "missing" if here is None else f"{here - images:+,}" if here != images else "equal"
-        rows.append([pages.text(title), pages.count(images), "" if here is None else pages.count(here), difference])
-    sums = [here for *_, here in statistics.paper_rows() if here is not None]
-    rows.append(["sum of the rows", pages.count(PAPER_ROWS_SUM["images"]), pages.count(sum(sums)), ""])
-    rows.append(["total as printed", pages.count(PAPER_TOTALS["images"]), "", ""])
-    return pages.table(["set", "images in the papers", "with keypoints here", "difference"], rows, last_is_sum=True)
+        rows.append((title, images, "" if here is None else here, difference))
+    total = sum(here or 0 for *_, here in statistics.paper_rows())
+    rows.append(("sum of the rows", PAPER_ROWS_SUM["images"], total, ""))
+    rows.append(("total as printed", PAPER_TOTALS["images"], "", ""))
+    return rows

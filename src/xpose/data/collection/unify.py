@@ -19,12 +19,12 @@ from typing import Any, Literal
 from xpose import __version__
 from xpose.data.collection.fingerprints import PrintStore
 from xpose.data.collection.leaks import NEAR, Leak, Side, find_leaks, shared_groups
-from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT, pictures_root, verify, write_json
+from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT, pictures_root, split_entry, verify, write_json
 from xpose.data.collection.merging import Merger
 from xpose.data.collection.parts import Part, Progress, Role, find_parts
 from xpose.data.collection.places import Places
 from xpose.data.collection.statistics import Statistics, collect, write_statistics
-from xpose.data.collection.store import Counts, dump, sha256_of, write_atomically, write_coco
+from xpose.data.collection.store import Counts, dump, write_atomically, write_coco
 from xpose.data.datasets.report import write_report
 from xpose.errors import DataError, quote
 from xpose.records import Record, Skipped
@@ -257,6 +257,7 @@ def _manifest(
     unread: list[str],
 ) -> dict[str, Any]:
     dropped = {leak.train for leak in leaks} if maker.choices.leaks == "drop" else set()
+    skipped = {"picture": len(dropped)} if dropped else {}
     return {
         "name": "collection",
         "title": TITLE,
@@ -273,13 +274,7 @@ def _manifest(
         **maker.merger.notes(),
         "sets": {part.name: _told_of(part) for part in maker.parts},
         "splits": {
-            split: {
-                "file": f"{split}.json",
-                "sha256": sha256_of(folder / f"{split}.json"),
-                "bytes": (folder / f"{split}.json").stat().st_size,
-                "counts": counted.to_json(),
-                "skipped": {"picture": len(dropped)} if split == "train" and dropped else {},
-            }
+            split: split_entry(folder, split, counted, skipped if split == "train" else {})
             for split, counted in counts.items()
         },
     }

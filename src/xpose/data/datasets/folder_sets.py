@@ -1,10 +1,10 @@
 """Folders of COCO keypoint sets as they are: `ROOT/NAME/{train,val}.json`, `ROOT/NAME/images/`, `ROOT/index.json`.
 
 Nobody writes a name table for these: the skeleton of each category is the one of the vocabulary that knows all its
-keypoints, by name, alias or source name, else one of its own (`xpose.data.datasets.own_names`). A category without
-keypoints is one that is only boxed. Objects with `iscrowd` or `ignore` are regions where a detection is neither right
-nor wrong. `index.json` (a list of objects with `name`, `licence`, ...) tells title and licence; where it is missing the
-`info` of the annotation file does.
+keypoints, by name, alias or source name, else one of its own. A category without keypoints is one that is only boxed.
+Objects with `iscrowd` or `ignore` are regions where a detection is neither right nor wrong. `index.json` (a list of
+objects with `name`, `licence`, ...) gives title and licence. Where it is missing, the `info` of the annotation file
+does.
 
     for record in read_folder_sets("data", "train"):
         ...
@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 
 from xpose.data.datasets.converters.base import NOT_STATED, SEEN, NameTable, Need
 from xpose.data.datasets.converters.coco_like import CocoLike
-from xpose.data.datasets.own_names import Edges, box_table, edges_of, own_table
+from xpose.data.datasets.importers.names import ObjectKind, settle_names
 from xpose.data.datasets.sources import Fields, Source, safe_name
 from xpose.errors import DataError, SplitError, UnmappedKeypointError, did_you_mean, quote
 from xpose.records import LeftRight, Point, Record, Skipped
@@ -32,6 +32,7 @@ from xpose.vocabulary import Skeleton, default_skeleton, find_category, list_ske
 SPLITS = {"train": "train.json", "val": "val.json", "test": "test.json"}
 WHERE = "the folder that the set came in"
 GROUP_KEYS = ("clip", "video", "sequence")
+Edges = tuple[tuple[str, str], ...]
 PHOTOGRAPH = "COCO photograph "  # what the group of pictures made of one is called, with the photograph's number
 REGION_KEYS = ("iscrowd", "ignore")
 
@@ -43,8 +44,6 @@ class FolderSet(CocoLike):
     skeletons: ClassVar[Mapping[str, Skeleton]] = {}  # of its own, that the vocabulary does not have
     status = SEEN
     origin = "0-based pixels, as in the file"
-    visibility = "as in the file: 2 visible, 1 labelled but hidden"
-    boxes = "as in the file"
     evaluation = NOT_STATED
 
     def table_of(self, category: Fields) -> str:
@@ -53,8 +52,8 @@ class FolderSet(CocoLike):
 
     def category_name(self, category: Fields) -> str:
         """The name of the vocabulary's category, where it knows one."""
-        found = find_category(category.text("name"))
-        return found.name if found else category.text("name")
+        known = find_category(category.text("name"))
+        return known.name if known else category.text("name")
 
     def names_of(self, category: Fields) -> tuple[Any, ...]:
         """None where the category is only boxed."""
@@ -98,22 +97,22 @@ def read_folder_sets(
 ) -> Iterator[Record]:
     """The records of one split of all sets under a folder; each picture's file name is relative to its set's folder.
 
-    `skipped` is told the set and whatever was left out of it.
+    `skipped` is called with the name of the set and each thing that was left out of it.
 
     Raises:
         DataError: there is no set with that split, or a file is damaged.
     """
     sets = folder_sets(root)
-    known = {name for one in sets for name in one.splits}
+    known = {name for folder_set in sets for name in folder_set.splits}
     if split not in known:
         raise SplitError(f"No set under {quote(root)} has a split {quote(split)}.{did_you_mean(split, known)}")
-    for one in sets:
-        if split in one.splits:
-            for item in one.read(Source(one.root), split):
+    for folder_set in sets:
+        if split in folder_set.splits:
+            for item in folder_set.read(Source(folder_set.root), split):
                 if isinstance(item, Record):
                     yield item
                 elif skipped:
-                    skipped(one.name, item)
+                    skipped(folder_set.name, item)
 
 
 def is_folder_of_sets(root: Path) -> bool:
@@ -140,15 +139,15 @@ def no_sets(folder: Path) -> DataError:
             f"Put its pictures into {quote(bare[0] / 'images')}"
         )
     return DataError(
-        f"{quote(folder)} holds no labelled pictures. It must be a prepared set, a collection, shards, or a folder "
+        f"{quote(folder)} holds no labelled pictures. It must be a prepared set, a collection, or a folder "
         "that holds sets, each a folder with train.json or val.json and images/. Make one: xpose data prepare (see "
         "docs/data.md)."
     )
 
 
 def _bare(folder: Path) -> str:
-    """The labels of a set whose pictures are missing; prepared sets and shards keep theirs elsewhere."""
-    return "" if (folder / "manifest.json").exists() or any(folder.glob("*.tar")) else _labels_in(folder)
+    """The labels of a set whose pictures are missing; prepared sets keep theirs elsewhere."""
+    return "" if (folder / "manifest.json").exists() else _labels_in(folder)
 
 
 def _labels_in(folder: Path) -> str:
@@ -164,13 +163,13 @@ def _index(source: Source) -> dict[str, Mapping[str, Any]]:
         return {}
     listed = source.json("index.json")
     if not isinstance(listed, list):
-        raise DataError(f"{quote(source.root / 'index.json')} is no list of sets. Mend it, or take it away.")
+        raise DataError(f"{quote(source.root / 'index.json')} is not a list of sets. Correct it, or take it away.")
     return {entry["name"]: entry for entry in listed if isinstance(entry, dict) and isinstance(entry.get("name"), str)}
 
 
 @dataclass(frozen=True)
 class _Head:
-    """What a file says of its categories: each one's keypoint names and edges; and its `info`."""
+    """The categories of a file with their keypoint names and edges, and its `info`."""
 
     categories: Mapping[str, tuple[tuple[str, ...], Edges]]
     info: Mapping[str, Any]
@@ -185,13 +184,13 @@ def _head(root: Path, file: str, _time: int, _size: int) -> _Head:
         fields = Fields(value, f"{content.where}: category number {number}")
         names = fields.list("keypoints") if "keypoints" in fields else []
         if not all(isinstance(name, str) for name in names):
-            raise DataError(f"{fields.where}: the keypoint names are not all texts. Mend the file.")
+            raise DataError(f"{fields.where}: the keypoint names are not all texts. Correct the file.")
         if doubled := sorted({name for name in names if names.count(name) > 1}):
             raise DataError(
                 f"{fields.where} names the keypoints {', '.join(map(quote, doubled))} more than once. Every keypoint "
-                "needs a name of its own: mend the file."
+                "needs a name of its own: correct the file."
             )
-        categories[fields.text("name")] = tuple(names), edges_of(fields.value.get("skeleton"), names)
+        categories[fields.text("name")] = tuple(names), _edges_of(fields.value.get("skeleton"), names)
     info = content.value.get("info")
     return _Head(categories, info if isinstance(info, dict) else {})
 
@@ -218,8 +217,8 @@ def _folder_set(root: Path, entry: Mapping[str, Any]) -> FolderSet:
             rules.add(skeleton.left_right)
             if skeleton not in list_skeletons():
                 skeletons[skeleton.name] = skeleton
-    told = {key: _text(entry.get(key)) or _text(info.get(key)) for key in ("licence", "redistributable", "source")}
-    terms = [f"{key}: {told[key]}" for key in ("redistributable", "source") if told[key]]
+    facts = {key: _text(entry.get(key)) or _text(info.get(key)) for key in ("licence", "redistributable", "source")}
+    terms = [f"{key}: {facts[key]}" for key in ("redistributable", "source") if facts[key]]
     return type(
         "OneFolderSet",
         (FolderSet,),
@@ -228,7 +227,7 @@ def _folder_set(root: Path, entry: Mapping[str, Any]) -> FolderSet:
             "root": root,
             "name": safe_name(root.name),
             "title": _text(entry.get("full_name")) or _text(info.get("name")) or root.name,
-            "licence": told["licence"] or NOT_STATED,
+            "licence": facts["licence"] or NOT_STATED,
             "terms": "; ".join(terms) or NOT_STATED,
             "left_right": next(iter(rules)) if len(rules) == 1 else "disputed" if rules else "none",
             "splits": files,
@@ -248,12 +247,30 @@ def table_for(category: str, names: tuple[str, ...], edges: Edges, set_name: str
         DataError: a name occurs twice, or is none.
     """
     if not names:
-        return box_table(category), None
+        usual = default_skeleton(category)
+        return NameTable(category if usual.is_fallback else usual.skeleton.name, {}, ()), None
     try:
         skeleton = skeleton_for(category, names, set_name)
     except UnmappedKeypointError:
-        return own_table(category, names, edges, set_name)
-    return _table(skeleton, names), skeleton
+        return _own_table(ObjectKind(category, names, edges), set_name)
+    return NameTable(skeleton.name, {name: skeleton.point(name).name for name in names}), skeleton
+
+
+def _own_table(kind: ObjectKind, set_name: str) -> tuple[NameTable, Skeleton]:
+    """The same for points that no skeleton of the vocabulary knows: a skeleton of the set's own.
+
+    Points are called as in the file, with blanks for underscores. What the usual skeleton of the category calls
+    otherwise ("tail_base" of a dog) takes its name, so that two sets ask for the same point by the same words.
+    """
+    usual = default_skeleton(kind.name)
+    if not usual.is_fallback:
+        try:
+            named = settle_names(kind, kind.name, usual.skeleton.name, None, set_name)
+            return named.table, named.skeleton
+        except DataError:  # two of the names are one point there: each keeps its own
+            pass
+    named = settle_names(kind, kind.name, None, None, set_name)
+    return named.table, named.skeleton
 
 
 def skeleton_for(category: str, names: Sequence[str], set_name: str = "") -> Skeleton:
@@ -302,8 +319,15 @@ def _places(skeleton: Skeleton, names: Sequence[str]) -> list[int] | None:
     return places if len(set(places)) == len(places) else None
 
 
-def _table(skeleton: Skeleton, names: Sequence[Any]) -> NameTable:
-    return NameTable(skeleton.name, {str(name): skeleton.point(str(name)).name for name in names})
+def _edges_of(pairs: Any, names: Sequence[str]) -> Edges:
+    """The pairs of a file's `skeleton` (numbers from 1 up) by name; other entries are left out."""
+    edges: list[tuple[str, str]] = []
+    for pair in pairs if isinstance(pairs, list) else []:
+        if not isinstance(pair, list) or len(pair) != 2 or not all(type(end) is int for end in pair):
+            continue
+        if all(1 <= end <= len(names) for end in pair) and pair[0] != pair[1]:
+            edges.append((names[pair[0] - 1], names[pair[1] - 1]))
+    return tuple(dict.fromkeys(edges))
 
 
 def _text(value: object) -> str | None:

@@ -17,7 +17,7 @@ from xpose.data.collection.store import write_atomically as write
 from xpose.records import Category, Record, Skipped, Taxonomy
 
 
-class Journal:
+class ChunkJournal:
     """The chunks of one split in a work folder; `identity` is what must not have changed for them to be of use."""
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
@@ -43,7 +43,8 @@ class Journal:
         losses: list[Skipped] = []
         write(self._chunk(number), lambda file: file.writelines(f"{dump(line)}\n" for line in _encoded(items, losses)))
         self.digests[number : number + 1] = ["" if losses else digest]
-        write(self.folder / "journal.json", lambda file: _write_json(file, self.identity, self.digests))
+        state = {"identity": self.identity, "chunks": self.digests}
+        write(self.folder / "journal.json", lambda file: json.dump(state, file, indent=1, sort_keys=True))
 
     def items(self) -> Iterator[Record | Skipped]:
         """Everything in all chunks, in order."""
@@ -65,10 +66,6 @@ def digest_of(entries: Iterable[object]) -> str:
     for entry in entries:
         state.update(repr(entry).encode("utf-8", "backslashreplace"))
     return state.hexdigest()
-
-
-def _write_json(file: Any, identity: Mapping[str, Any], chunks: list[str]) -> None:
-    json.dump({"identity": identity, "chunks": chunks}, file, indent=1, sort_keys=True)
 
 
 def _encoded(items: Iterable[Record | Skipped], losses: list[Skipped]) -> Iterator[dict[str, Any]]:

@@ -14,9 +14,9 @@ from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT, read_mani
 from xpose.data.collection.store import Counts, sha256_of, write_coco
 from xpose.data.datasets.converters import load_converter
 from xpose.data.datasets.converters.base import Converter, Entry, Need
-from xpose.data.datasets.journal import Journal, digest_of
+from xpose.data.datasets.journal import ChunkJournal, digest_of
 from xpose.data.datasets.report import read_report, write_report
-from xpose.data.datasets.sources import Source
+from xpose.data.datasets.sources import Source, whole_file_fault
 from xpose.errors import DataError, UnmappedKeypointError, quote
 from xpose.records import Record, Skipped
 
@@ -102,10 +102,10 @@ def _available(
     return made, missing
 
 
-def _convert(converter: Converter, source: Source, split: str, work: Path, progress: Progress | None) -> Journal:
+def _convert(converter: Converter, source: Source, split: str, work: Path, progress: Progress | None) -> ChunkJournal:
     """Bring the journal of one split up to date with the original."""
     identity = {"set": converter.name, "converter": converter.version, "xpose": __version__, "split": split}
-    journal = Journal(work, {**identity, "root": str(source.root.resolve()), "chunk": CHUNK})
+    journal = ChunkJournal(work, {**identity, "root": str(source.root.resolve()), "chunk": CHUNK})
     entries = _entries(converter, source, split)
     chunks = [entries[start : start + CHUNK] for start in range(0, len(entries), CHUNK)]
     done = 0
@@ -126,11 +126,7 @@ def _entries(converter: Converter, source: Source, split: str) -> list[Entry | S
     except UnmappedKeypointError:
         raise
     except DataError as error:
-        message = str(error)
-        if message.endswith("."):
-            raise
-        # A fault of one field says what is wrong with it, and here the whole file hangs on it.
-        raise DataError(f"{message}. The file may be damaged or of another release: fetch it again.") from None
+        raise whole_file_fault(error, "The file may be damaged or of another release: fetch it again.") from None
 
 
 def _items(
@@ -149,18 +145,22 @@ def _items(
 
 
 def _stamp(source: Source, entry: Entry | Skipped) -> tuple[int, int] | None:
-    """What tells a changed annotation file of a single picture."""
+    """Size and time of the annotation file of a single picture, which change with the file."""
     if isinstance(entry, Skipped) or entry.file is None:
         return None
     try:
-        found = source.path(entry.file).stat()
+        status = source.path(entry.file).stat()
     except (OSError, DataError):
         return None  # `record` will say what is wrong
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
 
 
 def _write(
-    converter: Converter, folder: Path, journals: dict[str, Journal], missing: dict[str, list[Need]], source: Source
+    converter: Converter,
+    folder: Path,
+    journals: dict[str, ChunkJournal],
+    missing: dict[str, list[Need]],
+    source: Source,
 ) -> tuple[dict[str, Counts], dict[str, dict[str, int]]]:
     """The COCO files, the report and the manifest, from the chunks."""
     counts = {}
@@ -202,7 +202,7 @@ def _earlier_splits(folder: Path, now: dict[str, Any], made: Iterable[str]) -> d
     return {split: entry for split, entry in whole.items() if split not in set(made)}
 
 
-def _records_of(journal: Journal) -> Callable[[], Iterator[Record]]:
+def _records_of(journal: ChunkJournal) -> Callable[[], Iterator[Record]]:
     def records() -> Iterator[Record]:
         seen = set()
         for item in journal.items():
@@ -213,7 +213,7 @@ def _records_of(journal: Journal) -> Callable[[], Iterator[Record]]:
     return records
 
 
-def _skips_of(folder: Path, kept: Iterable[str], journals: dict[str, Journal]) -> Iterator[tuple[str, Skipped]]:
+def _skips_of(folder: Path, kept: Iterable[str], journals: dict[str, ChunkJournal]) -> Iterator[tuple[str, Skipped]]:
     if kept:
         for entry in read_report(folder / REPORT):
             if entry["split"] in kept:
@@ -236,19 +236,12 @@ def _short(record: Record) -> bytes:
 def describe(converter: Converter) -> dict[str, Any]:
     """All that a converter states about its set, as it stands in the manifest."""
     expected = converter.expected
+    stated = ("left_right", "origin", "visibility", "boxes", "evaluation")
     return {
-        "name": converter.name,
-        "title": converter.title,
-        "licence": converter.licence,
-        "terms": converter.terms,
-        "homepage": converter.homepage,
+        **{key: getattr(converter, key) for key in ("name", "title", "licence", "terms", "homepage")},
         "format": converter.status,
         "converter_version": converter.version,
-        "left_right": converter.left_right,
-        "origin": converter.origin,
-        "visibility": converter.visibility,
-        "boxes": converter.boxes,
-        "evaluation": converter.evaluation,
+        **{key: getattr(converter, key) for key in stated},
         "skeletons": sorted({table.skeleton for table in converter.tables.values()}),
         "expected": {
             "unikpt_images": expected.unikpt,

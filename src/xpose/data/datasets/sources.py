@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from xpose.errors import DataError, quote
+from xpose.pictures.reading import PICTURE_ENDINGS
 from xpose.pictures.sizes import picture_size
 from xpose.records import Box, Picture, Point
 
-PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 MAX_NUMBER = 1e7  # no pixel coordinate is larger; past it a number is taken for a fault of the file
 MAX_TEXT = 4 << 30  # bytes of one annotation file
 MAX_NAME = 1024  # characters
@@ -36,7 +36,7 @@ def safe_name(name: object) -> str:
         DataError: it is empty, absolute, or leads outside the folder it is relative to.
     """
     if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME:
-        raise DataError(f"{quote(name)} is no file name. A file name is a text of 1 to {MAX_NAME} characters.")
+        raise DataError(f"{quote(name)} is not a file name. A file name is a text of 1 to {MAX_NAME} characters.")
     if any(ord(letter) < 32 for letter in name):
         raise DataError(f"{quote(ascii(name))} is refused as a file name: it holds control characters.")
     path = name.replace("\\", "/")
@@ -70,6 +70,13 @@ class Source:
             path = other if other.exists() else path
         return path
 
+    def file(self, name: str) -> Path:
+        """The path of a file that must be there."""
+        path = self.path(name)
+        if not path.is_file():
+            raise DataError(f"{quote(name)} is missing under {quote(self.root)}. Fetch it as `info` says.")
+        return path
+
     def has(self, name: str) -> bool:
         """Whether there is a file or folder of that relative name."""
         return self.path(name).exists()
@@ -79,22 +86,24 @@ class Source:
         place = self.path(folder) if folder not in ("", ".") else self.root
         if not place.is_dir():
             return []
-        found = place.rglob("*") if deep else place.iterdir()
+        paths = place.rglob("*") if deep else place.iterdir()
         wanted = tuple(ending.lower() for ending in endings)
-        names = [path.relative_to(self.root).as_posix() for path in found if path.name.lower().endswith(wanted)]
+        names = [path.relative_to(self.root).as_posix() for path in paths if path.name.lower().endswith(wanted)]
         return sorted(name for name in names if (self.root / name).is_file())
+
+    def pictures(self, folder: str, *, deep: bool = False) -> list[str]:
+        """The names of the pictures in a folder, as `files` gives them."""
+        return self.files(folder, PICTURE_ENDINGS, deep=deep)
 
     def text(self, name: str) -> str:
         """The whole text of a file (UTF-8, with or without a mark)."""
-        path = self.path(name)
+        path = self.file(name)
+        if path.stat().st_size > MAX_TEXT:
+            raise _damaged(path, f"is larger than {MAX_TEXT >> 30} GiB")
         try:
-            if path.stat().st_size > MAX_TEXT:
-                raise _damaged(path, f"is larger than {MAX_TEXT >> 30} GiB")
             return path.read_bytes().decode("utf-8-sig")
-        except FileNotFoundError:
-            raise DataError(f"{quote(name)} is missing under {quote(self.root)}. Fetch it as `info` says.") from None
         except UnicodeDecodeError as error:
-            raise _damaged(path, f"is no text: byte {error.start} is not UTF-8") from None
+            raise _damaged(path, f"is not text: byte {error.start} is not UTF-8") from None
 
     def lines(self, name: str) -> list[str]:
         """The lines of a text file without their ends."""
@@ -110,24 +119,26 @@ class Source:
         except RecursionError:
             raise _damaged(self.path(name), "is nested too deeply to be read") from None
         except ValueError as error:
-            raise _damaged(self.path(name), f"is no JSON: {error}") from None
+            raise _damaged(self.path(name), f"is not JSON: {error}") from None
+
+    def csv_rows(self, name: str) -> list[list[str]]:
+        """The cells of a csv file, row by row."""
+        before = csv.field_size_limit(MAX_CELL)
+        try:
+            return list(csv.reader(io.StringIO(self.text(name), newline=""), strict=True))
+        except csv.Error as error:
+            raise _damaged(self.path(name), f"is not a csv table: {error}") from None
+        finally:
+            csv.field_size_limit(before)
 
     def table(self, name: str, columns: Sequence[str]) -> Iterator[dict[str, str]]:
         """The rows of a csv file with a header, after checking that the wanted columns are there."""
-        before = csv.field_size_limit(MAX_CELL)
-        try:
-            rows = csv.DictReader(io.StringIO(self.text(name), newline=""), strict=True)
-            missing = [column for column in columns if column not in (rows.fieldnames or ())]
-            if missing:
-                raise _damaged(
-                    self.path(name), f"has no column {', '.join(map(quote, missing))} among {rows.fieldnames}"
-                )
-            for row in rows:
-                yield {key: value or "" for key, value in row.items() if isinstance(key, str)}
-        except csv.Error as error:
-            raise _damaged(self.path(name), f"is no csv table: {error}") from None
-        finally:
-            csv.field_size_limit(before)
+        header, *rows = self.csv_rows(name) or [[]]
+        missing = [column for column in columns if column not in header]
+        if missing:
+            raise _damaged(self.path(name), f"has no column {', '.join(map(quote, missing))} among {header}")
+        for row in filter(None, rows):
+            yield dict.fromkeys(header, "") | dict(zip(header, row, strict=False))
 
     def picture(self, name: str, size: tuple[int, int] | None = None) -> Picture:
         """The picture of that name with its true size, from its header; `size` is what the annotation says.
@@ -138,12 +149,12 @@ class Source:
         path = self.path(name)
         if not path.is_file():
             raise DataError(f"the picture {quote(name)} is missing")
-        found = picture_size(path)
-        if size is not None and size != found:
+        actual = picture_size(path)
+        if size is not None and size != actual:
             raise DataError(
-                f"the annotation says {size[0]}x{size[1]}, but the picture {quote(name)} is {found[0]}x{found[1]}"
+                f"the annotation says {size[0]}x{size[1]}, but the picture {quote(name)} is {actual[0]}x{actual[1]}"
             )
-        return Picture(safe_name(name), *found)
+        return Picture(safe_name(name), *actual)
 
     def save_picture(self, name: str, pixels: Any) -> Picture:
         """Store an array (H, W) or (H, W, 3) of bytes as a PNG in the prepared folder, for originals like h5 files."""
@@ -172,8 +183,8 @@ class Fields:
         return self.value.get(key) is not None
 
     def _wrong(self, key: str, rule: str) -> DataError:
-        found = quote(self.value[key]) if key in self.value else "missing"
-        return DataError(f"{self.where}: {quote(key)} is {found}, but must be {rule}")
+        stated = quote(self.value[key]) if key in self.value else "missing"
+        return DataError(f"{self.where}: {quote(key)} is {stated}, but must be {rule}")
 
     def text(self, key: str) -> str:
         """A text that is not empty."""
@@ -267,5 +278,11 @@ def polygon_area(points: Sequence[Sequence[float]]) -> float:
     return abs(math.fsum(a[0] * b[1] - b[0] * a[1] for a, b in turns)) / 2
 
 
+def whole_file_fault(error: DataError, way_out: str) -> DataError:
+    """The error for a field on which a whole file depends: its message, completed by a way out where it has none."""
+    message = str(error)
+    return error if message.endswith((".", "?")) else DataError(f"{message}. {way_out}")
+
+
 def _damaged(path: Path, what: str) -> DataError:
-    return DataError(f"{quote(path)} {what}. It may be cut short or damaged: mend it, or fetch it again.")
+    return DataError(f"{quote(path)} {what}. It may be cut short or damaged: repair it, or fetch it again.")

@@ -15,9 +15,9 @@ from xpose.data.collection.manifest import MANIFEST, read_manifest
 from xpose.data.collection.parts import Progress, find_parts, split_files
 from xpose.data.collection.places import Places
 from xpose.data.collection.store import CocoSet
-from xpose.data.inspection import pages
 from xpose.data.inspection.look_page import index_page, set_page
 from xpose.data.inspection.set_look import SetLook
+from xpose.pictures.atomic import write_text
 from xpose.records import Record
 
 
@@ -40,28 +40,22 @@ def look(
     folder = Path(out)
     looks: dict[str, SetLook] = {}
     for record, path, manifest, done, total in _records(sources, folder, set(only), progress):
-        one = looks.get(record.source)
-        if one is None:
-            one = looks[record.source] = SetLook(record.source, manifest, pictures)
-        one.add(record, path, seed)
+        set_look = looks.setdefault(record.source, SetLook(record.source, manifest, pictures))
+        set_look.add(record, path, seed)
         if progress and (done % 200 == 0 or done == total):
             progress(record.source, done, total)
-    written = [folder / "index.html"]
-    for name in sorted(looks):
-        written.append(folder / page_name(name))
-        pages.write(written[-1], set_page(looks[name]))
-    pages.write(written[0], index_page([looks[name] for name in sorted(looks)], page_name))
-    return written
+    content = {folder / page_name(name): set_page(looks[name]) for name in sorted(looks)}
+    content = {folder / "index.html": index_page([looks[name] for name in sorted(looks)], page_name), **content}
+    for page, text in content.items():
+        write_text(page, text)
+    return list(content)
 
 
 def page_name(set_name: str) -> str:
     """The file name of a set's page: plain letters, so that every set gets one and none leaves the folder."""
     plain = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_") else "_" for letter in set_name)
-    suffix = (
-        ""
-        if plain == set_name and plain not in ("", "index")
-        else "-" + hashlib.sha256(set_name.encode()).hexdigest()[:6]
-    )
+    known = plain == set_name and plain not in ("", "index")
+    suffix = "" if known else "-" + hashlib.sha256(set_name.encode()).hexdigest()[:6]
     return f"{plain}{suffix}.html"
 
 

@@ -5,17 +5,19 @@ The picture itself is embedded as a small JPEG, so that a page needs no other fi
 
 from __future__ import annotations
 
-import base64
 import io
 import warnings
 from collections.abc import Iterable, Sequence
+from html import escape
 from pathlib import Path
 
-from xpose.data.inspection.pages import SIDE_COLOURS, text
+from xpose.drawing.palette import SIDES
+from xpose.pages import embedded
 from xpose.pictures.sizes import PICTURE_FORMATS
 from xpose.records import HIDDEN, Instance, Record
 from xpose.vocabulary import side_of
 
+SIDE_COLOURS = {side: "#{:02x}{:02x}{:02x}".format(*colour) for side, colour in SIDES.items()}
 QUALITY = 80
 MANY = 26  # points; beyond it they get numbers instead of names
 WIDE = 360.0  # units of the drawing for a picture with names, the longer side
@@ -39,7 +41,7 @@ def small_jpeg(path: Path, longest: int, crop: tuple[int, int, int, int] | None 
     image.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=2.0)
     stream = io.BytesIO()
     image.save(stream, format="JPEG", quality=QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+    return embedded(stream.getvalue())
 
 
 def picture_svg(record: Record, path: Path, longest: int = 340) -> str:
@@ -51,7 +53,8 @@ def picture_svg(record: Record, path: Path, longest: int = 340) -> str:
         x, y, w, h = instance.box
         parts.append(
             f'<rect x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" fill="none" stroke="#fff" '
-            f'stroke-opacity=".75" stroke-width="{0.7 * unit:.2f}"><title>{text(instance.category.name)}</title></rect>'
+            f'stroke-opacity=".75" stroke-width="{0.7 * unit:.2f}">'
+            f"<title>{escape(instance.category.name)}</title></rect>"
         )
         radius = min(2.6 * unit, max(1.1 * unit, 0.022 * max(w, h)))
         parts += _drawing(instance, radius, (0.0, 0.0), 1.0)
@@ -126,7 +129,7 @@ def _drawing(instance: Instance, radius: float, offset: tuple[float, float], sca
         told = f"{name} (hidden)" if v == HIDDEN else name
         yield (
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.2f}" fill="{fill}" stroke="{edge}" '
-            f'stroke-width="{radius / 3:.2f}"><title>{text(told)}</title></circle>'
+            f'stroke-width="{radius / 3:.2f}"><title>{escape(told)}</title></circle>'
         )
 
 
@@ -155,7 +158,7 @@ def _labels(
             anchor = "start" if right else "end"
             parts.append(
                 f'<text x="{edge:.1f}" y="{y:.1f}" text-anchor="{anchor}" style="fill:{_readable(name)}">'
-                f"{text(label)}<title>{text(name)}</title></text>"
+                f"{escape(label)}<title>{escape(name)}</title></text>"
             )
             lowest = max(lowest, y + 4)
     return parts, lowest

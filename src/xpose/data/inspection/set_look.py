@@ -96,6 +96,19 @@ class SetLook:
         labels = [f"{low}" for low in (0, *SIZES)]
         return [(label, self.sizes[number]) for number, label in enumerate(labels)]
 
+    def crowd_bins(self) -> list[tuple[str, int]]:
+        """The numbers of objects in a picture as a histogram."""
+        return [(label, self.crowds[label]) for label, _ in CROWDS]
+
+    def include(self, other: SetLook) -> None:
+        """Add another set's counts of pictures, objects, categories and keypoints."""
+        for name in ("pictures", "objects", "categories", "sizes", "crowds"):
+            getattr(self, name).update(getattr(other, name))
+        for skeleton, kind in other.kinds.items():
+            mine = self.kinds.setdefault(skeleton, Kind(kind.keypoints))
+            mine.visible.update(kind.visible)
+            mine.hidden.update(kind.hidden)
+
     def _count(self, instance: Instance) -> None:
         self.categories[instance.category.name] += 1
         side = (instance.box[2] * instance.box[3]) ** 0.5

@@ -37,7 +37,6 @@ class Target:
     labels: Tensor  # [G] rows of `asked`
     boxes: Tensor  # [G, 4] left, top, right, bottom
     points: Tensor  # [G, K, 3] x, y, visibility in the order of the kind's names; rows past them are zero
-    areas: Tensor  # [G] in square pixels
     ignored: Tensor  # [M, 4] regions (crowds, rests of objects) where a detection is neither right nor wrong
     ignored_labels: Tensor  # [M] rows of `asked`, -1 for a kind that is not asked for
     source: str
@@ -134,7 +133,6 @@ def target_of(sample: Sample, asked: Sequence[Asked], whole: bool = False) -> Ta
         torch.from_numpy(numbers[own]),
         torch.from_numpy(real.boxes.astype(np.float32)),
         torch.from_numpy(np.ascontiguousarray(real.points[:, :width], np.float32)),
-        torch.from_numpy(real.areas.astype(np.float32)),
         torch.from_numpy(labels.boxes[crowd].astype(np.float32)),
         torch.from_numpy(numbers[crowd]),
         sample.source,

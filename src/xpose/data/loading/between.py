@@ -1,8 +1,8 @@
 """Points between the labelled ones: what examples show need not have a name.
 
-A network that is shown the same few kinds over and over learns their points by heart, and takes the example as no more
-than another word for them. Points that lie anywhere between two labelled ones, others in every step, can only be found
-by looking at the example.
+A network that is shown the same few kinds again and again memorises their points and treats the example as another
+word for them. Points anywhere between two labelled ones, drawn anew in every step, can only be found by looking at the
+example.
 """
 
 from __future__ import annotations
@@ -75,5 +75,5 @@ def _retargeted(target: Target, lines: Mapping[Key, Lines], shown: Mapping[Key, 
             hidden = [i for i, name in enumerate(kind.names) if name not in shown[kind.key]]
             found[:, hidden] = 0
             points[rows] = found
-    # Which of the new points are absent from a picture nobody has said.
+    # It is unknown which of the new points are absent from a picture.
     return replace(target, points=torch.from_numpy(points), whole=False)

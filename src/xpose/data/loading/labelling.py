@@ -1,4 +1,4 @@
-"""Federated labels: which categories a picture is known not to show, and which only nobody looked for.
+"""Federated labels: which categories a picture is known not to show, and which were never looked for.
 
 A category is absent from a picture if its set labels that category on every object (`exhaustive`) and there is none, if
 the set's pictures show nothing but its own objects (`closed`) and the category is not related to any of those, or if it
@@ -124,7 +124,7 @@ def labelling_beside(places: Iterable[str | Path]) -> dict[str, Labelling]:
             for name in sorted(set(own) - held):
                 raise DataError(
                     f"{quote(path)} speaks of the set {quote(name)}, which its folder does not hold."
-                    f"{did_you_mean(name, held)} Each table is called like the folder of a set: mend or remove it."
+                    f"{did_you_mean(name, held)} Each table has the name of a set's folder: correct or remove it."
                 )
         found |= own
     return found
@@ -134,14 +134,14 @@ def read_labelling(path: Path) -> dict[str, Labelling]:
     """The entries of such a file, by set.
 
     Raises:
-        DataError: it is no TOML, or an entry holds what is none of its fields, or of another type.
+        DataError: it is not TOML, or an entry has an unknown field or a value of another type.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise DataError(f"{quote(path)} cannot be read: {error.strerror}. Mend it, or take it away.") from None
+        raise DataError(f"{quote(path)} cannot be read: {error.strerror}. Correct or remove it.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"{quote(path)} is not TOML in UTF-8: {error}. Mend it, or take it away.") from None
+        raise DataError(f"{quote(path)} is not TOML in UTF-8: {error}. Correct or remove it.") from None
     return {name: _labelling(entry, f"{quote(path)}: [{name}]") for name, entry in content.items()}
 
 

@@ -32,7 +32,7 @@ from xpose.data.loading.pictures import Form, Pictures
 from xpose.data.loading.pool import Pool
 from xpose.data.loading.samples import Kind, Sample
 from xpose.data.loading.sampling import Plan, Sampling, Step
-from xpose.data.loading.transforms import Augmentation, good_view, plain_view, show
+from xpose.data.loading.transforms import Augmentation, good_view, show
 from xpose.errors import ConfigError, XPoseError
 from xpose.pictures.opencv import opencv
 
@@ -160,21 +160,6 @@ class Loader:
         mine = range(self.rank * self.batch_size, (self.rank + 1) * self.batch_size)
         samples = [self.sample(step, place) for place in mine]
         return self._assemble(step, samples, list(mine), self.mode(number))
-
-    def plain(self) -> Iterator[Batch]:
-        """Every picture of the pool once, whole and upright, in buckets, for validation; asked for what it shows."""
-        settings = self.augmentation.plain()
-        number = 0
-        for bucket, limit in enumerate(self.plan.limits):
-            members = np.flatnonzero(self.plan.bucket_of == bucket)[self.rank :: self.ranks].tolist()
-            for first in range(0, len(members), self.batch_size):
-                portion = members[first : first + self.batch_size]
-                views = [plain_view(self.pool.size(picture), settings) for picture in portion]
-                samples = [show(self.pictures, p, view, settings) for p, view in zip(portion, views, strict=True)]
-                asked = [self._asked_plainly(sample) for sample in samples]
-                targets = [self._target(sample, entries) for sample, entries in zip(samples, asked, strict=True)]
-                yield collate(number, "text", limit, samples, targets, {})
-                number += 1
 
     def mode(self, number: int) -> Mode:
         """How step `number` prompts; the same on every rank."""

@@ -1,6 +1,6 @@
 """All labels of a training run in flat arrays: 400,000 objects in about 150 MB, shared by workers without copying.
 
-A picture goes by its number in the pool. Records come from prepared sets, collections, shards and folders of sets:
+A picture goes by its number in the pool. Records come from prepared sets, collections and folders of sets:
 
     pool = open_pool(["sets/coco", "../shared/data"], "train")
     pool.labels(17), pool.size(17), pool.set_name(17)
@@ -20,7 +20,7 @@ from xpose.data.loading.labelling import Labelling, labelling_beside
 from xpose.data.loading.place import Place, content_of
 from xpose.data.loading.samples import Kind, Labels
 from xpose.errors import DataError, SplitError, counted, did_you_mean, quote
-from xpose.records import Record, Skipped
+from xpose.records import Category, Record, Skipped
 
 if TYPE_CHECKING:
     from xpose.vocabulary import Skeleton
@@ -42,6 +42,47 @@ class _Texts:
         return part.tobytes().decode("utf-8", "surrogatepass")
 
 
+class _Columns:
+    """Records as columns of numbers, while they come in."""
+
+    def __init__(self, flips: Mapping[str, Mapping[str, str]]) -> None:
+        self.flips = flips  # mirror names of skeletons that are not in the vocabulary
+        self.kinds: dict[Kind, int] = {}
+        self.kind_of: dict[Category, int] = {}  # spares the look-up of the mirror names
+        self.sets: dict[str, int] = {}
+        self.styles: dict[str | None, int] = {}
+        self.files: list[str] = []
+        self.paths: list[str] = []
+        self.pictures = array("q")  # set, style, width, height, number of instances
+        self.instances = array("q")  # kind, crowd
+        self.boxes = array("f")  # left, top, right, bottom
+        self.points = array("f")  # x, y, visibility
+
+    def add(self, record: Record, place: Place) -> None:
+        """Take in one record; a keypoint is a pixel index there, and half a pixel further on here."""
+        picture = record.picture
+        set_number = self.sets.setdefault(record.source, len(self.sets))
+        style = self.styles.setdefault(record.style, len(self.styles))
+        self.pictures.extend((set_number, style, picture.width, picture.height, len(record.instances)))
+        self.files.append(picture.file)
+        self.paths.append(place.path)
+        for instance in record.instances:
+            x, y, width, height = instance.box
+            self.instances.extend((self._kind(instance.category), instance.iscrowd))
+            self.boxes.extend((x, y, x + width, y + height))
+            for name in instance.category.keypoints:
+                px, py, v = instance.point(name)
+                self.points.extend((px + 0.5, py + 0.5, v) if v else (0.0, 0.0, 0.0))
+
+    def _kind(self, category: Category) -> int:
+        number = self.kind_of.get(category)
+        if number is None:
+            flips = self.flips.get(category.skeleton)
+            kind = Kind.of(category.name, category.skeleton, category.keypoints, category.edges, flips)
+            number = self.kind_of[category] = self.kinds.setdefault(kind, len(self.kinds))
+        return number
+
+
 class Pool:
     """Pictures by number with their labels. `kinds` and `sets` are what the numbers in the arrays mean."""
 
@@ -57,59 +98,25 @@ class Pool:
         what their sets label.
 
         Raises:
-            DataError: there is none.
+            DataError: there are no records.
         """
-        kinds: dict[Kind, int] = {}
-        known: dict[object, int] = {}  # a record's category to its kind, to spare the look-up of the mirror names
-        sets: dict[str, int] = {}
-        styles: dict[str | None, int] = {}
-        files: list[str] = []
-        paths: dict[str, int] = {}
-        pictures, places = array("q"), array("q")  # set, style, width, height, instances; path, offset, length
-        instances, numbers, points = array("q"), array("f"), array("f")  # kind, crowd; box, fill; x, y, v
+        columns = _Columns(flips or {})
         for record, place in records:
-            pictures.extend(
-                (
-                    sets.setdefault(record.source, len(sets)),
-                    styles.setdefault(record.style, len(styles)),
-                    record.picture.width,
-                    record.picture.height,
-                    len(record.instances),
-                )
-            )
-            files.append(record.picture.file)
-            places.extend((paths.setdefault(place.path, len(paths)), place.offset, place.length))
-            for instance in record.instances:
-                category = instance.category
-                number = known.get(category)
-                if number is None:
-                    own = (flips or {}).get(category.skeleton)
-                    kind = Kind.of(category.name, category.skeleton, category.keypoints, category.edges, own)
-                    number = known[category] = kinds.setdefault(kind, len(kinds))
-                x, y, width, height = instance.box
-                area = instance.area or width * height  # an area of 0 says nothing either
-                instances.extend((number, instance.iscrowd))
-                numbers.extend((x, y, x + width, y + height, min(1.0, area / (width * height))))
-                for name in category.keypoints:
-                    px, py, v = instance.point(name)
-                    points.extend((px + 0.5, py + 0.5, v) if v else (0.0, 0.0, 0.0))
-        if not files:
+            columns.add(record, place)
+        if not columns.files:
             raise DataError("There is no labelled picture. A pool needs at least one. Check the sets and the split.")
-        self.kinds, self.sets = tuple(kinds), tuple(sets)
-        self.labelling = {name: one for name, one in (labelling or {}).items() if name in sets}
-        self.styles = tuple(styles)
+        self.kinds, self.sets, self.styles = tuple(columns.kinds), tuple(columns.sets), tuple(columns.styles)
+        self.labelling = {name: known for name, known in (labelling or {}).items() if name in columns.sets}
         self.lengths = np.array([len(kind) for kind in self.kinds], np.int64)
-        self._paths, self._files = _Texts(list(paths)), _Texts(files)
-        table = np.array(pictures, np.int64).reshape(-1, 5)
-        self.set_of, self._style = table[:, 0].astype(np.int32), table[:, 1].astype(np.int32)
-        self._size = table[:, 2:4].astype(np.int32)
-        self.first = np.concatenate(([0], np.cumsum(table[:, 4])))  # instance numbers of picture i: first[i]:first[i+1]
-        self._place = np.array(places, np.int64).reshape(-1, 3)
-        pairs = np.array(instances, np.int64).reshape(-1, 2)
-        self.kind_of, self.crowd = pairs[:, 0].astype(np.int32), pairs[:, 1].astype(bool)
-        measures = np.array(numbers, np.float32).reshape(-1, 5)
-        self.boxes, self._fill = measures[:, :4].copy(), measures[:, 4].copy()
-        self._points = np.array(points, np.float32).reshape(-1, 3)
+        self._paths, self._files = _Texts(columns.paths), _Texts(columns.files)
+        pictures = np.array(columns.pictures, np.int64).reshape(-1, 5)
+        self.set_of, self._style = pictures[:, 0].astype(np.int32), pictures[:, 1].astype(np.int32)
+        self._size = pictures[:, 2:4].astype(np.int32)
+        self.first = np.concatenate(([0], np.cumsum(pictures[:, 4])))  # instances of picture i: first[i]:first[i+1]
+        instances = np.array(columns.instances, np.int64).reshape(-1, 2)
+        self.kind_of, self.crowd = instances[:, 0].astype(np.int32), instances[:, 1].astype(bool)
+        self.boxes = np.array(columns.boxes, np.float32).reshape(-1, 4)
+        self._points = np.array(columns.points, np.float32).reshape(-1, 3)
         self._point = np.concatenate(([0], np.cumsum(self.lengths[self.kind_of], dtype=np.int64)))
 
     def __len__(self) -> int:
@@ -130,7 +137,6 @@ class Pool:
             label.astype(np.int64),
             self.boxes[first:last].copy(),
             points,
-            self._fill[first:last].copy(),
             self.crowd[first:last].copy(),
         )
 
@@ -166,7 +172,7 @@ class Pool:
 
     def path(self, number: int) -> str:
         """The file that holds the picture."""
-        return self._paths[int(self._place[number, 0])]
+        return self._paths[number]
 
     def content(self, number: int) -> bytes:
         """The bytes of the picture's file.
@@ -174,8 +180,56 @@ class Pool:
         Raises:
             DataError: it cannot be read.
         """
-        _, offset, length = self._place[number].tolist()
-        return content_of(Place(self.path(number), offset, length), self.file(number))
+        return content_of(Place(self.path(number)))
+
+
+class _Selection:
+    """The records of a split that are wanted, with what was met and what could not be used on the way."""
+
+    def __init__(
+        self,
+        only: Iterable[str],
+        without: Iterable[str],
+        keep: Keep | None,
+        skipped: Callable[[str, Skipped], None] | None,
+    ) -> None:
+        self.only, self.without = set(only), set(without)
+        self.keep, self.skipped = keep, skipped
+        self.sets: set[str] = set()
+        self.unusable: list[str] = []
+
+    def records(self, places: Sequence[str | Path], split: str) -> Iterator[tuple[Record, Place]]:
+        for folder in places:
+            for record, place in read_places(Path(folder), split, skipped=self._skip):
+                self.sets.add(record.source)
+                if self._wants(record.source):
+                    kept = record if self.keep is None else self.keep(record)
+                    if kept is not None:
+                        yield kept, place
+
+    def check_names(self) -> None:
+        for name in sorted((self.only | self.without) - self.sets):
+            raise DataError(
+                f"There is no set {quote(name)}.{did_you_mean(name, self.sets)} There are: "
+                f"{', '.join(sorted(self.sets))}."
+            )
+
+    def reasons(self) -> str:
+        """The first pictures that cannot be used, with what is wrong with them."""
+        if not self.unusable:
+            return ""
+        first = "; ".join(reason.rstrip(". ") for reason in self.unusable[:_SHOWN_REASONS])
+        more = "; ..." if len(self.unusable) > _SHOWN_REASONS else ""
+        return f" {counted(len(self.unusable), 'picture')} cannot be used: {first}{more}. Correct them."
+
+    def _wants(self, source: str) -> bool:
+        return (not self.only or source in self.only) and source not in self.without
+
+    def _skip(self, source: str, skipped: Skipped) -> None:
+        if skipped.what == "picture":
+            self.unusable.append(f"{source}/{skipped.file}: {skipped.reason}")
+        if self.skipped is not None and self._wants(source):
+            self.skipped(source, skipped)
 
 
 def open_pool(
@@ -190,63 +244,31 @@ def open_pool(
     """The pool of one split of all sets in the given folders.
 
     Args:
-        places: folders of prepared sets, of a collection, of shards, or folders of sets.
+        places: folders of prepared sets, of a collection, or folders of sets.
         split: its name.
         only: the sets to take; all where empty.
         without: sets to leave out.
-        keep: gives back the record to take, changed or not, or None to leave it out.
-        skipped: is told the set and whatever of a folder of sets cannot be used.
+        keep: returns the record to take, changed or not, or None to leave it out.
+        skipped: called with the set and whatever of a folder of sets cannot be used.
 
     Raises:
-        DataError: nothing is left to train on, a folder holds no such split, or a name in `only` or `without` is no
-            set.
+        DataError: nothing is left to train on, a folder has no such split, or `only` or `without` names an unknown set.
     """
-    wanted, unwanted = set(only), set(without)
-    seen: set[str] = set()
-    unusable: list[str] = []
-
-    def skip(source: str, one: Skipped) -> None:
-        if one.what == "picture":
-            unusable.append(f"{source}/{one.file}: {one.reason}")
-        if skipped is not None and (not wanted or source in wanted) and source not in unwanted:
-            skipped(source, one)
-
-    def chosen() -> Iterator[tuple[Record, Place]]:
-        for folder in places:
-            for record, place in read_places(Path(folder), split, skipped=skip):
-                seen.add(record.source)
-                if (wanted and record.source not in wanted) or record.source in unwanted:
-                    continue
-                kept = record if keep is None else keep(record)
-                if kept is not None:
-                    yield kept, place
-
-    records = chosen()
+    selection = _Selection(only, without, keep, skipped)
+    records = selection.records(places, split)
     first = next(records, None)
-    if first is None and not seen:
+    if first is None and not selection.sets:
         raise DataError(
             f"No picture of the split {quote(split)} in {', '.join(quote(p) for p in places)} can be used. At least "
-            f"one is needed.{_reasons(unusable) or ' The split is empty: choose another one.'}"
+            f"one is needed.{selection.reasons() or ' The split is empty: choose another one.'}"
         )
     pool = None if first is None else Pool(chain([first], records), own_flips(places), labelling_beside(places))
-    for name in sorted((wanted | unwanted) - seen):
-        raise DataError(
-            f"There is no set {quote(name)}.{did_you_mean(name, seen)} There are: {', '.join(sorted(seen))}."
-        )
+    selection.check_names()
     if pool is None:
         raise DataError(
-            f"Every picture was left out. At least one has to stay. Check what is left out.{_reasons(unusable)}"
+            f"Every picture was left out. At least one has to stay. Check what is left out.{selection.reasons()}"
         )
     return pool
-
-
-def _reasons(unusable: Sequence[str]) -> str:
-    """The first pictures that cannot be used, with what is wrong with them."""
-    if not unusable:
-        return ""
-    first = "; ".join(reason.rstrip(". ") for reason in unusable[:_SHOWN_REASONS])
-    more = "; ..." if len(unusable) > _SHOWN_REASONS else ""
-    return f" {counted(len(unusable), 'picture')} cannot be used: {first}{more}. Mend them."
 
 
 def own_flips(places: Iterable[str | Path]) -> dict[str, dict[str, str]]:
@@ -273,11 +295,10 @@ def _own_skeletons(folder: Path) -> Mapping[str, Skeleton]:
     from xpose.data.collection.manifest import LOCATION
     from xpose.data.datasets.folder_sets import folder_sets, is_folder_of_sets
     from xpose.data.datasets.importers import imported_skeletons
-    from xpose.data.loading.shards import is_sharded
 
     if (folder / LOCATION).is_file():
         return imported_skeletons(folder)
-    if is_sharded(folder) or not is_folder_of_sets(folder):
+    if not is_folder_of_sets(folder):
         return {}
     return {name: skeleton for one in folder_sets(folder) for name, skeleton in one.skeletons.items()}
 
@@ -287,7 +308,7 @@ def read_places(
 ) -> Iterator[tuple[Record, Place]]:
     """The records of a split, and where the bytes of their pictures are.
 
-    `skipped` is told the set and whatever of a folder of sets is left out (prepared sets told it when they were made).
+    `skipped` is called with the set and whatever is left out of a folder of sets; preparing a set reported it already.
 
     Raises:
         DataError: the folder holds no sets, or no such split, or a file is damaged.
@@ -297,16 +318,13 @@ def read_places(
     from xpose.data.collection.store import CocoSet
     from xpose.data.datasets.folder_sets import is_folder_of_sets, no_sets, read_folder_sets
     from xpose.data.datasets.sources import Source
-    from xpose.data.loading.shards import is_sharded, read_shards
 
-    if is_sharded(folder):
-        yield from read_shards(folder, split)
-    elif (folder / LOCATION).is_file():
-        found = read_manifest(folder)["splits"]
-        if split not in found:
+    if (folder / LOCATION).is_file():
+        splits = read_manifest(folder)["splits"]
+        if split not in splits:
             raise SplitError(
-                f"{quote(folder)} has no split {quote(split)}.{did_you_mean(split, found)} There are: "
-                f"{', '.join(found) or 'none'}."
+                f"{quote(folder)} has no split {quote(split)}.{did_you_mean(split, splits)} There are: "
+                f"{', '.join(splits) or 'none'}."
             )
         places = Places(folder)
         for record in CocoSet(folder / f"{split}.json"):

@@ -19,7 +19,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from xpose.errors import VocabularyError
-from xpose.vocabulary import flip_name, load_skeleton
+from xpose.vocabulary import flip_name, keypoint_sigmas, load_skeleton
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,11 @@ class Kind:
     def key(self) -> tuple[str, str]:
         """Kinds with the same key are one class, though their sets may label other points of it."""
         return self.category, self.skeleton
+
+    @property
+    def sigmas(self) -> tuple[float, ...]:
+        """How freely people place each point, for the object keypoint similarity: the skeleton's own constants."""
+        return keypoint_sigmas(self.skeleton, self.names)
 
     @cached_property
     def mirror(self) -> tuple[Kind, tuple[int, ...]]:
@@ -99,7 +104,6 @@ class Labels:
     label: np.ndarray  # [G] whole numbers: rows of `kinds`
     boxes: np.ndarray  # [G, 4] left, top, right, bottom
     points: np.ndarray  # [G, K, 3] x, y, visibility, in the order of the kind's names; rows past them are zero
-    fill: np.ndarray  # [G] the object's area as a share of its box's; 1 where the source does not say
     crowd: np.ndarray  # [G] bool
 
     @classmethod
@@ -111,18 +115,11 @@ class Labels:
             np.zeros(0, np.int64),
             np.zeros((0, 4), np.float32),
             np.zeros((0, width, 3), np.float32),
-            np.zeros(0, np.float32),
             np.zeros(0, bool),
         )
 
     def __len__(self) -> int:
         return len(self.label)
-
-    @property
-    def areas(self) -> np.ndarray:
-        """The objects' areas [G] in square pixels."""
-        sides = self.boxes[:, 2:] - self.boxes[:, :2]
-        return np.asarray(sides[:, 0] * sides[:, 1] * self.fill)
 
     def keypoints(self, row: int) -> dict[str, tuple[float, float, int]]:
         """The labelled points of one instance by name."""
@@ -140,7 +137,6 @@ class Labels:
             label=self.label[rows],
             boxes=self.boxes[rows],
             points=self.points[rows],
-            fill=self.fill[rows],
             crowd=self.crowd[rows],
         )
 
@@ -180,7 +176,7 @@ def join(parts: Sequence[Labels]) -> Labels:
         points.append(spread)
     if not parts:
         return Labels.empty()
-    rest = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ("boxes", "fill", "crowd")}
+    rest = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ("boxes", "crowd")}
     return Labels(kinds, np.concatenate(label), points=np.concatenate(points), **rest)
 
 

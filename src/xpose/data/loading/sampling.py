@@ -131,7 +131,7 @@ class Plan:
         """`batch` is the size of the whole batch, over all ranks.
 
         Raises:
-            ConfigError: the batch or the seed is no such number, or a weight is wrong.
+            ConfigError: the batch, the seed or a weight is out of range.
         """
         if batch < 1 or seed < 0:
             raise ConfigError(

@@ -102,9 +102,9 @@ def move_labels(
 ) -> Labels:
     """The labels in the frame.
 
-    An object of whose box less than `least_share` is left, or one smaller than `least_side` pixels, is no example of
-    its category any more; what is left of it becomes a region that counts neither for nor against (`crowd`). `mirror`
-    says whether the matrix mirrors.
+    An object of whose box less than `least_share` is left, or one smaller than `least_side` pixels, no longer counts
+    as an example of its category; what is left of it becomes a region that counts neither for nor against (`crowd`).
+    `mirror` says whether the matrix mirrors.
     """
     whole = move_boxes(labels.boxes, labels.points, matrix)
     limit = np.array([*frame, *frame], np.float32)

@@ -19,13 +19,14 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT, verify, write_json
+from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT, split_entry, verify, write_json
 from xpose.data.collection.store import Counts, sha256_of, write_coco
 from xpose.data.datasets.report import write_report
-from xpose.data.synthetic.toys import KINDS, Figure
-from xpose.data.synthetic.toys.background import draw_background, noise
+from xpose.data.synthetic.background import draw_background, noise
+from xpose.data.synthetic.figure import Figure
+from xpose.data.synthetic.toys import KINDS
 from xpose.errors import DataError, did_you_mean, quote
-from xpose.records import HIDDEN, VISIBLE, Category, Instance, Picture, Point, Record
+from xpose.records import HIDDEN, VISIBLE, Category, Instance, LeftRight, Picture, Point, Record
 
 NAME = "synthetic"
 LICENCE = "Apache-2.0"
@@ -75,18 +76,16 @@ def generate(
         yield scene.pixels, record_of(picture, scene.instances, split)
 
 
-def record_of(picture: Picture, instances: tuple[Instance, ...], split: str) -> Record:
+def record_of(
+    picture: Picture,
+    instances: tuple[Instance, ...],
+    split: str,
+    source: str = NAME,
+    left_right: LeftRight = "anatomical",
+    licence: str = LICENCE,
+) -> Record:
     """The record of a drawn picture."""
-    return Record(
-        picture,
-        instances,
-        source=NAME,
-        split=split,
-        licence=LICENCE,
-        left_right="anatomical",
-        style="drawing",
-        source_id=picture.file,
-    )
+    return Record(picture, instances, source, split, licence, left_right, style="drawing", source_id=picture.file)
 
 
 def write_synthetic(
@@ -181,7 +180,7 @@ def _check(count: int, size: tuple[int, int], kinds: Sequence[str], objects: tup
 
 
 def category_of(kind: str) -> Category:
-    """The category of a kind: "toy person" with the skeleton "toy_person"."""
+    """The category of a kind: "toy fish" with the skeleton "toy_fish"."""
     from xpose.vocabulary import load_skeleton
 
     skeleton = load_skeleton(f"toy_{kind}")
@@ -299,15 +298,6 @@ def _write_manifest(folder: Path, counts: dict[str, Counts], about: About) -> No
         "xpose": __version__,
         "sampling_seed": about.settings["seed"],
         "drawn": dict(about.settings),
-        "splits": {
-            split: {
-                "file": f"{split}.json",
-                "sha256": sha256_of(folder / f"{split}.json"),
-                "bytes": (folder / f"{split}.json").stat().st_size,
-                "counts": counted.to_json(),
-                "skipped": {},
-            }
-            for split, counted in counts.items()
-        },
+        "splits": {split: split_entry(folder, split, counted, {}) for split, counted in counts.items()},
     }
     write_json(folder / MANIFEST, manifest)

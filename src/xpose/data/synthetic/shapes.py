@@ -23,10 +23,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from xpose.data.collection.store import Counts
-from xpose.data.synthetic.scenes import LICENCE, SMOOTHING, About, write_drawn
-from xpose.data.synthetic.toys.background import draw_background
-from xpose.data.synthetic.toys.figure import Colour, colour, ellipse
+from xpose.data.synthetic.background import draw_background
+from xpose.data.synthetic.figure import Colour, colour, ellipse
+from xpose.data.synthetic.scenes import LICENCE, SMOOTHING, About, record_of, write_drawn
 from xpose.errors import DataError, quote
+from xpose.pictures.reading import PICTURE_ENDINGS
 from xpose.pictures.sizes import PICTURE_FORMATS
 from xpose.records import HIDDEN, VISIBLE, Category, Instance, Picture, Record
 from xpose.vocabulary import load_skeleton
@@ -113,10 +114,13 @@ def _photographs(folders: Sequence[str | Path]) -> list[Path]:
         own = sorted(
             path
             for path in Path(folder).rglob("*")
-            if path.suffix.lower() in {".jpg", ".jpeg", ".png"} and path.name not in kept_back
+            if path.suffix.lower() in PICTURE_ENDINGS and path.name not in kept_back
         )
         if not own:
-            raise DataError(f"{quote(folder)} has no pictures (.jpg, .png) to draw in front of. Name another folder.")
+            raise DataError(
+                f"{quote(folder)} has no pictures ({', '.join(PICTURE_ENDINGS)}) to draw in front of. "
+                "Name another folder."
+            )
         found += own
     return found
 
@@ -130,8 +134,8 @@ def _listed(folder: Path) -> set[str]:
             found |= {Path(one["file_name"]).name for one in images}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
-                f"{quote(file)} cannot be read ({type(error).__name__}), so that nobody knows which pictures must not "
-                "be drawn on. Mend the file, or name other folders."
+                f"{quote(file)} cannot be read ({type(error).__name__}), so it is unknown which pictures must not "
+                "be drawn on. Correct the file, or name other folders."
             ) from None
     return found
 
@@ -147,19 +151,7 @@ def _pictures(
         here = [shapes[i] for i in rng.permutation([own] * many + others.tolist())]
         pixels, instances = draw(rng, here, photographs, side)
         picture = Picture(f"pictures/{number:06}.jpg", side, side, stored="prepared")
-        yield (
-            pixels,
-            Record(
-                picture,
-                instances,
-                source=NAME,
-                split="train",
-                licence=licence,
-                left_right="none",
-                style="drawing",
-                source_id=picture.file,
-            ),
-        )
+        yield pixels, record_of(picture, instances, "train", NAME, "none", licence)
 
 
 def name_of(number: int) -> str:

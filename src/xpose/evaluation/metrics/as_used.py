@@ -124,10 +124,6 @@ class AsUsed:
 
     def __init__(self, complete: Callable[[Record], bool] | None = None) -> None:
         self._complete = complete
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything."""
         self._objects = self._right = self._shown = self._boxes = self._found = self._wrong = 0
         self._pictures: set[tuple[str, str]] = set()
 

@@ -19,7 +19,7 @@ class AUC(PointMeans):
         steps: None for the exact area. A number takes the mean of PCK at 0, 1/steps, 2/steps ... of the limit, the
             limit itself left out, as the common toolboxes do (20 steps).
         mean: which of the means "AUC@30" itself is.
-        rules: which objects, points and poses count; pixels where left out.
+        rules: which objects, points and poses count; the default measures in pixels.
     """
 
     def __init__(

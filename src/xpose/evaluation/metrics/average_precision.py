@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,25 +32,25 @@ Summary = dict[str, tuple[str, float | None, str, int]]
 
 
 @dataclass(slots=True)  # not frozen: there are very many, and frozen ones take three times as long to make
-class Answer:
-    """One found object in double precision, as a results file gives it."""
+class FoundObject:
+    """One answer in double precision, as a results file gives it."""
 
-    picture: int
+    category: str
     score: float
     names: Names
-    canonical: Names
+    canonical: Names  # the same points' names in the vocabulary
     box: np.ndarray  # [4] x, y, width, height
-    xy: np.ndarray  # [k, 2]
-    area: float | None = None  # where the file states a box beside the points
+    xy: np.ndarray  # [k, 2], NaN where a point was not found
+    area: float | None = None  # of the box that a file states beside the points; None for that round the points
 
 
 @dataclass(slots=True)
-class Kind:
-    """Everything of one category: its labelled objects and the answers about it."""
+class CategoryObjects:
+    """Everything of one category: its labelled objects and the answers about it, each with its picture's number."""
 
     category: Category
     truth: list[tuple[int, Instance]] = field(default_factory=list)
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[tuple[int, FoundObject]] = field(default_factory=list)
 
 
 class AveragePrecision(ABC):
@@ -64,74 +64,42 @@ class AveragePrecision(ABC):
     summary: Summary
 
     def __init__(self) -> None:
-        self.reset()
+        self._pictures: list[SortKey] = []
+        self._kinds: dict[KindKey, CategoryObjects] = {}
+        self._called: dict[tuple[str, str], list[KindKey]] = {}  # set, plain name
+        self._answers: list[tuple[str, int, FoundObject]] = []  # set, picture
+        self._tables: tuple[list[str], dict[str, np.ndarray], Any] | None = None
 
     def _concerns(self, category: Category) -> bool:
         """Whether the measure makes sense for a category at all."""
         return True
 
     @abstractmethod
-    def _evaluator(self, kind: Kind, ids: dict[int, int]) -> Any:
+    def _evaluator(self, kind: CategoryObjects, ids: dict[int, int]) -> Any:
         """A COCO evaluator of one category, ready to run; `ids` numbers the pictures."""
-
-    def reset(self) -> None:
-        """Forget everything."""
-        self._pictures: list[SortKey] = []
-        self._kinds: dict[KindKey, Kind] = {}
-        self._called: dict[tuple[str, str], list[KindKey]] = {}  # set, plain name
-        self._answers: list[tuple[str, str, Answer]] = []  # set, plain name of the category
-        self._tables: tuple[list[str], dict[str, np.ndarray], Any] | None = None
 
     def update(self, truth: Record, found: Poses) -> None:
         """Take in one picture."""
-        boxes = found.boxes.astype(np.float64)
+        boxes, xy = found.boxes.astype(np.float64), found.xy.astype(np.float64)
         boxes[:, 2:] -= boxes[:, :2]
+        scores = found.scores.astype(np.float64).tolist()
+        names, canonical = found.keypoint_names, found.canonical_names
         self.take(
             truth,
-            categories=found.categories,
-            scores=found.scores.astype(np.float64),
-            boxes=boxes,
-            xy=[
-                row[: len(names)] for row, names in zip(found.xy.astype(np.float64), found.keypoint_names, strict=True)
-            ],
-            names=found.keypoint_names,
-            canonical=found.canonical_names,
+            (
+                FoundObject(category, score, names[row], canonical[row], boxes[row], xy[row, : len(names[row])])
+                for row, (category, score) in enumerate(zip(found.categories, scores, strict=True))
+            ),
         )
 
-    def take(
-        self,
-        truth: Record,
-        *,
-        categories: Sequence[str],
-        scores: np.ndarray,
-        boxes: np.ndarray,
-        xy: Sequence[np.ndarray],
-        names: Sequence[Names],
-        canonical: Sequence[Names] | None = None,
-        areas: Sequence[float] | None = None,
-    ) -> None:
-        """Take in one picture whose answers come in double precision.
-
-        Args:
-            truth: the labelled picture.
-            categories: N names.
-            scores: [N].
-            boxes: [N, 4] x, y, width, height.
-            xy: N of [k, 2], NaN where a point was not found.
-            names: N tuples of k names.
-            canonical: the same points' names in the vocabulary; `names` where None.
-            areas: of poses, where they are not those of the boxes round their points.
-        """
+    def take(self, truth: Record, answers: Iterable[FoundObject]) -> None:
+        """Take in one picture whose answers come in double precision."""
         self._tables = None
         picture = len(self._pictures)
         self._pictures.append(_sort_key(truth))
         for instance in truth.instances:
             self._kind(truth.source, instance.category).truth.append((picture, instance))
-        for row, category in enumerate(categories):
-            other = names[row] if canonical is None else canonical[row]
-            area = None if areas is None else areas[row]
-            answer = Answer(picture, float(scores[row]), names[row], other, boxes[row], xy[row], area)
-            self._answers.append((truth.source, plain_name(category), answer))
+        self._answers += [(truth.source, picture, answer) for answer in answers]
 
     def compute(self) -> dict[str, float]:
         """The numbers over all categories, the first of them for each category, and "objects" and "pictures"."""
@@ -202,17 +170,17 @@ class AveragePrecision(ABC):
         """Give each answer to the category it is about: of one name and set, the one with most of its keypoints."""
         for kind in self._kinds.values():
             kind.answers = []
-        for source, name, answer in self._answers:
-            choices = self._called.get((source, name), ())
+        for source, picture, answer in self._answers:
+            choices = self._called.get((source, plain_name(answer.category)), ())
             if choices:
-                best = choices[0] if len(choices) == 1 else max(choices, key=lambda one: _shared(one[1], answer))
-                self._kinds[best].answers.append(answer)
+                best = choices[0] if len(choices) == 1 else max(choices, key=lambda key: _shared(key[1], answer))
+                self._kinds[best].answers.append((picture, answer))
 
-    def _kind(self, source: str, category: Category) -> Kind:
+    def _kind(self, source: str, category: Category) -> CategoryObjects:
         key = (category.name, category.keypoints, category.skeleton)
         kind = self._kinds.get(key)
         if kind is None:
-            kind = self._kinds[key] = Kind(category)
+            kind = self._kinds[key] = CategoryObjects(category)
         called = self._called.setdefault((source, plain_name(category.name)), [])
         if key not in called:
             called.append(key)
@@ -220,7 +188,22 @@ class AveragePrecision(ABC):
         return kind
 
 
-def coco_pair(kind: Kind, ids: dict[int, int], labels: Iterable[Fields], answers: Iterable[Fields]) -> tuple[Any, Any]:
+def coco_library() -> Any:
+    """The module `faster_coco_eval`.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import faster_coco_eval
+    except ImportError:
+        raise missing_extra("Average precision", "faster-coco-eval", "eval") from None
+    return faster_coco_eval
+
+
+def coco_pair(
+    kind: CategoryObjects, ids: dict[int, int], labels: Iterable[Fields], answers: Iterable[Fields]
+) -> tuple[Any, Any]:
     """The labels and the answers of one category as faster-coco-eval's COCO objects.
 
     Args:
@@ -229,26 +212,23 @@ def coco_pair(kind: Kind, ids: dict[int, int], labels: Iterable[Fields], answers
         labels: what each object's annotation says about its shape, in the order of `kind.truth`.
         answers: the same for `kind.answers`.
     """
-    try:
-        from faster_coco_eval import COCO
-    except ImportError:
-        raise missing_extra("Average precision", "faster-coco-eval", "eval") from None
+    library = coco_library()
 
     def dataset(annotations: list[Fields]) -> Any:
-        made = COCO()
+        made = library.COCO()
         made.dataset = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "category"}]}
         made.createIndex()
         return made
 
-    concerned = sorted({ids[picture] for picture, _ in kind.truth} | {ids[one.picture] for one in kind.answers})
+    concerned = sorted({ids[picture] for picture, _ in kind.truth} | {ids[picture] for picture, _ in kind.answers})
     images = [{"id": number} for number in concerned]
     labelled = [
         {"id": number, "category_id": 1, "image_id": ids[picture], "iscrowd": int(one.iscrowd), **shape}
         for number, ((picture, one), shape) in enumerate(zip(kind.truth, labels, strict=True), start=1)
     ]
     found = [
-        {"id": number, "category_id": 1, "image_id": ids[one.picture], "score": one.score, "iscrowd": 0, **shape}
-        for number, (one, shape) in enumerate(zip(kind.answers, answers, strict=True), start=1)
+        {"id": number, "category_id": 1, "image_id": ids[picture], "score": one.score, "iscrowd": 0, **shape}
+        for number, ((picture, one), shape) in enumerate(zip(kind.answers, answers, strict=True), start=1)
     ]
     return dataset(labelled), dataset(found)
 
@@ -258,7 +238,7 @@ def area_of(instance: Instance) -> float:
     return instance.box[2] * instance.box[3] if instance.area is None else instance.area
 
 
-def _shared(keypoints: Names, answer: Answer) -> int:
+def _shared(keypoints: Names, answer: FoundObject) -> int:
     return int((columns_of(keypoints, answer.names, answer.canonical) >= 0).sum())
 
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpose.errors import missing_extra
-from xpose.evaluation.metrics.average_precision import AveragePrecision, Kind, area_of, coco_pair
+from xpose.evaluation.metrics.average_precision import (
+    AveragePrecision,
+    CategoryObjects,
+    area_of,
+    coco_library,
+    coco_pair,
+)
 
 
 class BoxAP(AveragePrecision):
@@ -31,13 +36,8 @@ class BoxAP(AveragePrecision):
         "AR_L": ("recall", None, "large", 2),
     }
 
-    def _evaluator(self, kind: Kind, ids: dict[int, int]) -> Any:
+    def _evaluator(self, kind: CategoryObjects, ids: dict[int, int]) -> Any:
         truth = ({"bbox": list(one.box), "area": area_of(one)} for _, one in kind.truth)
-        boxes = (one.box.tolist() for one in kind.answers)
+        boxes = (one.box.tolist() for _, one in kind.answers)
         answers = ({"bbox": box, "area": box[2] * box[3]} for box in boxes)
-        pair = coco_pair(kind, ids, truth, answers)
-        try:
-            from faster_coco_eval import COCOeval_faster
-        except ImportError:
-            raise missing_extra("Average precision", "faster-coco-eval", "eval") from None
-        return COCOeval_faster(*pair, "bbox")
+        return coco_library().COCOeval_faster(*coco_pair(kind, ids, truth, answers), "bbox")

@@ -10,12 +10,13 @@ import numpy as np
 
 from xpose.errors import ConfigError
 from xpose.evaluation.matching import IGNORED, Match, align, check_match, judge, match
+from xpose.evaluation.metrics.expected_errors import ranks
 from xpose.evaluation.metrics.points import PointRules, check_choice
 from xpose.records import HIDDEN, NOT_LABELLED, VISIBLE, Record
 from xpose.results import Poses
 
-Mark = Literal["visible", "hidden", "absent"]
-MARKS: dict[str, int] = {"visible": VISIBLE, "hidden": HIDDEN, "absent": NOT_LABELLED}
+PointLabel = Literal["visible", "hidden", "absent"]
+LABEL_VALUES: dict[str, int] = {"visible": VISIBLE, "hidden": HIDDEN, "absent": NOT_LABELLED}
 BINS = 15
 
 Judged = Callable[[Record, Poses], tuple[np.ndarray, np.ndarray]]
@@ -35,16 +36,17 @@ class Confidence:
     """
 
     def __init__(self, judged: Judged, *, bins: int = BINS) -> None:
-        if isinstance(bins, bool) or not isinstance(bins, int) or bins < 1:
+        if type(bins) is not int or bins < 1:
             raise ConfigError(f"bins is {bins!r}. It must be a whole number of at least 1, such as {BINS}.")
         self._judged, self.bins = judged, bins
-        self.reset()
+        self._scores: list[np.ndarray] = []
+        self._right: list[np.ndarray] = []
 
     @classmethod
     def of_visibility(
         cls,
-        right: Sequence[Mark] = ("visible",),
-        wrong: Sequence[Mark] = ("absent",),
+        right: Sequence[PointLabel] = ("visible",),
+        wrong: Sequence[PointLabel] = ("absent",),
         *,
         match: Match = "best box",
         bins: int = BINS,
@@ -55,9 +57,9 @@ class Confidence:
         labels on such objects but not on this one.
         """
         check_match(match)
-        for mark in (*right, *wrong):
-            check_choice("which labels count", mark, get_args(Mark))
-        yes, no = ([MARKS[mark] for mark in marks] for marks in (right, wrong))
+        for label in (*right, *wrong):
+            check_choice("which labels count", label, get_args(PointLabel))
+        yes, no = ([LABEL_VALUES[label] for label in labels] for labels in (right, wrong))
         if not yes or not no or set(yes) & set(no):
             raise ConfigError(
                 f"The labels {list(right)} count as right and {list(wrong)} as wrong. Each side needs at least one, "
@@ -65,9 +67,9 @@ class Confidence:
             )
 
         def judged(truth: Record, found: Poses) -> tuple[np.ndarray, np.ndarray]:
-            scores, marks = points_and_marks(truth, found, match)
-            keep = np.isin(marks, yes + no)
-            return scores[keep], np.isin(marks[keep], yes)
+            scores, labels = confidences_and_labels(truth, found, match)
+            keep = np.isin(labels, yes + no)
+            return scores[keep], np.isin(labels[keep], yes)
 
         return cls(judged, bins=bins)
 
@@ -97,11 +99,6 @@ class Confidence:
 
         return cls(judged, bins=bins)
 
-    def reset(self) -> None:
-        """Forget everything."""
-        self._scores: list[np.ndarray] = []
-        self._right: list[np.ndarray] = []
-
     def update(self, truth: Record, found: Poses) -> None:
         """Take in one picture."""
         scores, right = self._judged(truth, found)
@@ -125,10 +122,7 @@ def auroc(scores: np.ndarray, right: np.ndarray) -> float:
     many, few = int(right.sum()), int((~right).sum())
     if not many or not few:
         return math.nan
-    _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
-    last = np.cumsum(count)
-    middle_rank = last - (count - 1) / 2  # counted from 1; equal scores share the middle of their ranks
-    return float((middle_rank[place[right]].sum() - many * (many + 1) / 2) / (many * few))
+    return float((ranks(scores)[right].sum() - many * (many + 1) / 2) / (many * few))
 
 
 def calibration_error(scores: np.ndarray, right: np.ndarray, bins: int = BINS) -> float:
@@ -141,14 +135,14 @@ def calibration_error(scores: np.ndarray, right: np.ndarray, bins: int = BINS) -
     return float(np.abs(said - came).sum() / len(scores))
 
 
-def points_and_marks(truth: Record, found: Poses, how: Match) -> tuple[np.ndarray, np.ndarray]:
+def confidences_and_labels(truth: Record, found: Poses, how: Match) -> tuple[np.ndarray, np.ndarray]:
     """Confidences and labels (2, 1, 0) of the points of matched poses, over all objects that have any label."""
-    scores, marks = [np.zeros(0)], [np.zeros(0, dtype=int)]
+    scores, labels = [np.zeros(0)], [np.zeros(0, dtype=int)]
     for instance, row in zip(truth.instances, match(truth, found, how), strict=True):
         if row is None or instance.iscrowd or not any(v for *_, v in instance.keypoints.values()):
             continue
-        one = align(instance, found, row)
-        keep = np.isfinite(one.scores)
-        scores.append(one.scores[keep])
-        marks.append(one.visibility[keep])
-    return np.concatenate(scores), np.concatenate(marks)
+        aligned = align(instance, found, row)
+        keep = np.isfinite(aligned.scores)
+        scores.append(aligned.scores[keep])
+        labels.append(aligned.visibility[keep])
+    return np.concatenate(scores), np.concatenate(labels)

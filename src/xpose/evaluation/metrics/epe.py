@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 
-from xpose.evaluation.metrics.base import ObjectRow
 from xpose.evaluation.metrics.points import PointRules, average
 from xpose.records import Record
 from xpose.results import Poses
@@ -26,10 +25,6 @@ class EPE:
 
     def __init__(self, *, rules: PointRules = PIXELS) -> None:
         self.rules = rules
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything."""
         self._errors: dict[tuple[str, str], list[float]] = {}  # by set and keypoint
 
     def update(self, truth: Record, found: Poses) -> None:
@@ -38,16 +33,6 @@ class EPE:
             for column in one.counted.nonzero()[0]:
                 key = (truth.source, one.aligned.names[column])
                 self._errors.setdefault(key, []).append(float(one.errors[column]))
-
-    def rows(self, truth: Record, found: Poses) -> list[ObjectRow]:
-        """The mean distance of each object that counts, over its points that were found; NaN where none was."""
-        rows = []
-        for one in self.rules.measure(truth, found):
-            errors = one.errors[one.counted]
-            near = errors[np.isfinite(errors)]
-            value = float(near.mean()) if len(near) else math.nan
-            rows.append(ObjectRow(one.number, one.instance.category.name, len(errors), {"EPE": value}))
-        return rows
 
     def compute(self) -> dict[str, float]:
         """The numbers so far."""

@@ -11,7 +11,6 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from xpose.evaluation.metrics.base import ObjectRow
 from xpose.evaluation.metrics.points import Measured, PointRules, average, check_choice
 from xpose.records import Record
 from xpose.results import Poses
@@ -33,18 +32,14 @@ class PointMeans(ABC):
     def __init__(self, names: list[str], mean: Mean, rules: PointRules) -> None:
         check_choice("what to average over", mean, get_args(Mean))
         self.names, self.mean, self.rules = names, mean, rules
-        self.reset()
-
-    @abstractmethod
-    def _values(self, one: Measured) -> np.ndarray:
-        """[K, T] from 0 to 1; 0 where a point does not count."""
-
-    def reset(self) -> None:
-        """Forget everything."""
         self._sums: dict[Kind, np.ndarray] = {}  # [K, T]
         self._seen: dict[Kind, np.ndarray] = {}  # [K]
         self._shares: dict[Kind, np.ndarray] = {}  # [T], each object's mean, summed
         self._objects: dict[Kind, int] = {}
+
+    @abstractmethod
+    def _values(self, one: Measured) -> np.ndarray:
+        """[K, T] from 0 to 1; 0 where a point does not count."""
 
     def update(self, truth: Record, found: Poses) -> None:
         """Take in one picture."""
@@ -59,16 +54,6 @@ class PointMeans(ABC):
             self._seen[kind] += one.counted
             self._shares[kind] += values.sum(0) / one.counted.sum()
             self._objects[kind] += 1
-
-    def rows(self, truth: Record, found: Poses) -> list[ObjectRow]:
-        """The mean of each object that counts."""
-        rows = []
-        for one in self.rules.measure(truth, found):
-            points = int(one.counted.sum())
-            shares = self._values(one).sum(0) / points
-            values = {name: float(share) for name, share in zip(self.names, shares, strict=True)}
-            rows.append(ObjectRow(one.number, one.instance.category.name, points, values))
-        return rows
 
     def compute(self) -> dict[str, float]:
         """The headlines, their other means, the numbers of every keypoint, category and set; "objects", "points"."""

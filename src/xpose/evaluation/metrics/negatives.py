@@ -20,7 +20,7 @@ class FalseAlarms:
     animals would count as a false alarm. `compute()` gives "false alarms", poses of absent classes per picture; "false
     alarms/asked", the share of questions for an absent class that were answered with anything; "recall", the share of
     labelled objects found (IoU of boxes at least `least_iou`, same class, at the same threshold), since finding nothing
-    at all is no art; "absent", "objects" and "pictures", how many there were.
+    at all is easy; "absent", "objects" and "pictures", how many there were.
 
     Args:
         asked: the classes that were asked for, the same for each picture or a function of the record.
@@ -35,10 +35,6 @@ class FalseAlarms:
         if isinstance(asked, str):
             raise ConfigError(f'asked is the text "{asked}". It must be a list of classes: ["{asked}"].')
         self._asked, self.threshold, self.least_iou = asked, threshold, least_iou
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything."""
         self._pictures = self._alarms = self._absent = self._answered = self._objects = self._missed = 0
 
     def update(self, truth: Record, found: Poses) -> None:

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 
-from xpose.evaluation.metrics.base import ObjectRow
 from xpose.evaluation.metrics.points import PointRules, average, checked_thresholds
 from xpose.records import Record
 from xpose.results import Poses
@@ -23,31 +22,18 @@ class NME:
 
     Args:
         limit: from where an object counts as failed, and up to where the area goes.
-        rules: which objects, points and poses count; eye corners' distance where left out.
+        rules: which objects, points and poses count; the default divides by the distance of the eye corners.
     """
 
     def __init__(self, limit: float = 0.08, *, rules: PointRules = FACES) -> None:
         (self.limit,) = checked_thresholds(limit)
         self.rules = rules
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything."""
         self._errors: dict[str, list[float]] = {}  # by set
 
     def update(self, truth: Record, found: Poses) -> None:
         """Take in one picture."""
         errors = self._errors.setdefault(truth.source, [])
         errors.extend(float(one.errors[one.counted].mean()) for one in self.rules.measure(truth, found))
-
-    def rows(self, truth: Record, found: Poses) -> list[ObjectRow]:
-        """The error of each object that counts; NaN where a point was not found."""
-        rows = []
-        for one in self.rules.measure(truth, found):
-            error = float(one.errors[one.counted].mean())
-            value = error if math.isfinite(error) else math.nan
-            rows.append(ObjectRow(one.number, one.instance.category.name, int(one.counted.sum()), {"NME": value}))
-        return rows
 
     def compute(self) -> dict[str, float]:
         """ "NME", "NME/failed", "NME/found", "NME/AUC@limit", "NME/mean/sets", "NME/set/NAME", "objects"."""

@@ -10,11 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from xpose.errors import ConfigError, missing_extra, quote
+from xpose.errors import ConfigError, quote
 from xpose.evaluation.matching import columns_of, labelled_points_of
-from xpose.evaluation.metrics.average_precision import Answer, AveragePrecision, Kind, area_of, coco_pair
-from xpose.evaluation.names import sigmas_of
+from xpose.evaluation.metrics.average_precision import (
+    AveragePrecision,
+    CategoryObjects,
+    FoundObject,
+    area_of,
+    coco_library,
+    coco_pair,
+)
 from xpose.records import Category
+from xpose.vocabulary import keypoint_sigmas
 
 
 class OksAP(AveragePrecision):
@@ -51,13 +58,13 @@ class OksAP(AveragePrecision):
 
     def sigmas(self, category: Category) -> tuple[float, ...]:
         """The constants of a category's keypoints, in their order."""
-        known = sigmas_of(category.skeleton, category.keypoints)
+        known = keypoint_sigmas(category.skeleton, category.keypoints)
         return tuple(self._sigmas.get(name, own) for name, own in zip(category.keypoints, known, strict=True))
 
     def _concerns(self, category: Category) -> bool:
         return bool(category.keypoints)
 
-    def _evaluator(self, kind: Kind, ids: dict[int, int]) -> Any:
+    def _evaluator(self, kind: CategoryObjects, ids: dict[int, int]) -> Any:
         names = kind.category.keypoints
         labelled = labelled_points_of([one for _, one in kind.truth])
         counts = (labelled[..., 2] > 0).sum(1).tolist()
@@ -65,17 +72,18 @@ class OksAP(AveragePrecision):
             {"keypoints": points, "num_keypoints": count, "bbox": list(one.box), "area": area_of(one)}
             for (_, one), points, count in zip(kind.truth, labelled, counts, strict=True)
         )
-        points = answered_points(kind.answers, names)
+        found = [one for _, one in kind.answers]
+        points = answered_points(found, names)
         areas = np.ptp(points[..., :2], axis=1).prod(-1).tolist()
         answers = (
             {"keypoints": own, "area": area if one.area is None else one.area}
-            for one, own, area in zip(kind.answers, points, areas, strict=True)
+            for one, own, area in zip(found, points, areas, strict=True)
         )
         pair = coco_pair(kind, ids, truth, answers)
         return _evaluator_class()(*pair, "keypoints", kpt_oks_sigmas=np.array(self.sigmas(kind.category)))
 
 
-def answered_points(answers: list[Answer], names: tuple[str, ...]) -> np.ndarray:
+def answered_points(answers: list[FoundObject], names: tuple[str, ...]) -> np.ndarray:
     """[N, K, 3] x, y, 0 of answers in the order of the names; zeros where a point is missing."""
     points = np.zeros((len(answers), len(names), 3))
     groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[int]] = {}
@@ -113,12 +121,7 @@ def oks_table(answers: np.ndarray, truth: list[dict[str, Any]], sigmas: np.ndarr
 
 
 def _evaluator_class() -> Any:
-    try:
-        from faster_coco_eval import COCOeval_faster
-    except ImportError:
-        raise missing_extra("Average precision", "faster-coco-eval", "eval") from None
-
-    class PoseEvaluator(COCOeval_faster):
+    class PoseEvaluator(coco_library().COCOeval_faster):  # type: ignore[misc]
         """The evaluator with the similarities of a whole picture computed at once, which takes a tenth of the time."""
 
         def computeOks(self, imgId: int, catId: int) -> Any:  # noqa: N802 - the library's name

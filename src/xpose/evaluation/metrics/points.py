@@ -22,8 +22,9 @@ Points = Literal["labelled", "visible"]
 class Measured:
     """One object that counts: its points, their errors as shares of its size, and which of them count."""
 
-    number: int
+    number: int  # of the object in the record
     instance: Instance
+    row: int | None  # of the pose that belongs to it
     aligned: Aligned
     errors: np.ndarray  # [K], infinite where not found
     counted: np.ndarray  # [K] bool
@@ -63,7 +64,7 @@ class PointRules:
             counted = aligned.counted(self.points)
             size = size_of(instance)
             if size is not None and counted.any():
-                yield Measured(number, instance, aligned, aligned.distances / size, counted)
+                yield Measured(number, instance, row, aligned, aligned.distances / size, counted)
 
 
 def average(values: Iterable[float]) -> float:
@@ -76,12 +77,12 @@ def checked_thresholds(values: float | Sequence[float]) -> tuple[float, ...]:
     """One or several thresholds as a tuple.
 
     Raises:
-        ConfigError: none, or one that is no finite number above 0.
+        ConfigError: none is given, or one is not a finite number above 0.
     """
     listed = tuple(values) if isinstance(values, Sequence) else (values,)
     for value in listed:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-            raise ConfigError(f"The threshold {value!r} is no number above 0. Give shares such as 0.05 or 0.2.")
+            raise ConfigError(f"The threshold {value!r} must be a number above 0. Give shares such as 0.05 or 0.2.")
     if not listed:
         raise ConfigError("No threshold was given. Give at least one, such as 0.2.")
     return tuple(float(value) for value in listed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from xpose.evaluation.metrics.base import ObjectRow
 from xpose.evaluation.metrics.points import Measured, PointRules, average
 from xpose.evaluation.names import pairs_of
 from xpose.records import Record
@@ -25,10 +24,6 @@ class Swaps:
 
     def __init__(self, *, rules: PointRules | None = None) -> None:
         self.rules = rules or PointRules(normaliser="pixel")
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything."""
         self._pairs: dict[str, list[bool]] = {}  # by set
         self._objects: list[bool] = []
 
@@ -39,15 +34,6 @@ class Swaps:
             if swapped:
                 self._pairs.setdefault(truth.source, []).extend(swapped)
                 self._objects.append(2 * sum(swapped) > len(swapped))
-
-    def rows(self, truth: Record, found: Poses) -> list[ObjectRow]:
-        """The share of swapped pairs of each object that has pairs; `points` is the number of pairs."""
-        rows = []
-        for one in self.rules.measure(truth, found):
-            if swapped := swapped_pairs(one):
-                values = {"swaps": average(swapped)}
-                rows.append(ObjectRow(one.number, one.instance.category.name, len(swapped), values))
-        return rows
 
     def compute(self) -> dict[str, float]:
         """ "swaps", "swaps/objects", "swaps/set/NAME", and "pairs", how many counted."""

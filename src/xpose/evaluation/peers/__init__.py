@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from xpose.errors import ConfigError, did_you_mean, quote
-from xpose.evaluation.sources import Source
+from xpose.evaluation.sources import AnswerSource
 
 __all__ = ["PEERS", "open_peer"]
 
 PEERS = {"grounding-dino": "GroundingDINO of transformers", "clip": "CLIP of transformers"}
 
 
-def open_peer(which: str, *, device: str | None = None, batch: int = 1) -> Source:
+def open_peer(which: str, *, device: str | None = None, batch: int = 1) -> AnswerSource:
     """A peer from `KIND=FOLDER`; FOLDER holds its weights in transformers' form.
 
     Raises:

@@ -7,7 +7,6 @@ similarities in the place of scores, so it serves the protocol `similarity` alon
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from xpose.errors import CheckpointError, quote
-from xpose.evaluation.answers import Answers
-from xpose.evaluation.peers.folders import checksum, need_folder
-from xpose.evaluation.questions import Asked, Question, Task
+from xpose.evaluation.peers.transformers_source import TransformersSource
+from xpose.evaluation.questions import Asked, Question
 from xpose.evaluation.settings import Settings
 from xpose.records import Instance
 from xpose.results import Poses
@@ -29,50 +26,23 @@ POINT_SIDE = 0.25  # of the box's longer side
 LEAST_SIDE = 8.0  # pixels
 
 
-class ClipSource:
+class ClipSource(TransformersSource):
     """Similarities by a CLIP model."""
 
-    batch = 1
+    kind = "CLIP"
 
     def __init__(self, model: Any, processor: Any, folder: Path) -> None:
-        self.model, self.processor, self.folder = model.eval(), processor, folder
-        self.name = f"CLIP ({folder.name})"
+        super().__init__(model, processor, folder)
         self._texts: dict[str, torch.Tensor] = {}
 
     @classmethod
-    def open(cls, folder: str, *, device: str | None = None) -> ClipSource:
-        """From a folder in transformers' form.
-
-        Raises:
-            CheckpointError: it holds no CLIP.
-        """
+    def _load(cls, folder: Path) -> tuple[Any, Any]:
         from transformers import CLIPModel, CLIPProcessor
 
-        place = need_folder(folder, "CLIP")
-        try:
-            model = CLIPModel.from_pretrained(place, local_files_only=True)
-            processor = CLIPProcessor.from_pretrained(place, local_files_only=True)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise CheckpointError(
-                f"{quote(place)} holds no CLIP that transformers can read ({str(error).splitlines()[0]}). Download the "
-                "whole folder of the model again."
-            ) from None
-        moved: Any = model
-        return cls(moved.to(device or "cpu"), processor, place)
+        model = CLIPModel.from_pretrained(folder, local_files_only=True)
+        return model, CLIPProcessor.from_pretrained(folder, local_files_only=True)
 
-    @property
-    def identity(self) -> str:
-        """The sha256 of the folder's weights."""
-        return checksum(self.folder)
-
-    def answer(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
-        """For each task the labelled objects with the similarity of what is asked to where they are."""
-        return [
-            tuple(self._one(question, own) for question in task.questions)
-            for task, own in zip(tasks, pixels, strict=True)
-        ]
-
-    def _one(self, question: Question, pixels: np.ndarray) -> Poses:
+    def _answer(self, question: Question, pixels: np.ndarray, settings: Settings) -> Poses:
         (asked,) = question.asked
         objects = [one for one in question.truth.instances if not one.iscrowd]
         parts = [self._object(asked, one, pixels) for one in objects]
@@ -111,8 +81,8 @@ class ClipSource:
             tokens = self.processor(text=missing, return_tensors="pt", padding=True, truncation=True)
             read = _plain(self.model.get_text_features(**tokens.to(self.model.device)))
             self._texts.update(zip(missing, read, strict=True))
-        told = torch.stack([self._texts[text] for text in words])
-        cosine = torch.nn.functional.cosine_similarity(seen.float(), told.float())
+        words_of_regions = torch.stack([self._texts[text] for text in words])
+        cosine = torch.nn.functional.cosine_similarity(seen.float(), words_of_regions.float())
         return ((cosine + 1) / 2).clamp(0, 1).cpu().numpy()
 
 

@@ -7,69 +7,37 @@ object's box the one with the highest score; NaN where there is none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from xpose.errors import CheckpointError, quote
-from xpose.evaluation.answers import Answers
-from xpose.evaluation.peers.folders import checksum, need_folder
-from xpose.evaluation.questions import Question, Task
+from xpose.evaluation.peers.transformers_source import TransformersSource
+from xpose.evaluation.questions import Question
 from xpose.evaluation.settings import Settings
 from xpose.geometry import cxcywh_to_xyxy
-from xpose.inference.postprocess import DEFAULT_NMS, DEFAULT_THRESHOLD, suppress_boxes
+from xpose.inference.postprocess import suppress_boxes
+from xpose.model.checkpoints.calibration import DEFAULT_NMS, DEFAULT_THRESHOLD
 from xpose.results import Poses
 
 MOST = 50  # answers per class, as many as our own networks give
 LEAST = 0.05  # score of a box that may give a point
 
 
-class GroundingDinoSource:
+class GroundingDinoSource(TransformersSource):
     """Answers of a GroundingDINO; text prompts only."""
 
-    batch = 1
-
-    def __init__(self, model: Any, processor: Any, folder: Path) -> None:
-        self.model, self.processor, self.folder = model.eval(), processor, folder
-        self.name = f"GroundingDINO ({folder.name})"
+    kind = "GroundingDINO"
 
     @classmethod
-    def open(cls, folder: str, *, device: str | None = None) -> GroundingDinoSource:
-        """From a folder in transformers' form.
-
-        Raises:
-            CheckpointError: it holds no GroundingDINO.
-        """
+    def _load(cls, folder: Path) -> tuple[Any, Any]:
         from transformers import AutoProcessor, GroundingDinoForObjectDetection
 
-        place = need_folder(folder, "GroundingDINO")
-        try:
-            model = GroundingDinoForObjectDetection.from_pretrained(place, local_files_only=True)
-            processor = AutoProcessor.from_pretrained(place, local_files_only=True)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise CheckpointError(
-                f"{quote(place)} holds no GroundingDINO that transformers can read ({str(error).splitlines()[0]}). "
-                "Download the whole folder of the model again."
-            ) from None
-        moved: Any = model
-        return cls(moved.to(device or "cpu"), processor, place)
+        model = GroundingDinoForObjectDetection.from_pretrained(folder, local_files_only=True)
+        return model, AutoProcessor.from_pretrained(folder, local_files_only=True)
 
-    @property
-    def identity(self) -> str:
-        """The sha256 of the folder's weights."""
-        return checksum(self.folder)
-
-    def answer(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
-        """For each task the boxes of its classes, and for each of them its points."""
-        return [
-            tuple(self._one(question, own, settings) for question in task.questions)
-            for task, own in zip(tasks, pixels, strict=True)
-        ]
-
-    def _one(self, question: Question, pixels: np.ndarray, settings: Settings) -> Poses:
+    def _answer(self, question: Question, pixels: np.ndarray, settings: Settings) -> Poses:
         parts = []
         for one in question.asked:
             boxes, scores = self._boxes(pixels, one.called)
@@ -81,12 +49,12 @@ class GroundingDinoSource:
             order = order[: question.most or MOST]
             found = {name: self._boxes(pixels, name) for name in one.names}
             xy = np.full((len(order), len(one.names), 2), np.nan)
-            told = np.full((len(order), len(one.names)), np.nan)
+            confidences = np.full((len(order), len(one.names)), np.nan)
             for column, name in enumerate(one.names):
                 for row, number in enumerate(order):
                     place = _point(boxes[number], *found[name])
                     if place is not None:
-                        xy[row, column], told[row, column] = place
+                        xy[row, column], confidences[row, column] = place
             names = (tuple(one.names.values()),) * len(order)
             parts.append(
                 Poses(
@@ -94,8 +62,8 @@ class GroundingDinoSource:
                     scores=scores[order],
                     categories=(one.category.name,) * len(order),
                     xy=xy - 0.5,  # the middle of a box counts continuously, a record's point pixel by pixel
-                    keypoint_scores=told,
-                    visibility=np.where(np.isfinite(told), 2, 0),
+                    keypoint_scores=confidences,
+                    visibility=np.where(np.isfinite(confidences), 2, 0),
                     keypoint_names=names,
                     image_size=(pixels.shape[0], pixels.shape[1]),
                 )

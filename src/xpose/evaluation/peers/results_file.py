@@ -11,13 +11,13 @@ import numpy as np
 
 from xpose.errors import ConfigError, DataError, quote
 from xpose.evaluation.answers import Answers
+from xpose.evaluation.coco_truth import CocoTruth, annotation_file, read_truth, unified_name
 from xpose.evaluation.data import Data
-from xpose.evaluation.labels import Labels, labels_of, unified_name
 from xpose.evaluation.matching import columns_of, same_category
 from xpose.evaluation.questions import Question, Task
-from xpose.evaluation.results import Results, read_results
+from xpose.evaluation.results import ResultsFile, read_results
 from xpose.evaluation.settings import Settings
-from xpose.inference.postprocess import DEFAULT_THRESHOLD
+from xpose.model.checkpoints.calibration import DEFAULT_THRESHOLD
 from xpose.results import Poses
 
 
@@ -35,7 +35,7 @@ class ResultsSource:
         self.path, self.labels, self.split = path, labels, split
         self.data = Data.at(places, split)
         self.name = str(path)
-        self._sets: dict[tuple[str, str], tuple[Labels, Results]] = {}
+        self._sets: dict[tuple[str, str], tuple[CocoTruth, ResultsFile]] = {}
 
     @property
     def identity(self) -> str:
@@ -50,9 +50,9 @@ class ResultsSource:
         return [tuple(self._one(task, question, settings) for question in task.questions) for task in tasks]
 
     def _one(self, task: Task, question: Question, settings: Settings) -> Poses:
-        labels, results = self._of(task)
+        truth, results = self._of(task)
         picture = task.record.picture
-        found = results.poses(labels.id_of(task.record), (picture.height, picture.width))
+        found = results.poses(truth.id_of(task.record), (picture.height, picture.width))
         rows, categories = [], []
         for row, name in enumerate(found.categories):
             called = unified_name(name)
@@ -69,7 +69,7 @@ class ResultsSource:
             kept = kept.filter(threshold=settings.threshold)
         return kept[: question.most]
 
-    def _of(self, task: Task) -> tuple[Labels, Results]:
+    def _of(self, task: Task) -> tuple[CocoTruth, ResultsFile]:
         key = (task.record.source, task.record.split)
         if key not in self._sets:
             path = self.path / f"{key[0]}.json" if self.path.is_dir() else self.path
@@ -78,14 +78,14 @@ class ResultsSource:
                     f"{quote(self.path)} is one file, but the data holds several sets. Name its set with --only, or "
                     "give a folder with SET.json for each set."
                 )
-            labels = self.labels or labels_of(self.data, *key)
+            labels = self.labels or annotation_file(self.data, *key)
             if labels is None:
                 raise ConfigError(
                     f"The annotation file of {quote(key[0])} is not in the given folders. Results files speak of its "
                     "ids. Give it with --labels."
                 )
-            read = Labels.read(labels)
-            self._sets[key] = read, read_results(path, read.truth)
+            truth = read_truth(labels)
+            self._sets[key] = truth, read_results(path, truth)
         return self._sets[key]
 
 

@@ -9,19 +9,19 @@ from xpose.evaluation.protocols.base import Findings, Protocol
 
 __all__ = ["PROTOCOLS", "Findings", "Protocol", "load_protocol"]
 
-# Name -> "module:attribute".
+# Name -> "module:attribute", or the module whose `BY_NAME` has it.
 PROTOCOLS: dict[str, str] = {
     "as-used": "as_used:PROTOCOL",
     "nano-real": "nano_real:PROTOCOL",
-    "unikpt": "published_sets:UNIKPT",
-    "coco": "published_sets:COCO_TABLE",
-    "humanart": "published_sets:HUMANART_TABLE",
-    "ap10k": "published_sets:AP10K_TABLE",
-    "animal-kingdom": "published_sets:KINGDOM_TABLE",
-    "animalpose": "published_sets:UNSEEN",
+    "unikpt": "published_sets",
+    "coco": "published_sets",
+    "humanart": "published_sets",
+    "ap10k": "published_sets",
+    "animal-kingdom": "published_sets",
+    "animalpose": "published_sets",
     "mp100-1shot": "mp100:ONE_SHOT",
     "mp100-5shot": "mp100:FIVE_SHOT",
-    "clamp": "published_sets:CLAMP",
+    "clamp": "published_sets",
     "similarity": "similarity:PROTOCOL",
     "class-point": "class_point:PROTOCOL",
     "faces68": "faces68:PROTOCOL",
@@ -41,7 +41,8 @@ def load_protocol(name: str) -> Protocol:
         raise ConfigError(
             f"Unknown protocol {quote(name)}.{did_you_mean(name, PROTOCOLS)} List them with: xpose eval --list"
         )
-    module, attribute = PROTOCOLS[name].split(":")
-    found = getattr(import_module(f"{__name__}.{module}"), attribute)
-    assert isinstance(found, Protocol)
-    return found
+    module_name, _, attribute = PROTOCOLS[name].partition(":")
+    module = import_module(f"{__name__}.{module_name}")
+    protocol = getattr(module, attribute) if attribute else module.BY_NAME[name]
+    assert isinstance(protocol, Protocol)
+    return protocol

@@ -6,63 +6,58 @@ in the published row (recipes/ablations), run this protocol, and lay the runs si
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 from xpose.evaluation.data import Data
-from xpose.evaluation.metrics import Metric, OksAP
+from xpose.evaluation.metrics.oks_ap import OksAP
 from xpose.evaluation.protocols.base import Findings, Protocol
-from xpose.evaluation.protocols.making_questions import ask, categories_of, find_examples, limited
+from xpose.evaluation.protocols.making_questions import ask, find_examples, limited, present, tasks_of
 from xpose.evaluation.protocols.of_sets import need_precision
-from xpose.evaluation.published import published
-from xpose.evaluation.questions import Question, Task, key_of, only
+from xpose.evaluation.questions import Question, Task
 from xpose.evaluation.scores import Scores, pck
 from xpose.evaluation.settings import PromptKind, Settings
 from xpose.evaluation.tables import Cell, Table, percent
+from xpose.records import Record
 
 SET, SPLIT = "ap10k", "val"
 KINDS: tuple[PromptKind, ...] = ("text", "visual")
+PRECISION = ("AP", "AP50", "AP75")
 
 
 def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
     by_kind = {kind: replace(settings, prompts=kind) for kind in KINDS}
     shots = find_examples(data, by_kind["visual"])
-    for record, place in limited(data.of_set(SET, data.split), settings.limit):
-        questions, unasked = [], []
-        for category in categories_of(record):
-            truth = only(record, category)
-            count = sum(not one.iscrowd for one in truth.instances)
-            for kind, own in by_kind.items():
-                asked = ask(record, category, own, shots)
+
+    def questions(record: Record) -> Iterator[Question | str]:
+        for category, truth, count in present(record):
+            for kind, kind_settings in by_kind.items():
+                asked = ask(record, category, kind_settings, shots)
                 if asked is None:
-                    unasked.append(f"{category.name} by examples: the training split shows none")
+                    yield f"{category.name} by examples: the training split shows none"
                 else:
-                    questions.append(Question((asked,), truth, None, SET, kind, matched=count))
-        if questions:
-            yield Task(key_of(record), record, place, tuple(questions), tuple(unasked))
+                    yield Question((asked,), truth, None, SET, kind, matched=count)
+
+    return tasks_of(limited(data.of_set(SET, data.split), settings.limit), questions)
 
 
 def _scores(data: Data, settings: Settings) -> Scores:
     need_precision()
-
-    def metrics(key: tuple[str, str]) -> Mapping[str, Metric]:
-        return {"AP": OksAP()}
-
-    return Scores(metrics=metrics)
+    return Scores(metrics=lambda key: {"AP": OksAP()})
 
 
 def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
     values: dict[str, float] = {}
     rows: list[tuple[Cell, ...]] = []
     for kind in KINDS:
-        metrics = scores.metrics.get((SET, kind))
-        numbers = metrics["AP"].compute() if metrics else {}
-        values |= {f"{name}/{kind}": numbers.get(name, float("nan")) for name in ("AP", "AP50", "AP75")}
+        numbers = scores.numbers(SET, kind)
+        values |= {f"{name}/{kind}": numbers.get(name, math.nan) for name in PRECISION}
         values[f"PCK@0.2/{kind}"] = pck(scores.of(SET, kind), 0.2)
-        shown = [percent(values[f"{name}/{kind}"]) for name in ("AP", "AP50", "AP75", "PCK@0.2")]
+        shown = [percent(values[f"{name}/{kind}"]) for name in (*PRECISION, "PCK@0.2")]
         rows.append((kind, len(scores.of(SET, kind)), *shown))
-    columns = ("tested with", "objects", "AP", "AP50", "AP75", "PCK@0.2")
-    return Findings(values, (Table("These weights on AP-10K", columns, tuple(rows)), *published(("ablations",))))
+    columns = ("tested with", "objects", *PRECISION, "PCK@0.2")
+    return Findings(values, (Table("These weights on AP-10K", columns, tuple(rows)),))
 
 
 PROTOCOL = Protocol(

@@ -7,19 +7,18 @@ that the weights ship with, and as many answers as they give. How answers are ju
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from xpose.data.loading.labelling import labelling_of
 from xpose.errors import ConfigError
 from xpose.evaluation.data import Data
-from xpose.evaluation.metrics import AsUsed, Metric, judge_answers
-from xpose.evaluation.metrics.as_used import LEAST_IOU, LEAST_SHARE, WITHIN
+from xpose.evaluation.metrics.as_used import LEAST_IOU, LEAST_SHARE, WITHIN, AsUsed, judge_answers
+from xpose.evaluation.metrics.expected_errors import ExpectedErrors
+from xpose.evaluation.protocols import error_correlation
 from xpose.evaluation.protocols.base import Findings, Protocol
-from xpose.evaluation.protocols.making_questions import categories_of, limited
-from xpose.evaluation.protocols.negatives import known_categories
-from xpose.evaluation.questions import Asked, Question, Task, key_of, only
+from xpose.evaluation.protocols.making_questions import categories_of, known_categories, limited, tasks_of
+from xpose.evaluation.questions import Asked, Question, Task, only
 from xpose.evaluation.scores import Scores, mean
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.tables import Cell, Table, percent
@@ -27,7 +26,6 @@ from xpose.records import Record
 from xpose.results import Poses
 
 NUMBERS = ("right", "right/shown points", "found", "wrong answers per picture")
-INDEX, SINCE, FIRST = "index.json", "since", 1
 
 
 def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
@@ -37,12 +35,13 @@ def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
             f'The protocol "as-used" asks in words alone, not by {settings.prompts} prompts. Leave it out.'
         )
     known = known_categories(data.records())
-    for record, place in limited(data.records(), settings.limit):
-        own = list(known.get(record.source, {}).values())
-        asked = own if len(own) == 1 else categories_of(record)
-        questions = [Question((Asked.of(one),), only(record, one), None, record.source) for one in asked]
-        if questions:
-            yield Task(key_of(record), record, place, tuple(questions))
+
+    def questions(record: Record) -> Iterator[Question]:
+        of_set = list(known.get(record.source, {}).values())
+        for category in of_set if len(of_set) == 1 else categories_of(record):
+            yield Question((Asked.of(category),), only(record, category), None, record.source)
+
+    return tasks_of(limited(data.records(), settings.limit), questions)
 
 
 def complete(record: Record) -> bool:
@@ -51,10 +50,9 @@ def complete(record: Record) -> bool:
 
 
 def _scores(data: Data, settings: Settings) -> Scores:
-    def metrics(key: tuple[str, str]) -> dict[str, Metric]:
-        return {"as used": AsUsed(complete)}
-
-    return Scores(metrics=metrics, further=_further)
+    return Scores(
+        metrics=lambda key: {"as used": AsUsed(complete), error_correlation.METRIC: ExpectedErrors()}, further=_further
+    )
 
 
 def _further(truth: Record, found: Poses) -> list[dict[str, float]]:
@@ -62,33 +60,27 @@ def _further(truth: Record, found: Poses) -> list[dict[str, float]]:
 
 
 def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
-    rows = {group: _numbers(scores, group) for group in scores.groups()}
+    rows = {group: scores.metrics[group, ""]["as used"].compute() for group in scores.groups()}
     values: dict[str, float] = {}
     cells: list[tuple[Cell, ...]] = []
     for group, own in rows.items():
         values |= {f"{name}/set/{group}": own[name] for name in NUMBERS}
         cells.append((group, *_cells(own)))
-    for label, suffix, kept in _means(rows, first_sets(data)):
+    first_sets = data.first_sets()
+    means = {"": list(rows), "/first sets": [group for group in rows if group in first_sets]}
+    for suffix, kept in means.items():
+        if not kept:
+            continue
+
         numbers = {name: mean(rows[group][name] for group in kept) for name in NUMBERS}
         totals = {name: math.fsum(rows[group][name] for group in kept) for name in ("objects", "boxes", "pictures")}
         values |= {f"{name}{suffix}": value for name, value in numbers.items()}
+        label = "mean over the first sets" if suffix else "mean over sets"
         cells.append((f"{label} ({len(kept)})", *_cells({**numbers, **totals})))
-    columns = (
-        "set",
-        "objects",
-        "right",
-        "right, shown points",
-        "boxes",
-        "boxes found",
-        "pictures",
-        "wrong per picture",
-    )
+    columns = ("set", "objects", "right", "shown", "boxes", "found", "pictures", "wrong")
     table = Table("As used", columns, tuple(cells), _notes(rows), decimals=2)
-    return Findings(values, (table,), {"right": "sets"})
-
-
-def _numbers(scores: Scores, group: str) -> Mapping[str, float]:
-    return scores.metrics[group, ""]["as used"].compute()
+    correlations, tables = error_correlation.error_correlation(scores)
+    return Findings(values | correlations, (table, *tables), {"right": "sets"})
 
 
 def _cells(own: Mapping[str, float]) -> tuple[Cell, ...]:
@@ -100,37 +92,15 @@ def _cells(own: Mapping[str, float]) -> tuple[Cell, ...]:
     )
 
 
-def _means(rows: Mapping[str, object], first: frozenset[str]) -> Iterator[tuple[str, str, Sequence[str]]]:
-    """Label, what its numbers are called behind their names, and the sets."""
-    yield "mean over sets", "", list(rows)
-    if kept := [group for group in rows if group in first]:
-        yield "mean over the first sets", "/first sets", kept
-
-
-def first_sets(data: Data) -> frozenset[str]:
-    """The sets that the index of a folder of sets dates back to its first edition ("since": 1), if it dates any."""
-    names: set[str] = set()
-    for folder in data.places:
-        try:
-            listed = json.loads((folder / INDEX).read_bytes())
-        except (OSError, ValueError):  # reading the sets themselves tells what is wrong with an index
-            continue
-        entries = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
-        names |= {str(one.get("name")) for one in entries if one.get(SINCE) == FIRST}
-    return frozenset(names)
-
-
 def _notes(rows: Mapping[str, Mapping[str, float]]) -> tuple[str, ...]:
     partial = [group for group, own in rows.items() if not own["pictures"]]
     return (
         f'Shares in percent. "right": one answer overlaps the object\'s box by {LEAST_IOU:g} or more and has at least '
         f"{LEAST_SHARE:.0%} of its labelled points within {WITHIN:g} of the box's longer side.",
-        '"right, shown points": the same if points that an answer calls absent, which no drawing shows, count as '
-        "missed.",
-        '"boxes found": an answer overlaps the box, whatever its points; objects without labelled points count here '
-        "only.",
-        '"wrong": answers that belong to no labelled object and do not lie in a crowd, and second ones for an '
-        f"object. Not counted where objects may be unlabelled: {', '.join(partial) or 'none'}.",
+        '"shown": the same if points that an answer calls absent, which no drawing shows, count as missed.',
+        '"found": an answer overlaps the box, whatever its points; objects without labelled points count here only.',
+        '"wrong": answers per picture that belong to no labelled object and do not lie in a crowd, and second ones '
+        f"for an object. Not counted where objects may be unlabelled: {', '.join(partial) or 'none'}.",
     )
 
 

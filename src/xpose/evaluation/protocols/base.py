@@ -12,7 +12,7 @@ from xpose.evaluation.data import Data
 from xpose.evaluation.questions import Task
 from xpose.evaluation.scores import Scores
 from xpose.evaluation.settings import Settings
-from xpose.evaluation.sources import Source
+from xpose.evaluation.sources import AnswerSource
 from xpose.evaluation.tables import Table
 
 
@@ -40,7 +40,7 @@ Conclude = Callable[[Scores, Data, Settings], Findings]
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """A protocol: what it states (printed with every table), and the three functions that do it.
+    """What a protocol states (printed with every table), and the functions that run it.
 
     Attributes:
         name: as in `xpose eval NAME`.
@@ -51,12 +51,15 @@ class Protocol:
         prompts: how the classes are asked.
         pck: what errors are divided by, and the thresholds.
         metrics: their names.
+        tasks: the pictures with their questions, the same every time.
+        conclude: numbers and tables from the scores.
+        scores: makes the scores, with rules of matching and further metrics per group.
         headline: the one value to look at.
         thresholds: those that the run's file holds for every object; none where places of points are not measured.
         split: the usual one.
         usual: the settings it is run with where nobody says otherwise.
         sets: names of the sets it needs; empty for any.
-        published: keys of the papers' numbers beside ours.
+        published: keys of the papers' numbers that follow our tables.
         alone: pictures go through the network one at a time, so that none is padded.
         open: makes the source of answers out of weights, where plain detection is not what is measured.
     """
@@ -71,15 +74,15 @@ class Protocol:
     metrics: tuple[str, ...]
     headline: str
     tasks: Tasks
-    scores: NewScores
     conclude: Conclude
+    scores: NewScores = lambda data, settings: Scores()
     thresholds: tuple[float, ...] = (0.2,)
     split: str = "val"
     usual: Settings = field(default_factory=Settings)
     sets: tuple[str, ...] = ()
     published: tuple[str, ...] = ()
     alone: bool = False
-    open: Callable[..., Source] | None = None
+    open: Callable[..., AnswerSource] | None = None
 
     def statement(self, data: Data, settings: Settings) -> dict[str, str]:
         """Everything a table has to say about itself, in words."""

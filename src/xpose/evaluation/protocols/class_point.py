@@ -14,8 +14,16 @@ from dataclasses import replace
 from xpose.evaluation.data import Data
 from xpose.evaluation.metrics.points import PointRules
 from xpose.evaluation.protocols.base import Findings, Protocol
-from xpose.evaluation.protocols.making_questions import Shots, categories_of, find_examples, limited
-from xpose.evaluation.questions import Asked, Question, Task, key_of, only
+from xpose.evaluation.protocols.making_questions import (
+    Shots,
+    categories_of,
+    find_examples,
+    known_categories,
+    limited,
+    present,
+    tasks_of,
+)
+from xpose.evaluation.questions import Asked, Question, Task, key_of
 from xpose.evaluation.scores import ObjectScore, Scores, mean, pck
 from xpose.evaluation.settings import KINDS, Settings
 from xpose.evaluation.tables import Cell, Table, percent
@@ -23,32 +31,25 @@ from xpose.records import Category, Record
 
 OTHERS = 4  # classes asked for that the picture does not show
 
-Known = dict[str, tuple[str, Category]]  # name -> set and category, the first of that name
-
-
-def _known(data: Data) -> Known:
-    found: Known = {}
-    for record, _ in data.records():
-        for category in categories_of(record):
-            found.setdefault(category.name, (record.source, category))
-    return {name: found[name] for name in sorted(found)}
+Known = dict[str, tuple[str, Category]]  # by name: set and category, the first of that name
 
 
 def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
-    known = _known(data)
+    first: Known = {}
+    for source, categories in known_categories(data.records()).items():
+        first |= {name: (source, category) for name, category in categories.items() if name not in first}
+    known = dict(sorted(first.items()))
     shots = find_examples(data, replace(settings, prompts="combined"))
-    for record, place in limited(data.records(), settings.limit):
-        questions = []
-        for category in categories_of(record):
-            truth = only(record, category)
-            count = sum(not one.iscrowd for one in truth.instances)
+
+    def questions(record: Record) -> Iterator[Question]:
+        for category, truth, count in present(record):
             others = _others(record, category, known, settings.seed)
             for kind in KINDS:
                 asked = _asked(kind, (record.source, category), others, shots)
                 if asked:
-                    questions.append(Question(asked, truth, None, _group(record), kind, matched=count + OTHERS))
-        if questions:
-            yield Task(key_of(record), record, place, tuple(questions))
+                    yield Question(asked, truth, None, _group(record), kind, matched=count + OTHERS)
+
+    return tasks_of(limited(data.records(), settings.limit), questions)
 
 
 def _group(record: Record) -> str:
@@ -70,10 +71,6 @@ def _asked(
         return ()
     classes = [own, *(one for one in others if kind == "text" or shots.get(one))]
     return tuple(Asked.of(category, kind, shots.get((source, category), ())) for source, category in classes)
-
-
-def _scores(data: Data, settings: Settings) -> Scores:
-    return Scores(PointRules(any_category=True))
 
 
 def class_accuracy(objects: Sequence[ObjectScore]) -> float:
@@ -111,6 +108,6 @@ PROTOCOL = Protocol(
     metrics=("class accuracy", "PCK@0.2"),
     headline="class accuracy/text",
     tasks=_tasks,
-    scores=_scores,
+    scores=lambda data, settings: Scores(PointRules(any_category=True)),
     conclude=_conclude,
 )

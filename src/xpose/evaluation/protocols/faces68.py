@@ -12,12 +12,12 @@ from types import MappingProxyType
 
 from xpose.evaluation.data import Data
 from xpose.evaluation.protocols.base import Findings, Protocol
-from xpose.evaluation.protocols.making_questions import categories_of, limited
-from xpose.evaluation.questions import Asked, Question, Task, key_of, only
+from xpose.evaluation.protocols.making_questions import limited, present, tasks_of
+from xpose.evaluation.questions import Asked, Question, Task
 from xpose.evaluation.scores import Scores, mean
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.tables import Cell, Table, percent
-from xpose.records import Category
+from xpose.records import Category, Record
 from xpose.vocabulary import load_skeleton
 
 LEAST = 3  # names shared with the 68
@@ -40,23 +40,15 @@ def called(category: Category) -> str:
 
 def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
     names = MappingProxyType({name: name for name in FACE.keypoints})
-    for record, place in limited(data.records(), settings.limit):
-        questions = []
-        for category in categories_of(record):
+
+    def questions(record: Record) -> Iterator[Question]:
+        for category, truth, count in present(record):
             face = face_of(category)
-            if face is None:
-                continue
-            truth = only(record, category)
-            count = sum(not one.iscrowd for one in truth.instances)
-            questions.append(
-                Question((Asked(face, called(category), names),), truth, count, record.source, matched=count)
-            )
-        if questions:
-            yield Task(key_of(record), record, place, tuple(questions))
+            if face is not None:
+                asked = Asked(face, called(category), names)
+                yield Question((asked,), truth, count, record.source, matched=count)
 
-
-def _scores(data: Data, settings: Settings) -> Scores:
-    return Scores()
+    return tasks_of(limited(data.records(), settings.limit), questions)
 
 
 def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
@@ -89,6 +81,5 @@ PROTOCOL = Protocol(
     metrics=("PCK@0.2",),
     headline="PCK@0.2",
     tasks=_tasks,
-    scores=_scores,
     conclude=_conclude,
 )

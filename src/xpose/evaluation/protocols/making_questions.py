@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from xpose.evaluation.data import Data, Placed
 from xpose.evaluation.questions import Asked, Example, Question, Task, key_of, only
@@ -14,13 +14,46 @@ from xpose.records import VISIBLE, Category, Record
 LEAST_SIDE = 64.0  # of an example's box, its longer side, in pixels
 _SMALLER = (1.0, 0.5, 0.25, 0.0)  # of that, tried in turn
 
-Kind = tuple[str, Category]  # set, category
-Shots = Mapping[Kind, tuple[Example, ...]]
+SetCategory = tuple[str, Category]  # set, category
+Shots = Mapping[SetCategory, tuple[Example, ...]]
+Questions = Callable[[Record], Iterable[Question | str]]  # a string says what could not be asked, and why
 
 
 def categories_of(record: Record) -> list[Category]:
     """The categories of a record's objects, crowds left out, in order of their first."""
     return list(dict.fromkeys(one.category for one in record.instances if not one.iscrowd))
+
+
+def known_categories(records: Iterable[Placed]) -> dict[str, dict[str, Category]]:
+    """What each set labels: its categories by name."""
+    known: dict[str, dict[str, Category]] = {}
+    for record, _ in records:
+        for category in categories_of(record):
+            known.setdefault(record.source, {}).setdefault(category.name, category)
+    return known
+
+
+def present(record: Record) -> Iterator[tuple[Category, Record, int]]:
+    """Each category that a picture shows, the record with only its objects, and how many there are without crowds."""
+    for category in categories_of(record):
+        truth = only(record, category)
+        yield category, truth, sum(not one.iscrowd for one in truth.instances)
+
+
+def tasks_of(records: Iterable[Placed], questions_of: Questions, prefix: str = "") -> Iterator[Task]:
+    """One task per picture with its questions; pictures without any are left out.
+
+    Args:
+        records: the pictures.
+        questions_of: the questions about a record; a string in place of one says what could not be asked, and why.
+        prefix: stands before the keys of the tasks.
+    """
+    for record, place in records:
+        asked = list(questions_of(record))
+        if asked:
+            questions = tuple(one for one in asked if isinstance(one, Question))
+            reasons = tuple(one for one in asked if isinstance(one, str))
+            yield Task(prefix + key_of(record), record, place, questions, reasons)
 
 
 def limited(records: Iterable[Placed], limit: int | None) -> Iterator[Placed]:
@@ -45,8 +78,8 @@ def find_examples(data: Data, settings: Settings, split: str = "train") -> Shots
     """
     if settings.prompts == "text":
         return {}
-    fit: dict[Kind, list[Example]] = {}
-    unfit: dict[Kind, list[Example]] = {}
+    fit: dict[SetCategory, list[Example]] = {}
+    unfit: dict[SetCategory, list[Example]] = {}
     for record, place in data.records(split):
         for number, instance in enumerate(record.instances):
             seen = sum(v == VISIBLE for *_, v in instance.keypoints.values())
@@ -56,7 +89,7 @@ def find_examples(data: Data, settings: Settings, split: str = "train") -> Shots
     return {kind: _drawn(kind, found, settings) for kind, found in {**unfit, **fit}.items()}
 
 
-def _drawn(kind: Kind, found: list[Example], settings: Settings) -> tuple[Example, ...]:
+def _drawn(kind: SetCategory, found: list[Example], settings: Settings) -> tuple[Example, ...]:
     large: list[Example] = []
     for share in _SMALLER:
         large = [one for one in found if max(one.instance.box[2:]) >= share * LEAST_SIDE]
@@ -76,29 +109,24 @@ def ask(record: Record, category: Category, settings: Settings, shots: Shots) ->
     return Asked.of(category, settings.prompts, examples)
 
 
-def per_category(
-    records: Iterable[Placed], settings: Settings, shots: Shots, *, whole: Iterable[str] = ()
-) -> Iterator[Task]:
-    """For every picture one question per category that it holds, with as many answers as it holds objects of it.
+def per_category(settings: Settings, shots: Shots, *, whole: Iterable[str] = ()) -> Questions:
+    """One question per category that a picture shows, with as many answers as it shows objects of it.
 
     Args:
-        records: the pictures.
         settings: how to ask.
         shots: examples by set and category.
-        whole: sets of which all answers are wanted, for average precision; the matched ones stay as many as there are
-            objects.
+        whole: sets of which all answers are wanted, for average precision; only as many as there are objects may stand
+            for one.
     """
-    wanted = set(whole)
-    for record, place in records:
-        questions, unasked = [], []
-        for category in categories_of(record):
-            truth = only(record, category)
-            count = sum(not one.iscrowd for one in truth.instances)
-            most = None if record.source in wanted else count
+    all_wanted = set(whole)
+
+    def questions(record: Record) -> Iterator[Question | str]:
+        for category, truth, count in present(record):
             asked = ask(record, category, settings, shots)
             if asked is None:
-                unasked.append(f"{record.source}: {category.name}, of which the training split shows no visible point")
-                continue
-            questions.append(Question((asked,), truth, most, record.source, matched=count))
-        if questions or unasked:
-            yield Task(key_of(record), record, place, tuple(questions), tuple(unasked))
+                yield f"{record.source}: {category.name}, of which the training split shows no visible point"
+            else:
+                most = None if record.source in all_wanted else count
+                yield Question((asked,), truth, most, record.source, matched=count)
+
+    return questions

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from xpose.evaluation.data import Data, Placed
 from xpose.evaluation.metrics.points import PointRules
 from xpose.evaluation.protocols.base import Findings, Protocol
-from xpose.evaluation.published import published
 from xpose.evaluation.questions import Asked, Example, Question, Task, key_of, with_instances
 from xpose.evaluation.scores import Scores, mean, pck
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.tables import Cell, Table, percent
-from xpose.records import Category, Instance, replaced
+from xpose.records import Category, replaced
 
 SET = "mp100"
 SPLITS = tuple(f"split{n}-test" for n in range(1, 6))
@@ -56,13 +55,6 @@ def draw_episodes(
         for number in range(count):
             drawn = stream.sample(list(names), min(len(names), shots + queries))
             yield Episode(category, number, tuple(drawn[:shots]), tuple(drawn[shots:]))
-
-
-def listing(episodes: Iterable[Episode]) -> str:
-    """The episodes as text, one line each, so that two machines can compare theirs."""
-    return "".join(
-        f"{one.category}\t{one.number}\t{','.join(one.supports)}\t{','.join(one.queries)}\n" for one in episodes
-    )
 
 
 @dataclass(frozen=True)
@@ -108,14 +100,11 @@ def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
 
 def _question(objects: _Objects, episode: Episode, query: str, split: str) -> Question:
     target, shown = objects.examples[query], tuple(objects.examples[name] for name in episode.supports)
-    seen = [{name for name, (*_, v) in one.instance.keypoints.items() if v} for one in shown]
-    instance = _with_points(target.instance, set.intersection(*seen))
+    seen = set.intersection(*({name for name, (*_, v) in one.instance.keypoints.items() if v} for one in shown))
+    shared = {name: point for name, point in target.instance.keypoints.items() if name in seen}
+    instance = replaced(target.instance, keypoints=shared)
     truth = with_instances(target.record, (instance,))
     return Question((Asked.of(instance.category, "visual", shown),), truth, None, split, trim=True)
-
-
-def _with_points(instance: Instance, names: set[str]) -> Instance:
-    return replaced(instance, keypoints={name: point for name, point in instance.keypoints.items() if name in names})
 
 
 def _modes(task: Task, question: Question) -> list[tuple[str, PointRules]]:
@@ -123,10 +112,6 @@ def _modes(task: Task, question: Question) -> list[tuple[str, PointRules]]:
     alone = sum(one.category == category and not one.iscrowd for one in task.record.instances) == 1
     free = PointRules(match="best score")
     return [(BOX, PointRules(match="best box")), (FREE, free), (SINGLE if alone else MULTI, free)]
-
-
-def _scores(data: Data, settings: Settings) -> Scores:
-    return Scores(modes=_modes)
 
 
 def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
@@ -152,7 +137,7 @@ def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
         "A pair without a point that query and examples share is left out.",
     )
     table = Table(f"MP-100, {settings.shots}-shot, PCK@0.2", ("split", "pairs", *MODES), tuple(rows), notes, decimals=2)
-    return Findings(values, (table, *published(("mp100",))))
+    return Findings(values, (table,))
 
 
 def _protocol(shots: int) -> Protocol:
@@ -168,7 +153,7 @@ def _protocol(shots: int) -> Protocol:
         metrics=("PCK@0.2, mean over pairs, then over splits",),
         headline="PCK@0.2",
         tasks=_tasks,
-        scores=_scores,
+        scores=lambda data, settings: Scores(modes=_modes),
         conclude=_conclude,
         split=ALL_SPLITS,
         usual=Settings(prompts="visual", shots=shots, seed=SEED),

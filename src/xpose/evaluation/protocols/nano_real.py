@@ -12,43 +12,46 @@ hardly move, and a number on it says little.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-import numpy as np
-
 from xpose.errors import MissingExtraError
 from xpose.evaluation.data import Data
-from xpose.evaluation.metrics import BoxAP, Metric, OksAP
+from xpose.evaluation.matching import as_poses
+from xpose.evaluation.metrics.base import Metric
+from xpose.evaluation.metrics.box_ap import BoxAP
+from xpose.evaluation.metrics.expected_errors import ExpectedErrors
+from xpose.evaluation.metrics.oks_ap import OksAP
 from xpose.evaluation.metrics.pck import PCK
 from xpose.evaluation.metrics.points import PointRules
+from xpose.evaluation.protocols import error_correlation
 from xpose.evaluation.protocols.base import Findings, Protocol
-from xpose.evaluation.protocols.making_questions import find_examples, limited, per_category
-from xpose.evaluation.questions import Task
+from xpose.evaluation.protocols.making_questions import find_examples, limited, per_category, tasks_of
+from xpose.evaluation.questions import Task, with_instances
 from xpose.evaluation.scores import Scores, mean, pck
 from xpose.evaluation.settings import Settings
-from xpose.evaluation.tables import Table, percent
-from xpose.records import Category, Record
+from xpose.evaluation.tables import Cell, Table, percent
+from xpose.records import VISIBLE, Category, Instance, Record, replaced
 from xpose.results import Poses
 
 THRESHOLDS = (0.2, 0.1)
 TOO_EASY = 0.8  # a set is left out of the means where the baseline alone passes this
-PRECISION_SETS = ("coco_person", "animal_pose")  # whose pictures are labelled well enough for average precision
+PRECISION_SETS = ("coco_person", "coco_people", "animal_pose")  # labelled well enough for average precision
 
-Kind = tuple[str, Category]
+SetCategory = tuple[str, Category]
 
 
 @dataclass
 class MeanPose:
     """For each set and category the mean place of every point, in shares of the frame's width and height."""
 
-    places: dict[Kind, dict[str, tuple[float, float]]] = field(default_factory=dict)
+    places: dict[SetCategory, dict[str, tuple[float, float]]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> MeanPose:
         """The mean over all labelled points of all objects; pixel (0, 0) has its middle at half a pixel."""
-        sums: dict[Kind, dict[str, list[float]]] = {}
+        sums: dict[SetCategory, dict[str, list[float]]] = {}
         for record in records:
             width, height = record.picture.width, record.picture.height
             for instance in record.instances:
@@ -66,25 +69,13 @@ class MeanPose:
     def answer(self, record: Record) -> Poses:
         """The mean pose for every object of the record (`match="given"`), in the record's pixels."""
         width, height = record.picture.width, record.picture.height
-        names = tuple(one.category.keypoints for one in record.instances)
-        widest = max(map(len, names), default=0)
-        xy = np.full((len(names), widest, 2), np.nan)
-        for row, instance in enumerate(record.instances):
-            known = self.places.get((record.source, instance.category), {})
-            for column, name in enumerate(instance.category.keypoints):
-                if name in known:
-                    xy[row, column] = known[name][0] * width - 0.5, known[name][1] * height - 0.5
-        there = np.isfinite(xy).all(-1)
-        return Poses(
-            boxes=np.tile([0.0, 0.0, width, height], (len(names), 1)),
-            scores=np.ones(len(names)),
-            categories=tuple(one.category.name for one in record.instances),
-            xy=xy,
-            keypoint_scores=np.where(there, 1.0, np.nan),
-            visibility=np.where(there, 2, 0),
-            keypoint_names=names,
-            image_size=(height, width),
-        )
+
+        def placed(instance: Instance) -> Instance:
+            shares = self.places.get((record.source, instance.category), {})
+            points = {name: (x * width - 0.5, y * height - 0.5, VISIBLE) for name, (x, y) in shares.items()}
+            return replaced(instance, box=(0.0, 0.0, width, height), keypoints=points)
+
+        return as_poses(with_instances(record, tuple(map(placed, record.instances))))
 
 
 @lru_cache(maxsize=8)  # validation during training asks again and again
@@ -104,65 +95,101 @@ def baseline(data: Data) -> dict[str, dict[str, float]]:
 
 
 def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
-    shots = find_examples(data, settings)
-    return per_category(limited(data.records(), settings.limit), settings, shots, whole=PRECISION_SETS)
+    questions = per_category(settings, find_examples(data, settings), whole=PRECISION_SETS)
+    return tasks_of(limited(data.records(), settings.limit), questions)
 
 
 def _scores(data: Data, settings: Settings) -> Scores:
     def metrics(key: tuple[str, str]) -> dict[str, Metric]:
-        return {"AP": OksAP(), "box AP": BoxAP()} if key[0] in PRECISION_SETS else {}
+        precision = {"AP": OksAP(), "box AP": BoxAP()} if key[0] in PRECISION_SETS else {}
+        return {error_correlation.METRIC: ExpectedErrors(), **precision}
 
     return Scores(metrics=metrics)
 
 
+@dataclass(frozen=True)
+class _SetNumbers:
+    """A row of the table."""
+
+    name: str
+    objects: int
+    several: bool  # some picture shows more than one object
+    pck: Mapping[str, float]
+    baseline: Mapping[str, float]
+    iou: float
+
+    @property
+    def easy(self) -> bool:
+        """The baseline alone passes."""
+        return self.baseline.get("PCK@0.2", 0.0) > TOO_EASY
+
+    def values(self, suffix: str) -> dict[str, float]:
+        """The numbers by the names that they have in the summary."""
+        baseline = {f"baseline/{name}{suffix}": self.baseline.get(name, math.nan) for name in self.pck}
+        return {f"{name}{suffix}": value for name, value in self.pck.items()} | baseline | {f"IoU{suffix}": self.iou}
+
+    def cells(self, label: str, several: str) -> tuple[Cell, ...]:
+        """The row of the table."""
+        numbers = [percent(part.get(name)) for name in self.pck for part in (self.pck, self.baseline)]
+        return label, several, self.objects, *numbers, percent(self.iou)
+
+
+def _mean_of(rows: Sequence[_SetNumbers]) -> _SetNumbers:
+    names = [f"PCK@{t:g}" for t in THRESHOLDS]
+    return _SetNumbers(
+        "",
+        sum(row.objects for row in rows),
+        several=False,
+        pck={name: mean(row.pck[name] for row in rows) for name in names},
+        baseline={name: mean(row.baseline.get(name, math.nan) for row in rows) for name in names},
+        iou=mean(row.iou for row in rows),
+    )
+
+
 def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
-    blind = baseline(data)
-    crowded = _sets_with_several(data)
-    values: dict[str, float] = {}
+    blind, crowded, first_sets = baseline(data), _sets_with_several(data), data.first_sets()
     rows = []
     for group in scores.groups():
         objects = scores.of(group)
-        own = {f"PCK@{t:g}": pck(objects, t) for t in THRESHOLDS}
-        base = blind.get(group, {})
-        easy = base.get("PCK@0.2", 0.0) > TOO_EASY
-        for name, value in own.items():
-            values[f"{name}/set/{group}"] = value
-            values[f"baseline/{name}/set/{group}"] = base.get(name, math.nan)
-        values[f"IoU/set/{group}"] = mean(one.iou for one in objects)
-        values[f"easy/set/{group}"] = float(easy)
-        rows.append((group, easy, group in crowded, len(objects), own, base, values[f"IoU/set/{group}"]))
+        points = {f"PCK@{t:g}": pck(objects, t) for t in THRESHOLDS}
+        iou = mean(one.iou for one in objects)
+        rows.append(_SetNumbers(group, len(objects), group in crowded, points, blind.get(group, {}), iou))
+    counted = [row for row in rows if not row.easy]
     means = {
-        "mean": [row for row in rows if not row[1]],
-        "mean of sets with several objects": [row for row in rows if not row[1] and row[2]],
-        "mean of sets with one object": [row for row in rows if not row[1] and not row[2]],
+        "": counted,
+        "/sets with several objects": [row for row in counted if row.several],
+        "/sets with one object": [row for row in counted if not row.several],
     }
-    head: dict[str, float] = {}
-    for label, kept in means.items():
-        suffix = label.removeprefix("mean").replace(" of ", "/", 1)
-        for t in THRESHOLDS:
-            name = f"PCK@{t:g}"
-            head[f"{name}{suffix}"] = mean(row[4][name] for row in kept)
-            head[f"baseline/{name}{suffix}"] = mean(row[5].get(name, math.nan) for row in kept)
-        head[f"IoU{suffix}"] = mean(row[6] for row in kept)
-    over_sets = dict.fromkeys(("PCK@0.2", "PCK@0.1", "IoU"), "sets")
-    left_out = tuple(row[0] for row in rows if row[1])
-    tables = [_table(rows, means, head)]
+    if first_sets:
+        means["/first sets"] = [row for row in counted if row.name in first_sets]
+    values: dict[str, float] = {}
+    for suffix, kept in means.items():
+        values |= _mean_of(kept).values(suffix)
+    for row in rows:
+        values |= row.values(f"/set/{row.name}")
+        values[f"easy/set/{row.name}"] = float(row.easy)
+    correlations, correlation_tables = error_correlation.error_correlation(scores)
+    precisions, precision_table = _precision(scores)
+    return Findings(
+        values | precisions | correlations,
+        (_table(rows, means), *precision_table, *correlation_tables),
+        dict.fromkeys(("PCK@0.2", "PCK@0.1", "IoU"), "sets"),
+        tuple(row.name for row in rows if row.easy),
+    )
+
+
+def _precision(scores: Scores) -> tuple[dict[str, float], list[Table]]:
+    names = ("AP", "AP50", "AP75", "box AP", "box AP50")
     try:
-        precision = {key[0]: _precision(found) for key, found in sorted(scores.metrics.items()) if found}
+        numbers = {group: scores.numbers(group) for group in scores.groups() if group in PRECISION_SETS}
     except MissingExtraError as error:  # the run is not lost for it
-        precision = {}
-        tables.append(Table("Average precision", ("set",), (), (str(error),)))
-    if precision:
-        names = ("AP", "AP50", "AP75", "box AP", "box AP50")
-        values |= {f"{name}/set/{group}": own[name] for group, own in precision.items() for name in names}
-        cells = tuple((group, *(percent(own[name]) for name in names)) for group, own in precision.items())
-        note = "Every answer counts here; a category is asked only in pictures that hold it."
-        tables.append(Table("Average precision", ("set", *names), cells, (note,)))
-    return Findings({**head, **values}, tuple(tables), over_sets, left_out)
-
-
-def _precision(metrics: Mapping[str, Metric]) -> dict[str, float]:
-    return {name: value for metric in metrics.values() for name, value in metric.compute().items()}
+        return {}, [Table("Average precision", ("set",), (), (str(error),))]
+    if not numbers:
+        return {}, []
+    cells = tuple((group, *(percent(of_set[name]) for name in names)) for group, of_set in numbers.items())
+    note = "Every answer counts here; a category is asked only in pictures that hold it."
+    values = {f"{name}/set/{group}": of_set[name] for group, of_set in numbers.items() for name in names}
+    return values, [Table("Average precision", ("set", *names), cells, (note,))]
 
 
 @lru_cache(maxsize=8)
@@ -171,25 +198,18 @@ def _sets_with_several(data: Data) -> set[str]:
     return {r.source for r, _ in data.records() if sum(not one.iscrowd for one in r.instances) > 1}
 
 
-def _table(rows: list, means: dict[str, list], head: dict[str, float]) -> Table:
-    cells: list[tuple] = []
-    for group, easy, several, count, own, base, iou in rows:
-        name = f"{group}{' (not in the means)' if easy else ''}"
-        numbers = [percent(part.get(f"PCK@{t:g}")) for t in THRESHOLDS for part in (own, base)]
-        cells.append((name, "several" if several else "one", count, *numbers, percent(iou)))
-    for label, kept in means.items():
-        suffix = label.removeprefix("mean").replace(" of ", "/", 1)
-        numbers = [percent(head[f"{part}PCK@{t:g}{suffix}"]) for t in THRESHOLDS for part in ("", "baseline/")]
-        objects = sum(row[3] for row in kept)
-        cells.append((f"{label} ({len(kept)})", "", objects, *numbers, percent(head[f"IoU{suffix}"])))
-    columns = ["set", "objects in a picture", "objects"]
-    columns += [f"{what} @{t:g}" for t in THRESHOLDS for what in ("PCK", "mean pose")]
-    easy_ones = [row[0] for row in rows if row[1]]
+def _table(rows: Sequence[_SetNumbers], means: Mapping[str, Sequence[_SetNumbers]]) -> Table:
+    cells = [row.cells(f"{row.name}{' *' * row.easy}", "several" if row.several else "one") for row in rows]
+    for suffix, kept in means.items():
+        cells.append(_mean_of(kept).cells(f"mean{suffix.replace('/', ' of ', 1)} ({len(kept)})", ""))
+    columns = [f"{what} @{t:g}" for t in THRESHOLDS for what in ("PCK", "blind")]
+    easy = ", ".join(row.name for row in rows if row.easy)
     notes = (
-        'Mean over objects, then over sets. "mean pose" is the training split\'s mean pose placed in the frame.',
-        f"Left out of the means because the mean pose alone passes {TOO_EASY:.0%}: {', '.join(easy_ones) or 'none'}.",
+        'Mean over objects, then over sets. "blind" is the training split\'s mean pose placed in the frame; "shown": '
+        "whether a picture shows one object or several.",
+        f"* Left out of the means because the mean pose alone passes {TOO_EASY:.0%}: {easy or 'none'}.",
     )
-    return Table("Real sets", (*columns, "mean IoU"), tuple(cells), notes)
+    return Table("Real sets", ("set", "shown", "objects", *columns, "IoU"), tuple(cells), notes)
 
 
 PROTOCOL = Protocol(
@@ -201,7 +221,7 @@ PROTOCOL = Protocol(
     "the highest IoU with the labelled box stands for an object",
     prompts="the category's name and its set's keypoint names; only categories that the picture holds",
     pck="longer side of the labelled box; labelled points, hidden ones too; 0.2 and 0.1",
-    metrics=("PCK@0.2", "PCK@0.1", "mean IoU", f"OKS-AP and box AP on {' and '.join(PRECISION_SETS)}"),
+    metrics=("PCK@0.2", "PCK@0.1", "mean IoU", f"OKS-AP and box AP on {', '.join(PRECISION_SETS)}"),
     headline="PCK@0.2",
     thresholds=THRESHOLDS,
     tasks=_tasks,

@@ -8,20 +8,23 @@ people does not label dogs).
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from xpose.data.loading.labelling import Labelling, Rule, labelling_of
-from xpose.evaluation.data import Data, Placed
+from xpose.evaluation.data import Data
 from xpose.evaluation.matching import same_category
-from xpose.evaluation.metrics import FalseAlarms, Metric
+from xpose.evaluation.metrics.base import Metric
+from xpose.evaluation.metrics.negatives import FalseAlarms
 from xpose.evaluation.protocols.base import Findings, Protocol
-from xpose.evaluation.protocols.making_questions import categories_of, limited
-from xpose.evaluation.questions import Asked, Question, Task, key_of, only, with_instances
+from xpose.evaluation.protocols.making_questions import categories_of, known_categories, limited, present, tasks_of
+from xpose.evaluation.questions import Asked, Question, Task, key_of, with_instances
 from xpose.evaluation.scores import Scores, mean
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.tables import Cell, Table, percent
 from xpose.records import Category, Record
+from xpose.results import Poses
 from xpose.vocabulary import default_skeleton
 
 PRESENT, ABSENT = "present", "absent"
@@ -35,15 +38,6 @@ EVERYWHERE = (
 Known = Mapping[str, Mapping[str, Category]]  # set -> name -> category
 
 Labellings = Mapping[str, Labelling]  # by set, of the folders' own files
-
-
-def known_categories(records: Iterable[Placed]) -> Known:
-    """What each set labels."""
-    found: dict[str, dict[str, Category]] = {}
-    for record, _ in records:
-        for category in categories_of(record):
-            found.setdefault(record.source, {}).setdefault(category.name, category)
-    return found
 
 
 def absent_classes(record: Record, known: Known, labelling: Labellings | None = None) -> list[Category]:
@@ -62,14 +56,15 @@ def absent_classes(record: Record, known: Known, labelling: Labellings | None = 
 
 def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
     known, labelling = known_categories(data.records()), data.labelling()
-    for record, place in limited(data.records(), settings.limit):
-        present = categories_of(record)
-        questions = [Question((Asked.of(one),), only(record, one), None, record.source, PRESENT) for one in present]
-        for one in _absent(record, known, labelling, settings):
-            truth = with_instances(record, ())
-            questions.append(Question((Asked.of(one),), truth, None, record.source, ABSENT))
-        if questions:
-            yield Task(key_of(record), record, place, tuple(questions))
+
+    def questions(record: Record) -> Iterator[Question]:
+        for category, truth, _ in present(record):
+            yield Question((Asked.of(category),), truth, None, record.source, PRESENT)
+        nothing = with_instances(record, ())
+        for category in _absent(record, known, labelling, settings):
+            yield Question((Asked.of(category),), nothing, None, record.source, ABSENT)
+
+    return tasks_of(limited(data.records(), settings.limit), questions)
 
 
 def _absent(record: Record, known: Known, labelling: Labellings, settings: Settings) -> list[Category]:
@@ -100,27 +95,19 @@ class Returned:
 
     def __init__(self, threshold: float) -> None:
         self.threshold = threshold
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything."""
         self.asked = self.alarmed = self.answers = 0
 
-    def update(self, truth: Record, found: object) -> None:
+    def update(self, truth: Record, found: Poses) -> None:
         """Take in one question."""
-        scores = found.scores  # type: ignore[attr-defined]
-        count = int((scores > self.threshold).sum())
+        count = int((found.scores > self.threshold).sum())
         self.asked += 1
         self.answers += count
         self.alarmed += count > 0
 
     def compute(self) -> dict[str, float]:
         """Answers per question, and the share of questions with any."""
-        nothing = float("nan")
-        return {
-            "per question": self.answers / self.asked if self.asked else nothing,
-            "questions answered": self.alarmed / self.asked if self.asked else nothing,
-        }
+        asked = self.asked or math.nan
+        return {"per question": self.answers / asked, "questions answered": self.alarmed / asked}
 
 
 def _scores(data: Data, settings: Settings) -> Scores:
@@ -130,29 +117,23 @@ def _scores(data: Data, settings: Settings) -> Scores:
     def metrics(key: tuple[str, str]) -> dict[str, Metric]:
         found: dict[str, Metric] = {"returned": Returned(threshold)}
         if key[1] == PRESENT:
-            found["alarms"] = FalseAlarms(_shown, threshold, least_iou=LEAST_IOU)
+            found["alarms"] = FalseAlarms(lambda record: [one.name for one in categories_of(record)], threshold)
         return found
 
     return Scores(metrics=metrics)
-
-
-def _shown(record: Record) -> list[str]:
-    return [one.name for one in categories_of(record)]
 
 
 def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
     values: dict[str, float] = {}
     rows: list[tuple[Cell, ...]] = []
     for group in scores.groups():
-        absent = _numbers(scores, group, ABSENT)
-        present = _numbers(scores, group, PRESENT)
-        values |= {f"false alarms per picture/{group}": absent.get("per question", float("nan"))}
-        values |= {f"recall/{group}": present.get("recall", float("nan"))}
-        values |= {f"questions answered/{group}": absent.get("questions answered", float("nan"))}
+        absent, shown = scores.numbers(group, ABSENT), scores.numbers(group, PRESENT)
+        values |= {f"false alarms per picture/{group}": absent.get("per question", math.nan)}
+        values |= {f"recall/{group}": shown.get("recall", math.nan)}
+        values |= {f"questions answered/{group}": absent.get("questions answered", math.nan)}
         count = scores.pictures.get((group, ABSENT), 0)
-        alarms = absent.get("per question")
-        shown = None if alarms is None else round(alarms, 3)
-        rows.append((group, count, shown, percent(absent.get("questions answered")), percent(present.get("recall"))))
+        answered, recall = percent(absent.get("questions answered")), percent(shown.get("recall"))
+        rows.append((group, count, absent.get("per question"), answered, recall))
     for name in ("false alarms per picture", "questions answered", "recall"):
         values[name] = mean(value for key, value in values.items() if key.startswith(f"{name}/"))
     total = (values["false alarms per picture"], percent(values["questions answered"]), percent(values["recall"]))
@@ -164,11 +145,6 @@ def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
         f"{LEAST_IOU:g} or more."
     )
     return Findings(values, (Table("Negative prompts", columns, tuple(rows), (note,), decimals=3),))
-
-
-def _numbers(scores: Scores, group: str, variant: str) -> dict[str, float]:
-    metrics = scores.metrics.get((group, variant), {})
-    return {name: value for metric in metrics.values() for name, value in metric.compute().items()}
 
 
 PROTOCOL = Protocol(

@@ -1,7 +1,8 @@
 """Protocols that measure whole published sets: a row per set, its metrics, the papers' numbers beside ours.
 
-Each is a list of `Part`s. A set with one category is asked in every picture of the split, also where nothing is
-labelled, as COCO's measure wants it; one with several is asked in each picture for the categories that it shows.
+Each is a list of `MeasuredSet`s (`published_sets.toml`). A set with one category is asked in every picture of the
+split, also where nothing is labelled, as COCO's measure wants it; one with several is asked in each picture for the
+categories that it shows.
 """
 
 from __future__ import annotations
@@ -9,40 +10,39 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 
 from xpose.errors import missing_extra
 from xpose.evaluation.data import Data, Placed
-from xpose.evaluation.metrics import AUC, EPE, NME, BoxAP, Metric, OksAP
+from xpose.evaluation.metrics.auc import AUC
+from xpose.evaluation.metrics.base import Metric
+from xpose.evaluation.metrics.box_ap import BoxAP
+from xpose.evaluation.metrics.epe import EPE
+from xpose.evaluation.metrics.nme import NME
+from xpose.evaluation.metrics.oks_ap import OksAP
 from xpose.evaluation.protocols.base import Findings, Protocol
-from xpose.evaluation.protocols.making_questions import ask, categories_of, find_examples, limited
-from xpose.evaluation.published import published
-from xpose.evaluation.questions import Question, Task, key_of, only, with_instances
-from xpose.evaluation.scores import Scores, pck
+from xpose.evaluation.protocols.making_questions import ask, categories_of, find_examples, limited, tasks_of
+from xpose.evaluation.questions import Question, Task, only, with_instances
+from xpose.evaluation.scores import ObjectScore, Scores, pck
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.tables import Cell, Table, percent
-from xpose.records import Record, replaced
+from xpose.records import Category, Record, replaced
 
 OKS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR")
-FACTORIES: dict[str, Callable[[], Metric]] = {
-    "AP": OksAP,
-    "box AP": BoxAP,
-    "NME": NME,
-    "AUC": AUC,
-    "EPE": EPE,
-}
+FACTORIES: dict[str, Callable[[], Metric]] = {"AP": OksAP, "box AP": BoxAP, "NME": NME, "AUC": AUC, "EPE": EPE}
 _SHARES = ("AP", "AR", "PCK", "box", "AUC", "NME")  # measures that are shown as percentages
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class MeasuredSet:
     """One row: a set, its evaluated splits, and what is measured.
 
     Attributes:
         set: by the converter's name.
         splits: those that are evaluated, together.
         measures: names of numbers, the headline first; "PCK@t" for any threshold.
-        label: of the row; the set's name where None.
+        label: of the row.
         families: only objects of these families (by `taxonomy.family`).
         keypoints: only these count; all where None.
         by_style: a further row for each style of picture.
@@ -50,18 +50,13 @@ class Part:
     """
 
     set: str
+    label: str
     splits: tuple[str, ...]
     measures: tuple[str, ...]
-    label: str | None = None
     families: tuple[str, ...] = ()
     keypoints: tuple[str, ...] | None = None
     by_style: bool = False
     note: str = ""
-
-    @property
-    def row(self) -> str:
-        """The row's name."""
-        return self.label or self.set
 
     def narrowed(self, record: Record) -> Record:
         """The record with only the objects and points that count."""
@@ -81,62 +76,53 @@ class Part:
         return with_instances(record, tuple(kept))
 
 
-def usual_split(parts: Sequence[Part]) -> str:
+def usual_split(parts: Sequence[MeasuredSet]) -> str:
     """All evaluated splits in words; a run with this as its split takes for each set its own."""
     return ", ".join(sorted({split for part in parts for split in part.splits}))
 
 
-def _records(data: Data, part: Part, usual: str) -> Iterator[Placed]:
+def _records(data: Data, part: MeasuredSet, usual: str) -> Iterator[Placed]:
     for split in part.splits if data.split == usual else (data.split,):
         for record, place in data.of_set(part.set, split):
             yield part.narrowed(record), place
 
 
-def tasks_of(parts: Sequence[Part]) -> Callable[[Data, Settings], Iterator[Task]]:
-    """The questions about some sets."""
+def _tasks_of_sets(parts: Sequence[MeasuredSet], data: Data, settings: Settings) -> Iterator[Task]:
+    shots = find_examples(data, settings)
+    usual = usual_split(parts)
+    for part in _chosen(parts, data):
+        listed = list(limited(_records(data, part, usual), settings.limit))
+        categories = list(dict.fromkeys(category for record, _ in listed for category in categories_of(record)))
+        only_category = categories if len(categories) == 1 and not part.families else None
 
-    def tasks(data: Data, settings: Settings) -> Iterator[Task]:
-        shots = find_examples(data, settings)
-        usual = usual_split(parts)
-        for part in _chosen(parts, data):
-            listed = list(limited(_records(data, part, usual), settings.limit))
-            kinds = list(dict.fromkeys(kind for record, _ in listed for kind in categories_of(record)))
-            for record, place in listed:
-                asked = kinds if len(kinds) == 1 and not part.families else categories_of(record)
-                questions, unasked = [], []
-                for category in asked:
-                    prompt = ask(record, category, settings, shots)
-                    truth = only(record, category)
+        def questions(
+            record: Record, part: MeasuredSet = part, everywhere: list[Category] | None = only_category
+        ) -> Iterator[Question | str]:
+            for category in everywhere or categories_of(record):
+                prompt, truth = ask(record, category, settings, shots), only(record, category)
+                if prompt is None:
+                    yield f"{record.source}: {category.name}, without an example in training"
+                else:
                     count = sum(not one.iscrowd for one in truth.instances)
-                    if prompt is None:
-                        unasked.append(f"{record.source}: {category.name}, without an example in training")
-                        continue
-                    questions.append(Question((prompt,), truth, None, part.row, matched=count))
-                if questions or unasked:
-                    # Sets that appear in several rows may show a picture twice.
-                    yield Task(f"{part.row}:{key_of(record)}", record, place, tuple(questions), tuple(unasked))
+                    yield Question((prompt,), truth, None, part.label, matched=count)
 
-    return tasks
+        # The row's name comes first, since sets that appear in several rows may show a picture twice.
+        yield from tasks_of(listed, questions, f"{part.label}:")
 
 
-def _chosen(parts: Sequence[Part], data: Data) -> list[Part]:
+def _chosen(parts: Sequence[MeasuredSet], data: Data) -> list[MeasuredSet]:
     return [part for part in parts if not data.only or part.set in data.only]
 
 
-def scores_of(parts: Sequence[Part]) -> Callable[[Data, Settings], Scores]:
-    """Scores with the metrics that the rows want."""
-    by_row = {part.row: part for part in parts}
+def _scores_of_sets(parts: Sequence[MeasuredSet]) -> Scores:
+    need_precision()
+    measures = {part.label: part.measures for part in parts}
 
-    def scores(data: Data, settings: Settings) -> Scores:
-        need_precision()
+    def metrics(key: tuple[str, str]) -> Mapping[str, Metric]:
+        wanted = {_metric_of(measure) for measure in measures[key[0]]}
+        return {name: make() for name, make in FACTORIES.items() if name in wanted}
 
-        def metrics(key: tuple[str, str]) -> Mapping[str, Metric]:
-            wanted = by_row[key[0]].measures
-            return {name: make() for name, make in FACTORIES.items() if any(_belongs(one, name) for one in wanted)}
-
-        return Scores(metrics=metrics)
-
-    return scores
+    return Scores(metrics=metrics)
 
 
 def need_precision() -> None:
@@ -149,84 +135,64 @@ def need_precision() -> None:
         raise missing_extra("Average precision", "faster-coco-eval", "eval")
 
 
-def _belongs(measure: str, factory: str) -> bool:
-    if measure.startswith("box "):
-        return factory == "box AP"
-    if measure in OKS:
-        return factory == "AP"
-    return measure.split("@")[0] == factory
+def _metric_of(measure: str) -> str:
+    return "box AP" if measure.startswith("box ") else "AP" if measure in OKS else measure.split("@")[0]
 
 
-def conclude_of(parts: Sequence[Part], title: str, keys: Sequence[str]) -> Callable[[Scores, Data, Settings], Findings]:
-    """Tables of the rows, each beside the papers' numbers."""
-
-    def conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
-        values: dict[str, float] = {}
-        columns = list(dict.fromkeys(name for part in parts for name in part.measures))
-        rows: list[tuple[Cell, ...]] = []
-        for part in _chosen(parts, data):
-            numbers = numbers_of(scores, part)
-            values |= {f"{name}/{part.row}": value for name, value in numbers.items()}
-            values.setdefault("headline", numbers.get(part.measures[0], math.nan))
-            shown = [shown_as(name, numbers.get(name)) if name in part.measures else None for name in columns]
-            pictures = scores.pictures.get((part.row, ""), 0)
-            rows.append((part.row, ", ".join(part.splits), pictures, len(scores.of(part.row)), *shown))
-        notes = [f"{part.row}: {part.note}" for part in parts if part.note]
-        missing = [part.row for part in _chosen(parts, data) if (part.row, "") not in scores.pictures]
-        if missing:
-            notes.append(f"No evaluated picture of these is under the given folders: {', '.join(missing)}.")
-        tables = [Table(title, ("set", "split", "questions", "objects", *columns), tuple(rows), tuple(notes))]
-        tables += [_by_style(scores, part) for part in parts if part.by_style and part.row in scores.groups()]
-        tables += published(keys)
-        return Findings(values, tuple(tables))
-
-    return conclude
+def _conclude_sets(parts: Sequence[MeasuredSet], title: str, scores: Scores, data: Data) -> Findings:
+    values: dict[str, float] = {}
+    columns = list(dict.fromkeys(name for part in parts for name in part.measures))
+    rows: list[tuple[Cell, ...]] = []
+    for part in _chosen(parts, data):
+        numbers = _numbers_of(scores, part)
+        values |= {f"{name}/{part.label}": value for name, value in numbers.items()}
+        values.setdefault("headline", numbers.get(part.measures[0], math.nan))
+        shown = [percent(numbers.get(name)) if name.startswith(_SHARES) else numbers.get(name) for name in columns]
+        pictures = scores.pictures.get((part.label, ""), 0)
+        rows.append((part.label, ", ".join(part.splits), pictures, len(scores.of(part.label)), *shown))
+    notes = [f"{part.label}: {part.note}" for part in parts if part.note]
+    missing = [part.label for part in _chosen(parts, data) if (part.label, "") not in scores.pictures]
+    if missing:
+        notes.append(f"No evaluated picture of these is under the given folders: {', '.join(missing)}.")
+    tables = [Table(title, ("set", "split", "questions", "objects", *columns), tuple(rows), tuple(notes))]
+    tables += [_by_style(scores, part) for part in parts if part.by_style and part.label in scores.groups()]
+    return Findings(values, tuple(tables))
 
 
-def numbers_of(scores: Scores, part: Part, variant: str = "") -> dict[str, float]:
-    """The numbers of a row: those of its metrics, and PCK at its thresholds."""
-    numbers: dict[str, float] = {}
-    for metric in scores.metrics.get((part.row, variant), {}).values():
-        numbers |= {name: value for name, value in metric.compute().items() if name in part.measures}
-    objects = scores.of(part.row, variant)
-    for name in part.measures:
-        if name.startswith("PCK@"):
-            numbers[name] = pck(objects, float(name.removeprefix("PCK@")))
-    return numbers
+def _numbers_of(scores: Scores, part: MeasuredSet) -> dict[str, float]:
+    """The measures of a row: those of its metrics, and PCK at its thresholds."""
+    objects = scores.of(part.label, "")
+    thresholds = {name: float(name.removeprefix("PCK@")) for name in part.measures if name.startswith("PCK@")}
+    metrics = {name: value for name, value in scores.numbers(part.label).items() if name in part.measures}
+    return metrics | {name: pck(objects, threshold) for name, threshold in thresholds.items()}
 
 
-def shown_as(name: str, value: float | None) -> float | None:
-    """Shares as percentages, distances as they are."""
-    return percent(value) if name.startswith(_SHARES) else value
-
-
-def _by_style(scores: Scores, part: Part) -> Table:
-    styles: dict[str, list] = {}
-    for one in scores.of(part.row):
+def _by_style(scores: Scores, part: MeasuredSet) -> Table:
+    styles: dict[str, list[ObjectScore]] = {}
+    for one in scores.of(part.label):
         styles.setdefault(one.style or "not stated", []).append(one)
     rows = tuple((style, len(own), percent(pck(own, 0.2))) for style, own in sorted(styles.items()))
-    return Table(f"{part.row}, by style of picture", ("style", "objects", "PCK@0.2"), rows)
+    return Table(f"{part.label}, by style of picture", ("style", "objects", "PCK@0.2"), rows)
 
 
 def protocol_of(
-    name: str, title: str, source: str, parts: Sequence[Part], *, published_keys: Sequence[str] = (), prompts: str = ""
+    name: str, title: str, source: str, parts: Sequence[MeasuredSet], published_keys: Sequence[str] = ()
 ) -> Protocol:
     """A protocol that measures some sets."""
     return Protocol(
         name=name,
         title=title,
         source=source,
-        data="; ".join(f"{part.row} ({', '.join(part.splits)})" for part in parts),
+        data="; ".join(f"{part.label} ({', '.join(part.splits)})" for part in parts),
         boxes="found, not given; for numbers on points the answer whose box has the highest IoU with the labelled box, "
         "of as many answers as there are objects; for average precision all answers",
-        prompts=prompts
-        or "the category's name and its set's keypoint names; sets with several categories only for those present",
+        prompts="the category's name and its set's keypoint names; sets with several categories only for those present",
         pck="longer side of the labelled box; labelled points, hidden ones too",
         metrics=tuple(dict.fromkeys(measure for part in parts for measure in part.measures)),
         headline="headline",
-        tasks=tasks_of(parts),
-        scores=scores_of(parts),
-        conclude=conclude_of(parts, title[:1].upper() + title[1:], published_keys),
+        tasks=partial(_tasks_of_sets, parts),
+        scores=lambda data, settings: _scores_of_sets(parts),
+        conclude=lambda scores, data, settings: _conclude_sets(parts, title[:1].upper() + title[1:], scores, data),
         split=usual_split(parts),
         sets=tuple(dict.fromkeys(part.set for part in parts)),
         published=tuple(published_keys),

@@ -1,91 +1,43 @@
-"""The published sets: UniKPT, COCO, Human-Art, AP-10K, Animal Kingdom, the unseen AnimalPose, CLAMP's families."""
+"""The published sets: UniKPT, COCO, Human-Art, AP-10K, Animal Kingdom, the unseen AnimalPose, CLAMP's families.
+
+Which they are, on which splits and by which measures, stands in `published_sets.toml`.
+"""
 
 from __future__ import annotations
 
-from xpose.evaluation.data import HELD_OUT
-from xpose.evaluation.protocols.of_sets import OKS, Part, protocol_of
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from xpose.evaluation.protocols.base import Protocol
+from xpose.evaluation.protocols.of_sets import MeasuredSet, protocol_of
 from xpose.vocabulary import load_skeleton
 
-PERSON = tuple(load_skeleton("person").keypoints)
 
-COCO = Part(set="coco", splits=("val",), measures=(*OKS, "box AP", "PCK@0.2"))
-HUMANART = Part(
-    set="humanart",
-    splits=("val",),
-    measures=(*OKS, "box AP", "PCK@0.2"),
-    keypoints=PERSON,
-    by_style=True,
-    note="average precision over the 17 points of COCO, as published.",
-)
-AP10K = Part(set="ap10k", splits=("val",), measures=(*OKS, "box AP", "PCK@0.2"), note="val of split 1.")
-MACAQUE = Part(set="macaquepose", splits=("test",), measures=("AP", "PCK@0.2"), note="no official split; see its info.")
-FACES = Part(
-    set="300w", splits=("common", "challenge"), measures=("PCK@0.2", "NME"), note="common and challenge: full."
-)
-HANDS = Part(set="onehand10k", splits=("test",), measures=("PCK@0.2", "AUC@30", "EPE"))
-KINGDOM = Part(
-    set="animal-kingdom",
-    splits=("test",),
-    measures=("PCK@0.05", "PCK@0.2"),
-    note="protocol P1; the two papers differ: one reports PCK@0.05, the other PCK@0.2.",
-)
-FLY = Part(set="vinegar-fly", splits=("test",), measures=("PCK@0.2",), note="a random tenth; no official split.")
-LOCUST = Part(set="desert-locust", splits=("test",), measures=("PCK@0.2",), note="a random tenth; no official split.")
-FURNITURE = Part(set="keypoint-5", splits=("test",), measures=("PCK@0.2",), note="no official split; see its info.")
-APT36K = Part(
-    set="apt36k",
-    splits=(HELD_OUT,),
-    measures=("AP", "PCK@0.2"),
-    note="no official split: the held-out tenth of this project, not comparable with the papers.",
-)
-ANIMALWEB = Part(
-    set="animalweb",
-    splits=(HELD_OUT,),
-    measures=("PCK@0.2",),
-    note="no official split: the held-out tenth of this project, not comparable with the papers.",
-)
-ANIMALPOSE = Part(set="animalpose", splits=("test",), measures=("PCK@0.2", "PCK@0.1", "AP"))
+def _measured_set(name: str, entry: Mapping[str, Any]) -> MeasuredSet:
+    skeleton = entry.get("keypoints_of")
+    return MeasuredSet(
+        set=entry.get("set", name),
+        label=name,
+        splits=tuple(entry["splits"]),
+        measures=tuple(entry["measures"]),
+        families=tuple(entry.get("families", ())),
+        keypoints=None if skeleton is None else tuple(load_skeleton(skeleton).keypoints),
+        by_style=entry.get("by_style", False),
+        note=entry.get("note", ""),
+    )
 
-UNIKPT = protocol_of(
-    "unikpt",
-    "UniKPT's sets, each on its own split",
-    "ECCV paper, table 5",
-    (COCO, HUMANART, AP10K, APT36K, MACAQUE, KINGDOM, ANIMALWEB, FACES, HANDS, FLY, LOCUST, FURNITURE),
-    published_keys=("animal-kingdom",),
-)
-COCO_TABLE = protocol_of("coco", "COCO persons, the full table", "ECCV paper", (COCO,))
-HUMANART_TABLE = protocol_of("humanart", "Human-Art, the full table and each style", "ECCV paper", (HUMANART,))
-AP10K_TABLE = protocol_of("ap10k", "AP-10K, the full table", "ECCV paper", (AP10K,), published_keys=("ablations",))
-KINGDOM_TABLE = protocol_of(
-    "animal-kingdom",
-    "Animal Kingdom at both thresholds",
-    "both papers",
-    (KINGDOM,),
-    published_keys=("animal-kingdom",),
-)
-UNSEEN = protocol_of("animalpose", "AnimalPose, which training has not seen", "ECCV paper", (ANIMALPOSE,))
-ALL_PARTS = ("train", "val", "test")
-CLAMP = protocol_of(
-    "clamp",
-    "AP-10K by family, zero-shot: weights trained on one family, tested on another",
-    "the CLAMP paper's settings, as in the ECCV paper",
-    (
-        Part(
-            set="ap10k",
-            splits=ALL_PARTS,
-            measures=(*OKS, "PCK@0.2"),
-            label="Bovidae → Canidae",
-            families=("Canidae",),
-            note="weights that were trained on Bovidae alone; all pictures of Canidae in the three parts of split 1.",
-        ),
-        Part(
-            set="ap10k",
-            splits=ALL_PARTS,
-            measures=(*OKS, "PCK@0.2"),
-            label="Canidae → Felidae",
-            families=("Felidae",),
-            note="weights that were trained on Canidae alone; all pictures of Felidae in the three parts of split 1.",
-        ),
-    ),
-    published_keys=("clamp",),
-)
+
+def _protocols() -> dict[str, Protocol]:
+    content = tomllib.loads(files("xpose.evaluation.protocols").joinpath("published_sets.toml").read_text("utf-8"))
+    sets = {name: _measured_set(name, entry) for name, entry in content["sets"].items()}
+    return {
+        name: protocol_of(
+            name, entry["title"], entry["source"], [sets[of] for of in entry["sets"]], entry.get("published", ())
+        )
+        for name, entry in content["protocols"].items()
+    }
+
+
+BY_NAME = _protocols()

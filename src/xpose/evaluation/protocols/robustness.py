@@ -12,38 +12,21 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping
 
-from xpose.data.loading.samples import Kind
 from xpose.evaluation.data import Data
+from xpose.evaluation.names import mirror_names
 from xpose.evaluation.protocols.base import Findings, Protocol
-from xpose.evaluation.protocols.making_questions import categories_of, limited
-from xpose.evaluation.questions import Asked, Question, Task, key_of, only
+from xpose.evaluation.protocols.making_questions import limited, present, tasks_of
+from xpose.evaluation.questions import Asked, Question, Task
 from xpose.evaluation.scores import Scores, mean, pck
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.tables import Cell, Table, percent
 from xpose.records import Category, Record
 from xpose.vocabulary import find_category
 
-USUAL, SYNONYM, RELATED, TYPO, ORDER, SHUFFLED, SWAPPED, NOT_FOLLOWED, UNRELATED = (
-    "usual words",
-    "synonym",
-    "related word",
-    "typos",
-    "other order",
-    "shuffled points",
-    "left/right exchanged",
-    "exchange ignored",
-    "unrelated words",
-)
+USUAL = "usual words"
 # Narrower words for a category, which no set uses: who has only seen horses should know a pony.
-NARROWER = {
-    "horse": "pony",
-    "cow": "calf",
-    "cattle": "calf",
-    "sheep": "lamb",
-    "dog": "puppy",
-    "cat": "kitten",
-    "bird": "hen",
-}
+NARROWER = {"horse": "pony", "cow": "calf", "cattle": "calf", "sheep": "lamb"}
+NARROWER |= {"dog": "puppy", "cat": "kitten", "bird": "hen"}
 UNRELATED_WORDS = ("teapot", "cathedral", "saxophone", "bulldozer", "snowflake", "typewriter")
 
 Variant = Callable[[Category, random.Random], Asked | None]
@@ -90,11 +73,9 @@ def _shuffled(category: Category, stream: random.Random) -> Asked | None:
 
 
 def _mirror(category: Category) -> dict[str, str] | None:
-    kind = Kind.of(category.name, category.skeleton, category.keypoints)
-    mirrored = dict(zip(kind.names, kind.mirrored, strict=True))
-    if set(mirrored.values()) != set(kind.names) or all(a == b for a, b in mirrored.items()):
-        return None
-    return mirrored
+    mirrored = mirror_names(category.skeleton, category.keypoints)
+    complete = set(mirrored.values()) == set(mirrored)
+    return mirrored if complete and any(a != b for a, b in mirrored.items()) else None
 
 
 def _swapped(category: Category, stream: random.Random) -> Asked | None:
@@ -117,14 +98,14 @@ def _unrelated(category: Category, stream: random.Random) -> Asked:
 
 VARIANTS: dict[str, Variant] = {
     USUAL: _usual,
-    SYNONYM: _synonym,
-    RELATED: _related,
-    TYPO: _typos,
-    ORDER: _order,
-    SHUFFLED: _shuffled,
-    SWAPPED: _swapped,
-    NOT_FOLLOWED: _ignored,
-    UNRELATED: _unrelated,
+    "synonym": _synonym,
+    "related word": _related,
+    "typos": _typos,
+    "other order": _order,
+    "shuffled points": _shuffled,
+    "left/right exchanged": _swapped,
+    "exchange ignored": _ignored,
+    "unrelated words": _unrelated,
 }
 
 
@@ -148,23 +129,16 @@ def misspelt(words: str, stream: random.Random) -> str:
 
 
 def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
-    for record, place in limited(data.records(), settings.limit):
-        questions = [one for category in categories_of(record) for one in _questions(record, category, settings.seed)]
-        yield Task(key_of(record), record, place, tuple(questions))
+    def questions(record: Record) -> Iterator[Question]:
+        for category, truth, count in present(record):
+            for name, vary in VARIANTS.items():
+                # One way per category, not per picture: prompts are encoded once, and all pictures get the same slip.
+                stream = random.Random(f"{settings.seed}/{category.name}/{category.skeleton}/{name}")
+                asked = vary(category, stream)
+                if asked is not None:
+                    yield Question((asked,), truth, count, record.source, name)
 
-
-def _questions(record: Record, category: Category, seed: int) -> Iterator[Question]:
-    truth = only(record, category)
-    count = sum(not one.iscrowd for one in truth.instances)
-    for name, vary in VARIANTS.items():
-        # One way per category, not per picture: prompts are encoded once, and all pictures get the same slip.
-        asked = vary(category, random.Random(f"{seed}/{category.name}/{category.skeleton}/{name}"))
-        if asked is not None:
-            yield Question((asked,), truth, count, record.source, name)
-
-
-def _scores(data: Data, settings: Settings) -> Scores:
-    return Scores()
+    return tasks_of(limited(data.records(), settings.limit), questions)
 
 
 def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
@@ -205,6 +179,5 @@ PROTOCOL = Protocol(
     metrics=("PCK@0.2", "mean score of the answers"),
     headline="PCK@0.2/usual words",
     tasks=_tasks,
-    scores=_scores,
     conclude=_conclude,
 )

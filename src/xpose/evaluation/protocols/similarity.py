@@ -9,6 +9,7 @@ the two part.
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,12 +19,19 @@ import numpy as np
 from xpose.evaluation.answers import Answers
 from xpose.evaluation.data import Data
 from xpose.evaluation.matching import match
-from xpose.evaluation.metrics.base import Metric
 from xpose.evaluation.metrics.confidence import auroc
 from xpose.evaluation.metrics.points import PointRules
 from xpose.evaluation.protocols.base import Findings, Protocol
-from xpose.evaluation.protocols.making_questions import categories_of, find_examples, limited
-from xpose.evaluation.questions import Asked, Question, Task, key_of, only
+from xpose.evaluation.protocols.making_questions import (
+    ask,
+    categories_of,
+    find_examples,
+    known_categories,
+    limited,
+    present,
+    tasks_of,
+)
+from xpose.evaluation.questions import Asked, Question, Task, key_of
 from xpose.evaluation.scores import Scores, mean
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.sources import DetectorSource, in_records_words, open_detector, prompts_of
@@ -39,10 +47,6 @@ class Likeness:
     """The similarities of the answers that fit labelled boxes best."""
 
     def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything."""
         self.instances: list[float] = []
         self.keypoints: list[float] = []
 
@@ -70,9 +74,8 @@ class SimilaritySource(DetectorSource):
         poses = found.poses
         points = np.full(poses.keypoint_scores.shape, np.nan)
         points[:, : found.keypoints.shape[1]] = found.keypoints
-        values = {name: getattr(poses, name) for name in type(poses).__dataclass_fields__}
-        values |= {"scores": _share(found.objects), "keypoint_scores": _share(points)}
-        return in_records_words(Poses(**values), question, settings)
+        alike = dataclasses.replace(poses, scores=_share(found.objects), keypoint_scores=_share(points))
+        return in_records_words(alike, question, settings)
 
     def _ask(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
         encoded = [self.detector.encode_image(one) for one in pixels]
@@ -101,40 +104,24 @@ def wrong_class(record: Record, category: Category, known: Sequence[Category], s
     return random.Random(f"{seed}/{key_of(record)}/{category.name}").choice(others)
 
 
-def all_categories(data: Data) -> list[Category]:
-    """Every category of the evaluated split, each name once, by name."""
-    by_name: dict[str, Category] = {}
-    for record, _ in data.records():
-        for one in categories_of(record):
-            by_name.setdefault(one.name, one)
-    return [by_name[name] for name in sorted(by_name)]
-
-
 def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
-    known = all_categories(data)
+    by_name: dict[str, Category] = {}
+    for categories in known_categories(data.records()).values():
+        by_name = categories | by_name  # of one name the first
+    known = [by_name[name] for name in sorted(by_name)]
     shots = find_examples(data, settings)
-    for record, place in limited(data.records(), settings.limit):
-        questions = []
-        for category in categories_of(record):
-            truth = only(record, category)
-            count = sum(not one.iscrowd for one in truth.instances)
-            examples = shots.get((record.source, category), ())
-            if settings.prompts != "text" and not examples:
+
+    def questions(record: Record) -> Iterator[Question]:
+        for category, truth, count in present(record):
+            asked = ask(record, category, settings, shots)
+            if asked is None:
                 continue
-            right = Asked.of(category, settings.prompts, examples)
-            questions.append(Question((right,), truth, count, record.source, RIGHT))
+            yield Question((asked,), truth, count, record.source, RIGHT)
             other = wrong_class(record, category, known, settings.seed)
             if other is not None:
-                questions.append(Question((Asked.of(other),), truth, count, record.source, WRONG))
-        if questions:
-            yield Task(key_of(record), record, place, tuple(questions))
+                yield Question((Asked.of(other),), truth, count, record.source, WRONG)
 
-
-def _scores(data: Data, settings: Settings) -> Scores:
-    def metrics(key: tuple[str, str]) -> dict[str, Metric]:
-        return {"likeness": Likeness()}
-
-    return Scores(PointRules(any_category=True), metrics)
+    return tasks_of(limited(data.records(), settings.limit), questions)
 
 
 def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
@@ -189,7 +176,7 @@ PROTOCOL = Protocol(
     headline="instance/AUROC",
     thresholds=(),
     tasks=_tasks,
-    scores=_scores,
+    scores=lambda data, settings: Scores(PointRules(any_category=True), lambda key: {"likeness": Likeness()}),
     conclude=_conclude,
     open=open_similarity,
 )

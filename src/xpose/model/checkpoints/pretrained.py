@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from xpose.errors import CheckpointError, quote
+from xpose.model.checkpoints.calibration import CALIBRATION_FILE, Calibration, read_calibration, write_calibration
 from xpose.model.checkpoints.files import read_tensors
 from xpose.model.checkpoints.official import restore_buffers
 from xpose.model.config import XPoseConfig
@@ -24,6 +26,7 @@ def save_pretrained(
     folder: str | Path,
     *,
     encoders: dict[str, Tensor] | None = None,
+    calibration: Calibration = Calibration(),  # noqa: B008 - frozen
     card: str | None = None,
     dtype: torch.dtype | None = None,
 ) -> Path:
@@ -33,6 +36,7 @@ def save_pretrained(
         model: the network.
         folder: where to; made if needed.
         encoders: tensors of the prompt encoders to keep with it.
+        calibration: how its scores are read.
         card: text of the model card; a short one is written where None.
         dtype: floating type on disk, e.g. `torch.float16`; as they are where None.
 
@@ -53,6 +57,7 @@ def save_pretrained(
         ) from None
     write_atomically(folder / WEIGHT_FILE, lambda p: save_file(stored, p, metadata=metadata))
     write_atomically(folder / CONFIG_FILE, lambda p: p.write_text(model.config.to_json(), encoding="utf-8"))
+    write_calibration(folder, calibration)
     write_atomically(folder / CARD_FILE, lambda p: p.write_text(card or _short_card(model.config), encoding="utf-8"))
     return folder
 
@@ -72,8 +77,16 @@ def _short_card(config: XPoseConfig) -> str:
     )
 
 
-def from_pretrained(name_or_path: str | Path, *, revision: str | None = None) -> tuple[XPose, dict[str, Tensor]]:
-    """A network in eval mode (float32) and the tensors of its prompt encoders (official names; may be empty).
+class Pretrained(NamedTuple):
+    """What weights on disk hold."""
+
+    model: XPose  # in eval mode and float32
+    encoders: dict[str, Tensor]  # of its prompt encoders, by official names; may be empty
+    calibration: Calibration
+
+
+def from_pretrained(name_or_path: str | Path, *, revision: str | None = None) -> Pretrained:
+    """Read weights.
 
     Args:
         name_or_path: a folder of our format, its `model.safetensors`, a file in the official layout, or a hub id
@@ -93,7 +106,7 @@ def from_pretrained(name_or_path: str | Path, *, revision: str | None = None) ->
     return _from_folder(_from_hub(str(name_or_path), revision))
 
 
-def _from_folder(folder: Path) -> tuple[XPose, dict[str, Tensor]]:
+def _from_folder(folder: Path) -> Pretrained:
     for name in (CONFIG_FILE, WEIGHT_FILE):
         if not (folder / name).is_file():
             raise CheckpointError(
@@ -104,7 +117,8 @@ def _from_folder(folder: Path) -> tuple[XPose, dict[str, Tensor]]:
     tensors = read_tensors(folder / WEIGHT_FILE)
     encoders = {k.removeprefix(ENCODER_PREFIX): v for k, v in tensors.items() if k.startswith(ENCODER_PREFIX)}
     network = {k: v for k, v in tensors.items() if not k.startswith(ENCODER_PREFIX)}
-    return build(config, network, folder / WEIGHT_FILE), {k: _full(v) for k, v in encoders.items()}
+    model = build(config, network, folder / WEIGHT_FILE)
+    return Pretrained(model, {k: _full(v) for k, v in encoders.items()}, read_calibration(folder))
 
 
 def build(config: XPoseConfig, tensors: dict[str, Tensor], source: Path) -> XPose:
@@ -139,12 +153,12 @@ def _full(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.is_floating_point() else tensor
 
 
-def _from_official_file(path: Path) -> tuple[XPose, dict[str, Tensor]]:
+def _from_official_file(path: Path) -> Pretrained:
     from xpose.model.checkpoints.official import load_official, sort_official
 
     state = read_tensors(path)
     model = load_official(state)
-    return model, sort_official(state, model).encoders
+    return Pretrained(model, sort_official(state, model).encoders, Calibration())
 
 
 def _from_hub(name: str, revision: str | None) -> Path:
@@ -155,8 +169,9 @@ def _from_hub(name: str, revision: str | None) -> Path:
         )
     from huggingface_hub import snapshot_download
 
+    files = [CONFIG_FILE, CALIBRATION_FILE, WEIGHT_FILE, CARD_FILE]
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=[CONFIG_FILE, WEIGHT_FILE, CARD_FILE]))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=files))
     except Exception as error:  # the hub client raises many kinds; all mean the same to the user
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise CheckpointError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,17 +51,9 @@ def compare(recipe: Recipe, folder: Path) -> Comparison | None:
     if not steps:
         return None
     last = max(steps)
-    # The first of equals, as a run keeps the best: with the starting weights before all.
-    best = max(tested, key=lambda step: (judged(recipe, tested[step]), -step))
+    best = recipe.validation.best_step(tested)
+    best = min(tested) if best is None else best
     use_best = best not in (START, last) and (folder / BEST).is_dir()
     return Comparison(
         tested.get(START, {}), tested[last], tested[best], best, last, folder / (BEST if use_best else WEIGHTS)
     )
-
-
-def judged(recipe: Recipe, values: Mapping[str, float]) -> float:
-    """The number by which the best weights are told."""
-    validation = recipe.validation
-    found = [values.get(f"{asking} {validation.best}", math.nan) for asking in validation.prompts]
-    mean = sum(found) / len(found)
-    return mean if math.isfinite(mean) else -math.inf

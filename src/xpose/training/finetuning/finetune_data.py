@@ -1,4 +1,4 @@
-"""What a network is fine-tuned on: a user's labels as a prepared set in the run's folder, and what is in it.
+"""The data of a fine-tuning run: a user's labels as a prepared set in the run's folder, and what they contain.
 
 found = gather(Request("birds/labels.json"), Path("runs/finetune"))
 found.pictures, found.kinds, found.skipped
@@ -128,8 +128,8 @@ def _is_number(name: str) -> bool:
 class Opened:
     """What the labels are, before anything of them is imported."""
 
-    before: Mapping[str, Any] | None  # what the run in the folder was begun with, where it goes on
-    found: Recognised | None  # None where it goes on
+    before: Mapping[str, Any] | None  # what the run in the folder began with, if it is continued
+    found: Recognised | None  # None if a run is continued
 
 
 def opened(request: Request, folder: Path) -> Opened:
@@ -212,8 +212,8 @@ def _before(request: Request, folder: Path) -> dict[str, Any] | None:
     if other:
         _recognised(request)  # labels that cannot be read are the nearer fault
         raise ConfigError(
-            f"{quote(folder)} holds a run on other data: {'; '.join(other)}. A run goes on with what it began with. "
-            "Give that again, or another folder: --out FOLDER"
+            f"{quote(folder)} holds a run on other data: {'; '.join(other)}. A run must continue with the data it "
+            "began with. Name them again, or choose another folder: --out FOLDER"
         )
     return dict(zip(("place", "format", "notes"), found, strict=True))
 
@@ -272,10 +272,10 @@ def _fitting_skeleton(format_name: str, path: Path, request: Request) -> str | N
     The weights have learned its names, and it knows mirror partners that the source's names do not tell.
     """
     from xpose.data.datasets.importers import load_importer
-    from xpose.data.datasets.importers.base import Choices
+    from xpose.data.datasets.importers.base import ImportChoices
 
     pictures = None if request.images is None else Path(request.images)
-    importer = load_importer(format_name)(path, Choices(request.name, pictures=pictures))
+    importer = load_importer(format_name)(path, ImportChoices(request.name, pictures=pictures))
     found: set[str | None] = set()
     for named in importer.named.values():
         try:
@@ -297,7 +297,7 @@ def survey(place: Path, format_name: str, split: str | None = None, notes: list[
     usable = tuple(_usable(place, train))
     kinds: Counter[Category] = Counter()
     for record, _ in usable:
-        kinds.update(one.category for one in record.instances if one.keypoints and not one.iscrowd)
+        kinds.update(instance.category for instance in record.instances if instance.keypoints and not instance.iscrowd)
     skipped, reasons = _skips(place)
     if not usable:
         why = f" The first that was left out: {reasons[0].rstrip('. ')}." if reasons else ""
@@ -305,23 +305,23 @@ def survey(place: Path, format_name: str, split: str | None = None, notes: list[
             f"No picture of {quote(place)} (split {quote(train)}) shows an object with keypoints.{why} At least one is "
             f"needed to learn anything. All that was left out: {place / REPORT}"
         )
-    told = list(notes or ())
+    all_notes = list(notes or ())
     other = VALIDATION if VALIDATION in names and train != VALIDATION else None
     tested = {key_of(record) for record, _ in _usable(place, other)} if other else set()
     if shared := tested & {key_of(record) for record, _ in usable}:
-        told.append(
-            f"{len(shared)} pictures are in {train} and in {other}: the split {other} is no test, and not used."
+        all_notes.append(
+            f"{len(shared)} pictures are in {train} and in {other}, which is therefore not used for testing."
         )
         tested = set()
     return Material(
         *(place, format_name, train, other if tested else None, usable, len(tested), kinds, skipped, reasons),
-        notes=tuple(told),
+        notes=tuple(all_notes),
     )
 
 
 def _usable(place: Path, split: str) -> Iterator[tuple[Record, Place]]:
     for record, where in read_places(place, split):
-        if any(one.keypoints and not one.iscrowd for one in record.instances):
+        if any(instance.keypoints and not instance.iscrowd for instance in record.instances):
             yield record, where
 
 
@@ -329,7 +329,7 @@ def _splits(place: Path) -> list[str]:
     if (place / LOCATION).is_file():
         return list(read_manifest(place)["splits"])
     if is_folder_of_sets(place):
-        return list(dict.fromkeys(split for one in folder_sets(place) for split in one.splits))
+        return list(dict.fromkeys(split for part in folder_sets(place) for split in part.splits))
     return [TRAIN, VALIDATION] if (place / f"{VALIDATION}.json").is_file() else [TRAIN]
 
 
@@ -355,4 +355,4 @@ def _skips(place: Path) -> tuple[Counter[str], tuple[str, ...]]:
     if not (place / REPORT).is_file():
         return Counter(), ()
     entries = read_report(place / REPORT)
-    return Counter(one["what"] for one in entries), tuple(f"{one['file']}: {one['reason']}" for one in entries[:3])
+    return Counter(entry["what"] for entry in entries), tuple(f"{e['file']}: {e['reason']}" for e in entries[:3])

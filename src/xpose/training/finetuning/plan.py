@@ -92,11 +92,11 @@ def starting_point(
         CheckpointError: there are no such weights, or none were named and none come with the package.
         ConfigError: choices that exclude each other.
     """
-    told: dict[str, Any] = {}
+    wanted: dict[str, Any] = {}
     for text in changes:
         with suppress(ConfigError):  # `choose` reports it, with all other faults
-            told = settings_reader.merged(told, settings_reader.assigned(Recipe, text).get("network", {}))
-    weights = weights if weights is not None else told.get("start")
+            wanted = settings_reader.merged(wanted, settings_reader.assigned(Recipe, text).get("network", {}))
+    weights = weights if weights is not None else wanted.get("start")
     if from_scratch and weights is not None:
         raise ConfigError(
             f"--weights {quote(weights)} and --from-scratch exclude each other. Weights are what to start from. Give "
@@ -110,7 +110,7 @@ def starting_point(
     more = {} if clip is None else {"clip": str(clip)}
     if from_scratch:
         table = more if backbone is None else {**more, "backbone": str(backbone)}
-        preset = told.get("preset")
+        preset = wanted.get("preset")
         return Start(table, CONFIGS[preset if preset in CONFIGS else "xpose-nano"](), None)
     if weights is None:
         try:
@@ -133,7 +133,7 @@ def _config_of(weights: str) -> XPoseConfig:
     if (path.is_dir() or path.suffix == ".safetensors") and (folder / CONFIG_FILE).is_file():
         file = folder / CONFIG_FILE
         return XPoseConfig.from_json(file.read_text(encoding="utf-8"), quote(file))
-    return from_pretrained(weights)[0].config
+    return from_pretrained(weights).model.config
 
 
 def refuse_too_few(material: Material) -> None:
@@ -147,7 +147,7 @@ def refuse_too_few(material: Material) -> None:
         raise DataError(
             f"There {'are' if material.pictures > 1 else 'is'} only {count} with labelled keypoints, and fine-tuning "
             f"needs at least {FEWEST}. Show them as examples instead, which needs no training: xpose detect photo.jpg "
-            "--like PICTURE --points FILE.json (docs/prompts.md). Or go on in spite of it with --force."
+            "--like PICTURE --points FILE.json (docs/prompts.md). Or fine-tune anyway with --force."
         )
 
 
@@ -162,7 +162,7 @@ def choose(material: Material, start: Start, changes: Iterable[str] = ()) -> Pla
     Raises:
         ConfigError: a change does not fit.
     """
-    size = next(one for one in SIZES if material.pictures <= one.most)
+    size = next(size for size in SIZES if material.pictures <= size.most)
     held_out = 0.0 if material.validation else share_to_hold_out(material)
     table = {
         "about": f"fine-tuning on {counted(material.pictures, 'picture')} of {material.place.name} ({size.name})",
@@ -194,7 +194,7 @@ def _absolute(path: str) -> str:
 
 
 def _whole(path: str | None) -> str | None:
-    """An absolute path; what is no file or folder here may be a name on the hub, and stays."""
+    """An absolute path; what does not exist here may be a name on the hub, and stays as it is."""
     if path is None or not Path(path).expanduser().exists():
         return path
     return _absolute(path)

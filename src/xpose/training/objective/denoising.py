@@ -8,16 +8,17 @@ Shape letters as in `xpose.model.types`, and M objects per image, R runs of 2 M 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from xpose.errors import ConfigError
 from xpose.geometry import box_iou, cxcywh_to_xyxy, xyxy_to_cxcywh
 from xpose.model.types import GivenQueries, PromptEmbeddings
 from xpose.training.objective.matcher import Assignment
+from xpose.training.objective.settings_faults import out_of_range, refuse
 from xpose.training.objective.targets import TargetBatch
 
 _SMALLEST = 1e-3  # side of a disturbed box
@@ -35,20 +36,13 @@ class DenoisingSettings:
     keypoint_noise: float = 0.25  # points move by up to this many half sides of the box
 
     def __post_init__(self) -> None:
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        faults = [f"{k} is {v}, not a number from 0 up" for k, v in values.items() if not 0 <= v < float("inf")]
-        faults += [
-            f"{k} is {values[k]}, not a whole number from {least} up"
-            for k, least in (("queries", 1), ("keypoint_runs", 0))
-            if not isinstance(values[k], int) or values[k] < least
-        ]
-        faults += [f"{k} is {values[k]}, more than 1" for k in ("box_noise", "label_noise") if values[k] > 1]
-        if faults:
-            raise ConfigError("The denoising settings do not fit:\n  " + "\n  ".join(faults))
+        faults = out_of_range(self, 1, "queries", whole=True) + out_of_range(self, 0, "keypoint_runs", whole=True)
+        faults += out_of_range(self, 0, "box_noise", "label_noise", high=1) + out_of_range(self, 0, "keypoint_noise")
+        refuse("The denoising settings do", faults)
 
 
 @dataclass(frozen=True)
-class Part:
+class NoisedPart:
     """What some of the given queries should answer."""
 
     assignment: Assignment  # the near ones and their objects
@@ -60,8 +54,8 @@ class Noised:
     """Disturbed objects: the queries for the network, and what the losses know about them."""
 
     queries: GivenQueries
-    queries_part: Part
-    groups_part: Part
+    queries_part: NoisedPart
+    groups_part: NoisedPart
 
 
 def noised_objects(
@@ -81,40 +75,40 @@ def noised_objects(
     settings, most = settings or DenoisingSettings(), targets.most
     if most == 0:
         return None
-    device = targets.boxes.device
+    device, images = targets.boxes.device, len(targets)
     columns, real = _padded(targets.columns, most)
     runs = max(1, settings.queries // most)
-    near = np.broadcast_to(np.array([True, False])[:, None], (2, most))
 
-    def spread(x: np.ndarray) -> np.ndarray:  # [B, M] to [B, R · 2 · M]
-        return np.broadcast_to(x[:, None, None], (len(x), runs, 2, most)).reshape(len(x), -1).copy()
+    def spread(x: Tensor) -> Tensor:  # [B, M] to [B, R · 2 · M]
+        return x[:, None, None].expand(-1, runs, 2, most).reshape(images, -1)
 
     objects, places = spread(columns), spread(real)
-    positive = places & np.broadcast_to(near, (len(columns), runs, 2, most)).reshape(len(columns), -1)
-    number = torch.from_numpy(objects).to(device)
-    far = torch.from_numpy(np.broadcast_to(~near, (runs, 2, most)).reshape(1, -1).copy()).to(device)
+    far = torch.tensor([False, True])[:, None].expand(runs, 2, most).reshape(1, -1)
+    positive = places & ~far
+    number, far = objects.to(device), far.to(device)
     noise = _Noise(generator, targets.boxes)
     true_class = targets.classes.gather(1, number)
-    opened = _opened(min(settings.keypoint_runs, runs), most).expand(len(columns), -1).to(device)
+    near_queries = _near_queries(min(settings.keypoint_runs, runs), most)
+    opened = near_queries.expand(images, -1).to(device)
     group_object = number.gather(1, opened)
-    true_boxes = _take(targets.boxes, number)
+    true_boxes = targets.boxes.gather(1, number[..., None].expand(-1, -1, 4))
     boxes = noise.boxes(true_boxes, far, settings.box_noise)
     # The edge of the picture may push a far box back onto its object, where it must not be called nothing.
     useful = ~far | (box_iou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(true_boxes)) < _NOT_FAR)
     queries = GivenQueries(
-        classes=noise.labels(true_class, prompts.expand(len(targets)).object_mask.to(device), settings.label_noise),
+        classes=noise.labels(true_class, prompts.expand(images).object_mask.to(device), settings.label_noise),
         boxes=boxes,
-        real=torch.from_numpy(places).to(device) & useful,
+        real=places.to(device) & useful,
         run=2 * most,
         opened=opened,
         group_class=targets.classes.gather(1, group_object),
         points=noise.points(targets, group_object, settings.keypoint_noise),
     )
-    at = opened[0].cpu().numpy()
+    at = near_queries[0]
     return Noised(
         queries,
-        Part(_pairs(positive, objects), queries.real),
-        Part(_pairs(positive[:, at], objects[:, at]), queries.real.gather(1, opened)),
+        NoisedPart(_pairs(positive, objects), queries.real),
+        NoisedPart(_pairs(positive[:, at], objects[:, at]), queries.real.gather(1, opened)),
     )
 
 
@@ -155,25 +149,18 @@ class _Noise:
         return moved.masked_fill(~labelled[..., None], float("nan"))
 
 
-def _padded(columns: tuple[np.ndarray, ...], most: int) -> tuple[np.ndarray, np.ndarray]:
+def _padded(columns: tuple[np.ndarray, ...], most: int) -> tuple[Tensor, Tensor]:
     """The numbers of the objects [B, M], 0 in empty places, and which places are real."""
-    numbers = np.zeros((len(columns), most), dtype=np.int64)
-    real = np.zeros((len(columns), most), dtype=bool)
-    for row, found in enumerate(columns):
-        numbers[row, : len(found)], real[row, : len(found)] = found, True
-    return numbers, real
+    numbers = pad_sequence([torch.from_numpy(found) for found in columns], batch_first=True)
+    return numbers, torch.arange(most) < torch.tensor([len(found) for found in columns])[:, None]
 
 
-def _opened(runs: int, most: int) -> Tensor:
+def _near_queries(runs: int, most: int) -> Tensor:
     """The numbers of the near queries of the first runs: [1, P]."""
     first = torch.arange(runs)[:, None] * (2 * most)
     return (first + torch.arange(most)).reshape(1, -1)
 
 
-def _pairs(positive: np.ndarray, objects: np.ndarray) -> Assignment:
-    images, queries = np.nonzero(positive)
-    return Assignment(images, queries, objects[images, queries])
-
-
-def _take(x: Tensor, rows: Tensor) -> Tensor:
-    return x.gather(1, rows[..., None].expand(-1, -1, x.shape[-1]))
+def _pairs(positive: Tensor, objects: Tensor) -> Assignment:
+    images, queries = positive.nonzero(as_tuple=True)
+    return Assignment(images.numpy(), queries.numpy(), objects[images, queries].numpy())

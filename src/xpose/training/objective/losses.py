@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, distributed
 from torch.nn.functional import one_hot
 
-from xpose.errors import ConfigError, TrainingError
+from xpose.errors import TrainingError
 from xpose.geometry import box_area, box_iou, cxcywh_to_xyxy
 from xpose.model.types import LayerReport, Predictions, ProjectedPrompts, Trace
 from xpose.training.objective import terms
@@ -25,6 +25,7 @@ from xpose.training.objective.denoising import Noised
 from xpose.training.objective.dense import dense_terms
 from xpose.training.objective.matcher import Assignment, Layer, MatchCosts, Matcher
 from xpose.training.objective.opening import OpenedGroups
+from xpose.training.objective.settings_faults import out_of_range, refuse
 from xpose.training.objective.targets import TargetBatch
 from xpose.vocabulary import load_skeleton
 
@@ -70,11 +71,9 @@ class LossWeights:
     sigma_rule: SigmaRule = "name"
 
     def __post_init__(self) -> None:
-        numbers = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "sigma_rule"}
-        faults = [f"{k} is {v}, not a number from 0 up" for k, v in numbers.items() if not 0 <= v < float("inf")]
-        for name in ("alpha", "quality"):
-            if getattr(self, name) > 1:
-                faults.append(f"{name} is {getattr(self, name)}, not a number from 0 to 1")
+        shares = ("alpha", "quality")
+        faults = out_of_range(self, 0, *(f.name for f in fields(self) if f.name not in ("sigma_rule", *shares)))
+        faults += out_of_range(self, 0, *shares, high=1)
         if 0 < self.gamma < 1:
             faults.append(f"gamma is {self.gamma}, neither 0 nor from 1 up, where its slope is finite")
         if (self.object_alignment > 0) == (self.closed_set > 0):
@@ -84,31 +83,12 @@ class LossWeights:
             )
         if self.sigma_rule not in get_args(SigmaRule):
             faults.append(f'sigma_rule is "{self.sigma_rule}", not one of {", ".join(get_args(SigmaRule))}')
-        if faults:
-            raise ConfigError("The loss weights do not fit:\n  " + "\n  ".join(faults))
+        refuse("The loss weights do", faults)
 
     @property
     def on_classes(self) -> str:
         """Which of the two terms on object logits is on."""
         return "object_alignment" if self.object_alignment > 0 else "closed_set"
-
-    def without(self, *names: str) -> LossWeights:
-        """These weights with terms switched off; without object alignment the closed set takes its place.
-
-        Raises:
-            ConfigError: there is no such term.
-        """
-        terms_and_places = [f.name for f in fields(self) if f.name not in ("alpha", "gamma", "quality", "sigma_rule")]
-        strange = [name for name in names if name not in terms_and_places]
-        if strange:
-            raise ConfigError(
-                f"Unknown loss term(s) {', '.join(strange)}. Those that can be switched off are "
-                f"{', '.join(terms_and_places)}."
-            )
-        changes = dict.fromkeys(names, 0.0)
-        if "object_alignment" in names:
-            changes["closed_set"] = self.object_alignment or self.closed_set
-        return replace(self, **changes)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xpose.errors import ConfigError, TrainingError, missing_extra
+from xpose.errors import TrainingError, missing_extra
 from xpose.model.types import LayerReport
 from xpose.training.objective import terms
+from xpose.training.objective.settings_faults import out_of_range, refuse
 from xpose.training.objective.targets import TargetBatch
 
 _FORBIDDEN = 1e6  # dearer than any pair that may be
@@ -33,9 +34,7 @@ class MatchCosts:
     box_share: float = 0.1
 
     def __post_init__(self) -> None:
-        wrong = [f"{k} is {v}" for k, v in vars(self).items() if not (np.isfinite(v) and v >= 0)]
-        if wrong:
-            raise ConfigError(f"The matcher's costs have faults: {'; '.join(wrong)}. They must be numbers from 0 up.")
+        refuse("The matcher's costs do", out_of_range(self, 0, *vars(self)))
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ def _assign(layer: str, cost: np.ndarray, columns: Sequence[np.ndarray]) -> Assi
             raise TrainingError(
                 f"The answers of layer {layer} for image {image} of the batch hold numbers that are not finite. A "
                 "network must answer with finite numbers: lower the learning rate, clip gradients harder or leave "
-                "float16, and go on from the last checkpoint."
+                "float16, and continue from the last checkpoint."
             )
         rows, found = linear_sum_assignment(matrix)
         good = matrix[rows, found] < _FORBIDDEN / 2

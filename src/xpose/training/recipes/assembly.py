@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -23,12 +23,17 @@ from xpose.data.loading.loader import Loader, Prompting
 from xpose.data.loading.place import Place
 from xpose.data.loading.pool import Pool, open_pool, read_places
 from xpose.errors import ConfigError, DataError, quote
+from xpose.evaluation.questions import key_of
 from xpose.inference.encoding import PromptEncoder, encoder_for
 from xpose.inference.loading import pick_device
 from xpose.model import XPose
+from xpose.model.checkpoints.calibration import Calibration
+from xpose.model.checkpoints.pretrained import Pretrained, from_pretrained
+from xpose.model.checkpoints.pretrained import build as with_weights
 from xpose.model.checkpoints.weights import bundled_weights
+from xpose.model.presets import CALIBRATIONS
 from xpose.model.prompting import ClipVisualPromptEncoder, TextEncoder
-from xpose.records import Record
+from xpose.records import Record, Skipped
 from xpose.training.objective.closed_set import close
 from xpose.training.recipes import settings_reader
 from xpose.training.recipes.closed_loader import ClosedLoader
@@ -56,6 +61,7 @@ class Setup:
     validator: PoseValidator | None
     left_out: LeftOut
     encoders: dict[str, Tensor]  # of the weights it starts from, what is not CLIP: kept with the trained weights
+    calibration: Calibration  # likewise
 
     @property
     def text(self) -> TextEncoder:
@@ -97,7 +103,7 @@ def build(
     data = placed(recipe.data, folder)
     left_out = LeftOut()
     loader = build_loader(recipe, data, rank=rank, ranks=ranks, left_out=left_out, folder=folder)
-    model, encoders = build_network(recipe.network, seed=recipe.run.seed)
+    model, encoders, calibration = build_network(recipe.network, seed=recipe.run.seed)
     model = model.to(place)  # before its encoders, which go where it is
     prompts = encoder_for(model, encoders, recipe.network.clip, fresh=True)
     if isinstance(loader, ClosedLoader):
@@ -106,13 +112,13 @@ def build(
     if fresh and recipe.run.frozen_norms:
         whole = _unparted(loader)  # so that the start does not depend on the number of processes
         settle_norms(model, (whole.batch(step) for step in range(_NORM_BATCHES)))
-    validator = build_validator(recipe, data, loader, prompts, left_out) if rank == 0 else None
+    validator = build_validator(recipe, data, loader, prompts, calibration, left_out) if rank == 0 else None
     small = {name: value for name, value in encoders.items() if not name.startswith("clip_model.")}
-    return Setup(recipe, folder, model, prompts, loader, validator, left_out, small)
+    return Setup(recipe, folder, model, prompts, loader, validator, left_out, small, calibration)
 
 
-def build_network(network: Network, *, seed: int = 0) -> tuple[XPose, dict[str, Tensor]]:
-    """The network with its first weights, and the tensors of prompt encoders that came with them.
+def build_network(network: Network, *, seed: int = 0) -> Pretrained:
+    """The network with its first weights, and what came with them.
 
     Raises:
         CheckpointError: weights to start from are missing or do not fit.
@@ -125,16 +131,14 @@ def build_network(network: Network, *, seed: int = 0) -> tuple[XPose, dict[str, 
             from xpose.training.recipes.starting import load_backbone
 
             load_backbone(model, network.backbone)
-        return model, {}
-    from xpose.model.checkpoints.pretrained import build as with_weights
-    from xpose.model.checkpoints.pretrained import from_pretrained
+        return Pretrained(model, {}, CALIBRATIONS.get(network.preset, Calibration()))
 
     path = bundled_weights().get(network.start, network.start)
-    model, encoders = from_pretrained(path)
-    if network.overrides:
-        config = network.overriding(settings_reader.to_table(model.config))
-        model = with_weights(config, model.state_dict(), Path(path))
-    return model, encoders
+    pretrained = from_pretrained(path)
+    if not network.overrides:
+        return pretrained
+    config = network.overriding(settings_reader.to_table(pretrained.model.config))
+    return pretrained._replace(model=with_weights(config, pretrained.model.state_dict(), Path(path)))
 
 
 def placed(data: Data, folder: Path) -> Data:
@@ -274,9 +278,9 @@ def _apart(data: Data, missing: LeftOut, folder: Path | None) -> dict[str, str]:
 
 
 def chooser(categories: Iterable[str], families: Iterable[str]) -> Callable[[Record], Record | None]:
-    """What makes of a record the one with only the objects of these categories and families; None where none is left.
+    """A function that keeps of a record the objects of these categories and families; None where none is left.
 
-    Where nothing is chosen, all stays, pictures without objects too.
+    Where nothing is chosen, everything stays, pictures without objects too.
     """
     names, of = {name.casefold() for name in categories}, {name.casefold() for name in families}
     if not names and not of:
@@ -284,14 +288,26 @@ def chooser(categories: Iterable[str], families: Iterable[str]) -> Callable[[Rec
 
     def choose(record: Record) -> Record | None:
         kept = tuple(
-            one
-            for one in record.instances
-            if (not names or one.category.name.casefold() in names)
-            and (not of or (one.category.taxonomy.family or "").casefold() in of)
+            instance
+            for instance in record.instances
+            if (not names or instance.category.name.casefold() in names)
+            and (not of or (instance.category.taxonomy.family or "").casefold() in of)
         )
         return replace(record, instances=kept) if kept else None
 
     return choose
+
+
+def _chosen(
+    data: Data, validation: Validation, split: str, skipped: Callable[[str, Skipped], None] | None = None
+) -> Iterator[Placed]:
+    """The records of a split of the validation's places, with the objects that it looks at."""
+    choose = chooser(validation.categories or data.categories, validation.families or data.families)
+    for place in validation.places or data.places:
+        for record, where in read_places(Path(place).expanduser(), split, skipped=skipped):
+            chosen = choose(record)
+            if chosen is not None:
+                yield chosen, where
 
 
 def validation_records(data: Data, validation: Validation, left_out: LeftOut | None = None) -> list[Placed]:
@@ -301,50 +317,44 @@ def validation_records(data: Data, validation: Validation, left_out: LeftOut | N
         DataError: the split is not there, or nothing of it is chosen.
     """
     split = validation.split or data.split
-    choose = chooser(validation.categories or data.categories, validation.families or data.families)
-    found: list[Placed] = []
-    for place in validation.places or data.places:
-        for record, where in read_places(
-            Path(place).expanduser(), split, skipped=None if left_out is None else left_out.take
-        ):
-            held_out = data.held_out and is_held_out(record.source, record.picture.file, data.held_out)
-            if validation.split is None and not held_out:
-                continue
-            if (data.only and record.source not in data.only) or record.source in data.without:
-                continue
-            chosen = choose(record)
-            if chosen is not None and any(one.keypoints and not one.iscrowd for one in chosen.instances):
-                found.append((chosen, where))
-    if not found:
+
+    def tested(record: Record) -> bool:
+        held_out = data.held_out and is_held_out(record.source, record.picture.file, data.held_out)
+        wanted = (not data.only or record.source in data.only) and record.source not in data.without
+        with_points = any(instance.keypoints and not instance.iscrowd for instance in record.instances)
+        return bool(validation.split is not None or held_out) and wanted and with_points
+
+    records = _chosen(data, validation, split, None if left_out is None else left_out.take)
+    placed = [(record, where) for record, where in records if tested(record)]
+    if not placed:
         raise DataError(
             f"There is no picture to test on (split {quote(split)}). Choose another with "
             "--set validation.split=..., or keep some back: --set data.held_out=0.1 --set validation.split=none"
         )
-    found.sort(key=lambda pair: hashlib.sha256(f"{pair[0].source}/{pair[0].picture.file}".encode()).digest())
-    return found[: validation.limit]
+    placed.sort(key=lambda pair: hashlib.sha256(key_of(pair[0]).encode()).digest())
+    return placed[: validation.limit]
 
 
 def build_validator(
-    recipe: Recipe, data: Data, loader: Loader, prompts: PromptEncoder, left_out: LeftOut | None = None
+    recipe: Recipe,
+    data: Data,
+    loader: Loader,
+    prompts: PromptEncoder,
+    calibration: Calibration,
+    left_out: LeftOut | None = None,
 ) -> PoseValidator | None:
     """What tests the network on the way; None where the recipe keeps no pictures for it."""
     validation = recipe.validation
     if validation.split is None and not data.held_out:
         return None
-    examples: list[Placed] = []
-    if set(validation.prompts) - {"text"}:
-        choose = chooser(validation.categories or data.categories, validation.families or data.families)
-        split = data.split if validation.split is None else validation.split
-        # Examples come from what is not tested, where there is something: the training part of a held-out split.
-        for place in validation.places or data.places:
-            for record, where in read_places(Path(place), split):
-                chosen = choose(record)
-                if chosen is not None:
-                    examples.append((chosen, where))
+    with_examples = set(validation.prompts) - {"text"}
+    # Examples come from what is not tested, where there is something: the training part of a held-out split.
+    examples = list(_chosen(data, validation, validation.split or data.split)) if with_examples else []
     return PoseValidator(
         validation_records(data, validation, left_out),
         prompts,
         asking=validation.prompts,
         examples=examples,
         classes=loader.classes if isinstance(loader, ClosedLoader) else (),
+        calibration=calibration,
     )

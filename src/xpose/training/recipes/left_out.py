@@ -41,20 +41,20 @@ class LeftOut:
     def lines(self, folder: Path) -> Iterator[str]:
         """What to say of it at the start of a run in this folder."""
         if self.held_out:
-            yield f"Held out to test on, not learned from: {counted(self.held_out, 'picture')}"
+            yield f"Held out for testing: {counted(self.held_out, 'picture')}"
         if self.nothing_apart:
             yield self.nothing_apart
         if self.apart:
             yield (
-                f"Left out, as they are test pictures or look like one: {counted(len(self.apart), 'picture')}. "
-                f"All of them: {folder / LEFT_OUT_FILE}"
+                f"Left out because they are test pictures or look like one: {counted(len(self.apart), 'picture')}. "
+                f"Full list: {folder / LEFT_OUT_FILE}"
             )
         if not self._found:
             return
         pictures, rest = self.pictures, self.rest
         found = [counted(len(pictures), "picture")] if pictures else []
         found += [counted(len(rest), "object or point", "objects or points")] if rest else []
-        yield f"Left out, as they cannot be used: {' and '.join(found)}. All of them: {folder / LEFT_OUT_FILE}"
+        yield f"Left out because they cannot be used: {' and '.join(found)}. Full list: {folder / LEFT_OUT_FILE}"
         for line in pictures[:_SHOWN]:
             yield f"  {line}"
         if len(pictures) > _SHOWN:

@@ -32,7 +32,7 @@ def look_alikes(places: Iterable[str], split: str, tested: str, kept: Path | Non
     Pieces of one photograph, by the number that a set gives it, equal each other, though they look different.
 
     Args:
-        places: folders of prepared sets, of a collection, of shards, or folders of sets.
+        places: folders of prepared sets, of a collection, or folders of sets.
         split: that is learned from.
         tested: that is tested on.
         kept: folder where the answer is kept, for as long as the pictures stay the same.
@@ -81,23 +81,23 @@ def _photograph(group: str | None) -> str | None:
 
 
 def _same_photograph(learned: dict[str, _Picture], tested: dict[str, _Picture]) -> dict[str, str]:
-    owner = {one.photograph: name for name, one in reversed(tested.items()) if one.photograph is not None}
-    return {name: owner[one.photograph] for name, one in learned.items() if one.photograph in owner}
+    owner = {seen.photograph: name for name, seen in reversed(tested.items()) if seen.photograph is not None}
+    return {name: owner[seen.photograph] for name, seen in learned.items() if seen.photograph in owner}
 
 
 def _side(pictures: dict[str, _Picture]) -> Side:
     side, names = Side(), list(pictures)
     with ThreadPoolExecutor(cpu_count() or 1) as pool:
         for start in range(0, len(names), _AT_ONCE):
-            some = names[start : start + _AT_ONCE]
-            for name, prints in zip(some, pool.map(lambda one: _prints(one, pictures[one].place), some), strict=True):
+            chunk = names[start : start + _AT_ONCE]
+            for name, prints in zip(chunk, pool.map(lambda n: _prints(pictures[n].place), chunk), strict=True):
                 side.add(name, prints)
     return side
 
 
-def _prints(name: str, place: Place) -> Prints | None:
+def _prints(place: Place) -> Prints | None:
     try:
-        return print_content(content_of(place, name))
+        return print_content(content_of(place))
     except DataError:  # whoever learns from it says so
         return None
 
@@ -109,7 +109,7 @@ def _stamp(sides: dict[str, dict[str, _Picture]]) -> str:
         for name, (place, photograph) in sorted(pictures.items()):
             path = Path(place.path)
             size = path.stat().st_size if path.is_file() else 0
-            digest.update(f"{split}\0{name}\0{place.offset}\0{size}\0{photograph}\n".encode("utf-8", "surrogatepass"))
+            digest.update(f"{split}\0{name}\0{size}\0{photograph}\n".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
 from xpose.data.loading.loader import Prompting
@@ -25,6 +26,7 @@ from xpose.data.loading.transforms import Augmentation
 from xpose.data.synthetic.toys import KINDS
 from xpose.errors import ConfigError, counted, did_you_mean, quote
 from xpose.model.config import XPoseConfig
+from xpose.training.objective.settings_faults import out_of_range, refuse
 from xpose.training.recipes import settings_reader
 from xpose.training.run.settings import Run
 
@@ -43,7 +45,9 @@ class Network:
     preset: str = "xpose-nano"
     overrides: Mapping[str, Any] = field(default_factory=dict)  # settings of the network (XPoseConfig) by name
     backbone: str | None = None  # file or folder of an ImageNet backbone to start from
-    start: str | None = None  # weights to go on from: folder, file in the official layout, hub id; they name the preset
+    start: str | None = (
+        None  # weights to start from: folder, file in the official layout, hub id; they determine the preset
+    )
     clip: str | None = None  # folder or hub id of CLIP ViT-B/32, for networks that read words through it
 
     def __post_init__(self) -> None:
@@ -51,17 +55,15 @@ class Network:
 
         if self.preset not in CONFIGS:
             # Values cannot be checked without the preset, names can.
-            faults = settings_reader.unknown_names(XPoseConfig, self.overrides, _OVERRIDES)
             near = did_you_mean(self.preset, CONFIGS)
-            faults.insert(0, f"preset is {quote(self.preset)}, not one of {', '.join(CONFIGS)}.{near}")
-            raise ConfigError("The network does not fit:\n  " + "\n  ".join(faults))
+            fault = f"preset is {quote(self.preset)}, not one of {', '.join(CONFIGS)}.{near}"
+            refuse("The network does", [fault, *settings_reader.unknown_names(XPoseConfig, self.overrides, _OVERRIDES)])
         faults = settings_reader.read(
             XPoseConfig, settings_reader.merged(_preset_table(self.preset), self.overrides), _OVERRIDES
         )[1]
         if self.backbone and self.start:
             faults.append("backbone and start are both given; weights to start from have a backbone of their own")
-        if faults:
-            raise ConfigError("The network does not fit:\n  " + "\n  ".join(faults))
+        refuse("The network does", faults)
 
     @property
     def config(self) -> XPoseConfig:
@@ -75,8 +77,8 @@ class Network:
             ConfigError: together they do not fit.
         """
         found, faults = settings_reader.read(XPoseConfig, settings_reader.merged(table, self.overrides), _OVERRIDES)
-        if found is None:
-            raise ConfigError("The network does not fit:\n  " + "\n  ".join(faults))
+        refuse("The network does", faults)
+        assert found is not None
         return found
 
 
@@ -104,15 +106,14 @@ class Drawn:
         ]
         if self.count < 1 or min(self.size) < 32 or not self.kinds or not 0 <= self.objects[0] <= self.objects[1]:
             faults.append("count must be at least 1, sides at least 32, kinds not empty, objects from few to many")
-        if faults:
-            raise ConfigError("The pictures cannot be drawn:\n  " + "\n  ".join(faults))
+        refuse("The drawn pictures do", faults)
 
 
 @dataclass(frozen=True)
 class Data:
     """What is trained on."""
 
-    places: tuple[str, ...] = ()  # prepared sets, collections, shards, folders of COCO sets
+    places: tuple[str, ...] = ()  # prepared sets, collections, folders of COCO sets
     split: str = "train"
     only: tuple[str, ...] = ()  # sets; all where empty
     without: tuple[str, ...] = ()
@@ -141,14 +142,8 @@ class Loading:
     keep_as: Form = "pixels"
 
     def __post_init__(self) -> None:
-        faults = [] if self.batch >= 1 else [f"batch is {self.batch}, not at least 1"]
-        faults += [
-            f"{name} is {getattr(self, name)}, not a number from 0 up"
-            for name in ("workers", "threads", "keep_megabytes")
-            if not 0 <= getattr(self, name) < math.inf
-        ]
-        if faults:
-            raise ConfigError("The loading does not fit:\n  " + "\n  ".join(faults))
+        faults = out_of_range(self, 1, "batch") + out_of_range(self, 0, "workers", "threads", "keep_megabytes")
+        refuse("The loading does", faults)
 
 
 @dataclass(frozen=True)
@@ -166,15 +161,21 @@ class Validation:
     pictures: int = 8  # drawn into the report
 
     def __post_init__(self) -> None:
-        faults = [
-            f"{name} is {getattr(self, name)}, less than {least}"
-            for name, least in (("every", 0), ("limit", 1), ("pictures", 0))
-            if getattr(self, name) < least
-        ]
+        faults = out_of_range(self, 0, "every", "pictures") + out_of_range(self, 1, "limit")
         if not self.prompts or len(set(self.prompts)) != len(self.prompts):
             faults.append(f"prompts is {list(self.prompts)}; each kind at most once, at least one")
-        if faults:
-            raise ConfigError("The validation does not fit:\n  " + "\n  ".join(faults))
+        refuse("The validation does", faults)
+
+    def best_step(self, tested: Mapping[int, Mapping[str, float]]) -> int | None:
+        """The step of the best weights, the first of equals: by the mean of the measure `best` over the prompts.
+
+        `tested` holds the measures by step. The answer is None where the measure is not known of any step.
+        """
+        means = {
+            step: fmean(tested[step].get(f"{way} {self.best}", math.nan) for way in self.prompts) for step in tested
+        }
+        known = sorted(step for step, mean in means.items() if math.isfinite(mean))
+        return max(known, key=means.__getitem__, default=None)
 
 
 @dataclass(frozen=True)
@@ -186,8 +187,7 @@ class Output:
     report_minutes: float = 3.0  # between two versions of report.html; 0 = only at the end
 
     def __post_init__(self) -> None:
-        if not 0 <= self.report_minutes < math.inf:
-            raise ConfigError(f"report_minutes is {self.report_minutes}, not a number from 0 up")
+        refuse("The output does", out_of_range(self, 0, "report_minutes"))
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ class Recipe:
         return dataclasses.replace(self, **changes)
 
 
-# Settings that a run may change between two of its pieces: they change how it goes on, not where it leads.
+# Settings that may change when a run is continued: they affect how it proceeds, not what it learns.
 FREE = (
     *("about", "data.places", "data.needs", "validation", "output", "network.backbone", "network.start"),
     *("network.clip", "loading.workers", "loading.threads", "loading.keep_megabytes", "loading.keep_as"),
@@ -229,7 +229,7 @@ FREE = (
 
 
 def changed(old: Recipe, new: Recipe) -> list[str]:
-    """The settings, with both values, in which a run cannot go on with another recipe."""
+    """The settings, with both values, that keep a run from continuing with another recipe."""
     return [
         f"{path} was {was!r}, now {now!r}"
         for path, was, now in settings_reader.differences(settings_reader.to_table(old), settings_reader.to_table(new))
@@ -295,7 +295,7 @@ def read_table(name: str | Path) -> dict[str, Any]:
     """The tables of a recipe as its file has them, over those of its base.
 
     Raises:
-        ConfigError: there is no such recipe, its file is no TOML, or its base has a base.
+        ConfigError: there is no such recipe, its file is not TOML, or its base has a base.
     """
     table = _parsed(_file_of(name))
     base = table.pop(BASE, None)
@@ -304,7 +304,7 @@ def read_table(name: str | Path) -> dict[str, Any]:
     shipped = shipped_recipes()
     if base not in shipped:
         raise ConfigError(
-            f"The recipe {quote(name)} has the base {base!r}, which is no shipped recipe."
+            f"The recipe {quote(name)} has the base {base!r}, which is not a shipped recipe."
             f"{did_you_mean(str(base), shipped)} List them with: xpose train --list"
         )
     below = _parsed(shipped[base])
@@ -335,6 +335,6 @@ def _parsed(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(
-            f"{quote(path)} is no TOML file that can be read ({error}). Mend that place; the form is that of: "
+            f"{quote(path)} is not a readable TOML file ({error}). Correct it; for a valid example, see: "
             "xpose train nano-real --show"
         ) from None

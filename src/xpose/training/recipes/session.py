@@ -1,8 +1,8 @@
-"""A whole run of a recipe in its folder: started, gone on with, tested on the way, written up.
+"""A whole run of a recipe in its folder: started, continued, validated on the way, written up.
 
 runs/NAME/recipe.toml      every setting
 runs/NAME/left-out.txt     the pictures that could not be used, and why
-runs/NAME/state/           the last two states; the run goes on from the newest
+runs/NAME/state/           the last two states; the run continues from the newest
 runs/NAME/log.jsonl        numbers of the steps and of the validations
 runs/NAME/report.html      curves, numbers and pictures; losses.png the curves alone
 runs/NAME/best/, weights/  weight folders: the best by validation, and those at the end
@@ -10,7 +10,6 @@ runs/NAME/best/, weights/  weight folders: the best by validation, and those at 
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -62,7 +61,7 @@ class Outcome:
 
 
 def check_folder(recipe: Recipe, folder: Path) -> int:
-    """The step of the run in a folder that this recipe would go on from; 0 where there is none.
+    """The step of the run in a folder that this recipe would continue from; 0 where there is none.
 
     Raises:
         ConfigError: it is a run with other settings.
@@ -74,7 +73,8 @@ def check_folder(recipe: Recipe, folder: Path) -> int:
             raise ConfigError(
                 f"The folder {quote(folder)} holds a run at step {done} with other settings:\n  "
                 + "\n  ".join(faults)
-                + "\nA run goes on with the settings it began with. Give them again, or another folder: --out FOLDER"
+                + "\nA run must continue with the settings it began with. Repeat them, or name another folder: "
+                "--out FOLDER"
             )
     return done
 
@@ -106,14 +106,16 @@ def run(
     *,
     minutes: float | None = None,
     stop: Callable[[], bool] | None = None,
+    profile: Path | None = None,
 ) -> Outcome:
-    """Train until the end, until the minutes are over or until `stop` says so; called again it goes on.
+    """Train to the end, until the time limit or until `stop` says so; called again, the run continues.
 
     Args:
         setup: the parts, made with `build`.
         teller: who hears of the progress.
         minutes: of training.
         stop: asked after every step.
+        profile: file for a PyTorch trace of a few steps.
 
     Raises:
         TrainingError: the loss stays infinite or not a number, or memory ran out; the last state is on disk.
@@ -136,6 +138,7 @@ def run(
             watch=watch,
             stop=stop,
             visual=setup.visual,
+            profile=profile,
         )
     finally:
         if watch is not None:
@@ -154,15 +157,18 @@ class Watch:
     def __init__(self, setup: Setup, teller: Teller) -> None:
         self.setup, self.teller = setup, teller
         start = last_step(setup.folder)
-        self.measures: Mapping[str, float] = {}
-        self._best = -math.inf
+        self._tested: dict[int, Mapping[str, float]] = {}
         self._reported = time.monotonic()
         self._with_report, self._news = True, False
         if (setup.folder / LOG_FILE).is_file():
-            done = {step: row for step, row in read_log(setup.folder).validations.items() if step <= start}
-            self._best = max((self._judged(row) for row in done.values()), default=-math.inf)
-            self.measures = done[max(done)] if done else {}
+            log = read_log(setup.folder)
+            self._tested = {step: measures for step, measures in log.validations.items() if step <= start}
         self._board = TensorBoard(setup.folder, start) if setup.recipe.output.tensorboard else None
+
+    @property
+    def measures(self) -> Mapping[str, float]:
+        """What the last validation measured."""
+        return self._tested[max(self._tested)] if self._tested else {}
 
     def report(self, progress: Progress) -> None:
         """Pass on a report of the loop."""
@@ -192,29 +198,20 @@ class Watch:
     def _validate(self, step: int, average: XPose) -> None:
         setup, validator = self.setup, self.setup.validator
         assert validator is not None
-        self.measures = values = validator(average)
+        self._tested[step] = values = validator(average)
         drawings = validator.drawings(average, setup.recipe.validation.pictures)
-        told = ", ".join(f"{name} {100 * value:.1f}" for name, value in values.items())
-        judged = self._judged(values)
-        if judged > self._best:
-            self._best = judged
+        summary = ", ".join(f"{name} {100 * value:.1f}" for name, value in values.items())
+        if setup.recipe.validation.best_step(self._tested) == step:
             _save(setup, average, BEST, values)
-            told += " (the best so far)"
+            summary += " (the best so far)"
         write_validation(setup.folder, step, values)
         write_pictures(setup.folder, drawings)
         if self._board is not None:
             self._board.measures(step, values)
-        self.teller.note(f"step {step}: {told}")
-
-    def _judged(self, values: Mapping[str, float]) -> float:
-        """The number by which the best weights are told."""
-        validation = self.setup.recipe.validation
-        found = [values.get(f"{asking} {validation.best}", math.nan) for asking in validation.prompts]
-        mean = sum(found) / len(found)
-        return mean if math.isfinite(mean) else -math.inf
+        self.teller.note(f"step {step}: {summary}")
 
     def _write_report(self) -> None:
-        """A report that cannot be written is no reason to stop a run."""
+        """A report that cannot be written does not stop the run."""
         self._reported, self._news = time.monotonic(), False
         if not self._with_report:
             return
@@ -227,7 +224,14 @@ class Watch:
 
 def _save(setup: Setup, model: XPose, name: str, measures: Mapping[str, float]) -> Path:
     dtype = _TYPES[setup.recipe.output.weights]
-    return save_pretrained(model, setup.folder / name, encoders=setup.kept(), card=_card(setup, measures), dtype=dtype)
+    return save_pretrained(
+        model,
+        setup.folder / name,
+        encoders=setup.kept(),
+        calibration=setup.calibration,
+        card=_card(setup, measures),
+        dtype=dtype,
+    )
 
 
 def _card(setup: Setup, measures: Mapping[str, float]) -> str:

@@ -1,7 +1,7 @@
 """Plain tables, as TOML gives them, to frozen dataclasses and back; every fault is found before any is reported.
 
-What a dataclass holds may be: true or false, numbers, texts, paths, one of a few words (Literal), another dataclass,
-tuples and tables of these, and any of them "or none", which a file writes as the text "none".
+What a dataclass holds may be: true or false, numbers, strings, paths, one of a few words (Literal), another dataclass,
+tuples and tables of these, and any of them "or none", which a file writes as the string "none".
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def unknown_names(kind: Any, table: Table, where: str) -> list[str]:
         if name not in hints:
             faults.append(f"{path} is unknown.{_nearest(kind, str(name), where)}")
             continue
-        nested = next((one for one in (hints[name], *get_args(hints[name])) if is_dataclass(one)), None)
+        nested = _dataclass_in(hints[name])
         if nested is not None and isinstance(found, Mapping):
             faults += unknown_names(nested, found, path)
     return faults
@@ -101,7 +101,7 @@ def _value(hint: Any, value: Any, path: str, faults: list[str]) -> Any:
     if origin in (Union, types.UnionType):
         if value == NONE and type(None) in inner:
             return None
-        hint = next(one for one in inner if one is not type(None))
+        hint = next(kind for kind in inner if kind is not type(None))
         return _value(hint, value, path, faults)
     if is_dataclass(hint):
         return _dataclass(hint, value, path, faults)
@@ -111,7 +111,7 @@ def _value(hint: Any, value: Any, path: str, faults: list[str]) -> Any:
         if not isinstance(value, Mapping):
             faults.append(f"{path} is {_shown(value)}, not a table")
             return None
-        return {str(name): _value(inner[1], one, f"{path}.{name}", faults) for name, one in value.items()}
+        return {str(name): _value(inner[1], entry, f"{path}.{name}", faults) for name, entry in value.items()}
     try:
         return _plain(hint, value)
     except _FaultError as fault:
@@ -128,8 +128,8 @@ def _tuple(inner: tuple[Any, ...], value: Any, path: str, faults: list[str]) -> 
         return None
     hints = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
     return tuple(
-        _value(hint, one, f"{path}[{number}]", faults)
-        for number, (hint, one) in enumerate(zip(hints, value, strict=True))
+        _value(hint, entry, f"{path}[{number}]", faults)
+        for number, (hint, entry) in enumerate(zip(hints, value, strict=True))
     )
 
 
@@ -138,7 +138,7 @@ def _plain(hint: Any, value: Any) -> Any:
         return value
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
-            words = [str(one) for one in get_args(hint)]
+            words = [str(word) for word in get_args(hint)]
             raise _FaultError(f"not one of {', '.join(words)}.{did_you_mean(str(value), words)}")
         return value
     if hint is bool:
@@ -153,7 +153,7 @@ def _plain(hint: Any, value: Any) -> Any:
             raise _FaultError("not a number")
         return hint(value)
     if not isinstance(value, str):
-        raise _FaultError("not a text")
+        raise _FaultError("not a string")
     return value
 
 
@@ -163,12 +163,17 @@ def _hints(kind: Any) -> dict[str, Any]:
     return {f.name: hints[f.name] for f in fields(kind)}
 
 
+def _dataclass_in(hint: Any) -> Any:
+    """The dataclass that a hint names, alone or "or none"; None where it names no dataclass."""
+    return next((kind for kind in (hint, *get_args(hint)) if is_dataclass(kind)), None)
+
+
 def names_in(kind: Any, where: str = "") -> Iterator[tuple[str, Any]]:
     """Every setting below a dataclass by its dotted name, with its type; tables too."""
     for name, hint in _hints(kind).items():
         path = f"{where}.{name}" if where else name
         yield path, hint
-        nested = next((one for one in (hint, *get_args(hint)) if is_dataclass(one)), None)
+        nested = _dataclass_in(hint)
         if nested is not None:
             yield from names_in(nested, path)
 
@@ -177,8 +182,8 @@ def _nearest(kind: Any, name: str, where: str) -> str:
     """A proposal: a setting of this table, or else one of the same or a similar name further down."""
     here = did_you_mean(name, _hints(kind))
     if here:
-        for one in _hints(kind) if where else ():
-            here = here.replace(quote(one), quote(f"{where}.{one}"))
+        for setting in _hints(kind) if where else ():
+            here = here.replace(quote(setting), quote(f"{where}.{setting}"))
         return here
     below: dict[str, str] = {}
     for path, _ in names_in(kind, where):
@@ -214,7 +219,7 @@ def _toml_value(value: str, text: str) -> Any:
     except tomllib.TOMLDecodeError as error:
         if value[:1] in ("[", "{", '"', "'") or not value or "\n" in value:
             raise ConfigError(
-                f"The value of --set {quote(text)} is no TOML ({error}). Write numbers, true, [1, 2] or "
+                f"The value of --set {quote(text)} is not TOML ({error}). Write numbers, true, [1, 2] or "
                 '["a", "b"], and in a shell put the whole of it into single quotes.'
             ) from None
         return value
@@ -240,9 +245,9 @@ def _to_plain(value: Any) -> Any:
     if is_dataclass(value):
         return to_table(value)
     if isinstance(value, Mapping):
-        return {str(name): _to_plain(one) for name, one in value.items()}
+        return {str(name): _to_plain(entry) for name, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_to_plain(one) for one in value]
+        return [_to_plain(entry) for entry in value]
     return value
 
 
@@ -255,7 +260,7 @@ def to_toml(table: Table, where: Sequence[str] = ()) -> str:
         if isinstance(value, Mapping):
             inner = (*where, name)
             body = to_toml(value, inner)
-            has_own = not value or any(not isinstance(one, Mapping) for one in value.values())
+            has_own = not value or any(not isinstance(entry, Mapping) for entry in value.values())
             head = f"[{'.'.join(map(_key, inner))}]" if has_own else ""
             parts.append(f"{head}\n{body}".strip("\n"))
     return "\n\n".join(part for part in parts if part) + ("\n" if not where else "")
@@ -269,16 +274,16 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):
-        return f"[{', '.join(_text(one) for one in value)}]"
+        return f"[{', '.join(_text(entry) for entry in value)}]"
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return repr(value)
 
 
-def differences(one: Table, other: Table, where: str = "") -> Iterator[tuple[str, Any, Any]]:
+def differences(table: Table, other: Table, where: str = "") -> Iterator[tuple[str, Any, Any]]:
     """The settings in which two tables differ: dotted name, value here, value there."""
-    for name in dict.fromkeys((*one, *other)):
-        a, b, path = one.get(name, NONE), other.get(name, NONE), f"{where}.{name}" if where else name
+    for name in dict.fromkeys((*table, *other)):
+        a, b, path = table.get(name, NONE), other.get(name, NONE), f"{where}.{name}" if where else name
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             yield from differences(a, b, path)
         elif a != b:

@@ -24,6 +24,7 @@ from xpose.evaluation.questions import Asked, Example, key_of, read_pixels
 from xpose.inference import Detector
 from xpose.inference.encoding import PromptEncoder
 from xpose.model import XPose
+from xpose.model.checkpoints.calibration import Calibration
 from xpose.records import VISIBLE, Category, Record
 from xpose.results import Poses
 from xpose.training.reporting.figures import beside, drawn, figure_of, labelled_figures
@@ -57,8 +58,9 @@ class PoseValidator:
         asking: Sequence[str] = ("text",),
         examples: Sequence[Placed] = (),
         classes: Sequence[Category] = (),
+        calibration: Calibration = Calibration(),  # noqa: B008 - frozen
     ) -> None:
-        """Set up.
+        """Take pictures to test on, and others whose objects serve as examples (never in the same picture).
 
         Args:
             records: the pictures.
@@ -66,8 +68,11 @@ class PoseValidator:
             asking: "text", "visual", "combined".
             examples: pictures whose objects serve as examples; never in the picture that is asked.
             classes: of a closed-set network, which must be asked for all of them in their order.
+            calibration: of the weights at the start, of which only the suppression of duplicates counts.
         """
         self.records, self.prompts, self.asking, self.classes = records, prompts, tuple(asking), tuple(classes)
+        # Classes are compared by thresholds, and those of the weights at the start know nothing of what follows.
+        self.calibration = dataclasses.replace(calibration, thresholds={})
         self._examples = _examples_by_category(examples)
 
     def __call__(self, model: XPose) -> dict[str, float]:
@@ -86,16 +91,13 @@ class PoseValidator:
         """What the network finds, picture by picture and way by way."""
         # New for every call: it remembers prompts in the width of the network, whose weights have changed since.
         encoder = PromptEncoder(model, lambda: self.prompts.text, lambda: self.prompts.visual)
-        detector = Detector(model, encoder, "average")
-        # Classes are compared by thresholds, and those of the weights at the start know nothing of what follows.
-        plain = dataclasses.replace(model.config, thresholds={})
+        detector = Detector(model, encoder, "average", self.calibration)
         for record, place in records:
             pixels = read_pixels(place, record.picture.file, (record.picture.width, record.picture.height))
             encoded = detector.encode_image(pixels)
             for asking in self.asking:
                 questions = [self._asked(category, asking, record) for category in self._categories(record)]
-                with model.using(plain):
-                    found = detector.detect(encoded, [one.prompt() for one in questions], threshold=0.0, rivals=None)
+                found = detector.detect(encoded, [one.prompt() for one in questions], threshold=0.0, rivals=None)
                 yield Answer(record, pixels, asking, in_records_pixels(_as_many(found, record)))
 
     def drawings(self, model: XPose, count: int) -> list[tuple[str, Image.Image]]:
@@ -113,10 +115,10 @@ class PoseValidator:
         """What a picture is asked for: all that it shows; of a closed-set network everything it knows."""
         if self.classes:
             return list(self.classes)
-        return list(dict.fromkeys(one.category for one in record.instances if not one.iscrowd))
+        return list(dict.fromkeys(instance.category for instance in record.instances if not instance.iscrowd))
 
     def _asked(self, category: Category, asking: str, record: Record) -> Asked:
-        others = [one for one in self._examples.get(category.name, ()) if key_of(one.record) != key_of(record)]
+        others = [e for e in self._examples.get(category.name, ()) if key_of(e.record) != key_of(record)]
         if asking == "text" or not others:  # what has no example is asked for in words, as in training
             return Asked.of(category)
         return Asked.of(category, asking, (others[0],))
@@ -124,7 +126,7 @@ class PoseValidator:
 
 def _as_many(found: Poses, record: Record) -> Poses:
     """Of every category the best, as many as the record holds."""
-    left = Counter(one.category.name for one in record.instances if not one.iscrowd)
+    left = Counter(instance.category.name for instance in record.instances if not instance.iscrowd)
     keep = []
     for row in np.argsort(-found.scores, kind="stable").tolist():
         if left[found.categories[row]] > 0:
@@ -137,16 +139,16 @@ def _examples_by_category(placed: Sequence[Placed]) -> dict[str, list[Example]]:
     """For each category some objects with at least half of their points in sight, the best shown and largest first."""
     found: dict[str, list[tuple[float, float, bytes, Example]]] = {}
     for record, place in placed:
-        for number, one in enumerate(record.instances):
-            seen = sum(v == VISIBLE for *_, v in one.keypoints.values())
-            if one.iscrowd or not seen or 2 * seen < len(one.category.keypoints):
+        for number, instance in enumerate(record.instances):
+            seen = sum(v == VISIBLE for *_, v in instance.keypoints.values())
+            if instance.iscrowd or not seen or 2 * seen < len(instance.category.keypoints):
                 continue
-            share = seen / len(one.category.keypoints)
+            share = seen / len(instance.category.keypoints)
             order = hashlib.sha256(f"{key_of(record)}/{number}".encode()).digest()
-            rows = found.setdefault(one.category.name, [])
-            rows.append((-share, -max(one.box[2:]), order, Example(record, place, number)))
+            rows = found.setdefault(instance.category.name, [])
+            rows.append((-share, -max(instance.box[2:]), order, Example(record, place, number)))
             if len(rows) > 50 * _EXAMPLES:
-                found[one.category.name] = sorted(rows, key=lambda row: row[:3])[:_EXAMPLES]
+                found[instance.category.name] = sorted(rows, key=lambda row: row[:3])[:_EXAMPLES]
     return {
         name: [example for *_, example in sorted(rows, key=lambda row: row[:3])[:_EXAMPLES]]
         for name, rows in found.items()

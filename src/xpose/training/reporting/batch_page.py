@@ -5,9 +5,8 @@ Everything is drawn from the batches themselves, after all augmentation, so that
 
 from __future__ import annotations
 
-import base64
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,20 +14,15 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from xpose.data.inspection.pages import page, text
 from xpose.data.loading.batches import Batch, Target
 from xpose.data.loading.loader import Loader
 from xpose.drawing.overlay import Figure
+from xpose.pages import embedded, render
 from xpose.pictures.atomic import write_atomically
 from xpose.training.reporting.figures import drawn, figure_of
 
 LOOK_FILE, SHEET_FILE = "look.html", "look.png"
 _SIDE, _SHOT_SIDE, _COLUMNS = 420, 200, 4
-_LOOK = (
-    "<style>.seen { display: grid; grid-template-columns: repeat(auto-fill, minmax(22rem, 1fr)); gap: 1rem; } "
-    ".seen img { width: 100%; height: auto; border-radius: 4px; } .shots { display: grid; gap: .4rem; "
-    "grid-template-columns: repeat(4, 1fr); } .absent { color: var(--faint); }</style>"
-)
 
 
 @dataclass(frozen=True)
@@ -68,7 +62,11 @@ def look(loader: Loader, folder: Path, *, pictures: int = 24, start: int = 0) ->
         shown += len(batch)
         if shown >= pictures:
             break
-    content = page("What the loop sees", _body(batches))
+    content = render(
+        "batches.html",
+        title="What the loop sees",
+        batches=[(batch, _addresses(batch.pictures, _SIDE), _addresses(batch.shots, _SHOT_SIDE)) for batch in batches],
+    )
     write_atomically(folder / LOOK_FILE, lambda path: path.write_text(content, encoding="utf-8"))
     sheet = _sheet([one for batch in batches for one in batch.pictures][:pictures])
     write_atomically(folder / SHEET_FILE, lambda path: sheet.save(path, format="PNG"))
@@ -118,41 +116,14 @@ def _pixels(image: Tensor) -> np.ndarray:
     return np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
 
 
-def _body(batches: Iterable[SeenBatch]) -> Iterable[str]:
-    yield _LOOK
-    yield "<h1>What the loop sees</h1>"
-    yield (
-        "<p class=faint>Blue is left, orange right, green the middle, by name, after flips and crops. Under each "
-        "picture what it is asked for: what it shows, then what it is known not to show.</p>"
-    )
-    for batch in batches:
-        yield f"<h2>Step {batch.step}, prompts: {text(batch.mode)}</h2>"
-        yield f"<div class=seen>{''.join(_card(one) for one in batch.pictures)}</div>"
-        if batch.shots:
-            yield "<h3>Examples</h3>"
-            yield f"<div class=seen>{''.join(_figure(one, _SHOT_SIDE) for one in batch.shots)}</div>"
-
-
-def _card(one: Seen) -> str:
-    lines = [f"asked: <b>{text(', '.join(one.present) or 'nothing that it shows')}</b>"]
-    if one.absent:
-        lines.append(f"<span class=absent>absent: {text(', '.join(one.absent))}</span>")
-    if one.unknown:
-        lines.append(f"<span class=absent>not known: {text(', '.join(one.unknown))}</span>")
-    if one.ignored:
-        lines.append(f"<span class=absent>{one.ignored} ignored region(s)</span>")
-    for figure in one.figures:
-        lines.append(f"{text(figure.title)}: {text(', '.join(figure.names) or 'no point in sight')}")
-    return f"<div>{_figure(one, _SIDE)}{''.join(f'<p class=faint>{line}</p>' for line in lines)}</div>"
-
-
-def _figure(one: Seen, side: int) -> str:
-    stream = io.BytesIO()
-    drawn(one.pixels, one.figures, side=side).save(stream, format="JPEG", quality=88)
-    address = "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
-    return (
-        f'<figure><img alt="{text(one.caption)}" src="{address}"><figcaption>{text(one.caption)}</figcaption></figure>'
-    )
+def _addresses(pictures: Sequence[Seen], side: int) -> list[tuple[Seen, str]]:
+    """The pictures, each with its drawing as an address."""
+    addresses = []
+    for picture in pictures:
+        stream = io.BytesIO()
+        drawn(picture.pixels, picture.figures, side=side).save(stream, format="JPEG", quality=88)
+        addresses.append((picture, embedded(stream.getvalue())))
+    return addresses
 
 
 def _sheet(pictures: Sequence[Seen]) -> Image.Image:

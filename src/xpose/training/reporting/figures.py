@@ -52,14 +52,14 @@ def labelled_figures(record: Record) -> list[Figure]:
     """The labelled objects of a record."""
     return [
         figure_of(
-            (one.box[0], one.box[1], one.box[0] + one.box[2], one.box[1] + one.box[3]),
-            one.category.name,
-            one.category.keypoints,
-            {name: (x + 0.5, y + 0.5, v) for name, (x, y, v) in one.keypoints.items() if v},
-            one.category.edges,
+            (instance.box[0], instance.box[1], instance.box[0] + instance.box[2], instance.box[1] + instance.box[3]),
+            instance.category.name,
+            instance.category.keypoints,
+            {name: (x + 0.5, y + 0.5, v) for name, (x, y, v) in instance.keypoints.items() if v},
+            instance.category.edges,
         )
-        for one in record.instances
-        if not one.iscrowd
+        for instance in record.instances
+        if not instance.iscrowd
     ]
 
 

@@ -41,9 +41,9 @@ def write_plot(log: Log, path: Path) -> None:
     if with_measures:
         _measures(axes[2], log)
     axes[-1].set_xlabel("step")
-    for one in axes:
-        one.grid(True, color="#e4e4e0", linewidth=0.7)
-        one.spines[["top", "right"]].set_visible(False)
+    for axis in axes:
+        axis.grid(True, color="#e4e4e0", linewidth=0.7)
+        axis.spines[["top", "right"]].set_visible(False)
     write_atomically(path, lambda temporary: figure.savefig(temporary, format="png"))
 
 

@@ -6,24 +6,19 @@ Everything in it comes from the run's folder: `log.jsonl`, `recipe.toml` and the
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from PIL import Image
 
-from xpose.data.inspection.pages import facts, page, table, text
+from xpose.pages import embedded, render
 from xpose.pictures.atomic import write_atomically
 from xpose.training.reporting.plots import write_plot
 from xpose.training.run.log import Log, read_log
 from xpose.training.run.progress import in_words
 
 REPORT_FILE, PLOT_FILE, RECIPE_FILE, PICTURES = "report.html", "losses.png", "recipe.toml", "pictures"
-_LOOK = (
-    "<style>img { max-width: 100%; height: auto; border-radius: 4px; } pre { background: var(--card); padding: .8rem; "
-    "overflow-x: auto; } .found { columns: auto; } .found figure { margin: 0 0 1rem; }</style>"
-)
 
 
 def write_report(folder: Path) -> Path:
@@ -36,7 +31,17 @@ def write_report(folder: Path) -> Path:
     """
     log = read_log(folder)
     write_plot(log, folder / PLOT_FILE)
-    content = page(f"Training {folder.name}", _body(folder, log))
+    recipe = folder / RECIPE_FILE
+    content = render(
+        "training_report.html",
+        title=f"Training {folder.name}",
+        about=list(_facts(log)),
+        curves=embedded((folder / PLOT_FILE).read_bytes(), "png"),
+        measures=["step", *log.measures],
+        validations=[_numbers(log, step) for step in reversed(list(log.validations))],
+        pictures=list(_pictures(folder)),
+        recipe=recipe.read_text(encoding="utf-8") if recipe.is_file() else "",
+    )
     write_atomically(folder / REPORT_FILE, lambda path: path.write_text(content, encoding="utf-8"))
     return folder / REPORT_FILE
 
@@ -51,25 +56,6 @@ def write_pictures(folder: Path, drawings: Sequence[tuple[str, Image.Image]]) ->
         write_atomically(path, lambda file, p=picture: p.save(file, format="JPEG", quality=85))
         names.append(f"{path.name}\t{caption}")
     write_atomically(target / "captions.txt", lambda file: file.write_text("\n".join(names), encoding="utf-8"))
-
-
-def _body(folder: Path, log: Log) -> Iterable[str]:
-    yield _LOOK
-    yield f"<h1>Training {text(folder.name)}</h1>"
-    yield facts(_facts(log))
-    yield "<h2>Curves</h2>"
-    yield f'<img alt="loss terms, rate and validation over the steps" src="{_embedded(folder / PLOT_FILE, "png")}">'
-    if log.validations:
-        yield "<h2>Validation</h2>"
-        head = ["step", *(text(name) for name in log.measures)]
-        yield table(head, [_numbers(log, step) for step in reversed(list(log.validations))], words=())
-    shown = _pictures(folder)
-    if shown:
-        yield "<h2>Pictures of the last validation</h2>"
-        yield f"<div class=found>{''.join(shown)}</div>"
-    recipe = folder / RECIPE_FILE
-    if recipe.is_file():
-        yield f"<h2>Recipe</h2><pre>{text(recipe.read_text(encoding='utf-8'))}</pre>"
 
 
 def _facts(log: Log) -> Iterable[tuple[str, str]]:
@@ -92,19 +78,11 @@ def _numbers(log: Log, step: int) -> list[str]:
     return [f"{step:,}", *(f"{100 * row[name]:.1f}" if name in row else "" for name in log.measures)]
 
 
-def _pictures(folder: Path) -> list[str]:
+def _pictures(folder: Path) -> Iterable[tuple[str, str]]:
+    """The pictures of the last validation as addresses, with their captions."""
     captions = folder / PICTURES / "captions.txt"
-    if not captions.is_file():
-        return []
-    found = []
-    for line in captions.read_text(encoding="utf-8").splitlines():
+    for line in captions.read_text(encoding="utf-8").splitlines() if captions.is_file() else ():
         name, _, caption = line.partition("\t")
         path = folder / PICTURES / name
         if name and "/" not in name and path.is_file():
-            image = f'<img alt="{text(caption)}" src="{_embedded(path, "jpeg")}">'
-            found.append(f"<figure>{image}<figcaption>{text(caption)}</figcaption></figure>")
-    return found
-
-
-def _embedded(path: Path, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+            yield embedded(path.read_bytes()), caption

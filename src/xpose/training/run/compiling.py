@@ -31,7 +31,7 @@ def compile_layers(parts: Iterable[nn.Module], device: torch.device, backend: Ba
         needed = "Triton" if device.type == "cuda" else "a C++ compiler (g++ or clang++)"
         warnings.warn(
             f"The network is not compiled: torch.compile does not work here ({said[:200]}). It needs "
-            f"{needed}. Training goes on without it, with the same results.",
+            f"{needed}. Training continues without it, with the same results.",
             XPoseWarning,
             stacklevel=2,
         )

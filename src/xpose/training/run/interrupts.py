@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -17,9 +17,14 @@ class Terminated(SystemExit):
 
 
 class Interruptions:
-    """A context in which SIGTERM raises `Terminated`, as Ctrl-C raises KeyboardInterrupt, and both can be held back."""
+    """A context in which SIGTERM raises `Terminated`, as Ctrl-C raises KeyboardInterrupt, and both can be held back.
 
-    def __init__(self) -> None:
+    With `announce`, the first signal only sets `stopping` and is announced; the second one raises KeyboardInterrupt.
+    """
+
+    def __init__(self, announce: Callable[[str], None] | None = None) -> None:
+        self.stopping = False
+        self._announce = announce
         self._held = False
         self._waiting: int | None = None
         self._before: dict[int, Any] = {}
@@ -52,6 +57,12 @@ class Interruptions:
             self._act(number, frame)
 
     def _act(self, number: int, frame: FrameType | None) -> None:
+        if self._announce is not None:
+            if self.stopping:
+                raise KeyboardInterrupt
+            self.stopping = True
+            self._announce("Stopping after this step and saving. Press Ctrl-C again to stop at once.")
+            return
         before = self._before[number]
         if callable(before):  # Python's own, or that of the program around: a command line may stop gently
             before(number, frame)

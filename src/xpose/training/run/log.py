@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from xpose.errors import TrainingError, quote
+from xpose.pictures.atomic import write_atomically
 
 LOG_FILE = "log.jsonl"
 # What a row holds beside the loss terms.
@@ -58,27 +59,46 @@ def read_log(folder: Path) -> Log:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         raise TrainingError(
-            f"There is no log {quote(path)}. A report is made of the log of a run: give the folder that was its --out."
+            f"There is no log {quote(path)}. A report is drawn from the log of a run: "
+            "name the folder that was its --out."
         ) from None
     steps: dict[int, dict[str, float]] = {}
-    found: dict[int, dict[str, float]] = {}
+    validations: dict[int, dict[str, float]] = {}
     for line in lines:
         row = _row(line)
         if row is None:
-            continue  # a line that was cut off when the machine stopped
+            continue
         step = int(row["step"])
         if isinstance(row.get("validation"), dict):
-            found[step] = _numbers(row["validation"])
+            validations[step] = _numbers(row["validation"])
         else:
             steps[step] = _numbers(row)
-    return Log(dict(sorted(steps.items())), dict(sorted(found.items())))
+    return Log(dict(sorted(steps.items())), dict(sorted(validations.items())))
 
 
 def write_validation(folder: Path, step: int, values: Mapping[str, float]) -> None:
-    """Add what a validation found."""
-    row = {"step": step, "validation": {name: round(value, 5) for name, value in values.items()}}
-    with (folder / LOG_FILE).open("a", encoding="utf-8") as file:
+    """Add what a validation measured."""
+    append_row(
+        folder / LOG_FILE, {"step": step, "validation": {name: round(value, 5) for name, value in values.items()}}
+    )
+
+
+def append_row(path: Path, row: Mapping[str, Any]) -> None:
+    """Add a row to a log."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
+
+
+def cut_after(path: Path, step: int) -> None:
+    """Take the rows after a step out of a log, and a last one that was cut short."""
+    if not path.is_file():
+        return
+    before = path.read_text(encoding="utf-8", errors="replace")
+    kept = [line for line in before.splitlines() if (row := _row(line)) is not None and row["step"] <= step]
+    after = "".join(line + "\n" for line in kept)
+    if after != before:
+        write_atomically(path, lambda temporary: temporary.write_text(after, encoding="utf-8"))
 
 
 def _row(line: str) -> dict[str, Any] | None:
@@ -87,7 +107,7 @@ def _row(line: str) -> dict[str, Any] | None:
     except ValueError:
         return None
     fits = isinstance(row, dict) and isinstance(row.get("step"), int | float) and math.isfinite(row["step"])
-    return row if fits else None
+    return row if fits else None  # else a line that was cut off when the machine stopped
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:

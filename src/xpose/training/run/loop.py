@@ -24,6 +24,7 @@ from xpose.training.run.ema import MovingAverage
 from xpose.training.run.interrupts import Interruptions
 from xpose.training.run.journal import Journal
 from xpose.training.run.processes import grouped, is_first
+from xpose.training.run.profiling import traced
 from xpose.training.run.schedule import optimizer_for
 from xpose.training.run.settings import Progress, Run, binding
 from xpose.training.run.state import Keeper
@@ -47,8 +48,9 @@ def train(
     watch: Callable[[int, XPose], None] | None = None,
     stop: Callable[[], bool] | None = None,
     visual: ClipVisualPromptEncoder | None = None,
+    profile: Path | None = None,
 ) -> MovingAverage:
-    """Train until the run's last step, or until the minutes are over; called again it goes on where it stopped.
+    """Train until the run's last step or the time limit; called again, training continues where it stopped.
 
     Args:
         model: the network, on its device; its weights are replaced by the newest state's where there is one.
@@ -59,11 +61,12 @@ def train(
         minutes: stop after so long, with the state saved.
         report: called every `log_steps` steps on the first process.
         watch: called after every step on the first process, while the others wait, with its number and the averaged
-            network: to validate, to plot. An XPoseError or OSError from it is shown as a warning, and training goes on.
-            With sharded weights it is called after those steps alone that are saved.
-        stop: asked in every step; True in any process is as if the minutes were over.
+            network: to validate, to plot. Its XPoseError or OSError becomes a warning, and training continues. With
+            sharded weights it is called after those steps alone that are saved.
+        stop: asked in every step; True in any process acts like the time limit.
         visual: CLIP's encoder of examples, for a network without one of its own that is shown examples. It and, where
             `schedule.towers` is above 0, `text` become moving averages of what is trained.
+        profile: file for a PyTorch trace of a few steps of the first process.
 
     Returns:
         The moving average of the weights.
@@ -93,7 +96,8 @@ def train(
 
     batches = loader.steps(start=training.step * run.accumulate, stop=run.steps * run.accumulate)
     ended = training.step >= run.steps
-    with Interruptions() as interruptions:
+    trace = traced(profile if is_first() else None, training.device)
+    with trace as traced_step, Interruptions() as interruptions:
         try:
             while not ended:
                 outcome = gradients(training.module, batches, run, training.scaler, training.device, over, due)
@@ -106,6 +110,7 @@ def train(
                         journal.write(training.step, training.rate, training.device)
                 with nullcontext() if journal is None else journal.aside():
                     _after_step(training, keeper, outcome, ended, watch)
+                traced_step()
         except BaseException as error:
             if is_first() and training.whole and not training.sharded:  # shards cannot be gathered any more
                 keeper.save_if_new(training.step, training.state())
@@ -259,4 +264,4 @@ def _after_step(
     try:
         watch(training.step, training.answer.module)  # type: ignore[arg-type]
     except (XPoseError, OSError) as error:
-        warnings.warn(f"After step {training.step}: {error} Training goes on.", XPoseWarning, stacklevel=2)
+        warnings.warn(f"After step {training.step}: {error} Training continues.", XPoseWarning, stacklevel=2)

@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: a bar on a terminal, lines elsewhere, TensorBoard where it is wanted."""
+"""Progress of a run: a bar on a terminal, lines elsewhere, TensorBoard on request."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def line(progress: Progress) -> str:
 
 
 class Bar:
-    """A live bar with the loss terms where somebody watches; else one line for each report, or nothing at all.
+    """A live bar with the loss terms on a terminal; otherwise one line for each report, or nothing.
 
     Use it as a context; `report` is what the loop calls.
     """
@@ -105,7 +105,7 @@ class TensorBoard:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             raise missing_extra("A TensorBoard log", "tensorboard", "train") from None
-        # Steps after the one that a resumed run goes on from are drawn anew.
+        # Steps after the one from which a run is resumed are drawn again.
         self._writer: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=start or None)
 
     def report(self, progress: Progress) -> None:

@@ -6,15 +6,14 @@ Shape letters as in `xpose.model.types`; n cut-outs.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from xpose.data.loading.batches import Batch, Target
-from xpose.data.loading.samples import Kind
+from xpose.data.loading.batches import Batch, Shot, Target
 from xpose.errors import TrainingError
 from xpose.inference.preprocess import MEAN, STD
 from xpose.model import PromptEmbeddings, XPose
@@ -22,16 +21,17 @@ from xpose.model.prompting import ClipVisualPromptEncoder, TextEncoder, average_
 from xpose.model.prompting.picture import MEAN as CLIP_MEAN
 from xpose.model.prompting.picture import STD as CLIP_STD
 from xpose.model.types import ProjectedPrompts
-from xpose.training.objective.targets import TargetBatch, Targets
+from xpose.training.objective.targets import TargetBatch
 from xpose.training.run.wording import wording_for
 from xpose.vocabulary import find_category
 
+Key = tuple[str, str]  # of a kind: see `Kind.key`
 _NAMELESS = 0.05  # share of one-class pictures asked for "object"
 
 
 @dataclass(frozen=True)
-class Question:
-    """What the network is asked in one step."""
+class PromptBatch:
+    """What the network is asked in one step, and the targets in the order of the prompts."""
 
     prompts: PromptEmbeddings  # words, or examples; of a combined step the words
     examples: PromptEmbeddings | None  # of a combined step
@@ -44,8 +44,8 @@ def normalised(images: Tensor, mean: Sequence[float] = MEAN, std: Sequence[float
     return (images.float() / 255 - centre) / spread
 
 
-class Asker:
-    """Makes the question of every batch."""
+class PromptMaker:
+    """Turns the names and cut-outs of every batch into prompts."""
 
     def __init__(
         self,
@@ -54,34 +54,30 @@ class Asker:
         visual: ClipVisualPromptEncoder | None = None,
         synonyms: float = 0.3,
     ) -> None:
-        """Set up.
+        """Take the encoders; `visual` is CLIP's, for networks that have no encoder of examples of their own.
 
-        Args:
-            model: the network; an example encoder of its own is trained with it.
-            text: the encoder of words.
-            visual: CLIP's encoder of examples, for networks without one of their own.
-            synonyms: share of classes that are called by another of their names.
+        `synonyms` is the share of classes that are called by another of their names.
         """
         self.model, self.text, self.visual, self.synonyms = model, text, visual, synonyms
         self.wording = wording_for(model.config)
 
-    def __call__(self, batch: Batch, *, seed: int = 0, vary: bool = True) -> Question:
-        """The question of a batch; what is drawn depends on `seed`, the batch's step and the picture alone."""
+    def __call__(self, batch: Batch, *, seed: int = 0, vary: bool = True) -> PromptBatch:
+        """The prompts of a batch; what is drawn depends on `seed`, the batch's step and the picture alone."""
         words = self._words(batch, seed, vary)
-        targets = self._targets(batch)
+        targets = TargetBatch.of(batch.targets, batch.sizes, self._device)
         if batch.mode == "text" or not len(batch.crops):
-            return Question(words, None, targets)
+            return PromptBatch(words, None, targets)
         examples = self._examples(batch, words)
         if batch.mode == "visual":
-            return Question(examples, None, targets)
-        return Question(words, examples, targets)
+            return PromptBatch(examples, None, targets)
+        return PromptBatch(words, examples, targets)
 
-    def project(self, question: Question) -> ProjectedPrompts:
+    def project(self, asked: PromptBatch) -> ProjectedPrompts:
         """The prompts in the network's width; of words and examples together the mean, as at inference."""
-        projected = self.model.project(question.prompts)
-        if question.examples is None:
+        projected = self.model.project(asked.prompts)
+        if asked.examples is None:
             return projected
-        other = self.model.project(question.examples)
+        other = self.model.project(asked.examples)
         return replace(
             projected,
             objects=(projected.objects + other.objects) / 2,
@@ -128,26 +124,19 @@ class Asker:
 
     def _examples(self, batch: Batch, words: PromptEmbeddings) -> PromptEmbeddings:
         """The words' embeddings with those of examples in their place, wherever a kind has examples."""
-        shots = [(key, shot) for key, found in batch.shots.items() for shot in found]
-        widest = max(len(shot.points) for _, shot in shots)
-        points, visible = np.zeros((len(shots), widest, 2), np.float32), np.zeros((len(shots), widest), bool)
-        side = batch.crops.shape[-1]
-        rows = [shot.row for _, shot in shots]
-        for number, (_, shot) in enumerate(shots):
-            values = shot.points.cpu().numpy()
-            points[number, : len(values)] = values[:, :2] / side
-            visible[number, : len(values)] = values[:, 2] > 0
-        real = np.arange(widest) < np.array([len(shot.points) for _, shot in shots])[:, None]
-        device = self._device
-        placed, seen, kept = (torch.from_numpy(values).to(device) for values in (points, visible, real))
-        pictures = batch.crops[rows].to(device)
+        shots = [(key, shot) for key, shown in batch.shots.items() for shot in shown]
+        counts = [len(shot.points) for _, shot in shots]
+        points = pad_sequence([shot.points for _, shot in shots], batch_first=True).to(self._device)
+        places, visible = points[..., :2] / batch.crops.shape[-1], points[..., 2] > 0
+        pictures = batch.crops[[shot.row for _, shot in shots]].to(self._device)
         if self.model.visual_prompts is not None:
+            real = torch.arange(points.shape[1]) < torch.tensor(counts)[:, None]
             maps = self.model.backbone(normalised(pictures))
-            objects, keypoints = self.model.visual_prompts(maps, placed, seen, kept)
+            objects, keypoints = self.model.visual_prompts(maps, places, visible, real.to(self._device))
         else:
-            objects, keypoints = self._through_clip(pictures, placed, seen, [len(shot.points) for _, shot in shots])
-        by_key = self._averaged(shots, objects.float(), keypoints.float(), seen)
-        return _replaced(words, batch.targets, by_key)
+            objects, keypoints = self._through_clip(pictures, places, visible, counts)
+        by_key = _averaged(shots, objects.float(), keypoints.float(), visible)
+        return _with_examples(words, batch.targets, by_key)
 
     def _through_clip(
         self, pictures: Tensor, points: Tensor, visible: Tensor, counts: Sequence[int]
@@ -164,72 +153,51 @@ class Asker:
                 f"{self.visual.size}. Set prompting.examples.side={self.visual.size}."
             )
         pictures = normalised(pictures, CLIP_MEAN, CLIP_STD)
-        found: dict[int, tuple[Tensor, Tensor]] = {}
+        embeddings: dict[int, tuple[Tensor, Tensor]] = {}
         for count in sorted(set(counts)):
-            rows = [row for row, own in enumerate(counts) if own == count]
+            rows = [row for row, points_of_row in enumerate(counts) if points_of_row == count]
             objects, keypoints = self.visual(pictures[rows], points[rows, :count], visible[rows, :count])
             keypoints = torch.nn.functional.pad(keypoints, (0, 0, 0, points.shape[1] - count))
-            found |= zip(rows, zip(objects, keypoints, strict=True), strict=True)
-        ordered = [found[row] for row in range(len(counts))]
-        return torch.stack([one for one, _ in ordered]), torch.stack([many for _, many in ordered])
-
-    def _averaged(
-        self, shots: Sequence, objects: Tensor, keypoints: Tensor, visible: Tensor
-    ) -> dict[tuple[str, str], tuple[Tensor, dict[str, Tensor]]]:
-        """For each kind its object embedding, and that of every keypoint that some example shows, by name."""
-        result = {}
-        for key in dict.fromkeys(key for key, _ in shots):
-            mine = [number for number, (other, _) in enumerate(shots) if other == key]
-            names = list(dict.fromkeys(name for number in mine for name in shots[number][1].kind.names))
-            column = torch.zeros(len(mine), len(names), dtype=torch.long, device=objects.device)
-            seen = torch.zeros(len(mine), len(names), dtype=torch.bool, device=objects.device)
-            for row, number in enumerate(mine):
-                for place, name in enumerate(shots[number][1].kind.names):
-                    column[row, names.index(name)] = place
-                    seen[row, names.index(name)] = visible[number, place]
-            picked = keypoints[mine].gather(1, column[..., None].expand(-1, -1, keypoints.shape[-1]))
-            one, many = average_shots(objects[mine], picked, seen)
-            shown = seen.any(0).tolist()
-            result[key] = (one, {name: many[i] for i, name in enumerate(names) if shown[i]})
-        return result
-
-    def _targets(self, batch: Batch) -> TargetBatch:
-        slots = max(len(entry.kind) for target in batch.targets for entry in target.asked)
-        targets = [
-            Targets.from_labels(target, slots, (width, height))
-            for target, (height, width) in zip(batch.targets, batch.sizes.tolist(), strict=True)
-        ]
-        found = TargetBatch.of(targets, self._device)
-        widest = max(len(target.asked) for target in batch.targets)
-        incomplete = torch.zeros(len(batch), widest, dtype=torch.bool)
-        for row, target in enumerate(batch.targets):
-            for place, entry in enumerate(target.asked):
-                incomplete[row, place] = not entry.complete
-        return replace(found, incomplete=incomplete.to(self._device)) if bool(incomplete.any()) else found
+            embeddings |= zip(rows, zip(objects, keypoints, strict=True), strict=True)
+        in_order = [embeddings[row] for row in range(len(counts))]
+        return torch.stack([row for row, _ in in_order]), torch.stack([rows for _, rows in in_order])
 
 
-def _replaced(
-    words: PromptEmbeddings,
-    targets: Sequence[Target],
-    by_key: dict[tuple[str, str], tuple[Tensor, dict[str, Tensor]]],
+def _averaged(
+    shots: Sequence[tuple[Key, Shot]], objects: Tensor, keypoints: Tensor, visible: Tensor
+) -> dict[Key, tuple[Tensor, dict[str, Tensor]]]:
+    """For each kind its object embedding, and that of every keypoint that some example shows, by name."""
+    result = {}
+    for key in dict.fromkeys(key for key, _ in shots):
+        rows = [row for row, (other, _) in enumerate(shots) if other == key]
+        names = list(dict.fromkeys(name for row in rows for name in shots[row][1].kind.names))
+        # Sets may label other points of a kind: each example's points are brought to the columns of all names.
+        column = torch.zeros(len(rows), len(names), dtype=torch.long, device=objects.device)
+        seen = torch.zeros(len(rows), len(names), dtype=torch.bool, device=objects.device)
+        for number, row in enumerate(rows):
+            own = shots[row][1].kind.names
+            columns = [names.index(name) for name in own]
+            column[number, columns] = torch.arange(len(own), device=objects.device)
+            seen[number, columns] = visible[row, : len(own)]
+        picked = keypoints[rows].gather(1, column[..., None].expand(-1, -1, keypoints.shape[-1]))
+        embedding, points = average_shots(objects[rows], picked, seen)
+        shown = seen.any(0).tolist()
+        result[key] = (embedding, {name: points[i] for i, name in enumerate(names) if shown[i]})
+    return result
+
+
+def _with_examples(
+    words: PromptEmbeddings, targets: Sequence[Target], by_key: Mapping[Key, tuple[Tensor, dict[str, Tensor]]]
 ) -> PromptEmbeddings:
     """Embeddings of words with examples in their place; what no example shows stays a word."""
-    objects = [list(row) for row in words.objects]
-    keypoints = [[list(one) for one in row] for row in words.keypoints]
-    for b, target in enumerate(targets):
-        for number, entry in enumerate(target.asked):
-            found = by_key.get(entry.kind.key)
-            if found is None:
+    objects, keypoints = words.objects.clone(), words.keypoints.clone()
+    for picture, target in enumerate(targets):
+        for number, asked in enumerate(target.asked):
+            if asked.kind.key not in by_key:
                 continue
-            objects[b][number] = found[0]
-            kind: Kind = entry.kind
-            which = int(words.keypoint_set[b, number])
-            for place, name in enumerate(kind.names):
-                if name in found[1]:
-                    keypoints[b][which][place] = found[1][name]
-    width = words.objects.shape[-1]
-    points = [
-        torch.stack([torch.stack(one) if one else words.objects.new_zeros(0, width) for one in row])
-        for row in keypoints
-    ]
-    return replace(words, objects=torch.stack([torch.stack(row) for row in objects]), keypoints=torch.stack(points))
+            objects[picture, number], by_name = by_key[asked.kind.key]
+            places = [place for place, name in enumerate(asked.kind.names) if name in by_name]
+            if places:
+                embeddings = torch.stack([by_name[asked.kind.names[place]] for place in places])
+                keypoints[picture, int(words.keypoint_set[picture, number]), places] = embeddings
+    return replace(words, objects=objects, keypoints=keypoints)

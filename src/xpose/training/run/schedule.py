@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from xpose.errors import ConfigError
 from xpose.model import XPose
+from xpose.training.objective.settings_faults import out_of_range, refuse
 
 Shape = Literal["cosine", "step", "constant"]
 
@@ -32,19 +32,15 @@ class Schedule:
     weight_decay: float = 1e-4
 
     def __post_init__(self) -> None:
-        faults = [
-            f"{name} is {value}, not a number from 0 up"
-            for name, value in vars(self).items()
-            if isinstance(value, int | float) and not 0 <= value < math.inf
-        ]
+        numbers = [name for name, value in vars(self).items() if isinstance(value, int | float)]
+        faults = out_of_range(self, 0, *numbers)
         if self.rate == 0:
             faults.append("rate is 0; nothing would be learned")
         if self.shape not in get_args(Shape):
             faults.append(f'shape is "{self.shape}", not one of {", ".join(get_args(Shape))}')
         if any(not 0 < share < 1 for share in self.drops) or list(self.drops) != sorted(self.drops):
             faults.append(f"drops is {self.drops}, not rising shares of the run between 0 and 1")
-        if faults:
-            raise ConfigError("The schedule does not fit:\n  " + "\n  ".join(faults))
+        refuse("The schedule does", faults)
 
     def rate_for(self, batch: int) -> float:
         """The full rate at a batch of so many images per step."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import torch
 
-from xpose.errors import ConfigError
 from xpose.training.objective.denoising import DenoisingSettings
 from xpose.training.objective.losses import LossWeights
+from xpose.training.objective.settings_faults import out_of_range, refuse
 from xpose.training.run.schedule import Schedule
 
 AMP = {"none": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -42,30 +42,20 @@ class Run:
     log_steps: int = 20
 
     def __post_init__(self) -> None:
-        faults = [
-            f"{name} is {getattr(self, name)}, not a whole number of at least 1"
-            for name in ("steps", "accumulate", "log_steps", "keep")
-            if getattr(self, name) < 1
-        ]
+        counts = ("steps", "accumulate", "log_steps", "keep", "groups", "point_queries")
+        faults = out_of_range(self, 1, *counts, whole=True) + out_of_range(self, 0, "frozen_stages", whole=True)
         faults += [
             f"{name} is {getattr(self, name)}, not above 0"
             for name in ("clip", "save_minutes")
             if not getattr(self, name) > 0
         ]
-        if self.frozen_stages < 0:
-            faults.append(f"frozen_stages is {self.frozen_stages}, not a whole number from 0 up")
-        if self.groups is not None and self.groups < 1:
-            faults.append(f"groups is {self.groups}, not a whole number of at least 1")
-        if self.point_queries is not None and self.point_queries < 1:
-            faults.append(f"point_queries is {self.point_queries}, not a whole number of at least 1")
         if self.amp not in AMP:
             faults.append(f'amp is "{self.amp}", not one of {", ".join(AMP)}')
         if self.shard and self.amp == "fp16":
             faults.append('shard and amp = "fp16" are both set; a loss scale cannot be kept over shards: take "bf16"')
         if self.shard and self.compile:
             faults.append("shard and compile are both set; compiled layers cannot be sharded: switch one of them off")
-        if faults:
-            raise ConfigError("The run does not fit:\n  " + "\n  ".join(faults))
+        refuse("The run does", faults)
 
 
 @dataclass(frozen=True)
@@ -84,5 +74,5 @@ class Progress:
 
 
 def binding(run: Run) -> dict[str, object]:
-    """The settings without which a state does not go on as what it was: the order of pictures, the loss scale."""
+    """The settings that must stay the same to continue from a state: the order of pictures, the loss scale."""
     return {"seed": run.seed, "accumulate": run.accumulate, "amp": run.amp}

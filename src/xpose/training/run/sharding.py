@@ -41,7 +41,7 @@ def shard(module: nn.Module, device: torch.device, *, whole: Iterable[nn.Paramet
         )
     mesh = init_device_mesh(device.type, (distributed.get_world_size(),))
     numbers = {weight for weight in module.parameters() if weight.ndim == 0} | set(whole)
-    for layer in [one for one in module.modules() if isinstance(one, Recomputable)]:
+    for layer in [part for part in module.modules() if isinstance(part, Recomputable)]:
         fully_shard(layer, mesh=mesh, ignored_params=numbers)
     fully_shard(module, mesh=mesh, ignored_params=numbers)
 
@@ -80,8 +80,8 @@ def gathered(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.cpu()
     if isinstance(value, Mapping):
-        return {name: gathered(one) for name, one in value.items()}
-    return [gathered(one) for one in value] if isinstance(value, list) else value
+        return {name: gathered(entry) for name, entry in value.items()}
+    return [gathered(entry) for entry in value] if isinstance(value, list) else value
 
 
 def parted(state: Mapping[str, Any], part: Any, optimizer: torch.optim.Optimizer) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -72,21 +73,18 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     return None
 
 
+@dataclass
 class Keeper:
-    """Saves the states of a run every few minutes, and sees to it that a state goes on as what it was."""
+    """Saves the state of a run every few minutes; a run must continue with the settings it began with."""
 
-    def __init__(self, folder: Path, *, minutes: float, keep: int, binding: Mapping[str, Any]) -> None:
-        """Set up.
+    folder: Path
+    minutes: float  # between two states
+    keep: int  # how many states stay on disk
+    binding: Mapping[str, Any]  # settings that decide the order of the data and the meaning of the numbers, by name
+    step: int = 0  # of the newest state on disk
 
-        Args:
-            folder: of the states.
-            minutes: between two of them.
-            keep: how many stay.
-            binding: settings that decide the order of the data and the meaning of the numbers, by name.
-        """
-        self.folder, self.minutes, self.keep, self.binding = folder, minutes, keep, dict(binding)
+    def __post_init__(self) -> None:
         self.written = time.monotonic()
-        self.step = 0  # of the newest state on disk
 
     def load(self) -> dict[str, Any] | None:
         """The newest state, or None.
@@ -119,15 +117,15 @@ class Keeper:
             CheckpointError: it could not be written; the state before is still there.
         """
         self.written = time.monotonic()  # also where it fails: the next try is when the next state is due
-        save_state(self.folder, step, {**state, "step": step, "binding": self.binding}, self.keep)
+        save_state(self.folder, step, {**state, "step": step, "binding": dict(self.binding)}, self.keep)
         self.step = step
 
     def save_if_possible(self, step: int, state: Mapping[str, Any]) -> None:
-        """As `save`, but a full disk is no reason to end a run: it is told, and tried again when the time comes."""
+        """As `save`, but a full disk causes a warning, and a new try when the next state is due."""
         try:
             self.save(step, state)
         except CheckpointError as error:
-            warnings.warn(f"Step {step} was not saved, training goes on. {error}", XPoseWarning, stacklevel=2)
+            warnings.warn(f"Step {step} was not saved; training continues. {error}", XPoseWarning, stacklevel=2)
 
     def save_if_new(self, step: int, state: Mapping[str, Any]) -> None:
         """Save what an error interrupts, unless it is on disk or cannot be written: the error is what counts."""

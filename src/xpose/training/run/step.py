@@ -19,7 +19,7 @@ from xpose.training.objective.denoising import noised_objects
 from xpose.training.objective.losses import Criterion
 from xpose.training.objective.opening import OpenedGroups
 from xpose.training.run.processes import added, everywhere, grouped
-from xpose.training.run.prompt_batches import Asker, normalised
+from xpose.training.run.prompt_batches import PromptMaker, normalised
 from xpose.training.run.settings import AMP, Run
 from xpose.training.run.towers import Towers
 
@@ -34,30 +34,31 @@ class TrainStep(nn.Module):
         self.model, self.run = model, run
         self.towers = None if towers is None else towers.learning
         self.sharded = False
-        self.asker = Asker(model, text) if towers is None else Asker(model, towers.text, towers.visual)
+        text, visual = (text, None) if towers is None else (towers.text, towers.visual)
+        self.prompts = PromptMaker(model, text, visual)
         self.criterion = Criterion(run.weights)
 
     def forward(self, batch: Batch) -> Terms:
-        """The loss terms of a batch; none where the network of some process answers with what is no finite number."""
-        question = self.asker(batch, seed=self.run.seed)
-        images = normalised(batch.images.to(question.prompts.objects.device))
+        """The loss terms of a batch; none if the network of any process answers with a number that is not finite."""
+        asked = self.prompts(batch, seed=self.run.seed)
+        images = normalised(batch.images.to(asked.prompts.objects.device))
         if self.run.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         noised = None
         if self.run.denoising is not None:
             generator = torch.Generator().manual_seed(self.run.seed * 1_000_003 + batch.step)
-            noised = noised_objects(question.targets, question.prompts, self.run.denoising, generator)
+            noised = noised_objects(asked.targets, asked.prompts, self.run.denoising, generator)
         padding = batch.padding.to(images.device)
         features = self.model.encode_image(images, padding if bool(padding.any()) else None)
         opened = None
         if self.model.config.pose_map:
             most = self.run.groups or self.model.config.instances
             if self.run.point_queries is not None:
-                most = min(most, max(1, self.run.point_queries // max(1, question.targets.real.shape[2])))
-            opened = OpenedGroups(self.criterion.matcher, question.targets, most, self.run.seed + batch.step)
+                most = min(most, max(1, self.run.point_queries // max(1, asked.targets.real.shape[2])))
+            opened = OpenedGroups(self.criterion.matcher, asked.targets, most, self.run.seed + batch.step)
         found = self.model.decode(
             features,
-            self.asker.project(question),
+            self.prompts.project(asked),
             with_reports=True,
             given=None if noised is None else noised.queries,
             instances=self.run.groups,
@@ -65,7 +66,7 @@ class TrainStep(nn.Module):
         )
         if not everywhere(is_finite(found), images.device):
             return {}
-        terms = self.criterion(found, question.targets, noised, opened)
+        terms = self.criterion(found, asked.targets, noised, opened)
         if self.sharded:
             from xpose.training.run.sharding import touched
 

@@ -20,13 +20,7 @@ class Towers:
     """The encoders of a run."""
 
     def __init__(self, text: TextEncoder, visual: ClipVisualPromptEncoder | None, *, whole: bool) -> None:
-        """Copy what learns.
-
-        Args:
-            text: the encoder of words.
-            visual: CLIP's encoder of examples, where the run shows examples.
-            whole: whether the towers learn too, not only what was added to them.
-        """
+        """Copy what learns; `whole` says whether the towers learn too, not only what was added to them."""
         self.given_text = text
         self.whole = whole and isinstance(text, ClipTextEncoder)
         self.text: TextEncoder = copy.deepcopy(text) if self.whole else text

@@ -16,7 +16,7 @@ from xpose.data.datasets.report import read_report
 from xpose.vocabulary import load_skeleton
 
 SIZE = (640, 360)
-ANIMALS = {"Danube Salmon": "Fish", "Elephant": "Mammal", "Blue Thing": "Bird"}
+ANIMALS = {"Danube Salmon": "Fish", "Elephant": "Mammal", "Blue LabelledObject": "Bird"}
 
 
 def record_of(image: str, animal: str, points: dict, protocol: str = "Protocol 1") -> dict:
@@ -68,7 +68,7 @@ def test_prepared(tmp_path: Path) -> None:
         videos.setdefault(record.group, set()).add(record.picture.file.split("/")[1])
     assert videos == {name: {name} for name in ("AAAAAAAA", "BBBBBBBB", "CCCCCCCC")}
     kinds = {(i.category.name, i.category.taxonomy.class_) for record in records.values() for i in record.instances}
-    assert kinds == {("Danube salmon", "Fish"), ("elephant", "Mammalia"), ("Blue Thing", "Aves")}
+    assert kinds == {("Danube salmon", "Fish"), ("elephant", "Mammalia"), ("Blue LabelledObject", "Aves")}
     salmon = records[f"{PICTURES}/AAAAAAAA/AAAAAAAA_f000011.jpg"].instances[0]
     assert salmon.box == (40, 40, 80, 80), "the tight box"
 

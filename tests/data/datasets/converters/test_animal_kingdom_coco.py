@@ -65,7 +65,7 @@ def test_prepared(tmp_path: Path) -> None:
     records = records_of(done.folder)
     assert {record.group for record in records.values()} == {"AAAAAAAA", "CCCCCCCC"}
     kinds = {(i.category.name, i.category.taxonomy.class_) for record in records.values() for i in record.instances}
-    assert kinds == {("Danube salmon", "Fish"), ("elephant", "Mammalia"), ("Blue Thing", "Aves")}
+    assert kinds == {("Danube salmon", "Fish"), ("elephant", "Mammalia"), ("Blue LabelledObject", "Aves")}
 
 
 def test_a_picture_without_annotation_is_no_empty_picture(tmp_path: Path) -> None:

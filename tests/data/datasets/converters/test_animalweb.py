@@ -107,6 +107,6 @@ def test_pictures_and_points_without_their_partner_are_reported(tmp_path: Path) 
         e["file"]: e["reason"] for e in read_report(prepare("animalweb", tree.root, tmp_path).folder / "report.json")
     }
     assert reasons == {
-        f"{FOLDER}/arcticwolf_0.jpg": "it has no .pts file beside it",
-        f"{FOLDER}/uc_3.pts": "there is no picture beside it",
+        f"{FOLDER}/arcticwolf_0.jpg": "no annotation file belongs to it",
+        f"{FOLDER}/uc_3.pts": "no picture belongs to it",
     }

@@ -135,8 +135,8 @@ def test_pictures_and_files_without_their_partner_are_reported(tmp_path: Path) -
     done = prepare("carfusion", tree.root, tmp_path)
     reasons = {entry["file"]: entry["reason"] for entry in read_report(done.folder / "report.json")}
     assert reasons == {
-        "train/car_butler1/images_jpg/16_06401.jpg": "it has no gt file",
-        "train/car_butler1/gt/17_06401.txt": "there is no picture of that name",
+        "train/car_butler1/images_jpg/16_06401.jpg": "no annotation file belongs to it",
+        "train/car_butler1/gt/17_06401.txt": "no picture belongs to it",
         "train/car_craig1/images/12_35273.jpg": '"train/car_craig1/gt/12_35273.txt" holds no car',
     }
 

@@ -97,8 +97,8 @@ def test_what_has_no_partner_or_no_items_is_reported(tmp_path: Path) -> None:
     done = prepare("deepfashion2", tree.root, tmp_path)
     reasons = {entry["file"]: entry["reason"] for entry in read_report(done.folder / "report.json")}
     assert reasons == {
-        "train/image/000001.jpg": "no annotation names this picture",
-        "train/annos/000002.json": "there is no picture of that number",
+        "train/image/000001.jpg": "no annotation file belongs to it",
+        "train/annos/000002.json": "no picture belongs to it",
         "train/image/000003.jpg": 'train/annos/000003.json: item2 is "socks", not an object with named fields',
         "train/image/000004.jpg": "train/annos/000004.json holds no item",
     }

@@ -14,7 +14,7 @@ from tests.data.h5_trees import write_h5
 from tests.data.h5_trees import write_tree as write_rows
 from tests.data.trees import Tree, check_prepared, link, records_of, shared
 
-from xpose.data.datasets.converters.desert_locust import DesertLocust
+from xpose.data.datasets.converters.deepposekit import DesertLocust
 from xpose.data.datasets.pipeline import prepare
 from xpose.vocabulary import load_skeleton
 

@@ -184,7 +184,7 @@ def test_a_category_that_mp100_does_not_have_stops_the_build(tmp_path: Path) -> 
     tree = write_tree(tmp_path / "original")
     file = tree.root / FILES["split1-train"]
     write_text(file, file.read_text().replace('"antelope_body", "super', '"antelope", "super'))
-    with pytest.raises(DataError, match='"antelope" is no category of MP-100'):
+    with pytest.raises(DataError, match='"antelope" is not a category of MP-100'):
         prepare("mp100", tree.root, tmp_path, splits=["split1-train"])
 
 

@@ -15,8 +15,7 @@ from tests.data.h5_trees import ROWS, csv_text, flipped_bytes, put, spoilt, writ
 from tests.data.h5_trees import write_tree as write_rows
 from tests.data.trees import Tree, check_prepared, link, records_of, shared, write_text
 
-from xpose.data.datasets.converters.deepposekit import _rows
-from xpose.data.datasets.converters.vinegar_fly import VinegarFly
+from xpose.data.datasets.converters.deepposekit import VinegarFly, _rows
 from xpose.data.datasets.pipeline import prepare
 from xpose.data.datasets.report import read_report
 from xpose.errors import DataError, UnmappedKeypointError
@@ -94,14 +93,14 @@ def test_numbers_in_other_files_are_never_read(tmp_path: Path) -> None:
     with h5py.File(tree.root / FLY.file, "r+") as file:
         del file["images"]
         file.create_dataset("images", (ROWS, 9, 9, 1), np.uint8, external=[(str(secret), 0, 100_000)])
-    with pytest.raises(DataError, match="keeps its numbers in other files"):
+    with pytest.raises(DataError, match="not an array with its numbers in this file"):
         prepare("vinegar-fly", tree.root, tmp_path)
     with h5py.File(tree.root / FLY.file, "r+") as file:
         del file["images"]
         layout = h5py.VirtualLayout((ROWS, 9, 9, 1), np.uint8)
         layout[:] = h5py.VirtualSource(str(secret), "images", (ROWS, 9, 9, 1))
         file.create_virtual_dataset("images", layout)
-    with pytest.raises(DataError, match="keeps its numbers in other files"):
+    with pytest.raises(DataError, match="not an array with its numbers in this file"):
         prepare("vinegar-fly", tree.root, tmp_path)
 
 

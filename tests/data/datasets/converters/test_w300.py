@@ -65,8 +65,8 @@ def test_pictures_and_points_without_their_partner_are_reported(tmp_path: Path) 
     done = prepare("300w", tree.root, tmp_path)
     reasons = {entry["file"]: entry["reason"] for entry in read_report(done.folder / "report.json")}
     assert reasons == {
-        "afw/134212_1.jpg": "it has no .pts file beside it",
-        "afw/134212_2.pts": "there is no picture beside it",
+        "afw/134212_1.jpg": "no annotation file belongs to it",
+        "afw/134212_2.pts": "no picture belongs to it",
     }
 
 

@@ -116,7 +116,7 @@ def test_pictures_elsewhere(tmp_path: Path) -> None:
     done = import_set("coco", tree.root / FILE, tmp_path / "out", pictures=tmp_path / "photos")
     assert set(records_of(done.prepared.folder)) == {f"train/{i}.png" for i in (1, 2, 3)}
     assert done.prepared.skipped == {}
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match="is not a folder"):
         import_set("coco", tree.root / FILE, tmp_path / "out2", pictures=tmp_path / "nowhere")
 
 
@@ -212,7 +212,7 @@ def test_numbered_points_take_a_skeletons_names_by_order(tmp_path: Path) -> None
     ("change", "reason"),
     [
         ({"image_id": 5555}, "belongs to no image"),
-        ({"category_id": 2}, "category 2 is missing"),
+        ({"category_id": 2}, "no category 2"),
         ({"keypoints": [1, 2]}, "must be a list of 12 finite numbers"),
         ({"bbox": [1, 2, 0, 5]}, "no area"),
         ({"bbox": None, "keypoints": [5, 5, 2] + [0] * 9}, "two labelled points"),

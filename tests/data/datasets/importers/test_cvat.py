@@ -123,7 +123,7 @@ def test_groups_hold_points_and_boxes_together(tmp_path: Path) -> None:
 def test_a_label_twice_in_one_object_is_reported(tmp_path: Path) -> None:
     record, report, _ = one_image(tmp_path, point("nose", 10, 20) + point("nose", 60, 20) + point("tail", 1, 1))
     assert record is None
-    assert '"nose" stand there more than once; group the points' in report[0]["reason"]
+    assert '"nose" occur more than once; group the points' in report[0]["reason"]
 
 
 def test_several_points_of_one_element_are_numbered(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_hidden_and_outside_points(tmp_path: Path) -> None:
     ("bad", "reason"),
     [
         ('<points label="b" occluded="0" outside="x" points="9,9"></points>', "is not 0 or 1"),
-        ('<points label="b" occluded="0" outside="0" points="9"></points>', "is no x,y"),
+        ('<points label="b" occluded="0" outside="0" points="9"></points>', "is not x,y"),
         ('<points label="b" occluded="0" outside="0" points="9,nan"></points>', "not a finite number"),
     ],
 )
@@ -182,7 +182,7 @@ def test_a_box_of_something_else_is_reported(tmp_path: Path) -> None:
     inner = point("nose", 10, 20) + point("tail", 50, 40) + BOX.format("tree", 5, 5, 60, 50, ' group_id="9"')
     record, report, _ = one_image(tmp_path, inner)
     assert len(record.instances) == 1
-    assert '"tree" is no kind of object with keypoints' in report[0]["reason"]
+    assert '"tree" is not a kind of object with keypoints' in report[0]["reason"]
 
 
 def test_subsets_are_splits(tmp_path: Path) -> None:
@@ -193,10 +193,10 @@ def test_subsets_are_splits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ('<!DOCTYPE a [<!ENTITY x "y">]><annotations>&x;</annotations>', "no plain xml"),
+        ('<!DOCTYPE a [<!ENTITY x "y">]><annotations>&x;</annotations>', "declares a document type"),
         ("<annotations><track id='0'/><image/></annotations>", "a video export holds tracks"),
         ("<svg/>", "no annotated images"),
-        ("<annotations>", "no plain xml"),
+        ("<annotations>", "is not XML"),
         (document(image_of(0, "a.png", ""), ""), "names no keypoints"),
         (document(image_of(0, "a.png", point("n", 1, 1), ' subset="../up"'), ""), "subset"),
     ],

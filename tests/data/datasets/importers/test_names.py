@@ -13,7 +13,7 @@ from tests.data.datasets.importers.test_coco import FILE, write_tree
 from xpose.cli import main
 from xpose.data.datasets.importers import IMPORTERS, load_importer
 from xpose.data.datasets.importers.importing import name_of
-from xpose.data.datasets.importers.names import Kind, partner, readable, settle_names
+from xpose.data.datasets.importers.names import ObjectKind, partner, readable, settle_names
 from xpose.data.datasets.importers.skeleton_file import skeleton_toml, write_skeleton
 from xpose.errors import DataError
 from xpose.vocabulary import list_skeletons, load_skeleton
@@ -29,7 +29,7 @@ def test_readable(written: str, read: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "_", "a\0b", "x" * 201, "\u202e"])
 def test_what_is_no_name(name: str) -> None:
-    with pytest.raises(DataError, match="is no name"):
+    with pytest.raises(DataError, match="is not a name"):
         readable(name, "here")
 
 
@@ -82,7 +82,7 @@ def test_any_accepted_names_make_a_skeleton_that_can_be_read_again(names: list[s
 
     from xpose.vocabulary.reading import build_skeleton
 
-    kind = Kind("thing", tuple(dict.fromkeys(names)))
+    kind = ObjectKind("thing", tuple(dict.fromkeys(names)))
     try:
         named = settle_names(kind, "thing", None, None, "mine")
     except DataError:
@@ -95,7 +95,7 @@ def test_any_accepted_names_make_a_skeleton_that_can_be_read_again(names: list[s
 
 @pytest.mark.parametrize("skeleton", list_skeletons(), ids=lambda each: each.name)
 def test_every_source_name_of_a_skeleton_finds_its_point(skeleton) -> None:
-    kind = Kind("thing", tuple(name.replace(" ", "_") for name in skeleton.keypoints))
+    kind = ObjectKind("thing", tuple(name.replace(" ", "_") for name in skeleton.keypoints))
     named = settle_names(kind, "thing", skeleton.name, None, "mine")
     assert named.table.unified == skeleton.keypoints
     assert named.shipped

@@ -130,7 +130,7 @@ def test_a_part_in_even_pieces_gets_no_point_but_counts_for_the_box(tmp_path: Pa
         assert set(animal.keypoints) == {"Body"}
         assert animal.box == (10, 20, 51, 65)
         assert [entry["what"] for entry in report] == ["point"]
-        assert '"Tail" gets no keypoint: it lies there in 3 pieces' in report[0]["reason"]
+        assert '"Tail" gets no keypoint: its mask is in 3 pieces' in report[0]["reason"]
 
 
 def test_the_largest_piece_stands_for_a_part(tmp_path: Path) -> None:
@@ -169,8 +169,8 @@ def test_masks_agree_with_pycocotools(seed: int) -> None:
         ({"size": [90, 120], "counts": [5, 5]}, "do not add up"),
         ({"size": [90, 120], "counts": [-5, 10805]}, "do not add up"),
         ({"size": [90, 120], "counts": [10800]}, "covers no pixel"),
-        ({"size": [90, 120], "counts": "PP\u00e9"}, "no packed run lengths"),
-        ({"size": [90, 120], "counts": "o" * 40}, "no packed run lengths"),
+        ({"size": [90, 120], "counts": "PP\u00e9"}, "not packed run lengths"),
+        ({"size": [90, 120], "counts": "o" * 40}, "not packed run lengths"),
         ({"size": [90, 120], "counts": "P"}, "cut short"),
     ],
 )

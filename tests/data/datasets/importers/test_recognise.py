@@ -98,11 +98,11 @@ WRONG: list[tuple[str, Callable[[Path], Path], str]] = [
     ("pictures without labels", pictures_only, "given with --images"),
     ("a picture", lambda root: pictures_only(root) / "a.png", "is a picture"),
     ("two formats", two_formats, "--format NAME"),
-    ("broken json", broken_json, "is no JSON"),
-    ("broken json itself", lambda root: broken_json(root) / "labels.json", "is no JSON"),
+    ("broken json", broken_json, "is not JSON"),
+    ("broken json itself", lambda root: broken_json(root) / "labels.json", "is not JSON"),
     ("objects without keypoints", no_keypoints, 'no annotation has "keypoints"'),
     ("yaml of something else", foreign_yaml, 'no "kpt_shape"'),
-    ("another file", lambda root: Path(__file__), "no file of labels that is known"),
+    ("another file", lambda root: Path(__file__), "not a label file of a known format"),
 ]
 
 

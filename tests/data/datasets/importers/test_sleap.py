@@ -89,7 +89,7 @@ def test_predictions_are_no_labels(tmp_path: Path) -> None:
     assert set(records_of(done.prepared.folder)) == set(truth_of())
     reasons = {entry["file"]: entry["reason"] for entry in read_report(done.prepared.folder / "report.json")}
     assert reasons == {
-        "video0/000000.png": "1 predicted objects in it are no labels",
+        "video0/000000.png": "1 predicted objects in it are not labels",
         "video0/000001.png": "its 1 objects are predicted, none is labelled",
     }
 

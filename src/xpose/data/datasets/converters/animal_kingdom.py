@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from xpose.data.datasets.converters.base import NOT_STATED, SEEN, Converter, Entry, Expected, NameTable, Need
-from xpose.data.datasets.converters.names import category_of
+from xpose.data.datasets.converters.base import NOT_STATED, SEEN, Converter, Entry, Expected, NameTable, Need, read_each
+from xpose.data.datasets.converters.names import category_of, names_in
 from xpose.data.datasets.sources import Fields, Source, as_number, box_of_points, safe_name
 from xpose.errors import DataError, quote
 from xpose.records import VISIBLE, Category, Instance, Point, Record, Skipped, Taxonomy
@@ -15,54 +15,19 @@ WHERE = "by the request form on the home page; --root is the folder pose_estimat
 PICTURES = "dataset"
 ABSENT = -1.0
 # The papers report P1, so its parts have the plain names.
-PROTOCOLS = {
-    "": "ak_P1",
-    "-P2": "ak_P2",
-    "-P3-amphibian": "ak_P3_amphibian",
-    "-P3-bird": "ak_P3_bird",
-    "-P3-fish": "ak_P3_fish",
-    "-P3-mammal": "ak_P3_mammal",
-    "-P3-reptile": "ak_P3_reptile",
-}
+GROUPS = ("amphibian", "bird", "fish", "mammal", "reptile")
+PROTOCOLS = {"": "ak_P1", "-P2": "ak_P2", **{f"-P3-{group}": f"ak_P3_{group}" for group in GROUPS}}
 PLACES = {f"{part}{end}": f"{protocol}/{part}" for end, protocol in PROTOCOLS.items() for part in ("train", "test")}
 MEANINGS = {
     "": "P1: all species",
     "-P2": "P2: groups of animals that training has not seen; not to be mixed with P1",
-    **{end: f"P3: within one class ({end[4:]}); not to be mixed with P1" for end in PROTOCOLS if end.startswith("-P3")},
+    **{f"-P3-{group}": f"P3: within one class ({group}); not to be mixed with P1" for group in GROUPS},
 }
 SPLITS = {f"{part}{end}": meaning for end, meaning in MEANINGS.items() for part in ("train", "test")}
 TESTED = {"test-P3-amphibian": 1_279, "test-P3-fish": 918, "test-P3-mammal": 1_496, "test-P3-reptile": 1_209}
 CLASSES = {"Amphibian": "Amphibia", "Bird": "Aves", "Mammal": "Mammalia", "Reptile": "Reptilia"}  # "Fish" is no class
 
-# The order of `joints`; one name ends in a blank in the COCO form of the same annotations.
-ANIMAL = NameTable(
-    "animal_kingdom",
-    {
-        "Head_Mid_Top": "head top",
-        "Eye_Left": "left eye",
-        "Eye_Right": "right eye",
-        "Mouth_Front_Top": "upper mouth front",
-        "Mouth_Back_Left": "left mouth corner",
-        "Mouth_Back_Right": "right mouth corner",
-        "Mouth_Front_Bottom": "lower mouth front",
-        "Shoulder_Left": "left shoulder",
-        "Shoulder_Right": "right shoulder",
-        "Elbow_Left": "left elbow",
-        "Elbow_Right": "right elbow",
-        "Wrist_Left": "left wrist",
-        "Wrist_Right": "right wrist",
-        "Torso_Mid_Back": "middle of back",
-        "Hip_Left": "left hip",
-        "Hip_Right": "right hip",
-        "Knee_Left": "left knee",
-        "Knee_Right": "right knee",
-        "Ankle_Left ": "left ankle",
-        "Ankle_Right": "right ankle",
-        "Tail_Top_Back": "tail base",
-        "Tail_Mid_Back": "tail middle",
-        "Tail_End_Back": "tail tip",
-    },
-)
+ANIMAL = NameTable("animal_kingdom", names_in("animal_kingdom"))  # in the order of `joints`
 
 
 class AnimalKingdom(Converter):
@@ -106,12 +71,11 @@ class AnimalKingdom(Converter):
     def record(self, source: Source, split: str, entry: Entry) -> Record:
         """One picture; in the files that were read it always shows one labelled animal."""
         picture = source.picture(entry.name)
-        instances, dropped = [], []
-        for number, value in enumerate(entry.data, start=1):
-            try:
-                instances.append(self._instance(Fields(value, f"record {number} of the picture")))
-            except DataError as error:
-                dropped.append(Skipped(entry.name, str(error), "object"))
+        instances, dropped = read_each(
+            entry.name,
+            entry.data,
+            lambda value, number: self._instance(Fields(value, f"record {number} of the picture")),
+        )
         return self.make(picture, instances, split, group=video_of(entry.name), dropped=dropped)
 
     def _instance(self, fields: Fields) -> Instance:
@@ -121,8 +85,8 @@ class AnimalKingdom(Converter):
 
 def species_of(fields: Fields) -> Category:
     """The category of a record: its animal, in the class that it states."""
-    said = fields.text("animal_parent_class")
-    return ANIMAL.category(category_of(fields.text("animal")), Taxonomy(class_=CLASSES.get(said, said)))
+    class_name = fields.text("animal_parent_class")
+    return ANIMAL.category(category_of(fields.text("animal")), Taxonomy(class_=CLASSES.get(class_name, class_name)))
 
 
 def video_of(name: str) -> str:

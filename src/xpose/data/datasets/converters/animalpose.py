@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
 
-from xpose.data.datasets.converters.base import SEEN, Converter, Entry, Expected, NameTable, Need
-from xpose.data.datasets.journal import digest_of
-from xpose.data.datasets.sources import Fields, Source, as_number, safe_name
+from xpose.data.datasets.converters.base import SEEN, Entry, Need
+from xpose.data.datasets.converters.coco_like import CocoLike
+from xpose.data.datasets.converters.names import underscored
+from xpose.data.datasets.sources import Fields, Source, as_number
 from xpose.errors import DataError, quote
-from xpose.records import NOT_LABELLED, VISIBLE, Category, Instance, Point, Record, Skipped
+from xpose.records import NOT_LABELLED, VISIBLE, Box, Picture, Point, Record
 
 FILE, PICTURES = "keypoints.json", "images"
 WHERE = "the home page"
 
-ANIMAL = NameTable(
+ANIMAL = underscored(
     "animal_pose",
     {
-        "left_eye": "left eye",
-        "right_eye": "right eye",
-        "nose": "nose",
-        "left_ear": "left ear",
-        "right_ear": "right ear",
-        "left_front_elbow": "left front elbow",
-        "right_front_elbow": "right front elbow",
-        "left_back_elbow": "left stifle",
-        "right_back_elbow": "right stifle",
-        "left_front_knee": "left front knee",
-        "right_front_knee": "right front knee",
-        "left_back_knee": "left hock",
-        "right_back_knee": "right hock",
-        "left_front_paw": "left front paw",
-        "right_front_paw": "right front paw",
-        "left_back_paw": "left back paw",
-        "right_back_paw": "right back paw",
-        "throat": "throat",
-        "withers": "withers",
-        "tailbase": "tail base",
+        "left stifle": "left_back_elbow",
+        "right stifle": "right_back_elbow",
+        "left hock": "left_back_knee",
+        "right hock": "right_back_knee",
+        "tail base": "tailbase",
     },
 )
 
 
-class AnimalPose(Converter):
+class AnimalPose(CocoLike):
     """Dogs, cats, sheep, horses and cows with 20 points: the papers' unseen test set."""
 
     name = "animalpose"
@@ -54,86 +38,60 @@ class AnimalPose(Converter):
     left_right = "anatomical"
     origin = "not stated; taken as 0-based"
     visibility = "only labelled (1 in the file) or not: labelled points become 2"
-    boxes = "as in the file"
     evaluation = "PCK over everything, as a set that training has not seen"
-    expected = Expected()
     splits = {"test": "everything: the original ships no split, and the papers test on it"}
+    annotation_files = {"test": FILE}
+    picture_folders = {"test": PICTURES}
+    own_folders = True
     needs = (Need(FILE, WHERE), Need(PICTURES, WHERE))
     tables = {"animal": ANIMAL}
 
-    def entries(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
-        """One entry per image, in the file's order."""
-        content = Fields(source.json(FILE), FILE)
-        categories = dict(_categories(content))
-        stamp = digest_of(sorted(categories.items()))
+    def content(self, source: Source, split: str) -> Fields:
+        """The file as COCO would have it: images in a list, annotations with their place in the file as id."""
+        content = super().content(source, split)
         images = content.object("images").value
-        found: dict[str, list[tuple[int, Any]]] = {}
-        for number, annotation in enumerate(content.list("annotations"), start=1):
-            owner = annotation.get("image_id") if isinstance(annotation, Mapping) else None
-            if type(owner) is int and str(owner) in images:
-                found.setdefault(str(owner), []).append((number, annotation))
-            else:
-                yield Skipped(FILE, f"annotation number {number} belongs to no image", "object")
-        listed = []
-        for key, value in images.items():
-            try:
-                name = f"{PICTURES}/{safe_name(value)}"
-            except DataError as error:
-                yield Skipped(f"{FILE}: image {key} ({quote(value)})", str(error))
-                continue
-            listed.append(name)
-            yield Entry(name, _Animals(key, found.get(key, []), stamp, categories))
-        yield from self.unlisted(source, PICTURES, listed)
+        numbers = {key: int(key) if key.isdecimal() and len(key) < 16 else key for key in images}
+        annotations = enumerate(content.list("annotations"), start=1)
+        values = {
+            "categories": content.list("categories"),
+            "images": [{"id": numbers[key], "file_name": name} for key, name in images.items()],
+            "annotations": [{**value, "id": i} if isinstance(value, Mapping) else value for i, value in annotations],
+        }
+        return Fields(values, content.where)
 
-    def record(self, source: Source, split: str, entry: Entry) -> Record:
-        """One picture with its animals."""
-        data: _Animals = entry.data
-        picture = source.picture(entry.name)
-        if not data.annotations:
-            raise DataError("no annotation belongs to it, though it shows an animal")
-        instances, dropped = [], []
-        for number, annotation in data.annotations:
-            try:
-                instances.append(_instance(Fields(annotation, f"annotation number {number}"), number, data.categories))
-            except DataError as error:
-                dropped.append(Skipped(entry.name, str(error), "object"))
-        return self.make(picture, instances, split, source_id=data.key, dropped=dropped)
-
-
-@dataclass(frozen=True)
-class _Animals:
-    """What belongs to one image."""
-
-    key: str  # its id
-    annotations: list[tuple[int, Any]]  # numbered from 1 in the file
-    stamp: str  # of the categories, in whose place it is printed
-    categories: Mapping[int, Category] = field(repr=False)
-
-
-def _categories(content: Fields) -> Iterator[tuple[int, Category]]:
-    for number, value in enumerate(content.list("categories"), start=1):
-        fields = Fields(value, f"{content.where}: category number {number}")
-        names = fields.list("keypoints")
+    def names_of(self, category: Fields) -> tuple[str, ...]:
+        """The points of this release, in its order."""
+        names = category.list("keypoints")
         ANIMAL.check(map(str, names))
         if names != list(ANIMAL.names):
-            raise DataError(f"{fields.where}: its keypoints stand in another order than this release's: {names}")
-        yield fields.integer("id"), ANIMAL.category(fields.text("name"))
+            raise DataError(f"{category.where}: its keypoints stand in another order than this release's: {names}")
+        return tuple(names)
 
+    def size(self, image: Fields) -> None:
+        """The file does not state sizes."""
 
-def _instance(fields: Fields, number: int, categories: Mapping[int, Category]) -> Instance:
-    category = categories.get(fields.integer("category_id"))
-    if category is None:
-        raise DataError(f"{fields.where}: there is no category {fields.integer('category_id')}")
-    left, top, right, bottom = fields.numbers("bbox", 4)
-    points = ANIMAL.by_order(_points(fields))
-    return Instance(category, (left, top, right - left, bottom - top), points, source_id=str(number))
+    def points(self, annotation: Fields, names: tuple[str, ...]) -> dict[str, Point]:
+        """The points, which the file gives as triples."""
+        triples = annotation.list("keypoints")
+        if len(triples) != len(names):
+            raise DataError(f"{annotation.where}: there are {len(triples)} points, but must be {len(names)}")
+        points: dict[str, Point] = {}
+        for name, triple in zip(names, triples, strict=True):
+            numbers = [as_number(value) for value in triple] if isinstance(triple, list) else []
+            x, y, v = numbers if len(numbers) == 3 else (None, None, None)
+            # A 2 has never been seen there; what 1 would mean beside it is unknown, so it is refused.
+            if x is None or y is None or v not in (0, 1):
+                raise DataError(f"{annotation.where}: {quote(name)} is {quote(triple)}, not x, y and 0 or 1")
+            points[name] = x, y, VISIBLE if v else NOT_LABELLED
+        return points
 
+    def box(self, annotation: Fields, points: Mapping[str, Point], picture: Picture) -> Box:
+        """The box, which the file gives by its corners."""
+        left, top, right, bottom = annotation.numbers("bbox", 4)
+        return left, top, right - left, bottom - top
 
-def _points(fields: Fields) -> Iterator[Point]:
-    for number, triple in enumerate(fields.list("keypoints")):
-        numbers = [as_number(value) for value in triple] if isinstance(triple, list) else []
-        x, y, v = numbers if len(numbers) == 3 else (None, None, None)
-        # A 2 has never been seen there; what 1 would mean beside it is unknown, so it is refused.
-        if x is None or y is None or v not in (0, 1):
-            raise DataError(f"{fields.where}: keypoint {number} is {quote(triple)}, not x, y and 0 or 1")
-        yield x, y, VISIBLE if v else NOT_LABELLED
+    def record(self, source: Source, split: str, entry: Entry) -> Record:
+        """A picture without annotation still shows an animal, so it must not count as an empty picture."""
+        if not entry.data.annotations:
+            raise DataError("no annotation belongs to it, though it shows an animal")
+        return super().record(source, split, entry)

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from xml.etree.ElementTree import Element
 
-from xpose.data.datasets.converters.animalpose import AnimalPose
-from xpose.data.datasets.converters.base import LOADER_ONLY, Converter, Entry, Expected, NameTable, Need
-from xpose.data.datasets.converters.several import stamped
+from xpose.data.datasets.converters.animalpose import ANIMAL, AnimalPose
+from xpose.data.datasets.converters.base import (
+    LOADER_ONLY,
+    Converter,
+    Entry,
+    Expected,
+    NameTable,
+    Need,
+    read_each,
+    stamped,
+    stem_of,
+)
 from xpose.data.datasets.converters.xml_files import read_xml
-from xpose.data.datasets.sources import PICTURE_ENDINGS, Source, parse_number
-from xpose.errors import DataError, UnmappedKeypointError, quote
+from xpose.data.datasets.sources import Source, parse_number
+from xpose.errors import DataError, quote
 from xpose.records import VISIBLE, Box, Instance, Point, Record, Skipped
 
 WHERE = "the home page"
@@ -20,30 +29,20 @@ FOLDERS = {"part1": "PASCAL2011_animal_annotation", "part2": "animalpose_anno2"}
 OWN_PICTURES = {"part1": "keypoint_image_part1", "part2": "animalpose_image_part2"}
 VOC_PICTURES = tuple(f"{place}VOC{year}/JPEGImages" for place in ("", "VOCdevkit/") for year in (2011, 2012))
 
-# In small letters, because the parts differ in them: "L_F_Elbow" and "L_F_elbow". The order is that of the json form.
-PART1 = {
-    "l_eye": "left eye",
-    "r_eye": "right eye",
-    "nose": "nose",
-    "l_earbase": "left ear",
-    "r_earbase": "right ear",
-    "l_f_elbow": "left front elbow",
-    "r_f_elbow": "right front elbow",
-    "l_b_elbow": "left stifle",
-    "r_b_elbow": "right stifle",
-    "l_f_knee": "left front knee",
-    "r_f_knee": "right front knee",
-    "l_b_knee": "left hock",
-    "r_b_knee": "right hock",
-    "l_f_paw": "left front paw",
-    "r_f_paw": "right front paw",
-    "l_b_paw": "left back paw",
-    "r_b_paw": "right back paw",
-    "throat": "throat",
-    "withers": "withers",
-    "tailbase": "tail base",
-}
-RENAMED = {"l_earbase": "l_ear", "r_earbase": "r_ear", "tailbase": "tail"}  # in part 2
+SHORT = {"left_": "l_", "right_": "r_", "front_": "f_", "back_": "b_"}
+
+
+def _short(renamed: Mapping[str, str]) -> NameTable:
+    """The names of the JSON form as the XML files shorten them.
+
+    They are compared in lower case, because the parts differ in it: "L_F_Elbow" and "L_F_elbow".
+    """
+    names = {}
+    for name, unified in ANIMAL.names.items():
+        for word, letter in SHORT.items():
+            name = name.replace(word, letter)
+        names[renamed.get(name, name)] = unified
+    return NameTable(ANIMAL.skeleton, names)
 
 
 class AnimalPoseXml(Converter):
@@ -54,12 +53,12 @@ class AnimalPoseXml(Converter):
     licence = AnimalPose.licence
     terms = AnimalPose.terms
     homepage = AnimalPose.homepage
-    status = LOADER_ONLY
-    left_right = "anatomical"
-    origin = "undecided (one public loader takes the boxes as 1-based, two do not); taken as 0-based"
-    visibility = "only labelled (1 in the file) or not: labelled points become 2"
-    boxes = 'as in the file; part 2 writes "xmax" where "ymin" is meant'
+    left_right = AnimalPose.left_right
+    visibility = AnimalPose.visibility
     evaluation = AnimalPose.evaluation
+    status = LOADER_ONLY
+    origin = "undecided (one public loader takes the boxes as 1-based, two do not); taken as 0-based"
+    boxes = 'as in the file; part 2 writes "xmax" where "ymin" is meant'
     expected = Expected(splits={"part1": 3_608, "part2": 1_000})
     splits = {"part1": "pictures of PASCAL VOC", "part2": "pictures from elsewhere; MMPose tests on them"}
     needs = (
@@ -69,8 +68,8 @@ class AnimalPoseXml(Converter):
         Need(OWN_PICTURES["part2"], WHERE, ("part2",)),
     )
     tables = {
-        "part1": NameTable("animal_pose", PART1),
-        "part2": NameTable("animal_pose", {RENAMED.get(name, name): unified for name, unified in PART1.items()}),
+        "part1": _short({"l_ear": "l_earbase", "r_ear": "r_earbase"}),
+        "part2": _short({"tailbase": "tail"}),
     }
 
     def missing(self, source: Source, split: str) -> list[Need]:
@@ -89,7 +88,7 @@ class AnimalPoseXml(Converter):
                 yield Entry(pictures[key], stamped(source, names))
             else:
                 yield from (Skipped(name, f"there is no picture {quote(key)}") for name in names)
-        for name in source.files(OWN_PICTURES[split], PICTURE_ENDINGS, deep=True):
+        for name in source.pictures(OWN_PICTURES[split], deep=True):
             key = _key_of_picture(name, split)
             if key not in files:
                 yield Skipped(name, "no annotation names this picture")
@@ -99,14 +98,7 @@ class AnimalPoseXml(Converter):
     def record(self, source: Source, split: str, entry: Entry) -> Record:
         """One picture with its animals."""
         picture = source.picture(entry.name)
-        instances, dropped = [], []
-        for file, *_ in entry.data:
-            try:
-                instances.append(self._instance(source, split, file))
-            except UnmappedKeypointError:
-                raise
-            except DataError as error:
-                dropped.append(Skipped(entry.name, str(error), "object"))
+        instances, dropped = read_each(entry.name, entry.data, lambda file, _: self._instance(source, split, file[0]))
         return self.make(picture, instances, split, dropped=dropped)
 
     def _instance(self, source: Source, split: str, file: str) -> Instance:
@@ -116,28 +108,28 @@ class AnimalPoseXml(Converter):
             raise DataError(f"{quote(file)} lies in none of the folders {', '.join(SPECIES)}")
         table = self.tables[split]
         points = table.unify(_points(root, file))
-        return Instance(table.category(species), _box(root, file, split), points, source_id=name.rpartition(".")[0])
+        return Instance(table.category(species), _box(root, file, split), points, source_id=stem_of(name))
 
 
 def _key(file: str, split: str) -> str:
     """What a picture and the files of its animals have in common: the VOC number, or the species and its number."""
-    stem = file.rpartition(".")[0]
+    stem = stem_of(file)
     if split == "part1":
         return re.sub(r"_\d{1,2}$", "", stem.rpartition("/")[2])
     return "/".join(stem.split("/")[-2:])
 
 
 def _key_of_picture(name: str, split: str) -> str:
-    return name.rpartition(".")[0].rpartition("/")[2] if split == "part1" else _key(name, split)
+    return stem_of(name).rpartition("/")[2] if split == "part1" else _key(name, split)
 
 
 def _pictures(source: Source, split: str) -> dict[str, str]:
     """The pictures by key, the set's own folder first."""
-    found: dict[str, str] = {}
+    pictures: dict[str, str] = {}
     for folder in (OWN_PICTURES[split], *(VOC_PICTURES if split == "part1" else ())):
-        for name in source.files(folder, PICTURE_ENDINGS, deep=True):
-            found.setdefault(_key_of_picture(name, split), name)
-    return found
+        for name in source.pictures(folder, deep=True):
+            pictures.setdefault(_key_of_picture(name, split), name)
+    return pictures
 
 
 def _points(root: Element, file: str) -> dict[str, Point]:
@@ -149,7 +141,7 @@ def _points(root: Element, file: str) -> dict[str, Point]:
         if visible not in ("0", "1"):
             raise DataError(f'{where}: "visible" is {quote(visible)}, not 0 or 1')
         if name in points:
-            raise DataError(f"{where}: {quote(name)} stands there twice")
+            raise DataError(f"{where}: {quote(name)} occurs twice")
         x, y = (_number(element, axis, where) for axis in "xy") if visible == "1" else (0.0, 0.0)
         points[name] = (x, y, VISIBLE if visible == "1" else 0)
     if not points:

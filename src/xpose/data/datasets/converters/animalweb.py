@@ -5,35 +5,32 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-from xpose.data.datasets.converters.base import LOADER_ONLY, NOT_STATED, Converter, Entry, Expected, NameTable, Need
-from xpose.data.datasets.converters.names import category_of
+from xpose.data.datasets.converters.base import (
+    LOADER_ONLY,
+    NOT_STATED,
+    Converter,
+    Entry,
+    Expected,
+    NameTable,
+    Need,
+    read_each,
+    stamped,
+    stem_of,
+)
+from xpose.data.datasets.converters.names import category_of, names_in
 from xpose.data.datasets.converters.pts import read_pts
-from xpose.data.datasets.converters.several import stamped
-from xpose.data.datasets.sources import PICTURE_ENDINGS, Source, box_of_points
-from xpose.errors import DataError
+from xpose.data.datasets.sources import Source, box_of_points
 from xpose.records import Instance, Picture, Record, Skipped
 
 FOLDER = "animal_dataset_v1_clean_check"
 MARGIN = 0.1  # of the points' extent, on each side
 
-FACE = NameTable(
-    "animal_face",
-    {  # the files give points by position only; the sides are the animal's own
-        "right_eye_outer": "right eye outer corner",
-        "right_eye_inner": "right eye inner corner",
-        "left_eye_inner": "left eye inner corner",
-        "left_eye_outer": "left eye outer corner",
-        "nose_tip": "nose tip",
-        "right_lip_corner": "right mouth corner",
-        "left_lip_corner": "left mouth corner",
-        "upper_lip": "upper lip",
-        "lower_lip": "lower lip",
-    },
-)
+# The files give points by position only; the sides are the animal's own.
+FACE = NameTable("animal_face", names_in("animal_face"))
 
 
 class AnimalWeb(Converter):
-    """Animals' faces with 9 points. A photo of two faces lies there twice, and becomes one record of two faces."""
+    """Animals' faces with 9 points. A photo of two faces is stored twice, and becomes one record of two faces."""
 
     name = "animalweb"
     title = "AnimalWeb"
@@ -53,41 +50,25 @@ class AnimalWeb(Converter):
 
     def entries(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
         """One entry per photo; of pictures with the same bytes the first stands for all."""
-        points = {_stem(name): name for name in source.files(FOLDER, (".pts",))}
-        pictures = []
-        for name in source.files(FOLDER, PICTURE_ENDINGS):
-            if _stem(name) in points:
-                pictures.append(name)
-            else:
-                yield Skipped(name, "it has no .pts file beside it")
-        for same in _alike(source, pictures):
-            files = [points.pop(_stem(name)) for name in same]
-            yield Entry(same[0], stamped(source, files))
+        paired = list(self.paired(source, source.pictures(FOLDER), source.files(FOLDER, (".pts",))))
+        yield from (item for item in paired if isinstance(item, Skipped))
+        files = {item.name: item.data for item in paired if isinstance(item, Entry)}
+        for same in _alike(source, list(files)):
+            yield Entry(same[0], stamped(source, [files[name] for name in same]))
             for name in same[1:]:
                 yield Skipped(name, f"the same picture as {same[0]}, whose record has this face too")
-        for file in points.values():
-            yield Skipped(file, "there is no picture beside it")
 
     def record(self, source: Source, split: str, entry: Entry) -> Record:
         """One photo and its faces."""
         picture = source.picture(entry.name)
-        faces, dropped = [], []
-        for file, *_ in entry.data:
-            try:
-                faces.append(self._face(source, file, picture))
-            except DataError as error:
-                dropped.append(Skipped(entry.name, str(error), "object"))
+        faces, dropped = read_each(entry.name, entry.data, lambda file, _: self._face(source, file[0], picture))
         return self.make(picture, faces, split, dropped=dropped)
 
     def _face(self, source: Source, file: str, picture: Picture) -> Instance:
         points = FACE.by_order(read_pts(source, file, count=9, origin=0))
         species = category_of(file.rpartition("/")[2].split("_")[0])
         box = box_of_points(points.values(), MARGIN, picture)
-        return Instance(FACE.category(f"{species} face"), box, points, source_id=_stem(file).rpartition("/")[2])
-
-
-def _stem(name: str) -> str:
-    return name.rpartition(".")[0]
+        return Instance(FACE.category(f"{species} face"), box, points, source_id=stem_of(file).rpartition("/")[2])
 
 
 def _content(source: Source, name: str) -> str:

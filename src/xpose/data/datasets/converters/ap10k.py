@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from xpose.data.datasets.converters.base import LOADER_ONLY, Expected, NameTable, Need
+from xpose.data.datasets.converters.base import LOADER_ONLY, Expected, Need
 from xpose.data.datasets.converters.coco_like import CocoLike
-from xpose.data.datasets.converters.names import category_of
+from xpose.data.datasets.converters.names import category_of, underscored
 from xpose.data.datasets.sources import Fields
 from xpose.records import Taxonomy
 
@@ -29,28 +29,7 @@ STYLES = {
 }
 
 # Shared with APT-36K.
-ANIMAL = NameTable(
-    "ap10k",
-    {
-        "left_eye": "left eye",
-        "right_eye": "right eye",
-        "nose": "nose",
-        "neck": "neck",
-        "root_of_tail": "tail base",
-        "left_shoulder": "left shoulder",
-        "left_elbow": "left elbow",
-        "left_front_paw": "left front paw",
-        "right_shoulder": "right shoulder",
-        "right_elbow": "right elbow",
-        "right_front_paw": "right front paw",
-        "left_hip": "left hip",
-        "left_knee": "left knee",
-        "left_back_paw": "left back paw",
-        "right_hip": "right hip",
-        "right_knee": "right knee",
-        "right_back_paw": "right back paw",
-    },
-)
+ANIMAL = underscored("ap10k", {"tail base": "root_of_tail"})
 
 
 class AP10K(CocoLike):
@@ -68,8 +47,6 @@ class AP10K(CocoLike):
     status = LOADER_ONLY
     left_right = "anatomical"
     origin = "not stated; COCO style, taken as 0-based"
-    visibility = "as in the file: 2 visible, 1 labelled but hidden"
-    boxes = "as in the file"
     evaluation = "OKS-AP on val (of split 1); zero-shot by family: Bovidae, Canidae, Felidae"
     expected = Expected(unikpt=10_015, images=10_015, instances=13_028)
     splits = {

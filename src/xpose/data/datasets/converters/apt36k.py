@@ -33,7 +33,6 @@ class APT36K(CocoLike):
     left_right = "anatomical"
     origin = "not stated; taken as 0-based"
     visibility = "as in the file, whose rule is that of AP-10K: 2 visible, 1 labelled but hidden"
-    boxes = "as in the file"
     evaluation = "none: the original ships no split, so it is used for training only"
     expected = Expected(unikpt=36_000, images=36_000, instances=53_006)
     splits = {"train": "everything; by the README's counts. Two public loaders found 35,483 pictures, 53,134 animals"}

@@ -12,12 +12,12 @@ Everything else (names that leave the folder, points outside, the report, resumi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
-from xpose.data.datasets.sources import PICTURE_ENDINGS, Source
+from xpose.data.datasets.sources import Source
 from xpose.errors import DataError, UnmappedKeypointError, did_you_mean, quote
 from xpose.records import Category, Instance, LeftRight, Picture, Point, Record, Skipped, Taxonomy, replaced
 
@@ -26,6 +26,9 @@ SEEN: Literal["seen"] = "seen"
 LOADER_ONLY: Literal["loader only"] = "loader only"  # nobody here has seen the files, only public code that reads them
 UNVERIFIED: Literal["format unverified"] = "format unverified"
 Status = Literal["seen", "loader only", "format unverified"]
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 NOT_STATED = "not stated"
 EDGE = 2.0  # pixels; a point no further outside is moved to the picture's edge, any other becomes "not labelled"
@@ -69,6 +72,7 @@ class NameTable:
 
     skeleton: str
     names: Mapping[str, str | None]
+    own_edges: tuple[tuple[str, str], ...] | None = None  # None: those of the skeleton
 
     @cached_property
     def unified(self) -> tuple[str, ...]:
@@ -83,6 +87,8 @@ class NameTable:
     def _edges(self) -> tuple[tuple[str, str], ...]:
         from xpose.vocabulary import load_skeleton
 
+        if self.own_edges is not None:
+            return self.own_edges
         known = set(self.unified)
         return tuple((a, b) for a, b in load_skeleton(self.skeleton).edges if a in known and b in known)
 
@@ -93,19 +99,19 @@ class NameTable:
             UnmappedKeypointError: the table does not know one of the names; this stops the build.
         """
         self.check(points)
-        found = {}
+        unified_points = {}
         for name, point in points.items():
             unified = self.names[name]
             if unified is not None and point[2]:
-                found[unified] = point
-        return found
+                unified_points[unified] = point
+        return unified_points
 
     def by_order(self, points: Iterable[Point]) -> dict[str, Point]:
         """The same for originals that give points by position only: one per name, in the table's order."""
-        found = list(points)
-        if len(found) != len(self.names):
-            raise DataError(f"there are {len(found)} points, but must be {len(self.names)}")
-        return self.unify(dict(zip(self.names, found, strict=True)))
+        ordered = list(points)
+        if len(ordered) != len(self.names):
+            raise DataError(f"there are {len(ordered)} points, but must be {len(self.names)}")
+        return self.unify(dict(zip(self.names, ordered, strict=True)))
 
     def check(self, names: Iterable[str]) -> None:
         """Refuse names that the table does not know."""
@@ -116,6 +122,11 @@ class NameTable:
                     f'Every keypoint of a source is mapped, or left out with None: add {quote(name)} to "tables" '
                     "of the converter."
                 )
+
+
+def stem_of(name: str) -> str:
+    """A file's relative name without its ending."""
+    return name.rpartition(".")[0]
 
 
 class Converter:
@@ -162,9 +173,19 @@ class Converter:
     def unlisted(self, source: Source, folder: str, listed: Iterable[str], *, deep: bool = False) -> Iterator[Skipped]:
         """The pictures of a folder that no annotation names; yield them from `entries` so that none goes unnoticed."""
         named = set(listed)
-        for name in source.files(folder, PICTURE_ENDINGS, deep=deep):
+        for name in source.pictures(folder, deep=deep):
             if name not in named:
                 yield Skipped(name, "no annotation names this picture")
+
+    def paired(
+        self, source: Source, pictures: Iterable[str], files: Iterable[str], key: Callable[[str], str] = stem_of
+    ) -> Iterator[Entry | Skipped]:
+        """An entry for each picture with the annotation file of the same `key`; what has no partner is reported."""
+        partners = {key(file): file for file in files}
+        for picture in pictures:
+            file = partners.pop(key(picture), None)
+            yield Skipped(picture, "no annotation file belongs to it") if file is None else Entry(picture, file, file)
+        yield from (Skipped(file, "no picture belongs to it") for file in partners.values())
 
     def make(
         self,
@@ -213,6 +234,33 @@ class Converter:
         yield from record.dropped
 
 
+def stamped(source: Source, files: Iterable[str]) -> tuple[tuple[str, int, int], ...]:
+    """The files with size and time: the `data` of an `Entry` that has several, so that a changed one is read again."""
+    states = [(file, source.path(file).stat()) for file in files]
+    return tuple((file, state.st_size, state.st_mtime_ns) for file, state in states)
+
+
+def read_each(
+    file: str, values: Iterable[T], read: Callable[[T, int], R], where: str = ""
+) -> tuple[list[R], list[Skipped]]:
+    """The objects of one picture, read from `values` (numbered from 1), and a report of those that are wrong.
+
+    `where` stands before each message, with the object's number in the place of `{}`.
+
+    Raises:
+        UnmappedKeypointError: a keypoint without a unified name.
+    """
+    objects, dropped = [], []
+    for number, value in enumerate(values, start=1):
+        try:
+            objects.append(read(value, number))
+        except UnmappedKeypointError:
+            raise
+        except DataError as error:
+            dropped.append(Skipped(file, f"{where.format(number)}{error}", "object"))
+    return objects, dropped
+
+
 def settle(record: Record) -> Record:
     """The record in its final form: points outside reported and unlabelled, faulty objects left out and reported.
 
@@ -231,12 +279,7 @@ def settle(record: Record) -> Record:
             kept.append(instance if points == instance.keypoints else replaced(instance, keypoints=points))
     if not kept and any(item.what == "object" for item in dropped):
         raise DataError("none of its objects can be used: " + "; ".join(item.reason for item in dropped))
-    return _with(record, tuple(kept), tuple(dropped)).check()
-
-
-def _with(record: Record, instances: tuple[Instance, ...], dropped: tuple[Skipped, ...]) -> Record:
-    values = {name: getattr(record, name) for name in Record.__dataclass_fields__}
-    return Record(**{**values, "instances": instances, "dropped": dropped})
+    return replace(record, instances=tuple(kept), dropped=tuple(dropped)).check()
 
 
 def _inside(points: Mapping[str, Point], picture: Picture, dropped: list[Skipped]) -> Iterator[tuple[str, Point]]:

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from xpose.data.datasets.converters.base import LOADER_ONLY, Converter, Entry, Expected, NameTable, Need
-from xpose.data.datasets.sources import PICTURE_ENDINGS, Source, box_of_points, parse_number
+from xpose.data.datasets.converters.base import LOADER_ONLY, Converter, Entry, Need
+from xpose.data.datasets.converters.names import underscored
+from xpose.data.datasets.sources import Source, box_of_points, parse_number
 from xpose.errors import DataError, quote
 from xpose.records import HIDDEN, NOT_LABELLED, VISIBLE, Box, Instance, Picture, Point, Record, Skipped
 
 WHERE = "by form on the home page"
 # By the names of the authors' converter to COCO, in the order of the files' point numbers.
-CAR = NameTable(
+CAR = underscored(
     "car",
     {
-        "right_front_wheel": "right front wheel",
-        "left_front_wheel": "left front wheel",
-        "right_back_wheel": "right back wheel",
-        "left_back_wheel": "left back wheel",
-        "right_front_headlight": "right headlight",
-        "left_front_headlight": "left headlight",
-        "right_back_headlight": "right tail light",
-        "left_back_headlight": "left tail light",
-        "exhaust": "exhaust",
-        "right_front_top": "right front roof corner",
-        "left_front_top": "left front roof corner",
-        "right_back_top": "right back roof corner",
-        "left_back_top": "left back roof corner",
-        "center": "centre",
+        "right headlight": "right_front_headlight",
+        "left headlight": "left_front_headlight",
+        "right tail light": "right_back_headlight",
+        "left tail light": "left_back_headlight",
+        "right front roof corner": "right_front_top",
+        "left front roof corner": "left_front_top",
+        "right back roof corner": "right_back_top",
+        "left back roof corner": "left_back_top",
+        "centre": "center",
     },
 )
 POINTS = dict(enumerate(CAR.names, start=1))
@@ -53,30 +49,22 @@ class CarFusion(Converter):
     )
     boxes = "as in the authors' converter: extent of the points, from a tenth before it on, 5/4 as large"
     evaluation = "the papers use it for the cars, buses and SUVs of MP-100"
-    expected = Expected()
     splits = {"train": "the folder train", "test": "the folder test"}
     needs = tuple(Need(split, WHERE, (split,)) for split in splits)
     tables = {"car": CAR}
 
     def entries(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
         """One entry per picture with a gt file of the same name in the same sequence."""
-        files = {_key(name): name for name in gt_files(source, split)}
-        for picture in source.files(split, PICTURE_ENDINGS, deep=True):
-            file = files.pop(_key(picture), None)
-            if file is None:
-                yield Skipped(picture, "it has no gt file")
-            else:
-                yield Entry(picture, file, file)
-        for file in files.values():
-            yield Skipped(file, "there is no picture of that name")
+        pictures = source.pictures(split, deep=True)
+        return self.paired(source, pictures, gt_files(source, split), _key)
 
     def record(self, source: Source, split: str, entry: Entry) -> Record:
         """One frame with its cars; frames of one sequence belong together."""
         picture = source.picture(entry.name)
         instances, dropped = [], []
-        for number, told in read_cars(source, entry.data).items():
+        for number, labels in read_cars(source, entry.data).items():
             points = {}
-            for name, point in told.items():
+            for name, point in labels.items():
                 if point[2] and min(point[:2]) <= 0:
                     place = f"{quote(CAR.names[name])} of car {number} at ({point[0]:.6g}, {point[1]:.6g})"
                     dropped.append(Skipped(entry.name, f"{place} counts as not labelled, as by the authors", "point"))
@@ -108,7 +96,7 @@ def read_cars(source: Source, file: str) -> Cars:
     """The cars of a gt file (lines `x,y,point,car,visibility`); (0, 0) and the like are points that are not there.
 
     Raises:
-        DataError: a line is not of that kind. Which car it belongs to cannot be told then, so none is read.
+        DataError: a line is not of that kind. Its car is then unknown, so none is read.
     """
     cars: Cars = {}
     for number, line in enumerate(source.lines(file), start=1):
@@ -122,7 +110,7 @@ def read_cars(source: Source, file: str) -> Cars:
         name = POINTS.get(point)  # type: ignore[call-overload]  # 9.0 finds 9
         if name is None or visible not in VISIBILITY or not car.is_integer():
             raise DataError(
-                f"{where} is for point {point:g} of car {car:g}, visibility {visible:g}: there is no such one"
+                f"{where} is for point {point:g} of car {car:g}, visibility {visible:g}: there is no such point"
             )
         points = cars.setdefault(str(int(car)), {})
         if name in points:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from xpose.data.datasets.converters.base import Converter, Entry
+from xpose.data.datasets.converters.base import Converter, Entry, read_each
 from xpose.data.datasets.journal import digest_of
 from xpose.data.datasets.sources import Fields, Source, safe_name
-from xpose.errors import DataError, UnmappedKeypointError, quote
-from xpose.records import Category, Instance, Point, Record, Skipped, Taxonomy
+from xpose.errors import DataError, quote
+from xpose.records import Box, Category, Instance, Picture, Point, Record, Skipped, Taxonomy
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,16 @@ class CocoLike(Converter):
     picture_folders: ClassVar[Mapping[str, str]]  # split -> what stands before file_name, "" for nothing
     keypoint_names: ClassVar[tuple[str, ...] | None] = None  # for files whose categories name no keypoints
     crowd_key: ClassVar[str] = "iscrowd"
-    own_folders: ClassVar[bool] = False  # every split has a folder of its own, so that unlisted pictures can be told
+    visibility = "as in the file: 2 visible, 1 labelled but hidden"
+    boxes = "as in the file"
+    own_folders: ClassVar[bool] = False  # every split has a folder of its own, so that unlisted pictures are reported
 
     # Hooks, in the order in which they are called.
+
+    def content(self, source: Source, split: str) -> Fields:
+        """The file, with `images`, `annotations` and `categories` as COCO has them."""
+        file = self.annotation_files[split]
+        return Fields(source.json(file), file)
 
     def table_of(self, category: Fields) -> str:
         """Which of `tables` a category of the file uses."""
@@ -65,6 +72,10 @@ class CocoLike(Converter):
         folder = self.picture_folders[split]
         return safe_name(f"{folder}/{safe_name(image.text('file_name'))}" if folder else image.text("file_name"))
 
+    def size(self, image: Fields) -> tuple[int, int] | None:
+        """Width and height as the file states them, None where it does not."""
+        return image.integer("width"), image.integer("height")
+
     def style(self, image: Fields) -> str | None:
         """The picture's style, where the file says it."""
         return None
@@ -81,6 +92,11 @@ class CocoLike(Converter):
         """The keypoints of an annotation by the file's names."""
         return annotation.points("keypoints", names) if "keypoints" in annotation.value else {}
 
+    def box(self, annotation: Fields, points: Mapping[str, Point], picture: Picture) -> Box:
+        """The box of an annotation with these points, by the file's names."""
+        x, y, width, height = annotation.numbers("bbox", 4)
+        return x, y, width, height
+
     def is_region(self, annotation: Fields) -> bool:
         """Whether the annotation is a crowd, where a detection is neither right nor wrong."""
         return bool(annotation.integer(self.crowd_key)) if self.crowd_key in annotation else False
@@ -89,8 +105,8 @@ class CocoLike(Converter):
 
     def entries(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
         """One entry per image, in the file's order; annotations that belong to none are reported."""
-        file = self.annotation_files[split]
-        content = Fields(source.json(file), file)
+        content = self.content(source, split)
+        file = content.where
         categories = dict(self._categories(content))
         licences = dict(_licences(content))
         stamp = digest_of([*sorted(categories.items()), *sorted(licences.items())])
@@ -102,11 +118,11 @@ class CocoLike(Converter):
             if type(owner) is int and owner in known:
                 by_image.setdefault(owner, []).append(annotation)
             else:
-                yield Skipped(file, f"annotation {_id_of(annotation, number)} belongs to no image", "object")
+                yield Skipped(file, f"annotation {id_of(annotation, number)} belongs to no image", "object")
         listed = []
         for number, image in enumerate(images, start=1):
             try:
-                fields = Fields(image, f"{file}: image {_id_of(image, number)}")
+                fields = Fields(image, f"{file}: image {id_of(image, number)}")
                 name = self.file_name(fields, split)
                 annotations = by_image.pop(fields.integer("id"), None)
                 if annotations is None and fields.integer("id") not in known:
@@ -124,16 +140,9 @@ class CocoLike(Converter):
         """The picture with those of its annotations that are well-formed."""
         data: CocoImage = entry.data
         image = Fields(data.image, entry.name)
-        picture = source.picture(entry.name, (image.integer("width"), image.integer("height")))
+        picture = source.picture(entry.name, self.size(image))
         stated = data.licences.get(image.integer("license")) if "license" in image else None
-        instances, dropped = [], []
-        for number, annotation in enumerate(data.annotations, start=1):
-            try:
-                instances.append(self.instance(annotation, _id_of(annotation, number), data))
-            except UnmappedKeypointError:
-                raise
-            except DataError as error:
-                dropped.append(Skipped(entry.name, str(error), "object"))
+        instances, dropped = self.instances(data, picture)
         return self.make(
             picture,
             instances,
@@ -145,17 +154,26 @@ class CocoLike(Converter):
             dropped=dropped,
         )
 
-    def instance(self, annotation: Any, number: str, data: CocoImage) -> Instance:
+    def instances(self, data: CocoImage, picture: Picture) -> tuple[list[Instance], list[Skipped]]:
+        """The objects of a picture, and a report of the annotations that are wrong."""
+        return read_each(
+            picture.file,
+            data.annotations,
+            lambda value, number: self.instance(value, id_of(value, number), data, picture),
+        )
+
+    def instance(self, annotation: Any, number: str, data: CocoImage, picture: Picture) -> Instance:
         """One annotation of the file."""
         fields = Fields(annotation, f"annotation {number}")
-        kind = data.categories.get(fields.integer("category_id"))
+        category = fields.integer("category_id")
+        kind = data.categories.get(category)
         if kind is None:
-            raise DataError(f"{fields.where}: there is no category {fields.integer('category_id')}")
-        x, y, width, height = fields.numbers("bbox", 4)
+            raise DataError(f"{fields.where}: there is no category {category}, or it has no keypoints")
+        points = self.points(fields, kind.names)
         return Instance(
             kind.category,
-            (x, y, width, height),
-            self.tables[kind.table].unify(self.points(fields, kind.names)),
+            self.box(fields, points, picture),
+            self.tables[kind.table].unify(points),
             iscrowd=self.is_region(fields),
             area=fields.number("area") if "area" in fields else None,
             source_id=number,
@@ -163,7 +181,7 @@ class CocoLike(Converter):
 
     def _categories(self, content: Fields) -> Iterator[tuple[int, CocoCategory]]:
         for number, value in enumerate(content.list("categories"), start=1):
-            fields = Fields(value, f"{content.where}: category {_id_of(value, number)}")
+            fields = Fields(value, f"{content.where}: category {id_of(value, number)}")
             names = self.names_of(fields)
             if not all(isinstance(name, str) for name in names):
                 raise DataError(f"{fields.where}: the keypoint names are not all texts. Fetch the file again.")
@@ -180,11 +198,12 @@ def _licences(content: Fields) -> Iterator[tuple[int, str]]:
             yield value["id"], value["name"] or "not stated"
 
 
-def _id_of(value: object, number: int) -> str:
-    found = value.get("id") if isinstance(value, Mapping) else None
-    return str(found) if type(found) is int else f"number {number}"
+def id_of(value: object, number: int) -> str:
+    """What to call an image or annotation: its id, or its number in the list."""
+    stated = value.get("id") if isinstance(value, Mapping) else None
+    return str(stated) if type(stated) is int else f"number {number}"
 
 
 def _name_of(image: object, file: str, number: int) -> str:
     name = image.get("file_name") if isinstance(image, Mapping) else None
-    return name if isinstance(name, str) and name else f"{file}: image {_id_of(image, number)} ({quote(name)})"
+    return name if isinstance(name, str) and name else f"{file}: image {id_of(image, number)} ({quote(name)})"

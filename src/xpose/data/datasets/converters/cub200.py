@@ -102,27 +102,27 @@ class Cub200(Converter):
 
 
 def _pairs(source: Source, file: str) -> dict[str, str]:
-    """Lines of a number and something; whoever asks for what is not there says so for the picture that lacks it."""
-    found: dict[str, str] = {}
+    """The lines of a file by their number. The caller reports the pictures whose number is missing."""
+    pairs: dict[str, str] = {}
     for number, line in enumerate(source.lines(file), start=1):
         key, _, value = line.strip().partition(" ")
-        if found.setdefault(key, value) != value:
-            raise DataError(f"{quote(file)}, line {number}: {quote(key)} stands there twice. Fetch the file again.")
-    return found
+        if pairs.setdefault(key, value) != value:
+            raise DataError(f"{quote(file)}, line {number}: {quote(key)} occurs twice. Fetch the file again.")
+    return pairs
 
 
 def _places(source: Source, parts: dict[str, str]) -> tuple[dict[str, dict[str, str]], list[Skipped]]:
     """For each picture's number the rest of the lines by part, and the lines that name no part."""
-    found: dict[str, dict[str, str]] = {}
+    places: dict[str, dict[str, str]] = {}
     strays = []
     for number, line in enumerate(source.lines(PLACES), start=1):
         picture, _, rest = line.strip().partition(" ")
         part, _, place = rest.partition(" ")
-        if part in parts and parts[part] not in found.get(picture, {}):
-            found.setdefault(picture, {})[parts[part]] = place
+        if part in parts and parts[part] not in places.get(picture, {}):
+            places.setdefault(picture, {})[parts[part]] = place
         elif line.strip():
             strays.append(Skipped(PLACES, f"line {number} names no part, or one that the picture already has", "point"))
-    return found, strays
+    return places, strays
 
 
 def _numbers(text: str, count: int, where: str) -> list[float]:

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from xpose.data.datasets.converters.base import LOADER_ONLY, Converter, Entry, Expected, NameTable, Need
+from xpose.data.datasets.converters.base import (
+    LOADER_ONLY,
+    Converter,
+    Entry,
+    Expected,
+    NameTable,
+    Need,
+    read_each,
+    stem_of,
+)
 from xpose.data.datasets.converters.names import category_of, names_in
-from xpose.data.datasets.sources import PICTURE_ENDINGS, Fields, Source
+from xpose.data.datasets.sources import Fields, Source
 from xpose.errors import DataError
 from xpose.records import Instance, Record, Skipped
 
@@ -14,21 +23,16 @@ WHERE = "the home page (its authors give the password of the zip files on reques
 FOLDERS = {"train": "train", "validation": "validation"}
 ABOUT_THE_PICTURE = ("source", "pair_id")  # every other key is an item
 # The skeletons by the category numbers of the files, which spell the names in several ways.
-SKELETONS = {
-    1: "short_sleeved_shirt",
-    2: "long_sleeved_shirt",
-    3: "short_sleeved_outwear",
-    4: "long_sleeved_outwear",
-    5: "vest",
-    6: "sling",
-    7: "shorts",
-    8: "trousers",
-    9: "skirt",
-    10: "short_sleeved_dress",
-    11: "long_sleeved_dress",
-    12: "vest_dress",
-    13: "sling_dress",
-}
+SKELETONS = dict(
+    enumerate(
+        (
+            *("short_sleeved_shirt", "long_sleeved_shirt", "short_sleeved_outwear", "long_sleeved_outwear"),
+            *("vest", "sling", "shorts", "trousers", "skirt"),
+            *("short_sleeved_dress", "long_sleeved_dress", "vest_dress", "sling_dress"),
+        ),
+        start=1,
+    )
+)
 
 
 def _numbered(skeleton: str) -> NameTable:
@@ -61,28 +65,17 @@ class DeepFashion2(Converter):
     def entries(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
         """One entry per picture with a json file of the same number."""
         folder = FOLDERS[split]
-        files = {_stem(name): name for name in source.files(f"{folder}/annos", (".json",))}
-        for picture in source.files(f"{folder}/image", PICTURE_ENDINGS):
-            file = files.pop(_stem(picture), None)
-            if file is None:
-                yield Skipped(picture, "no annotation names this picture")
-            else:
-                yield Entry(picture, file, file)
-        for file in files.values():
-            yield Skipped(file, "there is no picture of that number")
+        pictures = source.pictures(f"{folder}/image")
+        return self.paired(source, pictures, source.files(f"{folder}/annos", (".json",)), _number)
 
     def record(self, source: Source, split: str, entry: Entry) -> Record:
         """One picture with its items."""
         content = Fields(source.json(entry.data), entry.data)
         picture = source.picture(entry.name)
-        items, dropped = [], []
-        for key, value in content.value.items():
-            if key in ABOUT_THE_PICTURE:
-                continue
-            try:
-                items.append(self._item(Fields(value, f"{entry.data}: {key}"), key))
-            except DataError as error:
-                dropped.append(Skipped(entry.name, str(error), "object"))
+        values = [(key, value) for key, value in content.value.items() if key not in ABOUT_THE_PICTURE]
+        items, dropped = read_each(
+            entry.name, values, lambda item, _: self._item(Fields(item[1], f"{entry.data}: {item[0]}"), item[0])
+        )
         if not items and not dropped:
             raise DataError(f"{entry.data} holds no item")
         return self.make(picture, items, split, dropped=dropped)
@@ -98,5 +91,5 @@ class DeepFashion2(Converter):
         return Instance(category, (left, top, right - left, bottom - top), points, source_id=key)
 
 
-def _stem(name: str) -> str:
-    return name.rpartition("/")[2].rpartition(".")[0]
+def _number(name: str) -> str:
+    return stem_of(name).rpartition("/")[2]

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from xpose.data.datasets.converters.base import LOADER_ONLY, Converter, Entry, NameTable
+from xpose.data.datasets.converters.base import LOADER_ONLY, Converter, Entry, Expected, NameTable, Need
 from xpose.data.datasets.converters.h5_files import array_in, open_h5
-from xpose.data.datasets.converters.names import category_of
+from xpose.data.datasets.converters.names import category_of, names_in
 from xpose.data.datasets.sources import Source, as_number
 from xpose.errors import DataError, quote
 from xpose.records import MAX_SIDE, VISIBLE, Box, Instance, Point, Record, Taxonomy
@@ -100,6 +100,28 @@ class DeepPoseKit(Converter):
             )
 
 
+class VinegarFly(DeepPoseKit):
+    """Fruit flies from above, 32 points (the papers say 31)."""
+
+    name = "vinegar-fly"
+    title = "Vinegar Fly (DeepPoseKit)"
+    folder = "datasets/fly"
+    expected = Expected(unikpt=1_500, images=1_500, instances=1_500)
+    needs = (Need(f"{folder}/annotation_data_release.h5", WHERE), Need(f"{folder}/skeleton.csv", WHERE))
+    tables = {"vinegar fly": NameTable("fly", names_in("fly"))}
+
+
+class DesertLocust(DeepPoseKit):
+    """Locusts from above, 35 points (the papers say 34)."""
+
+    name = "desert-locust"
+    title = "Desert Locust (DeepPoseKit)"
+    folder = "datasets/locust"
+    expected = Expected(unikpt=700, images=700, instances=700)
+    needs = (Need(f"{folder}/annotation_data_release.h5", WHERE), Need(f"{folder}/skeleton.csv", WHERE))
+    tables = {"desert locust": NameTable("locust", names_in("locust"))}
+
+
 def _rows(count: int, split: str) -> list[int]:
     import numpy as np
 
@@ -125,5 +147,5 @@ def _box(points: dict[str, Point]) -> Box:
 def _taxonomy(animal: str) -> Taxonomy:
     from xpose.vocabulary import find_category
 
-    found = find_category(animal)
-    return Taxonomy(species=found.taxonomy.species) if found else Taxonomy()
+    known = find_category(animal)
+    return Taxonomy(species=known.taxonomy.species) if known else Taxonomy()

@@ -19,7 +19,7 @@ POINTER = b"version https://git-lfs"  # how the stand-in of a large file begins 
 
 
 @contextmanager
-def open_h5(source: Source, name: str) -> Iterator[Any]:
+def open_h5(source: Source, name: str, way_out: str = "It may be cut short: fetch it again.") -> Iterator[Any]:
     """The open file; inside the block do nothing but read it, since every error there is taken for one of the file.
 
     Raises:
@@ -29,9 +29,7 @@ def open_h5(source: Source, name: str) -> Iterator[Any]:
         import h5py
     except ImportError:
         raise missing_extra("Reading h5 files", "h5py", "data") from None
-    path = source.path(name)
-    if not path.is_file():
-        raise DataError(f"{quote(name)} is missing under {quote(source.root)}. Fetch it as `info` says.")
+    path = source.file(name)
     with open(path, "rb") as stream:
         if stream.read(len(POINTER)) == POINTER:
             raise DataError(f"{quote(name)} is only Git's stand-in for the file. Fetch the file with: git lfs pull")
@@ -42,7 +40,7 @@ def open_h5(source: Source, name: str) -> Iterator[Any]:
         raise
     except Exception as error:  # damaged files make the HDF5 library fail in every way
         text = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{quote(name)} cannot be read as h5: {text}. It may be cut short: fetch it again.") from None
+        raise DataError(f"{quote(name)} cannot be read as h5: {text}. {way_out}") from None
 
 
 def array_in(file: Any, key: str, kinds: str, shape: Sequence[int | None], where: str) -> Any:
@@ -59,7 +57,7 @@ def array_in(file: Any, key: str, kinds: str, shape: Sequence[int | None], where
         raise DataError(f"{quote(where)} holds no array {quote(key)} of its own, but {sorted(file)}. {_WAY_OUT}")
     array = file[key]
     if not isinstance(array, h5py.Dataset) or array.is_virtual or array.external:
-        raise DataError(f"{quote(key)} of {quote(where)} is no array, or keeps its numbers in other files. {_WAY_OUT}")
+        raise DataError(f"{quote(key)} of {quote(where)} is not an array with its numbers in this file. {_WAY_OUT}")
     lengths = array.shape or ()
     fits = len(lengths) == len(shape) and all(b in (None, a) for a, b in zip(lengths, shape, strict=True))
     if array.dtype.kind not in kinds or not fits:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from xpose.data.datasets.converters.base import LOADER_ONLY, Expected, NameTable, Need
-from xpose.data.datasets.converters.coco import PERSON
+from xpose.data.datasets.converters.base import LOADER_ONLY, Expected, Need
 from xpose.data.datasets.converters.coco_like import CocoLike
+from xpose.data.datasets.converters.names import underscored
 from xpose.data.datasets.sources import Fields
 from xpose.records import Point
 
@@ -13,12 +13,6 @@ WHERE = "by the request form on the home page; --root is the folder that holds H
 FILES = {
     "train": "HumanArt/annotations/training_humanart.json",
     "val": "HumanArt/annotations/validation_humanart.json",
-}
-EXTREMITIES = {
-    "left_finger": "left finger",
-    "right_finger": "right finger",
-    "left_toe": "left toe",
-    "right_toe": "right toe",
 }
 
 
@@ -34,14 +28,13 @@ class HumanArt(CocoLike):
     left_right = "anatomical"
     origin = "not stated; COCO style, taken as 0-based"
     visibility = "as in the file; those of the sample that was read are visible (2) or absent"
-    boxes = "as in the file"
     evaluation = "val; OKS-AP over the first 17 points, those of COCO"
     expected = Expected(unikpt=50_000)
     splits = {"train": "training_humanart.json", "val": "validation_humanart.json"}
     annotation_files = FILES
     picture_folders = {"train": "", "val": ""}  # file_name starts with HumanArt/images/
     needs = (*(Need(file, WHERE, (split,)) for split, file in FILES.items()), Need("HumanArt/images", WHERE))
-    tables = {"person": NameTable("humanart_person", {**PERSON.names, **EXTREMITIES})}
+    tables = {"person": underscored("humanart_person")}
 
     def points(self, annotation: Fields, names: tuple[str, ...]) -> dict[str, Point]:
         """All 21; `keypoints` holds the first 17 of them again."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from xpose.data.datasets.converters.base import LOADER_ONLY, NOT_STATED, Converter, Entry, Expected, NameTable, Need
 from xpose.data.datasets.converters.mat_files import mat_array
 from xpose.data.datasets.converters.names import category_of, load_names
-from xpose.data.datasets.sources import PICTURE_ENDINGS, Source, as_number, box_of_points
+from xpose.data.datasets.sources import Source, as_number, box_of_points
 from xpose.errors import DataError, quote
 from xpose.records import NOT_LABELLED, VISIBLE, Instance, Point, Record, Skipped
 
@@ -51,7 +51,7 @@ class Keypoint5(Converter):
             clicks = self._clicks(source, kind)
             count = clicks.shape[3]
             listed: dict[int, str] = {}
-            for name in source.files(f"{kind}/images", PICTURE_ENDINGS):
+            for name in source.pictures(f"{kind}/images"):
                 number = _number(name)
                 if number is None or not 0 < number <= count:
                     if split == "train":

@@ -6,10 +6,19 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from xpose.data.datasets.converters.base import LOADER_ONLY, NOT_STATED, Converter, Entry, Expected, NameTable, Need
+from xpose.data.datasets.converters.base import (
+    LOADER_ONLY,
+    NOT_STATED,
+    Converter,
+    Entry,
+    Expected,
+    NameTable,
+    Need,
+    read_each,
+)
 from xpose.data.datasets.converters.coco import PERSON
 from xpose.data.datasets.sources import Fields, Source, as_number, box_of_points, polygon_area, safe_name
-from xpose.errors import DataError, UnmappedKeypointError, quote
+from xpose.errors import DataError, quote
 from xpose.records import VISIBLE, Instance, Point, Record, Skipped
 
 FILE, PICTURES = "v1/annotations.csv", "v1/images"
@@ -64,14 +73,9 @@ class MacaquePose(Converter):
         animals, outlines = _cell(entry.data, POINTS), _cell(entry.data, SEGMENTS)
         if len(animals) != len(outlines):
             raise DataError(f"{quote(entry.name)} has {len(animals)} animals, but {len(outlines)} lists of outlines")
-        instances, dropped = [], []
-        for number, (animal, outline) in enumerate(zip(animals, outlines, strict=True), start=1):
-            try:
-                instances.append(self._instance(animal, outline, number))
-            except UnmappedKeypointError:
-                raise
-            except DataError as error:
-                dropped.append(Skipped(entry.name, f"animal {number}: {error}", "object"))
+        instances, dropped = read_each(
+            entry.name, zip(animals, outlines, strict=True), lambda pair, i: self._instance(*pair, i), "animal {}: "
+        )
         return self.make(picture, instances, split, dropped=dropped)
 
     def _instance(self, animal: Any, outline: Any, number: int) -> Instance:
@@ -114,7 +118,7 @@ def _points(animal: Any) -> dict[str, Point]:
         name = fields.text("name")
         x, y = fields.numbers("position", 2) if "position" in fields else (0.0, 0.0)
         if name in points:
-            raise DataError(f"the point {quote(name)} stands there twice")
+            raise DataError(f"the point {quote(name)} occurs twice")
         points[name] = (x, y, VISIBLE if "position" in fields else 0)
     return points
 

@@ -41,9 +41,7 @@ def mat_array(source: Source, name: str, variable: str, dimensions: int) -> np.n
     Raises:
         DataError: the file is missing or damaged, or has no such array of numbers.
     """
-    path = source.path(name)
-    if not path.is_file():
-        raise DataError(f"{quote(name)} is missing under {quote(source.root)}. Fetch it as `info` says.")
+    path = source.file(name)
     with open(path, "rb") as stream:
         head = stream.read(HDF5_AT + len(HDF5))
     if HDF5 in (head[: len(HDF5)], head[HDF5_AT:]):
@@ -54,7 +52,7 @@ def mat_array(source: Source, name: str, variable: str, dimensions: int) -> np.n
         return _from_mat(path.read_bytes(), variable, dimensions)
     except (ValueError, struct.error, zlib.error) as error:
         raise DataError(
-            f"{quote(name)} is no Matlab file with the array {quote(variable)}: {error}. "
+            f"{quote(name)} is not a Matlab file with the array {quote(variable)}: {error}. "
             "It may be cut short or of another release: fetch it again."
         ) from None
 
@@ -64,8 +62,8 @@ def _from_h5(source: Source, name: str, variable: str, dimensions: int) -> np.nd
         array = array_in(file, variable, "fiu", (None,) * dimensions, name)
         if not 0 < math.prod(array.shape) <= MAX_NUMBERS:
             raise DataError(f"{quote(variable)} of {quote(name)} {_too_many(array.shape)}. Fetch it again.")
-        found: np.ndarray = array[()].T  # HDF5 has Matlab's axes the other way round
-    return found
+        numbers: np.ndarray = array[()].T  # HDF5 has Matlab's axes the other way round
+    return numbers
 
 
 def _too_many(shape: tuple[int, ...]) -> str:

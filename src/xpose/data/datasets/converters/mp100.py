@@ -18,17 +18,16 @@ from xpose.data.datasets.converters.coco import PERSON, Coco
 from xpose.data.datasets.converters.coco_like import CocoImage, CocoLike
 from xpose.data.datasets.converters.cub200 import Cub200
 from xpose.data.datasets.converters.deepfashion2 import DeepFashion2
-from xpose.data.datasets.converters.desert_locust import DesertLocust
+from xpose.data.datasets.converters.deepposekit import DesertLocust, VinegarFly
 from xpose.data.datasets.converters.keypoint5 import Keypoint5
 from xpose.data.datasets.converters.macaquepose import MacaquePose
-from xpose.data.datasets.converters.mp100_pictures import ORIGINALS, Pictures
+from xpose.data.datasets.converters.mp100_pictures import ORIGINALS, OriginalPictures
 from xpose.data.datasets.converters.names import category_of, names_in
 from xpose.data.datasets.converters.onehand10k import OneHand10K
-from xpose.data.datasets.converters.vinegar_fly import VinegarFly
 from xpose.data.datasets.converters.w300 import W300
 from xpose.data.datasets.sources import Fields, Source
 from xpose.errors import DataError, quote
-from xpose.records import VISIBLE, Instance, LeftRight, Point, Record, Skipped, replaced
+from xpose.records import VISIBLE, Instance, LeftRight, Picture, Point, Record, Skipped, replaced
 
 PARTS = ("train", "val", "test")
 FILES = {f"split{n}-{part}": f"annotations/mp100_split{n}_{part}.json" for n in range(1, 6) for part in PARTS}
@@ -46,14 +45,14 @@ class Origin:
     name: str  # of the folder below `originals`
     licence: str
     left_right: LeftRight
-    hidden: bool = False  # whether visibility 1 says that a point is hidden; elsewhere it only says that it is there
+    hidden: bool = False  # whether visibility 1 means hidden; elsewhere it only means labelled
 
 
 def _origin(of: Any, hidden: bool = False) -> Origin:
     return Origin(of.name, of.licence, of.left_right, hidden)
 
 
-# What the categories are made of, by what tells them: a name, or the ending of one.
+# What the categories are made of, by the name or the ending of the name.
 TABLES: dict[str, tuple[NameTable, Origin]] = {
     "human_body": (PERSON, _origin(Coco, hidden=True)),
     "human_face": (W300.tables["face"], _origin(W300)),
@@ -90,7 +89,6 @@ class MP100(CocoLike):
     left_right = "disputed"
     origin = "not stated; those of its sources, taken as 0-based"
     visibility = "as in the file where the source tells hidden points (COCO, AP-10K, DeepFashion2, CarFusion), else 2"
-    boxes = "as in the file"
     evaluation = "1-shot and 5-shot PCK@0.2, mean of five splits; never with a model that was trained on other splits"
     expected = Expected(unikpt=16_943)
     splits = dict.fromkeys(FILES, "categories that the other parts of this split do not have")
@@ -111,7 +109,7 @@ class MP100(CocoLike):
         """By the category's name, whether that is the one of the json files or that of the folder."""
         key = key_of(category.text("name"))
         if key is None:
-            raise DataError(f"{category.where}: {quote(category.text('name'))} is no category of MP-100")
+            raise DataError(f"{category.where}: {quote(category.text('name'))} is not a category of MP-100")
         return key
 
     def names_of(self, category: Fields) -> tuple[str, ...]:
@@ -126,8 +124,8 @@ class MP100(CocoLike):
 
     def entries(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
         """One entry per picture file, with the annotations of all images that the file is used for."""
-        pictures = Pictures(source)
-        found: dict[str, Entry] = {}
+        pictures = OriginalPictures(source)
+        by_place: dict[str, Entry] = {}
         for entry in super().entries(source, split):
             if isinstance(entry, Skipped):
                 yield entry
@@ -135,11 +133,11 @@ class MP100(CocoLike):
             key = key_of(entry.name.partition("/")[0])
             try:
                 place = pictures.find(entry.name, TABLES[key][1].name if key else None, self._labelled(entry))
-                first = found.get(place)
-                found[place] = _joined(first, entry) if first else dataclasses.replace(entry, name=place)
+                first = by_place.get(place)
+                by_place[place] = _joined(first, entry) if first else dataclasses.replace(entry, name=place)
             except DataError as error:
                 yield Skipped(f"images/{entry.name}", str(error))
-        yield from found.values()
+        yield from by_place.values()
 
     def _labelled(self, entry: Entry) -> Iterator[Mapping[str, Point]]:
         """The points of the well-formed annotations; `record` says what is wrong with the others."""
@@ -159,13 +157,13 @@ class MP100(CocoLike):
         licence = f"{self.licence} (MP-100); {origin.name}: {origin.licence}"
         return dataclasses.replace(record, licence=licence, left_right=origin.left_right)
 
-    def instance(self, annotation: Any, number: str, data: CocoImage) -> Instance:
-        """One annotation; where the source knows no hidden points, 1 says no more than that the point is labelled."""
-        found = super().instance(annotation, number, data)
+    def instance(self, annotation: Any, number: str, data: CocoImage, picture: Picture) -> Instance:
+        """One annotation; where the source knows no hidden points, 1 only means that the point is labelled."""
+        instance = super().instance(annotation, number, data, picture)
         if TABLES[data.categories[Fields(annotation, number).integer("category_id")].table][1].hidden:
-            return found
-        points = {name: (x, y, VISIBLE) for name, (x, y, _) in found.keypoints.items()}
-        return replaced(found, keypoints=points)
+            return instance
+        points = {name: (x, y, VISIBLE) for name, (x, y, _) in instance.keypoints.items()}
+        return replaced(instance, keypoints=points)
 
 
 def key_of(name: str) -> str | None:
@@ -180,8 +178,8 @@ def key_of(name: str) -> str | None:
     for key in ("*_body", "*_face"):
         if plain.endswith(key[1:]) and plain != key[1:]:
             return key
-    found = find_category(plain)  # clothes also go by the names of their own set: "short sleeve top"
-    return next((skeleton for skeleton in found.skeletons if skeleton in DeepFashion2.tables), None) if found else None
+    known = find_category(plain)  # clothes also go by the names of their own set: "short sleeve top"
+    return next((skeleton for skeleton in known.skeletons if skeleton in DeepFashion2.tables), None) if known else None
 
 
 def _plain(name: str) -> str:
@@ -198,7 +196,7 @@ def _joined(first: Entry, second: Entry) -> Entry:
 
 
 def _keys(data: CocoImage) -> Iterator[str]:
-    """The tables of a picture's annotations, as far as they can be told."""
+    """The tables of a picture's annotations, as far as they are known."""
     for annotation in data.annotations:
         number = annotation.get("category_id") if isinstance(annotation, Mapping) else None
         if isinstance(number, int) and number in data.categories:

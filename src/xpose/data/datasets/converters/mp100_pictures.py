@@ -4,7 +4,7 @@ They are looked for where the authors ask to gather them (`images/FOLDER/...`, o
 then in the original downloads, which need not be copied: `originals/NAME/...`, NAME being the converter of that set.
 
 CarFusion's names cannot be trusted: they count the sequences in whatever order a machine listed them. With the
-original beside it, a frame is told by its camera and number, and then by the points of the cars in it.
+original beside it, a frame is identified by its camera and number, and then by the points of the cars in it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 from xpose.data.datasets.converters.carfusion import Cars, gt_files, read_cars
-from xpose.data.datasets.sources import PICTURE_ENDINGS, Source
+from xpose.data.datasets.sources import Source
 from xpose.errors import DataError, quote
 from xpose.records import Point
 
@@ -21,7 +21,7 @@ ORIGINALS = "originals"
 NEAR = 1.0  # pixels; the authors' converter cuts fractions off
 
 
-class Pictures:
+class OriginalPictures:
     """Finds pictures below one root."""
 
     def __init__(self, source: Source) -> None:
@@ -34,7 +34,7 @@ class Pictures:
         `origin` is the set that it comes from, as far as that is known; `objects` are the points labelled in it.
 
         Raises:
-            DataError: it is nowhere, or nothing tells which of several it is.
+            DataError: it is nowhere, or several pictures may be meant.
         """
         folder, _, rest = name.partition("/")
         if origin == "carfusion" and self._frames:
@@ -53,9 +53,9 @@ class Pictures:
         """The pictures of an original by their last name; those of furniture are numbered anew in each folder."""
         place = f"{ORIGINALS}/{origin}/{folder}" if origin == "keypoint-5" else f"{ORIGINALS}/{origin}"
         if place not in self._names:
-            found = self._names[place] = {}
-            for name in self.source.files(place, PICTURE_ENDINGS, deep=True):
-                found.setdefault(name.rpartition("/")[2], []).append(name)
+            by_name = self._names[place] = {}
+            for name in self.source.pictures(place, deep=True):
+                by_name.setdefault(name.rpartition("/")[2], []).append(name)
         return self._names[place]
 
     @cached_property
@@ -63,12 +63,12 @@ class Pictures:
         """CarFusion's pictures and their gt files by camera and frame."""
         place = f"{ORIGINALS}/carfusion"
         files = {(*_sequence(name), *_frame(name)): name for name in gt_files(self.source, place)}
-        found: dict[tuple[int, int], list[tuple[str, str]]] = {}
-        for name in self.source.files(place, PICTURE_ENDINGS, deep=True):
+        frames: dict[tuple[int, int], list[tuple[str, str]]] = {}
+        for name in self.source.pictures(place, deep=True):
             file = files.get((*_sequence(name), *_frame(name)))
             if file is not None:
-                found.setdefault(_frame(name), []).append((name, file))
-        return found
+                frames.setdefault(_frame(name), []).append((name, file))
+        return frames
 
     def _car(self, name: str, objects: Iterable[Mapping[str, Point]]) -> str:
         number = name.rpartition(".")[0]
@@ -77,7 +77,7 @@ class Pictures:
         frame = int(number) // 10**5 % 10**3, int(number) % 10**5
         labelled = [points for points in objects if points]
         if not labelled:
-            raise DataError("no car in it is labelled, so that nothing tells its frame")
+            raise DataError("no car in it is labelled, so its frame is unknown")
         candidates = self._frames.get(frame, [])
         matching = [picture for picture, file in candidates if _same_cars(read_cars(self.source, file), labelled)]
         if len(matching) != 1:

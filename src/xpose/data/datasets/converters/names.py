@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+
+from xpose.data.datasets.converters.base import NameTable
 
 FOLDER = Path(__file__).with_name("tables")
 
@@ -23,6 +26,17 @@ def names_in(skeleton: str) -> dict[str, str | None]:
     return {(*point.source_names, point.name)[0]: point.name for point in load_skeleton(skeleton).points}
 
 
+def underscored(skeleton: str, renamed: Mapping[str, str] | None = None) -> NameTable:
+    """A table for originals that write the skeleton's names, in its order, with underscores.
+
+    `renamed` gives the original's name for each unified name where it is another.
+    """
+    from xpose.vocabulary import load_skeleton
+
+    names = load_skeleton(skeleton).keypoints
+    return NameTable(skeleton, {(renamed or {}).get(name, name.replace(" ", "_")): name for name in names})
+
+
 def category_of(name: str) -> str:
     """The vocabulary's name of a category, also where an original leaves the blanks out ("arcticwolf").
 
@@ -30,20 +44,20 @@ def category_of(name: str) -> str:
     """
     from xpose.vocabulary import find_category
 
-    found = find_category(name)
-    return found.name if found else _joined().get(_letters(name), " ".join(name.split()))
+    known = find_category(name)
+    return known.name if known else _joined().get(_letters(name), " ".join(name.split()))
 
 
 @functools.cache
 def _joined() -> dict[str, str]:
     from xpose.vocabulary import list_categories
 
-    found: dict[str, str] = {}
+    joined: dict[str, str] = {}
     for category in list_categories():
         published = (text for texts in category.published.values() for text in texts)
         for spelling in (category.name, *category.also, *published):
-            found.setdefault(_letters(spelling), category.name)
-    return found
+            joined.setdefault(_letters(spelling), category.name)
+    return joined
 
 
 def _letters(name: str) -> str:

@@ -18,9 +18,9 @@ def read_pts(source: Source, name: str, count: int, origin: float) -> list[Point
     if "{" not in lines or "}" not in lines:
         raise DataError(f"{quote(name)} has no point list between braces; it may be cut short")
     head, body = lines[: lines.index("{")], lines[lines.index("{") + 1 : lines.index("}")]
-    told = [line.partition(":")[2].strip() for line in head if line.partition(":")[0].strip() == "n_points"]
-    if told and told != [str(count)]:
-        raise DataError(f"{quote(name)} says n_points: {told[0][:40]}, but must have {count} points")
+    stated = [line.partition(":")[2].strip() for line in head if line.partition(":")[0].strip() == "n_points"]
+    if stated and stated != [str(count)]:
+        raise DataError(f"{quote(name)} says n_points: {stated[0][:40]}, but must have {count} points")
     if len(body) != count:
         raise DataError(f"{quote(name)} holds {len(body)} points, but must hold {count}")
     points: list[Point] = []

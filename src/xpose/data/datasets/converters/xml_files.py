@@ -12,7 +12,7 @@ def read_xml(source: Source, name: str) -> Element:
     """The root element of an XML file.
 
     Raises:
-        DataError: it is missing, is no XML, or declares a document type or entities.
+        DataError: it is missing, is not XML, or declares a document type or entities.
     """
     try:
         from defusedxml import DefusedXmlException
@@ -23,8 +23,8 @@ def read_xml(source: Source, name: str) -> Element:
         root: Element = fromstring(source.text(name), forbid_dtd=True)
     except DefusedXmlException:
         raise DataError(f"{quote(name)} declares a document type or entities, which are refused") from None
-    except (ParseError, ValueError) as error:
+    except (ParseError, ValueError, RecursionError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{quote(name)} is no XML: {error}. It may be cut short") from None
+        raise DataError(f"{quote(name)} is not XML: {error}") from None
     return root

@@ -15,23 +15,23 @@ from pathlib import Path
 from typing import ClassVar
 
 from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT
-from xpose.data.datasets.converters.base import EDGE, NOT_STATED, Converter, Entry
-from xpose.data.datasets.importers.names import Kind, Named, read_map, readable, settle_names
-from xpose.data.datasets.importers.places import Pictures
+from xpose.data.datasets.converters.base import EDGE, NOT_STATED, Converter, Entry, read_each
+from xpose.data.datasets.importers.names import Named, ObjectKind, read_map, readable, settle_names
+from xpose.data.datasets.importers.places import PictureFinder
 from xpose.data.datasets.journal import digest_of
-from xpose.data.datasets.sources import Source
-from xpose.errors import DataError, UnmappedKeypointError, quote
+from xpose.data.datasets.sources import Source, whole_file_fault
+from xpose.errors import DataError, quote
 from xpose.records import Box, Instance, Picture, Point, Record, Skipped
 
-OBJECT = "object"  # the category of objects of which nobody says what they are
+OBJECT = "object"  # the category of objects that the source does not name
 MARGIN = 0.1  # of the longer side of the points' extent, on all sides of a box made from points
 OWN_FILES = tuple(name.removesuffix(".json") for name in (LOCATION, MANIFEST, REPORT))
 ALL = {"all": "everything in the source; it states no splits"}
 
 
 @dataclass(frozen=True)
-class Choices:
-    """What the user adds to what the source says."""
+class ImportChoices:
+    """The user's options."""
 
     category: str | None = None  # what the objects are
     skeleton: str | Path | None = None  # whose names the keypoints shall take
@@ -41,7 +41,7 @@ class Choices:
 
 
 @dataclass(frozen=True)
-class Thing:
+class LabelledObject:
     """One object by the source's own names."""
 
     kind: str
@@ -53,11 +53,11 @@ class Thing:
 
 
 @dataclass(frozen=True)
-class Shot:
+class LabelledPicture:
     """One picture with its objects by the source's own names."""
 
     picture: Picture
-    things: list[Thing]
+    things: list[LabelledObject]
     dropped: list[Skipped] = field(default_factory=list)
     group: str | None = None
     source_id: str | None = None
@@ -70,19 +70,20 @@ class Importer(Converter):
     format: ClassVar[str]  # as in `xpose data import FORMAT`
     what: ClassVar[str]  # what PATH is, for the list of formats
     takes_pictures: ClassVar[bool] = True  # whether --pictures makes sense
+    file: str  # the annotation file, set by `open` where there is one
     left_right = "not stated"
     evaluation = "none: a user's own data"
     homepage = NOT_STATED
 
-    def __init__(self, path: str | Path, choices: Choices | None = None, set_name: str = "imported") -> None:
+    def __init__(self, path: str | Path, choices: ImportChoices | None = None, set_name: str = "imported") -> None:
         self.path = Path(os.path.abspath(path))  # links stay: people lay out large downloads with them
-        self.choices = choices or Choices()
+        self.choices = choices or ImportChoices()
         self.notes: list[str] = []
         self.splits_of: dict[str, set[str]] = {}  # filled by `entries`
         self._refuse_wrong_paths()
         self.files = Source(self.base())  # the annotation files
         self.root = self.choices.pictures or self.files.root
-        self.pictures = Pictures(Source(self.root))
+        self.pictures = PictureFinder(Source(self.root))
         splits, kinds = self._opened()
         _refuse_unsafe_splits(splits)
         self.named = self._settle(kinds, set_name)
@@ -102,7 +103,7 @@ class Importer(Converter):
         """The folder that holds the annotations, and the pictures unless they are elsewhere."""
         return self.path if self.path.is_dir() else self.path.parent
 
-    def open(self) -> tuple[dict[str, str], list[Kind]]:
+    def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
         """The splits (name to meaning) and the kinds of objects.
 
         Raises:
@@ -114,7 +115,7 @@ class Importer(Converter):
         """What `Converter.entries` is for converters."""
         raise NotImplementedError
 
-    def look(self, source: Source, split: str, entry: Entry) -> Shot:
+    def look(self, source: Source, split: str, entry: Entry) -> LabelledPicture:
         """One entry of the listing with its picture.
 
         Raises:
@@ -124,7 +125,7 @@ class Importer(Converter):
 
     def originals(self) -> list[str]:
         """The annotation files, relative to `files.root`, for the manifest's checksums."""
-        raise NotImplementedError
+        return [self.file]
 
     # What is the same for all formats.
 
@@ -140,14 +141,7 @@ class Importer(Converter):
     def record(self, source: Source, split: str, entry: Entry) -> Record:
         """The record of one picture."""
         shot = self.look(source, split, Entry(entry.name, entry.data[1], entry.file))
-        instances, dropped = [], list(shot.dropped)
-        for number, thing in enumerate(shot.things, start=1):
-            try:
-                instances.append(self.settled(thing, shot.picture))
-            except UnmappedKeypointError:
-                raise
-            except DataError as error:
-                dropped.append(Skipped(entry.name, f"object {thing.id or number}: {error}", "object"))
+        instances, dropped = read_each(entry.name, shot.things, lambda thing, i: self.settled(thing, shot.picture, i))
         return self.make(
             shot.picture,
             instances,
@@ -155,11 +149,11 @@ class Importer(Converter):
             licence=shot.licence,
             group=shot.group,
             source_id=shot.source_id,
-            dropped=dropped,
+            dropped=[*shot.dropped, *dropped],
         )
 
     def leaks(self) -> list[str]:
-        """What to tell of pictures that are in more than one split; `entries` has to have run for all of them."""
+        """Warnings about pictures in more than one split; call it after `entries` has run for all of them."""
         together: dict[tuple[str, ...], int] = {}
         for splits in self.splits_of.values():
             if len(splits) > 1:
@@ -171,19 +165,40 @@ class Importer(Converter):
             for names, count in sorted(together.items())
         ]
 
-    def settled(self, thing: Thing, picture: Picture) -> Instance:
-        """An object by our names, with a box."""
+    def settled(self, thing: LabelledObject, picture: Picture, number: int) -> Instance:
+        """An object by our names, with a box; `number` is its place among the objects of the picture."""
+        where = f"object {thing.id or number}: "
         named = self.named.get(thing.kind)
         if named is None:
-            raise DataError(f"{quote(thing.kind)} is no kind of object with keypoints in this source")
+            raise DataError(f"{where}{quote(thing.kind)} is not a kind of object with keypoints in this source")
+        try:
+            box = thing.box if thing.box is not None else box_round(thing.points, picture)
+        except DataError as error:
+            raise DataError(f"{where}{error}") from None
         return Instance(
             named.table.category(named.title),
-            thing.box if thing.box is not None else box_round(thing.points, picture),
+            box,
             named.table.unify(thing.points),
             iscrowd=thing.crowd,
             area=thing.area,
             source_id=thing.id,
         )
+
+    def only_file(self, *endings: str) -> str:
+        """PATH if it is a file, else the only file in the folder that ends so.
+
+        Raises:
+            DataError: there is none, or there are several.
+        """
+        if self.path.is_file():
+            return self.path.name
+        names = self.files.files("", endings)
+        if len(names) != 1:
+            raise DataError(
+                f"{quote(self.path)} holds {len(names)} {endings[0]} files. One is imported at a time: PATH is "
+                f"{self.what}. Give the file itself as PATH."
+            )
+        return names[0]
 
     def path_in_base(self) -> str:
         """PATH relative to the folder of the annotations."""
@@ -193,26 +208,21 @@ class Importer(Converter):
         if not self.path.exists():
             raise DataError(f"{quote(self.path)} does not exist. PATH is {self.what}. Check the spelling.")
         if self.choices.pictures is not None and not self.choices.pictures.is_dir():
-            raise DataError(f"--pictures {quote(self.choices.pictures)} is no folder. Give the one with the pictures.")
+            raise DataError(f"--pictures {quote(self.choices.pictures)} is not a folder. Give that of the pictures.")
         if self.choices.pictures is not None and not self.takes_pictures:
             raise DataError(
                 f"--pictures {quote(self.choices.pictures)} does not fit: a {self.format} source says itself where its "
                 "pictures are. Leave it out."
             )
 
-    def _opened(self) -> tuple[dict[str, str], list[Kind]]:
+    def _opened(self) -> tuple[dict[str, str], list[ObjectKind]]:
         try:
             return self.open()
         except DataError as error:
-            message = str(error)
-            if message.endswith((".", "?")):
-                raise
-            # A fault of one field says what is wrong with it, and here the whole import hangs on it.
-            raise DataError(
-                f"{message}. The file may be damaged or not {self.what}: export it again. Formats: xpose data formats"
-            ) from None
+            way_out = f"The file may be damaged or not {self.what}: export it again. Formats: xpose data formats"
+            raise whole_file_fault(error, way_out) from None
 
-    def _settle(self, kinds: list[Kind], set_name: str) -> dict[str, Named]:
+    def _settle(self, kinds: list[ObjectKind], set_name: str) -> dict[str, Named]:
         name_map = read_map(self.choices.names) if self.choices.names is not None else None
         titles = self._titles(kinds)
         named = {
@@ -227,7 +237,7 @@ class Importer(Converter):
                 )
         return named
 
-    def _titles(self, kinds: list[Kind]) -> dict[str, str]:
+    def _titles(self, kinds: list[ObjectKind]) -> dict[str, str]:
         """The category of each kind; the one that --category gives goes to the kind that can be meant."""
         if not kinds:
             raise DataError(

@@ -1,19 +1,23 @@
-"""COCO keypoint json from anywhere: one file, or a folder with one file per split."""
+"""COCO keypoint json from anywhere: one file, or a folder with one file per split.
+
+sleap-io is not used here, because it reads hidden points (1) as visible and does not check sizes and names of pictures.
+"""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from xpose.data.datasets.converters.base import SEEN, Entry, Status
-from xpose.data.datasets.converters.coco_like import CocoCategory, CocoImage, CocoLike
-from xpose.data.datasets.importers.base import Importer, Shot, Thing
-from xpose.data.datasets.importers.names import Kind
+from xpose.data.datasets.converters.coco_like import CocoCategory, CocoLike
+from xpose.data.datasets.importers.base import Importer, box_round
+from xpose.data.datasets.importers.names import ObjectKind
 from xpose.data.datasets.sources import Fields, Source, safe_name
 from xpose.errors import DataError, quote
-from xpose.records import Picture, Skipped
+from xpose.records import Box, Picture, Point, Record, Skipped
 
 ANNOTATION_FOLDERS = ("annotations", "annotation", "labels")
 SPLITS = ("train", "val", "test")
@@ -35,11 +39,11 @@ class CocoImport(Importer, CocoLike):
         folder = super().base()
         return folder.parent if folder.name in ANNOTATION_FOLDERS and self.path.is_file() else folder
 
-    def open(self) -> tuple[dict[str, str], list[Kind]]:
+    def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
         """One split per file, called train, val or test if the file is, else as the file."""
         self.left_out: list[Skipped] = []
         contents = dict(self._contents())
-        kinds: dict[str, Kind] = {}
+        kinds: dict[str, ObjectKind] = {}
         for file, content in contents.items():
             for kind in self.read_kinds(content):
                 if kinds.setdefault(kind.name, kind) != kind:
@@ -61,16 +65,16 @@ class CocoImport(Importer, CocoLike):
             file = self.path_in_base()
             yield file, Fields(self.files.json(file), file)
             return
-        found = [name for folder in (".", *ANNOTATION_FOLDERS) for name in self.files.files(folder, (".json",))]
+        files = [name for folder in (".", *ANNOTATION_FOLDERS) for name in self.files.files(folder, (".json",))]
         usable = False
-        for file in found:
+        for file in files:
             content = self.files.json(file)
             if isinstance(content, Mapping) and self.is_ours(content):
                 usable = True
                 yield file, Fields(content, file)
             else:
-                self.left_out.append(Skipped(file, f"is no {self.title} file"))
-                self.notes.append(f"{file} was left out: it is no {self.title} file.")
+                self.left_out.append(Skipped(file, f"is not a {self.title} file"))
+                self.notes.append(f"{file} was left out: it is not a {self.title} file.")
         if not usable:
             raise DataError(
                 f"{quote(self.path)} holds no {self.title} file. PATH is {self.what}; in a folder the files lie there "
@@ -84,7 +88,7 @@ class CocoImport(Importer, CocoLike):
             return False
         return any(isinstance(entry, Mapping) and "keypoints" in entry for entry in annotations)
 
-    def read_kinds(self, content: Fields) -> Iterator[Kind]:
+    def read_kinds(self, content: Fields) -> Iterator[ObjectKind]:
         """The categories that have keypoints; points that the file does not name are numbered."""
         counted = _counts(content)
         for number, value in enumerate(content.list("categories"), start=1):
@@ -92,13 +96,13 @@ class CocoImport(Importer, CocoLike):
             name, names = category.text("name"), category.value.get("keypoints")
             if not names:
                 if count := counted.get(category.integer("id"), 0):
-                    yield Kind(name, tuple(f"point {i}" for i in range(1, count + 1)), points_named=False)
+                    yield ObjectKind(name, tuple(f"point {i}" for i in range(1, count + 1)), points_named=False)
                 continue
             if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
                 raise DataError(f"{category.where}: the keypoint names are not all texts. Name each point in the file.")
             if len(set(names)) < len(names):
-                raise DataError(f"{category.where}: a keypoint name stands there twice. Name each point in the file.")
-            yield Kind(name, tuple(names), tuple(self._edges(category, names)))
+                raise DataError(f"{category.where}: a keypoint name occurs twice. Name each point in the file.")
+            yield ObjectKind(name, tuple(names), tuple(self._edges(category, names)))
 
     def _edges(self, category: Fields, names: list[str]) -> Iterator[tuple[str, str]]:
         """The file's edges; COCO counts from 1, a file in which a 0 occurs counts from 0."""
@@ -120,43 +124,24 @@ class CocoImport(Importer, CocoLike):
             yield from self.left_out
         yield from CocoLike.entries(self, self.files, split)
 
-    def look(self, source: Source, split: str, entry: Entry) -> Shot:
+    def record(self, source: Source, split: str, entry: Entry) -> Record:
         """The picture with those of its annotations that are well-formed."""
-        data: CocoImage = entry.data
-        image = Fields(data.image, entry.name)
-        picture = source.picture(entry.name, (image.integer("width"), image.integer("height")))
-        dropped: list[Skipped] = []
-        licence = data.licences.get(image.integer("license")) if "license" in image else None
-        things = list(self.things(data, picture, dropped))
-        return Shot(picture, things, dropped, source_id=str(image.integer("id")), licence=licence)
-
-    def things(self, data: CocoImage, picture: Picture, dropped: list[Skipped]) -> Iterator[Thing]:
-        """The objects of one image; annotations that are wrong go to `dropped`."""
-        for number, annotation in enumerate(data.annotations, start=1):
-            try:
-                yield self._thing(Fields(annotation, f"annotation {id_of(annotation, number)}"), data, number)
-            except DataError as error:
-                dropped.append(Skipped(picture.file, str(error), "object"))
-
-    def _thing(self, fields: Fields, data: CocoImage, number: int) -> Thing:
-        kind = data.categories.get(fields.integer("category_id"))
-        if kind is None:
-            raise DataError(f"{fields.where}: category {fields.integer('category_id')} is missing or has no keypoints")
-        x, y, width, height = fields.numbers("bbox", 4) if fields.value.get("bbox") else (0.0, 0.0, 0.0, 0.0)
-        return Thing(
-            kind.table,
-            self.points(fields, kind.names),
-            (x, y, width, height) if fields.value.get("bbox") else None,
-            area=fields.number("area") if "area" in fields else None,
-            crowd=bool(fields.integer("iscrowd")) if "iscrowd" in fields else False,
-            id=id_of(fields.value, number),
-        )
+        return CocoLike.record(self, source, split, Entry(entry.name, entry.data[1], entry.file))
 
     # The hooks of `CocoLike`.
 
     def file_name(self, image: Fields, split: str) -> str:
         """Where the picture lies."""
         return self.pictures.find(safe_name(image.text("file_name")), split)
+
+    def box(self, annotation: Fields, points: Mapping[str, Point], picture: Picture) -> Box:
+        """The box of the file, else one made from the points."""
+        if annotation.value.get("bbox"):
+            return super().box(annotation, points, picture)
+        try:
+            return box_round(points, picture)
+        except DataError as error:
+            raise DataError(f"{annotation.where}: {error}") from None
 
     def _categories(self, content: Fields) -> Iterator[tuple[int, CocoCategory]]:
         known = {kind.name: kind.keypoints for kind in self.read_kinds(content)}
@@ -167,30 +152,24 @@ class CocoImport(Importer, CocoLike):
                 yield fields.integer("id"), CocoCategory(named.table.category(named.title), known[name], name)
 
 
-def id_of(annotation: object, number: int) -> str:
-    """What to call an annotation: its id, or its number among those of its picture."""
-    found = annotation.get("id") if isinstance(annotation, Mapping) else None
-    return str(found) if type(found) is int else f"number {number}"
-
-
 def _counts(content: Fields) -> dict[int, int]:
     """How many points the first annotation of each category has."""
-    found: dict[int, int] = {}
+    counts: dict[int, int] = {}
     for entry in content.list("annotations"):
         points = entry.get("keypoints") if isinstance(entry, Mapping) else None
         if isinstance(points, list) and points and type(entry.get("category_id")) is int:
-            found.setdefault(entry["category_id"], len(points) // 3)
-    return found
+            counts.setdefault(entry["category_id"], len(points) // 3)
+    return counts
 
 
 def _split_names(files: list[str]) -> dict[str, str]:
     """Split to file: train, val or test where a file name says so and no other does, else the file's own name."""
     stems = {file: file.rsplit("/", 1)[-1].removesuffix(".json") for file in files}
-    said = {
+    splits = {
         file: next((split for split in SPLITS if re.search(rf"(?<![a-z]){split}(?![a-z])", stem.lower())), "")
         for file, stem in stems.items()
     }
     if len(files) == 1:
-        return {said[files[0]] or "all": files[0]}
-    told = [*said.values()]
-    return {said[file] if said[file] and told.count(said[file]) == 1 else stems[file]: file for file in files}
+        return {splits[files[0]] or "all": files[0]}
+    counts = Counter(split for split in splits.values() if split)
+    return {split if counts[split] == 1 else stems[file]: file for file, split in splits.items()}

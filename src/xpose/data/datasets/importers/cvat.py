@@ -8,12 +8,13 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from xpose.data.datasets.converters.base import UNVERIFIED, Entry
-from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, Shot, Thing
-from xpose.data.datasets.importers.names import Kind
+from xpose.data.datasets.converters.base import UNVERIFIED, Entry, read_each
+from xpose.data.datasets.converters.xml_files import read_xml
+from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, LabelledObject, LabelledPicture
+from xpose.data.datasets.importers.names import ObjectKind
 from xpose.data.datasets.importers.places import refuse_turned
 from xpose.data.datasets.sources import Source, parse_number, safe_name
-from xpose.errors import DataError, missing_extra, quote
+from xpose.errors import DataError, quote
 from xpose.records import HIDDEN, VISIBLE, Box, Point, Skipped
 
 WAY_OUT = 'Export the task again as "CVAT for images 1.1".'
@@ -34,9 +35,9 @@ class Cvat(Importer):
     visibility = "1 where a point is marked as occluded, else 2; points outside are not labelled"
     boxes = "the box of the same group, else the extent of the points and 10 % of its longer side all round"
 
-    def open(self) -> tuple[dict[str, str], list[Kind]]:
+    def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
         """The subsets as splits, and the labels that occur."""
-        self.file = self._file_name()
+        self.file = self.only_file(".xml")
         self.images = list(self._images())
         parts: dict[str, list[str]] = {}
         numbered: dict[str, int] = {}
@@ -51,7 +52,7 @@ class Cvat(Importer):
             if kind in parts:
                 parts[kind] = [*names, *(name for name in parts[kind] if name not in names)]
         kinds = [
-            Kind(kind, tuple(names), tuple(self._edges(kind)), named=kind != OBJECT)
+            ObjectKind(kind, tuple(names), tuple(self._edges(kind)), named=kind != OBJECT)
             for kind, names in parts.items()
             if names
         ]
@@ -61,13 +62,9 @@ class Cvat(Importer):
                     f"{quote(self.file)} labels {quote(kind)} in two ways, as single points and as several at once. "
                     "One kind of object is labelled in one way. Split the task and import the parts."
                 )
-            kinds.append(Kind(kind, tuple(f"point {i}" for i in range(1, count + 1)), points_named=False))
+            kinds.append(ObjectKind(kind, tuple(f"point {i}" for i in range(1, count + 1)), points_named=False))
         splits = sorted({image.get("subset") or "all" for image in self.images})
         return {split: ALL["all"] if split == "all" else f"subset {split}" for split in splits}, kinds
-
-    def originals(self) -> list[str]:
-        """The xml file."""
-        return [self.file]
 
     def listing(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
         """One entry per image of the subset."""
@@ -83,26 +80,22 @@ class Cvat(Importer):
             size = (image.get("width", ""), image.get("height", ""))
             yield Entry(name, (image.get("id"), size, list(_raw_things(image))))
 
-    def look(self, source: Source, split: str, entry: Entry) -> Shot:
+    def look(self, source: Source, split: str, entry: Entry) -> LabelledPicture:
         """One picture with its objects."""
         number, size, raw = entry.data
         width, height = (parse_number(side, "the size in the annotation") for side in size)
         picture = source.picture(entry.name, (int(width), int(height)))
         refuse_turned(source.path(entry.name))
-        things: list[Thing] = []
-        dropped: list[Skipped] = []
-        for i, each in enumerate(raw, start=1):
-            try:
-                things.append(self._thing(each, f"object {i} ({each['kind']})", str(i)))
-            except DataError as error:
-                dropped.append(Skipped(entry.name, str(error), "object"))
-        return Shot(picture, things, dropped, source_id=number)
+        things, dropped = read_each(
+            entry.name, raw, lambda each, i: self._thing(each, f"object {i} ({each['kind']})", str(i))
+        )
+        return LabelledPicture(picture, things, dropped, source_id=number)
 
-    def _thing(self, raw: dict[str, Any], where: str, number: str) -> Thing:
+    def _thing(self, raw: dict[str, Any], where: str, number: str) -> LabelledObject:
         doubled = [name for name, count in Counter(name for name, *_ in raw["points"]).items() if count > 1]
         if doubled:
             raise DataError(
-                f"{where}: {', '.join(map(quote, doubled))} stand there more than once; group the points of each "
+                f"{where}: {', '.join(map(quote, doubled))} occur more than once; group the points of each "
                 "object in CVAT, or use skeletons"
             )
         if raw["numbered"] and len(raw["points"]) != len(self.named[raw["kind"]].table.names):
@@ -118,26 +111,10 @@ class Cvat(Importer):
             if outside == "0":
                 x, y = _pair(place, f"{where}, {quote(name)}")
                 points[name] = (x, y, HIDDEN if hidden == "1" else VISIBLE)
-        return Thing(raw["kind"], points, _box(raw["box"], where), id=number)
-
-    def _file_name(self) -> str:
-        if self.path.is_file():
-            return self.path.name
-        found = self.files.files("", (".xml",))
-        if len(found) != 1:
-            raise DataError(f"{quote(self.path)} holds {len(found)} xml files. PATH is {self.what}. Give it itself.")
-        return found[0]
+        return LabelledObject(raw["kind"], points, _box(raw["box"], where), id=number)
 
     def _images(self) -> Iterator[Any]:
-        try:
-            from defusedxml import DefusedXmlException
-            from defusedxml.ElementTree import ParseError, fromstring
-        except ImportError:
-            raise missing_extra("Reading xml files", "defusedxml", "data") from None
-        try:
-            root = fromstring(self.files.text(self.file), forbid_dtd=True)
-        except (ParseError, DefusedXmlException, ValueError, RecursionError) as error:
-            raise DataError(f"{quote(self.file)} is no plain xml: {error}. {WAY_OUT}") from None
+        root = read_xml(self.files, self.file)
         if root.tag != "annotations" or root.find("track") is not None or root.find("image") is None:
             raise DataError(f"{quote(self.file)} holds no annotated images (a video export holds tracks). {WAY_OUT}")
         labels = [label for label in root.iter("label") if label.find("name") is not None]
@@ -153,7 +130,7 @@ class Cvat(Importer):
 
     def _edges(self, kind: str) -> Iterator[tuple[str, str]]:
         """The lines of a skeleton's drawing; its circles say which node has which label."""
-        tags = [(found[1], dict(ATTRIBUTE.findall(found[2]))) for found in TAG.finditer(self.drawings.get(kind, ""))]
+        tags = [(match[1], dict(ATTRIBUTE.findall(match[2]))) for match in TAG.finditer(self.drawings.get(kind, ""))]
         nodes = {each.get("data-node-id"): each.get("data-label-name") for tag, each in tags if tag == "circle"}
         for tag, each in tags:
             ends = [nodes.get(each.get(key)) for key in ("data-node-from", "data-node-to")]
@@ -193,8 +170,8 @@ def _group(element: Any) -> str:
 
 def _take(boxes: dict[str, list[Any]], group: str, alone: bool = False) -> Any:
     """The one box of a group, taken out; outside of groups only if nothing else can be meant."""
-    found = boxes.get(group, [])
-    return found.pop() if len(found) == 1 and (group or alone) else None
+    candidates = boxes.get(group, [])
+    return candidates.pop() if len(candidates) == 1 and (group or alone) else None
 
 
 def _raw(kind: str, points: list[Any], box: Any, numbered: bool = False) -> dict[str, Any]:
@@ -209,7 +186,7 @@ def _raw_point(point: Any) -> tuple[str, str, str, str]:
 def _pair(place: str, where: str) -> tuple[float, float]:
     cells = place.split(",")
     if len(cells) != 2:
-        raise DataError(f"{where}: {quote(place)} is no x,y")
+        raise DataError(f"{where}: {quote(place)} is not x,y")
     return parse_number(cells[0], where), parse_number(cells[1], where)
 
 

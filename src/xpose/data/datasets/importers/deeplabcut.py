@@ -7,16 +7,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from xpose.data.datasets.converters.base import SEEN, Entry
-from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, Shot, Thing
-from xpose.data.datasets.importers.dlc_table import Column, LabelTable, Row, read_labels
-from xpose.data.datasets.importers.names import Kind
+from xpose.data.datasets.converters.base import SEEN, Entry, read_each
+from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, LabelledObject, LabelledPicture
+from xpose.data.datasets.importers.dlc_table import Column, LabelRow, LabelTable, read_labels
+from xpose.data.datasets.importers.names import ObjectKind
 from xpose.data.datasets.importers.yaml_file import read_yaml
 from xpose.data.datasets.sources import Source, safe_name
 from xpose.errors import DataError, quote
 from xpose.records import VISIBLE, Point, Skipped
 
 LABELS, STEM = "labeled-data", "CollectedData"
+Cell = tuple[str, float | None, float | None]  # body part, x and y
 UNIQUE = "single"  # the individual that holds the points of which there is one per picture
 
 
@@ -40,7 +41,7 @@ class DeepLabCut(Importer):
                 return place.parent
         return folder
 
-    def open(self) -> tuple[dict[str, str], list[Kind]]:
+    def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
         """All label files of the project."""
         config = read_yaml(self.files, "config.yaml") if self.files.has("config.yaml") else {}
         if not config:
@@ -56,7 +57,7 @@ class DeepLabCut(Importer):
         kinds = []
         for kind, names in parts.items():
             own = tuple((a, b) for a, b in edges if a in names and b in names)
-            kinds.append(Kind(kind, tuple(names), own, named=kind == UNIQUE))
+            kinds.append(ObjectKind(kind, tuple(names), own, named=kind == UNIQUE))
         return dict(ALL), kinds
 
     def originals(self) -> list[str]:
@@ -81,17 +82,13 @@ class DeepLabCut(Importer):
                 yield Entry(name, (folder.rpartition("/")[2], _objects(table, row)))
             yield from self.unlisted(source, folder, listed)
 
-    def look(self, source: Source, split: str, entry: Entry) -> Shot:
+    def look(self, source: Source, split: str, entry: Entry) -> LabelledPicture:
         """One frame with the individuals in it; those without a point are not in it."""
         group, objects = entry.data
-        things: list[Thing] = []
-        dropped: list[Skipped] = []
-        for name, kind, cells in objects:
-            try:
-                things.append(Thing(kind, dict(_points(cells)), id=name))
-            except DataError as error:
-                dropped.append(Skipped(entry.name, f"object {name or 1}: {error}", "object"))
-        return Shot(source.picture(entry.name), things, dropped, group=group or None)
+        things, dropped = read_each(
+            entry.name, objects, lambda item, _: LabelledObject(item[1], dict(_points(item[2], item[0])), id=item[0])
+        )
+        return LabelledPicture(source.picture(entry.name), things, dropped, group=group or None)
 
     def _place(self, picture: str, folder: str) -> str:
         """Where a row's picture lies: the path in the row is the project's, but folders get renamed."""
@@ -104,9 +101,9 @@ class DeepLabCut(Importer):
             return [self.path_in_base()]
         chosen = self.path_in_base()
         start = LABELS if chosen == "." and self.files.has(LABELS) else chosen
-        found = [name for name in self.files.files(start, (".csv", ".h5"), deep=True) if _stem(name).startswith(STEM)]
+        tables = [name for name in self.files.files(start, (".csv", ".h5"), deep=True) if _stem(name).startswith(STEM)]
         folders: dict[str, list[str]] = {}
-        for name in found:
+        for name in tables:
             folders.setdefault(name.rpartition("/")[0], []).append(name)
         if not folders:
             raise DataError(
@@ -137,19 +134,21 @@ def _kind_of(column: Column) -> str:
     return UNIQUE if column.individual == UNIQUE else OBJECT
 
 
-def _objects(table: LabelTable, row: Row) -> list[tuple[str | None, str, list[tuple[str, float | None, float | None]]]]:
+def _objects(
+    table: LabelTable, row: LabelRow
+) -> list[tuple[str | None, str, list[tuple[str, float | None, float | None]]]]:
     """The individuals of a row that have a point, each with its kind and its (part, x, y)."""
-    objects: dict[str | None, tuple[str, list[tuple[str, float | None, float | None]]]] = {}
+    objects: dict[str | None, tuple[str, list[Cell]]] = {}
     for column, x, y in zip(table.columns[0::2], row.cells[0::2], row.cells[1::2], strict=True):
         if x is not None or y is not None:
             objects.setdefault(column.individual, (_kind_of(column), []))[1].append((column.part, x, y))
     return [(name, kind, cells) for name, (kind, cells) in objects.items()]
 
 
-def _points(cells: list[tuple[str, float | None, float | None]]) -> Iterator[tuple[str, Point]]:
+def _points(cells: list[Cell], individual: str | None) -> Iterator[tuple[str, Point]]:
     for part, x, y in cells:
         if x is None or y is None:
-            raise DataError(f"{quote(part)} has only one of its two coordinates")
+            raise DataError(f"object {individual or 1}: {quote(part)} has only one of its two coordinates")
         yield part, (x, y, VISIBLE)
 
 

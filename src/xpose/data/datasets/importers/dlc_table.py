@@ -3,18 +3,18 @@
 DeepLabCut keeps its labels twice, as csv and as h5. The h5 is written by pandas in one of two layouts. The "fixed" one
 holds everything as plain arrays of numbers and bytes, and h5py reads it. The "table" one keeps the names of its columns
 as a pickle: that is refused, and the csv beside it has the same numbers.
+sleap-io is not used here, because it does not read these h5 files.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from xpose.data.datasets.sources import MAX_CELL, Source, as_number, parse_number
-from xpose.errors import DataError, missing_extra, quote
+from xpose.data.datasets.converters.h5_files import open_h5
+from xpose.data.datasets.sources import Source, as_number, parse_number
+from xpose.errors import DataError, quote
 
 LEVELS = ("scorer", "individuals", "bodyparts", "coords")
 MAX_CELLS = 50_000_000  # of one table
@@ -32,7 +32,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Row:
+class LabelRow:
     """One picture; `cells` are as many as the columns, None where nothing is labelled."""
 
     picture: str
@@ -45,7 +45,7 @@ class LabelTable:
     """All of one file."""
 
     columns: tuple[Column, ...]
-    rows: list[Row]
+    rows: list[LabelRow]
 
 
 def read_labels(source: Source, name: str) -> LabelTable:
@@ -58,13 +58,7 @@ def read_labels(source: Source, name: str) -> LabelTable:
 
 
 def _from_csv(source: Source, name: str) -> LabelTable:
-    before = csv.field_size_limit(MAX_CELL)
-    try:
-        lines = list(csv.reader(io.StringIO(source.text(name), newline=""), strict=True))
-    except csv.Error as error:
-        raise _no_table(name, f"is no csv table ({error})") from None
-    finally:
-        csv.field_size_limit(before)
+    lines = source.csv_rows(name)
     heads: dict[str, list[str]] = {}
     for line in lines[: len(LEVELS)]:
         if line and line[0].strip() in LEVELS:
@@ -78,14 +72,14 @@ def _from_csv(source: Source, name: str) -> LabelTable:
     return LabelTable(columns, [_row(line, lead, width) for line in lines[len(heads) :] if any(line)])
 
 
-def _row(line: list[str], lead: int, width: int) -> Row:
+def _row(line: list[str], lead: int, width: int) -> LabelRow:
     picture = "/".join(cell.strip() for cell in line[:lead] if cell.strip())
     if len(line) != width:
-        return Row(picture, (), f"its row has {len(line)} cells, the header {width}")
+        return LabelRow(picture, (), f"its row has {len(line)} cells, the header {width}")
     try:
-        return Row(picture, tuple(_number(cell) for cell in line[lead:]))
+        return LabelRow(picture, tuple(_number(cell) for cell in line[lead:]))
     except DataError as error:
-        return Row(picture, (), str(error))
+        return LabelRow(picture, (), str(error))
 
 
 def _number(cell: str) -> float | None:
@@ -106,20 +100,11 @@ def _columns(name: str, individuals: list[Any], parts: list[str], axes: list[str
 
 
 def _from_h5(source: Source, name: str) -> LabelTable:
-    try:
-        import h5py
-    except ImportError:
-        raise missing_extra("Reading h5 files", "h5py", "data") from None
-    try:
-        with h5py.File(source.path(name), "r") as file:
-            groups = [group for group in file.values() if isinstance(group, h5py.Group) and "block0_values" in group]
-            if len(groups) != 1 or "block1_values" in groups[0]:
-                raise _no_table(name, "is not in the layout that can be read without running code from the file")
-            return _from_group(groups[0], name)
-    except DataError:
-        raise
-    except Exception as error:  # h5py meets damaged files with errors of every kind
-        raise _no_table(name, f"cannot be read as h5 ({type(error).__name__}: {error})") from None
+    with open_h5(source, name, _way_out(name)) as file:
+        groups = [group for group in file.values() if hasattr(group, "keys") and "block0_values" in group]
+        if len(groups) != 1 or "block1_values" in groups[0]:
+            raise _no_table(name, "is not in the layout that can be read without running code from the file")
+        return _from_group(groups[0], name)
 
 
 def _from_group(group: Any, name: str) -> LabelTable:
@@ -139,10 +124,14 @@ def _from_group(group: Any, name: str) -> LabelTable:
     return LabelTable(columns, [_checked(picture, row) for picture, row in zip(pictures, values[()], strict=True)])
 
 
-def _checked(picture: str, row: Any) -> Row:
+def _checked(picture: str, row: Any) -> LabelRow:
     cells = [None if cell != cell else as_number(float(cell)) for cell in row]
     lost = any(cell is None and value == value for cell, value in zip(cells, row, strict=True))
-    return Row(picture, (), "its row holds a number that no pixel can have") if lost else Row(picture, tuple(cells))
+    return (
+        LabelRow(picture, (), "its row holds a number that no pixel can have")
+        if lost
+        else LabelRow(picture, tuple(cells))
+    )
 
 
 def _levels(group: Any, axis: str, name: str) -> Iterator[list[str]]:
@@ -168,5 +157,8 @@ def _texts(data: Any, name: str) -> list[str]:
 
 
 def _no_table(name: str, what: str) -> DataError:
-    way_out = CSV_INSTEAD if name.lower().endswith(".h5") else "Label files are called CollectedData_SCORER.csv."
-    return DataError(f"{quote(name)} {what}. {way_out}")
+    return DataError(f"{quote(name)} {what}. {_way_out(name)}")
+
+
+def _way_out(name: str) -> str:
+    return CSV_INSTEAD if name.lower().endswith(".h5") else "Label files are called CollectedData_SCORER.csv."

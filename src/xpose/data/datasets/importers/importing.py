@@ -51,13 +51,13 @@ def import_set(
     Raises:
         DataError: the source is damaged or of another format, `out` lies in it, or a name cannot be settled.
     """
-    from xpose.data.datasets.importers.base import Choices
+    from xpose.data.datasets.importers.base import ImportChoices
     from xpose.data.datasets.importers.table import load_importer
 
     kind = load_importer(format_name)
     set_name = name if name is not None else name_of(Path(path))
     _check_name(set_name, out)
-    choices = Choices(
+    choices = ImportChoices(
         category,
         _skeleton_path(skeleton),
         None if names is None else Path(names),
@@ -106,7 +106,7 @@ def _skeleton_path(skeleton: str | Path | None) -> str | Path | None:
 
 
 def _origin(importer: Importer) -> dict[str, str]:
-    """What tells one import from another; without a local path, since it stands in the manifest."""
+    """What identifies an import; without a local path, since it is written to the manifest."""
     return {"format": importer.format, "file": importer.path.name}
 
 

@@ -1,4 +1,7 @@
-"""Label Studio's json export: `keypointlabels` in per cent of the picture's sides, held together by rectangles."""
+"""Label Studio's json export: `keypointlabels` in per cent of the picture's sides, held together by rectangles.
+
+sleap-io is not used here, because it does not keep the rectangles as boxes.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from xpose.data.datasets.converters.base import UNVERIFIED, Entry
-from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, Shot, Thing
-from xpose.data.datasets.importers.names import Kind
+from xpose.data.datasets.converters.base import UNVERIFIED, Entry, read_each
+from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, LabelledObject, LabelledPicture
+from xpose.data.datasets.importers.names import ObjectKind
 from xpose.data.datasets.importers.places import refuse_turned
 from xpose.data.datasets.sources import Fields, Source, as_number
 from xpose.errors import DataError, quote
@@ -43,12 +46,12 @@ class LabelStudio(Importer):
     visibility = "none in the source: a point is there (2) or not"
     boxes = "the rectangle, else the extent of the points and 10 % of its longer side all round"
 
-    def open(self) -> tuple[dict[str, str], list[Kind]]:
+    def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
         """The labels that occur, in the order in which they do."""
-        self.file = self._file_name()
+        self.file = self.only_file(".json")
         self.tasks = self.files.json(self.file)
         if not isinstance(self.tasks, list):
-            raise DataError(f"{quote(self.file)} is no list of tasks. {WAY_OUT}")
+            raise DataError(f"{quote(self.file)} is not a list of tasks. {WAY_OUT}")
         if not any(isinstance(task, Mapping) and "annotations" in task for task in self.tasks):
             raise DataError(f'{quote(self.file)} holds no task with "annotations". {WAY_OUT}')
         parts: dict[str, list[str]] = {}
@@ -64,11 +67,9 @@ class LabelStudio(Importer):
                 known += [name for name, *_ in group.points if name not in known]
         if not any(parts.values()) and faults:
             raise DataError(f"None of the tasks in {quote(self.file)} can be read; the first: {faults[0]}. {WAY_OUT}")
-        return dict(ALL), [Kind(kind, tuple(names), named=kind != OBJECT) for kind, names in parts.items() if names]
-
-    def originals(self) -> list[str]:
-        """The json file."""
-        return [self.file]
+        return dict(ALL), [
+            ObjectKind(kind, tuple(names), named=kind != OBJECT) for kind, names in parts.items() if names
+        ]
 
     def listing(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
         """One entry per task."""
@@ -85,10 +86,9 @@ class LabelStudio(Importer):
                 yield Skipped(address or where, str(error))
                 continue
             yield from dropped
-            plain = [(group.kind, group.id, group.corners, group.turned, group.points) for group in groups]
-            yield Entry(name, (task.get("id"), _sizes(fields), plain))
+            yield Entry(name, (task.get("id"), _sizes(fields), groups))
 
-    def look(self, source: Source, split: str, entry: Entry) -> Shot:
+    def look(self, source: Source, split: str, entry: Entry) -> LabelledPicture:
         """One picture with its objects."""
         task, sizes, groups = entry.data
         picture = source.picture(entry.name)
@@ -96,22 +96,8 @@ class LabelStudio(Importer):
         strange = [size for size in sizes if size != (picture.width, picture.height)]
         if strange:
             raise DataError(f"the annotation says {strange[0]}, but the picture is {picture.width}x{picture.height}")
-        things: list[Thing] = []
-        dropped: list[Skipped] = []
-        for i, group in enumerate(groups, start=1):
-            try:
-                things.append(_thing(Group(*group), picture))
-            except DataError as error:
-                dropped.append(Skipped(entry.name, f"object {i} ({group[0]}): {error}", "object"))
-        return Shot(picture, things, dropped, source_id=None if task is None else str(task))
-
-    def _file_name(self) -> str:
-        if self.path.is_file():
-            return self.path.name
-        found = self.files.files("", (".json",))
-        if len(found) != 1:
-            raise DataError(f"{quote(self.path)} holds {len(found)} json files. PATH is {self.what}. Give it itself.")
-        return found[0]
+        things, dropped = read_each(entry.name, groups, lambda group, i: _thing(group, picture, i))
+        return LabelledPicture(picture, things, dropped, source_id=None if task is None else str(task))
 
     def _groups(self, task: Fields, dropped: list[Skipped], name: str = "") -> list[Group]:
         """The objects of a task.
@@ -189,10 +175,10 @@ def _address(data: Fields) -> str:
     texts = {key: value for key, value in data.value.items() if isinstance(value, str) and value.strip()}
     if "image" in texts:
         return texts["image"]
-    found = [value for key, value in texts.items() if key in ("img", "picture") or "/" in value]
-    if len(found) != 1:
+    addresses = [value for key, value in texts.items() if key in ("img", "picture") or "/" in value]
+    if len(addresses) != 1:
         raise DataError(f'{data.where} names no picture as "image"')
-    return found[0]
+    return addresses[0]
 
 
 def _label(value: Fields, key: str) -> str:
@@ -203,8 +189,8 @@ def _label(value: Fields, key: str) -> str:
 
 
 def _id(fields: Fields, number: int) -> str:
-    found = fields.value.get("id")
-    return found if isinstance(found, str) and found else f"number {number}"
+    stated = fields.value.get("id")
+    return stated if isinstance(stated, str) and stated else f"number {number}"
 
 
 def _holds(group: Group, value: Fields) -> bool:
@@ -215,24 +201,25 @@ def _holds(group: Group, value: Fields) -> bool:
     return left <= x <= left + width and top <= y <= top + height
 
 
-def _thing(group: Group, picture: Picture) -> Thing:
+def _thing(group: Group, picture: Picture, number: int) -> LabelledObject:
+    where = f"object {number} ({group.kind}): "
     doubled = [name for name, count in Counter(name for name, *_ in group.points).items() if count > 1]
     if doubled:
         raise DataError(
-            f"{', '.join(map(quote, doubled))} stand there more than once; draw a rectangle round each object in Label "
-            "Studio and make it the parent of its points"
+            f"{where}{', '.join(map(quote, doubled))} occur more than once; draw a rectangle round each object "
+            "in Label Studio and make it the parent of its points"
         )
     if group.turned:
-        raise DataError(f"its rectangle is turned by {quote(group.turned)} degrees, and boxes are upright")
+        raise DataError(f"{where}its rectangle is turned by {quote(group.turned)} degrees, and boxes are upright")
     points: dict[str, Point] = {}
     for name, x, y in group.points:
-        across, down = _share(x, quote(name)), _share(y, quote(name))
+        across, down = _share(x, where + quote(name)), _share(y, where + quote(name))
         points[name] = (across * picture.width, down * picture.height, VISIBLE)
     box: Box | None = None
     if group.corners is not None:
-        x, y, width, height = (_share(each, "its rectangle") for each in group.corners)
+        x, y, width, height = (_share(each, f"{where}its rectangle") for each in group.corners)
         box = (x * picture.width, y * picture.height, width * picture.width, height * picture.height)
-    return Thing(group.kind, points, box, id=group.id)
+    return LabelledObject(group.kind, points, box, id=group.id)
 
 
 def _share(value: Any, what: str) -> float:

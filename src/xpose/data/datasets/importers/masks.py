@@ -71,7 +71,7 @@ def unpack(text: str) -> list[int]:
     for letter in text:
         group = ord(letter) - ord("0")
         if not 0 <= group < 64 or shift > 60:
-            raise DataError(f"{quote(text)} are no packed run lengths")
+            raise DataError(f"{quote(text)} are not packed run lengths")
         number |= (group & 31) << shift
         shift += 5
         if group & 32:
@@ -81,7 +81,7 @@ def unpack(text: str) -> list[int]:
         counts.append(number + counts[-2] if len(counts) > 2 else number)
         number = shift = 0
     if shift:
-        raise DataError(f"{quote(text)} are no packed run lengths: the last number is cut short")
+        raise DataError(f"{quote(text)} are not packed run lengths: the last number is cut short")
     return counts
 
 
@@ -118,7 +118,7 @@ def point_of(mask: Any) -> tuple[float, float]:
     pieces, _ = ndimage.label(mask, structure=np.ones((3, 3)))
     sizes = np.bincount(pieces.ravel())[1:]
     if sizes.max() < LEAD * sizes.sum():
-        raise DataError(f"it lies there in {len(sizes)} pieces of which none has half its pixels")
+        raise DataError(f"its mask is in {len(sizes)} pieces of which none has half its pixels")
     ys, xs = (pieces == sizes.argmax() + 1).nonzero()
     x, y = xs.mean(), ys.mean()
     nearest = ((xs - x) ** 2 + (ys - y) ** 2).argmin()

@@ -17,7 +17,6 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ _LETTER = re.compile(r"(?<![a-zA-Z])[LR](?![a-z])|(?<![a-zA-Z])[lr](?![a-zA-Z])|
 
 
 @dataclass(frozen=True)
-class Kind:
+class ObjectKind:
     """One kind of object in a source: its keypoints by the source's names, in the source's order."""
 
     name: str  # as the source calls it, or a stand-in
@@ -43,17 +42,6 @@ class Kind:
     flips: Mapping[str, str] = field(default_factory=dict)  # mirror partners, if the source states them
     points_named: bool = True  # False: the source only numbers its points
     named: bool = True  # False: the source does not say what the objects are
-
-
-@dataclass(frozen=True)
-class FreeTable(NameTable):
-    """A name table whose edges come from the source instead of a skeleton of the vocabulary."""
-
-    own_edges: tuple[tuple[str, str], ...] = ()
-
-    @cached_property
-    def _edges(self) -> tuple[tuple[str, str], ...]:
-        return self.own_edges
 
 
 @dataclass(frozen=True)
@@ -69,7 +57,7 @@ class Named:
     """A kind with its names settled."""
 
     title: str  # of the category
-    table: FreeTable
+    table: NameTable
     skeleton: Skeleton
     shipped: bool  # the skeleton is one of the vocabulary's and needs no file beside the set
     free: tuple[str, ...] = ()  # names that the wanted skeleton does not know
@@ -84,8 +72,8 @@ def readable(name: str, where: str) -> str:
     text = re.sub(r"[_\s]+", " ", name).strip()
     if not text or len(text) > MAX_NAME or not text.isprintable():
         raise DataError(
-            f"{where}: {quote(ascii(name))} is no name. A name has 1 to {MAX_NAME} printable characters. "
-            "Mend it in the source."
+            f"{where}: {quote(ascii(name))} is not a name. A name has 1 to {MAX_NAME} printable characters. "
+            "Correct it in the source."
         )
     return text
 
@@ -104,8 +92,8 @@ def partner(name: str, names: Iterable[str]) -> str:
 
 
 def _swap(pattern: re.Pattern[str], name: str) -> str:
-    def other(found: re.Match[str]) -> str:
-        text = found[0]
+    def other(match: re.Match[str]) -> str:
+        text = match[0]
         swapped = _HALVES[text.lower()]
         return swapped.upper() if text.isupper() else swapped.title() if text[0].isupper() else swapped
 
@@ -130,14 +118,16 @@ def read_map(path: Path) -> NameMap:
     if strange:
         raise DataError(f"{quote(path)} holds {', '.join(map(quote, strange))}, which means nothing there. {way_out}")
     if not isinstance(names, dict) or not names or not isinstance(skeleton, str | None):
-        raise DataError(f"{quote(path)} has no table [names], or its skeleton is no text. {way_out}")
+        raise DataError(f"{quote(path)} has no table [names], or its skeleton is not text. {way_out}")
     for name, unified in names.items():
         if unified is not False and not (isinstance(unified, str) and unified.strip()):
             raise DataError(f"{quote(path)}: {quote(name)} is mapped to {quote(unified)}. {way_out}")
     return NameMap({name: unified or None for name, unified in names.items()}, skeleton)
 
 
-def settle_names(kind: Kind, title: str, skeleton: str | Path | None, name_map: NameMap | None, set_name: str) -> Named:
+def settle_names(
+    kind: ObjectKind, title: str, skeleton: str | Path | None, name_map: NameMap | None, set_name: str
+) -> Named:
     """Give every keypoint of a kind its name.
 
     Raises:
@@ -160,9 +150,9 @@ def settle_names(kind: Kind, title: str, skeleton: str | Path | None, name_map: 
     else:
         names = {}
         for name in kind.keypoints:
-            found = _find(name, known) if known is not None else None
-            names[name] = found or readable(name, f"a keypoint of {quote(title)}")
-            free += [] if found or known is None else [name]
+            matched = _find(name, known) if known is not None else None
+            names[name] = matched or readable(name, f"a keypoint of {quote(title)}")
+            free += [] if matched or known is None else [name]
     _refuse_doubles(names, title)
     unified = [name for name in names.values() if name is not None]
     if known is not None and set(unified) <= set(known.keypoints):
@@ -178,7 +168,7 @@ def settle_names(kind: Kind, title: str, skeleton: str | Path | None, name_map: 
             f"The skeleton file {quote(wanted)} is called {quote(chosen.name)}, as one of the vocabulary is, but says "
             "something else. Sets refer to skeletons by name. Give it a name of its own."
         )
-    return Named(title, FreeTable(chosen.name, names, edges), chosen, shipped, tuple(free))
+    return Named(title, NameTable(chosen.name, names, edges), chosen, shipped, tuple(free))
 
 
 def _mapped(name: str, name_map: NameMap, known: Skeleton | None) -> str | None:
@@ -193,7 +183,7 @@ def _mapped(name: str, name_map: NameMap, known: Skeleton | None) -> str | None:
     return known.point(unified).name if known is not None else readable(unified, "the mapping file")
 
 
-def _by_order(kind: Kind, title: str, known: Skeleton) -> dict[str, str | None]:
+def _by_order(kind: ObjectKind, title: str, known: Skeleton) -> dict[str, str | None]:
     if len(known) != len(kind.keypoints):
         raise DataError(
             f"{quote(title)} has {len(kind.keypoints)} points without names, skeleton {quote(known.name)} has "
@@ -226,7 +216,9 @@ def _refuse_doubles(names: Mapping[str, str | None], title: str) -> None:
             )
 
 
-def _derive(kind: Kind, title: str, names: Mapping[str, str | None], known: Skeleton | None, set_name: str) -> Skeleton:
+def _derive(
+    kind: ObjectKind, title: str, names: Mapping[str, str | None], known: Skeleton | None, set_name: str
+) -> Skeleton:
     """A skeleton for free names; points that `known` has keep what it says about them."""
     unified = [name for name in names.values() if name is not None]
     rows = []
@@ -266,7 +258,7 @@ def _derive(kind: Kind, title: str, names: Mapping[str, str | None], known: Skel
     return skeleton
 
 
-def _edges(kind: Kind, names: Mapping[str, str | None]) -> list[tuple[str, str]]:
+def _edges(kind: ObjectKind, names: Mapping[str, str | None]) -> list[tuple[str, str]]:
     edges: list[tuple[str, str]] = []
     for start, end in kind.edges:
         a, b = names.get(start), names.get(end)

@@ -12,15 +12,15 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from xpose.data.datasets.converters.base import UNVERIFIED
-from xpose.data.datasets.converters.coco_like import CocoCategory, CocoImage
-from xpose.data.datasets.importers.base import OBJECT, Thing
-from xpose.data.datasets.importers.coco import CocoImport, id_of
+from xpose.data.datasets.converters.base import UNVERIFIED, read_each
+from xpose.data.datasets.converters.coco_like import CocoCategory, CocoImage, id_of
+from xpose.data.datasets.importers.base import OBJECT, LabelledObject
+from xpose.data.datasets.importers.coco import CocoImport
 from xpose.data.datasets.importers.masks import box_of, point_of, read_mask, union
-from xpose.data.datasets.importers.names import Kind
+from xpose.data.datasets.importers.names import ObjectKind
 from xpose.data.datasets.sources import Fields
 from xpose.errors import DataError, quote
-from xpose.records import HIDDEN, Picture, Point, Skipped
+from xpose.records import HIDDEN, Instance, Picture, Point, Skipped
 
 # Fields that say to which object a part's annotation belongs, in the order in which they are looked for.
 OWNERS = ("object_id", "instance_id", "obj_ann_id", "parent_id")
@@ -44,40 +44,40 @@ class PartMasks(CocoImport):
             return False
         return any(isinstance(entry, Mapping) and entry.get("segmentation") for entry in annotations)
 
-    def read_kinds(self, content: Fields) -> Iterator[Kind]:
+    def read_kinds(self, content: Fields) -> Iterator[ObjectKind]:
         """One kind per whole, its parts as keypoints in the file's order."""
         wholes: dict[str, list[str]] = {}
         for number, value in enumerate(content.list("categories"), start=1):
             whole, part = _whole_and_part(Fields(value, f"{content.where}: category number {number}"))
             if part in wholes.setdefault(whole, []):
                 raise DataError(
-                    f"{content.where}: the part {quote(part)} of {quote(whole)} stands there twice. Each part is one "
+                    f"{content.where}: the part {quote(part)} of {quote(whole)} occurs twice. Each part is one "
                     "category. Rename one in the file."
                 )
             wholes[whole].append(part)
         for whole, parts in wholes.items():
-            yield Kind(whole, tuple(parts), named=whole != OBJECT)
+            yield ObjectKind(whole, tuple(parts), named=whole != OBJECT)
 
-    def things(self, data: CocoImage, picture: Picture, dropped: list[Skipped]) -> Iterator[Thing]:
+    def instances(self, data: CocoImage, picture: Picture) -> tuple[list[Instance], list[Skipped]]:
         """The objects that the parts in a picture make up."""
         objects: dict[tuple[str, str], list[tuple[str, Fields]]] = {}
-        for number, annotation in enumerate(data.annotations, start=1):
-            try:
-                fields = Fields(annotation, f"annotation {id_of(annotation, number)}")
-                part = data.categories.get(fields.integer("category_id"))
-                if part is None:
-                    raise DataError(f"{fields.where}: there is no category {fields.integer('category_id')}")
-                objects.setdefault((part.table, _owner(fields)), []).append((part.names[0], fields))
-            except DataError as error:
-                dropped.append(Skipped(picture.file, str(error), "object"))
-        for (kind, owner), labelled in objects.items():
-            thing = self._object(kind, owner, labelled, picture, dropped)
-            if thing is not None:
-                yield thing
+
+        def sort(annotation: Any, number: int) -> None:
+            fields = Fields(annotation, f"annotation {id_of(annotation, number)}")
+            part = data.categories.get(fields.integer("category_id"))
+            if part is None:
+                raise DataError(f"{fields.where}: there is no category {fields.integer('category_id')}")
+            objects.setdefault((part.table, _owner(fields)), []).append((part.names[0], fields))
+
+        _, dropped = read_each(picture.file, data.annotations, sort)
+        wholes = [self._object(*key, labelled, picture, dropped) for key, labelled in objects.items()]
+        things = [thing for thing in wholes if thing is not None]
+        instances, faults = read_each(picture.file, things, lambda thing, i: self.settled(thing, picture, i))
+        return instances, dropped + faults
 
     def _object(
         self, kind: str, owner: str, labelled: list[tuple[str, Fields]], picture: Picture, dropped: list[Skipped]
-    ) -> Thing | None:
+    ) -> LabelledObject | None:
         masks: dict[str, Any] = {}
         for part, fields in labelled:
             try:
@@ -96,10 +96,10 @@ class PartMasks(CocoImport):
                 dropped.append(Skipped(picture.file, f"{quote(part)} gets no keypoint: {error}", "point"))
         whole = union(masks.values())
         crowd = all(fields.value.get("iscrowd") == 1 for _, fields in labelled)
-        return Thing(kind, points, box_of(whole), float(whole.sum()), crowd, owner or None)
+        return LabelledObject(kind, points, box_of(whole), float(whole.sum()), crowd, owner or None)
 
     def _categories(self, content: Fields) -> Iterator[tuple[int, CocoCategory]]:
-        """The category of a part tells the whole that it belongs to, and the part by the file's name."""
+        """The category of a part holds its whole, and the part by the file's name."""
         for number, value in enumerate(content.list("categories"), start=1):
             fields = Fields(value, f"{content.where}: category number {number}")
             whole, part = _whole_and_part(fields)
@@ -119,7 +119,7 @@ def _whole_and_part(category: Fields) -> tuple[str, str]:
 
 
 def _owner(annotation: Fields) -> str:
-    found = next((annotation.value[key] for key in OWNERS if key in annotation), "")
-    if not isinstance(found, int | str):
-        raise DataError(f"{annotation.where}: the object it belongs to is {quote(found)}, neither a number nor a text")
-    return str(found)
+    owner = next((annotation.value[key] for key in OWNERS if key in annotation), "")
+    if not isinstance(owner, int | str):
+        raise DataError(f"{annotation.where}: the object it belongs to is {quote(owner)}, neither a number nor a text")
+    return str(owner)

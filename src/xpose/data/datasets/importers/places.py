@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from xpose.data.datasets.sources import PICTURE_ENDINGS, Source, safe_name
+from xpose.data.datasets.sources import Source, safe_name
 from xpose.errors import DataError, quote
 from xpose.pictures.sizes import PICTURE_FORMATS
 
@@ -16,7 +16,7 @@ ORIENTATION, UPRIGHT = 0x0112, 1  # of EXIF
 MAX_PICTURES = 5_000_000
 
 
-class Pictures:
+class PictureFinder:
     """The pictures under a folder, found by as much of their path as a file gives."""
 
     def __init__(self, source: Source) -> None:
@@ -48,34 +48,35 @@ class Pictures:
             try:
                 parts = urlsplit(address)
             except ValueError as error:
-                raise DataError(f"{quote(address)} is no address: {error}") from None
+                raise DataError(f"{quote(address)} is not an address: {error}") from None
             path = parse_qs(parts.query).get("d", [parts.path])[0]
         pieces = [piece for piece in unquote(path).replace("\\", "/").split("/") if piece not in ("", ".", "..")]
         if not pieces:
             raise DataError(f"{quote(address)} names no picture")
         name = safe_name("/".join(pieces[1:] if pieces[0].endswith(":") else pieces))
         bare = UPLOAD_MARK.sub("", pieces[-1])
-        found = self._search(name, "") or (self._search(safe_name(bare), "") if bare != pieces[-1] else None)
-        return found or safe_name(pieces[-1])
+        place = self._search(name, "") or (self._search(safe_name(bare), "") if bare != pieces[-1] else None)
+        return place or safe_name(pieces[-1])
 
     def _search(self, name: str, split: str) -> str | None:
         """The picture whose path shares most of its end with the name."""
         if self._by_name is None:
             self._by_name = {}
-            for place in self.source.files("", PICTURE_ENDINGS, deep=True)[:MAX_PICTURES]:
+            for place in self.source.pictures("", deep=True)[:MAX_PICTURES]:
                 self._by_name.setdefault(place.rsplit("/", 1)[-1], []).append(place)
         candidates = self._by_name.get(name.rsplit("/", 1)[-1], [])
         if not candidates:
             return None
         best = max(_shared(place, name) for place in candidates)
-        found = [place for place in candidates if _shared(place, name) == best]
-        if len(found) > 1 and split:
-            found = [place for place in found if split in place.split("/")] or found
-        if len(found) > 1:
+        matches = [place for place in candidates if _shared(place, name) == best]
+        if len(matches) > 1 and split:
+            matches = [place for place in matches if split in place.split("/")] or matches
+        if len(matches) > 1:
             raise DataError(
-                f"{quote(name)} may be {' or '.join(map(quote, found[:3]))}; tell which folder is meant with --pictures"
+                f"{quote(name)} may be {' or '.join(map(quote, matches[:3]))}; "
+                "give the folder that is meant with --pictures"
             )
-        return found[0]
+        return matches[0]
 
 
 def _shared(place: str, name: str) -> int:

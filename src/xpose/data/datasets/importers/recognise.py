@@ -1,7 +1,7 @@
 """Which format a file or folder of a user is in, by what lies there.
 
-    found = recognise("maze-Ann-2024")
-    found.format, found.path         # "deeplabcut", the project's folder
+    recognised = recognise("maze-Ann-2024")
+    recognised.format, recognised.path         # "deeplabcut", the project's folder
 
 Nothing is guessed: where two formats would do, or none, the message says what was looked for and how to name it.
 """
@@ -18,8 +18,9 @@ from xpose.data.datasets.importers import IMPORTERS
 from xpose.data.datasets.importers.coco import ANNOTATION_FOLDERS
 from xpose.data.datasets.importers.deeplabcut import LABELS, STEM
 from xpose.data.datasets.importers.yaml_file import read_yaml
-from xpose.data.datasets.sources import PICTURE_ENDINGS, Source
+from xpose.data.datasets.sources import Source
 from xpose.errors import DataError, MissingExtraError, quote
+from xpose.pictures.reading import PICTURE_ENDINGS
 
 PREPARED = "prepared"  # nothing has to be imported
 YAML = (".yaml", ".yml")
@@ -44,90 +45,86 @@ def recognise(path: str | Path) -> Recognised:
     if not place.exists():
         raise DataError(f"{quote(place)} does not exist. Give the file or folder with the labels. Check the spelling.")
     if place.is_file():
-        found = _of_file(place)
-        return Recognised(found, place.parent if place.suffix.lower() in YAML and found == "deeplabcut" else place)
+        format_name = _of_file(place)
+        project = format_name == "deeplabcut" and place.suffix.lower() in YAML
+        return Recognised(format_name, place.parent if project else place)
     if _is_prepared(place):
         return Recognised(PREPARED, place)
-    several = list(_in_folder(place))
-    if len(several) > 1:
-        shown = ", ".join(f"{quote(one.path.name)} ({one.format})" for one in several[:_SHOWN])
+    candidates = list(_in_folder(place))
+    if not candidates:
+        raise DataError(_no_labels(place))
+    if len(candidates) > 1:
+        shown = ", ".join(f"{quote(each.path.name)} ({each.format})" for each in candidates[:_SHOWN])
         raise DataError(
             f"{quote(place)} holds labels in several files: {shown}. They may be of different sets. Give the one that "
             "is meant, or name the format: --format NAME"
         )
-    if not several:
-        raise DataError(_nothing(place))
-    return several[0]
+    return candidates[0]
 
 
 def _is_prepared(folder: Path) -> bool:
     from xpose.data.collection.manifest import LOCATION
     from xpose.data.datasets.folder_sets import is_folder_of_sets
-    from xpose.data.loading.shards import is_sharded
 
-    return (folder / LOCATION).is_file() or is_sharded(folder) or is_folder_of_sets(folder)
+    return (folder / LOCATION).is_file() or is_folder_of_sets(folder)
 
 
 def _of_file(path: Path) -> str:
     ending = path.suffix.lower()
-    if ending == ".slp":
-        return "sleap"
-    if ending == ".xml":
-        return "cvat"
+    if ending in (".slp", ".xml"):
+        return "sleap" if ending == ".slp" else "cvat"
     if ending in (".csv", ".h5") and path.name.startswith(STEM):
         return "deeplabcut"
     if ending in YAML:
-        found = _of_yaml(path)
-        if found is None:
-            raise DataError(
-                f'{quote(path)} is neither a data.yaml of YOLO-pose (no "kpt_shape" in it) nor the config.yaml of a '
-                'DeepLabCut project (no "scorer" in it). Give the file or folder with the labels.'
-            )
-        return found
+        return _of_yaml(path)
     if ending == ".json":
         return _of_json(path)
     if ending in PICTURE_ENDINGS:
         raise DataError(
-            f"{quote(path)} is a picture. Labels are wanted: a file or folder that says where the keypoints are. The "
-            "pictures' folder is given with --images."
+            f"{quote(path)} is a picture. Give the file or folder that says where the keypoints are. The folder of the "
+            "pictures is given with --images."
         )
     raise DataError(
-        f"{quote(path)} is no file of labels that is known. There are: {', '.join(IMPORTERS)}. List them with: "
+        f"{quote(path)} is not a label file of a known format. Known formats: {', '.join(IMPORTERS)}. List them with: "
         "xpose data formats"
     )
 
 
-def _of_yaml(path: Path) -> str | None:
+def _of_yaml(path: Path) -> str:
     content = read_yaml(Source(path.parent), path.name)
     if "kpt_shape" in content:
         return "yolo-pose"
-    return "deeplabcut" if "scorer" in content and (path.parent / LABELS).is_dir() else None
+    if "scorer" in content and (path.parent / LABELS).is_dir():
+        return "deeplabcut"
+    raise DataError(
+        f'{quote(path)} is neither a data.yaml of YOLO-pose (no "kpt_shape" in it) nor the config.yaml of a DeepLabCut '
+        'project (no "scorer" in it). Give the file or folder with the labels.'
+    )
 
 
 def _of_json(path: Path) -> str:
     content = Source(path.parent).json(path.name)
-    if isinstance(content, list):
-        if any(isinstance(task, Mapping) and "annotations" in task for task in content):
-            return "label-studio"
-    elif isinstance(content, Mapping) and isinstance(content.get("annotations"), list):
-        return _of_coco(path, content)
-    raise DataError(
-        f'{quote(path)} is neither COCO json (no list "annotations" in it) nor an export "JSON" of Label Studio. '
-        "Export the labels again in one of these: xpose data formats"
-    )
-
-
-def _of_coco(path: Path, content: Mapping[str, Any]) -> str:
-    annotations = [one for one in content["annotations"] if isinstance(one, Mapping)]
-    if any("keypoints" in one for one in annotations):
+    if isinstance(content, list) and any(isinstance(task, Mapping) and "annotations" in task for task in content):
+        return "label-studio"
+    if not isinstance(content, Mapping) or not isinstance(content.get("annotations"), list):
+        raise DataError(
+            f'{quote(path)} is neither COCO json (no list "annotations" in it) nor an export "JSON" of Label Studio. '
+            "Export the labels again in one of these: xpose data formats"
+        )
+    annotations: list[Any] = [value for value in content["annotations"] if isinstance(value, Mapping)]
+    if any("keypoints" in annotation for annotation in annotations):
         return "coco"
     if not annotations:
         raise DataError(f'{quote(path)} labels no object: "annotations" is empty. Give the file with the labels.')
     raise DataError(
-        f'{quote(path)} holds objects without keypoints: no annotation has "keypoints". Keypoints are what is learned. '
-        "Give a file with them; where its masks are those of parts, make points of them with: "
-        "xpose data import part-masks"
+        f'{quote(path)} holds objects without keypoints: no annotation has "keypoints". Give a file with keypoints; if '
+        "its masks are those of parts, make keypoints of them with: xpose data import part-masks"
     )
+
+
+def _jsons(folder: Path) -> list[Path]:
+    source = Source(folder)
+    return [folder / name for part in (".", *ANNOTATION_FOLDERS) for name in source.files(part, (".json",))]
 
 
 def _in_folder(folder: Path) -> Iterator[Recognised]:
@@ -136,25 +133,25 @@ def _in_folder(folder: Path) -> Iterator[Recognised]:
         yield Recognised("deeplabcut", folder)
         return  # its folders hold csv and yaml files of its own
     source = Source(folder)
-    described = [name for name in source.files("", YAML) if _is_yolo(folder / name)]
-    preferred = [name for name in described if Path(name).stem in ("data", "dataset")]
-    yield from (Recognised("yolo-pose", folder / name) for name in (preferred if len(preferred) == 1 else described))
+    described = [folder / name for name in source.files("", YAML) if _is_yolo(folder / name)]
+    preferred = [path for path in described if path.stem in ("data", "dataset")]
+    yield from (Recognised("yolo-pose", path) for path in (preferred if len(preferred) == 1 else described))
     yield from (Recognised("sleap", folder / name) for name in source.files("", (".slp",)))
     yield from (Recognised("cvat", folder / name) for name in source.files("", (".xml",)) if _is_cvat(folder / name))
     formats: dict[Path, str] = {}
-    for name in (name for part in (".", *ANNOTATION_FOLDERS) for name in source.files(part, (".json",))):
+    for path in _jsons(folder):
         try:
-            formats[folder / name] = _of_json(folder / name)
+            formats[path] = _of_json(path)
         except DataError:
             continue  # other json files lie in such folders too
     if "coco" in formats.values():  # the importer takes all of them, one split each
         yield Recognised("coco", folder)
-    yield from (Recognised(one, path) for path, one in formats.items() if one != "coco")
+    yield from (Recognised(name, path) for path, name in formats.items() if name != "coco")
 
 
 def _is_project(folder: Path) -> bool:
-    tables = (f"{STEM}*.csv", f"{STEM}*.h5")
-    return (folder / LABELS).is_dir() or folder.name == LABELS or any(any(folder.glob(one)) for one in tables)
+    tables = any(any(folder.glob(f"{STEM}*{ending}")) for ending in (".csv", ".h5"))
+    return tables or (folder / LABELS).is_dir() or folder.name == LABELS
 
 
 def _is_yolo(path: Path) -> bool:
@@ -169,19 +166,16 @@ def _is_cvat(path: Path) -> bool:
         return b"<annotations" in file.read(4096)
 
 
-def _nothing(folder: Path) -> str:
-    source = Source(folder)
-    jsons = [name for part in (".", *ANNOTATION_FOLDERS) for name in source.files(part, (".json",))]
-    if jsons:
+def _no_labels(folder: Path) -> str:
+    for path in _jsons(folder):
         try:
-            _of_json(folder / jsons[0])
+            _of_json(path)
         except DataError as error:
             return f"{quote(folder)} holds no labels that can be used. {error}"
-    count = len(source.files("", PICTURE_ENDINGS, deep=True))
-    if count:
+    if count := len(Source(folder).pictures("", deep=True)):
         return (
-            f"{quote(folder)} holds {count} pictures and no labels that are known. Give the file or project with the "
-            "labels; the pictures' folder is given with --images. Formats: xpose data formats"
+            f"{quote(folder)} holds {count} pictures, but no labels of a known format. Give the file or project with "
+            "the labels; the folder of the pictures is given with --images. Formats: xpose data formats"
         )
     return (
         f"{quote(folder)} holds neither labels nor pictures. Give a COCO json, a project of DeepLabCut, SLEAP, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,7 @@ def skeleton_toml(skeleton: Skeleton) -> str:
         _line("left_right", skeleton.left_right),
         *([_line("note", skeleton.note)] if skeleton.note else []),
         "",
-        *(
-            _line(f"source.{key}", value)
-            for key in ("dataset", "reference", "url", "licence", "names", "sigmas", "edges")
-            if (value := getattr(source, key)) is not None
-        ),
+        *(_line(f"source.{key}", value) for key, value in dataclasses.asdict(source).items() if value is not None),
         "",
         "keypoints = [",
         *(f"  {{ {_point(point)} }}," for point in skeleton.points),
@@ -43,18 +40,8 @@ def skeleton_toml(skeleton: Skeleton) -> str:
 
 
 def _point(point: Keypoint) -> str:
-    fields: dict[str, Any] = {
-        "name": point.name,
-        "flip": point.flip,
-        "part": point.part,
-        "sigma": point.sigma,
-        "layout": None if point.layout is None else list(point.layout),
-        "alias": point.alias,
-        "source_names": list(point.source_names) or None,
-        "note": point.note,
-        "unused": point.unused or None,
-    }
-    return ", ".join(_line(key, value) for key, value in fields.items() if value is not None)
+    fields = dataclasses.asdict(point).items()
+    return ", ".join(_line(key, value) for key, value in fields if value not in (None, (), False))
 
 
 def _line(key: str, value: Any) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from xpose.data.datasets.converters.base import LOADER_ONLY, Entry
-from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, Shot, Thing
-from xpose.data.datasets.importers.names import Kind
+from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, LabelledObject, LabelledPicture
+from xpose.data.datasets.importers.names import ObjectKind
 from xpose.data.datasets.sources import Source, as_number
 from xpose.errors import DataError, missing_extra, quote
 from xpose.records import VISIBLE, Point, Skipped
@@ -17,7 +17,7 @@ EMBEDDED = "pictures inside the file"
 
 
 class Sleap(Importer):
-    """Frames become PNG files in the prepared set; what a model predicted is no label and is left out."""
+    """Frames become PNG files in the prepared set; predictions of a model are left out."""
 
     format = "sleap"
     what = "a SLEAP label file (.slp or .pkg.slp)"
@@ -27,9 +27,9 @@ class Sleap(Importer):
     visibility = "none in the source: a point is there (2) or not"
     boxes = "extent of the points and 10 % of its longer side all round"
 
-    def open(self) -> tuple[dict[str, str], list[Kind]]:
+    def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
         """The skeletons of the file; a single one is seldom named after the animal."""
-        self.file = self._file_name()
+        self.file = self.only_file(".slp")
         self.labels = self._load()
         self.opened: dict[int, Any] = {}
         skeletons = list(self.labels.skeletons)
@@ -39,12 +39,8 @@ class Sleap(Importer):
             flips = {a: b for pair in skeleton.symmetry_names for a, b in (tuple(pair), tuple(pair)[::-1])}
             edges = tuple((str(a), str(b)) for a, b in skeleton.edge_names)
             named = len(skeletons) > 1
-            kinds.append(Kind(self.kinds[id(skeleton)], tuple(skeleton.node_names), edges, flips, named=named))
+            kinds.append(ObjectKind(self.kinds[id(skeleton)], tuple(skeleton.node_names), edges, flips, named=named))
         return dict(ALL), kinds
-
-    def originals(self) -> list[str]:
-        """The label file."""
-        return [self.file]
 
     def listing(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
         """One entry per frame with labelled objects, by video and frame."""
@@ -64,11 +60,11 @@ class Sleap(Importer):
                 yield Skipped(name, f"its {predicted} objects are predicted, none is labelled")
             else:
                 if predicted:
-                    yield Skipped(name, f"{predicted} predicted objects in it are no labels", "object")
+                    yield Skipped(name, f"{predicted} predicted objects in it are not labels", "object")
                 yield Entry(name, (video, index, [self._thing(each) for each in frame.user_instances]))
             seen.add((video, index))
 
-    def look(self, source: Source, split: str, entry: Entry) -> Shot:
+    def look(self, source: Source, split: str, entry: Entry) -> LabelledPicture:
         """One frame, stored as a picture of its own."""
         video, index, objects = entry.data
         pixels = self._frame(video, index)
@@ -83,8 +79,8 @@ class Sleap(Importer):
                     dropped.append(Skipped(picture.file, f"object {number}: {quote(name)} is at ({x}, {y})", "point"))
                     continue
                 points[name] = (x, y, VISIBLE)
-            things.append(Thing(kind, points, id=track or str(number)))
-        return Shot(picture, things, dropped, group=f"video{video}")
+            things.append(LabelledObject(kind, points, id=track or str(number)))
+        return LabelledPicture(picture, things, dropped, group=f"video{video}")
 
     def _thing(self, instance: Any) -> tuple[str, str | None, list[tuple[str, float, float]]]:
         names, places = instance.skeleton.node_names, instance.numpy()
@@ -95,16 +91,6 @@ class Sleap(Importer):
         if len(self.labels.skeletons) == 1:
             return OBJECT
         return skeleton.name or f"{OBJECT} {number}"
-
-    def _file_name(self) -> str:
-        if self.path.is_file():
-            return self.path.name
-        found = self.files.files("", (".slp",))
-        if len(found) != 1:
-            raise DataError(
-                f"{quote(self.path)} holds {len(found)} .slp files. One is imported at a time. Give it itself as PATH."
-            )
-        return found[0]
 
     def _load(self) -> Any:
         try:
@@ -130,7 +116,7 @@ class Sleap(Importer):
                 f"frame {index} of video {number} cannot be read: {error or type(error).__name__}"
             ) from None
         if pixels.dtype.name != "uint8" or pixels.ndim != 3:
-            raise DataError(f"frame {index} of video {number} is no picture of bytes")
+            raise DataError(f"frame {index} of video {number} is not a picture of bytes")
         return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels[:, :, :3]
 
     def _video(self, number: int) -> Any:

@@ -35,7 +35,7 @@ def read_yaml(source: Source, name: str) -> dict[str, Any]:
         raise
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         reason = str(error).replace("\n", " ")
-        raise DataError(f"{quote(name)} is no plain yaml: {reason}. {way_out}") from None
+        raise DataError(f"{quote(name)} is not plain yaml: {reason}. {way_out}") from None
     if not isinstance(content, dict):
         raise DataError(f"{quote(name)} holds {quote(content)} instead of named values. {way_out}")
     return content

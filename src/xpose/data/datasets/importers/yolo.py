@@ -1,4 +1,7 @@
-"""YOLO-pose: data.yaml, and one text file per picture with a line per object in shares of the picture's sides."""
+"""YOLO-pose: data.yaml, and one text file per picture with a line per object in shares of the picture's sides.
+
+sleap-io is not used here, because it drops the boxes of poses and does not tell hidden points from visible ones.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from xpose.data.datasets.converters.base import SEEN, Entry
-from xpose.data.datasets.importers.base import Importer, Shot, Thing
-from xpose.data.datasets.importers.names import MAX_POINTS, Kind
+from xpose.data.datasets.converters.base import SEEN, Entry, read_each
+from xpose.data.datasets.importers.base import Importer, LabelledObject, LabelledPicture
+from xpose.data.datasets.importers.names import MAX_POINTS, ObjectKind
 from xpose.data.datasets.importers.places import refuse_turned
 from xpose.data.datasets.importers.yaml_file import read_yaml
-from xpose.data.datasets.sources import PICTURE_ENDINGS, Source, parse_number
+from xpose.data.datasets.sources import Source, parse_number
 from xpose.errors import DataError, quote
 from xpose.records import VISIBLE, Picture, Point, Skipped
 
@@ -32,23 +35,19 @@ class YoloPose(Importer):
     visibility = "as in the labels: 2 visible, 1 hidden; with two numbers per point 0 0 and negative pairs are absent"
     boxes = "as in the labels"
 
-    def open(self) -> tuple[dict[str, str], list[Kind]]:
+    def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
         """The splits and classes of data.yaml."""
-        self.yaml = self._yaml_name()
-        content = read_yaml(self.files, self.yaml)
-        self.classes = _classes(content, self.yaml)
-        self.count, self.numbers = _shape(content, self.yaml)
+        self.file = self._yaml_name()
+        content = read_yaml(self.files, self.file)
+        self.classes = _classes(content, self.file)
+        self.count, self.numbers = _shape(content, self.file)
         kinds = [self._kind(number, content) for number in self.classes]
         self.folders = {
             split: list(self._places(content[split], content.get("path"))) for split in SPLITS if content.get(split)
         }
         if not self.folders:
-            raise DataError(f"{quote(self.yaml)} names no pictures: no {', '.join(SPLITS)}. {WAY_OUT}")
-        return {split: f"{split} of {self.yaml}" for split in self.folders}, kinds
-
-    def originals(self) -> list[str]:
-        """The yaml file; the labels are as many as the pictures."""
-        return [self.yaml]
+            raise DataError(f"{quote(self.file)} names no pictures: no {', '.join(SPLITS)}. {WAY_OUT}")
+        return {split: f"{split} of {self.file}" for split in self.folders}, kinds
 
     def listing(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
         """One entry per picture; labels without a picture and pictures without labels are reported."""
@@ -69,29 +68,26 @@ class YoloPose(Importer):
                 if label not in seen:
                     yield Skipped(label, "no picture belongs to these labels")
 
-    def look(self, source: Source, split: str, entry: Entry) -> Shot:
+    def look(self, source: Source, split: str, entry: Entry) -> LabelledPicture:
         """One picture with its lines."""
         picture = source.picture(entry.name)
         refuse_turned(source.path(entry.name))
-        things: list[Thing] = []
-        dropped: list[Skipped] = []
-        for number, line in enumerate(source.lines(str(entry.file)), start=1):
-            if not line.strip():
-                continue
-            try:
-                things.append(self._thing(line.split(), picture, f"line {number}"))
-            except DataError as error:
-                dropped.append(Skipped(entry.name, str(error), "object"))
-        return Shot(picture, things, dropped)
+        lines = [(number, line.split()) for number, line in enumerate(source.lines(str(entry.file)), start=1)]
+        things, dropped = read_each(
+            entry.name,
+            [(number, cells) for number, cells in lines if cells],
+            lambda line, _: self._thing(line[1], picture, f"line {line[0]}"),
+        )
+        return LabelledPicture(picture, things, dropped)
 
-    def _thing(self, cells: list[str], picture: Picture, where: str) -> Thing:
+    def _thing(self, cells: list[str], picture: Picture, where: str) -> LabelledObject:
         size = HEAD + self.count * self.numbers
         if len(cells) != size:
             raise DataError(f"{where} has {len(cells)} numbers, but must have {size}")
         values = [parse_number(cell, where) for cell in cells]
         kind = self.classes.get(int(values[0])) if values[0].is_integer() else None
         if kind is None:
-            raise DataError(f"{where}: {cells[0]} is no class of {self.yaml}")
+            raise DataError(f"{where}: {cells[0]} is not a class of {self.file}")
         x, y, width, height = (
             value * side for value, side in zip(values[1:HEAD], (picture.width, picture.height) * 2, strict=True)
         )
@@ -101,9 +97,9 @@ class YoloPose(Importer):
             name: _point(group, picture, f"{where}, {quote(name)}")
             for name, group in zip(self.points[kind], groups, strict=True)
         }
-        return Thing(kind, points, (x - width / 2, y - height / 2, width, height), id=where)
+        return LabelledObject(kind, points, (x - width / 2, y - height / 2, width, height), id=where)
 
-    def _kind(self, number: int, content: Mapping[str, Any]) -> Kind:
+    def _kind(self, number: int, content: Mapping[str, Any]) -> ObjectKind:
         name = self.classes[number]
         stated = content.get("kpt_names")
         names = stated.get(number, stated.get(str(number))) if isinstance(stated, Mapping) else stated
@@ -111,27 +107,22 @@ class YoloPose(Importer):
             names = [f"point {i}" for i in range(1, self.count + 1)]
         if not isinstance(names, list) or len(names) != self.count or not all(isinstance(each, str) for each in names):
             raise DataError(
-                f'{quote(self.yaml)}: "kpt_names" of {quote(name)} is {quote(names)}. It must be a list of '
-                f"{self.count} texts. Mend it or leave it out."
+                f'{quote(self.file)}: "kpt_names" of {quote(name)} is {quote(names)}. It must be a list of '
+                f"{self.count} texts. Correct it or leave it out."
             )
         if len(set(names)) < len(names):
-            raise DataError(f'{quote(self.yaml)}: "kpt_names" of {quote(name)} holds a name twice. Tell them apart.')
+            raise DataError(f'{quote(self.file)}: "kpt_names" of {quote(name)} holds a name twice. Tell them apart.')
         self.points = {**getattr(self, "points", {}), name: tuple(names)}
-        flips = _flips(content.get("flip_idx"), self.count, self.yaml)
+        flips = _flips(content.get("flip_idx"), self.count, self.file)
         partners = {names[i]: names[j] for i, j in enumerate(flips)}
-        return Kind(name, tuple(names), flips=partners, points_named=stated is not None)
+        return ObjectKind(name, tuple(names), flips=partners, points_named=stated is not None)
 
     def _yaml_name(self) -> str:
-        if self.path.is_file():
-            return self.path.name
-        found = self.files.files("", (".yaml", ".yml"))
-        preferred = [name for name in found if name in ("data.yaml", "dataset.yaml")]
-        if len(preferred or found) != 1:
-            raise DataError(
-                f"{quote(self.path)} holds {len(found)} yaml files. YOLO-pose needs the one that describes the set. "
-                f"Give it itself as PATH. {WAY_OUT}"
-            )
-        return (preferred or found)[0]
+        if self.path.is_dir():
+            preferred = [name for name in ("data.yaml", "dataset.yaml") if self.files.has(name)]
+            if len(preferred) == 1:
+                return preferred[0]
+        return self.only_file(".yaml", ".yml")
 
     def _places(self, value: Any, path: Any) -> Iterator[str]:
         """The folders and lists of pictures that a split names, inside the yaml's folder.
@@ -141,18 +132,18 @@ class YoloPose(Importer):
         """
         for each in value if isinstance(value, list) else [value]:
             if not isinstance(each, str) or not each.strip():
-                raise DataError(f"{quote(self.yaml)}: {quote(each)} is no folder of pictures. {WAY_OUT}")
-            found = next(filter(self.files.has, _ends(f"{path}/{each}" if isinstance(path, str) else each)), None)
-            if found is None:
+                raise DataError(f"{quote(self.file)}: {quote(each)} is not a folder of pictures. {WAY_OUT}")
+            place = next(filter(self.files.has, _ends(f"{path}/{each}" if isinstance(path, str) else each)), None)
+            if place is None:
                 raise DataError(
-                    f"{quote(each)} of {quote(self.yaml)} is not there under {quote(self.files.root)}. The pictures "
+                    f"{quote(each)} of {quote(self.file)} is not there under {quote(self.files.root)}. The pictures "
                     'lie beside the yaml or below it. Put them there, or correct "path", "train", "val" and "test".'
                 )
-            yield found
+            yield place
 
     def _pictures(self, source: Source, place: str) -> Iterator[str]:
         if source.path(place).is_dir():
-            yield from source.files(place, PICTURE_ENDINGS, deep=True)
+            yield from source.pictures(place, deep=True)
             return
         for line in source.lines(place):
             if line.strip():
@@ -216,6 +207,6 @@ def _flips(value: Any, count: int, yaml: str) -> list[int]:
     if not good or any(value[value[i]] != i for i in range(count)):
         raise DataError(
             f'{quote(yaml)}: "flip_idx" is {quote(value)}. It must give each of the {count} points its partner, and '
-            "partners go both ways. Mend it or leave it out."
+            "partners go both ways. Correct it or leave it out."
         )
     return list(value)

@@ -87,8 +87,3 @@ def shade(base: Colour, factor: float) -> Colour:
     """The colour made darker (below 1) or lighter (above 1)."""
     red, green, blue = (min(255, max(0, round(part * factor))) for part in base)
     return red, green, blue
-
-
-def step(start: Place, length: float, angle: float) -> Place:
-    """The place `length` away from `start`; an angle of 0 points down, a positive one to the right."""
-    return start[0] + length * float(np.sin(angle)), start[1] + length * float(np.cos(angle))

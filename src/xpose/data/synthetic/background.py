@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw
 
-from xpose.data.synthetic.toys.figure import colour
+from xpose.data.synthetic.figure import colour
 
 
 def draw_background(rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:

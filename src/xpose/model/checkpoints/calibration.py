@@ -1,0 +1,130 @@
+"""The calibration of a network: how its scores are read. It lies beside the architecture in `calibration.json`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from xpose.errors import CheckpointError, ConfigError, quote
+from xpose.model.config import CALIBRATION_KEYS, read_settings, refuse_unknown
+from xpose.pictures.atomic import write_atomically
+
+CALIBRATION_FILE = "calibration.json"
+DEFAULT_THRESHOLD, DEFAULT_NMS = 0.1, 0.9  # those of the released post-processing
+_FORMAT = "xpose-calibration-1"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What `xpose calibrate` fits, and what `DetectionOptions` left at None mean.
+
+    Attributes:
+        thresholds: scores that objects must exceed, by class name; "" holds for all other classes.
+        keypoint_threshold: confidence from which a keypoint counts as present.
+        temperature: divides the logits of objects before they become scores; 1 changes nothing.
+        keypoint_temperature: the same for keypoints.
+        nms: among boxes overlapping by more than this only the best is kept; 1 keeps all.
+        nms_oks: among poses more similar than this (object keypoint similarity) only the best is kept; 1 keeps all.
+        rivals: classes that stand silently beside every prompt; see `inference.competing_classes`.
+
+    Raises:
+        ConfigError: values are out of range; all of them are listed.
+    """
+
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    keypoint_threshold: float = 0.0
+    temperature: float = 1.0
+    keypoint_temperature: float = 1.0
+    nms: float = DEFAULT_NMS
+    nms_oks: float = 1.0
+    rivals: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        faults = [
+            f"{name} is {value!r}; it must be a number above 0"
+            for name, value in (("temperature", self.temperature), ("keypoint_temperature", self.keypoint_temperature))
+            if not _is_number(value) or not 0 < value < math.inf
+        ]
+        if not isinstance(self.rivals, tuple) or not all(
+            isinstance(name, str) and name.strip() for name in self.rivals
+        ):
+            faults.append(f"rivals is {self.rivals!r}; it must be a list of names")
+        shares: dict[str, object] = {name: getattr(self, name) for name in ("keypoint_threshold", "nms", "nms_oks")}
+        if isinstance(self.thresholds, Mapping):
+            shares |= {f'the threshold of "{name}"': value for name, value in self.thresholds.items()}
+        else:
+            faults.append(f"thresholds is {self.thresholds!r}; it must hold numbers by class name")
+        faults += [
+            f"{name} is {value!r}; it must be a number from 0 to 1"
+            for name, value in shares.items()
+            if not _is_number(value) or not 0 <= value <= 1  # type: ignore[operator]
+        ]
+        if faults:
+            raise ConfigError("The calibration does not fit:\n  " + "\n  ".join(faults))
+
+    def threshold(self, name: str) -> float:
+        """The score that objects of a class must exceed."""
+        return self.thresholds.get(name, self.thresholds.get("", DEFAULT_THRESHOLD))
+
+    def to_json(self) -> str:
+        """The calibration as readable JSON."""
+        values = dataclasses.asdict(self) | {"thresholds": dict(self.thresholds)}
+        return json.dumps({"format": _FORMAT, **values}, indent=2, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, where: str = CALIBRATION_FILE) -> Calibration:
+        """Read `calibration.json`; `where` is the file's name in messages.
+
+        Raises:
+            ConfigError: the text is not JSON of this format, or has unknown or invalid values.
+        """
+        return cls._from_values(read_settings(text, where, _FORMAT))
+
+    @classmethod
+    def from_config_json(cls, text: str, where: str = "config.json") -> Calibration:
+        """The calibration out of a `config.json` of before calibrations had a file of their own; else the default."""
+        values = read_settings(text, where)
+        return cls._from_values({name: values[name] for name in CALIBRATION_KEYS if name in values})
+
+    @classmethod
+    def _from_values(cls, values: dict[str, object]) -> Calibration:
+        refuse_unknown("calibration", values, [entry.name for entry in dataclasses.fields(cls)])
+        if isinstance(values.get("rivals"), list):
+            values["rivals"] = tuple(values["rivals"])  # type: ignore[arg-type]
+        return cls(**values)  # type: ignore[arg-type]
+
+
+def read_calibration(folder: Path) -> Calibration:
+    """The calibration of a weight folder; folders without `calibration.json` may have it in `config.json`.
+
+    Raises:
+        ConfigError: a file is damaged.
+    """
+    file = folder / CALIBRATION_FILE
+    if file.is_file():
+        return Calibration.from_json(file.read_text(encoding="utf-8"), quote(file))
+    file = folder / "config.json"
+    return Calibration.from_config_json(file.read_text(encoding="utf-8"), quote(file))
+
+
+def write_calibration(folder: str | Path, calibration: Calibration) -> None:
+    """Write `calibration.json` into a weight folder, whole or not at all.
+
+    Raises:
+        CheckpointError: this is not a weight folder, or the file cannot be written.
+    """
+    folder = Path(folder).expanduser()
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(
+            f"{quote(folder)} has no config.json. A calibration belongs to a weight folder; make one from an official "
+            "file with: xpose convert"
+        )
+    write_atomically(folder / CALIBRATION_FILE, lambda path: path.write_text(calibration.to_json(), encoding="utf-8"))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
