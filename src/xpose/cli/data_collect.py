@@ -143,7 +143,7 @@ def _samples(given: Iterable[str], whole: bool) -> dict[str, int]:
     for text in given:
         name, count = _pair(text, "--sample", "NAME=COUNT")
         if not count.isdecimal():
-            raise ConfigError(f"--sample {quote(text)} does not end in an integer. Write NAME=COUNT.")
+            raise ConfigError(f"--sample {quote(text)} does not end in a whole number. Write NAME=COUNT.")
         samples[name] = int(count)
     return samples
 
