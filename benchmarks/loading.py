@@ -27,7 +27,6 @@ from rich.table import Table
 
 from xpose.data.loading.batches import Batch
 from xpose.data.loading.loader import Loader, Prompting
-from xpose.data.loading.place import Place
 from xpose.data.loading.pool import Pool, open_pool
 from xpose.data.loading.transforms import Augmentation
 from xpose.data.synthetic.scenes import generate
@@ -44,7 +43,7 @@ def drawn(folder: Path, count: int) -> Pool:
     for pixels, record in generate(seed=0, count=count, size=(640, 480)):
         path = folder / f"{len(items):06}.jpg"
         path.write_bytes(encode_jpeg(pixels, 90).tobytes())
-        items.append((record, Place(str(path))))
+        items.append((record, path))
     return Pool(items)
 
 
@@ -132,11 +131,11 @@ def large_collection(instances: int) -> tuple[float, float]:
         for p in places
     ]
 
-    def records() -> Iterator[tuple[Record, Place]]:
+    def records() -> Iterator[tuple[Record, Path]]:
         for number in range(instances // 2):
             name = f"pictures/{number:09}.jpg"
             pair = (held[number % 64], held[(number * 7) % 64])
-            yield Record(Picture(name, 640, 480), pair, "big", "train", "none", "anatomical"), Place(f"/data/{name}")
+            yield Record(Picture(name, 640, 480), pair, "big", "train", "none", "anatomical"), Path(f"/data/{name}")
 
     start = time.perf_counter()
     pool = Pool(records())

@@ -256,12 +256,29 @@ def test_reachability_follows_chains(tmp_path):
     assert "xpose.training.objective.losses" in reachable(root, "inference")
 
 
+def test_only_pictures_opens_pictures():
+    calls = ("Image.open(", "imdecode(", "imread(")
+    paths = [path for path in SOURCE.rglob("*.py") if any(call in path.read_text("utf-8") for call in calls)]
+    assert {path.parent.name for path in paths} == {"pictures"}, paths
+
+
+EVERY_LIGHT_MODULE = """
+import importlib, pkgutil, xpose
+for part in ("results", "prompts", "drawing", "pictures"):
+    folder = importlib.import_module(f"xpose.{part}").__path__
+    for module in pkgutil.walk_packages(folder, f"xpose.{part}."):
+        importlib.import_module(module.name)
+xpose.Poses.empty((20, 20)).draw()
+"""
+
+
 @pytest.mark.parametrize(
     ("code", "unwanted"),
     [
         ("import xpose", CORE | OPTIONAL),
         ("import xpose; xpose.XPoseError", CORE | OPTIONAL),
         ("import xpose.errors, xpose.geometry", HEAVY | OPTIONAL),
+        (EVERY_LIGHT_MODULE, HEAVY | OPTIONAL - {"defusedxml"}),  # Pillow imports this one
         ("from xpose.cli import main; assert main(['--help']) == 0", HEAVY | OPTIONAL),
         ("from xpose.cli import main; assert main(['--version']) == 0", HEAVY | OPTIONAL),
     ],

@@ -16,7 +16,7 @@ from pathlib import PurePath
 
 
 class XPoseError(Exception):
-    """Base of every error that a user can cause and mend."""
+    """Base of every error that a user can cause and correct."""
 
 
 class PromptError(XPoseError, ValueError):

@@ -479,3 +479,11 @@ def test_what_cannot_be_a_picture_is_kept_apart(tmp_path: Path) -> None:
     pictures, faults = list_pictures([str(tmp_path), str(tmp_path / "b.png"), "http://example.org/c.png"])
     assert [picture.path.name for picture in pictures] == ["a.png"]
     assert [fault.name for fault in faults] == [str(tmp_path / "b.png"), "http://example.org/c.png"]
+
+
+def test_a_trace_of_the_run(here: Path, run: Run, weights: str) -> None:
+    make_picture(here / "a.png")
+    code, _, err = run("detect", "a.png", "-t", "dog", "-p", weights, "--profile", "trace.json")
+    assert code == 0, err
+    names = {event.get("name") for event in json.loads((here / "trace.json").read_text())["traceEvents"]}
+    assert "aten::conv2d" in names

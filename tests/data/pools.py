@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from xpose.data.loading.place import Place
 from xpose.data.loading.pool import Pool
 from xpose.records import Category, Instance, Picture, Record
 from xpose.vocabulary import load_skeleton
@@ -66,7 +65,7 @@ def dot_pool(folder: Path, sizes: Iterable[tuple[int, int]], ending: str = ".png
         dotted(size, points, radius).save(path, **options)
         labelled = {name: (float(x), float(y), 2) for name, (x, y) in points.items()}
         box = (0.0, 0.0, float(size[0]), float(size[1]))
-        items.append((record(path.name, size, [Instance(person, box, labelled)]), Place(str(path))))
+        items.append((record(path.name, size, [Instance(person, box, labelled)]), path))
     return Pool(items)
 
 
@@ -76,5 +75,5 @@ def bare_pool(sets: Mapping[str, Iterable[Iterable[Category]]]) -> Pool:
     for name, pictures in sets.items():
         for number, shown in enumerate(pictures):
             instances = [Instance(one, (1.0, 1.0, 30.0, 30.0)) for one in shown]
-            items.append((record(f"{number}.jpg", (64, 64), instances, name), Place("nowhere")))
+            items.append((record(f"{number}.jpg", (64, 64), instances, name), Path("nowhere")))
     return Pool(items)

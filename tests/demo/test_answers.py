@@ -62,7 +62,7 @@ def test_sliders_show_as_many_digits_as_can_be_read():
 @pytest.fixture
 def uneven(picture: Picture) -> Detector:
     """A network that asks more of a person than of a wren."""
-    low, high = np.quantile(telling().detect(picture.pixels, "person", threshold=0.0, nms=None).scores, [0.2, 0.6])
+    low, high = np.quantile(telling().detect(picture.pixels, "person", threshold=0.0, nms=1.0).scores, [0.2, 0.6])
     return telling(thresholds={"person": float(high), "wren": float(low), "": 0.5})
 
 

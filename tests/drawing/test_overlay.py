@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests.results.pose_cases import any_poses, two_dogs_and_a_box
 
-from xpose.drawing.canvas import to_rgb
 from xpose.drawing.figures import Figure, instance_colours, nearest_gap, picture_radius, point_radius, text_size
 from xpose.drawing.legend import arranged, entries_for
 from xpose.drawing.overlay import Style, draw_figures
 from xpose.drawing.palette import LEFT, MIDDLE, PAPER, RIGHT, SIDES, Colour
 from xpose.errors import ConfigError, ImageError
+from xpose.pictures.reading import read_picture
 from xpose.results import Poses
 
 GREY = (128, 128, 128)
@@ -248,29 +248,12 @@ def test_unknown_options_are_refused(name, value):
 # Pictures
 
 
-@pytest.mark.parametrize(
-    ("why", "image", "expected"),
-    [
-        ("grey bytes", np.full((3, 4), 100, np.uint8), (100, 100, 100)),
-        ("one channel", np.full((3, 4, 1), 100, np.uint8), (100, 100, 100)),
-        ("RGB", np.full((3, 4, 3), (1, 2, 3), np.uint8), (1, 2, 3)),
-        ("nothing of RGBA", np.zeros((3, 4, 4), np.uint8), (255, 255, 255)),
-        ("floats to 1", np.full((3, 4), 0.5), (128, 128, 128)),
-        ("floats to 255", np.full((3, 4), 100.0), (100, 100, 100)),
-        ("16 bits", np.array([[0, 60000], [30000, 0]], np.uint16).repeat(2, 0)[:3], None),
-        ("truth", np.ones((3, 4), bool), (255, 255, 255)),
-        ("a palette", Image.new("P", (4, 3), 0), (0, 0, 0)),
-        ("16-bit PIL", Image.fromarray(np.full((3, 4), 65535, np.uint16)), (255, 255, 255)),
-    ],
-)
-def test_pictures_of_any_kind(why, image, expected):
-    picture = to_rgb(image)
-    assert picture.mode == "RGB"
-    if expected is not None:
-        assert picture.size == (4, 3)
-        assert picture.getpixel((2, 1)) == expected, why
-    else:
-        assert np.asarray(picture)[..., 0].tolist() == [[0, 255], [0, 255], [128, 0]]
+def test_16_bits_are_drawn_as_they_are_detected_in(tmp_path):
+    deep = np.linspace(0, 3000, 100 * 200).reshape(100, 200).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    for picture in (deep, tmp_path / "deep.png"):
+        drawn = two_dogs_and_a_box()[:0].draw(picture)
+        np.testing.assert_array_equal(np.asarray(drawn), read_picture(picture)[0])
 
 
 def test_a_file_is_turned_as_its_exif_says(tmp_path):

@@ -6,7 +6,6 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.evaluation.cases import DOG, FACE, found, labelled, pose, record
@@ -303,7 +302,7 @@ def test_rivals_stand_beside_the_questions_and_are_kept(sets, tmp_path, capsys):
     detector = own_detector(rivals=("bird",))  # an untrained network takes all names for one thing
     plain = collect(detector, Data.at(sets))
     names = np.random.default_rng(0).standard_normal((3, detector.model.config.dim))
-    detector.prompts._objects = ("a", "b", "c"), torch.from_numpy(names).float()
+    detector.prompts._objects = ("a", "b", "c"), names.astype(np.float32)
     detector.prompts._objects[1][0] = detector.encode_prompts("bird")[0].object_token  # so that birds are known
     rivalled = collect(detector, Data.at(sets), rivals=("a", "b", "c"))
     assert any(not np.allclose(one.scores, other.scores) for one, other in zip(rivalled, plain, strict=True))

@@ -81,7 +81,7 @@ def test_a_detector_is_asked_both_ways(tmp_path):
     result = evaluate("nano-real", detector, tmp_path, settings=settings, listen=lambda *one: listened.append(one))
     ((task, (answer,)),) = listened
     question, pixels = task.questions[0], task.pixels()
-    rules = {"threshold": 0.0, "nms": None, "max_instances": question.most}
+    rules = {"threshold": 0.0, "nms": 1.0, "rivals": (), "max_instances": question.most}
     straight, other = (
         in_records_words(detector.detect(np.ascontiguousarray(one), prompts_of(question), **rules), question, settings)
         for one in (pixels, pixels[:, ::-1])

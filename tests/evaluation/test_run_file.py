@@ -49,7 +49,7 @@ def broken(change):
     ("spoil", "told"),
     [
         (lambda path: None, "There is no file"),
-        (lambda path: path.write_text("{"), "no JSON"),
+        (lambda path: path.write_text("{"), "not a JSON"),
         (lambda path: path.write_bytes(b"\xff\xfe{}"), "not UTF-8"),
         (lambda path: path.write_text("[" * 100_000), "nested too deeply|no JSON"),
         ((lambda path: path.mkdir()), "There is no file"),

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from xpose.inference import Detector
 from xpose.inference.encoding import encoder_for
+from xpose.inference.engines.torch import TorchEngine
 from xpose.model import XPose
 from xpose.model.checkpoints.calibration import Calibration
 from xpose.model.checkpoints.pretrained import save_pretrained
@@ -24,7 +25,7 @@ def own_detector(seed: int = 0, **changes: object) -> Detector:
     calibration = {f.name: changes.pop(f.name) for f in fields(Calibration) if f.name in changes}
     values: dict = {"prompt_encoder": "nano", "prompt_width": 400, "image_short": 96, "image_long": 160}
     model = lively(XPose(tiny_nano_config(**(values | changes))), seed).requires_grad_(False)
-    return Detector(model, encoder_for(model, {}, None), "tiny", Calibration(**calibration))
+    return Detector(TorchEngine(model), encoder_for(model, {}, None), "tiny", Calibration(**calibration))
 
 
 def saved(detector: Detector, folder: Path) -> Path:

@@ -10,22 +10,23 @@ import torch
 from tests.inference.conftest import telling
 
 from xpose.inference import Detector
-from xpose.inference.competing_classes import beside, parties
-from xpose.inference.encoding import assemble
-from xpose.inference.postprocess import bars
+from xpose.inference.competing_classes import beside, passes
+from xpose.inference.encoded import assemble
+from xpose.inference.postprocess import required_logits
 from xpose.prompts import TextPrompt
 from xpose.results import Poses
 
 HORSE, VIOLIN = TextPrompt("horse"), TextPrompt("violin")  # of the same points
 BOWED = TextPrompt("violin", keypoints=("neck", "bow"))
-EVERYTHING: dict[str, Any] = {"threshold": 0.0, "nms": None, "max_instances": 100}
+EVERYTHING: dict[str, Any] = {"threshold": 0.0, "nms": 1.0, "max_instances": 100}
 
 
 def logits_of(detector: Detector, picture: np.ndarray, prompts: list[Any], bar: Any, rivals: tuple[str, ...]) -> Any:
     """The network's own answer, to compare with what the detector makes of it."""
     together = beside(detector.encode_prompts(prompts), detector.prompts.objects(rivals))
-    found = detector.model.decode(detector.encode_image(picture).features, assemble([together], [bar]), instances=60)
-    return found.logits[0].numpy()[:, : len(prompts)], found.group_class[0].numpy()
+    features = detector.encode_image(picture).features
+    (answer,) = detector.engine.decode(features, assemble([together], [bar]), 60)
+    return answer.logits[:, : len(prompts)], answer.group_class
 
 
 def even(picture: np.ndarray, prompts: list[Any], rivals: tuple[str, ...], heat: float) -> tuple[Detector, np.ndarray]:
@@ -98,15 +99,19 @@ def test_pictures_of_a_batch_keep_to_the_thresholds_of_their_own_words(picture: 
 
 
 def test_bars() -> None:
-    assert bars(["a", "b"], {}, 1.0) is None
-    assert bars(["a", "b"], {"a": 0.3}, 1.0) is None
-    assert bars(["a", "b"], {"a": 0.3, "b": 0.3, "": 0.9}, 1.0) is None
+    assert required_logits(["a", "b"], {}, 1.0) is None
+    assert required_logits(["a", "b"], {"a": 0.3}, 1.0) is None
+    assert required_logits(["a", "b"], {"a": 0.3, "b": 0.3, "": 0.9}, 1.0) is None
     low, high = np.log([0.25, 4])  # odds of 0.2 and of 0.8
     mean = (low + high) / 2
-    np.testing.assert_allclose(bars(["a", "b"], {"a": 0.2, "b": 0.8}, 1.0), [low, high])
-    np.testing.assert_allclose(bars(["a", "b"], {"a": 0.2, "b": 0.8}, 0.5), [low / 2, high / 2])
-    np.testing.assert_allclose(bars(["a", "c", "b"], {"a": 0.2, "b": 0.8, "": 0.1}, 1.0), [low, mean, high], atol=1e-9)
-    np.testing.assert_allclose(bars(["a", "c", "b"], {"a": 0.2, "b": 0.8, "c": 0.0}, 1.0), [low, mean, high], atol=1e-9)
+    np.testing.assert_allclose(required_logits(["a", "b"], {"a": 0.2, "b": 0.8}, 1.0), [low, high])
+    np.testing.assert_allclose(required_logits(["a", "b"], {"a": 0.2, "b": 0.8}, 0.5), [low / 2, high / 2])
+    np.testing.assert_allclose(
+        required_logits(["a", "c", "b"], {"a": 0.2, "b": 0.8, "": 0.1}, 1.0), [low, mean, high], atol=1e-9
+    )
+    np.testing.assert_allclose(
+        required_logits(["a", "c", "b"], {"a": 0.2, "b": 0.8, "c": 0.0}, 1.0), [low, mean, high], atol=1e-9
+    )
 
 
 def test_what_is_like_no_rival_does_not_compete_with_what_is(picture: np.ndarray) -> None:
@@ -122,22 +127,22 @@ def test_what_is_like_no_rival_does_not_compete_with_what_is(picture: np.ndarray
         for pose, other in zip(own, alone, strict=True):
             assert pose.names == other.names
             np.testing.assert_array_equal(pose.xy, other.xy)
-    competing = detector.detect(picture, [HORSE, BOWED], rivals=None, **EVERYTHING)
+    competing = detector.detect(picture, [HORSE, BOWED], rivals=(), **EVERYTHING)
     assert not np.array_equal(competing["horse"].scores, both["horse"].scores), "the control"
 
 
-def test_parties() -> None:
+def test_passes() -> None:
     detector = telling()
     classes = detector.encode_prompts("violin, horse, moon, cathedral")
-    assert parties(classes, detector.prompts.objects(("horse", "moon"))) == [[1, 2], [0, 3]]
-    assert parties(classes, detector.prompts.objects(("steel beam",))) == [[0, 1, 2, 3]]
-    assert parties(classes, detector.prompts.objects(())) == [[0, 1, 2, 3]]
-    assert parties(classes[:1], detector.prompts.objects(("violin",))) == [[0]]
+    assert passes(classes, detector.prompts.objects(("horse", "moon"))) == [[1, 2], [0, 3]]
+    assert passes(classes, detector.prompts.objects(("steel beam",))) == [[0, 1, 2, 3]]
+    assert passes(classes, detector.prompts.objects(())) == [[0, 1, 2, 3]]
+    assert passes(classes[:1], detector.prompts.objects(("violin",))) == [[0]]
 
 
 def test_similarity_asks_all_classes_at_once(picture: np.ndarray) -> None:
     detector = telling(rivals=("horse", "moon"))
-    found: Poses = detector.similarity(picture, [HORSE, BOWED], rivals=("horse", "moon"), nms=None).poses
+    found: Poses = detector.similarity(picture, [HORSE, BOWED], rivals=("horse", "moon"), nms=1.0).poses
     assert len(found) <= detector.model.config.instances
 
 
@@ -149,6 +154,9 @@ def test_a_word_has_the_threshold_of_the_rival_that_means_the_same() -> None:
     assert list(same.values()) == pytest.approx([0.2] * 3)
     assert limits["the moon"] == pytest.approx(0.5), "no higher than that of all others"
     assert (limits["violin"], limits["cathedral"]) == (0.5, 0.5)
-    assert detector.limits("horses", rivals=None) == {"horses": 0.5}
-    assert detector.limits("horses, horse", 0.7) == {"horses": pytest.approx(0.7), "horse": pytest.approx(0.7)}
-    assert detector.limits("horses", {"horses": 0.6}) == {"horses": pytest.approx(0.6)}
+    assert detector.limits("horses", rivals=()) == {"horses": 0.5}
+    assert detector.limits("horses, horse", threshold=0.7) == {
+        "horses": pytest.approx(0.7),
+        "horse": pytest.approx(0.7),
+    }
+    assert detector.limits("horses", threshold={"horses": 0.6}) == {"horses": pytest.approx(0.6)}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from xpose.errors import CheckpointError
+from xpose.errors import XPoseError
 from xpose.pictures.atomic import write_atomically
 
 
@@ -19,7 +19,7 @@ def test_a_full_disk_keeps_what_was_there(tmp_path: Path) -> None:
         temporary.write_text("half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(CheckpointError, match="No space left"):
+    with pytest.raises(XPoseError, match="No space left"):
         write_atomically(path, full)
     assert path.read_text() == "before"
     assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]

@@ -93,7 +93,7 @@ def test_cmyk_and_palette(tmp_path: Path) -> None:
     ("source", "message"),
     [
         pytest.param("nothing.jpg", "There is no picture", id="missing"),
-        pytest.param(3.5, "is no picture", id="a number"),
+        pytest.param(3.5, "is not a picture", id="a number"),
         pytest.param(np.zeros((0, 4, 3), np.uint8), "at least one pixel", id="empty"),
         pytest.param(np.zeros((4, 4, 2), np.uint8), "height, width", id="two channels"),
         pytest.param(np.zeros(4, np.uint8), "height, width", id="one axis"),

@@ -48,6 +48,7 @@ def any_poses(draw: st.DrawFn, most: int = 4, largest: int = 60) -> Poses:
     widest = max((len(own) for own in names), default=0) + draw(st.integers(0, 1))
     xy = np.full((count, widest, 2), np.nan)
     scores, visibility = np.full((count, widest), np.nan), np.zeros((count, widest), int)
+    errors = np.full((count, widest), np.nan)
     edges = []
     for row, own in enumerate(names):
         for column in range(len(own)):
@@ -56,6 +57,7 @@ def any_poses(draw: st.DrawFn, most: int = 4, largest: int = 60) -> Poses:
                 xy[row, column] = draw(numbers(-far, far)) * size[1], draw(numbers(-far, far)) * size[0]
             if draw(st.integers(0, 9)):
                 scores[row, column] = draw(numbers(0, 1))
+                errors[row, column] = draw(numbers(0, 1000))
         edges.append(draw(st.lists(st.tuples(st.sampled_from(own), st.sampled_from(own)), max_size=4)) if own else [])
     corners = np.array([[draw(numbers(-far, far)) for _ in range(4)] for _ in range(count)]).reshape(-1, 2, 2)
     return Poses(
@@ -65,6 +67,7 @@ def any_poses(draw: st.DrawFn, most: int = 4, largest: int = 60) -> Poses:
         xy=xy,
         keypoint_scores=scores,
         visibility=visibility,
+        keypoint_errors=draw(st.sampled_from([None, errors])),
         keypoint_names=names,
         edges=tuple(tuple(own) for own in edges),
         image_size=size,

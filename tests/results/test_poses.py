@@ -142,12 +142,12 @@ def test_an_index_keeps_everything_aligned(why, key, expected):
         (3, "There is no pose 3. There are 3"),
         ([0, -4], "There is no pose -4"),
         ([True, False], "The mask has 2 entries for 3 poses"),
-        (True, "is no index"),
-        (1.0, "A float is no index"),
-        ([0.5], "A list is no index"),
-        ([[0], [1]], "A list is no index"),
-        ([[0], [1, 2]], "A list is no index"),
-        (None, "is no index"),
+        (True, "cannot index"),
+        (1.0, "A float cannot index"),
+        ([0.5], "A list cannot index"),
+        ([[0], [1]], "A list cannot index"),
+        ([[0], [1, 2]], "A list cannot index"),
+        (None, "cannot index"),
     ],
 )
 def test_a_wrong_index_says_so(key, expected):
@@ -255,7 +255,7 @@ def test_json_is_strict_and_comes_back(poses):
 @pytest.mark.parametrize(
     ("why", "text", "expected"),
     [
-        ("no JSON", "{", "is no JSON"),
+        ("no JSON", "{", "is not JSON"),
         ("very deep", "[" * 100_000, "JSON"),
         ("another thing", "[]", 'The format is "list"'),
         ("another format", '{"format": "coco"}', 'The format is "coco"'),
@@ -321,18 +321,17 @@ def test_concatenation_keeps_every_pose_best_first(one, other):
 @pytest.mark.parametrize("kind", ["json", "coco", "csv", "yolo"])
 def test_saving_replaces_the_file_and_makes_its_folder(kind, tmp_path):
     path = tmp_path / "new" / f"out.{kind}"
-    save = f"save_{kind}"
-    getattr(DOGS[:0], save)(path)
+    DOGS[:0].save(path, kind)
     before = path.read_bytes()
-    getattr(DOGS, save)(str(path))
+    DOGS.save(str(path), kind)
     assert path.read_bytes() != before
     assert [each.name for each in path.parent.iterdir()] == [path.name], "no temporary file is left"
 
 
 def test_what_is_saved_is_what_the_methods_return(tmp_path):
-    DOGS.save_json(tmp_path / "a")
-    DOGS.save_csv(tmp_path / "b")
-    DOGS.save_coco(tmp_path / "c", image_id=7, category_ids={"dog": 3, "hand": 4})
+    DOGS.save(tmp_path / "a")
+    DOGS.save(tmp_path / "b", "csv")
+    DOGS.save(tmp_path / "c", "coco", image_ids=[7], category_ids={"dog": 3, "hand": 4})
     assert json.loads((tmp_path / "a").read_text()) == DOGS.to_dict()
     assert (tmp_path / "b").read_text("utf-8") == DOGS.to_csv()
     assert json.loads((tmp_path / "c").read_text()) == DOGS.to_coco(7, {"dog": 3, "hand": 4})
@@ -341,8 +340,8 @@ def test_what_is_saved_is_what_the_methods_return(tmp_path):
 @pytest.mark.parametrize("place", [".", "file/below.csv", "a\0b"])
 def test_saving_where_one_cannot_says_so(place, tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(XPoseError, match=r"could not be written.*Choose another place"):
-        DOGS.save_csv(tmp_path / place)
+    with pytest.raises(XPoseError, match=r"could not be written.*choose another place"):
+        DOGS.save(tmp_path / place, "csv")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -356,6 +355,6 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
 
     monkeypatch.setattr("os.replace", full)
     with pytest.raises(XPoseError, match="No space left on device"):
-        DOGS.save_csv(path)
+        DOGS.save(path, "csv")
     assert path.read_text() == "before"
     assert [each.name for each in tmp_path.iterdir()] == ["poses.csv"]

@@ -60,7 +60,6 @@ def targets_of(
         labels=torch.tensor([item.label for item in real], dtype=torch.int64),
         boxes=torch.tensor([item.box for item in real], dtype=torch.float32).reshape(-1, 4),
         points=points,
-        areas=torch.ones(len(real)),
         ignored=torch.tensor([item.box for item in regions], dtype=torch.float32).reshape(-1, 4),
         ignored_labels=torch.tensor([item.label for item in regions], dtype=torch.int64),
         source="set",

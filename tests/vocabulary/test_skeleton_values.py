@@ -3,7 +3,7 @@
 import pytest
 
 from xpose.errors import PromptError, VocabularyError
-from xpose.vocabulary import load_skeleton, resolve_keypoint
+from xpose.vocabulary import load_skeleton
 
 
 @pytest.mark.parametrize("spelling", ["person", "Person", "PERSON 17", "human", "coco-person"])
@@ -24,12 +24,12 @@ def test_points_are_found_however_they_are_typed(spelling: str) -> None:
 
 
 def test_american_spelling_finds_british_names() -> None:
-    assert resolve_keypoint("chin center", "face").name == "chin centre"
+    assert load_skeleton("face").point("chin center").name == "chin centre"
 
 
 def test_an_unknown_point_proposes_near_ones() -> None:
     with pytest.raises(VocabularyError, match=r'"lefteye".*Did you mean.*"left eye".*xpose skeletons person'):
-        resolve_keypoint("lefteye", "person")
+        load_skeleton("person").point("lefteye")
 
 
 def test_a_name_goes_before_an_alias() -> None:

@@ -106,7 +106,8 @@ def _pictures_of(word: str) -> tuple[list[Picture], str | None]:
 
 
 def _in_folder(folder: Path) -> tuple[list[Picture], str | None]:
-    from xpose.pictures.reading import PICTURE_ENDINGS, find_pictures
+    from xpose.pictures import PICTURE_ENDINGS
+    from xpose.pictures.reading import find_pictures
 
     below = [path.relative_to(folder) for path in find_pictures(folder)]
     kept = sorted((path for path in below if not _is_hidden(path)), key=natural_key)
@@ -119,7 +120,7 @@ def _in_folder(folder: Path) -> tuple[list[Picture], str | None]:
 
 
 def _by_pattern(word: str) -> tuple[list[Picture], str | None]:
-    from xpose.pictures.reading import PICTURE_ENDINGS
+    from xpose.pictures import PICTURE_ENDINGS
 
     fits = [Path(name) for name in glob.glob(os.path.expanduser(word), recursive=True)]
     files = [path for path in fits if path.is_file() and path.suffix.lower() in PICTURE_ENDINGS]

@@ -122,12 +122,11 @@ class Results:
 
     def finish(self, faults: Sequence[Fault]) -> None:
         """Write the COCO file of the finished pictures, and print the table or JSON."""
-        from xpose.pictures.atomic import write_text
-        from xpose.results.formats import coco
-        from xpose.results.formats.json import json_text
+        from xpose.pictures.atomic import write_bytes
+        from xpose.results.formats.table import encoded
 
         if self._coco is not None and self.poses:
-            write_text(self._coco, json_text(coco.instances(self.poses), indent=1))
+            write_bytes(self._coco, encoded(self.poses, "coco"))
         if self.as_json:
             _console.show_json(self._as_dict(faults))
         elif self.rows:

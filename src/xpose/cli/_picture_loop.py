@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 
@@ -17,21 +17,9 @@ from xpose.errors import ImageError
 if TYPE_CHECKING:
     import numpy as np
 
-    from xpose.inference import Detector
+    from xpose.inference import DetectionOptions, Detector
     from xpose.inference.encoding import EncodedClass
     from xpose.results import Poses
-
-
-@dataclass(frozen=True)
-class Keep:
-    """The options that decide which detections are kept; None selects the default of the detector."""
-
-    threshold: float | None = None
-    keypoint_threshold: float | None = None
-    max_instances: int | None = None
-    nms: float | None = None
-    nms_oks: float | None = None
-    rivals: tuple[str, ...] | None = None
 
 
 class PictureOutput(Protocol):
@@ -73,20 +61,22 @@ def words_for_pictures(images: Sequence[str] | None, more: Sequence[str] | None)
 def detect_in_pictures(
     words: Sequence[str],
     asked: _prompts.Asked,
-    keep: Keep,
+    keep: Mapping[str, Any],
     load: Callable[[], Detector],
-    output: Callable[[Detector, list[EncodedClass], list[Picture]], PictureOutput],
+    output: Callable[[Detector, list[EncodedClass], list[Picture], DetectionOptions], PictureOutput],
     folder: Path | None = None,
+    profile: Path | None = None,
 ) -> None:
     """Run the detector on all pictures that the words name, and hand the results to an output.
 
     Args:
         words: files, folders and patterns.
         asked: the prompts.
-        keep: which detections are kept.
+        keep: the values of `DetectionOptions`.
         load: loads the detector; called after all mistakes in the command line have been reported.
         output: creates the output.
         folder: the folder for results; drawings of earlier runs in it are not used as inputs.
+        profile: a file for a PyTorch trace of the run.
 
     Raises:
         typer.Exit: a picture could not be used, or there are none.
@@ -97,11 +87,16 @@ def detect_in_pictures(
     if not pictures:
         raise typer.Exit(_console.FAILURE)
     _prompts.say_what_is_looked_for(asked)
+    from xpose.inference import DetectionOptions
+    from xpose.model.profiling import profiled
+
+    options = DetectionOptions(**keep)
     detector = load()
     prompts = _prompts.encode(asked, detector)
-    results = output(detector, prompts, pictures)
+    results = output(detector, prompts, pictures, options)
     try:
-        faults += _detect_each(detector, prompts, pictures, keep, results)
+        with profiled(profile):
+            faults += _detect_each(detector, prompts, pictures, options, results)
     finally:  # also after Ctrl-C, so that finished results are kept
         results.finish(faults)
     if faults:
@@ -109,14 +104,17 @@ def detect_in_pictures(
 
 
 def _detect_each(
-    detector: Detector, prompts: list[EncodedClass], pictures: Sequence[Picture], keep: Keep, results: PictureOutput
+    detector: Detector,
+    prompts: list[EncodedClass],
+    pictures: Sequence[Picture],
+    options: DetectionOptions,
+    results: PictureOutput,
 ) -> list[Fault]:
     """Detect in every picture; the pictures that could not be processed, after reporting them."""
     import torch
 
     from xpose.pictures.reading import read_picture
 
-    options = {name: value for name, value in asdict(keep).items() if value is not None}
     faults: list[Fault] = []
     with noticing_interrupts() as check, Bars(shown=len(pictures) > 1) as bars:
         for number, picture in enumerate(pictures):
@@ -124,7 +122,7 @@ def _detect_each(
             bars.update("pictures", number, len(pictures))
             try:
                 pixels, _ = read_picture(picture.path)
-                poses = detector.detect(pixels, prompts, **options)
+                poses = detector.detect(pixels, prompts, options=options)
             except ImageError as error:
                 message = str(error)
             except (MemoryError, torch.OutOfMemoryError):

@@ -112,7 +112,7 @@ def load_detector(
     from xpose.inference import load
 
     detector = load(weights, device=device, dtype=dtype, clip=clip)
-    name = detector.model.config.name
+    name = detector.engine.config.name
     if expected is not None and name != expected:
         raise ConfigError(
             f"-c {config} selects the network {expected}, but the weights {quote(detector.name)} belong to {name}. "

@@ -57,10 +57,16 @@ def count(
         raise ConfigError("Both --json and --csv were given. Only one can be printed. Leave one out.")
     words = _picture_loop.words_for_pictures(images, more)
     others = _picture_loop.names_of_rivals(rivals)
-    keep = _picture_loop.Keep(threshold, None, max_instances, nms, nms_oks, others)
+    keep: dict[str, Any] = {
+        "threshold": threshold,
+        "max_instances": max_instances,
+        "nms": nms,
+        "nms_oks": nms_oks,
+        "rivals": others,
+    }
     asked = _prompts.build_prompts(text, skeleton, keypoints, like, points, bank)
 
-    def counts(_: Detector, prompts: list[EncodedClass], __: list[Picture]) -> _Counts:
+    def counts(_: Detector, prompts: list[EncodedClass], *rest: object) -> _Counts:
         return _Counts([prompt.names.label for prompt in prompts], as_json, as_csv)
 
     load = partial(_prompts.load_detector, weights, config, device, dtype, clip)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +13,7 @@ from xpose.cli._outputs import Results, check_folder
 
 if TYPE_CHECKING:
     from xpose.cli._inputs import Picture
-    from xpose.inference import Detector
+    from xpose.inference import DetectionOptions, Detector
     from xpose.inference.encoding import EncodedClass
 
 DEFAULT_OUT = Path("xpose-out")
@@ -38,6 +38,10 @@ def detect(
         ),
     ] = None,
     as_json: _options.AsJson = False,
+    profile: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a PyTorch trace of the run, for chrome://tracing or Perfetto."),
+    ] = None,
     threshold: _options.Threshold = None,
     keypoint_threshold: _options.KeypointThreshold = None,
     max_instances: _options.MaxInstances = None,
@@ -63,16 +67,23 @@ def detect(
     """
     words = _picture_loop.words_for_pictures(images, more)
     others = _picture_loop.names_of_rivals(rivals)
-    keep = _picture_loop.Keep(threshold, keypoint_threshold, max_instances, nms, nms_oks, others)
+    keep: dict[str, Any] = {
+        "threshold": threshold,
+        "keypoint_threshold": keypoint_threshold,
+        "max_instances": max_instances,
+    }
+    keep |= {"nms": nms, "nms_oks": nms_oks, "rivals": others}
     asked = _prompts.build_prompts(text, skeleton, keypoints, like, points, bank)
     folder = (None if as_json else DEFAULT_OUT) if out is None else out
     if folder is not None:
         check_folder(folder)
 
-    def results(detector: Detector, prompts: list[EncodedClass], pictures: list[Picture]) -> Results:
-        limits = detector.limits(prompts, threshold, "weights" if others is None else others)
+    def results(
+        detector: Detector, prompts: list[EncodedClass], pictures: list[Picture], options: DetectionOptions
+    ) -> Results:
+        limits = detector.limits(prompts, options=options)
         inputs = [*(like or ()), *(points or ()), *([bank] if bank else ())]
         return Results(pictures, folder, prompts, limits, inputs, as_json=as_json)
 
     load = partial(_prompts.load_detector, weights, config, device, dtype, clip)
-    _picture_loop.detect_in_pictures(words, asked, keep, load, results, folder)
+    _picture_loop.detect_in_pictures(words, asked, keep, load, results, folder, profile)

@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xpose.inference.postprocess import suppress_boxes
-from xpose.results.formats import coco
-from xpose.results.formats.csv import to_csv
-from xpose.results.formats.json import json_text
+from xpose.results.formats.table import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from xpose.demo.pictures import Picture
     from xpose.inference import Detector
+    from xpose.inference.detector import Prompts
     from xpose.results import Poses
 
 FILES = {"drawings": "Drawings", "poses.json": "Poses (COCO JSON)", "poses.csv": "Table (CSV)"}
@@ -67,14 +66,14 @@ class Answer:
         return [poses[suppress_boxes(poses.boxes, np.arange(len(poses)), thresholds.overlap)] for poses in kept]
 
 
-def candidates(detector: Detector, prompts: object, picture: Picture) -> Poses:
+def candidates(detector: Detector, prompts: Prompts, picture: Picture) -> Poses:
     """Every candidate in a picture, called after the uploaded file."""
-    poses = detector.detect(picture.pixels, prompts, threshold=0.0, keypoint_threshold=0.0, nms=None)
+    poses = detector.detect(picture.pixels, prompts, threshold=0.0, keypoint_threshold=0.0, nms=1.0)
     named: Poses = dataclasses.replace(poses, source=picture.name)
     return named
 
 
-def usual_thresholds(detector: Detector, prompts: object) -> Thresholds:
+def usual_thresholds(detector: Detector, prompts: Prompts) -> Thresholds:
     """Those of the weights."""
     stored = detector.calibration
     return Thresholds(detector.limits(prompts), rounded(stored.keypoint_threshold), rounded(stored.nms))
@@ -138,11 +137,11 @@ def table(results: Sequence[Poses]) -> list[list[object]]:
 def write_file(kind: str, answer: Answer, kept: Sequence[Poses], folder: Path) -> Path:
     """One of `FILES`: the drawing of a single picture, or everything about several in one archive."""
     names = [picture.name for picture in answer.pictures]
-    texts = {"poses.json": json_text(coco.instances(kept, file_names=names), indent=1), "poses.csv": to_csv(kept)}
+    texts = {"poses.json": encoded(kept, "coco", file_names=names), "poses.csv": encoded(kept, "csv")}
     if answer.failed:
-        texts["failed.txt"] = "".join(f"{line}\n" for line in answer.failed)
+        texts["failed.txt"] = "".join(f"{line}\n" for line in answer.failed).encode("utf-8", "replace")
     if kind in texts:
-        (folder / kind).write_bytes(texts[kind].encode("utf-8", "replace"))
+        (folder / kind).write_bytes(texts[kind])
         return folder / kind
     stems = file_stems(names)
     if len(names) == 1:
@@ -155,7 +154,7 @@ def write_file(kind: str, answer: Answer, kept: Sequence[Poses], folder: Path) -
             with archive.open(f"{stem}_xpose.{'jpg' if jpeg else 'png'}", "w") as file:
                 poses.draw(picture.pixels).save(file, "JPEG" if jpeg else "PNG", quality=92)
         for name, text in texts.items():
-            archive.writestr(name, text.encode("utf-8", "replace"))
+            archive.writestr(name, text)
     return folder / "xpose.zip"
 
 

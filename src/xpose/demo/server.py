@@ -177,7 +177,7 @@ def serve(
 
 def _warm_up(detector: Detector) -> None:
     """Load what is loaded late, so that the first visitor does not wait for it; never where it would be fetched."""
-    if detector.model.config.prompt_encoder == "nano":
+    if detector.engine.config.prompt_encoder == "nano":
         with contextlib.suppress(Exception):  # whoever asks for the same gets the message
             detector.detect(np.zeros((480, 640, 3), np.uint8), "object", max_instances=1)
 

@@ -7,73 +7,14 @@ says how much of each pixel it covers, and only the pixels it touches are comput
 from __future__ import annotations
 
 import math
-import warnings
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from xpose.drawing.palette import Colour
-from xpose.errors import ImageError, quote
 
 Place = tuple[float, float]
 Rect = tuple[float, float, float, float]
-
-
-def to_rgb(image: Any) -> Image.Image:
-    """A path, PIL picture, array or tensor [h, w], [h, w, 1], [h, w, 3] or [h, w, 4] as an upright RGB picture.
-
-    Raises:
-        ImageError: it cannot be read or is none of these.
-    """
-    if isinstance(image, str | Path):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                with Image.open(Path(image).expanduser()) as opened:
-                    return _upright(opened)
-        except (OSError, ValueError, SyntaxError, EOFError, TypeError, Image.DecompressionBombError) as error:
-            raise ImageError(
-                f"The picture {quote(image)} cannot be read ({str(error)[:120] or type(error).__name__}). A drawing "
-                "needs it again. Give it: poses.draw(image)."
-            ) from None
-    if isinstance(image, Image.Image):
-        return _upright(image)
-    values = np.asarray(image)
-    if values.ndim == 3 and values.shape[2] == 1:
-        values = values[..., 0]
-    fits = values.ndim == 2 or (values.ndim == 3 and values.shape[2] in (3, 4))
-    if not fits or 0 in values.shape or values.dtype.kind not in "buif":
-        raise ImageError(
-            f"A {type(image).__name__} of shape {values.shape} is no picture. It must be [height, width] or "
-            "[height, width, 3 or 4]. Give a path, a PIL picture or such an array."
-        )
-    return _upright(Image.fromarray(_bytes(values)))
-
-
-def _upright(picture: Image.Image) -> Image.Image:
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith(("I", "F")):
-        picture = Image.fromarray(_bytes(np.asarray(picture)))
-    if "A" in picture.getbands() or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        sheet = Image.new("RGBA", picture.size, (255, 255, 255, 255))
-        picture = Image.alpha_composite(sheet, picture)
-    return picture.convert("RGB")
-
-
-def _bytes(values: np.ndarray) -> np.ndarray:
-    """Bytes as they are; floats up to 1, and what is larger by its largest value."""
-    if values.dtype == np.uint8:
-        return values
-    if values.dtype == bool:
-        return values.astype(np.uint8) * 255
-    numbers = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0).clip(0)
-    most = float(numbers.max())
-    whole = values.dtype.kind in "iu"
-    scale = 1.0 if (whole or most > 1) and most <= 255 else 255.0 / max(most, 1.0)
-    return (numbers * scale).round().astype(np.uint8)
 
 
 class Canvas:
@@ -194,13 +135,9 @@ def _cover(low: float, high: float, start: int, end: int) -> np.ndarray:
 
 def _tame(rect: Rect, width: int, height: int) -> Rect:
     """The rectangle with far-off sides brought near, where they are as invisible."""
-    x1, y1, x2, y2 = rect
-    return (
-        min(max(x1, -9.0 * width), 10.0 * width),
-        min(max(y1, -9.0 * height), 10.0 * height),
-        min(max(x2, -9.0 * width), 10.0 * width),
-        min(max(y2, -9.0 * height), 10.0 * height),
-    )
+    sides = np.array((width, height, width, height))
+    left, top, right, bottom = np.clip(rect, -9.0 * sides, 10.0 * sides).tolist()
+    return left, top, right, bottom
 
 
 def _inside(start: Place, end: Place, rect: Rect) -> Place | None:

@@ -15,6 +15,7 @@ from xpose.errors import ConfigError
 
 Place = tuple[float, float]
 Rect = tuple[float, float, float, float]
+DIRECTIONS = tuple((math.cos(k * math.pi / 8), math.sin(k * math.pi / 8)) for k in range(16))
 LegendPlace = Literal["auto", "inside", "below", "none"]
 Hidden = Literal["skip", "hollow"]
 
@@ -33,6 +34,7 @@ class Figure:
         confidence: [K] in 0..1.
         visibility: [K]: 0 not there, 1 covered, 2 visible.
         edges: pairs of names.
+        errors: [K] expected distances from the true places in pixels, NaN where unknown; or None.
     """
 
     box: Rect
@@ -44,11 +46,24 @@ class Figure:
     confidence: np.ndarray
     visibility: np.ndarray
     edges: Sequence[tuple[str, str]]
+    errors: np.ndarray | None = None
 
     @property
     def seen(self) -> np.ndarray:
         """[M, 2]: the points that are there."""
         return self.xy[self.visibility > 0]
+
+    @property
+    def places(self) -> dict[str, Place]:
+        """Name → x, y of the points that are there."""
+        rows = zip(self.names, self.xy.tolist(), self.visibility, strict=True)
+        return {name: (x, y) for name, (x, y), v in rows if v}
+
+    @property
+    def lines(self) -> list[tuple[Place, Place]]:
+        """The edges between points that are there."""
+        places = self.places
+        return [(places[start], places[end]) for start, end in self.edges if start in places and end in places]
 
     @property
     def size(self) -> float:
@@ -70,6 +85,7 @@ class Style:
     legend: LegendPlace = "auto"
     numbers: bool | None = None
     hidden: Hidden = "skip"
+    errors: bool = False
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -117,3 +133,16 @@ def instance_colours(count: int) -> list[Colour]:
     # Yellow and green look lighter than blue and violet at the same number.
     shades = [colorsys.hls_to_rgb(hue, 0.62 + 0.08 * math.cos(2 * math.pi * (hue - 0.68)), 0.85) for hue in hues]
     return [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in shades]
+
+
+def distance_to_line(place: Place, start: Place, end: Place) -> float:
+    """From a place to the nearest point of the line between two others."""
+    (x, y), (x1, y1), (x2, y2) = place, start, end
+    squared = (x2 - x1) ** 2 + (y2 - y1) ** 2
+    along = 0.0 if squared == 0 else min(1.0, max(0.0, ((x - x1) * (x2 - x1) + (y - y1) * (y2 - y1)) / squared))
+    return math.dist(place, (x1 + along * (x2 - x1), y1 + along * (y2 - y1)))
+
+
+def shared_area(a: Rect, b: Rect) -> float:
+    """The area that two rectangles have in common."""
+    return max(min(a[2], b[2]) - max(a[0], b[0]), 0.0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0.0)

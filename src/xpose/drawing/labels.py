@@ -9,11 +9,10 @@ import numpy as np
 
 from xpose.drawing import text
 from xpose.drawing.canvas import Canvas
-from xpose.drawing.figures import Figure, Place, Rect
+from xpose.drawing.figures import DIRECTIONS, Figure, Place, Rect, distance_to_line, shared_area
 from xpose.drawing.palette import INK, PAPER, SIDES, Colour
 
 _MANY = 12  # objects; with more, labels that find no room are left out
-_DIRECTIONS = tuple((math.cos(k * math.pi / 8), math.sin(k * math.pi / 8)) for k in range(16))
 
 
 def write_labels(
@@ -47,7 +46,7 @@ def _spot(
         if many and words != score and width > 1.4 * wide:
             continue
         for rank, rect in enumerate(_rects(figure.box, width, 1.3 * size, canvas)):
-            covers = sum(_overlap(rect, other) for other in taken) / (width * 1.3 * size)
+            covers = sum(shared_area(rect, other) for other in taken) / (width * 1.3 * size)
             hides = _inside(rect, points) / 4
             cost = 4.0 * covers + hides + 0.05 * rank
             if best is None or cost < best[0]:
@@ -73,11 +72,6 @@ def _rects(box: Rect, width: float, height: float, canvas: Canvas) -> list[Rect]
     return rects
 
 
-def _overlap(one: Rect, other: Rect) -> float:
-    wide, high = min(one[2], other[2]) - max(one[0], other[0]), min(one[3], other[3]) - max(one[1], other[1])
-    return max(wide, 0.0) * max(high, 0.0)
-
-
 def _inside(rect: Rect, points: np.ndarray) -> int:
     x, y = points[:, 0], points[:, 1]
     return int(((x > rect[0]) & (x < rect[2]) & (y > rect[1]) & (y < rect[3])).sum())
@@ -87,8 +81,7 @@ def write_numbers(canvas: Canvas, figures: Sequence[Figure], radii: Sequence[flo
     """A number beside each point that is there, in the colour of its side, where it is clearest; the places taken."""
     written: list[Place] = []
     for figure, radius in zip(figures, radii, strict=True):
-        places = {name: figure.xy[row] for row, name in enumerate(figure.names) if figure.visibility[row]}
-        lines = [(places[a], places[b]) for a, b in figure.edges if a in places and b in places]
+        places, lines = figure.places, figure.lines
         for number, (name, side) in enumerate(zip(figure.names, figure.sides, strict=True), start=1):
             if name not in places:
                 continue
@@ -101,33 +94,25 @@ def write_numbers(canvas: Canvas, figures: Sequence[Figure], radii: Sequence[flo
 
 
 def _free_spot(
-    point: np.ndarray,
+    point: Place,
     others: np.ndarray,
-    lines: Sequence[tuple[np.ndarray, np.ndarray]],
+    lines: Sequence[tuple[Place, Place]],
     radius: float,
     size: int,
     canvas: Canvas,
     wide: bool,
 ) -> Place:
     """Beside the point, away from other points, numbers and edges; farther off only where that is much clearer."""
-    best, most = (float(point[0]), float(point[1])), -math.inf
+    best, most = point, -math.inf
     for far in (1.0, 1.7, 2.4):
-        for dx, dy in _DIRECTIONS:
+        for dx, dy in DIRECTIONS:
             reach = radius + 0.7 * far * size
-            x, y = float(point[0] + dx * reach * (1.15 if wide else 1.0)), float(point[1] + dy * reach)
+            x, y = point[0] + dx * reach * (1.15 if wide else 1.0), point[1] + dy * reach
             if not (size / 2 <= x <= canvas.width - size / 2 and size / 2 <= y <= canvas.height - size / 2):
                 continue
             free = min(np.hypot(others[:, 0] - x, others[:, 1] - y).min(initial=9.0 * size), 1.6 * size)
-            free += 0.7 * min((_distance(x, y, *line) for line in lines), default=9.0 * size) if lines else 0.0
+            free += 0.7 * min((distance_to_line((x, y), *line) for line in lines), default=9.0 * size) if lines else 0.0
             free = min(free, 2.6 * size) - 0.55 * (far - 1.0) * size
             if free > most:
                 best, most = (x, y), free
     return best
-
-
-def _distance(x: float, y: float, start: np.ndarray, end: np.ndarray) -> float:
-    """From a place to a line between two points."""
-    way = end - start
-    length = float(way @ way)
-    along = 0.0 if length == 0 else min(1.0, max(0.0, float((np.array([x, y]) - start) @ way) / length))
-    return math.hypot(x - start[0] - along * way[0], y - start[1] - along * way[1])

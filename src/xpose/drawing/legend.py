@@ -13,7 +13,7 @@ from PIL import Image
 
 from xpose.drawing import text
 from xpose.drawing.canvas import Canvas
-from xpose.drawing.figures import Figure, LegendPlace, Rect
+from xpose.drawing.figures import Figure, LegendPlace, Rect, shared_area
 from xpose.drawing.palette import INK, PAPER, SIDES, Colour
 
 _MANY = 12  # objects; with more, labels become short, and the legend says what there is
@@ -97,12 +97,12 @@ def _names(figures: Sequence[Figure]) -> list[Entry]:
     kinds = list(dict.fromkeys((figure.title, tuple(figure.names)) for figure in figures))
     entries: list[Entry] = []
     for title, names in kinds:
-        own = [figure for figure in figures if (figure.title, tuple(figure.names)) == (title, names)]
+        alike = [figure for figure in figures if (figure.title, tuple(figure.names)) == (title, names)]
         if len(kinds) > 1 and names:
             entries.append(Entry(text.clean(title)))
-        found = np.stack([figure.visibility for figure in own]).max(0, initial=0)
-        for number, (name, side) in enumerate(zip(names, own[0].sides, strict=True), start=1):
-            entries.append(Entry(text.clean(name), str(number), SIDES[side], faint=bool(found[number - 1] == 0)))
+        best = np.stack([figure.visibility for figure in alike]).max(0, initial=0)
+        for number, (name, side) in enumerate(zip(names, alike[0].sides, strict=True), start=1):
+            entries.append(Entry(text.clean(name), str(number), SIDES[side], faint=bool(best[number - 1] == 0)))
     return entries
 
 
@@ -144,19 +144,15 @@ def _covered(rect: Rect, figures: Sequence[Figure]) -> float:
     left, top, right, bottom = rect
     cost = 0.0
     for figure in figures:
-        places = {name: figure.xy[row] for row, name in enumerate(figure.names) if figure.visibility[row]}
         on_edges = [
-            places[a] + share * (places[b] - places[a])
-            for a, b in figure.edges
-            if a in places and b in places
+            (x1 + share * (x2 - x1), y1 + share * (y2 - y1))
+            for (x1, y1), (x2, y2) in figure.lines
             for share in (0.2, 0.4, 0.6, 0.8)
         ]
-        spots = np.array([*places.values(), *on_edges]).reshape(-1, 2)
+        spots = np.array([*figure.places.values(), *on_edges]).reshape(-1, 2)
         x, y = spots[:, 0], spots[:, 1]
         cost += float(((x > left) & (x < right) & (y > top) & (y < bottom)).sum())
-        x1, y1, x2, y2 = figure.box
-        common = max(0.0, min(x2, right) - max(x1, left)) * max(0.0, min(y2, bottom) - max(y1, top))
-        cost += 0.9 * common / max((right - left) * (bottom - top), 1.0)
+        cost += 0.9 * shared_area(figure.box, rect) / max((right - left) * (bottom - top), 1.0)
     return cost
 
 

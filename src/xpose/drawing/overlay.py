@@ -26,7 +26,7 @@ from xpose.drawing.figures import (
     text_size,
 )
 from xpose.drawing.labels import write_labels, write_numbers
-from xpose.drawing.palette import INK, MIDDLE, PAPER, SIDES, Colour
+from xpose.drawing.palette import INK, PAPER, SIDES, Colour, edge_side
 
 _FEW = 3  # objects; with more, the legend explains colours rather than points
 _FEW_NAMES = 34  # numbers in a legend that people still look up
@@ -51,6 +51,9 @@ def draw_figures(picture: Image.Image, figures: Sequence[Figure], style: Style |
     for figure, radius in reversed(list(zip(figures, radii, strict=True))):
         _draw_edges(canvas, figure, radius)
         _draw_points(canvas, figure, radius, style.hidden == "hollow")
+    if style.errors:
+        for figure in figures:
+            _draw_errors(canvas, figure)
     numbered = _numbered(figures, style, size, picture.size)
     taken: list[Rect] = write_numbers(canvas, figures, radii, _number_size(size)) if numbered else []
     entries = legends.entries_for(figures, numbered) if style.legend != "none" else []
@@ -103,11 +106,20 @@ def _draw_edges(canvas: Canvas, figure: Figure, radius: float) -> None:
         if figure.visibility[a] and figure.visibility[b]:
             opacity = (_opacity(figure.confidence[a]), _opacity(figure.confidence[b]))
             ends = (_xy(figure, a), _xy(figure, b))
-            strokes.append((*ends, _edge_colour(figure.sides[a], figure.sides[b]), opacity))
+            strokes.append((*ends, SIDES[edge_side(figure.sides[a], figure.sides[b])], opacity))
     for a_xy, b_xy, _, opacity in strokes:  # all rims first, so that none cuts through a line
         canvas.line(a_xy, b_xy, line + _rim(radius), PAPER, (0.75 * opacity[0], 0.75 * opacity[1]))
     for a_xy, b_xy, colour, opacity in strokes:
         canvas.line(a_xy, b_xy, line, colour, opacity)
+
+
+def _draw_errors(canvas: Canvas, figure: Figure) -> None:
+    """A faint circle around each point that is there: the true place is expected at that distance."""
+    for row in np.flatnonzero(figure.visibility > 0):
+        radius = float("nan") if figure.errors is None else float(figure.errors[row])
+        if radius >= 1:
+            canvas.disc(_xy(figure, row), radius, SIDES[figure.sides[row]], 0.12)
+            canvas.disc(_xy(figure, row), radius, SIDES[figure.sides[row]], 0.4, hole=radius - 1)
 
 
 def _draw_points(canvas: Canvas, figure: Figure, radius: float, hollow: bool) -> None:
@@ -140,9 +152,3 @@ def _rim(radius: float) -> float:
 
 def _opacity(confidence: float) -> float:
     return _FAINTEST + (1 - _FAINTEST) * min(max(float(confidence), 0.0), 1.0)
-
-
-def _edge_colour(start: str, end: str) -> Colour:
-    """The colour of the side both ends agree on; an edge that leaves the middle belongs to the side it goes to."""
-    sides = {start, end} - {"middle"}
-    return SIDES[sides.pop()] if len(sides) == 1 else MIDDLE

@@ -17,3 +17,9 @@ PAPER: Colour = (255, 255, 255)
 INK: Colour = (34, 34, 34)
 FAINT: Colour = (120, 120, 120)
 RULE: Colour = (222, 222, 222)
+
+
+def edge_side(start: str, end: str) -> str:
+    """The side that both ends of an edge agree on; an edge that leaves the middle belongs to the side it goes to."""
+    sides = {start, end} - {"middle"}
+    return sides.pop() if len(sides) == 1 else "middle"

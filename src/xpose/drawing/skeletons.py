@@ -1,40 +1,23 @@
-"""Pictures of skeletons: each with its edges, a number at every point and a legend of the names.
-
-The functions take anything with the attributes of `SkeletonLike`, so that this package stays below the vocabulary.
-"""
+"""Pictures of skeletons: each with its edges, a number at every point and a legend of the names."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
-from xpose.drawing.palette import FAINT, INK, MIDDLE, PAPER, RULE, SIDES, Colour
+from xpose.drawing.figures import DIRECTIONS, Place, distance_to_line
+from xpose.drawing.palette import FAINT, INK, PAPER, RULE, SIDES, edge_side
+
+if TYPE_CHECKING:
+    from xpose.vocabulary import Skeleton
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-Place = tuple[float, float]
-_DIRECTIONS = tuple((math.cos(k * math.pi / 8), math.sin(k * math.pi / 8)) for k in range(16))
 
 
-class SkeletonLike(Protocol):
-    """What a drawing needs to know; `layout` in 0..1 or None, `sides` of "left", "right", "middle"."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def title(self) -> str: ...  # noqa: D102
-    @property
-    def keypoints(self) -> Sequence[str]: ...  # noqa: D102
-    @property
-    def layout(self) -> Sequence[Place] | None: ...  # noqa: D102
-    @property
-    def sides(self) -> Sequence[str]: ...  # noqa: D102
-    def edge_indices(self) -> Sequence[tuple[int, int]]: ...  # noqa: D102
-
-
-def draw_skeleton(skeleton: SkeletonLike, size: int = 0) -> Image.Image:
+def draw_skeleton(skeleton: Skeleton, size: int = 0) -> Image.Image:
     """The skeleton with numbered points on the left and the legend on the right.
 
     `size` is the height of the drawing in pixels; 0 chooses one that leaves room for all numbers.
@@ -53,7 +36,7 @@ def draw_skeleton(skeleton: SkeletonLike, size: int = 0) -> Image.Image:
     return picture
 
 
-def contact_sheet(skeletons: Sequence[SkeletonLike], columns: int = 7, tile: int = 300) -> Image.Image:
+def contact_sheet(skeletons: Sequence[Skeleton], columns: int = 7, tile: int = 300) -> Image.Image:
     """All skeletons small, each with its name and number of points."""
     rows = max(1, math.ceil(len(skeletons) / columns))
     foot = 44
@@ -82,23 +65,23 @@ def _font(size: float) -> Font:
     return ImageFont.load_default(max(8, round(size)))
 
 
-def _points(skeleton: SkeletonLike) -> str:
+def _points(skeleton: Skeleton) -> str:
     count = len(skeleton.keypoints)
     return f"{count} point{'s' if count != 1 else ''}"
 
 
-def _caption(skeleton: SkeletonLike) -> str:
+def _caption(skeleton: Skeleton) -> str:
     text = f"{skeleton.name} · {_points(skeleton)} · {len(skeleton.edge_indices())} edges"
     return text if skeleton.layout is not None else f"{text} · no drawing in its file, so on a circle"
 
 
-def _places(skeleton: SkeletonLike, size: int) -> list[Place]:
+def _places(skeleton: Skeleton, size: int) -> list[Place]:
     layout = skeleton.layout or circle_layout(len(skeleton.keypoints))
     margin = 0.065
     return [((margin + x * (1 - 2 * margin)) * size, (margin + y * (1 - 2 * margin)) * size) for x, y in layout]
 
 
-def _figure(skeleton: SkeletonLike, size: int, unit: float, numbers: bool) -> Image.Image:
+def _figure(skeleton: Skeleton, size: int, unit: float, numbers: bool) -> Image.Image:
     """The drawing itself, `size` pixels square, smoothed by drawing large and reducing."""
     scale = 3
     big = Image.new("RGB", (size * scale, size * scale), PAPER)
@@ -109,7 +92,11 @@ def _figure(skeleton: SkeletonLike, size: int, unit: float, numbers: bool) -> Im
     width = round((2.0 if dense else 3.2) * unit * scale)
     radius = (4.2 if dense else 6.5) * unit * scale
     for start, end in edges:
-        brush.line((*places[start], *places[end]), fill=_edge_colour(skeleton, start, end), width=width)
+        brush.line(
+            (*places[start], *places[end]),
+            fill=SIDES[edge_side(skeleton.sides[start], skeleton.sides[end])],
+            width=width,
+        )
     joined = {index for edge in edges for index in edge}
     for index, (x, y) in enumerate(places):
         colour = SIDES[skeleton.sides[index]]
@@ -122,13 +109,7 @@ def _figure(skeleton: SkeletonLike, size: int, unit: float, numbers: bool) -> Im
     return figure
 
 
-def _edge_colour(skeleton: SkeletonLike, start: int, end: int) -> Colour:
-    """The colour of the side both ends agree on; an edge that leaves the middle belongs to the side it goes to."""
-    sides = {skeleton.sides[start], skeleton.sides[end]} - {"middle"}
-    return SIDES[sides.pop()] if len(sides) == 1 else MIDDLE
-
-
-def _write_numbers(figure: Image.Image, skeleton: SkeletonLike, unit: float, font_size: float) -> None:
+def _write_numbers(figure: Image.Image, skeleton: Skeleton, unit: float, font_size: float) -> None:
     brush = ImageDraw.Draw(figure)
     font = _font(font_size * unit)
     places = _places(skeleton, figure.width)
@@ -139,7 +120,7 @@ def _write_numbers(figure: Image.Image, skeleton: SkeletonLike, unit: float, fon
         wide = 1.25 if index > 99 else 1.0
         # A number close to its point is best; a little farther off must be clearly freer to win.
         spots = [
-            (x + far * reach * wide * dx, y + far * reach * dy, far) for far in (1.0, 1.6) for dx, dy in _DIRECTIONS
+            (x + far * reach * wide * dx, y + far * reach * dy, far) for far in (1.0, 1.6) for dx, dy in DIRECTIONS
         ]
         spots = [spot for spot in spots if all(reach / 2 < c < figure.width - reach / 2 for c in spot[:2])]
         taken = [place for place in places if place != (x, y)] + written
@@ -160,20 +141,11 @@ def _write_numbers(figure: Image.Image, skeleton: SkeletonLike, unit: float, fon
 def _freedom(here: Place, taken: Sequence[Place], lines: Sequence[tuple[Place, Place]], reach: float) -> float:
     """How far a number written here stays from other points, numbers and edges; more than two reaches is enough."""
     from_points = min((math.dist(here, other) for other in taken), default=4 * reach)
-    from_lines = min((_distance(here, *line) for line in lines), default=4 * reach)
+    from_lines = min((distance_to_line(here, *line) for line in lines), default=4 * reach)
     return min(from_points, 2 * reach) + 0.8 * min(from_lines, 1.5 * reach)
 
 
-def _distance(here: Place, start: Place, end: Place) -> float:
-    length = math.dist(start, end)
-    if length == 0:
-        return math.dist(here, start)
-    along = ((here[0] - start[0]) * (end[0] - start[0]) + (here[1] - start[1]) * (end[1] - start[1])) / length**2
-    along = min(1.0, max(0.0, along))
-    return math.dist(here, (start[0] + along * (end[0] - start[0]), start[1] + along * (end[1] - start[1])))
-
-
-def _legend(skeleton: SkeletonLike, height: int, unit: float) -> Image.Image:
+def _legend(skeleton: Skeleton, height: int, unit: float) -> Image.Image:
     """Number and name of every point in columns, in the colour of its side, with a key to the colours."""
     font = _font(17 * unit)
     row = round(25 * unit)
@@ -193,10 +165,10 @@ def _legend(skeleton: SkeletonLike, height: int, unit: float) -> Image.Image:
             brush.text((x + number_width - 8 * unit, y), str(index), fill=colour, font=font, anchor="ra")
             brush.text((x + number_width, y), names[index], fill=INK, font=font)
         x += column_width
-    colours = {SIDES[side] for side in skeleton.sides}
-    colours |= {_edge_colour(skeleton, start, end) for start, end in skeleton.edge_indices()}
-    if colours != {MIDDLE}:
-        _colour_key(picture, [side for side in SIDES if SIDES[side] in colours], unit)
+    sides = {*skeleton.sides}
+    sides |= {edge_side(skeleton.sides[start], skeleton.sides[end]) for start, end in skeleton.edge_indices()}
+    if sides != {"middle"}:
+        _colour_key(picture, [side for side in SIDES if side in sides], unit)
     return picture
 
 

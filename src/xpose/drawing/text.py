@@ -35,10 +35,10 @@ def clean(text: str, longest: int = LONGEST) -> str:
 @lru_cache(maxsize=256)
 def font_for(text: str, size: int) -> Font:
     """Pillow's own font where it has all letters, else the installed one that has most of them."""
-    own: Font = ImageFont.load_default(size)
+    best: Font = ImageFont.load_default(size)
     if text.isascii():
-        return own
-    best, most = own, _known(own, text)
+        return best
+    most = _known(best, text)
     for name in _FONT_FILES:
         if most == len(text):
             break

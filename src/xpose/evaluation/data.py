@@ -15,14 +15,13 @@ from xpose.data.collection.held_out import is_held_out
 from xpose.data.collection.manifest import LOCATION, read_manifest
 from xpose.data.datasets.folder_sets import folder_sets, is_folder_of_sets
 from xpose.data.loading.labelling import Labelling, labelling_beside
-from xpose.data.loading.place import Place
 from xpose.data.loading.pool import read_places
 from xpose.errors import DataError, did_you_mean, quote
 from xpose.records import Record, Skipped
 
 HELD_OUT = "held-out"
 
-Placed = tuple[Record, Place]
+Placed = tuple[Record, Path]
 
 
 @dataclass(frozen=True)

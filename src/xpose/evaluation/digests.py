@@ -7,13 +7,12 @@ about other pictures or other labels under the same names are refused, whatever 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xpose.data.collection.store import dump
-from xpose.data.loading.place import Place
 from xpose.errors import ConfigError, quote
 from xpose.evaluation.questions import Asked, Task
 
@@ -79,19 +78,19 @@ def _listed(keys: list[str]) -> str:
     return shown + (f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else "")
 
 
-def _file(place: Place) -> str:
+def _file(place: Path) -> str:
     """The size of a picture's file and its last bytes; a file that cannot be read has no checksum."""
     try:
-        state = os.stat(place.path)
+        state = place.stat()
         return _content(place, state.st_size, state.st_mtime_ns)
     except OSError:
         return "unread"
 
 
 @lru_cache(maxsize=4096)
-def _content(place: Place, size: int, _changed: int) -> str:
+def _content(place: Path, size: int, _changed: int) -> str:
     """The checksum, remembered for as long as the file stays as it is: examples belong to many questions."""
-    with open(place.path, "rb") as file:
+    with place.open("rb") as file:
         file.seek(max(0, size - _TAIL))
         return _short([size, file.read(_TAIL).hex()])
 

@@ -6,20 +6,18 @@ compared with. What is asked for stands in an `Asked`, which becomes a prompt of
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from xpose.data.loading.place import Place, content_of
+from xpose.data.loading.pool import content_of
 from xpose.errors import ImageError, VocabularyError, quote
-from xpose.pictures.reading import read_picture
-from xpose.pictures.sizes import PICTURE_FORMATS
+from xpose.pictures.reading import stored_pixels
 from xpose.prompts import CombinedPrompt, Prompt, TextPrompt, VisualPrompt
 from xpose.records import Category, Instance, Record
 from xpose.vocabulary import load_skeleton
@@ -32,7 +30,7 @@ class Example:
     """A labelled object that serves as a visual prompt."""
 
     record: Record
-    place: Place
+    place: Path
     number: int  # of the object in the record
 
     @property
@@ -60,7 +58,7 @@ class Example:
 
 
 @lru_cache(maxsize=64)
-def _example_pixels(place: Place, file: str, size: tuple[int, int]) -> np.ndarray:
+def _example_pixels(place: Path, file: str, size: tuple[int, int]) -> np.ndarray:
     return read_pixels(place, file, size)
 
 
@@ -161,7 +159,7 @@ class Task:
 
     key: str
     record: Record
-    place: Place
+    place: Path
     questions: tuple[Question, ...]
     unasked: tuple[str, ...] = ()
 
@@ -192,28 +190,21 @@ def with_instances(record: Record, instances: tuple[Instance, ...]) -> Record:
     return Record(**{**values, "instances": instances, "dropped": ()})
 
 
-def read_pixels(place: Place, file: str, size: tuple[int, int]) -> np.ndarray:
+def read_pixels(place: Path, file: str, size: tuple[int, int]) -> np.ndarray:
     """RGB bytes [h, w, 3] of a stored picture, its EXIF orientation *not* applied: labels belong to the stored pixels.
 
     Raises:
         ImageError: it is not a picture, damaged, or of another size (width, height) than its labels say.
         DataError: it cannot be read at all.
     """
-    from PIL import Image
-
     content = content_of(place)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # oddities of metadata do not concern the pixels
-            picture = Image.open(io.BytesIO(content), formats=PICTURE_FORMATS)
-            picture.load()
-            picture.getexif().pop(ORIENTATION, None)
+        pixels = stored_pixels(content)
     except Exception as error:  # decoders meet damaged files with errors of every kind
         raise ImageError(
             f"The picture {quote(file)} cannot be read ({str(error)[:120] or type(error).__name__}). It is damaged or "
             "cut short: fetch it again."
         ) from None
-    pixels, _ = read_picture(picture)
     if (pixels.shape[1], pixels.shape[0]) != size:
         raise ImageError(
             f"The picture {quote(file)} is {pixels.shape[1]}x{pixels.shape[0]}, but its labels belong to "

@@ -9,7 +9,6 @@ So the results of other systems are measured by the same code as ours. Coordinat
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from xpose.evaluation.reading import read_json
 from xpose.pictures.atomic import write_text
 from xpose.records import Category
 from xpose.results import Poses
+from xpose.results.formats import coco
 
 MOST = 1e9  # pixels; a coordinate past it is a fault of the file, though networks that diverge come far
 _PLAIN = {int, float}
@@ -248,7 +248,9 @@ def write_results(
     return len(entries)
 
 
-def _entries(image_id: int, poses: Poses, categories: Mapping[int, Category], kind: str) -> Iterator[dict[str, Any]]:
+def _entries(
+    image_id: int, poses: Poses, categories: Mapping[int, Category], kind: Literal["keypoints", "boxes"]
+) -> Iterator[dict[str, Any]]:
     for pose in poses:
         columns = {
             number: columns_of(category.keypoints, pose.names, pose.canonical)
@@ -258,15 +260,4 @@ def _entries(image_id: int, poses: Poses, categories: Mapping[int, Category], ki
         if not columns:
             continue
         best = max(columns, key=lambda number: int((columns[number] >= 0).sum()))
-        entry: dict[str, Any] = {"image_id": image_id, "category_id": best, "score": float(pose.score)}
-        if kind == "boxes":
-            x1, y1, x2, y2 = pose.box.astype(np.float64).tolist()
-            yield {**entry, "bbox": [x1, y1, x2 - x1, y2 - y1]}
-            continue
-        flat: list[float] = []
-        confidences: list[float | None] = []
-        for column in columns[best].tolist():
-            x, y, score, v = pose._point(column) if column >= 0 else (math.nan, math.nan, math.nan, 0)
-            flat += [x, y, v] if math.isfinite(x + y) else [0, 0, 0]
-            confidences.append(score if math.isfinite(score) else None)
-        yield {**entry, "keypoints": flat, "keypoint_scores": confidences}
+        yield coco.result_entry(pose, image_id, best, kind, columns[best])

@@ -111,7 +111,7 @@ def read_run(path: str | Path) -> Run:
     path = Path(path).expanduser()
     if path.is_dir():
         path = path / RUN
-    content = read_json(path, "The results of a run, as xpose eval writes them,")
+    content = read_json(path, "A run as xpose eval writes it")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DataError(
             f'{quote(path)} is not a run: it lacks "format": "{FORMAT}". Give a results file that xpose eval wrote.'

@@ -22,7 +22,8 @@ from xpose.evaluation.settings import Settings
 from xpose.results import Poses
 
 if TYPE_CHECKING:
-    from xpose.inference import Detector
+    from xpose.inference import Detector, EncodedImage
+    from xpose.inference.options import DetectionOptions
 
 
 class AnswerSource(Protocol):
@@ -61,13 +62,6 @@ class DetectorSource:
 
     def answer(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
         """For each task the answers to its questions."""
-        model, side = self.detector.model, settings.side
-        if side is None:
-            return self._answer(tasks, pixels, settings)
-        with model.using(dataclasses.replace(model.config, image_short=side, image_long=side)):
-            return self._answer(tasks, pixels, settings)
-
-    def _answer(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
         straight = self._ask(tasks, pixels, settings)
         if not settings.flip:
             return straight
@@ -80,7 +74,7 @@ class DetectorSource:
         ]
 
     def _ask(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
-        usual = self.detector.model.config.instances
+        usual = self.detector.engine.config.instances
         together = [
             n for n, task in enumerate(tasks) if len(task.questions) == 1 and (task.questions[0].most or 1) <= usual
         ]
@@ -90,19 +84,19 @@ class DetectorSource:
                 [pixels[n] for n in together],
                 per_image=[prompts_of(tasks[n].questions[0]) for n in together],
                 batch_size=len(together),
-                **_rules(settings, None),
+                options=options_of(settings),
             )
             for n, poses in zip(together, found, strict=True):
                 question = tasks[n].questions[0]
                 answers[n] = (in_records_words(poses[: question.most], question, settings),)
         for n, task in enumerate(tasks):
             if n not in answers and task.questions:
-                image = self.detector.encode_image(pixels[n])
+                image = self.detector.encode_image(pixels[n], side=settings.side)
                 answers[n] = tuple(self._one(image, question, settings) for question in task.questions)
         return [answers.get(n, ()) for n in range(len(tasks))]
 
-    def _one(self, image: Any, question: Question, settings: Settings) -> Poses:
-        found = self.detector.detect(image, prompts_of(question), **_rules(settings, question.most))
+    def _one(self, image: EncodedImage, question: Question, settings: Settings) -> Poses:
+        found = self.detector.detect(image, prompts_of(question), options=options_of(settings, question.most))
         return in_records_words(found, question, settings)
 
 
@@ -129,10 +123,18 @@ def prompts_of(question: Question) -> list[Any]:
     return [one.prompt() for one in question.asked]
 
 
-def _rules(settings: Settings, most: int | None) -> dict[str, Any]:
-    shipped = settings.threshold == "weights"
-    threshold, rivals = None if shipped else settings.threshold, "weights" if shipped or settings.rivals else None
-    return {"threshold": threshold, "rivals": rivals, "nms": settings.nms, "max_instances": most}
+def options_of(settings: Settings, most: int | None = None) -> DetectionOptions:
+    """What settings mean to the detector; `most` is the number of answers wanted."""
+    from xpose.inference.options import DetectionOptions
+
+    stored = settings.threshold == "weights"
+    return DetectionOptions(
+        threshold=None if settings.threshold == "weights" else settings.threshold,
+        rivals=None if stored or settings.rivals else (),
+        nms=1.0 if settings.nms is None else None if settings.nms == "weights" else settings.nms,
+        max_instances=most,
+        side=settings.side,
+    )
 
 
 def trimmed(found: Poses, question: Question) -> Poses:

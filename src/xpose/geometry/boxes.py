@@ -101,11 +101,6 @@ def pairwise_iou(a: Array, b: Array) -> Array:
     return box_iou(a[:, None], b[None])
 
 
-def pairwise_giou(a: Array, b: Array) -> Array:
-    """Generalised IoU [N, M] of every `xyxy` box of a [N, 4] with every one of b [M, 4]."""
-    return box_giou(a[:, None], b[None])
-
-
 def _overlap(a: Array, b: Array) -> tuple[Array, Array]:
     check_last(b, 4, "boxes", _FOUR)
     xp = namespace(a)

@@ -1,17 +1,19 @@
-"""Keypoints: scaling, mirroring, their box, and where they lie, for numpy arrays and torch tensors alike.
+"""Keypoints: scaling, and COCO's overlap measure for poses, for numpy arrays and torch tensors alike.
 
 Shapes: `...` any leading dimensions, K keypoints. Points are [..., K, 2] with x before y, in continuous coordinates
-(a picture of width W spans 0 to W); `visible` is [..., K] and counts a point where it is true or above 0, so that
-COCO's v = 0 / 1 / 2 can be passed as it is.
+(a picture of width W spans 0 to W).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xpose.geometry._arrays import Array, check_last, like, namespace
+import numpy as np
+
+from xpose.geometry._arrays import Array, check_last, like, namespace, safe_ratio
 
 _TWO = "a point is x and y"
+_EPSILON = np.spacing(1.0)  # COCO's own guard against an area of 0
 
 
 def scale_keypoints(points: Array, width: float, height: float) -> Array:
@@ -20,55 +22,39 @@ def scale_keypoints(points: Array, width: float, height: float) -> Array:
     return points * like(points, (width, height))
 
 
-def flip_keypoints(points: Array, width: float, permutation: Sequence[int]) -> Array:
-    """Points [..., K, 2] in the left-right mirrored picture of the given width, under their new names.
+def oks(predicted: Array, labelled: Array, visible: Array, areas: Array, sigmas: Array | Sequence[float]) -> Array:
+    """Object keypoint similarity [...] of each predicted pose [..., K, 2] with its labelled one, broadcast.
 
-    `permutation` comes from the skeleton (`flip_permutation()`): row k of the result is the mirrored point of the
-    partner of k, because what was the left eye is the right eye of the mirrored animal.
+        OKS = mean over the labelled points k of exp(-d_k² / (2 · area · (2 · sigma_k)²))
+
+    where d_k is the distance in pixels. The sigmas (how precisely people label each point) come from the skeleton.
+
+    Args:
+        predicted: points in pixels; a point with NaN (not found) scores 0.
+        labelled: points in pixels.
+        visible: [..., K], bool or COCO's v; only points above 0 are compared.
+        areas: [...] of the labelled objects (COCO: of their masks), in square pixels.
+        sigmas: [K], one per keypoint, or [..., K] where the objects have other keypoints.
+
+    Returns:
+        OKS from 0 to 1; 0 where nothing is labelled (where pycocotools, for its
+        counts of false detections, looks at the box instead).
     """
-    check_last(points, 2, "points", _TWO)
-    xp = namespace(points)
-    mirrored = xp.stack((width - points[..., 0], points[..., 1]), -1)
-    return mirrored[..., _checked(permutation, points.shape[-2]), :]
-
-
-def flip_values(values: Array, permutation: Sequence[int]) -> Array:
-    """Visibilities, scores or the like [..., K] under the names that they have in the mirrored picture."""
-    return values[..., _checked(permutation, values.shape[-1])]
-
-
-def box_of_keypoints(points: Array, visible: Array | None = None, margin: float = 0.0) -> Array:
-    """The `xyxy` box [..., 4] around the visible points of [..., K, 2], each side `margin` times its size further out.
-
-    Points with NaN do not count either. Where no point counts, the box is NaN.
-    """
-    check_last(points, 2, "points", _TWO)
-    xp = namespace(points)
-    counts = xp.isfinite(points).all(-1)
-    if visible is not None:
-        counts = counts & (visible > 0)
-    points = points + like(points, 0.0)  # whole numbers cannot hold infinity
-    far, nothing = like(points, float("inf")), like(points, float("nan"))
-    some = counts.any(-1)[..., None]
-    low = xp.where(some, xp.amin(xp.where(counts[..., None], points, far), -2), nothing)
-    high = xp.where(some, xp.amax(xp.where(counts[..., None], points, -far), -2), nothing)
-    grow = (high - low) * margin
-    return xp.concatenate((low - grow, high + grow), -1)
-
-
-def points_inside(points: Array, boxes: Array) -> Array:
-    """Whether each point of [..., K, 2] lies in its `xyxy` box [..., 4], edges included: [..., K] bool."""
-    check_last(points, 2, "points", _TWO)
-    check_last(boxes, 4, "boxes", "one box is four numbers")
-    low, high = boxes[..., None, :2], boxes[..., None, 2:]
-    return namespace(points).all((points >= low) & (points <= high), -1)
-
-
-def _checked(permutation: Sequence[int], count: int) -> list[int]:
-    order = [int(k) for k in permutation]
-    if sorted(order) != list(range(count)):
+    check_last(predicted, 2, "predicted", _TWO)
+    check_last(labelled, 2, "labelled", _TWO)
+    xp = namespace(predicted)
+    spread = like(predicted, sigmas)
+    count = labelled.shape[-2]
+    if tuple(spread.shape[-1:]) != (count,):
         raise ValueError(
-            f"The flip permutation {order} does not fit {count} keypoints; it must name every row from 0 to "
-            f"{count - 1} once. Take it from the skeleton: skeleton.flip_permutation()."
+            f"sigmas has shape {tuple(spread.shape)} for {count} keypoints; there must be one per keypoint. "
+            "Take them from the skeleton of these points: skeleton.sigmas."
         )
-    return order
+    labels = visible > 0
+    offset = predicted - labelled
+    seen = labels & xp.isfinite(offset).all(-1)
+    # Zeroed before the exponential rather than after it, so that NaN reaches neither the result nor a gradient.
+    squared = (xp.where(seen[..., None], offset, xp.zeros_like(offset)) ** 2).sum(-1)
+    similarity = xp.exp(-squared / ((2 * spread) ** 2 * (like(predicted, areas)[..., None] + _EPSILON) * 2))
+    total = (similarity * seen).sum(-1)
+    return safe_ratio(total, like(total, labels.sum(-1)) + 0 * total)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy as np
 
-from xpose.errors import CheckpointError, quote
-from xpose.inference.encoding import EncodedClass
-from xpose.model import XPose
+from xpose.errors import CheckpointError, quote, unknown
+from xpose.inference.encoded import EncodedClass
 from xpose.pictures.atomic import write_atomically
 from xpose.prompts import PromptClass
 
 if TYPE_CHECKING:
-    from xpose.inference.detector import Detector
+    from xpose.inference.detector import Detector, Prompts
 
 _FORMAT = "xpose-prompt-bank-1"
 
@@ -30,38 +28,38 @@ class PromptBank(Mapping[str, EncodedClass]):
         self.classes, self.network = dict(classes), network
 
     @classmethod
-    def make(cls, detector: Detector, prompts: Any) -> PromptBank:
+    def make(cls, detector: Detector, prompts: Prompts) -> PromptBank:
         """Encode prompts with a detector; a class is stored under its label.
 
         Raises:
             CheckpointError: two classes have the same label.
         """
         encoded = detector.encode_prompts(prompts)
-        labels = [one.names.label for one in encoded]
+        labels = [entry.names.label for entry in encoded]
         twice = {label for label in labels if labels.count(label) > 1}
         if twice:
             raise CheckpointError(
                 f"Two prompts are called {quote(min(twice))}. Names in a bank are unique. "
                 "Join them with +, or name them."
             )
-        return cls(dict(zip(labels, encoded, strict=True)), fingerprint(detector.model))
+        return cls(dict(zip(labels, encoded, strict=True)), detector.engine.fingerprint())
 
     def save(self, path: str | Path) -> Path:
         """Write a `.safetensors` file, whole or not at all.
 
         Raises:
-            CheckpointError: the file cannot be written.
+            XPoseError: the file cannot be written.
         """
-        from safetensors.torch import save_file
+        from safetensors.numpy import save_file
 
         path = Path(path)
         if path.suffix != ".safetensors":
-            raise CheckpointError(f"{quote(path)} must end in .safetensors. Prompt banks are files of that kind.")
+            raise CheckpointError(f"{quote(path)} must end in .safetensors. Rename it.")
         tensors, names = {}, []
-        for number, (label, one) in enumerate(self.classes.items()):
-            names.append({"label": label, "names": asdict(one.names)})
-            tensors[f"object.{number}"] = one.object_token.float().cpu().contiguous().clone()
-            tensors[f"keypoints.{number}"] = one.keypoint_tokens.float().cpu().contiguous().clone()
+        for number, (label, entry) in enumerate(self.classes.items()):
+            names.append({"label": label, "names": asdict(entry.names)})
+            tensors[f"object.{number}"] = np.ascontiguousarray(entry.object_token, np.float32)
+            tensors[f"keypoints.{number}"] = np.ascontiguousarray(entry.keypoint_tokens, np.float32)
         about = {"format": _FORMAT, "network": self.network, "classes": json.dumps(names)}
         write_atomically(path, lambda p: save_file(tensors, p, metadata=about))
         return path
@@ -71,7 +69,7 @@ class PromptBank(Mapping[str, EncodedClass]):
         """Read a bank.
 
         Raises:
-            CheckpointError: the file is missing, damaged, or no prompt bank.
+            CheckpointError: the file is missing, damaged, or of another kind.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -79,7 +77,7 @@ class PromptBank(Mapping[str, EncodedClass]):
         if not path.is_file():
             raise CheckpointError(f"There is no prompt bank {quote(path)}. Make one with: xpose prompt save")
         try:
-            with safe_open(path, "pt") as file:
+            with safe_open(path, "np") as file:
                 about = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             if about.get("format") != _FORMAT:
@@ -104,24 +102,20 @@ class PromptBank(Mapping[str, EncodedClass]):
         Raises:
             CheckpointError: the bank was made with another network, or a name is not in it.
         """
-        if self.network != fingerprint(detector.model):
+        if self.network != detector.engine.fingerprint():
             raise CheckpointError(
                 f"The prompt bank was made with another network than {detector.name}. Embeddings of one network mean "
                 "nothing to another. Make the bank again with these weights."
             )
-        from xpose.errors import unknown
-
         for name in names or []:
             if name not in self.classes:
                 raise unknown("class of the prompt bank:", name, self.classes, f"It has {', '.join(self.classes)}.")
-        weight = detector.model.heads.norm.weight
-        chosen = [self.classes[name] for name in names] if names else list(self.classes.values())
-        return [EncodedClass(c.names, c.object_token.to(weight), c.keypoint_tokens.to(weight)) for c in chosen]
+        return [self.classes[name] for name in names] if names else list(self.classes.values())
 
     def __getitem__(self, label: str) -> EncodedClass:
         return self.classes[label]
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[str]:
         return iter(self.classes)
 
     def __len__(self) -> int:
@@ -132,12 +126,3 @@ def _names(values: dict[str, Any]) -> PromptClass:
     tuples = {key: tuple(values[key]) for key in ("names", "canonical", "aliases")}
     edges = tuple((str(a), str(b)) for a, b in values["edges"])
     return PromptClass(**{**values, **tuples, "edges": edges})
-
-
-def fingerprint(model: XPose) -> str:
-    """What a network's prompt tokens depend on, as a short text."""
-    digest = hashlib.sha256(model.config.name.encode())
-    for projection in (model.object_projection, model.keypoint_projection):
-        for parameter in projection.parameters():
-            digest.update(parameter.detach().to("cpu", torch.float32).numpy().tobytes())
-    return f"{model.config.name}:{digest.hexdigest()[:16]}"

@@ -1,10 +1,10 @@
 """Rivals: classes that a network knows well, asked for silently beside the prompts.
 
-Asked for a dog alone, every place of the picture can attend to "dog" and to nothing else, and what is likest to one, a
-person for want of better, comes out with a good score. With "person" beside it there is a choice. Rivals are never
-answered; they only change what the network makes of the asked classes. See docs/decisions/0011-rivals.md.
+Asked for a dog alone, every place of the picture can attend to "dog" and to nothing else, and the place most like a
+dog, a person for want of a better one, gets a good score. With "person" beside it there is a choice. Rivals are never
+answered; they only change what the network makes of the prompted classes. See docs/decisions/0011-rivals.md.
 
-Letters: L asked classes, R rivals, C width of the network.
+Letters: L prompted classes, R rivals, C width of the network.
 """
 
 from __future__ import annotations
@@ -12,71 +12,72 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+import numpy as np
 
-from xpose.inference.encoding import EncodedClass
+from xpose.inference.encoded import EncodedClass
 
 # Cosine of two object tokens from which they mean one thing: "puppy" and "dog" have 0.98, "dog" and "cat" 0.65.
 ALIKE = 0.75
 
 
-def beside(asked: Sequence[EncodedClass], rivals: Tensor) -> list[EncodedClass]:
-    """The asked classes, and after them the rivals.
+def beside(classes: Sequence[EncodedClass], rivals: np.ndarray) -> list[EncodedClass]:
+    """The prompted classes, and after them the rivals.
 
-    A rival that means the same as an asked class is none. Where no asked class is like any of them, there are none at
-    all: what such a word means to the network they cannot say.
+    A rival that means the same as a prompted class is left out. Where no prompted class is like any rival, all are left
+    out: they cannot tell what such a word means to the network.
 
     Args:
-        asked: what the user looks for.
+        classes: what the user looks for.
         rivals: [R, C] object tokens.
     """
-    alike = _alike(asked, rivals)
-    if not bool(alike.any()):
-        return list(asked)
+    alike = _alike(classes, rivals)
+    if not alike.any():
+        return list(classes)
     # They take the keypoints of the first class: no further keypoint tokens, and nobody reads their points.
-    others = [replace(asked[0], object_token=token, silent=True) for token in rivals[~alike.any(0)]]
-    return [*asked, *others]
+    others = [replace(classes[0], object_token=token, silent=True) for token in rivals[~alike.any(0)]]
+    return [*classes, *others]
 
 
-def parties(asked: Sequence[EncodedClass], rivals: Tensor) -> list[list[int]]:
-    """Numbers of the asked classes, in parties that go through the decoders apart.
+def passes(classes: Sequence[EncodedClass], rivals: np.ndarray) -> list[list[int]]:
+    """Numbers of the prompted classes, in groups that go through the decoders separately.
 
-    Classes that are like rivals exclude each other: a place is one of them, so they stand together. Faces and hands are
-    parts of people, and beside "person" both lose. Classes that are like no rival are a party of their own.
+    Classes that are like rivals exclude each other: a place is one of them, so they go together. Faces and hands are
+    parts of people, and beside "person" both lose. Classes that are like no rival are a group of their own.
     """
-    like = _alike(asked, rivals).any(1).tolist()
-    both = [[n for n, one in enumerate(like) if one], [n for n, one in enumerate(like) if not one]]
-    return [party for party in both if party]
+    like = _alike(classes, rivals).any(1)
+    return [group.tolist() for group in (np.flatnonzero(like), np.flatnonzero(~like)) if len(group)]
 
 
-def with_namesakes(
-    thresholds: Mapping[str, float], asked: Sequence[EncodedClass], names: Sequence[str], rivals: Tensor
+def with_synonyms(
+    thresholds: Mapping[str, float], classes: Sequence[EncodedClass], names: Sequence[str], rivals: np.ndarray
 ) -> Mapping[str, float]:
     """Thresholds that know more words: a "puppy" has that of the rival that means the same, a dog's.
 
-    No word has one above that for all others, as the rival itself may.
+    No word gets a threshold above that for all others, as the rival itself may.
     """
-    unknown = [one for one in asked if one.names.label not in thresholds]
-    known = [n for n, name in enumerate(names) if name in thresholds]
+    unknown = [entry for entry in classes if entry.names.label not in thresholds]
+    known = [number for number, name in enumerate(names) if name in thresholds]
     if not unknown or not known:
         return thresholds
-    best, which = _likeness(unknown, rivals[known]).max(1)
+    likeness = _likeness(unknown, rivals[known])
     most = thresholds.get("", 1.0)
-    found = {
-        one.names.label: min(most, thresholds[names[known[n]]])
-        for one, cosine, n in zip(unknown, best.tolist(), which.tolist(), strict=True)
-        if cosine >= ALIKE
+    added = {
+        entry.names.label: min(most, thresholds[names[known[int(cosines.argmax())]]])
+        for entry, cosines in zip(unknown, likeness, strict=True)
+        if cosines.max() >= ALIKE
     }
-    return {**thresholds, **found}
+    return {**thresholds, **added}
 
 
-def _alike(asked: Sequence[EncodedClass], rivals: Tensor) -> Tensor:
+def _alike(classes: Sequence[EncodedClass], rivals: np.ndarray) -> np.ndarray:
     """Which classes mean the same as which rivals, [L, R]."""
-    return _likeness(asked, rivals) >= ALIKE
+    return _likeness(classes, rivals) >= ALIKE
 
 
-def _likeness(asked: Sequence[EncodedClass], rivals: Tensor) -> Tensor:
-    tokens = torch.stack([one.object_token for one in asked])
-    return functional.normalize(tokens.float(), dim=1) @ functional.normalize(rivals.float(), dim=1).T
+def _likeness(classes: Sequence[EncodedClass], rivals: np.ndarray) -> np.ndarray:
+    return _unit(np.stack([entry.object_token for entry in classes])) @ _unit(rivals).T
+
+
+def _unit(tokens: np.ndarray) -> np.ndarray:
+    tokens = tokens.astype(np.float32)
+    return tokens / np.maximum(np.linalg.norm(tokens, axis=1, keepdims=True), 1e-12)

@@ -1,17 +1,100 @@
-"""A picture as the network keeps it between prompts."""
+"""Pictures and prompts as the detector keeps them between calls, and prompts as an engine takes them.
+
+Letters: B images, L classes, S keypoint sets, K keypoints, C width of the network.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xpose.model.types import ImageFeatures
+import numpy as np
+
+from xpose.errors import PromptError
+from xpose.prompts import PromptClass
 
 
 @dataclass(frozen=True)
 class EncodedImage:
     """A picture that went through the prompt-free part of the network: prompt it as often as you like."""
 
-    features: ImageFeatures
+    features: object  # belongs to the engine that made it
     size: tuple[int, int]  # height, width of the upright picture
     path: Path | None
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedClass:
+    """One class, ready for the network: its tokens, and the names that results use."""
+
+    names: PromptClass
+    object_token: np.ndarray  # [C]
+    keypoint_tokens: np.ndarray  # [K, C]
+    silent: bool = False  # seen by the other classes and never answered
+
+
+@dataclass(frozen=True, eq=False)
+class PromptArrays:
+    """The prompts of a batch; masks are True where an entry is real."""
+
+    objects: np.ndarray  # [B, L, C]
+    object_mask: np.ndarray | None  # [B, L] bool, None where nothing is padded
+    keypoints: np.ndarray  # [B, S, K, C]
+    keypoint_mask: np.ndarray  # [B, S, K] bool
+    keypoint_set: np.ndarray  # [B, L] int64, the set of each class
+    silent: np.ndarray | None = None  # [B, L] bool, None where no class is
+    required_logits: np.ndarray | None = None  # [B, L], None where all classes need the same
+
+
+def assemble(
+    classes: Sequence[Sequence[EncodedClass]], required_logits: Sequence[np.ndarray | None] = ()
+) -> PromptArrays:
+    """The prompts of a batch, one list of classes per image. Classes with the very same keypoint tokens share a set.
+
+    Args:
+        classes: of each image.
+        required_logits: of each image, what its first classes must exceed; None or nothing where all need the same.
+
+    Raises:
+        PromptError: an image has no class.
+    """
+    if not classes or not all(classes):
+        raise PromptError("An image has no prompt. Every image needs at least one class to look for.")
+    sets: list[list[np.ndarray]] = []
+    set_numbers: list[np.ndarray] = []
+    for image in classes:
+        by_id = {id(entry.keypoint_tokens): entry.keypoint_tokens for entry in image}
+        place = {key: number for number, key in enumerate(by_id)}
+        sets.append(list(by_id.values()))
+        set_numbers.append(np.array([place[id(entry.keypoint_tokens)] for entry in image]))
+    most = max(map(len, sets))
+    objects, mask = _padded([np.stack([entry.object_token for entry in image]) for image in classes])
+    silent, _ = _padded([np.array([entry.silent for entry in image]) for image in classes])
+    keypoints, real = _padded([own[i] if i < len(own) else own[0][:0] for own in sets for i in range(most)])
+    required = None
+    if any(row is not None for row in required_logits):
+        required = np.zeros(objects.shape[:2], objects.dtype)
+        for line, row in zip(required, required_logits, strict=True):
+            if row is not None:
+                line[: len(row)] = row
+    return PromptArrays(
+        objects=objects,
+        object_mask=None if mask.all() else mask,
+        keypoints=keypoints.reshape(len(classes), most, *keypoints.shape[1:]),
+        keypoint_mask=real.reshape(len(classes), most, -1),
+        keypoint_set=_padded(set_numbers)[0],
+        silent=silent if silent.any() else None,
+        required_logits=required,
+    )
+
+
+def _padded(rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Arrays of unequal length as one with zeros at the end, and the mask of what is real."""
+    mask = np.arange(max(map(len, rows))) < np.array([len(row) for row in rows])[:, None]
+    if mask.all():
+        return np.stack(rows), mask
+    padded = np.zeros((*mask.shape, *rows[0].shape[1:]), rows[0].dtype)
+    for line, row in zip(padded, rows, strict=True):
+        line[: len(row)] = row
+    return padded, mask

@@ -1,4 +1,4 @@
-"""Prompts to tokens of the network, remembered.
+"""Prompts to tokens of the network in PyTorch, remembered.
 
 Every kind of prompt becomes an `EncodedClass`; from there on nothing can tell words from pictures. Words and examples
 of one class are joined as the mean of their projected tokens, first over the examples, then with the words.
@@ -9,37 +9,31 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
-from xpose.errors import CheckpointError, PromptError
+from xpose.errors import CheckpointError
+from xpose.inference.encoded import EncodedClass
+from xpose.inference.engines.torch import to_array
 from xpose.inference.preprocess import MEAN, STD
 from xpose.model import XPose
-from xpose.model.prompting import TextEncoder, average_shots, example_picture, prompt_picture
-from xpose.model.types import ProjectedPrompts, pad_rows
+from xpose.model.prompting import (
+    ClipVisualPromptEncoder,
+    TextEncoder,
+    average_shots,
+    example_picture,
+    prompt_picture,
+)
 from xpose.model.visual_prompts import MARGIN
 from xpose.pictures.reading import read_picture
-from xpose.prompts import CombinedPrompt, PromptClass, TextPrompt, VisualPrompt
+from xpose.prompts import CombinedPrompt, Prompt, TextPrompt, VisualPrompt
 from xpose.vocabulary import bare_object_text, released_keypoint_text, released_object_text
 
 _MOST_REMEMBERED = 512
-
-
-@dataclass(frozen=True)
-class EncodedClass:
-    """One class, ready for the network: its tokens, and what results will call things."""
-
-    names: PromptClass
-    object_token: Tensor  # [C]
-    keypoint_tokens: Tensor  # [K, C]
-    silent: bool = False  # seen by the other classes and never answered
 
 
 class PromptEncoder:
@@ -49,15 +43,15 @@ class PromptEncoder:
         self,
         model: XPose,
         text: Callable[[], TextEncoder],
-        visual: Callable[[], Any] | None,
+        visual: Callable[[], ClipVisualPromptEncoder] | None,
     ) -> None:
         self.model = model
         self._make_text, self._make_visual = text, visual
         self._text: TextEncoder | None = None
-        self._visual: Any = None
+        self._visual: ClipVisualPromptEncoder | None = None
         self._lock = threading.RLock()
         self._known: OrderedDict[object, EncodedClass] = OrderedDict()
-        self._objects: tuple[tuple[str, ...], Tensor] = (), torch.zeros(0, model.config.dim)
+        self._objects: tuple[tuple[str, ...], np.ndarray] = (), np.zeros((0, model.config.dim), np.float32)
         self.runs = 0  # how many prompts were really encoded
 
     @property
@@ -69,7 +63,7 @@ class PromptEncoder:
             return self._text
 
     @property
-    def visual(self) -> Any:
+    def visual(self) -> ClipVisualPromptEncoder:
         """CLIP's example encoder, loaded when first needed; only for networks without one of their own."""
         with self._lock:
             if self._visual is None:
@@ -81,11 +75,10 @@ class PromptEncoder:
                 self._visual = self._make_visual()
             return self._visual
 
-    def encode(self, prompt: object) -> EncodedClass:
+    def encode(self, prompt: Prompt | EncodedClass) -> EncodedClass:
         """One class's tokens, from memory where the same prompt was asked before."""
         if isinstance(prompt, EncodedClass):
             return prompt
-        assert isinstance(prompt, (TextPrompt, VisualPrompt, CombinedPrompt)), type(prompt)
         key = prompt_key(prompt)
         with self._lock:
             found = self._known.get(key)
@@ -99,31 +92,31 @@ class PromptEncoder:
             return encoded
 
     @torch.inference_mode()
-    def objects(self, names: tuple[str, ...]) -> Tensor:
+    def objects(self, names: tuple[str, ...]) -> np.ndarray:
         """The object tokens of plain names, [n, C], from memory where the same were asked for the last time."""
-        weight = self.model.heads.norm.weight
         if not names:
-            return torch.zeros(0, self.model.config.dim).to(weight)
+            return np.zeros((0, self.model.config.dim), np.float32)
         with self._lock:
             if names != self._objects[0]:
                 clip = self.model.config.prompt_encoder == "clip"
                 words = [released_object_text(name) if clip else bare_object_text(name) for name in names]
                 embedded = self.text.encode(words)
-                self._objects = names, self.model.project_tokens(embedded, embedded[:0])[0]
-            return self._objects[1].to(weight)
+                self._objects = names, to_array(self.model.project_tokens(embedded, embedded[:0])[0])
+            return self._objects[1]
 
     @torch.inference_mode()
-    def _encode(self, prompt: TextPrompt | VisualPrompt | CombinedPrompt) -> EncodedClass:
+    def _encode(self, prompt: Prompt) -> EncodedClass:
         self.runs += 1
         if isinstance(prompt, TextPrompt):
-            return EncodedClass(prompt.resolved, *self.model.project_tokens(*self._words(prompt)))
+            return EncodedClass(prompt.resolved, *_arrays(self.model.project_tokens(*self._words(prompt))))
         if isinstance(prompt, VisualPrompt):
             prompt = CombinedPrompt(None, (prompt,))
         tokens = [self.model.project_tokens(*self._examples(prompt))]
         if prompt.text is not None:
             tokens.append(self.model.project_tokens(*self._words(prompt.text)))
         objects, keypoints = zip(*tokens, strict=True)
-        return EncodedClass(prompt.resolved, torch.stack(objects).mean(0), torch.stack(keypoints).mean(0))
+        means = torch.stack(objects).mean(0), torch.stack(keypoints).mean(0)
+        return EncodedClass(prompt.resolved, *_arrays(means))
 
     def _words(self, prompt: TextPrompt) -> tuple[Tensor, Tensor]:
         names = prompt.resolved
@@ -168,6 +161,10 @@ class PromptEncoder:
         return objects, keypoints
 
 
+def _arrays(tokens: tuple[Tensor, Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    return to_array(tokens[0]), to_array(tokens[1])
+
+
 def clip_object_text(prompt: TextPrompt) -> str:
     """The sentence for an object; without style and part exactly the released checkpoint's."""
     return released_object_text(prompt.resolved.label, prompt.style)
@@ -178,7 +175,7 @@ def nano_object_text(prompt: TextPrompt) -> str:
     return bare_object_text(prompt.resolved.label, prompt.style)
 
 
-def prompt_key(prompt: TextPrompt | VisualPrompt | CombinedPrompt) -> object:
+def prompt_key(prompt: Prompt) -> object:
     """What makes two prompts the same; example pictures count by their content."""
     if isinstance(prompt, TextPrompt):
         return ("text", prompt.resolved, prompt.style)
@@ -200,55 +197,6 @@ def picture_key(image: object) -> object:
         return (str(path.resolve()), status.st_size, status.st_mtime_ns)
     pixels, _ = read_picture(image)
     return (pixels.shape, hashlib.sha256(pixels.tobytes()).hexdigest())
-
-
-def assemble(classes: list[list[EncodedClass]], bars: Sequence[np.ndarray | None] = ()) -> ProjectedPrompts:
-    """The prompts of a batch, one list of classes per image, as the network takes them.
-
-    Classes with the very same keypoint tokens share one keypoint set.
-
-    Args:
-        classes: of each image.
-        bars: of each image the logits that its first classes have to pass; None or nothing where all have the same.
-
-    Raises:
-        PromptError: an image has no class.
-    """
-    if not classes or not all(classes):
-        raise PromptError("An image has no prompt. Every image needs at least one class to look for.")
-    device = classes[0][0].object_token.device
-    sets: list[list[Tensor]] = []
-    which: list[list[int]] = []
-    for image in classes:
-        numbers: dict[int, int] = {}
-        for one in image:
-            numbers.setdefault(id(one.keypoint_tokens), len(numbers))
-        by_id = {id(one.keypoint_tokens): one.keypoint_tokens for one in image}
-        sets.append([by_id[i] for i in numbers])
-        which.append([numbers[id(one.keypoint_tokens)] for one in image])
-    objects, mask = pad_rows([torch.stack([one.object_token for one in image]) for image in classes])
-    silent = pad_sequence([torch.tensor([one.silent for one in image], device=device) for image in classes], True)
-    most = max(len(s) for s in sets)
-    keypoints, real = pad_rows([s[i] if i < len(s) else s[0][:0] for s in sets for i in range(most)])
-    return ProjectedPrompts(
-        objects=objects,
-        object_mask=None if bool(mask.all()) else mask,
-        keypoints=keypoints.unflatten(0, (len(classes), most)),
-        keypoint_mask=real.unflatten(0, (len(classes), most)),
-        keypoint_set=pad_sequence([torch.tensor(w, device=device) for w in which], batch_first=True),
-        silent=silent if bool(silent.any()) else None,
-        bars=_bars(bars, objects),
-    )
-
-
-def _bars(rows: Sequence[np.ndarray | None], objects: Tensor) -> Tensor | None:
-    if all(row is None for row in rows):
-        return None
-    bars = objects.new_zeros(objects.shape[:2])
-    for bar, row in zip(bars, rows, strict=True):
-        if row is not None:
-            bar[: len(row)] = torch.as_tensor(row, dtype=bars.dtype)
-    return bars
 
 
 def encoder_for(
@@ -276,11 +224,11 @@ def encoder_for(
         kind = prompting.ClipTextEncoder
         return (kind.from_official(tensors) if with_clip else kind.from_folder_or_hub(source)).to(device)
 
-    def visual() -> Any:
-        kind = prompting.ClipVisualPromptEncoder
-        found = kind(vision_tower(tensors)) if with_clip else kind.from_folder_or_hub(source)
+    def visual() -> ClipVisualPromptEncoder:
+        kind = ClipVisualPromptEncoder
+        encoder = kind(vision_tower(tensors)) if with_clip else kind.from_folder_or_hub(source)
         if examples:
-            found.load_prompt_weights(tensors)
-        return found.to(device)
+            encoder.load_prompt_weights(tensors)
+        return encoder.to(device)
 
     return PromptEncoder(model, text, visual if examples or fresh else None)

@@ -9,6 +9,7 @@ import torch
 from xpose.errors import CheckpointError, ConfigError
 from xpose.inference.detector import Detector
 from xpose.inference.encoding import encoder_for
+from xpose.inference.engines.torch import TorchEngine
 from xpose.model.checkpoints.pretrained import from_pretrained
 from xpose.model.checkpoints.weights import bundled_weights, default_weights
 from xpose.model.deformable import require_sound_kernels
@@ -56,7 +57,7 @@ def load(
     except RuntimeError as error:
         raise ConfigError(f"The network could not be moved to {place} ({str(error).splitlines()[0]}).") from None
     model = set_precision(model, dtype).requires_grad_(False).eval()
-    return Detector(model, encoder_for(model, encoders, clip), str(source), calibration)
+    return Detector(TorchEngine(model), encoder_for(model, encoders, clip), str(source), calibration)
 
 
 def pick_device(device: str | torch.device | None) -> torch.device:
@@ -71,12 +72,12 @@ def pick_device(device: str | torch.device | None) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     reason = "PyTorch knows no device of that name"
     try:
-        found = torch.device(device)
+        chosen = torch.device(device)
         reason = ""
-        torch.zeros(1, device=found)
+        torch.zeros(1, device=chosen)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = reason or (str(error).splitlines() or ["unknown"])[0][:120]
         raise ConfigError(
             f'The device "{device}" cannot be used ({reason}). Use "cpu", or see what is there with: xpose check'
         ) from None
-    return found
+    return chosen

@@ -17,22 +17,22 @@ _TELLING = 0.01  # thresholds nearer to 0 or 1 do not say how high a class score
 
 
 def thresholds_for(
-    labels: list[str], threshold: float | Mapping[str, float] | None, shipped: Mapping[str, float]
+    labels: list[str], threshold: float | Mapping[str, float] | None, stored: Mapping[str, float]
 ) -> np.ndarray:
-    """What each class's score has to pass, [L].
+    """The scores that objects of each class must exceed, [L].
 
     Args:
         labels: class names of the prompt.
-        threshold: one number for all, numbers by class name ("" = all others), or None for those of the weights.
-        shipped: the calibrated thresholds that came with the weights.
+        threshold: one number for all, numbers by class name ("" = all others), or None for the stored ones.
+        stored: the calibrated thresholds that came with the weights.
 
     Raises:
         ConfigError: a threshold is not a number from 0 to 1.
     """
     if threshold is None:
-        table: Mapping[str, float] = shipped
+        table: Mapping[str, float] = stored
     elif isinstance(threshold, Mapping):
-        table = {**shipped, **threshold}
+        table = {**stored, **threshold}
     else:
         table = {"": threshold}
     rest = table.get("", DEFAULT_THRESHOLD)
@@ -42,15 +42,15 @@ def thresholds_for(
     return np.asarray(values, dtype=np.float32)
 
 
-def bars(labels: list[str], shipped: Mapping[str, float], temperature: float) -> np.ndarray | None:
+def required_logits(labels: list[str], stored: Mapping[str, float], temperature: float) -> np.ndarray | None:
     """Logits above which classes are compared, [L]: those of their thresholds, before `tempered`.
 
-    The thresholds of the weights say how high a class usually scores. A class without one of its own takes the mean of
-    the others; so does one that only says that everything is wanted, or nothing. None where all are the same.
+    The stored thresholds say how high a class usually scores. A class without one takes the mean of the others, as does
+    one whose threshold only says that everything or nothing is wanted. None where all are the same.
     """
-    own = np.array([shipped.get(label, np.nan) for label in labels])
-    own[(own < _TELLING) | (own > 1 - _TELLING)] = np.nan
-    logits = _logits(own) * temperature
+    shares = np.array([stored.get(label, np.nan) for label in labels])
+    shares[(shares < _TELLING) | (shares > 1 - _TELLING)] = np.nan
+    logits = _logits(shares) * temperature
     known = logits[~np.isnan(logits)]
     if len(np.unique(known)) < 2:
         return None
@@ -61,7 +61,7 @@ def check_share(what: str, value: object) -> float:
     """A number from 0 to 1.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: it is something else.
     """
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:
         raise ConfigError(f"{what} is {value!r}. It must be a number from 0 to 1.")
@@ -86,8 +86,8 @@ def _logits(shares: np.ndarray) -> np.ndarray:
 
 
 def suppress_boxes(boxes: np.ndarray, order: np.ndarray, limit: float) -> np.ndarray:
-    """Of `order` (best first) the candidates that overlap no better one by more than `limit` (box IoU)."""
-    if len(order) < 2:
+    """Of `order` (best first) the candidates that overlap no better one by more than `limit` (box IoU); 1 keeps all."""
+    if len(order) < 2 or limit >= 1:
         return order
     return _greedy(pairwise_iou(boxes, boxes), order, limit)
 
@@ -105,9 +105,9 @@ def suppress_poses(
         boxes: [N, 4].
         order: candidate numbers, best first.
         sigmas: [N, K] by the candidates' own names.
-        limit: similarity from which two poses are one.
+        limit: similarity above which two poses are one; 1 keeps all.
     """
-    if len(order) < 2 or xy.shape[1] == 0:
+    if len(order) < 2 or xy.shape[1] == 0 or limit >= 1:
         return order
     areas = np.maximum((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), 1e-6)
     # OKS per pair: a point counts with its confidence in the better pose.

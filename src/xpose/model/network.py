@@ -5,8 +5,6 @@ Shape letters: see `types.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -83,15 +81,6 @@ class XPose(nn.Module):
         """
         features = self.encode_image(images, padding_mask)
         return self.decode(features, prompts, instances=instances, with_reports=with_reports, given=given)
-
-    @contextmanager
-    def using(self, config: XPoseConfig) -> Iterator[None]:
-        """For a while with other settings that no weight depends on: thresholds, rivals, the size of the input."""
-        before, self.config = self.config, config
-        try:
-            yield
-        finally:
-            self.config = before
 
     def encode_image(self, images: Tensor, padding_mask: Tensor | None = None) -> ImageFeatures:
         """The part that no prompt changes; see `decode`."""

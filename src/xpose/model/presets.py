@@ -6,6 +6,7 @@ Every preset returns a network with fresh random weights; weights come through `
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from xpose.model.checkpoints.calibration import Calibration
 from xpose.model.config import SwinSettings, XPoseConfig
@@ -79,7 +80,7 @@ def nano_config() -> XPoseConfig:
     )
 
 
-_OWN: dict = {"query_content": "token", "size_prior": "token", "scaled_logits": True, "visibility_head": True}
+_OWN: dict[str, Any] = {"query_content": "token", "size_prior": "token", "scaled_logits": True, "visibility_head": True}
 
 PRESETS: dict[str, Callable[[], XPose]] = {
     "xpose-swin-t": xpose_swin_t,

@@ -156,12 +156,12 @@ class ProjectedPrompts:
     keypoint_mask: Tensor  # [B, S, K] bool
     keypoint_set: Tensor  # [B, L]
     silent: Tensor | None = None  # [B, L] bool, True for classes that are seen by all and never answered
-    bars: Tensor | None = None  # [B, L] logits that the classes have to pass, where they differ in that
+    required_logits: Tensor | None = None  # [B, L], what each class must exceed, where they differ in that
 
     def answering(self, scores: Tensor) -> Tensor:
-        """Scores [B, N, L] for choosing what is answered: how far above its bar, and those of silent classes never."""
-        if self.bars is not None:
-            scores = scores - self.bars[:, None]
+        """Scores [B, N, L] for choosing what is answered: how far above what a class requires; never silent classes."""
+        if self.required_logits is not None:
+            scores = scores - self.required_logits[:, None]
         return scores if self.silent is None else scores.masked_fill(self.silent[:, None], -math.inf)
 
 

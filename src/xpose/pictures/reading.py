@@ -1,6 +1,7 @@
-"""Pictures of any kind to one kind: upright RGB bytes.
+"""Pictures of any kind to one kind: RGB bytes.
 
-Coordinates everywhere in xpose are pixels of the *upright* picture: the EXIF orientation is applied on reading.
+Detections are pixels of the *upright* picture, so `read_picture` applies the EXIF orientation. Labels belong to the
+pixels as they are stored, so `stored_pixels` leaves the orientation alone.
 """
 
 from __future__ import annotations
@@ -8,17 +9,27 @@ from __future__ import annotations
 import struct
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from xpose.errors import ImageError, quote
+from xpose.pictures import PICTURE_ENDINGS, PICTURE_FORMATS
 
-PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 MOST_PIXELS = 200_000_000  # 14 000 × 14 000; a small file may claim far more
+
+
+@contextmanager
+def opened(file: Path | bytes | IO[bytes]) -> Iterator[Image.Image]:
+    """A picture file whose pixels are not decoded yet. Damaged files raise whatever Pillow raises, at any point."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of sizes, which are limited below, and of odd metadata
+        with Image.open(BytesIO(file) if isinstance(file, bytes) else file, formats=PICTURE_FORMATS) as picture:
+            yield picture
 
 
 def read_picture(source: Any) -> tuple[np.ndarray, Path | None]:
@@ -33,22 +44,18 @@ def read_picture(source: Any) -> tuple[np.ndarray, Path | None]:
     """
     if isinstance(source, (str, Path)):
         path = Path(source).expanduser()
-        return _from_path(path), path
+        if path.is_dir():
+            raise ImageError(f"{quote(path)} is a folder. Give its pictures one by one, or use: xpose detect {path}")
+        if not path.exists():
+            raise ImageError(f"There is no picture {quote(path)}. Check the path.")
+        return _read(path, quote(path), MOST_PIXELS), path
     if isinstance(source, Image.Image):
-        return _upright(source, "the picture"), None
+        return _upright(source, "the picture", MOST_PIXELS), None
     if type(source).__module__.split(".")[0] == "torch":
         return _from_array(_channels_last(source.detach().cpu().numpy())), None
     if isinstance(source, np.ndarray):
         return _from_array(source), None
-    raise ImageError(f"A {type(source).__name__} is no picture. Give a path, a PIL picture, an array or a tensor.")
-
-
-def _from_path(path: Path) -> np.ndarray:
-    if path.is_dir():
-        raise ImageError(f"{quote(path)} is a folder. Give its pictures one by one, or use: xpose detect {path}")
-    if not path.exists():
-        raise ImageError(f"There is no picture {quote(path)}. Check the path.")
-    return _opened(path, quote(path), MOST_PIXELS)
+    raise ImageError(f"A {type(source).__name__} is not a picture. Give a path, a PIL picture, an array or a tensor.")
 
 
 def picture_from_bytes(data: bytes, name: str, *, most_pixels: int = MOST_PIXELS) -> np.ndarray:
@@ -57,20 +64,31 @@ def picture_from_bytes(data: bytes, name: str, *, most_pixels: int = MOST_PIXELS
     Args:
         data: the file's content.
         name: what errors call the picture.
-        most_pixels: more than these are not read; known before anything is unpacked.
+        most_pixels: larger pictures are refused before anything is unpacked.
 
     Raises:
         ImageError: the picture is damaged, too large, or no picture at all.
     """
-    return _opened(BytesIO(data), quote(name), min(most_pixels, MOST_PIXELS))
+    return _read(data, quote(name), min(most_pixels, MOST_PIXELS))
 
 
-def _opened(file: Path | BytesIO, name: str, most: int) -> np.ndarray:
+def stored_pixels(file: Path | bytes) -> np.ndarray:
+    """RGB bytes [height, width, 3] of a picture file, its EXIF orientation *not* applied.
+
+    Damaged files raise whatever Pillow raises: callers say which picture it is and what it was needed for.
+
+    Raises:
+        ImageError: the picture is too large, or its pixels have values that no picture has.
+    """
+    with opened(file) as picture:
+        _check_size(picture, "The picture", MOST_PIXELS)
+        return _rgb(picture)
+
+
+def _read(file: Path | bytes, name: str, most: int) -> np.ndarray:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own size warning; the limit below is ours
-            with Image.open(file) as picture:
-                return _upright(picture, name, most)
+        with opened(file) as picture:
+            return _upright(picture, name, most)
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -87,25 +105,32 @@ def _opened(file: Path | BytesIO, name: str, most: int) -> np.ndarray:
         ) from None
 
 
-def _too_large(name: str, pixels: str, most: int = MOST_PIXELS) -> ImageError:
+def _too_large(name: str, pixels: str, most: int) -> ImageError:
     return ImageError(
         f"{name} has {pixels} pixels; at most {most:,} are read, so that a small file cannot fill the memory. "
         "Reduce it first."
     )
 
 
-def _upright(picture: Image.Image, name: str, most: int = MOST_PIXELS) -> np.ndarray:
-    """The first frame, turned as its EXIF says, as RGB bytes."""
+def _check_size(picture: Image.Image, name: str, most: int) -> None:
     if picture.width * picture.height > most:
         raise _too_large(name, f"{picture.width} x {picture.height}", most)
-    turned = ImageOps.exif_transpose(picture)
-    if turned.mode.startswith(("I", "F")):
-        return _from_array(np.asarray(turned))
-    if turned.mode in ("RGBA", "LA", "PA") or "transparency" in turned.info:
-        rgba = turned.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        turned = Image.alpha_composite(white, rgba)
-    return np.array(turned.convert("RGB"))
+
+
+def _upright(picture: Image.Image, name: str, most: int) -> np.ndarray:
+    """The first frame, turned as its EXIF says, as RGB bytes."""
+    _check_size(picture, name, most)
+    return _rgb(ImageOps.exif_transpose(picture))
+
+
+def _rgb(picture: Image.Image) -> np.ndarray:
+    """RGB bytes: more than 8 bits are scaled, what is transparent becomes white."""
+    if picture.mode.startswith(("I", "F")):
+        return _from_array(np.asarray(picture))
+    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+        rgba = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba)
+    return np.array(picture.convert("RGB"))
 
 
 def _channels_last(array: np.ndarray) -> np.ndarray:
@@ -124,11 +149,11 @@ def _from_array(array: np.ndarray) -> np.ndarray:
         array = array[..., 0]
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))) or 0 in array.shape:
         raise ImageError(
-            f"An array of shape {array.shape} is no picture. It must be [height, width] or [height, width, 3 or 4], "
+            f"An array of shape {array.shape} is not a picture. It must be [height, width] or [height, width, 3 or 4], "
             "with at least one pixel."
         )
     if array.shape[0] * array.shape[1] > MOST_PIXELS:
-        raise _too_large("The array", f"{array.shape[1]} x {array.shape[0]}")
+        raise _too_large("The array", f"{array.shape[1]} x {array.shape[0]}", MOST_PIXELS)
     pixels = _as_bytes(array)
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], 3, axis=2)

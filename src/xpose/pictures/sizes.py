@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 from xpose.errors import DataError, quote
+from xpose.pictures.reading import opened
 
-PICTURE_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
 WEBP_HEAD = 30  # bytes of a WebP file that tell its size
 TAIL = 4096  # bytes at a picture's end in which its end mark is looked for
 
 
 def picture_size(path: Path) -> tuple[int, int]:
     """Width and height from the header; a file without its end mark is decoded to see whether it is whole."""
-    import warnings
-
-    from PIL import Image
-
     try:
-        with warnings.catch_warnings(), open(path, "rb") as file:
+        with open(path, "rb") as file:
             whole = webp_size(file.read(WEBP_HEAD), path.stat().st_size)
             if whole is not None:
                 return whole
             file.seek(0)
-            warnings.simplefilter("ignore")  # metadata that Pillow finds odd does not concern the pixels
-            image = Image.open(file, formats=PICTURE_FORMATS)
-            if not _ends_properly(file, image.format):
+            with opened(file) as picture:
+                size, kind = picture.size, picture.format
+            if not _ends_properly(file, kind):
                 file.seek(0)
-                Image.open(file, formats=PICTURE_FORMATS).load()
-            return image.size
+                with opened(file) as picture:
+                    picture.load()
+            return size
     except Exception as error:  # decoders meet damaged files with errors of every kind
         raise DataError(f"the picture {quote(path.name)} cannot be read: {error or type(error).__name__}") from None
 
@@ -59,7 +56,7 @@ def webp_size(head: bytes, length: int) -> tuple[int, int] | None:
     return size if min(size) > 0 else None
 
 
-def _ends_properly(file: Any, kind: str | None) -> bool:
+def _ends_properly(file: IO[bytes], kind: str | None) -> bool:
     marks = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}
     file.seek(0, 2)
     file.seek(max(0, file.tell() - TAIL))

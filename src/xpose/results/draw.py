@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from xpose.drawing.canvas import to_rgb
 from xpose.drawing.overlay import Figure, Style, draw_figures
 from xpose.drawing.palette import Colour
 from xpose.errors import ConfigError, ImageError
+from xpose.pictures.reading import read_picture
 
 if TYPE_CHECKING:
     from xpose.results.poses import Pose, Poses
@@ -22,10 +22,14 @@ _MOST = 16_384  # pixels on a side; a sheet or an enlarged picture beyond it wou
 def draw(poses: Poses, image: Any, style: Style, *, background: Colour | None, enlarge_to: int) -> Image.Image:
     """See `Poses.draw`."""
     height, width = poses.image_size
+    if style.errors and poses.keypoint_errors is None:
+        raise ConfigError(
+            "errors=True, but these poses have no keypoint_errors. Only some weights predict them. Leave errors out."
+        )
     if background is None and image is None and poses.source is None:
         background = SHEET
     if background is None:
-        picture = to_rgb(poses.source if image is None else image)
+        picture = _picture(poses.source if image is None else image)
     else:
         _check_side("The picture", max(width, height))
         picture = Image.new("RGB", (width, height), tuple(background))
@@ -34,6 +38,13 @@ def draw(poses: Poses, image: Any, style: Style, *, background: Colour | None, e
         picture = _enlarged(picture, enlarge_to)
     scale = np.array([picture.width / width, picture.height / height])
     return draw_figures(picture, [_figure(pose, scale) for pose in poses], style)
+
+
+def _picture(image: Any) -> Image.Image:
+    try:
+        return Image.fromarray(read_picture(image)[0])
+    except ImageError as error:
+        raise ImageError(f"{error} A drawing needs the picture itself: poses.draw(image).") from None
 
 
 def _figure(pose: Pose, scale: np.ndarray) -> Figure:
@@ -47,6 +58,7 @@ def _figure(pose: Pose, scale: np.ndarray) -> Figure:
         confidence=np.nan_to_num(pose.keypoint_scores.astype(np.float64), nan=1.0),
         visibility=pose.visibility,
         edges=pose.edges,
+        errors=None if pose.keypoint_errors is None else pose.keypoint_errors.astype(np.float64) * scale.mean(),
     )
 
 

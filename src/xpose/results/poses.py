@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from xpose.errors import ConfigError, unknown
-from xpose.results.formats.table import Outputs
+from xpose.results.outputs import Outputs
 from xpose.vocabulary import normalise, side_of
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 Names = tuple[str, ...]
 Edges = tuple[tuple[str, str], ...]
+# The fields of `Poses` with one entry per pose.
+ARRAYS = ("boxes", "scores", "xy", "keypoint_scores", "visibility", "keypoint_errors")
+TUPLES = ("categories", "keypoint_names", "canonical_names", "edges")
 
 
 class Point(NamedTuple):
@@ -88,7 +91,7 @@ class Pose:
             if name in names:
                 return names.index(name)
         loose = normalise(name)
-        return next((row for row, own in enumerate(self.names) if normalise(own) == loose), None)
+        return next((row for row, known in enumerate(self.names) if normalise(known) == loose), None)
 
     def _point(self, row: int) -> Point:
         x, y = self.xy[row].tolist()
@@ -97,7 +100,7 @@ class Pose:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Poses(Outputs):
-    """All objects found in one picture. A detector gives them best first; indexing keeps the order that is asked for.
+    """All objects found in one picture. A detector gives them best first; indexing keeps the order of the index.
 
     An index may be a number, a slice, a mask, an array of numbers, or the name of a category; it always gives `Poses`.
     A loop gives one `Pose` after the other. The arrays are copies and cannot be written to.
@@ -197,16 +200,16 @@ class Poses(Outputs):
 
     def __repr__(self) -> str:
         height, width = self.image_size
-        found = ", ".join(f"{number} {name}" for name, number in self.count().items()) or "nothing found"
-        return f"<Poses: {found}; {width} x {height} pixels>"
+        counts = ", ".join(f"{number} {name}" for name, number in self.count().items()) or "nothing found"
+        return f"<Poses: {counts}; {width} x {height} pixels>"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Poses):
             return NotImplemented
         pairs = [(getattr(self, field.name), getattr(other, field.name)) for field in dataclasses.fields(self)]
         return all(
-            np.array_equal(own, its, equal_nan=True) if isinstance(own, np.ndarray) else own == its
-            for own, its in pairs
+            np.array_equal(a, b, equal_nan=True) if isinstance(a, np.ndarray) and b is not None else a is b or a == b
+            for a, b in pairs
         )
 
     def __iter__(self) -> Iterator[Pose]:
@@ -222,7 +225,7 @@ class Poses(Outputs):
     def pose(self, row: int) -> Pose:
         """One object with only its own points."""
         names = self.keypoint_names[row]
-        own = len(names)
+        count = len(names)
         return Pose(
             category=self.categories[row],
             score=float(self.scores[row]),
@@ -230,17 +233,18 @@ class Poses(Outputs):
             names=names,
             canonical=self.canonical_names[row],
             edges=self.edges[row],
-            xy=self.xy[row, :own],
-            keypoint_scores=self.keypoint_scores[row, :own],
-            visibility=self.visibility[row, :own],
-            keypoint_errors=None if self.keypoint_errors is None else self.keypoint_errors[row, :own],
+            xy=self.xy[row, :count],
+            keypoint_scores=self.keypoint_scores[row, :count],
+            visibility=self.visibility[row, :count],
+            keypoint_errors=None if self.keypoint_errors is None else self.keypoint_errors[row, :count],
         )
 
     @property
     def areas(self) -> np.ndarray:
         """[N] of the boxes, in square pixels."""
         sides = self.boxes[:, 2:].astype(np.float64) - self.boxes[:, :2]
-        return sides.prod(axis=1)
+        areas: np.ndarray = sides.prod(axis=1)
+        return areas
 
     def count(self, categories: Iterable[str] = ()) -> dict[str, int]:
         """How many of each category; the ones named here come first, with 0 where there is none."""
@@ -290,22 +294,11 @@ class Poses(Outputs):
         return dataclasses.replace(self, visibility=np.where(known, judged, self.visibility))
 
     def _take(self, keep: np.ndarray) -> Poses:
-        def some(values: tuple[Any, ...]) -> tuple[Any, ...]:
-            return tuple(values[row] for row in keep)
-
-        return dataclasses.replace(
-            self,
-            boxes=self.boxes[keep],
-            scores=self.scores[keep],
-            categories=some(self.categories),
-            xy=self.xy[keep],
-            keypoint_scores=self.keypoint_scores[keep],
-            visibility=self.visibility[keep],
-            keypoint_errors=None if self.keypoint_errors is None else self.keypoint_errors[keep],
-            keypoint_names=some(self.keypoint_names),
-            canonical_names=some(self.canonical_names),
-            edges=some(self.edges),
-        )
+        kept: dict[str, Any] = {name: tuple(getattr(self, name)[row] for row in keep) for name in TUPLES}
+        for name in ARRAYS:
+            array = getattr(self, name)
+            kept[name] = None if array is None else array[keep]
+        return dataclasses.replace(self, **kept)
 
     def draw(
         self,
@@ -317,6 +310,7 @@ class Poses(Outputs):
         legend: Literal["auto", "inside", "below", "none"] = "auto",
         numbers: bool | None = None,
         hidden: Literal["skip", "hollow"] = "skip",
+        errors: bool = False,
         enlarge_to: int = 0,
     ) -> Image.Image:
         """A picture with the poses on it. See `xpose.drawing.overlay.draw_figures` for how it looks.
@@ -331,16 +325,17 @@ class Poses(Outputs):
                 "none". Only "inside" and "none" keep the picture's size for certain.
             numbers: numbers at the points that the legend explains; None decides by room.
             hidden: what happens to points with visibility 0: left out, or drawn "hollow".
+            errors: draw a faint circle around each point with its expected error (`keypoint_errors`) as the radius.
             enlarge_to: enlarge a smaller picture until its longer side has so many pixels.
 
         Raises:
             ImageError: the picture cannot be read or has another shape.
-            ConfigError: an option is unknown.
+            ConfigError: an option is unknown, or errors are asked for and these poses have none.
         """
         from xpose.drawing.overlay import Style
         from xpose.results.draw import draw
 
-        style = Style(boxes=boxes, labels=labels, legend=legend, numbers=numbers, hidden=hidden)
+        style = Style(boxes=boxes, labels=labels, legend=legend, numbers=numbers, hidden=hidden, errors=errors)
         return draw(self, image, style, background=background, enlarge_to=enlarge_to)
 
 

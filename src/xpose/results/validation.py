@@ -1,6 +1,6 @@
 """What makes a `Poses` valid, how it is indexed, and how several are joined.
 
-A fault here is one of the calling program, so these are plain ValueErrors and IndexErrors, in the house style.
+Faults here are mistakes of the calling program, so they are plain ValueErrors and IndexErrors.
 """
 
 from __future__ import annotations
@@ -22,13 +22,9 @@ def checked(poses: Poses) -> dict[str, Any]:
     Raises:
         ValueError: something does not fit together.
     """
-    scores = _array("scores", poses.scores, np.float32, 1)
+    scores = _share("scores", _known("scores", _array("scores", poses.scores, 1)))
     number = len(scores)
-    _no_nan("scores", scores)
-    _share("scores", scores)
-    boxes = _array("boxes", poses.boxes, np.float32, 2)
-    _shape("boxes", boxes, (number, 4))
-    _no_nan("boxes", boxes)
+    boxes = _known("boxes", _shape("boxes", _array("boxes", poses.boxes, 2), (number, 4)))
     if (boxes[:, 2:] < boxes[:, :2]).any():
         row = int((boxes[:, 2:] < boxes[:, :2]).any(1).argmax())
         raise ValueError(
@@ -58,7 +54,7 @@ def rows(key: Any, number: int) -> np.ndarray:
     """The rows that an index means.
 
     Raises:
-        IndexError: a number is out of range, a mask has another length, or it is no index at all.
+        IndexError: a number is out of range, a mask has another length, or it is not an index.
     """
     if isinstance(key, slice):
         return np.arange(number)[key]
@@ -81,7 +77,7 @@ def rows(key: Any, number: int) -> np.ndarray:
             )
         return asked % max(number, 1)
     raise IndexError(
-        f"A {type(key).__name__} is no index of poses. Use a number, a slice, a mask, an array of numbers, or the name "
+        f"A {type(key).__name__} cannot index poses. Use a number, a slice, a mask, an array of numbers, or the name "
         "of a category."
     )
 
@@ -107,10 +103,9 @@ def joined(parts: Sequence[Poses]) -> dict[str, Any]:
         values = [getattr(part, name) for part in parts]
         if all(value is None for value in values):
             return None
-        unknown = [np.full((len(part), 0), np.nan, np.float32) for part in parts]
-        return np.concatenate(
-            [_padded(none if value is None else value, widest) for value, none in zip(values, unknown, strict=True)]
-        )[order]
+        empty = [np.zeros((len(part), 0), np.float32) for part in parts]  # filled up with NaN
+        filled = [none if value is None else value for value, none in zip(values, empty, strict=True)]
+        return np.concatenate([_padded(value, widest) for value in filled])[order]
 
     def tuples(name: str) -> tuple[Any, ...]:
         values = [value for part in parts for value in getattr(part, name)]
@@ -135,16 +130,15 @@ def _padded(array: np.ndarray, widest: int) -> np.ndarray:
 
 def _points(poses: Poses, names: Sequence[Sequence[str]]) -> dict[str, np.ndarray | None]:
     """xy, keypoint_scores, visibility and keypoint_errors, checked against the names."""
-    number, widest = len(names), max((len(own) for own in names), default=0)
-    xy = _array("xy", poses.xy, np.float32, 3)
+    number, widest = len(names), max((len(points) for points in names), default=0)
+    xy = _array("xy", poses.xy, 3)
     if xy.shape[1] < widest:
         raise ValueError(
             f"xy has room for {xy.shape[1]} keypoints, and a pose has {widest} names. There is one place for each "
             "name. Pad the shorter poses with NaN."
         )
     _shape("xy", xy, (number, xy.shape[1], 2))
-    scores = _array("keypoint_scores", poses.keypoint_scores, np.float32, 2)
-    _shape("keypoint_scores", scores, xy.shape[:2])
+    scores = _shape("keypoint_scores", _array("keypoint_scores", poses.keypoint_scores, 2), xy.shape[:2])
     _share("keypoint_scores", scores)
     visibility = np.asarray(poses.visibility)
     if visibility.ndim != 2 or not np.isin(visibility, (0, 1, 2)).all():
@@ -154,7 +148,7 @@ def _points(poses: Poses, names: Sequence[Sequence[str]]) -> dict[str, np.ndarra
         )
     visibility = visibility.astype(np.uint8)
     _shape("visibility", visibility, xy.shape[:2])
-    beyond = np.arange(xy.shape[1]) >= np.array([len(own) for own in names], dtype=int)[:, None]
+    beyond = np.arange(xy.shape[1]) >= np.array([len(points) for points in names], dtype=int)[:, None]
     if np.isinf(xy).any() or not np.isnan(xy[beyond]).all() or visibility[beyond].any():
         raise ValueError(
             "xy is infinite somewhere, or has values beyond a pose's own names. Numbers are finite, and what lies "
@@ -167,8 +161,7 @@ def _points(poses: Poses, names: Sequence[Sequence[str]]) -> dict[str, np.ndarra
     scores[beyond] = np.nan
     errors = None
     if poses.keypoint_errors is not None:
-        errors = _array("keypoint_errors", poses.keypoint_errors, np.float32, 2)
-        _shape("keypoint_errors", errors, xy.shape[:2])
+        errors = _shape("keypoint_errors", _array("keypoint_errors", poses.keypoint_errors, 2), xy.shape[:2])
         if (errors < 0).any() or np.isinf(errors).any():
             raise ValueError(
                 "keypoint_errors is negative or infinite somewhere. It holds distances in pixels. Put NaN where the "
@@ -178,9 +171,9 @@ def _points(poses: Poses, names: Sequence[Sequence[str]]) -> dict[str, np.ndarra
     return {"xy": xy, "keypoint_scores": scores, "visibility": visibility, "keypoint_errors": errors}
 
 
-def _array(what: str, value: Any, dtype: type, ndim: int) -> np.ndarray:
+def _array(what: str, value: Any, ndim: int) -> np.ndarray:
     try:
-        array: np.ndarray = np.array(value, dtype=dtype)  # a copy: nobody else can change it
+        array = np.array(value, dtype=np.float32)  # a copy: nobody else can change it
     except (TypeError, ValueError):
         raise ValueError(f"{what} is a {type(value).__name__}. It must be an array of numbers. Convert it.") from None
     if array.ndim != ndim:
@@ -188,22 +181,25 @@ def _array(what: str, value: Any, dtype: type, ndim: int) -> np.ndarray:
     return array
 
 
-def _shape(what: str, array: np.ndarray, wanted: tuple[int, ...]) -> None:
+def _shape(what: str, array: np.ndarray, wanted: tuple[int, ...]) -> np.ndarray:
     if array.shape != wanted:
         raise ValueError(
             f"{what} has shape {array.shape}. With these scores and names it must be {wanted}. Give one row per pose."
         )
+    return array
 
 
-def _no_nan(what: str, array: np.ndarray) -> None:
+def _known(what: str, array: np.ndarray) -> np.ndarray:
     if not np.isfinite(array).all():
         raise ValueError(f"{what} holds NaN or infinity. Every pose has real numbers here. Leave such poses out.")
+    return array
 
 
-def _share(what: str, array: np.ndarray) -> None:
+def _share(what: str, array: np.ndarray) -> np.ndarray:
     outside = array[(array < 0) | (array > 1)]
     if len(outside):
         raise ValueError(f"{what} holds {outside.flat[0]:g}. It must lie in 0..1. Apply a sigmoid or rescale it.")
+    return array
 
 
 def _names(what: str, value: Any, number: int, whose: str) -> tuple[str, ...]:

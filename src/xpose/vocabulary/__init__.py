@@ -48,18 +48,7 @@ __all__ = [
     "normalise",
     "released_keypoint_text",
     "released_object_text",
-    "resolve_keypoint",
     "side_of",
     "sigma_for",
     "taxonomy_coverage",
 ]
-
-
-def resolve_keypoint(name: str, skeleton: Skeleton | str) -> Keypoint:
-    """The keypoint of a skeleton that a name, an alias or a source's field name means.
-
-    Raises:
-        VocabularyError: no such skeleton or point; the message proposes near matches.
-    """
-    chosen = load_skeleton(skeleton) if isinstance(skeleton, str) else skeleton
-    return chosen.point(name)

@@ -67,7 +67,7 @@ class Category:
 
 
 class DefaultSkeleton(NamedTuple):
-    """The skeleton chosen for a category, why, and whether it was for want of a better one."""
+    """The skeleton chosen for a category, why, and whether it is only a fallback."""
 
     skeleton: Skeleton
     reason: str

@@ -18,22 +18,9 @@ _GAPS = re.compile(r"[\s_\-]+")
 
 # Official per-point constants k/2 of the COCO keypoint evaluation (person) and of AP-10K (neck, tail base, paws). Where
 # both have a point (eye, nose, shoulder, elbow, hip, knee) they give it the same number.
-OFFICIAL_SIGMAS = {
-    "nose": 0.026,
-    "eye": 0.025,
-    "ear": 0.035,
-    "shoulder": 0.079,
-    "elbow": 0.072,
-    "wrist": 0.062,
-    "hip": 0.107,
-    "knee": 0.087,
-    "ankle": 0.089,
-    "neck": 0.035,
-    "tail base": 0.035,
-    "root of tail": 0.035,
-    "front paw": 0.062,
-    "back paw": 0.089,
-}
+OFFICIAL_SIGMAS = {"nose": 0.026, "eye": 0.025, "ear": 0.035, "shoulder": 0.079, "elbow": 0.072, "wrist": 0.062}
+OFFICIAL_SIGMAS |= {"hip": 0.107, "knee": 0.087, "ankle": 0.089, "neck": 0.035, "tail base": 0.035}
+OFFICIAL_SIGMAS |= {"root of tail": 0.035, "front paw": 0.062, "back paw": 0.089}
 UNKNOWN_SIGMA = 0.05
 # Groups without official constants, the first group that shares a word with the name decides.
 _INSECT = {"foreleg", "midleg", "hindleg", "thorax", "abdomen", "antenna", "mandible", "proboscis"}

@@ -15,17 +15,7 @@ from xpose.errors import did_you_mean, quote
 from xpose.vocabulary.names import flip_name, normalise, sigma_for
 from xpose.vocabulary.skeleton import LEFT_RIGHT, Keypoint, Skeleton, Source
 
-_SKELETON_KEYS = (
-    "name",
-    "also",
-    "released",
-    "title",
-    "note",
-    "left_right",
-    "source",
-    "keypoints",
-    "edges",
-)
+_SKELETON_KEYS = ("name", "also", "released", "title", "note", "left_right", "source", "keypoints", "edges")
 _POINT_KEYS = ("name", "alias", "part", "flip", "sigma", "layout", "source_names", "note", "unused")
 _SOURCE_KEYS = ("dataset", "reference", "names", "sigmas", "edges", "url", "licence")
 _YOURS = {

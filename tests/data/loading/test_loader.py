@@ -15,7 +15,6 @@ from xpose.data.loading.examples import ExampleFinder, Examples
 from xpose.data.loading.labelling import Labelling
 from xpose.data.loading.loader import Loader, Prompting
 from xpose.data.loading.pictures import Pictures
-from xpose.data.loading.place import Place
 from xpose.data.loading.pool import Pool, open_pool
 from xpose.data.loading.sampling import Sampling
 from xpose.data.loading.transforms import Augmentation
@@ -146,7 +145,7 @@ def test_absent_kinds_are_not_in_the_picture(pool):
 def test_a_set_that_is_not_exhaustive_brings_no_negatives(tmp_path):
     dots = dot_pool(tmp_path, [(64, 64)] * 3)
     items = [(record(dots.file(n), (64, 64), [Instance(category(name, "person"), (0.0, 0.0, 64.0, 64.0))], "lspet"),
-              Place(dots.path(n))) for n, name in enumerate(("person", "child", "baby"))]  # fmt: skip
+              Path(dots.path(n))) for n, name in enumerate(("person", "child", "baby"))]  # fmt: skip
     for batch in loader_of(Pool(items), prompting=Prompting(visual=0)).steps(0, 4):
         for target in batch.targets:
             assert all(entry.present and not entry.complete for entry in target.asked)
@@ -198,7 +197,7 @@ def test_cut_outs_hold_the_object_with_its_margin(tmp_path):
     dotted((300, 200), points, 3).save(tmp_path / "a.png")
     labelled = {name: (float(x), float(y), 2) for name, (x, y) in points.items()}
     instance = Instance(person, (100.0, 50.0, 80.0, 60.0), labelled)
-    pool = Pool([(record("a.png", (300, 200), [instance]), Place(str(tmp_path / "a.png")))])
+    pool = Pool([(record("a.png", (300, 200), [instance]), tmp_path / "a.png")])
     settings = Examples(side=100, rotation=0, flip=0, colours=replace(Examples().colours, share=0, grey=0))
     example = ExampleFinder(Pictures(pool), settings).cut(np.random.default_rng(0), 0)
     np.testing.assert_allclose(example.box, [10, 20, 90, 80], atol=1e-4)  # 100 / (1.25 * 80) = 1 pixel per pixel
@@ -223,7 +222,7 @@ def test_pictures_of_different_shapes_are_padded(tmp_path):
 def test_pictures_without_objects_are_asked_for_something(tmp_path):
     dots = dot_pool(tmp_path, [(64, 64)] * 2)
     person = Instance(category("person", "person"), (0.0, 0.0, 64.0, 64.0))
-    items = [(record(dots.file(n), (64, 64), [person][:n]), Place(dots.path(n))) for n in range(2)]
+    items = [(record(dots.file(n), (64, 64), [person][:n]), Path(dots.path(n))) for n in range(2)]
     loader = loader_of(Pool(items), prompting=Prompting(visual=0, absent=(1, 1)), sampling=Sampling(buckets=(20,)))
     empty = [t for batch in loader.steps(0, 4) for t in batch.targets if t.pictures == (0,)]
     assert empty
@@ -255,7 +254,7 @@ def test_points_without_a_label_are_absent_only_where_the_set_says_so(tmp_path):
     box = (0.0, 0.0, 64.0, 64.0)
     dots = dot_pool(tmp_path, [size])
     shown = [Instance(person, box, points), Instance(person, box)]  # of the second nothing is labelled
-    items = [(record(dots.file(0), size, shown), Place(dots.path(0)))]
+    items = [(record(dots.file(0), size, shown), Path(dots.path(0)))]
 
     def missing(batches):
         return [t.absent(row) for batch in batches for t in batch.targets for row in range(len(t.labels))]
@@ -278,7 +277,7 @@ def test_mixed_pictures_of_a_one_sided_kind_know_nothing_of_absent_points(tmp_pa
     size = (64, 64)
     points = {name: (float(x), float(y), 2) for name, (x, y) in spread(sided.keypoints, size).items()}
     dots = dot_pool(tmp_path, [size])
-    items = [(record(dots.file(0), size, [Instance(sided, (0, 0, 64, 64), points)]), Place(dots.path(0)))] * 4
+    items = [(record(dots.file(0), size, [Instance(sided, (0, 0, 64, 64), points)]), Path(dots.path(0)))] * 4
     mixed = Augmentation(size=64, mosaic=1.0)
     loader = loader_of(Pool(items), labelling={"dots": Labelling(points=True)}, augmentation=mixed)
     both = [t for batch in loader.steps(0, 9) for t in batch.targets if any(len(e.kind) == 4 for e in t.asked)]

@@ -12,7 +12,6 @@ from tests.data.pools import category, colours, dot_pool, dotted, record, spread
 from xpose.data.loading.colours import NO_COLOURS, Colours, colour_matrix, vary_colours
 from xpose.data.loading.mixing import mosaic, paste
 from xpose.data.loading.pictures import Pictures
-from xpose.data.loading.place import Place
 from xpose.data.loading.pool import Pool
 from xpose.data.loading.samples import Kind, Labels, join
 from xpose.data.loading.transforms import Augmentation, choose_view, good_view, plain_view, shape_for, show
@@ -179,9 +178,9 @@ def test_pasted_objects_bring_their_points_and_hide_those_below(tmp_path):
     pool = Pool(
         [
             (record("white.png", (200, 200), [Instance(PERSON, (0.0, 0.0, 200.0, 200.0), sparse)]),
-             Place(str(tmp_path / "white.png"))),
+             tmp_path / "white.png"),
             (record("donor.png", (200, 200), [Instance(PERSON, (0.0, 0.0, 80.0, 80.0), points)]),
-             Place(str(tmp_path / "donor.png"))),
+             tmp_path / "donor.png"),
         ]
     )  # fmt: skip
     pictures = Pictures(pool)
@@ -246,7 +245,7 @@ def test_objects_without_points_stay(tmp_path):
     Image.new("RGB", (60, 60)).save(tmp_path / "a.png")
     item = record("a.png", (60, 60), [Instance(PERSON, (10.0, 10.0, 30.0, 30.0)),
                                       Instance(PERSON, (0.0, 0.0, 60.0, 60.0), iscrowd=True)])  # fmt: skip
-    pictures = Pictures(Pool([(item, Place(str(tmp_path / "a.png")))]))
+    pictures = Pictures(Pool([(item, tmp_path / "a.png")]))
     sample = show(pictures, 0, plain_view((60, 60), STILL), STILL)
     assert sample.labels.crowd.tolist() == [False, True]
     assert sample.labels.keypoints(0) == {}

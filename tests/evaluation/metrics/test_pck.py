@@ -133,9 +133,9 @@ def test_given_needs_one_pose_for_each_object():
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda: PCK(0), "no number above 0"),
+        (lambda: PCK(0), "must be a number above 0"),
         (lambda: PCK(()), "at least one"),
-        (lambda: PCK(math.nan), "no number above 0"),
+        (lambda: PCK(math.nan), "must be a number above 0"),
         (lambda: PCK(mean="object"), 'Did you mean "objects"'),
         (lambda: PointRules(normaliser="torsoo"), 'Did you mean "torso"'),
         (lambda: PointRules(match="box"), "best box"),

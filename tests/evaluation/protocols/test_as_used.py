@@ -25,6 +25,7 @@ from xpose.evaluation.run_file import read_run, write_run
 from xpose.evaluation.runner import evaluate
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.sources import DetectorSource
+from xpose.inference import DetectionOptions
 from xpose.records import Category
 from xpose.results import Poses
 
@@ -338,7 +339,7 @@ def test_a_detector_is_asked_as_in_use(tree, monkeypatch):
             assert len(seen) == 6
             for images, rules in seen:
                 assert not isinstance(images, list)
-                assert rules == {"threshold": threshold, "rivals": "weights", "nms": "weights", "max_instances": None}
+                assert rules == {"options": DetectionOptions(threshold=threshold)}
             assert result.statement["input"].endswith("one picture at a time")
             assert "of the weights" in result.statement["threshold"]
 

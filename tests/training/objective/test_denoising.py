@@ -207,7 +207,7 @@ def test_groups_start_at_the_given_points(network: XPose, batch: Batch) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"queries": 0}, "queries is 0"), ({"label_noise": 1.5}, "more than 1"), ({"keypoint_noise": -1}, "from 0 up")],
+    [({"queries": 0}, "queries is 0"), ({"label_noise": 1.5}, "from 0 to 1"), ({"keypoint_noise": -1}, "from 0 up")],
 )
 def test_faulty_settings_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):

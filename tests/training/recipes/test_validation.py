@@ -15,6 +15,7 @@ from tests.inference.conftest import own_detector
 from xpose.data.loading.pool import read_places
 from xpose.data.synthetic.scenes import write_synthetic
 from xpose.evaluation.questions import key_of
+from xpose.inference import DetectionOptions
 from xpose.model.checkpoints.calibration import Calibration
 from xpose.prompts import CombinedPrompt, TextPrompt, VisualPrompt
 from xpose.records import Record
@@ -41,7 +42,7 @@ class Knowing:
 
     thresholds: list[dict[str, float]]
 
-    def __init__(self, model: object, prompts: object, name: str, calibration: Calibration) -> None:
+    def __init__(self, engine: object, prompts: object, name: str, calibration: Calibration) -> None:
         self.calibration = calibration
 
     def encode_image(self, pixels: np.ndarray) -> Record:
@@ -50,7 +51,7 @@ class Knowing:
     def detect(self, record: Record, prompts: list[Any], **options: object) -> Poses:
         type(self).asked.append((record, prompts))
         type(self).thresholds.append(dict(self.calibration.thresholds))
-        assert options == {"threshold": 0.0, "rivals": None}
+        assert options == {"options": DetectionOptions(threshold=0.0, rivals=())}
         names = tuple(one.category.keypoints for one in record.instances)
         widest = max(map(len, names))
         xy = np.full((len(names), widest, 2), np.nan, np.float32)

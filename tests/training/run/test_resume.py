@@ -12,7 +12,7 @@ import pytest
 import torch
 from tests.training.small_runs import curve, draw, everything, learn, loader_of, network, rows, run_of
 
-from xpose.errors import CheckpointError, ConfigError
+from xpose.errors import CheckpointError, ConfigError, XPoseError
 from xpose.model import XPose
 from xpose.training.run.interrupts import Interruptions, Terminated
 from xpose.training.run.schedule import Schedule
@@ -203,7 +203,7 @@ def test_a_full_disk_keeps_the_state_before(tmp_path: Path, monkeypatch: pytest.
         raise RuntimeError("PytorchStreamWriter failed writing file: file write failed")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(CheckpointError, match="untouched"):
+    with pytest.raises(XPoseError, match="untouched"):
         save_state(tmp_path, 2, {"step": 2})
     monkeypatch.undo()
     assert load_state(tmp_path) == {"step": 1}
@@ -211,5 +211,5 @@ def test_a_full_disk_keeps_the_state_before(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match="could not be written"):
+    with pytest.raises(XPoseError, match="could not be written"):
         save_state(tmp_path / "file" / "state", 1, {"step": 1})

@@ -10,9 +10,7 @@ has no look.
 from __future__ import annotations
 
 import hashlib
-import io
 import sqlite3
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -23,11 +21,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xpose.pictures.opencv import opencv
-from xpose.pictures.sizes import PICTURE_FORMATS
+from xpose.pictures.decoding import grey_thumbnail
 
 if TYPE_CHECKING:
-    from PIL import Image
+    pass
 
 SIDE, LOW = 32, 16
 FLAT = 4.0  # grey levels of standard deviation; below it a picture has no structure to compare
@@ -54,34 +51,12 @@ def print_picture(path: Path) -> Prints | None:
 
 def print_content(content: bytes) -> Prints | None:
     """The fingerprints of the bytes of a picture file, None if they are no picture."""
-    from PIL import Image
-
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = _webp(content)
-            if image is None:
-                image = Image.open(io.BytesIO(content), formats=PICTURE_FORMATS)
-                image.draft("L", (4 * SIDE, 4 * SIDE))  # lets the JPEG decoder reduce by itself, which is much faster
-            grey = image.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        grey = grey_thumbnail(content, SIDE)
     except Exception:  # decoders meet damaged files with errors of every kind
         return None
     look, mirrored = looks(np.asarray(grey, dtype=float))
     return Prints(hashlib.blake2b(content, digest_size=16).digest(), look, mirrored)
-
-
-def _webp(content: bytes) -> Image.Image | None:
-    """A WebP picture in grey, by OpenCV where it is installed: in less than half of Pillow's time, and threads help."""
-    from PIL import Image
-
-    if content[:4] != b"RIFF" or content[8:12] != b"WEBP":
-        return None
-    try:
-        cv2 = opencv()
-        found = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
-    except Exception:  # OpenCV is missing, or cannot read it: Pillow may
-        return None
-    return None if found is None else Image.fromarray(found)
 
 
 def looks(grey: np.ndarray) -> tuple[bytes, bytes]:

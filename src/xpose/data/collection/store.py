@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from xpose.errors import DataError, quote
+from xpose.pictures import atomic
 from xpose.records import Category, Instance, Picture, Point, Record, Taxonomy
 
 LAYOUT = 1  # of the file as the module's docstring describes it
@@ -64,19 +65,16 @@ def tidy(value: float) -> float | int:
 
 
 def write_atomically(path: Path, write: Callable[[IO[str]], None]) -> str:
-    """Write a text file under another name and put it into place when it is whole; its sha256."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    """Write a text file in one step, through to the disk; its sha256."""
+
+    def whole(temporary: Path) -> None:
         with open(temporary, "w", encoding="utf-8", newline="\n") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        digest = sha256_of(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return digest
+
+    atomic.write_atomically(path, whole)
+    return sha256_of(path)
 
 
 def sha256_of(path: Path) -> str:

@@ -16,14 +16,17 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element, ParseError
 
-from xpose.errors import DataError, quote
-from xpose.pictures.reading import PICTURE_ENDINGS
+from xpose.errors import DataError, missing_extra, quote
+from xpose.pictures import PICTURE_ENDINGS
 from xpose.pictures.sizes import picture_size
 from xpose.records import Box, Picture, Point
 
 MAX_NUMBER = 1e7  # no pixel coordinate is larger; past it a number is taken for a fault of the file
 MAX_TEXT = 4 << 30  # bytes of one annotation file
+MAX_YAML = 1 << 20  # bytes
+MAX_ALIASES = 20  # references to an earlier value; many of them, nested, make a small YAML file unfold without end
 MAX_NAME = 1024  # characters
 MAX_PART = 255  # bytes between two slashes
 MAX_CELL = 1 << 26  # characters in one cell of a csv table
@@ -120,6 +123,44 @@ class Source:
             raise _damaged(self.path(name), "is nested too deeply to be read") from None
         except ValueError as error:
             raise _damaged(self.path(name), f"is not JSON: {error}") from None
+
+    def xml(self, name: str) -> Element:
+        """The root element of an XML file; document types and entities, which may reach outside files, are refused."""
+        try:
+            from defusedxml import DefusedXmlException
+            from defusedxml.ElementTree import fromstring
+        except ImportError:
+            raise missing_extra("Reading XML annotations", "defusedxml", "data") from None
+        text = self.text(name)
+        try:
+            root: Element = fromstring(text, forbid_dtd=True)
+        except DefusedXmlException:
+            raise DataError(f"{quote(name)} declares a document type or entities, which are refused") from None
+        except (ParseError, ValueError, RecursionError) as error:
+            raise DataError(f"{quote(name)} is not XML: {error}") from None
+        return root
+
+    def yaml(self, name: str) -> dict[str, Any]:
+        """The mapping in a small YAML file of a user; `safe_load` builds plain values and nothing else."""
+        try:
+            import yaml
+        except ImportError:
+            raise missing_extra("Reading yaml files", "pyyaml", "data") from None
+        way_out = "Write it by the example in docs/data-import.md."
+        if self.file(name).stat().st_size > MAX_YAML:
+            raise DataError(
+                f"{quote(name)} has more than {MAX_YAML:,} bytes. A description of a set is shorter. {way_out}"
+            )
+        text = self.text(name)
+        try:
+            aliases = sum(isinstance(token, yaml.AliasToken) for token in yaml.scan(text))
+            content = yaml.safe_load(text) if aliases <= MAX_ALIASES else f"{aliases} references (*name)"
+        except (yaml.YAMLError, RecursionError, ValueError) as error:
+            reason = str(error).replace("\n", " ")
+            raise DataError(f"{quote(name)} is not plain yaml: {reason}. {way_out}") from None
+        if not isinstance(content, dict):
+            raise DataError(f"{quote(name)} holds {quote(content)} instead of named values. {way_out}")
+        return content
 
     def csv_rows(self, name: str) -> list[list[str]]:
         """The cells of a csv file, row by row."""

@@ -6,14 +6,13 @@ The picture itself is embedded as a small JPEG, so that a page needs no other fi
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from xpose.drawing.palette import SIDES
+from xpose.drawing.palette import SIDES, edge_side
 from xpose.pages import embedded
-from xpose.pictures.sizes import PICTURE_FORMATS
+from xpose.pictures.reading import stored_pixels
 from xpose.records import HIDDEN, Instance, Record
 from xpose.vocabulary import side_of
 
@@ -30,10 +29,7 @@ def small_jpeg(path: Path, longest: int, crop: tuple[int, int, int, int] | None 
     from PIL import Image
 
     try:
-        with warnings.catch_warnings(), open(path, "rb") as file:
-            warnings.simplefilter("ignore")
-            opened = Image.open(file, formats=PICTURE_FORMATS)
-            image: Image.Image = opened.convert("RGB")
+        image = Image.fromarray(stored_pixels(path))
     except Exception:  # decoders meet damaged files with errors of every kind
         return None
     if crop:
@@ -116,8 +112,7 @@ def _drawing(instance: Instance, radius: float, offset: tuple[float, float], sca
     for start, end in instance.category.edges:
         if start in labelled and end in labelled:
             (x1, y1), (x2, y2) = (_place(instance, name, offset, scale) for name in (start, end))
-            sides = {side_of(start), side_of(end)} - {"middle"}
-            colour = SIDE_COLOURS[sides.pop() if len(sides) == 1 else "middle"]
+            colour = SIDE_COLOURS[edge_side(side_of(start), side_of(end))]
             yield (
                 f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" '
                 f'stroke-width="{0.6 * radius:.2f}" stroke-opacity=".85"/>'

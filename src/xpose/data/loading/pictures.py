@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from xpose.data.loading.pool import Pool
-from xpose.pictures.decoding import decode, encode_jpeg
+from xpose.pictures.decoding import decode, decode_jpeg, encode_jpeg
 from xpose.pictures.opencv import opencv
 
 Form = Literal["pixels", "jpeg"]
@@ -98,5 +98,4 @@ class Pictures:
         fx, fy = self._kept.factors[number].tolist()
         if self._kept.form == "pixels":
             return coded.reshape(*self._kept.shape[number], 3), (fx, fy)
-        cv2 = opencv()
-        return np.asarray(cv2.cvtColor(cv2.imdecode(coded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)), (fx, fy)
+        return decode_jpeg(coded), (fx, fy)

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xpose.data.loading.labelling import Labelling, labelling_beside
-from xpose.data.loading.place import Place, content_of
 from xpose.data.loading.samples import Kind, Labels
 from xpose.errors import DataError, SplitError, counted, did_you_mean, quote
 from xpose.records import Category, Record, Skipped
@@ -27,6 +26,21 @@ if TYPE_CHECKING:
 
 Keep = Callable[[Record], Record | None]
 _SHOWN_REASONS = 3
+
+
+def content_of(picture: Path) -> bytes:
+    """The bytes of a picture's file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return picture.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"The picture {quote(picture)} cannot be read: {error.strerror}. It was there when the set was "
+            "prepared. Put it back, or prepare the set again."
+        ) from None
 
 
 class _Texts:
@@ -58,14 +72,14 @@ class _Columns:
         self.boxes = array("f")  # left, top, right, bottom
         self.points = array("f")  # x, y, visibility
 
-    def add(self, record: Record, place: Place) -> None:
+    def add(self, record: Record, place: Path) -> None:
         """Take in one record; a keypoint is a pixel index there, and half a pixel further on here."""
         picture = record.picture
         set_number = self.sets.setdefault(record.source, len(self.sets))
         style = self.styles.setdefault(record.style, len(self.styles))
         self.pictures.extend((set_number, style, picture.width, picture.height, len(record.instances)))
         self.files.append(picture.file)
-        self.paths.append(place.path)
+        self.paths.append(str(place))
         for instance in record.instances:
             x, y, width, height = instance.box
             self.instances.extend((self._kind(instance.category), instance.iscrowd))
@@ -88,7 +102,7 @@ class Pool:
 
     def __init__(
         self,
-        records: Iterable[tuple[Record, Place]],
+        records: Iterable[tuple[Record, Path]],
         flips: Mapping[str, Mapping[str, str]] | None = None,
         labelling: Mapping[str, Labelling] | None = None,
     ) -> None:
@@ -180,7 +194,7 @@ class Pool:
         Raises:
             DataError: it cannot be read.
         """
-        return content_of(Place(self.path(number)))
+        return content_of(Path(self.path(number)))
 
 
 class _Selection:
@@ -198,7 +212,7 @@ class _Selection:
         self.sets: set[str] = set()
         self.unusable: list[str] = []
 
-    def records(self, places: Sequence[str | Path], split: str) -> Iterator[tuple[Record, Place]]:
+    def records(self, places: Sequence[str | Path], split: str) -> Iterator[tuple[Record, Path]]:
         for folder in places:
             for record, place in read_places(Path(folder), split, skipped=self._skip):
                 self.sets.add(record.source)
@@ -305,7 +319,7 @@ def _own_skeletons(folder: Path) -> Mapping[str, Skeleton]:
 
 def read_places(
     folder: Path, split: str, *, skipped: Callable[[str, Skipped], None] | None = None
-) -> Iterator[tuple[Record, Place]]:
+) -> Iterator[tuple[Record, Path]]:
     """The records of a split, and where the bytes of their pictures are.
 
     `skipped` is called with the set and whatever is left out of a folder of sets; preparing a set reported it already.
@@ -328,11 +342,11 @@ def read_places(
             )
         places = Places(folder)
         for record in CocoSet(folder / f"{split}.json"):
-            yield record, Place(str(places.path(record.picture)))
+            yield record, places.path(record.picture)
     elif is_folder_of_sets(folder):
         sources: dict[str, Source] = {}
         for record in read_folder_sets(folder, split, skipped=skipped):
             source = sources.setdefault(record.source, Source(folder / record.source))
-            yield record, Place(str(source.path(record.picture.file)))
+            yield record, source.path(record.picture.file)
     else:
         raise no_sets(folder)

@@ -27,8 +27,8 @@ from xpose.data.synthetic.background import draw_background
 from xpose.data.synthetic.figure import Colour, colour, ellipse
 from xpose.data.synthetic.scenes import LICENCE, SMOOTHING, About, record_of, write_drawn
 from xpose.errors import DataError, quote
-from xpose.pictures.reading import PICTURE_ENDINGS
-from xpose.pictures.sizes import PICTURE_FORMATS
+from xpose.pictures import PICTURE_ENDINGS
+from xpose.pictures.reading import stored_pixels
 from xpose.records import HIDDEN, VISIBLE, Category, Instance, Picture, Record
 from xpose.vocabulary import load_skeleton
 
@@ -373,7 +373,7 @@ def _piece(rng: np.random.Generator, photographs: Sequence[Path], side: int) -> 
 @lru_cache(maxsize=256)
 def _opened(path: Path) -> Image.Image | None:
     try:
-        picture = Image.open(path, formats=PICTURE_FORMATS).convert("RGB")
+        picture = Image.fromarray(stored_pixels(path))
     except Exception:  # decoders meet damaged files with errors of every kind
         return None
     picture.thumbnail((640, 640))

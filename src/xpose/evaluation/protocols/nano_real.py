@@ -201,7 +201,8 @@ def _sets_with_several(data: Data) -> set[str]:
 def _table(rows: Sequence[_SetNumbers], means: Mapping[str, Sequence[_SetNumbers]]) -> Table:
     cells = [row.cells(f"{row.name}{' *' * row.easy}", "several" if row.several else "one") for row in rows]
     for suffix, kept in means.items():
-        cells.append(_mean_of(kept).cells(f"mean{suffix.replace('/', ' of ', 1)} ({len(kept)})", ""))
+        label = suffix.replace("/sets with ", ", ").replace("/", ", ")
+        cells.append(_mean_of(kept).cells(f"mean{label} ({len(kept)})", ""))
     columns = [f"{what} @{t:g}" for t in THRESHOLDS for what in ("PCK", "blind")]
     easy = ", ".join(row.name for row in rows if row.easy)
     notes = (

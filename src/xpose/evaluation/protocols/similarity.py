@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,10 +34,13 @@ from xpose.evaluation.protocols.making_questions import (
 from xpose.evaluation.questions import Asked, Question, Task, key_of
 from xpose.evaluation.scores import Scores, mean
 from xpose.evaluation.settings import Settings
-from xpose.evaluation.sources import DetectorSource, in_records_words, open_detector, prompts_of
+from xpose.evaluation.sources import DetectorSource, in_records_words, open_detector, options_of, prompts_of
 from xpose.evaluation.tables import Table, percent
 from xpose.records import Category, Record
 from xpose.results import Poses
+
+if TYPE_CHECKING:
+    from xpose.inference import EncodedImage
 
 RIGHT, WRONG = "right words", "wrong class"
 LEVELS = ("instance", "keypoint")
@@ -67,10 +70,9 @@ class Likeness:
 class SimilaritySource(DetectorSource):
     """A detector whose answers carry similarities in the place of scores, brought from -1..1 to 0..1."""
 
-    def _one(self, image: Any, question: Question, settings: Settings) -> Poses:
-        found = self.detector.similarity(
-            image, prompts_of(question), threshold=0.0, nms=settings.nms, max_instances=question.most
-        )
+    def _one(self, image: EncodedImage, question: Question, settings: Settings) -> Poses:
+        options = options_of(settings, question.most).changed(threshold=0.0, rivals=())
+        found = self.detector.similarity(image, prompts_of(question), options=options)
         poses = found.poses
         points = np.full(poses.keypoint_scores.shape, np.nan)
         points[:, : found.keypoints.shape[1]] = found.keypoints
@@ -78,7 +80,7 @@ class SimilaritySource(DetectorSource):
         return in_records_words(alike, question, settings)
 
     def _ask(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
-        encoded = [self.detector.encode_image(one) for one in pixels]
+        encoded = [self.detector.encode_image(one, side=settings.side) for one in pixels]
         return [
             tuple(self._one(image, question, settings) for question in task.questions)
             for task, image in zip(tasks, encoded, strict=True)

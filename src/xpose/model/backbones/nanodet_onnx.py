@@ -28,7 +28,7 @@ def convert_nanodet(source: str | Path, target: str | Path) -> None:
     """Write the features of a NanoDet-Plus-m file as safetensors with our names.
 
     Raises:
-        CheckpointError: see `read_nanodet`; or the target cannot be written.
+        XPoseError: see `read_nanodet`; or the target cannot be written.
         MissingExtraError: the package that reads ONNX files is not installed.
     """
     from safetensors.torch import save_file

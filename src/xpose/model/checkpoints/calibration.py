@@ -115,7 +115,7 @@ def write_calibration(folder: str | Path, calibration: Calibration) -> None:
     """Write `calibration.json` into a weight folder, whole or not at all.
 
     Raises:
-        CheckpointError: this is not a weight folder, or the file cannot be written.
+        XPoseError: this is not a weight folder, or the file cannot be written.
     """
     folder = Path(folder).expanduser()
     if not (folder / "config.json").is_file():

@@ -41,7 +41,7 @@ def save_pretrained(
         dtype: floating type on disk, e.g. `torch.float16`; as they are where None.
 
     Raises:
-        CheckpointError: the folder cannot be written.
+        XPoseError: the folder cannot be written.
     """
     from safetensors.torch import save_file
 

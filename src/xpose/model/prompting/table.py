@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xpose.errors import CheckpointError, quote
+from xpose.pictures.atomic import write_atomically
 
 FILE = "minilm_table.safetensors"
 KEY = "embeddings"
@@ -74,6 +75,5 @@ def write_table(path: Path, names: list[str], embeddings: np.ndarray, model_sha2
     from safetensors.numpy import save_file
 
     about = {"names": json.dumps(names, ensure_ascii=False), "model_sha256": model_sha256}
-    draft = path.with_suffix(".draft")
-    save_file({KEY: np.ascontiguousarray(embeddings, dtype=np.float16)}, draft, metadata=about)
-    draft.replace(path)
+    tensors = {KEY: np.ascontiguousarray(embeddings, dtype=np.float16)}
+    write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=about))

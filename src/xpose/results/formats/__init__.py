@@ -1,5 +1,4 @@
-"""`Poses` in the formats of other programs: COCO, CSV, OpenPose, YOLO-pose, supervision, and plain JSON.
+"""`Poses` in the formats of other programs, one file per format, and `table.py`, which lists them.
 
-Users call the methods of `Poses`; the functions here do the same for several pictures in one file. Adding a format: a
-module with a function on `Poses`, and a method in `table.py`.
+Adding a format: a module here with a function from several results to the content of a file, and a row in `table.py`.
 """

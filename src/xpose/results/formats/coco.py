@@ -7,13 +7,15 @@ hiding them would lower the score of a network for its honesty.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from xpose.errors import ConfigError, quote
-from xpose.results.formats.json import AS_STORED, UPRIGHT, number, score
+from xpose.geometry import xyxy_to_xywh
+from xpose.results.formats.json import AS_STORED, UPRIGHT, error, json_text, number, score
 
 if TYPE_CHECKING:
     from xpose.results.poses import Pose, Poses
@@ -28,7 +30,9 @@ def instances(
     category_ids: Mapping[str, int] | None = None,
     file_names: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """One COCO instances file for several pictures; each annotation also has its `score` and `keypoint_scores`.
+    """One COCO instances file for several pictures.
+
+    Each annotation also has its `score`, `keypoint_scores` and, where the weights predict them, `keypoint_errors`.
 
     Args:
         results: one for each picture.
@@ -82,15 +86,54 @@ def results(
         raise ConfigError(f'kind is {kind!r}. It must be "keypoints" or "boxes". Write them into two files.')
     numbers = _image_ids(results, image_ids)
     kinds = _category_ids(results, category_ids, alone=False)
-    entries = []
+    entries: list[dict[str, Any]] = []
     for poses, image_id in zip(results, numbers, strict=True):
         for pose in poses:
-            entry = {"image_id": image_id, "category_id": kinds[_kind(pose)], "score": float(pose.score)}
-            if kind == "boxes":
-                entries.append({**entry, "bbox": _xywh(pose.box)})
-            elif pose.names:
-                entries.append({**entry, "keypoints": _flat(pose, hide=False)})
+            if pose.names or kind == "boxes":
+                entries.append(result_entry(pose, image_id, kinds[_kind(pose)], kind))
     return entries
+
+
+def result_entry(
+    pose: Pose,
+    image_id: int,
+    category_id: int,
+    kind: Literal["keypoints", "boxes"] = "keypoints",
+    columns: np.ndarray | None = None,
+) -> dict[str, Any]:
+    """One entry of a results file, in full precision; with `keypoint_scores` and, if there are any, `keypoint_errors`.
+
+    Args:
+        pose: what was found.
+        image_id: of the annotation file, as is `category_id`.
+        category_id: its category.
+        kind: what the entry is about.
+        columns: [K] for each keypoint of the category its row in the pose, -1 where the pose lacks it (it then stands
+            as zeros); by default the category has the pose's own keypoints.
+    """
+    entry = {"image_id": image_id, "category_id": category_id, "score": float(pose.score)}
+    if kind == "boxes":
+        return {**entry, "bbox": xyxy_to_xywh(pose.box.astype(np.float64)).tolist()}
+    if columns is None:
+        columns = np.arange(len(pose.names))
+    flat: list[float] = []
+    # The row that is added is the one that -1 means.
+    places = np.vstack((pose.xy, np.full((1, 2), np.nan)))[columns].astype(np.float64).tolist()
+    for (x, y), v in zip(places, np.append(pose.visibility, 0)[columns].tolist(), strict=True):
+        flat += [x, y, v] if math.isfinite(x + y) else [0, 0, 0]
+    entry |= {"keypoints": flat, "keypoint_scores": _listed(pose.keypoint_scores, columns)}
+    if pose.keypoint_errors is not None:
+        entry["keypoint_errors"] = _listed(pose.keypoint_errors, columns)
+    return entry
+
+
+def _listed(values: np.ndarray, columns: np.ndarray) -> list[float | None]:
+    return [None if math.isnan(value) else value for value in np.append(values, np.nan)[columns].tolist()]
+
+
+def encode(results: Sequence[Poses], **options: Any) -> str:
+    """The text of an instances file; options as of `instances`."""
+    return json_text(instances(results, **options), indent=1)
 
 
 def _kind(pose: Pose) -> Kind:
@@ -98,6 +141,9 @@ def _kind(pose: Pose) -> Kind:
 
 
 def _annotation(pose: Pose, annotation_id: int, image_id: int, category_id: int) -> dict[str, Any]:
+    # COCO has no place for the expected errors; its tools ignore keys that they do not know.
+    values = None if pose.keypoint_errors is None else pose.keypoint_errors.tolist()
+    errors = {} if values is None else {"keypoint_errors": [error(value) for value in values]}
     return {
         "id": annotation_id,
         "image_id": image_id,
@@ -105,10 +151,11 @@ def _annotation(pose: Pose, annotation_id: int, image_id: int, category_id: int)
         "bbox": _xywh(pose.box),
         "area": number(pose.area),
         "iscrowd": 0,
-        "keypoints": _flat(pose, hide=True),
+        "keypoints": _flat(pose),
         "num_keypoints": int((pose.visibility > 0).sum()),
         "score": score(pose.score),
         "keypoint_scores": [score(value) for value in pose.keypoint_scores.tolist()],
+        **errors,
     }
 
 
@@ -124,18 +171,16 @@ def _category(kind: Kind, category_id: int) -> dict[str, Any]:
     }
 
 
-def _flat(pose: Pose, *, hide: bool) -> list[float]:
-    """x1, y1, v1, x2, ...; a point without a place stands as zeros."""
+def _flat(pose: Pose) -> list[float]:
+    """x1, y1, v1, x2, ...; a point that is not there stands as zeros."""
     flat: list[float] = []
     for x, y, _, v in pose.points.values():
-        nowhere = (hide and v == 0) or np.isnan(x) or np.isnan(y)
-        flat += [0, 0, 0] if nowhere else [number(x), number(y), v]
+        flat += [number(x), number(y), v] if v else [0, 0, 0]
     return flat
 
 
 def _xywh(box: np.ndarray) -> list[float]:
-    x1, y1, x2, y2 = (float(value) for value in box)
-    return [number(x1), number(y1), number(x2 - x1), number(y2 - y1)]
+    return [number(value) for value in xyxy_to_xywh(box.astype(np.float64))]
 
 
 def _image_ids(results: Sequence[Poses], given: Sequence[int] | None) -> list[int]:

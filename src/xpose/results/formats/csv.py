@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from xpose.results.formats.json import number, score
+from xpose.results.formats.json import error, number, score
 
 if TYPE_CHECKING:
     from xpose.results.poses import Poses
@@ -23,20 +23,25 @@ def to_csv(results: Sequence[Poses]) -> str:
     """A table of all points of several pictures.
 
     `object` counts from 1 in each picture. A point that is not there has visibility 0 and empty x and y; an object
-    without keypoints has one row with an empty `keypoint`.
+    without keypoints has one row with an empty `keypoint`. Where the weights predict it, a last column `keypoint_error`
+    gives the expected error in pixels.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    with_errors = any(poses.keypoint_errors is not None for poses in results)
+    writer.writerow([*COLUMNS, *["keypoint_error"] * with_errors])
     for poses in results:
         for position, pose in enumerate(poses, start=1):
             head = [safe_cell(poses.source or ""), position, safe_cell(pose.category), score(pose.score)]
             head += [number(value) for value in pose.box]
             if not pose.names:
-                writer.writerow([*head, "", "", "", "", "", ""])
-            for (name, point), canonical in zip(pose.points.items(), pose.canonical, strict=True):
+                writer.writerow([*head, *[""] * (6 + with_errors)])
+            for row, (name, point) in enumerate(pose.points.items()):
                 place = [number(point.x), number(point.y)] if point.v else ["", ""]
-                writer.writerow([*head, safe_cell(name), safe_cell(canonical), *place, score(point.score), point.v])
+                cells = [*head, safe_cell(name), safe_cell(pose.canonical[row]), *place, score(point.score), point.v]
+                if with_errors:
+                    cells.append("" if pose.keypoint_errors is None else error(pose.keypoint_errors[row]))
+                writer.writerow(cells)
     return stream.getvalue()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -12,13 +12,15 @@ import numpy as np
 from xpose.errors import DataError, quote
 
 if TYPE_CHECKING:
-    from xpose.results.poses import Poses
+    from xpose.results.poses import Pose, Poses
 
 Result = TypeVar("Result")
+Kind = tuple[str, tuple[str, ...], tuple[str, ...], tuple[tuple[str, str], ...]]
 
 FORMAT = "xpose poses"
 VERSION = 1
 UPRIGHT = "pixels of the upright picture (EXIF orientation applied), x right, y down"
+ERRORS = "the expected distance of each keypoint from its true place, in pixels"
 AS_STORED = "pixels of the picture as stored (EXIF orientation not applied), x right, y down"
 _WAY_OUT = "Give what Poses.to_dict() or to_json() wrote."
 
@@ -33,6 +35,11 @@ def score(value: float) -> float | None:
     return None if math.isnan(value) else round(float(value), 4)
 
 
+def error(value: float) -> float | None:
+    """The expected error of a keypoint in pixels; None where it is unknown."""
+    return None if math.isnan(value) else number(value)
+
+
 def json_text(values: object, indent: int | None = None) -> str:
     """Strict JSON in ASCII."""
     return json.dumps(values, allow_nan=False, indent=indent)
@@ -40,7 +47,7 @@ def json_text(values: object, indent: int | None = None) -> str:
 
 def to_dict(poses: Poses) -> dict[str, Any]:
     """See `Poses.to_dict`. Names and edges of each kind of object stand once, under `classes`."""
-    kinds: dict[tuple[Any, ...], int] = {}
+    kinds: dict[Kind, int] = {}
     keys = zip(poses.categories, poses.keypoint_names, poses.canonical_names, poses.edges, strict=True)
     which = [kinds.setdefault(key, len(kinds)) for key in keys]
     return {
@@ -48,6 +55,7 @@ def to_dict(poses: Poses) -> dict[str, Any]:
         "version": VERSION,
         "image": {"path": poses.source, "height": poses.image_size[0], "width": poses.image_size[1]},
         "coordinates": UPRIGHT if poses.exif_applied else AS_STORED,
+        **({} if poses.keypoint_errors is None else {"keypoint_errors": ERRORS}),
         "classes": [
             {
                 "category": category,
@@ -63,24 +71,31 @@ def to_dict(poses: Poses) -> dict[str, Any]:
                 "class": which[row],
                 "score": score(pose.score),
                 "box": [number(value) for value in pose.box],
-                "keypoints": {
-                    name: {
-                        "x": number(point.x) if point.v else None,
-                        "y": number(point.y) if point.v else None,
-                        "score": score(point.score),
-                        "v": point.v,
-                    }
-                    for name, point in pose.points.items()
-                },
+                "keypoints": _points(pose),
             }
             for row, pose in enumerate(poses)
         ],
     }
 
 
-def to_json(poses: Poses, indent: int | None = None) -> str:
-    """See `Poses.to_json`."""
-    return json_text(to_dict(poses), indent)
+def _points(pose: Pose) -> dict[str, dict[str, Any]]:
+    points: dict[str, dict[str, Any]] = {}
+    for row, (name, point) in enumerate(pose.points.items()):
+        x, y = (number(point.x), number(point.y)) if point.v else (None, None)
+        points[name] = {"x": x, "y": y, "score": score(point.score), "v": point.v}
+        if pose.keypoint_errors is not None:
+            points[name]["error"] = error(pose.keypoint_errors[row])
+    return points
+
+
+def encode(results: Sequence[Poses], indent: int | None = 1) -> str:
+    """The text of one result's file."""
+    return json_text(to_dict(results[0]), indent)
+
+
+def decode(text: str | bytes, make: type[Poses]) -> list[Poses]:
+    """What `encode` wrote, as a list of one."""
+    return [from_json(text, make)]
 
 
 def from_json(text: str | bytes, make: Callable[..., Result]) -> Result:
@@ -88,7 +103,7 @@ def from_json(text: str | bytes, make: Callable[..., Result]) -> Result:
     try:
         values = json.loads(text)
     except (ValueError, RecursionError, TypeError) as error:
-        raise DataError(f"The text is no JSON ({str(error)[:100]}). {_WAY_OUT}") from None
+        raise DataError(f"The text is not JSON ({str(error)[:100]}). {_WAY_OUT}") from None
     return from_dict(values, make)
 
 
@@ -112,9 +127,10 @@ def _fields(values: dict[str, Any]) -> dict[str, Any]:
     poses = values["poses"]
     kinds = [values["classes"][pose["class"]] for pose in poses]
     names = tuple(tuple(kind["keypoints"]) for kind in kinds)
-    widest = max((len(own) for own in names), default=0)
+    widest = max((len(points) for points in names), default=0)
     xy = np.full((len(poses), widest, 2), np.nan)
     scores = np.full((len(poses), widest), np.nan)
+    errors = np.full((len(poses), widest), np.nan)
     visibility = np.zeros((len(poses), widest))
     for row, (pose, own) in enumerate(zip(poses, names, strict=True)):
         for column, name in enumerate(own):
@@ -124,6 +140,8 @@ def _fields(values: dict[str, Any]) -> dict[str, Any]:
                 xy[row, column] = point["x"], point["y"]
             if point["score"] is not None:
                 scores[row, column] = point["score"]
+            if point.get("error") is not None:
+                errors[row, column] = point["error"]
     image = values["image"]
     return {
         "boxes": np.array([pose["box"] for pose in poses], dtype=float).reshape(-1, 4),
@@ -132,6 +150,7 @@ def _fields(values: dict[str, Any]) -> dict[str, Any]:
         "xy": xy,
         "keypoint_scores": scores,
         "visibility": visibility,
+        "keypoint_errors": errors if "keypoint_errors" in values else None,
         "keypoint_names": names,
         "canonical_names": tuple(tuple(kind["canonical_names"]) for kind in kinds),
         "edges": tuple(tuple((start, end) for start, end in kind["edges"]) for kind in kinds),

@@ -2,16 +2,17 @@
 
 Points go by their canonical names, so any prompt for a person works, and a face or a left hand alone as well. Most
 prompts have no neck: it is then put between the two shoulders, and the middle of the hips likewise, each with the lower
-of the two scores.
+of the two scores. The format has no place for `keypoint_errors`, which are dropped.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from xpose.errors import ConfigError, XPoseWarning, quote
-from xpose.results.formats.json import number, score
+from xpose.results.formats.json import json_text, number, score
 from xpose.vocabulary import load_skeleton, side_of
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ _FACE_PLACES = 70  # our 68, then the pupils of the right and the left eye
 _LEAST_BODY = 5
 _NOWHERE = (0.0, 0.0, 0.0)
 Triple = tuple[float, float, float]
+
+
+def encode(results: Sequence[Poses], layout: Literal["body_18", "body_25"] = "body_18") -> str:
+    """The text of one picture's file."""
+    return json_text(to_openpose(results[0], layout))
 
 
 def to_openpose(poses: Poses, layout: Literal["body_18", "body_25"] = "body_18") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Poses as objects of Roboflow's supervision, whose annotators and trackers then work on them."""
+"""Poses as objects of Roboflow's supervision, for its annotators and trackers; `keypoint_errors` are dropped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def to_supervision(poses: Poses, kind: Literal["keypoints", "boxes"] = "keypoints") -> Any:
     """`supervision.KeyPoints` or `supervision.Detections`; `data["class_name"]` holds the categories.
 
-    supervision takes a point at 0, 0 for one that is not there, so that is where those points stand.
+    For supervision a point at 0, 0 is not there, so those points are put there.
 
     Raises:
         MissingExtraError: supervision is not installed.

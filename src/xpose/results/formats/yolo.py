@@ -1,7 +1,8 @@
 """YOLO-pose: a label line for each object, and the yaml that explains them.
 
 All objects of such a data set have the same list of keypoints. Where skeletons differ, the list has every name of
-every class, and an object has zeros for the names that are not its own.
+every class, and an object has zeros for the names that are not its own. The format drops all scores and
+`keypoint_errors`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ def layout_of(results: Sequence[Poses]) -> Layout:
     classes = dict.fromkeys(name for poses in results for name in poses.categories)
     points = dict.fromkeys(name for poses in results for names in poses.keypoint_names for name in names)
     return Layout(tuple(classes), tuple(points))
+
+
+def encode(results: Sequence[Poses]) -> str:
+    """The label file of one picture, with its own layout."""
+    return labels(results[0], layout_of(results))
 
 
 def labels(poses: Poses, layout: Layout) -> str:

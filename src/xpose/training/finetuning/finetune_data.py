@@ -20,7 +20,6 @@ from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT, read_mani
 from xpose.data.datasets.folder_sets import folder_sets, is_folder_of_sets, skeleton_for
 from xpose.data.datasets.pipeline import Progress
 from xpose.data.datasets.report import read_report
-from xpose.data.loading.place import Place
 from xpose.data.loading.pool import own_flips, read_places
 from xpose.data.loading.samples import Kind
 from xpose.errors import ConfigError, DataError, UnmappedKeypointError, did_you_mean, quote
@@ -67,7 +66,7 @@ class Material:
     format: str
     split: str  # that is trained on
     validation: str | None  # a split of its own, where the source has one
-    usable: tuple[tuple[Record, Place], ...]  # the records of the split whose objects have keypoints
+    usable: tuple[tuple[Record, Path], ...]  # the records of the split whose objects have keypoints
     tested: int  # such records of the validation split
     kinds: Mapping[Category, int]  # of the usable records: how many objects there are
     skipped: Counter[str]  # what the import left out: "picture", "object", "point"
@@ -319,7 +318,7 @@ def survey(place: Path, format_name: str, split: str | None = None, notes: list[
     )
 
 
-def _usable(place: Path, split: str) -> Iterator[tuple[Record, Place]]:
+def _usable(place: Path, split: str) -> Iterator[tuple[Record, Path]]:
     for record, where in read_places(place, split):
         if any(instance.keypoints and not instance.iscrowd for instance in record.instances):
             yield record, where

@@ -73,7 +73,8 @@ class TargetBatch:
         """
         limits = sizes.flip(1).to(torch.float32)
         slots = max((len(asked.kind) for target in targets for asked in target.asked), default=0)
-        rows = [_objects(target, *limit, slots) for target, limit in zip(targets, limits.tolist(), strict=True)]
+        pictures = zip(targets, limits.tolist(), strict=True)
+        rows = [_objects(target, width, height, slots) for target, (width, height) in pictures]
         boxes, classes, points, ignored, present = (
             pad_sequence(list(column), True) for column in zip(*rows, strict=True)
         )

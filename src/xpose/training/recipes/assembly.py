@@ -20,7 +20,6 @@ from torch import Tensor
 
 from xpose.data.collection.held_out import is_held_out
 from xpose.data.loading.loader import Loader, Prompting
-from xpose.data.loading.place import Place
 from xpose.data.loading.pool import Pool, open_pool, read_places
 from xpose.errors import ConfigError, DataError, quote
 from xpose.evaluation.questions import key_of
@@ -44,7 +43,7 @@ from xpose.training.recipes.recipe import Data, Drawn, Network, Recipe, Validati
 from xpose.training.recipes.validation import PoseValidator
 from xpose.training.run.towers import tensors_to_keep
 
-Placed = tuple[Record, Place]
+Placed = tuple[Record, Path]
 
 _NORM_BATCHES = 4  # that the norms of a new backbone are set by
 

@@ -64,7 +64,7 @@ class LeftOut:
         """Write all of it into the run's folder; a list of before is taken away where nothing is left out any more.
 
         Raises:
-            CheckpointError: the disk is full or cannot be written to.
+            XPoseError: the disk is full or cannot be written to.
         """
         path = folder / LEFT_OUT_FILE
         apart = [f"{name}: the test picture {other} is the same or looks it" for name, other in self.apart.items()]

@@ -17,9 +17,8 @@ from typing import NamedTuple
 from xpose.data.collection.fingerprints import Prints, print_content
 from xpose.data.collection.leaks import Side, find_leaks
 from xpose.data.datasets.folder_sets import PHOTOGRAPH
-from xpose.data.loading.place import Place, content_of
-from xpose.data.loading.pool import read_places
-from xpose.errors import CheckpointError, DataError, SplitError
+from xpose.data.loading.pool import content_of, read_places
+from xpose.errors import DataError, SplitError, XPoseError
 from xpose.pictures.atomic import write_atomically
 
 APART_FILE = "apart.json"
@@ -54,7 +53,7 @@ def look_alikes(places: Iterable[str], split: str, tested: str, kept: Path | Non
 
 
 class _Picture(NamedTuple):
-    place: Place
+    place: Path
     photograph: str | None  # that it is a piece of
 
 
@@ -95,7 +94,7 @@ def _side(pictures: dict[str, _Picture]) -> Side:
     return side
 
 
-def _prints(place: Place) -> Prints | None:
+def _prints(place: Path) -> Prints | None:
     try:
         return print_content(content_of(place))
     except DataError:  # whoever learns from it says so
@@ -106,8 +105,7 @@ def _stamp(sides: dict[str, dict[str, _Picture]]) -> str:
     """Changes with the names of the pictures and the sizes of their files."""
     digest = hashlib.sha256()
     for split, pictures in sides.items():
-        for name, (place, photograph) in sorted(pictures.items()):
-            path = Path(place.path)
+        for name, (path, photograph) in sorted(pictures.items()):
             size = path.stat().st_size if path.is_file() else 0
             digest.update(f"{split}\0{name}\0{size}\0{photograph}\n".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
@@ -129,5 +127,5 @@ def _write(folder: Path, stamp: str, answer: dict[str, str]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / APART_FILE, lambda file: file.write_text(text + "\n", encoding="utf-8"))
-    except (OSError, CheckpointError):
+    except (OSError, XPoseError):
         pass  # the answer stands; it is only not kept

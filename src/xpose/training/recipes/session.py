@@ -18,7 +18,7 @@ from typing import Protocol
 
 import torch
 
-from xpose.errors import CheckpointError, ConfigError, MissingExtraError, counted, quote
+from xpose.errors import CheckpointError, ConfigError, XPoseError, counted, quote
 from xpose.model import XPose
 from xpose.model.checkpoints.pretrained import save_pretrained
 from xpose.pictures.atomic import write_atomically
@@ -119,7 +119,7 @@ def run(
 
     Raises:
         TrainingError: the loss stays infinite or not a number, or memory ran out; the last state is on disk.
-        CheckpointError: the disk is full or cannot be written to; the last state is on disk.
+        XPoseError: the disk is full or cannot be written to; the last state is on disk.
     """
     if is_first():
         text = setup.recipe.to_toml()
@@ -217,7 +217,7 @@ class Watch:
             return
         try:
             write_report(self.setup.folder)
-        except (MissingExtraError, CheckpointError) as error:
+        except XPoseError as error:
             self._with_report = False
             self.teller.note(f"No report from here on: {error}")
 

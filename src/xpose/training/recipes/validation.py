@@ -12,17 +12,18 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from xpose.data.loading.place import Place
 from xpose.drawing.overlay import Figure
 from xpose.evaluation import PCK, in_records_pixels
 from xpose.evaluation.matching import match
 from xpose.evaluation.questions import Asked, Example, key_of, read_pixels
-from xpose.inference import Detector
+from xpose.inference import DetectionOptions, Detector
 from xpose.inference.encoding import PromptEncoder
+from xpose.inference.engines.torch import TorchEngine
 from xpose.model import XPose
 from xpose.model.checkpoints.calibration import Calibration
 from xpose.records import VISIBLE, Category, Record
@@ -34,7 +35,7 @@ THRESHOLDS = (0.1, 0.2)  # shares of the longer side of the labelled box
 _EXAMPLES = 4  # of a category that are kept to choose from
 _SIDE = 360  # of a drawn picture
 
-Placed = tuple[Record, Place]
+Placed = tuple[Record, Path]
 
 
 @dataclass(frozen=True)
@@ -91,13 +92,14 @@ class PoseValidator:
         """What the network finds, picture by picture and way by way."""
         # New for every call: it remembers prompts in the width of the network, whose weights have changed since.
         encoder = PromptEncoder(model, lambda: self.prompts.text, lambda: self.prompts.visual)
-        detector = Detector(model, encoder, "average", self.calibration)
+        detector = Detector(TorchEngine(model), encoder, "average", self.calibration)
+        options = DetectionOptions(threshold=0.0, rivals=())
         for record, place in records:
             pixels = read_pixels(place, record.picture.file, (record.picture.width, record.picture.height))
             encoded = detector.encode_image(pixels)
             for asking in self.asking:
                 questions = [self._asked(category, asking, record) for category in self._categories(record)]
-                found = detector.detect(encoded, [one.prompt() for one in questions], threshold=0.0, rivals=None)
+                found = detector.detect(encoded, [one.prompt() for one in questions], options=options)
                 yield Answer(record, pixels, asking, in_records_pixels(_as_many(found, record)))
 
     def drawings(self, model: XPose, count: int) -> list[tuple[str, Image.Image]]:

@@ -53,7 +53,7 @@ def look(loader: Loader, folder: Path, *, pictures: int = 24, start: int = 0) ->
 
     Raises:
         DataError: a picture cannot be read.
-        CheckpointError: the folder cannot be written to.
+        XPoseError: the folder cannot be written to.
     """
     batches = []
     shown = 0

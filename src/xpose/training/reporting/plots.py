@@ -22,7 +22,7 @@ def write_plot(log: Log, path: Path) -> None:
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        CheckpointError: the disk is full or cannot be written to.
+        XPoseError: the disk is full or cannot be written to.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -27,7 +27,7 @@ def write_report(folder: Path) -> Path:
     Raises:
         TrainingError: the folder has no log.
         MissingExtraError: matplotlib is not installed.
-        CheckpointError: the disk is full or cannot be written to.
+        XPoseError: the disk is full or cannot be written to.
     """
     log = read_log(folder)
     write_plot(log, folder / PLOT_FILE)

@@ -74,7 +74,7 @@ def train(
     Raises:
         TrainingError: the loss stays infinite or not a number, or memory ran out; the last state is on disk.
         ConfigError: the state in the folder is of a run with other settings.
-        CheckpointError: the state is of another network; or the last state could not be written, and the one before is
+        XPoseError: the state is of another network; or the last state could not be written, and the one before is
             still there.
     """
     started = time.monotonic()

@@ -20,7 +20,7 @@ def traced(path: Path | None, device: torch.device) -> Iterator[Callable[[], Non
     Yields a function to be called after every step. A run that ends earlier leaves the trace of the steps it had.
 
     Raises:
-        CheckpointError: the file cannot be written.
+        XPoseError: the file cannot be written.
     """
     if path is None:
         yield lambda: None

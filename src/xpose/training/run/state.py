@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from xpose.errors import CheckpointError, ConfigError, XPoseWarning, counted, quote
+from xpose.errors import CheckpointError, ConfigError, XPoseError, XPoseWarning, counted, quote
 from xpose.model.checkpoints.files import read_tensors
 from xpose.pictures.atomic import write_atomically
 
@@ -24,7 +24,7 @@ def save_state(folder: Path, step: int, state: dict[str, Any], keep: int = 2) ->
     """Write the state of a step, then delete all but the last `keep`.
 
     Raises:
-        CheckpointError: the disk is full or read-only; the states before are untouched.
+        XPoseError: the disk is full or read-only; the states before are untouched.
     """
     path = folder / f"step-{step:08d}.pt"
 
@@ -34,13 +34,7 @@ def save_state(folder: Path, step: int, state: dict[str, Any], keep: int = 2) ->
         except RuntimeError as error:  # torch reports a full disk in its own way
             raise OSError(28, str(error).splitlines()[0]) from None
 
-    try:
-        write_atomically(path, write)
-    except OSError as error:  # the folder itself could not be made
-        raise CheckpointError(
-            f"{quote(path)} could not be written ({error.strerror}). What was there before is untouched. "
-            "Free some space, or choose another folder."
-        ) from None
+    write_atomically(path, write)
     for old in states(folder)[:-keep]:
         old.unlink(missing_ok=True)
     return path
@@ -114,7 +108,7 @@ class Keeper:
         """Write the state of a step.
 
         Raises:
-            CheckpointError: it could not be written; the state before is still there.
+            XPoseError: it could not be written; the state before is still there.
         """
         self.written = time.monotonic()  # also where it fails: the next try is when the next state is due
         save_state(self.folder, step, {**state, "step": step, "binding": dict(self.binding)}, self.keep)
@@ -124,11 +118,11 @@ class Keeper:
         """As `save`, but a full disk causes a warning, and a new try when the next state is due."""
         try:
             self.save(step, state)
-        except CheckpointError as error:
+        except XPoseError as error:
             warnings.warn(f"Step {step} was not saved; training continues. {error}", XPoseWarning, stacklevel=2)
 
     def save_if_new(self, step: int, state: Mapping[str, Any]) -> None:
         """Save what an error interrupts, unless it is on disk or cannot be written: the error is what counts."""
         if step > self.step:
-            with suppress(CheckpointError):
+            with suppress(XPoseError):
                 self.save(step, state)

@@ -12,7 +12,6 @@ from tests.data.trees import Tree, Truth, check_prepared, draw, link, records_of
 
 from xpose.data.datasets.converters import load_converter
 from xpose.data.datasets.converters.animalpose import ANIMAL
-from xpose.data.datasets.converters.xml_files import read_xml
 from xpose.data.datasets.pipeline import prepare
 from xpose.data.datasets.report import read_report
 from xpose.data.datasets.sources import Source
@@ -187,7 +186,7 @@ LAUGHS = "".join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 2 if i else "ha"}">' for i in
 def test_hostile_xml_is_refused(tmp_path: Path, hostile: str) -> None:
     write_text(tmp_path / "a.xml", hostile)
     with pytest.raises(DataError, match=r"declares a document type or entities, which are refused"):
-        read_xml(Source(tmp_path), "a.xml")
+        Source(tmp_path).xml("a.xml")
 
 
 def test_numbers_of_the_real_sample_of_another_tool(tmp_path: Path) -> None:

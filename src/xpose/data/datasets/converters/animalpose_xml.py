@@ -18,7 +18,6 @@ from xpose.data.datasets.converters.base import (
     stamped,
     stem_of,
 )
-from xpose.data.datasets.converters.xml_files import read_xml
 from xpose.data.datasets.sources import Source, parse_number
 from xpose.errors import DataError, quote
 from xpose.records import VISIBLE, Box, Instance, Point, Record, Skipped
@@ -102,7 +101,7 @@ class AnimalPoseXml(Converter):
         return self.make(picture, instances, split, dropped=dropped)
 
     def _instance(self, source: Source, split: str, file: str) -> Instance:
-        root = read_xml(source, file)
+        root = source.xml(file)
         species, _, name = file.removeprefix(f"{FOLDERS[split]}/").partition("/")
         if species not in SPECIES:
             raise DataError(f"{quote(file)} lies in none of the folders {', '.join(SPECIES)}")

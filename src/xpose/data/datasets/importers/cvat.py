@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from xpose.data.datasets.converters.base import UNVERIFIED, Entry, read_each
-from xpose.data.datasets.converters.xml_files import read_xml
 from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, LabelledObject, LabelledPicture
 from xpose.data.datasets.importers.names import ObjectKind
 from xpose.data.datasets.importers.places import refuse_turned
@@ -114,7 +113,7 @@ class Cvat(Importer):
         return LabelledObject(raw["kind"], points, _box(raw["box"], where), id=number)
 
     def _images(self) -> Iterator[Any]:
-        root = read_xml(self.files, self.file)
+        root = self.files.xml(self.file)
         if root.tag != "annotations" or root.find("track") is not None or root.find("image") is None:
             raise DataError(f"{quote(self.file)} holds no annotated images (a video export holds tracks). {WAY_OUT}")
         labels = [label for label in root.iter("label") if label.find("name") is not None]

@@ -11,7 +11,6 @@ from xpose.data.datasets.converters.base import SEEN, Entry, read_each
 from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, LabelledObject, LabelledPicture
 from xpose.data.datasets.importers.dlc_table import Column, LabelRow, LabelTable, read_labels
 from xpose.data.datasets.importers.names import ObjectKind
-from xpose.data.datasets.importers.yaml_file import read_yaml
 from xpose.data.datasets.sources import Source, safe_name
 from xpose.errors import DataError, quote
 from xpose.records import VISIBLE, Point, Skipped
@@ -43,7 +42,7 @@ class DeepLabCut(Importer):
 
     def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
         """All label files of the project."""
-        config = read_yaml(self.files, "config.yaml") if self.files.has("config.yaml") else {}
+        config = self.files.yaml("config.yaml") if self.files.has("config.yaml") else {}
         if not config:
             self.notes.append("There is no config.yaml beside the labels, so the skeleton has no edges.")
         self.label_files = self._label_files(config)

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from xpose.data.datasets.sources import Source, safe_name
 from xpose.errors import DataError, quote
-from xpose.pictures.sizes import PICTURE_FORMATS
+from xpose.pictures.reading import opened
 
 PICTURE_FOLDERS = ("images", "imgs", "data")
 UPLOAD_MARK = re.compile(r"^[0-9a-f]{8}-")  # put before the name of an uploaded picture by Label Studio
@@ -96,13 +96,8 @@ def refuse_turned(path: Path) -> None:
     Raises:
         DataError: its EXIF data say that it has to be turned or mirrored.
     """
-    import warnings
-
-    from PIL import Image
-
     try:
-        with warnings.catch_warnings(), Image.open(path, formats=PICTURE_FORMATS) as image:
-            warnings.simplefilter("ignore")
+        with opened(path) as image:
             orientation = image.getexif().get(ORIENTATION, UPRIGHT)
     except Exception:  # whatever a damaged file does, `Source.picture` reports it
         return

@@ -17,10 +17,9 @@ from typing import Any
 from xpose.data.datasets.importers import IMPORTERS
 from xpose.data.datasets.importers.coco import ANNOTATION_FOLDERS
 from xpose.data.datasets.importers.deeplabcut import LABELS, STEM
-from xpose.data.datasets.importers.yaml_file import read_yaml
 from xpose.data.datasets.sources import Source
 from xpose.errors import DataError, MissingExtraError, quote
-from xpose.pictures.reading import PICTURE_ENDINGS
+from xpose.pictures import PICTURE_ENDINGS
 
 PREPARED = "prepared"  # nothing has to be imported
 YAML = (".yaml", ".yml")
@@ -91,7 +90,7 @@ def _of_file(path: Path) -> str:
 
 
 def _of_yaml(path: Path) -> str:
-    content = read_yaml(Source(path.parent), path.name)
+    content = Source(path.parent).yaml(path.name)
     if "kpt_shape" in content:
         return "yolo-pose"
     if "scorer" in content and (path.parent / LABELS).is_dir():

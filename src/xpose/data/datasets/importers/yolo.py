@@ -13,7 +13,6 @@ from xpose.data.datasets.converters.base import SEEN, Entry, read_each
 from xpose.data.datasets.importers.base import Importer, LabelledObject, LabelledPicture
 from xpose.data.datasets.importers.names import MAX_POINTS, ObjectKind
 from xpose.data.datasets.importers.places import refuse_turned
-from xpose.data.datasets.importers.yaml_file import read_yaml
 from xpose.data.datasets.sources import Source, parse_number
 from xpose.errors import DataError, quote
 from xpose.records import VISIBLE, Picture, Point, Skipped
@@ -38,7 +37,7 @@ class YoloPose(Importer):
     def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
         """The splits and classes of data.yaml."""
         self.file = self._yaml_name()
-        content = read_yaml(self.files, self.file)
+        content = self.files.yaml(self.file)
         self.classes = _classes(content, self.file)
         self.count, self.numbers = _shape(content, self.file)
         kinds = [self._kind(number, content) for number in self.classes]

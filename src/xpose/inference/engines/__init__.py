@@ -1,0 +1,69 @@
+"""What runs the network. The detector hands arrays to an engine and gets arrays back; `torch.py` is PyTorch's.
+
+Letters: B images, G groups of the network, L classes, K keypoints, h and w of the network's input.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from xpose.inference.encoded import PromptArrays
+from xpose.model.config import XPoseConfig
+
+__all__ = ["Engine", "RawInstances"]
+
+
+@dataclass(frozen=True, eq=False)
+class RawInstances:
+    """What the network answers about one image, best first; boxes and points in [0, 1] of the picture."""
+
+    logits: np.ndarray  # [G, L]
+    scores: np.ndarray  # [G, L], the logits' sigmoid
+    boxes: np.ndarray  # [G, 4] cx, cy, w, h
+    group_class: np.ndarray  # [G], the class whose keypoints the group has
+    keypoints: np.ndarray  # [G, K, 2], NaN beyond a class's own points
+    confidence: np.ndarray  # [G, K]
+    keypoint_error: np.ndarray | None = None  # [G, K], in longer sides of the box, where the network predicts it
+    object_cosine: np.ndarray | None = None  # [G, L], where asked for
+    keypoint_cosine: np.ndarray | None = None  # [G, K], where asked for
+
+
+class Engine(Protocol):
+    """Runs one network; safe to use from several threads."""
+
+    @property
+    def config(self) -> XPoseConfig:
+        """The settings of the network."""
+
+    @property
+    def device(self) -> object:
+        """Where it runs."""
+
+    def encode(self, images: np.ndarray, padding: np.ndarray | None) -> object:
+        """Run the prompt-free part.
+
+        Args:
+            images: [B, 3, h, w] float32, normalised.
+            padding: [B, h, w] bool, True = padding; None where no image is padded.
+
+        Returns:
+            Features for `decode`, of whatever type.
+        """
+
+    def decode(
+        self, features: object, prompts: PromptArrays, instances: int | None = None, *, with_cosines: bool = False
+    ) -> list[RawInstances]:
+        """Detect in encoded images.
+
+        Args:
+            features: from `encode`.
+            prompts: what to look for in each image.
+            instances: how many groups to answer per image; None for the network's number.
+            with_cosines: also say how like the prompt each query is.
+        """
+
+    def fingerprint(self) -> str:
+        """A short text that tells apart networks whose prompt tokens differ."""

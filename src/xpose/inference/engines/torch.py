@@ -1,0 +1,100 @@
+"""The network in PyTorch."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xpose.inference.encoded import PromptArrays
+from xpose.inference.engines import RawInstances
+from xpose.model.config import XPoseConfig
+from xpose.model.network import XPose
+from xpose.model.types import ImageFeatures, Predictions, ProjectedPrompts
+
+
+class TorchEngine:
+    """Runs a network where its weights are and in their type."""
+
+    def __init__(self, model: XPose) -> None:
+        self.model = model
+
+    @property
+    def config(self) -> XPoseConfig:
+        """The settings of the network."""
+        return self.model.config
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self._weight.device
+
+    @property
+    def _weight(self) -> Tensor:
+        return self.model.heads.norm.weight
+
+    @torch.inference_mode()
+    def encode(self, images: np.ndarray, padding: np.ndarray | None) -> ImageFeatures:
+        """Run the prompt-free part of the network; see `Engine`."""
+        mask = None if padding is None else torch.from_numpy(padding).to(self.device)
+        return self.model.encode_image(torch.from_numpy(images).to(self._weight), mask)
+
+    @torch.inference_mode()
+    def decode(
+        self, features: object, prompts: PromptArrays, instances: int | None = None, *, with_cosines: bool = False
+    ) -> list[RawInstances]:
+        """Detect in encoded images; see `Engine`."""
+        assert isinstance(features, ImageFeatures), type(features)
+        predictions = self.model.decode(features, self.prompts(prompts), instances=instances)
+        return [_raw_instances(predictions, b, with_cosines) for b in range(len(predictions))]
+
+    def prompts(self, arrays: PromptArrays) -> ProjectedPrompts:
+        """Prompts as the network's own type takes them."""
+
+        def moved(array: np.ndarray) -> Tensor:
+            tensor = torch.from_numpy(array)
+            return tensor.to(self._weight) if tensor.is_floating_point() else tensor.to(self.device)
+
+        def given(array: np.ndarray | None) -> Tensor | None:
+            return None if array is None else moved(array)
+
+        return ProjectedPrompts(
+            objects=moved(arrays.objects),
+            object_mask=given(arrays.object_mask),
+            keypoints=moved(arrays.keypoints),
+            keypoint_mask=moved(arrays.keypoint_mask),
+            keypoint_set=moved(arrays.keypoint_set),
+            silent=given(arrays.silent),
+            required_logits=given(arrays.required_logits),
+        )
+
+    def fingerprint(self) -> str:
+        """A short text that tells apart networks whose prompt tokens differ."""
+        digest = hashlib.sha256(self.config.name.encode())
+        for projection in (self.model.object_projection, self.model.keypoint_projection):
+            for parameter in projection.parameters():
+                digest.update(parameter.detach().to("cpu", torch.float32).numpy().tobytes())
+        return f"{self.config.name}:{digest.hexdigest()[:16]}"
+
+
+def to_array(tensor: Tensor) -> np.ndarray:
+    """A tensor as an array; half precision becomes float32, as numpy has no bfloat16."""
+    wide = tensor.is_floating_point() and tensor.dtype != torch.float64
+    return tensor.detach().to("cpu", torch.float32 if wide else tensor.dtype).numpy()
+
+
+def _raw_instances(predictions: Predictions, b: int, with_cosines: bool) -> RawInstances:
+    confidence = predictions.keypoint_confidence if predictions.visibility is None else predictions.visibility
+    return RawInstances(
+        logits=to_array(predictions.logits[b].float()),
+        scores=to_array(predictions.logits[b].sigmoid().float()),
+        boxes=to_array(predictions.boxes[b].float()),
+        group_class=to_array(predictions.group_class[b]),
+        keypoints=to_array(predictions.keypoints[b].float()),
+        confidence=to_array(confidence[b].float()),
+        keypoint_error=None if predictions.keypoint_error is None else to_array(predictions.keypoint_error[b].float()),
+        object_cosine=to_array(predictions.object_cosine[b].float()) if with_cosines else None,
+        keypoint_cosine=to_array(predictions.keypoint_cosine[b].float()) if with_cosines else None,
+    )

@@ -1,0 +1,94 @@
+"""The options of a detection: one object from Python and the command line to the detector."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypedDict, Unpack
+
+from xpose.errors import ConfigError
+from xpose.inference.postprocess import check_share
+from xpose.model.checkpoints.calibration import Calibration
+
+
+class OptionValues(TypedDict, total=False):
+    """The keywords that `Detector.detect` takes; see `DetectionOptions`."""
+
+    threshold: float | Mapping[str, float] | None
+    keypoint_threshold: float | None
+    nms: float | None
+    nms_oks: float | None
+    max_instances: int | None
+    rivals: Sequence[str] | None
+    side: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionOptions:
+    """What is looked for beside the prompts, and what is kept. None always means the value stored with the weights.
+
+    Attributes:
+        threshold: keep objects with a higher score: one number, or numbers by class name, where classes that are not
+            named keep the stored one (`Detector.limits` shows them). 0 keeps all.
+        keypoint_threshold: keypoints with a lower confidence get visibility 0. 0 keeps all.
+        nms: among boxes overlapping by more than this, of whatever class, keep only the best. 1 keeps all.
+        nms_oks: among poses more similar than this (object keypoint similarity), keep only the best. 1 keeps all.
+        max_instances: keep at most this many poses per picture, best first.
+        rivals: names of classes that stand silently beside the prompts, so that fewer objects of other classes are
+            found. Rivals that mean the same as a prompted class do not count. Classes that are unlike all of them are
+            searched for separately and without any. () is for no rivals.
+        side: scale pictures so that their longer side has this many pixels, unless they are encoded already.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    threshold: float | Mapping[str, float] | None = None
+    keypoint_threshold: float | None = None
+    nms: float | None = None
+    nms_oks: float | None = None
+    max_instances: int | None = None
+    rivals: Sequence[str] | None = None
+    side: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("keypoint_threshold", "nms", "nms_oks"):
+            if getattr(self, name) is not None:
+                check_share(name, getattr(self, name))
+        if self.threshold is not None and not isinstance(self.threshold, Mapping):
+            check_share("threshold", self.threshold)
+        if self.rivals is not None and not _are_names(self.rivals):
+            raise ConfigError(f"rivals is {self.rivals!r}. It must be a list of names, or None for the stored ones.")
+        for name in ("max_instances", "side"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name))
+
+    def changed(self, **values: Unpack[OptionValues]) -> DetectionOptions:
+        """The same options with other values."""
+        return dataclasses.replace(self, **values) if values else self
+
+    def over(self, stored: Calibration) -> Calibration:
+        """The stored calibration with these options in place of its values.
+
+        Its thresholds stay: they also decide between classes, whatever `threshold` says.
+        """
+        values = {name: getattr(self, name) for name in ("keypoint_threshold", "nms", "nms_oks")}
+        values["rivals"] = None if self.rivals is None else tuple(self.rivals)
+        given = {name: value for name, value in values.items() if value is not None}
+        return dataclasses.replace(stored, **given) if given else stored
+
+
+def check_count(name: str, value: object) -> None:
+    """Check that a value is a whole number of at least 1.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"{name} is {value!r}. It must be a whole number of at least 1.")
+
+
+def _are_names(value: object) -> bool:
+    listed = isinstance(value, Sequence) and not isinstance(value, str)
+    return listed and all(isinstance(name, str) and name.strip() for name in value)  # type: ignore[attr-defined]
