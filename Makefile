@@ -1,12 +1,16 @@
-# Two commands for a fresh machine, each doing all its own set-up:
+# Development commands. Each one creates the virtual environment and installs what it needs:
 #
-#   make demo    runs the main job once, on sample photographs
-#   make test    runs the linter, the type checker and the tests
+#   make demo        runs the detector once on sample photographs
+#   make test        runs the linter, the type checker and all tests
+#   make test-fast   runs the quick tests of the detector and of what it is built on
+#   make lint        runs ruff and codespell without changing any file
+#   make fix         formats the code and applies the automatic fixes
+#   make types       runs mypy
 #
-# Both are thin wrappers over `python -m venv` and pip; README.md shows the plain commands.
+# They are thin wrappers around `python -m venv`, pip and the tools; README.md shows the plain commands.
 #
-#   make test PYTHON=python3.12   takes another Python (3.11 or newer)
-#   make test TORCH=cpu           takes the small CPU-only build of torch (about 200 MB instead of several GB)
+#   make test PYTHON=python3.12   uses another Python (3.11 or newer)
+#   make test TORCH=cpu           installs the small CPU-only build of torch (about 200 MB instead of several GB)
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -15,23 +19,40 @@ JOBS   ?= 2
 # The extras whose packages the tests use.
 EXTRAS ?= data,train,eval,demo,examples,dev
 
+FAST_TESTS := tests/test_imports.py tests/test_names.py tests/test_package.py tests/test_errors.py \
+	tests/drawing tests/geometry tests/inference tests/pictures tests/prompts tests/records tests/results tests/vocabulary
+
 BIN := $(VENV)/bin
-# More threads per process than cores make small networks slower, not quicker.
+# With more threads per process than cores, small networks become slower.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test clean
+.PHONY: demo test test-fast lint fix types clean
 
 demo: $(VENV)/.installed-for-demo
 	$(BIN)/python examples/quickstart.py
-	@echo 'There is a web page as well: $(BIN)/python -m pip install -e ".[demo]", then $(BIN)/xpose demo'
+	@echo 'To try the web demo, run $(BIN)/python -m pip install -e ".[demo]" and then $(BIN)/xpose demo'
 
-test: $(VENV)/.installed-for-tests
-	$(BIN)/ruff check src tests examples benchmarks
-	$(BIN)/ruff format --check src tests examples benchmarks
-	$(BIN)/mypy
+test: lint types
 	$(BIN)/python -m pytest -n $(JOBS)
 
-# The stamps keep a second call from installing again until pyproject.toml changes.
+# Not included: the tests of the network, data, training, evaluation, the command line, the web demo and the documentation,
+# and all tests that are marked as slow. Run `make test` before you merge.
+test-fast: $(VENV)/.installed-for-tests
+	$(BIN)/python -m pytest -n $(JOBS) -m "not slow" $(FAST_TESTS)
+
+lint: $(VENV)/.installed-for-tests
+	$(BIN)/ruff check src tests examples benchmarks
+	$(BIN)/ruff format --check src tests examples benchmarks
+	$(BIN)/codespell
+
+fix: $(VENV)/.installed-for-tests
+	$(BIN)/ruff check --fix src tests examples benchmarks
+	$(BIN)/ruff format src tests examples benchmarks
+
+types: $(VENV)/.installed-for-tests
+	$(BIN)/mypy
+
+# The stamps prevent a second installation until pyproject.toml changes.
 $(VENV)/.installed-for-demo: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -e ".[examples]"
 	touch $@
@@ -42,7 +63,7 @@ $(VENV)/.installed-for-tests: pyproject.toml | $(BIN)/python
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo 'Error: "$(PYTHON)" is missing or older than Python 3.11. Name another one: make PYTHON=python3.12 ...' >&2; exit 1; }
+		{ echo 'Error: "$(PYTHON)" is missing or older than Python 3.11. Choose another one: make PYTHON=python3.12 ...' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 ifneq ($(TORCH),)
 	$(BIN)/python -m pip install "torch>=2.6,<2.14" --index-url https://download.pytorch.org/whl/$(TORCH)

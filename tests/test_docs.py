@@ -17,6 +17,7 @@ from xpose.model.prompting.sides import spell_out
 from xpose.prompts import TextPrompt
 
 ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "xpose"
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
@@ -37,6 +38,13 @@ def test_anchors_of_the_readme_exist():
     text = (ROOT / "README.md").read_text("utf-8")
     headings = {re.sub(r"[^\w -]", "", line.lstrip("# ")).lower().replace(" ", "-") for line in text.splitlines()}
     assert {link[1:] for link in LINK.findall(text) if link.startswith("#")} <= headings
+
+
+def test_files_that_the_architecture_names_exist():
+    text = LINK.sub("", (ROOT / "ARCHITECTURE.md").read_text("utf-8"))
+    named = set(re.findall(r"(?<![\w/.])(?:\w+/)+(?:\w+\.py)?", text))
+    assert len(named) > 60
+    assert {name for name in named if not ((ROOT / name).exists() or any(SOURCE.rglob(name)))} == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -119,11 +127,22 @@ def test_shown_commands_find_things(page, desk, capsys):
 
 
 def test_the_readme_shows_what_make_test_runs():
-    recipe = re.search(r"^test:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)[1]
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    recipes = dict(re.findall(r"^([\w-]+):.*\n((?:\t.*\n)+)", makefile, re.MULTILINE))
     readme = (ROOT / "README.md").read_text("utf-8")
-    for line in recipe.splitlines():
+    assert "\ntest: lint types\n" in makefile
+    for line in (recipes["lint"] + recipes["types"] + recipes["test"]).splitlines():
         plain = line.strip().replace("$(BIN)", ".venv/bin").replace("$(JOBS)", "2")
         assert re.search(rf"^{re.escape(plain)}( |$)", readme, re.MULTILINE), plain
+
+
+def test_hooks_run_only_local_tools_that_the_extra_dev_installs():
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text("utf-8")
+    assert re.findall(r"- repo: (\S+)", hooks) == ["local"]
+    tools = set(re.findall(r"entry: \.venv/bin/(\w+)", hooks))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert tools
+    assert tools <= names(project["optional-dependencies"]["dev"])
 
 
 def test_every_dependency_has_its_reason_and_licence():

@@ -13,12 +13,12 @@ from tests.inference.conftest import own_detector, saved
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
-# Script -> what stands before WEIGHTS on its command line, a word of what it prints, and the file it leaves.
+# Script -> the arguments before WEIGHTS, a part of what it prints, and the start of the name of its output file.
 CALLS = {
     "words.py": (["photo.png"], "dogs", "leaves.png"),
     "example_picture.py": (["photo.png", "leaf.png", "leaf.json"], "like the example, with tip, stalk", "like_the"),
     "words_and_example.py": (["photo.png", "leaf.png", "leaf.json"], "leaves by words and example", "words_and"),
-    "several_classes.py": (["photo.png"], "shape of the faces' points", ""),
+    "several_classes.py": (["photo.png"], "shape of the faces' points", None),
     "prompt_bank.py": (["photo.png"], "found of wren, robin, nest", "birds.safetensors"),
     "video_frames.py": (["frames"], "Wrote mouse.csv, 3 frames", "mouse.csv"),
 }
@@ -49,10 +49,13 @@ def test_every_script_is_called_here():
 @pytest.mark.parametrize("script", sorted(CALLS))
 def test_example_runs(script, pictures, weights, monkeypatch, capsys):
     arguments, printed, left = CALLS[script]
+    before = {path.name for path in pictures.iterdir()}
     monkeypatch.setattr(sys, "argv", [script, *arguments, weights])
     runpy.run_path(str(EXAMPLES / script), run_name="__main__")
     assert printed in capsys.readouterr().out
-    assert any(path.name.startswith(left) for path in pictures.iterdir())
+    written = [path.name for path in pictures.iterdir() if path.name not in before]
+    assert [name for name in written if left is None or not name.startswith(left)] == []
+    assert bool(written) is (left is not None)
 
 
 @pytest.mark.parametrize("script", sorted(CALLS))

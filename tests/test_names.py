@@ -1,4 +1,4 @@
-"""One word per concept: no public class has the name of another one."""
+"""One word per concept: no two public classes have the same name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src" / "xpose"
 
-# Names that still stand for several things. The list only shrinks: whoever renames one of them takes it out.
+# Names that are still used for several classes. The list must only shrink: remove a name after renaming its classes.
 SEVERAL = {
     *(
         "Answer",

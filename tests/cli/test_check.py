@@ -35,7 +35,7 @@ def test_table_for_people(capsys):
     assert cli.main(["check"]) == 0
     out = capsys.readouterr().out
     assert "Attention kernel" in out
-    assert "All is well." in out
+    assert "All checks passed." in out
 
 
 def test_json_for_programs(capsys):
@@ -49,7 +49,7 @@ def test_a_kernel_that_is_off_is_a_failure(capsys, monkeypatch):
     out, err = capsys.readouterr()
     assert "WRONG" in out
     assert "Error: The attention kernel rows on cpu is off by 0.5" in err
-    assert "All is well." not in out
+    assert "All checks passed." not in out
 
 
 def test_one_broken_part_does_not_hide_the_others(capsys, monkeypatch):

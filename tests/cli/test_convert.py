@@ -109,7 +109,7 @@ def test_a_folder_with_other_files_is_never_replaced(tmp_path, capsys, flags):
     (tmp_path / "thesis.tex").write_text("years of work")
     (tmp_path / "config.json").write_text("{}")
     assert cli.main(["convert", "missing.pth", str(tmp_path), *flags]) == 1
-    assert "holds other files" in capsys.readouterr().err
+    assert "contains other files" in capsys.readouterr().err
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 

@@ -28,7 +28,7 @@ def test_info_says_what_to_fetch(name: str, capsys: pytest.CaptureFixture[str]) 
     assert main(["data", "info", name]) == 0
     shown = capsys.readouterr().out
     assert "licence" in shown
-    assert "fetch" in shown
+    assert "download " in shown
 
 
 def test_prepare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,7 +48,7 @@ def test_what_was_not_made_is_said(tmp_path: Path, capsys: pytest.CaptureFixture
     (tree.root / "Test/label_joint.txt").unlink()
     call = ["data", "prepare", "onehand10k", "--root", str(tree.root), "--out", str(tmp_path / "out")]
     assert main(call) == 0
-    assert "Split test was not made" in capsys.readouterr().err
+    assert "Split test was skipped" in capsys.readouterr().err
     assert main([*call, "--split", "test"]) == 1
     assert "Test/label_joint.txt" in capsys.readouterr().err
 

@@ -21,10 +21,10 @@ def test_the_whole_way_without_a_download(tmp_path: Path, capsys: pytest.Capture
     shown = capsys.readouterr()
     for text in ("226,547 images", "239,490 images", "12,943 images more", "missing: COCO, 300W", "anatomical"):
         assert text in shown.out
-    assert "5 of 9 training pictures taken" in shown.err
+    assert "sampled 5 of 9 training pictures" in shown.err
     assert read_manifest(collection)["sampling_seed"] == 7
     assert main(["data", "look", collection, "--out", str(tmp_path / "pages"), "--pictures", "3"]) == 0
-    assert "2 pages; begin with" in capsys.readouterr().out
+    assert "Wrote 2 pages; start with" in capsys.readouterr().out
 
 
 def test_leaks_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

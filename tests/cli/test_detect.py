@@ -128,7 +128,7 @@ def test_nothing_found_is_a_result(here: Path, run: Run, weights: str) -> None:
     code, out, err = run("detect", "a.png", "-t", "dog", "-p", weights, "-o", "out", "--threshold", "1")
     assert code == 0
     assert re.search(r"a\.png +dog +0", out)
-    assert "Nothing passed the threshold of 1. A lower one finds more" in re.sub(r"\s+", " ", err)
+    assert "No detection passed the threshold of 1." in re.sub(r"\s+", " ", err)
     assert "--threshold 0.5" in err
     assert coco(here / "out" / "poses.json")["annotations"] == []
     assert Image.open(here / "out" / "a_xpose.png").size == (64, 48)
@@ -140,7 +140,10 @@ def test_the_advice_knows_the_thresholds_of_the_weights(here: Path, run: Run, tm
     code, _, err = run("detect", "a.png", "-t", "dog,cat", "-p", weights, "-o", "out")
     said = re.sub(r"\s+", " ", err)
     assert code == 0
-    assert "(dog 0.98, cat 0.99). Words compete: ask for one at a time. A lower one finds more" in said
+    assert (
+        "(dog 0.98, cat 0.99). Classes compete with each other; try one at a time. A lower threshold detects more"
+        in said
+    )
     assert "--threshold 0.5" in said
 
 
@@ -246,7 +249,7 @@ def test_drawings_of_the_last_run_are_no_pictures(here: Path, run: Run, weights:
         code, text, err = run("detect", ".", "-t", "dog", "-p", weights, "-o", out, "--json", *ALL)
         assert code == 0
         assert [row["image"]["path"] for row in json.loads(text)["pictures"]] == ["a.jpg", "sub/my_xpose.jpg"]
-        assert ("Left out 2 drawings" in err) == (turn > 0)
+        assert ("Skipped 2 drawings" in err) == (turn > 0)
     assert len(list(here.rglob("*.jpg"))) == 4
 
 

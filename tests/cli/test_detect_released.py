@@ -25,7 +25,7 @@ def test_the_command_of_the_released_script(here: Path, run: Run, official: Path
     command = ["-c", trap, "-p", official, "-i", "face.jpg", "-o", "out", "-t", "face", "-k", "68_face_points"]
     code, out, err = run("detect", *command, "--threshold", "0", "--max-instances", "2", "--nms", "1")
     assert code == 0, err
-    assert "taken as xpose-swin-t by its name; the file is never opened" in err
+    assert "selects xpose-swin-t by its name; the file is never opened" in err
     assert 'face (skeleton "face", 68 points)' in err
     assert not (here / "obeyed").exists()
     assert "face.jpg" in out

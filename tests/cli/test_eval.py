@@ -40,7 +40,7 @@ def run(capsys):
         code = cli.main(["eval", *map(str, words)])
         out, err = capsys.readouterr()
         assert "Traceback" not in err
-        assert "fault of its own" not in err, err
+        assert "Internal error" not in err, err
         return code, out, err
 
     return call

@@ -57,7 +57,7 @@ def raising(error):
         (FileNotFoundError(2, "No such file or directory", "a.png"), 1, 'Error: "a.png": No such file or directory.'),
         (OSError(28, "No space left on device"), 1, "Error: No space left on device. Check"),
         (MemoryError(), 1, "Error: The machine ran out of memory."),
-        (ZeroDivisionError("division by zero"), 1, "fault of its own: ZeroDivisionError: division by zero"),
+        (ZeroDivisionError("division by zero"), 1, "Internal error: ZeroDivisionError: division by zero"),
         (KeyboardInterrupt(), 130, "Interrupted."),
         (typer.Exit(1), 1, ""),
         (typer.Exit(), 0, ""),

@@ -58,14 +58,14 @@ def test_a_name_of_the_bank_is_not_asked_for_twice(here: Path, run: Run, weights
     assert run("prompt", "save", "b.safetensors", "-t", "wren", "-p", weights)[0] == 0
     code, _, err = run("detect", "a.png", "--bank", "b.safetensors", "-t", "wren", "-p", weights, "-o", "out")
     assert code == 1
-    assert '"wren" is in the prompt bank' in err
+    assert '"wren" was given and is also in the prompt bank' in err
 
 
 def test_models_without_bundled_weights(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights_module, "bundled_weights", dict)
     code, out, _ = run("models")
     assert code == 0
-    for word in ("None yet", "unipose_swint.pth", "Non-commercial", "xpose convert unipose_swint.pth", "-p"):
+    for word in ("None. Use others", "unipose_swint.pth", "Non-commercial", "xpose convert unipose_swint.pth", "-p"):
         assert word in out
     content = json.loads(run("models", "--json")[1])
     assert content["bundled"] == []

@@ -38,7 +38,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
         code = cli.main([str(word) for word in words])
         out, err = capsys.readouterr()
         assert "Traceback" not in err
-        assert "fault of its own" not in err, err
+        assert "Internal error" not in err, err
         return code, out, err
 
     return call

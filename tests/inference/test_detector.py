@@ -60,10 +60,13 @@ def test_lists_and_iterators(detector: Detector, picture: np.ndarray) -> None:
     for batch_size in (1, 2, 3):
         together = detector.detect(pictures, "cat, dog", batch_size=batch_size, **ALL)
         assert isinstance(together, list)
-        for a, b in zip(one_by_one, together, strict=True):
+        for number, (a, b) in enumerate(zip(one_by_one, together, strict=True)):
             assert a.image_size == b.image_size
-            if batch_size == 1:
+            if batch_size == 1 or (batch_size == 2 and number == 2):  # not padded, because it is alone in its batch
                 same(a, b)
+            else:  # padding moves what a random network sees a little, and exchanges near ties
+                np.testing.assert_allclose(a.scores, b.scores, atol=0.05)
+                assert (b.boxes <= [*a.image_size[::-1]] * 2).all()
     read = []
 
     def lazily() -> object:
@@ -237,7 +240,12 @@ def test_a_point_that_no_example_shows_is_asked_for_by_its_name(detector: Detect
 def test_words_for_one_class_and_a_picture_for_another(detector: Detector, picture: np.ndarray) -> None:
     prompt = [TextPrompt("horse"), VisualPrompt(picture, {"tip": (40, 30)}, name="tool")]
     found = detector.detect(picture, prompt, **ALL)
-    assert set(found.categories) <= {"horse", "tool"}
+    assert len(found) == 6
+    for category, names, points in zip(found.categories, found.keypoint_names, found.xy, strict=True):
+        assert len(names) == {"horse": 17, "tool": 1}[category]
+        assert np.isfinite(points[: len(names)]).all()
+        assert np.isnan(points[len(names) :]).all()
+    assert [encoded.names.label for encoded in detector.encode_prompts(prompt)] == ["horse", "tool"]
 
 
 @pytest.mark.parametrize("scale", [1.0, 20.0])

@@ -60,4 +60,12 @@ def test_other_types() -> None:
     assert next(set_precision(model, None).parameters()).dtype == torch.float32
     with pytest.raises(ConfigError, match="bfloat16"):
         set_precision(model, "int8")
-    assert quick_bfloat16("cpu") in (True, False)
+
+
+@pytest.mark.parametrize(("bf16", "amx"), [(False, False), (True, False), (False, True)])
+def test_a_cpu_is_quick_in_bfloat16_with_either_instruction_set(
+    monkeypatch: pytest.MonkeyPatch, bf16: bool, amx: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bf16, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+    assert quick_bfloat16("cpu") is (bf16 or amx)

@@ -1,10 +1,10 @@
-"""The `xpose` command: one table of commands, and what every command does with errors, Ctrl-C and closed pipes.
+"""The `xpose` command: the table of commands, and the common handling of errors, Ctrl-C and closed pipes.
 
-Exit codes: 0 fine, 1 failure, 2 wrong usage, 130 interrupted with Ctrl-C.
+Exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted with Ctrl-C.
 
-Adding a command: write a typer function in a module of its own in this folder, with imports of torch and the like
-inside the function, and add one row to `COMMANDS`. Raise a subclass of `xpose.errors.XPoseError` for a mistake of the
-user and `typer.Exit(1)` where the results are printed but something in them is wrong.
+To add a command, write a typer function in a new module of this folder, import torch and other slow packages inside the
+function, and add one row to `COMMANDS`. Shared options are in `_options.py`. Raise a subclass of
+`xpose.errors.XPoseError` for a user error, and `typer.Exit(1)` if results were printed but are incomplete.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 __all__ = ["COMMANDS", "main"]
 
-# Command -> "module:function". Only the module of the command that is called gets imported.
+# Command -> "module:function". Only the module of the called command is imported.
 COMMANDS = {
     "detect": "xpose.cli.detect:detect",
     "count": "xpose.cli.count:count",
@@ -35,7 +35,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code; `argv` without the program's name, `sys.argv` if left out."""
+    """Run the command line and return its exit code; `argv` excludes the program name and defaults to `sys.argv`."""
     from xpose.cli import _console
 
     try:
@@ -52,22 +52,22 @@ def _run(argv: list[str]) -> int:
     from xpose.cli import _app, _console
 
     _console.reset()
-    # Flags that stand before the command take no values, so the first other word is the command.
+    # Flags before the command take no values, so the first other word is the command.
     called = next((word for word in argv if not word.startswith("-")), None)
     targets = {called: COMMANDS[called]} if called in COMMANDS else COMMANDS
     try:
         with warnings.catch_warnings():
             _console.show_warnings_briefly()
-            # Typer ends by itself (usage errors in colour, exit code 2), always through SystemExit.
+            # Typer always ends with SystemExit, also after usage errors (exit code 2).
             _app.build(targets).main(args=argv, prog_name="xpose")
     except SystemExit as stop:
-        sys.stdout.flush()  # here, where a closed pipe can still be reported
+        sys.stdout.flush()  # while a closed pipe can still be reported
         return stop.code if isinstance(stop.code, int) else _console.FINE if stop.code is None else _console.FAILURE
     return _console.FINE
 
 
 def _report(error: Exception) -> int:
-    """Say on standard error what went wrong: a mistake in one message, a bug with the way to report it."""
+    """Print a user error as one message, and any other exception as a bug with instructions for reporting it."""
     from pathlib import Path
 
     from xpose.cli import _console
@@ -86,9 +86,9 @@ def _report(error: Exception) -> int:
         message = f"{place}{error.strerror}. Check the path, its permissions and the free disk space."
     else:
         message = (
-            f"xpose met a fault of its own: {type(error).__name__}: {error}\n"
-            "This is a bug, not a mistake of yours. Please report it with what `xpose check` prints; the same command "
-            "with XPOSE_DEBUG=1 set shows where it happened."
+            f"Internal error: {type(error).__name__}: {error}\n"
+            "This is a bug in xpose. Please report it with the output of `xpose check`, and the output of this command "
+            "with XPOSE_DEBUG=1 set."
         )
     _console.fail(message)
     return _console.FAILURE

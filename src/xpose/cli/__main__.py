@@ -1,4 +1,4 @@
-"""`python -m xpose.cli`: the same as `python -m xpose`."""
+"""`python -m xpose.cli`, which is the same as `python -m xpose`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The typer application behind `xpose`: commands imported when called, and the flags that every command takes."""
+"""The typer application behind `xpose`: commands are imported when they are called, and share common flags."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ import typer.main
 
 from xpose.cli import _console
 
-HELP = """Find the keypoints of any object in pictures.
+HELP = """Detect the keypoints of any object in pictures.
 
-Name the object and its points in words, show them in an example picture, or do both.
+Name the object and its keypoints in words, show them in an example picture, or do both.
 """
-EPILOG = "Help on one command: xpose COMMAND --help. For a bug report, please send what xpose check prints."
-
+EPILOG = "For help on a command, run xpose COMMAND --help. In a bug report, please include the output of xpose check."
 
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 
@@ -45,7 +44,7 @@ VERSION = typer.Option(
 
 
 class _Group(typer.core.TyperGroup):
-    """The top group; it answers Ctrl-C and a closed pipe before typer gives them exit codes of its own."""
+    """The top group; it handles Ctrl-C and a closed pipe before typer assigns its own exit codes."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -57,7 +56,7 @@ class _Group(typer.core.TyperGroup):
 
 
 def build(targets: Mapping[str, str]) -> Any:
-    """The click command for a table of name -> "module:function" (or of a `typer.Typer` for a group of commands)."""
+    """The click command for a table of name -> "module:function" (or "module:app" for a group of commands)."""
     app = typer.Typer(
         cls=_Group,
         help=HELP,
@@ -89,7 +88,7 @@ def build(targets: Mapping[str, str]) -> Any:
 
 
 def _add_common_flags(group: Any) -> None:
-    """Let `--quiet` and `--debug` stand behind a command as well as before it."""
+    """Accept `--quiet` and `--debug` after a command as well as before it."""
     _hide_types_of_flags(group)
     for command in group.commands.values():
         own = {parameter.name for parameter in command.params}
@@ -101,7 +100,7 @@ def _add_common_flags(group: Any) -> None:
 
 
 def _hide_types_of_flags(command: Any) -> None:
-    """Keep typer's help from showing `<bool>` beside flags, which would look as if they took a value."""
+    """Keep typer's help from showing `<bool>` next to flags, as if they took a value."""
     for parameter in command.get_params(typer.Context(command, **CONTEXT)):
         if getattr(parameter, "is_flag", False):
             parameter.metavar = ""

@@ -1,7 +1,7 @@
-"""What all commands print through: results on standard output, everything said beside them on standard error.
+"""The output of all commands: results on standard output, messages on standard error.
 
-Colours appear only on a terminal and never with `NO_COLOR`. Off a terminal no line is folded, so that `grep` and
-`diff` see whole messages.
+Colours appear only on a terminal, and never with `NO_COLOR`. Without a terminal, lines are not wrapped, so that `grep`
+and `diff` see whole messages.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ import json
 import os
 import sys
 import warnings
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.table import Table
+    from rich.text import Text
 
 WIDTH_OFF_TERMINAL = 120
 
@@ -31,32 +34,32 @@ _settings = _Settings()
 
 
 def reset() -> None:
-    """Forget the flags of an earlier command of the same process."""
+    """Reset the flags that an earlier command in the same process has set."""
     _settings.quiet = _settings.debug = False
 
 
 def be_quiet(wanted: bool) -> None:
-    """Print only results and errors from here on (an unset flag never takes an earlier one back)."""
+    """Print only results and errors from now on (False does not reset an earlier True)."""
     _settings.quiet = _settings.quiet or wanted
 
 
 def is_quiet() -> bool:
-    """Whether only results and errors are wanted."""
+    """Whether only results and errors are printed."""
     return _settings.quiet
 
 
 def be_debugging(wanted: bool) -> None:
-    """Print tracebacks from here on."""
+    """Print tracebacks from now on."""
     _settings.debug = _settings.debug or wanted
 
 
 def debugging() -> bool:
-    """Whether tracebacks are wanted: `--debug` or a set `XPOSE_DEBUG`."""
+    """Whether tracebacks are printed, because of `--debug` or `XPOSE_DEBUG`."""
     return _settings.debug or os.environ.get("XPOSE_DEBUG", "") not in ("", "0")
 
 
 def console(stream: IO[str] | None = None) -> Console:
-    """A rich console on standard output (or `stream`), plain where that is not a terminal."""
+    """A rich console on standard output (or `stream`); plain if that is not a terminal."""
     from rich.console import Console
 
     stream = stream or sys.stdout
@@ -77,40 +80,76 @@ def show(content: RenderableType) -> None:
 
 
 def show_json(content: Any) -> None:
-    """Print a result as JSON and nothing else on standard output; NaN is refused, as JSON has none."""
+    """Print a result as JSON on standard output; NaN is an error, because JSON does not support it."""
     print(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
 
 
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Collection[str] = (), footer: int = 0
+) -> Table:
+    """A table without a frame.
+
+    Args:
+        columns: the titles.
+        rows: the cells, shown as they are.
+        right: titles of right-aligned columns.
+        footer: how many of the last rows are separated by a line.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    content = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in columns:
+        content.add_column(Text(title), justify="right" if title in right else "left", overflow="fold")
+    cells = list(rows)
+    for number, row in enumerate(cells, start=1):
+        content.add_row(*map(Text, row), end_section=bool(footer) and number == len(cells) - footer)
+    return content
+
+
+def facts(rows: Iterable[tuple[str, str | Text]]) -> Table:
+    """A table of labels and values without a header."""
+    from rich.table import Table
+
+    content = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    content.add_column(style="bold", no_wrap=True)
+    content.add_column(overflow="fold")
+    for row in rows:
+        content.add_row(*row)
+    return content
+
+
 def note(message: str) -> None:
-    """Say something beside the results, on standard error; `--quiet` drops it."""
+    """Print a message on standard error, unless `--quiet` is set."""
     if not _settings.quiet:
         console(sys.stderr).print(message, markup=False, soft_wrap=True)
 
 
 def fail(message: str) -> None:
-    """Say on standard error why the command stops."""
+    """Print an error on standard error."""
     _labelled("Error:", "bold red", message)
 
 
 def interrupted() -> int:
-    """Acknowledge Ctrl-C; the exit code for it."""
+    """Acknowledge Ctrl-C and return the exit code."""
     print("Interrupted.", file=sys.stderr)
     return INTERRUPTED
 
 
 def output_closed() -> int:
-    """The reader of our output has gone (`| head`): send the rest nowhere; the exit code for it.
+    """Discard the remaining output after its reader has closed the pipe (`| head`), and return the exit code.
 
-    It counts as a failure, because work that was still to be done has not been done.
+    It counts as a failure, because the remaining work has not been done.
     """
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())  # else the interpreter's last flush would fail once more, loudly
-    os.close(nowhere)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())  # otherwise the interpreter's final flush would fail again
+    os.close(null)
     return FAILURE
 
 
 def show_warnings_briefly() -> None:
-    """Print the warnings meant for users as one line without file and line number; leave all others as they are."""
+    """Print warnings for users on one line, without file and line number; other warnings are unchanged."""
     from xpose.errors import XPoseWarning
 
     before = warnings.showwarning

@@ -1,4 +1,4 @@
-"""What the commands of `xpose data` and `xpose finetune` share: progress bars per split, and what a set holds."""
+"""Output that the commands of `xpose data` share: the status of a converter and the content of a prepared set."""
 
 from __future__ import annotations
 
@@ -12,58 +12,27 @@ if TYPE_CHECKING:
 
 
 def format_status(converter: Converter | type[Converter]) -> str:
-    """The status for people: "seen", or "format unverified" with what is known."""
+    """Whether anybody has seen original files of this format."""
     return "format unverified (only loaders read)" if converter.status == "loader only" else converter.status
 
 
 def show_result(converter: Converter, done: Prepared) -> None:
-    """Show what a set holds now, and what is missing."""
-    from rich.table import Table
-
-    columns = ("split", "pictures", "expected", "with keypoints", "objects", "keypoints", "skipped")
-    table = Table(*columns, box=None, header_style="bold")
+    """Show the content of a prepared set, and what is missing."""
+    rows = []
     for split, counts in done.counts.items():
-        lost = ", ".join(f"{n} {what}{'s' if n > 1 else ''}" for what, n in done.skipped.get(split, {}).items())
+        skipped = ", ".join(f"{n} {what}{'s' if n > 1 else ''}" for what, n in done.skipped.get(split, {}).items())
         numbers = (counts.images_with_keypoints, counts.instances, counts.keypoints)
         expected = count(converter.expected.splits.get(split))
-        table.add_row(split, count(counts.images), expected, *map(count, numbers), lost or "nothing")
-    _console.show(table)
+        rows.append([split, count(counts.images), expected, *map(count, numbers), skipped or "nothing"])
+    numbers_of = ("pictures", "expected", "with keypoints", "objects", "keypoints")
+    _console.show(_console.table(("split", *numbers_of, "skipped"), rows, right=numbers_of))
     for split, needs in done.missing.items():
-        _console.note(f"Split {split} was not made, because these are missing under --root:")
+        _console.note(f"Split {split} was skipped because these files are missing under --root:")
         for need in needs:
-            _console.note(f"  {need.path}   (get it: {need.where})")
-    _console.note(f"Written to {done.folder}; what was skipped, and why: {done.folder / 'report.json'}")
+            _console.note(f"  {need.path}   (from {need.where})")
+    _console.note(f"Written to {done.folder}; skipped pictures and reasons: {done.folder / 'report.json'}")
 
 
 def count(value: int | None) -> str:
-    """A number of pictures or objects for people; an original that does not say has none."""
+    """A number of pictures or objects, formatted for people."""
     return "not stated" if value is None else f"{value:,}"
-
-
-class Bars:
-    """One progress bar per split, on standard error and only on a terminal."""
-
-    def __init__(self) -> None:
-        import sys
-
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        console = _console.console(sys.stderr)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.bars = Progress(*columns, console=console, disable=not console.is_terminal)
-        self.tasks: dict[str, int] = {}
-
-    def __enter__(self) -> Bars:
-        self.bars.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.bars.stop()
-
-    def update(self, split: str, done: int, total: int) -> None:
-        """Show how far a split is."""
-        from rich.progress import TaskID
-
-        if split not in self.tasks:
-            self.tasks[split] = self.bars.add_task(split, total=total)
-        self.bars.update(TaskID(self.tasks[split]), completed=done)

@@ -1,7 +1,6 @@
-"""The pictures that a command works on: files, folders and patterns as typed, in the order people expect.
+"""The pictures that a command works on: files, folders and patterns, in natural order.
 
-Nothing is opened here. What cannot be a picture is reported beside the list, so that one bad name never stops the
-others.
+No file is opened here. Invalid inputs are returned separately, so that they do not stop the others.
 """
 
 from __future__ import annotations
@@ -16,21 +15,21 @@ from pathlib import Path
 
 from xpose.errors import did_you_mean, quote
 
-DRAWN = "_xpose"  # what the names of our own drawings end in, before the ending
+DRAWN = "_xpose"  # ends the stem of the file names of our drawings
 _VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".mts"}
-_MOST_COMPARED = 5000  # names in a folder that a misspelt one is compared with
+_MOST_COMPARED = 5000  # number of file names that a misspelt one is compared with
 _ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One input.
+    """An input picture.
 
     Attributes:
         path: the file.
-        name: how it is shown: the path as typed, printable on every terminal.
-        below: where it lies below the folder that was named, or just its file name; drawings keep this order.
+        name: the path as typed, printable on every terminal.
+        below: its path relative to the given folder, or its file name; drawings use the same subfolders.
     """
 
     path: Path
@@ -47,14 +46,15 @@ class Fault:
 
 
 def list_pictures(words: Sequence[str], out: Path | None = None) -> tuple[list[Picture], list[Fault]]:
-    """The pictures that the words of a command line mean, each once, and what was wrong with the others.
+    """The pictures that the words of a command line refer to, without duplicates, and the faults of the other words.
 
-    A folder gives its pictures and those below it, a pattern (`*`, `?`, `[...]`, `**`) the files it fits, both in
-    natural order: frame 2 comes before frame 10. Hidden files are left out of both, and so are earlier drawings.
+    A folder stands for all pictures in it and its subfolders, a pattern (`*`, `?`, `[...]`, `**`) for the files that it
+    matches. Both are sorted in natural order: frame 2 comes before frame 10. Hidden files and drawings of earlier runs
+    are skipped.
 
     Args:
         words: files, folders and patterns.
-        out: the folder for results; drawings that lie there are no inputs.
+        out: the folder for results; drawings in it are not used as inputs.
     """
     found: dict[Path, Picture] = {}
     faults: list[Fault] = []
@@ -68,12 +68,12 @@ def list_pictures(words: Sequence[str], out: Path | None = None) -> tuple[list[P
 
 
 def printable(name: object) -> str:
-    """A name that any terminal and any JSON file can hold: control characters and broken bytes become `\\x..`."""
+    """The name with control characters and invalid bytes escaped as `\\x..`, safe for terminals and JSON files."""
     return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], str(name))
 
 
 def natural_key(path: Path) -> list[list[tuple[int, int, str]]]:
-    """A sorting key by which numbers in names count as numbers: "frame 2" before "frame 10"."""
+    """A sort key that compares numbers in names by value: "frame 2" before "frame 10"."""
     return [
         [(0, int(piece), "") if piece.isdecimal() else (1, 0, piece.casefold()) for piece in re.split(r"(\d+)", part)]
         for part in path.parts
@@ -81,14 +81,11 @@ def natural_key(path: Path) -> list[list[tuple[int, int, str]]]:
 
 
 def _pictures_of(word: str) -> tuple[list[Picture], str | None]:
-    """The pictures one word means, or why there are none."""
+    """The pictures that a word refers to, or the reason why there are none."""
     if not word.strip():
         return [], "The name is empty. Give the name of a picture, a folder or a pattern."
     if _ADDRESS.match(word):
-        return (
-            [],
-            f"{quote(printable(word))} is an address. Nothing is fetched; download the picture and give the file.",
-        )
+        return [], f"{quote(printable(word))} is a URL. xpose downloads no pictures; save the file first."
     path = Path(word).expanduser()
     try:
         if path.is_dir():
@@ -96,15 +93,13 @@ def _pictures_of(word: str) -> tuple[list[Picture], str | None]:
         if not path.exists():
             return _by_pattern(word) if glob.has_magic(word) else ([], _missing(word))
         if not path.is_file():
-            return [], f"{quote(printable(word))} is a device or a pipe. Save the picture as a file first."
+            return [], f"{quote(printable(word))} is a device or a pipe. Save the picture to a file first."
     except (OSError, ValueError) as error:
-        return (
-            [],
-            f"{quote(printable(word))} is no usable path ({getattr(error, 'strerror', None) or error}). Check it.",
-        )
+        reason = getattr(error, "strerror", None) or error
+        return [], f"{quote(printable(word))} is not a usable path ({reason}). Check it."
     if path.suffix.lower() in _VIDEOS:
         return [], (
-            f"{quote(printable(word))} is a video; this command reads pictures. Save its frames and give their folder, "
+            f"{quote(printable(word))} is a video; this command reads pictures. Extract its frames first, "
             "e.g. with: ffmpeg -i clip.mp4 frames/%06d.png"
         )
     return [Picture(path, printable(word), Path(path.name))], None
@@ -118,8 +113,8 @@ def _in_folder(folder: Path) -> tuple[list[Picture], str | None]:
     kept = sorted((path for path in below if not _is_hidden(path)), key=natural_key)
     if not kept:
         return [], (
-            f"The folder {quote(printable(folder))} holds no picture. Pictures end in {', '.join(PICTURE_ENDINGS)}. "
-            "Check the folder."
+            f"The folder {quote(printable(folder))} contains no pictures. Check the folder. "
+            f"Pictures end in {', '.join(PICTURE_ENDINGS)}."
         )
     return [Picture(folder / path, printable(folder / path), path) for path in kept], None
 
@@ -130,7 +125,7 @@ def _by_pattern(word: str) -> tuple[list[Picture], str | None]:
     fits = [Path(name) for name in glob.glob(os.path.expanduser(word), recursive=True)]
     files = [path for path in fits if path.is_file() and path.suffix.lower() in PICTURE_ENDINGS]
     if not files:
-        return [], f"No picture fits the pattern {quote(printable(word))}. Check the folder and the ending."
+        return [], f"No picture matches the pattern {quote(printable(word))}. Check the folder and the ending."
     start = Path(os.path.commonpath([os.path.abspath(path.parent) for path in files]))
     return [
         Picture(path, printable(path), Path(os.path.abspath(path)).relative_to(start))
@@ -152,7 +147,7 @@ def _is_hidden(path: Path) -> bool:
 
 
 def _without_drawings(found: dict[Path, Picture], out: Path | None) -> list[Picture]:
-    """All but our own drawings: those in the folder for results, and those that lie beside their picture."""
+    """All pictures except our own drawings, which are in the folder for results or next to their picture."""
     from xpose.cli import _console
 
     results = None if out is None else Path(os.path.abspath(out.expanduser()))
@@ -168,5 +163,5 @@ def _without_drawings(found: dict[Path, Picture], out: Path | None) -> list[Pict
 
     kept = [picture for place, picture in found.items() if not is_drawing(place)]
     if len(kept) < len(found):
-        _console.note(f"Left out {len(found) - len(kept)} drawings of an earlier run (names with {DRAWN}).")
+        _console.note(f"Skipped {len(found) - len(kept)} drawings of an earlier run (names with {DRAWN}).")
     return kept

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xpose.cli import _console, _picture_loop, _prompts
+from xpose.cli import _console, _options, _picture_loop, _prompts
 from xpose.cli._inputs import printable
 from xpose.cli.eval import counting
 from xpose.errors import CheckpointError, ConfigError, DataError, counted, quote
@@ -28,7 +28,7 @@ def calibrate(
         list[Path],
         typer.Option("--data", metavar="FOLDER", help="Labelled pictures: a folder of sets, or a prepared set."),
     ],
-    weights: _prompts.Weights = None,
+    weights: _options.Weights = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -86,9 +86,9 @@ def calibrate(
             'answered. "none" for no such names. Default: those stored with the weights.',
         ),
     ] = None,
-    device: _prompts.Device = None,
-    dtype: _prompts.Dtype = None,
-    clip: _prompts.Clip = None,
+    device: _options.Device = None,
+    dtype: _options.Dtype = None,
+    clip: _options.Clip = None,
 ) -> None:
     """Set thresholds and temperatures of weights from labelled pictures.
 

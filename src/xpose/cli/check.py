@@ -1,4 +1,4 @@
-"""`xpose check`: what is installed here and whether it computes the right numbers; the attachment of a bug report."""
+"""`xpose check`: versions, devices and numerical self-tests, for users and for bug reports."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Callable
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from xpose.cli import _console
+from xpose.cli import _console, _options
 
 CORE_PACKAGES = (
     "torch",
@@ -31,13 +31,11 @@ _POINTS = 17
 Report = dict[str, Any]
 
 
-def check(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-) -> None:
-    """Check this installation: versions, devices, arithmetic, weights.
+def check(as_json: _options.AsJson = False) -> None:
+    """Check this installation: versions, devices, arithmetic and weights.
 
-    Computes a few numbers in every way this program has and compares them, then runs a small network once. Please
-    attach what it prints to a bug report. The exit code is 1 if anything is wrong.
+    Compares the results of all attention kernels, and runs a small network once on every device. Please attach the
+    output to bug reports. The exit code is 1 if a check fails.
     """
     report = examine()
     if as_json:
@@ -49,7 +47,7 @@ def check(
 
 
 def examine() -> Report:
-    """Everything that `xpose check` prints; `faults` is empty where all is well."""
+    """The output of `xpose check`; `faults` is empty if all checks pass."""
     from xpose import __version__
 
     report: Report = {
@@ -61,13 +59,13 @@ def examine() -> Report:
     report["packages"] = _packages(report["faults"])
     report["missing_extras"] = _missing_extras()
     report["weights"] = _bundled_weights()
-    # One broken part must not hide what the others say, whatever it raises.
+    # An exception in one part must not hide the results of the others.
     report["devices"] = _guarded(_devices, "looking for devices", report["faults"]) or []
     report["kernels"], report["forward"] = [], []
     for device in [entry["device"] for entry in report["devices"]]:
         kernels = _guarded(partial(_kernels, device), f"the attention kernels on {device}", report["faults"])
         report["kernels"] += kernels or []
-        forward = _guarded(partial(_forward, device), f"one forward on {device}", report["faults"])
+        forward = _guarded(partial(_forward, device), f"a forward pass on {device}", report["faults"])
         report["forward"] += [forward] if forward else []
     report["faults"] += [
         f"The attention kernel {k['kernel']} on {k['device']} is off by {k['error']:.2g}; use another version of torch."
@@ -75,7 +73,7 @@ def examine() -> Report:
         if not k["ok"]
     ]
     report["faults"] += [
-        f"The network gave numbers that are not finite on {f['device']}; use another device or version of torch."
+        f"The network computed non-finite numbers on {f['device']}; use another device or version of torch."
         for f in report["forward"]
         if not f["finite"]
     ]
@@ -104,7 +102,7 @@ def _packages(faults: list[str]) -> dict[str, str | None]:
 
 
 def _missing_extras() -> dict[str, list[str]]:
-    """Extra -> its packages that are not here, each package once, under the first extra that names it."""
+    """Extra -> its missing packages; a package is listed only under the first extra that requires it."""
     missing: dict[str, list[str]] = {}
     seen: set[str] = set()
     for requirement in metadata.requires("xpose") or []:
@@ -154,8 +152,8 @@ def _kernels(device: str) -> list[Report]:
     from xpose.model import deformable
 
     return [
-        {"kernel": found.kernel, "device": device, "error": found.error, "ok": found.ok}
-        for found in deformable.self_check(device)
+        {"kernel": result.kernel, "device": device, "error": result.error, "ok": result.ok}
+        for result in deformable.self_check(device)
     ]
 
 
@@ -174,8 +172,8 @@ def _forward(device: str) -> Report:
         seconds = []
         for _ in range(2):  # the first call also fills caches
             start = time.perf_counter()
-            found = model(images, prompts)
-            keypoints = found.keypoints[0].cpu()  # waits for the device
+            predictions = model(images, prompts)
+            keypoints = predictions.keypoints[0].cpu()  # waits for the device
             seconds.append(time.perf_counter() - start)
     return {
         "device": device,
@@ -190,44 +188,35 @@ def _forward(device: str) -> Report:
 
 
 def _show(report: Report) -> None:
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
+    def judged(value: str, ok: bool) -> Text:
+        return Text(value).append("  ok" if ok else "  WRONG", "green" if ok else "bold red")
 
-    def row(label: str, value: str, ok: bool | None = None) -> None:
-        text = Text(value)
-        if ok is not None:
-            text.append("  ok" if ok else "  WRONG", "green" if ok else "bold red")
-        table.add_row(label, text)
-
-    row("xpose", report["xpose"])
-    row("Python", report["python"])
-    row("Platform", report["platform"])
+    rows: list[tuple[str, str | Text]] = [("xpose", report["xpose"]), ("Python", report["python"])]
+    rows.append(("Platform", report["platform"]))
     for name, version in report["packages"].items():
-        row(name, version or "not installed", None if version else False)
+        rows.append((name, version or judged("not installed", False)))
     for extra, packages in report["missing_extras"].items():
-        row(f'Extra "{extra}"', f"without {', '.join(packages)}")
+        rows.append((f'Extra "{extra}"', f"missing: {', '.join(packages)}"))
     for device in report["devices"]:
         threads = f", {device['threads']} threads" if "threads" in device else ""
-        row("Device", f"{device['device']}: {device['name']}{threads}")
+        rows.append(("Device", f"{device['device']}: {device['name']}{threads}"))
     for kernel in report["kernels"]:
         value = f"{kernel['kernel']} on {kernel['device']}, largest error {kernel['error']:.1e}"
-        row("Attention kernel", value, kernel["ok"])
+        rows.append(("Attention kernel", judged(value, kernel["ok"])))
     for forward in report["forward"]:
         value = (
             f"{forward['network']} on {forward['device']}, {forward['weights']}, {forward['picture']} pixels, "
             f"{forward['keypoints']} keypoints: first {forward['first_ms']:.0f} ms, then {forward['second_ms']:.0f} ms"
         )
-        row("One forward", value, forward["finite"])
+        rows.append(("Forward pass", judged(value, forward["finite"])))
     for weights in report["weights"]:
-        row("Weights", f"{weights['name']}, {weights['bytes'] / 1e6:.1f} MB")
+        rows.append(("Weights", f"{weights['name']}, {weights['bytes'] / 1e6:.1f} MB"))
     if not report["weights"]:
-        row("Weights", "none bundled yet")
-    _console.show(table)
+        rows.append(("Weights", "none bundled"))
+    _console.show(_console.facts((label, Text(value) if isinstance(value, str) else value) for label, value in rows))
     for fault in report["faults"]:
         _console.fail(fault)
     if not report["faults"]:
-        _console.show("All is well.")
+        _console.show("All checks passed.")

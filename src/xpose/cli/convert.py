@@ -1,4 +1,4 @@
-"""`xpose convert`: a checkpoint in the official layout becomes a weight folder of ours, whole or not at all."""
+"""`xpose convert`: convert a checkpoint in the official layout to a weight folder, atomically."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
-from xpose.cli import _console
+from xpose.cli import _console, _options
 from xpose.errors import CheckpointError, quote
 
-# What a weight folder may hold; a folder with anything else in it is never replaced.
+# The files of a weight folder; a folder that contains anything else is never replaced.
 FILES = {"config.json", "model.safetensors", "README.md"}
 
 
@@ -21,18 +21,16 @@ def convert(
     checkpoint: Annotated[
         Path, typer.Argument(metavar="OFFICIAL.pth", help="The released file (.pth, .pt or .safetensors).")
     ],
-    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="The weight folder to make.")],
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="The weight folder to create.")],
     half: Annotated[
-        bool, typer.Option("--half", help="Store 16-bit numbers: half the size, results differ slightly.")
+        bool, typer.Option("--half", help="Store 16-bit numbers, which halves the size and changes results slightly.")
     ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a weight folder that is already there.")
-    ] = False,
+    overwrite: _options.Overwrite = False,
 ) -> None:
-    """Turn a released X-Pose checkpoint into a weight folder.
+    """Convert a released X-Pose checkpoint to a weight folder.
 
     Reads a file in the layout of unipose_swint.pth (also distributed as xpose.pth) and writes a folder with
-    config.json, model.safetensors and README.md. The file is opened safely: no code inside it is ever run.
+    config.json, model.safetensors and README.md. Code in the file is never executed.
 
     Example: xpose convert unipose_swint.pth weights/xpose-swin-t
     """
@@ -40,11 +38,11 @@ def convert(
     _check_target(target, checkpoint, overwrite)
     _console.note(f"Reading {checkpoint}")
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the target, so that the last step is a rename within one disk.
+    # In the same folder as the target, so that the last step is a rename on one file system.
     staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
         _write(checkpoint, staging, half)
-        staging.chmod(0o755)  # a temporary folder starts as private
+        staging.chmod(0o755)  # temporary folders are created as private
         _swap(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -57,20 +55,19 @@ def _check_target(target: Path, checkpoint: Path, overwrite: bool) -> None:
         return
     if not target.is_dir():
         raise CheckpointError(
-            f"{quote(target)} is a file. The weights go into a folder of their own; give another name."
+            f"{quote(target)} is a file. The weights need a folder of their own; choose another name."
         )
     inside = {file.name for file in target.iterdir()}
     if not inside:
         return
     if not inside <= FILES or checkpoint.expanduser().resolve().parent == target:
         raise CheckpointError(
-            f"The folder {quote(target)} holds other files ({', '.join(sorted(inside)[:3])}). "
-            "The weights go into a folder of their own; give the name of a new one."
+            f"The folder {quote(target)} contains other files ({', '.join(sorted(inside)[:3])}). "
+            "The weights need a folder of their own; choose another name."
         )
     if not overwrite:
         raise CheckpointError(
-            f"The folder {quote(target)} already holds weights. Nothing is replaced unasked; "
-            "give another name, or add --overwrite."
+            f"The folder {quote(target)} already contains weights. Choose another name, or add --overwrite."
         )
 
 
@@ -91,15 +88,15 @@ def _write(checkpoint: Path, folder: Path, half: bool) -> None:
     card = _card(checkpoint.expanduser(), model.config.name, bool(encoders), half)
     try:
         save_pretrained(model, folder, encoders=encoders, card=card, dtype=torch.float16 if half else None)
-    except SafetensorError as error:  # how safetensors reports a full disk
+    except SafetensorError as error:  # this is how safetensors reports a full disk
         raise CheckpointError(
-            f"The weights could not be written ({error}). What was there before is untouched. "
-            "Free some space, or choose another folder."
+            f"The weights could not be written ({error}). Existing files are unchanged. "
+            "Free some disk space, or choose another folder."
         ) from None
 
 
 def _swap(staging: Path, target: Path) -> None:
-    """Put the finished folder in place; the old one goes last, and comes back if the step fails."""
+    """Move the finished folder into place; the old one is removed last, and restored if the step fails."""
     if not target.exists():
         staging.rename(target)
         return
@@ -122,15 +119,15 @@ tags: [keypoint-detection, pose-estimation]
 ---
 # {network}, converted
 
-Made by `xpose convert` from a checkpoint in the official layout.
+Created by `xpose convert` from a checkpoint in the official layout.
 
 | | |
 |---|---|
 | source file | `{checkpoint.name}`, {checkpoint.stat().st_size} bytes |
 | sha256 of the source | `{digest}` |
-| CLIP prompt encoders inside | {"yes" if with_encoders else "no"} |
+| CLIP prompt encoders included | {"yes" if with_encoders else "no"} |
 | numbers | {"16 bit, rounded from the source" if half else "as in the source"} |
 
-Licence: the weights keep the licence of their source, which this program cannot know. The public code that the released
-checkpoint belongs to is licensed for non-commercial research only.
+Licence: the weights keep the licence of their source, which this program cannot determine. The public code of the
+released checkpoint is licensed for non-commercial research only.
 """

@@ -1,4 +1,4 @@
-"""`xpose data`: from original downloads to checked, licensed sets in one format."""
+"""`xpose data`: prepare, import, merge, inspect and generate sets of labelled pictures."""
 
 from __future__ import annotations
 
@@ -7,27 +7,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xpose.cli import _app, _console, data_collect, data_import
-from xpose.cli._data import Bars, count, format_status, show_result
+from xpose.cli import _app, _console, _options, data_collect, data_import
+from xpose.cli._data import count, format_status, show_result
+from xpose.cli._progress import Bars
 
 if TYPE_CHECKING:
     from xpose.data.datasets.converters.base import Converter
 
 app = typer.Typer(no_args_is_help=True)
 
-NAME = typer.Argument(help="The dataset, as `xpose data list` names it.", show_default=False)
-
 
 @app.callback()
 def data(quiet: Annotated[bool, _app.QUIET] = False, debug: Annotated[bool, _app.DEBUG] = False) -> None:
-    """Prepare training data: from the original downloads to checked sets in one format."""
+    """Prepare, import, merge, inspect and generate sets of labelled pictures."""
 
 
 @app.command("list")
-def list_sets(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def list_sets(as_json: _options.AsJson = False) -> None:
     """List the datasets that can be prepared."""
-    from rich.table import Table
-
     from xpose.data.datasets.converters import CONVERTERS, load_converter
     from xpose.data.datasets.pipeline import describe
 
@@ -35,33 +32,22 @@ def list_sets(as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
     if as_json:
         _console.show_json([describe(converter) for converter in converters])
         return
-    table = Table("name", "dataset", "format", "pictures", "used in UniKPT", "licence", box=None, header_style="bold")
-    for converter in converters:
-        expected = converter.expected
-        table.add_row(
-            converter.name,
-            converter.title,
-            format_status(converter),
-            count(expected.images),
-            count(expected.unikpt),
-            converter.licence,
-        )
-    _console.show(table)
-    _console.note("All about one of them, and where to get it: xpose data info NAME")
+    rows = []
+    for each in converters:
+        numbers = (count(each.expected.images), count(each.expected.unikpt))
+        rows.append([each.name, each.title, format_status(each), *numbers, each.licence])
+    columns = ("name", "dataset", "format", "pictures", "used in UniKPT", "licence")
+    _console.show(_console.table(columns, rows, right=("pictures", "used in UniKPT")))
+    _console.note("For details and the source of a dataset, run: xpose data info NAME")
 
 
 @app.command("info")
-def info(name: Annotated[str, NAME]) -> None:
-    """Tell all about a dataset: licence, terms, what to fetch and from where."""
-    from rich.table import Table
-
+def info(name: _options.DatasetName) -> None:
+    """Show details of a dataset: licence, terms, and what to download from where."""
     from xpose.data.datasets.converters import load_converter
 
     converter = load_converter(name)
-    table = Table(box=None, show_header=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for label, value in (
+    facts = [
         ("dataset", converter.title),
         ("licence", converter.licence),
         ("terms", converter.terms),
@@ -77,25 +63,22 @@ def info(name: Annotated[str, NAME]) -> None:
         ("visibility", converter.visibility),
         ("boxes", converter.boxes),
         *((f"split {split}", _split(converter, split, what)) for split, what in converter.splits.items()),
-        *((f"fetch {need.path}", need.where) for need in converter.needs),
-    ):
-        table.add_row(label, value)
-    _console.show(table)
+        *((f"download {need.path}", need.where) for need in converter.needs),
+    ]
+    _console.show(_console.facts(facts))
 
 
 @app.command("prepare")
 def prepare(
-    name: Annotated[str, NAME],
-    root: Annotated[Path, typer.Option(help="Folder of the original download; nothing is written there.")],
-    out: Annotated[Path, typer.Option(help="Folder for prepared sets; this one goes into OUT/NAME.")],
-    split: Annotated[
-        list[str] | None, typer.Option(help="Only this split (may be given several times).", metavar="NAME")
-    ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Do not go on from an interrupted run.")] = False,
+    name: _options.DatasetName,
+    root: Annotated[Path, typer.Option(help="Folder of the original download; it is never modified.")],
+    out: _options.SetsOut,
+    split: _options.OnlySplits = None,
+    fresh: _options.Fresh = False,
 ) -> None:
     """Check an original download, convert it, and verify the result.
 
-    An interrupted run goes on where it stopped. Pictures that are damaged or missing are skipped and named in
+    An interrupted run resumes where it stopped. Damaged or missing pictures are skipped and listed in
     OUT/NAME/report.json.
     """
     from xpose.data.datasets.converters import load_converter

@@ -1,14 +1,14 @@
-"""`xpose data unify`, `look`, `synthetic` and `shapes`: what is done with prepared sets, and sets that are drawn."""
+"""`xpose data unify`, `look`, `synthetic` and `shapes`: merge, inspect and generate sets."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xpose.cli import _console
+from xpose.cli import _console, _options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,48 +16,38 @@ if TYPE_CHECKING:
     from xpose.data.collection.statistics import Statistics
     from xpose.data.collection.unify import Unified
 
-SOURCES = typer.Argument(
-    help="Prepared sets, folders of them, or folders of COCO sets (NAME/train.json, NAME/images).", show_default=False
-)
-ONLY = typer.Option("--only", help="Only this set (may be given several times).", metavar="NAME")
+
+def _list(help: str, metavar: str = "NAME") -> Any:
+    return typer.Option(help=f"{help} May be repeated.", metavar=metavar)
 
 
 def unify_sets(
-    sources: Annotated[list[Path], SOURCES],
+    sources: _options.Sources,
     out: Annotated[Path, typer.Option(help="Folder for the collection.")],
-    seed: Annotated[int | None, typer.Option(help="Seed of the selection; the published one if left out.")] = None,
-    only: Annotated[list[str] | None, ONLY] = None,
-    without: Annotated[list[str] | None, typer.Option(help="Leave this set out.", metavar="NAME")] = None,
-    sample: Annotated[
-        list[str] | None, typer.Option(help="Take only so many training pictures of a set.", metavar="NAME=COUNT")
-    ] = None,
-    whole: Annotated[bool, typer.Option("--whole", help="Take every set whole, those too that are sampled.")] = False,
-    use: Annotated[
-        list[str] | None,
-        typer.Option(help="What a split is for: train, evaluation or none.", metavar="NAME:SPLIT=ROLE"),
-    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the sampling. Default: the published seed.")] = None,
+    only: _options.OnlySets = None,
+    without: Annotated[list[str] | None, _list("Exclude this set.")] = None,
+    sample: Annotated[list[str] | None, _list("Number of training pictures of a set.", "NAME=COUNT")] = None,
+    whole: Annotated[bool, typer.Option("--whole", help="Use all pictures of every set.")] = False,
+    use: Annotated[list[str] | None, _list("Role of a split: train, evaluation or none.", "NAME:SPLIT=ROLE")] = None,
     leaks: Annotated[
         str, typer.Option(help="Training pictures that are also evaluation pictures: drop, report or off.")
     ] = "drop",
-    swap_sides: Annotated[
-        list[str] | None, typer.Option(help="Exchange left and right in this set.", metavar="NAME")
-    ] = None,
-    keep_sides: Annotated[
-        list[str] | None, typer.Option(help="Take this set's left and right as they are.", metavar="NAME")
-    ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that read pictures.")] = 1,
+    swap_sides: Annotated[list[str] | None, _list("Exchange left and right in this set.")] = None,
+    keep_sides: Annotated[list[str] | None, _list("Keep left and right of this set.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes that read pictures.")] = 1,
 ) -> None:
-    """Merge prepared sets into one collection, and say what it holds.
+    """Merge prepared sets into one collection, and show its statistics.
 
     Names, sides and categories are unified, the sets that the papers sample are sampled, and training pictures that are
-    evaluation pictures too are left out. The same sets and seed give the same bytes.
+    also evaluation pictures are excluded. The same sets and seed give the same bytes.
     """
-    from xpose.cli._data import Bars
+    from xpose.cli._progress import Bars
     from xpose.data.collection.unify import SEED, Choices, unify
     from xpose.errors import ConfigError, quote
 
     if leaks not in ("drop", "report", "off"):
-        raise ConfigError(f"--leaks {quote(leaks)} is unknown. It is drop, report or off.")
+        raise ConfigError(f"--leaks {quote(leaks)} is unknown. Use drop, report or off.")
     choices = Choices(
         seed=SEED if seed is None else seed,
         samples=_samples(sample or [], whole),
@@ -73,37 +63,35 @@ def unify_sets(
 
 
 def look_at_sets(
-    sources: Annotated[list[Path], SOURCES],
+    sources: _options.Sources,
     out: Annotated[Path, typer.Option(help="Folder for the pages.")],
-    pictures: Annotated[int, typer.Option(min=0, help="Pictures on each set's page.")] = 24,
-    seed: Annotated[int, typer.Option(help="Another seed shows other pictures.")] = 0,
-    only: Annotated[list[str] | None, ONLY] = None,
+    pictures: Annotated[int, typer.Option(min=0, help="Number of pictures on each page.")] = 24,
+    seed: Annotated[int, typer.Option(help="Another seed selects other pictures.")] = 0,
+    only: _options.OnlySets = None,
 ) -> None:
-    """Write pages that show the sets: pictures with their points, charts, and an index.
+    """Write HTML pages that show the sets: pictures with their keypoints, charts, and an index.
 
-    A source may also be a unified collection. The pages stand alone and open in any browser.
+    A source may also be a unified collection. The pages are self-contained and open in any browser.
     """
-    from xpose.cli._data import Bars
+    from xpose.cli._progress import Bars
     from xpose.data.inspection.look import look
 
     with Bars() as bars:
         pages = look(sources, out, pictures=pictures, seed=seed, only=only or (), progress=bars.update)
-    _console.show(f"{len(pages)} pages; begin with {pages[0]}")
+    _console.show(f"Wrote {len(pages)} pages; start with {pages[0]}")
 
 
 def draw_synthetic(
-    out: Annotated[Path, typer.Option(help="Folder for the set.")],
-    count: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 200,
-    seed: Annotated[int, typer.Option(help="The same seed draws the same pictures.")] = 0,
-    width: Annotated[int, typer.Option(min=32, help="Of the pictures, in pixels.")] = 640,
-    height: Annotated[int, typer.Option(min=32, help="Of the pictures, in pixels.")] = 480,
-    kind: Annotated[
-        list[str] | None, typer.Option(help="Only this kind of object (may be given several times).", metavar="KIND")
-    ] = None,
-    most: Annotated[int, typer.Option(min=1, help="Objects in a picture at most.")] = 4,
+    out: _options.DrawnOut,
+    count: Annotated[int, typer.Option(min=1, help="Number of pictures.")] = 200,
+    seed: _options.DrawnSeed = 0,
+    width: Annotated[int, typer.Option(min=32, help="Width of the pictures in pixels.")] = 640,
+    height: Annotated[int, typer.Option(min=32, help="Height of the pictures in pixels.")] = 480,
+    kind: Annotated[list[str] | None, _list("Draw only this kind of object.", "KIND")] = None,
+    most: Annotated[int, typer.Option(min=1, help="Maximum number of objects in a picture.")] = 4,
 ) -> None:
-    """Draw a set of toy objects with exactly known keypoints, for trials without any download."""
-    from xpose.cli._data import Bars
+    """Draw a set of toy objects with exactly known keypoints, to try xpose without a download."""
+    from xpose.cli._progress import Bars
     from xpose.data.synthetic.scenes import write_synthetic
     from xpose.data.synthetic.toys import KINDS
 
@@ -123,24 +111,21 @@ def draw_synthetic(
 
 
 def draw_shapes(
-    out: Annotated[Path, typer.Option(help="Folder for the set.")],
-    kinds: Annotated[int, typer.Option(min=1, help="How many kinds of shapes.")] = 400,
-    each: Annotated[int, typer.Option(min=1, help="Pictures about each of them.")] = 6,
-    behind: Annotated[
-        list[Path] | None,
-        typer.Option(help="Photographs to draw in front of, with all folders below (may be repeated).", metavar="PATH"),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="The same seed draws the same pictures.")] = 0,
-    side: Annotated[int, typer.Option(min=32, help="Of the pictures, in pixels.")] = 288,
+    out: _options.DrawnOut,
+    kinds: Annotated[int, typer.Option(min=1, help="Number of kinds of shapes.")] = 400,
+    each: Annotated[int, typer.Option(min=1, help="Number of pictures per kind.")] = 6,
+    behind: Annotated[list[Path] | None, _list("Background photographs: a folder with subfolders.", "PATH")] = None,
+    seed: _options.DrawnSeed = 0,
+    side: Annotated[int, typer.Option(min=32, help="Side length of the pictures in pixels.")] = 288,
 ) -> None:
-    """Draw a set of shapes of many kinds that exist nowhere, for learning to find what an example shows.
+    """Draw a set of imaginary shapes, for training the use of example pictures.
 
-    A kind is a blob, a bar or a body with limbs, with parts, colours and up to nine points of its own and a name that
-    means nothing. Its objects are turned, squeezed and bent, several in a picture. Train with the set beside real ones.
+    A kind is a blob, a bar or a body with limbs. It has its own parts, colours, up to nine keypoints and a meaningless
+    name. Its objects are rotated, squeezed and bent, several in a picture. Use the set together with real ones.
 
     Example: xpose data shapes --out sets/shapes --behind sets
     """
-    from xpose.cli._data import Bars
+    from xpose.cli._progress import Bars
     from xpose.data.synthetic.shapes import write_shapes
 
     with Bars() as bars:
@@ -168,21 +153,21 @@ def _pair(text: str, option: str, form: str) -> tuple[str, str]:
 
     name, mark, value = text.rpartition("=")
     if not mark or not name or not value:
-        raise ConfigError(f"{option} {quote(text)} is not of the form {form}.")
+        raise ConfigError(f"{option} {quote(text)} does not have the form {form}.")
     return name, value
 
 
 def _show_unified(done: Unified) -> None:
-    from rich.table import Table
-
     _console.show(_set_table(done.statistics))
-    table = Table("papers' set", "images there", "here", box=None, header_style="bold")
-    for title, images, here in done.statistics.paper_rows():
-        table.add_row(title, f"{images:,}", "missing" if here is None else f"{here:,}")
-    _console.show(table)
+    numbers = ("images in the papers", "images here")
+    rows = [
+        [title, f"{images:,}", "missing" if here is None else f"{here:,}"]
+        for title, images, here in done.statistics.paper_rows()
+    ]
+    _console.show(_console.table(("set in the papers", *numbers), rows, right=numbers))
     _show_totals(done.statistics)
-    for name, (taken, there) in sorted(done.sampled.items()):
-        _console.note(f"{name}: {taken:,} of {there:,} training pictures taken, by the seed in the manifest")
+    for name, (sampled, total) in sorted(done.sampled.items()):
+        _console.note(f"{name}: sampled {sampled:,} of {total:,} training pictures with the seed in the manifest")
     if done.leaks:
         pictures = len({leak.train for leak in done.leaks})
         _console.note(f"{pictures:,} training pictures are also evaluation pictures: {done.folder / 'leaks.json'}")
@@ -191,22 +176,18 @@ def _show_unified(done: Unified) -> None:
             f"{len(done.unread):,} pictures could not be read and were not compared, such as {done.unread[0]}"
         )
     if done.parted:
-        _console.note(
-            f"{len(done.parted):,} groups (videos, people) have pictures on both sides; they are listed there"
-        )
-    _console.note(f"Written to {done.folder}; the statistics as a page: {done.folder / 'statistics.html'}")
+        _console.note(f"{len(done.parted):,} groups (videos, people) have pictures on both sides; see leaks.json")
+    _console.note(f"Written to {done.folder}; statistics as an HTML page: {done.folder / 'statistics.html'}")
 
 
 def _set_table(statistics: Statistics) -> Table:
-    from rich.table import Table
-
-    columns = ("set", "train", "evaluation", "objects", "keypoints", "categories", "left and right")
-    table = Table(*columns, box=None, header_style="bold")
-    for name, one in sorted(statistics.sets.items()):
-        numbers = (one.images["train"], one.images["evaluation"], one.instances.total(), one.visible + one.hidden)
-        sides = ", ".join(sorted(one.left_right))
-        table.add_row(name, *(f"{number:,}" for number in numbers), f"{len(one.categories):,}", sides)
-    return table
+    numbers = ("train", "evaluation", "objects", "keypoints", "categories")
+    rows = []
+    for name, of_set in sorted(statistics.sets.items()):
+        images, keypoints = of_set.images, of_set.visible + of_set.hidden
+        counts = (images["train"], images["evaluation"], of_set.instances.total(), keypoints, len(of_set.categories))
+        rows.append([name, *(f"{count:,}" for count in counts), ", ".join(sorted(of_set.left_right))])
+    return _console.table(("set", *numbers, "left and right"), rows, right=numbers)
 
 
 def _show_totals(statistics: Statistics) -> None:

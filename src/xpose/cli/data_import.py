@@ -1,4 +1,4 @@
-"""`xpose data import` and `xpose data formats`: what users have labelled with other tools."""
+"""`xpose data import` and `xpose data formats`: labels from other tools."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xpose.cli import _console
+from xpose.cli import _console, _options
 
 if TYPE_CHECKING:
     from xpose.data.datasets.importers import Imported
 
 
-def list_formats(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def list_formats(as_json: _options.AsJson = False) -> None:
     """List the formats that can be imported."""
-    from rich.table import Table
-
     from xpose.cli._data import format_status
     from xpose.data.datasets.importers import IMPORTERS, load_importer
 
@@ -26,37 +24,36 @@ def list_formats(as_json: Annotated[bool, typer.Option("--json", help="Print JSO
         listed = {name: {key: getattr(each, key) for key in keys} for name, each in importers.items()}
         _console.show_json([{"format": name, **fields} for name, fields in listed.items()])
         return
-    table = Table("format", "PATH is", "layout", "visibility", box=None, header_style="bold")
-    for name, each in importers.items():
-        table.add_row(name, each.what, format_status(each), each.visibility)
-    _console.show(table)
-    _console.note("Import one of them: xpose data import FORMAT PATH --out DIR")
+    rows = [[name, each.what, format_status(each), each.visibility] for name, each in importers.items()]
+    _console.show(_console.table(("format", "PATH is", "layout", "visibility"), rows))
+    _console.note("To import labels, run: xpose data import FORMAT PATH --out DIR")
 
 
 def import_data(
     format_name: Annotated[
-        str, typer.Argument(help="The format, as `xpose data formats` names it.", metavar="FORMAT", show_default=False)
+        str, typer.Argument(help="A format from `xpose data formats`.", metavar="FORMAT", show_default=False)
     ],
-    path: Annotated[Path, typer.Argument(help="The file or folder; nothing is written there.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="Folder for prepared sets; this one goes into OUT/NAME.")],
-    name: Annotated[str | None, typer.Option(help="Name of the set; that of the file or folder if left out.")] = None,
-    pictures: Annotated[Path | None, typer.Option(help="Folder of the pictures, if they lie elsewhere.")] = None,
-    category: Annotated[str | None, typer.Option(help="What the objects are, where the file does not say it.")] = None,
+    path: Annotated[Path, typer.Argument(help="The file or folder; it is never modified.", show_default=False)],
+    out: _options.SetsOut,
+    name: Annotated[str | None, typer.Option(help="Name of the set. Default: the name of the file or folder.")] = None,
+    pictures: Annotated[Path | None, typer.Option(help="Folder of the pictures, if they are elsewhere.")] = None,
+    category: Annotated[str | None, typer.Option(help="Category of the objects, if not stated.")] = None,
     skeleton: Annotated[
         str | None, typer.Option(help="Skeleton (or skeleton file) whose names the keypoints take.")
     ] = None,
     names: Annotated[
-        Path | None, typer.Option(help="Mapping file; a keypoint that it leaves out stops the import.")
+        Path | None, typer.Option(help="Mapping file for keypoint names; a missing name stops the import.")
     ] = None,
     licence: Annotated[str | None, typer.Option(help="Licence of the data, for the manifest.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Do not go on from an interrupted run.")] = False,
+    fresh: _options.Fresh = False,
 ) -> None:
-    """Import what was labelled with another tool, and verify the result.
+    """Import labels from another tool, and verify the result.
 
-    Keypoint names are kept unless a skeleton or a mapping file is given; a set with names of its own gets a
-    skeleton.toml beside it. Whatever is wrong is skipped and named in OUT/NAME/report.json.
+    Keypoint names are kept unless you pass a skeleton or a mapping file. A set with other names gets its own
+    skeleton.toml. Invalid labels are skipped and listed in OUT/NAME/report.json.
     """
-    from xpose.cli._data import Bars, show_result
+    from xpose.cli._data import show_result
+    from xpose.cli._progress import Bars
     from xpose.data.datasets.importers import import_set
 
     with Bars() as bars:
@@ -77,7 +74,7 @@ def import_data(
     _show_names(done)
     if not any(counts.instances for counts in done.prepared.counts.values()):
         _console.fail(
-            f"No object of {path} could be imported. The set is empty. Why, says {done.prepared.folder / 'report.json'}"
+            f"No object in {path} could be imported. The set is empty. See {done.prepared.folder / 'report.json'}"
         )
         raise typer.Exit(_console.FAILURE)
 

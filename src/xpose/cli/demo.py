@@ -1,4 +1,4 @@
-"""`xpose demo`: the web page."""
+"""`xpose demo`: serve the web demo."""
 
 from __future__ import annotations
 
@@ -6,29 +6,32 @@ from typing import Annotated
 
 import typer
 
-from xpose.cli import _console, _prompts
+from xpose.cli import _console, _options, _prompts
 
 HOST = "127.0.0.1"
 
 
 def demo(
-    weights: _prompts.Weights = None,
-    device: _prompts.Device = None,
-    dtype: _prompts.Dtype = None,
-    clip: _prompts.Clip = None,
+    weights: _options.Weights = None,
+    device: _options.Device = None,
+    dtype: _options.Dtype = None,
+    clip: _options.Clip = None,
     host: Annotated[
-        str, typer.Option("--host", metavar="ADDRESS", help="Where to listen; 0.0.0.0 lets other machines in.")
+        str,
+        typer.Option(
+            "--host", metavar="ADDRESS", help="Address to listen at; 0.0.0.0 allows other machines to connect."
+        ),
     ] = HOST,
     port: Annotated[
         int | None,
         typer.Option(
-            "--port", min=0, max=65535, metavar="NUMBER", help="Left out: 7860, or a free one if that is taken."
+            "--port", min=0, max=65535, metavar="NUMBER", help="Default: 7860, or a free port if it is in use."
         ),
     ] = None,
 ) -> None:
-    """Open a web page: name keypoints in words, or show them by clicking, and see them found.
+    """Serve a web page for detecting keypoints with words and clicks.
 
-    Nothing leaves this machine, and only this machine can open the page unless --host says otherwise. Ctrl-C ends it.
+    No data leaves this machine, and only this machine can open the page unless --host is given. Stop it with Ctrl-C.
 
     Example: xpose demo
     """
@@ -37,12 +40,12 @@ def demo(
     from xpose.demo.server import serve
 
     if _console.debugging():
-        os.environ["XPOSE_DEBUG"] = "1"  # faults met while serving are printed as well
+        os.environ["XPOSE_DEBUG"] = "1"  # also print errors while serving
     detector = _prompts.load_detector(weights, None, device, dtype, clip)
 
     def ready(address: str) -> None:
-        _console.show(f"The page is at {address} (Ctrl-C ends it)")
+        _console.show(f"The page is at {address} (stop it with Ctrl-C)")
         if host not in (HOST, "localhost", "::1"):
-            _console.note("Other machines can open it, too: whoever reaches this address may use it.")
+            _console.note("Other machines can open it, too: anyone who can reach this address may use it.")
 
     serve(detector, host, port, ready=ready)

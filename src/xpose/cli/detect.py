@@ -1,58 +1,63 @@
-"""`xpose detect`: find objects and their keypoints in pictures; drawings, a COCO file, and a table."""
+"""`xpose detect`: detect objects and their keypoints in pictures; writes drawings and a COCO file, prints a table."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xpose.cli import _console, _picture_loop, _prompts
-from xpose.cli._inputs import list_pictures
+from xpose.cli import _options, _picture_loop, _prompts
 from xpose.cli._outputs import Results, check_folder
+
+if TYPE_CHECKING:
+    from xpose.cli._inputs import Picture
+    from xpose.inference import DetectionOptions, Detector
+    from xpose.inference.encoding import EncodedClass
 
 DEFAULT_OUT = Path("xpose-out")
 
 
 def detect(
-    images: _picture_loop.Images = None,
-    more: _picture_loop.MoreImages = None,
-    text: _prompts.Objects = None,
-    skeleton: _prompts.Skeletons = None,
-    keypoints: _prompts.Keypoints = None,
-    like: _prompts.Like = None,
-    points: _prompts.Points = None,
-    bank: _prompts.Bank = None,
+    images: _options.Images = None,
+    more: _options.MoreImages = None,
+    text: _options.Objects = None,
+    skeleton: _options.Skeletons = None,
+    keypoints: _options.Keypoints = None,
+    like: _options.Like = None,
+    points: _options.Points = None,
+    bank: _options.Bank = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "-o",
             "--out",
             metavar="FOLDER",
-            help="Where drawings and poses.json go. Left out: xpose-out, or nowhere with --json.",
+            help="Folder for drawings and poses.json. Default: xpose-out, or no files with --json.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON instead of a table.")] = False,
+    as_json: _options.AsJson = False,
     profile: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write a PyTorch trace of the run, for chrome://tracing or Perfetto."),
     ] = None,
-    threshold: _picture_loop.Threshold = None,
-    keypoint_threshold: _picture_loop.KeypointThreshold = None,
-    max_instances: _picture_loop.MaxInstances = None,
-    nms: _picture_loop.Nms = None,
-    nms_oks: _picture_loop.NmsOks = None,
-    rivals: _picture_loop.Rivals = None,
-    weights: _prompts.Weights = None,
-    config: _prompts.Config = None,
-    device: _prompts.Device = None,
-    dtype: _prompts.Dtype = None,
-    clip: _prompts.Clip = None,
+    threshold: _options.Threshold = None,
+    keypoint_threshold: _options.KeypointThreshold = None,
+    max_instances: _options.MaxInstances = None,
+    nms: _options.Nms = None,
+    nms_oks: _options.NmsOks = None,
+    rivals: _options.Rivals = None,
+    weights: _options.Weights = None,
+    config: _options.Config = None,
+    device: _options.Device = None,
+    dtype: _options.Dtype = None,
+    clip: _options.Clip = None,
 ) -> None:
-    """Find objects and their keypoints in pictures.
+    """Detect objects and their keypoints in pictures.
 
-    Name what to look for in words, show it in an example picture, or both. For each picture a drawing is made; all
-    results go into one COCO file, poses.json. Pictures that cannot be read are reported and skipped.
+    Describe the objects in words, show them in an example picture, or do both. The command draws the detections in each
+    picture and writes all results to one COCO file, poses.json. Pictures that cannot be read are reported and skipped.
 
     Examples:
 
@@ -62,36 +67,23 @@ def detect(
     """
     words = _picture_loop.words_for_pictures(images, more)
     others = _picture_loop.names_of_rivals(rivals)
+    keep: dict[str, Any] = {
+        "threshold": threshold,
+        "keypoint_threshold": keypoint_threshold,
+        "max_instances": max_instances,
+    }
+    keep |= {"nms": nms, "nms_oks": nms_oks, "rivals": others}
     asked = _prompts.build_prompts(text, skeleton, keypoints, like, points, bank)
     folder = (None if as_json else DEFAULT_OUT) if out is None else out
     if folder is not None:
         check_folder(folder)
-    pictures, faults = list_pictures(words, folder)
-    for fault in faults:
-        _console.fail(fault.message)
-    if not pictures:
-        raise typer.Exit(_console.FAILURE)
-    _prompts.say_what_is_looked_for(asked)
-    from xpose.inference import DetectionOptions
-    from xpose.model.profiling import profiled
 
-    options = DetectionOptions(
-        threshold=threshold,
-        keypoint_threshold=keypoint_threshold,
-        nms=nms,
-        nms_oks=nms_oks,
-        max_instances=max_instances,
-        rivals=others,
-    )
-    detector = _prompts.load_detector(weights, config, device, dtype, clip)
-    prompts = _prompts.encode(asked, detector)
-    given = [*(like or ()), *(points or ()), *([bank] if bank else ())]
-    limits = detector.limits(prompts, options=options)
-    results = Results(pictures, folder, prompts, limits, given)
-    try:
-        with profiled(profile):
-            faults += _picture_loop.detect_each(detector, prompts, pictures, options, results.add)
-    finally:  # after Ctrl-C as well: what is finished stays
-        results.finish(faults, as_json)
-    if faults:
-        raise typer.Exit(_console.FAILURE)
+    def results(
+        detector: Detector, prompts: list[EncodedClass], pictures: list[Picture], options: DetectionOptions
+    ) -> Results:
+        limits = detector.limits(prompts, options=options)
+        inputs = [*(like or ()), *(points or ()), *([bank] if bank else ())]
+        return Results(pictures, folder, prompts, limits, inputs, as_json=as_json)
+
+    load = partial(_prompts.load_detector, weights, config, device, dtype, clip)
+    _picture_loop.detect_in_pictures(words, asked, keep, load, results, folder, profile)

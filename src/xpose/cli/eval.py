@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xpose.cli import _console, _prompts
+from xpose.cli import _console, _options
 from xpose.cli._inputs import printable
 from xpose.errors import ConfigError, counted
 
@@ -41,7 +41,7 @@ def evaluate(
             "--data", metavar="FOLDER", help="Labelled pictures: a folder of sets or prepared sets; repeatable."
         ),
     ] = None,
-    weights: _prompts.Weights = None,
+    weights: _options.Weights = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -132,9 +132,9 @@ def evaluate(
     fresh: Annotated[bool, typer.Option("--fresh", help="Discard the answers of an earlier run in --out.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON instead of tables.")] = False,
     listed: Annotated[bool, typer.Option("--list", help="List the protocols and what each one measures.")] = False,
-    device: _prompts.Device = None,
-    dtype: _prompts.Dtype = None,
-    clip: _prompts.Clip = None,
+    device: _options.Device = None,
+    dtype: _options.Dtype = None,
+    clip: _options.Clip = None,
 ) -> None:
     """Measure weights by a protocol, beside the papers' numbers.
 
@@ -291,20 +291,17 @@ def _show(result: Evaluation, as_json: bool) -> None:
             | {"headline": plain.get(result.headline), "skipped": skipped}
         )
         return
-    from xpose.cli._outputs import plain_table
-
     for name, value in {"weights": result.weights, **result.statement}.items():
         _console.show(f"{name}: {printable(value)}")
     for table in result.tables:
-        titles = [(title, "left" if i in table.words else "right") for i, title in enumerate(table.columns)]
+        right = [title for i, title in enumerate(table.columns) if i not in table.words]
         _console.show(f"\n{table.title}")
-        _console.show(plain_table(titles, table.cells()))
+        _console.show(_console.table(table.columns, table.cells(), right=right))
         for line in table.notes:
             _console.show(printable(line))
 
 
 def _list(as_json: bool) -> None:
-    from xpose.cli._outputs import plain_table
     from xpose.evaluation.protocols import PROTOCOLS, load_protocol
 
     known = [load_protocol(name) for name in PROTOCOLS]
@@ -313,5 +310,5 @@ def _list(as_json: bool) -> None:
         _console.show_json([{name: getattr(one, name) for name in shown} for one in known])
         return
     rows = [(one.name, one.title, one.source) for one in known]
-    _console.show(plain_table([("protocol", "left"), ("what it measures", "left"), ("source", "left")], rows))
+    _console.show(_console.table(("protocol", "what it measures", "source"), rows))
     _console.note("Run one: xpose eval PROTOCOL --data FOLDER --weights WEIGHTS --out FOLDER")

@@ -140,7 +140,7 @@ def _default_folder(request: Request) -> Path:
 
 
 def _gathered(request: Request, folder: Path, known: Opened) -> Material:
-    from xpose.cli._data import Bars
+    from xpose.cli._progress import Bars
     from xpose.training.finetuning.finetune_data import gather
 
     with Bars() as bars:

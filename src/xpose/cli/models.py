@@ -1,23 +1,19 @@
-"""`xpose models`: the weights that are here, those known elsewhere, their licences, and how to use them."""
+"""`xpose models`: bundled weights and other known weights, with their licences and how to use them."""
 
 from __future__ import annotations
 
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from xpose.cli import _console
+from xpose.cli import _console, _options
 
 
-def models(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """List the trained weights: what comes with xpose, and what is known elsewhere.
+def models(as_json: _options.AsJson = False) -> None:
+    """List the bundled weights and other known weights.
 
-    Nothing is downloaded. Weights of your own are used by their folder: xpose detect photo.jpg -t dog -p my-weights/
+    Nothing is downloaded. To use your own weights, pass their folder: xpose detect photo.jpg -t dog -p my-weights/
 
     Example: xpose models
     """
@@ -25,25 +21,25 @@ def models(
     if as_json:
         _console.show_json(report)
         return
-    _console.show("Comes with this version of xpose (use it by its name):")
+    _console.show("Bundled with this version of xpose (use them by name):")
     for entry in report["bundled"]:
-        default = ", used when -p is left out" if entry["default"] else ""
+        default = " (default)" if entry["default"] else ""
         _console.show(f"\n  {entry['name']}{default}")
         _show(entry, ("network", "licence", "size", "folder"))
     if not report["bundled"]:
-        _console.show("\n  None yet: name some with -p.")
-    _console.show("\nKnown elsewhere (get the file yourself, then use it by its path):")
+        _console.show("\n  None. Use others with -p.")
+    _console.show("\nOther known weights (download the file, then use it by its path):")
     for entry in report["known"]:
         _console.show(f"\n  {entry['name']}")
         _show(entry, ("what", "licence", "where", "use", "convert"))
     _console.show(
-        "\nAlso: -p takes a weight folder of yours (config.json and model.safetensors), or owner/name of such a folder "
-        "on the Hugging Face hub. Only such a name, or weights stripped of their CLIP, make xpose download something."
+        "\n-p also accepts your own weight folder (config.json and model.safetensors), or owner/name on the "
+        "Hugging Face Hub. xpose downloads only weights given by such a name, and CLIP for weights that lack it."
     )
 
 
 def describe() -> dict[str, Any]:
-    """What the command prints, as plain values."""
+    """The output of the command, as plain values."""
     from xpose.model.checkpoints.weights import DEFAULT, KNOWN, bundled_weights
 
     bundled = [
@@ -51,20 +47,20 @@ def describe() -> dict[str, Any]:
     ]
     known = [
         {
-            "name": one.name,
-            "what": one.what,
-            "licence": one.licence,
-            "where": one.where,
-            "use": one.use.partition(";")[0],
-            "convert": f"xpose convert {one.name} weights/{Path(one.name).stem}",
+            "name": weights.name,
+            "what": weights.what,
+            "licence": weights.licence,
+            "where": weights.where,
+            "use": weights.use.partition(";")[0],
+            "convert": f"xpose convert {weights.name} weights/{Path(weights.name).stem}",
         }
-        for one in KNOWN
+        for weights in KNOWN
     ]
     return {"bundled": bundled, "known": known}
 
 
 def _facts(folder: Path) -> dict[str, Any]:
-    """Network, licence and size of a weight folder, as far as its files say; None is unknown."""
+    """Network, licence and size of a weight folder; None if its files do not state them."""
     config = json.loads((folder / "config.json").read_text("utf-8"))
     card = folder / "README.md"
     stated = re.search(r"^license: *(.+)$", card.read_text("utf-8"), re.MULTILINE) if card.is_file() else None
@@ -77,7 +73,7 @@ def _facts(folder: Path) -> dict[str, Any]:
 
 
 def _show(entry: dict[str, Any], keys: tuple[str, ...]) -> None:
-    titles = {"what": "what", "where": "where to get it", "use": "use it", "convert": "convert it once"}
+    titles = {"what": "description", "where": "source", "use": "use", "convert": "convert"}
     values = {**entry, "size": f"{entry['bytes'] / 1e6:.1f} MB" if "bytes" in entry else None}
     for key in keys:
         _console.show(f"    {titles.get(key, key)}: {values[key] or 'not stated'}")

@@ -1,4 +1,4 @@
-"""`xpose prompt`: prompts encoded once and kept in a small file, to reuse without the encoders and to share."""
+"""`xpose prompt`: encode prompts once and save them in a small file, to reuse and share them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xpose.cli import _console, _prompts
+from xpose.cli import _console, _options, _prompts
 from xpose.cli._inputs import printable
 from xpose.errors import CheckpointError, quote
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from xpose.inference import PromptBank
 
 app = typer.Typer(
-    help="Keep prompts in a file (a *prompt bank*), to use again with `xpose detect --bank` and to share.\n\n"
+    help="Save prompts in a file (a *prompt bank*) for `xpose detect --bank`.\n\n"
     "Example: xpose prompt save birds.safetensors -t wren,robin",
     rich_markup_mode="markdown",
     no_args_is_help=True,
@@ -27,19 +27,19 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="A prompt bank, FILE.
 @app.command("save")
 def save(
     file: File,
-    text: _prompts.Objects = None,
-    skeleton: _prompts.Skeletons = None,
-    keypoints: _prompts.Keypoints = None,
-    like: _prompts.Like = None,
-    points: _prompts.Points = None,
-    weights: _prompts.Weights = None,
-    device: _prompts.Device = None,
-    clip: _prompts.Clip = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bank that is already there.")] = False,
+    text: _options.Objects = None,
+    skeleton: _options.Skeletons = None,
+    keypoints: _options.Keypoints = None,
+    like: _options.Like = None,
+    points: _options.Points = None,
+    weights: _options.Weights = None,
+    device: _options.Device = None,
+    clip: _options.Clip = None,
+    overwrite: _options.Overwrite = False,
 ) -> None:
-    """Encode prompts, in words or by example pictures, and save them.
+    """Encode words or example pictures, and save them.
 
-    The file holds numbers and names, no pictures. It works with the weights that made it.
+    The file contains embeddings and names, but no pictures. It works only with the weights that it was made with.
 
     Example: xpose prompt save birds.safetensors -t wren --like wren.jpg --points wren.json
     """
@@ -56,11 +56,8 @@ def save(
 
 
 @app.command("show")
-def show(
-    file: File,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Show what a prompt bank holds: classes, their keypoints, and the network that it belongs to.
+def show(file: File, as_json: _options.AsJson = False) -> None:
+    """Show the content of a prompt bank: its classes, their keypoints, and the network that it belongs to.
 
     Example: xpose prompt show birds.safetensors
     """
@@ -74,7 +71,7 @@ def show(
 
 
 def as_dict(bank: PromptBank) -> dict[str, Any]:
-    """What a bank holds, without its numbers."""
+    """The content of a bank without the embeddings."""
     name, _, digest = bank.network.partition(":")
     return {
         "network": name,
@@ -82,44 +79,33 @@ def as_dict(bank: PromptBank) -> dict[str, Any]:
         "classes": [
             {
                 "name": label,
-                "skeleton": one.names.skeleton,
-                "keypoints": list(one.names.names),
-                "edges": [list(edge) for edge in one.names.edges],
+                "skeleton": encoded.names.skeleton,
+                "keypoints": list(encoded.names.names),
+                "edges": [list(edge) for edge in encoded.names.edges],
             }
-            for label, one in bank.items()
+            for label, encoded in bank.items()
         ],
     }
 
 
 def _show(bank: PromptBank) -> None:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
     content = as_dict(bank)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("class", overflow="fold")
-    table.add_column("skeleton")
-    table.add_column("points", justify="right")
-    table.add_column("keypoints", overflow="fold")
-    for one in content["classes"]:
-        names = ", ".join(map(printable, one["keypoints"])) or "none: only boxed"
-        cells = (printable(one["name"]), one["skeleton"] or "", str(len(one["keypoints"])), names)
-        table.add_row(*(Text(cell) for cell in cells))
-    _console.show(table)
+    rows = []
+    for entry in content["classes"]:
+        names = ", ".join(map(printable, entry["keypoints"])) or "none, box only"
+        rows.append([printable(entry["name"]), entry["skeleton"] or "", str(len(entry["keypoints"])), names])
+    _console.show(_console.table(("class", "skeleton", "count", "keypoints"), rows, right=["count"]))
     _console.show(f"Made with {content['network']}, weights {content['weights']}; works with these weights only.")
 
 
 def _check_target(target: Path, overwrite: bool) -> None:
-    """Before the network is loaded: whether the file may be written."""
+    """Check whether the file may be written, before the network is loaded."""
     if target.suffix != ".safetensors":
         raise CheckpointError(
-            f"{quote(target)} must end in .safetensors, as prompt banks are files of that kind. "
+            f"{quote(target)} must end in .safetensors, the file format of prompt banks. "
             f"Try: {target.with_suffix('.safetensors') if target.name else 'birds.safetensors'}"
         )
     if target.is_dir():
-        raise CheckpointError(f"{quote(target)} is a folder. A prompt bank is a file; give another name.")
+        raise CheckpointError(f"{quote(target)} is a folder. A prompt bank is a file; choose another name.")
     if target.exists() and not overwrite:
-        raise CheckpointError(
-            f"{quote(target)} is already there. Nothing is replaced unasked; give another name, or add --overwrite."
-        )
+        raise CheckpointError(f"{quote(target)} already exists. Choose another name, or add --overwrite.")

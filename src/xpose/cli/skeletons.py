@@ -1,4 +1,4 @@
-"""`xpose skeletons`: list the skeletons, show one with its points and mirror partners, draw it or all of them."""
+"""`xpose skeletons`: list the skeletons, show one with its keypoints, and draw one or all of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xpose.cli import _console
+from xpose.cli import _console, _options
 from xpose.errors import ConfigError, quote
 
 if TYPE_CHECKING:
@@ -20,14 +20,14 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 def skeletons(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="A skeleton, or a skeleton file of yours (.toml).")
+        str | None, typer.Argument(metavar="[NAME]", help="A skeleton, or your own skeleton file (.toml).")
     ] = None,
     draw: Annotated[
-        Path | None, typer.Option("--draw", metavar="OUT.png", help="Draw the skeleton; without NAME, all of them.")
+        Path | None, typer.Option("--draw", metavar="OUT.png", help="Draw the skeleton, or all of them without NAME.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: _options.AsJson = False,
 ) -> None:
-    """List the skeletons, or show one with the names, parts and mirror partners of its points.
+    """List the skeletons, or show the keypoints of one with their parts and mirror partners.
 
     Example: xpose skeletons person --draw person.png
     """
@@ -47,7 +47,7 @@ def skeletons(
 
 
 def summary(skeleton: Skeleton) -> dict[str, Any]:
-    """The line of a skeleton in the list."""
+    """The entry of a skeleton in the list."""
     return {
         "name": skeleton.name,
         "also": list(skeleton.also),
@@ -79,13 +79,13 @@ def _used_for(skeleton: Skeleton) -> list[Category]:
 
 
 def _use(skeleton: Skeleton, limit: int) -> str:
-    """For which categories the skeleton is the default; else for which it is one of the choices."""
+    """The categories that the skeleton is the default for, or those that it can be chosen for."""
     from xpose.vocabulary import list_categories
     from xpose.vocabulary.categories import FALLBACK
 
     names = [category.name for category in _used_for(skeleton)]
     if skeleton.name == FALLBACK:
-        return f"{len(names)} animals, and whatever is unknown"
+        return f"{len(names)} animals, and all unknown objects"
     if names:
         return _few(names, limit)
     offered = [category.name for category in list_categories() if skeleton.name in category.skeletons]
@@ -97,56 +97,41 @@ def _few(names: list[str], limit: int = 3) -> str:
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 
 
-def _table(*columns: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column, justify="right" if column in ("#", "points", "sigma") else "left")
-    return table
-
-
 def _list(all_skeletons: tuple[Skeleton, ...]) -> Table:
-    from rich.text import Text
-
-    table = _table("name", "points", "what", "also called", "used for")
+    rows = []
     for skeleton in all_skeletons:
-        # "Person, 17 points" says the number twice in a table that has a column for it.
-        what = skeleton.title.replace(f", {len(skeleton)} points", "").replace(f", {len(skeleton)} parts", "")
-        cells = (skeleton.name, str(len(skeleton)), what, _few(list(skeleton.also)), _use(skeleton, 3))
-        table.add_row(*(Text(cell) for cell in cells))
-    return table
+        # The table has a column for the number in "Person, 17 points".
+        title = skeleton.title.replace(f", {len(skeleton)} points", "").replace(f", {len(skeleton)} parts", "")
+        rows.append([skeleton.name, str(len(skeleton)), title, _few(list(skeleton.also)), _use(skeleton, 3)])
+    return _console.table(("name", "points", "description", "aliases", "used for"), rows, right=["points"])
 
 
 def _show(skeleton: Skeleton) -> None:
-    from rich.text import Text
-
     from xpose.vocabulary.skeleton import LEFT_RIGHT
 
     _console.show(f"{skeleton.name}: {skeleton.title}")
     facts = {
-        "also called": ", ".join(skeleton.also),
+        "aliases": ", ".join(skeleton.also),
         "used for": _use(skeleton, 8),
         "left and right": f"{skeleton.left_right} ({LEFT_RIGHT[skeleton.left_right]})",
         "source": f"{skeleton.source.dataset}; {skeleton.source.reference}",
-        "read on": skeleton.source.url or "",
-        "licence": skeleton.source.licence or "none stated",
-        "names by": skeleton.source.names,
+        "web page": skeleton.source.url or "",
+        "licence": skeleton.source.licence or "not stated",
+        "names from": skeleton.source.names,
         "sigmas from": skeleton.source.sigmas,
         "note": skeleton.note or "",
     }
     for key, fact in facts.items():
         if fact:
             _console.show(f"  {key}: {fact}")
-    table = _table("#", "keypoint", "mirror partner", "part", "sigma", "alias of the released weights")
+    rows = []
     for number, point in enumerate(skeleton.points):
         partner = "" if point.flip == point.name else point.flip
-        # Quotes show a blank at the end of an alias.
+        # The quotes make a space at the end of an alias visible.
         alias = "" if point.alias in (None, point.name) else quote(point.alias)
-        cells = (str(number), point.name, partner, point.part, f"{point.sigma:g}", alias)
-        table.add_row(*(Text(cell) for cell in cells))
-    _console.show(table)
+        rows.append([str(number), point.name, partner, point.part, f"{point.sigma:g}", alias])
+    columns = ("#", "keypoint", "mirror partner", "part", "sigma", "alias in the released weights")
+    _console.show(_console.table(columns, rows, right=["#", "sigma"]))
     for point in skeleton.points:
         if point.note:
             _console.show(f"  {point.name}: {point.note}")

@@ -165,5 +165,10 @@ def test_every_encoder_keeps_the_protocol(tiny, sentences):
 
     encoders: list[TextEncoder] = [ClipTextEncoder.from_official(tiny), sentences, NanoTextEncoder(sentences)]
     for encoder in encoders:
-        assert encoder.encode(["nose", "left eye"]).shape == (2, encoder.dim)
-        assert encoder.runs >= 0
+        before = encoder.runs
+        first = encoder.encode(["nose", "left eye"])
+        assert first.shape == (2, encoder.dim)
+        runs = encoder.runs
+        assert runs - before <= 1
+        assert torch.equal(encoder.encode(["left eye", "nose"]), first.flip(0))
+        assert encoder.runs == runs, "known texts are not encoded again"

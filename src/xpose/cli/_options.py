@@ -1,0 +1,167 @@
+"""The options that several commands share, each declared once, with the panels of `--help` that they are shown in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from xpose.prompts import MOST_SHOTS
+
+PROMPTS, KEPT, WEIGHTS = "What to detect", "Which detections are kept", "Weights and device"
+
+
+def _option(panel: str, names_and_metavar: str, text: str, **limits: Any) -> Any:
+    *names, metavar = names_and_metavar.split()
+    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=panel, **limits)
+
+
+Texts = list[str] | None
+Paths = list[Path] | None
+Number = float | None
+
+Images = Annotated[
+    Texts,
+    typer.Argument(metavar="IMAGE", help='Pictures, folders with subfolders, or quoted patterns: "frames/*.png".'),
+]
+MoreImages = Annotated[Texts, typer.Option("-i", "--image", metavar="IMAGE", help="Same as IMAGE; may be repeated.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing file or folder.")]
+
+Objects = Annotated[
+    Texts,
+    _option(
+        PROMPTS,
+        "-t --text WORDS",
+        'The objects to detect, e.g. "wren" or "person,dog". Several classes compete for each location.',
+    ),
+]
+Skeletons = Annotated[
+    Texts,
+    _option(
+        PROMPTS,
+        "-k --skeleton NAMES",
+        "The skeleton of each object, in the order of -t: a name from `xpose skeletons`, or a .toml file. Default: "
+        "chosen by the object.",
+    ),
+]
+Keypoints = Annotated[
+    str | None,
+    _option(
+        PROMPTS,
+        "--keypoints NAMES",
+        'Detect only these keypoints, e.g. "beak tip,left eye"; with -k, a subset of that skeleton.',
+    ),
+]
+Like = Annotated[
+    Paths,
+    _option(PROMPTS, "--like PICTURE", f"An example picture with its --points; up to {MOST_SHOTS}."),
+]
+Points = Annotated[
+    Paths,
+    _option(PROMPTS, "--points FILE.json", 'Keypoints of the example picture: {"left eye": [x, y], ...} in pixels.'),
+]
+Bank = Annotated[Path | None, _option(PROMPTS, "--bank FILE", "Detect all classes of a bank (`xpose prompt save`).")]
+
+Threshold = Annotated[
+    Number,
+    _option(
+        KEPT,
+        "--threshold NUMBER",
+        "Minimum score of an object. A lower value detects more objects and produces more false alarms. Default: the "
+        "value stored with the weights for each class, or 0.1.",
+        min=0,
+        max=1,
+    ),
+]
+KeypointThreshold = Annotated[
+    Number,
+    _option(
+        KEPT,
+        "--keypoint-threshold NUMBER",
+        "Keypoints with a lower confidence count as absent. Default: the value stored with the weights.",
+        min=0,
+        max=1,
+    ),
+]
+MaxInstances = Annotated[
+    int | None, _option(KEPT, "--max-instances N", "Maximum number of objects per picture, best first.", min=1)
+]
+Nms = Annotated[
+    Number,
+    _option(
+        KEPT,
+        "--nms NUMBER",
+        "Among boxes overlapping by more than this, keep only the best; 1 keeps all. Default: the value stored with "
+        "the weights.",
+        min=0,
+        max=1,
+    ),
+]
+NmsOks = Annotated[
+    Number,
+    _option(
+        KEPT,
+        "--nms-oks NUMBER",
+        "Among poses more similar than this, keep only the best. Use it instead of --nms for crowded animals.",
+        min=0,
+        max=1,
+    ),
+]
+Rivals = Annotated[
+    str | None,
+    _option(
+        KEPT,
+        "--rivals NAMES",
+        'Classes that objects may be confused with, e.g. "person,cat". Objects that fit one of them better are not '
+        'reported. "none" disables them. Default: the rivals stored with the weights.',
+    ),
+]
+
+Weights = Annotated[
+    str | None,
+    _option(
+        WEIGHTS,
+        "-p --weights WEIGHTS",
+        "A weight folder or file, a bundled name, or owner/name on the Hugging Face Hub; see `xpose models`.",
+    ),
+]
+Config = Annotated[
+    Path | None,
+    _option(
+        WEIGHTS,
+        "-c FILE",
+        "For command lines of the released script: selects the network by the name of the file, which is never opened.",
+    ),
+]
+Device = Annotated[
+    str | None,
+    _option(WEIGHTS, "--device NAME", '"cpu", "cuda" (NVIDIA) or "mps" (Mac). Default: the fastest available.'),
+]
+Dtype = Annotated[
+    str | None,
+    _option(
+        WEIGHTS,
+        "--dtype TYPE",
+        '"float32" (default), "bfloat16" (faster on recent hardware, slightly less accurate) or "float64".',
+    ),
+]
+Clip = Annotated[
+    Path | None, _option(WEIGHTS, "--clip FOLDER", "CLIP ViT-B/32, for weight files that do not contain it.")
+]
+
+DatasetName = Annotated[str, typer.Argument(metavar="NAME", help="A dataset from `xpose data list`.")]
+Sources = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="SOURCE",
+        help="Prepared sets, folders of them, or folders of COCO sets (NAME/train.json, NAME/images).",
+    ),
+]
+SetsOut = Annotated[Path, typer.Option(help="Folder for prepared sets; this set goes to OUT/NAME.")]
+OnlySets = Annotated[Texts, typer.Option("--only", help="Only this set; may be repeated.", metavar="NAME")]
+OnlySplits = Annotated[Texts, typer.Option(help="Only this split; may be repeated.", metavar="NAME")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Start over instead of resuming an interrupted run.")]
+DrawnOut = Annotated[Path, typer.Option(help="Folder for the set.")]
+DrawnSeed = Annotated[int, typer.Option(help="The same seed draws the same pictures.")]
