@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from xpose.inference import DetectionOptions, Detector
-    from xpose.inference.encoding import EncodedClass
+    from xpose.inference.encoded import EncodedClass
     from xpose.results import Poses
 
 

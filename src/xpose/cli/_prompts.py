@@ -15,7 +15,7 @@ from xpose.prompts import CombinedPrompt, Prompt, TextPrompt, VisualPrompt, prom
 
 if TYPE_CHECKING:
     from xpose.inference import Detector
-    from xpose.inference.encoding import EncodedClass
+    from xpose.inference.encoded import EncodedClass
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from xpose.cli import _console, _options
 from xpose.errors import CheckpointError, quote
 
 # The files of a weight folder; a folder that contains anything else is never replaced.
-FILES = {"config.json", "model.safetensors", "README.md"}
+FILES = {"config.json", "calibration.json", "model.safetensors", "README.md"}
 
 
 def convert(

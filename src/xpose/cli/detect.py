@@ -14,7 +14,7 @@ from xpose.cli._outputs import Results, check_folder
 if TYPE_CHECKING:
     from xpose.cli._inputs import Picture
     from xpose.inference import DetectionOptions, Detector
-    from xpose.inference.encoding import EncodedClass
+    from xpose.inference.encoded import EncodedClass
 
 DEFAULT_OUT = Path("xpose-out")
 

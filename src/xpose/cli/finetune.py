@@ -258,7 +258,7 @@ def detect_commands(material: Material, weights: Path, clip: str | None = None) 
     Several objects share a command where their keypoints are whole skeletons.
     """
     whole = [_whole_skeleton(material, category) for category in material.kinds]
-    start, end = ["xpose", "detect", "-p", str(weights)], [material.usable[0][1].path]
+    start, end = ["xpose", "detect", "-p", str(weights)], [str(material.usable[0][1])]
     end = [*(["--clip", clip] if clip else []), *end]
     if all(skeleton is not None for skeleton in whole):
         words = ["-t", ",".join(one.name for one in material.kinds), "-k", ",".join(one or "" for one in whole)]

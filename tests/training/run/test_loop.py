@@ -16,7 +16,7 @@ from tests.training.small_runs import curve, draw, learn, loader_of, network, on
 
 from xpose.data.loading.batches import Batch
 from xpose.data.synthetic.toys import KINDS
-from xpose.errors import CheckpointError, ConfigError, TrainingError, XPoseWarning
+from xpose.errors import CheckpointError, ConfigError, TrainingError, XPoseError, XPoseWarning
 from xpose.model import Predictions, XPose
 from xpose.model.backbones import build_backbone
 from xpose.training.objective.losses import Criterion
@@ -221,7 +221,7 @@ def test_a_full_disk_at_the_end_is_an_error_that_keeps_the_state_before(
 ) -> None:
     learn(tmp_path, loader_of(pictures), run_of(3), minutes=1e-6)
     monkeypatch.setattr(states_on_disk.torch, "save", full_disk)
-    with pytest.raises(CheckpointError, match="untouched"):
+    with pytest.raises(XPoseError, match="untouched"):
         learn(tmp_path, loader_of(pictures), run_of(3))
     monkeypatch.undo()
     assert [p.name for p in (tmp_path / "state").iterdir()] == ["step-00000001.pt"]
@@ -234,7 +234,7 @@ def test_what_fails_in_looking_at_the_network_does_not_end_the_run(tmp_path: Pat
         if step == 1:
             raise CheckpointError("No plot today. Free some space.")
 
-    with pytest.warns(XPoseWarning, match=r"After step 1: No plot today.*goes on"):
+    with pytest.warns(XPoseWarning, match=r"After step 1: No plot today.*continues"):
         learn(tmp_path, loader_of(pictures), run_of(2), watch=watch)
     assert load_state(tmp_path / "state")["step"] == 2  # type: ignore[index]
 
@@ -251,7 +251,7 @@ def test_a_mistake_of_a_program_ends_the_run_with_its_work_saved(tmp_path: Path,
 
 def test_a_log_that_cannot_be_written_does_not_end_the_run(tmp_path: Path, pictures: Path) -> None:
     (tmp_path / "log.jsonl").mkdir()
-    with pytest.warns(XPoseWarning, match="goes on"):
+    with pytest.warns(XPoseWarning, match="training continues"):
         learn(tmp_path, loader_of(pictures), run_of(1))
     assert load_state(tmp_path / "state")["step"] == 1  # type: ignore[index]
 

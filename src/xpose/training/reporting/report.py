@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -53,7 +54,7 @@ def write_pictures(folder: Path, drawings: Sequence[tuple[str, Image.Image]]) ->
     names = []
     for number, (caption, picture) in enumerate(drawings):
         path = target / f"{number:02d}.jpg"
-        write_atomically(path, lambda file, p=picture: p.save(file, format="JPEG", quality=85))
+        write_atomically(path, partial(picture.save, format="JPEG", quality=85))
         names.append(f"{path.name}\t{caption}")
     write_atomically(target / "captions.txt", lambda file: file.write_text("\n".join(names), encoding="utf-8"))
 

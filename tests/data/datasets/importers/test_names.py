@@ -177,4 +177,4 @@ def test_an_empty_result_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixt
     for path in tree.root.rglob("*.png"):
         path.unlink()
     assert main(["data", "import", "coco", str(tree.root / FILE), "--out", str(tmp_path / "sets")]) == 1
-    assert "No object of" in capsys.readouterr().err
+    assert "The set is empty" in capsys.readouterr().err
