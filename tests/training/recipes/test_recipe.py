@@ -68,7 +68,7 @@ def test_all_faults_of_file_and_changes_are_told_at_once(tmp_path: Path) -> None
         'netwrok is unknown. Did you mean "network"?',
         "data.held_out is 2",
         'network.overrides.dmi is unknown. Did you mean "network.overrides.dim"?',
-        "visual 0.95 and combined 0.1",
+        "visual 0.95 and combined 0.07",
         "augmentation.flip is 2",
         'validation.best is "AP", not one of PCK@0.1, PCK@0.2',
         "8 faults",
