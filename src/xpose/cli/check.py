@@ -19,6 +19,7 @@ CORE_PACKAGES = (
     "torch",
     "transformers",
     "tokenizers",
+    "jinja2",
     "numpy",
     "pillow",
     "safetensors",
