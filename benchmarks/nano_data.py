@@ -323,11 +323,26 @@ def show(rows: Sequence[Sequence[Any]]) -> None:
         print(f"{line[0]:20}" + "".join(f"{value:14,}" for value in line[1:]))
 
 
-def build(places: Places) -> None:
-    names, pool = places.check(), load(places.pool / "train.json")
+def adjusted(content: Mapping[str, Any], without: Sequence[str]) -> dict[str, Any]:
+    """Labels whose box-only `mouse` is a computer's, as COCO means it, and without boxes of some classes."""
+    boxed = {category["id"]: category["name"] for category in content["categories"] if not category.get("keypoints")}
+    left_out = {number for number, name in boxed.items() if name in without}
+    renamed = {number for number, name in boxed.items() if name == "mouse"}
+    categories = [
+        {**category, "name": "computer mouse"} if category["id"] in renamed else category
+        for category in content["categories"]
+        if category["id"] not in left_out
+    ]
+    annotations = [entry for entry in content["annotations"] if entry["category_id"] not in left_out]
+    return {**content, "categories": categories, "annotations": annotations}
+
+
+def build(places: Places, without: Sequence[str] = ()) -> None:
+    names, pool = places.check(), adjusted(load(places.pool / "train.json"), without)
     template = next(category for category in pool["categories"] if category["name"] == "person")
     classes = [name.replace("_", " ") for name in teacher(places.teachers).COCO80]
     classes = list(dict.fromkeys(form for name in classes for form in (name, word(name))))
+    classes = ["computer mouse" if name == "mouse" else name for name in classes]
     held = held_out(places.data)
     rows: list[list[Any]] = []
     rules: dict[str, Labelling] = {}
@@ -340,6 +355,7 @@ def build(places: Places) -> None:
         unseen: list[str] = []
         if name in PHOTOS:
             content, unseen = complete(places, name, detector, held, template)
+            content = adjusted(content, without)
             store(target / "train.json", content)
         else:
             content = load(source / "train.json")
@@ -347,7 +363,7 @@ def build(places: Places) -> None:
         rules[name] = labelling(name, classes, unseen)
         rows.append(row(name, content))
     link(places.pool / "images", places.out / "pool" / "images")
-    shutil.copyfile(places.pool / "train.json", places.out / "pool" / "train.json")
+    store(places.out / "pool" / "train.json", pool)
     rows.append(row("pool", pool))
     store(places.out / "index.json", [*load(places.data / "index.json"), pool_entry(pool)])
     write_labelling(places.out / "labelling.toml", {**rules, "pool": labelling("pool", classes)})
@@ -360,7 +376,12 @@ def main() -> int:
     parser.add_argument("--pool", type=Path, required=True, help="the pool: train.json, images/, extra_people/")
     parser.add_argument("--teachers", type=Path, required=True, help="the trained networks and their scripts")
     parser.add_argument("--out", type=Path, required=True, help="the folder to write")
-    build(Places(**vars(parser.parse_args())))
+    parser.add_argument(
+        "--without", action="append", default=[], help="leave out boxes of this class, to test it as a kind never seen"
+    )
+    options = vars(parser.parse_args())
+    without = options.pop("without")
+    build(Places(**options), without)
     return 0
 
 
