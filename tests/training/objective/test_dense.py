@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
 import torch
+from tests.model.conftest import lively, tiny_dense_config
 from tests.training.conftest import Batch, small_batch
 from tests.training.small_targets import horse, target_batch, targets_of
 
 from xpose.geometry import cxcywh_to_xyxy
+from xpose.model import XPose
 from xpose.model.types import LayerReport
-from xpose.training import TargetBatch
+from xpose.training import Criterion, LossWeights, TargetBatch
 from xpose.training.objective.dense import TOKENS, assign_tokens, dense_terms
-from xpose.training.objective.matcher import Matcher
+from xpose.training.objective.matcher import Assignment, Layer, Matcher
 from xpose.training.objective.opening import OpenedGroups
 
 
@@ -110,3 +114,29 @@ def test_groups_open_for_objects_with_points() -> None:
     few = OpenedGroups(Matcher(), targets, most=1, seed=0)
     assert few(report)[0].shape == (2, 1)
     assert len(few.assignment) == 2
+
+
+def test_what_opened_the_groups_is_not_matched_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The losses are those of matching the last object layer once more."""
+    batch = small_batch()
+    model = lively(XPose(tiny_dense_config(instances=40))).double()
+    criterion = Criterion(LossWeights())
+    opened = OpenedGroups(criterion.matcher, batch.targets, most=4, seed=0)
+    found = model.decode(model.encode_image(batch.images), batch.prompts, with_reports=True, choose=opened)
+    judge = [report for report in found.reports if report.keypoints is None][-1]
+    assert opened.report is judge
+    names: list[str] = []
+    matcher = criterion.matcher
+
+    def counting(layers: Sequence[Layer], targets: TargetBatch) -> list[Assignment]:
+        names.extend(layer.name for layer in layers)
+        return matcher(layers, targets)
+
+    monkeypatch.setattr(criterion, "matcher", counting)
+    losses = criterion(found, batch.targets, opened=opened)
+    assert names == [f"object {number + 1}" for number in range(model.config.object_layers - 1)]
+    opened.report = None
+    again = criterion(found, batch.targets, opened=opened)
+    assert again.keys() == losses.keys()
+    for name, value in losses.items():
+        torch.testing.assert_close(value, again[name], msg=name)

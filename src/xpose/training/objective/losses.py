@@ -204,13 +204,18 @@ class Criterion:
         return tasks
 
     def _assignments(self, layers: list[Layer], targets: TargetBatch, opened: OpenedGroups | None) -> list[Assignment]:
-        """One per layer; groups that were opened for an object answer for that object in every layer."""
+        """One per layer; what the opening of groups matched is not matched again.
+
+        Groups that were opened for an object answer for that object in every layer.
+        """
         if opened is None:
             return self.matcher(layers, targets)
         assert opened.assignment is not None
-        free = [layer for layer in layers if layer.report.keypoints is None]
+        assert opened.matched is not None
+        free = [layer for layer in layers if layer.report.keypoints is None and layer.report is not opened.report]
         matched = dict(zip(map(id, free), self.matcher(free, targets), strict=True)) if free else {}
-        return [matched.get(id(layer), opened.assignment) for layer in layers]
+        known = {id(layer): opened.matched for layer in layers if layer.report is opened.report}
+        return [(matched | known).get(id(layer), opened.assignment) for layer in layers]
 
     def _terms(self, task: _Task, targets: TargetBatch, object_mask: Tensor | None, count: Tensor) -> dict[str, Tensor]:
         """All terms of one layer that are switched on; `count` holds objects, objects with points, with presence."""

@@ -20,13 +20,14 @@ class OpenedGroups:
     def __init__(self, matcher: Matcher, targets: TargetBatch, most: int, seed: int) -> None:
         self.matcher, self.targets, self.most = matcher, targets, most
         self.rng = np.random.default_rng(seed)
-        self.matched: Assignment | None = None  # of the last object layer's queries
+        self.report: LayerReport | None = None  # of the last object layer
+        self.matched: Assignment | None = None  # of that layer's queries
         self.assignment: Assignment | None = None  # of the groups
 
     @torch.no_grad()
     def __call__(self, report: LayerReport) -> tuple[Tensor, Tensor]:
         """The queries that open groups, and the class of each: [B, G] both."""
-        self.matched = self.matcher([Layer("object", report)], self.targets)[0]
+        self.report, self.matched = report, self.matcher([Layer("object", report)], self.targets)[0]
         pairs = [self._chosen(image) for image in range(len(self.targets))]
         count = max(1, *(len(queries) for queries, _ in pairs))
         best = report.logits.amax(-1).topk(min(count, report.logits.shape[1]), dim=1).indices
