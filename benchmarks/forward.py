@@ -29,7 +29,7 @@ from torch import Tensor
 
 from xpose.model import PromptEmbeddings, XPose, deformable, layers, load_official
 from xpose.model.decoder import DecoderLayer
-from xpose.model.fusion import Fusion
+from xpose.model.encoder import Fusion
 from xpose.model.precision import quick_bfloat16, set_precision
 
 Forward = Callable[[], object]

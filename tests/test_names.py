@@ -26,7 +26,6 @@ SEVERAL = {
         "Plan",
         "Run",
         "Sample",
-        "Similarity",
         "Source",
         "Taxonomy",
     ),

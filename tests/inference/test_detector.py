@@ -330,13 +330,6 @@ def test_similarity(detector: Detector, picture: np.ndarray) -> None:
     same(found.poses, detector.detect(picture, "horse", **ALL))
 
 
-def test_face_points(detector: Detector, picture: np.ndarray) -> None:
-    assert detector.face_points(picture).shape == (68, 2)
-    assert detector.face_points(picture, kind=9, category="cat face").shape == (9, 2)
-    with pytest.raises(ConfigError, match="9"):
-        detector.face_points(picture, kind=5)
-
-
 def test_a_part_is_boxed(detector: Detector, picture: np.ndarray) -> None:
     found = detector.detect(picture, TextPrompt("person", part="hand"), **ALL)
     assert found.categories[0] == "person's hand"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from xpose.errors import CheckpointError, ConfigError
+from xpose.errors import CheckpointError, ConfigError, first_line
 from xpose.inference.detector import Detector
 from xpose.inference.encoding import encoder_for
 from xpose.inference.engines.torch import TorchEngine
@@ -30,9 +30,9 @@ def load(
     Args:
         name_or_path: a bundled name ("xpose-nano"), a weight folder or file, a file in the official layout, or a hub id
             ("owner/name"). None takes the bundled default.
-        weights: another way to say the same, for the path of a file.
-        device: "cpu", "cuda", "mps", ...; None takes the first of CUDA, MPS and CPU that is there.
-        dtype: "float32" (None), "bfloat16" (quicker where the hardware has it, a little less exact) or "float64".
+        weights: the same under another name.
+        device: "cpu", "cuda", "mps", ...; None takes the first available one of CUDA, MPS and CPU.
+        dtype: "float32" (None), "bfloat16" (faster on hardware that has it, a little less exact) or "float64".
         clip: folder or hub id of CLIP ViT-B/32, for weight files that were stripped of it.
         revision: branch, tag or commit of a hub id.
 
@@ -42,42 +42,35 @@ def load(
         XPoseError: this build of PyTorch computes wrong numbers on the device.
     """
     if name_or_path is not None and weights is not None:
-        raise CheckpointError(
-            f'Both "{name_or_path}" and weights="{weights}" were given. They mean the same; give one of them.'
-        )
+        raise CheckpointError(f'Both "{name_or_path}" and weights="{weights}" were given. Give one of them.')
     source = name_or_path if name_or_path is not None else weights
     if source is None:
         source = default_weights()
-    path = bundled_weights().get(str(source), Path(source) if isinstance(source, Path) else source)
-    model, encoders, calibration = from_pretrained(path, revision=revision)
+    model, encoders, calibration = from_pretrained(bundled_weights().get(str(source), source), revision=revision)
     place = pick_device(device)
     require_sound_kernels(place)
     try:
         model = model.to(place)
     except RuntimeError as error:
-        raise ConfigError(f"The network could not be moved to {place} ({str(error).splitlines()[0]}).") from None
+        raise ConfigError(f"The network could not be moved to {place} ({first_line(error)}).") from None
     model = set_precision(model, dtype).requires_grad_(False).eval()
     return Detector(TorchEngine(model), encoder_for(model, encoders, clip), str(source), calibration)
 
 
 def pick_device(device: str | torch.device | None) -> torch.device:
-    """The device that is meant.
+    """The device of that name, or the best one where None.
 
     Raises:
-        ConfigError: there is no such device here.
+        ConfigError: it does not exist here.
     """
     if device is None:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    reason = "PyTorch knows no device of that name"
     try:
-        chosen = torch.device(device)
-        reason = ""
-        torch.zeros(1, device=chosen)
+        torch.zeros(1, device=device)
+        return torch.device(device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = reason or (str(error).splitlines() or ["unknown"])[0][:120]
         raise ConfigError(
-            f'The device "{device}" cannot be used ({reason}). Use "cpu", or see what is there with: xpose check'
+            f'The device "{device}" cannot be used ({first_line(error)}). Use "cpu", or list devices with: xpose check'
         ) from None
-    return chosen

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from xpose.model.config import XPoseConfig
 from xpose.model.deformable import DeformableAttention
-from xpose.model.layers import MLP, Attention, FeedForward, Linear, Recomputable, logit
+from xpose.model.layers import MLP, Attention, FeedForward, Linear, PromptSimilarity, Recomputable, logit
 from xpose.model.positions import box_code
-from xpose.model.scoring import Similarity
 from xpose.model.types import EncodedScene
 
 
@@ -40,36 +39,29 @@ class DecoderLayer(Recomputable):
         group: int | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        """One round.
+        """Queries [B, T, C] after the layer.
 
         Args:
             content: [B, T, C].
             position: [B, T, C], the code of each query's box.
             boxes: [B, T, 4], the reference of the deformable attention.
-            scene: what the queries look at.
+            scene: the image and object tokens.
             group: queries attend only within consecutive runs of this many; None = all to all.
-            mask: bool [B · T / group, 1, 1, group], True = may be attended to, where groups have empty places.
+            mask: bool [B · T / group, 1, 1, group], False for empty places of groups.
         """
-        content = self.norm_self(content + self._among_themselves(content, position, group, mask))
+        folded = content if group is None else content.reshape(-1, group, content.shape[2])
+        placed = folded + position.reshape(folded.shape)
+        seen = self.self_attention(placed, placed, folded, mask)
+        content = self.norm_self(content + seen.view(content.shape))
         placed = content + position
         keep = scene.prompts.object_mask
-        seen = self.prompt_attention(
-            placed, scene.objects, scene.objects, None if keep is None else keep[:, None, None]
-        )
+        mask = None if keep is None else keep[:, None, None]
+        seen = self.prompt_attention(placed, scene.objects, scene.objects, mask)
         content = self.norm_prompt(content + seen)
         reference = boxes[:, :, None] * _box_ratios(scene)[:, None]
         seen = self.image_attention(content + position, reference, scene.tokens, scene.geometry)
         content = self.norm_image(content + seen)
         return self.norm_ffn(content + self.ffn(content))
-
-    def _among_themselves(self, content: Tensor, position: Tensor, group: int | None, mask: Tensor | None) -> Tensor:
-        if group is None:
-            placed = content + position
-            return self.self_attention(placed, placed, content, mask)
-        batch, count, dim = content.shape
-        folded = content.reshape(batch * count // group, group, dim)
-        placed = folded + position.reshape(folded.shape)
-        return self.self_attention(placed, placed, folded, mask).view(batch, count, dim)
 
 
 def _box_ratios(scene: EncodedScene) -> Tensor:
@@ -88,8 +80,8 @@ class DecoderHeads(nn.Module):
         self.box = _zero_last(MLP(dim, dim, 4, 3))
         self.point = _zero_last(MLP(dim, dim, 2, 3))
         self.size = _zero_last(MLP(dim, dim, 2, 3))
-        self.similarity = Similarity(config)
-        self.keypoint_similarity = Similarity(config)
+        self.similarity = PromptSimilarity(config)
+        self.keypoint_similarity = PromptSimilarity(config)
         self.visibility = Linear(dim, 1) if config.visibility_head else None
         self.error = Linear(dim, 1) if config.point_error else None
         self.steps_of_box = config.point_steps == "box"
@@ -108,15 +100,10 @@ class DecoderHeads(nn.Module):
         return torch.cat((self.points(content, boxes, object_sides), sides), dim=-1)
 
     def points(self, content: Tensor, boxes: Tensor, object_sides: Tensor) -> Tensor:
-        """Places [..., 2] that `content` finds from the centres of `boxes`.
+        """Centres of `boxes` [..., 2 or 4] moved by the point head of `content` [..., C]: [..., 2].
 
-        Args:
-            content: [..., C], of keypoint queries or tokens.
-            boxes: [..., 2 or 4]; the places start from their centres.
-            object_sides: [..., 2], width and height of the box of the object that the points belong to.
-
-        A step measured by the object's box means the same for a near object as for a far one, so that one prior per
-        prompt fits both. Such places may lie outside of the picture, as those of objects that it cuts off do.
+        A step measured in the sides of the object's box, `object_sides` [..., 2], means the same for near and far
+        objects. Such points may lie outside of the picture, as those of truncated objects do.
         """
         if self.steps_of_box:
             return boxes[..., :2] + self.point(content) * object_sides
@@ -124,7 +111,7 @@ class DecoderHeads(nn.Module):
 
 
 def _zero_last(head: MLP) -> MLP:
-    """Start as no correction at all."""
+    """The head, whose first corrections are 0."""
     nn.init.zeros_(head.layers[-1].weight)  # type: ignore[arg-type]
     nn.init.zeros_(head.layers[-1].bias)  # type: ignore[arg-type]
     return head

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from xpose.model.config import XPoseConfig
 from xpose.model.decoder import DecoderHeads, DecoderLayer
-from xpose.model.selection import _rows
+from xpose.model.selection import rows_at
 from xpose.model.types import EncodedScene, GivenQueries, Instances, LayerReport, ObjectQueries
 
 # Given the report of the last object layer: the numbers of the queries to keep [B, G], and the class of each [B, G].
@@ -37,15 +37,15 @@ class ObjectDecoder(nn.Module):
         choose: Choose | None = None,
         with_reports: bool = False,
     ) -> Instances:
-        """The instances that keypoints are looked for in.
+        """The instances whose keypoints are decoded.
 
         Args:
             queries: from the query selection.
             scene: the encoded picture and prompt.
             heads: shared with the keypoint decoder.
-            instances: how many to keep; the configuration's number where None, all queries at most.
+            instances: how many to keep; the configuration's number where None.
             kept: [B, G] query numbers to keep instead of the best ones, in order.
-            choose: tells them from the last layer's report, with the class of each; only together with reports.
+            choose: chooses them from the last layer's report instead; only together with reports.
             with_reports: also return what every layer would report by itself.
         """
         content, boxes, reports = self._refine(queries.content, queries.boxes, scene, heads, with_reports)
@@ -57,33 +57,26 @@ class ObjectDecoder(nn.Module):
             kept, classes = choose(reports[-1])
         if kept is None:
             kept = answering.amax(-1).topk(min(instances or self.instances, scores.shape[1]), dim=1).indices
-        logits = _rows(scores, kept)
+        logits = rows_at(scores, kept)
         return Instances(
-            _rows(content, kept),
-            _rows(boxes, kept),
-            _rows(answering, kept).argmax(-1) if classes is None else classes,
+            rows_at(content, kept),
+            rows_at(boxes, kept),
+            rows_at(answering, kept).argmax(-1) if classes is None else classes,
             kept,
             reports,
             logits=logits if self.scores else None,
         )
 
     def given(self, given: GivenQueries, scene: EncodedScene, heads: DecoderHeads) -> Instances:
-        """The instances that given queries open, with the report of every layer; each run is by itself."""
-        batch, count = given.classes.shape
-        real = given.real.view(batch, count // given.run, given.run)
-        keep = real | ~real.any(-1, keepdim=True)  # attention needs something to look at, in an empty run too
-        content, boxes, reports = self._refine(
-            _rows(scene.prompts.objects, given.classes),
-            given.boxes,
-            scene,
-            heads,
-            True,
-            given.run,
-            keep.view(-1, 1, 1, given.run),
-        )
+        """The instances that given queries open, with the report of every layer; runs do not see each other."""
+        real = given.real.view(len(given.real), -1, given.run)
+        keep = real | ~real.any(-1, keepdim=True)  # attention needs a key, in an empty run too
+        start = rows_at(scene.prompts.objects, given.classes)
+        mask = keep.view(-1, 1, 1, given.run)
+        content, boxes, reports = self._refine(start, given.boxes, scene, heads, True, given.run, mask)
         opened = given.opened
         return Instances(
-            _rows(content, opened), _rows(boxes, opened), given.group_class, opened, reports, points=given.points
+            rows_at(content, opened), rows_at(boxes, opened), given.group_class, opened, reports, points=given.points
         )
 
     def _refine(

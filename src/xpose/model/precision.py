@@ -1,7 +1,7 @@
-"""Half the time for a little accuracy: bfloat16 in the parts that cost most and mind least.
+"""Half the time for a little accuracy: bfloat16 in the parts that cost most and are least sensitive.
 
-Backbone, encoder feed-forward blocks and the value and output maps of the encoder's attention are lowered; everything
-that decides places (sampling offsets, box and point heads, the decoders) stays in float32.
+These are the backbone, the encoder's feed-forward blocks and the value and output maps of its attention. Everything
+that determines positions (sampling offsets, box and point heads, the decoders) stays in float32.
 """
 
 from __future__ import annotations
@@ -17,46 +17,36 @@ from xpose.model.network import XPose
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
 
-def parse_dtype(dtype: str | torch.dtype | None) -> torch.dtype:
-    """The type meant by a name; float32 where None.
-
-    Raises:
-        ConfigError: the type is not one that the network runs in.
-    """
-    if dtype is None:
-        return torch.float32
-    found = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
-    if found is None or found not in DTYPES.values():
-        raise ConfigError(f'dtype is "{dtype}". It must be one of {", ".join(DTYPES)}.')
-    return found
-
-
 def quick_bfloat16(device: torch.device | str) -> bool:
     """Whether this device multiplies bfloat16 in hardware (AVX512-BF16 or AMX on a CPU, most GPUs)."""
     device = torch.device(device)
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        # PyTorch has no public question for this; where a version lacks the private one, the answer is no.
+        # PyTorch has no public function for this; where a version lacks the private one, the answer is no.
         probes = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
         return any(probe() for probe in probes if probe is not None)
     return device.type == "mps"
 
 
 def set_precision(model: XPose, dtype: str | torch.dtype | None) -> XPose:
-    """Bring a float32 network to a type, in place.
+    """Convert a float32 network in place; None is float32.
 
-    bfloat16 where the device has no hardware for it would be slower *and* less accurate: it is refused with a warning
-    and the network stays in float32.
+    bfloat16 would be slower *and* less accurate where the device has no hardware for it: then the network stays in
+    float32, with a warning.
+
+    Raises:
+        ConfigError: the network does not run in this type.
     """
-    wanted = parse_dtype(dtype)
-    if wanted != torch.bfloat16:
-        return model.to(wanted)
+    target = DTYPES.get(dtype) if isinstance(dtype, str) else dtype or torch.float32
+    if target not in DTYPES.values():
+        raise ConfigError(f'dtype is "{dtype}". It must be one of {", ".join(DTYPES)}.')
+    if target != torch.bfloat16:
+        return model.to(target)
     device = next(model.parameters()).device
     if not quick_bfloat16(device):
         warnings.warn(
-            f"bfloat16 was asked for, but {device} has no hardware for it (AVX512-BF16, AMX or a GPU): "
-            "staying in float32.",
+            f"{device} has no hardware for bfloat16 (AVX512-BF16, AMX or a GPU): staying in float32.",
             XPoseWarning,
             stacklevel=2,
         )

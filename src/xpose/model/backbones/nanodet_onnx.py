@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xpose.errors import CheckpointError, missing_extra, quote
+from xpose.errors import CheckpointError, first_line, missing_extra, quote
 from xpose.model.backbones.nanodet import NanoDet
 from xpose.model.checkpoints.files import existing
 from xpose.pictures.atomic import write_atomically
@@ -47,12 +47,12 @@ def read_nanodet(source: str | Path) -> dict[str, Tensor]:
     path = existing(Path(source).expanduser())
     nodes, values = _graph(path)
     with torch.device("meta"):
-        wanted = {name: one for name, one in NanoDet().named_modules() if isinstance(one, nn.Conv2d)}
-    places = [place for place, node in enumerate(nodes) if node.op_type == "Conv"][: len(wanted)]
-    if len(places) < len(wanted):
-        raise _another(path, f"has {len(places)} convolutions", f"{len(wanted)} before its heads")
+        convolutions = {name: part for name, part in NanoDet().named_modules() if isinstance(part, nn.Conv2d)}
+    places = [place for place, node in enumerate(nodes) if node.op_type == "Conv"][: len(convolutions)]
+    if len(places) < len(convolutions):
+        raise _another(path, f"has {len(places)} convolutions", f"{len(convolutions)} before its heads")
     state = {}
-    for number, ((name, module), place) in enumerate(zip(wanted.items(), places, strict=True), start=1):
+    for number, ((name, module), place) in enumerate(zip(convolutions.items(), places, strict=True), start=1):
         for key, which in (("weight", 1), ("bias", 2)):
             value = values.get(nodes[place].input[which]) if which < len(nodes[place].input) else None
             shape = tuple(getattr(module, key).shape)
@@ -76,15 +76,14 @@ def _graph(path: Path) -> tuple[list[Any], dict[str, Any]]:
         raise missing_extra("Reading an ONNX file", "onnx", "export") from None
     try:
         graph = onnx.load(str(path)).graph
-        values = {one.name: numpy_helper.to_array(one).copy() for one in graph.initializer}
+        values = {constant.name: numpy_helper.to_array(constant).copy() for constant in graph.initializer}
         for node in graph.node:
             if node.op_type == "Constant" and node.attribute[0].name == "value":
                 values[node.output[0]] = numpy_helper.to_array(node.attribute[0].t).copy()
     except Exception as error:  # protobuf's own errors have no base that could be named without it
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise CheckpointError(
-            f"{quote(path)} cannot be read as an ONNX file ({first}). It is damaged, cut short or of another kind. "
-            "Download it again and compare its size."
+            f"{quote(path)} cannot be read as an ONNX file ({first_line(error)}). It is damaged, cut short or of "
+            "another kind. Download it again and compare its size."
         ) from None
     return [node for node in graph.node if node.op_type != "Constant"], values
 
@@ -96,7 +95,7 @@ def _wiring(nodes: list[Any], values: dict[str, Any]) -> str:
     made: dict[str, int] = {}
     lines = []
     for number, node in enumerate(nodes):
-        settings = {one.name: helper.get_attribute_value(one) for one in node.attribute if one.name in _ATTRIBUTES}
+        settings = {a.name: helper.get_attribute_value(a) for a in node.attribute if a.name in _ATTRIBUTES}
         fed = [made.get(name, "-") for name in node.input if name not in values]
         small = [values[name].tolist() for name in node.input if name in values and node.op_type in ("Slice", "Resize")]
         ranks = [len(values[name]) for name in node.input if name in values and node.op_type == "Reshape"]

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 
 from xpose import vocabulary
+from xpose.model.prompting.nano import table_path, write_table
 from xpose.model.prompting.sentences import MODEL_SHA256, MiniLMEncoder
 from xpose.model.prompting.sides import spell_out
-from xpose.model.prompting.table import table_path, write_table
 
 
 def main(arguments: list[str] | None = None) -> None:
