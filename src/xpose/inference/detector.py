@@ -38,16 +38,24 @@ from xpose.prompts import Prompt, as_prompts
 from xpose.results import Poses
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from xpose.inference.encoding import PromptEncoder
     from xpose.model import XPose
+    from xpose.pictures.reading import PictureSource
 
-    Picture: TypeAlias = str | Path | Image.Image | np.ndarray | Tensor | EncodedImage
+    Picture: TypeAlias = PictureSource | EncodedImage
 # What to look for: words ("person, horse"), a prompt, or a list of these with one entry per class.
 Prompts: TypeAlias = "str | Prompt | EncodedClass | Iterable[Prompts]"
 
+_DEFAULTS = DetectionOptions()
 _ALL_MATCHES = DetectionOptions(threshold=0.0, rivals=())
+
+
+class DetectArguments(OptionValues, total=False):
+    """The keywords of `Detector.detect` beside the pictures and prompts."""
+
+    per_image: Iterable[Prompts] | None
+    options: DetectionOptions
+    batch_size: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,38 +105,17 @@ class Detector:
 
     @overload
     def detect(  # type: ignore[overload-overlap]  # a path is a sequence of texts, and one picture
-        self,
-        images: Picture,
-        prompts: Prompts | None = None,
-        *,
-        per_image: Iterable[Prompts] | None = None,
-        options: DetectionOptions = ...,
-        batch_size: int = 1,
-        **changes: Unpack[OptionValues],
+        self, images: Picture, prompts: Prompts | None = None, **arguments: Unpack[DetectArguments]
     ) -> Poses: ...
 
     @overload
     def detect(  # type: ignore[overload-overlap]
-        self,
-        images: Sequence[Picture],
-        prompts: Prompts | None = None,
-        *,
-        per_image: Iterable[Prompts] | None = None,
-        options: DetectionOptions = ...,
-        batch_size: int = 1,
-        **changes: Unpack[OptionValues],
+        self, images: Sequence[Picture], prompts: Prompts | None = None, **arguments: Unpack[DetectArguments]
     ) -> list[Poses]: ...
 
     @overload
     def detect(
-        self,
-        images: Iterable[Picture],
-        prompts: Prompts | None = None,
-        *,
-        per_image: Iterable[Prompts] | None = None,
-        options: DetectionOptions = ...,
-        batch_size: int = 1,
-        **changes: Unpack[OptionValues],
+        self, images: Iterable[Picture], prompts: Prompts | None = None, **arguments: Unpack[DetectArguments]
     ) -> Iterator[Poses]: ...
 
     def detect(
@@ -137,7 +124,7 @@ class Detector:
         prompts: Prompts | None = None,
         *,
         per_image: Iterable[Prompts] | None = None,
-        options: DetectionOptions = DetectionOptions(),  # noqa: B008 - frozen
+        options: DetectionOptions = _DEFAULTS,
         batch_size: int = 1,
         **changes: Unpack[OptionValues],
     ) -> Poses | list[Poses] | Iterator[Poses]:
@@ -259,11 +246,7 @@ class Detector:
         return self.engine.decode(features, prompts, groups, with_cosines=with_cosines)
 
     def limits(
-        self,
-        prompts: Prompts,
-        *,
-        options: DetectionOptions = DetectionOptions(),  # noqa: B008 - frozen
-        **changes: Unpack[OptionValues],
+        self, prompts: Prompts, *, options: DetectionOptions = _DEFAULTS, **changes: Unpack[OptionValues]
     ) -> dict[str, float]:
         """The score that objects must exceed in `detect` with the same options, by the name of their class.
 

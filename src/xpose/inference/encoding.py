@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -34,6 +35,9 @@ from xpose.model.prompting.clip_weights import vision_tower
 from xpose.pictures.reading import read_picture
 from xpose.prompts import CombinedPrompt, Prompt, TextPrompt, VisualPrompt
 from xpose.vocabulary import bare_object_text, released_keypoint_text, released_object_text
+
+if TYPE_CHECKING:
+    from xpose.pictures.reading import PictureSource
 
 _CAPACITY = 512
 
@@ -172,7 +176,7 @@ def prompt_key(prompt: Prompt) -> object:
     return ("combined", text, tuple(prompt_key(example) for example in prompt.examples))
 
 
-def picture_key(image: object) -> object:
+def picture_key(image: PictureSource) -> object:
     """A picture's content as a key; files by path, size and time of change."""
     if isinstance(image, (str, Path)):
         path = Path(image).expanduser()

@@ -14,11 +14,10 @@ from torch import Tensor, nn
 from xpose.errors import ImageError, PromptError
 from xpose.model.backbones import build_backbone
 from xpose.model.config import XPoseConfig
-from xpose.model.decoder import DecoderHeads
+from xpose.model.decoder import Choose, DecoderHeads, ObjectDecoder
 from xpose.model.encoder import CrossModalityEncoder, HybridEncoder
 from xpose.model.keypoint_decoder import DecodedGroups, KeypointDecoder
 from xpose.model.layers import MLP, linear
-from xpose.model.object_decoder import Choose, ObjectDecoder
 from xpose.model.positions import level_geometry, level_positions
 from xpose.model.selection import QuerySelection
 from xpose.model.types import (

@@ -161,11 +161,6 @@ class LevelGeometry:
     padding: Tensor | None  # [B, N] bool, True = padding; None where no image is padded
     valid_ratios: Tensor  # [B, levels, 2]: share of real columns (x) and rows (y)
 
-    @property
-    def tokens(self) -> int:
-        """N, the number of tokens of all levels."""
-        return sum(h * w for h, w in self.shapes)
-
 
 @dataclass(frozen=True)
 class ImageFeatures:

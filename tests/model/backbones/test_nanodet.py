@@ -152,22 +152,22 @@ def test_other_graphs_are_refused(published: Path, tmp_path: Path) -> None:
     import onnx
     from onnx import numpy_helper
 
-    whole = onnx.load(str(published))
-    other = tmp_path / "other.onnx"
+    def another_slope(graph: onnx.GraphProto) -> None:
+        next(node for node in graph.node if node.op_type == "LeakyRelu").attribute[0].f = 0.01
 
-    def refused(match: str) -> None:
-        onnx.save(whole, str(other))
-        with pytest.raises(CheckpointError, match=match):
-            read_nanodet(other)
+    def wider_weight(graph: onnx.GraphProto) -> None:
+        weight = next(constant for constant in graph.initializer if list(constant.dims) == [58, 24, 1, 1])
+        weight.CopyFrom(numpy_helper.from_array(torch.zeros(58, 25, 1, 1).numpy(), weight.name))
 
-    leak = next(node for node in whole.graph.node if node.op_type == "LeakyRelu")
-    leak.attribute[0].f = 0.01
-    refused("joined in another way; NanoDet-Plus-m has one way alone. Take ")
-    weight = next(one for one in whole.graph.initializer if list(one.dims) == [58, 24, 1, 1])
-    weight.CopyFrom(numpy_helper.from_array(torch.zeros(58, 25, 1, 1).numpy(), weight.name))
-    refused(r"a weight of shape \(58, 25, 1, 1\) at convolution 3; .* \(58, 24, 1, 1\) \(stages\.0\.0\.left_mix\)")
-    del whole.graph.node[20:]
-    refused("has 6 convolutions; NanoDet-Plus-m has 86 before its heads")
+    def fewer_nodes(graph: onnx.GraphProto) -> None:
+        del graph.node[20:]
+
+    for change in (another_slope, wider_weight, fewer_nodes):
+        model = onnx.load(str(published))
+        change(model.graph)
+        onnx.save(model, str(tmp_path / "other.onnx"))
+        with pytest.raises(CheckpointError, match="has another graph than NanoDet-Plus-m"):
+            read_nanodet(tmp_path / "other.onnx")
 
 
 def test_files_that_are_no_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

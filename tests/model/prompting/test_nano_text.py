@@ -153,7 +153,7 @@ def test_a_table_with_other_names_than_rows_is_an_error(tmp_path):
 def test_the_table_can_be_made_again(tmp_path, monkeypatch, capsys):
     names = vocabulary_names()[:5]
     monkeypatch.setattr("xpose.model.prompting.build_table.vocabulary_names", lambda: names)
-    main(["-o", str(tmp_path / "t.safetensors")])
+    main(tmp_path / "t.safetensors")
     assert "5 names" in capsys.readouterr().out
     made, shipped = read_table(Path(tmp_path / "t.safetensors")), shipped_table()
     rows = shipped.embeddings[[shipped.rows[name] for name in names]]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from xpose.errors import CheckpointError, first_line, missing_extra, quote
 from xpose.model.backbones.nanodet import NanoDet
@@ -47,22 +47,17 @@ def read_nanodet(source: str | Path) -> dict[str, Tensor]:
     path = existing(Path(source).expanduser())
     nodes, values = _graph(path)
     with torch.device("meta"):
-        convolutions = {name: part for name, part in NanoDet().named_modules() if isinstance(part, nn.Conv2d)}
-    places = [place for place, node in enumerate(nodes) if node.op_type == "Conv"][: len(convolutions)]
-    if len(places) < len(convolutions):
-        raise _another(path, f"has {len(places)} convolutions", f"{len(convolutions)} before its heads")
-    state = {}
-    for number, ((name, module), place) in enumerate(zip(convolutions.items(), places, strict=True), start=1):
-        for key, which in (("weight", 1), ("bias", 2)):
-            value = values.get(nodes[place].input[which]) if which < len(nodes[place].input) else None
-            shape = tuple(getattr(module, key).shape)
-            if value is None or value.shape != shape:
-                found = f"no {key}" if value is None else f"a {key} of shape {tuple(value.shape)}"
-                raise _another(path, f"has {found} at convolution {number}", f"one of shape {shape} ({name})")
-            state[f"{name}.{key}"] = torch.from_numpy(value).float()
-    heads = places[-1] + 2  # what the last convolution gives is added to the last map of the pyramid
-    if _wiring(nodes[:heads], values) != _WIRING:
-        raise _another(path, "has convolutions of the right shapes that are joined in another way", "one way alone")
+        shapes = {name: tuple(value.shape) for name, value in NanoDet().state_dict().items()}
+    places = [place for place, node in enumerate(nodes) if node.op_type == "Conv"][: len(shapes) // 2]
+    trunk = nodes[: places[-1] + 2] if places else []  # the last result is added to the last map of the pyramid
+    weights = [values.get(name) for place in places for name in nodes[place].input[1:3]]
+    same_shapes = [() if value is None else value.shape for value in weights] == list(shapes.values())
+    if not same_shapes or _wiring(trunk, values) != _WIRING:
+        raise CheckpointError(
+            f"{quote(path)} has another graph than NanoDet-Plus-m before its heads. Take the ONNX file of "
+            "NanoDet-Plus-m (width 1.0, not 1.5x) with folded batch norms, in the published form."
+        )
+    state = {name: torch.from_numpy(value).float() for name, value in zip(shapes, weights, strict=True)}
     state["stem.weight"] = state["stem.weight"].flip(1).contiguous()  # it saw BGR
     return state
 
@@ -89,7 +84,7 @@ def _graph(path: Path) -> tuple[list[Any], dict[str, Any]]:
 
 
 def _wiring(nodes: list[Any], values: dict[str, Any]) -> str:
-    """A short digest of what the nodes do and of what feeds them; not of weights, names and the size of pictures."""
+    """A digest of the operations and their connections, but not of weights, names and picture sizes."""
     from onnx import helper
 
     made: dict[str, int] = {}
@@ -106,10 +101,3 @@ def _wiring(nodes: list[Any], values: dict[str, Any]) -> str:
         lines.append(f"{node.op_type} {fed} {known} {small} {ranks}")
         made.update(dict.fromkeys(node.output, number))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
-
-
-def _another(path: Path, found: str, rule: str) -> CheckpointError:
-    return CheckpointError(
-        f"{quote(path)} {found}; NanoDet-Plus-m has {rule}. Take the ONNX file of NanoDet-Plus-m (width 1.0, not 1.5x) "
-        "with folded batch norms, in the one form that is known here."
-    )

@@ -188,7 +188,7 @@ def _checked(
         ]
         raise CheckpointError(
             f"The {tower} of this checkpoint {' and '.join(faults)}. "
-            'Use a checkpoint that has its CLIP weights, or load CLIP by name: "openai/clip-vit-base-patch32".'
+            'Use a checkpoint that carries its CLIP weights, or load CLIP by name: "openai/clip-vit-base-patch32".'
         )
     return to_ours(state, entries)
 
