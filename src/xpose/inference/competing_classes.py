@@ -47,15 +47,15 @@ def with_synonyms(
     thresholds: Mapping[str, float], classes: Sequence[EncodedClass], names: Sequence[str], rivals: np.ndarray
 ) -> Mapping[str, float]:
     """Thresholds extended to synonyms: a "puppy" has that of the rival "dog", but none above that for all others."""
-    unknown = [entry for entry in classes if entry.names.label not in thresholds]
-    known = [number for number, name in enumerate(names) if name in thresholds]
-    if not unknown or not known:
+    without_threshold = [entry for entry in classes if entry.names.label not in thresholds]
+    with_threshold = [number for number, name in enumerate(names) if name in thresholds]
+    if not without_threshold or not with_threshold:
         return thresholds
-    likeness = _likeness(unknown, rivals[known])
+    likeness = _likeness(without_threshold, rivals[with_threshold])
     most = thresholds.get("", 1.0)
     added = {
-        entry.names.label: min(most, thresholds[names[known[int(cosines.argmax())]]])
-        for entry, cosines in zip(unknown, likeness, strict=True)
+        entry.names.label: min(most, thresholds[names[with_threshold[int(cosines.argmax())]]])
+        for entry, cosines in zip(without_threshold, likeness, strict=True)
         if cosines.max() >= ALIKE
     }
     return {**thresholds, **added}
@@ -63,9 +63,11 @@ def with_synonyms(
 
 def _likeness(classes: Sequence[EncodedClass], rivals: np.ndarray) -> np.ndarray:
     """Cosines of object tokens, [L, R]."""
-    return _unit(np.stack([entry.object_token for entry in classes])) @ _unit(rivals).T
+    cosines: np.ndarray = _unit(np.stack([entry.object_token for entry in classes])) @ _unit(rivals).T
+    return cosines
 
 
 def _unit(tokens: np.ndarray) -> np.ndarray:
     tokens = tokens.astype(np.float32)
-    return tokens / np.maximum(np.linalg.norm(tokens, axis=1, keepdims=True), 1e-12)
+    unit: np.ndarray = tokens / np.maximum(np.linalg.norm(tokens, axis=1, keepdims=True), 1e-12)
+    return unit

@@ -71,7 +71,7 @@ def assemble(
     most = max(map(len, sets))
     objects, mask = _padded([np.stack([entry.object_token for entry in image]) for image in classes])
     silent, _ = _padded([np.array([entry.silent for entry in image]) for image in classes])
-    keypoints, real = _padded([own[i] if i < len(own) else own[0][:0] for own in sets for i in range(most)])
+    keypoints, real = _padded([s[i] if i < len(s) else s[0][:0] for s in sets for i in range(most)])
     required = None
     if any(row is not None for row in required_logits):
         required = np.zeros(objects.shape[:2], objects.dtype)

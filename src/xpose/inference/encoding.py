@@ -128,13 +128,13 @@ class PromptEncoder:
 
     def _examples(self, prompt: CombinedPrompt) -> tuple[Tensor, Tensor]:
         names = prompt.resolved.names
-        own = self.model.visual_prompts is not None
+        own_encoder = self.model.visual_prompts is not None
         pictures, points, visible = [], [], []
         for example in prompt.examples:
             matched = prompt.example_names(example)
             pixels, _ = read_picture(example.image)
             region = example.region(pixels.shape[1], pixels.shape[0])
-            if own:
+            if own_encoder:
                 picture = example_picture(pixels, region, MEAN, STD, size=self.model.config.example_side)
             else:
                 picture = prompt_picture(pixels, region)
@@ -147,10 +147,10 @@ class PromptEncoder:
         weight = self.model.heads.norm.weight
         shown_points = torch.stack(visible).to(weight.device)
         stacked = (torch.stack(pictures).to(weight), torch.stack(points).to(weight), shown_points)
-        objects, keypoints = self.model.embed_examples(*stacked) if own else self.visual.encode(*stacked)
+        objects, keypoints = self.model.embed_examples(*stacked) if own_encoder else self.visual.encode(*stacked)
         objects, keypoints = average_shots(objects, keypoints, shown_points)
         unseen = ~shown_points.any(0)
-        if own and bool(unseen.any()):  # a point that no example shows is prompted by its name, as in training
+        if own_encoder and bool(unseen.any()):  # a point that no example shows is prompted by its name, as in training
             named = self.text.encode(list(prompt.resolved.canonical)).to(keypoints)
             keypoints = torch.where(unseen[:, None], named, keypoints)
         return objects, keypoints

@@ -43,12 +43,12 @@ class DecodingPass:
     required_logits: np.ndarray | None  # [L], which the classes' logits are compared with
 
 
-def candidates_of(raw: RawInstances, image: EncodedImage, asked: DecodingPass, use: Calibration) -> Candidates:
+def candidates_of(raw: RawInstances, image: EncodedImage, decoding: DecodingPass, use: Calibration) -> Candidates:
     """The candidates of one picture and the classes of one pass."""
     height, width = image.size
     scale = np.array([width, height])
-    logits = raw.logits[:, : len(asked.classes)]  # rivals come after the classes
-    classes = _final_classes(logits, raw.group_class, asked)
+    logits = raw.logits[:, : len(decoding.classes)]  # rivals come after the classes
+    classes = _final_classes(logits, raw.group_class, decoding)
     half = raw.boxes[:, 2:] / 2
     corners = np.concatenate((raw.boxes[:, :2] - half, raw.boxes[:, :2] + half), axis=1)
     boxes = np.clip(corners * np.tile(scale, 2), 0, [width, height, width, height])
@@ -56,7 +56,7 @@ def candidates_of(raw: RawInstances, image: EncodedImage, asked: DecodingPass, u
     return Candidates(
         boxes=boxes,
         scores=tempered(raw.scores[np.arange(len(classes)), classes], use.temperature),
-        classes=asked.numbers[classes],
+        classes=decoding.numbers[classes],
         xy=raw.keypoints * scale,
         confidence=tempered(raw.confidence, use.keypoint_temperature),
         errors=None if raw.keypoint_error is None else raw.keypoint_error * sides,
@@ -106,13 +106,14 @@ def poses_of(
     )
 
 
-def _final_classes(logits: np.ndarray, opened: np.ndarray, asked: DecodingPass) -> np.ndarray:
+def _final_classes(logits: np.ndarray, opened: np.ndarray, decoding: DecodingPass) -> np.ndarray:
     """The class of each group, [G]: the best of those with the keypoints of the class that opened it."""
     kinds: dict[tuple[str, ...], int] = {}
-    kind = np.array([kinds.setdefault(entry.names.names, len(kinds)) for entry in asked.classes])
+    kind = np.array([kinds.setdefault(entry.names.names, len(kinds)) for entry in decoding.classes])
     allowed = kind[None, :] == kind[opened][:, None]
-    above = logits if asked.required_logits is None else logits - asked.required_logits
-    return np.where(allowed, above, -np.inf).argmax(1)
+    above = logits if decoding.required_logits is None else logits - decoding.required_logits
+    best: np.ndarray = np.where(allowed, above, -np.inf).argmax(1)
+    return best
 
 
 def sigmas_of(classes: Sequence[EncodedClass], points: int) -> np.ndarray:
@@ -187,7 +188,8 @@ def tempered(scores: np.ndarray, temperature: float) -> np.ndarray:
 def _logits(shares: np.ndarray) -> np.ndarray:
     """Infinite for 0 and 1, NaN for NaN."""
     with np.errstate(divide="ignore"):
-        return np.log(shares) - np.log1p(-shares)
+        logits: np.ndarray = np.log(shares) - np.log1p(-shares)
+    return logits
 
 
 def suppress_boxes(boxes: np.ndarray, order: np.ndarray, limit: float) -> np.ndarray:

@@ -68,12 +68,12 @@ class QuerySelection(nn.Module):
 @torch.no_grad()
 def at_peaks(scores: Tensor, shapes: tuple[tuple[int, int], ...]) -> Tensor:
     """Scores [B, N, L], −inf wherever a neighbour of the same level scores higher for the class."""
-    kept = []
+    levels = []
     for rows, shape in zip(scores.split([h * w for h, w in shapes], dim=1), shapes, strict=True):
         planes = rows.transpose(1, 2).unflatten(2, shape)
         peaks = planes >= F.max_pool2d(planes, 3, 1, 1)
-        kept.append(planes.masked_fill(~peaks, -math.inf).flatten(2).transpose(1, 2))
-    return torch.cat(kept, dim=1)
+        levels.append(planes.masked_fill(~peaks, -math.inf).flatten(2).transpose(1, 2))
+    return torch.cat(levels, dim=1)
 
 
 def anchor_logits(geometry: LevelGeometry) -> tuple[Tensor, Tensor]:

@@ -273,8 +273,8 @@ class Predictions:
     object_cosine: tuple[Tensor, ...] = ()  # [G, L_b], in −1..1; see `Detector.similarity`
     keypoint_cosine: tuple[Tensor, ...] = ()  # [G, K_b]
     keypoint_error: tuple[Tensor, ...] | None = None  # [G, K_b], expected, in longer sides of the object's box
-    reports: tuple[LayerReport, ...] = ()  # object layers, then keypoint layers, where reports were asked for
-    trace: Trace | None = None  # where reports were asked for
+    reports: tuple[LayerReport, ...] = ()  # object layers, then keypoint layers, where reports were requested
+    trace: Trace | None = None  # where reports were requested
 
     def __len__(self) -> int:
         """The number of images."""

