@@ -52,9 +52,7 @@ def assemble(
 ) -> PromptArrays:
     """The prompts of a batch. Classes with the very same keypoint tokens share a set.
 
-    Args:
-        classes: of each image.
-        required_logits: of each image, what its first classes must exceed; None where all need the same.
+    `required_logits` are of each image what its first classes must exceed; None where all need the same.
 
     Raises:
         PromptError: an image has no class.

@@ -130,10 +130,7 @@ def thresholds_for(
 ) -> np.ndarray:
     """The scores that objects of each class must exceed, [L].
 
-    Args:
-        labels: class names of the prompt.
-        threshold: one number for all, numbers by class name ("" = all others), or None for the stored ones.
-        stored: the calibrated thresholds that came with the weights.
+    `threshold` is one number for all, numbers by class name ("" = all others), or None for the stored ones.
 
     Raises:
         ConfigError: a threshold is not a number from 0 to 1.
@@ -167,11 +164,7 @@ def required_logits(labels: list[str], stored: Mapping[str, float], temperature:
 
 
 def check_share(what: str, value: object) -> float:
-    """A number from 0 to 1.
-
-    Raises:
-        ConfigError: it is something else.
-    """
+    """Check that a value is a number from 0 to 1."""
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:
         raise ConfigError(f"{what} is {value!r}. It must be a number from 0 to 1.")
     return float(value)

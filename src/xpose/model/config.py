@@ -145,11 +145,7 @@ class XPoseConfig:
 
 
 def read_settings(text: str, where: str, format: str = _FORMAT) -> dict[str, Any]:
-    """The values of a JSON file of ours, without its format.
-
-    Raises:
-        ConfigError: the text is not a JSON object of this format.
-    """
+    """The values of a JSON file of ours, without its format."""
     try:
         values = json.loads(text)
     except json.JSONDecodeError as error:
@@ -164,11 +160,7 @@ def read_settings(text: str, where: str, format: str = _FORMAT) -> dict[str, Any
 
 
 def refuse_unknown(what: str, values: Iterable[str], known: Sequence[str]) -> None:
-    """Report all unknown names of settings together.
-
-    Raises:
-        ConfigError: there are some.
-    """
+    """Report all unknown names of settings together."""
     unknown = [f"unknown setting {key!r}.{did_you_mean(key, known)}" for key in values if key not in known]
     if unknown:
         raise ConfigError(f"The {what} have faults:\n  " + "\n  ".join(unknown))

@@ -45,15 +45,10 @@ class DecoderLayer(Recomputable):
         group: int | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        """Queries [B, T, C] after the layer.
+        """Queries [B, T, C] after the layer; `position` [B, T, C] is the code of `boxes` [B, T, 4].
 
-        Args:
-            content: [B, T, C].
-            position: [B, T, C], the code of each query's box.
-            boxes: [B, T, 4], the reference of the deformable attention.
-            scene: the image and object tokens.
-            group: queries attend only within consecutive runs of this many; None = all to all.
-            mask: bool [B · T / group, 1, 1, group], False for empty places of groups.
+        Queries attend only within consecutive runs of `group`, if given, where `mask` [B · T / group, 1, 1, group] is
+        False for empty places.
         """
         folded = content if group is None else content.reshape(-1, group, content.shape[2])
         placed = folded + position.reshape(folded.shape)

@@ -297,11 +297,7 @@ def self_check(device: torch.device | str = "cpu") -> list[KernelCheck]:
 
 
 def require_sound_kernels(device: torch.device | str) -> None:
-    """Check the kernels.
-
-    Raises:
-        XPoseError: a kernel computes wrong numbers on this device.
-    """
+    """Check the kernels."""
     for check in self_check(device):
         if not check.ok:
             raise XPoseError(

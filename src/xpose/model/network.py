@@ -146,11 +146,7 @@ class XPose(nn.Module):
         return self.object_projection(objects), self.keypoint_projection(keypoints)
 
     def embed_examples(self, pictures: Tensor, points: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
-        """Prompt embeddings of example pictures: objects [n, D] and keypoints [n, K, D]; see `VisualPrompts`.
-
-        Raises:
-            PromptError: this network takes examples through CLIP's image tower instead.
-        """
+        """Prompt embeddings of example pictures: objects [n, D] and keypoints [n, K, D]; see `VisualPrompts`."""
         if self.visual_prompts is None:
             raise PromptError(
                 f"{self.config.name} has no example encoder of its own. It takes examples through CLIP's image tower: "

@@ -50,17 +50,19 @@ class PromptEmbeddings:
         Raises:
             PromptError: an entry has the wrong shape, an image has no class, or the lists do not fit together.
         """
-        if len(objects) != len(keypoints) or not len(objects):
+        sets = [[entry] if isinstance(entry, Tensor) else list(entry) for entry in keypoints]
+        tensors = [*objects, *chain.from_iterable(sets)]
+        fits = len(objects) == len(sets) > 0 and all(tensor.ndim == 2 for tensor in tensors)
+        fits = fits and len({tensor.shape[1] for tensor in tensors}) == 1
+        if not fits or not all(
+            len(rows) and (isinstance(entry, Tensor) or len(entry) == len(rows))
+            for rows, entry in zip(objects, keypoints, strict=True)
+        ):
             raise PromptError(
-                f"Got prompts for {len(objects)} images in objects and for {len(keypoints)} in keypoints. "
-                "Both need one entry per image, and at least one."
-            )
-        sets = [_keypoint_sets(b, o, k) for b, (o, k) in enumerate(zip(objects, keypoints, strict=True))]
-        widths = {tensor.shape[-1] for tensor in (*objects, *chain.from_iterable(sets))}
-        if len(widths) > 1:
-            raise PromptError(
-                f"The prompt embeddings have {' and '.join(map(str, sorted(widths)))} numbers. "
-                "All embeddings of a call must come from the same prompt encoder."
+                f"Got objects of shapes {[tuple(rows.shape) for rows in objects]} and keypoints of shapes "
+                f"{[[tuple(tensor.shape) for tensor in entry] for entry in sets]}. Both need one entry per image, "
+                "and at least one: objects [classes, width] with at least one class, keypoints [keypoints, width] or a "
+                "list with one such tensor per class, all of one width, that is from the same prompt encoder."
             )
         object_tensor, object_mask = pad_rows(list(objects))
         most_sets = max(map(len, sets))
@@ -104,26 +106,6 @@ class PromptEmbeddings:
                 "Give one entry per image, or one for all."
             )
         return self._changed(lambda t: t.expand(batch, *t.shape[1:]))
-
-
-def _keypoint_sets(image: int, objects: Tensor, keypoints: Tensor | Sequence[Tensor]) -> list[Tensor]:
-    if objects.ndim != 2 or not objects.shape[0]:
-        raise PromptError(
-            f"The object embeddings of image {image} have shape {tuple(objects.shape)}. "
-            "They must be [classes, width] with at least one class."
-        )
-    sets = [keypoints] if isinstance(keypoints, Tensor) else list(keypoints)
-    if not isinstance(keypoints, Tensor) and len(sets) != objects.shape[0]:
-        raise PromptError(
-            f"Image {image} has {objects.shape[0]} classes but {len(sets)} keypoint sets. "
-            "Give one tensor for all classes, or a list with one tensor per class."
-        )
-    for tensor in sets:
-        if tensor.ndim != 2:
-            raise PromptError(
-                f"A keypoint embedding of image {image} has shape {tuple(tensor.shape)}. It must be [keypoints, width]."
-            )
-    return sets
 
 
 def pad_rows(rows: list[Tensor]) -> tuple[Tensor, Tensor]:

@@ -76,11 +76,7 @@ class Calibration:
 
     @classmethod
     def from_json(cls, text: str, where: str = CALIBRATION_FILE) -> Calibration:
-        """Read `calibration.json`; `where` is the file's name in messages.
-
-        Raises:
-            ConfigError: the text is not JSON of this format, or has unknown or invalid values.
-        """
+        """Read `calibration.json`; `where` is the file's name in messages."""
         return cls.from_values(read_settings(text, where, _FORMAT))
 
     @classmethod
@@ -93,11 +89,7 @@ class Calibration:
 
 
 def read_calibration(folder: Path) -> Calibration:
-    """The calibration of a weight folder; older folders have it in `config.json`.
-
-    Raises:
-        ConfigError: a file is damaged.
-    """
+    """The calibration of a weight folder; older folders have it in `config.json`."""
     file = folder / CALIBRATION_FILE
     if file.is_file():
         return Calibration.from_json(file.read_text(encoding="utf-8"), quote(file))

@@ -57,11 +57,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def existing(path: Path) -> Path:
-    """The path of a weight file.
-
-    Raises:
-        CheckpointError: it is missing, a folder, or a pointer to the file.
-    """
+    """The path of a weight file."""
     if path.is_dir():
         raise CheckpointError(f"{quote(path)} is a folder. Give the weight file in it, or load the folder by its path.")
     if not path.exists():

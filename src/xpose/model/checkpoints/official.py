@@ -125,11 +125,7 @@ def official_names(ours: str, table: Mapping[str, tuple[str, ...]]) -> tuple[str
 
 
 def sort_official(state: Mapping[str, Tensor], model: XPose) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """An official state dict as the network's tensors, by our names, and those of the prompt encoders, by theirs.
-
-    Raises:
-        CheckpointError: names are missing, unexpected, of another shape, or copies of a shared head differ.
-    """
+    """An official state dict as the network's tensors, by our names, and those of the prompt encoders, by theirs."""
     state = unwrap(state)
     table = name_table(model.config)
     network: dict[str, Tensor] = {}
@@ -162,11 +158,7 @@ def sort_official(state: Mapping[str, Tensor], model: XPose) -> tuple[dict[str, 
 
 
 def unwrap(state: Mapping[str, object]) -> dict[str, Tensor]:
-    """The bare state dict: out of `{"model": ...}` and without `module.` prefixes.
-
-    Raises:
-        CheckpointError: there are no tensors inside.
-    """
+    """The bare state dict: out of `{"model": ...}` and without `module.` prefixes."""
     inner = next((state[key] for key in ("model", "state_dict") if isinstance(state.get(key), Mapping)), state)
     assert isinstance(inner, Mapping)
     tensors = {
@@ -182,11 +174,7 @@ def unwrap(state: Mapping[str, object]) -> dict[str, Tensor]:
 
 
 def to_official(model: XPose) -> dict[str, Tensor]:
-    """The network's state dict under the official names (without the prompt encoders).
-
-    Raises:
-        CheckpointError: the network is not of the released architecture.
-    """
+    """The network's state dict under the official names (without the prompt encoders)."""
     if model.config.size_prior != "table" or model.config.encoder != "deformable" or model.config.backbone != "swin":
         raise CheckpointError(
             f'A "{model.config.name}" network has no form in the official layout. Only xpose-swin-t has one.'

@@ -125,11 +125,7 @@ def _from_folder(folder: Path) -> Pretrained:
 
 
 def build(config: XPoseConfig, tensors: dict[str, Tensor], source: Path) -> XPose:
-    """A network with these weights, in eval mode and float32.
-
-    Raises:
-        CheckpointError: names or shapes differ from those of the settings; all of them are listed.
-    """
+    """A network with these weights, in eval mode and float32."""
     with torch.device("meta"):
         model = XPose(config)
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}

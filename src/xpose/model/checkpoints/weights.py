@@ -42,11 +42,7 @@ def bundled_weights() -> dict[str, Path]:
 
 
 def default_weights() -> str:
-    """The name of the weights that are used when none are named.
-
-    Raises:
-        CheckpointError: this installation has none.
-    """
+    """The name of the weights that are used when none are named."""
     if DEFAULT in bundled_weights():
         return DEFAULT
     raise CheckpointError(

@@ -67,11 +67,7 @@ class EmbeddingCache:
 
 
 def check_texts(texts: Sequence[str]) -> list[str]:
-    """The texts as a list, each of them printable as UTF-8.
-
-    Raises:
-        TypeError: a single string, or something that is not a text.
-    """
+    """The texts as a list, each of them printable as UTF-8."""
     if isinstance(texts, str):
         raise TypeError(f"Got the single text {texts!r}. An encoder takes a list of texts: write [{texts!r}].")
     listed = list(texts)

@@ -226,11 +226,7 @@ def _filled(model_class: type[Model], config: Any, weights: Mapping[str, Tensor]
 
 
 def pretrained_tower(model_class: Any, name: str | Path) -> Any:
-    """A tower of transformers' own layout from a folder or the hub, from safetensors files only.
-
-    Raises:
-        CheckpointError: it is not there, or it lacks weights of the tower.
-    """
+    """A tower of transformers' own layout from a folder or the hub, from safetensors files only."""
     try:
         tower, report = model_class.from_pretrained(
             str(name), use_safetensors=True, output_loading_info=True, local_files_only=Path(name).is_dir()

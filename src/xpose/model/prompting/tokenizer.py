@@ -58,11 +58,7 @@ def clean(text: str) -> str:
 
 
 def tokenise(texts: Sequence[str], context: int = CONTEXT) -> Tensor:
-    """Token numbers [n, T], each row with start and end; T is the longest row, shorter rows end in zeros.
-
-    Raises:
-        PromptError: a text has more than `context` tokens.
-    """
+    """Token numbers [n, T], each row with start and end; T is the longest row, shorter rows end in zeros."""
     rows = [_tokens_of(text, context) for text in texts]
     tokens = torch.zeros(len(rows), max((len(row) for row in rows), default=2), dtype=torch.long)
     for line, row in zip(tokens, rows, strict=True):
