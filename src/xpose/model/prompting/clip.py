@@ -148,22 +148,15 @@ class ClipVisualPromptEncoder(nn.Module):
         return encoder
 
     @classmethod
-    def from_folder_or_hub(
-        cls, name: str | Path, prompt_weights: Mapping[str, Tensor] | None = None
-    ) -> ClipVisualPromptEncoder:
-        """CLIP from a folder or the hub; `prompt_weights` is a checkpoint with `pos_proj.*` and `padding.weight`.
-
-        Without it those two start untrained.
+    def from_folder_or_hub(cls, name: str | Path) -> ClipVisualPromptEncoder:
+        """CLIP from a folder or the hub; `pos_proj` and `padding` start untrained.
 
         Raises:
             CheckpointError: nothing is there, or it is not a CLIP image tower.
         """
         from transformers import CLIPVisionModelWithProjection
 
-        encoder = cls(clip_weights.pretrained_tower(CLIPVisionModelWithProjection, name))
-        if prompt_weights is not None:
-            encoder.load_prompt_weights(prompt_weights)
-        return encoder
+        return cls(clip_weights.pretrained_tower(CLIPVisionModelWithProjection, name))
 
     @property
     def dim(self) -> int:
