@@ -154,8 +154,8 @@ def training(runs: Sequence[Path]) -> str:
     table = Table("Training", columns, tuple(rows), decimals=6).markdown().replace("### ", "## ")
     return (
         f"{table}\n{pictures:,} pictures seen in total. Each run started from the weights of the previous one, the "
-        "first from timm's MobileNetV2 (ImageNet, Apache-2.0). A tenth of every training split was held out for selection "
-        "and calibration. Training pictures that are validation pictures or look like one were excluded. "
+        "first from timm's MobileNetV2 (ImageNet, Apache-2.0). A tenth of every training split was held out for "
+        "selection and calibration. Training pictures that are validation pictures or look like one were excluded. "
         "[recipe.toml](recipe.toml) contains all settings of the last run, and [losses.png](losses.png) its curves."
     )
 
