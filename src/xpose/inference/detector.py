@@ -209,7 +209,7 @@ class Detector:
             encoded = [self.encode_image(images[0], side=side)]
             features = encoded[0].features
         else:
-            read = [read_picture(image) for image in images]
+            read = [read_picture(image) for image in images]  # type: ignore[arg-type]  # none is encoded
             features = self.engine.encode(*batch([self._input(pixels, side) for pixels, _ in read]))
             encoded = [EncodedImage(None, (pixels.shape[0], pixels.shape[1]), path) for pixels, path in read]
         candidates = self._candidates(features, encoded, classes, rules)

@@ -84,7 +84,7 @@ def quick_bfloat16(device: torch.device | str) -> bool:
     """Whether this device multiplies bfloat16 in hardware (AVX512-BF16 or AMX on a CPU, most GPUs)."""
     device = torch.device(device)
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         # PyTorch has no public function for this; where a version lacks the private one, the answer is no.
         probes = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))

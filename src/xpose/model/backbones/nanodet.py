@@ -46,7 +46,7 @@ class DepthwiseConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, h, w] to [B, C, h', w']."""
         if self._slow_backward(x) and torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            return _Filtered.apply(x, self.weight, self.bias, self.stride[0])
+            return _Filtered.apply(x, self.weight, self.bias, self.stride[0])  # type: ignore[no-untyped-call]
         return super().forward(x)
 
     def _slow_backward(self, x: Tensor) -> bool:

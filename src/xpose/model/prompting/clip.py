@@ -55,7 +55,7 @@ class ClipTextEncoder(nn.Module):
         self.tower = tower.requires_grad_(False).eval()
         self.register_buffer("logit_scale", torch.tensor(1 / 0.07).log(), persistent=False)
         self.cache = EmbeddingCache()
-        self.register_load_state_dict_post_hook(lambda module, _: module.cache.clear())
+        self.register_load_state_dict_post_hook(lambda module, _: module.cache.clear())  # type: ignore[no-untyped-call]
 
     @classmethod
     def from_official(cls, state: Mapping[str, Tensor]) -> ClipTextEncoder:
@@ -122,7 +122,7 @@ class ClipTextEncoder(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ClipTextEncoder:
         self.cache.clear()  # another device or precision
-        return super()._apply(fn, recurse)
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
 
 class ClipVisualPromptEncoder(nn.Module):
