@@ -10,14 +10,9 @@ from tests.model.conftest import random_images, random_prompts, tiny_config, tin
 from tests.training.small_targets import AWAY, HORSE, LabelledObject, target_batch, targets_of
 
 from xpose.model import PromptEmbeddings, XPose, XPoseConfig
-from xpose.training import (
-    Criterion,
-    DenoisingSettings,
-    LossWeights,
-    MovingAverage,
-    Schedule,
-    noised_objects,
-)
+from xpose.training.objective.denoising import DenoisingSettings, noised_objects
+from xpose.training.objective.losses import Criterion, LossWeights
+from xpose.training.run.schedule import MovingAverage, Schedule
 
 STEPS = 60
 # Sixty steps are short: what counts little in a real run counts more here, so that it shows.

@@ -15,8 +15,8 @@ from tests.training.small_targets import HORSE, SIZE, SLOTS, chair, horse, targe
 from xpose.data.loading.batches import Target
 from xpose.errors import ConfigError, TrainingError
 from xpose.model.types import LayerReport
-from xpose.training import MatchCosts, Matcher, TargetBatch
-from xpose.training.objective.matcher import Layer
+from xpose.training.objective.matcher import Layer, MatchCosts, Matcher
+from xpose.training.objective.targets import TargetBatch
 
 D = {"dtype": torch.float64}
 

@@ -13,8 +13,8 @@ from xpose.model.checkpoints.pretrained import from_pretrained
 from xpose.training.recipes import session
 from xpose.training.recipes.assembly import Setup, build
 from xpose.training.recipes.recipe import shipped_recipes
+from xpose.training.run.log import Progress
 from xpose.training.run.prompt_batches import PromptMaker
-from xpose.training.run.settings import Progress
 
 
 class Listener:
@@ -44,7 +44,7 @@ def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "write_report", lambda folder: folder)
 
 
-def run(setup: Setup) -> tuple[session.Outcome, Listener]:
+def run(setup: Setup) -> tuple[session.RunOutcome, Listener]:
     listener = Listener()
     return session.run(setup, listener), listener
 
