@@ -20,7 +20,7 @@ from xpose.model.types import LayerReport, Predictions, ProjectedPrompts, Trace
 from xpose.training.objective import terms
 from xpose.training.objective.denoising import Noised
 from xpose.training.objective.dense import dense_terms
-from xpose.training.objective.matcher import Assignment, Layer, MatchCosts, Matcher, OpenedGroups
+from xpose.training.objective.matcher import Assignment, Layer, Matcher, OpenedGroups
 from xpose.training.objective.settings_faults import out_of_range, refuse
 from xpose.training.objective.targets import TargetBatch
 from xpose.vocabulary import load_skeleton
@@ -101,10 +101,9 @@ class _Task:
 class Criterion:
     """Judges the network's reports."""
 
-    def __init__(self, weights: LossWeights | None = None, costs: MatchCosts | None = None) -> None:
-        self.weights = weights or LossWeights()
-        w = self.weights
-        self.matcher = Matcher(costs, w.alpha, w.gamma, groups_judge=w.group_alignment > 0)
+    def __init__(self, weights: LossWeights | None = None) -> None:
+        self.weights = w = weights or LossWeights()
+        self.matcher = Matcher(w.alpha, w.gamma, groups_judge=w.group_alignment > 0)
 
     def __call__(
         self,

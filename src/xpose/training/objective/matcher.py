@@ -17,26 +17,11 @@ from torch import Tensor
 from xpose.errors import TrainingError, missing_extra
 from xpose.model.types import LayerReport
 from xpose.training.objective import terms
-from xpose.training.objective.settings_faults import out_of_range, refuse
 from xpose.training.objective.targets import TargetBatch
 
 _FORBIDDEN = 1e6  # dearer than any pair that may be
-
-
-@dataclass(frozen=True)
-class MatchCosts:
-    """How much each difference costs."""
-
-    classification: float = 2.0
-    box_l1: float = 5.0
-    giou: float = 2.0
-    keypoint_l1: float = 10.0
-    oks: float = 4.0
-    # In keypoint layers the boxes count this much of the above, for objects with labelled points.
-    box_share: float = 0.1
-
-    def __post_init__(self) -> None:
-        refuse("The matcher's costs do", out_of_range(self, 0, *vars(self)))
+# How much each difference costs. In keypoint layers the boxes count only a share, for objects with labelled points.
+COSTS = {"classification": 2.0, "box_l1": 5.0, "giou": 2.0, "keypoint_l1": 10.0, "oks": 4.0, "box_share": 0.1}
 
 
 @dataclass(frozen=True)
@@ -70,11 +55,9 @@ class Assignment:
 class Matcher:
     """Assigns every object to be found to a query, by what the pair would cost."""
 
-    def __init__(
-        self, costs: MatchCosts | None = None, alpha: float = 0.25, gamma: float = 2.0, *, groups_judge: bool = True
-    ) -> None:
+    def __init__(self, alpha: float = 0.25, gamma: float = 2.0, *, groups_judge: bool = True) -> None:
         """`groups_judge`: whether keypoint layers are matched by their class scores, too."""
-        self.weights, self.alpha, self.gamma, self.groups_judge = costs or MatchCosts(), alpha, gamma, groups_judge
+        self.alpha, self.gamma, self.groups_judge = alpha, gamma, groups_judge
 
     @torch.no_grad()
     def __call__(self, layers: Sequence[Layer], targets: TargetBatch) -> list[Assignment]:
@@ -93,22 +76,22 @@ class Matcher:
 
     def costs(self, report: LayerReport, targets: TargetBatch) -> Tensor:
         """What every pair of a query and an object would cost: [B, T, M]."""
-        w, dtype = self.weights, targets.boxes.dtype
+        dtype = targets.boxes.dtype
         gain = terms.focal_gain(report.logits.to(dtype), self.alpha, self.gamma)
         column = targets.classes[:, None].expand(-1, gain.shape[1], -1)
         judges = report.keypoints is None or self.groups_judge
-        cost = w.classification * judges * gain.gather(2, column)
+        cost = COSTS["classification"] * judges * gain.gather(2, column)
         boxes, true = report.boxes[:, :, None].to(dtype), targets.boxes[:, None]
-        on_boxes = w.box_l1 * terms.box_l1(boxes, true) + w.giou * terms.giou(boxes, true)
+        on_boxes = COSTS["box_l1"] * terms.box_l1(boxes, true) + COSTS["giou"] * terms.giou(boxes, true)
         if report.keypoints is None:
             return cost + on_boxes
         labelled = (targets.visibility > 0)[:, None]
-        share = 1 - (1 - w.box_share) * labelled.any(-1).to(dtype)  # without points only the box can tell
+        share = 1 - (1 - COSTS["box_share"]) * labelled.any(-1).to(dtype)  # without points only the box can tell
         cost = cost + share * on_boxes
         points, places = report.keypoints[:, :, None].to(dtype), targets.keypoints[:, None]
-        cost = cost + w.keypoint_l1 * terms.keypoint_l1(points, places, labelled)
+        cost = cost + COSTS["keypoint_l1"] * terms.keypoint_l1(points, places, labelled)
         scale = (targets.boxes[:, None], targets.sigmas[:, None], targets.sizes[:, None, None])
-        return cost + w.oks * terms.pose_distance(points, places, labelled, *scale)
+        return cost + COSTS["oks"] * terms.pose_distance(points, places, labelled, *scale)
 
 
 def _assign(layer: str, cost: np.ndarray, columns: Sequence[np.ndarray]) -> Assignment:

@@ -102,7 +102,7 @@ def look_alikes(places: Iterable[str], split: str, tested: str, cache: Path | No
             content = json.loads(file.read_text(encoding="utf-8"))
             if content["stamp"] == stamp:
                 return {str(a): str(b) for a, b in content["pictures"].items()}
-    photographs = {photo: name for name, (_, photo) in reversed(sides[tested].items()) if photo is not None}
+    photographs = {photo: name for name, (_, photo) in reversed(list(sides[tested].items())) if photo is not None}
     answer = {name: photographs[photo] for name, (_, photo) in sides[split].items() if photo in photographs}
     leaks = find_leaks(*(_side(pictures) for pictures in sides.values()))
     answer |= {leak.train: leak.evaluation for leak in leaks}

@@ -117,8 +117,8 @@ def gradients(
         if not sound:
             continue
         # Gradients are exchanged once a step, with the last batch.
-        later = part < run.accumulate - 1 and isinstance(module, DistributedDataParallel)
-        with module.no_sync() if later else nullcontext():
+        last = part == run.accumulate - 1
+        with module.no_sync() if isinstance(module, DistributedDataParallel) and not last else nullcontext():
             with torch.autocast(device.type, dtype, enabled=dtype is not None):
                 terms = module(batch)
             sound = bool(terms)
