@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 from tests.evaluation.drawn_sets import TUBE, thing, write_set
 
-from xpose.data.collection.fingerprints import print_content, print_picture
+from xpose.data.collection.fingerprints import Prints, print_content, print_picture
 from xpose.data.synthetic.scenes import generate
 from xpose.errors import ConfigError, SplitError
 from xpose.training.recipes import left_out as left_out_module
@@ -133,8 +133,11 @@ real = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real collection is n
 
 
 @real
-def test_the_shipped_weights_learn_from_no_validation_picture() -> None:
+def test_the_shipped_weights_learn_from_no_validation_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a file, nor its look or mirror image, nor (hands and people out of COCO) a piece of the same original."""
+    prints: dict[Path, Prints | None] = {}  # each picture is read once; it takes a minute
+    compute = left_out_module._prints
+    monkeypatch.setattr(left_out_module, "_prints", lambda place: prints.setdefault(place, compute(place)))
     recipe = load_recipe("nano-real", data=[SHARED])
     left_out = LeftOut()
     pool = training_pool(recipe.data, left_out)
@@ -148,7 +151,8 @@ def test_the_shipped_weights_learn_from_no_validation_picture() -> None:
     train, tested = left_out_module.Side(), left_out_module.Side()
     for side, names in ((train, learned), (tested, list(splits["val"]))):
         for source, file in names:
-            side.add(f"{source}/{file}", print_picture(SHARED / source / file))
+            place = SHARED / source / file
+            side.add(f"{source}/{file}", prints[place] if place in prints else print_picture(place))
     assert not train.unread
     assert not tested.unread
     assert left_out_module.find_leaks(train, tested) == []

@@ -230,7 +230,7 @@ def _held_out(material: Material, share: float) -> int:
 
 
 def _tested(recipe: Recipe, material: Material) -> tuple[TestedOn, int]:
-    """What the numbers of the recipe speak of, also after the user's changes."""
+    """The pictures that the recipe tests on, after the user's changes."""
     split, limit = recipe.validation.split, recipe.validation.limit
     if split is None:
         return "held-out pictures", min(limit, _held_out(material, recipe.data.held_out))

@@ -44,7 +44,7 @@ class TargetBatch:
     has_points: np.ndarray  # [B, M] bool, a keypoint is labelled
     has_presence: np.ndarray  # [B, M] bool, of a keypoint it is known whether it is in the picture
     has_ignored: bool
-    # [B, L] bool, classes of which the picture may show more than is labelled; None where there are none.
+    # [B, L] bool, classes of which the picture may show more than is labelled; None = no class.
     incomplete: Tensor | None = None
 
     @classmethod
@@ -61,7 +61,7 @@ class TargetBatch:
         objects; those of classes that are not asked for are left out.
 
         Raises:
-            TrainingError: a box lies outside its picture, or a labelled point has no place in its object's class.
+            TrainingError: a box is outside its picture, or a labelled point has no place in its object's class.
         """
         limits = sizes.flip(1).to(torch.float32)
         slots = max((len(asked.kind) for target in targets for asked in target.asked), default=0)

@@ -72,7 +72,7 @@ def check_folder(recipe: Recipe, folder: Path) -> int:
 
 
 def last_step(folder: Path) -> int:
-    """The step of the newest state of a run; 0 where there is none."""
+    """The step of the newest state of a run; 0 if there is none."""
     paths = states(folder / STATE)
     return int(paths[-1].stem.rpartition("-")[2]) if paths else 0
 

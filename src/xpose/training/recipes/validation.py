@@ -110,14 +110,14 @@ class PoseValidator:
         return [(f"{name}: labelled, {kinds}", Image.fromarray(np.hstack(row))) for name, row in rows.items()]
 
     def _categories(self, record: Record) -> list[Category]:
-        """What a picture is asked for: all that it shows; of a closed-set network everything it knows."""
+        """The classes of a picture's prompt: those that it shows, or all that a closed-set network knows."""
         if self.classes:
             return list(self.classes)
         return list(dict.fromkeys(instance.category for instance in _without_crowds(record).instances))
 
     def _asked(self, category: Category, asking: str, record: Record) -> Asked:
         others = [e for e in self._examples.get(category.name, ()) if key_of(e.record) != key_of(record)]
-        if asking == "text" or not others:  # what has no example is asked for in words, as in training
+        if asking == "text" or not others:  # without an example the prompt is words, as in training
             return Asked.of(category)
         return Asked.of(category, asking, (others[0],))
 

@@ -60,8 +60,7 @@ class Journal:
         """
         self.path, self.run, self.images, self.report = folder / LOG_FILE, run, images, report
         self.first = step
-        self.started = time.monotonic()
-        self.paused = 0.0  # seconds in which nothing was trained
+        self.started = self.trained_from = time.monotonic()  # the second moves on with time that does not count
         self._clear()
         if self.path.is_file():
             before = self.path.read_text(encoding="utf-8", errors="replace")
@@ -74,10 +73,9 @@ class Journal:
         self.sums: dict[str, float] = {}
         self.steps = self.faulty = 0
         self.since = time.monotonic()
-        self.paused_before = self.paused
 
     def add(self, terms: dict[str, float] | None) -> None:
-        """Count a step; `terms` is None where nothing was learned in it."""
+        """Count a step; `terms` is None if nothing was learned in it."""
         self.steps += 1
         self.faulty += terms is None
         for name, value in (terms or {}).items():
@@ -90,19 +88,19 @@ class Journal:
         try:
             yield
         finally:
-            self.paused += time.monotonic() - start
+            pause = time.monotonic() - start
+            self.since, self.trained_from = self.since + pause, self.trained_from + pause
 
     def write(self, step: int, rate: float, device: torch.device) -> None:
         """Write and report a row about the steps since the last one."""
         now = time.monotonic()
-        spent = now - self.since - (self.paused - self.paused_before)
-        pace = (now - self.started - self.paused) / max(1, step - self.first)
+        pace = (now - self.trained_from) / max(1, step - self.first)
         progress = Progress(
             step=step,
             steps=self.run.steps,
             terms={name: value / max(1, self.steps - self.faulty) for name, value in self.sums.items()},
             rate=rate,
-            images_per_second=self.steps * self.images / max(spent, 1e-9),
+            images_per_second=self.steps * self.images / max(now - self.since, 1e-9),
             seconds=now - self.started,
             faulty=self.faulty,
             memory=hardware.peak(device),

@@ -202,19 +202,14 @@ class Training:
         self.step += 1
         self.faulty = self.faulty + 1 if length is None else 0
         if self.faulty >= _MOST_FAULTY_STEPS:
+            precision = "" if self.run.amp == "none" else f'train without {self.run.amp} (amp = "none"), '
             raise TrainingError(
                 f"The loss or its gradient was not a finite number in {self.faulty} steps in a row, up to step "
-                f"{self.step}. {self._ways_out()} The last state before is on disk."
+                f"{self.step}. Lower the rate (schedule.rate = {self.run.schedule.rate / 4:g}), {precision}or look at "
+                "what the network sees (xpose train --look). The last state before is on disk."
             )
         self.whole = True
         return None if length is None or outcome.terms is None else {**outcome.terms, "gradient": length}
-
-    def _ways_out(self) -> str:
-        ways = [f"Lower the rate (schedule.rate = {self.run.schedule.rate / 4:g})"]
-        if self.run.amp != "none":
-            ways.append(f'train without {self.run.amp} (amp = "none")')
-        ways.append("look at what the network sees (xpose train --look)")
-        return f"{', or '.join(ways)}."
 
     def state(self) -> dict[str, Any]:
         """What a state on disk holds of this; where weights are sharded, all processes have to call it."""

@@ -111,9 +111,8 @@ def _environment() -> tuple[int, int, int]:
     if not given:
         return 0, 1, 0
     try:
-        rank, ranks = int(given["RANK"]), int(given["WORLD_SIZE"])
-        local = int(given.get("LOCAL_RANK", rank))
-        if not 0 <= rank < ranks or local < 0:
+        rank, ranks, local = (int(given.get(name, given["RANK"])) for name in names)
+        if "WORLD_SIZE" not in given or not 0 <= rank < ranks or local < 0:
             raise ValueError
     except (KeyError, ValueError):
         shown = ", ".join(f"{name}={value}" for name, value in given.items())
