@@ -46,15 +46,11 @@ def train(
     visual: ClipVisualPromptEncoder | None = None,
     profile: Path | None = None,
 ) -> MovingAverage:
-    """Train until the run's last step or the time limit; called again, training continues where it stopped.
+    """Train until the run's last step or the time limit, and return the moving average of the weights.
+
+    Called again, training continues from the newest state in `folder`, which also holds the log.
 
     Args:
-        model: the network, on its device; its weights are replaced by those of the newest state.
-        text: the encoder of words.
-        loader: of the training pictures, for this process.
-        run: the settings.
-        folder: of the state (`state/`) and the log (`log.jsonl`).
-        minutes: the time limit.
         report: called every `log_steps` steps on the first process.
         watch: called after every step on the first process with its number and the averaged network; with sharded
             weights only after steps that are saved. Its XPoseError or OSError becomes a warning.
@@ -62,9 +58,6 @@ def train(
         visual: CLIP's encoder of examples, for a network without one of its own that is shown examples. It and, if
             `schedule.towers` is above 0, `text` become moving averages of what is trained.
         profile: file for a PyTorch trace of three steps.
-
-    Returns:
-        The moving average of the weights.
 
     Raises:
         TrainingError: the loss is not finite in many steps in a row, or memory ran out; the last state is on disk.
@@ -86,11 +79,10 @@ def train(
         try:
             while training.step < run.steps:
                 outcome = training.one_step(batches, over, keeper, interruptions, journal)
-                ended = outcome.stop or training.step == run.steps
                 with nullcontext() if journal is None else journal.aside():
-                    _after_step(training, keeper, outcome, ended, watch)
+                    _after_step(training, keeper, outcome, watch)
                 traced()
-                if ended:
+                if outcome.stop:
                     break
         except BaseException as error:
             if is_first() and training.whole and not training.sharded:  # shards cannot be gathered any more
@@ -247,9 +239,10 @@ class Training:
 
 
 def _after_step(
-    training: Training, keeper: Keeper, outcome: StepOutcome, ended: bool, watch: Callable[[int, XPose], None] | None
+    training: Training, keeper: Keeper, outcome: StepOutcome, watch: Callable[[int, XPose], None] | None
 ) -> None:
-    """Save where it is time for it, then let others look at the result."""
+    """Save when it is time for it, then let others look at the result."""
+    ended = outcome.stop or training.step == training.run.steps
     # A state that may be past saving must not push out a good one.
     saving = ended or (outcome.save and not training.faulty)
     state = training.state() if saving and (training.sharded or is_first()) else None
