@@ -120,7 +120,7 @@ class OpenedGroups:
     """Opens keypoint groups for queries that were matched with an object with labelled points, and keeps the matches.
 
     The best-scored queries, which open groups in use, often stand for no object at first, and teach nothing about
-    points. See `xpose.model.object_decoder.Choose`.
+    points. See `xpose.model.decoder.Choose`.
     """
 
     def __init__(self, matcher: Matcher, targets: TargetBatch, most: int, seed: int) -> None:
