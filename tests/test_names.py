@@ -13,22 +13,14 @@ SEVERAL = {
     *(
         "Answer",
         "Asked",
-        "Category",
         "Data",
         "Entry",
         "Example",
-        "Examples",
-        "Figure",
-        "Kind",
         "Outcome",
-        "Part",
         "Picture",
-        "Plan",
         "Run",
         "Sample",
         "Similarity",
-        "Source",
-        "Taxonomy",
     ),
 }
 

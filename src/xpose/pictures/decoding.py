@@ -6,14 +6,31 @@ decoded at a half, a quarter or an eighth of its size, which averages pixels and
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 import numpy as np
 from PIL import Image
 
-from xpose.errors import DataError, quote
-from xpose.pictures.opencv import opencv
+from xpose.errors import DataError, missing_extra, quote
 from xpose.pictures.reading import MOST_PIXELS, opened, stored_pixels
 
 _REDUCED = {2: "IMREAD_REDUCED_COLOR_2", 4: "IMREAD_REDUCED_COLOR_4", 8: "IMREAD_REDUCED_COLOR_8"}
+
+
+@cache
+def opencv() -> Any:
+    """The module `cv2` with its own threads turned off: the loader's workers are the parallel part.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import cv2
+    except ImportError:
+        raise missing_extra("Loading pictures for training", "opencv-python-headless", "data") from None
+    cv2.setNumThreads(0)  # a process that forks while OpenCV's threads run may hang
+    return cv2
 
 
 def decode(content: bytes, name: str, size: tuple[int, int], scale: float = 1.0) -> tuple[np.ndarray, int]:

@@ -10,7 +10,7 @@ from PIL import Image
 from tests.data.pools import bare_pool, category, colours, dot_pool
 
 from xpose.data.loading.colours import NO_COLOURS
-from xpose.data.loading.examples import Examples
+from xpose.data.loading.examples import ExampleSettings
 from xpose.data.loading.loader import Loader, Prompting
 from xpose.data.loading.samples import Sample
 from xpose.data.loading.transforms import Augmentation
@@ -29,7 +29,7 @@ def loader(tmp_path_factory: pytest.TempPathFactory) -> Loader:
         pool,
         batch=2,
         augmentation=Augmentation(size=224, scale=(0.8, 1.4), rotation=25.0, colours=NO_COLOURS),
-        prompting=Prompting(0.5, 0.0, examples=Examples(side=224, colours=NO_COLOURS)),
+        prompting=Prompting(0.5, 0.0, examples=ExampleSettings(side=224, colours=NO_COLOURS)),
     )
 
 

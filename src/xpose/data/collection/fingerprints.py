@@ -1,7 +1,7 @@
 """Fingerprints of pictures: of the file's bytes, and of what it looks like, small copies and mirrored ones alike.
 
 The look is a perceptual hash of 255 bits: the picture in grey at 32x32, its discrete cosine transform, the 16x16 lowest
-frequencies without the mean, each bit telling whether one lies above their median. Another JPEG quality or half the
+frequencies without the mean; each bit tells whether one is above their median. Another JPEG quality or half the
 size changes 0 to 8 bits; the nearest of 249 other pictures of a mixed collection differed in at least 20 bits, in the
 median in 104 (`python benchmarks/data.py prints FOLDER` measures it on other pictures). A picture without structure
 has no look.
@@ -17,14 +17,10 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xpose.pictures.decoding import grey_thumbnail
-
-if TYPE_CHECKING:
-    pass
 
 SIDE, LOW = 32, 16
 FLAT = 4.0  # grey levels of standard deviation; below it a picture has no structure to compare
@@ -43,17 +39,16 @@ class Prints:
 def print_picture(path: Path) -> Prints | None:
     """The fingerprints of a picture file, None if it cannot be read."""
     try:
-        content = path.read_bytes()
+        return print_content(path.read_bytes())
     except OSError:
         return None
-    return print_content(content)
 
 
 def print_content(content: bytes) -> Prints | None:
-    """The fingerprints of the bytes of a picture file, None if they are no picture."""
+    """The fingerprints of the bytes of a picture file, None if they are not a picture."""
     try:
         grey = grey_thumbnail(content, SIDE)
-    except Exception:  # decoders meet damaged files with errors of every kind
+    except Exception:  # decoders raise errors of every kind for damaged files
         return None
     look, mirrored = looks(np.asarray(grey, dtype=float))
     return Prints(hashlib.blake2b(content, digest_size=16).digest(), look, mirrored)
@@ -89,7 +84,7 @@ class PrintStore:
         self.workers = workers
         try:
             self.base = self._open(path)
-        except sqlite3.DatabaseError:  # damaged, for instance by a crash: it holds nothing that cannot be made again
+        except sqlite3.DatabaseError:  # damaged, for instance by a crash; everything in it can be made again
             path.unlink()
             self.base = self._open(path)
 
@@ -104,7 +99,7 @@ class PrintStore:
         return base
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self.base.close()
 
     def prints(self, paths: Iterable[Path]) -> Iterator[Prints | None]:
@@ -120,19 +115,19 @@ class PrintStore:
 
     def _chunk(self, paths: Sequence[Path], pool: ProcessPoolExecutor | None) -> list[Prints | None]:
         stamps = [_stamp(path) for path in paths]
-        found = [self._known(path, stamp) for path, stamp in zip(paths, stamps, strict=True)]
-        todo = [number for number, known in enumerate(found) if known is None and stamps[number] is not None]
+        prints = [self._stored(path, stamp) for path, stamp in zip(paths, stamps, strict=True)]
+        todo = [number for number, stored in enumerate(prints) if stored is None and stamps[number] is not None]
         unread = [paths[number] for number in todo]
-        made = list(pool.map(print_picture, unread, chunksize=8) if pool else map(print_picture, unread))
+        made = pool.map(print_picture, unread, chunksize=8) if pool else map(print_picture, unread)
         for number, new in zip(todo, made, strict=True):
-            found[number] = new
+            prints[number] = new
             if new is not None:
                 row = (str(paths[number]), *(stamps[number] or ()), new.file, new.look, new.mirrored)
                 self.base.execute("INSERT OR REPLACE INTO prints VALUES (?, ?, ?, ?, ?, ?)", row)
         self.base.commit()
-        return found
+        return prints
 
-    def _known(self, path: Path, stamp: tuple[int, int] | None) -> Prints | None:
+    def _stored(self, path: Path, stamp: tuple[int, int] | None) -> Prints | None:
         query = "SELECT file, look, mirrored FROM prints WHERE path = ? AND size = ? AND time = ?"
         row = self.base.execute(query, (str(path), *stamp)).fetchone() if stamp else None
         return Prints(*row) if row else None
@@ -140,7 +135,7 @@ class PrintStore:
 
 def _stamp(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns

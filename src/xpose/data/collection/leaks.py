@@ -1,15 +1,14 @@
 """Training pictures that are also evaluation pictures: the same file, or the same look by their fingerprints.
 
-A leak is found across all sets, since sets borrow pictures from each other. Pictures of one group (a video, a person)
-on both sides are reported beside that; they are no leak by themselves, as many sets are parted within videos on
-purpose.
+All sets are compared with each other, because sets borrow pictures. Groups (a video, a person) with pictures on both
+sides are reported separately: they are not a leak by themselves, because many sets are split within videos on purpose.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -32,8 +31,8 @@ class Leak:
     bits: int = 0  # in which their looks differ
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in `leaks.json`."""
-        return {"train": self.train, "evaluation": self.evaluation, "how": self.how, "bits": self.bits}
+        """The entry in `leaks.json`."""
+        return asdict(self)
 
 
 @dataclass
@@ -65,13 +64,13 @@ class Side:
 
 def find_leaks(train: Side, evaluation: Side) -> list[Leak]:
     """All leaks in the order of the training pictures; of several reasons for one pair the strongest."""
-    found: dict[tuple[int, int], Leak] = {}
+    leaks: dict[tuple[int, int], Leak] = {}
     by_file: dict[bytes, list[int]] = defaultdict(list)
     for number, digest in enumerate(evaluation.files):
         by_file[digest].append(number)
     for number, digest in enumerate(train.files):
         for other in by_file.get(digest, ()):
-            found[number, other] = Leak(train.names[number], evaluation.names[other], "same file")
+            leaks[number, other] = Leak(train.names[number], evaluation.names[other], "same file")
     kinds: tuple[tuple[Literal["same look", "mirrored"], bytearray], ...] = (
         ("same look", evaluation.looks),
         ("mirrored", evaluation.mirrored),
@@ -79,9 +78,8 @@ def find_leaks(train: Side, evaluation: Side) -> list[Leak]:
     for how, looks in kinds:
         for first, second, bits in _near(_matrix(train.looks), _matrix(looks)):
             number, other = train.rows[first], evaluation.rows[second]
-            leak = Leak(train.names[number], evaluation.names[other], how, bits)
-            found.setdefault((number, other), leak)
-    return [found[key] for key in sorted(found)]
+            leaks.setdefault((number, other), Leak(train.names[number], evaluation.names[other], how, bits))
+    return [leaks[key] for key in sorted(leaks)]
 
 
 def shared_groups(train: Side, evaluation: Side) -> dict[str, tuple[int, int]]:

@@ -1,10 +1,10 @@
 """A prepared set on disk: COCO keypoint JSON that pycocotools reads, written and read without holding it in memory.
 
 The file is plain JSON with one image, annotation or category per line, keys sorted, numbers rounded to a thousandth
-of a pixel, annotations in the order of their images; the same records give the same bytes. What COCO has no place
-for stands in further fields, which COCO's tools ignore: images carry `source`, `split`, `style`, `left_right`,
-`group`, `stored`, `source_id`; categories carry `skeleton_name` and `taxonomy`. Skeleton pairs are 1-based in the
-file, because COCO's are; everywhere else edges are pairs of names.
+of a pixel, annotations in the order of their images; the same records give the same bytes. Further fields, which COCO's
+tools ignore, hold what COCO has no place for: images carry `source`, `split`, `style`, `left_right`, `group`, `stored`,
+`source_id`; categories carry `skeleton_name` and `taxonomy`. Skeleton pairs are 1-based in the file, because COCO's
+are; everywhere else edges are pairs of names.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
@@ -64,8 +65,8 @@ def tidy(value: float) -> float | int:
     return int(rounded) if rounded.is_integer() else rounded
 
 
-def write_atomically(path: Path, write: Callable[[IO[str]], None]) -> str:
-    """Write a text file in one step, through to the disk; its sha256."""
+def write_atomically(path: Path, write: Callable[[IO[str]], object]) -> None:
+    """Write a text file in one step, through to the disk."""
 
     def whole(temporary: Path) -> None:
         with open(temporary, "w", encoding="utf-8", newline="\n") as file:
@@ -74,7 +75,6 @@ def write_atomically(path: Path, write: Callable[[IO[str]], None]) -> str:
             os.fsync(file.fileno())
 
     atomic.write_atomically(path, whole)
-    return sha256_of(path)
 
 
 def sha256_of(path: Path) -> str:
@@ -110,8 +110,8 @@ def write_coco(path: Path, records: Callable[[], Iterable[Record]], info: Mappin
             shutil.copyfileobj(second, file)
         file.write("]}\n")
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, write)
     finally:
         annotations.unlink(missing_ok=True)
@@ -123,10 +123,8 @@ def _order(category: Category) -> tuple[Any, ...]:
 
 
 def _write_lines(file: IO[str], values: Iterable[Any]) -> None:
-    first = True
-    for value in values:
-        file.write(f"{'' if first else ','}\n{dump(value)}")
-        first = False
+    for number, value in enumerate(values):
+        file.write(f"{',' if number else ''}\n{dump(value)}")
     file.write("\n")
 
 
@@ -134,11 +132,11 @@ def _images_json(
     records: Iterable[Record], licences: Mapping[str, int], categories: Mapping[Category, int], second: IO[str]
 ) -> Iterator[dict[str, Any]]:
     """The images' entries; their annotations go to the second file as they come."""
-    number = 0
+    numbers = count(1)
     for image_id, record in enumerate(records, start=1):
         yield {"id": image_id, "license": licences[record.licence], **image_to_json(record)}
         for instance in record.instances:
-            number += 1
+            number = next(numbers)
             ids = {"id": number, "image_id": image_id, "category_id": categories[instance.category]}
             second.write(f"{'' if number == 1 else ','}\n{dump({**ids, **instance_to_json(instance)})}")
     second.write("\n")
@@ -197,7 +195,7 @@ def _category_json(category: Category, number: int) -> dict[str, Any]:
 
 
 class CocoSet:
-    """A file that `write_coco` wrote, read record by record as often as one likes."""
+    """A file that `write_coco` wrote, read record by record; it may be iterated repeatedly."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)

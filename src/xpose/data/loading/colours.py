@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xpose.pictures.opencv import opencv
+from xpose.pictures.decoding import opencv
 
 _LUMA = np.array([0.299, 0.587, 0.114])
 # Luma and two axes of colour (YIQ): hue is a turn of the latter.
@@ -30,12 +30,12 @@ class Colours:
 
     def faults(self) -> list[str]:
         """What is wrong with the settings, in words."""
-        wrong = [
+        faults = [
             f"{name} is {getattr(self, name)}, not a share from 0 to 1"
             for name in ("share", "grey", "blur")
             if not 0 <= getattr(self, name) <= 1
         ]
-        return wrong + [
+        return faults + [
             f"{name} is {getattr(self, name)}, not a number from 0 up"
             for name in ("brightness", "contrast", "saturation", "hue", "most_blur")
             if not getattr(self, name) >= 0

@@ -5,7 +5,7 @@
     view = choose_view(rng, (640, 480), settings)     # a matrix, the frame's size, whether it mirrors
     sample = show(pictures, number, view, settings)
 
-Which pictures are mixed is said in `mixing`.
+`mixing` combines several pictures.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 
 from xpose.data.loading.colours import NO_COLOURS, Colours
 from xpose.data.loading.pictures import Pictures
-from xpose.data.loading.samples import Sample
-from xpose.data.loading.warps import Size, compose, letterbox, move_labels, scale_of, similarity, warp
+from xpose.data.loading.samples import Labels, Sample
+from xpose.data.loading.warps import Size, letterbox, move_labels, similarity
 from xpose.errors import ConfigError
 
 TRIES = 8  # to find a view that shows an object
@@ -50,43 +50,39 @@ class Augmentation:
 
     def faults(self) -> list[str]:
         """What is wrong with the settings, in words."""
-        found = [
+        faults = [
             f"{name} is {getattr(self, name)}, not a share from 0 to 1"
             for name in ("crop", "flip", "mosaic", "copy_paste", "least_share")
             if not 0 <= getattr(self, name) <= 1
         ]
         if self.size is not None and self.size < 16:
-            found.append(f"size is {self.size}, less than 16 pixels")
+            faults.append(f"size is {self.size}, less than 16 pixels")
         if not self.sides or min(self.sides) < 16 or self.longest < max(self.sides, default=0):
-            found.append(f"sides are {self.sides} with longest {self.longest}; they run from 16 to longest")
+            faults.append(f"sides are {self.sides} with longest {self.longest}; they run from 16 to longest")
         if not 0 < self.scale[0] <= self.scale[1] < math.inf:
-            found.append(f"scale is {self.scale}, not two numbers above 0, the smaller one first")
+            faults.append(f"scale is {self.scale}, not two numbers above 0, the smaller one first")
         if not 0 <= self.rotation <= 180:
-            found.append(f"rotation is {self.rotation}, not from 0 to 180 degrees")
-        return found + [f"colours: {fault}" for fault in self.colours.faults()]
+            faults.append(f"rotation is {self.rotation}, not from 0 to 180 degrees")
+        return faults + [f"colours: {fault}" for fault in self.colours.faults()]
 
     def plain(self) -> Augmentation:
         """The same frames without any variation: for validation, and for looking at the data."""
-        return replace(
-            self,
-            sides=(max(self.sides),),
-            crop=0.0,
-            flip=0.0,
-            scale=(1.0, 1.0),
-            rotation=0.0,
-            colours=NO_COLOURS,
-            mosaic=0.0,
-            copy_paste=0.0,
-        )
+        none = dict.fromkeys(("crop", "flip", "rotation", "mosaic", "copy_paste"), 0.0)
+        return replace(self, sides=(max(self.sides),), scale=(1.0, 1.0), colours=NO_COLOURS, **none)
 
 
 @dataclass(frozen=True)
 class View:
     """How a picture is shown."""
 
-    matrix: np.ndarray
+    matrix: np.ndarray  # [2, 3] from the stored picture to the frame
     frame: Size
     mirror: bool
+
+    def labels(self, labels: Labels, settings: Augmentation) -> Labels:
+        """The labels of the stored picture in the frame; see `move_labels`."""
+        limits = {"least_share": settings.least_share, "least_side": settings.least_side}
+        return move_labels(labels, self.matrix, self.frame, mirror=self.mirror, **limits)
 
 
 def choose_view(rng: np.random.Generator, size: Size, settings: Augmentation, frame: Size | None = None) -> View:
@@ -106,7 +102,7 @@ def choose_view(rng: np.random.Generator, size: Size, settings: Augmentation, fr
 
 
 def _keeping_shape(rng: np.random.Generator, size: Size, settings: Augmentation, mirror: bool, degrees: float) -> View:
-    """Short side and longest side as set, half of the time of a crop: the recipe of the DETR family, and a rotation."""
+    """The DETR family's recipe with a rotation: a short and a longest side as set, half of the time after a crop."""
     left, top, width, height = 0.0, 0.0, float(size[0]), float(size[1])
     if rng.random() < settings.crop:
         before = rng.uniform(*_CROP_SIDES) / min(size)
@@ -126,28 +122,19 @@ def shape_for(size: tuple[float, float], side: int, longest: int) -> Size:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def plain_view(size: Size, settings: Augmentation) -> View:
-    """The whole picture, upright."""
-    frame = (settings.size, settings.size) if settings.size else shape_for(size, max(settings.sides), settings.longest)
+def plain_view(size: Size, settings: Augmentation, frame: Size | None = None) -> View:
+    """The whole picture, upright; in a frame of that size where one is given."""
+    side = settings.size
+    frame = frame or ((side, side) if side else shape_for(size, max(settings.sides), settings.longest))
     return View(letterbox(size, frame), frame, False)
 
 
 def show(pictures: Pictures, number: int, view: View, settings: Augmentation) -> Sample:
     """The picture `number` as the view shows it."""
     pool = pictures.pool
-    pixels, factors = pictures.read(number, scale_of(view.matrix))
-    to_frame = compose(view.matrix, np.diag([1 / factors[0], 1 / factors[1], 1.0])[:2])
-    labels = move_labels(
-        pool.labels(number),
-        view.matrix,
-        view.frame,
-        mirror=view.mirror,
-        least_share=settings.least_share,
-        least_side=settings.least_side,
-    )
     return Sample(
-        warp(pixels, to_frame, view.frame),
-        labels,
+        pictures.warped(number, view.matrix, view.frame),
+        view.labels(pool.labels(number), settings),
         pool.set_name(number),
         pool.file(number),
         pool.style(number),
@@ -160,14 +147,10 @@ def show(pictures: Pictures, number: int, view: View, settings: Augmentation) ->
 def good_view(
     rng: np.random.Generator, pictures: Pictures, number: int, settings: Augmentation, frame: Size | None = None
 ) -> View:
-    """A view that shows one of the picture's objects, if there is any; the whole picture where none was found."""
-    pool = pictures.pool
-    size, labels = pool.size(number), pool.labels(number).real()
+    """A view that shows one of the picture's objects, if there is any; the whole picture if none was found."""
+    size, labels = pictures.pool.size(number), pictures.pool.labels(number).real()
     for _ in range(TRIES):
         view = choose_view(rng, size, settings, frame)
-        if not len(labels):
+        if not len(labels) or not view.labels(labels, settings).crowd.all():
             return view
-        limits = {"least_share": settings.least_share, "least_side": settings.least_side}
-        if not move_labels(labels, view.matrix, view.frame, mirror=False, **limits).crowd.all():
-            return view
-    return plain_view(size, settings) if frame is None else View(letterbox(size, frame), frame, False)
+    return plain_view(size, settings, frame)
