@@ -36,11 +36,8 @@ def opencv() -> Any:
 def decode(content: bytes, name: str, size: tuple[int, int], scale: float = 1.0) -> tuple[np.ndarray, int]:
     """RGB bytes [h, w, 3] of a picture file, and what its sides were divided by: 1, 2, 4 or 8.
 
-    Args:
-        content: the file.
-        name: for messages.
-        size: width and height that the labels belong to.
-        scale: the picture will be shown at this scale or a smaller one.
+    `name` is for messages, `size` the width and height that the labels belong to. The picture will be shown at `scale`
+    or a smaller one.
 
     Raises:
         DataError: it is not a picture, is damaged, or has another size.
@@ -57,7 +54,7 @@ def decode(content: bytes, name: str, size: tuple[int, int], scale: float = 1.0)
         by = 1
         try:
             pixels = stored_pixels(content)
-        except Exception as error:  # decoders meet damaged files with errors of every kind
+        except Exception as error:  # decoders raise errors of every kind for damaged files
             raise _wrong(name, f"cannot be read ({str(error)[:120] or type(error).__name__})") from None
     if by == 1 and pixels.shape[:2] != (height, width):
         actual = f"{pixels.shape[1]}x{pixels.shape[0]}"

@@ -63,10 +63,7 @@ def read_picture(source: Any) -> tuple[np.ndarray, Path | None]:
 def picture_from_bytes(data: bytes, name: str, *, most_pixels: int = MOST_PIXELS) -> np.ndarray:
     """The bytes of a picture file, as they come with an upload, as upright RGB bytes [height, width, 3].
 
-    Args:
-        data: the file's content.
-        name: what errors call the picture.
-        most_pixels: larger pictures are refused before anything is unpacked.
+    Errors name the picture `name`. Pictures of more than `most_pixels` are refused before anything is unpacked.
 
     Raises:
         ImageError: the picture is damaged, too large, or no picture at all.

@@ -348,7 +348,7 @@ def test_a_pool_holds_what_its_records_say(folder, pool):
         for row, instance in enumerate(one.instances):
             x, y, width, height = instance.box
             np.testing.assert_allclose(labels.boxes[row], (x, y, x + width, y + height), rtol=1e-5)
-            assert labels.category(row) == instance.category.name
+            assert labels.kinds[labels.label[row]].category == instance.category.name
             expected = {name: (px + 0.5, py + 0.5, v) for name, (px, py, v) in instance.keypoints.items()}
             found = labels.keypoints(row)
             assert found.keys() == expected.keys()

@@ -98,7 +98,7 @@ def test_joining_keeps_every_point_under_its_name():
     right = labels_of(Kind.of("thing", "of my own", ["tail", "right fin"]), seed=2)
     other = labels_of(Kind.of("other", "of my own", ["left fin", "tail", "eye"]), seed=3)
     both = join([left, right, other])
-    assert [both.category(row) for row in range(3)] == ["thing", "thing", "other"]
+    assert [both.kinds[row].category for row in both.label] == ["thing", "thing", "other"]
     for row, part in enumerate((left, right, other)):
         assert both.keypoints(row) == part.keypoints(0)
     assert both.kinds[0].mirror[0] == both.kinds[0]  # together they have both sides

@@ -30,16 +30,11 @@ class Colours:
 
     def faults(self) -> list[str]:
         """What is wrong with the settings, in words."""
-        faults = [
-            f"{name} is {getattr(self, name)}, not a share from 0 to 1"
-            for name in ("share", "grey", "blur")
-            if not 0 <= getattr(self, name) <= 1
-        ]
-        return faults + [
-            f"{name} is {getattr(self, name)}, not a number from 0 up"
-            for name in ("brightness", "contrast", "saturation", "hue", "most_blur")
-            if not getattr(self, name) >= 0
-        ]
+        shares = {name: getattr(self, name) for name in ("share", "grey", "blur")}
+        faults = [f"{name} is {x}, not a share from 0 to 1" for name, x in shares.items() if not 0 <= x <= 1]
+        names = ("brightness", "contrast", "saturation", "hue", "most_blur")
+        amounts = {name: getattr(self, name) for name in names}
+        return faults + [f"{name} is {x}, not a number from 0 up" for name, x in amounts.items() if not x >= 0]
 
 
 NO_COLOURS = Colours(share=0.0, grey=0.0, blur=0.0)

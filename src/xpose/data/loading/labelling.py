@@ -21,14 +21,8 @@ from xpose.vocabulary import find_category, normalise
 from xpose.vocabulary.categories import RANKS
 
 LABELLING_FILE = "labelling.toml"
-_FIELDS: Mapping[str, type] = {
-    "exhaustive": bool,
-    "closed": bool,
-    "points": bool,
-    "absent": list,
-    "unsure": list,
-    "why": str,
-}
+_RULES = {bool: "true or false", list: "a list of texts", str: "a text"}
+_FIELDS = {"exhaustive": bool, "closed": bool, "points": bool, "absent": list, "unsure": list, "why": str}
 _PARTS = {"face", "hand"}
 
 
@@ -138,8 +132,7 @@ def _labelling(entry: object, where: str) -> Labelling:
         if kind is None:
             raise DataError(f"{where} has {quote(key)}.{did_you_mean(key, _FIELDS)} It may have {', '.join(_FIELDS)}.")
         if type(value) is not kind or (isinstance(value, list) and not all(isinstance(item, str) for item in value)):
-            rule = {bool: "true or false", list: "a list of texts", str: "a text"}[kind]
-            raise DataError(f"{where}: {key} is {quote(value)}. It must be {rule}.")
+            raise DataError(f"{where}: {key} is {quote(value)}. It must be {_RULES[kind]}.")
     lists = {"absent": tuple(entry.get("absent", ())), "unsure": frozenset(entry.get("unsure", ()))}
     return Labelling(**{**entry, **lists})
 

@@ -74,29 +74,17 @@ class Loader:
         self,
         pool: Pool,
         *,
-        batch: int = 16,
-        seed: int = 0,
-        augmentation: Augmentation | None = None,
-        sampling: Sampling | None = None,
-        prompting: Prompting | None = None,
-        workers: int = 0,
-        threads: int = 0,
-        rank: int = 0,
-        ranks: int = 1,
+        batch: int = 16,  # pictures per step and rank
+        seed: int = 0,  # of everything that is drawn
+        augmentation: Augmentation | None = None,  # how pictures vary
+        sampling: Sampling | None = None,  # how often pictures are shown, and the buckets
+        prompting: Prompting | None = None,  # what they are asked for
+        workers: int = 0,  # processes that make batches
+        threads: int = 0,  # threads that make batches if there are no workers
+        rank: int = 0,  # which part of the whole batch to make
+        ranks: int = 1,  # how many parts there are
     ) -> None:
         """Set up.
-
-        Args:
-            pool: the labels.
-            batch: pictures per step and rank.
-            seed: of everything that is drawn.
-            augmentation: how pictures vary.
-            sampling: how often pictures are shown, and the buckets.
-            prompting: what they are asked for.
-            workers: processes that make batches; 0 for none.
-            threads: threads that make batches if there are no workers; 0 for none.
-            rank: which part of the whole batch to make.
-            ranks: how many parts there are.
 
         Raises:
             ConfigError: a number is out of range, or settings name sets that are not there.

@@ -122,10 +122,6 @@ class Labels:
         """The labelled points of one instance by name."""
         return by_name(self.kinds[self.label[row]], self.points[row])
 
-    def category(self, row: int) -> str:
-        """What an instance is."""
-        return self.kinds[self.label[row]].category
-
     def take(self, rows: np.ndarray) -> Labels:
         """Only some rows, by number or by a mask."""
         return Labels(self.kinds, self.label[rows], self.boxes[rows], self.points[rows], self.crowd[rows])

@@ -44,17 +44,8 @@ class Augmentation:
     least_side: float = 3.0  # pixels of the longer side of an object
 
     def __post_init__(self) -> None:
-        faults = self.faults()
-        if faults:
-            raise ConfigError("The augmentation cannot be used:\n  " + "\n  ".join(faults))
-
-    def faults(self) -> list[str]:
-        """What is wrong with the settings, in words."""
-        faults = [
-            f"{name} is {getattr(self, name)}, not a share from 0 to 1"
-            for name in ("crop", "flip", "mosaic", "copy_paste", "least_share")
-            if not 0 <= getattr(self, name) <= 1
-        ]
+        shares = {name: getattr(self, name) for name in ("crop", "flip", "mosaic", "copy_paste", "least_share")}
+        faults = [f"{name} is {x}, not a share from 0 to 1" for name, x in shares.items() if not 0 <= x <= 1]
         if self.size is not None and self.size < 16:
             faults.append(f"size is {self.size}, less than 16 pixels")
         if not self.sides or min(self.sides) < 16 or self.longest < max(self.sides, default=0):
@@ -63,7 +54,9 @@ class Augmentation:
             faults.append(f"scale is {self.scale}, not two numbers above 0, the smaller one first")
         if not 0 <= self.rotation <= 180:
             faults.append(f"rotation is {self.rotation}, not from 0 to 180 degrees")
-        return faults + [f"colours: {fault}" for fault in self.colours.faults()]
+        faults += [f"colours: {fault}" for fault in self.colours.faults()]
+        if faults:
+            raise ConfigError("The augmentation cannot be used:\n  " + "\n  ".join(faults))
 
     def plain(self) -> Augmentation:
         """The same frames without any variation: for validation, and for looking at the data."""
