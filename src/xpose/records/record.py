@@ -75,7 +75,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture file and its size; `stored` says whether it lies in the original's folder or in the prepared one."""
+    """A picture file and its size; `stored` says whether it is in the original's folder or in the prepared one."""
 
     file: str  # relative, with forward slashes
     width: int

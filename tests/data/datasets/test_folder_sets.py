@@ -10,7 +10,7 @@ from tests.data.trees import SHARED, draw, spread, write_json
 
 from xpose.data.datasets.folder_sets import folder_sets, read_folder_sets, skeleton_for
 from xpose.data.datasets.pipeline import prepare
-from xpose.data.loading.negatives import Absences
+from xpose.data.loading.loader import Absences
 from xpose.data.loading.pool import open_pool
 from xpose.errors import DataError
 from xpose.records import Record, Skipped

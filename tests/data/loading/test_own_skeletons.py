@@ -10,11 +10,10 @@ import pytest
 from tests.data.trees import colour_of, draw, spread, write_json, write_text
 
 from xpose.data.datasets.importers import import_set
-from xpose.data.loading.colours import NO_COLOURS
 from xpose.data.loading.examples import ExampleSettings
 from xpose.data.loading.loader import Loader, Prompting
 from xpose.data.loading.pool import open_pool, own_flips
-from xpose.data.loading.transforms import Augmentation
+from xpose.data.loading.transforms import NO_COLOURS, Augmentation
 from xpose.errors import DataError
 
 SIZE = (96, 96)

@@ -13,7 +13,7 @@ from tests.data.pools import bare_pool, category
 from tests.data.trees import SHARED
 
 from xpose.data.loading.labelling import Labelling, known_labelling, labelling_beside, labelling_of, related
-from xpose.data.loading.negatives import Absences
+from xpose.data.loading.loader import Absences
 from xpose.data.loading.pool import open_pool
 from xpose.data.loading.sampling import Sampling, SamplingPlan, buckets_of, systematic, weights_of
 from xpose.errors import ConfigError, DataError

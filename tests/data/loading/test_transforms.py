@@ -9,12 +9,22 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests.data.pools import category, colours, dot_pool, dotted, record, spread
 
-from xpose.data.loading.colours import NO_COLOURS, Colours, colour_matrix, vary_colours
 from xpose.data.loading.mixing import mosaic, paste
 from xpose.data.loading.pictures import Pictures
 from xpose.data.loading.pool import Pool
 from xpose.data.loading.samples import Kind, Labels, join
-from xpose.data.loading.transforms import Augmentation, choose_view, good_view, plain_view, shape_for, show
+from xpose.data.loading.transforms import (
+    NO_COLOURS,
+    Augmentation,
+    Colours,
+    choose_view,
+    colour_matrix,
+    good_view,
+    plain_view,
+    shape_for,
+    show,
+    vary_colours,
+)
 from xpose.data.loading.warps import letterbox, move_boxes, move_labels, similarity
 from xpose.errors import ConfigError
 from xpose.records import Instance

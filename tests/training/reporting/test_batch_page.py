@@ -9,11 +9,10 @@ import pytest
 from PIL import Image
 from tests.data.pools import bare_pool, category, colours, dot_pool
 
-from xpose.data.loading.colours import NO_COLOURS
 from xpose.data.loading.examples import ExampleSettings
 from xpose.data.loading.loader import Loader, Prompting
 from xpose.data.loading.samples import Sample
-from xpose.data.loading.transforms import Augmentation
+from xpose.data.loading.transforms import NO_COLOURS, Augmentation
 from xpose.training.recipes.closed_loader import ClosedLoader
 from xpose.training.reporting.batch_page import Seen, look, seen
 from xpose.vocabulary import flip_name

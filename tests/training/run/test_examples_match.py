@@ -9,10 +9,10 @@ import pytest
 import torch
 from tests.training.small_runs import draw
 
-from xpose.data.loading.colours import Colours
 from xpose.data.loading.examples import ExampleFinder, ExampleSettings
 from xpose.data.loading.pictures import Pictures
 from xpose.data.loading.pool import open_pool
+from xpose.data.loading.transforms import Colours
 from xpose.inference.preprocess import MEAN, STD
 from xpose.model.prompting import example_picture
 from xpose.training.recipes.assembly import build_loader, placed

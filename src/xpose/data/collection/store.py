@@ -50,7 +50,7 @@ class Counts:
             self.per_category[instance.category.name] = self.per_category.get(instance.category.name, 0) + 1
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in the manifest."""
+        """The counts in a manifest."""
         return {**vars(self), "per_category": dict(sorted(self.per_category.items()))}
 
 

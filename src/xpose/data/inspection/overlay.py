@@ -121,10 +121,10 @@ def _drawing(instance: Instance, radius: float, offset: tuple[float, float], sca
         x, y = _place(instance, name, offset, scale)
         colour = SIDE_COLOURS[side_of(name)]
         fill, edge = ("#fff", colour) if v == HIDDEN else (colour, "#fff")
-        told = f"{name} (hidden)" if v == HIDDEN else name
+        title = f"{name} (hidden)" if v == HIDDEN else name
         yield (
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.2f}" fill="{fill}" stroke="{edge}" '
-            f'stroke-width="{radius / 3:.2f}"><title>{escape(told)}</title></circle>'
+            f'stroke-width="{radius / 3:.2f}"><title>{escape(title)}</title></circle>'
         )
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xpose.data.loading.colours import Colours, vary_colours
 from xpose.data.loading.pictures import Pictures
 from xpose.data.loading.samples import Kind, by_name
+from xpose.data.loading.transforms import Colours, vary_colours
 from xpose.data.loading.warps import move_labels, similarity
 from xpose.errors import ConfigError
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -22,15 +22,14 @@ import torch
 
 from xpose.data.loading.batches import Batch, Mode, PromptedKind, Target, collate, kinds_present, target_of
 from xpose.data.loading.between import move_between
-from xpose.data.loading.colours import vary_colours
 from xpose.data.loading.examples import CutOut, ExampleFinder, ExampleSettings
+from xpose.data.loading.labelling import Rule, labelling_of
 from xpose.data.loading.mixing import mosaic, paste
-from xpose.data.loading.negatives import Absences
 from xpose.data.loading.pictures import Form, Pictures
 from xpose.data.loading.pool import Pool
 from xpose.data.loading.samples import Kind, Sample
 from xpose.data.loading.sampling import Sampling, SamplingPlan, Step
-from xpose.data.loading.transforms import Augmentation, good_view, show
+from xpose.data.loading.transforms import Augmentation, good_view, show, vary_colours
 from xpose.errors import ConfigError, XPoseError
 from xpose.pictures.decoding import opencv
 
@@ -65,6 +64,34 @@ class Prompting:
             )
         if faults:
             raise ConfigError("The prompts cannot be drawn:\n  " + "\n  ".join(faults))
+
+
+class Absences:
+    """Tells, by what is known of the pool's sets (`labelling`), which categories a picture certainly does not show."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        labelled: list[set[str]] = [set() for _ in pool.sets]
+        pictures = pool.picture_of()
+        for number, kind in enumerate(pool.kinds):
+            for set_number in set(pool.set_of[pictures[pool.kind_of == number]].tolist()):
+                labelled[set_number].add(kind.category)
+        self.rules = tuple(
+            Rule(labelling_of(name, pool.labelling), frozenset(categories))
+            for name, categories in zip(pool.sets, labelled, strict=True)
+        )
+
+    def rule(self, number: int) -> Rule:
+        """The rule of the picture's set."""
+        return self.rules[self.pool.set_of[number]]
+
+    def absent(self, number: int, categories: Iterable[str], present: Iterable[str] = ()) -> list[str]:
+        """Those of the categories that the picture certainly does not show, in their order, each once.
+
+        `present` are categories that other pictures brought along, as in a mosaic.
+        """
+        shown = {self.pool.kinds[kind].category for kind in self.pool.kinds_in(number)} | set(present)
+        return self.rule(number).absent(categories, self.pool.file(number), shown)
 
 
 class Loader:

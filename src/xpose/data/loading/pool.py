@@ -183,15 +183,10 @@ def open_pool(
     keep: Callable[[Record], Record | None] | None = None,
     skipped: Callable[[str, Skipped], None] | None = None,
 ) -> Pool:
-    """The pool of one split of all sets in the given folders.
+    """The pool of one split of all sets in the given folders: of prepared sets, of a collection, or folders of sets.
 
-    Args:
-        places: folders of prepared sets, of a collection, or folders of sets.
-        split: its name.
-        only: the sets to take; all where empty.
-        without: sets to leave out.
-        keep: returns the record to take, changed or not, or None to leave it out.
-        skipped: called with the set and whatever of a folder of sets cannot be used.
+    `only` and `without` name the sets to take (all by default) and to leave out. `keep` returns the record to take,
+    changed or not, or None to leave it out. `skipped` is called with the set and each item that cannot be used.
 
     Raises:
         DataError: nothing is left to train on, a folder has no such split, or `only` or `without` names an unknown set.

@@ -64,9 +64,9 @@ def weights_of(pool: Pool, sampling: Sampling) -> np.ndarray:
     weights = np.zeros(len(pool))
     rarity = _rarity(pool, BALANCE[sampling.categories])
     for number, name in enumerate(pool.sets):
-        mine = np.flatnonzero(pool.set_of == number)
-        share = len(mine) ** (1 - BALANCE[sampling.sets]) * sampling.set_weights.get(name, 1.0)
-        weights[mine] = share * rarity[mine] / rarity[mine].sum()
+        members = np.flatnonzero(pool.set_of == number)
+        share = len(members) ** (1 - BALANCE[sampling.sets]) * sampling.set_weights.get(name, 1.0)
+        weights[members] = share * rarity[members] / rarity[members].sum()
     if not weights.sum() > 0:
         raise ConfigError("No picture has a weight above 0. At least one set needs one. Correct set_weights.")
     return _bounded(weights, sampling.most_repeats)
@@ -83,8 +83,8 @@ def _rarity(pool: Pool, strength: float) -> np.ndarray:
     np.maximum.at(rarity, picture, (1.0 / counts[inverse]) ** strength)
     empty = rarity == 0  # pictures without any object count as a category of their own
     for number in np.unique(pool.set_of[empty]):
-        mine = empty & (pool.set_of == number)
-        rarity[mine] = (1.0 / mine.sum()) ** strength
+        members = empty & (pool.set_of == number)
+        rarity[members] = (1.0 / members.sum()) ** strength
     return rarity
 
 

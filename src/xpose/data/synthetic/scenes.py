@@ -101,30 +101,28 @@ def write_synthetic(
         split: (amount, generate(seed, amount, size, kinds=kinds, objects=objects, start=start, split=split))
         for split, (start, amount) in parts.items()
     }
+    stated = {
+        "name": NAME,
+        "title": TITLE,
+        "licence": LICENCE,
+        "terms": "none",
+        "left_right": "anatomical",
+        "skeletons": sorted(f"toy_{kind}" for kind in kinds),
+    }
     settings = {"seed": seed, "count": count, "size": list(size), "kinds": list(kinds), "objects": list(objects)}
-    about = About(NAME, TITLE, "anatomical", tuple(sorted(f"toy_{kind}" for kind in kinds)), settings)
-    return write_drawn(Path(out), about, drawn, progress)
-
-
-@dataclass(frozen=True)
-class About:
-    """What the manifest of a drawn set says."""
-
-    name: str
-    title: str
-    left_right: str
-    skeletons: tuple[str, ...]
-    settings: Mapping[str, Any]
-    licence: str = LICENCE
+    return write_drawn(Path(out), stated, settings, drawn, progress)
 
 
 def write_drawn(
     folder: Path,
-    about: About,
+    stated: Mapping[str, Any],
+    settings: Mapping[str, Any],
     drawn: Mapping[str, tuple[int, Iterable[tuple[np.ndarray, Record]]]],
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Counts]:
     """Write drawn pictures as a prepared set; `drawn` gives for each split how many there are, and them.
+
+    The manifest contains `stated` (name, title, licence, terms, left_right, skeletons) and the `settings` with a seed.
 
     Raises:
         DataError: the folder is not empty.
@@ -146,9 +144,25 @@ def write_drawn(
             records.append(replace(record, picture=picture))
             if progress:
                 progress(split, number, amount)
-        info = {"description": about.title, "set": about.name, "split": split, "licence": about.licence}
+        info = {"description": stated["title"], "set": stated["name"], "split": split, "licence": stated["licence"]}
         counts[split] = write_coco(folder / f"{split}.json", lambda held=records: held, info)  # type: ignore[misc]
-    _write_manifest(folder, counts, about)
+    write_report(folder / REPORT, stated["name"], [])
+    write_json(folder / LOCATION, {"root": str(folder.resolve())})
+    manifest = {
+        **stated,
+        "homepage": "not stated",
+        "format": "drawn by xpose",
+        "origin": "0-based pixels",
+        "visibility": "2 visible, 1 behind another object or on the far side, not labelled outside the picture",
+        "boxes": "extent of the object's pixels inside the picture, covered ones too",
+        "evaluation": "none",
+        "expected": {"unikpt_images": None, "images": None, "instances": None, "split_images": {}},
+        "xpose": __version__,
+        "sampling_seed": settings["seed"],
+        "drawn": settings,
+        "splits": {split: split_entry(folder, split, counted, {}) for split, counted in counts.items()},
+    }
+    write_json(folder / MANIFEST, manifest)
     verify(folder)
     return counts
 
@@ -250,28 +264,3 @@ def _instance(placed: _Placed, number: int, owners: np.ndarray) -> Instance:
             points[name] = (x, y, HIDDEN if covered or name in placed.figure.hidden else VISIBLE)
     area = float((owners == number).sum())
     return Instance(category, box_of_mask(placed.mask), points, area=area, source_id=str(number))
-
-
-def _write_manifest(folder: Path, counts: dict[str, Counts], about: About) -> None:
-    write_report(folder / REPORT, about.name, [])
-    write_json(folder / LOCATION, {"root": str(folder.resolve())})
-    manifest = {
-        "name": about.name,
-        "title": about.title,
-        "licence": about.licence,
-        "terms": "none" if about.licence == LICENCE else "those of the photographs that `behind` names",
-        "homepage": "not stated",
-        "format": "drawn by xpose",
-        "left_right": about.left_right,
-        "origin": "0-based pixels",
-        "visibility": "2 visible, 1 behind another object or on the far side, not labelled outside the picture",
-        "boxes": "extent of the object's pixels inside the picture, covered ones too",
-        "evaluation": "none",
-        "skeletons": list(about.skeletons),
-        "expected": {"unikpt_images": None, "images": None, "instances": None, "split_images": {}},
-        "xpose": __version__,
-        "sampling_seed": about.settings["seed"],
-        "drawn": dict(about.settings),
-        "splits": {split: split_entry(folder, split, counted, {}) for split, counted in counts.items()},
-    }
-    write_json(folder / MANIFEST, manifest)

@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw
 
 from xpose.data.collection.store import Counts
 from xpose.data.synthetic.figure import Colour, box_of_mask, colour, draw_background, ellipse, rotation
-from xpose.data.synthetic.scenes import LEAST_SEEN, LICENCE, SMOOTHING, About, write_drawn
+from xpose.data.synthetic.scenes import LEAST_SEEN, LICENCE, SMOOTHING, write_drawn
 from xpose.errors import DataError, quote
 from xpose.pictures import PICTURE_ENDINGS
 from xpose.pictures.reading import find_pictures, stored_pixels
@@ -67,24 +67,17 @@ class Shape:
 def write_shapes(
     out: str | Path,
     kinds: int = 400,
-    each: int = 6,
+    each: int = 6,  # pictures that are about a kind; they show objects of other kinds as well
     *,
     seed: int = 0,
     behind: Sequence[str | Path] = (),
-    side: int = 288,
+    side: int = 288,  # of the pictures, in pixels
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Counts]:
     """Write `each` pictures of every kind as a prepared set, all of it the split `train`.
 
-    Args:
-        out: the set's folder.
-        kinds: how many kinds.
-        each: pictures that are about a kind; objects of others stand in them as well.
-        seed: the same seed draws the same kinds and pictures.
-        behind: folders whose photographs serve as backgrounds and skins, but for those that a val.json or test.json
-            below them lists; drawn backgrounds without them. What is drawn in front of photographs has their terms.
-        side: of the pictures, in pixels.
-        progress: told the split, and how many pictures of how many are done.
+    The photographs of the folders `behind` serve as backgrounds and skins, except those that a val.json or test.json
+    below them lists; without them backgrounds are drawn. What is drawn in front of photographs has their terms.
 
     Raises:
         DataError: the folder is not empty, one behind has no pictures, or the numbers make no picture.
@@ -100,9 +93,16 @@ def write_shapes(
     ]
     settings = {"seed": seed, "kinds": kinds, "each": each, "side": side, "behind": [str(folder) for folder in behind]}
     licence = "as the photographs in the background: see the manifest" if behind else LICENCE
-    about = About(NAME, TITLE, "none", ("drawn_shape",), settings, licence)
+    stated = {
+        "name": NAME,
+        "title": TITLE,
+        "licence": licence,
+        "terms": "those of the photographs that `behind` names" if behind else "none",
+        "left_right": "none",
+        "skeletons": ["drawn_shape"],
+    }
     drawn = _pictures(shapes, each, seed, photographs, side, licence)
-    return write_drawn(Path(out), about, {"train": (kinds * each, drawn)}, progress)
+    return write_drawn(Path(out), stated, settings, {"train": (kinds * each, drawn)}, progress)
 
 
 def _photographs(folders: Sequence[str | Path]) -> list[Path]:
