@@ -26,6 +26,7 @@ def person(points: dict | None = None, box: tuple = (10, 10, 20, 30), **more: ob
 def test_a_good_record_has_no_faults() -> None:
     good = record(person({"nose": (12, 15, 2), "left eye": (11, 14, 1)}))
     assert good.faults() == []
+    assert good.check() is good
     assert good.instances[0].point("nose") == (12, 15, 2)
     assert good.instances[0].point("right eye") == (0, 0, 0)
 
@@ -55,6 +56,8 @@ def test_a_good_record_has_no_faults() -> None:
 )
 def test_faults_are_named(bad: Record, fault: str) -> None:
     assert any(fault in found for found in bad.faults())
+    with pytest.raises(DataError, match=r"makes no valid record"):
+        bad.check()
 
 
 def test_all_faults_are_named_at_once() -> None:

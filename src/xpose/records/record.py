@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Literal, get_args
 
-from xpose.errors import quote
+from xpose.errors import DataError, quote
 
 NOT_LABELLED, HIDDEN, VISIBLE = 0, 1, 2
 
@@ -162,6 +162,20 @@ class Record:
         if self.left_right not in LEFT_RIGHT_RULES:
             faults.append(f"the left/right rule is {quote(self.left_right)}, not one of {', '.join(LEFT_RIGHT_RULES)}")
         return faults + [f"the {name} is empty" for name in ("source", "split", "licence") if not getattr(self, name)]
+
+    def check(self) -> Record:
+        """The record itself.
+
+        Raises:
+            DataError: it is faulty; the message names all faults.
+        """
+        faults = self.faults()
+        if faults:
+            raise DataError(
+                f"{quote(self.picture.file)} makes no valid record: {'; '.join(faults)}. "
+                "A record follows the rules in xpose.records: correct the source entry or leave it out."
+            )
+        return self
 
 
 def replaced(instance: Instance, **changes: object) -> Instance:

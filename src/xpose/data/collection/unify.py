@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xpose import __version__
-from xpose.data.collection.fingerprints import PrintStore
-from xpose.data.collection.leaks import NEAR, Leak, Side, find_leaks, shared_groups
+from xpose.data.collection.leaks import NEAR, Leak, PrintStore, Side, find_leaks, shared_groups
 from xpose.data.collection.manifest import (
     LOCATION,
     MANIFEST,
