@@ -194,30 +194,30 @@ def _category_json(category: Category, number: int) -> dict[str, Any]:
     }
 
 
+_DAMAGE = (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError)
+
+
 class CocoSet:
     """A file that `write_coco` wrote, read record by record; it may be iterated repeatedly."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         with self._open() as file:
-            self.info = self._header(file, '{"info":')
-            if not isinstance(self.info, dict) or self.info.get("xpose_layout") != LAYOUT:
-                raise self._foreign()
             try:
-                self.licences = {entry["id"]: entry["name"] for entry in self._header(file, '"licenses":')}
-                self._skip_to(file, '"categories":[')
-                self.categories = {entry["id"]: _category_of(entry) for entry in self._entries(file)}
-            except (KeyError, TypeError, ValueError, IndexError):
-                raise self._foreign() from None
+                self.info = _header(file, '{"info":')
+                if self.info.get("xpose_layout") != LAYOUT:
+                    raise ValueError("another layout")
+                self.licences = {entry["id"]: entry["name"] for entry in _header(file, '"licenses":')}
+                self.categories = {entry["id"]: _category_of(entry) for entry in _entries(file, "categories")}
+            except _DAMAGE:
+                raise self._damaged() from None
 
     def __iter__(self) -> Iterator[Record]:
         with self._open() as images, self._open() as annotations:
-            self._skip_to(images, '"images":[')
-            self._skip_to(annotations, '"annotations":[')
             try:
-                yield from self._joined(self._entries(images), self._entries(annotations))
-            except (KeyError, TypeError, ValueError, IndexError):
-                raise self._foreign() from None
+                yield from self._joined(_entries(images, "images"), _entries(annotations, "annotations"))
+            except _DAMAGE:
+                raise self._damaged() from None
 
     def _joined(self, images: Iterator[Any], annotations: Iterator[Any]) -> Iterator[Record]:
         waiting = next(annotations, None)
@@ -228,7 +228,7 @@ class CocoSet:
                 waiting = next(annotations, None)
             yield record_from_json(image, tuple(instances), self.licences[image["license"]])
         if waiting is not None:
-            raise self._foreign()
+            raise ValueError("an annotation without an image")
 
     def _open(self) -> IO[str]:
         try:
@@ -238,34 +238,29 @@ class CocoSet:
                 f"{quote(self.path)} cannot be read: {error.strerror}. Make it: xpose data prepare"
             ) from None
 
-    def _header(self, file: IO[str], start: str) -> Any:
-        line = file.readline().rstrip("\n").removesuffix(",")
-        if not line.startswith(start):
-            raise self._foreign()
-        return self._parse(line.removeprefix(start))
-
-    def _skip_to(self, file: IO[str], mark: str) -> None:
-        if not any(line.rstrip("\n") == mark for line in file):
-            raise self._foreign()
-
-    def _entries(self, file: IO[str]) -> Iterator[Any]:
-        for line in file:
-            if line.startswith("]"):
-                return
-            yield self._parse(line.rstrip("\n").removesuffix(","))
-        raise self._foreign()
-
-    def _parse(self, text: str) -> Any:
-        try:
-            return json.loads(text)
-        except ValueError:
-            raise self._foreign() from None
-
-    def _foreign(self) -> DataError:
+    def _damaged(self) -> DataError:
         return DataError(
             f"{quote(self.path)} is damaged or was not written by this version of xpose. "
             "Read foreign COCO files with: xpose data import coco; make a prepared set again with prepare."
         )
+
+
+def _header(file: IO[str], start: str) -> Any:
+    line = file.readline()
+    if not line.startswith(start):
+        raise ValueError(f"no {start}")
+    return json.loads(line.removeprefix(start).rstrip("\n").removesuffix(","))
+
+
+def _entries(file: IO[str], name: str) -> Iterator[Any]:
+    """The entries of a list, one per line, from its opening to its closing bracket."""
+    if not any(line.rstrip("\n") == f'"{name}":[' for line in file):
+        raise ValueError(f"no {name}")
+    for line in file:
+        if line.startswith("]"):
+            return
+        yield json.loads(line.rstrip("\n").removesuffix(","))
+    raise ValueError(f"{name} do not end")
 
 
 def _category_of(entry: Mapping[str, Any]) -> Category:
