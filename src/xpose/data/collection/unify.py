@@ -205,7 +205,7 @@ class _Maker:
 
     def write(self, dropped: list[Leak]) -> dict[str, Counts]:
         """The annotation files and the report."""
-        counts = {}
+        counts: dict[str, Counts] = {}
         for role in _SIDES:
             path = self.folder / f"{role}.json"
             total = sum(part.images(role) for part in self.parts)

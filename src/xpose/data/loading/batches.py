@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -98,8 +98,10 @@ class Batch:
 
 def _moved(value: _Tensors, device: torch.device | str) -> _Tensors:
     """A copy of a dataclass with its own tensors on a device."""
-    tensors = {name: tensor for name, tensor in vars(value).items() if isinstance(tensor, Tensor)}
-    return replace(value, **{name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()})
+    moved: dict[str, Any] = {
+        name: tensor.to(device, non_blocking=True) for name, tensor in vars(value).items() if isinstance(tensor, Tensor)
+    }
+    return replace(value, **moved)
 
 
 _Tensors = TypeVar("_Tensors", Batch, Target, Shot)

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -308,7 +309,7 @@ class _Steps:
             return error
 
 
-def _unchanged(value: Batch | XPoseError) -> Batch | XPoseError:
+def _unchanged(value: Any) -> Any:
     return value
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -89,7 +90,7 @@ class Augmentation:
 
     def plain(self) -> Augmentation:
         """The same frames without any variation: for validation, and for looking at the data."""
-        none = dict.fromkeys(("crop", "flip", "rotation", "mosaic", "copy_paste"), 0.0)
+        none: dict[str, Any] = dict.fromkeys(("crop", "flip", "rotation", "mosaic", "copy_paste"), 0.0)
         return replace(self, sides=(max(self.sides),), scale=(1.0, 1.0), colours=NO_COLOURS, **none)
 
 
