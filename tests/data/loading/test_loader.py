@@ -444,6 +444,6 @@ def test_the_collected_sets_load():
     index = json.loads((Path(SHARED) / "index.json").read_text())
     assert set(pool.sets) == {one["name"] for one in index if one["val"]}, "those without a val part are no fault"
     assert len(pool) == sum(one["val"] for one in index)
-    sets = {target.source for batch in loader.steps(0, 20) for target in batch.targets}
+    sets = {target.source for batch in loader.steps(0, 10) for target in batch.targets}
     assert len(sets) > 8
     assert loader.keep_pictures(3) > 50
