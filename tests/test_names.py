@@ -20,7 +20,6 @@ SEVERAL = {
         "Picture",
         "Run",
         "Sample",
-        "Similarity",
     ),
 }
 
