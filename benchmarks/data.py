@@ -102,8 +102,7 @@ def run_unify(pictures: int, objects: int) -> int:
 
 def run_leaks(pictures: int) -> int:
     """Compare random fingerprints, a tenth of them evaluation pictures, one in a hundred of these a near copy."""
-    from xpose.data.collection.fingerprints import Prints
-    from xpose.data.collection.leaks import Side, find_leaks
+    from xpose.data.collection.leaks import Prints, Side, find_leaks
 
     rng = np.random.default_rng(0)
     sides = Side(), Side()
@@ -127,7 +126,7 @@ def run_pictures(count: int) -> int:
     """Fingerprints per second and core, on drawn JPEG pictures of 640x480."""
     from PIL import Image
 
-    from xpose.data.collection.fingerprints import print_picture
+    from xpose.data.collection.leaks import print_picture
     from xpose.data.synthetic.scenes import generate
 
     with tempfile.TemporaryDirectory() as folder:
@@ -166,7 +165,7 @@ def run_prints(folder: Path, count: int) -> int:
 def _look(image: object) -> np.ndarray:
     from PIL import Image
 
-    from xpose.data.collection.fingerprints import SIDE, looks
+    from xpose.data.collection.leaks import SIDE, looks
 
     assert isinstance(image, Image.Image)
     grey = image.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)

@@ -12,17 +12,10 @@ SOURCE = Path(__file__).parents[1] / "src" / "xpose"
 SEVERAL = {
     *(
         "Asked",
-        "Category",
         "Entry",
         "Example",
-        "Examples",
-        "Figure",
-        "Kind",
-        "Part",
         "Picture",
         "Sample",
-        "Source",
-        "Taxonomy",
     ),
 }
 

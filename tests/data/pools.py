@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from xpose.data.loading.labelling import Labelling
 from xpose.data.loading.pool import Pool
 from xpose.records import Category, Instance, Picture, Record
 from xpose.vocabulary import load_skeleton
@@ -69,11 +70,13 @@ def dot_pool(folder: Path, sizes: Iterable[tuple[int, int]], ending: str = ".png
     return Pool(items)
 
 
-def bare_pool(sets: Mapping[str, Iterable[Iterable[Category]]]) -> Pool:
+def bare_pool(
+    sets: Mapping[str, Iterable[Iterable[Category]]], labelling: Mapping[str, Labelling] | None = None
+) -> Pool:
     """Labels without pictures: for every set the categories of each of its pictures."""
     items = []
     for name, pictures in sets.items():
         for number, shown in enumerate(pictures):
             instances = [Instance(one, (1.0, 1.0, 30.0, 30.0)) for one in shown]
             items.append((record(f"{number}.jpg", (64, 64), instances, name), Path("nowhere")))
-    return Pool(items)
+    return Pool(items, labelling=labelling)

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from xpose.errors import ImageError
 from xpose.pictures import reading as images
-from xpose.pictures.reading import find_pictures, read_picture
+from xpose.pictures.reading import WEBP_HEAD, find_pictures, read_picture, webp_size
 
 RAMP = np.linspace(0, 255, 12, dtype=np.uint8).reshape(3, 4)
 COLOURS = np.arange(36, dtype=np.uint8).reshape(3, 4, 3) * 7
@@ -149,3 +149,20 @@ def test_find_pictures(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     assert [p.name for p in find_pictures(tmp_path)] == ["a.png", "b.JPG", "c.webp"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [("RGB", {}), ("RGB", {"lossless": True}), ("RGBA", {}), ("RGBA", {"lossless": True}), ("RGB", {"exif": b"Exif"})],
+    ids=str,
+)
+@given(size=st.tuples(st.integers(1, 40), st.integers(1, 40)))
+@settings(max_examples=10, deadline=None)
+def test_the_head_of_a_webp_file_tells_what_pillow_finds(mode: str, options: dict, size: tuple[int, int]) -> None:
+    buffer = io.BytesIO()
+    Image.new(mode, size, (200, 90, 30, 77)[: len(mode)]).save(buffer, format="WEBP", **options)
+    content = buffer.getvalue()
+    with Image.open(buffer) as found:
+        assert webp_size(content[:WEBP_HEAD], len(content)) == found.size == size
+    assert webp_size(content[:WEBP_HEAD], len(content) - 1) is None, "cut short"
+    assert webp_size(b"x" + content[1:WEBP_HEAD], len(content)) is None

@@ -13,7 +13,7 @@ from tests.inference.conftest import CountingText
 from tests.model.conftest import lively, tiny_config
 from tests.model.prompting.conftest import tiny_shapes
 
-from xpose.data.loading.examples import Examples
+from xpose.data.loading.examples import ExampleSettings
 from xpose.data.loading.loader import Loader, Prompting
 from xpose.data.loading.pool import open_pool
 from xpose.data.loading.transforms import Augmentation
@@ -57,7 +57,7 @@ def loader_of(
         rank=rank,
         ranks=ranks,
         augmentation=Augmentation(size=64),
-        prompting=Prompting(visual, combined, absent=absent, examples=Examples(side=side, least_side=8)),
+        prompting=Prompting(visual, combined, absent=absent, examples=ExampleSettings(side=side, least_side=8)),
     )
 
 

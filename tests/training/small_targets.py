@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from xpose.data.loading.batches import Asked, Target
+from xpose.data.loading.batches import PromptedKind, Target
 from xpose.data.loading.samples import Kind
 from xpose.training.objective.targets import TargetBatch
 
@@ -56,7 +56,7 @@ def targets_of(
         for place, name in enumerate(names[item.label]):
             points[row, place] = torch.tensor(item.points.get(name, (0.0, 0.0, 0)))
     return Target(
-        asked=tuple(Asked(kind, True, True) for kind in kinds),
+        asked=tuple(PromptedKind(kind, True, True) for kind in kinds),
         labels=torch.tensor([item.label for item in real], dtype=torch.int64),
         boxes=torch.tensor([item.box for item in real], dtype=torch.float32).reshape(-1, 4),
         points=points,

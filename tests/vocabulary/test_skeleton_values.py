@@ -58,17 +58,6 @@ def test_a_subset_keeps_order_names_and_edges() -> None:
     assert arm.edge_indices() == ((1, 0),)
 
 
-def test_a_subset_with_both_sides_mirrors() -> None:
-    assert load_skeleton("person").subset(["left eye", "nose", "right eye"]).flip_permutation() == (2, 1, 0)
-
-
-def test_a_one_sided_subset_refuses_to_mirror() -> None:
-    subset = load_skeleton("person").subset(["left eye", "nose"])
-    assert subset.one_sided == ("left eye",)
-    with pytest.raises(PromptError, match='Cannot mirror "left eye"'):
-        subset.flip_permutation()
-
-
 def test_a_subset_needs_points_and_takes_each_once() -> None:
     person = load_skeleton("person")
     with pytest.raises(PromptError, match="at least one"):

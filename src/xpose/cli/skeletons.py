@@ -13,7 +13,7 @@ from xpose.errors import ConfigError, quote
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from xpose.vocabulary import Category, Skeleton
+    from xpose.vocabulary import CategoryEntry, Skeleton
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -72,7 +72,7 @@ def as_dict(skeleton: Skeleton) -> dict[str, Any]:
     }
 
 
-def _used_for(skeleton: Skeleton) -> list[Category]:
+def _used_for(skeleton: Skeleton) -> list[CategoryEntry]:
     from xpose.vocabulary import list_categories
 
     return [category for category in list_categories() if category.skeletons[0] == skeleton.name]

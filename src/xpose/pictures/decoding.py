@@ -6,24 +6,38 @@ decoded at a half, a quarter or an eighth of its size, which averages pixels and
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 import numpy as np
 from PIL import Image
 
-from xpose.errors import DataError, quote
-from xpose.pictures.opencv import opencv
+from xpose.errors import DataError, missing_extra, quote
 from xpose.pictures.reading import MOST_PIXELS, opened, stored_pixels
 
 _REDUCED = {2: "IMREAD_REDUCED_COLOR_2", 4: "IMREAD_REDUCED_COLOR_4", 8: "IMREAD_REDUCED_COLOR_8"}
 
 
+@cache
+def opencv() -> Any:
+    """The module `cv2` with its own threads turned off: the loader's workers are the parallel part.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import cv2
+    except ImportError:
+        raise missing_extra("Loading pictures for training", "opencv-python-headless", "data") from None
+    cv2.setNumThreads(0)  # a process that forks while OpenCV's threads run may hang
+    return cv2
+
+
 def decode(content: bytes, name: str, size: tuple[int, int], scale: float = 1.0) -> tuple[np.ndarray, int]:
     """RGB bytes [h, w, 3] of a picture file, and what its sides were divided by: 1, 2, 4 or 8.
 
-    Args:
-        content: the file.
-        name: for messages.
-        size: width and height that the labels belong to.
-        scale: the picture will be shown at this scale or a smaller one.
+    `name` is for messages, `size` the width and height that the labels belong to. The picture will be shown at `scale`
+    or a smaller one.
 
     Raises:
         DataError: it is not a picture, is damaged, or has another size.
@@ -40,7 +54,7 @@ def decode(content: bytes, name: str, size: tuple[int, int], scale: float = 1.0)
         by = 1
         try:
             pixels = stored_pixels(content)
-        except Exception as error:  # decoders meet damaged files with errors of every kind
+        except Exception as error:  # decoders raise errors of every kind for damaged files
             raise _wrong(name, f"cannot be read ({str(error)[:120] or type(error).__name__})") from None
     if by == 1 and pixels.shape[:2] != (height, width):
         actual = f"{pixels.shape[1]}x{pixels.shape[0]}"

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from xpose.errors import ImageError, quote
+from xpose.errors import DataError, ImageError, quote
 from xpose.pictures import PICTURE_ENDINGS, PICTURE_FORMATS
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     PictureSource: TypeAlias = str | Path | Image.Image | np.ndarray | Tensor
 
 MOST_PIXELS = 200_000_000  # 14 000 × 14 000; a small file may claim far more
+WEBP_HEAD = 30  # bytes of a WebP file that tell its size
+_TAIL = 4096  # bytes at a picture's end in which its end mark is looked for
 
 
 @contextmanager
@@ -67,10 +69,7 @@ def read_picture(source: PictureSource) -> tuple[np.ndarray, Path | None]:
 def picture_from_bytes(data: bytes, name: str, *, most_pixels: int = MOST_PIXELS) -> np.ndarray:
     """The bytes of a picture file, as they come with an upload, as upright RGB bytes [height, width, 3].
 
-    Args:
-        data: the file's content.
-        name: what errors call the picture.
-        most_pixels: larger pictures are refused before anything is unpacked.
+    Errors name the picture `name`. Pictures of more than `most_pixels` are refused before anything is unpacked.
 
     Raises:
         ImageError: the picture is damaged, too large, or no picture at all.
@@ -143,11 +142,9 @@ def _channels_last(array: np.ndarray) -> np.ndarray:
     """A tensor's [c, h, w] as [h, w, c]; a leading axis of one image is dropped."""
     if array.ndim == 4 and array.shape[0] == 1:
         array = array[0]
-    if array.ndim == 3 and array.shape[0] in (1, 3, 4) and array.shape[2] not in (1, 3, 4):
-        array = array.transpose(1, 2, 0)
-    elif array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] in (1, 3, 4):
-        array = array.transpose(1, 2, 0)  # both fit: PyTorch's order wins for a tensor
-    return array
+    # Where both ends could be channels, PyTorch's order wins, except for four of them.
+    first, last = (array.shape[0], array.shape[-1]) if array.ndim == 3 else (0, 0)
+    return array.transpose(1, 2, 0) if first in (1, 3) or (first == 4 and last not in (1, 3, 4)) else array
 
 
 def _from_array(array: np.ndarray) -> np.ndarray:
@@ -201,3 +198,54 @@ def _as_bytes(array: np.ndarray) -> np.ndarray:
 def find_pictures(folder: Path) -> Iterator[Path]:
     """The pictures in a folder and below it, in order of their names."""
     yield from sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_ENDINGS and p.is_file())
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Width and height from the header; a file without its end mark is decoded to see whether it is whole."""
+    try:
+        with open(path, "rb") as file:
+            whole = webp_size(file.read(WEBP_HEAD), path.stat().st_size)
+            if whole is not None:
+                return whole
+            file.seek(0)
+            with opened(file) as picture:
+                size, kind = picture.size, picture.format
+            if not _ends_properly(file, kind):
+                file.seek(0)
+                with opened(file) as picture:
+                    picture.load()
+            return size
+    except Exception as error:  # decoders raise errors of every kind for damaged files
+        raise DataError(f"the picture {quote(path.name)} cannot be read: {error or type(error).__name__}") from None
+
+
+def webp_size(head: bytes, length: int) -> tuple[int, int] | None:
+    """Width and height of a WebP file by its first `WEBP_HEAD` bytes; None where it is none, or is cut short.
+
+    Pillow reads such a file as a whole to say its size, which takes two milliseconds for each picture.
+    """
+    if len(head) < WEBP_HEAD or head[:4] != b"RIFF" or head[8:12] != b"WEBP":
+        return None
+    if int.from_bytes(head[4:8], "little") + 8 > length:
+        return None
+
+    def number(start: int, count: int) -> int:
+        return int.from_bytes(head[start : start + count], "little")
+
+    kind = head[12:16]
+    if kind == b"VP8X":
+        return number(24, 3) + 1, number(27, 3) + 1
+    if kind == b"VP8 " and head[23:26] == b"\x9d\x01\x2a":
+        size = number(26, 2) & 0x3FFF, number(28, 2) & 0x3FFF
+    elif kind == b"VP8L" and head[20] == 0x2F:
+        size = (number(21, 4) & 0x3FFF) + 1, (number(21, 4) >> 14 & 0x3FFF) + 1
+    else:
+        return None
+    return size if min(size) > 0 else None
+
+
+def _ends_properly(file: IO[bytes], kind: str | None) -> bool:
+    marks = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}
+    file.seek(0, 2)
+    file.seek(max(0, file.tell() - _TAIL))
+    return kind in marks and marks[kind] in file.read()

@@ -11,7 +11,6 @@ labelled. A missing name means the same as visibility 0, and that is the form in
 
 from __future__ import annotations
 
-from xpose.records.category import Category, Taxonomy
 from xpose.records.record import (
     HIDDEN,
     LEFT_RIGHT_RULES,
@@ -20,12 +19,14 @@ from xpose.records.record import (
     NOT_LABELLED,
     VISIBLE,
     Box,
+    Category,
     Instance,
     LeftRight,
     Picture,
     Point,
     Record,
     Skipped,
+    Taxonomy,
     replaced,
 )
 

@@ -1,6 +1,6 @@
-"""A labelled picture: the picture, the objects in it, and their keypoints; what makes each valid.
+"""A labelled picture: the picture, the objects in it with their categories and keypoints; what makes each valid.
 
-The rules of coordinates and visibility stand in `xpose.records`.
+The package's docstring states the rules for coordinates and visibility.
 """
 
 from __future__ import annotations
@@ -9,20 +9,59 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, get_args
 
 from xpose.errors import DataError, quote
-from xpose.records.category import Category
 
 NOT_LABELLED, HIDDEN, VISIBLE = 0, 1, 2
 
 Box = tuple[float, float, float, float]
 Point = tuple[float, float, int]
 LeftRight = Literal["anatomical", "viewer", "disputed", "none", "not stated"]
-LEFT_RIGHT_RULES = ("anatomical", "viewer", "disputed", "none", "not stated")
+LEFT_RIGHT_RULES: tuple[LeftRight, ...] = get_args(LeftRight)
 
 MAX_SIDE = 100_000  # pixels; past it a width or height is taken for a fault of the file
 MAX_BOX_SIZE = 4.0  # times the picture's side; objects cut by the edge have boxes that reach beyond it
+
+
+@dataclass(frozen=True, slots=True)
+class Taxonomy:
+    """Where an animal stands, as far as the source says so; None is unknown, never a guess."""
+
+    species: str | None = None
+    family: str | None = None
+    order: str | None = None
+    class_: str | None = None
+
+    def to_json(self) -> dict[str, str | None]:
+        """The four ranks by name (`class` without the underscore that Python needs)."""
+        return {"species": self.species, "family": self.family, "order": self.order, "class": self.class_}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, str | None]) -> Taxonomy:
+        """The inverse of `to_json`."""
+        return cls(value.get("species"), value.get("family"), value.get("order"), value.get("class"))
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """What an object is, and the keypoints which its set labels on objects of that kind."""
+
+    name: str
+    skeleton: str  # of xpose.vocabulary, or the name that a user's own file gives
+    keypoints: tuple[str, ...]  # unified names
+    edges: tuple[tuple[str, str], ...] = ()
+    taxonomy: Taxonomy = Taxonomy()
+
+    def faults(self) -> list[str]:
+        """Everything that is wrong with it, in words."""
+        faults = [] if self.name.strip() else ["the category has no name"]
+        if repeated := sorted({name for name in self.keypoints if self.keypoints.count(name) > 1}):
+            faults.append(f"the category {quote(self.name)} names {', '.join(map(quote, repeated))} more than once")
+        if unknown := sorted({end for edge in self.edges for end in edge} - set(self.keypoints)):
+            ends = ", ".join(map(quote, unknown))
+            faults.append(f"edges of {quote(self.name)} end at {ends}, which is not a keypoint")
+        return faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +75,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture file and its size; `stored` says whether it lies in the original's folder or in the prepared one."""
+    """A picture file and its size; `stored` says whether it is in the original's folder or in the prepared one."""
 
     file: str  # relative, with forward slashes
     width: int
@@ -46,13 +85,13 @@ class Picture:
 
     def faults(self) -> list[str]:
         """Everything that is wrong with it, in words."""
-        found = []
+        faults = []
         if not self.file or self.file.startswith("/") or "\\" in self.file or ".." in self.file.split("/"):
-            found.append(f"the file name {quote(self.file)} is not a relative path with forward slashes")
+            faults.append(f"the file name {quote(self.file)} is not a relative path with forward slashes")
         for side, value in (("width", self.width), ("height", self.height)):
             if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= MAX_SIDE:
-                found.append(f"the picture's {side} is {value}, not a whole number from 1 to {MAX_SIDE}")
-        return found
+                faults.append(f"the picture's {side} is {value}, not a whole number from 1 to {MAX_SIDE}")
+        return faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +128,15 @@ class Instance:
         return []
 
     def _point_faults(self) -> list[str]:
-        found = []
-        unknown = sorted(set(self.keypoints) - set(self.category.keypoints))
-        if unknown:
-            found.append(f"{', '.join(map(quote, unknown))}: not a keypoint of {quote(self.category.name)}")
+        faults = []
+        if unknown := sorted(set(self.keypoints) - set(self.category.keypoints)):
+            faults.append(f"{', '.join(map(quote, unknown))}: not a keypoint of {quote(self.category.name)}")
         for name, (x, y, v) in self.keypoints.items():
             if v not in (NOT_LABELLED, HIDDEN, VISIBLE):
-                found.append(f"the visibility of {quote(name)} is {v}, not 0, 1 or 2")
+                faults.append(f"the visibility of {quote(name)} is {v}, not 0, 1 or 2")
             if not (_finite(x) and _finite(y)):
-                found.append(f"the place of {quote(name)} is ({x}, {y}), not two finite numbers")
-        return found
+                faults.append(f"the place of {quote(name)} is ({x}, {y}), not two finite numbers")
+        return faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +156,12 @@ class Record:
 
     def faults(self) -> list[str]:
         """Everything that is wrong with the record, in words; empty for a good one."""
-        found = self.picture.faults()
+        faults = self.picture.faults()
         for number, instance in enumerate(self.instances, start=1):
-            found += [f"object {instance.source_id or number}: {fault}" for fault in instance.faults(self.picture)]
+            faults += [f"object {instance.source_id or number}: {fault}" for fault in instance.faults(self.picture)]
         if self.left_right not in LEFT_RIGHT_RULES:
-            found.append(f"the left/right rule is {quote(self.left_right)}, not one of {', '.join(LEFT_RIGHT_RULES)}")
-        found += [f"the {name} is empty" for name in ("source", "split", "licence") if not getattr(self, name)]
-        return found
+            faults.append(f"the left/right rule is {quote(self.left_right)}, not one of {', '.join(LEFT_RIGHT_RULES)}")
+        return faults + [f"the {name} is empty" for name in ("source", "split", "licence") if not getattr(self, name)]
 
     def check(self) -> Record:
         """The record itself.

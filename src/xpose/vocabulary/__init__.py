@@ -7,18 +7,17 @@ to look at it. The tests check every file in the folder. docs/vocabulary.md desc
 from __future__ import annotations
 
 from xpose.vocabulary.categories import (
-    Category,
-    Coverage,
+    CategoryEntry,
     DefaultSkeleton,
-    Taxonomy,
+    ScientificNames,
     default_skeleton,
     find_category,
     list_categories,
     taxonomy_coverage,
 )
-from xpose.vocabulary.loading import keypoint_sigmas, list_skeletons, load_skeleton
 from xpose.vocabulary.names import flip_name, normalise, side_of, sigma_for
-from xpose.vocabulary.skeleton import Keypoint, Skeleton, Source
+from xpose.vocabulary.reading import keypoint_sigmas, list_skeletons, load_skeleton
+from xpose.vocabulary.skeleton import Keypoint, Skeleton, SkeletonSource
 from xpose.vocabulary.templates import (
     bare_object_text,
     hierarchical_object_text,
@@ -28,13 +27,12 @@ from xpose.vocabulary.templates import (
 )
 
 __all__ = [
-    "Category",
-    "Coverage",
+    "CategoryEntry",
     "DefaultSkeleton",
     "Keypoint",
+    "ScientificNames",
     "Skeleton",
-    "Source",
-    "Taxonomy",
+    "SkeletonSource",
     "bare_object_text",
     "default_skeleton",
     "find_category",

@@ -10,13 +10,14 @@ import functools
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from xpose.errors import VocabularyError
-from xpose.vocabulary.loading import load_skeleton
 from xpose.vocabulary.names import normalise
+from xpose.vocabulary.reading import load_skeleton
 from xpose.vocabulary.skeleton import Skeleton
 
 FOLDER = Path(__file__).with_name("categories")
@@ -26,7 +27,7 @@ _PEOPLE = ("person", "human", "man", "woman", "child", "baby")
 
 
 @dataclass(frozen=True, slots=True)
-class Taxonomy:
+class ScientificNames:
     """Scientific names as far as a source states them; None is unknown. `class_` carries the rank "class"."""
 
     species: str | None = None
@@ -38,31 +39,20 @@ class Taxonomy:
 
     def rank(self, name: str) -> str | None:
         """The name at one of `RANKS`."""
-        value = getattr(self, "class_" if name == "class" else name)
-        assert value is None or isinstance(value, str)
+        value: str | None = getattr(self, "class_" if name == "class" else name)
         return value
 
 
 @dataclass(frozen=True, slots=True)
-class Category:
-    """One kind of object.
+class CategoryEntry:
+    """One kind of object that the vocabulary lists."""
 
-    Attributes:
-        name: what people read and type.
-        kind: "person", "face", "hand", "animal", "clothes", "vehicle", "furniture" or "thing".
-        skeletons: names of the skeletons that fit, the default first.
-        also: other names.
-        published: each collection's own spellings, typing errors included, by collection.
-        taxonomy: scientific names of animals.
-        note: what one should know.
-    """
-
-    name: str
-    kind: str
-    skeletons: tuple[str, ...]
-    also: tuple[str, ...]
-    published: Mapping[str, tuple[str, ...]]
-    taxonomy: Taxonomy
+    name: str  # what people read and type
+    kind: str  # "person", "face", "hand", "animal", "clothes", "vehicle", "furniture" or "thing"
+    skeletons: tuple[str, ...]  # names of the skeletons that fit, the default first
+    also: tuple[str, ...]  # other names
+    published: Mapping[str, tuple[str, ...]]  # each collection's own spellings, typing errors included
+    taxonomy: ScientificNames  # of animals
     note: str | None = None
 
 
@@ -74,19 +64,19 @@ class DefaultSkeleton(NamedTuple):
     is_fallback: bool
 
 
-class Coverage(NamedTuple):
-    """How many animal categories have a name at a rank, and how many have none."""
-
-    known: int
-    unknown: int
-
-
-def list_categories() -> tuple[Category, ...]:
+@functools.cache
+def list_categories() -> tuple[CategoryEntry, ...]:
     """All categories, by file and line."""
-    return _read_all()
+    sources = tomllib.loads((FOLDER / "sources.toml").read_text(encoding="utf-8"))
+    tables = [
+        tomllib.loads(file.read_text(encoding="utf-8"))
+        for file in sorted(FOLDER.glob("*.toml"))
+        if file.name != "sources.toml"
+    ]
+    return tuple(_category(row, table, sources) for table in tables for row in table["categories"])
 
 
-def find_category(name: str) -> Category | None:
+def find_category(name: str) -> CategoryEntry | None:
     """The category of that name, of another name for it, or of a published spelling; None if there is none.
 
     Case, underscores, hyphens and blanks do not matter, and neither does a plural "s".
@@ -117,14 +107,14 @@ def default_skeleton(category_name: str) -> DefaultSkeleton:
         category = find_category(" ".join(words[start:]))
         if category is not None:
             return _chosen(category.skeletons[0], f'"{category_name}" ends in the category "{category.name}"')
-    return _chosen(FALLBACK, f'"{category_name}" is not a known category; the broad animal skeleton stands in', True)
+    return _chosen(FALLBACK, f'"{category_name}" is not a known category; the broad animal skeleton is used', True)
 
 
-def taxonomy_coverage() -> dict[str, Coverage]:
+def taxonomy_coverage() -> dict[str, tuple[int, int]]:
     """For each rank how many of the animal categories have a name stated by a source and how many have none."""
     animals = [category for category in list_categories() if category.kind == "animal"]
     counts = {rank: sum(animal.taxonomy.rank(rank) is not None for animal in animals) for rank in RANKS}
-    return {rank: Coverage(known, len(animals) - known) for rank, known in counts.items()}
+    return {rank: (stated, len(animals) - stated) for rank, stated in counts.items()}
 
 
 def _chosen(skeleton: str, reason: str, is_fallback: bool = False) -> DefaultSkeleton:
@@ -135,45 +125,35 @@ def _face(owner: str, category_name: str) -> DefaultSkeleton:
     if owner == "" or owner.split()[-1] in _PEOPLE:
         return _chosen("face", f'"{category_name}" is the face of a person')
     category = default_skeleton(owner)
-    known = not category.is_fallback
-    reason = "is the face of an animal" if known else "is the face of something unknown; an animal's face stands in"
-    return _chosen("animal_face", f'"{category_name}" {reason}', not known)
+    reason = (
+        "is the face of something unknown; an animal's face is used"
+        if category.is_fallback
+        else "is the face of an animal"
+    )
+    return _chosen("animal_face", f'"{category_name}" {reason}', category.is_fallback)
 
 
 @functools.cache
-def _index() -> dict[str, Category]:
-    found: dict[str, Category] = {}
-    for category in _read_all():
-        spellings = (category.name, *category.also, *(text for texts in category.published.values() for text in texts))
-        for spelling in spellings:
-            found.setdefault(normalise(spelling), category)
-    return found
+def _index() -> dict[str, CategoryEntry]:
+    index: dict[str, CategoryEntry] = {}
+    for category in list_categories():
+        for spelling in (category.name, *category.also, *chain(*category.published.values())):
+            index.setdefault(normalise(spelling), category)
+    return index
 
 
-@functools.cache
-def _read_all() -> tuple[Category, ...]:
-    sources = tomllib.loads((FOLDER / "sources.toml").read_text(encoding="utf-8"))
-    categories: list[Category] = []
-    for file in sorted(FOLDER.glob("*.toml")):
-        if file.name == "sources.toml":
-            continue
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
-        categories.extend(_category(row, table, sources) for row in table["categories"])
-    return tuple(categories)
-
-
-def _category(row: Mapping[str, Any], table: Mapping[str, Any], sources: Mapping[str, Any]) -> Category:
+def _category(row: Mapping[str, Any], table: Mapping[str, Any], sources: Mapping[str, Any]) -> CategoryEntry:
     published = {source: tuple(texts) for source, texts in row.get("published", {}).items()}
     first = row.get("skeleton", table.get("skeleton", FALLBACK))
     others = [sources[source].get("skeleton") for source in published]
     skeletons = tuple(dict.fromkeys([first, *(other for other in others if other), *row.get("skeletons", [])]))
-    return Category(
+    return CategoryEntry(
         name=row["name"],
         kind=row.get("kind", table.get("kind", "animal")),
         skeletons=skeletons,
         also=tuple(row.get("also", ())),
         published=MappingProxyType(published),
-        taxonomy=Taxonomy(
+        taxonomy=ScientificNames(
             **{rank: row.get(rank) for rank in RANKS[:-1]}, class_=row.get("class"), stated_by=row.get("stated_by")
         ),
         note=row.get("note"),

@@ -60,11 +60,11 @@ def flip_name(name: str) -> str:
 
     A name without a side is its own mirror image.
     """
-    return _SIDE_WORD.sub(lambda found: _SWAP.get(found[0], _SWAP[found[0].lower()]), name)
+    return _SIDE_WORD.sub(lambda side: _SWAP.get(side[0], _SWAP[side[0].lower()]), name)
 
 
 def side_of(name: str) -> Side:
-    """The side a name speaks of, by its first side word; "middle" when it has none."""
+    """The side in a name, by its first side word; "middle" if it has none."""
     found = _SIDE_WORD.search(name)
     if found is None:
         return "middle"

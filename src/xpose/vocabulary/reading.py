@@ -1,20 +1,31 @@
-"""From the tables of a skeleton file to a checked `Skeleton`, collecting every fault on the way.
+"""Skeleton files: found by name, read once, and checked in full before anything uses them.
 
-What a file may leave out: `title`, `also`, `released`, `note`, `source`, `edges`, `left_right`; per keypoint everything
-but the name. A missing sigma follows the rule for free names; a missing flip is the partner on the other side if the
-skeleton has it, else the point itself.
+A skeleton file is TOML. docs/vocabulary.md describes it for people who want to write their own; the smallest one is
+
+    name = "forklift"
+    keypoints = ["left fork tip", "right fork tip", "mast top"]
+
+Everything else has a default: a missing sigma follows the rule for free names; a missing flip is the partner on the
+other side if the skeleton has it, otherwise the keypoint itself. All faults of a file are reported together.
 """
 
 from __future__ import annotations
 
+import functools
 import math
+import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-from xpose.errors import did_you_mean, quote
+from xpose.errors import ConfigError, VocabularyError, counted, did_you_mean, quote, unknown
 from xpose.vocabulary.names import flip_name, normalise, sigma_for
-from xpose.vocabulary.skeleton import LEFT_RIGHT, Keypoint, Skeleton, Source
+from xpose.vocabulary.skeleton import LEFT_RIGHT, Keypoint, Skeleton, SkeletonSource
 
+FOLDER = Path(__file__).with_name("skeletons")
+MAX_BYTES = 1_000_000
+_WAY_OUT = "docs/vocabulary.md shows the format; `xpose skeletons person` shows an example."
 _SKELETON_KEYS = ("name", "also", "released", "title", "note", "left_right", "source", "keypoints", "edges")
 _POINT_KEYS = ("name", "alias", "part", "flip", "sigma", "layout", "source_names", "note", "unused")
 _SOURCE_KEYS = ("dataset", "reference", "names", "sigmas", "edges", "url", "licence")
@@ -27,13 +38,84 @@ _YOURS = {
 }
 
 
+def load_skeleton(name: str | Path) -> Skeleton:
+    """The skeleton of that name, or the one in a file: a path, or any text that ends in ".toml".
+
+    Raises:
+        VocabularyError: no skeleton has this name; the message proposes near matches.
+        ConfigError: the file is missing, is not TOML, or breaks the format; every fault is named.
+    """
+    if isinstance(name, Path) or name.endswith(".toml"):
+        return read_skeleton_file(Path(name))
+    skeleton = _index().get(normalise(name))
+    if skeleton is None:
+        spellings = [spelling for shipped in list_skeletons() for spelling in (shipped.name, *shipped.also)]
+        raise unknown("skeleton", name, spellings, "List them with: xpose skeletons")
+    return skeleton
+
+
+@functools.lru_cache(maxsize=1024)
+def keypoint_sigmas(skeleton: str, names: tuple[str, ...]) -> tuple[float, ...]:
+    """The similarity constant of each keypoint: the skeleton's own, or by the rule for free names where it has none.
+
+    A path is never opened, because the name of a skeleton may come from an annotation file.
+    """
+    sigmas: dict[str, float] = {}
+    if not skeleton.endswith(".toml"):
+        with suppress(VocabularyError):  # the user's own skeleton
+            sigmas = {point.name: point.sigma for point in load_skeleton(skeleton).points}
+    return tuple(sigmas.get(name, sigma_for(name)) for name in names)
+
+
+@functools.cache
+def list_skeletons() -> tuple[Skeleton, ...]:
+    """All skeletons of the package, by name."""
+    return tuple(read_skeleton_file(file) for file in sorted(FOLDER.glob("*.toml")))
+
+
+@functools.cache
+def _index() -> dict[str, Skeleton]:
+    return {
+        normalise(spelling): skeleton for skeleton in list_skeletons() for spelling in (skeleton.name, *skeleton.also)
+    }
+
+
+def read_skeleton_file(path: Path) -> Skeleton:
+    """The skeleton in a file; its default name is that of the file.
+
+    Raises:
+        ConfigError: the file is missing, is not TOML, or breaks the format; every fault is named.
+    """
+    path = path.expanduser()
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise ConfigError(
+                f"{quote(path)} has {size} bytes. A skeleton file has at most {MAX_BYTES}. Is it another file?"
+            )
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot read the skeleton file {quote(path)}: {error.strerror}. It must be a readable TOML file. "
+            "Check the path, or give the name of a skeleton (list them with: xpose skeletons)."
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{quote(path)} is not TOML in UTF-8: {error}. {_WAY_OUT}") from None
+    skeleton, faults = build_skeleton(table, default_name=path.stem)
+    if skeleton is None:
+        listed = "\n".join(f"  - {fault}" for fault in faults)
+        many = "one fault" if len(faults) == 1 else counted(len(faults), "fault")
+        raise ConfigError(f"{quote(path)} has {many}:\n{listed}\n{_WAY_OUT}")
+    return skeleton
+
+
 class _Faults(list[str]):
-    """The faults found so far; the readers return a harmless stand-in and go on, so that all are found."""
+    """The faults found so far. The readers return a harmless default after a fault, so that all are found."""
 
     def keys(self, table: Mapping[str, Any], allowed: tuple[str, ...], where: str) -> None:
-        for key in table:
-            if key not in allowed:
-                self.append(f"{where}: unknown key {quote(key)}.{did_you_mean(key, allowed)}")
+        self += [
+            f"{where}: unknown key {quote(key)}.{did_you_mean(key, allowed)}" for key in table if key not in allowed
+        ]
 
     def text(self, table: Mapping[str, Any], key: str, where: str) -> str | None:
         value = table.get(key)
@@ -64,27 +146,18 @@ def build_skeleton(table: Mapping[str, Any], default_name: str) -> tuple[Skeleto
     released = faults.text(table, "released", "skeleton")
     if released is not None:
         faults.extend(f"{_where(point.name)}: has no alias" for point in points if point.alias is None)
-    edges = _edges(table.get("edges", []), points, faults)
-    source = _source(table.get("source", {}), faults)
-    title = faults.text(table, "title", "skeleton") or name
-    also = faults.texts(table, "also", "skeleton")
-    note = faults.text(table, "note", "skeleton")
-    if faults:
-        return None, faults
-    return (
-        Skeleton(
-            name=name,
-            title=title,
-            points=points,
-            edges=edges,
-            left_right=left_right,  # type: ignore[arg-type]  # checked against LEFT_RIGHT above
-            source=source,
-            also=also,
-            released=released,
-            note=note,
-        ),
-        [],
+    skeleton = Skeleton(
+        name=name,
+        title=faults.text(table, "title", "skeleton") or name,
+        points=points,
+        edges=_edges(table.get("edges", []), points, faults),
+        left_right=left_right,  # type: ignore[arg-type]  # checked against LEFT_RIGHT above
+        source=_source(table.get("source", {}), faults),
+        also=faults.texts(table, "also", "skeleton"),
+        released=released,
+        note=faults.text(table, "note", "skeleton"),
     )
+    return (None, faults) if faults else (skeleton, [])
 
 
 def _where(name: str) -> str:
@@ -96,20 +169,17 @@ def _rows(value: Any, faults: _Faults) -> list[dict[str, Any]]:
     if not isinstance(value, list) or not value:
         faults.append("skeleton: keypoints must be a list with at least one keypoint")
         return []
-    rows: list[dict[str, Any]] = []
-    seen: set[str] = set()
+    rows: dict[str, dict[str, Any]] = {}
     for number, item in enumerate(value, start=1):
         row = {"name": item} if isinstance(item, str) else item
         name = row.get("name") if isinstance(row, dict) else None
         if not isinstance(name, str) or not name.strip():
             faults.append(f"keypoint {number}: needs a name, a text that is not empty")
-            continue
-        if normalise(name) in seen:
+        elif normalise(name) in rows:
             faults.append(f"{_where(name)}: the name is used twice")
-            continue
-        seen.add(normalise(name))
-        rows.append(row)
-    return rows
+        else:
+            rows[normalise(name)] = row
+    return list(rows.values())
 
 
 def _default_left_right(rows: list[dict[str, Any]]) -> str:
@@ -127,8 +197,7 @@ def _points(rows: list[dict[str, Any]], left_right: str, faults: _Faults) -> tup
         where = _where(row["name"])
         faults.keys(row, _POINT_KEYS, where)
         mirrored = flip_name(row["name"])
-        default_flip = mirrored if left_right != "none" and mirrored in names else row["name"]
-        flip = row.get("flip", default_flip)
+        flip = row.get("flip", mirrored if left_right != "none" and mirrored in names else row["name"])
         if flip not in names:
             faults.append(
                 f"{where}: flip = {flip!r} is not a keypoint of this skeleton.{did_you_mean(str(flip), names)}"
@@ -160,7 +229,6 @@ def _point(row: dict[str, Any], where: str, flip: str, faults: _Faults) -> Keypo
     unused = row.get("unused", False)
     if not isinstance(unused, bool):
         faults.append(f"{where}: unused = {unused!r} must be true or false")
-        unused = False
     return Keypoint(
         name=row["name"],
         part=faults.text(row, "part", where) or "whole",
@@ -183,13 +251,12 @@ def _edges(value: Any, points: tuple[Keypoint, ...], faults: _Faults) -> tuple[t
     for item in value:
         if not (isinstance(item, list) and len(item) == 2 and all(isinstance(end, str) for end in item)):
             faults.append(f"edge {item!r}: must be a pair of keypoint names")
-            continue
-        strangers = [end for end in item if end not in names]
-        for end in strangers:
-            faults.append(f"edge {item!r}: {quote(end)} is not a keypoint of this skeleton.{did_you_mean(end, names)}")
-        if strangers:
-            continue
-        if item[0] == item[1]:
+        elif strangers := [end for end in item if end not in names]:
+            faults += [
+                f"edge {item!r}: {quote(end)} is not a keypoint of this skeleton.{did_you_mean(end, names)}"
+                for end in strangers
+            ]
+        elif item[0] == item[1]:
             faults.append(f"edge {item!r}: joins a keypoint to itself")
         elif any({*item} == {*edge} for edge in edges):
             faults.append(f"edge {item!r}: is there twice")
@@ -198,14 +265,13 @@ def _edges(value: Any, points: tuple[Keypoint, ...], faults: _Faults) -> tuple[t
     return tuple(edges)
 
 
-def _source(value: Any, faults: _Faults) -> Source:
+def _source(value: Any, faults: _Faults) -> SkeletonSource:
     if not isinstance(value, dict):
         faults.append(f"skeleton: source = {value!r} must be a table")
-        return Source(**_YOURS)
+        return SkeletonSource(**_YOURS)
     faults.keys(value, _SOURCE_KEYS, "source")
-    found = {key: faults.text(value, key, "source") for key in _SOURCE_KEYS}
-    stated = {key: text for key, text in found.items() if text is not None}
-    return Source(**{**_YOURS, **stated})
+    stated = {key: text for key in _SOURCE_KEYS if (text := faults.text(value, key, "source")) is not None}
+    return SkeletonSource(**{**_YOURS, **stated})
 
 
 def _is_number(value: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,29 +24,17 @@ LEFT_RIGHT: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Keypoint:
-    """One named point.
+    """One named point."""
 
-    Attributes:
-        name: what people read and type, the same for the same point in every skeleton.
-        alias: the exact string the text encoder of the released checkpoint was trained with, or None.
-        part: the part of the object it belongs to, such as "head" or "left front leg".
-        flip: the point that this one becomes when the picture is mirrored; itself where nothing changes.
-        sigma: how freely people place this point, for the object keypoint similarity.
-        layout: x to the right and y down, each in 0..1, in the skeleton's drawing; None where there is no drawing.
-        source_names: what annotation files call the point.
-        note: what one should know before using it.
-        unused: listed by its source but never labelled there.
-    """
-
-    name: str
-    part: str
-    flip: str
-    sigma: float
-    alias: str | None = None
-    layout: tuple[float, float] | None = None
-    source_names: tuple[str, ...] = ()
-    note: str | None = None
-    unused: bool = False
+    name: str  # what people read and type, the same for the same point in every skeleton
+    part: str  # of the object it belongs to, such as "head" or "left front leg"
+    flip: str  # the point that this one becomes when the picture is mirrored; itself where nothing changes
+    sigma: float  # how freely people place this point, for the object keypoint similarity
+    alias: str | None = None  # the exact string the text encoder of the released checkpoint was trained with
+    layout: tuple[float, float] | None = None  # x to the right and y down, each in 0..1, in the skeleton's drawing
+    source_names: tuple[str, ...] = ()  # what annotation files call the point
+    note: str | None = None  # what one should know before using it
+    unused: bool = False  # listed by its source but never labelled there
 
     @property
     def side(self) -> Side:
@@ -54,26 +43,16 @@ class Keypoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Where a skeleton comes from, and who named its points.
+class SkeletonSource:
+    """Where a skeleton comes from, and who named its points."""
 
-    Attributes:
-        dataset: the collection of pictures that brought it.
-        reference: the paper, or the source in words.
-        names: who named the points.
-        sigmas: where the similarity constants come from.
-        edges: who drew the edges.
-        url: where to read on, or None.
-        licence: the licence of the names and annotations, or None where none is stated.
-    """
-
-    dataset: str
-    reference: str
-    names: str
-    sigmas: str
-    edges: str
+    dataset: str  # the collection of pictures that brought it
+    reference: str  # the paper, or the source in words
+    names: str  # who named the points
+    sigmas: str  # where the similarity constants come from
+    edges: str  # who drew the edges
     url: str | None = None
-    licence: str | None = None
+    licence: str | None = None  # of the names and annotations, or None where none is stated
 
 
 @dataclass(frozen=True)
@@ -85,7 +64,7 @@ class Skeleton:
     points: tuple[Keypoint, ...]
     edges: tuple[tuple[str, str], ...]
     left_right: LeftRight
-    source: Source
+    source: SkeletonSource
     also: tuple[str, ...] = ()
     released: str | None = None
     note: str | None = None
@@ -135,25 +114,6 @@ class Skeleton:
             parts[point.part] = (*parts.get(point.part, ()), point.name)
         return MappingProxyType(parts)
 
-    @cached_property
-    def one_sided(self) -> tuple[str, ...]:
-        """The points whose mirror partner is not in this skeleton; only a subset has such points."""
-        return tuple(point.name for point in self.points if point.flip not in self._position)
-
-    def flip_permutation(self) -> tuple[int, ...]:
-        """For each point the index of the point whose coordinates it takes in a mirrored picture.
-
-        Raises:
-            PromptError: a point's partner is missing, so that mirroring would need a name that is not there.
-        """
-        if self.one_sided:
-            raise PromptError(
-                f"Cannot mirror {', '.join(map(quote, self.one_sided))} of skeleton {quote(self.name)}. A mirrored "
-                "picture shows the partner of each point, and the partner is not in this subset. Take both sides into "
-                "the subset, or do not mirror."
-            )
-        return tuple(self._position[point.flip] for point in self.points)
-
     def edge_indices(self) -> tuple[tuple[int, int], ...]:
         """The edges as pairs of 0-based indices, for files and tensors that want numbers."""
         return tuple((self._position[start], self._position[end]) for start, end in self.edges)
@@ -168,15 +128,15 @@ class Skeleton:
         Raises:
             VocabularyError: no point is called so; the message proposes near matches.
         """
-        found = self._spellings.get(name, self._lookup.get(normalise(name)))
-        if found is None:
+        position = self._spellings.get(name, self._lookup.get(normalise(name)))
+        if position is None:
             raise unknown(
                 f"keypoint of skeleton {quote(self.name)}:",
                 name,
                 (*self.keypoints, *self._lookup),
                 f"List them with: xpose skeletons {self.name}",
             )
-        return found
+        return position
 
     def point(self, name: str) -> Keypoint:
         """The keypoint that `index` finds."""
@@ -195,14 +155,14 @@ class Skeleton:
                 f"A subset of skeleton {quote(self.name)} without points. A skeleton needs at least one. "
                 f"List them with: xpose skeletons {self.name}"
             )
-        kept = {point.name for point in chosen}
-        if len(kept) < len(chosen):
-            twice = sorted({point.name for point in chosen if sum(point == other for other in chosen) > 1})
+        counts = Counter(point.name for point in chosen)
+        if len(counts) < len(chosen):
+            twice = sorted(name for name, count in counts.items() if count > 1)
             raise PromptError(
                 f"{', '.join(map(quote, twice))} of skeleton {quote(self.name)} named more than once. Each point may "
                 "appear once. Remove the repeats."
             )
-        edges = tuple(edge for edge in self.edges if edge[0] in kept and edge[1] in kept)
+        edges = tuple(edge for edge in self.edges if counts.keys() >= set(edge))
         return dataclasses.replace(self, points=tuple(chosen), edges=edges)
 
     @cached_property
@@ -220,18 +180,16 @@ class Skeleton:
         return self._names(str)
 
     def _names(self, form: Callable[[str], str]) -> dict[str, int]:
-        rings = (
+        rings: tuple[list[tuple[str, ...]], ...] = (
             [(point.name,) for point in self.points],
-            [(point.alias,) if point.alias is not None else () for point in self.points],
+            [() if point.alias is None else (point.alias,) for point in self.points],
             [point.source_names for point in self.points],
         )
-        found: dict[str, int] = {}
+        positions: dict[str, int] = {}
         for ring in rings:
             owners: dict[str, set[int]] = {}
             for index, names in enumerate(ring):
                 for name in names:
                     owners.setdefault(form(name), set()).add(index)
-            for name, indices in owners.items():
-                if len(indices) == 1:
-                    found.setdefault(name, next(iter(indices)))
-        return found
+            positions = {name: indices.pop() for name, indices in owners.items() if len(indices) == 1} | positions
+        return positions

@@ -11,7 +11,7 @@ from __future__ import annotations
 def released_object_text(name: str, style: str | None = None) -> str:
     """The sentence for an object of the released checkpoint: lower case, `_` and `-` become spaces.
 
-    Nothing is stripped: what stands in the name reaches the encoder. A `style` is ours; the checkpoint never saw one.
+    Nothing is stripped: the encoder gets the whole name. A `style` is ours; the checkpoint never saw one.
     """
     return f"{_opening(style and style.lower())} {name.lower().replace('_', ' ').replace('-', ' ')}"
 

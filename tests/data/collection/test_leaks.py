@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from xpose.data.collection.fingerprints import Prints, PrintStore, print_picture
-from xpose.data.collection.leaks import NEAR, Side, find_leaks, shared_groups
+from xpose.data.collection.leaks import NEAR, Prints, PrintStore, Side, find_leaks, print_picture, shared_groups
 from xpose.data.synthetic.scenes import generate
 
 
@@ -132,7 +131,7 @@ def test_the_store_reads_a_picture_once_until_it_changes(tmp_path: Path, drawn: 
         read.append(path)
         return print_picture(path)
 
-    monkeypatch.setattr("xpose.data.collection.fingerprints.print_picture", counted)
+    monkeypatch.setattr("xpose.data.collection.leaks.print_picture", counted)
     paths = [saved(tmp_path / f"{k}.png", image) for k, image in enumerate(drawn[:3])]
     asked = [*paths, tmp_path / "missing.png"]
     store = PrintStore(tmp_path / "work/prints.sqlite")

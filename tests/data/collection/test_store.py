@@ -133,4 +133,4 @@ def test_memory_does_not_grow_with_the_number_of_records(tmp_path: Path) -> None
         return found
 
     peak(10)
-    assert peak(4000) < 1.5 * peak(400)
+    assert peak(3000) < 1.2 * peak(1500), "beyond the buffers of files nothing grows"

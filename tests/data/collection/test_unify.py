@@ -11,9 +11,8 @@ from tests.data.datasets.test_folder_sets import write_tree
 from tests.data.small_sets import category, record, write_prepared
 from tests.data.trees import check_pycocotools
 
-from xpose.data.collection.manifest import read_manifest, verify
+from xpose.data.collection.manifest import Places, read_manifest, verify
 from xpose.data.collection.parts import find_parts, role_of
-from xpose.data.collection.places import Places
 from xpose.data.collection.store import CocoSet
 from xpose.data.collection.unify import SAMPLES, SEED, Choices, unify
 from xpose.errors import DataError, UnmappedKeypointError
@@ -349,4 +348,4 @@ def test_folders_of_coco_sets_are_prepared_on_the_way(tmp_path: Path) -> None:
     }
     assert all(Places(tmp_path / "out").path(one.picture).is_file() for one in records.values())
     moved = (tmp_path / "out").rename(tmp_path / "moved")
-    assert Places(moved).roots["tubes"].prepared == moved / "prepared/tubes"
+    assert Places(moved).roots["tubes"][1] == moved / "prepared/tubes"

@@ -10,8 +10,7 @@ from tests.data.trees import SHARED, draw, spread, write_json
 
 from xpose.data.datasets.folder_sets import folder_sets, read_folder_sets, skeleton_for
 from xpose.data.datasets.pipeline import prepare
-from xpose.data.loading.labelling import Labelling
-from xpose.data.loading.negatives import Absences
+from xpose.data.loading.loader import Absences
 from xpose.data.loading.pool import open_pool
 from xpose.errors import DataError
 from xpose.records import Record, Skipped
@@ -168,9 +167,10 @@ def test_regions_count_neither_for_nor_against(tmp_path: Path, key: str) -> None
     listed = [{"id": 1, "name": "person"}, {"id": 2, "name": "dog"}, {"id": 3, "name": "cat"}]
     rows = [{"category_id": 1, key: 1}, {"category_id": 2, key: 0}]
     categories_of(tmp_path / "street", listed, [*rows, {"category_id": 3}])
+    (tmp_path / "labelling.toml").write_text("[street]\nclosed = true\n")
     pool = open_pool([tmp_path])
     assert pool.labels(0).crowd.tolist() == [True, False, False]
-    absences = Absences(pool, {"street": Labelling(closed=True)})
+    absences = Absences(pool)
     assert absences.absent(0, ["person", "glue tube"]) == ["glue tube"], "a region of persons may show one"
     assert absences.absent(0, ["person"], present=()) == []
 

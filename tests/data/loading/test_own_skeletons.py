@@ -10,11 +10,10 @@ import pytest
 from tests.data.trees import colour_of, draw, spread, write_json, write_text
 
 from xpose.data.datasets.importers import import_set
-from xpose.data.loading.colours import NO_COLOURS
-from xpose.data.loading.examples import Examples
+from xpose.data.loading.examples import ExampleSettings
 from xpose.data.loading.loader import Loader, Prompting
 from xpose.data.loading.pool import open_pool, own_flips
-from xpose.data.loading.transforms import Augmentation
+from xpose.data.loading.transforms import NO_COLOURS, Augmentation
 from xpose.errors import DataError
 
 SIZE = (96, 96)
@@ -63,7 +62,7 @@ def test_mirrored_pictures_and_examples_take_the_names_of_the_skeleton(make, par
         open_pool([place], "train" if make is yolo else "all"),
         batch=2,
         augmentation=Augmentation(size=96, flip=1.0, scale=(1.0, 1.0), rotation=0.0, colours=NO_COLOURS),
-        prompting=Prompting(1.0, examples=Examples((1, 1), side=96, flip=1.0, rotation=0.0, colours=NO_COLOURS)),
+        prompting=Prompting(1.0, examples=ExampleSettings((1, 1), side=96, flip=1.0, rotation=0.0, colours=NO_COLOURS)),
     )
     (kind,) = loader.pool.kinds
     assert dict(zip(kind.names, kind.mirrored, strict=True)) == partners

@@ -9,12 +9,22 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests.data.pools import category, colours, dot_pool, dotted, record, spread
 
-from xpose.data.loading.colours import NO_COLOURS, Colours, colour_matrix, vary_colours
 from xpose.data.loading.mixing import mosaic, paste
 from xpose.data.loading.pictures import Pictures
 from xpose.data.loading.pool import Pool
 from xpose.data.loading.samples import Kind, Labels, join
-from xpose.data.loading.transforms import Augmentation, choose_view, good_view, plain_view, shape_for, show
+from xpose.data.loading.transforms import (
+    NO_COLOURS,
+    Augmentation,
+    Colours,
+    choose_view,
+    colour_matrix,
+    good_view,
+    plain_view,
+    shape_for,
+    show,
+    vary_colours,
+)
 from xpose.data.loading.warps import letterbox, move_boxes, move_labels, similarity
 from xpose.errors import ConfigError
 from xpose.records import Instance
@@ -98,7 +108,7 @@ def test_joining_keeps_every_point_under_its_name():
     right = labels_of(Kind.of("thing", "of my own", ["tail", "right fin"]), seed=2)
     other = labels_of(Kind.of("other", "of my own", ["left fin", "tail", "eye"]), seed=3)
     both = join([left, right, other])
-    assert [both.category(row) for row in range(3)] == ["thing", "thing", "other"]
+    assert [both.kinds[row].category for row in both.label] == ["thing", "thing", "other"]
     for row, part in enumerate((left, right, other)):
         assert both.keypoints(row) == part.keypoints(0)
     assert both.kinds[0].mirror[0] == both.kinds[0]  # together they have both sides

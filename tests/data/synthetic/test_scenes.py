@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from tests.data.trees import check_pycocotools
 
-from xpose.data.collection.manifest import read_manifest, verify
-from xpose.data.collection.places import Places
+from xpose.data.collection.manifest import Places, read_manifest, verify
 from xpose.data.collection.store import CocoSet
 from xpose.data.synthetic.scenes import category_of, draw_scene, generate, write_synthetic
 from xpose.data.synthetic.toys import KINDS
@@ -83,7 +82,7 @@ def test_records_are_valid_and_pictures_differ() -> None:
     for pixels, record in generate(3, 20, SIZE):
         assert pixels.shape == (SIZE[1], SIZE[0], 3)
         assert pixels.dtype == np.uint8
-        assert record.check() is record
+        assert record.faults() == []
         pictures.add(pixels.tobytes())
         kinds |= {instance.category.name for instance in record.instances}
     assert len(pictures) == 20

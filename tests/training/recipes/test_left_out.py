@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 from tests.evaluation.drawn_sets import TUBE, thing, write_set
 
-from xpose.data.collection.fingerprints import Prints, print_content, print_picture
+from xpose.data.collection.leaks import Prints, print_content, print_picture
 from xpose.data.synthetic.scenes import generate
 from xpose.errors import ConfigError, SplitError
 from xpose.training.recipes import left_out as left_out_module

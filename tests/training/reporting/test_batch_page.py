@@ -9,11 +9,10 @@ import pytest
 from PIL import Image
 from tests.data.pools import bare_pool, category, colours, dot_pool
 
-from xpose.data.loading.colours import NO_COLOURS
-from xpose.data.loading.examples import Examples
+from xpose.data.loading.examples import ExampleSettings
 from xpose.data.loading.loader import Loader, Prompting
 from xpose.data.loading.samples import Sample
-from xpose.data.loading.transforms import Augmentation
+from xpose.data.loading.transforms import NO_COLOURS, Augmentation
 from xpose.training.objective.closed_set import ClosedLoader
 from xpose.training.reporting.batch_page import Seen, look, seen
 from xpose.vocabulary import flip_name
@@ -29,7 +28,7 @@ def loader(tmp_path_factory: pytest.TempPathFactory) -> Loader:
         pool,
         batch=2,
         augmentation=Augmentation(size=224, scale=(0.8, 1.4), rotation=25.0, colours=NO_COLOURS),
-        prompting=Prompting(0.5, 0.0, examples=Examples(side=224, colours=NO_COLOURS)),
+        prompting=Prompting(0.5, 0.0, examples=ExampleSettings(side=224, colours=NO_COLOURS)),
     )
 
 

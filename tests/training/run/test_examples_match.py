@@ -9,10 +9,10 @@ import pytest
 import torch
 from tests.training.small_runs import draw
 
-from xpose.data.loading.colours import Colours
-from xpose.data.loading.examples import ExampleFinder, Examples
+from xpose.data.loading.examples import ExampleFinder, ExampleSettings
 from xpose.data.loading.pictures import Pictures
 from xpose.data.loading.pool import open_pool
+from xpose.data.loading.transforms import Colours
 from xpose.inference.preprocess import MEAN, STD
 from xpose.model.prompting import example_picture
 from xpose.training.recipes.assembly import build_loader, placed
@@ -24,7 +24,7 @@ from xpose.training.run.prompt_batches import normalised
 def test_cut_outs_are_the_same(tmp_path: Path, side: int) -> None:
     pool = open_pool([draw(tmp_path / "set")])
     pictures = Pictures(pool)
-    plain = Examples(side=side, flip=0, rotation=0, colours=Colours(share=0, grey=0, blur=0))
+    plain = ExampleSettings(side=side, flip=0, rotation=0, colours=Colours(share=0, grey=0, blur=0))
     finder = ExampleFinder(pictures, plain)
     picture_of = pool.picture_of()
     for instance in range(len(picture_of)):

@@ -1,8 +1,8 @@
-"""Which pictures of a training split are kept back to watch the training: a share decided by each picture's name alone.
+"""Which pictures of a training split are held out to watch the training: a share decided by each picture's name alone.
 
-The rule needs no list and no seed, so that the trainer, the evaluation and anybody else part a set in the same way, on
-every machine and however the set grows: a picture is held out if the sha256 of `SET/FILE`, read as a number between 0
-and 1, lies below the share.
+The rule needs no list and no seed, so the trainer, the evaluation and anybody else split a set in the same way, on any
+machine and however the set grows: a picture is held out if the sha256 of `SET/FILE`, read as a number between 0 and 1,
+is below the share.
 """
 
 from __future__ import annotations
@@ -12,23 +12,15 @@ import hashlib
 from xpose.errors import ConfigError
 
 SHARE = 0.1
-_BITS = 64
 
 
 def is_held_out(source: str, file: str, share: float = SHARE) -> bool:
-    """Whether a picture belongs to the held-out share of its split.
-
-    Args:
-        source: the set, as a record names it.
-        file: the picture's name in the set, as a record names it.
-        share: of all pictures, from 0 (none) to 1 (all).
+    """Whether a picture, by the names of its set and file in a record, belongs to the held-out share of its split.
 
     Raises:
         ConfigError: the share is not a number from 0 to 1.
     """
     if not 0 <= share <= 1:
-        raise ConfigError(
-            f"The held-out share is {share!r}. It must be a number from 0 to 1. The usual one is {SHARE}."
-        )
+        raise ConfigError(f"The held-out share is {share!r}. It must be a number from 0 to 1. The default is {SHARE}.")
     digest = hashlib.sha256(f"{source}/{file}".encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest[: _BITS // 8], "big") < share * 2**_BITS
+    return int.from_bytes(digest[:8], "big") < share * 2**64

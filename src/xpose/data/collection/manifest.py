@@ -1,7 +1,8 @@
-"""`manifest.json`: what a prepared set is, where it came from, under which terms, and checksums to prove it.
+"""`manifest.json` says what a prepared set is, where it came from and under which terms, with checksums to prove it.
 
-It names no folder of the machine and no date, so that the same original gives the same bytes everywhere. The place of
-the pictures stands beside it in `location.json`, which belongs to the machine.
+It names no folder of the machine and no date, so that the same original gives the same bytes everywhere. Beside it,
+`location.json` names the machine's folders with the pictures: one folder for a set, or one for each set of a
+collection, where the first part of a picture's file name says which.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from xpose.data.collection.store import CocoSet, Counts, sha256_of, write_atomically
+from xpose.data.datasets.sources import Source
 from xpose.errors import DataError, quote
+from xpose.records import Picture
 
 MANIFEST, LOCATION, REPORT = "manifest.json", "location.json", "report.json"
 
@@ -55,15 +58,61 @@ def split_entry(folder: Path, split: str, counts: Counts, skipped: Mapping[str, 
 
 
 def pictures_root(folder: str | Path) -> Path:
-    """Where the original's pictures lie, as `location.json` says (pictures `stored` as "prepared" lie in `folder`)."""
-    path = Path(folder) / LOCATION
-    try:
-        return Path(json.loads(path.read_text(encoding="utf-8"))["root"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{quote(path)} does not say where the pictures are ({error}). "
-            'Write {"root": "FOLDER OF THE ORIGINAL"} into it, or run xpose data prepare again.'
-        ) from None
+    """The folder of the original's pictures of a prepared set (pictures `stored` as "prepared" are in `folder`)."""
+    places = Places(folder)
+    if places.several:
+        raise _wrong_location(places.folder, "it names no root")
+    return places.roots[""][0]
+
+
+class Places:
+    """Finds the pictures of a prepared set or a collection."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._sources: dict[Path, Source] = {}
+        # By set ("" for a single set): the original's folder, and the prepared one. Folders of sets that were prepared
+        # inside the collection are stated relative to it.
+        self.roots: dict[str, tuple[Path, Path]]
+        try:
+            location = json.loads((self.folder / LOCATION).read_text(encoding="utf-8"))
+            self.several = "roots" in location
+            if self.several:
+                self.roots = {
+                    name: (Path(entry["source"]), self.folder / entry["prepared"])
+                    for name, entry in location["roots"].items()
+                }
+            else:
+                self.roots = {"": (Path(location["root"]), self.folder)}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _wrong_location(self.folder, f"{type(error).__name__}: {error}") from None
+
+    def path(self, picture: Picture) -> Path:
+        """The file of a picture.
+
+        Raises:
+            DataError: its name leads elsewhere, or its set is not part of the collection.
+        """
+        name, file = "", picture.file
+        if self.several:
+            name, _, file = picture.file.partition("/")
+        if name not in self.roots:
+            raise _wrong_location(
+                self.folder, f"it names no folder for the set {quote(name)} of the picture {quote(picture.file)}"
+            )
+        root = self.roots[name][picture.stored == "prepared"]
+        if root not in self._sources:
+            if not root.is_dir():
+                raise _wrong_location(self.folder, f"the folder {quote(root)} is not there")
+            self._sources[root] = Source(root)
+        return self._sources[root].path(file)
+
+
+def _wrong_location(folder: Path, reason: str) -> DataError:
+    return DataError(
+        f"{quote(folder / LOCATION)} does not say where the pictures are ({reason}). "
+        'Write {"root": "FOLDER OF THE ORIGINAL"} into it, or prepare (unify) again.'
+    )
 
 
 def verify(folder: str | Path) -> dict[str, Counts]:
@@ -74,32 +123,27 @@ def verify(folder: str | Path) -> dict[str, Counts]:
     """
     folder = Path(folder)
     faults: list[str] = []
-    found: dict[str, Counts] = {}
+    counts_by_split: dict[str, Counts] = {}
     for split, entry in sorted(read_manifest(folder)["splits"].items()):
-        path = folder / entry["file"]
-        if not path.is_file():
-            faults.append(f"{entry['file']} is missing")
+        file, stated = entry["file"], entry["counts"]
+        if not (folder / file).is_file():
+            faults.append(f"{file} is missing")
             continue
-        if sha256_of(path) != entry["sha256"]:
-            faults.append(f"{entry['file']} is not the file whose checksum the manifest holds")
-        found[split] = counts = Counts()
+        if sha256_of(folder / file) != entry["sha256"]:
+            faults.append(f"{file} is not the file whose checksum the manifest holds")
+        counts_by_split[split] = counts = Counts()
         names: Counter[str] = Counter()
-        for record in CocoSet(path):
+        for record in CocoSet(folder / file):
             counts.add(record)
             names[record.picture.file] += 1
-            faults += [f"{entry['file']}, {record.picture.file}: {fault}" for fault in record.faults()]
-        faults += [f"{entry['file']} holds {name} {n} times" for name, n in names.items() if n > 1]
-        faults += _differences(entry, counts)
+            faults += [f"{file}, {record.picture.file}: {fault}" for fault in record.faults()]
+        faults += [f"{file} holds {name} {n} times" for name, n in names.items() if n > 1]
+        faults += [
+            f"{file} holds {value} {key.replace('_', ' ')}, the manifest says {stated.get(key)}"
+            for key, value in counts.to_json().items()
+            if stated.get(key) != value
+        ]
     if faults:
         shown = "; ".join(faults[:20]) + (f"; and {len(faults) - 20} more" if len(faults) > 20 else "")
         raise DataError(f"{quote(folder)} is not what its manifest says: {shown}. Make it again with prepare --fresh.")
-    return found
-
-
-def _differences(entry: Mapping[str, Any], counts: Counts) -> list[str]:
-    told = entry["counts"]
-    return [
-        f"{entry['file']} holds {value} {key.replace('_', ' ')}, the manifest says {told.get(key)}"
-        for key, value in counts.to_json().items()
-        if told.get(key) != value
-    ]
+    return counts_by_split

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from xpose.data.collection.parts import Part
+from xpose.data.collection.parts import PreparedSet
 from xpose.data.collection.store import CocoSet
 from xpose.errors import DataError, UnmappedKeypointError, VocabularyError, quote
-from xpose.records import Category, Instance, LeftRight, Picture, Record, Taxonomy, replaced
+from xpose.records import Category, Instance, LeftRight, Record, Taxonomy, replaced
 from xpose.vocabulary import Skeleton, find_category, load_skeleton
 
 RANKS = ("species", "family", "order", "class_")
@@ -26,7 +27,7 @@ class Merger:
         DataError: a set names sides as the viewer sees them, and neither `swap` nor `keep` names it.
     """
 
-    def __init__(self, parts: Iterable[Part], swap: Iterable[str] = (), keep: Iterable[str] = ()) -> None:
+    def __init__(self, parts: Iterable[PreparedSet], swap: Iterable[str] = (), keep: Iterable[str] = ()) -> None:
         parts = list(parts)
         self.swap, self.keep = set(swap), set(keep)
         for name in sorted((self.swap | self.keep) - {part.name for part in parts}):
@@ -39,21 +40,17 @@ class Merger:
         self.categories = self._unify(parts)
 
     def record(self, record: Record, set_name: str) -> Record:
-        """The record as it stands in the collection."""
+        """The record as the collection stores it."""
         self._decide(set_name, record.left_right)
         swap = set_name in self.swap
-        picture = record.picture
         rule: LeftRight = "anatomical" if swap and record.left_right != "none" else record.left_right
-        return Record(
-            Picture(f"{set_name}/{picture.file}", picture.width, picture.height, picture.stored, picture.sha256),
-            tuple(self._instance(instance, swap) for instance in record.instances),
+        return replace(
+            record,
+            picture=replace(record.picture, file=f"{set_name}/{record.picture.file}"),
+            instances=tuple(self._instance(instance, swap) for instance in record.instances),
             source=set_name,
-            split=record.split,
-            licence=record.licence,
             left_right=rule,
-            style=record.style,
             group=None if record.group is None else f"{set_name}/{record.group}",
-            source_id=record.source_id,
         )
 
     def notes(self) -> dict[str, Any]:
@@ -66,7 +63,7 @@ class Merger:
         }
 
     def _decide(self, set_name: str, rule: object) -> None:
-        """Refuse sides named by the picture unless somebody has said what to do about them."""
+        """Refuse sides named by the picture unless the user has decided what to do about them."""
         if rule == "viewer" and set_name not in self.swap | self.keep:
             raise DataError(
                 f"The set {quote(set_name)} names left and right as the viewer sees them, the collection as the "
@@ -78,53 +75,48 @@ class Merger:
         category = self.categories[instance.category]
         if not swap:
             return replaced(instance, category=category)
-        flips = _skeleton(category.skeleton)
-        if flips is None:
+        skeleton = _skeleton(category.skeleton)
+        if skeleton is None:
             raise DataError(
                 f"The sides of {quote(category.name)} cannot be exchanged: its skeleton {quote(category.skeleton)} is "
                 "not in the vocabulary. Take the set as it is: --keep-sides"
             )
-        points = {flips.flips[name]: point for name, point in instance.keypoints.items()}
+        points = {skeleton.flips[name]: point for name, point in instance.keypoints.items()}
         return replaced(instance, category=category, keypoints=points)
 
-    def _unify(self, parts: list[Part]) -> dict[Category, Category]:
-        seen: dict[Category, str] = {}
+    def _unify(self, parts: list[PreparedSet]) -> dict[Category, Category]:
+        names: dict[Category, str] = {}
+        stated: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
         for part in parts:
             for split in [*part.splits("train"), *part.splits("evaluation")]:
-                for category in CocoSet(part.path(split)).categories.values():
-                    seen.setdefault(category, part.name)
-        names = {category: self._name(category) for category in seen}
-        stated: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-        for category, name in names.items():
-            self._check(category, seen[category])
-            for rank in RANKS:
-                if value := getattr(category.taxonomy, rank):
-                    stated[name][rank].add(value)
+                for category in CocoSet(part.files[split].path).categories.values():
+                    if category not in names:
+                        name = names[category] = self._name(category)
+                        self._check(category, part.name)
+                        for rank in RANKS:
+                            if value := getattr(category.taxonomy, rank):
+                                stated[name][rank].add(value)
         for name, ranks in sorted(stated.items()):
             for rank, values in sorted(ranks.items()):
                 if len(values) > 1:
                     self.conflicts.append(f"{name}: {rank.rstrip('_')} is {' or '.join(sorted(values))}")
         return {
-            category: Category(
-                name, category.skeleton, category.keypoints, category.edges, _filled(category.taxonomy, stated[name])
-            )
+            category: replace(category, name=name, taxonomy=_filled(category.taxonomy, stated[name]))
             for category, name in names.items()
         }
 
     def _name(self, category: Category) -> str:
-        found = find_category(category.name)
-        if found is None or found.name == category.name:
+        entry = find_category(category.name)
+        if entry is None or entry.name == category.name:
             return category.name
-        self.renamed[category.name] = found.name
-        return found.name
+        self.renamed[category.name] = entry.name
+        return entry.name
 
     def _check(self, category: Category, set_name: str) -> None:
         skeleton = _skeleton(category.skeleton)
         if skeleton is None:
             self.own_skeletons.add(category.skeleton)
-            return
-        strangers = sorted(set(category.keypoints) - set(skeleton.keypoints))
-        if strangers:
+        elif strangers := sorted(set(category.keypoints) - set(skeleton.keypoints)):
             raise UnmappedKeypointError(
                 f"{', '.join(map(quote, strangers))} of {quote(category.name)} in the set {quote(set_name)}: not a "
                 f"keypoint of the skeleton {quote(skeleton.name)}. Every keypoint has a unified name: correct the "
@@ -141,9 +133,5 @@ def _skeleton(name: str) -> Skeleton | None:
 
 def _filled(taxonomy: Taxonomy, stated: Mapping[str, set[str]]) -> Taxonomy:
     """The taxonomy with the ranks that other sets state for the same name, where they all agree."""
-
-    def rank(name: str) -> str | None:
-        own: str | None = getattr(taxonomy, name)
-        return own or (next(iter(stated[name])) if len(stated[name]) == 1 else None)
-
-    return Taxonomy(*map(rank, RANKS))
+    agreed = {rank: min(values) for rank, values in stated.items() if len(values) == 1}
+    return Taxonomy(*(getattr(taxonomy, rank) or agreed.get(rank) for rank in RANKS))

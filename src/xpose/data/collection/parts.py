@@ -1,11 +1,11 @@
-"""What `xpose data unify` puts together: prepared sets, and which of their splits are for training or evaluation."""
+"""What `xpose data unify` merges: prepared sets, and which of their splits are for training or evaluation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from xpose.data.collection.manifest import LOCATION, MANIFEST, read_manifest
 from xpose.data.collection.store import CocoSet, sha256_of
@@ -14,7 +14,7 @@ from xpose.errors import DataError, did_you_mean, quote
 from xpose.records import Record
 
 Role = Literal["train", "evaluation", "none"]
-ROLES: tuple[Role, ...] = ("train", "evaluation", "none")
+ROLES: tuple[Role, ...] = get_args(Role)
 INSIDE = "prepared"  # where folders of sets are prepared, in the collection's own folder
 
 Progress = Callable[[str, int, int], None]
@@ -35,7 +35,7 @@ def split_files(folder: Path, manifest: Mapping[str, Any]) -> dict[str, SplitFil
     Raises:
         DataError: the manifest is damaged.
     """
-    found = {}
+    files = {}
     for split, entry in sorted(manifest["splits"].items()):
         try:
             file, digest, images = entry["file"], entry["sha256"], entry["counts"]["images"]
@@ -46,12 +46,12 @@ def split_files(folder: Path, manifest: Mapping[str, Any]) -> dict[str, SplitFil
                 f"The manifest in {quote(folder)} does not tell file, checksum and counts of the split {quote(split)}. "
                 "It is damaged: prepare the set again."
             )
-        found[split] = SplitFile(folder / safe_name(file), digest, images)
-    return found
+        files[split] = SplitFile(folder / safe_name(file), digest, images)
+    return files
 
 
 @dataclass(frozen=True)
-class Part:
+class PreparedSet:
     """One prepared set with the roles of its splits."""
 
     name: str
@@ -64,14 +64,10 @@ class Part:
         """The splits of that role, in a fixed order."""
         return sorted(split for split, given in self.roles.items() if given == role)
 
-    def path(self, split: str) -> Path:
-        """The annotation file of a split."""
-        return self.files[split].path
-
     def records(self, role: Role) -> Iterator[Record]:
         """All records of that role, one by one."""
         for split in self.splits(role):
-            yield from CocoSet(self.path(split))
+            yield from CocoSet(self.files[split].path)
 
     def images(self, role: Role) -> int:
         """How many pictures that is, by the manifest."""
@@ -81,8 +77,8 @@ class Part:
 def role_of(split: str) -> Role:
     """What a split is for, by its name.
 
-    "train" and "all" are for training, "train-split2" and the like are other partings of the same pictures and for
-    nothing, whatever else there is (val, test, common, ...) is for evaluation.
+    "train" and "all" are for training. "train-split2" and the like divide the same pictures in another way and are
+    not used. Every other split (val, test, common, ...) is for evaluation.
     """
     if split in ("train", "all"):
         return "train"
@@ -97,7 +93,7 @@ def find_parts(
     without: Iterable[str] = (),
     roles: Mapping[str, str] | None = None,
     progress: Progress | None = None,
-) -> list[Part]:
+) -> list[PreparedSet]:
     """The sets in these folders, by name.
 
     A source is a prepared set, a folder of prepared sets, or a folder of COCO sets (`xpose.data.datasets.folder_sets`),
@@ -106,27 +102,27 @@ def find_parts(
     Raises:
         DataError: a folder holds no set, a set is there twice or was changed, or a name is unknown.
     """
-    wanted, unwanted = set(only), set(without)
-    found: dict[str, Path] = {}
-    known: set[str] = set()
+    included, excluded = set(only), set(without)
+    folders: dict[str, Path] = {}
+    names: set[str] = set()
 
-    def is_wanted(name: str) -> bool:
-        known.add(name)
-        return (not wanted or name in wanted) and name not in unwanted
+    def is_included(name: str) -> bool:
+        names.add(name)
+        return (not included or name in included) and name not in excluded
 
     for source in sources:
-        for name, folder in _folders(Path(source), out, is_wanted, progress).items():
-            if name in found:
+        for name, folder in _folders(Path(source), out, is_included, progress).items():
+            if name in folders:
                 raise DataError(
-                    f"The set {quote(name)} is in {quote(found[name])} and in {quote(folder)}. "
+                    f"The set {quote(name)} is in {quote(folders[name])} and in {quote(folder)}. "
                     "A collection holds each set once: leave one of the folders out."
                 )
-            found[name] = folder
-    for name in sorted((wanted | unwanted) - known):
-        listed = ", ".join(sorted(known)) or "none"
-        raise DataError(f"There is no set {quote(name)}.{did_you_mean(name, known)} There are: {listed}.")
+            folders[name] = folder
+    for name in sorted((included | excluded) - names):
+        listed = ", ".join(sorted(names)) or "none"
+        raise DataError(f"There is no set {quote(name)}.{did_you_mean(name, names)} There are: {listed}.")
     given = dict(roles or {})
-    parts = [_part(name, found[name], given) for name in sorted(found)]
+    parts = [_part(name, folders[name], given) for name in sorted(folders)]
     if given:
         splits = [f"{part.name}:{split}" for part in parts for split in part.roles]
         raise DataError(f"There is no split {quote(next(iter(given)))}. There are: {', '.join(splits)}.")
@@ -135,33 +131,33 @@ def find_parts(
     return parts
 
 
-def _folders(source: Path, out: Path, is_wanted: Callable[[str], bool], progress: Progress | None) -> dict[str, Path]:
-    """Name -> prepared folder for one source, as far as it is wanted."""
-    if (source / MANIFEST).is_file():
-        name = _name_of(source)
-        return {name: source} if is_wanted(name) else {}
-    if not source.is_dir():
-        raise DataError(f"{quote(source)} is not a folder. Give the folder that `xpose data prepare --out` wrote.")
-    prepared = {_name_of(path): path for path in sorted(source.iterdir()) if _is_prepared(path)}
-    if prepared:
-        return {name: path for name, path in prepared.items() if is_wanted(name)}
+def _folders(source: Path, out: Path, is_included: Callable[[str], bool], progress: Progress | None) -> dict[str, Path]:
+    """Name -> prepared folder of the included sets of one source."""
     from xpose.data.datasets.folder_sets import folder_sets, is_folder_of_sets
     from xpose.data.datasets.pipeline import prepare
 
+    if (source / MANIFEST).is_file():
+        prepared = {_name_of(source): source}
+    elif not source.is_dir():
+        raise DataError(f"{quote(source)} is not a folder. Give the folder that `xpose data prepare --out` wrote.")
+    else:
+        prepared = {_name_of(path): path for path in sorted(source.iterdir()) if _is_prepared(path)}
+    if prepared:
+        return {name: path for name, path in prepared.items() if is_included(name)}
     if not is_folder_of_sets(source):
         raise DataError(
             f"{quote(source)} holds neither prepared sets (folders with {MANIFEST}) nor folders of COCO sets. "
             "Make a set first: xpose data prepare NAME"
         )
-    made = {}
-    for one in folder_sets(source):
-        if is_wanted(one.name):
-            made[one.name] = prepare(one, one.root, out / INSIDE, progress=progress).folder
-    return made
+    return {
+        coco_set.name: prepare(coco_set, coco_set.root, out / INSIDE, progress=progress).folder
+        for coco_set in folder_sets(source)
+        if is_included(coco_set.name)
+    }
 
 
 def _is_prepared(folder: Path) -> bool:
-    """Whether it is a prepared set; a collection that lies beside its sets, or a manifest of others, is none."""
+    """Whether it is a prepared set, not a collection beside its sets or a folder with another program's manifest."""
     return (folder / MANIFEST).is_file() and (folder / LOCATION).is_file() and "sets" not in read_manifest(folder)
 
 
@@ -175,7 +171,7 @@ def _name_of(folder: Path) -> str:
     return name
 
 
-def _part(name: str, folder: Path, given: dict[str, str]) -> Part:
+def _part(name: str, folder: Path, given: dict[str, str]) -> PreparedSet:
     manifest = read_manifest(folder)
     roles: dict[str, Role] = {}
     files = split_files(folder, manifest)
@@ -189,4 +185,4 @@ def _part(name: str, folder: Path, given: dict[str, str]) -> Part:
         if role not in ROLES:
             raise DataError(f"The role {quote(role)} of {name}:{split} is unknown. Roles are: {', '.join(ROLES)}.")
         roles[split] = role
-    return Part(name, folder, manifest, files, roles)
+    return PreparedSet(name, folder, manifest, files, roles)

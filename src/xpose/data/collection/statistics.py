@@ -12,7 +12,7 @@ from xpose.data.collection.manifest import read_manifest, write_json
 from xpose.data.collection.store import CocoSet
 from xpose.pages import render
 from xpose.pictures.atomic import write_text
-from xpose.records import Record
+from xpose.records import VISIBLE, Record
 
 # The papers' rows: the set, its images, and the names of the converters that bring it.
 PAPER_ROWS: tuple[tuple[str, int, tuple[str, ...]], ...] = (
@@ -70,18 +70,17 @@ class SetStatistics:
         self.left_right[record.left_right] += 1
         for instance in record.instances:
             self.labelled += bool(instance.keypoints)
-            visible = sum(1 for *_, v in instance.keypoints.values() if v == 2)
+            visible = sum(v == VISIBLE for *_, v in instance.keypoints.values())
             self.visible += visible
             self.hidden += len(instance.keypoints) - visible
-            if instance.category.name not in self.categories or not self.keypoint_names.issuperset(instance.keypoints):
-                self.categories.add(instance.category.name)
-                self.keypoint_names.update(instance.keypoints)
+            self.categories.add(instance.category.name)
+            self.keypoint_names.update(instance.keypoints)
             for rank, attribute in RANKS.items():
                 if value := getattr(instance.category.taxonomy, attribute):
                     self.ranks[rank].add(value)
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in `statistics.json`."""
+        """The set's entry in `statistics.json`."""
         return {
             "images": dict(sorted(self.images.items())),
             "images_with_keypoints": dict(sorted(self.with_keypoints.items())),
@@ -107,11 +106,11 @@ class Statistics:
         """The figures that the papers print, for this collection."""
         sets = self.sets.values()
         return {
-            "images": sum(one.images.total() for one in sets),
-            "instances": sum(one.instances.total() for one in sets),
-            "keypoint names": len({name for one in sets for name in one.keypoint_names}),
-            "categories": len({name for one in sets for name in one.categories}),
-            **{rank: len({name for one in sets for name in one.ranks[rank]}) for rank in RANKS},
+            "images": sum(of_set.images.total() for of_set in sets),
+            "instances": sum(of_set.instances.total() for of_set in sets),
+            "keypoint names": len(set().union(*(of_set.keypoint_names for of_set in sets))),
+            "categories": len(set().union(*(of_set.categories for of_set in sets))),
+            **{rank: len(set().union(*(of_set.ranks[rank] for of_set in sets))) for rank in RANKS},
         }
 
     def paper_rows(self) -> list[tuple[str, int, int | None]]:
@@ -119,15 +118,13 @@ class Statistics:
 
         Of a set that was sampled only the sample counts, as the papers count it.
         """
+        sampled = self.manifest.get("sampled", {})
         rows: list[tuple[str, int, int | None]] = []
         for title, images, names in PAPER_ROWS:
-            here = [self._like_papers(name) for name in names if name in self.sets]
-            rows.append((title, images, sum(here) if here else None))
+            counts = [(name in sampled, self.sets[name].with_keypoints) for name in names if name in self.sets]
+            here = sum(count["train"] if sample else count.total() for sample, count in counts)
+            rows.append((title, images, here if counts else None))
         return rows
-
-    def _like_papers(self, name: str) -> int:
-        counted = self.sets[name].with_keypoints
-        return counted["train"] if name in self.manifest.get("sampled", {}) else counted.total()
 
     def missing(self) -> list[str]:
         """The papers' sets that the collection lacks."""
@@ -135,23 +132,7 @@ class Statistics:
 
     def further(self) -> list[str]:
         """The sets that the papers do not use."""
-        known = {name for *_, names in PAPER_ROWS for name in names}
-        return sorted(set(self.sets) - known)
-
-    def to_json(self) -> dict[str, Any]:
-        """As it stands in `statistics.json`."""
-        return {
-            "sets": {name: one.to_json() for name, one in sorted(self.sets.items())},
-            "totals": self.totals(),
-            "papers": {
-                "totals": PAPER_TOTALS,
-                "sum_of_rows": PAPER_ROWS_SUM,
-                "rows_exceed_totals_by_images": DIFFERENCE,
-                "rows": [{"set": name, "images": images, "here": here} for name, images, here in self.paper_rows()],
-            },
-            "missing_sets": self.missing(),
-            "further_sets": self.further(),
-        }
+        return sorted(set(self.sets).difference(*(names for *_, names in PAPER_ROWS)))
 
 
 def collect(folder: Path) -> Statistics:
@@ -166,13 +147,22 @@ def collect(folder: Path) -> Statistics:
 
 def write_statistics(folder: Path, statistics: Statistics) -> None:
     """Write `statistics.json` and the page `statistics.html`."""
-    write_json(folder / "statistics.json", statistics.to_json())
-    write_text(folder / "statistics.html", _page(statistics))
-
-
-def _page(statistics: Statistics) -> str:
-    totals = statistics.totals()
-    return render(
+    totals, paper_rows = statistics.totals(), statistics.paper_rows()
+    missing, further = statistics.missing(), statistics.further()
+    papers = {
+        "totals": PAPER_TOTALS,
+        "sum_of_rows": PAPER_ROWS_SUM,
+        "rows_exceed_totals_by_images": DIFFERENCE,
+        "rows": [{"set": name, "images": images, "here": here} for name, images, here in paper_rows],
+    }
+    content = {
+        "sets": {name: of_set.to_json() for name, of_set in sorted(statistics.sets.items())},
+        "totals": totals,
+        "papers": papers,
+        "missing_sets": missing,
+        "further_sets": further,
+    }
+    page = render(
         "statistics.html",
         title="What the collection holds",
         totals=totals,
@@ -180,27 +170,25 @@ def _page(statistics: Statistics) -> str:
         sets=_set_rows(statistics),
         rows_sum=PAPER_ROWS_SUM,
         paper_totals=PAPER_TOTALS,
-        paper_rows=_paper_rows(statistics),
-        missing=statistics.missing(),
-        further=statistics.further(),
+        paper_rows=_paper_table(paper_rows),
+        missing=missing,
+        further=further,
         total_rows=[(name, value, PAPER_TOTALS[name]) for name, value in totals.items()],
     )
+    write_json(folder / "statistics.json", content)
+    write_text(folder / "statistics.html", page)
 
 
 def _about(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     leaks = manifest.get("leaks", {})
-    sampled = sorted(manifest.get("sampled", {}).items())
+    sampled = [f"{name}: {entry['taken']:,} of {entry['of']:,}" for name, entry in manifest.get("sampled", {}).items()]
     compared = (
         f"{leaks.get('found', 0):,} pairs found, {leaks.get('pictures_dropped', 0):,} pictures left out of "
         f"training, {leaks.get('not_compared', 0):,} pictures could not be compared"
     )
     return [
         ("sampling seed", str(manifest.get("sampling_seed"))),
-        (
-            "sampled",
-            "; ".join(f"{name}: {entry['taken']:,} of {entry['of']:,}" for name, entry in sampled)
-            or "no set; all are taken whole",
-        ),
+        ("sampled", "; ".join(sorted(sampled)) or "no set; all are taken whole"),
         ("leaks", "not looked for" if leaks.get("rule") == "off" else compared),
         ("sides exchanged", ", ".join(manifest.get("sides_swapped", [])) or "in no set"),
     ]
@@ -210,26 +198,25 @@ def _set_rows(statistics: Statistics) -> list[tuple[str | int, ...]]:
     return [
         (
             name,
-            entry.images["train"],
-            entry.images["evaluation"],
-            entry.instances.total(),
-            entry.visible + entry.hidden,
-            entry.hidden,
-            len(entry.categories),
-            len(entry.keypoint_names),
-            ", ".join(sorted(entry.left_right)) or "none",
+            of_set.images["train"],
+            of_set.images["evaluation"],
+            of_set.instances.total(),
+            of_set.visible + of_set.hidden,
+            of_set.hidden,
+            len(of_set.categories),
+            len(of_set.keypoint_names),
+            ", ".join(sorted(of_set.left_right)) or "none",
             statistics.manifest.get("sets", {}).get(name, {}).get("licence", ""),
         )
-        for name, entry in sorted(statistics.sets.items())
+        for name, of_set in sorted(statistics.sets.items())
     ]
 
 
-def _paper_rows(statistics: Statistics) -> list[tuple[str | int, ...]]:
+def _paper_table(paper_rows: list[tuple[str, int, int | None]]) -> list[tuple[str | int, ...]]:
     rows: list[tuple[str | int, ...]] = []
-    for title, images, here in statistics.paper_rows():
+    for title, images, here in paper_rows:
         difference = "missing" if here is None else f"{here - images:+,}" if here != images else "equal"
         rows.append((title, images, "" if here is None else here, difference))
-    total = sum(here or 0 for *_, here in statistics.paper_rows())
-    rows.append(("sum of the rows", PAPER_ROWS_SUM["images"], total, ""))
+    rows.append(("sum of the rows", PAPER_ROWS_SUM["images"], sum(here or 0 for *_, here in paper_rows), ""))
     rows.append(("total as printed", PAPER_TOTALS["images"], "", ""))
     return rows

@@ -1,10 +1,10 @@
 """A prepared set on disk: COCO keypoint JSON that pycocotools reads, written and read without holding it in memory.
 
 The file is plain JSON with one image, annotation or category per line, keys sorted, numbers rounded to a thousandth
-of a pixel, annotations in the order of their images; the same records give the same bytes. What COCO has no place
-for stands in further fields, which COCO's tools ignore: images carry `source`, `split`, `style`, `left_right`,
-`group`, `stored`, `source_id`; categories carry `skeleton_name` and `taxonomy`. Skeleton pairs are 1-based in the
-file, because COCO's are; everywhere else edges are pairs of names.
+of a pixel, annotations in the order of their images; the same records give the same bytes. Further fields, which COCO's
+tools ignore, hold what COCO has no place for: images carry `source`, `split`, `style`, `left_right`, `group`, `stored`,
+`source_id`; categories carry `skeleton_name` and `taxonomy`. Skeleton pairs are 1-based in the file, because COCO's
+are; everywhere else edges are pairs of names.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
@@ -49,7 +50,7 @@ class Counts:
             self.per_category[instance.category.name] = self.per_category.get(instance.category.name, 0) + 1
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in the manifest."""
+        """The counts in a manifest."""
         return {**vars(self), "per_category": dict(sorted(self.per_category.items()))}
 
 
@@ -64,8 +65,8 @@ def tidy(value: float) -> float | int:
     return int(rounded) if rounded.is_integer() else rounded
 
 
-def write_atomically(path: Path, write: Callable[[IO[str]], None]) -> str:
-    """Write a text file in one step, through to the disk; its sha256."""
+def write_atomically(path: Path, write: Callable[[IO[str]], object]) -> None:
+    """Write a text file in one step, through to the disk."""
 
     def whole(temporary: Path) -> None:
         with open(temporary, "w", encoding="utf-8", newline="\n") as file:
@@ -74,7 +75,6 @@ def write_atomically(path: Path, write: Callable[[IO[str]], None]) -> str:
             os.fsync(file.fileno())
 
     atomic.write_atomically(path, whole)
-    return sha256_of(path)
 
 
 def sha256_of(path: Path) -> str:
@@ -110,8 +110,8 @@ def write_coco(path: Path, records: Callable[[], Iterable[Record]], info: Mappin
             shutil.copyfileobj(second, file)
         file.write("]}\n")
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, write)
     finally:
         annotations.unlink(missing_ok=True)
@@ -123,10 +123,8 @@ def _order(category: Category) -> tuple[Any, ...]:
 
 
 def _write_lines(file: IO[str], values: Iterable[Any]) -> None:
-    first = True
-    for value in values:
-        file.write(f"{'' if first else ','}\n{dump(value)}")
-        first = False
+    for number, value in enumerate(values):
+        file.write(f"{',' if number else ''}\n{dump(value)}")
     file.write("\n")
 
 
@@ -134,11 +132,11 @@ def _images_json(
     records: Iterable[Record], licences: Mapping[str, int], categories: Mapping[Category, int], second: IO[str]
 ) -> Iterator[dict[str, Any]]:
     """The images' entries; their annotations go to the second file as they come."""
-    number = 0
+    numbers = count(1)
     for image_id, record in enumerate(records, start=1):
         yield {"id": image_id, "license": licences[record.licence], **image_to_json(record)}
         for instance in record.instances:
-            number += 1
+            number = next(numbers)
             ids = {"id": number, "image_id": image_id, "category_id": categories[instance.category]}
             second.write(f"{'' if number == 1 else ','}\n{dump({**ids, **instance_to_json(instance)})}")
     second.write("\n")
@@ -196,30 +194,30 @@ def _category_json(category: Category, number: int) -> dict[str, Any]:
     }
 
 
+_DAMAGE = (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError)
+
+
 class CocoSet:
-    """A file that `write_coco` wrote, read record by record as often as one likes."""
+    """A file that `write_coco` wrote, read record by record; it may be iterated repeatedly."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         with self._open() as file:
-            self.info = self._header(file, '{"info":')
-            if not isinstance(self.info, dict) or self.info.get("xpose_layout") != LAYOUT:
-                raise self._foreign()
             try:
-                self.licences = {entry["id"]: entry["name"] for entry in self._header(file, '"licenses":')}
-                self._skip_to(file, '"categories":[')
-                self.categories = {entry["id"]: _category_of(entry) for entry in self._entries(file)}
-            except (KeyError, TypeError, ValueError, IndexError):
-                raise self._foreign() from None
+                self.info = _header(file, '{"info":')
+                if self.info.get("xpose_layout") != LAYOUT:
+                    raise ValueError("another layout")
+                self.licences = {entry["id"]: entry["name"] for entry in _header(file, '"licenses":')}
+                self.categories = {entry["id"]: _category_of(entry) for entry in _entries(file, "categories")}
+            except _DAMAGE:
+                raise self._damaged() from None
 
     def __iter__(self) -> Iterator[Record]:
         with self._open() as images, self._open() as annotations:
-            self._skip_to(images, '"images":[')
-            self._skip_to(annotations, '"annotations":[')
             try:
-                yield from self._joined(self._entries(images), self._entries(annotations))
-            except (KeyError, TypeError, ValueError, IndexError):
-                raise self._foreign() from None
+                yield from self._joined(_entries(images, "images"), _entries(annotations, "annotations"))
+            except _DAMAGE:
+                raise self._damaged() from None
 
     def _joined(self, images: Iterator[Any], annotations: Iterator[Any]) -> Iterator[Record]:
         waiting = next(annotations, None)
@@ -230,7 +228,7 @@ class CocoSet:
                 waiting = next(annotations, None)
             yield record_from_json(image, tuple(instances), self.licences[image["license"]])
         if waiting is not None:
-            raise self._foreign()
+            raise ValueError("an annotation without an image")
 
     def _open(self) -> IO[str]:
         try:
@@ -240,34 +238,29 @@ class CocoSet:
                 f"{quote(self.path)} cannot be read: {error.strerror}. Make it: xpose data prepare"
             ) from None
 
-    def _header(self, file: IO[str], start: str) -> Any:
-        line = file.readline().rstrip("\n").removesuffix(",")
-        if not line.startswith(start):
-            raise self._foreign()
-        return self._parse(line.removeprefix(start))
-
-    def _skip_to(self, file: IO[str], mark: str) -> None:
-        if not any(line.rstrip("\n") == mark for line in file):
-            raise self._foreign()
-
-    def _entries(self, file: IO[str]) -> Iterator[Any]:
-        for line in file:
-            if line.startswith("]"):
-                return
-            yield self._parse(line.rstrip("\n").removesuffix(","))
-        raise self._foreign()
-
-    def _parse(self, text: str) -> Any:
-        try:
-            return json.loads(text)
-        except ValueError:
-            raise self._foreign() from None
-
-    def _foreign(self) -> DataError:
+    def _damaged(self) -> DataError:
         return DataError(
             f"{quote(self.path)} is damaged or was not written by this version of xpose. "
             "Read foreign COCO files with: xpose data import coco; make a prepared set again with prepare."
         )
+
+
+def _header(file: IO[str], start: str) -> Any:
+    line = file.readline()
+    if not line.startswith(start):
+        raise ValueError(f"no {start}")
+    return json.loads(line.removeprefix(start).rstrip("\n").removesuffix(","))
+
+
+def _entries(file: IO[str], name: str) -> Iterator[Any]:
+    """The entries of a list, one per line, from its opening to its closing bracket."""
+    if not any(line.rstrip("\n") == f'"{name}":[' for line in file):
+        raise ValueError(f"no {name}")
+    for line in file:
+        if line.startswith("]"):
+            return
+        yield json.loads(line.rstrip("\n").removesuffix(","))
+    raise ValueError(f"{name} do not end")
 
 
 def _category_of(entry: Mapping[str, Any]) -> Category:

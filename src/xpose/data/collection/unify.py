@@ -2,8 +2,7 @@
 
 The result is a prepared set itself (`train.json`, `evaluation.json`, a manifest with checksums) whose pictures stay
 where they are. The same sets and the same seed give the same bytes; only `location.json` and the memory of fingerprints
-(`.prints.sqlite`) belong to the machine. Records pass one by one; what is held for each picture is a few hundred
-bytes at most.
+(`.prints.sqlite`) belong to the machine. Records pass one by one: each takes a few hundred bytes of memory.
 """
 
 from __future__ import annotations
@@ -17,25 +16,32 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xpose import __version__
-from xpose.data.collection.fingerprints import PrintStore
-from xpose.data.collection.leaks import NEAR, Leak, Side, find_leaks, shared_groups
-from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT, pictures_root, split_entry, verify, write_json
+from xpose.data.collection.leaks import NEAR, Leak, PrintStore, Side, find_leaks, shared_groups
+from xpose.data.collection.manifest import (
+    LOCATION,
+    MANIFEST,
+    REPORT,
+    Places,
+    pictures_root,
+    split_entry,
+    verify,
+    write_json,
+)
 from xpose.data.collection.merging import Merger
-from xpose.data.collection.parts import Part, Progress, Role, find_parts
-from xpose.data.collection.places import Places
+from xpose.data.collection.parts import PreparedSet, Progress, Role, find_parts
 from xpose.data.collection.statistics import Statistics, collect, write_statistics
 from xpose.data.collection.store import Counts, dump, write_atomically, write_coco
 from xpose.data.datasets.report import write_report
 from xpose.errors import DataError, quote
 from xpose.records import Record, Skipped
 
-SEED = 2024  # of the published selection; stands in every manifest
+SEED = 2024  # of the published selection; every manifest states it
 # The papers take a fixed 2,000 pictures of the sets with one object and few categories.
 SAMPLES: Mapping[str, int] = {"onehand10k": 2000, "macaquepose": 2000, "keypoint-5": 2000}
 TITLE = "Unified keypoint collection"
 LEAKS, PRINTS = "leaks.json", ".prints.sqlite"
-
-LeakRule = Literal["drop", "report", "off"]
+_SIDES: tuple[Role, ...] = ("train", "evaluation")
+_STATED = ("title", "licence", "terms", "homepage", "format", "left_right", "converter_version", "expected")
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class Choices:
 
     seed: int = SEED
     samples: Mapping[str, int] = field(default_factory=lambda: dict(SAMPLES))
-    leaks: LeakRule = "drop"  # from training; "report" keeps them, "off" does not look at pictures
+    leaks: Literal["drop", "report", "off"] = "drop"  # from training; "report" keeps them, "off" reads no pictures
     swap_sides: tuple[str, ...] = ()
     keep_sides: tuple[str, ...] = ()
     workers: int = 1  # processes that read pictures
@@ -76,82 +82,96 @@ def unify(
     """Merge the sets in the source folders into the collection `out`. See `find_parts` for sources and roles.
 
     Raises:
-        DataError: a set is missing, damaged or twice there, or its sides need a decision.
+        DataError: a set is missing, damaged or given twice, or its sides need a decision.
         UnmappedKeypointError: a keypoint without a unified name.
     """
     folder = Path(out)
     parts = find_parts(sources, folder, only=only, without=without, roles=roles, progress=progress)
-    _refuse(folder, parts)
+    for part in parts:
+        if folder.resolve() == part.folder.resolve():
+            raise DataError(
+                f"{quote(folder)} holds the set {quote(part.name)} itself. Choose another folder with --out."
+            )
     merger = Merger(parts, choices.swap_sides, choices.keep_sides)
     maker = _Maker(folder, parts, merger, choices, progress)
     leaks, unread, parted = maker.compare()
-    sampled = maker.sample(leaks)
-    counts = maker.write(leaks)
+    dropped = leaks if choices.leaks == "drop" else []
+    sampled = maker.sample(dropped)
+    counts = maker.write(dropped)
     _write_leaks(folder / LEAKS, leaks, unread, parted)
     _write_location(folder, parts)
-    write_json(folder / MANIFEST, _manifest(folder, maker, counts, sampled, leaks, unread))
+    skipped = len({leak.train for leak in dropped})
+    manifest = {
+        "name": "collection",
+        "title": TITLE,
+        "xpose": __version__,
+        "sampling_seed": choices.seed,
+        "sampled": {name: {"taken": taken, "of": total} for name, (taken, total) in sampled.items()},
+        "leaks": {
+            "rule": choices.leaks,
+            "found": len(leaks),
+            "pictures_dropped": skipped,
+            "not_compared": len(unread),
+        },
+        "left_right": "anatomical, where the single pictures do not say otherwise",
+        **merger.notes(),
+        "sets": {part.name: _stated_by(part) for part in parts},
+        "splits": {
+            split: split_entry(folder, split, counted, {"picture": skipped} if skipped and split == "train" else {})
+            for split, counted in counts.items()
+        },
+    }
+    write_json(folder / MANIFEST, manifest)
     statistics = collect(folder)
     write_statistics(folder, statistics)
     verify(folder)
     return Unified(folder, counts, statistics, leaks, unread, parted, sampled)
 
 
-def _refuse(folder: Path, parts: list[Part]) -> None:
-    for part in parts:
-        if folder.resolve() == part.folder.resolve():
-            raise DataError(
-                f"{quote(folder)} holds the set {quote(part.name)} itself. Choose another folder with --out."
-            )
-
-
 class _Maker:
     """The passes over the records; `taken` and `dropped` hold short digests of file names."""
 
     def __init__(
-        self, folder: Path, parts: list[Part], merger: Merger, choices: Choices, progress: Progress | None
+        self, folder: Path, parts: list[PreparedSet], merger: Merger, choices: Choices, progress: Progress | None
     ) -> None:
         self.folder, self.parts, self.merger, self.choices = folder, parts, merger, choices
-        self.progress = progress
+        self.progress = progress or (lambda task, number, total: None)
         self.dropped: set[bytes] = set()
         self.taken: dict[str, set[bytes]] = {}
 
-    def all_records(self, part: Part, role: Role) -> Iterator[Record]:
-        """The merged records of a set; of pictures in several of its splits the first counts."""
+    def all_records(self, part: PreparedSet, role: Role) -> Iterator[tuple[bytes, Record]]:
+        """The merged records of a set by their digests; of pictures in several of its splits the first counts."""
         seen: set[bytes] = set()
         for record in part.records(role):
             merged = self.merger.record(record, part.name)
-            name = short(merged)
-            if name not in seen:
-                seen.add(name)
-                yield merged
+            digest = _digest(merged.picture.file)
+            if digest not in seen:
+                seen.add(digest)
+                yield digest, merged
 
     def records(self, role: Role) -> Iterator[Record]:
         """What the collection holds."""
         for part in self.parts:
-            taken = self.taken.get(part.name) if role == "train" else None
-            for record in self.all_records(part, role):
-                name = short(record)
-                if role == "train" and (name in self.dropped or (taken is not None and name not in taken)):
-                    continue
-                yield record
+            taken = self.taken.get(part.name)
+            for digest, record in self.all_records(part, role):
+                if role != "train" or (digest not in self.dropped and (taken is None or digest in taken)):
+                    yield record
 
     def compare(self) -> tuple[list[Leak], list[str], dict[str, tuple[int, int]]]:
         """The leaks, the pictures that could not be read, the groups on both sides."""
         if self.choices.leaks == "off":
             return [], [], {}
-        sides = {"train": Side(), "evaluation": Side()}
+        train, evaluation = Side(), Side()
         store = PrintStore(self.folder / PRINTS, self.choices.workers)
         try:
             for part in self.parts:
-                for role in ("train", "evaluation"):
-                    self._print(part, role, sides[role], store)
+                for role, side in zip(_SIDES, (train, evaluation), strict=True):
+                    self._print(part, role, side, store)
         finally:
             store.close()
-        train, evaluation = sides["train"], sides["evaluation"]
-        leaks = find_leaks(train, evaluation)
-        return leaks, [*train.unread, *evaluation.unread], shared_groups(train, evaluation)
+        return find_leaks(train, evaluation), train.unread + evaluation.unread, shared_groups(train, evaluation)
 
-    def _print(self, part: Part, role: Role, side: Side, store: PrintStore) -> None:
+    def _print(self, part: PreparedSet, role: Role, side: Side, store: PrintStore) -> None:
         places, total = Places(part.folder), part.images(role)
         waiting: deque[Record] = deque()
 
@@ -165,63 +185,55 @@ class _Maker:
             record = waiting.popleft()
             group = None if record.group is None else f"{part.name}/{record.group}"
             side.add(f"{part.name}/{record.picture.file}", prints, group)
-            if self.progress and (number % 50 == 0 or number == total):
+            if number % 50 == 0 or number == total:
                 self.progress(f"compare {part.name} {role}", number, total)
 
-    def sample(self, leaks: list[Leak]) -> dict[str, tuple[int, int]]:
+    def sample(self, dropped: list[Leak]) -> dict[str, tuple[int, int]]:
         """Choose the pictures of the sets that are not taken whole: those with the smallest keyed digests."""
-        if self.choices.leaks == "drop":
-            self.dropped = {_digest(leak.train) for leak in leaks}
-        result = {}
+        self.dropped = {_digest(leak.train) for leak in dropped}
+        key = str(self.choices.seed).encode()
+        sampled = {}
         for part in self.parts:
-            wanted = self.choices.samples.get(part.name)
-            if wanted is None or not part.splits("train"):
+            count = self.choices.samples.get(part.name)
+            if count is None or not part.splits("train"):
                 continue
-            names = [name for r in self.all_records(part, "train") if (name := short(r)) not in self.dropped]
-            key = str(self.choices.seed).encode()
-            chosen = heapq.nsmallest(wanted, names, key=lambda name: hashlib.blake2b(name, key=key).digest())
+            digests = [digest for digest, _ in self.all_records(part, "train") if digest not in self.dropped]
+            chosen = heapq.nsmallest(count, digests, key=lambda digest: hashlib.blake2b(digest, key=key).digest())
             self.taken[part.name] = set(chosen)
-            result[part.name] = (len(chosen), len(names))
-        return result
+            sampled[part.name] = (len(chosen), len(digests))
+        return sampled
 
-    def write(self, leaks: list[Leak]) -> dict[str, Counts]:
+    def write(self, dropped: list[Leak]) -> dict[str, Counts]:
         """The annotation files and the report."""
-        counts = {}
-        for role in ("train", "evaluation"):
+        counts: dict[str, Counts] = {}
+        for role in _SIDES:
             path = self.folder / f"{role}.json"
             total = sum(part.images(role) for part in self.parts)
             path.unlink(missing_ok=True)
-            if not total:
-                continue
-            info = {"description": TITLE, "set": "collection", "split": role, "seed": self.choices.seed}
-            counts[role] = write_coco(path, self._told(role, total), info)
-        dropped = leaks if self.choices.leaks == "drop" else []
+            if total:
+                info = {"description": TITLE, "set": "collection", "split": role, "seed": self.choices.seed}
+                counts[role] = write_coco(path, self._reporting(role, total), info)
         reasons = {leak.train: f"{leak.how} as {leak.evaluation} in evaluation" for leak in reversed(dropped)}
         skips = [("train", Skipped(name, reason)) for name, reason in sorted(reasons.items())]
         write_report(self.folder / REPORT, "collection", skips)
         return counts
 
-    def _told(self, role: Any, total: int) -> Callable[[], Iterator[Record]]:
+    def _reporting(self, role: Role, total: int) -> Callable[[], Iterator[Record]]:
         passes = iter(("read", "write"))
 
         def records() -> Iterator[Record]:
             task = f"{next(passes)} {role}"
             for number, record in enumerate(self.records(role), start=1):
-                if self.progress and number % 500 == 0:
+                if number % 500 == 0:
                     self.progress(task, number, total)
                 yield record
-            if self.progress:
-                self.progress(task, total, total)
+            self.progress(task, total, total)
 
         return records
 
 
-def short(record: Record) -> bytes:
-    """A short digest of a picture's name in the collection."""
-    return _digest(record.picture.file)
-
-
 def _digest(name: str) -> bytes:
+    """A short digest of a picture's name in the collection."""
     return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=12).digest()
 
 
@@ -238,7 +250,7 @@ def _write_leaks(path: Path, leaks: list[Leak], unread: list[str], parted: dict[
     write_atomically(path, lambda file: file.writelines(lines()))
 
 
-def _write_location(folder: Path, parts: list[Part]) -> None:
+def _write_location(folder: Path, parts: list[PreparedSet]) -> None:
     roots = {}
     for part in parts:
         place = part.folder.resolve()
@@ -248,41 +260,6 @@ def _write_location(folder: Path, parts: list[Part]) -> None:
     write_json(folder / LOCATION, {"roots": roots})
 
 
-def _manifest(
-    folder: Path,
-    maker: _Maker,
-    counts: dict[str, Counts],
-    sampled: dict[str, tuple[int, int]],
-    leaks: list[Leak],
-    unread: list[str],
-) -> dict[str, Any]:
-    dropped = {leak.train for leak in leaks} if maker.choices.leaks == "drop" else set()
-    skipped = {"picture": len(dropped)} if dropped else {}
-    return {
-        "name": "collection",
-        "title": TITLE,
-        "xpose": __version__,
-        "sampling_seed": maker.choices.seed,
-        "sampled": {name: {"taken": taken, "of": there} for name, (taken, there) in sampled.items()},
-        "leaks": {
-            "rule": maker.choices.leaks,
-            "found": len(leaks),
-            "pictures_dropped": len(dropped),
-            "not_compared": len(unread),
-        },
-        "left_right": "anatomical, where the single pictures do not say otherwise",
-        **maker.merger.notes(),
-        "sets": {part.name: _told_of(part) for part in maker.parts},
-        "splits": {
-            split: split_entry(folder, split, counted, skipped if split == "train" else {})
-            for split, counted in counts.items()
-        },
-    }
-
-
-def _told_of(part: Part) -> dict[str, Any]:
-    keys = ("title", "licence", "terms", "homepage", "format", "left_right", "converter_version", "expected")
-    return {
-        **{key: part.manifest.get(key) for key in keys},
-        "splits": {split: {"role": role, "sha256": part.files[split].sha256} for split, role in part.roles.items()},
-    }
+def _stated_by(part: PreparedSet) -> dict[str, Any]:
+    splits = {split: {"role": role, "sha256": part.files[split].sha256} for split, role in part.roles.items()}
+    return {**{key: part.manifest.get(key) for key in _STATED}, "splits": splits}

@@ -20,7 +20,7 @@ from xml.etree.ElementTree import Element, ParseError
 
 from xpose.errors import DataError, missing_extra, quote
 from xpose.pictures import PICTURE_ENDINGS
-from xpose.pictures.sizes import picture_size
+from xpose.pictures.reading import picture_size
 from xpose.records import Box, Picture, Point
 
 MAX_NUMBER = 1e7  # no pixel coordinate is larger; past it a number is taken for a fault of the file

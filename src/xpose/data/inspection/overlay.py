@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
+from PIL import Image
+
 from xpose.drawing.palette import SIDES, edge_side
 from xpose.pages import embedded
 from xpose.pictures.reading import stored_pixels
@@ -26,11 +28,9 @@ WHOLE = WIDE + 2 * MARGIN  # ... and for one with numbers
 
 def small_jpeg(path: Path, longest: int, crop: tuple[int, int, int, int] | None = None) -> str | None:
     """The picture (or a part of it) reduced, as a data address; None if it cannot be read."""
-    from PIL import Image
-
     try:
         image = Image.fromarray(stored_pixels(path))
-    except Exception:  # decoders meet damaged files with errors of every kind
+    except Exception:  # decoders raise errors of every kind for damaged files
         return None
     if crop:
         image = image.crop(crop)
@@ -121,10 +121,10 @@ def _drawing(instance: Instance, radius: float, offset: tuple[float, float], sca
         x, y = _place(instance, name, offset, scale)
         colour = SIDE_COLOURS[side_of(name)]
         fill, edge = ("#fff", colour) if v == HIDDEN else (colour, "#fff")
-        told = f"{name} (hidden)" if v == HIDDEN else name
+        title = f"{name} (hidden)" if v == HIDDEN else name
         yield (
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.2f}" fill="{fill}" stroke="{edge}" '
-            f'stroke-width="{radius / 3:.2f}"><title>{escape(told)}</title></circle>'
+            f'stroke-width="{radius / 3:.2f}"><title>{escape(title)}</title></circle>'
         )
 
 
@@ -164,15 +164,13 @@ def _readable(name: str) -> str:
     return "var(--ink)" if side == "middle" else f"color-mix(in srgb, {SIDE_COLOURS[side]} 65%, var(--ink))"
 
 
-def _spread(wanted: Sequence[float], gap: float, height: float) -> list[float]:
-    """Rows as near as possible to the wanted ones (sorted), at least `gap` apart, the first not above the picture."""
+def _spread(places: Sequence[float], gap: float, height: float) -> list[float]:
+    """Rows as near as possible to the places (sorted), at least `gap` apart, the first not above the picture."""
     rows: list[float] = []
-    for place in wanted:
+    for place in places:
         rows.append(max(place, rows[-1] + gap if rows else gap))
-    over = (rows[-1] - height + 2) if rows else 0.0
-    if over > 0:  # push back up from the bottom as far as there is room
-        limit = height - 2
-        for number in range(len(rows) - 1, -1, -1):
-            rows[number] = max(min(rows[number], limit), gap * (number + 1))
-            limit = rows[number] - gap
+    limit = max(height - 2, gap * len(rows))
+    for number in reversed(range(len(rows))):  # push back up from the bottom as far as there is room
+        rows[number] = max(min(rows[number], limit), gap * (number + 1))
+        limit = rows[number] - gap
     return rows

@@ -6,22 +6,23 @@ Letters: B pictures, G instances of a picture, K keypoints of its widest kind, n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from xpose.data.loading.examples import Example
-from xpose.data.loading.samples import Kind, Labels, Sample
+from xpose.data.loading.examples import CutOut
+from xpose.data.loading.samples import Kind, Labels, Sample, by_name
 from xpose.data.loading.warps import FILL
 
 Mode = Literal["text", "visual", "combined"]
 
 
 @dataclass(frozen=True)
-class Asked:
+class PromptedKind:
     """A kind that a picture is to be asked for."""
 
     kind: Kind
@@ -33,7 +34,7 @@ class Asked:
 class Target:
     """What one picture of a batch shows. Coordinates are continuous pixels of the batch's picture."""
 
-    asked: tuple[Asked, ...]  # kinds that are there, then kinds that are known not to be
+    asked: tuple[PromptedKind, ...]  # kinds that are there, then kinds that are known not to be
     labels: Tensor  # [G] rows of `asked`
     boxes: Tensor  # [G, 4] left, top, right, bottom
     points: Tensor  # [G, K, 3] x, y, visibility in the order of the kind's names; rows past them are zero
@@ -46,19 +47,9 @@ class Target:
     matrix: Tensor  # [2, 3] from the stored picture's continuous pixels to these; of the first picture of a mosaic
     whole: bool = False  # points without a label, of objects that have some, are not in the picture
 
-    def names(self, row: int) -> tuple[str, ...]:
-        """The keypoint names of an instance."""
-        return self.asked[int(self.labels[row])].kind.names
-
     def keypoints(self, row: int) -> dict[str, tuple[float, float, int]]:
         """The labelled points of an instance by name."""
-        named = zip(self.names(row), self.points[row].tolist(), strict=False)
-        return {name: (x, y, int(v)) for name, (x, y, v) in named if v}
-
-    def absent(self, row: int) -> frozenset[str]:
-        """The points of an instance that are known not to be in the picture."""
-        shown = self.keypoints(row)
-        return frozenset(self.names(row)).difference(shown) if self.whole and shown else frozenset()
+        return by_name(self.asked[int(self.labels[row])].kind, self.points[row])
 
 
 @dataclass(frozen=True)
@@ -96,41 +87,38 @@ class Batch:
         columns = torch.arange(width, device=self.sizes.device)[None, None] >= self.sizes[:, 1:, None]
         return rows | columns
 
-    def to(self, device: torch.device | str, non_blocking: bool = True) -> Batch:
+    def to(self, device: torch.device | str) -> Batch:
         """The same batch on a device."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
-
-    def pin_memory(self) -> Batch:
-        """The same batch in page-locked memory; torch's DataLoader calls it."""
-        return self._each(lambda tensor: tensor.pin_memory())
-
-    def _each(self, change: Any) -> Batch:
         return replace(
-            _tensors(self, change),
-            targets=tuple(_tensors(target, change) for target in self.targets),
-            shots={key: tuple(_tensors(shot, change) for shot in shots) for key, shots in self.shots.items()},
+            _moved(self, device),
+            targets=tuple(_moved(target, device) for target in self.targets),
+            shots={key: tuple(_moved(shot, device) for shot in shots) for key, shots in self.shots.items()},
         )
 
 
-def _tensors(value: Any, change: Any) -> Any:
-    """A copy of a dataclass with its own tensors changed."""
-    found = {f.name: getattr(value, f.name) for f in fields(value)}
-    return replace(value, **{name: change(one) for name, one in found.items() if isinstance(one, Tensor)})
+def _moved(value: _Tensors, device: torch.device | str) -> _Tensors:
+    """A copy of a dataclass with its own tensors on a device."""
+    moved: dict[str, Any] = {
+        name: tensor.to(device, non_blocking=True) for name, tensor in vars(value).items() if isinstance(tensor, Tensor)
+    }
+    return replace(value, **moved)
 
 
-def target_of(sample: Sample, asked: Sequence[Asked], whole: bool = False) -> Target:
+_Tensors = TypeVar("_Tensors", Batch, Target, Shot)
+
+
+def target_of(sample: Sample, asked: Sequence[PromptedKind], whole: bool = False) -> Target:
     """The target of a sample: its objects of the kinds that are asked for. `whole` says what a missing label means."""
     row_of = {entry.kind: row for row, entry in enumerate(asked)}
-    labels = sample.labels
+    labels, crowd = sample.labels, sample.labels.crowd
     rows = np.array([row_of.get(kind, -1) for kind in labels.kinds], np.int64)
     numbers = rows[labels.label] if len(labels) else np.zeros(0, np.int64)
-    crowd = labels.crowd
-    own = ~crowd & (numbers >= 0)
-    real = labels.take(own)
+    objects = ~crowd & (numbers >= 0)
+    real = labels.take(objects)
     width = max((len(labels.kinds[i]) for i in np.unique(real.label)), default=0)
     return Target(
         tuple(asked),
-        torch.from_numpy(numbers[own]),
+        torch.from_numpy(numbers[objects]),
         torch.from_numpy(real.boxes.astype(np.float32)),
         torch.from_numpy(np.ascontiguousarray(real.points[:, :width], np.float32)),
         torch.from_numpy(labels.boxes[crowd].astype(np.float32)),
@@ -155,7 +143,7 @@ def collate(
     limit: int,
     samples: Sequence[Sample],
     targets: Sequence[Target],
-    examples: Mapping[tuple[str, str], Sequence[Example]],
+    examples: Mapping[tuple[str, str], Sequence[CutOut]],
 ) -> Batch:
     """The batch. Pictures of different sizes are padded at the right and the bottom with the mean colour."""
     height = max(sample.pixels.shape[0] for sample in samples)
@@ -166,15 +154,16 @@ def collate(
         if (h, w) != (height, width):
             image[:] = np.array(FILL, np.uint8)[:, None, None]
         image[:, :h, :w] = sample.pixels.transpose(2, 0, 1)
-    shots: dict[tuple[str, str], tuple[Shot, ...]] = {}
-    crops: list[np.ndarray] = []
-    for key, found in examples.items():
-        if found:
-            shots[key] = tuple(
-                Shot(len(crops) + i, one.kind, torch.from_numpy(one.points.copy()), one.picture, one.instance)
-                for i, one in enumerate(found)
-            )
-            crops += [one.pixels.transpose(2, 0, 1) for one in found]
+    rows = count()
+    shots = {
+        key: tuple(
+            Shot(next(rows), cut_out.kind, torch.from_numpy(cut_out.points.copy()), cut_out.picture, cut_out.instance)
+            for cut_out in cut_outs
+        )
+        for key, cut_outs in examples.items()
+        if cut_outs
+    }
+    crops = [cut_out.pixels.transpose(2, 0, 1) for cut_outs in examples.values() for cut_out in cut_outs]
     sizes = torch.tensor([sample.pixels.shape[:2] for sample in samples], dtype=torch.long)
-    cut_out = torch.from_numpy(np.stack(crops)) if crops else torch.zeros((0, 3, 0, 0), dtype=torch.uint8)
-    return Batch(step, mode, limit, torch.from_numpy(images), sizes, tuple(targets), cut_out, shots)
+    stacked = torch.from_numpy(np.stack(crops)) if crops else torch.zeros((0, 3, 0, 0), dtype=torch.uint8)
+    return Batch(step, mode, limit, torch.from_numpy(images), sizes, tuple(targets), stacked, shots)

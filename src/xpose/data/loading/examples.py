@@ -1,7 +1,7 @@
 """Example pictures as prompts: an object of the same category, cut out of another picture, with its points.
 
-An object is fit for it if at least half of its points can be seen and its box has a side of `least_side` pixels; where
-a category has no such objects in two pictures, smaller ones do.
+An object qualifies if at least half of its points can be seen and its box has a side of `least_side` pixels; if a
+category has no such objects in two pictures, smaller ones are used.
 """
 
 from __future__ import annotations
@@ -11,19 +11,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xpose.data.loading.colours import Colours, vary_colours
 from xpose.data.loading.pictures import Pictures
-from xpose.data.loading.samples import Kind
-from xpose.data.loading.warps import compose, move_labels, scale_of, similarity, warp
+from xpose.data.loading.samples import Kind, by_name
+from xpose.data.loading.transforms import Colours, vary_colours
+from xpose.data.loading.warps import move_labels, similarity
 from xpose.errors import ConfigError
 
 MOST_SHOTS = 5
 USUAL_SIDE = 224  # of the cut-out in pixels
 _SMALLER = (1.0, 0.75, 0.5, 0.375, 0.25, 0.0)  # of `least_side`, tried in turn
+_TRIED = 64  # instances of a kind from which examples are drawn
 
 
 @dataclass(frozen=True)
-class Examples:
+class ExampleSettings:
     """How examples are cut out and varied."""
 
     shots: tuple[int, int] = (1, MOST_SHOTS)
@@ -49,7 +50,7 @@ class Examples:
 
 
 @dataclass(frozen=True)
-class Example:
+class CutOut:
     """An object cut out of a picture."""
 
     pixels: np.ndarray  # [side, side, 3] RGB bytes
@@ -62,14 +63,13 @@ class Example:
     @property
     def keypoints(self) -> dict[str, tuple[float, float, int]]:
         """The labelled points by name."""
-        named = zip(self.kind.names, self.points.tolist(), strict=True)
-        return {name: (x, y, int(v)) for name, (x, y, v) in named if v}
+        return by_name(self.kind, self.points)
 
 
 class ExampleFinder:
     """Finds and cuts out examples for the kinds of a pool."""
 
-    def __init__(self, pictures: Pictures, settings: Examples) -> None:
+    def __init__(self, pictures: Pictures, settings: ExampleSettings) -> None:
         self.pictures, self.settings = pictures, settings
         pool = pictures.pool
         self._picture_of = pool.picture_of()
@@ -78,27 +78,27 @@ class ExampleFinder:
         fit = ~pool.crowd & (2 * seen >= pool.lengths[pool.kind_of]) & (seen > 0)
         self.fit: list[np.ndarray] = []  # for every kind its instances
         for kind in range(len(pool.kinds)):
-            mine = np.flatnonzero(fit & (pool.kind_of == kind))
+            instances = np.flatnonzero(fit & (pool.kind_of == kind))
             for share in _SMALLER:
-                found = mine[sides[mine] >= share * settings.least_side]
-                if len(np.unique(self._picture_of[found])) >= 2:
+                large = instances[sides[instances] >= share * settings.least_side]
+                if len(np.unique(self._picture_of[large])) >= 2:
                     break
-            self.fit.append(found)
+            self.fit.append(large)
 
     def find(self, rng: np.random.Generator, kind: int, shots: int, without: Collection[int]) -> list[int]:
         """Up to `shots` instances of a kind, from different pictures where there are enough, none from `without`."""
-        mine = self.fit[kind]
-        order = mine[rng.permutation(len(mine))] if len(mine) <= 64 else rng.choice(mine, 64, replace=False)
-        order = order[~np.isin(self._picture_of[order], list(without))]
-        if not len(order) and len(mine) > 64:
-            rest = mine[~np.isin(self._picture_of[mine], list(without))]
-            order = rest[rng.permutation(len(rest))]
+        instances, excluded = self.fit[kind], list(without)
+        few = len(instances) <= _TRIED
+        order = rng.permutation(instances) if few else rng.choice(instances, _TRIED, replace=False)
+        order = order[~np.isin(self._picture_of[order], excluded)]
+        if not len(order) and not few:
+            order = rng.permutation(instances[~np.isin(self._picture_of[instances], excluded)])
         _, first = np.unique(self._picture_of[order], return_index=True)
         distinct = order[np.sort(first)]
         chosen = distinct if len(distinct) >= shots else np.concatenate((distinct, np.setdiff1d(order, distinct)))
         return [int(instance) for instance in chosen[:shots]]
 
-    def cut(self, rng: np.random.Generator, instance: int) -> Example:
+    def cut(self, rng: np.random.Generator, instance: int) -> CutOut:
         """The cut-out of one instance, varied."""
         settings, pool = self.settings, self.pictures.pool
         number = int(self._picture_of[instance])
@@ -108,14 +108,9 @@ class ExampleFinder:
         degrees = float(rng.uniform(-1, 1)) * settings.rotation
         side = settings.side or USUAL_SIDE
         scale = side / max(1e-3, settings.margin * float((box[2:] - box[:2]).max()))
-        middle = (side / 2, side / 2)
-        matrix = similarity(scale, degrees, mirror, tuple((box[:2] + box[2:]) / 2), middle)
-        pixels, factors = self.pictures.read(number, scale_of(matrix))
-        frame = (side, side)
-        labels = move_labels(
-            pool.labels(number).take(np.array([row])), matrix, frame, mirror=mirror, least_share=0.0, least_side=0.0
-        )
-        back = np.diag([1 / factors[0], 1 / factors[1], 1.0])[:2]
-        shown = vary_colours(warp(pixels, compose(matrix, back), frame), settings.colours, rng)
+        matrix = similarity(scale, degrees, mirror, tuple((box[:2] + box[2:]) / 2), (side / 2, side / 2))
+        labels = pool.labels(number).take(np.array([row]))
+        labels = move_labels(labels, matrix, (side, side), mirror=mirror, least_share=0.0, least_side=0.0)
+        shown = vary_colours(self.pictures.warped(number, matrix, (side, side)), settings.colours, rng)
         kind = labels.kinds[labels.label[0]]
-        return Example(shown, kind, labels.points[0, : len(kind)], labels.boxes[0], number, instance)
+        return CutOut(shown, kind, labels.points[0, : len(kind)], labels.boxes[0], number, instance)

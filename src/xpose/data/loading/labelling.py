@@ -3,8 +3,8 @@
 A category is absent from a picture if its set labels that category on every object (`exhaustive`) and there is none, if
 the set's pictures show nothing but its own objects (`closed`) and the category is not related to any of those, or if it
 is one that the set is known not to show (`absent`). All other categories are unknown: they are never used as negatives.
-What is known of sets stands in `labelling.toml`: in the package's for sets that many have, and in one of the same form
-in a folder of sets for those of that folder; an entry there takes the place of the package's.
+`labelling.toml` of the package states what is known of published sets. A file of the same form in a folder of sets
+describes those of that folder; its entries replace the package's.
 """
 
 from __future__ import annotations
@@ -18,51 +18,35 @@ from pathlib import Path, PurePosixPath
 from xpose.data.datasets.folder_sets import is_folder_of_sets
 from xpose.errors import DataError, did_you_mean, quote
 from xpose.vocabulary import find_category, normalise
+from xpose.vocabulary.categories import RANKS
 
 LABELLING_FILE = "labelling.toml"
-_FIELDS: Mapping[str, type] = {
-    "exhaustive": bool,
-    "closed": bool,
-    "points": bool,
-    "absent": list,
-    "unsure": list,
-    "why": str,
-}
-_RANKS = ("species", "genus", "family", "order", "class")
-_PARTS = ("face", "hand")
-_BODIES = ("person", "animal", *_PARTS)
+_RULES = {bool: "true or false", list: "a list of texts", str: "a text"}
+_FIELDS = {"exhaustive": bool, "closed": bool, "points": bool, "absent": list, "unsure": list, "why": str}
+_PARTS = {"face", "hand"}
 
 
 @dataclass(frozen=True)
 class Labelling:
-    """What a set labels.
+    """What a set labels."""
 
-    Attributes:
-        exhaustive: every object of its categories.
-        closed: nothing else is in its pictures.
-        points: of an object with labelled points those without a label are not to be seen.
-        absent: categories that its pictures do not show though it labels none; "animal" stands for all animals.
-        unsure: pictures, by the names of their files without folders, of which `absent` does not hold.
-        why: where this is known from.
-    """
-
-    exhaustive: bool = True
-    closed: bool = False
-    points: bool = False
-    absent: tuple[str, ...] = ()
-    unsure: frozenset[str] = frozenset()
-    why: str = "not stated"
+    exhaustive: bool = True  # every object of its categories
+    closed: bool = False  # its pictures show no other objects
+    points: bool = False  # if an object has labelled points, its points without a label are not visible
+    absent: tuple[str, ...] = ()  # categories that its pictures never show; "animal" means all animals
+    unsure: frozenset[str] = frozenset()  # file names, without folders, of pictures to which `absent` does not apply
+    why: str = "not stated"  # where this is known from
 
     def may_show(self, file: str) -> bool:
-        """Whether a picture is among the `unsure` ones, in whatever folder it lies."""
+        """Whether a picture is among the `unsure` ones, in whatever folder."""
         return PurePosixPath(file).name in self.unsure
 
     def known_absent(self, category: str, file: str) -> bool:
         """Whether `absent` says so of a picture."""
         if not self.absent or self.may_show(file):
             return False
-        found = find_category(category)
-        return category in self.absent or (found is not None and found.kind in self.absent)
+        entry = find_category(category)
+        return category in self.absent or (entry is not None and entry.kind in self.absent)
 
 
 @dataclass(frozen=True)
@@ -73,27 +57,22 @@ class Rule:
     labelled: frozenset[str]  # the categories that the set labels
 
     def absent(self, categories: Iterable[str], file: str, shown: Iterable[str]) -> list[str]:
-        """Those of the categories that a picture does not show, in their order, each once.
+        """Those of the categories that the picture `file` does not show, in their order, each once.
 
-        Args:
-            categories: to choose from.
-            file: the picture's name.
-            shown: what it is known to show.
+        `shown` are the categories that it is known to show.
         """
         shown = tuple(shown)
         return [
             category
             for category in dict.fromkeys(categories)
             if not any(_same(category, name) for name in shown)
-            and (
-                self.labelling.known_absent(category, file)
-                or (
-                    self.labelling.exhaustive
-                    if category in self.labelled
-                    else self.labelling.closed and not any(related(category, own) for own in self.labelled)
-                )
-            )
+            and (self.labelling.known_absent(category, file) or self._never_shown(category))
         ]
+
+    def _never_shown(self, category: str) -> bool:
+        if category in self.labelled:
+            return self.labelling.exhaustive
+        return self.labelling.closed and not any(related(category, name) for name in self.labelled)
 
 
 @cache
@@ -108,26 +87,26 @@ def labelling_of(name: str, beside: Mapping[str, Labelling] | None = None) -> La
 
 
 def labelling_beside(places: Iterable[str | Path]) -> dict[str, Labelling]:
-    """What the `labelling.toml` in the root of each folder says, by set; of two that speak of one set the later.
+    """What the `labelling.toml` in the root of each folder states, by set; a later folder overrides an earlier one.
 
     Raises:
-        DataError: one cannot be read, or speaks of a set that its folder does not hold.
+        DataError: a file cannot be read, or describes a set that its folder does not hold.
     """
-    found: dict[str, Labelling] = {}
+    labelling: dict[str, Labelling] = {}
     for folder in map(Path, places):
         path = folder / LABELLING_FILE
         if not path.is_file():
             continue
-        own = read_labelling(path)
+        stated = read_labelling(path)
         if is_folder_of_sets(folder):
-            held = {one.name for one in folder.iterdir() if one.is_dir()}
-            for name in sorted(set(own) - held):
+            sets = {child.name for child in folder.iterdir() if child.is_dir()}
+            for name in sorted(set(stated) - sets):
                 raise DataError(
-                    f"{quote(path)} speaks of the set {quote(name)}, which its folder does not hold."
-                    f"{did_you_mean(name, held)} Each table has the name of a set's folder: correct or remove it."
+                    f"{quote(path)} describes the set {quote(name)}, which its folder does not hold."
+                    f"{did_you_mean(name, sets)} Each table has the name of a set's folder: correct or remove it."
                 )
-        found |= own
-    return found
+        labelling |= stated
+    return labelling
 
 
 def read_labelling(path: Path) -> dict[str, Labelling]:
@@ -152,33 +131,32 @@ def _labelling(entry: object, where: str) -> Labelling:
         kind = _FIELDS.get(key)
         if kind is None:
             raise DataError(f"{where} has {quote(key)}.{did_you_mean(key, _FIELDS)} It may have {', '.join(_FIELDS)}.")
-        if type(value) is not kind or (isinstance(value, list) and not all(isinstance(one, str) for one in value)):
-            rule = {bool: "true or false", list: "a list of texts", str: "a text"}[kind]
-            raise DataError(f"{where}: {key} is {quote(value)}. It must be {rule}.")
+        if type(value) is not kind or (isinstance(value, list) and not all(isinstance(item, str) for item in value)):
+            raise DataError(f"{where}: {key} is {quote(value)}. It must be {_RULES[kind]}.")
     lists = {"absent": tuple(entry.get("absent", ())), "unsure": frozenset(entry.get("unsure", ()))}
     return Labelling(**{**entry, **lists})
 
 
 @cache
-def _same(one: str, other: str) -> bool:
+def _same(name: str, other: str) -> bool:
     """Whether one name is the other, or a wider word for it: an arctic fox is a fox."""
-    a, b = set(normalise(one).split()), set(normalise(other).split())
-    return a <= b or b <= a
+    words, others = set(normalise(name).split()), set(normalise(other).split())
+    return words <= others or others <= words
 
 
 @cache
-def related(one: str, other: str) -> bool:
-    """Whether two names may speak of the same things, or of a part of them: rather once too often than too seldom."""
-    a, b = normalise(one), normalise(other)
-    if {word.rstrip("s") for word in a.split()} & {word.rstrip("s") for word in b.split()}:
+def related(name: str, other: str) -> bool:
+    """Whether two names may mean the same things, or a part of them; True in doubtful cases."""
+    words, others = ({word.rstrip("s") for word in normalise(text).split()} for text in (name, other))
+    if words & others:
         return True
-    first, second = find_category(one), find_category(other)
+    first, second = find_category(name), find_category(other)
     if first is None or second is None:
         return False
     if first.name == second.name or set(first.skeletons) & set(second.skeletons):
         return True
-    if first.kind in _BODIES and second.kind in _BODIES and {first.kind, second.kind} & set(_PARTS):
+    kinds = {first.kind, second.kind}
+    if kinds <= {"person", "animal", *_PARTS} and kinds & _PARTS:
         return True
-    return any(
-        (rank := first.taxonomy.rank(name)) is not None and rank == second.taxonomy.rank(name) for name in _RANKS
-    )
+    ranks = [(first.taxonomy.rank(rank), second.taxonomy.rank(rank)) for rank in RANKS]
+    return any(rank is not None and rank == other_rank for rank, other_rank in ranks)

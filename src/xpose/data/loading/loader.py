@@ -2,7 +2,7 @@
 
     pool = open_pool(["../shared/data"], "train")
     loader = Loader(pool, batch=16, seed=0, augmentation=Augmentation(size=256), workers=2)
-    for batch in loader.steps(start=0, stop=1000):     # start=500 goes on where a stopped run was
+    for batch in loader.steps(start=0, stop=1000):     # start=500 continues a run that stopped there
         batch.images, batch.targets, batch.shots
 
 Sample k of step s is made from (seed, s, k) and nothing else: neither the number of workers nor that of ranks changes
@@ -13,37 +13,35 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from xpose.data.loading.batches import Asked, Batch, Mode, Target, collate, kinds_present, target_of
+from xpose.data.loading.batches import Batch, Mode, PromptedKind, Target, collate, kinds_present, target_of
 from xpose.data.loading.between import move_between
-from xpose.data.loading.colours import vary_colours
-from xpose.data.loading.examples import Example, ExampleFinder, Examples
-from xpose.data.loading.labelling import Labelling
+from xpose.data.loading.examples import CutOut, ExampleFinder, ExampleSettings
+from xpose.data.loading.labelling import Rule, labelling_of
 from xpose.data.loading.mixing import mosaic, paste
-from xpose.data.loading.negatives import Absences
 from xpose.data.loading.pictures import Form, Pictures
 from xpose.data.loading.pool import Pool
 from xpose.data.loading.samples import Kind, Sample
-from xpose.data.loading.sampling import Plan, Sampling, Step
-from xpose.data.loading.transforms import Augmentation, good_view, show
+from xpose.data.loading.sampling import Sampling, SamplingPlan, Step
+from xpose.data.loading.transforms import Augmentation, good_view, show, vary_colours
 from xpose.errors import ConfigError, XPoseError
-from xpose.pictures.opencv import opencv
+from xpose.pictures.decoding import opencv
 
 # Which random numbers are drawn from a stream; part of its seed. Pictures have streams 0, 1, ... by their place.
 _MODE, _CLASSES, _NEGATIVES, _EXAMPLES, _BETWEEN = 1, 2, 3, 4, 5
-_AHEAD = 2  # batches that each worker or thread prepares before they are asked for
+_AHEAD = 2  # batches that each worker or thread prepares in advance
 
 
 @dataclass(frozen=True)
 class Prompting:
-    """What pictures are asked for, and how."""
+    """Which kinds a picture is prompted with, and how."""
 
     visual: float = 0.5  # share of steps with example pictures
     combined: float = 0.0  # share of steps with words and examples together; the rest is words alone
@@ -51,7 +49,7 @@ class Prompting:
     only_absent: float = 0.0  # share of pictures that are asked for such kinds alone, where there are any
     further: int = 4  # kinds added to those of the batch's pictures, from which the absent ones are taken
     between: float = 0.0  # share of the steps with examples alone whose points lie between the labelled ones
-    examples: Examples = field(default_factory=Examples)
+    examples: ExampleSettings = field(default_factory=ExampleSettings)
 
     def __post_init__(self) -> None:
         faults = []
@@ -69,6 +67,34 @@ class Prompting:
             raise ConfigError("The prompts cannot be drawn:\n  " + "\n  ".join(faults))
 
 
+class Absences:
+    """Tells, by what is known of the pool's sets (`labelling`), which categories a picture certainly does not show."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        labelled: list[set[str]] = [set() for _ in pool.sets]
+        pictures = pool.picture_of()
+        for number, kind in enumerate(pool.kinds):
+            for set_number in set(pool.set_of[pictures[pool.kind_of == number]].tolist()):
+                labelled[set_number].add(kind.category)
+        self.rules = tuple(
+            Rule(labelling_of(name, pool.labelling), frozenset(categories))
+            for name, categories in zip(pool.sets, labelled, strict=True)
+        )
+
+    def rule(self, number: int) -> Rule:
+        """The rule of the picture's set."""
+        return self.rules[self.pool.set_of[number]]
+
+    def absent(self, number: int, categories: Iterable[str], present: Iterable[str] = ()) -> list[str]:
+        """Those of the categories that the picture certainly does not show, in their order, each once.
+
+        `present` are categories that other pictures brought along, as in a mosaic.
+        """
+        shown = {self.pool.kinds[kind].category for kind in self.pool.kinds_in(number)} | set(present)
+        return self.rule(number).absent(categories, self.pool.file(number), shown)
+
+
 class Loader:
     """Makes the batches of a pool."""
 
@@ -76,36 +102,17 @@ class Loader:
         self,
         pool: Pool,
         *,
-        batch: int = 16,
-        seed: int = 0,
-        augmentation: Augmentation | None = None,
-        sampling: Sampling | None = None,
-        prompting: Prompting | None = None,
-        labelling: Mapping[str, Labelling] | None = None,
-        workers: int = 0,
-        threads: int = 0,
-        rank: int = 0,
-        ranks: int = 1,
-        start_method: str | None = None,
-        pin_memory: bool = False,
+        batch: int = 16,  # pictures per step and rank
+        seed: int = 0,  # of everything that is drawn
+        augmentation: Augmentation | None = None,  # how pictures vary
+        sampling: Sampling | None = None,  # how often pictures are shown, and the buckets
+        prompting: Prompting | None = None,  # what they are asked for
+        workers: int = 0,  # processes that make batches
+        threads: int = 0,  # threads that make batches if there are no workers
+        rank: int = 0,  # which part of the whole batch to make
+        ranks: int = 1,  # how many parts there are
     ) -> None:
         """Set up.
-
-        Args:
-            pool: the labels.
-            batch: pictures per step and rank.
-            seed: of everything that is drawn.
-            augmentation: how pictures vary.
-            sampling: how often pictures are shown, and the buckets.
-            prompting: what they are asked for.
-            labelling: what sets label, where that is not known or is wrong.
-            workers: processes that make batches; 0 for none.
-            threads: threads that make batches where there are no workers; 0 for none.
-            rank: which part of the whole batch is wanted.
-            ranks: how many parts there are.
-            start_method: of the processes ("fork", "spawn", "forkserver"); the system's own where None. "fork" shares
-                the labels and the kept pictures without copying.
-            pin_memory: for copies to a GPU.
 
         Raises:
             ConfigError: a number is out of range, or settings name sets that are not there.
@@ -119,10 +126,9 @@ class Loader:
         self.augmentation = augmentation or Augmentation()
         self.prompting = prompting or Prompting()
         self.workers, self.threads, self.rank, self.ranks = workers, threads, rank, ranks
-        self.start_method, self.pin_memory = start_method, pin_memory
         self.pictures = Pictures(pool)
-        self.plan = Plan(pool, sampling or Sampling(), batch * ranks, seed)
-        self.absences = Absences(pool, labelling)
+        self.plan = SamplingPlan(pool, sampling or Sampling(), batch * ranks, seed)
+        self.absences = Absences(pool)
         self.own_kinds = {*pool.kinds, *(kind.mirror[0] for kind in pool.kinds)}
         self.finder = ExampleFinder(self.pictures, self.prompting.examples)
 
@@ -131,13 +137,13 @@ class Loader:
         """Steps after which every picture was shown as often as its weight says."""
         return self.plan.steps_per_epoch
 
-    def keep_pictures(self, megabytes: float, *, side: int | None = None, form: Form = "pixels") -> int:
-        """Keep small copies in memory (see `Pictures.keep`); how many there are. Call it before the first step.
+    def keep_pictures(self, megabytes: float, *, form: Form = "pixels") -> int:
+        """Keep copies in memory, as large as the augmentation can show them (see `Pictures.keep`); how many there are.
 
-        Without a `side` they are as large as the augmentation can show them.
+        Call it before the first step.
         """
         largest = (self.augmentation.size or self.augmentation.longest) * max(1.0, self.augmentation.scale[1])
-        return self.pictures.keep(side or round(largest), megabytes, form=form, threads=max(1, self.threads))
+        return self.pictures.keep(round(largest), megabytes, form=form, threads=max(1, self.threads))
 
     def steps(self, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
         """The batches from step `start` on; without a `stop` they never end.
@@ -155,11 +161,24 @@ class Loader:
                 yield self.batch(number)
 
     def batch(self, number: int) -> Batch:
-        """The batch of one step, made here and now."""
-        step = self.plan.step(number)
-        mine = range(self.rank * self.batch_size, (self.rank + 1) * self.batch_size)
-        samples = [self.sample(step, place) for place in mine]
-        return self._assemble(step, samples, list(mine), self.mode(number))
+        """The batch of one step, made in this thread."""
+        step, mode = self.plan.step(number), self.mode(number)
+        places = range(self.rank * self.batch_size, (self.rank + 1) * self.batch_size)
+        samples = [self.sample(step, place) for place in places]
+        kinds = self._classes(step)
+        targets = [
+            self._target(sample, self._asked(step, sample, place, kinds))
+            for sample, place in zip(samples, places, strict=True)
+        ]
+        examples: dict[tuple[str, str], list[CutOut]] = {}
+        if mode != "text":
+            shown = {picture for sample in samples for picture in sample.pictures} | set(step.pictures)
+            needed = dict.fromkeys(entry.kind.key for target in targets for entry in target.asked)
+            examples = self._examples(step, needed, kinds, shown)
+            rng = self._rng(step.number, _BETWEEN, self.rank)
+            if mode == "visual" and rng.random() < self.prompting.between:
+                targets, examples = move_between(rng, targets, examples)
+        return collate(step.number, mode, step.limit, samples, targets, examples)
 
     def mode(self, number: int) -> Mode:
         """How step `number` prompts; the same on every rank."""
@@ -181,32 +200,16 @@ class Loader:
             sample = show(self.pictures, picture, good_view(rng, self.pictures, picture, settings), settings)
         if pasted:
             sample = paste(rng, sample, self.pictures, int(others[3]), settings)
-        return Sample(**{**vars(sample), "pixels": vary_colours(sample.pixels, settings.colours, rng)})
+        return replace(sample, pixels=vary_colours(sample.pixels, settings.colours, rng))
 
     def _rng(self, *stream: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, *stream])
 
-    def _assemble(self, step: Step, samples: Sequence[Sample], places: Sequence[int], mode: Mode) -> Batch:
-        kinds = self._classes(step)
-        targets = [
-            self._target(sample, self._asked(step, sample, place, kinds))
-            for sample, place in zip(samples, places, strict=True)
-        ]
-        examples: dict[tuple[str, str], list[Example]] = {}
-        if mode != "text":
-            shown = {picture for sample in samples for picture in sample.pictures} | set(step.pictures)
-            needed = dict.fromkeys(entry.kind.key for target in targets for entry in target.asked)
-            examples = self._examples(step, needed, kinds, shown)
-            rng = self._rng(step.number, _BETWEEN, self.rank)
-            if mode == "visual" and rng.random() < self.prompting.between:
-                targets, examples = move_between(rng, targets, examples)
-        return collate(step.number, mode, step.limit, samples, targets, examples)
-
-    def _target(self, sample: Sample, asked: Sequence[Asked]) -> Target:
-        # Where pictures with other points were mixed, as a mirrored one of a one-sided kind, a class has the points of
-        # all of them, of which each was labelled with its own.
+    def _target(self, sample: Sample, asked: Sequence[PromptedKind]) -> Target:
+        # A mixed picture may join kinds with other points, such as a one-sided kind and its mirror image. The joined
+        # class has the points of all of them, of which each object was labelled only with its own.
         as_labelled = self.own_kinds.issuperset(sample.labels.kinds)
-        return target_of(sample, asked, as_labelled and self.absences.points(sample.pictures[0]))
+        return target_of(sample, asked, as_labelled and self.absences.rule(sample.pictures[0]).labelling.points)
 
     def _classes(self, step: Step) -> list[int]:
         """The pool's kinds that the step is about: those of its pictures, and some others of the bucket's width."""
@@ -215,52 +218,52 @@ class Loader:
         count = min(self.prompting.further, len(free))
         return [*present, *self._rng(step.number, _CLASSES).choice(free, count, replace=False).tolist()]
 
-    def _asked(self, step: Step, sample: Sample, place: int, kinds: Sequence[int]) -> list[Asked]:
+    def _asked(self, step: Step, sample: Sample, place: int, kinds: Sequence[int]) -> list[PromptedKind]:
         """The kinds that the picture shows, then kinds it is known not to show."""
         rng = self._rng(step.number, _NEGATIVES, place)
-        picture, exhaustive = sample.pictures[0], self.absences.exhaustive(sample.pictures[0])
-        asked = [Asked(kind, True, exhaustive) for kind in kinds_present(sample.labels)]
+        asked = self._present(sample)
         by_category: dict[str, Kind] = {}
         for kind in (self.pool.kinds[number] for number in kinds):
             by_category.setdefault(kind.category, kind)
         # Cropped away is not absent: a rest of it may be in sight.
         present = {kind.category for kind in sample.labels.kinds} | {entry.kind.category for entry in asked}
-        absent = self.absences.absent(picture, by_category, present)
+        absent = self.absences.absent(sample.pictures[0], by_category, present)
         low, high = (min(limit, len(absent)) for limit in self.prompting.absent)
         order = rng.permutation(len(absent))
         chosen = order[: int(rng.integers(low, high + 1))]
         if absent and self.prompting.only_absent and rng.random() < self.prompting.only_absent:
-            # Who is asked for something beside a dog can say dog; asked for a cat alone, it has to say nothing.
+            # Asked for a dog and a cat beside a dog, a network can always answer with the dog; asked for a cat alone,
+            # it has to answer nothing.
             asked, chosen = [], order[: max(1, len(chosen))]
-        asked += [Asked(by_category[absent[i]], False, True) for i in sorted(chosen.tolist())]
+        asked += [PromptedKind(by_category[absent[i]], False, True) for i in sorted(chosen.tolist())]
         return asked or self._asked_plainly(sample)
 
-    def _asked_plainly(self, sample: Sample) -> list[Asked]:
-        """The kinds that the picture shows; where it shows none, one that its set labels."""
-        picture = sample.pictures[0]
-        exhaustive = self.absences.exhaustive(picture)
-        asked = [Asked(kind, True, exhaustive) for kind in kinds_present(sample.labels)]
-        labelled = self.absences.labelled(picture)
+    def _present(self, sample: Sample) -> list[PromptedKind]:
+        exhaustive = self.absences.rule(sample.pictures[0]).labelling.exhaustive
+        return [PromptedKind(kind, True, exhaustive) for kind in kinds_present(sample.labels)]
+
+    def _asked_plainly(self, sample: Sample) -> list[PromptedKind]:
+        """The kinds that the picture shows; if it shows none, one that its set labels."""
+        labelled = self.absences.rule(sample.pictures[0]).labelled
         fallback = next((kind for kind in self.pool.kinds if kind.category in labelled), self.pool.kinds[0])
-        return asked or [Asked(fallback, False, False)]
+        return self._present(sample) or [PromptedKind(fallback, False, False)]
 
     def _examples(
         self, step: Step, needed: Mapping[tuple[str, str], None], kinds: Sequence[int], shown: set[int]
-    ) -> dict[tuple[str, str], list[Example]]:
+    ) -> dict[tuple[str, str], list[CutOut]]:
         low, high = self.prompting.examples.shots
-        # Of kinds that are one class those without points have no examples: another one's serve them too.
-        order = list(kinds)[::-1]
-        order.sort(key=lambda number: len(self.finder.fit[number]) > 0)
-        number_of = {self.pool.kinds[number].key: number for number in order}
-        found = {}
+        # Several kinds may be one class. Those without points have no examples and use another one's.
+        number_of: dict[tuple[str, str], int] = {}
+        for number in sorted(kinds, key=lambda number: len(self.finder.fit[number]) == 0):
+            number_of.setdefault(self.pool.kinds[number].key, number)
+        examples = {}
         for key in needed:
-            number = number_of.get(key)
-            if number is None:
-                continue
-            rng = self._rng(step.number, _EXAMPLES, number, self.rank)
-            instances = self.finder.find(rng, number, int(rng.integers(low, high + 1)), shown)
-            found[key] = [self.finder.cut(rng, instance) for instance in instances]
-        return found
+            if key in number_of:
+                number = number_of[key]
+                rng = self._rng(step.number, _EXAMPLES, number, self.rank)
+                instances = self.finder.find(rng, number, int(rng.integers(low, high + 1)), shown)
+                examples[key] = [self.finder.cut(rng, instance) for instance in instances]
+        return examples
 
     def _by_threads(self, numbers: range) -> Iterator[Batch]:
         waiting: deque[Future[Batch]] = deque()
@@ -278,16 +281,14 @@ class Loader:
     def _by_processes(self, numbers: range) -> Iterator[Batch]:
         from torch.utils.data import DataLoader
 
-        source: DataLoader[Any] = DataLoader(
+        source: DataLoader[Batch | XPoseError] = DataLoader(
             _Steps(self),  # type: ignore[arg-type]  # a map-style dataset without a length: the sampler has it
             batch_size=None,
             sampler=numbers,
             num_workers=self.workers,
-            collate_fn=_as_it_is,
+            collate_fn=_unchanged,
             worker_init_fn=_prepare_worker,
-            multiprocessing_context=self.start_method,
             prefetch_factor=_AHEAD,
-            pin_memory=self.pin_memory,
         )
         for result in source:
             if isinstance(result, XPoseError):
@@ -296,7 +297,7 @@ class Loader:
 
 
 class _Steps:
-    """Batches by step, for torch's DataLoader; an error for the user comes as a value, to be raised as it was."""
+    """Batches by step, for torch's DataLoader; a user error is returned, so that it can be raised unchanged."""
 
     def __init__(self, loader: Loader) -> None:
         self.loader = loader
@@ -308,7 +309,7 @@ class _Steps:
             return error
 
 
-def _as_it_is(value: Any) -> Any:
+def _unchanged(value: Any) -> Any:
     return value
 
 

@@ -1,7 +1,7 @@
 """Pictures made of several: four in a mosaic, and objects of one pasted into another.
 
-Only pictures of one set (and one bucket) are mixed, since only there the same categories are labelled: a person
-without a label in a picture of birds must not get next to labelled people.
+Only pictures of one set (and one bucket) are mixed, because only those label the same categories: a person without a
+label in a picture of birds must not appear beside labelled people.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 
 from xpose.data.loading.pictures import Pictures
 from xpose.data.loading.samples import Labels, Sample, join
-from xpose.data.loading.transforms import Augmentation, good_view, plain_view, show
-from xpose.data.loading.warps import FILL, Size, compose, move_labels, scale_of, similarity, warp
+from xpose.data.loading.transforms import Augmentation, View, good_view, plain_view, show
+from xpose.data.loading.warps import FILL, Size, scale_of, similarity
 
 _SPLIT = (0.35, 0.65)  # where the lines of a mosaic run, in sides of the frame
 _PASTES = 8  # places tried for an object
@@ -51,10 +51,10 @@ def _shifted(labels: Labels, left: float, top: float) -> Labels:
 
 
 def paste(rng: np.random.Generator, sample: Sample, pictures: Pictures, donor: int, settings: Augmentation) -> Sample:
-    """The sample with an object of the picture `donor` pasted into it, if one is fit for it and there is room.
+    """The sample with a suitable object of the picture `donor` pasted into it, if there is one and there is room.
 
-    The piece is the object's box with a small margin and a soft edge. Points that it covers become hidden; it goes
-    nowhere where it would cover much of another object.
+    The piece is the object's box with a small margin and a soft edge. Points that it covers become hidden; it never
+    covers much of another object.
     """
     labels = pictures.pool.labels(donor)
     rows = _fit_for_pasting(labels)
@@ -75,12 +75,12 @@ def paste(rng: np.random.Generator, sample: Sample, pictures: Pictures, donor: i
     target = (corner[0] + size[0] / 2, corner[1] + size[1] / 2)
     middle = (float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2)
     matrix = similarity(scale, 0.0, view.mirror, middle, target)
-    limits = {"least_share": settings.least_share, "least_side": settings.least_side}
-    added = move_labels(labels.take(np.array([row])), matrix, frame, mirror=view.mirror, **limits)
+    added = View(matrix, frame, view.mirror).labels(labels.take(np.array([row])), settings)
     if not len(added.real()):
         return sample
-    canvas = _paste_pixels(sample.pixels, pictures, donor, matrix, (*corner, *size))
+    piece = pictures.warped(donor, matrix - np.array([[0, 0, corner[0]], [0, 0, corner[1]]]), size)
     hidden = _covered(sample.labels, (*corner, corner[0] + size[0], corner[1] + size[1]))
+    canvas = _paste_pixels(sample.pixels, piece, corner)
     return replace(sample, pixels=canvas, labels=join([hidden, added]), pictures=(*sample.pictures, donor))
 
 
@@ -108,14 +108,13 @@ def _piece(box: np.ndarray, size: Size) -> np.ndarray:
 
 def _free_place(rng: np.random.Generator, others: Labels, frame: Size, size: Size) -> tuple[int, int] | None:
     """A corner for a piece where it leaves enough of every object; None if none was found."""
+    low, high = others.boxes[:, :2], others.boxes[:, 2:]
+    areas = (high - low).prod(1)
+    labelled = others.points[..., 2] > 0
     for _ in range(_PASTES):
         left, top = (int(rng.integers(0, f - s + 1)) for f, s in zip(frame, size, strict=True))
         piece = np.array([left, top, left + size[0], top + size[1]], np.float32)
-        shared = np.clip(
-            np.minimum(others.boxes[:, 2:], piece[2:]) - np.maximum(others.boxes[:, :2], piece[:2]), 0, None
-        ).prod(1)
-        areas = (others.boxes[:, 2:] - others.boxes[:, :2]).prod(1)
-        labelled = others.points[..., 2] > 0
+        shared = np.clip(np.minimum(high, piece[2:]) - np.maximum(low, piece[:2]), 0, None).prod(1)
         covered = (labelled & _inside(others.points, piece)).sum(1)
         if (shared <= _MOST_COVERED * areas).all() and (covered <= _MOST_COVERED * labelled.sum(1)).all():
             return left, top
@@ -134,17 +133,11 @@ def _covered(labels: Labels, box: tuple[int, ...]) -> Labels:
     return replace(labels, points=points)
 
 
-def _paste_pixels(
-    canvas: np.ndarray, pictures: Pictures, donor: int, matrix: np.ndarray, place: tuple[int, int, int, int]
-) -> np.ndarray:
-    left, top, width, height = place
-    pixels, factors = pictures.read(donor, scale_of(matrix))
-    back = np.diag([1 / factors[0], 1 / factors[1], 1.0])[:2]
-    shift = np.array([[0, 0, left], [0, 0, top]])
-    piece = warp(pixels, compose(matrix - shift, back), (width, height))
+def _paste_pixels(canvas: np.ndarray, piece: np.ndarray, corner: tuple[int, int]) -> np.ndarray:
+    """The canvas with a piece whose edges are soft."""
+    (left, top), (height, width) = corner, piece.shape[:2]
     soft = max(1.0, _SOFT * min(width, height))
-    across, down = (_ramp(side, soft) for side in (width, height))
-    share = np.minimum(down[:, None], across[None])[..., None]
+    share = np.minimum(_ramp(height, soft)[:, None], _ramp(width, soft)[None])[..., None]
     result = canvas.copy()
     under = result[top : top + height, left : left + width]
     under[:] = np.rint(piece * share + under * (1 - share)).astype(np.uint8)

@@ -15,11 +15,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xpose.errors import VocabularyError
 from xpose.vocabulary import flip_name, keypoint_sigmas, load_skeleton
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -80,11 +84,16 @@ class Kind:
         """The kind with the points of both."""
         if other == self:
             return self
-        mirrors = dict(zip(self.names, self.mirrored, strict=True)) | dict(
-            zip(other.names, other.mirrored, strict=True)
-        )
+        mirrors = {
+            name: mirror for kind in (self, other) for name, mirror in zip(kind.names, kind.mirrored, strict=True)
+        }
         edges = tuple(dict.fromkeys((*self.edges, *other.edges)))
         return Kind(self.category, self.skeleton, tuple(mirrors), tuple(mirrors.values()), edges)
+
+
+def by_name(kind: Kind, points: np.ndarray | Tensor) -> dict[str, tuple[float, float, int]]:
+    """The labelled points [K, 3] of an object of that kind, by name."""
+    return {name: (x, y, int(v)) for name, (x, y, v) in zip(kind.names, points.tolist(), strict=False) if v}
 
 
 @lru_cache(maxsize=1024)
@@ -106,39 +115,16 @@ class Labels:
     points: np.ndarray  # [G, K, 3] x, y, visibility, in the order of the kind's names; rows past them are zero
     crowd: np.ndarray  # [G] bool
 
-    @classmethod
-    def empty(cls, kinds: tuple[Kind, ...] = ()) -> Labels:
-        """No instances."""
-        width = max((len(kind) for kind in kinds), default=0)
-        return cls(
-            kinds,
-            np.zeros(0, np.int64),
-            np.zeros((0, 4), np.float32),
-            np.zeros((0, width, 3), np.float32),
-            np.zeros(0, bool),
-        )
-
     def __len__(self) -> int:
         return len(self.label)
 
     def keypoints(self, row: int) -> dict[str, tuple[float, float, int]]:
         """The labelled points of one instance by name."""
-        named = zip(self.kinds[self.label[row]].names, self.points[row].tolist(), strict=False)
-        return {name: (x, y, int(v)) for name, (x, y, v) in named if v}
-
-    def category(self, row: int) -> str:
-        """What an instance is."""
-        return self.kinds[self.label[row]].category
+        return by_name(self.kinds[self.label[row]], self.points[row])
 
     def take(self, rows: np.ndarray) -> Labels:
         """Only some rows, by number or by a mask."""
-        return replace(
-            self,
-            label=self.label[rows],
-            boxes=self.boxes[rows],
-            points=self.points[rows],
-            crowd=self.crowd[rows],
-        )
+        return Labels(self.kinds, self.label[rows], self.boxes[rows], self.points[rows], self.crowd[rows])
 
     def real(self) -> Labels:
         """The rows that are objects."""
@@ -161,7 +147,7 @@ def join(parts: Sequence[Labels]) -> Labels:
     for kind in (kind for part in parts for kind in part.kinds):
         merged[kind.key] = merged[kind.key].joined(kind) if kind.key in merged else kind
     kinds, place = tuple(merged.values()), {key: i for i, key in enumerate(merged)}
-    width = max((len(kind) for kind in kinds), default=0)
+    width = max(map(len, kinds), default=0)
     label, points = [], []
     for part in parts:
         numbers = np.zeros(len(part), np.int64)
@@ -174,8 +160,6 @@ def join(parts: Sequence[Labels]) -> Labels:
             spread[rows[:, None], columns] = part.points[rows][:, : len(kind)]
         label.append(numbers)
         points.append(spread)
-    if not parts:
-        return Labels.empty()
     rest = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ("boxes", "crowd")}
     return Labels(kinds, np.concatenate(label), points=np.concatenate(points), **rest)
 

@@ -1,8 +1,8 @@
 """Which pictures a step shows: balanced over sets and categories, one bucket of keypoint counts per batch.
 
-The order is a pure function of the seed: the pictures of step s are found from (seed, s) alone, so that a run resumed
-at any step goes on as if it had never stopped, on any number of workers and ranks. An epoch is a fixed number of
-steps; within it every picture appears as often as its weight says, rounded up or down, never by luck alone.
+The order is a pure function of the seed: the pictures of step s depend on (seed, s) alone, so a run resumed at any
+step continues as if it had never stopped, on any number of workers and ranks. An epoch is a fixed number of steps, in
+which every picture appears as often as its weight says, rounded up or down at random.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from xpose.data.loading.pool import Pool
 from xpose.errors import ConfigError, did_you_mean, quote
 
 BALANCE = {"none": 0.0, "sqrt": 0.5, "uniform": 1.0}
-_MIX = {"order": 11, "batches": 12}  # tells random streams apart; those of steps have smaller numbers
+_ORDER, _BATCHES = 11, 12  # random streams; those of steps have smaller numbers
 
 
 @dataclass(frozen=True)
@@ -65,9 +64,9 @@ def weights_of(pool: Pool, sampling: Sampling) -> np.ndarray:
     weights = np.zeros(len(pool))
     rarity = _rarity(pool, BALANCE[sampling.categories])
     for number, name in enumerate(pool.sets):
-        mine = np.flatnonzero(pool.set_of == number)
-        share = len(mine) ** (1 - BALANCE[sampling.sets]) * sampling.set_weights.get(name, 1.0)
-        weights[mine] = share * rarity[mine] / rarity[mine].sum()
+        members = np.flatnonzero(pool.set_of == number)
+        share = len(members) ** (1 - BALANCE[sampling.sets]) * sampling.set_weights.get(name, 1.0)
+        weights[members] = share * rarity[members] / rarity[members].sum()
     if not weights.sum() > 0:
         raise ConfigError("No picture has a weight above 0. At least one set needs one. Correct set_weights.")
     return _bounded(weights, sampling.most_repeats)
@@ -84,8 +83,8 @@ def _rarity(pool: Pool, strength: float) -> np.ndarray:
     np.maximum.at(rarity, picture, (1.0 / counts[inverse]) ** strength)
     empty = rarity == 0  # pictures without any object count as a category of their own
     for number in np.unique(pool.set_of[empty]):
-        mine = empty & (pool.set_of == number)
-        rarity[mine] = (1.0 / mine.sum()) ** strength
+        members = empty & (pool.set_of == number)
+        rarity[members] = (1.0 / members.sum()) ** strength
     return rarity
 
 
@@ -124,7 +123,7 @@ class Step:
     limit: int  # most keypoints of a category
 
 
-class Plan:
+class SamplingPlan:
     """The pictures of every step."""
 
     def __init__(self, pool: Pool, sampling: Sampling, batch: int, seed: int) -> None:
@@ -141,28 +140,23 @@ class Plan:
         self.bucket_of, self.limits = buckets_of(pool, sampling.buckets)
         self.weights = weights_of(pool, sampling)
         self._set_of = pool.set_of
-        used = int((self.weights > 0).sum())
-        share = (sampling.epoch or used) / self.weights.sum()
-        self._members, self._steps = [], []
-        for bucket in range(len(self.limits)):
-            members = np.flatnonzero((self.bucket_of == bucket) & (self.weights > 0))
-            expected = float(self.weights[members].sum() * share)
-            self._members.append(members)
-            self._steps.append(max(1, round(expected / batch)) if len(members) else 0)
+        used = self.weights > 0
+        share = (sampling.epoch or int(used.sum())) / self.weights.sum()
+        self._members = [np.flatnonzero((self.bucket_of == bucket) & used) for bucket in range(len(self.limits))]
+        self._steps = [
+            max(1, round(float(self.weights[members].sum() * share) / batch)) if len(members) else 0
+            for members in self._members
+        ]
         self.steps_per_epoch = sum(self._steps)
-        self._epoch = lru_cache(maxsize=2)(self._make_epoch)
-
-    def __getstate__(self) -> dict[str, object]:
-        return {key: value for key, value in vars(self).items() if key != "_epoch"}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        vars(self).update(state)
-        self._epoch = lru_cache(maxsize=2)(self._make_epoch)
+        self._epochs: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # the last two that were asked for
 
     def step(self, number: int) -> Step:
         """The pictures of step `number`, counted from 0 through all epochs."""
         epoch, place = divmod(number, self.steps_per_epoch)
-        pictures, buckets = self._epoch(epoch)
+        epochs = self._epochs  # threads may replace it meanwhile
+        if epoch not in epochs:
+            self._epochs = epochs = {**dict(list(epochs.items())[-1:]), epoch: self._make_epoch(epoch)}
+        pictures, buckets = epochs[epoch]
         bucket = int(buckets[place])
         return Step(number, tuple(pictures[place].tolist()), bucket, self.limits[bucket])
 
@@ -172,7 +166,7 @@ class Plan:
         return np.flatnonzero(same)
 
     def _make_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        rng = np.random.default_rng([self.seed, epoch, _MIX["order"]])
+        rng = np.random.default_rng([self.seed, epoch, _ORDER])
         batches, buckets = [], []
         for bucket, (members, steps) in enumerate(zip(self._members, self._steps, strict=True)):
             if not steps:
@@ -180,7 +174,7 @@ class Plan:
             drawn = members[systematic(rng, self.weights[members], steps * self.batch)]
             batches.append(_apart(rng, drawn).reshape(steps, self.batch))
             buckets += [bucket] * steps
-        order = np.random.default_rng([self.seed, epoch, _MIX["batches"]]).permutation(len(buckets))
+        order = np.random.default_rng([self.seed, epoch, _BATCHES]).permutation(len(buckets))
         return np.concatenate(batches)[order], np.array(buckets)[order]
 
 

@@ -5,25 +5,55 @@
     view = choose_view(rng, (640, 480), settings)     # a matrix, the frame's size, whether it mirrors
     sample = show(pictures, number, view, settings)
 
-Which pictures are mixed is said in `mixing`.
+`mixing` combines several pictures.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
-from xpose.data.loading.colours import NO_COLOURS, Colours
 from xpose.data.loading.pictures import Pictures
-from xpose.data.loading.samples import Sample
-from xpose.data.loading.warps import Size, compose, letterbox, move_labels, scale_of, similarity, warp
+from xpose.data.loading.samples import Labels, Sample
+from xpose.data.loading.warps import Size, letterbox, move_labels, similarity
 from xpose.errors import ConfigError
+from xpose.pictures.decoding import opencv
 
 TRIES = 8  # to find a view that shows an object
 _CROP_SIDES = (400, 600)  # short side before the crop
 _CROP = (384, 600)  # sides of the crop
+_LUMA = np.array([0.299, 0.587, 0.114])
+# Luma and two axes of colour (YIQ): hue is a turn of the latter.
+_YIQ = np.array([_LUMA, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
+_BACK = np.linalg.inv(_YIQ)
+
+
+@dataclass(frozen=True)
+class Colours:
+    """How much colours vary, by jitter, grey and blur. Factors are drawn from 1/(1 + x) to 1 + x."""
+
+    brightness: float = 0.3
+    contrast: float = 0.3
+    saturation: float = 0.4
+    hue: float = 10.0  # degrees to either side
+    share: float = 0.8  # of pictures whose colours change
+    grey: float = 0.05  # share of pictures without colour
+    blur: float = 0.05  # share of pictures that are blurred
+    most_blur: float = 1.5  # pixels (standard deviation)
+
+    def faults(self) -> list[str]:
+        """What is wrong with the settings, in words."""
+        shares = {name: getattr(self, name) for name in ("share", "grey", "blur")}
+        faults = [f"{name} is {x}, not a share from 0 to 1" for name, x in shares.items() if not 0 <= x <= 1]
+        names = ("brightness", "contrast", "saturation", "hue", "most_blur")
+        amounts = {name: getattr(self, name) for name in names}
+        return faults + [f"{name} is {x}, not a number from 0 up" for name, x in amounts.items() if not x >= 0]
+
+
+NO_COLOURS = Colours(share=0.0, grey=0.0, blur=0.0)
 
 
 @dataclass(frozen=True)
@@ -44,49 +74,38 @@ class Augmentation:
     least_side: float = 3.0  # pixels of the longer side of an object
 
     def __post_init__(self) -> None:
-        faults = self.faults()
+        shares = {name: getattr(self, name) for name in ("crop", "flip", "mosaic", "copy_paste", "least_share")}
+        faults = [f"{name} is {x}, not a share from 0 to 1" for name, x in shares.items() if not 0 <= x <= 1]
+        if self.size is not None and self.size < 16:
+            faults.append(f"size is {self.size}, less than 16 pixels")
+        if not self.sides or min(self.sides) < 16 or self.longest < max(self.sides, default=0):
+            faults.append(f"sides are {self.sides} with longest {self.longest}; they run from 16 to longest")
+        if not 0 < self.scale[0] <= self.scale[1] < math.inf:
+            faults.append(f"scale is {self.scale}, not two numbers above 0, the smaller one first")
+        if not 0 <= self.rotation <= 180:
+            faults.append(f"rotation is {self.rotation}, not from 0 to 180 degrees")
+        faults += [f"colours: {fault}" for fault in self.colours.faults()]
         if faults:
             raise ConfigError("The augmentation cannot be used:\n  " + "\n  ".join(faults))
 
-    def faults(self) -> list[str]:
-        """What is wrong with the settings, in words."""
-        found = [
-            f"{name} is {getattr(self, name)}, not a share from 0 to 1"
-            for name in ("crop", "flip", "mosaic", "copy_paste", "least_share")
-            if not 0 <= getattr(self, name) <= 1
-        ]
-        if self.size is not None and self.size < 16:
-            found.append(f"size is {self.size}, less than 16 pixels")
-        if not self.sides or min(self.sides) < 16 or self.longest < max(self.sides, default=0):
-            found.append(f"sides are {self.sides} with longest {self.longest}; they run from 16 to longest")
-        if not 0 < self.scale[0] <= self.scale[1] < math.inf:
-            found.append(f"scale is {self.scale}, not two numbers above 0, the smaller one first")
-        if not 0 <= self.rotation <= 180:
-            found.append(f"rotation is {self.rotation}, not from 0 to 180 degrees")
-        return found + [f"colours: {fault}" for fault in self.colours.faults()]
-
     def plain(self) -> Augmentation:
         """The same frames without any variation: for validation, and for looking at the data."""
-        return replace(
-            self,
-            sides=(max(self.sides),),
-            crop=0.0,
-            flip=0.0,
-            scale=(1.0, 1.0),
-            rotation=0.0,
-            colours=NO_COLOURS,
-            mosaic=0.0,
-            copy_paste=0.0,
-        )
+        none: dict[str, Any] = dict.fromkeys(("crop", "flip", "rotation", "mosaic", "copy_paste"), 0.0)
+        return replace(self, sides=(max(self.sides),), scale=(1.0, 1.0), colours=NO_COLOURS, **none)
 
 
 @dataclass(frozen=True)
 class View:
     """How a picture is shown."""
 
-    matrix: np.ndarray
+    matrix: np.ndarray  # [2, 3] from the stored picture to the frame
     frame: Size
     mirror: bool
+
+    def labels(self, labels: Labels, settings: Augmentation) -> Labels:
+        """The labels of the stored picture in the frame; see `move_labels`."""
+        limits = {"least_share": settings.least_share, "least_side": settings.least_side}
+        return move_labels(labels, self.matrix, self.frame, mirror=self.mirror, **limits)
 
 
 def choose_view(rng: np.random.Generator, size: Size, settings: Augmentation, frame: Size | None = None) -> View:
@@ -106,7 +125,7 @@ def choose_view(rng: np.random.Generator, size: Size, settings: Augmentation, fr
 
 
 def _keeping_shape(rng: np.random.Generator, size: Size, settings: Augmentation, mirror: bool, degrees: float) -> View:
-    """Short side and longest side as set, half of the time of a crop: the recipe of the DETR family, and a rotation."""
+    """The DETR family's recipe with a rotation: a short and a longest side as set, half of the time after a crop."""
     left, top, width, height = 0.0, 0.0, float(size[0]), float(size[1])
     if rng.random() < settings.crop:
         before = rng.uniform(*_CROP_SIDES) / min(size)
@@ -126,28 +145,19 @@ def shape_for(size: tuple[float, float], side: int, longest: int) -> Size:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def plain_view(size: Size, settings: Augmentation) -> View:
-    """The whole picture, upright."""
-    frame = (settings.size, settings.size) if settings.size else shape_for(size, max(settings.sides), settings.longest)
+def plain_view(size: Size, settings: Augmentation, frame: Size | None = None) -> View:
+    """The whole picture, upright; in a frame of that size where one is given."""
+    side = settings.size
+    frame = frame or ((side, side) if side else shape_for(size, max(settings.sides), settings.longest))
     return View(letterbox(size, frame), frame, False)
 
 
 def show(pictures: Pictures, number: int, view: View, settings: Augmentation) -> Sample:
     """The picture `number` as the view shows it."""
     pool = pictures.pool
-    pixels, factors = pictures.read(number, scale_of(view.matrix))
-    to_frame = compose(view.matrix, np.diag([1 / factors[0], 1 / factors[1], 1.0])[:2])
-    labels = move_labels(
-        pool.labels(number),
-        view.matrix,
-        view.frame,
-        mirror=view.mirror,
-        least_share=settings.least_share,
-        least_side=settings.least_side,
-    )
     return Sample(
-        warp(pixels, to_frame, view.frame),
-        labels,
+        pictures.warped(number, view.matrix, view.frame),
+        view.labels(pool.labels(number), settings),
         pool.set_name(number),
         pool.file(number),
         pool.style(number),
@@ -160,14 +170,35 @@ def show(pictures: Pictures, number: int, view: View, settings: Augmentation) ->
 def good_view(
     rng: np.random.Generator, pictures: Pictures, number: int, settings: Augmentation, frame: Size | None = None
 ) -> View:
-    """A view that shows one of the picture's objects, if there is any; the whole picture where none was found."""
-    pool = pictures.pool
-    size, labels = pool.size(number), pool.labels(number).real()
+    """A view that shows one of the picture's objects, if there is any; the whole picture if none was found."""
+    size, labels = pictures.pool.size(number), pictures.pool.labels(number).real()
     for _ in range(TRIES):
         view = choose_view(rng, size, settings, frame)
-        if not len(labels):
+        if not len(labels) or not view.labels(labels, settings).crowd.all():
             return view
-        limits = {"least_share": settings.least_share, "least_side": settings.least_side}
-        if not move_labels(labels, view.matrix, view.frame, mirror=False, **limits).crowd.all():
-            return view
-    return plain_view(size, settings) if frame is None else View(letterbox(size, frame), frame, False)
+    return plain_view(size, settings, frame)
+
+
+def vary_colours(pixels: np.ndarray, colours: Colours, rng: np.random.Generator) -> np.ndarray:
+    """The picture in other colours; always the same number of draws, so that settings do not shift each other."""
+    draws = rng.random(9)
+    change, grey, blur = draws[0] < colours.share, draws[1] < colours.grey, draws[2] < colours.blur
+    if change or grey:
+        matrix = colour_matrix(colours, draws[3:7] if change else np.full(4, 0.5), grey)
+        pixels = np.asarray(opencv().transform(pixels, matrix))
+    if blur and colours.most_blur > 0:
+        pixels = np.asarray(opencv().GaussianBlur(pixels, (0, 0), max(0.3, colours.most_blur * draws[7])))
+    return pixels
+
+
+def colour_matrix(colours: Colours, draws: np.ndarray, grey: bool) -> np.ndarray:
+    """The map [3, 4] of RGB for four draws from 0 to 1; draws of 0.5 change nothing."""
+    limits = (colours.brightness, colours.contrast, colours.saturation)
+    bright, contrast, saturation = ((1 + x) ** (2 * d - 1) for x, d in zip(limits, draws[:3], strict=True))
+    saturation = 0.0 if grey else saturation
+    angle = math.radians(colours.hue * (2 * draws[3] - 1))
+    turn = saturation * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    middle = np.eye(3)
+    middle[1:, 1:] = turn
+    linear = _BACK @ middle @ _YIQ * bright * contrast
+    return np.column_stack((linear, np.full(3, 128 * (1 - contrast) * bright)))

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from xpose.data.loading.samples import Labels
-from xpose.pictures.opencv import opencv
+from xpose.pictures.decoding import opencv
 
 FILL = (124, 116, 104)  # ImageNet's mean colour, which is zero for the network: the same as padding
 Size = tuple[int, int]  # width, height
@@ -40,19 +40,13 @@ def compose(second: np.ndarray, first: np.ndarray) -> np.ndarray:
     return np.column_stack((second[:, :2] @ first[:, :2], second[:, :2] @ first[:, 2] + second[:, 2]))
 
 
-def invert(matrix: np.ndarray) -> np.ndarray:
-    """The way back."""
-    back = np.linalg.inv(matrix[:, :2])
-    return np.column_stack((back, -back @ matrix[:, 2]))
-
-
 def scale_of(matrix: np.ndarray) -> float:
     """How many pixels of the frame one pixel of the source covers along a side."""
     return float(math.sqrt(abs(np.linalg.det(matrix[:, :2]))))
 
 
-def warp(pixels: np.ndarray, matrix: np.ndarray, frame: Size, fill: tuple[int, int, int] = FILL) -> np.ndarray:
-    """The pixels in the frame. Where they get fewer they are averaged over areas first, so that nothing flickers."""
+def warp(pixels: np.ndarray, matrix: np.ndarray, frame: Size) -> np.ndarray:
+    """The pixels in the frame. A much smaller picture is averaged over areas first, so that nothing flickers."""
     cv2 = opencv()
     height, width = pixels.shape[:2]
     scale = scale_of(matrix)
@@ -64,7 +58,7 @@ def warp(pixels: np.ndarray, matrix: np.ndarray, frame: Size, fill: tuple[int, i
     indices = matrix.astype(np.float64)
     indices[:, 2] += indices[:, :2] @ (0.5, 0.5) - 0.5
     return np.asarray(
-        cv2.warpAffine(pixels, indices, frame, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=fill)
+        cv2.warpAffine(pixels, indices, frame, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=FILL)
     )
 
 
@@ -79,8 +73,8 @@ def move_points(points: np.ndarray, matrix: np.ndarray, frame: Size) -> np.ndarr
 def move_boxes(boxes: np.ndarray, points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Boxes [G, 4] round the moved objects, before they are cut at the frame's edges.
 
-    A turned box would grow at its corners, where there is seldom anything of the object. So the object is taken for
-    the ellipse in its box together with its labelled points; without rotation that is the box itself.
+    A turned box would grow at its corners, where the object seldom is. So the object is taken as the ellipse in its
+    box together with its labelled points; without rotation that is the box itself.
     """
     linear, shift = matrix[:, :2], matrix[:, 2]
     low, high = boxes[:, :2], boxes[:, 2:]
@@ -100,11 +94,10 @@ def move_boxes(boxes: np.ndarray, points: np.ndarray, matrix: np.ndarray) -> np.
 def move_labels(
     labels: Labels, matrix: np.ndarray, frame: Size, *, mirror: bool, least_share: float, least_side: float
 ) -> Labels:
-    """The labels in the frame.
+    """The labels in the frame; `mirror` tells whether the matrix mirrors.
 
-    An object of whose box less than `least_share` is left, or one smaller than `least_side` pixels, no longer counts
-    as an example of its category; what is left of it becomes a region that counts neither for nor against (`crowd`).
-    `mirror` says whether the matrix mirrors.
+    If less than `least_share` of an object's box is left, or less than `least_side` pixels, the rest becomes a region
+    that counts neither for nor against its category (`crowd`).
     """
     whole = move_boxes(labels.boxes, labels.points, matrix)
     limit = np.array([*frame, *frame], np.float32)

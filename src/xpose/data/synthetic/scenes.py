@@ -19,16 +19,17 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from xpose import __version__
 from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT, split_entry, verify, write_json
 from xpose.data.collection.store import Counts, sha256_of, write_coco
 from xpose.data.datasets.report import write_report
-from xpose.data.synthetic.background import draw_background, noise
-from xpose.data.synthetic.figure import Figure
+from xpose.data.synthetic.figure import PolygonFigure, box_of_mask, draw_background, noise, rotation
 from xpose.data.synthetic.toys import KINDS
 from xpose.errors import DataError, did_you_mean, quote
-from xpose.records import HIDDEN, VISIBLE, Category, Instance, LeftRight, Picture, Point, Record
+from xpose.records import HIDDEN, VISIBLE, Category, Instance, Picture, Point, Record
+from xpose.vocabulary import load_skeleton
 
-NAME = "synthetic"
+NAME, TITLE = "synthetic", "Drawn objects with exact keypoints"
 LICENCE = "Apache-2.0"
 SMOOTHING = 2  # drawn so many times larger and reduced
 LEAST_SEEN = 0.4  # of an object's pixels; one that is covered further is not drawn at all
@@ -47,7 +48,7 @@ class Scene:
 @dataclass
 class _Placed:
     kind: str
-    figure: Figure  # in pixels of the picture
+    figure: PolygonFigure  # in pixels of the picture
     mask: np.ndarray
 
 
@@ -73,19 +74,8 @@ def generate(
     for number in range(start, start + count):
         scene = draw_scene(np.random.default_rng([seed, number]), size, kinds, objects)
         picture = Picture(f"pictures/{number:06}.png", size[0], size[1], stored="prepared")
-        yield scene.pixels, record_of(picture, scene.instances, split)
-
-
-def record_of(
-    picture: Picture,
-    instances: tuple[Instance, ...],
-    split: str,
-    source: str = NAME,
-    left_right: LeftRight = "anatomical",
-    licence: str = LICENCE,
-) -> Record:
-    """The record of a drawn picture."""
-    return Record(picture, instances, source, split, licence, left_right, style="drawing", source_id=picture.file)
+        record = Record(picture, scene.instances, NAME, split, LICENCE, "anatomical", "drawing", source_id=picture.file)
+        yield scene.pixels, record
 
 
 def write_synthetic(
@@ -111,33 +101,28 @@ def write_synthetic(
         split: (amount, generate(seed, amount, size, kinds=kinds, objects=objects, start=start, split=split))
         for split, (start, amount) in parts.items()
     }
+    stated = {
+        "name": NAME,
+        "title": TITLE,
+        "licence": LICENCE,
+        "terms": "none",
+        "left_right": "anatomical",
+        "skeletons": sorted(f"toy_{kind}" for kind in kinds),
+    }
     settings = {"seed": seed, "count": count, "size": list(size), "kinds": list(kinds), "objects": list(objects)}
-    about = About(NAME, TITLE, "anatomical", tuple(sorted(f"toy_{kind}" for kind in kinds)), settings)
-    return write_drawn(Path(out), about, drawn, progress)
-
-
-TITLE = "Drawn objects with exact keypoints"
-
-
-@dataclass(frozen=True)
-class About:
-    """What the manifest of a drawn set says."""
-
-    name: str
-    title: str
-    left_right: str
-    skeletons: tuple[str, ...]
-    settings: Mapping[str, Any]
-    licence: str = LICENCE
+    return write_drawn(Path(out), stated, settings, drawn, progress)
 
 
 def write_drawn(
     folder: Path,
-    about: About,
+    stated: Mapping[str, Any],
+    settings: Mapping[str, Any],
     drawn: Mapping[str, tuple[int, Iterable[tuple[np.ndarray, Record]]]],
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Counts]:
     """Write drawn pictures as a prepared set; `drawn` gives for each split how many there are, and them.
+
+    The manifest contains `stated` (name, title, licence, terms, left_right, skeletons) and the `settings` with a seed.
 
     Raises:
         DataError: the folder is not empty.
@@ -159,9 +144,25 @@ def write_drawn(
             records.append(replace(record, picture=picture))
             if progress:
                 progress(split, number, amount)
-        info = {"description": about.title, "set": about.name, "split": split, "licence": about.licence}
+        info = {"description": stated["title"], "set": stated["name"], "split": split, "licence": stated["licence"]}
         counts[split] = write_coco(folder / f"{split}.json", lambda held=records: held, info)  # type: ignore[misc]
-    _write_manifest(folder, counts, about)
+    write_report(folder / REPORT, stated["name"], [])
+    write_json(folder / LOCATION, {"root": str(folder.resolve())})
+    manifest = {
+        **stated,
+        "homepage": "not stated",
+        "format": "drawn by xpose",
+        "origin": "0-based pixels",
+        "visibility": "2 visible, 1 behind another object or on the far side, not labelled outside the picture",
+        "boxes": "extent of the object's pixels inside the picture, covered ones too",
+        "evaluation": "none",
+        "expected": {"unikpt_images": None, "images": None, "instances": None, "split_images": {}},
+        "xpose": __version__,
+        "sampling_seed": settings["seed"],
+        "drawn": settings,
+        "splits": {split: split_entry(folder, split, counted, {}) for split, counted in counts.items()},
+    }
+    write_json(folder / MANIFEST, manifest)
     verify(folder)
     return counts
 
@@ -181,8 +182,6 @@ def _check(count: int, size: tuple[int, int], kinds: Sequence[str], objects: tup
 
 def category_of(kind: str) -> Category:
     """The category of a kind: "toy fish" with the skeleton "toy_fish"."""
-    from xpose.vocabulary import load_skeleton
-
     skeleton = load_skeleton(f"toy_{kind}")
     return Category(f"toy {kind}", skeleton.name, skeleton.keypoints, skeleton.edges)
 
@@ -191,26 +190,26 @@ def draw_scene(
     rng: np.random.Generator, size: tuple[int, int], kinds: Sequence[str], objects: tuple[int, int]
 ) -> Scene:
     """One picture: a background, objects from back to front, and a veil of light and noise over all."""
-    wanted = int(rng.integers(objects[0], objects[1] + 1))
+    count = int(rng.integers(objects[0], objects[1] + 1))
     placed: list[_Placed] = []
     background = draw_background(rng, size)
-    for _ in range(wanted):
-        one = _place(rng, str(rng.choice(np.array(kinds))), size, wanted, placed)
-        if one is not None:
-            placed.append(one)
+    for _ in range(count):
+        placement = _place(rng, str(rng.choice(np.array(kinds))), size, count, placed)
+        if placement is not None:
+            placed.append(placement)
     large = background.resize((size[0] * SMOOTHING, size[1] * SMOOTHING), Image.Resampling.BICUBIC)
     brush = ImageDraw.Draw(large)
     owners = np.zeros((size[1], size[0]), dtype=np.uint8)
-    for number, one in enumerate(placed, start=1):
-        for corners, paint in one.figure.shapes:
-            # A keypoint is a pixel index, so the middle of pixel 0 lies at 0.5 of the paper.
+    for number, placement in enumerate(placed, start=1):
+        for corners, paint in placement.figure.shapes:
+            # A keypoint is a pixel index, so the middle of pixel 0 is at 0.5 of the drawing.
             brush.polygon([tuple(corner) for corner in (corners + 0.5) * SMOOTHING - 0.5], fill=paint)
-        owners[one.mask] = number
+        owners[placement.mask] = number
     pixels = np.asarray(large.resize(size, Image.Resampling.BOX), dtype=float)
     light = 0.78 + 0.44 * noise(rng, *size)[..., None]
     grain = rng.normal(0, rng.uniform(0, 8), pixels.shape)
     pixels = np.clip(pixels * light + grain, 0, 255).astype(np.uint8)
-    return Scene(pixels, owners, tuple(_instance(one, number, owners) for number, one in enumerate(placed, start=1)))
+    return Scene(pixels, owners, tuple(_instance(item, number, owners) for number, item in enumerate(placed, start=1)))
 
 
 def _place(
@@ -218,12 +217,12 @@ def _place(
 ) -> _Placed | None:
     """A figure somewhere in the picture where it leaves enough of those behind it; None if there is no room."""
     figure = KINDS[kind](rng)
-    extent = np.concatenate([corners for corners, _ in figure.shapes])
-    reach = float(np.ptp(extent, axis=0).max())
+    reach = float(np.ptp(np.concatenate([corners for corners, _ in figure.shapes]), axis=0).max())
     largest = 0.85 if crowd == 1 else 1.1 / np.sqrt(crowd)
     for _ in range(TRIES):
         height = rng.uniform(0.3, 1.0) * largest * min(size)
-        matrix = _matrix(rng, height / reach)
+        turn = rotation(rng.normal(0, 0.18)) @ np.diag([rng.uniform(0.85, 1.18), 1.0])
+        matrix = height / reach * turn
         shift = rng.uniform(0.02, 0.98, 2) * size
         moved = figure.moved(matrix, shift)
         corners = np.concatenate([corners for corners, _ in moved.shapes])
@@ -243,13 +242,7 @@ def _place(
     return None
 
 
-def _matrix(rng: np.random.Generator, scale: float) -> np.ndarray:
-    angle, squeeze = rng.normal(0, 0.18), rng.uniform(0.85, 1.18)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return np.asarray(scale * turn @ np.diag([squeeze, 1.0]))
-
-
-def _mask(figure: Figure, size: tuple[int, int]) -> np.ndarray:
+def _mask(figure: PolygonFigure, size: tuple[int, int]) -> np.ndarray:
     image = Image.new("1", size)
     brush = ImageDraw.Draw(image)
     for corners, _ in figure.shapes:
@@ -257,47 +250,17 @@ def _mask(figure: Figure, size: tuple[int, int]) -> np.ndarray:
     return np.array(image)
 
 
-def _instance(one: _Placed, number: int, owners: np.ndarray) -> Instance:
+def _instance(placed: _Placed, number: int, owners: np.ndarray) -> Instance:
     height, width = owners.shape
     points: dict[str, Point] = {}
-    category = category_of(one.kind)
+    category = category_of(placed.kind)
     for name in category.keypoints:
-        x, y = one.figure.points[name]
+        x, y = placed.figure.points[name]
         column, row = round(x), round(y)
-        if not (0 <= column < width and 0 <= row < height):
-            continue
-        # Objects are painted in the order of their numbers. A tip whose own surroundings are covered is hidden, too.
-        near = owners[max(0, row - 2) : row + 3, max(0, column - 2) : column + 3]
-        covered = owners[row, column] > number or not (near == number).any()
-        points[name] = (x, y, HIDDEN if covered or name in one.figure.hidden else VISIBLE)
-    rows, columns = np.flatnonzero(one.mask.any(axis=1)), np.flatnonzero(one.mask.any(axis=0))
-    left, top, right, bottom = (float(edge) for edge in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
+        if 0 <= column < width and 0 <= row < height:
+            # Objects are painted in the order of their numbers. A tip whose surroundings are covered is hidden, too.
+            near = owners[max(0, row - 2) : row + 3, max(0, column - 2) : column + 3]
+            covered = owners[row, column] > number or not (near == number).any()
+            points[name] = (x, y, HIDDEN if covered or name in placed.figure.hidden else VISIBLE)
     area = float((owners == number).sum())
-    return Instance(category, (left, top, right - left, bottom - top), points, area=area, source_id=str(number))
-
-
-def _write_manifest(folder: Path, counts: dict[str, Counts], about: About) -> None:
-    write_report(folder / REPORT, about.name, [])
-    write_json(folder / LOCATION, {"root": str(folder.resolve())})
-    from xpose import __version__
-
-    manifest = {
-        "name": about.name,
-        "title": about.title,
-        "licence": about.licence,
-        "terms": "none" if about.licence == LICENCE else "those of the photographs that `behind` names",
-        "homepage": "not stated",
-        "format": "drawn by xpose",
-        "left_right": about.left_right,
-        "origin": "0-based pixels",
-        "visibility": "2 visible, 1 behind another object or on the far side, not labelled outside the picture",
-        "boxes": "extent of the object's pixels inside the picture, covered ones too",
-        "evaluation": "none",
-        "skeletons": list(about.skeletons),
-        "expected": {"unikpt_images": None, "images": None, "instances": None, "split_images": {}},
-        "xpose": __version__,
-        "sampling_seed": about.settings["seed"],
-        "drawn": dict(about.settings),
-        "splits": {split: split_entry(folder, split, counted, {}) for split, counted in counts.items()},
-    }
-    write_json(folder / MANIFEST, manifest)
+    return Instance(category, box_of_mask(placed.mask), points, area=area, source_id=str(number))

@@ -1,13 +1,13 @@
 """Drawn kinds of things that exist nowhere, hundreds of them, for learning to look at examples.
 
-A network that meets a few dozen kinds learns those kinds. What it has to learn besides, to find what an example shows,
-is to compare; and for that no kind may come often enough to be known. Each kind here is a shape of its own (a blob, a
+A network that meets a few dozen kinds learns those kinds. To find what an example shows, it has to learn to compare
+instead, and for that no kind may come often enough to be memorised. Each kind here is a shape of its own (a blob, a
 bar or a body with limbs), with parts, colours, perhaps a piece of a photograph as its skin, and up to nine points.
 Every object of it is turned, squeezed, bent and lit in its own way.
 
     write_shapes("sets/shapes", kinds=400, each=6, behind=["sets"])     # in front of the photographs of other sets
 
-What is drawn depends on the seed, the photographs and the two numbers; a kind not on how many others there are.
+The drawings depend on the seed, the photographs and the two numbers; a kind does not depend on the number of kinds.
 """
 
 from __future__ import annotations
@@ -23,19 +23,17 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from xpose.data.collection.store import Counts
-from xpose.data.synthetic.background import draw_background
-from xpose.data.synthetic.figure import Colour, colour, ellipse
-from xpose.data.synthetic.scenes import LICENCE, SMOOTHING, About, record_of, write_drawn
+from xpose.data.synthetic.figure import Colour, box_of_mask, colour, draw_background, ellipse, rotation
+from xpose.data.synthetic.scenes import LEAST_SEEN, LICENCE, SMOOTHING, write_drawn
 from xpose.errors import DataError, quote
 from xpose.pictures import PICTURE_ENDINGS
-from xpose.pictures.reading import stored_pixels
+from xpose.pictures.reading import find_pictures, stored_pixels
 from xpose.records import HIDDEN, VISIBLE, Category, Instance, Picture, Record
 from xpose.vocabulary import load_skeleton
 
 NAME = "shapes"
 TITLE = "Drawn shapes of many kinds"
 MOST_POINTS = 9
-LEAST_SEEN = 0.4  # of an object's pixels; one that is covered further is a region where nothing is right or wrong
 _TRIES = 20  # damaged pictures in turn after which there is no hope
 _SKIN = 160  # side of the piece of a photograph that a skin is, in pixels
 _SYLLABLES = ["ba", "ce", "di", "fo", "gu", "hy", "ka", "le", "mi", "no", "pu", "ra", "se", "ti", "vo", "zu"]  # sixteen
@@ -43,7 +41,7 @@ _KIND, _PICTURE = 0, 1  # random streams
 
 
 @dataclass(frozen=True)
-class Part:
+class ShapePart:
     """A polygon of a kind. Its frame is turned by `angle` and stands at `place` of the part it hangs on."""
 
     hangs_on: int | None  # an earlier part; None for the object itself
@@ -59,7 +57,7 @@ class Shape:
     """A kind of thing; without any turn it fits a square from -1 to 1, limbs left out."""
 
     name: str
-    parts: tuple[Part, ...]
+    parts: tuple[ShapePart, ...]
     points: tuple[tuple[int, tuple[float, float]], ...]  # number of a part, place in its frame
     turn: float  # objects are turned by up to this, in radians
     bend: float  # deviation of a limb's angle
@@ -69,24 +67,17 @@ class Shape:
 def write_shapes(
     out: str | Path,
     kinds: int = 400,
-    each: int = 6,
+    each: int = 6,  # pictures that are about a kind; they show objects of other kinds as well
     *,
     seed: int = 0,
     behind: Sequence[str | Path] = (),
-    side: int = 288,
+    side: int = 288,  # of the pictures, in pixels
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Counts]:
     """Write `each` pictures of every kind as a prepared set, all of it the split `train`.
 
-    Args:
-        out: the set's folder.
-        kinds: how many kinds.
-        each: pictures that are about a kind; objects of others stand in them as well.
-        seed: the same seed draws the same kinds and pictures.
-        behind: folders whose photographs serve as backgrounds and skins, but for those that a val.json or test.json
-            below them lists; drawn backgrounds without them. What is drawn in front of photographs has their terms.
-        side: of the pictures, in pixels.
-        progress: told the split, and how many pictures of how many are done.
+    The photographs of the folders `behind` serve as backgrounds and skins, except those that a val.json or test.json
+    below them lists; without them backgrounds are drawn. What is drawn in front of photographs has their terms.
 
     Raises:
         DataError: the folder is not empty, one behind has no pictures, or the numbers make no picture.
@@ -100,44 +91,47 @@ def write_shapes(
     shapes = [
         invent(np.random.default_rng([seed, _KIND, number]), name_of(number), photographs) for number in range(kinds)
     ]
-    settings = {"seed": seed, "kinds": kinds, "each": each, "side": side, "behind": [str(one) for one in behind]}
+    settings = {"seed": seed, "kinds": kinds, "each": each, "side": side, "behind": [str(folder) for folder in behind]}
     licence = "as the photographs in the background: see the manifest" if behind else LICENCE
-    about = About(NAME, TITLE, "none", ("drawn_shape",), settings, licence)
+    stated = {
+        "name": NAME,
+        "title": TITLE,
+        "licence": licence,
+        "terms": "those of the photographs that `behind` names" if behind else "none",
+        "left_right": "none",
+        "skeletons": ["drawn_shape"],
+    }
     drawn = _pictures(shapes, each, seed, photographs, side, licence)
-    return write_drawn(Path(out), about, {"train": (kinds * each, drawn)}, progress)
+    return write_drawn(Path(out), stated, settings, {"train": (kinds * each, drawn)}, progress)
 
 
 def _photographs(folders: Sequence[str | Path]) -> list[Path]:
-    found: list[Path] = []
+    photographs: list[Path] = []
     for folder in folders:
         kept_back = _listed(Path(folder))
-        own = sorted(
-            path
-            for path in Path(folder).rglob("*")
-            if path.suffix.lower() in PICTURE_ENDINGS and path.name not in kept_back
-        )
-        if not own:
+        here = [path for path in find_pictures(Path(folder)) if path.name not in kept_back]
+        if not here:
             raise DataError(
                 f"{quote(folder)} has no pictures ({', '.join(PICTURE_ENDINGS)}) to draw in front of. "
                 "Name another folder."
             )
-        found += own
-    return found
+        photographs += here
+    return photographs
 
 
 def _listed(folder: Path) -> set[str]:
     """The pictures, by name, of the validation and test splits of the sets in a folder."""
-    found: set[str] = set()
+    names: set[str] = set()
     for file in (*folder.rglob("val.json"), *folder.rglob("test.json")):
         try:
             images = json.loads(file.read_text(encoding="utf-8"))["images"]
-            found |= {Path(one["file_name"]).name for one in images}
+            names |= {Path(image["file_name"]).name for image in images}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"{quote(file)} cannot be read ({type(error).__name__}), so it is unknown which pictures must not "
                 "be drawn on. Correct the file, or name other folders."
             ) from None
-    return found
+    return names
 
 
 def _pictures(
@@ -145,13 +139,12 @@ def _pictures(
 ) -> Iterator[tuple[np.ndarray, Record]]:
     for number in range(len(shapes) * each):
         rng = np.random.default_rng([seed, _PICTURE, number])
-        own = number // each
         many = int(rng.choice([1, 1, 1, 2, 3, 5]))
         others = rng.integers(0, len(shapes), int(rng.choice([0, 0, 1, 2])))
-        here = [shapes[i] for i in rng.permutation([own] * many + others.tolist())]
+        here = [shapes[i] for i in rng.permutation([number // each] * many + others.tolist())]
         pixels, instances = draw(rng, here, photographs, side)
         picture = Picture(f"pictures/{number:06}.jpg", side, side, stored="prepared")
-        yield pixels, record_of(picture, instances, "train", NAME, "none", licence)
+        yield pixels, Record(picture, instances, NAME, "train", licence, "none", "drawing", source_id=picture.file)
 
 
 def name_of(number: int) -> str:
@@ -168,7 +161,7 @@ def invent(rng: np.random.Generator, name: str, photographs: Sequence[Path] = ()
     body = next(i for i, part in enumerate(parts) if part.place == (0.0, 0.0))
     for _ in range(int(rng.integers(0, 3))):
         spot = ellipse((0, 0), (rng.uniform(0.06, 0.2), rng.uniform(0.06, 0.2)))
-        parts.append(Part(body, tuple(rng.uniform(-0.4, 0.4, 2)), 0.0, spot, _paint(rng)))
+        parts.append(ShapePart(body, tuple(rng.uniform(-0.4, 0.4, 2)), 0.0, spot, _paint(rng)))
         if rng.random() < 0.5:
             points.append((len(parts) - 1, (0.0, 0.0)))
     return Shape(
@@ -181,7 +174,7 @@ def invent(rng: np.random.Generator, name: str, photographs: Sequence[Path] = ()
     )
 
 
-Made = tuple[list[Part], list[tuple[int, tuple[float, float]]]]
+Made = tuple[list[ShapePart], list[tuple[int, tuple[float, float]]]]
 
 
 def _blob(rng: np.random.Generator, skinned: bool) -> Made:
@@ -189,14 +182,14 @@ def _blob(rng: np.random.Generator, skinned: bool) -> Made:
     if rng.random() < 0.6:
         corners = _rounded(corners, int(rng.integers(0, 3)))
     shown = rng.choice(len(corners), min(len(corners), int(rng.integers(2, 7))), replace=False)
-    body = Part(None, (0.0, 0.0), 0.0, corners, _paint(rng), skinned)
+    body = ShapePart(None, (0.0, 0.0), 0.0, corners, _paint(rng), skinned)
     return [body], [(0, (float(corners[i, 0]), float(corners[i, 1]))) for i in shown]
 
 
 def _bar(rng: np.random.Generator, skinned: bool) -> Made:
     near, far = rng.uniform(0.08, 0.35, 2)
     corners = np.array([[-1, -near], [-rng.uniform(0, 0.5), -near], [1, -far], [1, far], [-1, near]])
-    body = Part(None, (0.0, 0.0), 0.0, _rounded(corners, int(rng.integers(0, 3))), _paint(rng), skinned)
+    body = ShapePart(None, (0.0, 0.0), 0.0, _rounded(corners, int(rng.integers(0, 3))), _paint(rng), skinned)
     parts, points = [body], [(0, (-1.0, 0.0)), (0, (1.0, 0.0))]
     if rng.random() < 0.5:
         points.append((0, (float(rng.uniform(-0.5, 0.5)), 0.0)))
@@ -204,7 +197,7 @@ def _bar(rng: np.random.Generator, skinned: bool) -> Made:
         half, thick = float(rng.uniform(0.3, 0.9)), float(rng.uniform(0.05, 0.15))
         across = np.array([[-thick, -half], [thick, -half], [thick, half], [-thick, half]])
         paint = _paint(rng) if rng.random() < 0.5 else body.paint
-        parts.append(Part(0, (float(rng.uniform(-1, 1)), 0.0), 0.0, across, paint))
+        parts.append(ShapePart(0, (float(rng.uniform(-1, 1)), 0.0), 0.0, across, paint))
         points += [(1, (0.0, -half)), (1, (0.0, half))]
     return parts, points
 
@@ -213,28 +206,28 @@ def _creature(rng: np.random.Generator, skinned: bool) -> Made:
     """Limbs, a body over them, and a head with perhaps an eye."""
     flat, paint = float(rng.uniform(0.35, 1)), _paint(rng)
     angles = np.sort(rng.uniform(0, 2 * math.pi, int(rng.integers(2, 6)))).tolist()
-    parts: list[Part] = []
+    parts: list[ShapePart] = []
     points: list[tuple[int, tuple[float, float]]] = []
     for angle in angles:
         length, start = float(rng.uniform(0.4, 1.3)), float(rng.uniform(0.06, 0.22))
         end = start * float(rng.uniform(0.3, 1.1))
         corners = np.array([[0, -start], [length, -end], [length + 0.7 * end, 0], [length, end], [0, start]])
         place = (0.8 * math.cos(angle), 0.8 * flat * math.sin(angle))
-        parts.append(Part(None, place, angle, corners, paint if rng.random() < 0.5 else _paint(rng)))
+        parts.append(ShapePart(None, place, angle, corners, paint if rng.random() < 0.5 else _paint(rng)))
         points.append((len(parts) - 1, (length, 0.0)))
         if rng.random() < 0.3:
             points.append((len(parts) - 1, (length / 2, 0.0)))
     body = _rounded(_star(rng, 8, 1.0, 0.25), 2) * [1, flat]
-    parts.append(Part(None, (0.0, 0.0), 0.0, body, paint, skinned))
+    parts.append(ShapePart(None, (0.0, 0.0), 0.0, body, paint, skinned))
     if rng.random() < 0.7:
         points.append((len(parts) - 1, (0.0, 0.0)))
     head, size = angles[0], float(rng.uniform(0.2, 0.45))
     place = (math.cos(head), flat * math.sin(head))
-    parts.append(Part(None, place, head, _rounded(_star(rng, 7, size, 0.2), 2), _paint(rng)))
+    parts.append(ShapePart(None, place, head, _rounded(_star(rng, 7, size, 0.2), 2), _paint(rng)))
     points.append((len(parts) - 1, (0.6 * size, 0.0)))
     if rng.random() < 0.6:
         parts.append(
-            Part(len(parts) - 1, (0.3 * size, 0.4 * size), 0.0, ellipse((0, 0), (0.2 * size,) * 2), _paint(rng))
+            ShapePart(len(parts) - 1, (0.3 * size, 0.4 * size), 0.0, ellipse((0, 0), (0.2 * size,) * 2), _paint(rng))
         )
         points.append((len(parts) - 1, (0.0, 0.0)))
     return parts, points
@@ -279,11 +272,11 @@ def draw(
         places.append(points)
     pixels = np.asarray(paper.resize((side, side), Image.Resampling.BOX), dtype=float)
     pixels = np.clip(pixels + rng.normal(0, rng.uniform(0, 8), pixels.shape), 0, 255).astype(np.uint8)
-    found = (
+    labelled = (
         _instance(shape, number, masks[number - 1], places[number - 1], owners)
         for number, shape in enumerate(shapes, start=1)
     )
-    return pixels, tuple(one for one in found if one is not None)
+    return pixels, tuple(instance for instance in labelled if instance is not None)
 
 
 def _stamp(
@@ -297,13 +290,13 @@ def _stamp(
     brush, over = ImageDraw.Draw(paper), ImageDraw.Draw(mask)
     for part in shape.parts:
         if part.hangs_on is None:
-            matrix, origin = scale * _turned(angle) @ squeeze, middle
+            matrix, origin = scale * rotation(angle) @ squeeze, middle
             bent = part.angle + (float(rng.normal(0, shape.bend)) if part.angle else 0.0)
         else:
             (matrix, origin), bent = frames[part.hangs_on], part.angle
-        frame = (matrix @ _turned(bent), matrix @ np.array(part.place) + origin)
+        frame = (matrix @ rotation(bent), matrix @ np.array(part.place) + origin)
         frames.append(frame)
-        # A keypoint is a pixel index, so the middle of pixel 0 lies at 0.5 of the paper.
+        # A keypoint is a pixel index, so the middle of pixel 0 is at 0.5 of the paper.
         corners = [(float(x) - 0.5, float(y) - 0.5) for x, y in part.corners @ frame[0].T + frame[1]]
         if part.skinned and shape.skin is not None:
             _lay_skin(paper, shape.skin, corners, frame)
@@ -312,10 +305,6 @@ def _stamp(
         over.polygon(corners, fill=1)
     points = [frames[number][0] @ np.array(place) + frames[number][1] for number, place in shape.points]
     return np.array(mask), np.array(points).reshape(-1, 2)
-
-
-def _turned(angle: float) -> np.ndarray:
-    return np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
 
 
 def _lay_skin(
@@ -334,19 +323,16 @@ def _instance(shape: Shape, number: int, mask: np.ndarray, places: np.ndarray, o
     if not seen.any():
         return None
     category = category_of(shape)
-    rest = bool(seen.sum() < max(LEAST_SEEN * mask.sum(), 100))  # too little to be asked for, too much for nothing
+    # Too little to be a training object, too much to be background: a region that counts neither for nor against.
+    rest = bool(seen.sum() < max(LEAST_SEEN * mask.sum(), 100))
     points = {}
     for name, (x, y) in () if rest else zip(category.keypoints, places.tolist(), strict=True):
         column, row = int(x // 1), int(y // 1)
         if 0 <= column < owners.shape[1] and 0 <= row < owners.shape[0]:
             covered = owners[row, column] not in (0, number)
             points[name] = (x / SMOOTHING - 0.5, y / SMOOTHING - 0.5, HIDDEN if covered else VISIBLE)
-    rows, columns = (np.flatnonzero(mask.any(axis=axis)) / SMOOTHING for axis in (1, 0))
-    edge = 1 / SMOOTHING
-    box = (columns[0], rows[0], columns[-1] - columns[0] + edge, rows[-1] - rows[0] + edge)
-    area = float(seen.sum()) / SMOOTHING**2
-    left, top, width, height = (float(value) for value in box)
-    return Instance(category, (left, top, width, height), points, area=area, iscrowd=rest, source_id=str(number))
+    box, area = box_of_mask(mask, SMOOTHING), float(seen.sum()) / SMOOTHING**2
+    return Instance(category, box, points, area=area, iscrowd=rest, source_id=str(number))
 
 
 def category_of(shape: Shape) -> Category:
@@ -362,19 +348,19 @@ def _piece(rng: np.random.Generator, photographs: Sequence[Path], side: int) -> 
             break
     else:
         raise DataError(
-            f"{_TRIES} pictures in turn cannot be read, {quote(photographs[0])} among them or like them. Give folders "
-            "of whole photographs."
+            f"{_TRIES} pictures in turn cannot be read, such as {quote(photographs[number])}. Give folders of whole "
+            "photographs."
         )
-    own = max(1, int(min(picture.size) * rng.uniform(0.3, 1)))
-    left, top = (int(rng.integers(0, length - own + 1)) for length in picture.size)
-    return picture.crop((left, top, left + own, top + own)).resize((side, side), Image.Resampling.BILINEAR)
+    length = max(1, int(min(picture.size) * rng.uniform(0.3, 1)))
+    left, top = (int(rng.integers(0, whole - length + 1)) for whole in picture.size)
+    return picture.crop((left, top, left + length, top + length)).resize((side, side), Image.Resampling.BILINEAR)
 
 
 @lru_cache(maxsize=256)
 def _opened(path: Path) -> Image.Image | None:
     try:
         picture = Image.fromarray(stored_pixels(path))
-    except Exception:  # decoders meet damaged files with errors of every kind
+    except Exception:  # decoders raise errors of every kind for damaged files
         return None
     picture.thumbnail((640, 640))
     return picture

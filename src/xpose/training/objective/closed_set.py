@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from xpose.data.loading.batches import Asked, kinds_present
+from xpose.data.loading.batches import PromptedKind, kinds_present
 from xpose.data.loading.loader import Loader
 from xpose.data.loading.pool import Pool
 from xpose.data.loading.samples import Kind, Sample
@@ -66,14 +66,16 @@ class ClosedLoader(Loader):
         """What column l of the network's class scores means."""
         return tuple(Category(kind.category, kind.skeleton, kind.names, kind.edges) for kind in self._kinds.values())
 
-    def _asked(self, step: Step, sample: Sample, place: int, kinds: Sequence[int]) -> list[Asked]:
+    def _asked(self, step: Step, sample: Sample, place: int, kinds: Sequence[int]) -> list[PromptedKind]:
         return self._asked_plainly(sample)
 
-    def _asked_plainly(self, sample: Sample) -> list[Asked]:
+    def _asked_plainly(self, sample: Sample) -> list[PromptedKind]:
         picture = sample.pictures[0]
         shown = {kind.key: kind for kind in kinds_present(sample.labels)}
-        exhaustive, labelled = self.absences.exhaustive(picture), self.absences.labelled(picture)
+        rule = self.absences.rule(picture)
         return [
-            Asked(shown.get(key, kind), key in shown, exhaustive and kind.category in labelled)
+            PromptedKind(
+                shown.get(key, kind), key in shown, rule.labelling.exhaustive and kind.category in rule.labelled
+            )
             for key, kind in self._kinds.items()
         ]

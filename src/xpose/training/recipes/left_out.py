@@ -14,8 +14,7 @@ from contextlib import suppress
 from os import cpu_count
 from pathlib import Path
 
-from xpose.data.collection.fingerprints import Prints, print_content
-from xpose.data.collection.leaks import Side, find_leaks
+from xpose.data.collection.leaks import Prints, Side, find_leaks, print_content
 from xpose.data.datasets.folder_sets import PHOTOGRAPH
 from xpose.data.loading.pool import content_of, read_places
 from xpose.errors import DataError, SplitError, XPoseError, counted
