@@ -12,9 +12,8 @@ from tests.evaluation.drawn_sets import TUBE, Known, repeated, thing, write_set
 
 from xpose.errors import ConfigError, XPoseError
 from xpose.evaluation.answers import AnswerJournal
-from xpose.evaluation.data import Data
-from xpose.evaluation.parallel import Work, answer_in_parallel
-from xpose.evaluation.runner import evaluate
+from xpose.evaluation.data import EvaluationData
+from xpose.evaluation.runner import Work, answer_in_parallel, evaluate
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.sources import open_detector
 from xpose.results import Poses
@@ -139,7 +138,7 @@ def test_answers_about_other_labels_are_refused_while_a_run_goes_on(tree, tmp_pa
     [(partial(open_detector, "/no/such/weights"), "no/such/weights"), (partial(os._exit, 3), "exit code 3")],
 )
 def test_a_process_that_fails_is_told(tree, tmp_path, make, message):
-    work = Work("nano-real", Data.at(tree), Settings(), str(tmp_path), ASKED, make)
+    work = Work("nano-real", EvaluationData.at(tree), Settings(), str(tmp_path), ASKED, make)
     with pytest.raises(XPoseError, match=message):
         answer_in_parallel(work, 1)
 

@@ -7,9 +7,9 @@ import math
 import pytest
 
 from xpose.errors import DataError
-from xpose.evaluation.run_file import Run, RunObject, RunPicture, read_run, write_run
+from xpose.evaluation.run_file import EvaluationRun, RunObject, RunPicture, read_run, write_run
 
-RUN = Run(
+RUN = EvaluationRun(
     protocol="nano-real",
     settings={"boxes": "best box", "flip": False, "seed": 0},
     weights="xpose-nano",

@@ -100,10 +100,9 @@ def calibrate(
 
     Example: xpose calibrate --weights weights/mine --data sets/ --false-alarms 0.1
     """
-    from xpose.evaluation.calibration.fitting import calibrate as fitted
-    from xpose.evaluation.calibration.measuring import compared
-    from xpose.evaluation.calibration.samples import collect
-    from xpose.evaluation.data import Data
+    from xpose.evaluation.calibration import calibrate as fitted
+    from xpose.evaluation.calibration import collect, compared
+    from xpose.evaluation.data import EvaluationData
 
     others = _picture_loop.names_of_rivals(rivals)
     if not dry_run:
@@ -115,7 +114,7 @@ def calibrate(
         faults.append(key)
         _console.fail(f"{printable(key)}: {printable(message.rstrip('. '))}. Skipped.")
 
-    pictures = Data.at(data, split, only or ())
+    pictures = EvaluationData.at(data, split, only or ())
     stored, earlier = detector.calibration, None
     if others is None:
         others = stored.rivals

@@ -12,7 +12,7 @@ from xpose.cli import _console
 
 if TYPE_CHECKING:
     from xpose.evaluation.compare import ComparedNumber, RunComparison
-    from xpose.evaluation.run_file import Run
+    from xpose.evaluation.run_file import EvaluationRun
 
 
 def compare(
@@ -42,22 +42,22 @@ def compare(
     from xpose.evaluation.compare import compare as compared
     from xpose.evaluation.run_file import read_run
 
-    one, other = read_run(first), read_run(second)
-    result = compared(one, other, draws=draws, level=level, seed=seed)
+    run, other = read_run(first), read_run(second)
+    result = compared(run, other, draws=draws, level=level, seed=seed)
     rows = [row for row in result.rows if sets or "/set/" not in row.name]
     if as_json:
-        _console.show_json(_as_dict(result, rows, one, other, level))
+        _console.show_json(_as_dict(result, rows, run, other.weights, level))
     else:
-        _show(result, rows, one, other, level)
+        _show(result, rows, run, other.weights, level)
     if fail_if_worse and any(row.verdict == "worse" for row in rows):
         _console.note("B is worse than A beyond the interval.")
         raise typer.Exit(_console.FAILURE)
 
 
-def _show(result: RunComparison, rows: list[ComparedNumber], one: Run, other: Run, level: float) -> None:
+def _show(result: RunComparison, rows: list[ComparedNumber], run: EvaluationRun, weights: str, level: float) -> None:
     from rich.table import Table
 
-    table = Table(title=f"{one.protocol}: A is {one.weights}, B is {other.weights}", box=None, header_style="bold")
+    table = Table(title=f"{run.protocol}: A is {run.weights}, B is {weights}", box=None, header_style="bold")
     for column in ("", "A", "B", "B − A", f"{level:.0%} interval", ""):
         table.add_column(column, justify="left" if column == "" else "right")
     for row in rows:
@@ -66,7 +66,7 @@ def _show(result: RunComparison, rows: list[ComparedNumber], one: Run, other: Ru
             row.name, *map(_number, (row.first, row.second)), _number(row.difference, "+"), interval, row.verdict
         )
     _console.show(table)
-    how = f"drawn alike from {result.pictures} pictures" if result.paired else "drawn apart"
+    how = f"drawn alike from {result.pictures} pictures" if result.pictures else "drawn apart"
     _console.note(f"Intervals by bootstrap, {how}; numbers without one do not come from single objects.")
     _console.note("Shares run from 0 to 1 here, as in run.json; xpose eval shows them as percentages.")
     for note in result.notes:
@@ -77,14 +77,16 @@ def _number(value: float, sign: str = "") -> str:
     return "-" if math.isnan(value) else f"{value:{sign}.4f}"
 
 
-def _as_dict(result: RunComparison, rows: list[ComparedNumber], one: Run, other: Run, level: float) -> dict[str, Any]:
+def _as_dict(
+    result: RunComparison, rows: list[ComparedNumber], run: EvaluationRun, weights: str, level: float
+) -> dict[str, Any]:
     def plain(value: float) -> float | None:
         return None if math.isnan(value) else value
 
     return {
-        "protocol": one.protocol,
-        "a": one.weights,
-        "b": other.weights,
+        "protocol": run.protocol,
+        "a": run.weights,
+        "b": weights,
         "level": level,
         "paired pictures": result.pictures,
         "notes": list(result.notes),

@@ -20,10 +20,9 @@ from xpose.errors import ConfigError, counted
 
 if TYPE_CHECKING:
     from xpose.evaluation.answers import PictureFault
-    from xpose.evaluation.data import Data
-    from xpose.evaluation.parallel import SourceMaker
+    from xpose.evaluation.data import EvaluationData
     from xpose.evaluation.protocols import Protocol
-    from xpose.evaluation.runner import Evaluation
+    from xpose.evaluation.runner import Evaluation, SourceMaker
     from xpose.evaluation.settings import Settings
     from xpose.evaluation.sources import AnswerSource
 
@@ -154,7 +153,7 @@ def evaluate(
         return
     if not data:
         raise typer.BadParameter("It must name the folder of the labelled pictures.", param_hint="--data")
-    from xpose.evaluation.data import Data
+    from xpose.evaluation.data import EvaluationData
     from xpose.evaluation.protocols import load_protocol
 
     rules = load_protocol(protocol)
@@ -181,7 +180,7 @@ def evaluate(
         clip_folder = None if clip is None else str(clip)
         opened = rules.open or _open_detector
         make = partial(opened, weights, device=device, dtype=dtype, clip=clip_folder, batch=together)
-    placed = Data.at([path.expanduser() for path in data], split, only or [])
+    placed = EvaluationData.at([path.expanduser() for path in data], split, only or [])
     if out is None:
         result = _measure(rules, settings, make, placed)
     else:
@@ -192,7 +191,7 @@ def evaluate(
 
 
 def _results_source(results: Path, labels: Path | None, data: list[Path], split: str) -> SourceMaker:
-    from xpose.evaluation.peers.results_file import open_results
+    from xpose.evaluation.results import open_results
 
     return partial(open_results, str(results), None if labels is None else str(labels), tuple(map(str, data)), split)
 
@@ -214,7 +213,7 @@ def _open_detector(weights: str | None, **options: Any) -> AnswerSource:
     return open_detector(weights, **options)
 
 
-def _measure(rules: Protocol, settings: Settings, make: SourceMaker, data: Data) -> Evaluation:
+def _measure(rules: Protocol, settings: Settings, make: SourceMaker, data: EvaluationData) -> Evaluation:
     from xpose.evaluation.runner import evaluate as run
 
     with counting(rules.name) as progress:
@@ -222,14 +221,13 @@ def _measure(rules: Protocol, settings: Settings, make: SourceMaker, data: Data)
 
 
 def _measure_into(
-    out: Path, rules: Protocol, settings: Settings, make: SourceMaker, data: Data, processes: int, fresh: bool
+    out: Path, rules: Protocol, settings: Settings, make: SourceMaker, data: EvaluationData, processes: int, fresh: bool
 ) -> Evaluation:
     """Run with the answers kept in a folder, and write all files there."""
-    from xpose.evaluation.answers import FOLDER, AnswerJournal
-    from xpose.evaluation.digests import refuse_other_data
+    from xpose.evaluation.answers import FOLDER, AnswerJournal, refuse_other_data
     from xpose.evaluation.outputs import COCO, write_outputs
-    from xpose.evaluation.parallel import Work, answer_in_parallel
     from xpose.evaluation.run_file import RUN
+    from xpose.evaluation.runner import Work, answer_in_parallel
     from xpose.evaluation.runner import evaluate as run
 
     source, folder = make(), out.expanduser()

@@ -1,4 +1,4 @@
-"""JSON files of other people: read whole, or refused with what is wrong and where."""
+"""JSON files of other programs: read whole, or refused with the fault and its place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST_BYTES = 4 << 30
 
 
 def read_json(path: str | Path, kind: str) -> Any:
-    """The content of a JSON file; `kind` says in errors what it should have been.
+    """The content of a JSON file; `kind` says in errors what was expected.
 
     Raises:
         DataError: it is missing, too large, not text or not JSON.
@@ -29,9 +29,9 @@ def read_json(path: str | Path, kind: str) -> Any:
     except OSError as error:
         raise DataError(f"{quote(path)} cannot be read ({error.strerror}). {kind} was expected. Check it.") from None
     except UnicodeDecodeError as error:
-        what = f"byte {error.start} is not UTF-8"
+        fault = f"byte {error.start} is not UTF-8"
     except RecursionError:
-        what = "it is nested too deeply"
+        fault = "it is nested too deeply"
     except (ValueError, MemoryError) as error:
-        what = str(error) or "it does not fit into the memory"
-    raise DataError(f"{quote(path)} is not a JSON file: {what}. {kind} was expected. Write or fetch the file again.")
+        fault = str(error) or "it does not fit into memory"
+    raise DataError(f"{quote(path)} is not a JSON file: {fault}. {kind} was expected. Write or fetch the file again.")

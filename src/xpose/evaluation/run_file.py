@@ -7,11 +7,11 @@
      "pictures": [{"key": "lspet/images/1.jpg", "set": "lspet",
                    "objects": [{"id": "17", "category": "person", "points": 14, "values": {"PCK@0.2": 0.5}}]}]}
 
-`means` tells how the rows of objects make the headline number of that name ("points": weighted by their points;
-"objects": alike; "categories", "sets": the mean over these of the mean over their objects), so that `xpose compare` can
-compute it again for drawn pictures. Numbers that do not come from rows, like AP, have no entry there. A number that
-could not be measured is null. A picture that is asked several times (episodes, several questions) has several entries,
-whose keys differ: "a/1.jpg#3". Fields that are not named here are ignored.
+`means` defines how a number of the summary is computed from the objects ("points": weighted by their points;
+"objects": with equal weight; "categories", "sets": the mean over these of the mean over their objects), so that
+`xpose compare` can compute it again for resampled pictures. Other numbers, like AP, have no entry there. A number that
+could not be measured is null. A picture that is asked several times (episodes, several questions) has several entries
+with different keys: "a/1.jpg#3". Fields that are not named here are ignored.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from xpose.pictures.atomic import write_text
 
 FORMAT = "xpose-run-1"
 RUN = "run.json"  # its name in the folder of a run
-MOST = 1e300  # larger numbers are taken for a fault of the file
+MOST = 1e300  # larger numbers are taken for an error
 MEANS = ("points", "objects", "categories", "sets")
 
 
@@ -55,36 +55,21 @@ class RunPicture:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """Everything that the file holds.
-
-    Attributes:
-        protocol: its name.
-        settings: which boxes, prompts, flips, seed, sets: what a table has to say beside its numbers.
-        weights: which weights, as the user named them.
-        summary: the numbers of the whole run.
-        means: how each per-object number becomes the one of the same name in `summary`.
-        pictures: the rows.
-        version: of this package.
-        made: when, in ISO 8601.
-    """
+class EvaluationRun:
+    """The content of the file."""
 
     protocol: str
-    settings: Mapping[str, Any]
-    weights: str
-    summary: Mapping[str, float]
-    means: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any]  # boxes, prompts, flips, seed, sets: all that a table states
+    weights: str  # as the user named them
+    summary: Mapping[str, float]  # the numbers of the whole run
+    means: Mapping[str, str] = field(default_factory=dict)  # how the objects' numbers become those of the summary
     pictures: tuple[RunPicture, ...] = ()
-    version: str = ""
-    made: str = ""
+    version: str = ""  # of this package
+    made: str = ""  # time in ISO 8601
 
 
-def write_run(path: str | Path, run: Run) -> None:
-    """Put the file in place in one step.
-
-    Raises:
-        XPoseError: it cannot be written.
-    """
+def write_run(path: str | Path, run: EvaluationRun) -> None:
+    """Write the file atomically."""
     pictures = [
         {
             "key": picture.key,
@@ -102,11 +87,11 @@ def write_run(path: str | Path, run: Run) -> None:
     write_text(Path(path), text + "\n")
 
 
-def read_run(path: str | Path) -> Run:
-    """What `write_run` wrote; of a folder that `xpose eval` wrote, its run.json.
+def read_run(path: str | Path) -> EvaluationRun:
+    """Read what `write_run` wrote; in a folder that `xpose eval` wrote, its run.json.
 
     Raises:
-        DataError: it is something else; the message names the entry.
+        DataError: it is another or a damaged file; the message names the entry.
     """
     path = Path(path).expanduser()
     if path.is_dir():
@@ -122,7 +107,7 @@ def read_run(path: str | Path) -> Run:
         raise DataError(f"{str(error).rstrip('.')}. The file was cut or edited: run xpose eval again.") from None
 
 
-def _run(fields: Fields) -> Run:
+def _run(fields: Fields) -> EvaluationRun:
     means = {name: str(mean) for name, mean in fields.object("means").value.items()}
     for name, mean in means.items():
         if mean not in MEANS:
@@ -136,7 +121,7 @@ def _run(fields: Fields) -> Run:
     key, count = Counter(picture.key for picture in pictures).most_common(1)[0] if pictures else ("", 0)
     if count > 1:
         raise DataError(f"{fields.where}: two entries of pictures have the key {quote(key)}")
-    return Run(
+    return EvaluationRun(
         protocol=fields.text("protocol"),
         settings=dict(fields.object("settings").value),
         weights=fields.text("weights"),

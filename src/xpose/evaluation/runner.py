@@ -3,54 +3,50 @@
     result = evaluate("nano-real", xpose.load("weights/mine"), "../shared/data", split="held-out")
     result.summary["PCK@0.2"]
 
-Nothing is held in memory but one row per labelled object, so that a protocol may have any number of pictures.
+Memory holds only one row per labelled object, so that a protocol can have any number of pictures. Several processes can
+answer questions in parallel: each has its own copy of the weights and its own file in the folder of the run, and takes
+every n-th picture. The process that started them then reads all answers as if it had been alone.
 """
 
 from __future__ import annotations
 
 import math
+import multiprocessing
+import os
+import queue
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xpose.errors import ConfigError, DataError, ImageError, quote
-from xpose.evaluation.answers import AnswerJournal, Answers, PictureFault
-from xpose.evaluation.data import Data
-from xpose.evaluation.digests import difference, digest_of
+from xpose.errors import ConfigError, DataError, ImageError, XPoseError, quote
+from xpose.evaluation.answers import AnswerJournal, Answers, PictureFault, difference, digest_of
+from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.protocols import Protocol, load_protocol
-from xpose.evaluation.published import published
 from xpose.evaluation.questions import Task
-from xpose.evaluation.run_file import Run, RunObject, RunPicture
+from xpose.evaluation.run_file import EvaluationRun, RunObject, RunPicture
 from xpose.evaluation.scores import ObjectScore, Scores
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.sources import AnswerSource, DetectorSource, trimmed
-from xpose.evaluation.tables import Table
+from xpose.evaluation.tables import Table, published
 
 if TYPE_CHECKING:
     from xpose.inference import Detector
 
-Progress = Callable[[int], None]
+Progress = Callable[[int], None]  # called with the number of pictures that are done
+SourceMaker = Callable[[], AnswerSource]  # a module's function, or a partial of one, so that it can be pickled
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation(Run):
-    """A run that was just made: what its file holds, and beside it all that reports show.
+class Evaluation(EvaluationRun):
+    """A run that was just made: the content of its file, and all that reports show."""
 
-    Attributes:
-        headline: the name of the value in `summary` to look at first.
-        statement: what every table has to say about itself, in words.
-        tables: for people.
-        faults: pictures that were skipped.
-        scores: one row per object and question, and the metrics.
-    """
-
-    headline: str = ""
-    statement: dict[str, str] = field(default_factory=dict)
+    headline: str = ""  # the name of the value in `summary` to look at first
+    statement: dict[str, str] = field(default_factory=dict)  # what every table states about itself
     tables: tuple[Table, ...] = ()
-    faults: tuple[PictureFault, ...] = ()
+    faults: tuple[PictureFault, ...] = ()  # pictures that were skipped
     scores: Scores = field(default_factory=Scores)
 
     @property
@@ -62,7 +58,7 @@ class Evaluation(Run):
 def evaluate(
     protocol: str | Protocol,
     source: Detector | AnswerSource,
-    data: Data | str | Path | Iterable[str | Path],
+    data: EvaluationData | str | Path | Iterable[str | Path],
     *,
     split: str | None = None,
     only: Iterable[str] = (),
@@ -71,22 +67,20 @@ def evaluate(
     journal: AnswerJournal | None = None,
     progress: Progress | None = None,
     fault: Callable[[PictureFault], None] | None = None,
-    listen: Callable[[Task, Answers], None] | None = None,
 ) -> Evaluation:
     """Run a protocol.
 
     Args:
-        protocol: its name (`xpose eval --list`), or one made by hand.
-        source: a detector, or anything that answers like `xpose.evaluation.sources.AnswerSource`.
+        protocol: its name (`xpose eval --list`), or a protocol of your own.
+        source: a detector, or another source of answers.
         data: the folder with the labelled pictures, or several.
-        split: "val", "test", "held-out" (a tenth of train), ...; the protocol's own where None.
-        only: the sets to take; all where empty.
-        settings: prompts, flips, seed, limit; the protocol's own where None.
-        batch: pictures that go through the network together, where a detector is given and the protocol allows it.
+        split: "val", "test", "held-out" (a tenth of train), ...; None for the protocol's own.
+        only: the sets to take; empty for all.
+        settings: prompts, flips, seed, limit; None for the protocol's own.
+        batch: pictures that go through the network together, if a detector is given and the protocol allows it.
         journal: keeps the answers on disk, and has those of an interrupted run.
-        progress: called with how many pictures are done.
+        progress: called with the number of pictures that are done.
         fault: called at once with every picture that is skipped.
-        listen: called with every picture and its answers.
 
     Raises:
         ConfigError: there is no such protocol, or the journal has answers about other data.
@@ -94,7 +88,7 @@ def evaluate(
     """
     rules = load_protocol(protocol) if isinstance(protocol, str) else protocol
     settings = settings or rules.usual
-    placed = data if isinstance(data, Data) else Data.at(data, split or rules.split, only)
+    placed = data if isinstance(data, EvaluationData) else EvaluationData.at(data, split or rules.split, only)
     asked = as_source(source, batch, alone=rules.alone)
     scores = rules.scores(placed, settings)
     faults: list[PictureFault] = []
@@ -105,12 +99,10 @@ def evaluate(
             fault(skipped)
 
     for done, (task, answers) in enumerate(answered(rules.tasks(placed, settings), asked, settings, journal), start=1):
-        scores.note(task)
+        scores.unasked.update(task.unasked)
         if isinstance(answers, PictureFault):
             skip(answers)
         else:
-            if listen:
-                listen(task, answers)
             for question, found in zip(task.questions, answers, strict=True):
                 scores.add(task, question, found)
         if progress:
@@ -132,7 +124,7 @@ def as_source(source: Detector | AnswerSource, batch: int, *, alone: bool = Fals
 def answered(
     tasks: Iterable[Task], source: AnswerSource, settings: Settings, journal: AnswerJournal | None = None
 ) -> Iterator[tuple[Task, Answers | PictureFault]]:
-    """Every task with its answers, or with the fault of its picture, in order; what the journal has is not asked.
+    """Every task with its answers, or with the fault of its picture, in order; answers in the journal are reused.
 
     Raises:
         ConfigError: the journal has a picture of that name with other pixels, labels or questions.
@@ -144,8 +136,8 @@ def answered(
             if journal is not None and task.key in journal:
                 if what := difference(journal.digest(task.key), digest_of(task)):
                     raise ConfigError(
-                        f"The answers about {quote(task.key)} on disk belong to {what}. A run goes on only with the "
-                        "same pictures and labels. Give another folder, or begin anew."
+                        f"The answers about {quote(task.key)} on disk belong to {what}. A run can only be resumed with "
+                        "the same pictures and labels. Give another folder, or start again."
                     )
                 results[number] = journal.get(task.key)
                 continue
@@ -164,13 +156,14 @@ def answered(
 
 
 def conclude(
-    protocol: Protocol, data: Data, settings: Settings, scores: Scores, faults: Sequence[PictureFault], weights: str
+    protocol: Protocol,
+    data: EvaluationData,
+    settings: Settings,
+    scores: Scores,
+    faults: Sequence[PictureFault],
+    weights: str,
 ) -> Evaluation:
-    """The run's numbers and tables from its scores.
-
-    Raises:
-        DataError: nothing was scored.
-    """
+    """The run's numbers and tables from its scores; a DataError if nothing was scored."""
     from xpose import __version__
 
     if not scores.pictures:
@@ -180,7 +173,7 @@ def conclude(
             f"The protocol takes {', '.join(protocol.sets) or 'any set'} and needs enough labelled pictures of it. "
             "Check the folder and the split."
         )
-    found = protocol.conclude(scores, data, settings)
+    findings = protocol.conclude(scores, data, settings)
     statement = protocol.statement(data, settings)
     if scores.unasked:
         statement["not asked"] = "; ".join(f"{what} ({n} times)" for what, n in sorted(scores.unasked.items()))
@@ -188,14 +181,14 @@ def conclude(
         protocol=protocol.name,
         settings={**settings.to_json(), "split": data.split, "only": list(data.only), **statement},
         weights=weights,
-        summary=dict(found.values),
-        means=dict(found.means),
-        pictures=tuple(_pictures(scores.objects, protocol, found.left_out)),
+        summary=dict(findings.values),
+        means=dict(findings.means),
+        pictures=tuple(_pictures(scores.objects, protocol, findings.left_out)),
         version=__version__,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         headline=protocol.headline,
         statement=statement,
-        tables=(*found.tables, *published(protocol.published)),
+        tables=(*findings.tables, *published(protocol.published)),
         faults=tuple(faults),
         scores=scores,
     )
@@ -219,12 +212,90 @@ def _object(one: ObjectScore, protocol: Protocol, left_out: bool) -> RunObject:
     values: dict[str, Any] = {f"PCK@{t:g}": one.share(t) for t in protocol.thresholds}
     values["IoU"] = one.iou
     if protocol.thresholds:
-        values["error"] = _mean_error(one)
+        values["error"] = math.fsum(one.values) / len(one.values)
     values |= one.further
     # A name of its own keeps what is left out of the means out of those that `xpose compare` computes again.
     named = {f"{name} (left out of the means)" if left_out else name: value for name, value in values.items()}
     return RunObject(f"{one.category}/{one.number}", one.category, len(one.names), named)
 
 
-def _mean_error(one: ObjectScore) -> float:
-    return math.fsum(one.values) / len(one.values)
+@dataclass(frozen=True)
+class Work:
+    """What every process needs."""
+
+    protocol: str
+    data: EvaluationData
+    settings: Settings
+    folder: str
+    identity: dict[str, Any]
+    make: SourceMaker
+
+
+def answer_in_parallel(work: Work, processes: int, progress: Callable[[int], None] | None = None) -> None:
+    """Answer all questions of a protocol into the run's folder.
+
+    Raises:
+        XPoseError: the fault of one process; the others are stopped, and their answers are kept.
+    """
+    context = multiprocessing.get_context("spawn")
+    reports: Any = context.Queue()
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    started = [
+        context.Process(target=_process, args=(work, number, processes, threads, reports), daemon=True)
+        for number in range(processes)
+    ]
+    try:
+        for process in started:
+            process.start()
+        _listen(started, reports, progress)
+    finally:
+        for process in started:
+            if process.is_alive():
+                process.terminate()
+        for process in started:
+            process.join()
+
+
+def _listen(started: list[Any], reports: Any, progress: Callable[[int], None] | None) -> None:
+    running, done = set(range(len(started))), 0
+    while running:
+        try:
+            kind, number, content = reports.get(timeout=1.0)
+        except queue.Empty:
+            for number in sorted(running):
+                if not started[number].is_alive() and reports.empty():
+                    raise XPoseError(
+                        f"Process {number + 1} of {len(started)} ended unexpectedly (exit code "
+                        f"{started[number].exitcode}); it may have run out of memory. The answers so far are kept: "
+                        "run the same command again, with fewer --processes."
+                    ) from None
+            continue
+        if kind == "fault":
+            raise content
+        if kind == "end":
+            running.discard(number)
+        else:
+            done += 1
+            if progress:
+                progress(done)
+
+
+def _process(work: Work, number: int, processes: int, threads: int, reports: Any) -> None:
+    """The work of one process."""
+    import torch
+
+    torch.set_num_threads(threads)
+    try:
+        data = replace(work.data, skipped={})
+        with AnswerJournal(work.folder, work.identity, number) as journal:
+            tasks = load_protocol(work.protocol).tasks(data, work.settings)
+            mine = (task for place, task in enumerate(tasks) if place % processes == number and task.key not in journal)
+            for _ in answered(mine, work.make(), work.settings, journal):
+                reports.put(("picture", number, None))
+        reports.put(("end", number, None))
+    except XPoseError as error:
+        reports.put(("fault", number, type(error)(str(error))))
+    except KeyboardInterrupt:
+        pass
+    except Exception as error:
+        reports.put(("fault", number, XPoseError(f"Process {number + 1} failed: {type(error).__name__}: {error}")))

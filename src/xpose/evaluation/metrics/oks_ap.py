@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from xpose.errors import ConfigError, quote
-from xpose.evaluation.matching import columns_of, labelled_points_of
+from xpose.evaluation.matching import columns_of, labelled_points
 from xpose.evaluation.metrics.average_precision import (
     AveragePrecision,
     CategoryObjects,
@@ -25,29 +25,18 @@ from xpose.vocabulary import keypoint_sigmas
 
 
 class OksAP(AveragePrecision):
-    """COCO's ten keypoint numbers: "AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L".
+    """COCO's ten keypoint numbers, from "AP" to "AR_L".
 
     At most 20 answers per picture and category count. Objects without a labelled point and crowds are neither to be
-    found nor wrong to find. A point that an answer lacks stands at (0, 0), as it does in a results file. The area of an
-    answer, which decides what the numbers for medium and large objects leave out, is that of the box round its points.
+    found nor wrong to find. A point that an answer lacks is placed at (0, 0), as in a results file. The area of an
+    answer, which the numbers for medium and large objects depend on, is that of the box around its points.
 
     Args:
         sigmas: similarity constants by keypoint name, instead of those of the skeletons.
     """
 
     prefix = ""
-    summary = {  # noqa: RUF012 - the base class declares it
-        "AP": ("precision", None, "all", 0),
-        "AP50": ("precision", 0.5, "all", 0),
-        "AP75": ("precision", 0.75, "all", 0),
-        "AP_M": ("precision", None, "medium", 0),
-        "AP_L": ("precision", None, "large", 0),
-        "AR": ("recall", None, "all", 0),
-        "AR50": ("recall", 0.5, "all", 0),
-        "AR75": ("recall", 0.75, "all", 0),
-        "AR_M": ("recall", None, "medium", 0),
-        "AR_L": ("recall", None, "large", 0),
-    }
+    summary = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
 
     def __init__(self, *, sigmas: Mapping[str, float] | None = None) -> None:
         self._sigmas = dict(sigmas or {})
@@ -64,23 +53,23 @@ class OksAP(AveragePrecision):
     def _concerns(self, category: Category) -> bool:
         return bool(category.keypoints)
 
-    def _evaluator(self, kind: CategoryObjects, ids: dict[int, int]) -> Any:
-        names = kind.category.keypoints
-        labelled = labelled_points_of([one for _, one in kind.truth])
+    def _evaluator(self, objects: CategoryObjects, ids: dict[int, int]) -> Any:
+        names = objects.category.keypoints
+        labelled = labelled_points([one for _, one in objects.truth], names)
         counts = (labelled[..., 2] > 0).sum(1).tolist()
         truth = (
             {"keypoints": points, "num_keypoints": count, "bbox": list(one.box), "area": area_of(one)}
-            for (_, one), points, count in zip(kind.truth, labelled, counts, strict=True)
+            for (_, one), points, count in zip(objects.truth, labelled, counts, strict=True)
         )
-        found = [one for _, one in kind.answers]
+        found = [one for _, one in objects.answers]
         points = answered_points(found, names)
         areas = np.ptp(points[..., :2], axis=1).prod(-1).tolist()
         answers = (
             {"keypoints": own, "area": area if one.area is None else one.area}
             for one, own, area in zip(found, points, areas, strict=True)
         )
-        pair = coco_pair(kind, ids, truth, answers)
-        return _evaluator_class()(*pair, "keypoints", kpt_oks_sigmas=np.array(self.sigmas(kind.category)))
+        pair = coco_pair(objects, ids, truth, answers)
+        return _evaluator_class()(*pair, "keypoints", kpt_oks_sigmas=np.array(self.sigmas(objects.category)))
 
 
 def answered_points(answers: list[FoundObject], names: tuple[str, ...]) -> np.ndarray:

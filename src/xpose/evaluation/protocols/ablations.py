@@ -1,7 +1,7 @@
 """The papers' ablations on AP-10K: the weights of one recipe per run, by words and by examples, beside their rows.
 
-The rows differ in how weights were trained, so the table is rebuilt by one run per recipe: train with the switch named
-in the published row (recipes/ablations), run this protocol, and lay the runs side by side with `xpose compare`.
+The rows differ in how weights were trained, so the table needs one run per recipe: train with the switch named in the
+published row (recipes/ablations), run this protocol, and compare the runs with `xpose compare`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
-from xpose.evaluation.data import Data
+from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.metrics.oks_ap import OksAP
 from xpose.evaluation.protocols.base import Findings, Protocol
 from xpose.evaluation.protocols.making_questions import ask, find_examples, limited, present, tasks_of
-from xpose.evaluation.protocols.of_sets import need_precision
+from xpose.evaluation.protocols.published_sets import need_precision
 from xpose.evaluation.questions import Question, Task
 from xpose.evaluation.scores import Scores, pck
 from xpose.evaluation.settings import PromptKind, Settings
@@ -26,7 +26,7 @@ KINDS: tuple[PromptKind, ...] = ("text", "visual")
 PRECISION = ("AP", "AP50", "AP75")
 
 
-def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
+def _tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
     by_kind = {kind: replace(settings, prompts=kind) for kind in KINDS}
     shots = find_examples(data, by_kind["visual"])
 
@@ -42,12 +42,12 @@ def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
     return tasks_of(limited(data.of_set(SET, data.split), settings.limit), questions)
 
 
-def _scores(data: Data, settings: Settings) -> Scores:
+def _scores(data: EvaluationData, settings: Settings) -> Scores:
     need_precision()
     return Scores(metrics=lambda key: {"AP": OksAP()})
 
 
-def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
+def _conclude(scores: Scores, data: EvaluationData, settings: Settings) -> Findings:
     values: dict[str, float] = {}
     rows: list[tuple[Cell, ...]] = []
     for kind in KINDS:

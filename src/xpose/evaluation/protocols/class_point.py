@@ -11,19 +11,19 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from xpose.evaluation.data import Data
+from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.metrics.points import PointRules
 from xpose.evaluation.protocols.base import Findings, Protocol
 from xpose.evaluation.protocols.making_questions import (
+    SetCategory,
     Shots,
     categories_of,
     find_examples,
     known_categories,
-    limited,
     present,
-    tasks_of,
+    tasks_about,
 )
-from xpose.evaluation.questions import Asked, Question, Task, key_of
+from xpose.evaluation.questions import AskedClass, Question, Task, key_of
 from xpose.evaluation.scores import ObjectScore, Scores, mean, pck
 from xpose.evaluation.settings import KINDS, Settings
 from xpose.evaluation.tables import Cell, Table, percent
@@ -31,10 +31,10 @@ from xpose.records import Category, Record
 
 OTHERS = 4  # classes asked for that the picture does not show
 
-Known = dict[str, tuple[str, Category]]  # by name: set and category, the first of that name
+Known = dict[str, SetCategory]  # by name, the first of that name
 
 
-def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
+def _tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
     first: Known = {}
     for source, categories in known_categories(data.records()).items():
         first |= {name: (source, category) for name, category in categories.items() if name not in first}
@@ -47,30 +47,25 @@ def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
             for kind in KINDS:
                 asked = _asked(kind, (record.source, category), others, shots)
                 if asked:
-                    yield Question(asked, truth, None, _group(record), kind, matched=count + OTHERS)
+                    group = record.source if record.style is None else f"{record.source}: {record.style}"
+                    yield Question(asked, truth, None, group, kind, matched=count + OTHERS)
 
-    return tasks_of(limited(data.records(), settings.limit), questions)
-
-
-def _group(record: Record) -> str:
-    return record.source if record.style is None else f"{record.source}: {record.style}"
+    return tasks_about(data, settings, questions)
 
 
-def _others(record: Record, category: Category, known: Known, seed: int) -> list[tuple[str, Category]]:
+def _others(record: Record, category: Category, known: Known, seed: int) -> list[SetCategory]:
     here = {one.name for one in categories_of(record)}
     names = [name for name in known if name not in here]
     drawn = random.Random(f"{seed}/{key_of(record)}/{category.name}").sample(names, min(OTHERS, len(names)))
     return [known[name] for name in drawn]
 
 
-def _asked(
-    kind: str, own: tuple[str, Category], others: Sequence[tuple[str, Category]], shots: Shots
-) -> tuple[Asked, ...]:
-    """The classes of a question; empty where the kind needs an example of the picture's own class and has none."""
+def _asked(kind: str, own: SetCategory, others: Sequence[SetCategory], shots: Shots) -> tuple[AskedClass, ...]:
+    """The classes of a question; empty if the kind needs an example of the picture's own class and has none."""
     if kind != "text" and not shots.get(own):
         return ()
     classes = [own, *(one for one in others if kind == "text" or shots.get(one))]
-    return tuple(Asked.of(category, kind, shots.get((source, category), ())) for source, category in classes)
+    return tuple(AskedClass.of(category, kind, shots.get((source, category), ())) for source, category in classes)
 
 
 def class_accuracy(objects: Sequence[ObjectScore]) -> float:
@@ -78,14 +73,14 @@ def class_accuracy(objects: Sequence[ObjectScore]) -> float:
     return mean(float(one.called == one.category) for one in objects)
 
 
-def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
+def _conclude(scores: Scores, data: EvaluationData, settings: Settings) -> Findings:
     values: dict[str, float] = {}
     rows: list[tuple[Cell, ...]] = []
     for group in [*scores.groups(), None]:
         cells: list[Cell] = [group or "all", len(scores.of(group, KINDS[0]))]
         for kind in KINDS:
-            own = scores.of(group, kind)
-            accuracy, points = class_accuracy(own), pck(own, 0.2)
+            objects = scores.of(group, kind)
+            accuracy, points = class_accuracy(objects), pck(objects, 0.2)
             where = "" if group is None else f"/{group}"
             values |= {f"class accuracy/{kind}{where}": accuracy, f"PCK@0.2/{kind}{where}": points}
             cells += [percent(accuracy), percent(points)]

@@ -1,8 +1,7 @@
 """The 68 points of faces on animals and drawings (the ECCV paper's figure 5), measured where labels share their names.
 
-Nobody labels 68 points on a cat. So every object of the data whose category labels at least three of the 68 names is
-asked for as a face with all 68 points, and those that its set labels are measured: eyes and nose of animals, all 68 of
-drawn faces that somebody labelled.
+No set labels 68 points on a cat. So every object whose category labels at least three of the 68 names is asked for as a
+face with all 68 points, and those that its set labels are measured: eyes and nose of animals, all 68 of drawn faces.
 """
 
 from __future__ import annotations
@@ -10,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from types import MappingProxyType
 
-from xpose.evaluation.data import Data
+from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.protocols.base import Findings, Protocol
-from xpose.evaluation.protocols.making_questions import limited, present, tasks_of
-from xpose.evaluation.questions import Asked, Question, Task
+from xpose.evaluation.protocols.making_questions import present, tasks_about
+from xpose.evaluation.questions import AskedClass, Question, Task
 from xpose.evaluation.scores import Scores, mean
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.tables import Cell, Table, percent
@@ -25,7 +24,7 @@ FACE = load_skeleton("face")
 
 
 def face_of(category: Category) -> Category | None:
-    """The category as a face with 68 points; None where its labels share too few names with them."""
+    """The category as a face with 68 points; None if its labels share too few names with them."""
     shared = [name for name in category.keypoints if name in FACE.keypoints]
     if len(shared) < LEAST:
         return None
@@ -34,40 +33,38 @@ def face_of(category: Category) -> Category | None:
 
 
 def called(category: Category) -> str:
-    """What a face of that category is called: "cat face", and "face" for what is one already."""
+    """The name of a face of that category: "cat face", and "face" for faces."""
     return category.name if category.name.endswith("face") else f"{category.name} face"
 
 
-def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
+def _tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
     names = MappingProxyType({name: name for name in FACE.keypoints})
 
     def questions(record: Record) -> Iterator[Question]:
         for category, truth, count in present(record):
             face = face_of(category)
             if face is not None:
-                asked = Asked(face, called(category), names)
+                asked = AskedClass(face, called(category), names)
                 yield Question((asked,), truth, count, record.source, matched=count)
 
-    return tasks_of(limited(data.records(), settings.limit), questions)
+    return tasks_about(data, settings, questions)
 
 
-def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
+def _conclude(scores: Scores, data: EvaluationData, settings: Settings) -> Findings:
     values: dict[str, float] = {}
     rows: list[tuple[Cell, ...]] = []
     for group in scores.groups():
-        own = [one for one in scores.of(group) if set(one.names) & set(FACE.keypoints)]
-        shared = sorted({name for one in own for name in one.names if name in FACE.keypoints})
+        objects = [one for one in scores.of(group) if set(one.names) & set(FACE.keypoints)]
+        shared = {name for one in objects for name in one.names if name in FACE.keypoints}
         value = mean(
-            mean(float(error <= 0.2) for name, error in one.errors.items() if name in FACE.keypoints) for one in own
+            mean(float(error <= 0.2) for name, error in one.errors.items() if name in shared) for one in objects
         )
         values[f"PCK@0.2/set/{group}"] = value
-        styles = sorted({one.style for one in own if one.style})
-        rows.append((group, ", ".join(styles[:4]) or "–", len(own), len(shared), percent(value)))
+        styles = sorted({one.style for one in objects if one.style})
+        rows.append((group, ", ".join(styles[:4]) or "–", len(objects), len(shared), percent(value)))
     values["PCK@0.2"] = mean(value for name, value in values.items() if name.startswith("PCK@0.2/set/"))
-    table = Table(
-        "Faces asked for all 68 points", ("set", "styles", "objects", "names measured", "PCK@0.2"), tuple(rows)
-    )
-    return Findings(values, (table,))
+    columns = ("set", "styles", "objects", "names measured", "PCK@0.2")
+    return Findings(values, (Table("Faces asked for all 68 points", columns, tuple(rows)),))
 
 
 PROTOCOL = Protocol(

@@ -20,7 +20,7 @@ from PIL import Image
 from xpose.drawing.overlay import Figure
 from xpose.evaluation import PCK, in_records_pixels
 from xpose.evaluation.matching import match
-from xpose.evaluation.questions import Asked, Example, key_of, read_pixels
+from xpose.evaluation.questions import AskedClass, LabelledExample, key_of, read_pixels
 from xpose.inference import DetectionOptions, Detector
 from xpose.inference.encoding import PromptEncoder
 from xpose.inference.engines.torch import TorchEngine
@@ -119,11 +119,11 @@ class PoseValidator:
             return list(self.classes)
         return list(dict.fromkeys(instance.category for instance in record.instances if not instance.iscrowd))
 
-    def _asked(self, category: Category, asking: str, record: Record) -> Asked:
+    def _asked(self, category: Category, asking: str, record: Record) -> AskedClass:
         others = [e for e in self._examples.get(category.name, ()) if key_of(e.record) != key_of(record)]
         if asking == "text" or not others:  # what has no example is asked for in words, as in training
-            return Asked.of(category)
-        return Asked.of(category, asking, (others[0],))
+            return AskedClass.of(category)
+        return AskedClass.of(category, asking, (others[0],))
 
 
 def _as_many(found: Poses, record: Record) -> Poses:
@@ -137,9 +137,9 @@ def _as_many(found: Poses, record: Record) -> Poses:
     return found[keep]
 
 
-def _examples_by_category(placed: Sequence[Placed]) -> dict[str, list[Example]]:
+def _examples_by_category(placed: Sequence[Placed]) -> dict[str, list[LabelledExample]]:
     """For each category some objects with at least half of their points in sight, the best shown and largest first."""
-    found: dict[str, list[tuple[float, float, bytes, Example]]] = {}
+    found: dict[str, list[tuple[float, float, bytes, LabelledExample]]] = {}
     for record, place in placed:
         for number, instance in enumerate(record.instances):
             seen = sum(v == VISIBLE for *_, v in instance.keypoints.values())
@@ -148,7 +148,7 @@ def _examples_by_category(placed: Sequence[Placed]) -> dict[str, list[Example]]:
             share = seen / len(instance.category.keypoints)
             order = hashlib.sha256(f"{key_of(record)}/{number}".encode()).digest()
             rows = found.setdefault(instance.category.name, [])
-            rows.append((-share, -max(instance.box[2:]), order, Example(record, place, number)))
+            rows.append((-share, -max(instance.box[2:]), order, LabelledExample(record, place, number)))
             if len(rows) > 50 * _EXAMPLES:
                 found[instance.category.name] = sorted(rows, key=lambda row: row[:3])[:_EXAMPLES]
     return {

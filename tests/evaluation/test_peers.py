@@ -8,9 +8,7 @@ import torch
 from tests.evaluation.drawn_sets import TUBE, Known, repeated, thing, write_set
 
 from xpose.errors import CheckpointError
-from xpose.evaluation.peers import open_peer
-from xpose.evaluation.peers.clip import POINT, ClipSource
-from xpose.evaluation.peers.grounding_dino import GroundingDinoSource
+from xpose.evaluation.peers import POINT, ClipSource, GroundingDinoSource, open_peer
 from xpose.evaluation.runner import evaluate
 from xpose.evaluation.settings import Settings
 
