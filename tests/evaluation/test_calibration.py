@@ -202,7 +202,7 @@ def test_what_an_answer_teaches():
         pose(DOG, (10, 110, 50, 50), 0.8),  # in the crowd
         pose(FACE, (0, 0, 20, 20), 0.5, chin=(3, 3)),
     )
-    one = sample("key", question, answer)
+    one = sample("key", [(question, answer)])
     assert dict(one.labelled) == {"dog": 1, "face": 0}
     assert one.classes == ("dog", "face")
     assert one.right.tolist() == [True, False]

@@ -18,7 +18,7 @@ import hashlib
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -26,12 +26,12 @@ import numpy as np
 
 from xpose.errors import ConfigError, DataError
 from xpose.evaluation.answers import PictureFault
-from xpose.evaluation.data import EvaluationData, Placed
+from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.matching import HIT, IGNORED, judge, plain_name
 from xpose.evaluation.metrics.confidence import auroc, calibration_error, confidences_and_labels
 from xpose.evaluation.protocols.making_questions import known_categories, limited, tasks_of
 from xpose.evaluation.protocols.negatives import absent_classes
-from xpose.evaluation.questions import AskedClass, Question, Task, key_of
+from xpose.evaluation.questions import AskedClass, Question, key_of
 from xpose.evaluation.runner import answered
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.sources import DetectorSource
@@ -95,13 +95,15 @@ def collect(
     detector.prompts.objects(plain.rivals)  # reports their faults before any picture is asked
     samples = []
     settings = Settings(threshold="weights")  # which are 0 now, and the rivals
-    tasks = list(_tasks(limited(data.records(), limit), absent))
+    placed = list(limited(data.records(), limit))
+    known = known_categories(placed)
+    tasks = list(tasks_of(placed, lambda record: _questions(record, absent_classes(record, known), absent)))
     for done, (task, answers) in enumerate(answered(tasks, DetectorSource(detector), settings), start=1):
         if isinstance(answers, PictureFault):
             if fault:
                 fault(answers.key, answers.message)
         else:
-            samples.append(joined([sample(task.key, *one) for one in zip(task.questions, answers, strict=True)]))
+            samples.append(sample(task.key, zip(task.questions, answers, strict=True)))
         if progress:
             progress(done)
     for key, why in data.skipped.items():
@@ -113,12 +115,6 @@ def collect(
             "labelled pictures that the network has not been trained on. Check the folder and the split."
         )
     return samples
-
-
-def _tasks(records: Iterable[Placed], absent: int) -> Iterator[Task]:
-    placed = list(records)
-    known = known_categories(placed)
-    return tasks_of(placed, lambda record: _questions(record, absent_classes(record, known), absent))
 
 
 def _questions(record: Record, lacking: Sequence[Category], absent: int) -> tuple[Question, ...]:
@@ -135,39 +131,25 @@ def _questions(record: Record, lacking: Sequence[Category], absent: int) -> tupl
     return (*([together] if present else []), *alone)
 
 
-def sample(key: str, question: Question, found: Poses) -> CalibrationSample:
-    """The outcomes of the answer to one question."""
-    truth = question.truth
-    verdicts, _ = judge(truth, found)
-    keep = verdicts != IGNORED
-    labelled = {one.called: 0 for one in question.asked}
-    names = {plain_name(one.category.name): one.called for one in question.asked}
-    for instance in truth.instances:
-        labelled[names[plain_name(instance.category.name)]] += not instance.iscrowd
-    confidences, labels = confidences_and_labels(truth, found, "best box")
-    clear = labels != HIDDEN
-    return CalibrationSample(
-        key,
-        labelled,
-        tuple(name for name, kept in zip(found.categories, keep, strict=True) if kept),
-        found.scores[keep].astype(np.float64),
-        verdicts[keep] == HIT,
-        confidences[clear],
-        labels[clear] == VISIBLE,
-    )
-
-
-def joined(samples: Sequence[CalibrationSample]) -> CalibrationSample:
-    """The outcomes of several questions about one picture."""
-    return CalibrationSample(
-        samples[0].key,
-        {name: count for one in samples for name, count in one.labelled.items()},
-        tuple(name for one in samples for name in one.classes),
-        stacked(samples, "scores"),
-        stacked(samples, "right", bool),
-        stacked(samples, "confidences"),
-        stacked(samples, "visible", bool),
-    )
+def sample(key: str, answered_questions: Iterable[tuple[Question, Poses]]) -> CalibrationSample:
+    """The outcomes of the answers to all questions about one picture."""
+    labelled: dict[str, int] = {}
+    classes: list[str] = []
+    scores, right, confidences, visible = ([np.zeros(0, dtype=kind)] for kind in (float, bool) * 2)
+    for question, poses in answered_questions:
+        verdicts, _ = judge(question.truth, poses)
+        keep = verdicts != IGNORED
+        names = {plain_name(one.category.name): one.called for one in question.asked}
+        labelled |= dict.fromkeys(names.values(), 0)
+        for instance in question.truth.instances:
+            labelled[names[plain_name(instance.category.name)]] += not instance.iscrowd
+        classes += [poses.categories[row] for row in np.flatnonzero(keep)]
+        scores.append(poses.scores[keep].astype(np.float64))
+        right.append(verdicts[keep] == HIT)
+        point_scores, labels = confidences_and_labels(question.truth, poses, "best box")
+        confidences.append(point_scores[labels != HIDDEN])
+        visible.append(labels[labels != HIDDEN] == VISIBLE)
+    return CalibrationSample(key, labelled, tuple(classes), *map(np.concatenate, (scores, right, confidences, visible)))
 
 
 def stacked(samples: Iterable[CalibrationSample], what: str, kind: type = float) -> np.ndarray:

@@ -24,8 +24,7 @@ from xpose.evaluation.coco_truth import CocoTruth, annotation_file, read_truth, 
 from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.matching import columns_of, same_category
 from xpose.evaluation.metrics import Metric
-from xpose.evaluation.metrics.average_precision import AveragePrecision, BoxAP, FoundObject
-from xpose.evaluation.metrics.oks_ap import OksAP
+from xpose.evaluation.metrics.average_precision import AveragePrecision, BoxAP, FoundObject, OksAP
 from xpose.evaluation.questions import Question, Task
 from xpose.evaluation.reading import read_json
 from xpose.evaluation.settings import Settings
@@ -238,11 +237,10 @@ class ResultsSource:
 
     batch = 16
 
-    def __init__(self, path: Path, labels: Path | None, places: Sequence[str], split: str) -> None:
+    def __init__(self, path: Path, labels: Path | None, data: EvaluationData) -> None:
         if not path.exists():
             raise DataError(f"There is no file {quote(path)}. --results is a COCO results file. Check the path.")
-        self.path, self.labels, self.split = path, labels, split
-        self.data = EvaluationData.at(places, split)
+        self.path, self.labels, self.data = path, labels, data
         self.name = str(path)
         self._sets: dict[tuple[str, str], tuple[CocoTruth, ResultsFile]] = {}
 
@@ -294,8 +292,3 @@ class ResultsSource:
             truth = read_truth(labels)
             self._sets[key] = truth, read_results(path, truth)
         return self._sets[key]
-
-
-def open_results(path: str, labels: str | None, places: Sequence[str], split: str) -> ResultsSource:
-    """A results file (or a folder of them) as a source; processes can be sent this function."""
-    return ResultsSource(Path(path).expanduser(), None if labels is None else Path(labels).expanduser(), places, split)

@@ -18,13 +18,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xpose.data.datasets.sources import Fields
 from xpose.errors import DataError, quote
 from xpose.evaluation.reading import read_json
 from xpose.pictures.atomic import write_text
@@ -70,7 +68,10 @@ class EvaluationRun:
 
 def write_run(path: str | Path, run: EvaluationRun) -> None:
     """Write the file atomically."""
-    pictures = [
+    content: dict[str, Any] = {"format": FORMAT, "protocol": run.protocol, "weights": run.weights}
+    content |= {"version": run.version, "made": run.made, "settings": dict(run.settings), "means": dict(run.means)}
+    content["summary"] = _plain(run.summary)
+    content["pictures"] = [
         {
             "key": picture.key,
             "set": picture.set,
@@ -81,17 +82,14 @@ def write_run(path: str | Path, run: EvaluationRun) -> None:
         }
         for picture in run.pictures
     ]
-    content = {"format": FORMAT, **{name: getattr(run, name) for name in ("protocol", "weights", "version", "made")}}
-    content |= {"settings": dict(run.settings), "means": dict(run.means), "summary": _plain(run.summary)}
-    text = json.dumps({**content, "pictures": pictures}, ensure_ascii=False, allow_nan=False)
-    write_text(Path(path), text + "\n")
+    write_text(Path(path), json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_run(path: str | Path) -> EvaluationRun:
     """Read what `write_run` wrote; in a folder that `xpose eval` wrote, its run.json.
 
     Raises:
-        DataError: it is another or a damaged file; the message names the entry.
+        DataError: it is another or a damaged file.
     """
     path = Path(path).expanduser()
     if path.is_dir():
@@ -102,55 +100,33 @@ def read_run(path: str | Path) -> EvaluationRun:
             f'{quote(path)} is not a run: it lacks "format": "{FORMAT}". Give a results file that xpose eval wrote.'
         )
     try:
-        return _run(Fields(content, quote(path)))
-    except DataError as error:
-        raise DataError(f"{str(error).rstrip('.')}. The file was cut or edited: run xpose eval again.") from None
+        means = {name: MEANS[MEANS.index(mean)] for name, mean in content["means"].items()}
+        pictures = tuple(_picture(entry) for entry in content["pictures"])
+        if len({picture.key for picture in pictures}) < len(pictures):
+            raise ValueError("two pictures have the same key")
+        texts = {name: str(content[name]) for name in ("protocol", "weights", "version", "made")}
+        summary, settings = _numbers(content["summary"]), dict(content["settings"])
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        fault = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise DataError(f"{quote(path)} was cut or edited ({fault}). Run xpose eval again.") from None
+    return EvaluationRun(**texts, settings=settings, summary=summary, means=means, pictures=pictures)
 
 
-def _run(fields: Fields) -> EvaluationRun:
-    means = {name: str(mean) for name, mean in fields.object("means").value.items()}
-    for name, mean in means.items():
-        if mean not in MEANS:
-            raise DataError(
-                f"{fields.where}: the mean of {quote(name)} is {quote(mean)}, not one of {', '.join(MEANS)}"
-            )
-    pictures = tuple(
-        _picture(Fields(value, f"{fields.where}: picture {number}"))
-        for number, value in enumerate(fields.list("pictures"), start=1)
-    )
-    key, count = Counter(picture.key for picture in pictures).most_common(1)[0] if pictures else ("", 0)
-    if count > 1:
-        raise DataError(f"{fields.where}: two entries of pictures have the key {quote(key)}")
-    return EvaluationRun(
-        protocol=fields.text("protocol"),
-        settings=dict(fields.object("settings").value),
-        weights=fields.text("weights"),
-        summary=_values(fields, "summary"),
-        means=means,
-        pictures=pictures,
-        version=str(fields.value.get("version") or ""),
-        made=str(fields.value.get("made") or ""),
-    )
+def _picture(entry: dict[str, Any]) -> RunPicture:
+    objects = [
+        RunObject(str(one["id"]), str(one["category"]), int(one["points"]), _numbers(one["values"]))
+        for one in entry["objects"]
+    ]
+    if any(one.points < 0 for one in objects):
+        raise ValueError("an object has fewer than 0 points")
+    return RunPicture(str(entry["key"]), str(entry["set"]), tuple(objects))
 
 
-def _picture(fields: Fields) -> RunPicture:
-    objects = []
-    for number, value in enumerate(fields.list("objects"), start=1):
-        one = Fields(value, f"{fields.where}: object {number}")
-        points = one.integer("points")
-        if points < 0:
-            raise DataError(f'{one.where}: "points" is {points}, but must be at least 0')
-        objects.append(RunObject(str(one.value.get("id", "")), one.text("category"), points, _values(one, "values")))
-    return RunPicture(fields.text("key"), fields.text("set"), tuple(objects))
-
-
-def _values(fields: Fields, key: str) -> dict[str, float]:
-    values: dict[str, float] = {}
-    for name, value in fields.object(key).value.items():
+def _numbers(values: dict[str, Any]) -> dict[str, float]:
+    for name, value in values.items():
         if value is not None and (type(value) not in (int, float) or not abs(value) < MOST):
-            raise DataError(f"{fields.where}: {quote(name)} of {quote(key)} is {quote(value)}, not a number or null")
-        values[str(name)] = math.nan if value is None else float(value)
-    return values
+            raise ValueError(f"{quote(name)} is {quote(value)}, not a number or null")
+    return {name: math.nan if value is None else float(value) for name, value in values.items()}
 
 
 def _plain(values: Mapping[str, float]) -> dict[str, float | None]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from xpose.evaluation.data import EvaluationData
-from xpose.evaluation.metrics.oks_ap import OksAP
+from xpose.evaluation.metrics.average_precision import OksAP
 from xpose.evaluation.protocols.base import Findings, Protocol
 from xpose.evaluation.protocols.making_questions import ask, find_examples, limited, present, tasks_of
 from xpose.evaluation.protocols.published_sets import need_precision

@@ -19,9 +19,8 @@ from xpose.errors import MissingExtraError
 from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.matching import as_poses
 from xpose.evaluation.metrics import Metric
-from xpose.evaluation.metrics.average_precision import BoxAP
+from xpose.evaluation.metrics.average_precision import BoxAP, OksAP
 from xpose.evaluation.metrics.distances import ExpectedErrors
-from xpose.evaluation.metrics.oks_ap import OksAP
 from xpose.evaluation.metrics.pck import PCK
 from xpose.evaluation.metrics.points import PointRules
 from xpose.evaluation.protocols.base import ERRORS, Findings, Protocol, error_correlation

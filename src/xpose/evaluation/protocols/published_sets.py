@@ -19,9 +19,8 @@ from typing import Any
 from xpose.errors import missing_extra
 from xpose.evaluation.data import EvaluationData, Placed
 from xpose.evaluation.metrics import Metric
-from xpose.evaluation.metrics.average_precision import BoxAP
+from xpose.evaluation.metrics.average_precision import BoxAP, OksAP
 from xpose.evaluation.metrics.distances import EPE, NME
-from xpose.evaluation.metrics.oks_ap import OksAP
 from xpose.evaluation.metrics.pck import AUC
 from xpose.evaluation.protocols.base import Findings, Protocol
 from xpose.evaluation.protocols.making_questions import ask, categories_of, find_examples, limited, tasks_of
