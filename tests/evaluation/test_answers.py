@@ -12,10 +12,8 @@ from tests.evaluation.drawn_sets import TUBE, Known, repeated, thing, write_set
 
 from xpose.errors import ConfigError, XPoseError
 from xpose.evaluation.answers import AnswerJournal
-from xpose.evaluation.data import EvaluationData
-from xpose.evaluation.runner import Work, answer_in_parallel, evaluate
-from xpose.evaluation.settings import Settings
-from xpose.evaluation.sources import open_detector
+from xpose.evaluation.runner import evaluate
+from xpose.evaluation.sources import ParallelSource, open_detector
 from xpose.results import Poses
 
 ASKED = {"weights": "one", "prompts": "text"}
@@ -28,7 +26,7 @@ def test_what_is_written_comes_back(tmp_path):
             journal.put(str(number), (answer, pictures[0]))
         early = journal.get("1")
     assert len(early) == 2
-    with AnswerJournal(tmp_path, ASKED, part=1) as journal:
+    with AnswerJournal(tmp_path, ASKED) as journal:
         assert len(journal) == len(pictures)
         for number, answer in enumerate(pictures):
             (back, _) = journal.get(str(number))
@@ -135,12 +133,11 @@ def test_answers_about_other_labels_are_refused_while_a_run_goes_on(tree, tmp_pa
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "message"),
-    [(partial(open_detector, "/no/such/weights"), "no/such/weights"), (partial(os._exit, 3), "exit code 3")],
+    [(partial(open_detector, "/no/such/weights"), "no/such/weights"), (partial(os._exit, 3), "ended unexpectedly")],
 )
-def test_a_process_that_fails_is_told(tree, tmp_path, make, message):
-    work = Work("nano-real", EvaluationData.at(tree), Settings(), str(tmp_path), ASKED, make)
-    with pytest.raises(XPoseError, match=message):
-        answer_in_parallel(work, 1)
+def test_a_process_that_fails_is_told(tree, make, message):
+    with ParallelSource(Known(repeated), make, 1) as source, pytest.raises(XPoseError, match=message):
+        evaluate("nano-real", source, tree)
 
 
 def test_the_file_says_what_was_asked(tree, tmp_path):

@@ -6,7 +6,7 @@ import math
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from xpose.evaluation.answers import PictureFault
     from xpose.evaluation.data import EvaluationData
     from xpose.evaluation.protocols import Protocol
-    from xpose.evaluation.runner import Evaluation, SourceMaker
+    from xpose.evaluation.runner import Evaluation
     from xpose.evaluation.settings import Settings
+    from xpose.evaluation.sources import AnswerSource, SourceMaker
 
 BATCH = 8
 HOW, WHO = "How it is asked", "Whose answers"
@@ -240,10 +241,11 @@ def _measure_into(
     from xpose.evaluation.answers import FOLDER, AnswerJournal, refuse_other_data
     from xpose.evaluation.outputs import COCO, write_outputs
     from xpose.evaluation.run_file import RUN
-    from xpose.evaluation.runner import Work, answer_in_parallel
     from xpose.evaluation.runner import evaluate as run
+    from xpose.evaluation.sources import ParallelSource
 
-    source, folder = make(), out.expanduser()
+    source: AnswerSource = make()
+    folder = out.expanduser()
     if fresh and (folder / FOLDER).is_dir():
         shutil.rmtree(folder / FOLDER)
     asked = {**settings.to_json(), "limit": None}  # more pictures of the same run may be asked later
@@ -252,12 +254,12 @@ def _measure_into(
         if len(journal):
             refuse_other_data(journal, rules.tasks(data, settings), reported=(folder / RUN).exists())
             _console.note(f"{counted(len(journal), 'picture is', 'pictures are')} answered already; going on.")
-    with _resumable(), counting(rules.name) as progress:
+    with _resumable(), counting(rules.name) as progress, ExitStack() as stack:
         if processes > 1:
-            answer_in_parallel(Work(rules.name, data, settings, str(folder), identity, make), processes, progress)
-        with AnswerJournal(folder, identity) as journal:
-            result = run(rules, source, data, settings=settings, journal=journal, progress=progress, fault=_tell)
-            written = write_outputs(folder, result, rules, data, settings, journal)
+            source = stack.enter_context(ParallelSource(source, make, processes))
+        journal = stack.enter_context(AnswerJournal(folder, identity))
+        result = run(rules, source, data, settings=settings, journal=journal, progress=progress, fault=_tell)
+        written = write_outputs(folder, result, rules, data, settings, journal)
     names = [path.name for path in written if path.parent == folder]
     if others := len(written) - len(names):
         names.append(f"{counted(others, 'file')} in {COCO}/")

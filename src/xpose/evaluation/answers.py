@@ -1,9 +1,9 @@
 """Answers on disk, one line per picture as soon as it is answered, so that an interrupted run can be resumed.
 
-`OUT/answers/` holds one file per process. The first line of each identifies the run; a second call with other weights
-or settings is refused. Each further line has the digest of its picture as it was (file, labels, questions), so that
-answers about other data under the same names are refused, too. A line that was cut short by a crash is ignored, and its
-picture asked again; so are pictures that could not be read.
+The first line of `OUT/answers/000.jsonl` (and of further files that earlier versions wrote) identifies the run; a
+second call with other weights or settings is refused. Each further line has the digest of its picture as it was (file,
+labels, questions), so that answers about other data under the same names are refused, too. A line that was cut short by
+a crash is ignored, and its picture asked again; so are pictures that could not be read.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ class PictureFault:
 
 
 class AnswerJournal:
-    """The answers of one run: reads those of all processes, writes to the file of process number `part`.
+    """The answers of one run.
 
     Raises:
         ConfigError: the folder holds answers of a run with another `identity`, i.e. all that the answers depend on.
     """
 
-    def __init__(self, folder: str | Path, identity: Mapping[str, Any], part: int = 0) -> None:
+    def __init__(self, folder: str | Path, identity: Mapping[str, Any]) -> None:
         self.folder = Path(folder) / FOLDER
         self.identity = json.loads(json.dumps(identity, sort_keys=True))
-        self.path = self.folder / f"{part:03}.jsonl"
+        self.path = self.folder / "000.jsonl"
         self._lines: dict[str, tuple[Path, int, str]] = {}  # by key: file, start of the line, digest
         self._file: IO[bytes] | None = None
         self._readers: dict[Path, IO[bytes]] = {}

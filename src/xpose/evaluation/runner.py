@@ -3,25 +3,20 @@
     result = evaluate("nano-real", xpose.load("weights/mine"), "../shared/data", split="held-out")
     result.summary["PCK@0.2"]
 
-Memory holds only one row per labelled object, so that a protocol can have any number of pictures. Several processes can
-answer questions in parallel: each has its own copy of the weights and its own file in the folder of the run, and takes
-every n-th picture. The process that started them then reads all answers as if it had been alone.
+Memory holds only one row per labelled object, so that a protocol can have any number of pictures.
 """
 
 from __future__ import annotations
 
 import math
-import multiprocessing
-import os
-import queue
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xpose.errors import ConfigError, DataError, ImageError, XPoseError, quote
+from xpose.errors import ConfigError, DataError, ImageError, quote
 from xpose.evaluation.answers import AnswerJournal, Answers, PictureFault, difference, digest_of
 from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.protocols import Protocol, load_protocol
@@ -36,7 +31,6 @@ if TYPE_CHECKING:
     from xpose.inference import Detector
 
 Progress = Callable[[int], None]  # called with the number of pictures that are done
-SourceMaker = Callable[[], AnswerSource]  # a module's function, or a partial of one, so that it can be pickled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,85 +211,3 @@ def _object(one: ObjectScore, protocol: Protocol, left_out: bool) -> RunObject:
     # A name of its own keeps what is left out of the means out of those that `xpose compare` computes again.
     named = {f"{name} (left out of the means)" if left_out else name: value for name, value in values.items()}
     return RunObject(f"{one.category}/{one.number}", one.category, len(one.names), named)
-
-
-@dataclass(frozen=True)
-class Work:
-    """What every process needs."""
-
-    protocol: str
-    data: EvaluationData
-    settings: Settings
-    folder: str
-    identity: dict[str, Any]
-    make: SourceMaker
-
-
-def answer_in_parallel(work: Work, processes: int, progress: Callable[[int], None] | None = None) -> None:
-    """Answer all questions of a protocol into the run's folder.
-
-    Raises:
-        XPoseError: the fault of one process; the others are stopped, and their answers are kept.
-    """
-    context = multiprocessing.get_context("spawn")
-    reports: Any = context.Queue()
-    threads = max(1, (os.cpu_count() or 1) // processes)
-    started = [
-        context.Process(target=_process, args=(work, number, processes, threads, reports), daemon=True)
-        for number in range(processes)
-    ]
-    try:
-        for process in started:
-            process.start()
-        _listen(started, reports, progress)
-    finally:
-        for process in started:
-            if process.is_alive():
-                process.terminate()
-        for process in started:
-            process.join()
-
-
-def _listen(started: list[Any], reports: Any, progress: Callable[[int], None] | None) -> None:
-    running, done = set(range(len(started))), 0
-    while running:
-        try:
-            kind, number, content = reports.get(timeout=1.0)
-        except queue.Empty:
-            for number in sorted(running):
-                if not started[number].is_alive() and reports.empty():
-                    raise XPoseError(
-                        f"Process {number + 1} of {len(started)} ended unexpectedly (exit code "
-                        f"{started[number].exitcode}); it may have run out of memory. The answers so far are kept: "
-                        "run the same command again, with fewer --processes."
-                    ) from None
-            continue
-        if kind == "fault":
-            raise content
-        if kind == "end":
-            running.discard(number)
-        else:
-            done += 1
-            if progress:
-                progress(done)
-
-
-def _process(work: Work, number: int, processes: int, threads: int, reports: Any) -> None:
-    """The work of one process."""
-    import torch
-
-    torch.set_num_threads(threads)
-    try:
-        data = replace(work.data, skipped={})
-        with AnswerJournal(work.folder, work.identity, number) as journal:
-            tasks = load_protocol(work.protocol).tasks(data, work.settings)
-            mine = (task for place, task in enumerate(tasks) if place % processes == number and task.key not in journal)
-            for _ in answered(mine, work.make(), work.settings, journal):
-                reports.put(("picture", number, None))
-        reports.put(("end", number, None))
-    except XPoseError as error:
-        reports.put(("fault", number, type(error)(str(error))))
-    except KeyboardInterrupt:
-        pass
-    except Exception as error:
-        reports.put(("fault", number, XPoseError(f"Process {number + 1} failed: {type(error).__name__}: {error}")))

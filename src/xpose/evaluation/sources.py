@@ -8,13 +8,18 @@ words by the record's names.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 
+from xpose.errors import XPoseError
 from xpose.evaluation.answers import Answers
 from xpose.evaluation.matching import in_records_pixels, match, mirror_names
 from xpose.evaluation.questions import Question, Task
@@ -114,6 +119,61 @@ def open_detector(
     from xpose.inference import load
 
     return DetectorSource(load(weights, device=device, dtype=dtype, clip=clip), batch)
+
+
+SourceMaker = Callable[[], AnswerSource]  # a module's function, or a partial of one, so that it can be pickled
+
+
+class ParallelSource:
+    """Several processes that answer in parallel, each with its own copy of `source`, which `make` opens."""
+
+    def __init__(self, source: AnswerSource, make: SourceMaker, processes: int) -> None:
+        self._source, self._make, self._step = source, make, source.batch
+        self.name, self.batch = source.name, processes * source.batch
+        self._threads = max(1, (os.cpu_count() or 1) // processes)
+        self._pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
+
+    @property
+    def identity(self) -> str:
+        """That of the source."""
+        return self._source.identity
+
+    def answer(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
+        """For each task the answers to its questions.
+
+        Raises:
+            XPoseError: the fault of a process.
+        """
+        parts = [slice(start, start + self._step) for start in range(0, len(tasks), self._step)]
+        futures = [
+            self._pool.submit(_answer_in_process, self._make, self._threads, tasks[part], pixels[part], settings)
+            for part in parts
+        ]
+        try:
+            return [answers for future in futures for answers in future.result()]
+        except BrokenProcessPool:
+            raise XPoseError(
+                "A process ended unexpectedly; it may have run out of memory. The answers so far are kept: run the "
+                "same command again, with fewer --processes."
+            ) from None
+
+    def __enter__(self) -> ParallelSource:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
+def _answer_in_process(
+    make: SourceMaker, threads: int, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings
+) -> list[Answers]:
+    if not _in_process:
+        torch.set_num_threads(threads)
+        _in_process.append(make())
+    return _in_process[0].answer(tasks, pixels, settings)
+
+
+_in_process: list[AnswerSource] = []  # the source of this process, once it is open
 
 
 def prompts_of(question: Question) -> list[Prompt]:

@@ -53,44 +53,35 @@ def draw_episodes(
             yield Episode(category, number, tuple(drawn[:shots]), tuple(drawn[shots:]))
 
 
-@dataclass(frozen=True)
-class _Objects:
-    """The objects of a test split that can be drawn, by name."""
-
-    examples: Mapping[str, LabelledExample]
-    by_category: Mapping[str, Sequence[str]]  # different skeletons may share a category's name
-
-    @classmethod
-    def of(cls, records: Iterable[Placed]) -> _Objects:
-        examples: dict[str, LabelledExample] = {}
-        table: dict[str, list[str]] = {}
-        for record, place in records:
-            for number, instance in enumerate(record.instances):
-                if instance.iscrowd or not any(v for *_, v in instance.keypoints.values()):
-                    continue
+def _objects(records: Iterable[Placed]) -> tuple[dict[str, LabelledExample], dict[str, list[str]]]:
+    """The objects of a test split by name, and the names by category; skeletons may share a category's name."""
+    objects: dict[str, LabelledExample] = {}
+    names: dict[str, list[str]] = {}
+    for record, place in records:
+        for number, instance in enumerate(record.instances):
+            if not instance.iscrowd and any(v for *_, v in instance.keypoints.values()):
                 name = f"{record.picture.file}#{instance.source_id or number}"
-                examples[name] = LabelledExample(record, place, number)
-                table.setdefault(f"{instance.category.name}/{instance.category.skeleton}", []).append(name)
-        return cls(examples, dict(sorted(table.items())))
+                objects[name] = LabelledExample(record, place, number)
+                names.setdefault(f"{instance.category.name}/{instance.category.skeleton}", []).append(name)
+    return objects, dict(sorted(names.items()))
 
 
 def _tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
     for split in SPLITS if data.split == ALL_SPLITS else (data.split,):
-        objects = _Objects.of(data.of_set(SET, split))
+        objects, names = _objects(data.of_set(SET, split))
         # All questions about one picture together, so that it goes through the network once.
         asked: dict[str, list[tuple[Episode, str]]] = {}
-        for episode in draw_episodes(objects.by_category, settings.shots):
+        for episode in draw_episodes(names, settings.shots):
             for query in episode.queries:
-                asked.setdefault(key_of(objects.examples[query].record), []).append((episode, query))
-        keys = sorted(asked)[: settings.limit]
-        for key in keys:
+                asked.setdefault(key_of(objects[query].record), []).append((episode, query))
+        for key in sorted(asked)[: settings.limit]:
             questions = tuple(_question(objects, episode, query, split) for episode, query in asked[key])
-            example = objects.examples[asked[key][0][1]]
+            example = objects[asked[key][0][1]]
             yield Task(f"{split}:{key}", example.record, example.place, questions)
 
 
-def _question(objects: _Objects, episode: Episode, query: str, split: str) -> Question:
-    target, shown = objects.examples[query], tuple(objects.examples[name] for name in episode.supports)
+def _question(objects: Mapping[str, LabelledExample], episode: Episode, query: str, split: str) -> Question:
+    target, shown = objects[query], tuple(objects[name] for name in episode.supports)
     labelled = set.intersection(*({name for name, (*_, v) in one.instance.keypoints.items() if v} for one in shown))
     shared = {name: point for name, point in target.instance.keypoints.items() if name in labelled}
     instance = replace(target.instance, keypoints=shared)

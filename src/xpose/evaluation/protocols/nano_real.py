@@ -11,7 +11,7 @@ shares of the frame. A set on which that alone exceeds 80 % is shown but left ou
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -33,6 +33,7 @@ from xpose.records import VISIBLE, Instance, Record
 from xpose.results import Poses
 
 THRESHOLDS = (0.2, 0.1)
+NUMBERS = ("PCK@0.2", "PCK@0.1", "baseline/PCK@0.2", "baseline/PCK@0.1", "IoU")
 TOO_EASY = 0.8  # a set is left out of the means if the baseline alone exceeds this
 PRECISION_SETS = ("coco_person", "coco_people", "animal_pose")  # labelled well enough for average precision
 
@@ -111,75 +112,56 @@ def _scores(data: EvaluationData, settings: Settings) -> Scores:
     return Scores(metrics=metrics)
 
 
-@dataclass(frozen=True)
-class _SetNumbers:
-    """A row of the table."""
-
-    name: str
-    objects: int
-    several: bool  # some picture shows more than one object
-    pck: Mapping[str, float]
-    baseline: Mapping[str, float]
-    iou: float
-
-    @property
-    def easy(self) -> bool:
-        """Whether the baseline alone exceeds the limit."""
-        return self.baseline.get("PCK@0.2", 0.0) > TOO_EASY
-
-    def values(self, suffix: str) -> dict[str, float]:
-        """The numbers by their names in the summary."""
-        baseline = {f"baseline/{name}{suffix}": self.baseline.get(name, math.nan) for name in self.pck}
-        return {f"{name}{suffix}": value for name, value in self.pck.items()} | baseline | {f"IoU{suffix}": self.iou}
-
-    def cells(self, label: str, several: str) -> tuple[Cell, ...]:
-        """The row of the table."""
-        numbers = [percent(part.get(name)) for name in self.pck for part in (self.pck, self.baseline)]
-        return label, several, self.objects, *numbers, percent(self.iou)
-
-
-def _mean_of(rows: Sequence[_SetNumbers]) -> _SetNumbers:
-    names = [f"PCK@{t:g}" for t in THRESHOLDS]
-    return _SetNumbers(
-        "",
-        sum(row.objects for row in rows),
-        several=False,
-        pck={name: mean(row.pck[name] for row in rows) for name in names},
-        baseline={name: mean(row.baseline.get(name, math.nan) for row in rows) for name in names},
-        iou=mean(row.iou for row in rows),
-    )
-
-
 def _conclude(scores: Scores, data: EvaluationData, settings: Settings) -> Findings:
-    blind, crowded, first_sets = baseline(data), _sets_with_several(data), data.first_sets()
-    rows = []
+    blind, several, first_sets = baseline(data), _sets_with_several(data), data.first_sets()
+    numbers: dict[str, dict[str, float]] = {}
     for group in scores.groups():
         objects = scores.of(group)
         points = {f"PCK@{t:g}": pck(objects, t) for t in THRESHOLDS}
-        iou = mean(one.iou for one in objects)
-        rows.append(_SetNumbers(group, len(objects), group in crowded, points, blind.get(group, {}), iou))
-    counted = [row for row in rows if not row.easy]
+        mean_pose = {f"baseline/{name}": blind.get(group, {}).get(name, math.nan) for name in points}
+        numbers[group] = {**points, **mean_pose, "IoU": mean(one.iou for one in objects)}
+    easy = [group for group in numbers if numbers[group]["baseline/PCK@0.2"] > TOO_EASY]
+    counted = [group for group in numbers if group not in easy]
     means = {
         "": counted,
-        "/sets with several objects": [row for row in counted if row.several],
-        "/sets with one object": [row for row in counted if not row.several],
+        "/sets with several objects": [group for group in counted if group in several],
+        "/sets with one object": [group for group in counted if group not in several],
     }
     if first_sets:
-        means["/first sets"] = [row for row in counted if row.name in first_sets]
+        means["/first sets"] = [group for group in counted if group in first_sets]
     values: dict[str, float] = {}
-    for suffix, counting in means.items():
-        values |= _mean_of(counting).values(suffix)
-    for row in rows:
-        values |= row.values(f"/set/{row.name}")
-        values[f"easy/set/{row.name}"] = float(row.easy)
+    cells: list[tuple[Cell, ...]] = []
+    for group, own in numbers.items():
+        shown = "several" if group in several else "one"
+        cells.append((f"{group}{' *' * (group in easy)}", shown, len(scores.of(group)), *_cells(own)))
+    for suffix, groups in means.items():
+        average = {name: mean(numbers[group][name] for group in groups) for name in NUMBERS}
+        values |= {f"{name}{suffix}": value for name, value in average.items()}
+        label = suffix.replace("/sets with", ":").replace("/", ": ").replace(" objects", "").replace(" object", "")
+        count = sum(len(scores.of(group)) for group in groups)
+        cells.append((f"mean{label} ({len(groups)})", "", count, *_cells(average)))
+    for group, own in numbers.items():
+        values |= {f"{name}/set/{group}": value for name, value in own.items()}
+        values[f"easy/set/{group}"] = float(group in easy)
     correlations, correlation_tables = error_correlation(scores)
-    precisions, precision_table = _precision(scores)
+    precisions, precision_tables = _precision(scores)
+    columns = [f"{what} @{t:g}" for t in THRESHOLDS for what in ("PCK", "blind")]
+    notes = (
+        'Mean over objects, then over sets. "blind" is the training split\'s mean pose placed in the frame; "shown": '
+        "whether a picture shows one object or several.",
+        f"* Left out of the means because the mean pose alone passes {TOO_EASY:.0%}: {', '.join(easy) or 'none'}.",
+    )
+    table = Table("Real sets", ("set", "shown", "objects", *columns, "IoU"), tuple(cells), notes)
     return Findings(
         values | precisions | correlations,
-        (_table(rows, means), *precision_table, *correlation_tables),
+        (table, *precision_tables, *correlation_tables),
         dict.fromkeys(("PCK@0.2", "PCK@0.1", "IoU"), "sets"),
-        tuple(row.name for row in rows if row.easy),
+        tuple(easy),
     )
+
+
+def _cells(numbers: Mapping[str, float]) -> list[float | None]:
+    return [percent(numbers[name]) for name in ("PCK@0.2", "baseline/PCK@0.2", "PCK@0.1", "baseline/PCK@0.1", "IoU")]
 
 
 def _precision(scores: Scores) -> tuple[dict[str, float], list[Table]]:
@@ -200,21 +182,6 @@ def _precision(scores: Scores) -> tuple[dict[str, float], list[Table]]:
 def _sets_with_several(data: EvaluationData) -> set[str]:
     """Sets of which some evaluated picture holds more than one object."""
     return {r.source for r, _ in data.records() if sum(not one.iscrowd for one in r.instances) > 1}
-
-
-def _table(rows: Sequence[_SetNumbers], means: Mapping[str, Sequence[_SetNumbers]]) -> Table:
-    cells = [row.cells(f"{row.name}{' *' * row.easy}", "several" if row.several else "one") for row in rows]
-    for suffix, counting in means.items():
-        label = suffix.replace("/sets with", ":").replace("/", ": ").replace(" objects", "").replace(" object", "")
-        cells.append(_mean_of(counting).cells(f"mean{label} ({len(counting)})", ""))
-    columns = [f"{what} @{t:g}" for t in THRESHOLDS for what in ("PCK", "blind")]
-    easy = ", ".join(row.name for row in rows if row.easy)
-    notes = (
-        'Mean over objects, then over sets. "blind" is the training split\'s mean pose placed in the frame; "shown": '
-        "whether a picture shows one object or several.",
-        f"* Left out of the means because the mean pose alone passes {TOO_EASY:.0%}: {easy or 'none'}.",
-    )
-    return Table("Real sets", ("set", "shown", "objects", *columns, "IoU"), tuple(cells), notes)
 
 
 PROTOCOL = Protocol(
