@@ -296,5 +296,4 @@ def test_processes_write_the_same_run(run, tree, weights, tmp_path):
         code, _, told = run("nano-real", "--data", tree, "--weights", weights, "-o", tmp_path / name, *more)
         assert code == 0, told
     numbers = [read_run(tmp_path / name / "run.json").summary for name in ("one", "two")]
-    assert len(list((tmp_path / "two/answers").glob("*.jsonl"))) == 2
     assert numbers[0] == pytest.approx(numbers[1], abs=1e-3, nan_ok=True)

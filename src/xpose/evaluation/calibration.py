@@ -85,9 +85,6 @@ def collect(
         limit: pictures per set at most.
         progress: called with the number of pictures that are done.
         fault: called with the key of every picture that is skipped, and why.
-
-    Raises:
-        DataError: no picture could be asked.
     """
     before = detector.calibration
     plain = Calibration({"": 0.0}, nms=before.nms, nms_oks=before.nms_oks, rivals=tuple(rivals))

@@ -63,14 +63,7 @@ class RunComparison:
 def compare(
     first: EvaluationRun, second: EvaluationRun, *, draws: int = DRAWS, level: float = LEVEL, seed: int = 0
 ) -> RunComparison:
-    """Compare two runs of one protocol.
-
-    Args:
-        first: the baseline.
-        second: the other run.
-        draws: how often pictures are resampled.
-        level: share of the draws in the interval.
-        seed: of the draws.
+    """Compare two runs of one protocol; `level` is the share of the draws in the interval.
 
     Raises:
         ConfigError: the runs are of different protocols, or an option is out of range.

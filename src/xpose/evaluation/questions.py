@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 
@@ -72,7 +71,7 @@ class AskedClass:
     def of(cls, category: Category, kind: str = "text", examples: tuple[LabelledExample, ...] = ()) -> AskedClass:
         """A class under its own names: by "text", "visual" or "combined" prompts."""
         label = None if kind == "visual" else category.name
-        names = MappingProxyType({name: name for name in category.keypoints})
+        names = {name: name for name in category.keypoints}
         return cls(category, label, names, () if kind == "text" else examples)
 
     @property
@@ -152,7 +151,9 @@ def read_pixels(place: Path, file: str, size: tuple[int, int]) -> np.ndarray:
     try:
         pixels = stored_pixels(content)
     except Exception as error:  # decoders raise errors of every kind for damaged files
-        raise ImageError(f"The picture {quote(file)} cannot be read ({first_line(error)}). Fetch it again.") from None
+        raise ImageError(
+            f"The picture {quote(file)} cannot be read ({first_line(error)}). It is damaged: fetch it again."
+        ) from None
     if (pixels.shape[1], pixels.shape[0]) != size:
         raise ImageError(
             f"The picture {quote(file)} is {pixels.shape[1]}x{pixels.shape[0]}, but its labels are for a picture of "

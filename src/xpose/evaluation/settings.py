@@ -15,35 +15,19 @@ MOST_SHOTS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How a protocol is run.
+    """How a protocol is run; a ConfigError names all values that are out of range."""
 
-    Attributes:
-        prompts: "text", "visual" (examples from the training split) or "combined".
-        shots: examples per class, for prompts with examples.
-        seed: for drawing examples and absent classes.
-        flip: also ask the mirrored picture, and average both answers.
-        limit: pictures per set at most; None takes all.
-        threshold: answers must have a higher score; "weights" for the thresholds by class and the rivals that are
-            stored with the weights. With a number there are no rivals, unless `rivals` asks for them.
-        side: the longer side of the network's input in pixels; None for the weights' own.
-        absent: classes that the pictures are known not to show, for `negatives`; empty to draw them.
-        rivals: use the weights' rivals with a threshold that is a number, too.
-        index_pixels: the weights use pixel indices, as the released checkpoint does; points are not shifted.
-
-    Raises:
-        ConfigError: values are out of range; all faults are named.
-    """
-
-    prompts: PromptKind = "text"
-    shots: int = 1
-    seed: int = 0
-    flip: bool = False
-    limit: int | None = None
+    prompts: PromptKind = "text"  # "visual" takes examples from the training split
+    shots: int = 1  # examples per class
+    seed: int = 0  # for drawing examples and absent classes
+    flip: bool = False  # also ask the mirrored picture, and average both answers
+    limit: int | None = None  # pictures per set at most
+    # Answers must have a higher score; "weights" for the thresholds by class and the rivals stored with the weights.
     threshold: float | Literal["weights"] = 0.0
-    side: int | None = None
-    absent: tuple[str, ...] = ()
-    index_pixels: bool = False
-    rivals: bool = False
+    side: int | None = None  # the longer side of the network's input in pixels; None for the weights' own
+    absent: tuple[str, ...] = ()  # classes that the pictures do not show, for `negatives`; empty to draw them
+    index_pixels: bool = False  # the weights use pixel indices, as the released checkpoint does
+    rivals: bool = False  # use the weights' rivals with a threshold that is a number, too
 
     def __post_init__(self) -> None:
         faults = []

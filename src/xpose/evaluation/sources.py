@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from multiprocessing.reduction import ForkingPickler
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -56,6 +58,8 @@ class DetectorSource:
     encoded once and decoded once per question.
     """
 
+    together = True
+
     def __init__(self, detector: Detector, batch: int = 1) -> None:
         self.detector, self.batch = detector, batch
         self.name = detector.name
@@ -83,7 +87,9 @@ class DetectorSource:
     def _ask(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
         usual = self.detector.engine.config.instances
         together = [
-            n for n, task in enumerate(tasks) if len(task.questions) == 1 and (task.questions[0].most or 1) <= usual
+            n
+            for n, task in enumerate(tasks)
+            if self.together and len(task.questions) == 1 and (task.questions[0].most or 1) <= usual
         ]
         answers: dict[int, Answers] = {}
         if len(together) > 1:
@@ -121,6 +127,7 @@ def open_detector(
     return DetectorSource(load(weights, device=device, dtype=dtype, clip=clip), batch)
 
 
+ForkingPickler.register(MappingProxyType, lambda proxy: (dict, (dict(proxy),)))  # records and skeletons have some
 SourceMaker = Callable[[], AnswerSource]  # a module's function, or a partial of one, so that it can be pickled
 
 

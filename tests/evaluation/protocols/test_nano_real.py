@@ -13,7 +13,6 @@ from xpose.data.collection.held_out import is_held_out
 from xpose.errors import ConfigError, DataError
 from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.protocols import load_protocol
-from xpose.evaluation.protocols.making_questions import per_category, tasks_of
 from xpose.evaluation.protocols.nano_real import baseline
 from xpose.evaluation.runner import evaluate
 from xpose.evaluation.settings import Settings
@@ -224,12 +223,10 @@ def test_damaged_and_missing_pictures_are_named_and_skipped(tree, tmp_path):
 def test_a_picture_that_breaks_after_it_was_listed_is_named_and_skipped(tree, tmp_path):
     shutil.copytree(tree, tmp_path / "sets")
     data = EvaluationData.at(tmp_path / "sets", only=["tubes"])
-    records = list(data.records())
+    protocol = load_protocol("nano-real")
+    tasks = list(protocol.tasks(data, protocol.usual))
     (tmp_path / "sets/tubes/images/val-1.png").write_bytes(b"no picture")
-    listed = replace(
-        load_protocol("nano-real"), tasks=lambda data, settings: tasks_of(records, per_category(settings, {}))
-    )
-    result = evaluate(listed, Known(repeated), data)
+    result = evaluate(replace(protocol, tasks=lambda data, settings: iter(tasks)), Known(repeated), data)
     assert [fault.key for fault in result.faults][:1] == ["tubes/images/val-1.png"]
     assert "damaged" in result.faults[0].message
 

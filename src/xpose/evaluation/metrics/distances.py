@@ -58,10 +58,6 @@ class NME:
     An object of which a labelled point was not found has failed: it counts in "NME/failed" and with 0 in the area, but
     not in the mean. So read the mean together with "NME/found", the share of objects in it. "NME/AUC@0.08" is the area
     under the curve of the share of objects below an error, up to the limit, as a share.
-
-    Args:
-        limit: the error from which an object has failed, and the end of the area.
-        rules: which objects, points and poses count; by default errors are divided by the distance of the eye corners.
     """
 
     def __init__(self, limit: float = 0.08, *, rules: PointRules = FACES) -> None:

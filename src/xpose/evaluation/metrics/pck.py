@@ -25,11 +25,8 @@ CategoryKey = tuple[str, str, tuple[str, ...]]  # set, category, its keypoints
 class PointMeans(ABC):
     """Sums of what `_values` gives for each point, by set, category and keypoint.
 
-    Args:
-        names: of the T numbers.
-        mean: over what the headline is averaged: all points; objects (each the mean of its points); keypoint names;
-            categories or sets (each the mean over its objects). `compute()` gives all of them.
-        rules: which objects, points and poses count.
+    `mean` is over what the headlines in `names` are averaged: all points; objects (each the mean of its points);
+    keypoint names; categories or sets (each the mean over its objects). `compute()` gives all of them.
     """
 
     def __init__(self, names: list[str], mean: Mean, rules: PointRules) -> None:
@@ -109,12 +106,8 @@ class PCK(PointMeans):
 class AUC(PointMeans):
     """The mean of PCK over all thresholds up to `limit`; "AUC@30" and the means behind it as in `PCK`.
 
-    Args:
-        limit: the largest threshold, in the unit of the normaliser.
-        steps: None for the exact area. A number takes the mean of PCK at 0, 1/steps, 2/steps ... of the limit, the
-            limit itself excluded, as the common toolboxes do (20 steps).
-        mean: which of the means "AUC@30" itself is.
-        rules: which objects, points and poses count; errors are in pixels by default.
+    With `steps` it is the mean of PCK at 0, 1/steps, 2/steps ... of the limit, the limit itself excluded, as in the
+    common toolboxes; None takes the exact area.
     """
 
     def __init__(

@@ -95,18 +95,12 @@ class PointRules:
     """Which objects and points count, and against which pose.
 
     Crowds, objects without a point that counts and objects of unknown size are left out.
-
-    Attributes:
-        normaliser: what errors are divided by, see `NORMALISERS`.
-        match: which pose is assigned to an object; see `xpose.evaluation.matching.match`.
-        points: "labelled" counts visible and hidden points, "visible" only the former.
-        any_category: also assign poses of other categories.
     """
 
-    normaliser: Normaliser = "box"
-    match: Match = "best box"
-    points: Points = "labelled"
-    any_category: bool = False
+    normaliser: Normaliser = "box"  # what errors are divided by, see `NORMALISERS`
+    match: Match = "best box"  # which pose is assigned to an object, see `xpose.evaluation.matching.match`
+    points: Points = "labelled"  # visible and hidden ones
+    any_category: bool = False  # also assign poses of other categories
 
     def __post_init__(self) -> None:
         normaliser(self.normaliser)

@@ -31,49 +31,27 @@ class Findings:
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """What a protocol states (printed with every table), and the functions that run it.
+    """What a protocol states (printed with every table), and the functions that run it."""
 
-    Attributes:
-        name: as in `xpose eval NAME`.
-        title: one line.
-        source: paper and table.
-        data: which sets, in words.
-        boxes: where boxes are from, and which answer is assigned to an object.
-        prompts: how the classes are asked.
-        pck: what errors are divided by, and the thresholds.
-        metrics: their names.
-        headline: the name of the value to look at first.
-        tasks: the pictures with their questions, the same every time.
-        conclude: numbers and tables from the scores.
-        scores: makes the scores, with rules of matching and further metrics per group.
-        thresholds: those that the run's file holds for every object; none if points are not measured.
-        split: the default split.
-        usual: the default settings.
-        sets: names of the sets that it needs; empty for any.
-        published: keys of the papers' numbers that follow our tables.
-        alone: pictures go through the network one at a time, so that none is padded.
-        open: makes the source of answers from weights, if it is not plain detection.
-    """
-
-    name: str
+    name: str  # as in `xpose eval NAME`
     title: str
-    source: str
-    data: str
-    boxes: str
-    prompts: str
-    pck: str
-    metrics: tuple[str, ...]
-    headline: str
-    tasks: Callable[[EvaluationData, Settings], Iterator[Task]]
+    source: str  # paper and table
+    data: str  # which sets, in words
+    boxes: str  # where boxes are from, and which answer is assigned to an object
+    prompts: str  # how the classes are asked
+    pck: str  # what errors are divided by, and the thresholds
+    metrics: tuple[str, ...]  # their names
+    headline: str  # the name of the value to look at first
+    tasks: Callable[[EvaluationData, Settings], Iterator[Task]]  # the pictures with their questions
     conclude: Callable[[Scores, EvaluationData, Settings], Findings]
     scores: Callable[[EvaluationData, Settings], Scores] = lambda data, settings: Scores()
-    thresholds: tuple[float, ...] = (0.2,)
-    split: str = "val"
-    usual: Settings = field(default_factory=Settings)
-    sets: tuple[str, ...] = ()
-    published: tuple[str, ...] = ()
-    alone: bool = False
-    open: Callable[..., AnswerSource] | None = None
+    thresholds: tuple[float, ...] = (0.2,)  # those in the run's file; none if points are not measured
+    split: str = "val"  # the default split
+    usual: Settings = field(default_factory=Settings)  # the default settings
+    sets: tuple[str, ...] = ()  # names of the sets that it needs; empty for any
+    published: tuple[str, ...] = ()  # keys of the papers' numbers that follow our tables
+    alone: bool = False  # pictures go through the network one at a time, so that none is padded
+    open: Callable[..., AnswerSource] | None = None  # makes the source from weights, if it is not plain detection
 
     def statement(self, data: EvaluationData, settings: Settings) -> dict[str, str]:
         """Everything that a table states about itself, in words."""

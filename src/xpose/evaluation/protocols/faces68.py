@@ -7,7 +7,6 @@ face with all 68 points, and those that its set labels are measured: eyes and no
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import MappingProxyType
 
 from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.protocols.base import Findings, Protocol
@@ -38,7 +37,7 @@ def called(category: Category) -> str:
 
 
 def _tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
-    names = MappingProxyType({name: name for name in FACE.keypoints})
+    names = {name: name for name in FACE.keypoints}
 
     def questions(record: Record) -> Iterator[Question]:
         for category, truth, count in present(record):

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpose.evaluation.answers import Answers
 from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.matching import match
 from xpose.evaluation.metrics.confidence import auroc
@@ -45,28 +44,29 @@ LEVELS = ("instance", "keypoint")
 
 
 class Likeness:
-    """The similarities of the answers that fit labelled boxes best."""
+    """The similarities of the answers that fit labelled boxes best, by level."""
 
     def __init__(self) -> None:
-        self.instances: list[float] = []
-        self.keypoints: list[float] = []
+        self.values: dict[str, list[float]] = {level: [] for level in LEVELS}
 
     def update(self, truth: Record, found: Poses) -> None:
         """Add one picture."""
         for instance, row in zip(truth.instances, match(truth, found, any_category=True), strict=True):
             if instance.iscrowd or row is None:
                 continue
-            self.instances.append(float(found.scores[row]))
             points = found.keypoint_scores[row]
-            self.keypoints += points[np.isfinite(points)].tolist()
+            self.values["instance"].append(float(found.scores[row]))
+            self.values["keypoint"] += points[np.isfinite(points)].tolist()
 
     def compute(self) -> dict[str, float]:
         """The means."""
-        return {"instance": mean(self.instances), "keypoint": mean(self.keypoints)}
+        return {level: mean(values) for level, values in self.values.items()}
 
 
 class SimilaritySource(DetectorSource):
     """A detector whose answers have similarities in place of scores, mapped from -1..1 to 0..1."""
+
+    together = False
 
     def _one(self, image: EncodedImage, question: Question, settings: Settings) -> Poses:
         options = options_of(settings, question.most).changed(threshold=0.0, rivals=())
@@ -76,13 +76,6 @@ class SimilaritySource(DetectorSource):
         points[:, : found.keypoints.shape[1]] = found.keypoints
         alike = replace(poses, scores=_share(found.objects), keypoint_scores=_share(points))
         return in_records_words(alike, question, settings)
-
-    def _ask(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
-        encoded = [self.detector.encode_image(one, side=settings.side) for one in pixels]
-        return [
-            tuple(self._one(image, question, settings) for question in task.questions)
-            for task, image in zip(tasks, encoded, strict=True)
-        ]
 
 
 def _share(cosine: np.ndarray) -> np.ndarray:
@@ -146,9 +139,7 @@ def _conclude(scores: Scores, data: EvaluationData, settings: Settings) -> Findi
 
 def _values(scores: Scores, group: str, level: str, variant: str) -> list[float]:
     metric = scores.metrics.get((group, variant), {}).get("likeness")
-    if not isinstance(metric, Likeness):
-        return []
-    return metric.instances if level == "instance" else metric.keypoints
+    return metric.values[level] if isinstance(metric, Likeness) else []
 
 
 def _cells(lists: dict[tuple[str, str], list[float]]) -> list[float | None]:
