@@ -77,14 +77,8 @@ def collect(
 ) -> list[CalibrationSample]:
     """Ask the network about every picture, without its thresholds and temperatures.
 
-    Args:
-        detector: the network.
-        data: labelled pictures.
-        absent: how many classes that a picture lacks are asked as well.
-        rivals: classes that compete with every prompt.
-        limit: pictures per set at most.
-        progress: called with the number of pictures that are done.
-        fault: called with the key of every picture that is skipped, and why.
+    Beside its classes each picture is asked for `absent` classes that it lacks. `fault` is called with the key of every
+    picture that is skipped, and why.
     """
     before = detector.calibration
     plain = Calibration({"": 0.0}, nms=before.nms, nms_oks=before.nms_oks, rivals=tuple(rivals))
@@ -167,14 +161,10 @@ def calibrate(
     Args:
         samples: of pictures.
         false_alarms: wrong poses of a class per picture that is asked for it; None for the best F1.
-        absent_alarms: the largest number of poses of a class per picture that lacks it; thresholds are raised until it
-            is kept. A class that too few pictures lack to allow a single pose keeps its threshold, unless the limit is
-            0. None for no such limit.
+        absent_alarms: the largest number of poses of a class per picture that lacks it; None for no limit. A class
+            that too few pictures lack to allow a single pose keeps its threshold, unless the limit is 0.
         least: labelled objects from which a class has its own threshold; the others share that of all together.
         before: the calibration whose suppression and rivals were in use when the samples were collected.
-
-    Raises:
-        ConfigError: a number of alarms is below 0.
     """
     for alarms in (false_alarms, absent_alarms):
         if alarms is not None and not 0 <= alarms < math.inf:

@@ -83,11 +83,7 @@ def annotation_file(data: EvaluationData, source: str, split: str) -> Path | Non
 
 
 def read_truth(path: str | Path, split: str = "val") -> CocoTruth:
-    """The labels in a COCO file, or in that of a split of a folder set (`NAME/val.json`).
-
-    Raises:
-        DataError: there is no such file, or it is damaged; the message names the entry.
-    """
+    """The labels in a COCO file, or in that of a split of a folder set (`NAME/val.json`)."""
     path = Path(path).expanduser()
     name = path.name if path.is_dir() else path.stem
     if path.is_dir():

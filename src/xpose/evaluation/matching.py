@@ -52,16 +52,9 @@ class Aligned:
 def match(truth: Record, found: Poses, how: Match = "best box", *, any_category: bool = False) -> list[int | None]:
     """For each object of the record (also those that no metric counts) the row of the pose that is assigned to it.
 
-    Args:
-        truth: the labelled picture.
-        found: what was found in it, in the same pixels.
-        how: "given": row i for object i, for methods that know where each object is. "best box": the pose whose box has
-            the highest IoU with the object's (the first of equal ones). "best score": the highest score. The last two
-            match objects independently, so two objects may be assigned the same pose.
-        any_category: also assign poses of other categories.
-
-    Raises:
-        ConfigError: "given" with another number of poses than objects.
+    `how` is "given": row i for object i, for methods that know where each object is; "best box": the pose whose box has
+    the highest IoU with the object's (the first of equal ones); or "best score". The last two match objects
+    independently, so two objects may be assigned the same pose. `any_category` also assigns poses of other categories.
     """
     if how == "given":
         if len(found) != len(truth.instances):
@@ -122,12 +115,7 @@ def judge(truth: Record, found: Poses) -> tuple[np.ndarray, np.ndarray]:
 
 
 def overlaps(truth: Record, found: Poses) -> tuple[np.ndarray, np.ndarray]:
-    """How much poses overlap what is labelled.
-
-    Returns:
-        overlap: [N, M] IoU of the boxes; 0 where the categories differ.
-        inside: [N] the share of a pose's box inside a crowd of its category (the one that holds most of it).
-    """
+    """[N, M] IoU of the boxes, 0 if categories differ, and [N] the share of each pose inside a crowd of its category."""
     crowd = np.array([instance.iscrowd for instance in truth.instances], dtype=bool)
     same = same_categories(truth, found)
     corners, boxes = boxes_of(truth), found.boxes.astype(np.float64)

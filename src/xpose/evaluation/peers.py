@@ -228,12 +228,7 @@ PEERS: dict[str, type[TransformersSource]] = {"grounding-dino": GroundingDinoSou
 
 
 def open_peer(which: str, *, device: str | None = None) -> AnswerSource:
-    """A peer from `KIND=FOLDER`; FOLDER holds its weights in transformers' form.
-
-    Raises:
-        ConfigError: there is no such kind, or no folder was named.
-        CheckpointError: the folder holds no such weights.
-    """
+    """A peer from `KIND=FOLDER`; FOLDER holds its weights in transformers' form."""
     kind, _, folder = which.partition("=")
     if kind not in PEERS or not folder:
         raise ConfigError(

@@ -12,11 +12,7 @@ MOST_BYTES = 4 << 30
 
 
 def read_json(path: str | Path, kind: str) -> Any:
-    """The content of a JSON file; `kind` says in errors what was expected.
-
-    Raises:
-        DataError: it is missing, too large, not text or not JSON.
-    """
+    """The content of a JSON file; `kind` says in errors what was expected."""
     path = Path(path).expanduser()
     try:
         if path.stat().st_size > MOST_BYTES:

@@ -77,11 +77,7 @@ class ResultsFile:
 
 
 def read_results(path: str | Path, truth: CocoTruth) -> ResultsFile:
-    """Read a results file that belongs to these labels.
-
-    Raises:
-        DataError: it is not a results file, or an entry is faulty or about an unknown picture; the message names it.
-    """
+    """Read a results file that belongs to these labels; a DataError names the faulty entry."""
     path = Path(path).expanduser()
     entries = read_json(path, "A COCO results file")
     if isinstance(entries, Mapping) and isinstance(entries.get("annotations"), list):

@@ -86,11 +86,7 @@ def write_run(path: str | Path, run: EvaluationRun) -> None:
 
 
 def read_run(path: str | Path) -> EvaluationRun:
-    """Read what `write_run` wrote; in a folder that `xpose eval` wrote, its run.json.
-
-    Raises:
-        DataError: it is another or a damaged file.
-    """
+    """Read what `write_run` wrote; in a folder that `xpose eval` wrote, its run.json."""
     path = Path(path).expanduser()
     if path.is_dir():
         path = path / RUN

@@ -118,11 +118,7 @@ def as_source(source: Detector | AnswerSource, batch: int, *, alone: bool = Fals
 def answered(
     tasks: Iterable[Task], source: AnswerSource, settings: Settings, journal: AnswerJournal | None = None
 ) -> Iterator[tuple[Task, Answers | PictureFault]]:
-    """Every task with its answers, or with the fault of its picture, in order; answers in the journal are reused.
-
-    Raises:
-        ConfigError: the journal has a picture of that name with other pixels, labels or questions.
-    """
+    """Every task with its answers, or with the fault of its picture, in order; answers in the journal are reused."""
     waiting = iter(tasks)
     while group := list(islice(waiting, max(1, source.batch))):
         good, results = [], dict[int, Answers | PictureFault]()

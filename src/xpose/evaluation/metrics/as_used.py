@@ -82,17 +82,10 @@ def _shares(truth: Record, found: Poses, row: int, number: int) -> tuple[float, 
 
 
 class AsUsed:
-    """Shares of right objects and numbers of wrong answers over pictures.
+    """Shares of right objects and numbers of wrong answers over pictures; docs/evaluation.md defines them.
 
-    `compute()` gives "right", the share of objects with a labelled point that are right; "right/shown points", the same
-    if points that an answer calls absent count as missed; "found", the share of all objects whose box was found;
-    "wrong answers per picture", which is NaN where `complete` is false for all pictures; and how many there were:
-    "objects", "boxes" and "pictures" (those on which wrong answers were counted). Several questions about one picture
-    count as one picture.
-
-    Args:
-        complete: whether every object of the categories that were asked is labelled in a picture; otherwise answers
-            without a label are not wrong.
+    Several questions about one picture count as one picture. `complete` states whether every object of the categories
+    that were asked is labelled in a picture; otherwise answers without a label are not wrong.
     """
 
     def __init__(self, complete: Callable[[Record], bool] = lambda record: True) -> None:

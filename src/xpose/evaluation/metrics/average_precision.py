@@ -192,14 +192,10 @@ class BoxAP(AveragePrecision):
 
 
 class OksAP(AveragePrecision):
-    """COCO's ten keypoint numbers, from "AP" to "AR_L".
+    """COCO's ten keypoint numbers, from "AP" to "AR_L"; `sigmas` by keypoint name override those of the skeletons.
 
-    At most 20 answers per picture and category count. Objects without a labelled point and crowds are neither to be
-    found nor wrong to find. A point that an answer lacks is placed at (0, 0), as in a results file. The area of an
-    answer, which the numbers for medium and large objects depend on, is that of the box around its points.
-
-    Args:
-        sigmas: similarity constants by keypoint name, instead of those of the skeletons.
+    At most 20 answers per picture and category count. A point that an answer lacks is placed at (0, 0), as in a results
+    file. The area of an answer is that of the box around its points.
     """
 
     prefix = ""

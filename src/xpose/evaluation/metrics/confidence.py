@@ -35,10 +35,8 @@ Classes = Sequence[str] | Callable[[Record], Sequence[str]]
 class Confidence:
     """AUROC and expected calibration error of scores of which each turns out right or wrong.
 
-    `compute()` gives "AUROC", the chance that a right one has a higher score than a wrong one (ties count half); "ECE",
-    the mean distance between score and share of right ones over 15 equal ranges of scores, weighted by how many fall
-    into each; "right" and "wrong", how many there were. The constructors `of_visibility`, `of_places` and `of_objects`
-    define what is scored: `judged` returns the scores [n] of a picture and whether each came true [n].
+    The constructors `of_visibility`, `of_places` and `of_objects` define what is scored: `judged` returns the scores
+    [n] of a picture and whether each came true [n].
     """
 
     def __init__(self, judged: Judged) -> None:
@@ -121,16 +119,11 @@ class Confidence:
 
 
 class FalseAlarms:
-    """Poses of absent classes with a score above a threshold.
+    """Poses of absent classes per picture, and the recall of present ones, above a threshold.
 
     Only meaningful where the set labels every object of every class that is asked: a person without a label in a set of
-    animals would count as a false alarm. `compute()` gives "false alarms", poses of absent classes per picture; "false
-    alarms/asked", the share of questions for an absent class with any answer; "recall", the share of labelled objects
-    found at the same threshold (IoU of at least 0.5); "absent", "objects" and "pictures", how many there were.
-
-    Args:
-        asked: the classes that were asked for, the same for each picture or a function of the record.
-        threshold: scores must be above it.
+    animals would count as a false alarm. `asked` are the classes, the same for each picture or a function of the
+    record.
     """
 
     def __init__(self, asked: Classes, threshold: float = 0.1) -> None:

@@ -86,12 +86,10 @@ class NME:
 
 
 class Swaps:
-    """The share of left-right pairs that are the wrong way round; lower is better, 0.5 is guessing.
+    """The share of left-right pairs whose points are closer to their labels when exchanged; 0.5 is guessing.
 
-    A pair counts where both points are labelled and found; it is swapped where the two distances add up to less with
-    the points exchanged. Whether the labels' left is the object's own or the viewer's is the set's rule
-    (`Record.left_right`), so read the numbers by set: "swaps/set/NAME". "swaps/objects" is the share of objects with
-    more pairs swapped than not.
+    Whether the labels' left is the object's own or the viewer's is the set's rule (`Record.left_right`), so read the
+    numbers by set. "swaps/objects" is the share of objects with more pairs swapped than not.
     """
 
     def __init__(self, *, rules: PointRules = PIXELS) -> None:
@@ -134,11 +132,7 @@ def _swapped_pairs(one: Measured) -> list[bool]:
 
 
 class ExpectedErrors:
-    """Spearman's rank correlation between expected errors (`Poses.keypoint_errors`) and true ones, both in pixels.
-
-    `compute()` gives "error correlation", 1 where the order is the same, 0 where there is no relation, NaN for weights
-    that predict no errors; and "error points", the number of labelled points with an expected error.
-    """
+    """Spearman's rank correlation between expected errors (`Poses.keypoint_errors`) and true ones, both in pixels."""
 
     def __init__(self, *, rules: PointRules = PIXELS) -> None:
         self.rules = rules

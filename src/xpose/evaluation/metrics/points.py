@@ -130,11 +130,7 @@ def average(values: Iterable[float]) -> float:
 
 
 def checked_thresholds(values: float | Sequence[float]) -> tuple[float, ...]:
-    """One or several thresholds as a tuple.
-
-    Raises:
-        ConfigError: none is given, or one is not a finite number above 0.
-    """
+    """One or several thresholds as a tuple; a ConfigError for numbers that are not finite and above 0."""
     thresholds = tuple(values) if isinstance(values, Sequence) else (values,)
     for value in thresholds:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:

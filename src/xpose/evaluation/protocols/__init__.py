@@ -27,16 +27,12 @@ PROTOCOLS: dict[str, str] = {
     "faces68": "faces68:PROTOCOL",
     "robustness": "robustness:PROTOCOL",
     "negatives": "negatives:PROTOCOL",
-    "ablations": "ablations:PROTOCOL",
+    "ablations": "published_sets:ABLATIONS",
 }
 
 
 def load_protocol(name: str) -> Protocol:
-    """The protocol of that name.
-
-    Raises:
-        ConfigError: there is none.
-    """
+    """The protocol of that name; a ConfigError if there is none."""
     if name not in PROTOCOLS:
         raise ConfigError(
             f"Unknown protocol {quote(name)}.{did_you_mean(name, PROTOCOLS)} List them with: xpose eval --list"

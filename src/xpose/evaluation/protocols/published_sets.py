@@ -23,10 +23,10 @@ from xpose.evaluation.metrics.average_precision import BoxAP, OksAP
 from xpose.evaluation.metrics.distances import EPE, NME
 from xpose.evaluation.metrics.pck import AUC
 from xpose.evaluation.protocols.base import Findings, Protocol
-from xpose.evaluation.protocols.making_questions import ask, categories_of, find_examples, limited, tasks_of
+from xpose.evaluation.protocols.making_questions import ask, categories_of, find_examples, limited, present, tasks_of
 from xpose.evaluation.questions import Question, Task, only
 from xpose.evaluation.scores import ObjectScore, Scores, pck
-from xpose.evaluation.settings import Settings
+from xpose.evaluation.settings import PromptKind, Settings
 from xpose.evaluation.tables import Cell, Table, percent
 from xpose.records import Category, Record
 from xpose.vocabulary import load_skeleton
@@ -203,3 +203,62 @@ def _protocols() -> dict[str, Protocol]:
 
 
 BY_NAME = _protocols()
+
+# The papers' ablations on AP-10K: the rows differ in how weights were trained, so the table needs one run per recipe
+# (recipes/ablations), compared with `xpose compare`.
+ABLATED_SET, ABLATED_SPLIT = "ap10k", "val"
+ABLATED_KINDS: tuple[PromptKind, ...] = ("text", "visual")
+ABLATED_PRECISION = ("AP", "AP50", "AP75")
+
+
+def _ablation_tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
+    by_kind = {kind: replace(settings, prompts=kind) for kind in ABLATED_KINDS}
+    shots = find_examples(data, by_kind["visual"])
+
+    def questions(record: Record) -> Iterator[Question | str]:
+        for category, truth, count in present(record):
+            for kind, kind_settings in by_kind.items():
+                asked = ask(record, category, kind_settings, shots)
+                if asked is None:
+                    yield f"{category.name} by examples: the training split shows none"
+                else:
+                    yield Question((asked,), truth, None, ABLATED_SET, kind, matched=count)
+
+    return tasks_of(limited(data.of_set(ABLATED_SET, data.split), settings.limit), questions)
+
+
+def _ablation_scores(data: EvaluationData, settings: Settings) -> Scores:
+    need_precision()
+    return Scores(metrics=lambda key: {"AP": OksAP()})
+
+
+def _conclude_ablation(scores: Scores, data: EvaluationData, settings: Settings) -> Findings:
+    values: dict[str, float] = {}
+    rows: list[tuple[Cell, ...]] = []
+    for kind in ABLATED_KINDS:
+        numbers = scores.numbers(ABLATED_SET, kind)
+        values |= {f"{name}/{kind}": numbers.get(name, math.nan) for name in ABLATED_PRECISION}
+        values[f"PCK@0.2/{kind}"] = pck(scores.of(ABLATED_SET, kind), 0.2)
+        shown = [percent(values[f"{name}/{kind}"]) for name in (*ABLATED_PRECISION, "PCK@0.2")]
+        rows.append((kind, len(scores.of(ABLATED_SET, kind)), *shown))
+    columns = ("tested with", "objects", *ABLATED_PRECISION, "PCK@0.2")
+    return Findings(values, (Table("These weights on AP-10K", columns, tuple(rows)),))
+
+
+ABLATIONS = Protocol(
+    name="ablations",
+    title="the ablation tables on AP-10K: one run per recipe, by words and by examples",
+    source="ECCV paper, ablations",
+    data="ap10k (val of split 1), weights trained on four sets by the recipe of a published row",
+    boxes="found, not given; for PCK the answer whose box fits the labelled box best",
+    prompts="the category's name and keypoint names; one object of the training split; only categories present",
+    pck="longer side of the labelled box; labelled points, 0.2",
+    metrics=("OKS-AP", "AP50", "AP75", "PCK@0.2"),
+    headline="AP/text",
+    split=ABLATED_SPLIT,
+    sets=(ABLATED_SET,),
+    tasks=_ablation_tasks,
+    scores=_ablation_scores,
+    conclude=_conclude_ablation,
+    published=("ablations",),
+)
