@@ -115,7 +115,7 @@ def judge(truth: Record, found: Poses) -> tuple[np.ndarray, np.ndarray]:
 
 
 def overlaps(truth: Record, found: Poses) -> tuple[np.ndarray, np.ndarray]:
-    """[N, M] IoU of the boxes, 0 if categories differ, and [N] the share of each pose inside a crowd of its category."""
+    """[N, M] IoU of boxes, 0 if categories differ, and [N] the share of each pose inside a crowd of its category."""
     crowd = np.array([instance.iscrowd for instance in truth.instances], dtype=bool)
     same = same_categories(truth, found)
     corners, boxes = boxes_of(truth), found.boxes.astype(np.float64)

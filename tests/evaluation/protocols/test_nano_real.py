@@ -260,4 +260,6 @@ def test_mistakes_get_a_message(tree, options, message):
 def test_settings_name_all_their_faults():
     with pytest.raises(ConfigError) as error:
         Settings(prompts="txt", shots=9, limit=0, threshold=2.0)  # type: ignore[arg-type]
-    assert all(word in str(error.value) for word in ('Did you mean "text"', "shots is 9", "limit is 0", "nms is 2"))
+    assert all(
+        word in str(error.value) for word in ('Did you mean "text"', "shots is 9", "limit is 0", "threshold is 2")
+    )

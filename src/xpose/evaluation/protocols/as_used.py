@@ -30,7 +30,7 @@ def _tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
     """The only category of a set is asked for in every picture, of several those that a picture shows."""
     if settings.prompts != "text":
         raise ConfigError(
-            f'The protocol "as-used" uses text prompts, not {settings.prompts} ones. Leave the option out.'
+            f'The protocol "as-used" asks in words alone, not by {settings.prompts} prompts. Leave it out.'
         )
     known = known_categories(data.records())
 
