@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
@@ -136,7 +137,7 @@ def test_answers_about_other_labels_are_refused_while_a_run_goes_on(tree, tmp_pa
     [(partial(open_detector, "/no/such/weights"), "no/such/weights"), (partial(os._exit, 3), "ended unexpectedly")],
 )
 def test_a_process_that_fails_is_told(tree, make, message):
-    with ParallelSource(Known(repeated), make, 1) as source, pytest.raises(XPoseError, match=message):
+    with closing(ParallelSource(Known(repeated), make, 1)) as source, pytest.raises(XPoseError, match=message):
         evaluate("nano-real", source, tree)
 
 

@@ -6,7 +6,7 @@ import math
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -256,7 +256,7 @@ def _measure_into(
             _console.note(f"{counted(len(journal), 'picture is', 'pictures are')} answered already; going on.")
     with _resumable(), counting(rules.name) as progress, ExitStack() as stack:
         if processes > 1:
-            source = stack.enter_context(ParallelSource(source, make, processes))
+            source = stack.enter_context(closing(ParallelSource(source, make, processes)))
         journal = stack.enter_context(AnswerJournal(folder, identity))
         result = run(rules, source, data, settings=settings, journal=journal, progress=progress, fault=_tell)
         written = write_outputs(folder, result, rules, data, settings, journal)

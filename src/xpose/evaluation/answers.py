@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -41,7 +42,7 @@ class PictureFault:
     message: str
 
 
-class AnswerJournal:
+class AnswerJournal(AbstractContextManager["AnswerJournal"]):
     """The answers of one run.
 
     Raises:
@@ -136,9 +137,6 @@ class AnswerJournal:
             file.close()
         self._readers.clear()
         self._file = None
-
-    def __enter__(self) -> AnswerJournal:
-        return self
 
     def __exit__(self, *error: object) -> None:
         self.close()

@@ -18,7 +18,7 @@ from xpose.data.datasets.folder_sets import skeleton_for
 from xpose.data.datasets.sources import MAX_NUMBER, Fields, box_of_points
 from xpose.errors import DataError, UnmappedKeypointError, quote
 from xpose.evaluation.data import HELD_OUT, EvaluationData
-from xpose.evaluation.reading import read_json
+from xpose.evaluation.run_file import read_json
 from xpose.records import Box, Category, Instance, Picture, Point, Record
 from xpose.vocabulary import find_category
 

@@ -26,7 +26,7 @@ from xpose.evaluation.matching import columns_of, same_category
 from xpose.evaluation.metrics import Metric
 from xpose.evaluation.metrics.average_precision import AveragePrecision, BoxAP, FoundObject, OksAP
 from xpose.evaluation.questions import Question, Task
-from xpose.evaluation.reading import read_json
+from xpose.evaluation.run_file import read_json
 from xpose.evaluation.settings import Settings
 from xpose.model.checkpoints.calibration import DEFAULT_THRESHOLD
 from xpose.pictures.atomic import write_text

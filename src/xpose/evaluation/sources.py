@@ -164,10 +164,8 @@ class ParallelSource:
                 "same command again, with fewer --processes."
             ) from None
 
-    def __enter__(self) -> ParallelSource:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
+        """Stop the processes."""
         self._pool.shutdown(cancel_futures=True)
 
 

@@ -13,8 +13,8 @@ from tests.inference.conftest import own_detector
 
 from xpose.data.loading.labelling import known_labelling
 from xpose.evaluation.data import EvaluationData
-from xpose.evaluation.protocols.faces68 import FACE
 from xpose.evaluation.protocols.negatives import ABSENT, PRESENT, may_lack
+from xpose.evaluation.protocols.paper_figures import FACE
 from xpose.evaluation.protocols.robustness import VARIANTS, misspelt
 from xpose.evaluation.protocols.similarity import RIGHT, WRONG, SimilaritySource
 from xpose.evaluation.runner import evaluate

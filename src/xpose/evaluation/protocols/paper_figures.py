@@ -1,8 +1,12 @@
-"""Class accuracy against point accuracy, by kind of prompt and by style of picture (the ECCV paper's figure 7).
+"""Two figures of the ECCV paper: class against point accuracy, and 68 face points on animals and drawings.
 
-Each picture is asked for a category that it shows together with four others of the data that it does not show, all in
-one list, once by words, once by examples, once by both. An object's class is right if the answer that fits its box
-best, whatever its class, has it; its points are those of that answer.
+*Figure 7*, `class-point`: by kind of prompt and style of picture. Each picture is asked for a category that it shows
+for four others of the data that it does not show, all in one list, by words, by examples, and by both. An object's
+class is right if the answer that fits its box best, whatever its class, has it; its points are those of that answer.
+
+*Figure 5*, `faces68`, measured where labels share their names: no set labels 68 points on a cat. So every object whose
+category labels at least three of the 68 names is asked for as a face with all 68 points, and those that its set labels
+are measured: eyes and nose of animals, all 68 of drawn faces.
 """
 
 from __future__ import annotations
@@ -28,13 +32,14 @@ from xpose.evaluation.scores import ObjectScore, Scores, mean, pck
 from xpose.evaluation.settings import KINDS, Settings
 from xpose.evaluation.tables import Cell, Table, percent
 from xpose.records import Category, Record
+from xpose.vocabulary import load_skeleton
 
 OTHERS = 4  # classes asked for that the picture does not show
 
 Known = dict[str, SetCategory]  # by name, the first of that name
 
 
-def _tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
+def _class_tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
     first: Known = {}
     for source, categories in known_categories(data.records()).items():
         first |= {name: (source, category) for name, category in categories.items() if name not in first}
@@ -73,7 +78,7 @@ def class_accuracy(objects: Sequence[ObjectScore]) -> float:
     return mean(float(one.called == one.category) for one in objects)
 
 
-def _conclude(scores: Scores, data: EvaluationData, settings: Settings) -> Findings:
+def _conclude_classes(scores: Scores, data: EvaluationData, settings: Settings) -> Findings:
     values: dict[str, float] = {}
     rows: list[tuple[Cell, ...]] = []
     for group in [*scores.groups(), None]:
@@ -91,7 +96,7 @@ def _conclude(scores: Scores, data: EvaluationData, settings: Settings) -> Findi
     return Findings(values, (table,), {"PCK@0.2": "objects"})
 
 
-PROTOCOL = Protocol(
+CLASS_POINT = Protocol(
     name="class-point",
     title="class accuracy against point accuracy, by kind of prompt and style of picture",
     source="ECCV paper, figure 7",
@@ -102,7 +107,69 @@ PROTOCOL = Protocol(
     pck="longer side of the labelled box; labelled points, 0.2",
     metrics=("class accuracy", "PCK@0.2"),
     headline="class accuracy/text",
-    tasks=_tasks,
+    tasks=_class_tasks,
     scores=lambda data, settings: Scores(PointRules(any_category=True)),
-    conclude=_conclude,
+    conclude=_conclude_classes,
+)
+
+LEAST_SHARED = 3  # names shared with the 68
+FACE = load_skeleton("face")
+
+
+def face_of(category: Category) -> Category | None:
+    """The category as a face with 68 points; None if its labels share too few names with them."""
+    shared = [name for name in category.keypoints if name in FACE.keypoints]
+    if len(shared) < LEAST_SHARED:
+        return None
+    # Further names of the set stay, so that its labels still fit; they are not asked.
+    return Category(category.name, FACE.name, category.keypoints)
+
+
+def face_name(category: Category) -> str:
+    """The name of a face of that category: "cat face", and "face" for faces."""
+    return category.name if category.name.endswith("face") else f"{category.name} face"
+
+
+def _face_tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
+    names = {name: name for name in FACE.keypoints}
+
+    def questions(record: Record) -> Iterator[Question]:
+        for category, truth, count in present(record):
+            face = face_of(category)
+            if face is not None:
+                asked = AskedClass(face, face_name(category), names)
+                yield Question((asked,), truth, count, record.source, matched=count)
+
+    return tasks_about(data, settings, questions)
+
+
+def _conclude_faces(scores: Scores, data: EvaluationData, settings: Settings) -> Findings:
+    values: dict[str, float] = {}
+    rows: list[tuple[Cell, ...]] = []
+    for group in scores.groups():
+        objects = [one for one in scores.of(group) if set(one.names) & set(FACE.keypoints)]
+        shared = {name for one in objects for name in one.names if name in FACE.keypoints}
+        value = mean(
+            mean(float(error <= 0.2) for name, error in one.errors.items() if name in shared) for one in objects
+        )
+        values[f"PCK@0.2/set/{group}"] = value
+        styles = sorted({one.style for one in objects if one.style})
+        rows.append((group, ", ".join(styles[:4]) or "–", len(objects), len(shared), percent(value)))
+    values["PCK@0.2"] = mean(value for name, value in values.items() if name.startswith("PCK@0.2/set/"))
+    columns = ("set", "styles", "objects", "names measured", "PCK@0.2")
+    return Findings(values, (Table("Faces asked for all 68 points", columns, tuple(rows)),))
+
+
+FACES68 = Protocol(
+    name="faces68",
+    title="68 face points on animals and drawings",
+    source="ECCV paper, figure 5, which shows pictures and no numbers",
+    data=f"every category under the folder whose labels share {LEAST_SHARED} names or more with the 68 points",
+    boxes="found, not given; of as many answers as objects, the one whose box fits the labelled box best",
+    prompts='"cat face" and the like, with the names of all 68 points',
+    pck="longer side of the labelled box (the whole animal's, where a set boxes that); the shared names, 0.2",
+    metrics=("PCK@0.2",),
+    headline="PCK@0.2",
+    tasks=_face_tasks,
+    conclude=_conclude_faces,
 )
