@@ -1,7 +1,7 @@
 """Two figures of the ECCV paper: class against point accuracy, and 68 face points on animals and drawings.
 
 *Figure 7*, `class-point`: by kind of prompt and style of picture. Each picture is asked for a category that it shows
-for four others of the data that it does not show, all in one list, by words, by examples, and by both. An object's
+and four others of the data that it does not show, all in one list, by words, by examples, and by both. An object's
 class is right if the answer that fits its box best, whatever its class, has it; its points are those of that answer.
 
 *Figure 5*, `faces68`, measured where labels share their names: no set labels 68 points on a cat. So every object whose
