@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -138,7 +139,9 @@ class ParallelSource:
         self._source, self._make, self._step = source, make, source.batch
         self.name, self.batch = source.name, processes * source.batch
         self._threads = max(1, (os.cpu_count() or 1) // processes)
-        self._pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
+        self._pool = ProcessPoolExecutor(  # this process alone handles Ctrl-C
+            processes, multiprocessing.get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
+        )
 
     @property
     def identity(self) -> str:
