@@ -19,7 +19,7 @@ def compare(
     first: Annotated[Path, typer.Argument(metavar="A", help="A folder that xpose eval wrote, or its run.json.")],
     second: Annotated[Path, typer.Argument(metavar="B", help="Another run of the same protocol.")],
     sets: Annotated[bool, typer.Option("--sets", help="Show every set as well.")] = False,
-    draws: Annotated[int, typer.Option(min=100, metavar="N", help="How often pictures are drawn anew.")] = 2000,
+    draws: Annotated[int, typer.Option(min=100, metavar="N", help="How often pictures are resampled.")] = 2000,
     level: Annotated[
         float, typer.Option(min=0.5, max=0.999, metavar="NUMBER", help="Share of the draws in the interval.")
     ] = 0.95,
@@ -32,8 +32,8 @@ def compare(
 ) -> None:
     """Compare two runs of one protocol.
 
-    The interval is that of the difference B − A, found by drawing the pictures anew (bootstrap); the runs are drawn
-    alike where they hold the same pictures. A number is called better or worse only where 0 lies outside.
+    The interval is that of the difference B − A, found by resampling the pictures (bootstrap); both runs get the same
+    samples if they hold the same pictures. A number is called better or worse only if the interval excludes 0.
 
     Exit codes: 0 compared; 1 a file cannot be read, or with --fail-if-worse something is worse; 2 wrong usage.
 

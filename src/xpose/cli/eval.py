@@ -153,8 +153,8 @@ def evaluate(
 ) -> None:
     """Measure weights by a protocol, beside the papers' numbers.
 
-    Every table says which boxes, prompts, flips and seed. With --out the answers are kept as they come: the same
-    command goes on where an interrupted one stopped.
+    Every table states its boxes, prompts, flips and seed. With --out the answers are saved as they come, and the same
+    command resumes an interrupted run.
 
     Examples:
 

@@ -175,9 +175,8 @@ def calibration_error(scores: np.ndarray, right: np.ndarray, bins: int = BINS) -
     if not len(scores):
         return math.nan
     place = np.clip(np.ceil(scores * bins).astype(int) - 1, 0, bins - 1)  # a score on an edge belongs below it
-    said = np.bincount(place, scores, bins)
-    came = np.bincount(place, right.astype(np.float64), bins)
-    return float(np.abs(said - came).sum() / len(scores))
+    sums, hits = np.bincount(place, scores, bins), np.bincount(place, right.astype(np.float64), bins)
+    return float(np.abs(sums - hits).sum() / len(scores))
 
 
 def confidences_and_labels(truth: Record, found: Poses, how: Match) -> tuple[np.ndarray, np.ndarray]:
