@@ -137,7 +137,7 @@ def sample(key: str, answered_questions: Iterable[tuple[Question, Poses]]) -> Ca
         classes += [poses.categories[row] for row in np.flatnonzero(keep)]
         scores.append(poses.scores[keep].astype(np.float64))
         right.append(verdicts[keep] == HIT)
-        point_scores, labels = confidences_and_labels(question.truth, poses, "best box")
+        point_scores, labels = confidences_and_labels(question.truth, poses)
         confidences.append(point_scores[labels != HIDDEN])
         visible.append(labels[labels != HIDDEN] == VISIBLE)
     return CalibrationSample(key, labelled, tuple(classes), *map(np.concatenate, (scores, right, confidences, visible)))

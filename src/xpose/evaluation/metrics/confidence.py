@@ -9,16 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from xpose.errors import ConfigError
-from xpose.evaluation.matching import (
-    IGNORED,
-    MATCHES,
-    Match,
-    align,
-    check_choice,
-    judge,
-    match,
-    same_category,
-)
+from xpose.evaluation.matching import IGNORED, align, check_choice, judge, match, same_category
 from xpose.evaluation.metrics.distances import ranks
 from xpose.evaluation.metrics.points import PointRules
 from xpose.records import HIDDEN, NOT_LABELLED, VISIBLE, Record
@@ -46,18 +37,13 @@ class Confidence:
 
     @classmethod
     def of_visibility(
-        cls,
-        right: Sequence[PointLabel] = ("visible",),
-        wrong: Sequence[PointLabel] = ("absent",),
-        *,
-        match: Match = "best box",
+        cls, right: Sequence[PointLabel] = ("visible",), wrong: Sequence[PointLabel] = ("absent",)
     ) -> Confidence:
         """Points' confidences: right where the point's label is one of `right`, wrong where it is one of `wrong`.
 
         Labels of neither kind do not count, nor do objects without any label. "absent" is a keypoint that the set
         labels on such objects but not on this one.
         """
-        check_choice("way of matching", match, MATCHES)
         for label in (*right, *wrong):
             check_choice("label", label, get_args(PointLabel))
         yes, no = ([LABEL_VALUES[label] for label in labels] for labels in (right, wrong))
@@ -68,7 +54,7 @@ class Confidence:
             )
 
         def judged(truth: Record, found: Poses) -> tuple[np.ndarray, np.ndarray]:
-            scores, labels = confidences_and_labels(truth, found, match)
+            scores, labels = confidences_and_labels(truth, found)
             keep = np.isin(labels, yes + no)
             return scores[keep], np.isin(labels[keep], yes)
 
@@ -179,10 +165,10 @@ def calibration_error(scores: np.ndarray, right: np.ndarray, bins: int = BINS) -
     return float(np.abs(sums - hits).sum() / len(scores))
 
 
-def confidences_and_labels(truth: Record, found: Poses, how: Match) -> tuple[np.ndarray, np.ndarray]:
+def confidences_and_labels(truth: Record, found: Poses) -> tuple[np.ndarray, np.ndarray]:
     """Confidences and labels (2, 1, 0) of the points of matched poses, over all objects that have any label."""
     scores, labels = [np.zeros(0)], [np.zeros(0, dtype=int)]
-    for instance, row in zip(truth.instances, match(truth, found, how), strict=True):
+    for instance, row in zip(truth.instances, match(truth, found), strict=True):
         if row is None or instance.iscrowd or not any(v for *_, v in instance.keypoints.values()):
             continue
         aligned = align(instance, found, row)
