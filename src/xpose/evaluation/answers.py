@@ -1,9 +1,9 @@
 """Answers on disk, one line per picture as soon as it is answered, so that an interrupted run can be resumed.
 
-The first line of `OUT/answers/000.jsonl` (and of further files that earlier versions wrote) identifies the run; a
-second call with other weights or settings is refused. Each further line has the digest of its picture as it was (file,
-labels, questions), so that answers about other data under the same names are refused, too. A line that was cut short by
-a crash is ignored, and its picture asked again; so are pictures that could not be read.
+The first line of `OUT/answers/000.jsonl` identifies the run; a second call with other weights or settings is refused.
+Each further line has the digest of its picture as it was (file, labels, questions), so that answers about other data
+under the same names are refused, too. A line that was cut short by a crash is ignored, and its picture asked again;
+so are pictures that could not be read.
 """
 
 from __future__ import annotations
@@ -53,11 +53,10 @@ class AnswerJournal(AbstractContextManager["AnswerJournal"]):
         self.folder = Path(folder) / FOLDER
         self.identity = json.loads(json.dumps(identity, sort_keys=True))
         self.path = self.folder / "000.jsonl"
-        self._lines: dict[str, tuple[Path, int, str]] = {}  # by key: file, start of the line, digest
+        self._lines: dict[str, tuple[int, str]] = {}  # by key: start of the line, digest
         self._file: IO[bytes] | None = None
-        self._readers: dict[Path, IO[bytes]] = {}
-        for path in sorted(self.folder.glob("*.jsonl")):
-            self._index(path)
+        if self.path.exists():
+            self._index()
 
     def __contains__(self, key: str) -> bool:
         return key in self._lines
@@ -65,27 +64,25 @@ class AnswerJournal(AbstractContextManager["AnswerJournal"]):
     def __len__(self) -> int:
         return len(self._lines)
 
-    def _index(self, path: Path) -> None:
-        """Remember where each answer of a file starts; a last line that was cut short is removed from our own file."""
+    def _index(self) -> None:
+        """Remember where each answer starts, and remove a last line that was cut short."""
         whole = 0
-        with open(path, "rb") as file:
+        with open(self.path, "r+b") as file:
             for number, line in enumerate(file):
                 if not line.endswith(b"\n"):
                     break
                 if number == 0:
-                    self._check(path, line)
+                    self._check(line)
                 else:
                     try:
                         content = json.loads(line)
-                        self._lines[content["key"]] = (path, whole, str(content["of"]))
+                        self._lines[content["key"]] = (whole, str(content["of"]))
                     except (ValueError, KeyError, TypeError):
                         break
                 whole += len(line)
-        if path == self.path and whole < path.stat().st_size:
-            with open(path, "r+b") as file:
-                file.truncate(whole)
+            file.truncate(whole)
 
-    def _check(self, path: Path, line: bytes) -> None:
+    def _check(self, line: bytes) -> None:
         try:
             head = json.loads(line)
             stored = head["run"] if head["format"] == FORMAT else None
@@ -97,49 +94,45 @@ class AnswerJournal(AbstractContextManager["AnswerJournal"]):
         if isinstance(stored, dict):
             what = f"of another run: {'; '.join(_differences(stored, self.identity))}"
         raise ConfigError(
-            f"{quote(path)} holds answers {what}. A run can only be resumed with "
+            f"{quote(self.path)} holds answers {what}. A run can only be resumed with "
             "the same weights, data and settings. Give another folder with --out, or start again with --fresh."
         )
 
     def digest(self, key: str) -> str:
         """The digest of an answered picture, as it was then."""
-        return self._lines[key][2]
+        return self._lines[key][1]
 
     def get(self, key: str) -> Answers:
         """The answers about a picture."""
-        path, start, _ = self._lines[key]
-        if path not in self._readers:
-            self._readers[path] = open(path, "rb")  # noqa: SIM115 (closed in `close`)
-        file = self._readers[path]
-        file.seek(start)
+        file = self._opened()
+        file.seek(self._lines[key][0])
         return tuple(map(_decoded, json.loads(file.readline())["answers"]))
 
     def put(self, key: str, answers: Answers, digest: str = "") -> None:
         """Write the answers about a picture at once, with its digest."""
+        start = self._opened().seek(0, 2)
+        if not start:
+            start = self._write({"format": FORMAT, "run": self.identity})
+        self._write({"key": key, "of": digest, "answers": [_encoded(poses) for poses in answers]})
+        self._lines[key] = (start, digest)
+
+    def _opened(self) -> IO[bytes]:
         if self._file is None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            fresh = not self.path.exists() or self.path.stat().st_size == 0
-            self._file = open(self.path, "ab")  # noqa: SIM115 (closed in `close`)
-            if fresh:
-                self._write({"format": FORMAT, "run": self.identity})
-        start = self._file.tell()
-        self._write({"key": key, "of": digest, "answers": [_encoded(poses) for poses in answers]})
-        self._lines[key] = (self.path, start, digest)
+            self._file = open(self.path, "a+b")  # noqa: SIM115 (closed in `__exit__`)
+        return self._file
 
-    def _write(self, value: Any) -> None:
-        assert self._file is not None
-        self._file.write(json.dumps(value, separators=(",", ":"), allow_nan=False).encode() + b"\n")
-        self._file.flush()
-
-    def close(self) -> None:
-        """Close the files."""
-        for file in (*self._readers.values(), *([self._file] if self._file else [])):
-            file.close()
-        self._readers.clear()
-        self._file = None
+    def _write(self, value: Any) -> int:
+        """Append a line, and return where it ends."""
+        file = self._opened()
+        file.write(json.dumps(value, separators=(",", ":"), allow_nan=False).encode() + b"\n")
+        file.flush()
+        return file.tell()
 
     def __exit__(self, *error: object) -> None:
-        self.close()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
