@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -211,21 +211,19 @@ def write_results(
     """
     if kind not in ("keypoints", "boxes"):
         raise ConfigError(f'kind is {kind!r}. It must be "keypoints" or "boxes". Write them into two files.')
-    entries = [entry for image_id, poses in found for entry in _entries(image_id, poses, categories, kind)]
+    entries: list[dict[str, Any]] = []
+    for image_id, poses in found:
+        for pose in poses:
+            columns = {
+                number: columns_of(category.keypoints, pose.names, pose.canonical)
+                for number, category in categories.items()
+                if same_category(category.name, pose.category)
+            }
+            if columns:
+                best = max(columns, key=lambda number: int((columns[number] >= 0).sum()))
+                entries.append(coco.result_entry(pose, image_id, best, kind, columns[best]))
     write_text(Path(path), "[" + ",\n".join(json.dumps(entry, allow_nan=False) for entry in entries) + "]\n")
     return len(entries)
-
-
-def _entries(image_id: int, poses: Poses, categories: Mapping[int, Category], kind: Shape) -> Iterator[dict[str, Any]]:
-    for pose in poses:
-        columns = {
-            number: columns_of(category.keypoints, pose.names, pose.canonical)
-            for number, category in categories.items()
-            if same_category(category.name, pose.category)
-        }
-        if columns:
-            best = max(columns, key=lambda number: int((columns[number] >= 0).sum()))
-            yield coco.result_entry(pose, image_id, best, kind, columns[best])
 
 
 class ResultsSource:

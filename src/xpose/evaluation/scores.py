@@ -85,19 +85,15 @@ class Scores:
     def add(self, task: Task, question: Question, found: Poses) -> None:
         """Add the answer to one question."""
         modes = [(question.variant, self.rules)] if self._modes is None else self._modes(task, question)
+        matched = found[: question.matched]
         for variant, rules in modes:
-            self._add(task, question, found, variant, rules)
-
-    def _add(self, task: Task, question: Question, found: Poses, variant: str, rules: PointRules) -> None:
-        key = (question.group, variant)
-        self.pictures[key] += 1
-        self.objects += self._scored(task, question, found[: question.matched], variant, rules)
-        if self._make is not None:
-            if key not in self.metrics:
+            key = (question.group, variant)
+            self.pictures[key] += 1
+            self.objects += self._scored(task, question, matched, variant, rules)
+            if self._make is not None and key not in self.metrics:
                 self.metrics[key] = self._make(key)
-            for metric in self.metrics[key].values():
-                whole = isinstance(metric, WHOLE)
-                metric.update(question.truth, found if whole else found[: question.matched])
+            for metric in self.metrics.get(key, {}).values():
+                metric.update(question.truth, found if isinstance(metric, WHOLE) else matched)
 
     def _scored(
         self, task: Task, question: Question, found: Poses, variant: str, rules: PointRules
@@ -107,8 +103,7 @@ class Scores:
         further = self._further(truth, found) if self._further else ()
         for one in rules.measure(truth, found):
             row, (_, _, width, height) = one.row, one.instance.box
-            there = np.flatnonzero(one.counted)
-            names = one.aligned.names if len(there) == len(one.counted) else tuple(one.aligned.names[k] for k in there)
+            counted = np.flatnonzero(one.counted)
             iou = 0.0 if row is None else float(box_iou(corners[one.number], found.boxes[row].astype(np.float64)))
             yield ObjectScore(
                 task=task.key,
@@ -116,9 +111,9 @@ class Scores:
                 variant=variant,
                 category=one.instance.category.name,
                 number=one.number,
-                names=names,
-                values=one.errors[there],
-                hidden=frozenset(one.aligned.names[k] for k in there if one.aligned.visibility[k] == 1),
+                names=one.aligned.names if one.counted.all() else tuple(one.aligned.names[k] for k in counted),
+                values=one.errors[counted],
+                hidden=frozenset(one.aligned.names[k] for k in counted if one.aligned.visibility[k] == 1),
                 size=math.sqrt(width * height),
                 iou=iou,
                 score=None if row is None else float(found.scores[row]),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from xpose.errors import MissingExtraError
@@ -35,52 +35,47 @@ from xpose.results import Poses
 THRESHOLDS = (0.2, 0.1)
 NUMBERS = ("PCK@0.2", "PCK@0.1", "baseline/PCK@0.2", "baseline/PCK@0.1", "IoU")
 TOO_EASY = 0.8  # a set is left out of the means if the baseline alone exceeds this
+# For each set and category the place of every point, in shares of the frame's width and height.
+MeanPlaces = dict[SetCategory, dict[str, tuple[float, float]]]
 PRECISION_SETS = ("coco_person", "coco_people", "animal_pose")  # labelled well enough for average precision
 
 
-@dataclass
-class MeanPose:
-    """For each set and category the mean place of every point, in shares of the frame's width and height."""
+def mean_places(records: Iterable[Record]) -> MeanPlaces:
+    """The mean place of every labelled point; the centre of pixel (0, 0) is at half a pixel."""
+    sums: dict[SetCategory, dict[str, list[float]]] = {}
+    for record in records:
+        for instance in record.instances:
+            if instance.iscrowd:
+                continue
+            table = sums.setdefault((record.source, instance.category), {})
+            for name, (x, y, v) in instance.keypoints.items():
+                if v:
+                    cell = table.setdefault(name, [0.0, 0.0, 0.0])
+                    cell[0] += (x + 0.5) / record.picture.width
+                    cell[1] += (y + 0.5) / record.picture.height
+                    cell[2] += 1
+    return {kind: {n: (x / c, y / c) for n, (x, y, c) in table.items()} for kind, table in sums.items()}
 
-    places: dict[SetCategory, dict[str, tuple[float, float]]] = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, records: Iterable[Record]) -> MeanPose:
-        """The mean over all labelled points of all objects; the centre of pixel (0, 0) is at half a pixel."""
-        sums: dict[SetCategory, dict[str, list[float]]] = {}
-        for record in records:
-            width, height = record.picture.width, record.picture.height
-            for instance in record.instances:
-                if instance.iscrowd:
-                    continue
-                table = sums.setdefault((record.source, instance.category), {})
-                for name, (x, y, v) in instance.keypoints.items():
-                    if v:
-                        cell = table.setdefault(name, [0.0, 0.0, 0.0])
-                        cell[0] += (x + 0.5) / width
-                        cell[1] += (y + 0.5) / height
-                        cell[2] += 1
-        return cls({kind: {n: (x / c, y / c) for n, (x, y, c) in table.items()} for kind, table in sums.items()})
+def blind_answer(record: Record, places: MeanPlaces) -> Poses:
+    """The mean pose for every object of the record (`match="given"`), in the record's pixels."""
+    width, height = record.picture.width, record.picture.height
 
-    def answer(self, record: Record) -> Poses:
-        """The mean pose for every object of the record (`match="given"`), in the record's pixels."""
-        width, height = record.picture.width, record.picture.height
+    def placed(instance: Instance) -> Instance:
+        shares = places.get((record.source, instance.category), {})
+        points = {name: (x * width - 0.5, y * height - 0.5, VISIBLE) for name, (x, y) in shares.items()}
+        return replace(instance, box=(0.0, 0.0, width, height), keypoints=points)
 
-        def placed(instance: Instance) -> Instance:
-            shares = self.places.get((record.source, instance.category), {})
-            points = {name: (x * width - 0.5, y * height - 0.5, VISIBLE) for name, (x, y) in shares.items()}
-            return replace(instance, box=(0.0, 0.0, width, height), keypoints=points)
-
-        return as_poses(replace(record, instances=tuple(map(placed, record.instances))))
+    return as_poses(replace(record, instances=tuple(map(placed, record.instances))))
 
 
 @lru_cache(maxsize=8)  # validation during training calls it again and again
 def baseline(data: EvaluationData) -> dict[str, dict[str, float]]:
     """For each set "PCK@0.2" and "PCK@0.1" of the mean pose of the training split, on the whole evaluated split."""
-    poses = MeanPose.of(record for record, _ in data.records("train"))
+    places = mean_places(record for record, _ in data.records("train"))
     metric = PCK(THRESHOLDS, rules=PointRules(match="given"))
     for record, _ in data.records():
-        metric.update(record, poses.answer(record))
+        metric.update(record, blind_answer(record, places))
     sets: dict[str, dict[str, float]] = {}
     for key, value in metric.compute().items():
         name, sign, of_set = key.partition("/set/")

@@ -37,10 +37,6 @@ def _synonym(category: Category, stream: random.Random) -> AskedClass | None:
     return _named(category, stream.choice(others)) if others else None
 
 
-def _related(category: Category, stream: random.Random) -> AskedClass | None:
-    return _named(category, NARROWER[category.name]) if category.name in NARROWER else None
-
-
 def _typos(category: Category, stream: random.Random) -> AskedClass:
     names: dict[str, str] = {}
     for name in category.keypoints:
@@ -83,9 +79,11 @@ def _ignored(category: Category, stream: random.Random) -> AskedClass | None:
 
 
 VARIANTS: dict[str, Variant] = {
-    USUAL: lambda category, stream: AskedClass.of(category),
+    USUAL: lambda category, _: AskedClass.of(category),
     "synonym": _synonym,
-    "related word": _related,
+    "related word": lambda category, _: (
+        _named(category, NARROWER[category.name]) if category.name in NARROWER else None
+    ),
     "typos": _typos,
     "other order": _order,
     "shuffled points": _shuffled,
