@@ -19,7 +19,7 @@ from xpose.data.datasets.sources import MAX_NUMBER, Fields, box_of_points
 from xpose.errors import DataError, UnmappedKeypointError, quote
 from xpose.evaluation.data import HELD_OUT, EvaluationData
 from xpose.evaluation.run_file import read_json
-from xpose.records import Box, Category, Instance, Picture, Point, Record
+from xpose.records import Category, Instance, Picture, Point, Record
 from xpose.vocabulary import find_category
 
 
@@ -153,7 +153,9 @@ def _instance(fields: Fields, category: Category) -> Instance:
     points: dict[str, Point] = {}
     if category.keypoints and "keypoints" in fields:
         points = _points(fields, category.keypoints)
-    box: Any = tuple(fields.numbers("bbox", 4)) if "bbox" in fields else _box_round(fields, points)
+    if "bbox" not in fields and not points:
+        raise DataError(f"{fields.where}: it has neither a bbox nor a labelled keypoint")
+    box: Any = tuple(fields.numbers("bbox", 4)) if "bbox" in fields else box_of_points(points.values())
     crowd = bool(fields.integer("iscrowd")) if "iscrowd" in fields else False
     area = fields.number("area") if "area" in fields else None
     return Instance(category, box, points, crowd, area, str(fields.value.get("id", "")))
@@ -172,9 +174,3 @@ def _points(fields: Fields, names: tuple[str, ...]) -> dict[str, Point]:
                 if v
             }
     return fields.points("keypoints", names)  # names the fault
-
-
-def _box_round(fields: Fields, points: Mapping[str, Point]) -> Box:
-    if not points:
-        raise DataError(f"{fields.where}: it has neither a bbox nor a labelled keypoint")
-    return box_of_points(points.values())

@@ -112,6 +112,7 @@ def write_coco(folder: Path, data: EvaluationData, answered: Iterable[tuple[Task
 
 def write_report(path: Path, result: Evaluation, protocol: Protocol, answered: Iterable[tuple[Task, Answers]]) -> None:
     """Write the report: one HTML file without scripts or further files."""
+    shown = f"{result.value:.3f}" if " per " in result.headline else f"{100 * result.value:.1f}"  # a count or a share
     # Protocols without thresholds do not measure points: no errors, no best and worst pictures.
     threshold = max(protocol.thresholds, default=0.0)
     objects = result.scores.objects if protocol.thresholds else []
@@ -123,7 +124,7 @@ def write_report(path: Path, result: Evaluation, protocol: Protocol, answered: I
         "evaluation_report.html",
         title=f"{result.protocol}: {result.weights}",
         result=result,
-        headline=_headline(result),
+        headline=shown if math.isfinite(result.value) else "–",
         headline_name=result.headline if result.headline != "headline" else result.tables[0].columns[4],
         statement=list(
             {"weights": result.weights, **result.statement, "made": f"{result.made}, xpose {result.version}"}.items()
@@ -136,13 +137,6 @@ def write_report(path: Path, result: Evaluation, protocol: Protocol, answered: I
         worst=[one for one in drawn if one.task not in best_tasks],
     )
     write_text(path, page)
-
-
-def _headline(result: Evaluation) -> str:
-    if not math.isfinite(result.value):
-        return "–"
-    is_count = " per " in result.headline  # everything else is a share
-    return f"{result.value:.3f}" if is_count else f"{100 * result.value:.1f}"
 
 
 def polyline(xs: Iterable[float], ys: Iterable[float]) -> str:

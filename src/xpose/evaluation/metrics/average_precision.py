@@ -97,7 +97,9 @@ class AveragePrecision(ABC):
         """Add one picture whose answers are in double precision."""
         self._tables = None
         picture = len(self._pictures)
-        self._pictures.append(_sort_key(truth))
+        number = truth.source_id or ""
+        number_key = float(number) if number.isdecimal() else math.inf
+        self._pictures.append((truth.source, truth.split, number_key, truth.picture.file))
         for instance in truth.instances:
             self._of(truth.source, instance.category).truth.append((picture, instance))
         self._answers += [(truth.source, picture, answer) for answer in answers]
@@ -163,7 +165,10 @@ class AveragePrecision(ABC):
         for source, picture, answer in self._answers:
             choices = self._called.get((source, plain_name(answer.category)), ())
             if choices:
-                best = choices[0] if len(choices) == 1 else max(choices, key=lambda key: _shared(key[1], answer))
+                best = choices[0]
+                if len(choices) > 1:
+                    columns = [columns_of(keypoints, answer.names, answer.canonical) for _, keypoints, _ in choices]
+                    best = choices[int(np.argmax([(found >= 0).sum() for found in columns]))]
                 self._categories[best].answers.append((picture, answer))
 
     def _of(self, source: str, category: Category) -> CategoryObjects:
@@ -337,15 +342,6 @@ def coco_pair(
 def area_of(instance: Instance) -> float:
     """The area that the original states, else that of the box."""
     return instance.box[2] * instance.box[3] if instance.area is None else instance.area
-
-
-def _shared(keypoints: Names, answer: FoundObject) -> int:
-    return int((columns_of(keypoints, answer.names, answer.canonical) >= 0).sum())
-
-
-def _sort_key(truth: Record) -> SortKey:
-    number = truth.source_id or ""
-    return truth.source, truth.split, float(number) if number.isdecimal() else math.inf, truth.picture.file
 
 
 def _mean(cells: np.ndarray) -> float:
