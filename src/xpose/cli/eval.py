@@ -178,17 +178,9 @@ def evaluate(
     changes |= {"absent": tuple(absent) if absent else None}
     settings = replace(rules.usual, **{name: value for name, value in changes.items() if value is not None})
     placed = EvaluationData.at([path.expanduser() for path in data], split or rules.split, only or [])
-    given = [name for name, value in (("--results", results), ("--peer", peer), ("--weights", weights)) if value]
-    if len(given) > 1:
-        raise ConfigError(f"{' and '.join(given)} were given. One run has one source of answers. Give one of them.")
     options = {"device": device, "dtype": dtype, "clip": None if clip is None else str(clip)}
     make = _source_maker(rules, results, labels, peer, weights, batch, placed, options)
-    if out is not None:
-        result = _measure_into(out, rules, settings, make, placed, processes, fresh)
-    elif processes > 1:
-        raise ConfigError("--processes 2 or more need a folder for the answers they share. Give one with --out.")
-    else:
-        result = _measure(rules, settings, make, placed)
+    result = _measure(out, rules, settings, make, placed, processes, fresh)
     _show(result, as_json)
     if result.faults:
         raise typer.Exit(_console.FAILURE)
@@ -205,6 +197,9 @@ def _source_maker(
     options: dict[str, str | None],
 ) -> SourceMaker:
     """A function that opens the source of answers, in this process or in another."""
+    given = [name for name, value in (("--results", results), ("--peer", peer), ("--weights", weights)) if value]
+    if len(given) > 1:
+        raise ConfigError(f"{' and '.join(given)} were given. One run has one source of answers. Give one of them.")
     if rules.alone and batch not in (None, 1):
         raise ConfigError(
             f'--batch is {batch}, but the protocol "{rules.name}" asks one picture at a time, as in use. Leave it out.'
@@ -227,23 +222,27 @@ def _source_maker(
     return partial(rules.open or open_detector, weights, **options, batch=1 if rules.alone else batch or BATCH)
 
 
-def _measure(rules: Protocol, settings: Settings, make: SourceMaker, data: EvaluationData) -> Evaluation:
-    from xpose.evaluation.runner import evaluate as run
-
-    with counting(rules.name) as progress:
-        return run(rules, make(), data, settings=settings, progress=progress, fault=_tell)
-
-
-def _measure_into(
-    out: Path, rules: Protocol, settings: Settings, make: SourceMaker, data: EvaluationData, processes: int, fresh: bool
+def _measure(
+    out: Path | None,
+    rules: Protocol,
+    settings: Settings,
+    make: SourceMaker,
+    data: EvaluationData,
+    processes: int,
+    fresh: bool,
 ) -> Evaluation:
-    """Run with the answers kept in a folder, and write all files there."""
+    """Run the protocol; with a folder, keep the answers and write all files there."""
     from xpose.evaluation.answers import FOLDER, AnswerJournal, refuse_other_data
     from xpose.evaluation.outputs import COCO, write_outputs
     from xpose.evaluation.run_file import RUN
     from xpose.evaluation.runner import evaluate as run
     from xpose.evaluation.sources import ParallelSource
 
+    if out is None:
+        if processes > 1:
+            raise ConfigError("--processes 2 or more need a folder for the answers they share. Give one with --out.")
+        with counting(rules.name) as progress:
+            return run(rules, make(), data, settings=settings, progress=progress, fault=_tell)
     source: AnswerSource = make()
     folder = out.expanduser()
     if fresh and (folder / FOLDER).is_dir():
