@@ -2,6 +2,7 @@
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -139,6 +140,23 @@ def test_answers_about_other_labels_are_refused_while_a_run_goes_on(tree, tmp_pa
 def test_a_process_that_fails_is_told(tree, make, message):
     with closing(ParallelSource(Known(repeated), make, 1)) as source, pytest.raises(XPoseError, match=message):
         evaluate("nano-real", source, tree)
+
+
+def test_processes_get_the_batches_of_a_single_process(tree, monkeypatch):
+    sizes = []
+
+    class Counting(Known):
+        def answer(self, tasks, pixels, settings):
+            sizes.append(len(tasks))
+            return super().answer(tasks, pixels, settings)
+
+    monkeypatch.setattr("xpose.evaluation.sources._in_process", [])
+    moved = partial(repeated, shift=(3, 0))
+    with closing(ParallelSource(Known(moved), partial(Counting, moved), 2)) as source:
+        source._pool = ThreadPoolExecutor(1)
+        result = evaluate("nano-real", source, tree)
+    assert sizes == [2, 2, 1]
+    assert result.summary == pytest.approx(evaluate("nano-real", Known(moved), tree).summary, nan_ok=True)
 
 
 def test_the_file_says_what_was_asked(tree, tmp_path):
