@@ -80,10 +80,14 @@ def evaluate(
         ConfigError: there is no such protocol, or the journal has answers about other data.
         DataError: the data cannot be read, or no picture of it can be asked.
     """
+    from xpose.inference import Detector
+
     rules = load_protocol(protocol) if isinstance(protocol, str) else protocol
     settings = settings or rules.usual
     placed = data if isinstance(data, EvaluationData) else EvaluationData.at(data, split or rules.split, only)
-    asked = as_source(source, batch, alone=rules.alone)
+    if isinstance(source, DetectorSource) and rules.alone:
+        source = source.detector
+    asked = DetectorSource(source, 1 if rules.alone else batch) if isinstance(source, Detector) else source
     scores = rules.scores(placed, settings)
     faults: list[PictureFault] = []
 
@@ -104,15 +108,6 @@ def evaluate(
     for key, why in placed.skipped.items():
         skip(PictureFault(key, why))
     return conclude(rules, placed, settings, scores, faults, asked.name)
-
-
-def as_source(source: Detector | AnswerSource, batch: int, *, alone: bool = False) -> AnswerSource:
-    """A detector as a source; sources as they are. With `alone` a detector gets one picture at a time."""
-    from xpose.inference import Detector
-
-    if isinstance(source, DetectorSource) and alone:
-        source = source.detector
-    return DetectorSource(source, 1 if alone else batch) if isinstance(source, Detector) else source
 
 
 def answered(

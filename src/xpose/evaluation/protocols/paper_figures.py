@@ -28,7 +28,7 @@ from xpose.evaluation.protocols.making_questions import (
     tasks_about,
 )
 from xpose.evaluation.questions import AskedClass, Question, Task, key_of
-from xpose.evaluation.scores import ObjectScore, Scores, mean, pck
+from xpose.evaluation.scores import Scores, mean, pck
 from xpose.evaluation.settings import KINDS, Settings
 from xpose.evaluation.tables import Cell, Table, percent
 from xpose.records import Category, Record
@@ -73,11 +73,6 @@ def _asked(kind: str, own: SetCategory, others: Sequence[SetCategory], shots: Sh
     return tuple(AskedClass.of(category, kind, shots.get((source, category), ())) for source, category in classes)
 
 
-def class_accuracy(objects: Sequence[ObjectScore]) -> float:
-    """The share of objects whose answer has the right class."""
-    return mean(float(one.called == one.category) for one in objects)
-
-
 def _conclude_classes(scores: Scores, data: EvaluationData, settings: Settings) -> Findings:
     values: dict[str, float] = {}
     rows: list[tuple[Cell, ...]] = []
@@ -85,7 +80,8 @@ def _conclude_classes(scores: Scores, data: EvaluationData, settings: Settings) 
         cells: list[Cell] = [group or "all", len(scores.of(group, KINDS[0]))]
         for kind in KINDS:
             objects = scores.of(group, kind)
-            accuracy, points = class_accuracy(objects), pck(objects, 0.2)
+            accuracy = mean(float(one.called == one.category) for one in objects)
+            points = pck(objects, 0.2)
             where = "" if group is None else f"/{group}"
             values |= {f"class accuracy/{kind}{where}": accuracy, f"PCK@0.2/{kind}{where}": points}
             cells += [percent(accuracy), percent(points)]
@@ -125,11 +121,6 @@ def face_of(category: Category) -> Category | None:
     return Category(category.name, FACE.name, category.keypoints)
 
 
-def face_name(category: Category) -> str:
-    """The name of a face of that category: "cat face", and "face" for faces."""
-    return category.name if category.name.endswith("face") else f"{category.name} face"
-
-
 def _face_tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
     names = {name: name for name in FACE.keypoints}
 
@@ -137,7 +128,8 @@ def _face_tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
         for category, truth, count in present(record):
             face = face_of(category)
             if face is not None:
-                asked = AskedClass(face, face_name(category), names)
+                label = category.name if category.name.endswith("face") else f"{category.name} face"
+                asked = AskedClass(face, label, names)
                 yield Question((asked,), truth, count, record.source, matched=count)
 
     return tasks_about(data, settings, questions)
