@@ -191,10 +191,10 @@ def calibrate(
     if everything is not None:
         thresholds[""] = raised(everything, np.ones(len(scores), dtype=bool), sum(lacked.values()))
     for name in sorted(labelled):
-        mine = owners == name
-        own = _threshold(scores[mine], right[mine], labelled[name], pictures[name], false_alarms)
-        if labelled[name] >= least and own is not None:
-            thresholds[name] = raised(own, mine, lacked[name])
+        of_class = owners == name
+        threshold = _threshold(scores[of_class], right[of_class], labelled[name], pictures[name], false_alarms)
+        if labelled[name] >= least and threshold is not None:
+            thresholds[name] = raised(threshold, of_class, lacked[name])
     least_confidence = 0.0
     if visible.any() and not visible.all():
         least_confidence = best_f1(points, visible, int(visible.sum())) or 0.0
@@ -225,13 +225,13 @@ def fit_temperature(scores: np.ndarray, right: np.ndarray) -> float:
     return 2 / (low + high)
 
 
-def best_f1(scores: np.ndarray, right: np.ndarray, wanted: int) -> float | None:
-    """The threshold with the best F1 of finding `wanted` right ones; None without any right one."""
+def best_f1(scores: np.ndarray, right: np.ndarray, total: int) -> float | None:
+    """The threshold with the best F1 of finding `total` right ones; None without any right one."""
     scores, right = scores[scores > 0], right[scores > 0]  # no threshold lets a score of 0 pass
-    if not wanted or not right.any():
+    if not total or not right.any():
         return None
-    edges, hits, kept = _steps(scores, right)
-    best = int((2 * hits / (kept + wanted)).argmax())  # of equal ones the highest threshold
+    edges, hits, counts = _steps(scores, right)
+    best = int((2 * hits / (counts + total)).argmax())  # of equal ones the highest threshold
     return _between(edges, best)
 
 
@@ -250,8 +250,8 @@ def _threshold(
         return best_f1(scores, right, labelled)
     if not len(scores):
         return None
-    edges, hits, kept = _steps(scores, right)
-    allowed = (kept - hits) / pictures <= false_alarms
+    edges, hits, counts = _steps(scores, right)
+    allowed = (counts - hits) / pictures <= false_alarms
     count = int(allowed.argmin()) if not allowed.all() else len(allowed)  # leading ones: alarms only grow
     return float(edges[0]) if count == 0 else _between(edges, count - 1)
 

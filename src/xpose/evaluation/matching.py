@@ -165,11 +165,11 @@ def align(instance: Instance, found: Poses, row: int | None) -> Aligned:
 
 
 @lru_cache(maxsize=4096)
-def columns_of(wanted: Names, names: Names, canonical: Names) -> np.ndarray:
-    """[K] the index of each wanted name among a pose's names, by its own or the vocabulary's name; -1 if missing."""
+def columns_of(labelled: Names, names: Names, canonical: Names) -> np.ndarray:
+    """[K] the index of each labelled name among a pose's names, by its own or the vocabulary's name; -1 if missing."""
     rings = (names, canonical, tuple(map(plain_name, names)), tuple(map(plain_name, canonical)))
     places = []
-    for name in wanted:
+    for name in labelled:
         forms = (name, name, plain_name(name), plain_name(name))
         places.append(next((ring.index(form) for ring, form in zip(rings, forms, strict=True) if form in ring), -1))
     columns = np.array(places, dtype=np.int64)

@@ -116,7 +116,7 @@ def answered(
     """Every task with its answers, or with the fault of its picture, in order; answers in the journal are reused."""
     waiting = iter(tasks)
     while group := list(islice(waiting, max(1, source.batch))):
-        good, results = [], dict[int, Answers | PictureFault]()
+        readable, results = [], dict[int, Answers | PictureFault]()
         for number, task in enumerate(group):
             if journal is not None and task.key in journal:
                 if what := difference(journal.digest(task.key), digest_of(task)):
@@ -127,12 +127,14 @@ def answered(
                 results[number] = journal.get(task.key)
                 continue
             try:
-                good.append((number, task, task.pixels()))
+                readable.append((number, task, task.pixels()))
             except (ImageError, DataError) as error:
                 results[number] = PictureFault(task.key, str(error))
-        found = source.answer([task for _, task, _ in good], [pixels for *_, pixels in good], settings) if good else []
-        for (number, task, _), own in zip(good, found, strict=True):
-            results[number] = tuple(trimmed(a, q) for a, q in zip(own, task.questions, strict=True))
+        answers: list[Answers] = []
+        if readable:
+            answers = source.answer([task for _, task, _ in readable], [pixels for *_, pixels in readable], settings)
+        for (number, task, _), of_task in zip(readable, answers, strict=True):
+            results[number] = tuple(trimmed(a, q) for a, q in zip(of_task, task.questions, strict=True))
         for number, task in enumerate(group):
             result = results[number]
             if journal is not None and task.key not in journal and not isinstance(result, PictureFault):

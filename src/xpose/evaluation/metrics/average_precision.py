@@ -215,8 +215,8 @@ class OksAP(AveragePrecision):
 
     def sigmas(self, category: Category) -> tuple[float, ...]:
         """The constants of a category's keypoints, in their order."""
-        known = keypoint_sigmas(category.skeleton, category.keypoints)
-        return tuple(self._sigmas.get(name, own) for name, own in zip(category.keypoints, known, strict=True))
+        sigmas = keypoint_sigmas(category.skeleton, category.keypoints)
+        return tuple(self._sigmas.get(name, stored) for name, stored in zip(category.keypoints, sigmas, strict=True))
 
     def _concerns(self, category: Category) -> bool:
         return bool(category.keypoints)
@@ -233,8 +233,8 @@ class OksAP(AveragePrecision):
         points = answered_points(found, names)
         areas = np.ptp(points[..., :2], axis=1).prod(-1).tolist()
         answers = (
-            {"keypoints": own, "area": area if one.area is None else one.area}
-            for one, own, area in zip(found, points, areas, strict=True)
+            {"keypoints": placed, "area": area if one.area is None else one.area}
+            for one, placed, area in zip(found, points, areas, strict=True)
         )
         pair = coco_pair(objects, ids, truth, answers)
         return _evaluator_class()(*pair, "keypoints", kpt_oks_sigmas=np.array(self.sigmas(objects.category)))
@@ -246,9 +246,9 @@ def answered_points(answers: list[FoundObject], names: tuple[str, ...]) -> np.nd
     groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[int]] = {}
     for row, one in enumerate(answers):
         groups.setdefault((one.names, one.canonical), []).append(row)
-    for (own, canonical), rows in groups.items():
-        columns = columns_of(names, own, canonical)
-        if own:
+    for (pose_names, canonical), rows in groups.items():
+        columns = columns_of(names, pose_names, canonical)
+        if pose_names:
             given = np.stack([answers[row].xy for row in rows])[:, columns]
             there = (columns >= 0) & np.all(np.isfinite(given), axis=-1)
             points[rows, :, :2] = np.where(there[..., None], given, 0.0)

@@ -122,17 +122,17 @@ class FalseAlarms:
 
     def update(self, truth: Record, found: Poses) -> None:
         """Add one picture."""
-        kept = found.filter(threshold=self.threshold)
+        poses = found.filter(threshold=self.threshold)
         asked = self._asked(truth) if callable(self._asked) else self._asked
         present = [instance.category.name for instance in truth.instances]
-        absent = [name for name in asked if not any(same_category(name, own) for own in present)]
+        absent = [name for name in asked if not any(same_category(name, other) for other in present)]
         self._pictures += 1
         self._absent += len(absent)
         for name in absent:
-            alarms = sum(same_category(name, category) for category in kept.categories)
+            alarms = sum(same_category(name, category) for category in poses.categories)
             self._alarms += alarms
             self._answered += alarms > 0
-        _, missed = judge(truth, kept)
+        _, missed = judge(truth, poses)
         self._objects += sum(not instance.iscrowd for instance in truth.instances)
         self._missed += int(missed.sum())
 

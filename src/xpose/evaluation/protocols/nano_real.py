@@ -126,17 +126,17 @@ def _conclude(scores: Scores, data: EvaluationData, settings: Settings) -> Findi
         means["/first sets"] = [group for group in counted if group in first_sets]
     values: dict[str, float] = {}
     cells: list[tuple[Cell, ...]] = []
-    for group, own in numbers.items():
+    for group, row in numbers.items():
         shown = "several" if group in several else "one"
-        cells.append((f"{group}{' *' * (group in easy)}", shown, len(scores.of(group)), *_cells(own)))
+        cells.append((f"{group}{' *' * (group in easy)}", shown, len(scores.of(group)), *_cells(row)))
     for suffix, groups in means.items():
         average = {name: mean(numbers[group][name] for group in groups) for name in NUMBERS}
         values |= {f"{name}{suffix}": value for name, value in average.items()}
         label = suffix.replace("/sets with", ":").replace("/", ": ").replace(" objects", "").replace(" object", "")
         count = sum(len(scores.of(group)) for group in groups)
         cells.append((f"mean{label} ({len(groups)})", "", count, *_cells(average)))
-    for group, own in numbers.items():
-        values |= {f"{name}/set/{group}": value for name, value in own.items()}
+    for group, row in numbers.items():
+        values |= {f"{name}/set/{group}": value for name, value in row.items()}
         values[f"easy/set/{group}"] = float(group in easy)
     correlations, correlation_tables = error_correlation(scores)
     precisions, precision_tables = _precision(scores)

@@ -41,13 +41,13 @@ Labellings = Mapping[str, Labelling]  # by set, of the folders' own files
 def absent_classes(record: Record, known: Known, labelling: Labellings | None = None) -> list[Category]:
     """The categories of the data that the picture certainly does not show, by name."""
     here = {one.category.name for one in record.instances}
-    own = known.get(record.source, {})
-    every = {name: one for table in (*known.values(), own) for name, one in table.items()}
-    rule = Rule(labelling_of(record.source, labelling), frozenset(own))
+    of_set = known.get(record.source, {})
+    every = {name: one for table in (*known.values(), of_set) for name, one in table.items()}
+    rule = Rule(labelling_of(record.source, labelling), frozenset(of_set))
     certain = set(rule.absent(every, record.picture.file, here))
     for name in every:
         common = any(word in name.split() for word in EVERYWHERE) or name in EVERYWHERE
-        if name not in own and not common and not any(set(name.split()) & set(other.split()) for other in own):
+        if name not in of_set and not common and not any(set(name.split()) & set(other.split()) for other in of_set):
             certain.add(name)
     return [every[name] for name in sorted(certain)]
 

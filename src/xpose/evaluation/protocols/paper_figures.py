@@ -65,11 +65,11 @@ def _others(record: Record, category: Category, known: Known, seed: int) -> list
     return [known[name] for name in drawn]
 
 
-def _asked(kind: str, own: SetCategory, others: Sequence[SetCategory], shots: Shots) -> tuple[AskedClass, ...]:
-    """The classes of a question; empty if the kind needs an example of the picture's own class and has none."""
-    if kind != "text" and not shots.get(own):
+def _asked(kind: str, shown: SetCategory, others: Sequence[SetCategory], shots: Shots) -> tuple[AskedClass, ...]:
+    """The classes of a question; empty if the kind needs an example of the class that the picture shows and has none."""
+    if kind != "text" and not shots.get(shown):
         return ()
-    classes = [own, *(one for one in others if kind == "text" or shots.get(one))]
+    classes = [shown, *(one for one in others if kind == "text" or shots.get(one))]
     return tuple(AskedClass.of(category, kind, shots.get((source, category), ())) for source, category in classes)
 
 
