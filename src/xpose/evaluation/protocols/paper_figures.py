@@ -66,7 +66,7 @@ def _others(record: Record, category: Category, known: Known, seed: int) -> list
 
 
 def _asked(kind: str, shown: SetCategory, others: Sequence[SetCategory], shots: Shots) -> tuple[AskedClass, ...]:
-    """The classes of a question; empty if the kind needs an example of the class that the picture shows and has none."""
+    """The classes of a question; empty if the kind needs an example of the shown class and there is none."""
     if kind != "text" and not shots.get(shown):
         return ()
     classes = [shown, *(one for one in others if kind == "text" or shots.get(one))]
