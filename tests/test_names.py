@@ -24,7 +24,6 @@ SEVERAL = {
         "Picture",
         "Plan",
         "Sample",
-        "Similarity",
         "Source",
         "Taxonomy",
     ),
