@@ -11,7 +11,6 @@ SOURCE = Path(__file__).parents[1] / "src" / "xpose"
 # Names that are still used for several classes. The list must only shrink: remove a name after renaming its classes.
 SEVERAL = {
     *(
-        "Answer",
         "Asked",
         "Category",
         "Entry",
@@ -19,10 +18,8 @@ SEVERAL = {
         "Examples",
         "Figure",
         "Kind",
-        "Outcome",
         "Part",
         "Picture",
-        "Plan",
         "Sample",
         "Source",
         "Taxonomy",
