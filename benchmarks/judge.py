@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 from rich.progress import track
 
 import xpose
-from xpose.evaluation.data import Data
+from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.protocols import load_protocol
 from xpose.evaluation.questions import Task
 from xpose.evaluation.sources import DetectorSource
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    tasks = chosen(Data.at(given.data, given.split, given.only), given.per_set, given.total, given.seed)
+    tasks = chosen(EvaluationData.at(given.data, given.split, given.only), given.per_set, given.total, given.seed)
     given.out.mkdir(parents=True, exist_ok=True)
     detector, shown, lines = xpose.load(given.weights), [], ["picture\tasked\tfile"]
     for number, task in enumerate(track(tasks, "asking", transient=True), start=1):
@@ -58,7 +58,7 @@ def main() -> None:
     print(f"{len(tasks)} pictures of {len({task.record.source for task in tasks})} sets: {given.out}/sheet.png")
 
 
-def chosen(data: Data, per_set: int, total: int | None, seed: int) -> list[Task]:
+def chosen(data: EvaluationData, per_set: int, total: int | None, seed: int) -> list[Task]:
     """Some tasks of each set, by the seed and the names of the pictures alone; a set added changes no other set's."""
     protocol = load_protocol("as-used")
     sets: dict[str, list[Task]] = {}

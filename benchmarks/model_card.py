@@ -23,7 +23,7 @@ from typing import Any
 from PIL import Image
 
 from xpose.evaluation.outputs import TABLES
-from xpose.evaluation.run_file import Run, read_run
+from xpose.evaluation.run_file import EvaluationRun, read_run
 from xpose.evaluation.tables import Cell, Table, percent
 from xpose.model.checkpoints.calibration import Calibration, read_calibration
 from xpose.model.checkpoints.pretrained import CONFIG_FILE, WEIGHT_FILE
@@ -174,7 +174,7 @@ def licences(sets: Sequence[dict[str, Any]]) -> Table:
     return Table("Sets", columns, rows, (note,))
 
 
-def per_set(runs: Sequence[Run]) -> Table:
+def per_set(runs: Sequence[EvaluationRun]) -> Table:
     """A row for each set, a column for each way of asking; average precision is the first run's."""
     first = runs[0].summary
     names = [key.removeprefix("PCK@0.2/set/") for key in first if key.startswith("PCK@0.2/set/")]
@@ -198,7 +198,7 @@ def per_set(runs: Sequence[Run]) -> Table:
     return Table("Accuracy", columns, tuple(rows), (note,))
 
 
-def _row(label: str, suffix: str, runs: Sequence[Run]) -> tuple[Cell, ...]:
+def _row(label: str, suffix: str, runs: Sequence[EvaluationRun]) -> tuple[Cell, ...]:
     first = runs[0].summary
     cells: list[Cell] = [label, _share(first, f"baseline/PCK@0.2{suffix}")]
     cells += [_share(one.summary, f"PCK@{t}{suffix}") for one in runs for t in ("0.2", "0.1")]

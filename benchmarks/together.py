@@ -29,7 +29,7 @@ import numpy as np
 from rich.progress import track
 
 import xpose
-from xpose.evaluation.data import Data
+from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.questions import Task
 from xpose.geometry import pairwise_iou
 from xpose.inference import Detector
@@ -67,7 +67,7 @@ def measured(
     detector: Detector, data: str, name: str, words: list[str], limit: int, ways: Callable[..., Ways]
 ) -> dict[str, Counter[str]]:
     """Counts of one set, by the way of asking."""
-    records = list(Data.at([data], "val", [name]).records())
+    records = list(EvaluationData.at([data], "val", [name]).records())
     drawn = np.random.default_rng(0).permutation(len(records))[:limit]
     counts: dict[str, Counter[str]] = {}
     for number in track(drawn, name, transient=True):

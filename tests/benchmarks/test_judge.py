@@ -9,7 +9,7 @@ from benchmarks.judge import COLUMNS, TILE, chosen, judged, sheet
 from tests.evaluation.drawn_sets import BIRD, TUBE, thing, write_set
 from tests.inference.conftest import own_detector
 
-from xpose.evaluation.data import Data
+from xpose.evaluation.data import EvaluationData
 
 
 @pytest.fixture
@@ -20,19 +20,21 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_the_choice_depends_on_seed_and_names_alone(tree: Path) -> None:
-    first = [task.key for task in chosen(Data.at(tree), 3, None, 0)]
+    first = [task.key for task in chosen(EvaluationData.at(tree), 3, None, 0)]
     assert len(set(first)) == 3
     bird = [thing((20, 10, 40, 40), (25, 15), (55, 45), (25, 45), (55, 15))]
     write_set(tree / "birds", [("bird", BIRD)], {"val": [bird] * 2})
-    both = [task.key for task in chosen(Data.at(tree), 3, None, 0)]
+    both = [task.key for task in chosen(EvaluationData.at(tree), 3, None, 0)]
     assert [key for key in both if key.startswith("tubes/")] == first
     assert len(both) == 5, "a set with fewer pictures gives all of them"
-    assert len(chosen(Data.at(tree), 3, 4, 0)) == 4
-    assert first not in [[task.key for task in chosen(Data.at(tree, only=["tubes"]), 3, None, n)] for n in (1, 2, 3)]
+    assert len(chosen(EvaluationData.at(tree), 3, 4, 0)) == 4
+    assert first not in [
+        [task.key for task in chosen(EvaluationData.at(tree, only=["tubes"]), 3, None, n)] for n in (1, 2, 3)
+    ]
 
 
 def test_a_picture_says_what_was_asked_and_how_much_was_found(tree: Path) -> None:
-    (task,) = chosen(Data.at(tree), 1, None, 0)
+    (task,) = chosen(EvaluationData.at(tree), 1, None, 0)
     asked, drawing = judged(own_detector(), task, 1)
     assert asked == "glue tube"
     assert max(drawing.size) >= 640

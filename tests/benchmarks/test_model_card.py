@@ -11,7 +11,7 @@ from benchmarks.model_card import FAILURES, HEIGHT, draw_failures, write_card
 from PIL import Image
 from tests.inference.conftest import own_detector, saved
 
-from xpose.evaluation.run_file import Run, write_run
+from xpose.evaluation.run_file import EvaluationRun, write_run
 from xpose.training.recipes.recipe import load_recipe
 
 SUMMARY = {
@@ -40,12 +40,14 @@ def folders(tmp_path: Path) -> dict[str, Path]:
     (tmp_path / "index.json").write_text(json.dumps([pets, cattle]))
     write_run(
         tmp_path / "text.json",
-        Run(protocol="nano-real", settings={"prompts": "the name; text"}, weights="w", summary=SUMMARY),
+        EvaluationRun(protocol="nano-real", settings={"prompts": "the name; text"}, weights="w", summary=SUMMARY),
     )
     shown = {**SUMMARY, "PCK@0.2/set/pets": 0.75}
     write_run(
         tmp_path / "shown.json",
-        Run(protocol="nano-real", settings={"prompts": "the name; visual, 1-shot, seed 0"}, weights="w", summary=shown),
+        EvaluationRun(
+            protocol="nano-real", settings={"prompts": "the name; visual, 1-shot, seed 0"}, weights="w", summary=shown
+        ),
     )
     return {"weights": weights, "run": run, "data": tmp_path}
 

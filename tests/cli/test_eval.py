@@ -78,6 +78,7 @@ def test_answers_of_other_weights_or_prompts_are_not_mixed_in(run, tree, weights
     assert run(*common, "--prompts", "visual", "--fresh")[0] == 0
 
 
+@pytest.mark.slow
 def test_as_used_asks_one_picture_at_a_time_in_several_processes_too(run, tree, weights, tmp_path):
     common = ("as-used", "--data", tree, "--weights", weights, "--threshold", 0.1)
     code, _, told = run(*common, "--batch", 8)
@@ -288,13 +289,3 @@ def test_data_is_needed(run):
     code, _, told = run("nano-real")
     assert code == 2
     assert "--data" in told
-
-
-@pytest.mark.slow
-def test_processes_write_the_same_run(run, tree, weights, tmp_path):
-    for name, more in (("one", ()), ("two", ("--processes", 2))):
-        code, _, told = run("nano-real", "--data", tree, "--weights", weights, "-o", tmp_path / name, *more)
-        assert code == 0, told
-    numbers = [read_run(tmp_path / name / "run.json").summary for name in ("one", "two")]
-    assert len(list((tmp_path / "two/answers").glob("*.jsonl"))) == 2
-    assert numbers[0] == pytest.approx(numbers[1], abs=1e-3, nan_ok=True)

@@ -69,7 +69,7 @@ def draw(path: Path, size: tuple[int, int], things: list[dict[str, Any]]) -> Non
 class Known:
     """A source that answers with what a function says, and remembers what it was asked."""
 
-    name = "known"
+    name = identity = "known"
 
     def __init__(self, answer: Callable[[Task, Question], Poses], batch: int = 2) -> None:
         self._answer, self.batch = answer, batch

@@ -2,6 +2,8 @@
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
@@ -12,11 +14,8 @@ from tests.evaluation.drawn_sets import TUBE, Known, repeated, thing, write_set
 
 from xpose.errors import ConfigError, XPoseError
 from xpose.evaluation.answers import AnswerJournal
-from xpose.evaluation.data import Data
-from xpose.evaluation.parallel import Work, answer_in_parallel
 from xpose.evaluation.runner import evaluate
-from xpose.evaluation.settings import Settings
-from xpose.evaluation.sources import open_detector
+from xpose.evaluation.sources import ParallelSource, open_detector
 from xpose.results import Poses
 
 ASKED = {"weights": "one", "prompts": "text"}
@@ -29,7 +28,7 @@ def test_what_is_written_comes_back(tmp_path):
             journal.put(str(number), (answer, pictures[0]))
         early = journal.get("1")
     assert len(early) == 2
-    with AnswerJournal(tmp_path, ASKED, part=1) as journal:
+    with AnswerJournal(tmp_path, ASKED) as journal:
         assert len(journal) == len(pictures)
         for number, answer in enumerate(pictures):
             (back, _) = journal.get(str(number))
@@ -136,12 +135,28 @@ def test_answers_about_other_labels_are_refused_while_a_run_goes_on(tree, tmp_pa
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "message"),
-    [(partial(open_detector, "/no/such/weights"), "no/such/weights"), (partial(os._exit, 3), "exit code 3")],
+    [(partial(open_detector, "/no/such/weights"), "no/such/weights"), (partial(os._exit, 3), "ended unexpectedly")],
 )
-def test_a_process_that_fails_is_told(tree, tmp_path, make, message):
-    work = Work("nano-real", Data.at(tree), Settings(), str(tmp_path), ASKED, make)
-    with pytest.raises(XPoseError, match=message):
-        answer_in_parallel(work, 1)
+def test_a_process_that_fails_is_told(tree, make, message):
+    with closing(ParallelSource(Known(repeated), make, 1)) as source, pytest.raises(XPoseError, match=message):
+        evaluate("nano-real", source, tree)
+
+
+def test_processes_get_the_batches_of_a_single_process(tree, monkeypatch):
+    sizes = []
+
+    class Counting(Known):
+        def answer(self, tasks, pixels, settings):
+            sizes.append(len(tasks))
+            return super().answer(tasks, pixels, settings)
+
+    monkeypatch.setattr("xpose.evaluation.sources._in_process", [])
+    moved = partial(repeated, shift=(3, 0))
+    with closing(ParallelSource(Known(moved), partial(Counting, moved), 2)) as source:
+        source._pool = ThreadPoolExecutor(1)
+        result = evaluate("nano-real", source, tree)
+    assert sizes == [2, 2, 1]
+    assert result.summary == pytest.approx(evaluate("nano-real", Known(moved), tree).summary, nan_ok=True)
 
 
 def test_the_file_says_what_was_asked(tree, tmp_path):

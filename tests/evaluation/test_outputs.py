@@ -9,11 +9,9 @@ from tests.evaluation.drawn_sets import BIRD, TUBE, Known, repeated, thing, writ
 from tests.evaluation.prepared_sets import prepare_drawn
 
 from xpose.evaluation.answers import AnswerJournal
-from xpose.evaluation.data import Data
-from xpose.evaluation.gallery import choose
-from xpose.evaluation.outputs import write_outputs
+from xpose.evaluation.data import EvaluationData
+from xpose.evaluation.outputs import choose, polyline, write_outputs
 from xpose.evaluation.protocols import PROTOCOLS, load_protocol
-from xpose.evaluation.report import polyline
 from xpose.evaluation.run_file import read_run
 from xpose.evaluation.runner import Evaluation, evaluate
 from xpose.evaluation.scores import ObjectScore
@@ -57,7 +55,7 @@ def test_a_full_run_of(name, prepared, folders, many, tmp_path):
     protocol = load_protocol(name)
     split = "train" if name == "faces68" else protocol.split
     place = folders if name in OF_FOLDERS else many if name == "mp100-5shot" else prepared
-    data = Data.at(place, split, ("300w",) if name == "faces68" else ())
+    data = EvaluationData.at(place, split, ("300w",) if name == "faces68" else ())
     with AnswerJournal(tmp_path, {"run": name}) as journal:
         result = evaluate(protocol, Known(repeated), data, settings=protocol.usual, journal=journal)
         written = write_outputs(tmp_path, result, protocol, data, protocol.usual, journal)
@@ -78,7 +76,7 @@ def test_a_full_run_of(name, prepared, folders, many, tmp_path):
 
 def test_coco_files_hold_every_answer_in_the_labels_own_ids(folders, tmp_path):
     protocol = load_protocol("nano-real")
-    data = Data.at(folders)
+    data = EvaluationData.at(folders)
     with AnswerJournal(tmp_path, {}) as journal:
         result = evaluate(protocol, Known(repeated), data, journal=journal)
         write_outputs(tmp_path, result, protocol, data, protocol.usual, journal)

@@ -14,78 +14,82 @@ import typer
 
 from xpose.cli import _console, _options, _picture_loop, _prompts
 from xpose.cli._inputs import printable
-from xpose.cli.eval import counting
+from xpose.cli.eval import Limit, Only, counting
 from xpose.errors import CheckpointError, ConfigError, DataError, counted, quote
 
 if TYPE_CHECKING:
+    from xpose.evaluation.data import EvaluationData
+    from xpose.inference import Detector
     from xpose.model.checkpoints.calibration import Calibration
 
 HOW_FIT = "What is fitted"
 
+DataFolders = Annotated[
+    list[Path],
+    typer.Option("--data", metavar="FOLDER", help="Labelled pictures: a folder of sets, or a prepared set."),
+]
+OutFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "-o", "--out", metavar="FOLDER", help="Write a calibrated copy of the weights instead of changing them."
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show the table.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")]
+Split = Annotated[str, typer.Option(metavar="NAME", help='"val", "test" or "held-out" (a tenth of train).')]
+FalseAlarms = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        metavar="NUMBER",
+        rich_help_panel=HOW_FIT,
+        help="Wrong poses of a class per picture that is asked for it. Default: the thresholds with the best F1.",
+    ),
+]
+AbsentAlarms = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        metavar="NUMBER",
+        rich_help_panel=HOW_FIT,
+        help="Raise thresholds until pictures that lack a class get at most this many poses of it on average.",
+    ),
+]
+Absent = Annotated[
+    int,
+    typer.Option(
+        min=0, metavar="N", rich_help_panel=HOW_FIT, help="Classes that are asked though the picture lacks them."
+    ),
+]
+Least = Annotated[
+    int,
+    typer.Option(min=1, metavar="N", rich_help_panel=HOW_FIT, help="Objects from which a class has its own threshold."),
+]
+Rivals = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        rich_help_panel=HOW_FIT,
+        help='Classes that the network knows well, e.g. "person,dog": where they fit better nothing else is '
+        'answered. "none" for no such names. Default: those stored with the weights.',
+    ),
+]
+
 
 def calibrate(
-    data: Annotated[
-        list[Path],
-        typer.Option("--data", metavar="FOLDER", help="Labelled pictures: a folder of sets, or a prepared set."),
-    ],
+    data: DataFolders,
     weights: _options.Weights = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--out", metavar="FOLDER", help="Write a calibrated copy of the weights instead of changing them."
-        ),
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the table.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
-    split: Annotated[str, typer.Option(metavar="NAME", help='"val", "test" or "held-out" (a tenth of train).')] = "val",
-    only: Annotated[
-        list[str] | None, typer.Option("--only", metavar="SET", help="Only this set; may be repeated.")
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="At most this many pictures of each set.")
-    ] = None,
-    false_alarms: Annotated[
-        float | None,
-        typer.Option(
-            "--false-alarms",
-            min=0,
-            metavar="NUMBER",
-            rich_help_panel=HOW_FIT,
-            help="Wrong poses of a class per picture that is asked for it. Default: the thresholds with the best F1.",
-        ),
-    ] = None,
-    absent_alarms: Annotated[
-        float | None,
-        typer.Option(
-            "--absent-alarms",
-            min=0,
-            metavar="NUMBER",
-            rich_help_panel=HOW_FIT,
-            help="Raise thresholds until pictures that lack a class get at most this many poses of it on average.",
-        ),
-    ] = None,
-    absent: Annotated[
-        int,
-        typer.Option(
-            min=0, metavar="N", rich_help_panel=HOW_FIT, help="Classes that are asked though the picture lacks them."
-        ),
-    ] = 3,
-    least: Annotated[
-        int,
-        typer.Option(
-            min=1, metavar="N", rich_help_panel=HOW_FIT, help="Objects from which a class has its own threshold."
-        ),
-    ] = 10,
-    rivals: Annotated[
-        str | None,
-        typer.Option(
-            "--rivals",
-            metavar="NAMES",
-            rich_help_panel=HOW_FIT,
-            help='Classes that the network knows well, e.g. "person,dog": where they fit better nothing else is '
-            'answered. "none" for no such names. Default: those stored with the weights.',
-        ),
-    ] = None,
+    out: OutFolder = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    split: Split = "val",
+    only: Only = None,
+    limit: Limit = None,
+    false_alarms: FalseAlarms = None,
+    absent_alarms: AbsentAlarms = None,
+    absent: Absent = 3,
+    least: Least = 10,
+    rivals: Rivals = None,
     device: _options.Device = None,
     dtype: _options.Dtype = None,
     clip: _options.Clip = None,
@@ -100,46 +104,58 @@ def calibrate(
 
     Example: xpose calibrate --weights weights/mine --data sets/ --false-alarms 0.1
     """
-    from xpose.evaluation.calibration.fitting import calibrate as fitted
-    from xpose.evaluation.calibration.measuring import compared
-    from xpose.evaluation.calibration.samples import collect
-    from xpose.evaluation.data import Data
+    from xpose.evaluation.data import EvaluationData
 
-    others = _picture_loop.names_of_rivals(rivals)
+    names = _picture_loop.names_of_rivals(rivals)
     if not dry_run:
         _check_target(weights, out)
     detector = _prompts.load_detector(weights, None, device, dtype, clip)
-    faults: list[str] = []
+    pictures = EvaluationData.at(data, split, only or ())
+    fit: dict[str, Any] = {"false_alarms": false_alarms, "absent_alarms": absent_alarms, "least": least}
+    calibration, rows, count, faults = _fitted(detector, pictures, absent, limit, names, fit)
+    if as_json:
+        _console.show_json(_as_dict(calibration, rows, count))
+    else:
+        _show(calibration, rows, count)
+    if not dry_run:
+        _console.note(f"Written into {_write(weights, out, calibration) / 'calibration.json'}")
+    if faults:
+        raise typer.Exit(_console.FAILURE)
+
+
+def _fitted(
+    detector: Detector,
+    pictures: EvaluationData,
+    absent: int,
+    limit: int | None,
+    rivals: tuple[str, ...] | None,
+    fit: dict[str, Any],
+) -> tuple[Calibration, dict[str, dict[str, float]], int, int]:
+    """The calibration, the table's rows, and how many pictures were used and skipped."""
+    from xpose.evaluation.calibration import calibrate, collect, compared
+
+    faults = 0
 
     def fault(key: str, message: str) -> None:
-        faults.append(key)
+        nonlocal faults
+        faults += 1
         _console.fail(f"{printable(key)}: {printable(message.rstrip('. '))}. Skipped.")
 
-    pictures = Data.at(data, split, only or ())
     stored, earlier = detector.calibration, None
-    if others is None:
-        others = stored.rivals
+    rivals = stored.rivals if rivals is None else rivals
     with counting("calibrate") as progress:
-        samples = collect(detector, pictures, absent=absent, rivals=others, limit=limit, progress=progress, fault=fault)
-        if others != stored.rivals:
-            earlier = collect(detector, pictures, absent=absent, rivals=stored.rivals, limit=limit, progress=progress)
-    wanted: dict[str, Any] = {"false_alarms": false_alarms, "absent_alarms": absent_alarms, "least": least}
-    found = fitted(samples, **wanted, before=replace(stored, rivals=others))
-    rows = compared(samples, stored, earlier, **wanted)
-    if not found.thresholds:
+        options: dict[str, Any] = {"absent": absent, "limit": limit, "progress": progress}
+        samples = collect(detector, pictures, rivals=rivals, fault=fault, **options)
+        if rivals != stored.rivals:
+            earlier = collect(detector, pictures, rivals=stored.rivals, **options)
+    calibration = calibrate(samples, **fit, before=replace(stored, rivals=rivals))
+    if not calibration.thresholds:
         raise DataError(
             f"No pose that these weights found in {counted(len(samples), 'picture')} is right (box IoU of at least "
             "0.5), so there is nothing to fit thresholds to, and nothing was written. Use weights that know these "
             "objects, or other pictures."
         )
-    if as_json:
-        _console.show_json(_as_dict(found, rows, len(samples)))
-    else:
-        _show(found, rows, len(samples))
-    if not dry_run:
-        _console.note(f"Written into {_write(weights, out, found) / 'calibration.json'}")
-    if faults:
-        raise typer.Exit(_console.FAILURE)
+    return calibration, compared(samples, stored, earlier, **fit), len(samples), faults
 
 
 def _check_target(weights: str | None, out: Path | None) -> None:

@@ -12,14 +12,14 @@ from xpose.cli import _console
 
 if TYPE_CHECKING:
     from xpose.evaluation.compare import ComparedNumber, RunComparison
-    from xpose.evaluation.run_file import Run
+    from xpose.evaluation.run_file import EvaluationRun
 
 
 def compare(
     first: Annotated[Path, typer.Argument(metavar="A", help="A folder that xpose eval wrote, or its run.json.")],
     second: Annotated[Path, typer.Argument(metavar="B", help="Another run of the same protocol.")],
     sets: Annotated[bool, typer.Option("--sets", help="Show every set as well.")] = False,
-    draws: Annotated[int, typer.Option(min=100, metavar="N", help="How often pictures are drawn anew.")] = 2000,
+    draws: Annotated[int, typer.Option(min=100, metavar="N", help="How often pictures are resampled.")] = 2000,
     level: Annotated[
         float, typer.Option(min=0.5, max=0.999, metavar="NUMBER", help="Share of the draws in the interval.")
     ] = 0.95,
@@ -32,8 +32,8 @@ def compare(
 ) -> None:
     """Compare two runs of one protocol.
 
-    The interval is that of the difference B − A, found by drawing the pictures anew (bootstrap); the runs are drawn
-    alike where they hold the same pictures. A number is called better or worse only where 0 lies outside.
+    The interval is that of the difference B − A, found by resampling the pictures (bootstrap); both runs get the same
+    samples if they hold the same pictures. A number is called better or worse only if the interval excludes 0.
 
     Exit codes: 0 compared; 1 a file cannot be read, or with --fail-if-worse something is worse; 2 wrong usage.
 
@@ -42,22 +42,22 @@ def compare(
     from xpose.evaluation.compare import compare as compared
     from xpose.evaluation.run_file import read_run
 
-    one, other = read_run(first), read_run(second)
-    result = compared(one, other, draws=draws, level=level, seed=seed)
+    run, other = read_run(first), read_run(second)
+    result = compared(run, other, draws=draws, level=level, seed=seed)
     rows = [row for row in result.rows if sets or "/set/" not in row.name]
     if as_json:
-        _console.show_json(_as_dict(result, rows, one, other, level))
+        _console.show_json(_as_dict(result, rows, run, other.weights, level))
     else:
-        _show(result, rows, one, other, level)
+        _show(result, rows, run, other.weights, level)
     if fail_if_worse and any(row.verdict == "worse" for row in rows):
         _console.note("B is worse than A beyond the interval.")
         raise typer.Exit(_console.FAILURE)
 
 
-def _show(result: RunComparison, rows: list[ComparedNumber], one: Run, other: Run, level: float) -> None:
+def _show(result: RunComparison, rows: list[ComparedNumber], run: EvaluationRun, weights: str, level: float) -> None:
     from rich.table import Table
 
-    table = Table(title=f"{one.protocol}: A is {one.weights}, B is {other.weights}", box=None, header_style="bold")
+    table = Table(title=f"{run.protocol}: A is {run.weights}, B is {weights}", box=None, header_style="bold")
     for column in ("", "A", "B", "B − A", f"{level:.0%} interval", ""):
         table.add_column(column, justify="left" if column == "" else "right")
     for row in rows:
@@ -66,7 +66,7 @@ def _show(result: RunComparison, rows: list[ComparedNumber], one: Run, other: Ru
             row.name, *map(_number, (row.first, row.second)), _number(row.difference, "+"), interval, row.verdict
         )
     _console.show(table)
-    how = f"drawn alike from {result.pictures} pictures" if result.paired else "drawn apart"
+    how = f"drawn alike from {result.pictures} pictures" if result.pictures else "drawn apart"
     _console.note(f"Intervals by bootstrap, {how}; numbers without one do not come from single objects.")
     _console.note("Shares run from 0 to 1 here, as in run.json; xpose eval shows them as percentages.")
     for note in result.notes:
@@ -77,14 +77,16 @@ def _number(value: float, sign: str = "") -> str:
     return "-" if math.isnan(value) else f"{value:{sign}.4f}"
 
 
-def _as_dict(result: RunComparison, rows: list[ComparedNumber], one: Run, other: Run, level: float) -> dict[str, Any]:
+def _as_dict(
+    result: RunComparison, rows: list[ComparedNumber], run: EvaluationRun, weights: str, level: float
+) -> dict[str, Any]:
     def plain(value: float) -> float | None:
         return None if math.isnan(value) else value
 
     return {
-        "protocol": one.protocol,
-        "a": one.weights,
-        "b": other.weights,
+        "protocol": run.protocol,
+        "a": run.weights,
+        "b": weights,
         "level": level,
         "paired pictures": result.pictures,
         "notes": list(result.notes),

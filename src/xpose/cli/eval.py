@@ -6,7 +6,7 @@ import math
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,126 +20,141 @@ from xpose.errors import ConfigError, counted
 
 if TYPE_CHECKING:
     from xpose.evaluation.answers import PictureFault
-    from xpose.evaluation.data import Data
-    from xpose.evaluation.parallel import SourceMaker
+    from xpose.evaluation.data import EvaluationData
     from xpose.evaluation.protocols import Protocol
     from xpose.evaluation.runner import Evaluation
     from xpose.evaluation.settings import Settings
-    from xpose.evaluation.sources import AnswerSource
+    from xpose.evaluation.sources import AnswerSource, SourceMaker
 
 BATCH = 8
 HOW, WHO = "How it is asked", "Whose answers"
 
+ProtocolName = Annotated[
+    str | None, typer.Argument(metavar="PROTOCOL", help="Its name; --list shows all.", show_default=False)
+]
+DataFolders = Annotated[
+    list[Path] | None,
+    typer.Option("--data", metavar="FOLDER", help="Labelled pictures: a folder of sets or prepared sets; repeatable."),
+]
+OutFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "-o", "--out", metavar="FOLDER", help="Answers, tables, run.json, COCO results and report.html go there."
+    ),
+]
+Split = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help='Default: the usual one of the protocol; "held-out" is a tenth of train.'),
+]
+Only = Annotated[list[str] | None, typer.Option("--only", metavar="SET", help="Only this set; repeatable.")]
+Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="At most this many pictures of each set.")]
+PromptKinds = Annotated[str | None, typer.Option(metavar="KIND", rich_help_panel=HOW, help="text, visual or combined.")]
+Shots = Annotated[
+    int | None, typer.Option(metavar="N", rich_help_panel=HOW, help="Examples per class, for visual prompts.")
+]
+Seed = Annotated[
+    int | None, typer.Option(metavar="N", rich_help_panel=HOW, help="Seed for drawing examples and absent classes.")
+]
+Flip = Annotated[
+    bool, typer.Option("--flip", rich_help_panel=HOW, help="Also ask the mirrored picture and average both answers.")
+]
+Side = Annotated[
+    int | None, typer.Option(metavar="PIXELS", rich_help_panel=HOW, help="Longer side of the network's input.")
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        metavar="SCORE",
+        rich_help_panel=HOW,
+        help='Keep answers with a higher score. Default: 0; for "as-used" and "negatives" the thresholds of the '
+        "weights, by class.",
+    ),
+]
+Absent = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="CLASS",
+        rich_help_panel=HOW,
+        help='For "negatives": ask for this class, which the pictures do not show; repeatable.',
+    ),
+]
+IndexPixels = Annotated[
+    bool,
+    typer.Option(
+        "--index-pixels",
+        rich_help_panel=HOW,
+        help="The weights count pixels by index, as the released checkpoint does: do not subtract half a pixel.",
+    ),
+]
+Results = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.json",
+        rich_help_panel=WHO,
+        help="COCO results of another system instead of weights; or a folder with SET.json for each set.",
+    ),
+]
+Labels = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.json", rich_help_panel=WHO, help="The annotation file that --results belongs to."),
+]
+Peer = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KIND=FOLDER",
+        rich_help_panel=WHO,
+        help="Another network instead of weights: grounding-dino=FOLDER or clip=FOLDER, in transformers' form.",
+    ),
+]
+Processes = Annotated[int, typer.Option(min=1, metavar="N", help="Processes that share the work.")]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help=f'Pictures that go through the network together. Default: {BATCH}; "as-used" always uses 1.',
+        show_default=False,
+    ),
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Discard the answers of an earlier run in --out.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the numbers as JSON instead of tables.")]
+ListProtocols = Annotated[bool, typer.Option("--list", help="List the protocols and what each one measures.")]
+
 
 def evaluate(
-    protocol: Annotated[
-        str | None, typer.Argument(metavar="PROTOCOL", help="Its name; --list shows all.", show_default=False)
-    ] = None,
-    data: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--data", metavar="FOLDER", help="Labelled pictures: a folder of sets or prepared sets; repeatable."
-        ),
-    ] = None,
+    protocol: ProtocolName = None,
+    data: DataFolders = None,
     weights: _options.Weights = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--out", metavar="FOLDER", help="Answers, tables, run.json, COCO results and report.html go there."
-        ),
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help='Default: the usual one of the protocol; "held-out" is a tenth of train.'),
-    ] = None,
-    only: Annotated[list[str] | None, typer.Option(metavar="SET", help="Only this set; repeatable.")] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="At most this many pictures of each set.")
-    ] = None,
-    prompts: Annotated[
-        str | None, typer.Option(metavar="KIND", rich_help_panel=HOW, help="text, visual or combined.")
-    ] = None,
-    shots: Annotated[
-        int | None, typer.Option(metavar="N", rich_help_panel=HOW, help="Examples per class, for visual prompts.")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", rich_help_panel=HOW, help="Seed for drawing examples and absent classes.")
-    ] = None,
-    flip: Annotated[
-        bool,
-        typer.Option("--flip", rich_help_panel=HOW, help="Also ask the mirrored picture and average both answers."),
-    ] = False,
-    side: Annotated[
-        int | None, typer.Option(metavar="PIXELS", rich_help_panel=HOW, help="Longer side of the network's input.")
-    ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            metavar="SCORE",
-            rich_help_panel=HOW,
-            help='Keep answers with a higher score. Default: 0; for "as-used" and "negatives" the thresholds of the '
-            "weights, by class.",
-        ),
-    ] = None,
-    absent: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="CLASS",
-            rich_help_panel=HOW,
-            help='For "negatives": ask for this class, which the pictures do not show; repeatable.',
-        ),
-    ] = None,
-    index_pixels: Annotated[
-        bool,
-        typer.Option(
-            "--index-pixels",
-            rich_help_panel=HOW,
-            help="The weights count pixels by index, as the released checkpoint does: do not subtract half a pixel.",
-        ),
-    ] = False,
-    results: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.json",
-            rich_help_panel=WHO,
-            help="COCO results of another system instead of weights; or a folder with SET.json for each set.",
-        ),
-    ] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.json", rich_help_panel=WHO, help="The annotation file that --results belongs to."),
-    ] = None,
-    peer: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KIND=FOLDER",
-            rich_help_panel=WHO,
-            help="Another network instead of weights: grounding-dino=FOLDER or clip=FOLDER, in transformers' form.",
-        ),
-    ] = None,
-    processes: Annotated[int, typer.Option(min=1, metavar="N", help="Processes that share the work.")] = 1,
-    batch: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help=f'Pictures that go through the network together. Default: {BATCH}; "as-used" always uses 1.',
-            show_default=False,
-        ),
-    ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Discard the answers of an earlier run in --out.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON instead of tables.")] = False,
-    listed: Annotated[bool, typer.Option("--list", help="List the protocols and what each one measures.")] = False,
+    out: OutFolder = None,
+    split: Split = None,
+    only: Only = None,
+    limit: Limit = None,
+    prompts: PromptKinds = None,
+    shots: Shots = None,
+    seed: Seed = None,
+    flip: Flip = False,
+    side: Side = None,
+    threshold: Threshold = None,
+    absent: Absent = None,
+    index_pixels: IndexPixels = False,
+    results: Results = None,
+    labels: Labels = None,
+    peer: Peer = None,
+    processes: Processes = 1,
+    batch: BatchSize = None,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+    listed: ListProtocols = False,
     device: _options.Device = None,
     dtype: _options.Dtype = None,
     clip: _options.Clip = None,
 ) -> None:
     """Measure weights by a protocol, beside the papers' numbers.
 
-    Every table says which boxes, prompts, flips and seed. With --out the answers are kept as they come: the same
-    command goes on where an interrupted one stopped.
+    Every table states its boxes, prompts, flips and seed. With --out the answers are saved as they come, and the same
+    command resumes an interrupted run.
 
     Examples:
 
@@ -154,7 +169,7 @@ def evaluate(
         return
     if not data:
         raise typer.BadParameter("It must name the folder of the labelled pictures.", param_hint="--data")
-    from xpose.evaluation.data import Data
+    from xpose.evaluation.data import EvaluationData
     from xpose.evaluation.protocols import load_protocol
 
     rules = load_protocol(protocol)
@@ -162,77 +177,74 @@ def evaluate(
     changes |= {"threshold": threshold, "flip": flip or None, "index_pixels": index_pixels or None}
     changes |= {"absent": tuple(absent) if absent else None}
     settings = replace(rules.usual, **{name: value for name, value in changes.items() if value is not None})
-    if rules.alone and batch not in (None, 1):
-        raise ConfigError(
-            f'--batch is {batch}, but the protocol "{rules.name}" asks one picture at a time, as in use. Leave it out.'
-        )
-    if out is None and processes > 1:
-        raise ConfigError("--processes 2 or more need a folder for the answers they share. Give one with --out.")
-    together = 1 if rules.alone else batch or BATCH
-    split = split or rules.split
-    given = [name for name, value in (("--results", results), ("--peer", peer), ("--weights", weights)) if value]
-    if len(given) > 1:
-        raise ConfigError(f"{' and '.join(given)} were given. One run has one source of answers. Give one of them.")
-    if results is not None:
-        make = _results_source(results, labels, data, split)
-    elif peer is not None:
-        make = _peer_source(rules, peer, device, together)
-    else:
-        clip_folder = None if clip is None else str(clip)
-        opened = rules.open or _open_detector
-        make = partial(opened, weights, device=device, dtype=dtype, clip=clip_folder, batch=together)
-    placed = Data.at([path.expanduser() for path in data], split, only or [])
-    if out is None:
-        result = _measure(rules, settings, make, placed)
-    else:
-        result = _measure_into(out, rules, settings, make, placed, processes, fresh)
+    placed = EvaluationData.at([path.expanduser() for path in data], split or rules.split, only or [])
+    options = {"device": device, "dtype": dtype, "clip": None if clip is None else str(clip)}
+    make = _source_maker(rules, results, labels, peer, weights, batch, placed, options)
+    result = _measure(out, rules, settings, make, placed, processes, fresh)
     _show(result, as_json)
     if result.faults:
         raise typer.Exit(_console.FAILURE)
 
 
-def _results_source(results: Path, labels: Path | None, data: list[Path], split: str) -> SourceMaker:
-    from xpose.evaluation.peers.results_file import open_results
-
-    return partial(open_results, str(results), None if labels is None else str(labels), tuple(map(str, data)), split)
-
-
-def _peer_source(rules: Protocol, peer: str, device: str | None, batch: int) -> SourceMaker:
-    from xpose.evaluation.peers import open_peer
-
-    if peer.startswith("clip=") != (rules.open is not None):
+def _source_maker(
+    rules: Protocol,
+    results: Path | None,
+    labels: Path | None,
+    peer: str | None,
+    weights: str | None,
+    batch: int | None,
+    data: EvaluationData,
+    options: dict[str, str | None],
+) -> SourceMaker:
+    """A function that opens the source of answers, in this process or in another."""
+    given = [name for name, value in (("--results", results), ("--peer", peer), ("--weights", weights)) if value]
+    if len(given) > 1:
+        raise ConfigError(f"{' and '.join(given)} were given. One run has one source of answers. Give one of them.")
+    if rules.alone and batch not in (None, 1):
         raise ConfigError(
-            f'--peer {peer} does not fit the protocol "{rules.name}". CLIP finds nothing and serves "similarity" '
-            "alone, and that takes CLIP or weights of ours."
+            f'--batch is {batch}, but the protocol "{rules.name}" asks one picture at a time, as in use. Leave it out.'
         )
-    return partial(open_peer, peer, device=device, batch=batch)
+    if results is not None:
+        from xpose.evaluation.results import ResultsSource
 
+        return partial(ResultsSource, results.expanduser(), labels and labels.expanduser(), data)
+    if peer is not None:
+        from xpose.evaluation.peers import open_peer
 
-def _open_detector(weights: str | None, **options: Any) -> AnswerSource:
+        if peer.startswith("clip=") != (rules.open is not None):
+            raise ConfigError(
+                f'--peer {peer} does not fit the protocol "{rules.name}". CLIP finds nothing and serves "similarity" '
+                "alone, and that takes CLIP or weights of ours."
+            )
+        return partial(open_peer, peer, device=options["device"])
     from xpose.evaluation.sources import open_detector
 
-    return open_detector(weights, **options)
+    return partial(rules.open or open_detector, weights, **options, batch=1 if rules.alone else batch or BATCH)
 
 
-def _measure(rules: Protocol, settings: Settings, make: SourceMaker, data: Data) -> Evaluation:
-    from xpose.evaluation.runner import evaluate as run
-
-    with counting(rules.name) as progress:
-        return run(rules, make(), data, settings=settings, progress=progress, fault=_tell)
-
-
-def _measure_into(
-    out: Path, rules: Protocol, settings: Settings, make: SourceMaker, data: Data, processes: int, fresh: bool
+def _measure(
+    out: Path | None,
+    rules: Protocol,
+    settings: Settings,
+    make: SourceMaker,
+    data: EvaluationData,
+    processes: int,
+    fresh: bool,
 ) -> Evaluation:
-    """Run with the answers kept in a folder, and write all files there."""
-    from xpose.evaluation.answers import FOLDER, AnswerJournal
-    from xpose.evaluation.digests import refuse_other_data
+    """Run the protocol; with a folder, keep the answers and write all files there."""
+    from xpose.evaluation.answers import FOLDER, AnswerJournal, refuse_other_data
     from xpose.evaluation.outputs import COCO, write_outputs
-    from xpose.evaluation.parallel import Work, answer_in_parallel
     from xpose.evaluation.run_file import RUN
     from xpose.evaluation.runner import evaluate as run
+    from xpose.evaluation.sources import ParallelSource
 
-    source, folder = make(), out.expanduser()
+    if out is None:
+        if processes > 1:
+            raise ConfigError("--processes 2 or more need a folder for the answers they share. Give one with --out.")
+        with counting(rules.name) as progress:
+            return run(rules, make(), data, settings=settings, progress=progress, fault=_tell)
+    source: AnswerSource = make()
+    folder = out.expanduser()
     if fresh and (folder / FOLDER).is_dir():
         shutil.rmtree(folder / FOLDER)
     asked = {**settings.to_json(), "limit": None}  # more pictures of the same run may be asked later
@@ -241,12 +253,12 @@ def _measure_into(
         if len(journal):
             refuse_other_data(journal, rules.tasks(data, settings), reported=(folder / RUN).exists())
             _console.note(f"{counted(len(journal), 'picture is', 'pictures are')} answered already; going on.")
-    with _resumable(), counting(rules.name) as progress:
+    with _resumable(), counting(rules.name) as progress, ExitStack() as stack:
         if processes > 1:
-            answer_in_parallel(Work(rules.name, data, settings, str(folder), identity, make), processes, progress)
-        with AnswerJournal(folder, identity) as journal:
-            result = run(rules, source, data, settings=settings, journal=journal, progress=progress, fault=_tell)
-            written = write_outputs(folder, result, rules, data, settings, journal)
+            source = stack.enter_context(closing(ParallelSource(source, make, processes)))
+        journal = stack.enter_context(AnswerJournal(folder, identity))
+        result = run(rules, source, data, settings=settings, journal=journal, progress=progress, fault=_tell)
+        written = write_outputs(folder, result, rules, data, settings, journal)
     names = [path.name for path in written if path.parent == folder]
     if others := len(written) - len(names):
         names.append(f"{counted(others, 'file')} in {COCO}/")

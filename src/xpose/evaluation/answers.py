@@ -1,34 +1,35 @@
-"""Answers on disk, one line per picture as soon as it is answered, so that an interrupted run goes on where it stopped.
+"""Answers on disk, one line per picture as soon as it is answered, so that an interrupted run can be resumed.
 
-`OUT/answers/` holds one file per process. The first line of each says what was asked of whom; a second call with other
-weights or settings is refused instead of mixed in. Each further line carries the digest of its picture
-(`xpose.evaluation.digests`), which tells whether the data has changed. A line that was cut short by a crash is left
-out, and its picture asked again; so are pictures that could not be read.
+The first line of `OUT/answers/000.jsonl` identifies the run; a second call with other weights or settings is refused.
+Each further line has the digest of its picture as it was (file, labels, questions), so that answers about other data
+under the same names are refused, too. A line that was cut short by a crash is ignored, and its picture asked again;
+so are pictures that could not be read.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
 
+from xpose.data.collection.store import dump
 from xpose.errors import ConfigError, quote
+from xpose.evaluation.questions import AskedClass, Task
+from xpose.records import Instance
 from xpose.results import Poses
-
-if TYPE_CHECKING:
-    from xpose.evaluation.data import Data
-    from xpose.evaluation.protocols import Protocol
-    from xpose.evaluation.questions import Task
-    from xpose.evaluation.settings import Settings
 
 FORMAT = "xpose-answers-2"
 FOLDER = "answers"
-IN_WORDS = {"source": "weights (or another system's results)", "protocol": "protocol", "split": "split"}
+DIGEST_PARTS = ("other picture files", "other labels", "other examples or questions")
+_TAIL = 4096  # bytes at a file's end: with its size they tell compressed pictures apart without reading them whole
 
 Answers = tuple[Poses, ...]
 
@@ -41,55 +42,47 @@ class PictureFault:
     message: str
 
 
-class AnswerJournal:
-    """The answers of one run. Reads those of all processes, writes to the file of its own.
-
-    Args:
-        folder: of the run.
-        identity: everything that decides the answers.
-        part: the number of the process that writes.
+class AnswerJournal(AbstractContextManager["AnswerJournal"]):
+    """The answers of one run.
 
     Raises:
-        ConfigError: the folder holds answers of another run.
+        ConfigError: the folder holds answers of a run with another `identity`, i.e. all that the answers depend on.
     """
 
-    def __init__(self, folder: str | Path, identity: Mapping[str, Any], part: int = 0) -> None:
+    def __init__(self, folder: str | Path, identity: Mapping[str, Any]) -> None:
         self.folder = Path(folder) / FOLDER
         self.identity = json.loads(json.dumps(identity, sort_keys=True))
-        self.path = self.folder / f"{part:03}.jsonl"
-        self._known: dict[str, tuple[Path, int, str]] = {}  # file, where the line starts, digest
+        self.path = self.folder / "000.jsonl"
+        self._lines: dict[str, tuple[int, str]] = {}  # by key: start of the line, digest
         self._file: IO[bytes] | None = None
-        self._readers: dict[Path, IO[bytes]] = {}
-        for path in sorted(self.folder.glob("*.jsonl")):
-            self._index(path)
+        if self.path.exists():
+            self._index()
 
     def __contains__(self, key: str) -> bool:
-        return key in self._known
+        return key in self._lines
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._lines)
 
-    def _index(self, path: Path) -> None:
-        """Remember where each answer of a file starts; our own file is cut where it ends in the middle of a line."""
+    def _index(self) -> None:
+        """Remember where each answer starts, and remove a last line that was cut short."""
         whole = 0
-        with open(path, "rb") as file:
+        with open(self.path, "r+b") as file:
             for number, line in enumerate(file):
                 if not line.endswith(b"\n"):
                     break
                 if number == 0:
-                    self._check(path, line)
+                    self._check(line)
                 else:
                     try:
                         content = json.loads(line)
-                        self._known[content["key"]] = (path, whole, str(content["of"]))
+                        self._lines[content["key"]] = (whole, str(content["of"]))
                     except (ValueError, KeyError, TypeError):
                         break
                 whole += len(line)
-        if path == self.path and whole < path.stat().st_size:
-            with open(path, "r+b") as file:
-                file.truncate(whole)
+            file.truncate(whole)
 
-    def _check(self, path: Path, line: bytes) -> None:
+    def _check(self, line: bytes) -> None:
         try:
             head = json.loads(line)
             stored = head["run"] if head["format"] == FORMAT else None
@@ -101,67 +94,49 @@ class AnswerJournal:
         if isinstance(stored, dict):
             what = f"of another run: {'; '.join(_differences(stored, self.identity))}"
         raise ConfigError(
-            f"{quote(path)} holds answers {what}. A run goes on only with "
-            "the same weights, data and settings. Give another folder with --out, or begin anew with --fresh."
+            f"{quote(self.path)} holds answers {what}. A run can only be resumed with "
+            "the same weights, data and settings. Give another folder with --out, or start again with --fresh."
         )
 
     def digest(self, key: str) -> str:
-        """The digest of a picture that is known, as it was when it was answered."""
-        return self._known[key][2]
+        """The digest of an answered picture, as it was then."""
+        return self._lines[key][1]
 
     def get(self, key: str) -> Answers:
-        """The answers of a picture that is known."""
-        path, start, _ = self._known[key]
-        if path not in self._readers:
-            self._readers[path] = open(path, "rb")  # noqa: SIM115 (closed in `close`)
-        file = self._readers[path]
-        file.seek(start)
+        """The answers about a picture."""
+        file = self._opened()
+        file.seek(self._lines[key][0])
         return tuple(map(_decoded, json.loads(file.readline())["answers"]))
 
     def put(self, key: str, answers: Answers, digest: str = "") -> None:
-        """Write the answers of a picture, at once, with the digest of the picture that they belong to."""
+        """Write the answers about a picture at once, with its digest."""
+        start = self._opened().seek(0, 2)
+        if not start:
+            start = self._write({"format": FORMAT, "run": self.identity})
+        self._write({"key": key, "of": digest, "answers": [_encoded(poses) for poses in answers]})
+        self._lines[key] = (start, digest)
+
+    def _opened(self) -> IO[bytes]:
         if self._file is None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            fresh = not self.path.exists() or self.path.stat().st_size == 0
-            self._file = open(self.path, "ab")  # noqa: SIM115 (closed in `close`)
-            if fresh:
-                self._write({"format": FORMAT, "run": self.identity})
-        start = self._file.tell()
-        self._write({"key": key, "of": digest, "answers": [_encoded(one) for one in answers]})
-        self._known[key] = (self.path, start, digest)
+            self._file = open(self.path, "a+b")  # noqa: SIM115 (closed in `__exit__`)
+        return self._file
 
-    def _write(self, value: Any) -> None:
-        assert self._file is not None
-        self._file.write(json.dumps(value, separators=(",", ":"), allow_nan=False).encode() + b"\n")
-        self._file.flush()
+    def _write(self, value: Any) -> int:
+        """Append a line, and return where it ends."""
+        file = self._opened()
+        file.write(json.dumps(value, separators=(",", ":"), allow_nan=False).encode() + b"\n")
+        file.flush()
+        return file.tell()
 
-    def close(self) -> None:
-        """Let go of the files."""
-        for file in self._readers.values():
-            file.close()
-        self._readers.clear()
+    def __exit__(self, *error: object) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
 
-    def __enter__(self) -> AnswerJournal:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-
-def answered_tasks(
-    protocol: Protocol, data: Data, settings: Settings, journal: AnswerJournal
-) -> Iterator[tuple[Task, tuple[Poses, ...]]]:
-    """Every picture of the run with its answers, from the disk."""
-    for task in protocol.tasks(data, settings):
-        if task.key in journal:
-            yield task, journal.get(task.key)
-
 
 def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """In words how a run's folder differs from what is asked now; settings one by one."""
+    """The differences between two identities in words; settings one by one."""
     differences = []
     for name, value in sorted(asked.items(), key=lambda entry: isinstance(entry[1], dict)):
         before = stored.get(name)
@@ -174,11 +149,9 @@ def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[st
                 if before.get(inner) != value.get(inner)
             ]
         elif name == "source":
-            differences.append(f"other {IN_WORDS[name]}")
+            differences.append("other weights (or another system's results)")
         else:
-            differences.append(
-                f"other {IN_WORDS.get(name, name)} ({json.dumps(before)} there, {json.dumps(value)} now)"
-            )
+            differences.append(f"other {name} ({json.dumps(before)} there, {json.dumps(value)} now)")
     return differences
 
 
@@ -222,3 +195,86 @@ def _decoded(value: Mapping[str, Any]) -> Poses:
 
 def _tidy(value: float, decimals: int) -> float | None:
     return round(value, decimals) if math.isfinite(value) else None
+
+
+def digest_of(task: Task) -> str:
+    """Checksums of a task's picture file, of its labels, and of its questions with their examples."""
+    asked = [[question.group, question.variant, [_asked(one) for one in question.asked]] for question in task.questions]
+    return "/".join((_file(task.place), _short(_labels(task.record.instances)), _short(asked)))
+
+
+def refuse_other_data(journal: AnswerJournal, tasks: Iterable[Task], *, reported: bool = False) -> None:
+    """Compare what a run's folder holds with what is asked now, before anything is answered or written.
+
+    Raises:
+        ConfigError: an answered picture has changed, or it is not asked any more although the run was `reported`.
+    """
+    changed: dict[str, list[str]] = {}  # keys of pictures by what differs
+    answered = total = 0
+    for task in tasks:
+        total += 1
+        if task.key in journal:
+            answered += 1
+            if what := difference(journal.digest(task.key), digest_of(task)):
+                changed.setdefault(what, []).append(task.key)
+    folder = quote(journal.folder.parent)
+    if changed:
+        raise ConfigError(
+            f"{folder} holds answers about other data "
+            f"({'; '.join(f'{what}: {_listed(keys)}' for what, keys in changed.items())}). A run can only be resumed "
+            "with the same pictures and labels. Give another folder with --out, or start again with --fresh."
+        )
+    if reported and answered < len(journal):
+        raise ConfigError(
+            f"{folder} holds a run of {len(journal)} pictures, not all of which are asked now (kept: {answered}, asked "
+            f"now: {total}). A report is not replaced by one of fewer pictures. Give the same --data, "
+            "--only and --limit (or a higher one), another folder with --out, or start again with --fresh."
+        )
+
+
+def difference(before: str, now: str) -> str:
+    """What differs between two digests, in words; empty if they are equal."""
+    parts = zip(before.split("/"), now.split("/"), DIGEST_PARTS, strict=False)
+    return "" if before == now else next((what for a, b, what in parts if a != b), DIGEST_PARTS[0])
+
+
+def _listed(keys: list[str]) -> str:
+    return ", ".join(map(quote, keys[:3])) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+
+
+def _file(place: Path) -> str:
+    """The checksum of a picture's size and its last bytes; a file that cannot be read has none."""
+    try:
+        state = place.stat()
+        return _content(place, state.st_size, state.st_mtime_ns)
+    except OSError:
+        return "unread"
+
+
+@lru_cache(maxsize=4096)  # examples belong to many questions
+def _content(place: Path, size: int, _changed: int) -> str:
+    with place.open("rb") as file:
+        file.seek(max(0, size - _TAIL))
+        return _short([size, file.read(_TAIL).hex()])
+
+
+def _labels(instances: Iterable[Instance]) -> list[Any]:
+    return [
+        [
+            [one.category.name, one.category.skeleton, one.category.keypoints],
+            [float(value) for value in one.box],
+            {name: [float(x), float(y), int(v)] for name, (x, y, v) in one.keypoints.items() if v},
+            bool(one.iscrowd),
+            None if one.area is None else float(one.area),
+        ]
+        for one in instances
+    ]
+
+
+def _asked(one: AskedClass) -> list[Any]:
+    examples = [[example.key, _file(example.place), _labels([example.instance])] for example in one.examples]
+    return [one.called, one.label, None, dict(one.names), examples]  # the empty place is part of runs on disk
+
+
+def _short(value: Any) -> str:
+    return hashlib.sha256(dump(value).encode()).hexdigest()[:12]

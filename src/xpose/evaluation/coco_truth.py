@@ -1,7 +1,7 @@
-"""Labels straight from a COCO file, without looking at its pictures: what results files are scored against.
+"""Labels from a COCO file, without its pictures: what results files are scored against.
 
-Nothing is repaired and nothing left out, so that the numbers are those of the file. Keypoints take their unified names
-where a skeleton of the vocabulary knows all of a category's points; otherwise they keep the file's.
+Nothing is repaired or left out, so that the numbers are those of the file. Keypoints take their unified names if a
+skeleton of the vocabulary has all of a category's points; otherwise they keep the file's.
 """
 
 from __future__ import annotations
@@ -17,34 +17,27 @@ from xpose.data.collection.manifest import MANIFEST, read_manifest
 from xpose.data.datasets.folder_sets import skeleton_for
 from xpose.data.datasets.sources import MAX_NUMBER, Fields, box_of_points
 from xpose.errors import DataError, UnmappedKeypointError, quote
-from xpose.evaluation.data import HELD_OUT, Data
-from xpose.evaluation.reading import read_json
-from xpose.records import Box, Category, Instance, Picture, Point, Record
+from xpose.evaluation.data import HELD_OUT, EvaluationData
+from xpose.evaluation.run_file import read_json
+from xpose.records import Category, Instance, Picture, Point, Record
 from xpose.vocabulary import find_category
 
 
 @dataclass(frozen=True)
 class CocoTruth:
-    """The labelled pictures of a COCO file.
-
-    Attributes:
-        path: of the file.
-        name: of the set.
-        records: by image id, in the order of the file.
-        categories: by category id, under the file's names.
-    """
+    """The labelled pictures of a COCO file."""
 
     path: Path
-    name: str
-    records: Mapping[int, Record]
-    categories: Mapping[int, Category]
+    name: str  # of the set
+    records: Mapping[int, Record]  # by image id, in the order of the file
+    categories: Mapping[int, Category]  # by category id, under the file's names
 
     def __iter__(self) -> Iterator[tuple[int, Record]]:
         return iter(self.records.items())
 
     @cached_property
     def unified_categories(self) -> dict[int, Category]:
-        """By id, named as records name them."""
+        """By id, under the records' names."""
         return {number: replace(one, name=unified_name(one.name)) for number, one in self.categories.items()}
 
     @cached_property
@@ -52,11 +45,7 @@ class CocoTruth:
         return {_bare(record.picture.file): number for number, record in self}
 
     def id_of(self, record: Record) -> int:
-        """The image id of a picture of the set.
-
-        Raises:
-            DataError: the file does not have it.
-        """
+        """The image id of a picture of the set; a DataError if the file does not have it."""
         image_id = self._ids.get(_bare(record.picture.file))
         if image_id is None and record.source_id is not None and record.source_id.isdecimal():
             image_id = int(record.source_id) if int(record.source_id) in self.records else None
@@ -69,17 +58,17 @@ class CocoTruth:
 
 
 def unified_name(name: str) -> str:
-    """The vocabulary's name for a category of an annotation file, where it has one: what records call it."""
+    """The vocabulary's name for a category of an annotation file, which records use; else the file's own."""
     category = find_category(name)
     return category.name if category else name
 
 
 def _bare(file: str) -> str:
-    """Folder sets name their pictures without the folder `images` in the file, and with it in records."""
+    """Folder sets leave out the folder `images` in the file, but not in records."""
     return file.removeprefix("images/")
 
 
-def annotation_file(data: Data, source: str, split: str) -> Path | None:
+def annotation_file(data: EvaluationData, source: str, split: str) -> Path | None:
     """The annotation file of a set's split in the given folders; None for collections."""
     stored = "train" if split == HELD_OUT else split
     for folder in data.places:
@@ -94,21 +83,14 @@ def annotation_file(data: Data, source: str, split: str) -> Path | None:
 
 
 def read_truth(path: str | Path, split: str = "val") -> CocoTruth:
-    """The labels in a COCO file, or in that of a split of a folder set (`NAME/val.json`).
-
-    Raises:
-        DataError: there is no such file, or it is damaged; the message names the entry.
-    """
+    """The labels in a COCO file, or in that of a split of a folder set (`NAME/val.json`)."""
     path = Path(path).expanduser()
     name = path.name if path.is_dir() else path.stem
     if path.is_dir():
         file = f"{split}.json"
         if not (path / file).is_file():
-            there = ", ".join(sorted(one.name for one in path.glob("*.json"))) or "none"
-            raise DataError(
-                f"{quote(path)} has no {file}. A folder set holds one annotation file for each split; here are: "
-                f"{there}. Name the split, or give the file itself."
-            )
+            existing = ", ".join(sorted(place.name for place in path.glob("*.json"))) or "none"
+            raise DataError(f"{quote(path)} has no {file}, only: {existing}. Name the split, or give the file itself.")
         path = path / file
     content = Fields(read_json(path, "An annotation file in COCO's format"), path.name)
     try:
@@ -171,14 +153,16 @@ def _instance(fields: Fields, category: Category) -> Instance:
     points: dict[str, Point] = {}
     if category.keypoints and "keypoints" in fields:
         points = _points(fields, category.keypoints)
-    box: Any = tuple(fields.numbers("bbox", 4)) if "bbox" in fields else _box_round(fields, points)
+    if "bbox" not in fields and not points:
+        raise DataError(f"{fields.where}: it has neither a bbox nor a labelled keypoint")
+    box: Any = tuple(fields.numbers("bbox", 4)) if "bbox" in fields else box_of_points(points.values())
     crowd = bool(fields.integer("iscrowd")) if "iscrowd" in fields else False
     area = fields.number("area") if "area" in fields else None
     return Instance(category, box, points, crowd, area, str(fields.value.get("id", "")))
 
 
 def _points(fields: Fields, names: tuple[str, ...]) -> dict[str, Point]:
-    """What `fields.points` gives, in a fifth of the time where nothing is wrong."""
+    """The same as `fields.points` in a fifth of the time if nothing is wrong."""
     flat = fields.value["keypoints"]
     if isinstance(flat, list) and len(flat) == 3 * len(names) and set(map(type, flat)) <= {int, float}:
         visibilities = flat[2::3]
@@ -189,10 +173,4 @@ def _points(fields: Fields, names: tuple[str, ...]) -> dict[str, Point]:
                 for name, x, y, v in zip(names, flat[0::3], flat[1::3], visibilities, strict=True)
                 if v
             }
-    return fields.points("keypoints", names)  # finds and names the fault
-
-
-def _box_round(fields: Fields, points: Mapping[str, Point]) -> Box:
-    if not points:
-        raise DataError(f"{fields.where}: it has neither a bbox nor a labelled keypoint")
-    return box_of_points(points.values())
+    return fields.points("keypoints", names)  # names the fault

@@ -1,14 +1,15 @@
 """Two runs side by side: what differs, and whether the difference is more than the luck of the pictures.
 
-Pictures are drawn anew with replacement, within each set, many times (the bootstrap); the numbers are computed again
-from the rows of the drawn pictures, and the middle 95 % of what comes out is the confidence interval. Where the runs
-hold the same pictures, both get the same draws: what makes a picture hard for both falls out of the difference.
+Pictures are resampled with replacement, within each set, many times (the bootstrap); the numbers are computed again
+from the rows of the resampled pictures, and the middle 95 % of the results is the confidence interval. If the runs hold
+the same pictures, both get the same samples: what makes a picture hard for both cancels out in the difference.
 
 Letters: P pictures, G groups (sets or categories), B draws.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,29 +17,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from xpose.errors import ConfigError, quote
-from xpose.evaluation.run_file import Run, RunObject, RunPicture
+from xpose.evaluation.run_file import EvaluationRun, RunObject, RunPicture
 
 DRAWS = 2000
 LEVEL = 0.95
 LOWER_IS_BETTER = ("NME", "EPE", "ECE", "error", "swaps", "false alarms", "wrong answers")
 HIGHER_IS_BETTER = ("error correlation",)  # though it begins like one of the others
 _ROUNDING = 1e-12
-_CHUNK = 2_000_000  # numbers of drawn counts in memory at once
+_CHUNK = 2_000_000  # counts in memory at once
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedNumber:
-    """One number of both runs.
+    """One number of both runs, and the interval of second − first; NaN if it is not computed from objects."""
 
-    Attributes:
-        name: as in the runs' summaries.
-        first: of the first run.
-        second: of the second run.
-        low: where the interval of second − first begins; NaN where the number does not come from rows of objects.
-        high: where it ends.
-    """
-
-    name: str
+    name: str  # as in the runs' summaries
     first: float
     second: float
     low: float = math.nan
@@ -51,7 +44,7 @@ class ComparedNumber:
 
     @property
     def verdict(self) -> str:
-        """ "better" or "worse" where the interval leaves out 0; otherwise, or without an interval, ""."""
+        """ "better" or "worse" if the interval excludes 0; otherwise, or without an interval, ""."""
         if not (self.low > _ROUNDING or self.high < -_ROUNDING):
             return ""
         lower = self.name.startswith(LOWER_IS_BETTER) and not self.name.startswith(HIGHER_IS_BETTER)
@@ -60,33 +53,17 @@ class ComparedNumber:
 
 @dataclass(frozen=True, slots=True)
 class RunComparison:
-    """The result of `compare`.
+    """The result of `compare`."""
 
-    Attributes:
-        rows: the numbers; those with intervals first, sets behind their mean.
-        pictures: how many pictures both runs hold; 0 where they hold different ones.
-        notes: what makes the comparison less than fair, in words.
-    """
-
-    rows: tuple[ComparedNumber, ...]
-    pictures: int
-    notes: tuple[str, ...]
-
-    @property
-    def paired(self) -> bool:
-        """Whether both runs were drawn alike, picture by picture."""
-        return self.pictures > 0
+    rows: tuple[ComparedNumber, ...]  # those with intervals first, each followed by those of its sets
+    pictures: int  # how many pictures both runs hold, and are resampled alike; 0 if they hold different ones
+    notes: tuple[str, ...]  # what limits the comparison, in words
 
 
-def compare(first: Run, second: Run, *, draws: int = DRAWS, level: float = LEVEL, seed: int = 0) -> RunComparison:
-    """Compare two runs of one protocol.
-
-    Args:
-        first: the one to compare with.
-        second: the other.
-        draws: how often pictures are drawn anew.
-        level: share of the draws that the interval holds.
-        seed: of the draws.
+def compare(
+    first: EvaluationRun, second: EvaluationRun, *, draws: int = DRAWS, level: float = LEVEL, seed: int = 0
+) -> RunComparison:
+    """Compare two runs of one protocol; `level` is the share of the draws in the interval.
 
     Raises:
         ConfigError: the runs are of different protocols, or an option is out of range.
@@ -94,45 +71,42 @@ def compare(first: Run, second: Run, *, draws: int = DRAWS, level: float = LEVEL
     if type(draws) is not int or draws < 1:
         raise ConfigError(f"draws is {draws!r}. It must be a whole number of at least 1, usually {DRAWS}.")
     if not 0 < level < 1:
-        raise ConfigError(f"level is {level!r}. It must lie between 0 and 1, usually {LEVEL}.")
+        raise ConfigError(f"level is {level!r}. It must be between 0 and 1, usually {LEVEL}.")
     if first.protocol != second.protocol:
         raise ConfigError(
             f"The first run is of the protocol {quote(first.protocol)}, the second of {quote(second.protocol)}. "
-            "Numbers of different protocols say nothing about each other. Run both weights on one."
+            "Numbers of different protocols cannot be compared. Run both weights on one."
         )
     notes = []
     for key in sorted({*first.settings, *second.settings}):
-        one, other = (run.settings.get(key, "not stated") for run in (first, second))
-        if one != other:
-            notes.append(f"{key} differs: {one} and {other}")
-    bootstrap, common = _bootstrap(first, second, draws, level, seed, notes)
+        before, after = (run.settings.get(key, "not stated") for run in (first, second))
+        if before != after:
+            notes.append(f"{key} differs: {before} and {after}")
+    pictures, others = ({picture.key: picture for picture in run.pictures} for run in (first, second))
+    keys = [key for key in pictures if key in others and pictures[key].set == others[key].set]
+    if keys:
+        bootstrap = _Bootstrap([pictures[k] for k in keys], [others[k] for k in keys], True, draws, level, seed)
+        if left := len(pictures) + len(others) - 2 * len(keys):
+            notes.append(f"{left} pictures are in only one run and ignored, so numbers differ from the summaries")
+    else:
+        bootstrap = _Bootstrap(first.pictures, second.pictures, False, draws, level, seed)
+        if pictures and others:
+            notes.append("the runs hold different pictures, so each is resampled by itself and the intervals are wide")
     rows: list[ComparedNumber] = []
     for name, mean in first.means.items():
         if second.means.get(name) == mean:
             rows += bootstrap.rows(name, mean)
-    taken = {row.name for row in rows}
+    names = {row.name for row in rows}
     for name in first.summary:
-        if name in second.summary and name not in taken and "/" not in name:
+        if name in second.summary and name not in names and "/" not in name:
             rows.append(ComparedNumber(name, first.summary[name], second.summary[name]))
     if not rows:
         notes.append("the runs have no number in common")
-    return RunComparison(tuple(rows), common, tuple(notes))
+    return RunComparison(tuple(rows), len(keys), tuple(notes))
 
 
-def _bootstrap(
-    first: Run, second: Run, draws: int, level: float, seed: int, notes: list[str]
-) -> tuple[_Bootstrap, int]:
-    """The pictures to draw from, in the same order where both runs have them, and how many these are."""
-    one, other = ({picture.key: picture for picture in run.pictures} for run in (first, second))
-    keys = [key for key in one if key in other and one[key].set == other[key].set]
-    if not keys:
-        if one and other:
-            notes.append("the runs hold different pictures, so each is drawn by itself and the intervals are wide")
-        return _Bootstrap(first.pictures, second.pictures, False, draws, level, seed), 0
-    left = len(one) + len(other) - 2 * len(keys)
-    if left:
-        notes.append(f"{left} pictures are in only one of the runs and left out, so numbers differ from the summaries")
-    return _Bootstrap([one[key] for key in keys], [other[key] for key in keys], True, draws, level, seed), len(keys)
+def _group(picture: RunPicture, row: RunObject, mean: str) -> str:
+    return picture.set if mean == "sets" else row.category if mean == "categories" else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,15 +118,15 @@ class _Sums:
 
     @classmethod
     def of(cls, pictures: Sequence[RunPicture], name: str, mean: str) -> _Sums:
-        """The rows that a number is the mean of; NaN values are left out."""
+        """The sums of the rows that have the number."""
         rows = [
-            (place, _group(picture, one, mean), one.values[name], one.points if mean == "points" else 1)
+            (place, _group(picture, row, mean), row.values[name], row.points if mean == "points" else 1)
             for place, picture in enumerate(pictures)
-            for one in picture.objects
-            if not math.isnan(one.values.get(name, math.nan))
+            for row in picture.objects
+            if not math.isnan(row.values.get(name, math.nan))
         ]
         columns = {group: column for column, group in enumerate(sorted({group for _, group, *_ in rows}))}
-        values, weights = (np.zeros((len(pictures), len(columns))) for _ in range(2))
+        values, weights = np.zeros((2, len(pictures), len(columns)))
         for place, group, value, weight in rows:
             values[place, columns[group]] += value * weight
             weights[place, columns[group]] += weight
@@ -163,18 +137,13 @@ class _Sums:
         weights = counts @ self.weights
         means = np.full(weights.shape, np.nan)
         np.divide(counts @ self.values, weights, out=means, where=weights > 0)
-        known = ~np.isnan(means)
-        total, number = np.where(known, means, 0).sum(1), known.sum(1)
-        return np.where(number > 0, total / np.maximum(number, 1), np.nan)
-
-
-def _group(picture: RunPicture, one: RunObject, mean: str) -> str:
-    return picture.set if mean == "sets" else one.category if mean == "categories" else ""
+        groups = (~np.isnan(means)).sum(1)
+        return np.where(groups > 0, np.nansum(means, axis=1) / np.maximum(groups, 1), np.nan)
 
 
 @dataclass(frozen=True, slots=True)
 class _Bootstrap:
-    """Draws pictures of both runs; the same ones of both where they are `paired`."""
+    """Resamples the pictures of both runs; alike if they are `paired`."""
 
     first: Sequence[RunPicture]
     second: Sequence[RunPicture]
@@ -184,13 +153,13 @@ class _Bootstrap:
     seed: int
 
     def rows(self, name: str, mean: str) -> Iterator[ComparedNumber]:
-        """The number itself, then each set's, where there are several."""
+        """The number itself, then each set's, if there are several."""
         yield self._row(name, name, mean)
         sets = sorted({picture.set for picture in self.first} & {picture.set for picture in self.second})
         for of_set in sets if len(sets) > 1 else ():
             first, second = ([one for one in pictures if one.set == of_set] for pictures in (self.first, self.second))
-            if any(name in one.values for picture in (*first, *second) for one in picture.objects):
-                within = _Bootstrap(first, second, self.paired, self.draws, self.level, self.seed)
+            if any(name in row.values for picture in (*first, *second) for row in picture.objects):
+                within = dataclasses.replace(self, first=first, second=second)
                 yield within._row(f"{name}/set/{of_set}", name, "objects" if mean == "sets" else mean)
 
     def _row(self, name: str, value: str, mean: str) -> ComparedNumber:

@@ -1,7 +1,7 @@
-"""The labelled pictures a protocol is run on: folders of sets, prepared sets, collections, by split.
+"""The labelled pictures that a protocol is run on: folders of sets, prepared sets, collections, by split.
 
-`held-out` is a split that every data has: the tenth of `train` which `xpose.data.collection.held_out` keeps back;
-`train` is then the rest, so that neither examples nor baselines ever come from evaluated pictures.
+Every set has the split `held-out`: the tenth of `train` that `xpose.data.collection.held_out` selects. `train` is then
+the rest, so that neither examples nor baselines come from evaluated pictures.
 """
 
 from __future__ import annotations
@@ -25,24 +25,20 @@ Placed = tuple[Record, Path]
 
 
 @dataclass(frozen=True)
-class Data:
-    """Where the pictures are, and which of them are evaluated.
+class EvaluationData:
+    """Where the pictures are, and which of them are evaluated."""
 
-    Attributes:
-        places: folders.
-        split: its name, or "held-out".
-        only: the sets to take; all where empty.
-        skipped: pictures of the evaluated split that reading left out, `SET/FILE` and why; grows as records are read.
-    """
-
-    places: tuple[Path, ...]
+    places: tuple[Path, ...]  # folders
     split: str = "val"
-    only: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()  # the sets to take; empty for all
+    # Pictures of the evaluated split that could not be read, `SET/FILE` and why; grows as records are read.
     skipped: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
-    def at(cls, data: str | Path | Iterable[str | Path], split: str = "val", only: Iterable[str] = ()) -> Data:
-        """The data in one folder or several; a folder of prepared sets stands for all of them."""
+    def at(
+        cls, data: str | Path | Iterable[str | Path], split: str = "val", only: Iterable[str] = ()
+    ) -> EvaluationData:
+        """The data in one or several folders, each a set or a folder of sets."""
         given = [data] if isinstance(data, str | Path) else list(data)
         return cls(tuple(part for one in given for part in _parts(Path(one))), split, tuple(only))
 
@@ -53,39 +49,32 @@ class Data:
             DataError: no folder has such a split, or a name in `only` is not a set.
         """
         split = split or self.split
-        if split == HELD_OUT:
-            yield from ((r, p) for r, p in self._read("train") if is_held_out(r.source, r.picture.file))
-        elif split == "train" and self.split == HELD_OUT:
-            yield from ((r, p) for r, p in self._read("train") if not is_held_out(r.source, r.picture.file))
+        if split == HELD_OUT or (split == "train" and self.split == HELD_OUT):
+            for record, place in self._read("train"):
+                if is_held_out(record.source, record.picture.file) == (split == HELD_OUT):
+                    yield record, place
         else:
             yield from self._read(split)
 
     def first_sets(self) -> frozenset[str]:
-        """The sets that the index of a folder of sets dates back to its first edition ("since": 1), if it dates any."""
+        """The sets of the first edition ("since": 1), according to the index of a folder of sets."""
         names: set[str] = set()
         for folder in self.places:
             try:
-                listed = json.loads((folder / "index.json").read_bytes())
-            except (OSError, ValueError):  # reading the sets themselves tells what is wrong with an index
+                entries = json.loads((folder / "index.json").read_bytes())
+            except (OSError, ValueError):  # reading the sets themselves reports the fault of an index
                 continue
-            entries = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
-            names |= {str(one.get("name")) for one in entries if one.get("since") == 1}
+            for entry in entries if isinstance(entries, list) else []:
+                if isinstance(entry, dict) and entry.get("since") == 1:
+                    names.add(str(entry.get("name")))
         return frozenset(names)
 
     def labelling(self) -> dict[str, Labelling]:
-        """What the folders themselves say of what their sets label.
-
-        Raises:
-            DataError: such a file is damaged.
-        """
+        """What the folders state about the labelling of their sets."""
         return labelling_beside(self.places)
 
     def of_set(self, name: str, split: str) -> Iterator[Placed]:
-        """One split of one set; nothing where the folders do not hold that set or the set lacks that split.
-
-        Raises:
-            DataError: a file is damaged.
-        """
+        """One split of one set; nothing if the folders do not hold that set or the set lacks that split."""
         held = split == HELD_OUT
         stored = "train" if held else split
         for folder in self.places:
@@ -116,7 +105,7 @@ class Data:
                     if not self.only or record.source in self.only:
                         yield record, place
             except DataError as error:
-                # One of several sets may lack a split; that all of them do is a fault.
+                # One of several sets may lack a split, but not all of them.
                 if begun or len(self.places) == 1:
                     raise
                 faults.append(str(error))
@@ -130,7 +119,7 @@ class Data:
 
 
 def _splits_by_set(folder: Path) -> dict[str, tuple[str, ...]]:
-    """The splits of each set in a folder, as far as they are known without reading it."""
+    """The splits of each set in a folder, as far as they are stated."""
     if (folder / LOCATION).is_file():
         manifest = read_manifest(folder)
         sets = manifest["sets"] if isinstance(manifest.get("sets"), dict) else [manifest.get("name", folder.name)]
@@ -139,10 +128,9 @@ def _splits_by_set(folder: Path) -> dict[str, tuple[str, ...]]:
 
 
 def _parts(folder: Path) -> list[Path]:
-    """A folder of prepared sets as the sets themselves; any other folder as it is."""
+    """A folder of prepared sets as the sets themselves; any other folder unchanged."""
     if not folder.is_dir():
         raise DataError(f"{quote(folder)} is not a folder. --data is the folder of the labelled pictures.")
     if (folder / LOCATION).is_file() or is_folder_of_sets(folder):
         return [folder]
-    inside = sorted(path.parent for path in folder.glob(f"*/{LOCATION}"))
-    return inside or [folder]
+    return sorted(path.parent for path in folder.glob(f"*/{LOCATION}")) or [folder]

@@ -1,10 +1,11 @@
-"""Which found pose belongs to which labelled object, and their points side by side by name.
+"""Which found pose is assigned to which labelled object, and their points paired by name.
 
 Letters: N poses found, M objects labelled, K keypoints of an object's category.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +15,11 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from xpose.errors import ConfigError, did_you_mean, quote
+from xpose.errors import ConfigError, VocabularyError, did_you_mean, quote
 from xpose.geometry import pairwise_iou
 from xpose.records import Instance, Record
 from xpose.results import Poses
-from xpose.vocabulary import normalise
+from xpose.vocabulary import flip_name, load_skeleton, normalise
 
 Match = Literal["given", "best box", "best score"]
 MATCHES: tuple[str, ...] = get_args(Match)
@@ -27,27 +28,19 @@ Names = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Aligned:
-    """An object's keypoints and those of the pose that belongs to it, in the order of the object's category.
-
-    Attributes:
-        names: K names.
-        true: [K, 2] pixels; 0 where not labelled.
-        visibility: [K], 2 visible, 1 hidden, 0 not labelled.
-        found: [K, 2] pixels; NaN where nothing was found.
-        scores: [K] confidences; NaN where nothing was found or no confidence was given.
-    """
+    """An object's keypoints and those of the pose that is assigned to it, in the order of the object's category."""
 
     names: Names
-    true: np.ndarray
-    visibility: np.ndarray
-    found: np.ndarray
-    scores: np.ndarray
+    true: np.ndarray  # [K, 2] pixels; 0 where not labelled
+    visibility: np.ndarray  # [K], 2 visible, 1 hidden, 0 not labelled
+    found: np.ndarray  # [K, 2] pixels; NaN where nothing was found
+    scores: np.ndarray  # [K] confidences; NaN where nothing was found or no confidence was given
 
     @property
     def distances(self) -> np.ndarray:
         """[K] in pixels: infinite where a point was not found. Only labelled points mean anything."""
-        apart = self.found - self.true
-        distances = np.sqrt(apart[:, 0] ** 2 + apart[:, 1] ** 2)
+        offsets = self.found - self.true
+        distances = np.sqrt(offsets[:, 0] ** 2 + offsets[:, 1] ** 2)
         distances[np.isnan(distances)] = np.inf
         return distances
 
@@ -57,96 +50,74 @@ class Aligned:
 
 
 def match(truth: Record, found: Poses, how: Match = "best box", *, any_category: bool = False) -> list[int | None]:
-    """For each object of the record (also those that no metric counts) the row of the pose that belongs to it.
+    """For each object of the record (also those that no metric counts) the row of the pose that is assigned to it.
 
-    Args:
-        truth: the labelled picture.
-        found: what was found in it, in the same pixels.
-        how: "given": row i belongs to object i, for methods that know where each object is. "best box": the pose
-            whose box overlaps the object's the most (IoU; of equal ones the first). "best score": the highest score.
-            The last two ask each object by itself, so two objects may get the same pose.
-        any_category: let poses of other categories stand for an object as well.
-
-    Raises:
-        ConfigError: another `how`, or "given" with another number of poses than objects.
+    `how` is "given": row i for object i, for methods that know where each object is; "best box": the pose whose box has
+    the highest IoU with the object's (the first of equal ones); or "best score". The last two match objects
+    independently, so two objects may be assigned the same pose. `any_category` also assigns poses of other categories.
     """
-    check_match(how)
     if how == "given":
         if len(found) != len(truth.instances):
             raise ConfigError(
                 f"{quote(truth.picture.file)} has {len(truth.instances)} objects and {len(found)} poses. With matching "
-                'by "given" there is one pose for each object, in their order. Use "best box" otherwise.'
+                'by "given" there must be one pose for each object, in their order. Use "best box" otherwise.'
             )
         return list(range(len(found)))
     if not len(found):
         return [None] * len(truth.instances)
     if not truth.instances:
         return []
-    wanted = [plain_name(instance.category.name) for instance in truth.instances]
-    present = [plain_name(name) for name in found.categories]
-    allowed = np.array([[any_category or own == other for other in present] for own in wanted], dtype=bool)
+    allowed = same_categories(truth, found).T | any_category  # [M, N]
     if how == "best box":
         goodness = pairwise_iou(boxes_of(truth), found.boxes.astype(np.float64))  # [M, N]
     else:
         goodness = np.broadcast_to(found.scores.astype(np.float64), allowed.shape)
     goodness = np.where(allowed, goodness, -1.0)
-    possible: list[bool] = np.asarray(allowed.any(axis=1)).tolist()
-    return [int(best) if some else None for best, some in zip(goodness.argmax(1), possible, strict=True)]
+    return [int(best) if any(row) else None for best, row in zip(goodness.argmax(1), allowed, strict=True)]
 
 
-def check_match(how: str) -> None:
-    """Refuse an unknown way of matching.
-
-    Raises:
-        ConfigError: it is none of `MATCHES`.
-    """
-    if how not in MATCHES:
+def check_choice(what: str, value: str, choices: Sequence[str]) -> None:
+    """Raise a ConfigError unless a word is one of the choices."""
+    if value not in choices:
         raise ConfigError(
-            f"Unknown way of matching {quote(how)}.{did_you_mean(how, MATCHES)} Choose one of {', '.join(MATCHES)}."
+            f"Unknown {what} {quote(value)}.{did_you_mean(value, choices)} It must be one of {', '.join(choices)}."
         )
 
 
 HIT, FALSE, IGNORED = 1, 0, -1
+LEAST_IOU = 0.5
 
 
-def judge(truth: Record, found: Poses, least_iou: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
-    """Which poses are objects of their category, each object standing for one pose, best scores choosing first.
+def judge(truth: Record, found: Poses) -> tuple[np.ndarray, np.ndarray]:
+    """Match poses and objects one to one, best scores first.
 
-    A pose takes, of the objects of its category that are still free, the one whose box it overlaps most, if by at least
-    `least_iou` (IoU). A pose that lies in a crowd of its category (with that share of itself) is neither right nor
-    wrong, and a crowd is nothing that one could miss.
+    A pose takes, of the objects of its category that are still free, the one whose box it overlaps most, if the IoU is
+    at least 0.5. A pose of which at least half is inside a crowd of its category is ignored, and a crowd cannot be
+    missed.
 
     Returns:
         verdicts: [N], `HIT`, `FALSE` or `IGNORED` for each pose.
-        missed: [M] bool, which objects nobody took.
+        missed: [M] bool, which objects no pose took.
     """
     crowd = np.array([instance.iscrowd for instance in truth.instances], dtype=bool)
     verdicts, missed = np.full(len(found), FALSE), ~crowd
     if not len(found) or not truth.instances:
         return verdicts, missed
     overlap, inside = overlaps(truth, found)
-    swallowed = inside >= least_iou
     for row in np.argsort(-found.scores, kind="stable"):
         free = np.where(missed, overlap[row], -1.0)
         best = int(free.argmax())
-        if free[best] >= least_iou and free[best] > 0:
+        if free[best] >= LEAST_IOU:
             verdicts[row], missed[best] = HIT, False
-        elif swallowed[row]:
+        elif inside[row] >= LEAST_IOU:
             verdicts[row] = IGNORED
     return verdicts, missed
 
 
 def overlaps(truth: Record, found: Poses) -> tuple[np.ndarray, np.ndarray]:
-    """How much poses overlap what is labelled.
-
-    Returns:
-        overlap: [N, M] IoU of the boxes; 0 where the categories differ.
-        inside: [N] how much of a pose's box lies in a crowd of its category (the one that holds most of it), 0 to 1.
-    """
+    """[N, M] IoU of boxes, 0 if categories differ, and [N] the share of each pose inside a crowd of its category."""
     crowd = np.array([instance.iscrowd for instance in truth.instances], dtype=bool)
-    wanted = np.array([plain_name(instance.category.name) for instance in truth.instances], dtype=str)
-    mine = np.array([plain_name(name) for name in found.categories], dtype=str)
-    same = mine[:, None] == wanted[None]
+    same = same_categories(truth, found)
     corners, boxes = boxes_of(truth), found.boxes.astype(np.float64)
     overlap = np.where(same, pairwise_iou(boxes, corners), 0.0)
     shared = np.maximum(boxes[:, None, :2], corners[None, :, :2]), np.minimum(boxes[:, None, 2:], corners[None, :, 2:])
@@ -155,9 +126,15 @@ def overlaps(truth: Record, found: Poses) -> tuple[np.ndarray, np.ndarray]:
     return overlap, np.where(same & crowd, inside, 0.0).max(axis=1, initial=0.0)
 
 
-def same_category(one: str, other: str) -> bool:
+def same_categories(truth: Record, found: Poses) -> np.ndarray:
+    """[N, M] bool: whether a pose has the category of an object."""
+    labelled = np.array([plain_name(instance.category.name) for instance in truth.instances], dtype=str)
+    return np.array([plain_name(name) for name in found.categories], dtype=str)[:, None] == labelled
+
+
+def same_category(first: str, second: str) -> bool:
     """Whether two spellings mean the same category."""
-    return plain_name(one) == plain_name(other)
+    return plain_name(first) == plain_name(second)
 
 
 def boxes_of(truth: Record) -> np.ndarray:
@@ -166,26 +143,17 @@ def boxes_of(truth: Record) -> np.ndarray:
     return np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), axis=1)
 
 
-_NOTHING = (0.0, 0.0, 0)
-
-
-def labelled_points(instance: Instance) -> np.ndarray:
-    """[K, 3] x, y, v of all keypoints of the object's category; zeros where not labelled."""
-    return labelled_points_of([instance])[0]
-
-
-def labelled_points_of(instances: Sequence[Instance]) -> np.ndarray:
-    """[M, K, 3] of objects of one category, at least one."""
-    names = instances[0].category.keypoints
-    rows = (one.keypoints.get(name, _NOTHING) for one in instances for name in names)
+def labelled_points(instances: Sequence[Instance], names: Names) -> np.ndarray:
+    """[M, K, 3] x, y, v of these keypoints of each object; zeros where not labelled."""
+    rows = (one.keypoints.get(name, (0.0, 0.0, 0)) for one in instances for name in names)
     flat = np.fromiter(chain.from_iterable(rows), dtype=np.float64, count=3 * len(names) * len(instances))
     return flat.reshape(len(instances), len(names), 3)
 
 
 def align(instance: Instance, found: Poses, row: int | None) -> Aligned:
-    """The object's points beside those of pose `row`; points that the pose does not have, or no pose at all: NaN."""
+    """The object's points and those of pose `row`; NaN for points that the pose does not have, or without a pose."""
     names = instance.category.keypoints
-    true = labelled_points(instance)
+    (true,) = labelled_points([instance], names)
     places = None if row is None else columns_of(names, found.keypoint_names[row], found.canonical_names[row])
     if row is None or places is None or not len(found.keypoint_names[row]):
         xy, scores = np.full((len(names), 2), np.nan), np.full(len(names), np.nan)
@@ -197,11 +165,11 @@ def align(instance: Instance, found: Poses, row: int | None) -> Aligned:
 
 
 @lru_cache(maxsize=4096)
-def columns_of(wanted: Names, names: Names, canonical: Names) -> np.ndarray:
-    """[K] the place of each wanted name among a pose's names, by its own name, else the vocabulary's; -1 if nowhere."""
+def columns_of(labelled: Names, names: Names, canonical: Names) -> np.ndarray:
+    """[K] the index of each labelled name among a pose's names, by its own or the vocabulary's name; -1 if missing."""
     rings = (names, canonical, tuple(map(plain_name, names)), tuple(map(plain_name, canonical)))
     places = []
-    for name in wanted:
+    for name in labelled:
         forms = (name, name, plain_name(name), plain_name(name))
         places.append(next((ring.index(form) for ring, form in zip(rings, forms, strict=True) if form in ring), -1))
     columns = np.array(places, dtype=np.int64)
@@ -214,7 +182,7 @@ def as_poses(record: Record) -> Poses:
     names = tuple(one.category.keypoints for one in record.instances)
     labelled = np.zeros((len(names), max(map(len, names), default=0), 3))
     for row, one in enumerate(record.instances):
-        labelled[row, : len(names[row])] = labelled_points(one)
+        labelled[row, : len(names[row])] = labelled_points([one], names[row])[0]
     seen = labelled[..., 2]
     boxes = np.array([one.box for one in record.instances], dtype=np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
@@ -234,9 +202,19 @@ def as_poses(record: Record) -> Poses:
 def in_records_pixels(found: Poses) -> Poses:
     """A detector's result in the pixels of records, where (0, 0) is the middle of the first pixel: half a pixel less.
 
-    Boxes stay as they are: COCO's boxes span a picture of width W from 0 to W, and so do a detector's.
+    Boxes do not change: COCO's boxes span a picture of width W from 0 to W, and so do a detector's.
     """
     return dataclasses.replace(found, xy=found.xy - np.float32(0.5))
 
 
 plain_name = lru_cache(maxsize=65536)(normalise)
+
+
+@lru_cache(maxsize=1024)
+def mirror_names(skeleton: str, names: Names) -> dict[str, str]:
+    """The name of each point in the mirrored picture: by the skeleton, else by the words left and right."""
+    flips: dict[str, str] = {}
+    if not skeleton.endswith(".toml"):  # the name is from an annotation file, which must not open files of its choice
+        with contextlib.suppress(VocabularyError):  # a skeleton of the user's own
+            flips = dict(load_skeleton(skeleton).flips)
+    return {name: flips.get(name, flip_name(name)) for name in names}

@@ -1,18 +1,32 @@
-"""The files of a run: `run.json` for `xpose compare`, `tables.md` for people, COCO results for other programs."""
+"""The files of a run: `run.json` for `xpose compare`, tables and an HTML report, and COCO results."""
 
 from __future__ import annotations
 
+import dataclasses
+import io
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from xpose.evaluation.answers import AnswerJournal, answered_tasks
+import numpy as np
+from PIL import Image
+
+from xpose.errors import XPoseError
+from xpose.evaluation.answers import AnswerJournal, Answers
 from xpose.evaluation.coco_truth import CocoTruth, annotation_file, read_truth
-from xpose.evaluation.data import Data
+from xpose.evaluation.data import EvaluationData
+from xpose.evaluation.matching import as_poses
+from xpose.evaluation.metrics.average_precision import AveragePrecision
 from xpose.evaluation.protocols import Protocol
-from xpose.evaluation.report import write_report
+from xpose.evaluation.questions import Question, Task
 from xpose.evaluation.results import write_results
 from xpose.evaluation.run_file import RUN, write_run
+from xpose.evaluation.scores import ObjectScore, Scores, mean, pck
 from xpose.evaluation.settings import Settings
+from xpose.pages import embedded, render
 from xpose.pictures.atomic import write_text
 from xpose.results import Poses
 
@@ -20,25 +34,44 @@ if TYPE_CHECKING:
     from xpose.evaluation.runner import Evaluation
 
 TABLES, REPORT, COCO = "tables.md", "report.html", "coco"
+MOST_NAMES = 40  # keypoint names in the chart
+COLOURS = ("#1668b5", "#d9622b", "#2f8f5b")
+PRECISION = {"at 0.5": "precision@0.5", "at 0.75": "precision@0.75", "mean": "precision"}
+SIZES = {
+    "below 32 px": (0.0, 32.0),
+    "32 to 96 px": (32.0, 96.0),
+    "96 to 256 px": (96.0, 256.0),
+    "256 px and more": (256.0, math.inf),
+}
+MOST_PICTURES, MOST_PER_GROUP, MOST_QUESTIONS = 8, 2, 4  # in the report: best or worst pictures, answers in one
+SIDE = 380  # pixels, longer side of a picture in the report
+
+Bars = list[tuple[str, tuple[float]]]  # name and share
 
 
 def write_outputs(
-    folder: Path, result: Evaluation, protocol: Protocol, data: Data, settings: Settings, journal: AnswerJournal
+    folder: Path,
+    result: Evaluation,
+    protocol: Protocol,
+    data: EvaluationData,
+    settings: Settings,
+    journal: AnswerJournal,
 ) -> list[Path]:
-    """Write everything; the files in the order in which a reader would open them.
+    """Write everything, and return the files in the order in which a reader would open them."""
 
-    Raises:
-        XPoseError: the folder cannot be written to.
-    """
+    def answered() -> Iterator[tuple[Task, Answers]]:
+        for task in protocol.tasks(data, settings):
+            if task.key in journal:
+                yield task, journal.get(task.key)
+
     write_run(folder / RUN, result)
     write_text(folder / TABLES, markdown(result))
-    write_report(folder / REPORT, result, protocol, data, settings, journal)
-    written = [folder / REPORT, folder / TABLES, folder / RUN]
-    return written + write_coco(folder / COCO, protocol, data, settings, journal)
+    write_report(folder / REPORT, result, protocol, answered())
+    return [folder / REPORT, folder / TABLES, folder / RUN, *write_coco(folder / COCO, data, answered())]
 
 
 def markdown(result: Evaluation) -> str:
-    """All tables, under everything that has to be said about them."""
+    """All tables, below everything that they state about themselves."""
     lines = [f"# {result.statement['protocol']}", "", f"- weights: {result.weights}"]
     lines += [f"- {name}: {value}" for name, value in result.statement.items() if name != "protocol"]
     lines += [f"- xpose {result.version}, {result.made}", ""]
@@ -49,14 +82,14 @@ def markdown(result: Evaluation) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_coco(folder: Path, protocol: Protocol, data: Data, settings: Settings, journal: AnswerJournal) -> list[Path]:
-    """COCO results of every set whose annotation file lies in the given folders, poses and boxes in two files.
+def write_coco(folder: Path, data: EvaluationData, answered: Iterable[tuple[Task, Answers]]) -> list[Path]:
+    """Write COCO results of every set whose annotation file is in the given folders, poses and boxes in two files.
 
-    Only questions in the usual words count, not their variants (typos, other prompts): a file holds one answer.
+    Variants of questions (typos, other prompts) are left out, since a file holds one answer.
     """
     truths: dict[tuple[str, str], CocoTruth | None] = {}
     poses: dict[tuple[str, str], list[tuple[int, Poses]]] = {}
-    for task, answers in answered_tasks(protocol, data, settings, journal):
+    for task, answers in answered:
         key = (task.record.source, task.record.split)
         if key not in truths:
             labels = annotation_file(data, *key)
@@ -75,3 +108,179 @@ def write_coco(folder: Path, protocol: Protocol, data: Data, settings: Settings,
             written.append(folder / f"{source}.{split}.{kind}.json")
             write_results(written[-1], answers_of_set, truth.unified_categories, kind)
     return written
+
+
+def write_report(path: Path, result: Evaluation, protocol: Protocol, answered: Iterable[tuple[Task, Answers]]) -> None:
+    """Write the report: one HTML file without scripts or further files."""
+    shown = f"{result.value:.3f}" if " per " in result.headline else f"{100 * result.value:.1f}"  # a count or a share
+    # Protocols without thresholds do not measure points: no errors, no best and worst pictures.
+    threshold = max(protocol.thresholds, default=0.0)
+    objects = result.scores.objects if protocol.thresholds else []
+    best = choose(objects, threshold, best=True)
+    best_tasks = {one.task for one in best}
+    worst = [one for one in choose(objects, threshold, best=False) if one.task not in best_tasks]
+    drawn = draw_chosen([*best, *worst], answered)
+    page = render(
+        "evaluation_report.html",
+        title=f"{result.protocol}: {result.weights}",
+        result=result,
+        headline=shown if math.isfinite(result.value) else "–",
+        headline_name=result.headline if result.headline != "headline" else result.tables[0].columns[4],
+        statement=list(
+            {"weights": result.weights, **result.statement, "made": f"{result.made}, xpose {result.version}"}.items()
+        ),
+        threshold=threshold,
+        precision=list(_precision(result.scores)),
+        errors=list(_errors(objects, threshold)) if objects else [],
+        distances=_distances(objects) if objects else None,
+        best=[one for one in drawn if one.task in best_tasks],
+        worst=[one for one in drawn if one.task not in best_tasks],
+    )
+    write_text(path, page)
+
+
+def polyline(xs: Iterable[float], ys: Iterable[float]) -> str:
+    """The points of a curve in the chart of the page, without values that are not finite."""
+    pairs = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
+    clipped = np.clip(np.array(pairs).reshape(-1, 2), 0, 1)
+    return " ".join(f"{48 + 358 * x:.1f},{220 - 206 * y:.1f}" for x, y in clipped.tolist())
+
+
+def _precision(scores: Scores) -> Iterator[dict[str, Any]]:
+    """The curves of precision against recall of every group that has average precision."""
+    for (group, variant), metrics in sorted(scores.metrics.items()):
+        for name, metric in metrics.items():
+            if isinstance(metric, AveragePrecision):
+                curves = metric.curves()
+                lines = [
+                    (label, colour, polyline(curves["recall"], curves[key]))
+                    for colour, (label, key) in zip(COLOURS, PRECISION.items(), strict=True)
+                ]
+                shapes = "boxes" if name.startswith("box") else "poses"
+                title = f"{group}{f', {variant}' if variant else ''}: {shapes}"
+                yield {"title": title, "x": "recall", "y": "precision", "curves": lines}
+
+
+def _distances(objects: Sequence[ObjectScore]) -> dict[str, Any]:
+    errors = np.sort(np.concatenate([one.values for one in objects]))
+    xs = np.linspace(0, 1, 101)
+    ys = np.searchsorted(errors, xs, side="right") / len(errors)
+    return {
+        "title": "Share of points within a distance (in shares of the object's size)",
+        "x": "distance / size",
+        "y": "share of points",
+        "curves": [("", COLOURS[0], polyline(xs, ys))],
+    }
+
+
+def _errors(objects: Sequence[ObjectScore], threshold: float) -> Iterator[tuple[str, Bars]]:
+    within = f"PCK@{threshold:g}"
+    by_size: Bars = []
+    for words, (low, high) in SIZES.items():
+        if sized := [one for one in objects if low <= one.size < high]:
+            by_size.append((f"{words} ({len(sized)})", (pck(sized, threshold),)))
+    names: dict[str, list[bool]] = {}
+    kinds: dict[str, list[bool]] = {"visible points": [], "hidden points": []}
+    for one in objects:
+        for name, error in one.errors.items():
+            names.setdefault(name, []).append(error <= threshold)
+            kinds["hidden points" if name in one.hidden else "visible points"].append(error <= threshold)
+    often = sorted(names, key=lambda name: (-len(names[name]), name))[:MOST_NAMES]
+    yield f"{within} by size of the object (root of its box's area)", by_size
+    yield f"{within} of visible and of hidden points", _bars(kinds)
+    worst_first = sorted(_bars({name: names[name] for name in often}), key=lambda bar: bar[1])
+    yield f"{within} by keypoint, worst first (the most labelled names)", worst_first
+
+
+def _bars(hits: dict[str, list[bool]]) -> Bars:
+    return [(f"{name} ({len(values)})", (mean(map(float, values)),)) for name, values in hits.items() if values]
+
+
+@dataclass(frozen=True)
+class GalleryPicture:
+    """A question whose answer is shown: its share of near points, and once drawn the pictures as data URLs."""
+
+    task: str
+    group: str
+    share: float
+    labels: str = ""
+    answer: str = ""
+    words: str = ""
+
+
+def choose(objects: Sequence[ObjectScore], threshold: float, *, best: bool) -> list[GalleryPicture]:
+    """The pictures with the highest or lowest mean share of points within the threshold, few of each group.
+
+    Ties are resolved by the mean error, then by name, so that the same run shows the same pictures.
+    """
+    pictures: dict[tuple[str, str], list[ObjectScore]] = {}
+    for one in objects:
+        pictures.setdefault((one.group, one.task), []).append(one)
+    ranked = []
+    for (group, task), scores in pictures.items():
+        share = mean(one.share(threshold) for one in scores)
+        error = mean(float(np.minimum(one.values, 9.0).mean()) for one in scores)
+        ranked.append(((-share, error) if best else (share, -error), task, GalleryPicture(task, group, share)))
+    taken: Counter[str] = Counter()
+    chosen: list[GalleryPicture] = []
+    for _, _, candidate in sorted(ranked, key=lambda item: item[:2]):
+        if taken[candidate.group] < MOST_PER_GROUP and len(chosen) < MOST_PICTURES:
+            taken[candidate.group] += 1
+            chosen.append(candidate)
+    return chosen
+
+
+def draw_chosen(
+    chosen: Sequence[GalleryPicture], answered: Iterable[tuple[Task, tuple[Poses, ...]]]
+) -> list[GalleryPicture]:
+    """The chosen pictures with labels and answers drawn, in their order; unreadable ones are left out."""
+    by_task = {picture.task: picture for picture in chosen}
+    drawn: dict[str, GalleryPicture] = {}
+    for task, answers in answered:
+        if task.key in by_task and task.key not in drawn:
+            picture = _drawn(by_task[task.key], task, answers)
+            if picture is not None:
+                drawn[task.key] = picture
+    return [drawn[one.task] for one in chosen if one.task in drawn]
+
+
+def _drawn(chosen: GalleryPicture, task: Task, answers: tuple[Poses, ...]) -> GalleryPicture | None:
+    pairs = [(q, a) for q, a in zip(task.questions, answers, strict=True) if q.group == chosen.group]
+    pairs = [(q, a) for q, a in pairs if q.variant == pairs[0][0].variant][:MOST_QUESTIONS]
+    if not pairs:
+        return None
+    try:
+        pixels = task.pixels()
+    except XPoseError:
+        return None
+    labels = Poses.concatenate([as_poses(question.truth) for question, _ in pairs])
+    answer = Poses.concatenate([found[: _count(question)] for question, found in pairs])
+    words = ", ".join(dict.fromkeys(one.called for question, _ in pairs for one in question.asked))
+    return dataclasses.replace(chosen, labels=_jpeg(pixels, labels), answer=_jpeg(pixels, answer), words=words)
+
+
+def _count(question: Question) -> int | None:
+    """How many answers are drawn: as many as can be assigned to objects, or all if the question has no limit."""
+    one_each = max(1, len(question.truth.instances)) if question.trim else None
+    return question.matched or question.most or one_each
+
+
+def _jpeg(pixels: np.ndarray, poses: Poses) -> str:
+    """A drawing as the data URL of an image."""
+    factor = min(1.0, SIDE / max(pixels.shape[:2]))
+    small = Image.fromarray(pixels)
+    size = (max(1, round(pixels.shape[1] * factor)), max(1, round(pixels.shape[0] * factor)))
+    small = small.resize(size, Image.Resampling.BILINEAR) if factor < 1 else small
+    scale = np.array([size[0] / pixels.shape[1], size[1] / pixels.shape[0]])
+    # Half a pixel more: drawing uses continuous coordinates. All points are drawn, since all are scored.
+    placed = dataclasses.replace(
+        poses,
+        visibility=np.where(np.isfinite(poses.xy).all(-1), np.maximum(poses.visibility, 1), 0),
+        xy=(poses.xy + 0.5) * scale,
+        boxes=poses.boxes * np.tile(scale, 2),
+        image_size=(size[1], size[0]),
+        source=None,
+    )
+    stream = io.BytesIO()
+    placed.draw(small, labels=False, legend="none").convert("RGB").save(stream, "JPEG", quality=82)
+    return embedded(stream.getvalue())

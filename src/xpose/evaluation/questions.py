@@ -1,7 +1,7 @@
-"""What a protocol asks of a picture: plain data, so that it can be made twice alike and handed to other processes.
+"""What a protocol asks about a picture: plain data that can be made twice alike and sent to other processes.
 
-A `Task` is one picture with all its questions. A `Question` is one list of prompts, and the truth its answer is
-compared with. What is asked for stands in an `Asked`, which becomes a prompt of the detector only where it is answered.
+A `Task` is one picture with all its questions. A `Question` is one list of classes, and the truth its answer is
+compared with. An `AskedClass` becomes a prompt of the detector only where it is answered.
 """
 
 from __future__ import annotations
@@ -10,23 +10,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
 from xpose.data.loading.pool import content_of
-from xpose.errors import ImageError, VocabularyError, quote
+from xpose.errors import ImageError, VocabularyError, first_line, quote
 from xpose.pictures.reading import stored_pixels
 from xpose.prompts import CombinedPrompt, Prompt, TextPrompt, VisualPrompt
 from xpose.records import Category, Instance, Record
 from xpose.vocabulary import load_skeleton
 
-ORIENTATION = 274  # the EXIF tag
-
 
 @dataclass(frozen=True)
-class Example:
+class LabelledExample:
     """A labelled object that serves as a visual prompt."""
 
     record: Record
@@ -35,7 +31,7 @@ class Example:
 
     @property
     def key(self) -> str:
-        """What the tables and run files call it."""
+        """Its name in tables and run files."""
         return f"{key_of(self.record)}#{self.number}"
 
     @property
@@ -43,14 +39,14 @@ class Example:
         """The object."""
         return self.record.instances[self.number]
 
-    def prompt(self, name: str, names: tuple[str, ...]) -> VisualPrompt:
-        """The example as a prompt of the detector."""
+    def prompt(self, name: str, names: Mapping[str, str]) -> VisualPrompt:
+        """The example as a prompt of the detector; `names` maps the prompt's keypoint names to the record's."""
         instance, picture = self.instance, self.record.picture
         points: dict[str, tuple[float, float, bool]] = {}
-        for point in names:
-            x, y, v = instance.point(point)
-            # Prompts count continuously, as the detector does; a record's point is a pixel index.
-            points[point] = (x + 0.5, y + 0.5, True) if v else (0.0, 0.0, False)
+        for prompted, labelled in names.items():
+            x, y, v = instance.point(labelled)
+            # Prompts use continuous coordinates, as the detector does; a record's point is a pixel index.
+            points[prompted] = (x + 0.5, y + 0.5, True) if v else (0.0, 0.0, False)
         x, y, width, height = instance.box
         corners = (max(x, 0.0), max(y, 0.0), min(x + width, picture.width), min(y + height, picture.height))
         pixels = _example_pixels(self.place, picture.file, (picture.width, picture.height))
@@ -63,113 +59,73 @@ def _example_pixels(place: Path, file: str, size: tuple[int, int]) -> np.ndarray
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One class of a question: how it is called, and under which names its points are wanted.
+class AskedClass:
+    """One class of a question: its name and the names of its keypoints in the prompt."""
 
-    Attributes:
-        category: the class as the records know it.
-        label: what the prompt calls it; None leaves the words away (examples alone).
-        names: for each point that is asked for, the prompt's name → the record's name, in the prompt's order.
-        examples: objects that show it.
-        style: kind of picture, for the text.
-    """
-
-    category: Category
-    label: str | None
-    names: Mapping[str, str]
-    examples: tuple[Example, ...] = ()
-    style: str | None = None
+    category: Category  # as the records know it
+    label: str | None  # its name in the prompt; None for examples alone
+    names: Mapping[str, str]  # the prompt's keypoint names → the record's, in the prompt's order
+    examples: tuple[LabelledExample, ...] = ()
 
     @classmethod
-    def of(cls, category: Category, kind: str = "text", examples: tuple[Example, ...] = ()) -> Asked:
+    def of(cls, category: Category, kind: str = "text", examples: tuple[LabelledExample, ...] = ()) -> AskedClass:
         """A class under its own names: by "text", "visual" or "combined" prompts."""
         label = None if kind == "visual" else category.name
-        names = MappingProxyType({name: name for name in category.keypoints})
+        names = {name: name for name in category.keypoints}
         return cls(category, label, names, () if kind == "text" else examples)
 
     @property
     def called(self) -> str:
-        """What answers call it."""
+        """Its name in answers."""
         return self.label or self.category.name
 
     def prompt(self) -> Prompt:
         """The prompt for a detector."""
         names = tuple(self.names)
-        text = None if self.label is None else _text(self.label, self.category.skeleton, names, self.style)
+        text = None if self.label is None else _text(self.label, self.category.skeleton, names)
         if not self.examples:
             assert text is not None, "a class without words needs an example"
             return text
-        shown = tuple(
-            _renamed(one.prompt(self.called, tuple(self.names.values())), self.names) for one in self.examples
-        )
+        shown = tuple(example.prompt(self.called, self.names) for example in self.examples)
         return shown[0] if text is None and len(shown) == 1 else CombinedPrompt(text, shown)
 
 
-def _renamed(prompt: VisualPrompt, names: Mapping[str, str]) -> VisualPrompt:
-    if all(mine == theirs for mine, theirs in names.items()):
-        return prompt
-    return replace(prompt, keypoints={mine: prompt.points[theirs] for mine, theirs in names.items()})
-
-
 @lru_cache(maxsize=4096)
-def _text(label: str, skeleton: str, names: tuple[str, ...], style: str | None) -> TextPrompt:
-    """Words for a class: its points by the skeleton where that knows them all, else as plain words."""
+def _text(label: str, skeleton_name: str, names: tuple[str, ...]) -> TextPrompt:
+    """Words for a class: its points by the skeleton if that has all of them, else as plain words."""
     try:
-        known = load_skeleton(skeleton)
+        skeleton = load_skeleton(skeleton_name)
     except VocabularyError:
-        known = None
-    fits = known is not None and all(name in known for name in names)
-    return TextPrompt(label, skeleton=known if fits and names else None, keypoints=names, style=style)
+        return TextPrompt(label, keypoints=names)
+    fits = bool(names) and all(name in skeleton for name in names)
+    return TextPrompt(label, skeleton=skeleton if fits else None, keypoints=names)
 
 
 @dataclass(frozen=True)
 class Question:
-    """One list of prompts for a picture, asked in one forward pass.
+    """One list of classes for a picture, asked in one forward pass."""
 
-    Attributes:
-        asked: the classes.
-        truth: the picture's record with only the objects that the answer is compared with.
-        most: at most so many instances are wanted, best first; None for all that the network has.
-        group: the row of the table it counts for, usually the set.
-        variant: what makes it differ from other questions about the same picture: the kind of prompt, a typo, ...
-        matched: only the best so many answers may stand for an object; None for all.
-        trim: keep of the answers only the best one and those that fit the labelled boxes best.
-    """
-
-    asked: tuple[Asked, ...]
-    truth: Record
-    most: int | None
-    group: str
-    variant: str = ""
-    matched: int | None = None
-    trim: bool = False
+    asked: tuple[AskedClass, ...]
+    truth: Record  # with only the objects that the answer is compared with
+    most: int | None  # the largest number of answers, best first; None for all that the network has
+    group: str  # the row of the table that it counts for, usually the set
+    variant: str = ""  # the difference to other questions about the same picture: kind of prompt, wording, ...
+    matched: int | None = None  # only so many of the best answers can be assigned to objects; None for all
+    trim: bool = False  # keep only the best answer and those that fit the labelled boxes best
 
 
 @dataclass(frozen=True)
 class Task:
-    """One picture with all its questions.
+    """One picture with all its questions."""
 
-    Attributes:
-        key: its name in the run, different for every task.
-        record: the picture with all that is labelled in it.
-        place: where its bytes are.
-        questions: what is asked.
-        unasked: what could not be asked, and why.
-    """
-
-    key: str
+    key: str  # its unique name in the run
     record: Record
-    place: Path
+    place: Path  # of the picture file
     questions: tuple[Question, ...]
-    unasked: tuple[str, ...] = ()
+    unasked: tuple[str, ...] = ()  # what could not be asked, and why
 
     def pixels(self) -> np.ndarray:
-        """RGB bytes [h, w, 3] as stored.
-
-        Raises:
-            ImageError: the picture is damaged, or not the one that was labelled.
-            DataError: it is missing.
-        """
+        """RGB bytes [h, w, 3] as stored; errors as in `read_pixels`."""
         picture = self.record.picture
         return read_pixels(self.place, picture.file, (picture.width, picture.height))
 
@@ -181,17 +137,11 @@ def key_of(record: Record) -> str:
 
 def only(record: Record, category: Category) -> Record:
     """The record with only its objects of one category."""
-    return with_instances(record, tuple(one for one in record.instances if one.category == category))
-
-
-def with_instances(record: Record, instances: tuple[Instance, ...]) -> Record:
-    """The record with other objects."""
-    values: dict[str, Any] = {name: getattr(record, name) for name in Record.__dataclass_fields__}
-    return Record(**{**values, "instances": instances, "dropped": ()})
+    return replace(record, instances=tuple(one for one in record.instances if one.category == category))
 
 
 def read_pixels(place: Path, file: str, size: tuple[int, int]) -> np.ndarray:
-    """RGB bytes [h, w, 3] of a stored picture, its EXIF orientation *not* applied: labels belong to the stored pixels.
+    """RGB bytes [h, w, 3] of a picture; its EXIF orientation is *not* applied, since labels belong to stored pixels.
 
     Raises:
         ImageError: it is not a picture, damaged, or of another size (width, height) than its labels say.
@@ -200,14 +150,13 @@ def read_pixels(place: Path, file: str, size: tuple[int, int]) -> np.ndarray:
     content = content_of(place)
     try:
         pixels = stored_pixels(content)
-    except Exception as error:  # decoders meet damaged files with errors of every kind
+    except Exception as error:  # decoders raise errors of every kind for damaged files
         raise ImageError(
-            f"The picture {quote(file)} cannot be read ({str(error)[:120] or type(error).__name__}). It is damaged or "
-            "cut short: fetch it again."
+            f"The picture {quote(file)} cannot be read ({first_line(error)}). It is damaged: fetch it again."
         ) from None
     if (pixels.shape[1], pixels.shape[0]) != size:
         raise ImageError(
-            f"The picture {quote(file)} is {pixels.shape[1]}x{pixels.shape[0]}, but its labels belong to "
-            f"{size[0]}x{size[1]} pixels. It was another file when it was labelled: fetch it again."
+            f"The picture {quote(file)} is {pixels.shape[1]}x{pixels.shape[0]}, but its labels are for a picture of "
+            f"{size[0]}x{size[1]} pixels. Fetch the labelled file."
         )
     return pixels

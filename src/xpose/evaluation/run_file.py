@@ -7,31 +7,29 @@
      "pictures": [{"key": "lspet/images/1.jpg", "set": "lspet",
                    "objects": [{"id": "17", "category": "person", "points": 14, "values": {"PCK@0.2": 0.5}}]}]}
 
-`means` tells how the rows of objects make the headline number of that name ("points": weighted by their points;
-"objects": alike; "categories", "sets": the mean over these of the mean over their objects), so that `xpose compare` can
-compute it again for drawn pictures. Numbers that do not come from rows, like AP, have no entry there. A number that
-could not be measured is null. A picture that is asked several times (episodes, several questions) has several entries,
-whose keys differ: "a/1.jpg#3". Fields that are not named here are ignored.
+`means` defines how a number of the summary is computed from the objects ("points": weighted by their points;
+"objects": with equal weight; "categories", "sets": the mean over these of the mean over their objects), so that
+`xpose compare` can compute it again for resampled pictures. Other numbers, like AP, have no entry there. A number that
+could not be measured is null. A picture that is asked several times (episodes, several questions) has several entries
+with different keys: "a/1.jpg#3". Fields that are not named here are ignored.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xpose.data.datasets.sources import Fields
 from xpose.errors import DataError, quote
-from xpose.evaluation.reading import read_json
 from xpose.pictures.atomic import write_text
 
 FORMAT = "xpose-run-1"
 RUN = "run.json"  # its name in the folder of a run
-MOST = 1e300  # larger numbers are taken for a fault of the file
+MOST = 1e300  # larger numbers are taken for an error
+MOST_BYTES = 4 << 30  # of a JSON file
 MEANS = ("points", "objects", "categories", "sets")
 
 
@@ -55,37 +53,25 @@ class RunPicture:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """Everything that the file holds.
-
-    Attributes:
-        protocol: its name.
-        settings: which boxes, prompts, flips, seed, sets: what a table has to say beside its numbers.
-        weights: which weights, as the user named them.
-        summary: the numbers of the whole run.
-        means: how each per-object number becomes the one of the same name in `summary`.
-        pictures: the rows.
-        version: of this package.
-        made: when, in ISO 8601.
-    """
+class EvaluationRun:
+    """The content of the file."""
 
     protocol: str
-    settings: Mapping[str, Any]
-    weights: str
-    summary: Mapping[str, float]
-    means: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any]  # boxes, prompts, flips, seed, sets: all that a table states
+    weights: str  # as the user named them
+    summary: Mapping[str, float]  # the numbers of the whole run
+    means: Mapping[str, str] = field(default_factory=dict)  # how the objects' numbers become those of the summary
     pictures: tuple[RunPicture, ...] = ()
-    version: str = ""
-    made: str = ""
+    version: str = ""  # of this package
+    made: str = ""  # time in ISO 8601
 
 
-def write_run(path: str | Path, run: Run) -> None:
-    """Put the file in place in one step.
-
-    Raises:
-        XPoseError: it cannot be written.
-    """
-    pictures = [
+def write_run(path: str | Path, run: EvaluationRun) -> None:
+    """Write the file atomically."""
+    content: dict[str, Any] = {"format": FORMAT, "protocol": run.protocol, "weights": run.weights}
+    content |= {"version": run.version, "made": run.made, "settings": dict(run.settings), "means": dict(run.means)}
+    content["summary"] = _plain(run.summary)
+    content["pictures"] = [
         {
             "key": picture.key,
             "set": picture.set,
@@ -96,18 +82,11 @@ def write_run(path: str | Path, run: Run) -> None:
         }
         for picture in run.pictures
     ]
-    content = {"format": FORMAT, **{name: getattr(run, name) for name in ("protocol", "weights", "version", "made")}}
-    content |= {"settings": dict(run.settings), "means": dict(run.means), "summary": _plain(run.summary)}
-    text = json.dumps({**content, "pictures": pictures}, ensure_ascii=False, allow_nan=False)
-    write_text(Path(path), text + "\n")
+    write_text(Path(path), json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_run(path: str | Path) -> Run:
-    """What `write_run` wrote; of a folder that `xpose eval` wrote, its run.json.
-
-    Raises:
-        DataError: it is something else; the message names the entry.
-    """
+def read_run(path: str | Path) -> EvaluationRun:
+    """Read what `write_run` wrote; in a folder that `xpose eval` wrote, its run.json."""
     path = Path(path).expanduser()
     if path.is_dir():
         path = path / RUN
@@ -117,56 +96,56 @@ def read_run(path: str | Path) -> Run:
             f'{quote(path)} is not a run: it lacks "format": "{FORMAT}". Give a results file that xpose eval wrote.'
         )
     try:
-        return _run(Fields(content, quote(path)))
-    except DataError as error:
-        raise DataError(f"{str(error).rstrip('.')}. The file was cut or edited: run xpose eval again.") from None
+        means = {name: MEANS[MEANS.index(mean)] for name, mean in content["means"].items()}
+        pictures = tuple(_picture(entry) for entry in content["pictures"])
+        if len({picture.key for picture in pictures}) < len(pictures):
+            raise ValueError("two pictures have the same key")
+        texts = {name: str(content[name]) for name in ("protocol", "weights", "version", "made")}
+        summary, settings = _numbers(content["summary"]), dict(content["settings"])
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        fault = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise DataError(f"{quote(path)} was cut or edited ({fault}). Run xpose eval again.") from None
+    return EvaluationRun(**texts, settings=settings, summary=summary, means=means, pictures=pictures)
 
 
-def _run(fields: Fields) -> Run:
-    means = {name: str(mean) for name, mean in fields.object("means").value.items()}
-    for name, mean in means.items():
-        if mean not in MEANS:
-            raise DataError(
-                f"{fields.where}: the mean of {quote(name)} is {quote(mean)}, not one of {', '.join(MEANS)}"
-            )
-    pictures = tuple(
-        _picture(Fields(value, f"{fields.where}: picture {number}"))
-        for number, value in enumerate(fields.list("pictures"), start=1)
-    )
-    key, count = Counter(picture.key for picture in pictures).most_common(1)[0] if pictures else ("", 0)
-    if count > 1:
-        raise DataError(f"{fields.where}: two entries of pictures have the key {quote(key)}")
-    return Run(
-        protocol=fields.text("protocol"),
-        settings=dict(fields.object("settings").value),
-        weights=fields.text("weights"),
-        summary=_values(fields, "summary"),
-        means=means,
-        pictures=pictures,
-        version=str(fields.value.get("version") or ""),
-        made=str(fields.value.get("made") or ""),
-    )
+def _picture(entry: dict[str, Any]) -> RunPicture:
+    objects = [
+        RunObject(str(one["id"]), str(one["category"]), int(one["points"]), _numbers(one["values"]))
+        for one in entry["objects"]
+    ]
+    if any(one.points < 0 for one in objects):
+        raise ValueError("an object has fewer than 0 points")
+    return RunPicture(str(entry["key"]), str(entry["set"]), tuple(objects))
 
 
-def _picture(fields: Fields) -> RunPicture:
-    objects = []
-    for number, value in enumerate(fields.list("objects"), start=1):
-        one = Fields(value, f"{fields.where}: object {number}")
-        points = one.integer("points")
-        if points < 0:
-            raise DataError(f'{one.where}: "points" is {points}, but must be at least 0')
-        objects.append(RunObject(str(one.value.get("id", "")), one.text("category"), points, _values(one, "values")))
-    return RunPicture(fields.text("key"), fields.text("set"), tuple(objects))
-
-
-def _values(fields: Fields, key: str) -> dict[str, float]:
-    values: dict[str, float] = {}
-    for name, value in fields.object(key).value.items():
+def _numbers(values: dict[str, Any]) -> dict[str, float]:
+    for name, value in values.items():
         if value is not None and (type(value) not in (int, float) or not abs(value) < MOST):
-            raise DataError(f"{fields.where}: {quote(name)} of {quote(key)} is {quote(value)}, not a number or null")
-        values[str(name)] = math.nan if value is None else float(value)
-    return values
+            raise ValueError(f"{quote(name)} is {quote(value)}, not a number or null")
+    return {name: math.nan if value is None else float(value) for name, value in values.items()}
 
 
 def _plain(values: Mapping[str, float]) -> dict[str, float | None]:
     return {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
+
+
+def read_json(path: str | Path, kind: str) -> Any:
+    """The content of a JSON file; `kind` says in errors what was expected."""
+    path = Path(path).expanduser()
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise DataError(f"{quote(path)} is larger than {MOST_BYTES >> 30} GiB. {kind} is smaller. Check the path.")
+        return json.loads(path.read_bytes().decode("utf-8-sig"))
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise DataError(f"There is no file {quote(path)}. {kind} was expected. Check the path.") from None
+    except OSError as error:
+        raise DataError(f"{quote(path)} cannot be read ({error.strerror}). {kind} was expected. Check it.") from None
+    except UnicodeDecodeError as error:
+        fault = f"byte {error.start} is not UTF-8"
+    except RecursionError:
+        fault = "it is nested too deeply"
+    except (ValueError, MemoryError) as error:
+        fault = str(error) or "it does not fit into memory"
+    raise DataError(f"{quote(path)} is not a JSON file: {fault}. {kind} was expected. Write or fetch the file again.")

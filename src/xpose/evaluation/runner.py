@@ -3,7 +3,7 @@
     result = evaluate("nano-real", xpose.load("weights/mine"), "../shared/data", split="held-out")
     result.summary["PCK@0.2"]
 
-Nothing is held in memory but one row per labelled object, so that a protocol may have any number of pictures.
+Memory holds only one row per labelled object, so that a protocol can have any number of pictures.
 """
 
 from __future__ import annotations
@@ -17,40 +17,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xpose.errors import ConfigError, DataError, ImageError, quote
-from xpose.evaluation.answers import AnswerJournal, Answers, PictureFault
-from xpose.evaluation.data import Data
-from xpose.evaluation.digests import difference, digest_of
+from xpose.evaluation.answers import AnswerJournal, Answers, PictureFault, difference, digest_of
+from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.protocols import Protocol, load_protocol
-from xpose.evaluation.published import published
 from xpose.evaluation.questions import Task
-from xpose.evaluation.run_file import Run, RunObject, RunPicture
+from xpose.evaluation.run_file import EvaluationRun, RunObject, RunPicture
 from xpose.evaluation.scores import ObjectScore, Scores
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.sources import AnswerSource, DetectorSource, trimmed
-from xpose.evaluation.tables import Table
+from xpose.evaluation.tables import Table, published
 
 if TYPE_CHECKING:
     from xpose.inference import Detector
 
-Progress = Callable[[int], None]
+Progress = Callable[[int], None]  # called with the number of pictures that are done
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation(Run):
-    """A run that was just made: what its file holds, and beside it all that reports show.
+class Evaluation(EvaluationRun):
+    """A run that was just made: the content of its file, and all that reports show."""
 
-    Attributes:
-        headline: the name of the value in `summary` to look at first.
-        statement: what every table has to say about itself, in words.
-        tables: for people.
-        faults: pictures that were skipped.
-        scores: one row per object and question, and the metrics.
-    """
-
-    headline: str = ""
-    statement: dict[str, str] = field(default_factory=dict)
+    headline: str = ""  # the name of the value in `summary` to look at first
+    statement: dict[str, str] = field(default_factory=dict)  # what every table states about itself
     tables: tuple[Table, ...] = ()
-    faults: tuple[PictureFault, ...] = ()
+    faults: tuple[PictureFault, ...] = ()  # pictures that were skipped
     scores: Scores = field(default_factory=Scores)
 
     @property
@@ -62,7 +52,7 @@ class Evaluation(Run):
 def evaluate(
     protocol: str | Protocol,
     source: Detector | AnswerSource,
-    data: Data | str | Path | Iterable[str | Path],
+    data: EvaluationData | str | Path | Iterable[str | Path],
     *,
     split: str | None = None,
     only: Iterable[str] = (),
@@ -71,31 +61,33 @@ def evaluate(
     journal: AnswerJournal | None = None,
     progress: Progress | None = None,
     fault: Callable[[PictureFault], None] | None = None,
-    listen: Callable[[Task, Answers], None] | None = None,
 ) -> Evaluation:
     """Run a protocol.
 
     Args:
-        protocol: its name (`xpose eval --list`), or one made by hand.
-        source: a detector, or anything that answers like `xpose.evaluation.sources.AnswerSource`.
+        protocol: its name (`xpose eval --list`), or a protocol of your own.
+        source: a detector, or another source of answers.
         data: the folder with the labelled pictures, or several.
-        split: "val", "test", "held-out" (a tenth of train), ...; the protocol's own where None.
-        only: the sets to take; all where empty.
-        settings: prompts, flips, seed, limit; the protocol's own where None.
-        batch: pictures that go through the network together, where a detector is given and the protocol allows it.
+        split: "val", "test", "held-out" (a tenth of train), ...; None for the protocol's own.
+        only: the sets to take; empty for all.
+        settings: prompts, flips, seed, limit; None for the protocol's own.
+        batch: pictures that go through the network together, if a detector is given and the protocol allows it.
         journal: keeps the answers on disk, and has those of an interrupted run.
-        progress: called with how many pictures are done.
+        progress: called with the number of pictures that are done.
         fault: called at once with every picture that is skipped.
-        listen: called with every picture and its answers.
 
     Raises:
         ConfigError: there is no such protocol, or the journal has answers about other data.
         DataError: the data cannot be read, or no picture of it can be asked.
     """
+    from xpose.inference import Detector
+
     rules = load_protocol(protocol) if isinstance(protocol, str) else protocol
     settings = settings or rules.usual
-    placed = data if isinstance(data, Data) else Data.at(data, split or rules.split, only)
-    asked = as_source(source, batch, alone=rules.alone)
+    placed = data if isinstance(data, EvaluationData) else EvaluationData.at(data, split or rules.split, only)
+    if isinstance(source, DetectorSource) and rules.alone:
+        source = source.detector
+    asked = DetectorSource(source, 1 if rules.alone else batch) if isinstance(source, Detector) else source
     scores = rules.scores(placed, settings)
     faults: list[PictureFault] = []
 
@@ -105,12 +97,10 @@ def evaluate(
             fault(skipped)
 
     for done, (task, answers) in enumerate(answered(rules.tasks(placed, settings), asked, settings, journal), start=1):
-        scores.note(task)
+        scores.unasked.update(task.unasked)
         if isinstance(answers, PictureFault):
             skip(answers)
         else:
-            if listen:
-                listen(task, answers)
             for question, found in zip(task.questions, answers, strict=True):
                 scores.add(task, question, found)
         if progress:
@@ -120,42 +110,31 @@ def evaluate(
     return conclude(rules, placed, settings, scores, faults, asked.name)
 
 
-def as_source(source: Detector | AnswerSource, batch: int, *, alone: bool = False) -> AnswerSource:
-    """A detector as a source; sources as they are. With `alone` a detector gets one picture at a time."""
-    from xpose.inference import Detector
-
-    if isinstance(source, DetectorSource) and alone:
-        source = source.detector
-    return DetectorSource(source, 1 if alone else batch) if isinstance(source, Detector) else source
-
-
 def answered(
     tasks: Iterable[Task], source: AnswerSource, settings: Settings, journal: AnswerJournal | None = None
 ) -> Iterator[tuple[Task, Answers | PictureFault]]:
-    """Every task with its answers, or with the fault of its picture, in order; what the journal has is not asked.
-
-    Raises:
-        ConfigError: the journal has a picture of that name with other pixels, labels or questions.
-    """
+    """Every task with its answers, or with the fault of its picture, in order; answers in the journal are reused."""
     waiting = iter(tasks)
     while group := list(islice(waiting, max(1, source.batch))):
-        good, results = [], dict[int, Answers | PictureFault]()
+        readable, results = [], dict[int, Answers | PictureFault]()
         for number, task in enumerate(group):
             if journal is not None and task.key in journal:
                 if what := difference(journal.digest(task.key), digest_of(task)):
                     raise ConfigError(
-                        f"The answers about {quote(task.key)} on disk belong to {what}. A run goes on only with the "
-                        "same pictures and labels. Give another folder, or begin anew."
+                        f"The answers about {quote(task.key)} on disk belong to {what}. A run can only be resumed with "
+                        "the same pictures and labels. Give another folder, or start again."
                     )
                 results[number] = journal.get(task.key)
                 continue
             try:
-                good.append((number, task, task.pixels()))
+                readable.append((number, task, task.pixels()))
             except (ImageError, DataError) as error:
                 results[number] = PictureFault(task.key, str(error))
-        found = source.answer([task for _, task, _ in good], [pixels for *_, pixels in good], settings) if good else []
-        for (number, task, _), own in zip(good, found, strict=True):
-            results[number] = tuple(trimmed(a, q) for a, q in zip(own, task.questions, strict=True))
+        answers: list[Answers] = []
+        if readable:
+            answers = source.answer([task for _, task, _ in readable], [pixels for *_, pixels in readable], settings)
+        for (number, task, _), of_task in zip(readable, answers, strict=True):
+            results[number] = tuple(trimmed(a, q) for a, q in zip(of_task, task.questions, strict=True))
         for number, task in enumerate(group):
             result = results[number]
             if journal is not None and task.key not in journal and not isinstance(result, PictureFault):
@@ -164,13 +143,14 @@ def answered(
 
 
 def conclude(
-    protocol: Protocol, data: Data, settings: Settings, scores: Scores, faults: Sequence[PictureFault], weights: str
+    protocol: Protocol,
+    data: EvaluationData,
+    settings: Settings,
+    scores: Scores,
+    faults: Sequence[PictureFault],
+    weights: str,
 ) -> Evaluation:
-    """The run's numbers and tables from its scores.
-
-    Raises:
-        DataError: nothing was scored.
-    """
+    """The run's numbers and tables from its scores; a DataError if nothing was scored."""
     from xpose import __version__
 
     if not scores.pictures:
@@ -180,7 +160,7 @@ def conclude(
             f"The protocol takes {', '.join(protocol.sets) or 'any set'} and needs enough labelled pictures of it. "
             "Check the folder and the split."
         )
-    found = protocol.conclude(scores, data, settings)
+    findings = protocol.conclude(scores, data, settings)
     statement = protocol.statement(data, settings)
     if scores.unasked:
         statement["not asked"] = "; ".join(f"{what} ({n} times)" for what, n in sorted(scores.unasked.items()))
@@ -188,14 +168,14 @@ def conclude(
         protocol=protocol.name,
         settings={**settings.to_json(), "split": data.split, "only": list(data.only), **statement},
         weights=weights,
-        summary=dict(found.values),
-        means=dict(found.means),
-        pictures=tuple(_pictures(scores.objects, protocol, found.left_out)),
+        summary=dict(findings.values),
+        means=dict(findings.means),
+        pictures=tuple(_pictures(scores.objects, protocol, findings.left_out)),
         version=__version__,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         headline=protocol.headline,
         statement=statement,
-        tables=(*found.tables, *published(protocol.published)),
+        tables=(*findings.tables, *published(protocol.published)),
         faults=tuple(faults),
         scores=scores,
     )
@@ -219,12 +199,8 @@ def _object(one: ObjectScore, protocol: Protocol, left_out: bool) -> RunObject:
     values: dict[str, Any] = {f"PCK@{t:g}": one.share(t) for t in protocol.thresholds}
     values["IoU"] = one.iou
     if protocol.thresholds:
-        values["error"] = _mean_error(one)
+        values["error"] = math.fsum(one.values) / len(one.values)
     values |= one.further
     # A name of its own keeps what is left out of the means out of those that `xpose compare` computes again.
     named = {f"{name} (left out of the means)" if left_out else name: value for name, value in values.items()}
     return RunObject(f"{one.category}/{one.number}", one.category, len(one.names), named)
-
-
-def _mean_error(one: ObjectScore) -> float:
-    return math.fsum(one.values) / len(one.values)

@@ -1,4 +1,4 @@
-"""What is remembered of all answers: one row per labelled object, and the metrics of every group.
+"""What is kept of all answers: one row per labelled object, and the metrics of every group.
 
 A group is a row of a table (a set, usually), a variant one of its columns (a kind of prompt, an option).
 """
@@ -6,23 +6,24 @@ A group is a row of a table (a set, usually), a variant one of its columns (a ki
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from xpose.evaluation.matching import boxes_of
+from xpose.evaluation.metrics import Metric
 from xpose.evaluation.metrics.average_precision import AveragePrecision
-from xpose.evaluation.metrics.base import Metric
-from xpose.evaluation.metrics.negatives import FalseAlarms
-from xpose.evaluation.metrics.points import PointRules
+from xpose.evaluation.metrics.confidence import FalseAlarms
+from xpose.evaluation.metrics.points import PointRules, average
 from xpose.evaluation.questions import Question, Task
 from xpose.geometry import box_iou
 from xpose.records import Record
 from xpose.results import Poses
 
 Key = tuple[str, str]  # group, variant
-# Metrics that want every answer; the others see as many as there are objects.
+# Metrics that take every answer; the others take only as many as there are objects.
 WHOLE = (AveragePrecision, FalseAlarms)
 Metrics = Callable[[Key], Mapping[str, Metric]]
 Further = Callable[[Record, Poses], Sequence[Mapping[str, float]]]
@@ -31,43 +32,26 @@ Modes = Callable[[Task, Question], Iterable[tuple[str, PointRules]]]
 
 @dataclass(frozen=True, slots=True)
 class ObjectScore:
-    """One labelled object and the answer that stands for it.
+    """One labelled object and the answer that is assigned to it."""
 
-    Attributes:
-        task: the picture's key.
-        group: the row of the table.
-        variant: the column.
-        category: the object's.
-        number: of the object in the question's truth.
-        names: of every point that counts.
-        values: [k] of each of them the distance as a share of the object's size; infinite where missing.
-        hidden: names of the points that are labelled but hidden.
-        size: square root of the box's area, in pixels.
-        iou: of the answer's box with the true one; 0 where there is no answer.
-        score: of the answer; None where there is none.
-        called: the category that the answer says; None where there is none.
-        style: of the picture, where the set says so.
-        further: what the protocol says about the object beside it, by name.
-    """
-
-    task: str
+    task: str  # the picture's key
     group: str
     variant: str
-    category: str
-    number: int
-    names: tuple[str, ...]
-    values: np.ndarray = field(compare=False)
-    hidden: frozenset[str]
-    size: float
-    iou: float
-    score: float | None
-    called: str | None = None
-    style: str | None = None
-    further: Mapping[str, float] = field(default_factory=dict, compare=False)
+    category: str  # the object's
+    number: int  # of the object in the question's truth
+    names: tuple[str, ...]  # of every point that counts
+    values: np.ndarray = field(compare=False)  # [k] its distance as a share of the object's size; infinite if missing
+    hidden: frozenset[str]  # names of the points that are labelled but hidden
+    size: float  # square root of the box's area, in pixels
+    iou: float  # of the answer's box with the true one; 0 without an answer
+    score: float | None  # of the answer, if there is one
+    called: str | None = None  # the answer's category
+    style: str | None = None  # of the picture, if the set states it
+    further: Mapping[str, float] = field(default_factory=dict, compare=False)  # the protocol's own numbers
 
     @property
     def errors(self) -> dict[str, float]:
-        """Distance as a share of the object's size by name."""
+        """Distances as shares of the object's size by name."""
         return dict(zip(self.names, self.values.tolist(), strict=True))
 
     def share(self, threshold: float) -> float:
@@ -76,13 +60,13 @@ class ObjectScore:
 
 
 class Scores:
-    """Takes in answers as they come.
+    """Collects answers as they come.
 
     Args:
-        rules: which objects and points count, and which answer stands for an object.
-        metrics: further metrics of a group; those of average precision see all answers, others the matched ones.
+        rules: which objects and points count, and which answer is assigned to an object.
+        metrics: further metrics of a group.
         modes: for protocols that judge one answer by several rules: the variants it counts for, with their rules.
-        further: gives for every object of a record further numbers, which its row keeps.
+        further: gives further numbers for every object of a record, which its row keeps.
     """
 
     def __init__(
@@ -95,30 +79,21 @@ class Scores:
         self.rules, self._make, self._modes, self._further = rules or PointRules(), metrics, modes, further
         self.objects: list[ObjectScore] = []
         self.metrics: dict[Key, Mapping[str, Metric]] = {}
-        self.pictures: dict[Key, int] = {}
-        self.unasked: dict[str, int] = {}
-
-    def note(self, task: Task) -> None:
-        """Remember what could not be asked."""
-        for what in task.unasked:
-            self.unasked[what] = self.unasked.get(what, 0) + 1
+        self.pictures: Counter[Key] = Counter()
+        self.unasked: Counter[str] = Counter()  # what could not be asked
 
     def add(self, task: Task, question: Question, found: Poses) -> None:
-        """Take in the answer to one question."""
+        """Add the answer to one question."""
         modes = [(question.variant, self.rules)] if self._modes is None else self._modes(task, question)
+        matched = found[: question.matched]
         for variant, rules in modes:
-            self._add(task, question, found, variant, rules)
-
-    def _add(self, task: Task, question: Question, found: Poses, variant: str, rules: PointRules) -> None:
-        key = (question.group, variant)
-        self.pictures[key] = self.pictures.get(key, 0) + 1
-        self.objects += self._scored(task, question, found[: question.matched], variant, rules)
-        if self._make is not None:
-            if key not in self.metrics:
+            key = (question.group, variant)
+            self.pictures[key] += 1
+            self.objects += self._scored(task, question, matched, variant, rules)
+            if self._make is not None and key not in self.metrics:
                 self.metrics[key] = self._make(key)
-            for metric in self.metrics[key].values():
-                whole = isinstance(metric, WHOLE)
-                metric.update(question.truth, found if whole else found[: question.matched])
+            for metric in self.metrics.get(key, {}).values():
+                metric.update(question.truth, found if isinstance(metric, WHOLE) else matched)
 
     def _scored(
         self, task: Task, question: Question, found: Poses, variant: str, rules: PointRules
@@ -128,8 +103,7 @@ class Scores:
         further = self._further(truth, found) if self._further else ()
         for one in rules.measure(truth, found):
             row, (_, _, width, height) = one.row, one.instance.box
-            there = np.flatnonzero(one.counted)
-            names = one.aligned.names if len(there) == len(one.counted) else tuple(one.aligned.names[k] for k in there)
+            counted = np.flatnonzero(one.counted)
             iou = 0.0 if row is None else float(box_iou(corners[one.number], found.boxes[row].astype(np.float64)))
             yield ObjectScore(
                 task=task.key,
@@ -137,9 +111,9 @@ class Scores:
                 variant=variant,
                 category=one.instance.category.name,
                 number=one.number,
-                names=names,
-                values=one.errors[there],
-                hidden=frozenset(one.aligned.names[k] for k in there if one.aligned.visibility[k] == 1),
+                names=one.aligned.names if one.counted.all() else tuple(one.aligned.names[k] for k in counted),
+                values=one.errors[counted],
+                hidden=frozenset(one.aligned.names[k] for k in counted if one.aligned.visibility[k] == 1),
                 size=math.sqrt(width * height),
                 iou=iou,
                 score=None if row is None else float(found.scores[row]),
@@ -162,12 +136,8 @@ class Scores:
         return {name: value for metric in metrics.values() for name, value in metric.compute().items()}
 
     def groups(self) -> list[str]:
-        """The groups seen so far, in order of their names."""
+        """The groups so far, in order of their names."""
         return sorted({group for group, _ in self.pictures})
-
-    def variants(self) -> list[str]:
-        """The variants seen so far, in the order of their first question."""
-        return list(dict.fromkeys(variant for _, variant in self.pictures))
 
 
 def pck(objects: Sequence[ObjectScore], threshold: float) -> float:
@@ -176,6 +146,5 @@ def pck(objects: Sequence[ObjectScore], threshold: float) -> float:
 
 
 def mean(values: Iterable[float]) -> float:
-    """The mean, summed exactly so that no order matters; NaN of nothing, and NaN values left out."""
-    listed = [value for value in values if not math.isnan(value)]
-    return math.fsum(listed) / len(listed) if listed else math.nan
+    """The mean without NaN values, summed exactly so that the order does not matter; NaN of nothing."""
+    return average(value for value in values if not math.isnan(value))

@@ -1,40 +1,52 @@
 """Who answers the questions: our detector here; results files and other systems give the same kind of answer.
 
-A source gives `Poses` in the pixels and under the names of the records. This module is the one place where a detector's
-answer is brought there: half a pixel less (records count pixel by pixel, a detector continuously), and the record's
-names in the place of the prompt's words.
+A source gives `Poses` in the pixels and under the names of the records. Only this module converts a detector's answer:
+it subtracts half a pixel (records use pixel indices, a detector continuous coordinates), and replaces the prompt's
+words by the record's names.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from multiprocessing.reduction import ForkingPickler
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 
+from xpose.errors import XPoseError
 from xpose.evaluation.answers import Answers
-from xpose.evaluation.matching import in_records_pixels, match
+from xpose.evaluation.matching import in_records_pixels, match, mirror_names
 from xpose.evaluation.questions import Question, Task
 from xpose.evaluation.settings import Settings
+from xpose.geometry import flip_boxes, pairwise_iou
+from xpose.prompts import Prompt
 from xpose.results import Poses
 
 if TYPE_CHECKING:
     from xpose.inference import Detector, EncodedImage
     from xpose.inference.options import DetectionOptions
 
+SAME_OBJECT = 0.5  # IoU from which boxes of a picture and of its mirror image show one object
+
 
 class AnswerSource(Protocol):
     """Anything that answers questions about pictures."""
 
     name: str
-    batch: int  # pictures it likes to get at once
+    batch: int  # pictures that it takes at once
 
     @property
     def identity(self) -> str:
-        """What tells it from every other source: a checksum of its weights or its file."""
+        """A checksum of its weights or its file, different for every source."""
 
     def answer(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
         """For each task the answers to its questions, in the records' pixels and names."""
@@ -46,6 +58,8 @@ class DetectorSource:
     Pictures with one question go through the network together, `batch` at a time; a picture with several questions is
     encoded once and decoded once per question.
     """
+
+    together = True
 
     def __init__(self, detector: Detector, batch: int = 1) -> None:
         self.detector, self.batch = detector, batch
@@ -65,18 +79,18 @@ class DetectorSource:
         straight = self._ask(tasks, pixels, settings)
         if not settings.flip:
             return straight
-        from xpose.evaluation.flipping import merged
-
         mirrored = self._ask(tasks, [np.ascontiguousarray(one[:, ::-1]) for one in pixels], settings)
         return [
-            tuple(merged(a, b, question) for a, b, question in zip(one, other, task.questions, strict=True))
-            for task, one, other in zip(tasks, straight, mirrored, strict=True)
+            tuple(map(merged, answers, flipped, task.questions))
+            for task, answers, flipped in zip(tasks, straight, mirrored, strict=True)
         ]
 
     def _ask(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
         usual = self.detector.engine.config.instances
         together = [
-            n for n, task in enumerate(tasks) if len(task.questions) == 1 and (task.questions[0].most or 1) <= usual
+            n
+            for n, task in enumerate(tasks)
+            if self.together and len(task.questions) == 1 and (task.questions[0].most or 1) <= usual
         ]
         answers: dict[int, Answers] = {}
         if len(together) > 1:
@@ -108,37 +122,87 @@ def open_detector(
     clip: str | None = None,
     batch: int = 1,
 ) -> DetectorSource:
-    """A detector as a source, from what a command line says; a function of a module, so that processes can be sent it.
-
-    Raises:
-        XPoseError: there are no such weights, or no such device.
-    """
+    """A detector as a source, from the options of a command line; processes can be sent this function."""
     from xpose.inference import load
 
     return DetectorSource(load(weights, device=device, dtype=dtype, clip=clip), batch)
 
 
-def prompts_of(question: Question) -> list[Any]:
+ForkingPickler.register(MappingProxyType, lambda proxy: (dict, (dict(proxy),)))  # records and skeletons have some
+SourceMaker = Callable[[], AnswerSource]  # a module's function, or a partial of one, so that it can be pickled
+
+
+class ParallelSource:
+    """Several processes that answer in parallel, each with its own copy of `source`, which `make` opens."""
+
+    def __init__(self, source: AnswerSource, make: SourceMaker, processes: int) -> None:
+        self._source, self._make, self._step = source, make, source.batch
+        self.name, self.batch = source.name, processes * source.batch
+        self._threads = max(1, (os.cpu_count() or 1) // processes)
+        self._pool = ProcessPoolExecutor(  # this process alone handles Ctrl-C
+            processes, multiprocessing.get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
+        )
+
+    @property
+    def identity(self) -> str:
+        """That of the source."""
+        return self._source.identity
+
+    def answer(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
+        """For each task the answers to its questions.
+
+        Raises:
+            XPoseError: the fault of a process.
+        """
+        parts = [slice(start, start + self._step) for start in range(0, len(tasks), self._step)]
+        futures = [
+            self._pool.submit(_answer_in_process, self._make, self._threads, tasks[part], pixels[part], settings)
+            for part in parts
+        ]
+        try:
+            return [answers for future in futures for answers in future.result()]
+        except BrokenProcessPool:
+            raise XPoseError(
+                "A process ended unexpectedly; it may have run out of memory. The answers so far are kept: run the "
+                "same command again, with fewer --processes."
+            ) from None
+
+    def close(self) -> None:
+        """Stop the processes."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+def _answer_in_process(
+    make: SourceMaker, threads: int, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings
+) -> list[Answers]:
+    if not _in_process:
+        torch.set_num_threads(threads)
+        _in_process.append(make())
+    return _in_process[0].answer(tasks, pixels, settings)
+
+
+_in_process: list[AnswerSource] = []  # the source of this process, once it is open
+
+
+def prompts_of(question: Question) -> list[Prompt]:
     """The prompts of a question, one per class."""
     return [one.prompt() for one in question.asked]
 
 
 def options_of(settings: Settings, most: int | None = None) -> DetectionOptions:
-    """What settings mean to the detector; `most` is the number of answers wanted."""
+    """The detector's options for these settings; `most` is the largest number of answers."""
     from xpose.inference.options import DetectionOptions
 
-    stored = settings.threshold == "weights"
     return DetectionOptions(
         threshold=None if settings.threshold == "weights" else settings.threshold,
-        rivals=None if stored or settings.rivals else (),
-        nms=1.0 if settings.nms is None else None if settings.nms == "weights" else settings.nms,
+        rivals=None if settings.stored_thresholds or settings.rivals else (),
         max_instances=most,
         side=settings.side,
     )
 
 
 def trimmed(found: Poses, question: Question) -> Poses:
-    """The answers that can matter, where a question says so: protocols with a million questions keep few."""
+    """The answers that can matter, if the question is to be trimmed: protocols with a million questions keep few."""
     if not question.trim or len(found) < 2:
         return found
     fitting = [row for row in match(question.truth, found) if row is not None]
@@ -146,19 +210,62 @@ def trimmed(found: Poses, question: Question) -> Poses:
 
 
 def in_records_words(found: Poses, question: Question, settings: Settings) -> Poses:
-    """A detector's answer in the pixels of records and under their names.
-
-    Points move by half a pixel, unless the weights count as records do (`Settings.index_pixels`).
-    """
+    """A detector's answer in the pixels and under the names of records; see `Settings.index_pixels`."""
     asked = {one.called: one for one in question.asked}
     names = tuple(tuple(asked[pose.category].names[name] for name in pose.names) for pose in found)
     edges = tuple(
         tuple((asked[pose.category].names[a], asked[pose.category].names[b]) for a, b in pose.edges) for pose in found
     )
-    return dataclasses.replace(
+    return replace(
         found if settings.index_pixels else in_records_pixels(found),
         categories=tuple(asked[name].category.name for name in found.categories),
         keypoint_names=names,
         canonical_names=names,
         edges=edges,
     )
+
+
+def merged(straight: Poses, mirrored: Poses, question: Question) -> Poses:
+    """The mean of the answers for a picture and for its mirror image, both in records' pixels and names.
+
+    A pose and the pose of the mirror image whose box overlaps it the most become one: box, points and scores are
+    averaged. A pose without a counterpart does not change, and poses of the mirror image alone are dropped.
+    """
+    other = unflipped(mirrored, question)
+    if not len(straight) or not len(other):
+        return straight
+    same = np.array([[a == b for b in other.categories] for a in straight.categories])
+    overlap = pairwise_iou(straight.boxes.astype(np.float64), other.boxes.astype(np.float64)) * same
+    boxes, xy = straight.boxes.copy(), straight.xy.copy()
+    scores, points = straight.scores.copy(), straight.keypoint_scores.copy()
+    for row in np.flatnonzero(overlap.max(1) >= SAME_OBJECT):
+        partner = int(overlap[row].argmax())
+        boxes[row] = (boxes[row] + other.boxes[partner]) / 2
+        scores[row] = (scores[row] + other.scores[partner]) / 2
+        places = {name: k for k, name in enumerate(other.keypoint_names[partner])}
+        for column, name in enumerate(straight.keypoint_names[row]):
+            k = places.get(name)
+            if k is not None and np.isfinite(other.xy[partner, k]).all():
+                xy[row, column] = (xy[row, column] + other.xy[partner, k]) / 2
+                points[row, column] = (points[row, column] + other.keypoint_scores[partner, k]) / 2
+    order = np.argsort(-scores, kind="stable")
+    return replace(straight, boxes=boxes, xy=xy, scores=scores, keypoint_scores=points)[order]
+
+
+def unflipped(mirrored: Poses, question: Question) -> Poses:
+    """An answer about the mirror image in the coordinates of the picture, left and right exchanged.
+
+    Points are in the record's pixels, where a picture of width W has its last column at W - 1.
+    """
+    width = mirrored.image_size[1]
+    partners = {
+        one.category.name: mirror_names(one.category.skeleton, tuple(one.names.values())) for one in question.asked
+    }
+    xy = mirrored.xy.copy()
+    xy[..., 0] = width - 1 - xy[..., 0]
+    names = tuple(
+        tuple(partners[category].get(name, name) for name in pose_names)
+        for category, pose_names in zip(mirrored.categories, mirrored.keypoint_names, strict=True)
+    )
+    boxes = flip_boxes(mirrored.boxes, width)
+    return replace(mirrored, boxes=boxes, xy=xy, keypoint_names=names, canonical_names=names, edges=())

@@ -1,10 +1,13 @@
-"""A table of results: titles, rows of words and numbers, notes below; as text cells and as Markdown."""
+"""Tables of results as text cells and as Markdown, and the papers' numbers from `published.toml`."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import tomllib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 
 Cell = str | float | int | None
 
@@ -21,7 +24,7 @@ class Table:
 
     @property
     def words(self) -> tuple[int, ...]:
-        """The numbers of the columns that hold text."""
+        """The indices of the columns that hold text."""
         return tuple(i for i in range(len(self.columns)) if any(isinstance(row[i], str) for row in self.rows))
 
     def cells(self) -> list[list[str]]:
@@ -49,3 +52,24 @@ def _line(cells: Iterable[str]) -> str:
 def percent(value: float | None) -> float | None:
     """A share of 1 as a percentage."""
     return None if value is None else 100.0 * value
+
+
+def published(keys: Sequence[str]) -> list[Table]:
+    """The tables of published numbers with these keys, as they were printed."""
+    return [published_tables()[key] for key in keys]
+
+
+@cache
+def published_tables() -> dict[str, Table]:
+    """All published tables by key: only numbers that this project has seen, each with its source."""
+    content = tomllib.loads(files("xpose.evaluation").joinpath("published.toml").read_text("utf-8"))
+    return {
+        key: Table(
+            f"Published: {entry['title']}",
+            tuple(entry["columns"]),
+            tuple(map(tuple, entry["rows"])),
+            (f"Source: {entry['source']}.", *entry.get("notes", ())),
+            decimals=entry.get("decimals", 1),
+        )
+        for key, entry in content.items()
+    }

@@ -54,7 +54,7 @@ def test_visible_against_absent_points():
              "right_eye": 0.25, "tail_base": 0.9}),
         pose(FACE, (200, 0, 50, 50), chin=(210, 10), scores={"chin": 1.0}),  # its object has no label at all
     )  # fmt: skip
-    absent = measured(Confidence.of_visibility(bins=10), (truth, answer))
+    absent = measured(Confidence.of_visibility(), (truth, answer))
     assert absent == {"AUROC": 0.5, "ECE": pytest.approx((0.25 + 0.25 + 0.9) / 3), "right": 1, "wrong": 2}
     hidden = measured(Confidence.of_visibility(wrong=("hidden",)), (truth, answer))
     assert (hidden["AUROC"], hidden["right"], hidden["wrong"]) == (1, 1, 1)
@@ -75,7 +75,6 @@ def test_points_in_their_place():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Confidence.of_visibility(bins=0),
         lambda: Confidence.of_visibility(right=("seen",)),
         lambda: Confidence.of_visibility(right=("absent",)),
         lambda: Confidence.of_visibility(wrong=()),
@@ -104,8 +103,8 @@ def test_which_poses_are_objects():
     verdicts, missed = judge(truth, answer)
     assert verdicts.tolist() == [FALSE, HIT, IGNORED, FALSE, FALSE]
     assert missed.tolist() == [False, False, True]
-    numbers = measured(Confidence.of_objects(bins=1), (truth, answer))
-    assert numbers["ECE"] == pytest.approx((0.9 + 0.7 + 0.6 + 0.5 - 1) / 4)
+    numbers = measured(Confidence.of_objects(), (truth, answer))
+    assert numbers["ECE"] == pytest.approx((0.1 + 0.7 + 0.6 + 0.5) / 4)
     assert (numbers["AUROC"], numbers["right"], numbers["wrong"]) == (1, 1, 3)
     assert judge(truth, found())[1].tolist() == [True, False, True]
     assert judge(record(), answer)[0].tolist() == [FALSE] * 5

@@ -19,7 +19,7 @@ from tests.inference.conftest import own_detector
 from xpose.data.loading.labelling import known_labelling
 from xpose.errors import ConfigError
 from xpose.evaluation import AsUsed, judge_answers
-from xpose.evaluation.data import Data
+from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.protocols import load_protocol
 from xpose.evaluation.run_file import read_run, write_run
 from xpose.evaluation.runner import evaluate
@@ -311,13 +311,13 @@ def test_by_hand(tree, tmp_path):
 
 
 def test_without_dates_there_are_no_first_sets(tree):
-    assert Data.at(tree).first_sets() == {"tubes", "lspet"}
+    assert EvaluationData.at(tree).first_sets() == {"tubes", "lspet"}
     for content in ("[{}, 3]", "[", '{"since": 1}', None):
         path = tree / "index.json"
         path.unlink(missing_ok=True)
         if content is not None:
             path.write_text(content)
-        assert Data.at(tree).first_sets() == set()
+        assert EvaluationData.at(tree).first_sets() == set()
     assert "right/first sets" not in evaluate("as-used", Known(repeated), tree).summary
 
 

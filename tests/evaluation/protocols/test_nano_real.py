@@ -11,9 +11,8 @@ from tests.inference.conftest import own_detector
 
 from xpose.data.collection.held_out import is_held_out
 from xpose.errors import ConfigError, DataError
-from xpose.evaluation.data import Data
+from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.protocols import load_protocol
-from xpose.evaluation.protocols.making_questions import per_category, tasks_of
 from xpose.evaluation.protocols.nano_real import baseline
 from xpose.evaluation.runner import evaluate
 from xpose.evaluation.settings import Settings
@@ -105,7 +104,7 @@ def test_the_mean_pose_by_hand(tree):
     """Training: cap at (10.5, 10.5) of 80 x 60, so at pixel (10, 10) again; crimped end at (30, 10). Picture 1,
     object 1 (0.2 of 40 = 8): 5 and 5 away, both in. Object 2 (0.2 of 20 = 4): 30 and more away. Picture 2 (10): cap
     (15, 20) is 11.2 away, the end (55, 20) 26.9."""
-    numbers = baseline(Data.at(tree))
+    numbers = baseline(EvaluationData.at(tree))
     assert numbers["tubes"]["PCK@0.2"] == pytest.approx((1 + 0 + 0) / 3)
     assert numbers["tubes"]["PCK@0.1"] == 0.0
     assert numbers["birds"] == {"PCK@0.2": 1.0, "PCK@0.1": 1.0}
@@ -223,13 +222,11 @@ def test_damaged_and_missing_pictures_are_named_and_skipped(tree, tmp_path):
 
 def test_a_picture_that_breaks_after_it_was_listed_is_named_and_skipped(tree, tmp_path):
     shutil.copytree(tree, tmp_path / "sets")
-    data = Data.at(tmp_path / "sets", only=["tubes"])
-    records = list(data.records())
+    data = EvaluationData.at(tmp_path / "sets", only=["tubes"])
+    protocol = load_protocol("nano-real")
+    tasks = list(protocol.tasks(data, protocol.usual))
     (tmp_path / "sets/tubes/images/val-1.png").write_bytes(b"no picture")
-    listed = replace(
-        load_protocol("nano-real"), tasks=lambda data, settings: tasks_of(records, per_category(settings, {}))
-    )
-    result = evaluate(listed, Known(repeated), data)
+    result = evaluate(replace(protocol, tasks=lambda data, settings: iter(tasks)), Known(repeated), data)
     assert [fault.key for fault in result.faults][:1] == ["tubes/images/val-1.png"]
     assert "damaged" in result.faults[0].message
 
@@ -262,5 +259,7 @@ def test_mistakes_get_a_message(tree, options, message):
 
 def test_settings_name_all_their_faults():
     with pytest.raises(ConfigError) as error:
-        Settings(prompts="txt", shots=9, limit=0, nms=2.0)  # type: ignore[arg-type]
-    assert all(word in str(error.value) for word in ('Did you mean "text"', "shots is 9", "limit is 0", "nms is 2"))
+        Settings(prompts="txt", shots=9, limit=0, threshold=2.0)  # type: ignore[arg-type]
+    assert all(
+        word in str(error.value) for word in ('Did you mean "text"', "shots is 9", "limit is 0", "threshold is 2")
+    )

@@ -11,9 +11,9 @@ from tests.inference.conftest import own_detector
 
 from xpose.errors import DataError
 from xpose.evaluation.protocols import PROTOCOLS, load_protocol
-from xpose.evaluation.published import published, published_tables
 from xpose.evaluation.runner import evaluate
 from xpose.evaluation.settings import Settings
+from xpose.evaluation.tables import published, published_tables
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from tests.evaluation.prepared_sets import prepare_drawn
 from tests.inference.conftest import own_detector
 
 from xpose.data.loading.labelling import known_labelling
-from xpose.evaluation.data import Data
-from xpose.evaluation.protocols.faces68 import FACE
+from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.protocols.negatives import ABSENT, PRESENT, may_lack
+from xpose.evaluation.protocols.paper_figures import FACE
 from xpose.evaluation.protocols.robustness import VARIANTS, misspelt
 from xpose.evaluation.protocols.similarity import RIGHT, WRONG, SimilaritySource
 from xpose.evaluation.runner import evaluate
@@ -166,7 +166,7 @@ def test_negatives_that_the_user_names(tree):
 
 
 def test_pictures_of_which_it_is_not_known_are_not_asked(tree):
-    (record, _) = next(iter(Data.at(tree, only=["tubes"]).records()))
+    (record, _) = next(iter(EvaluationData.at(tree, only=["tubes"]).records()))
     assert may_lack("dog", record)
     assert not may_lack("glue tube", record)
     assert may_lack("dog", replace(record, source="coco_person"))

@@ -9,7 +9,7 @@ import torch
 from tests.training.small_targets import HORSE, LabelledObject, chair, horse, target_batch, targets_of
 
 from xpose.errors import TrainingError
-from xpose.evaluation.metrics.oks_ap import OksAP
+from xpose.evaluation.metrics.average_precision import OksAP
 from xpose.records import Category
 from xpose.training.objective.targets import TargetBatch
 from xpose.vocabulary import list_skeletons, sigma_for

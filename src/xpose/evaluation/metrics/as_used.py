@@ -1,8 +1,5 @@
 """What a user gets: how many objects are right, box and points together, and how many answers are wrong.
 
-`judge_answers` judges one picture and remembers nothing; `AsUsed` adds pictures up. Nothing here looks at thresholds:
-what is given are the answers that a user would see.
-
 Letters: N answers, M labelled objects.
 """
 
@@ -24,24 +21,14 @@ _ROUNDING = 1e-9  # 7 of 10 points are 70 %
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What became of every object and every answer of a picture.
+    """The verdict on every object and every answer of a picture."""
 
-    Attributes:
-        answer: [M] the row of the answer that belongs to an object; -1 for none.
-        asked: [M] bool: objects that are judged by their points: no crowd, and at least one labelled point.
-        boxed: [M] bool: objects that are judged by their boxes: all but crowds.
-        right: [M] bool: box and points of one answer are right.
-        shown: [M] bool: they are so even if points that the answer calls absent, which no drawing shows, count as
-            missed.
-        wrong: [N] bool: answers that belong to no object and do not lie in a crowd, so also second ones for an object.
-    """
-
-    answer: np.ndarray
-    asked: np.ndarray
-    boxed: np.ndarray
-    right: np.ndarray
-    shown: np.ndarray
-    wrong: np.ndarray
+    answer: np.ndarray  # [M] the row of the answer that belongs to an object; -1 for none
+    asked: np.ndarray  # [M] bool: objects judged by their points, i.e. no crowds, and with a labelled point
+    boxed: np.ndarray  # [M] bool: objects judged by their boxes, i.e. all but crowds
+    right: np.ndarray  # [M] bool: box and points of one answer are right
+    shown: np.ndarray  # [M] bool: also if points that the answer calls absent, which no drawing shows, count as missed
+    wrong: np.ndarray  # [N] bool: answers (also second ones) that belong to no object and are not inside a crowd
 
     @property
     def found(self) -> np.ndarray:
@@ -49,38 +36,24 @@ class Judgement:
         return self.answer >= 0
 
 
-def judge_answers(
-    truth: Record,
-    found: Poses,
-    *,
-    least_iou: float = LEAST_IOU,
-    within: float = WITHIN,
-    least_share: float = LEAST_SHARE,
-) -> Judgement:
-    """Judge the answers about one picture.
+def judge_answers(truth: Record, found: Poses) -> Judgement:
+    """Judge the answers about one picture; `truth` holds all objects of the categories that were asked.
 
-    An answer is *right* for an object of its category if their boxes overlap by at least `least_iou` (IoU) and at least
-    `least_share` of the object's labelled points, hidden ones too, lie within `within` of the longer side of its box.
+    An answer is *right* for an object of its category if the IoU of their boxes is at least `LEAST_IOU` and at least
+    `LEAST_SHARE` of the object's labelled points, hidden ones too, are within `WITHIN` of the longer side of its box.
     Each answer belongs to one object at most, and each object has one answer at most. They are assigned in two rounds,
     in each of which the best score chooses first and takes, of the objects that are still free, the one whose box it
     overlaps most: first answers take objects for which they are right, then the rest take objects by the boxes alone.
-    What is left over is wrong, unless at least half of its box lies in a crowd of its category.
-
-    Args:
-        truth: the labelled picture; of the categories that were asked all objects.
-        found: the answers, in the record's pixels.
-        least_iou: from where a box counts as found.
-        within: how far a point may be off, as a share of the longer side of the labelled box; the edge counts.
-        least_share: of the labelled points.
+    The remaining answers are wrong, unless at least half of their box is inside a crowd of their category.
     """
     crowd = np.array([one.iscrowd for one in truth.instances], dtype=bool)
     labelled = np.array([any(v for *_, v in one.keypoints.values()) for one in truth.instances], dtype=bool)
     overlap, inside = overlaps(truth, found)  # [N, M], [N]
-    fits = (overlap >= least_iou) & (overlap > 0) & ~crowd
+    fits = (overlap >= LEAST_IOU) & ~crowd
     good, plain = np.zeros_like(fits), np.zeros_like(fits)
     for row, number in np.argwhere(fits & labelled):
-        shares = _shares(truth, found, int(row), int(number), within)
-        good[row, number], plain[row, number] = (share >= least_share - _ROUNDING for share in shares)
+        shares = _shares(truth, found, int(row), int(number))
+        good[row, number], plain[row, number] = (share >= LEAST_SHARE - _ROUNDING for share in shares)
     answer = np.full(len(crowd), -1)
     used = np.zeros(len(found), dtype=bool)
     for allowed in (good, fits):
@@ -95,12 +68,12 @@ def judge_answers(
     return Judgement(answer, labelled & ~crowd, ~crowd, right, shown, ~used & ~(inside >= LEAST_IOU))
 
 
-def _shares(truth: Record, found: Poses, row: int, number: int, within: float) -> tuple[float, float]:
+def _shares(truth: Record, found: Poses, row: int, number: int) -> tuple[float, float]:
     """Of the object's labelled points the share that the answer has near them, and the same of points that it shows."""
     instance = truth.instances[number]
     aligned = align(instance, found, row)
     counted = aligned.counted("labelled")
-    near = aligned.distances[counted] <= within * max(instance.box[2:])
+    near = aligned.distances[counted] <= WITHIN * max(instance.box[2:])
     if not near.any():
         return 0.0, 0.0
     columns = columns_of(aligned.names, found.keypoint_names[row], found.canonical_names[row])[counted]
@@ -109,38 +82,31 @@ def _shares(truth: Record, found: Poses, row: int, number: int, within: float) -
 
 
 class AsUsed:
-    """Shares of right objects and numbers of wrong answers over pictures.
+    """Shares of right objects and numbers of wrong answers over pictures; docs/evaluation.md defines them.
 
-    `compute()` gives "right", the share of objects with a labelled point that are right; "right/shown points", the same
-    if points that an answer calls absent count as missed; "found", the share of all objects whose box was found;
-    "wrong answers per picture", which is NaN where `complete` is false for all pictures; and how many there were:
-    "objects", "boxes" and "pictures" (those on which wrong answers were counted). Several questions about one picture
-    count as one picture.
-
-    Args:
-        complete: whether every object of the categories that were asked is labelled in a picture: where that is not
-            certain an answer without a label is not wrong.
+    Several questions about one picture count as one picture. `complete` states whether every object of the categories
+    that were asked is labelled in a picture; otherwise answers without a label are not wrong.
     """
 
-    def __init__(self, complete: Callable[[Record], bool] | None = None) -> None:
+    def __init__(self, complete: Callable[[Record], bool] = lambda record: True) -> None:
         self._complete = complete
         self._objects = self._right = self._shown = self._boxes = self._found = self._wrong = 0
         self._pictures: set[tuple[str, str]] = set()
 
     def update(self, truth: Record, found: Poses) -> None:
-        """Take in the answers to one question about a picture."""
+        """Add the answers to one question about a picture."""
         judged = judge_answers(truth, found)
         self._objects += int(judged.asked.sum())
         self._right += int(judged.right.sum())
         self._shown += int(judged.shown.sum())
         self._boxes += int(judged.boxed.sum())
         self._found += int(judged.found.sum())
-        if self._complete is None or self._complete(truth):
+        if self._complete(truth):
             self._pictures.add((truth.source, truth.picture.file))
             self._wrong += int(judged.wrong.sum())
 
     def compute(self) -> dict[str, float]:
-        """The numbers so far."""
+        """Return the numbers so far."""
         return {
             "right": _share(self._right, self._objects),
             "right/shown points": _share(self._shown, self._objects),

@@ -1,47 +1,48 @@
-"""What OKS-AP and box AP share: truth and answers sorted into categories, each scored by COCO's rules on its own.
+"""OKS-AP and box AP: truth and answers by category, each scored by COCO's rules on its own.
 
 Categories never mix in COCO's measure, so each is scored alone, with its own keypoints and sigmas and only the pictures
-that concern it, and the tables are put side by side before the mean is taken: the same numbers, for any mixture of
+that concern it, and the tables are concatenated before the mean is taken: the same numbers, for any mixture of
 skeletons. Categories without truth do not count, as with COCO.
 
-Letters: N answers, K keypoints, T thresholds, R recall levels, A ranges of area, M limits of answers per picture.
+Letters: N answers, M objects, K keypoints, T thresholds, R recall levels.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from xpose.errors import missing_extra
-from xpose.evaluation.matching import columns_of, plain_name
+from xpose.errors import ConfigError, missing_extra, quote
+from xpose.evaluation.matching import columns_of, labelled_points, plain_name
 from xpose.records import Category, Instance, Record
 from xpose.results import Poses
+from xpose.vocabulary import keypoint_sigmas
 
 Names = tuple[str, ...]
 Fields = dict[str, Any]
 SortKey = tuple[str, str, float, str]
-KindKey = tuple[str, Names, str]  # name, keypoints, skeleton
+CategoryKey = tuple[str, Names, str]  # name, keypoints, skeleton
+AREAS = {"_S": "small", "_M": "medium", "_L": "large"}
+LIMITS = {"_1": 0, "_10": 1}  # places among COCO's limits of answers per picture; otherwise the last
 
-# Name of a number -> precision or recall, threshold (None: the mean over all), range of area, place among the limits.
-Summary = dict[str, tuple[str, float | None, str, int]]
 
-
-@dataclass(slots=True)  # not frozen: there are very many, and frozen ones take three times as long to make
+@dataclass(slots=True)  # not frozen, which would take three times as long
 class FoundObject:
-    """One answer in double precision, as a results file gives it."""
+    """One answer in double precision, as in a results file."""
 
     category: str
     score: float
     names: Names
-    canonical: Names  # the same points' names in the vocabulary
+    canonical: Names  # in the vocabulary
     box: np.ndarray  # [4] x, y, width, height
     xy: np.ndarray  # [k, 2], NaN where a point was not found
-    area: float | None = None  # of the box that a file states beside the points; None for that round the points
+    area: float | None = None  # of the box that a file states beside the points; None for that around the points
+    confidences: np.ndarray | None = None  # [k] of the points, where a file has them
 
 
 @dataclass(slots=True)
@@ -54,32 +55,32 @@ class CategoryObjects:
 
 
 class AveragePrecision(ABC):
-    """Collects pictures; a subclass says what the similarity of an answer and an object is, and which numbers to give.
+    """Collects pictures; a subclass defines the similarity of an answer and an object, and which numbers to give.
 
-    The order of equal scores is decided as COCO does, by the pictures' ids: here by set, split, number (the original's
-    id, where it is one) and file name.
+    Equal scores are ordered as COCO does, by the pictures' ids: here by set, split, number (the original's id, where it
+    is one) and file name.
     """
 
     prefix: str
-    summary: Summary
+    summary: tuple[str, ...]  # COCO's names of the numbers, such as "AP50" and "AR_M", the headline first
 
     def __init__(self) -> None:
         self._pictures: list[SortKey] = []
-        self._kinds: dict[KindKey, CategoryObjects] = {}
-        self._called: dict[tuple[str, str], list[KindKey]] = {}  # set, plain name
+        self._categories: dict[CategoryKey, CategoryObjects] = {}
+        self._called: dict[tuple[str, str], list[CategoryKey]] = {}  # set, plain name
         self._answers: list[tuple[str, int, FoundObject]] = []  # set, picture
         self._tables: tuple[list[str], dict[str, np.ndarray], Any] | None = None
 
     def _concerns(self, category: Category) -> bool:
-        """Whether the measure makes sense for a category at all."""
+        """Whether the measure is defined for a category."""
         return True
 
     @abstractmethod
-    def _evaluator(self, kind: CategoryObjects, ids: dict[int, int]) -> Any:
-        """A COCO evaluator of one category, ready to run; `ids` numbers the pictures."""
+    def _evaluator(self, objects: CategoryObjects, ids: dict[int, int]) -> Any:
+        """A COCO evaluator of one category, ready to run; `ids` maps pictures to image ids."""
 
     def update(self, truth: Record, found: Poses) -> None:
-        """Take in one picture."""
+        """Add one picture."""
         boxes, xy = found.boxes.astype(np.float64), found.xy.astype(np.float64)
         boxes[:, 2:] -= boxes[:, :2]
         scores = found.scores.astype(np.float64).tolist()
@@ -93,54 +94,45 @@ class AveragePrecision(ABC):
         )
 
     def take(self, truth: Record, answers: Iterable[FoundObject]) -> None:
-        """Take in one picture whose answers come in double precision."""
+        """Add one picture whose answers are in double precision."""
         self._tables = None
         picture = len(self._pictures)
-        self._pictures.append(_sort_key(truth))
+        number = truth.source_id or ""
+        number_key = float(number) if number.isdecimal() else math.inf
+        self._pictures.append((truth.source, truth.split, number_key, truth.picture.file))
         for instance in truth.instances:
-            self._kind(truth.source, instance.category).truth.append((picture, instance))
+            self._of(truth.source, instance.category).truth.append((picture, instance))
         self._answers += [(truth.source, picture, answer) for answer in answers]
 
     def compute(self) -> dict[str, float]:
         """The numbers over all categories, the first of them for each category, and "objects" and "pictures"."""
         names, tables, evaluated = self._evaluated()
-        numbers = {}
-        for name, rule in self.summary.items():
-            numbers[self.prefix + name] = _mean(self._cells(tables, evaluated, rule))
-        first = next(iter(self.summary))
+        numbers = {self.prefix + name: _mean(_cells(tables, evaluated, name)) for name in self.summary}
+        first = self.summary[0]
         by_name: dict[str, list[int]] = {}
         for column, name in enumerate(names):
             by_name.setdefault(name, []).append(column)
         for name, columns in sorted(by_name.items()):
-            cells = self._cells(tables, evaluated, self.summary[first])[..., columns]
+            cells = _cells(tables, evaluated, first)[..., columns]
             if (cells > -1).any():
                 numbers[f"{self.prefix}{first}/category/{name}"] = _mean(cells)
-        numbers["objects"] = float(sum(not one.iscrowd for kind in self._kinds.values() for _, one in kind.truth))
+        numbers["objects"] = float(
+            sum(not one.iscrowd for objects in self._categories.values() for _, one in objects.truth)
+        )
         numbers["pictures"] = float(len(self._pictures))
         return numbers
 
     def curves(self) -> dict[str, list[float]]:
-        """Precision at 101 recall levels, averaged over categories: "recall", "precision@0.5", "@0.75", "" for all."""
+        """Precision at 101 levels of "recall", averaged over categories: "precision", "precision@0.5" and "@0.75"."""
         _, tables, evaluated = self._evaluated()
         curves = {"recall": np.linspace(0, 1, 101).tolist()}
-        for label, threshold in (("precision", None), ("precision@0.5", 0.5), ("precision@0.75", 0.75)):
-            last = next(iter(self.summary.values()))[-1]
-            cells = self._cells(tables, evaluated, ("precision", threshold, "all", last))  # [T, R, categories]
+        for label, name in (("precision", "AP"), ("precision@0.5", "AP50"), ("precision@0.75", "AP75")):
+            cells = _cells(tables, evaluated, name)  # [T, R, categories]
             counts = cells > -1
             total = np.where(counts, cells, 0).sum(axis=(0, 2)) if cells.size else np.zeros(101)
             number = counts.sum(axis=(0, 2)) if cells.size else np.zeros(101)
             curves[label] = np.where(number > 0, total / np.maximum(number, 1), np.nan).tolist()
         return curves
-
-    def _cells(
-        self, tables: dict[str, np.ndarray], params: Any, rule: tuple[str, float | None, str, int]
-    ) -> np.ndarray:
-        """What one number is the mean of, categories last; -1 where there is nothing to find."""
-        what, threshold, area, limit = rule
-        if params is None:
-            return np.zeros((0, 0, 0))
-        table = tables[what][..., params.areaRngLbl.index(area), limit]  # [T, R, categories] or [T, categories]
-        return table if threshold is None else table[np.isclose(params.iouThrs, threshold)]
 
     def _evaluated(self) -> tuple[list[str], dict[str, np.ndarray], Any]:
         if self._tables is not None:
@@ -149,17 +141,17 @@ class AveragePrecision(ABC):
         ranks = sorted(range(len(self._pictures)), key=lambda picture: self._pictures[picture])
         ids = {picture: rank for rank, picture in enumerate(ranks, start=1)}
         names, precision, recall, params = [], [], [], None
-        for _, kind in sorted(self._kinds.items()):
-            if not self._concerns(kind.category):
+        for _, objects in sorted(self._categories.items()):
+            if not self._concerns(objects.category):
                 continue
-            evaluator = self._evaluator(kind, ids)
+            evaluator = self._evaluator(objects, ids)
             evaluator.evaluate()
             evaluator.accumulate()
             params = evaluator.params
-            names.append(kind.category.name)
-            precision.append(np.asarray(evaluator.eval["precision"]))  # [T, R, 1, A, M]
-            recall.append(np.asarray(evaluator.eval["recall"]))  # [T, 1, A, M]
-            kind.answers = []
+            names.append(objects.category.name)
+            precision.append(np.asarray(evaluator.eval["precision"]))  # [T, R, 1, areas, limits]
+            recall.append(np.asarray(evaluator.eval["recall"]))  # [T, 1, areas, limits]
+            objects.answers = []
         tables = {}
         if names:
             tables = {"precision": np.concatenate(precision, axis=2), "recall": np.concatenate(recall, axis=1)}
@@ -167,33 +159,151 @@ class AveragePrecision(ABC):
         return self._tables
 
     def _sort_answers(self) -> None:
-        """Give each answer to the category it is about: of one name and set, the one with most of its keypoints."""
-        for kind in self._kinds.values():
-            kind.answers = []
+        """Assign each answer to a category: of those with its name and set, the one with most of its keypoints."""
+        for objects in self._categories.values():
+            objects.answers = []
         for source, picture, answer in self._answers:
             choices = self._called.get((source, plain_name(answer.category)), ())
             if choices:
-                best = choices[0] if len(choices) == 1 else max(choices, key=lambda key: _shared(key[1], answer))
-                self._kinds[best].answers.append((picture, answer))
+                best = choices[0]
+                if len(choices) > 1:
+                    columns = [columns_of(keypoints, answer.names, answer.canonical) for _, keypoints, _ in choices]
+                    best = choices[int(np.argmax([(found >= 0).sum() for found in columns]))]
+                self._categories[best].answers.append((picture, answer))
 
-    def _kind(self, source: str, category: Category) -> CategoryObjects:
+    def _of(self, source: str, category: Category) -> CategoryObjects:
         key = (category.name, category.keypoints, category.skeleton)
-        kind = self._kinds.get(key)
-        if kind is None:
-            kind = self._kinds[key] = CategoryObjects(category)
+        objects = self._categories.get(key)
+        if objects is None:
+            objects = self._categories[key] = CategoryObjects(category)
         called = self._called.setdefault((source, plain_name(category.name)), [])
         if key not in called:
             called.append(key)
-            called.sort()  # so that no order of pictures matters
-        return kind
+            called.sort()  # independent of the order of the pictures
+        return objects
+
+
+class BoxAP(AveragePrecision):
+    """COCO's twelve box numbers, each with the prefix "box " to tell them from those of poses."""
+
+    prefix = "box "
+    summary = ("AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L", "AR_1", "AR_10", "AR", "AR_S", "AR_M", "AR_L")
+
+    def _evaluator(self, objects: CategoryObjects, ids: dict[int, int]) -> Any:
+        truth = ({"bbox": list(one.box), "area": area_of(one)} for _, one in objects.truth)
+        boxes = (one.box.tolist() for _, one in objects.answers)
+        answers = ({"bbox": box, "area": box[2] * box[3]} for box in boxes)
+        return coco_library().COCOeval_faster(*coco_pair(objects, ids, truth, answers), "bbox")
+
+
+class OksAP(AveragePrecision):
+    """COCO's ten keypoint numbers, from "AP" to "AR_L"; `sigmas` by keypoint name override those of the skeletons.
+
+    At most 20 answers per picture and category count. A point that an answer lacks is placed at (0, 0), as in a results
+    file. The area of an answer is that of the box around its points.
+    """
+
+    prefix = ""
+    summary = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
+
+    def __init__(self, *, sigmas: Mapping[str, float] | None = None) -> None:
+        self._sigmas = dict(sigmas or {})
+        for name, sigma in self._sigmas.items():
+            if isinstance(sigma, bool) or not isinstance(sigma, int | float) or not 0 < sigma <= 1:
+                raise ConfigError(f"The sigma of {quote(name)} is {sigma!r}. It must be above 0 and at most 1.")
+        super().__init__()
+
+    def sigmas(self, category: Category) -> tuple[float, ...]:
+        """The constants of a category's keypoints, in their order."""
+        sigmas = keypoint_sigmas(category.skeleton, category.keypoints)
+        return tuple(self._sigmas.get(name, stored) for name, stored in zip(category.keypoints, sigmas, strict=True))
+
+    def _concerns(self, category: Category) -> bool:
+        return bool(category.keypoints)
+
+    def _evaluator(self, objects: CategoryObjects, ids: dict[int, int]) -> Any:
+        names = objects.category.keypoints
+        labelled = labelled_points([one for _, one in objects.truth], names)
+        counts = (labelled[..., 2] > 0).sum(1).tolist()
+        truth = (
+            {"keypoints": points, "num_keypoints": count, "bbox": list(one.box), "area": area_of(one)}
+            for (_, one), points, count in zip(objects.truth, labelled, counts, strict=True)
+        )
+        found = [one for _, one in objects.answers]
+        points = answered_points(found, names)
+        areas = np.ptp(points[..., :2], axis=1).prod(-1).tolist()
+        answers = (
+            {"keypoints": placed, "area": area if one.area is None else one.area}
+            for one, placed, area in zip(found, points, areas, strict=True)
+        )
+        pair = coco_pair(objects, ids, truth, answers)
+        return _evaluator_class()(*pair, "keypoints", kpt_oks_sigmas=np.array(self.sigmas(objects.category)))
+
+
+def answered_points(answers: list[FoundObject], names: tuple[str, ...]) -> np.ndarray:
+    """[N, K, 3] x, y, 0 of answers in the order of the names; zeros where a point is missing."""
+    points = np.zeros((len(answers), len(names), 3))
+    groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[int]] = {}
+    for row, one in enumerate(answers):
+        groups.setdefault((one.names, one.canonical), []).append(row)
+    for (pose_names, canonical), rows in groups.items():
+        columns = columns_of(names, pose_names, canonical)
+        if pose_names:
+            given = np.stack([answers[row].xy for row in rows])[:, columns]
+            there = (columns >= 0) & np.all(np.isfinite(given), axis=-1)
+            points[rows, :, :2] = np.where(there[..., None], given, 0.0)
+    return points
+
+
+def oks_table(answers: np.ndarray, truth: list[dict[str, Any]], sigmas: np.ndarray) -> np.ndarray:
+    """COCO's OKS [N, M] of answers [N, K, 3] with labelled objects, all of a picture at once.
+
+    An object without a labelled point is compared by its box, doubled on each side: points inside have no distance.
+    """
+    labelled = np.stack([one["keypoints"] for one in truth]).reshape(len(truth), -1, 3)
+    boxes = np.array([one["bbox"] for one in truth], dtype=np.float64)
+    areas = np.array([one["area"] for one in truth], dtype=np.float64)
+    counts = labelled[..., 2] > 0  # [M, K]
+    apart = answers[:, None, :, :2] - labelled[None, :, :, :2]  # [N, M, K, 2]
+    bare = ~np.any(counts, axis=1)
+    if bare.any():
+        low, high = boxes[bare, :2] - boxes[bare, 2:], boxes[bare, :2] + 2 * boxes[bare, 2:]
+        places = answers[:, None, :, :2]
+        apart[:, bare] = np.maximum(low[None, :, None] - places, 0) + np.maximum(places - high[None, :, None], 0)
+        counts = counts | bare[:, None]
+    squared = (apart**2).sum(-1)
+    # In the order of COCO's own divisions, so that not even the last digit differs without need.
+    similarity = np.exp(-(squared / (sigmas * 2) ** 2 / (areas + np.spacing(1))[:, None] / 2))
+    return np.where(counts, similarity, 0.0).sum(-1) / counts.sum(-1)
+
+
+def _evaluator_class() -> Any:
+    class PoseEvaluator(coco_library().COCOeval_faster):  # type: ignore[misc]
+        """The evaluator with the similarities of a whole picture computed at once, which takes a tenth of the time."""
+
+        def computeOks(self, imgId: int, catId: int) -> Any:  # noqa: N802 - the library's name
+            truth, answers = self.gt_dataset.get(imgId, catId), self.dt_dataset.get(imgId, catId)
+            if not truth or not answers:
+                return []
+            order = np.argsort([-one["score"] for one in answers], kind="mergesort")[: self.params.maxDets[-1]]
+            points = np.stack([answers[row]["keypoints"] for row in order])
+            return oks_table(points.reshape(len(order), -1, 3), truth, self.params.kpt_oks_sigmas)
+
+    return PoseEvaluator
+
+
+def _cells(tables: dict[str, np.ndarray], params: Any, name: str) -> np.ndarray:
+    """What one of COCO's numbers is the mean of, categories last; -1 where there is nothing to find."""
+    if params is None:
+        return np.zeros((0, 0, 0))
+    suffix = name[2:]
+    table = tables["precision" if name.startswith("AP") else "recall"]
+    table = table[..., params.areaRngLbl.index(AREAS.get(suffix, "all")), LIMITS.get(suffix, -1)]
+    return table[np.isclose(params.iouThrs, int(suffix) / 100)] if suffix.isdigit() else table
 
 
 def coco_library() -> Any:
-    """The module `faster_coco_eval`.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
+    """The module `faster_coco_eval`; a MissingExtraError where it is not installed."""
     try:
         import faster_coco_eval
     except ImportError:
@@ -202,15 +312,11 @@ def coco_library() -> Any:
 
 
 def coco_pair(
-    kind: CategoryObjects, ids: dict[int, int], labels: Iterable[Fields], answers: Iterable[Fields]
+    objects: CategoryObjects, ids: dict[int, int], labels: Iterable[Fields], answers: Iterable[Fields]
 ) -> tuple[Any, Any]:
     """The labels and the answers of one category as faster-coco-eval's COCO objects.
 
-    Args:
-        kind: the category with its objects and answers.
-        ids: image id by picture.
-        labels: what each object's annotation says about its shape, in the order of `kind.truth`.
-        answers: the same for `kind.answers`.
+    `labels` and `answers` describe the shapes of `objects.truth` and `objects.answers`, in their order.
     """
     library = coco_library()
 
@@ -220,15 +326,15 @@ def coco_pair(
         made.createIndex()
         return made
 
-    concerned = sorted({ids[picture] for picture, _ in kind.truth} | {ids[picture] for picture, _ in kind.answers})
+    concerned = sorted({ids[picture] for picture, _ in (*objects.truth, *objects.answers)})
     images = [{"id": number} for number in concerned]
     labelled = [
         {"id": number, "category_id": 1, "image_id": ids[picture], "iscrowd": int(one.iscrowd), **shape}
-        for number, ((picture, one), shape) in enumerate(zip(kind.truth, labels, strict=True), start=1)
+        for number, ((picture, one), shape) in enumerate(zip(objects.truth, labels, strict=True), start=1)
     ]
     found = [
         {"id": number, "category_id": 1, "image_id": ids[picture], "score": one.score, "iscrowd": 0, **shape}
-        for number, ((picture, one), shape) in enumerate(zip(kind.answers, answers, strict=True), start=1)
+        for number, ((picture, one), shape) in enumerate(zip(objects.answers, answers, strict=True), start=1)
     ]
     return dataset(labelled), dataset(found)
 
@@ -236,15 +342,6 @@ def coco_pair(
 def area_of(instance: Instance) -> float:
     """The area that the original states, else that of the box."""
     return instance.box[2] * instance.box[3] if instance.area is None else instance.area
-
-
-def _shared(keypoints: Names, answer: FoundObject) -> int:
-    return int((columns_of(keypoints, answer.names, answer.canonical) >= 0).sum())
-
-
-def _sort_key(truth: Record) -> SortKey:
-    number = truth.source_id or ""
-    return truth.source, truth.split, float(number) if number.isdecimal() else math.inf, truth.picture.file
 
 
 def _mean(cells: np.ndarray) -> float:

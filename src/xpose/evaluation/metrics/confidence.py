@@ -1,4 +1,4 @@
-"""What scores are worth: do they tell right from wrong (AUROC), and do they mean what they say (calibration error)?"""
+"""What scores are worth: AUROC, calibration error, and false alarms for classes that are not in the picture."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Literal, get_args
 import numpy as np
 
 from xpose.errors import ConfigError
-from xpose.evaluation.matching import IGNORED, Match, align, check_match, judge, match
-from xpose.evaluation.metrics.expected_errors import ranks
-from xpose.evaluation.metrics.points import PointRules, check_choice
+from xpose.evaluation.matching import IGNORED, align, check_choice, judge, match, same_category
+from xpose.evaluation.metrics.distances import ranks
+from xpose.evaluation.metrics.points import PointRules
 from xpose.records import HIDDEN, NOT_LABELLED, VISIBLE, Record
 from xpose.results import Poses
 
@@ -20,45 +20,32 @@ LABEL_VALUES: dict[str, int] = {"visible": VISIBLE, "hidden": HIDDEN, "absent": 
 BINS = 15
 
 Judged = Callable[[Record, Poses], tuple[np.ndarray, np.ndarray]]
+Classes = Sequence[str] | Callable[[Record], Sequence[str]]
 
 
 class Confidence:
     """AUROC and expected calibration error of scores of which each turns out right or wrong.
 
-    `compute()` gives "AUROC", the chance that a right one has the higher score than a wrong one (ties count half);
-    "ECE", the mean distance between score and share of right ones over `bins` equal ranges of scores, weighted by how
-    many fall into each; "right" and "wrong", how many there were. The constructors `of_visibility`, `of_places` and
-    `of_objects` say what is scored.
-
-    Args:
-        judged: the scores [n] of a picture and whether each came true [n].
-        bins: ranges of scores for the calibration error.
+    The constructors `of_visibility`, `of_places` and `of_objects` define what is scored: `judged` returns the scores
+    [n] of a picture and whether each came true [n].
     """
 
-    def __init__(self, judged: Judged, *, bins: int = BINS) -> None:
-        if type(bins) is not int or bins < 1:
-            raise ConfigError(f"bins is {bins!r}. It must be a whole number of at least 1, such as {BINS}.")
-        self._judged, self.bins = judged, bins
+    def __init__(self, judged: Judged) -> None:
+        self._judged = judged
         self._scores: list[np.ndarray] = []
         self._right: list[np.ndarray] = []
 
     @classmethod
     def of_visibility(
-        cls,
-        right: Sequence[PointLabel] = ("visible",),
-        wrong: Sequence[PointLabel] = ("absent",),
-        *,
-        match: Match = "best box",
-        bins: int = BINS,
+        cls, right: Sequence[PointLabel] = ("visible",), wrong: Sequence[PointLabel] = ("absent",)
     ) -> Confidence:
         """Points' confidences: right where the point's label is one of `right`, wrong where it is one of `wrong`.
 
         Labels of neither kind do not count, nor do objects without any label. "absent" is a keypoint that the set
         labels on such objects but not on this one.
         """
-        check_match(match)
         for label in (*right, *wrong):
-            check_choice("which labels count", label, get_args(PointLabel))
+            check_choice("label", label, get_args(PointLabel))
         yes, no = ([LABEL_VALUES[label] for label in labels] for labels in (right, wrong))
         if not yes or not no or set(yes) & set(no):
             raise ConfigError(
@@ -67,14 +54,14 @@ class Confidence:
             )
 
         def judged(truth: Record, found: Poses) -> tuple[np.ndarray, np.ndarray]:
-            scores, labels = confidences_and_labels(truth, found, match)
+            scores, labels = confidences_and_labels(truth, found)
             keep = np.isin(labels, yes + no)
             return scores[keep], np.isin(labels[keep], yes)
 
-        return cls(judged, bins=bins)
+        return cls(judged)
 
     @classmethod
-    def of_places(cls, threshold: float = 0.2, *, rules: PointRules | None = None, bins: int = BINS) -> Confidence:
+    def of_places(cls, threshold: float = 0.2, *, rules: PointRules | None = None) -> Confidence:
         """Points' confidences: right where a labelled point lies within `threshold` of its place, as PCK counts."""
         rules = rules or PointRules()
 
@@ -86,34 +73,78 @@ class Confidence:
                 right.append(one.errors[keep] <= threshold)
             return np.concatenate(scores), np.concatenate(right)
 
-        return cls(judged, bins=bins)
+        return cls(judged)
 
     @classmethod
-    def of_objects(cls, least_iou: float = 0.5, *, bins: int = BINS) -> Confidence:
+    def of_objects(cls) -> Confidence:
         """Objects' scores: right where the pose is an object (see `matching.judge`)."""
 
         def judged(truth: Record, found: Poses) -> tuple[np.ndarray, np.ndarray]:
-            verdicts, _ = judge(truth, found, least_iou)
+            verdicts, _ = judge(truth, found)
             keep = verdicts != IGNORED
             return found.scores[keep].astype(np.float64), verdicts[keep] > 0
 
-        return cls(judged, bins=bins)
+        return cls(judged)
 
     def update(self, truth: Record, found: Poses) -> None:
-        """Take in one picture."""
+        """Add one picture."""
         scores, right = self._judged(truth, found)
         self._scores.append(np.asarray(scores, dtype=np.float64))
         self._right.append(np.asarray(right, dtype=bool))
 
     def compute(self) -> dict[str, float]:
-        """The numbers so far."""
+        """Return the numbers so far."""
         scores = np.concatenate([np.zeros(0), *self._scores])
         right = np.concatenate([np.zeros(0, dtype=bool), *self._right])
         return {
             "AUROC": auroc(scores, right),
-            "ECE": calibration_error(scores, right, self.bins),
+            "ECE": calibration_error(scores, right),
             "right": float(right.sum()),
             "wrong": float((~right).sum()),
+        }
+
+
+class FalseAlarms:
+    """Poses of absent classes per picture, and the recall of present ones, above a threshold.
+
+    Only meaningful where the set labels every object of every class that is asked: a person without a label in a set of
+    animals would count as a false alarm. `asked` are the classes, the same for each picture or a function of the
+    record.
+    """
+
+    def __init__(self, asked: Classes, threshold: float = 0.1) -> None:
+        if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+            raise ConfigError(f"threshold is {threshold!r}. It must be a number from 0 to 1.")
+        if isinstance(asked, str):
+            raise ConfigError(f'asked is the text "{asked}". It must be a list of classes: ["{asked}"].')
+        self._asked, self.threshold = asked, threshold
+        self._pictures = self._alarms = self._absent = self._answered = self._objects = self._missed = 0
+
+    def update(self, truth: Record, found: Poses) -> None:
+        """Add one picture."""
+        poses = found.filter(threshold=self.threshold)
+        asked = self._asked(truth) if callable(self._asked) else self._asked
+        present = [instance.category.name for instance in truth.instances]
+        absent = [name for name in asked if not any(same_category(name, other) for other in present)]
+        self._pictures += 1
+        self._absent += len(absent)
+        for name in absent:
+            alarms = sum(same_category(name, category) for category in poses.categories)
+            self._alarms += alarms
+            self._answered += alarms > 0
+        _, missed = judge(truth, poses)
+        self._objects += sum(not instance.iscrowd for instance in truth.instances)
+        self._missed += int(missed.sum())
+
+    def compute(self) -> dict[str, float]:
+        """Return the numbers so far."""
+        return {
+            "false alarms": self._alarms / self._pictures if self._pictures else math.nan,
+            "false alarms/asked": self._answered / self._absent if self._absent else math.nan,
+            "recall": 1 - self._missed / self._objects if self._objects else math.nan,
+            "absent": float(self._absent),
+            "objects": float(self._objects),
+            "pictures": float(self._pictures),
         }
 
 
@@ -130,15 +161,14 @@ def calibration_error(scores: np.ndarray, right: np.ndarray, bins: int = BINS) -
     if not len(scores):
         return math.nan
     place = np.clip(np.ceil(scores * bins).astype(int) - 1, 0, bins - 1)  # a score on an edge belongs below it
-    said = np.bincount(place, scores, bins)
-    came = np.bincount(place, right.astype(np.float64), bins)
-    return float(np.abs(said - came).sum() / len(scores))
+    sums, hits = np.bincount(place, scores, bins), np.bincount(place, right.astype(np.float64), bins)
+    return float(np.abs(sums - hits).sum() / len(scores))
 
 
-def confidences_and_labels(truth: Record, found: Poses, how: Match) -> tuple[np.ndarray, np.ndarray]:
+def confidences_and_labels(truth: Record, found: Poses) -> tuple[np.ndarray, np.ndarray]:
     """Confidences and labels (2, 1, 0) of the points of matched poses, over all objects that have any label."""
     scores, labels = [np.zeros(0)], [np.zeros(0, dtype=int)]
-    for instance, row in zip(truth.instances, match(truth, found, how), strict=True):
+    for instance, row in zip(truth.instances, match(truth, found), strict=True):
         if row is None or instance.iscrowd or not any(v for *_, v in instance.keypoints.values()):
             continue
         aligned = align(instance, found, row)

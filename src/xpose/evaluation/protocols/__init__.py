@@ -23,20 +23,16 @@ PROTOCOLS: dict[str, str] = {
     "mp100-5shot": "mp100:FIVE_SHOT",
     "clamp": "published_sets",
     "similarity": "similarity:PROTOCOL",
-    "class-point": "class_point:PROTOCOL",
-    "faces68": "faces68:PROTOCOL",
+    "class-point": "paper_figures:CLASS_POINT",
+    "faces68": "paper_figures:FACES68",
     "robustness": "robustness:PROTOCOL",
     "negatives": "negatives:PROTOCOL",
-    "ablations": "ablations:PROTOCOL",
+    "ablations": "published_sets:ABLATIONS",
 }
 
 
 def load_protocol(name: str) -> Protocol:
-    """The protocol of that name.
-
-    Raises:
-        ConfigError: there is none.
-    """
+    """The protocol of that name; a ConfigError if there is none."""
     if name not in PROTOCOLS:
         raise ConfigError(
             f"Unknown protocol {quote(name)}.{did_you_mean(name, PROTOCOLS)} List them with: xpose eval --list"

@@ -1,8 +1,7 @@
-"""`as-used`: what a user gets who asks a picture for one kind of thing: objects that are right, answers that are wrong.
+"""`as-used`: what a user gets who asks a picture for one kind of object: right objects, and wrong answers.
 
 Nothing is adjusted to the labels: words alone, one picture at a time, the thresholds, rivals and removal of duplicates
-that the weights ship with, and as many answers as they give. How answers are judged:
-`xpose.evaluation.metrics.as_used`.
+of the weights, and as many answers as they give. `xpose.evaluation.metrics.as_used` judges the answers.
 """
 
 from __future__ import annotations
@@ -12,13 +11,12 @@ from collections.abc import Iterator, Mapping
 
 from xpose.data.loading.labelling import labelling_of
 from xpose.errors import ConfigError
-from xpose.evaluation.data import Data
+from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.metrics.as_used import LEAST_IOU, LEAST_SHARE, WITHIN, AsUsed, judge_answers
-from xpose.evaluation.metrics.expected_errors import ExpectedErrors
-from xpose.evaluation.protocols import error_correlation
-from xpose.evaluation.protocols.base import Findings, Protocol
-from xpose.evaluation.protocols.making_questions import categories_of, known_categories, limited, tasks_of
-from xpose.evaluation.questions import Asked, Question, Task, only
+from xpose.evaluation.metrics.distances import ExpectedErrors
+from xpose.evaluation.protocols.base import ERRORS, Findings, Protocol, error_correlation
+from xpose.evaluation.protocols.making_questions import categories_of, known_categories, tasks_about
+from xpose.evaluation.questions import AskedClass, Question, Task, only
 from xpose.evaluation.scores import Scores, mean
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.tables import Cell, Table, percent
@@ -28,7 +26,7 @@ from xpose.results import Poses
 NUMBERS = ("right", "right/shown points", "found", "wrong answers per picture")
 
 
-def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
+def _tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
     """The only category of a set is asked for in every picture, of several those that a picture shows."""
     if settings.prompts != "text":
         raise ConfigError(
@@ -37,11 +35,11 @@ def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
     known = known_categories(data.records())
 
     def questions(record: Record) -> Iterator[Question]:
-        of_set = list(known.get(record.source, {}).values())
-        for category in of_set if len(of_set) == 1 else categories_of(record):
-            yield Question((Asked.of(category),), only(record, category), None, record.source)
+        categories = list(known.get(record.source, {}).values())
+        for category in categories if len(categories) == 1 else categories_of(record):
+            yield Question((AskedClass.of(category),), only(record, category), None, record.source)
 
-    return tasks_of(limited(data.records(), settings.limit), questions)
+    return tasks_about(data, settings, questions)
 
 
 def complete(record: Record) -> bool:
@@ -49,51 +47,48 @@ def complete(record: Record) -> bool:
     return labelling_of(record.source).exhaustive
 
 
-def _scores(data: Data, settings: Settings) -> Scores:
-    return Scores(
-        metrics=lambda key: {"as used": AsUsed(complete), error_correlation.METRIC: ExpectedErrors()}, further=_further
-    )
+def _scores(data: EvaluationData, settings: Settings) -> Scores:
+    return Scores(metrics=lambda key: {"as used": AsUsed(complete), ERRORS: ExpectedErrors()}, further=_further)
 
 
 def _further(truth: Record, found: Poses) -> list[dict[str, float]]:
     return [{"right": float(right)} for right in judge_answers(truth, found).right]
 
 
-def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
+def _conclude(scores: Scores, data: EvaluationData, settings: Settings) -> Findings:
     rows = {group: scores.metrics[group, ""]["as used"].compute() for group in scores.groups()}
     values: dict[str, float] = {}
     cells: list[tuple[Cell, ...]] = []
-    for group, own in rows.items():
-        values |= {f"{name}/set/{group}": own[name] for name in NUMBERS}
-        cells.append((group, *_cells(own)))
+    for group, numbers in rows.items():
+        values |= {f"{name}/set/{group}": numbers[name] for name in NUMBERS}
+        cells.append((group, *_cells(numbers)))
     first_sets = data.first_sets()
     means = {"": list(rows), "/first sets": [group for group in rows if group in first_sets]}
-    for suffix, kept in means.items():
-        if not kept:
-            continue
-
-        numbers = {name: mean(rows[group][name] for group in kept) for name in NUMBERS}
-        totals = {name: math.fsum(rows[group][name] for group in kept) for name in ("objects", "boxes", "pictures")}
-        values |= {f"{name}{suffix}": value for name, value in numbers.items()}
-        label = "mean over the first sets" if suffix else "mean over sets"
-        cells.append((f"{label} ({len(kept)})", *_cells({**numbers, **totals})))
+    for suffix, groups in means.items():
+        if groups:
+            numbers = {name: mean(rows[group][name] for group in groups) for name in NUMBERS}
+            totals = {
+                name: math.fsum(rows[group][name] for group in groups) for name in ("objects", "boxes", "pictures")
+            }
+            values |= {f"{name}{suffix}": value for name, value in numbers.items()}
+            label = "mean over the first sets" if suffix else "mean over sets"
+            cells.append((f"{label} ({len(groups)})", *_cells({**numbers, **totals})))
     columns = ("set", "objects", "right", "shown", "boxes", "found", "pictures", "wrong")
     table = Table("As used", columns, tuple(cells), _notes(rows), decimals=2)
-    correlations, tables = error_correlation.error_correlation(scores)
+    correlations, tables = error_correlation(scores)
     return Findings(values | correlations, (table, *tables), {"right": "sets"})
 
 
-def _cells(own: Mapping[str, float]) -> tuple[Cell, ...]:
-    pictures = int(own["pictures"])
+def _cells(numbers: Mapping[str, float]) -> tuple[Cell, ...]:
     return (
-        *(int(own["objects"]), percent(own["right"]), percent(own["right/shown points"])),
-        *(int(own["boxes"]), percent(own["found"])),
-        *(pictures or None, own["wrong answers per picture"]),
+        *(int(numbers["objects"]), percent(numbers["right"]), percent(numbers["right/shown points"])),
+        *(int(numbers["boxes"]), percent(numbers["found"])),
+        *(int(numbers["pictures"]) or None, numbers["wrong answers per picture"]),
     )
 
 
 def _notes(rows: Mapping[str, Mapping[str, float]]) -> tuple[str, ...]:
-    partial = [group for group, own in rows.items() if not own["pictures"]]
+    partial = [group for group, numbers in rows.items() if not numbers["pictures"]]
     return (
         f'Shares in percent. "right": one answer overlaps the object\'s box by {LEAST_IOU:g} or more and has at least '
         f"{LEAST_SHARE:.0%} of its labelled points within {WITHIN:g} of the box's longer side.",

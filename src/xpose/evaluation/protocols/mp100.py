@@ -1,25 +1,24 @@
 """MP-100, 1-shot and 5-shot on its five splits: visual prompts for categories that training has not seen.
 
 Per test category 200 episodes; each draws the examples and 15 queries from the category's objects without repetition,
-all from one stream of Python's `random` with seed 1, category by category (numpy's seed 0, which is published as well,
-draws nothing here). A point counts where it is labelled in the query and in every example. One pass gives the four
-published modes, since they differ only in which answer stands for the query, and in which queries count.
+all from one stream of Python's `random` with seed 1, category by category (the published seed of numpy draws nothing
+here). A point counts if it is labelled in the query and in every example. One pass gives the four published modes: they
+differ only in which answer is assigned to the query, and in which queries count.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from xpose.evaluation.data import Data, Placed
+from xpose.evaluation.data import EvaluationData, Placed
 from xpose.evaluation.metrics.points import PointRules
 from xpose.evaluation.protocols.base import Findings, Protocol
-from xpose.evaluation.questions import Asked, Example, Question, Task, key_of, with_instances
+from xpose.evaluation.questions import AskedClass, LabelledExample, Question, Task, key_of
 from xpose.evaluation.scores import Scores, mean, pck
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.tables import Cell, Table, percent
-from xpose.records import Category, replaced
 
 SET = "mp100"
 SPLITS = tuple(f"split{n}-test" for n in range(1, 6))
@@ -44,10 +43,7 @@ class Episode:
 def draw_episodes(
     objects: Mapping[str, Sequence[str]], shots: int, *, count: int = EPISODES, queries: int = QUERIES
 ) -> Iterator[Episode]:
-    """The episodes of all categories, in the order of the mapping; categories with too few objects give none.
-
-    A category with fewer than `shots + queries` objects has as many queries as are left.
-    """
+    """The episodes of all categories, in the order of the mapping; small categories have fewer queries or none."""
     stream = random.Random(SEED)
     for category, names in objects.items():
         if len(names) <= shots:
@@ -57,54 +53,40 @@ def draw_episodes(
             yield Episode(category, number, tuple(drawn[:shots]), tuple(drawn[shots:]))
 
 
-@dataclass(frozen=True)
-class _Objects:
-    """The objects of a test split that can be drawn, by name."""
-
-    examples: Mapping[str, Example]
-    by_category: Mapping[str, Sequence[str]]
-
-    @classmethod
-    def of(cls, records: Iterable[Placed]) -> _Objects:
-        examples: dict[str, Example] = {}
-        table: dict[str, list[str]] = {}
-        for record, place in records:
-            for number, instance in enumerate(record.instances):
-                if instance.iscrowd or not any(v for *_, v in instance.keypoints.values()):
-                    continue
+def _objects(records: Iterable[Placed]) -> tuple[dict[str, LabelledExample], dict[str, list[str]]]:
+    """The objects of a test split by name, and the names by category; skeletons may share a category's name."""
+    objects: dict[str, LabelledExample] = {}
+    names: dict[str, list[str]] = {}
+    for record, place in records:
+        for number, instance in enumerate(record.instances):
+            if not instance.iscrowd and any(v for *_, v in instance.keypoints.values()):
                 name = f"{record.picture.file}#{instance.source_id or number}"
-                examples[name] = Example(record, place, number)
-                table.setdefault(_called(instance.category), []).append(name)
-        return cls(examples, {category: table[category] for category in sorted(table)})
+                objects[name] = LabelledExample(record, place, number)
+                names.setdefault(f"{instance.category.name}/{instance.category.skeleton}", []).append(name)
+    return objects, dict(sorted(names.items()))
 
 
-def _called(category: Category) -> str:
-    """Different skeletons may share a name: the faces of people and of AFLW."""
-    return f"{category.name}/{category.skeleton}"
-
-
-def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
+def _tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
     for split in SPLITS if data.split == ALL_SPLITS else (data.split,):
-        objects = _Objects.of(data.of_set(SET, split))
+        objects, names = _objects(data.of_set(SET, split))
         # All questions about one picture together, so that it goes through the network once.
         asked: dict[str, list[tuple[Episode, str]]] = {}
-        for episode in draw_episodes(objects.by_category, settings.shots):
+        for episode in draw_episodes(names, settings.shots):
             for query in episode.queries:
-                asked.setdefault(key_of(objects.examples[query].record), []).append((episode, query))
-        keys = sorted(asked)[: settings.limit]
-        for key in keys:
+                asked.setdefault(key_of(objects[query].record), []).append((episode, query))
+        for key in sorted(asked)[: settings.limit]:
             questions = tuple(_question(objects, episode, query, split) for episode, query in asked[key])
-            example = objects.examples[asked[key][0][1]]
+            example = objects[asked[key][0][1]]
             yield Task(f"{split}:{key}", example.record, example.place, questions)
 
 
-def _question(objects: _Objects, episode: Episode, query: str, split: str) -> Question:
-    target, shown = objects.examples[query], tuple(objects.examples[name] for name in episode.supports)
-    seen = set.intersection(*({name for name, (*_, v) in one.instance.keypoints.items() if v} for one in shown))
-    shared = {name: point for name, point in target.instance.keypoints.items() if name in seen}
-    instance = replaced(target.instance, keypoints=shared)
-    truth = with_instances(target.record, (instance,))
-    return Question((Asked.of(instance.category, "visual", shown),), truth, None, split, trim=True)
+def _question(objects: Mapping[str, LabelledExample], episode: Episode, query: str, split: str) -> Question:
+    target, shown = objects[query], tuple(objects[name] for name in episode.supports)
+    labelled = set.intersection(*({name for name, (*_, v) in one.instance.keypoints.items() if v} for one in shown))
+    shared = {name: point for name, point in target.instance.keypoints.items() if name in labelled}
+    instance = replace(target.instance, keypoints=shared)
+    truth = replace(target.record, instances=(instance,))
+    return Question((AskedClass.of(instance.category, "visual", shown),), truth, None, split, trim=True)
 
 
 def _modes(task: Task, question: Question) -> list[tuple[str, PointRules]]:
@@ -114,7 +96,7 @@ def _modes(task: Task, question: Question) -> list[tuple[str, PointRules]]:
     return [(BOX, PointRules(match="best box")), (FREE, free), (SINGLE if alone else MULTI, free)]
 
 
-def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
+def _conclude(scores: Scores, data: EvaluationData, settings: Settings) -> Findings:
     values: dict[str, float] = {}
     rows: list[tuple[Cell, ...]] = []
     by_mode: dict[str, list[float]] = {mode: [] for mode in MODES}
@@ -126,14 +108,13 @@ def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
             by_mode[mode].append(value)
             cells.append(percent(value))
         rows.append(tuple(cells))
-    means = {mode: mean(found) for mode, found in by_mode.items()}
+    means = {mode: mean(numbers) for mode, numbers in by_mode.items()}
     values |= {f"PCK@0.2/{mode}": value for mode, value in means.items()}
     values["PCK@0.2"] = means[FREE]
     rows.append((f"mean ({len(rows)})", len(scores.of(variant=BOX)), *(percent(means[mode]) for mode in MODES)))
-    head = "the longer side of the input" if settings.side else "the weights' usual input"
+    side = f"the longer side of the input is {settings.side} pixels" if settings.side else "the weights' usual input"
     notes = (
-        f"{settings.shots}-shot, {EPISODES} episodes per category, {QUERIES} queries each, seed {SEED}; "
-        f"{head}{f' is {settings.side} pixels' if settings.side else ''}.",
+        f"{settings.shots}-shot, {EPISODES} episodes per category, {QUERIES} queries each, seed {SEED}; {side}.",
         "A pair without a point that query and examples share is left out.",
     )
     table = Table(f"MP-100, {settings.shots}-shot, PCK@0.2", ("split", "pairs", *MODES), tuple(rows), notes, decimals=2)

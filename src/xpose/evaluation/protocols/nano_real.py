@@ -1,188 +1,169 @@
 """`nano-real`: the sets of any folder of COCO keypoint sets, object by object, beside a baseline that sees nothing.
 
 Per labelled object: a text prompt of its category with its set's keypoint names, threshold 0, as many answers as the
-picture holds objects of that category; the answer whose box overlaps the object's the most stands for it; the share of
-labelled points within 0.2 of the box's longer side. Mean over objects, then over sets.
+picture holds objects of that category; the answer whose box overlaps the object's the most is assigned to it; the share
+of labelled points within 0.2 of the box's longer side. Mean over objects, then over sets.
 
-The baseline answers every object of a set and category with the mean place, in shares of the frame, at which the
-training split has the point. A set on which that alone passes 80 % is shown but left out of the means: its objects
-hardly move, and a number on it says little.
+The baseline answers every object of a set and category with the mean place of each point in the training split, in
+shares of the frame. A set on which that alone exceeds 80 % is shown but left out of the means: its objects hardly move.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 
 from xpose.errors import MissingExtraError
-from xpose.evaluation.data import Data
+from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.matching import as_poses
-from xpose.evaluation.metrics.base import Metric
-from xpose.evaluation.metrics.box_ap import BoxAP
-from xpose.evaluation.metrics.expected_errors import ExpectedErrors
-from xpose.evaluation.metrics.oks_ap import OksAP
+from xpose.evaluation.metrics import Metric
+from xpose.evaluation.metrics.average_precision import BoxAP, OksAP
+from xpose.evaluation.metrics.distances import ExpectedErrors
 from xpose.evaluation.metrics.pck import PCK
 from xpose.evaluation.metrics.points import PointRules
-from xpose.evaluation.protocols import error_correlation
-from xpose.evaluation.protocols.base import Findings, Protocol
-from xpose.evaluation.protocols.making_questions import find_examples, limited, per_category, tasks_of
-from xpose.evaluation.questions import Task, with_instances
+from xpose.evaluation.protocols.base import ERRORS, Findings, Protocol, error_correlation
+from xpose.evaluation.protocols.making_questions import SetCategory, ask, find_examples, present, tasks_about
+from xpose.evaluation.questions import Question, Task
 from xpose.evaluation.scores import Scores, mean, pck
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.tables import Cell, Table, percent
-from xpose.records import VISIBLE, Category, Instance, Record, replaced
+from xpose.records import VISIBLE, Instance, Record
 from xpose.results import Poses
 
 THRESHOLDS = (0.2, 0.1)
-TOO_EASY = 0.8  # a set is left out of the means where the baseline alone passes this
+NUMBERS = ("PCK@0.2", "PCK@0.1", "baseline/PCK@0.2", "baseline/PCK@0.1", "IoU")
+TOO_EASY = 0.8  # a set is left out of the means if the baseline alone exceeds this
+# For each set and category the place of every point, in shares of the frame's width and height.
+MeanPlaces = dict[SetCategory, dict[str, tuple[float, float]]]
 PRECISION_SETS = ("coco_person", "coco_people", "animal_pose")  # labelled well enough for average precision
 
-SetCategory = tuple[str, Category]
+
+def mean_places(records: Iterable[Record]) -> MeanPlaces:
+    """The mean place of every labelled point; the centre of pixel (0, 0) is at half a pixel."""
+    sums: dict[SetCategory, dict[str, list[float]]] = {}
+    for record in records:
+        for instance in record.instances:
+            if instance.iscrowd:
+                continue
+            table = sums.setdefault((record.source, instance.category), {})
+            for name, (x, y, v) in instance.keypoints.items():
+                if v:
+                    cell = table.setdefault(name, [0.0, 0.0, 0.0])
+                    cell[0] += (x + 0.5) / record.picture.width
+                    cell[1] += (y + 0.5) / record.picture.height
+                    cell[2] += 1
+    return {kind: {n: (x / c, y / c) for n, (x, y, c) in table.items()} for kind, table in sums.items()}
 
 
-@dataclass
-class MeanPose:
-    """For each set and category the mean place of every point, in shares of the frame's width and height."""
+def blind_answer(record: Record, places: MeanPlaces) -> Poses:
+    """The mean pose for every object of the record (`match="given"`), in the record's pixels."""
+    width, height = record.picture.width, record.picture.height
 
-    places: dict[SetCategory, dict[str, tuple[float, float]]] = field(default_factory=dict)
+    def placed(instance: Instance) -> Instance:
+        shares = places.get((record.source, instance.category), {})
+        points = {name: (x * width - 0.5, y * height - 0.5, VISIBLE) for name, (x, y) in shares.items()}
+        return replace(instance, box=(0.0, 0.0, width, height), keypoints=points)
 
-    @classmethod
-    def of(cls, records: Iterable[Record]) -> MeanPose:
-        """The mean over all labelled points of all objects; pixel (0, 0) has its middle at half a pixel."""
-        sums: dict[SetCategory, dict[str, list[float]]] = {}
-        for record in records:
-            width, height = record.picture.width, record.picture.height
-            for instance in record.instances:
-                if instance.iscrowd:
-                    continue
-                table = sums.setdefault((record.source, instance.category), {})
-                for name, (x, y, v) in instance.keypoints.items():
-                    if v:
-                        cell = table.setdefault(name, [0.0, 0.0, 0.0])
-                        cell[0] += (x + 0.5) / width
-                        cell[1] += (y + 0.5) / height
-                        cell[2] += 1
-        return cls({kind: {n: (x / c, y / c) for n, (x, y, c) in table.items()} for kind, table in sums.items()})
-
-    def answer(self, record: Record) -> Poses:
-        """The mean pose for every object of the record (`match="given"`), in the record's pixels."""
-        width, height = record.picture.width, record.picture.height
-
-        def placed(instance: Instance) -> Instance:
-            shares = self.places.get((record.source, instance.category), {})
-            points = {name: (x * width - 0.5, y * height - 0.5, VISIBLE) for name, (x, y) in shares.items()}
-            return replaced(instance, box=(0.0, 0.0, width, height), keypoints=points)
-
-        return as_poses(with_instances(record, tuple(map(placed, record.instances))))
+    return as_poses(replace(record, instances=tuple(map(placed, record.instances))))
 
 
-@lru_cache(maxsize=8)  # validation during training asks again and again
-def baseline(data: Data) -> dict[str, dict[str, float]]:
+@lru_cache(maxsize=8)  # validation during training calls it again and again
+def baseline(data: EvaluationData) -> dict[str, dict[str, float]]:
     """For each set "PCK@0.2" and "PCK@0.1" of the mean pose of the training split, on the whole evaluated split."""
-    poses = MeanPose.of(record for record, _ in data.records("train"))
+    places = mean_places(record for record, _ in data.records("train"))
     metric = PCK(THRESHOLDS, rules=PointRules(match="given"))
     for record, _ in data.records():
-        metric.update(record, poses.answer(record))
-    numbers = metric.compute()
-    found: dict[str, dict[str, float]] = {}
-    for name in metric.names:
-        for key, value in numbers.items():
-            if key.startswith(f"{name}/set/"):
-                found.setdefault(key.removeprefix(f"{name}/set/"), {})[name] = value
-    return found
+        metric.update(record, blind_answer(record, places))
+    sets: dict[str, dict[str, float]] = {}
+    for key, value in metric.compute().items():
+        name, sign, of_set = key.partition("/set/")
+        if sign:
+            sets.setdefault(of_set, {})[name] = value
+    return sets
 
 
-def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
-    questions = per_category(settings, find_examples(data, settings), whole=PRECISION_SETS)
-    return tasks_of(limited(data.records(), settings.limit), questions)
+def _tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
+    shots = find_examples(data, settings)
+
+    def questions(record: Record) -> Iterator[Question | str]:
+        for category, truth, count in present(record):
+            asked = ask(record, category, settings, shots)
+            if asked is None:
+                yield f"{record.source}: {category.name}, of which the training split shows no visible point"
+            else:  # average precision takes all answers
+                most = None if record.source in PRECISION_SETS else count
+                yield Question((asked,), truth, most, record.source, matched=count)
+
+    return tasks_about(data, settings, questions)
 
 
-def _scores(data: Data, settings: Settings) -> Scores:
+def _scores(data: EvaluationData, settings: Settings) -> Scores:
     def metrics(key: tuple[str, str]) -> dict[str, Metric]:
         precision = {"AP": OksAP(), "box AP": BoxAP()} if key[0] in PRECISION_SETS else {}
-        return {error_correlation.METRIC: ExpectedErrors(), **precision}
+        return {ERRORS: ExpectedErrors(), **precision}
 
     return Scores(metrics=metrics)
 
 
-@dataclass(frozen=True)
-class _SetNumbers:
-    """A row of the table."""
-
-    name: str
-    objects: int
-    several: bool  # some picture shows more than one object
-    pck: Mapping[str, float]
-    baseline: Mapping[str, float]
-    iou: float
-
-    @property
-    def easy(self) -> bool:
-        """The baseline alone passes."""
-        return self.baseline.get("PCK@0.2", 0.0) > TOO_EASY
-
-    def values(self, suffix: str) -> dict[str, float]:
-        """The numbers by the names that they have in the summary."""
-        baseline = {f"baseline/{name}{suffix}": self.baseline.get(name, math.nan) for name in self.pck}
-        return {f"{name}{suffix}": value for name, value in self.pck.items()} | baseline | {f"IoU{suffix}": self.iou}
-
-    def cells(self, label: str, several: str) -> tuple[Cell, ...]:
-        """The row of the table."""
-        numbers = [percent(part.get(name)) for name in self.pck for part in (self.pck, self.baseline)]
-        return label, several, self.objects, *numbers, percent(self.iou)
-
-
-def _mean_of(rows: Sequence[_SetNumbers]) -> _SetNumbers:
-    names = [f"PCK@{t:g}" for t in THRESHOLDS]
-    return _SetNumbers(
-        "",
-        sum(row.objects for row in rows),
-        several=False,
-        pck={name: mean(row.pck[name] for row in rows) for name in names},
-        baseline={name: mean(row.baseline.get(name, math.nan) for row in rows) for name in names},
-        iou=mean(row.iou for row in rows),
-    )
-
-
-def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
-    blind, crowded, first_sets = baseline(data), _sets_with_several(data), data.first_sets()
-    rows = []
+def _conclude(scores: Scores, data: EvaluationData, settings: Settings) -> Findings:
+    blind, several, first_sets = baseline(data), _sets_with_several(data), data.first_sets()
+    numbers: dict[str, dict[str, float]] = {}
     for group in scores.groups():
         objects = scores.of(group)
         points = {f"PCK@{t:g}": pck(objects, t) for t in THRESHOLDS}
-        iou = mean(one.iou for one in objects)
-        rows.append(_SetNumbers(group, len(objects), group in crowded, points, blind.get(group, {}), iou))
-    counted = [row for row in rows if not row.easy]
+        mean_pose = {f"baseline/{name}": blind.get(group, {}).get(name, math.nan) for name in points}
+        numbers[group] = {**points, **mean_pose, "IoU": mean(one.iou for one in objects)}
+    easy = [group for group in numbers if numbers[group]["baseline/PCK@0.2"] > TOO_EASY]
+    counted = [group for group in numbers if group not in easy]
     means = {
         "": counted,
-        "/sets with several objects": [row for row in counted if row.several],
-        "/sets with one object": [row for row in counted if not row.several],
+        "/sets with several objects": [group for group in counted if group in several],
+        "/sets with one object": [group for group in counted if group not in several],
     }
     if first_sets:
-        means["/first sets"] = [row for row in counted if row.name in first_sets]
+        means["/first sets"] = [group for group in counted if group in first_sets]
     values: dict[str, float] = {}
-    for suffix, kept in means.items():
-        values |= _mean_of(kept).values(suffix)
-    for row in rows:
-        values |= row.values(f"/set/{row.name}")
-        values[f"easy/set/{row.name}"] = float(row.easy)
-    correlations, correlation_tables = error_correlation.error_correlation(scores)
-    precisions, precision_table = _precision(scores)
+    cells: list[tuple[Cell, ...]] = []
+    for group, row in numbers.items():
+        shown = "several" if group in several else "one"
+        cells.append((f"{group}{' *' * (group in easy)}", shown, len(scores.of(group)), *_cells(row)))
+    for suffix, groups in means.items():
+        average = {name: mean(numbers[group][name] for group in groups) for name in NUMBERS}
+        values |= {f"{name}{suffix}": value for name, value in average.items()}
+        label = suffix.replace("/sets with", ":").replace("/", ": ").replace(" objects", "").replace(" object", "")
+        count = sum(len(scores.of(group)) for group in groups)
+        cells.append((f"mean{label} ({len(groups)})", "", count, *_cells(average)))
+    for group, row in numbers.items():
+        values |= {f"{name}/set/{group}": value for name, value in row.items()}
+        values[f"easy/set/{group}"] = float(group in easy)
+    correlations, correlation_tables = error_correlation(scores)
+    precisions, precision_tables = _precision(scores)
+    columns = [f"{what} @{t:g}" for t in THRESHOLDS for what in ("PCK", "blind")]
+    notes = (
+        'Mean over objects, then over sets. "blind" is the training split\'s mean pose placed in the frame; "shown": '
+        "whether a picture shows one object or several.",
+        f"* Left out of the means because the mean pose alone passes {TOO_EASY:.0%}: {', '.join(easy) or 'none'}.",
+    )
+    table = Table("Real sets", ("set", "shown", "objects", *columns, "IoU"), tuple(cells), notes)
     return Findings(
         values | precisions | correlations,
-        (_table(rows, means), *precision_table, *correlation_tables),
+        (table, *precision_tables, *correlation_tables),
         dict.fromkeys(("PCK@0.2", "PCK@0.1", "IoU"), "sets"),
-        tuple(row.name for row in rows if row.easy),
+        tuple(easy),
     )
+
+
+def _cells(numbers: Mapping[str, float]) -> list[float | None]:
+    return [percent(numbers[name]) for name in ("PCK@0.2", "baseline/PCK@0.2", "PCK@0.1", "baseline/PCK@0.1", "IoU")]
 
 
 def _precision(scores: Scores) -> tuple[dict[str, float], list[Table]]:
     names = ("AP", "AP50", "AP75", "box AP", "box AP50")
     try:
         numbers = {group: scores.numbers(group) for group in scores.groups() if group in PRECISION_SETS}
-    except MissingExtraError as error:  # the run is not lost for it
+    except MissingExtraError as error:  # the other numbers are still shown
         return {}, [Table("Average precision", ("set",), (), (str(error),))]
     if not numbers:
         return {}, []
@@ -193,24 +174,9 @@ def _precision(scores: Scores) -> tuple[dict[str, float], list[Table]]:
 
 
 @lru_cache(maxsize=8)
-def _sets_with_several(data: Data) -> set[str]:
+def _sets_with_several(data: EvaluationData) -> set[str]:
     """Sets of which some evaluated picture holds more than one object."""
     return {r.source for r, _ in data.records() if sum(not one.iscrowd for one in r.instances) > 1}
-
-
-def _table(rows: Sequence[_SetNumbers], means: Mapping[str, Sequence[_SetNumbers]]) -> Table:
-    cells = [row.cells(f"{row.name}{' *' * row.easy}", "several" if row.several else "one") for row in rows]
-    for suffix, kept in means.items():
-        label = suffix.replace("/sets with", ":").replace("/", ": ").replace(" objects", "").replace(" object", "")
-        cells.append(_mean_of(kept).cells(f"mean{label} ({len(kept)})", ""))
-    columns = [f"{what} @{t:g}" for t in THRESHOLDS for what in ("PCK", "blind")]
-    easy = ", ".join(row.name for row in rows if row.easy)
-    notes = (
-        'Mean over objects, then over sets. "blind" is the training split\'s mean pose placed in the frame; "shown": '
-        "whether a picture shows one object or several.",
-        f"* Left out of the means because the mean pose alone passes {TOO_EASY:.0%}: {easy or 'none'}.",
-    )
-    return Table("Real sets", ("set", "shown", "objects", *columns, "IoU"), tuple(cells), notes)
 
 
 PROTOCOL = Protocol(

@@ -1,43 +1,264 @@
-"""The published sets: UniKPT, COCO, Human-Art, AP-10K, Animal Kingdom, the unseen AnimalPose, CLAMP's families.
+"""Protocols that measure whole published sets: a row per set, its metrics, the papers' numbers beside ours.
 
-Which they are, on which splits and by which measures, stands in `published_sets.toml`.
+`published_sets.toml` lists the sets, their splits and measures. A set with one category is asked for it in every
+picture of the split, also where nothing is labelled, as COCO's measure requires; one with several is asked in each
+picture for the categories that it shows.
 """
 
 from __future__ import annotations
 
+import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.resources import files
+from importlib.util import find_spec
 from typing import Any
 
-from xpose.evaluation.protocols.base import Protocol
-from xpose.evaluation.protocols.of_sets import MeasuredSet, protocol_of
+from xpose.errors import missing_extra
+from xpose.evaluation.data import EvaluationData, Placed
+from xpose.evaluation.metrics import Metric
+from xpose.evaluation.metrics.average_precision import BoxAP, OksAP
+from xpose.evaluation.metrics.distances import EPE, NME
+from xpose.evaluation.metrics.pck import AUC
+from xpose.evaluation.protocols.base import Findings, Protocol
+from xpose.evaluation.protocols.making_questions import ask, categories_of, find_examples, limited, present, tasks_of
+from xpose.evaluation.questions import Question, Task, only
+from xpose.evaluation.scores import ObjectScore, Scores, pck
+from xpose.evaluation.settings import PromptKind, Settings
+from xpose.evaluation.tables import Cell, Table, percent
+from xpose.records import Category, Record
 from xpose.vocabulary import load_skeleton
 
+OKS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR")
+FACTORIES: dict[str, Callable[[], Metric]] = {"AP": OksAP, "box AP": BoxAP, "NME": NME, "AUC": AUC, "EPE": EPE}
+_SHARES = ("AP", "AR", "PCK", "box", "AUC", "NME")  # measures that are shown as percentages
 
-def _measured_set(name: str, entry: Mapping[str, Any]) -> MeasuredSet:
-    skeleton = entry.get("keypoints_of")
-    return MeasuredSet(
-        set=entry.get("set", name),
-        label=name,
-        splits=tuple(entry["splits"]),
-        measures=tuple(entry["measures"]),
-        families=tuple(entry.get("families", ())),
-        keypoints=None if skeleton is None else tuple(load_skeleton(skeleton).keypoints),
-        by_style=entry.get("by_style", False),
-        note=entry.get("note", ""),
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredSet:
+    """One row: a set, its evaluated splits, and what is measured."""
+
+    set: str  # the converter's name
+    label: str  # of the row
+    splits: tuple[str, ...]  # evaluated together
+    measures: tuple[str, ...]  # names of numbers, the headline first; "PCK@t" for any threshold
+    families: tuple[str, ...] = ()  # only objects of these families (by `taxonomy.family`)
+    keypoints: tuple[str, ...] | None = None  # only these count; None for all
+    by_style: bool = False  # with a table of the styles of pictures
+    note: str = ""
+
+    @classmethod
+    def of(cls, label: str, entry: Mapping[str, Any]) -> MeasuredSet:
+        """An entry of the file."""
+        skeleton = entry.get("keypoints_of")
+        return cls(
+            set=entry.get("set", label),
+            label=label,
+            splits=tuple(entry["splits"]),
+            measures=tuple(entry["measures"]),
+            families=tuple(entry.get("families", ())),
+            keypoints=None if skeleton is None else tuple(load_skeleton(skeleton).keypoints),
+            by_style=entry.get("by_style", False),
+            note=entry.get("note", ""),
+        )
+
+    def narrowed(self, record: Record) -> Record:
+        """The record with only the objects and points that count."""
+        instances = []
+        for one in record.instances:
+            if self.families and one.category.taxonomy.family not in self.families:
+                continue
+            if self.keypoints is not None:
+                names = tuple(name for name in one.category.keypoints if name in self.keypoints)
+                edges = tuple((a, b) for a, b in one.category.edges if a in names and b in names)
+                points = {name: point for name, point in one.keypoints.items() if name in names}
+                one = replace(one, category=replace(one.category, keypoints=names, edges=edges), keypoints=points)
+            instances.append(one)
+        return replace(record, instances=tuple(instances))
+
+
+def usual_split(parts: Sequence[MeasuredSet]) -> str:
+    """All evaluated splits in words; a run with this as its split takes for each set its own."""
+    return ", ".join(sorted({split for part in parts for split in part.splits}))
+
+
+def _records(data: EvaluationData, part: MeasuredSet, usual: str) -> Iterator[Placed]:
+    for split in part.splits if data.split == usual else (data.split,):
+        for record, place in data.of_set(part.set, split):
+            yield part.narrowed(record), place
+
+
+def _tasks(parts: Sequence[MeasuredSet], data: EvaluationData, settings: Settings) -> Iterator[Task]:
+    shots = find_examples(data, settings)
+    usual = usual_split(parts)
+    for part in _chosen(parts, data):
+        placed = list(limited(_records(data, part, usual), settings.limit))
+        categories = list(dict.fromkeys(category for record, _ in placed for category in categories_of(record)))
+        only_category = categories if len(categories) == 1 and not part.families else None
+
+        def questions(
+            record: Record, part: MeasuredSet = part, everywhere: list[Category] | None = only_category
+        ) -> Iterator[Question | str]:
+            for category in everywhere or categories_of(record):
+                prompt, truth = ask(record, category, settings, shots), only(record, category)
+                if prompt is None:
+                    yield f"{record.source}: {category.name}, without an example in training"
+                else:
+                    count = sum(not one.iscrowd for one in truth.instances)
+                    yield Question((prompt,), truth, None, part.label, matched=count)
+
+        # The row's name comes first, since sets in several rows may show a picture twice.
+        yield from tasks_of(placed, questions, f"{part.label}:")
+
+
+def _chosen(parts: Sequence[MeasuredSet], data: EvaluationData) -> list[MeasuredSet]:
+    return [part for part in parts if not data.only or part.set in data.only]
+
+
+def _scores(parts: Sequence[MeasuredSet], data: EvaluationData, settings: Settings) -> Scores:
+    need_precision()
+    measures = {part.label: {_metric_of(measure) for measure in part.measures} for part in parts}
+    return Scores(metrics=lambda key: {name: make() for name, make in FACTORIES.items() if name in measures[key[0]]})
+
+
+def need_precision() -> None:
+    """Raise a MissingExtraError before the first picture, not after the last, if average precision is not available."""
+    if find_spec("faster_coco_eval") is None:
+        raise missing_extra("Average precision", "faster-coco-eval", "eval")
+
+
+def _metric_of(measure: str) -> str:
+    return "box AP" if measure.startswith("box ") else "AP" if measure in OKS else measure.split("@")[0]
+
+
+def _conclude(
+    parts: Sequence[MeasuredSet], title: str, scores: Scores, data: EvaluationData, settings: Settings
+) -> Findings:
+    values: dict[str, float] = {}
+    columns = list(dict.fromkeys(name for part in parts for name in part.measures))
+    rows: list[tuple[Cell, ...]] = []
+    for part in _chosen(parts, data):
+        numbers = _numbers_of(scores, part)
+        values |= {f"{name}/{part.label}": value for name, value in numbers.items()}
+        values.setdefault("headline", numbers.get(part.measures[0], math.nan))
+        cells = [percent(numbers.get(name)) if name.startswith(_SHARES) else numbers.get(name) for name in columns]
+        pictures = scores.pictures[part.label, ""]
+        rows.append((part.label, ", ".join(part.splits), pictures, len(scores.of(part.label)), *cells))
+    notes = [f"{part.label}: {part.note}" for part in parts if part.note]
+    missing = [part.label for part in _chosen(parts, data) if not scores.pictures[part.label, ""]]
+    if missing:
+        notes.append(f"No evaluated picture of these is under the given folders: {', '.join(missing)}.")
+    tables = [Table(title, ("set", "split", "questions", "objects", *columns), tuple(rows), tuple(notes))]
+    tables += [_by_style(scores, part) for part in parts if part.by_style and part.label in scores.groups()]
+    return Findings(values, tuple(tables))
+
+
+def _numbers_of(scores: Scores, part: MeasuredSet) -> dict[str, float]:
+    """The measures of a row: those of its metrics, and PCK at its thresholds."""
+    objects = scores.of(part.label, "")
+    thresholds = {name: float(name.removeprefix("PCK@")) for name in part.measures if name.startswith("PCK@")}
+    metrics = {name: value for name, value in scores.numbers(part.label).items() if name in part.measures}
+    return metrics | {name: pck(objects, threshold) for name, threshold in thresholds.items()}
+
+
+def _by_style(scores: Scores, part: MeasuredSet) -> Table:
+    styles: dict[str, list[ObjectScore]] = {}
+    for one in scores.of(part.label):
+        styles.setdefault(one.style or "not stated", []).append(one)
+    rows = tuple((style, len(objects), percent(pck(objects, 0.2))) for style, objects in sorted(styles.items()))
+    return Table(f"{part.label}, by style of picture", ("style", "objects", "PCK@0.2"), rows)
+
+
+def _protocol(name: str, entry: Mapping[str, Any], parts: Sequence[MeasuredSet]) -> Protocol:
+    title = entry["title"]
+    return Protocol(
+        name=name,
+        title=title,
+        source=entry["source"],
+        data="; ".join(f"{part.label} ({', '.join(part.splits)})" for part in parts),
+        boxes="found, not given; for numbers on points the answer whose box has the highest IoU with the labelled box, "
+        "of as many answers as there are objects; for average precision all answers",
+        prompts="the category's name and its set's keypoint names; sets with several categories only for those present",
+        pck="longer side of the labelled box; labelled points, hidden ones too",
+        metrics=tuple(dict.fromkeys(measure for part in parts for measure in part.measures)),
+        headline="headline",
+        tasks=partial(_tasks, parts),
+        scores=partial(_scores, parts),
+        conclude=partial(_conclude, parts, title[:1].upper() + title[1:]),
+        split=usual_split(parts),
+        sets=tuple(dict.fromkeys(part.set for part in parts)),
+        published=tuple(entry.get("published", ())),
     )
 
 
 def _protocols() -> dict[str, Protocol]:
     content = tomllib.loads(files("xpose.evaluation.protocols").joinpath("published_sets.toml").read_text("utf-8"))
-    sets = {name: _measured_set(name, entry) for name, entry in content["sets"].items()}
+    sets = {label: MeasuredSet.of(label, entry) for label, entry in content["sets"].items()}
     return {
-        name: protocol_of(
-            name, entry["title"], entry["source"], [sets[of] for of in entry["sets"]], entry.get("published", ())
-        )
+        name: _protocol(name, entry, [sets[label] for label in entry["sets"]])
         for name, entry in content["protocols"].items()
     }
 
 
 BY_NAME = _protocols()
+
+# The papers' ablations on AP-10K: the rows differ in how weights were trained, so the table needs one run per recipe
+# (recipes/ablations), compared with `xpose compare`.
+ABLATED_SET, ABLATED_SPLIT = "ap10k", "val"
+ABLATED_KINDS: tuple[PromptKind, ...] = ("text", "visual")
+ABLATED_PRECISION = ("AP", "AP50", "AP75")
+
+
+def _ablation_tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
+    by_kind = {kind: replace(settings, prompts=kind) for kind in ABLATED_KINDS}
+    shots = find_examples(data, by_kind["visual"])
+
+    def questions(record: Record) -> Iterator[Question | str]:
+        for category, truth, count in present(record):
+            for kind, kind_settings in by_kind.items():
+                asked = ask(record, category, kind_settings, shots)
+                if asked is None:
+                    yield f"{category.name} by examples: the training split shows none"
+                else:
+                    yield Question((asked,), truth, None, ABLATED_SET, kind, matched=count)
+
+    return tasks_of(limited(data.of_set(ABLATED_SET, data.split), settings.limit), questions)
+
+
+def _ablation_scores(data: EvaluationData, settings: Settings) -> Scores:
+    need_precision()
+    return Scores(metrics=lambda key: {"AP": OksAP()})
+
+
+def _conclude_ablation(scores: Scores, data: EvaluationData, settings: Settings) -> Findings:
+    values: dict[str, float] = {}
+    rows: list[tuple[Cell, ...]] = []
+    for kind in ABLATED_KINDS:
+        numbers = scores.numbers(ABLATED_SET, kind)
+        values |= {f"{name}/{kind}": numbers.get(name, math.nan) for name in ABLATED_PRECISION}
+        values[f"PCK@0.2/{kind}"] = pck(scores.of(ABLATED_SET, kind), 0.2)
+        shown = [percent(values[f"{name}/{kind}"]) for name in (*ABLATED_PRECISION, "PCK@0.2")]
+        rows.append((kind, len(scores.of(ABLATED_SET, kind)), *shown))
+    columns = ("tested with", "objects", *ABLATED_PRECISION, "PCK@0.2")
+    return Findings(values, (Table("These weights on AP-10K", columns, tuple(rows)),))
+
+
+ABLATIONS = Protocol(
+    name="ablations",
+    title="the ablation tables on AP-10K: one run per recipe, by words and by examples",
+    source="ECCV paper, ablations",
+    data="ap10k (val of split 1), weights trained on four sets by the recipe of a published row",
+    boxes="found, not given; for PCK the answer whose box fits the labelled box best",
+    prompts="the category's name and keypoint names; one object of the training split; only categories present",
+    pck="longer side of the labelled box; labelled points, 0.2",
+    metrics=("OKS-AP", "AP50", "AP75", "PCK@0.2"),
+    headline="AP/text",
+    split=ABLATED_SPLIT,
+    sets=(ABLATED_SET,),
+    tasks=_ablation_tasks,
+    scores=_ablation_scores,
+    conclude=_conclude_ablation,
+    published=("ablations",),
+)

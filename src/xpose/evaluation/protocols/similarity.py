@@ -1,23 +1,21 @@
-"""How like its words a region is, for right and for wrong words: the instance- and keypoint-level similarity score.
+"""The similarity of a region and its words, for right and for wrong words, on instance and keypoint level.
 
-The papers print such a score without a formula. Ours (docs/evaluation.md): the cosine between what stands for the
-region and what stands for the words, brought to 0..1. For our networks these are the last layer's query of the answer
-that fits the labelled box best and the prompt token it is compared with; for CLIP the embeddings of the region and of
-the words. A single mean says little, so each object is also asked for by a wrong class, and the table shows how well
-the two part.
+The papers print such a score without a formula. Ours (docs/evaluation.md) is the cosine between the embeddings of the
+region and of the words, mapped to 0..1. For our networks these are the last layer's query of the answer that fits the
+labelled box best and the prompt token that it is compared with. A single mean says little, so each object is also asked
+for by a wrong class, and the table shows how well the two are separated.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpose.evaluation.answers import Answers
-from xpose.evaluation.data import Data
+from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.matching import match
 from xpose.evaluation.metrics.confidence import auroc
 from xpose.evaluation.metrics.points import PointRules
@@ -27,11 +25,10 @@ from xpose.evaluation.protocols.making_questions import (
     categories_of,
     find_examples,
     known_categories,
-    limited,
     present,
-    tasks_of,
+    tasks_about,
 )
-from xpose.evaluation.questions import Asked, Question, Task, key_of
+from xpose.evaluation.questions import AskedClass, Question, Task, key_of
 from xpose.evaluation.scores import Scores, mean
 from xpose.evaluation.settings import Settings
 from xpose.evaluation.sources import DetectorSource, in_records_words, open_detector, options_of, prompts_of
@@ -47,28 +44,29 @@ LEVELS = ("instance", "keypoint")
 
 
 class Likeness:
-    """The similarities of the answers that fit labelled boxes best."""
+    """The similarities of the answers that fit labelled boxes best, by level."""
 
     def __init__(self) -> None:
-        self.instances: list[float] = []
-        self.keypoints: list[float] = []
+        self.values: dict[str, list[float]] = {level: [] for level in LEVELS}
 
     def update(self, truth: Record, found: Poses) -> None:
-        """Take in one picture."""
+        """Add one picture."""
         for instance, row in zip(truth.instances, match(truth, found, any_category=True), strict=True):
             if instance.iscrowd or row is None:
                 continue
-            self.instances.append(float(found.scores[row]))
             points = found.keypoint_scores[row]
-            self.keypoints += points[np.isfinite(points)].tolist()
+            self.values["instance"].append(float(found.scores[row]))
+            self.values["keypoint"] += points[np.isfinite(points)].tolist()
 
     def compute(self) -> dict[str, float]:
         """The means."""
-        return {"instance": mean(self.instances), "keypoint": mean(self.keypoints)}
+        return {level: mean(values) for level, values in self.values.items()}
 
 
 class SimilaritySource(DetectorSource):
-    """A detector whose answers carry similarities in the place of scores, brought from -1..1 to 0..1."""
+    """A detector whose answers have similarities in place of scores, mapped from -1..1 to 0..1."""
+
+    together = False
 
     def _one(self, image: EncodedImage, question: Question, settings: Settings) -> Poses:
         options = options_of(settings, question.most).changed(threshold=0.0, rivals=())
@@ -76,15 +74,8 @@ class SimilaritySource(DetectorSource):
         poses = found.poses
         points = np.full(poses.keypoint_scores.shape, np.nan)
         points[:, : found.keypoints.shape[1]] = found.keypoints
-        alike = dataclasses.replace(poses, scores=_share(found.objects), keypoint_scores=_share(points))
+        alike = replace(poses, scores=_share(found.objects), keypoint_scores=_share(points))
         return in_records_words(alike, question, settings)
-
-    def _ask(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
-        encoded = [self.detector.encode_image(one, side=settings.side) for one in pixels]
-        return [
-            tuple(self._one(image, question, settings) for question in task.questions)
-            for task, image in zip(tasks, encoded, strict=True)
-        ]
 
 
 def _share(cosine: np.ndarray) -> np.ndarray:
@@ -98,7 +89,7 @@ def open_similarity(weights: str | None = None, **options: Any) -> SimilaritySou
 
 
 def wrong_class(record: Record, category: Category, known: Sequence[Category], seed: int) -> Category | None:
-    """Another class than those in the picture, drawn by the seed and the picture's name; None where there is none."""
+    """Another class than those in the picture, drawn by the seed and the picture's name; None if there is none."""
     here = {one.name for one in categories_of(record)}
     others = [one for one in known if one.name not in here and one.keypoints]
     if not others:
@@ -106,7 +97,7 @@ def wrong_class(record: Record, category: Category, known: Sequence[Category], s
     return random.Random(f"{seed}/{key_of(record)}/{category.name}").choice(others)
 
 
-def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
+def _tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
     by_name: dict[str, Category] = {}
     for categories in known_categories(data.records()).values():
         by_name = categories | by_name  # of one name the first
@@ -121,18 +112,18 @@ def _tasks(data: Data, settings: Settings) -> Iterator[Task]:
             yield Question((asked,), truth, count, record.source, RIGHT)
             other = wrong_class(record, category, known, settings.seed)
             if other is not None:
-                yield Question((Asked.of(other),), truth, count, record.source, WRONG)
+                yield Question((AskedClass.of(other),), truth, count, record.source, WRONG)
 
-    return tasks_of(limited(data.records(), settings.limit), questions)
+    return tasks_about(data, settings, questions)
 
 
-def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
+def _conclude(scores: Scores, data: EvaluationData, settings: Settings) -> Findings:
     rows, values = [], {}
     pooled: dict[tuple[str, str], list[float]] = {(level, kind): [] for level in LEVELS for kind in (RIGHT, WRONG)}
     for group in scores.groups():
         lists = {key: _values(scores, group, *key) for key in pooled}
-        for key, found in lists.items():
-            pooled[key] += found
+        for key, numbers in lists.items():
+            pooled[key] += numbers
         rows.append((group, *_cells(lists)))
     rows.append(("all", *_cells(pooled)))
     for level in LEVELS:
@@ -148,9 +139,7 @@ def _conclude(scores: Scores, data: Data, settings: Settings) -> Findings:
 
 def _values(scores: Scores, group: str, level: str, variant: str) -> list[float]:
     metric = scores.metrics.get((group, variant), {}).get("likeness")
-    if not isinstance(metric, Likeness):
-        return []
-    return metric.instances if level == "instance" else metric.keypoints
+    return metric.values[level] if isinstance(metric, Likeness) else []
 
 
 def _cells(lists: dict[tuple[str, str], list[float]]) -> list[float | None]:

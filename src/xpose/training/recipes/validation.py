@@ -19,7 +19,7 @@ from PIL import Image
 
 from xpose.evaluation import PCK, in_records_pixels
 from xpose.evaluation.matching import as_poses, match
-from xpose.evaluation.questions import Asked, Example, key_of, read_pixels, with_instances
+from xpose.evaluation.questions import AskedClass, LabelledExample, key_of, read_pixels
 from xpose.inference import DetectionOptions, Detector
 from xpose.inference.encoding import PromptEncoder
 from xpose.inference.engines.torch import TorchEngine
@@ -115,11 +115,11 @@ class PoseValidator:
             return list(self.classes)
         return list(dict.fromkeys(instance.category for instance in _without_crowds(record).instances))
 
-    def _asked(self, category: Category, asking: str, record: Record) -> Asked:
+    def _asked(self, category: Category, asking: str, record: Record) -> AskedClass:
         others = [e for e in self._examples.get(category.name, ()) if key_of(e.record) != key_of(record)]
         if asking == "text" or not others:  # without an example the prompt is words, as in training
-            return Asked.of(category)
-        return Asked.of(category, asking, (others[0],))
+            return AskedClass.of(category)
+        return AskedClass.of(category, asking, (others[0],))
 
 
 def _as_many(poses: Poses, record: Record) -> Poses:
@@ -133,9 +133,9 @@ def _as_many(poses: Poses, record: Record) -> Poses:
     return poses[keep]
 
 
-def _examples_by_category(placed: Sequence[Placed]) -> dict[str, list[Example]]:
+def _examples_by_category(placed: Sequence[Placed]) -> dict[str, list[LabelledExample]]:
     """For each category some objects with at least half of their points in sight, the best shown and largest first."""
-    ranked: dict[str, list[tuple[float, float, bytes, Example]]] = {}
+    ranked: dict[str, list[tuple[float, float, bytes, LabelledExample]]] = {}
     for record, place in placed:
         for number, instance in enumerate(record.instances):
             seen = sum(v == VISIBLE for *_, v in instance.keypoints.values())
@@ -144,17 +144,19 @@ def _examples_by_category(placed: Sequence[Placed]) -> dict[str, list[Example]]:
             share = seen / len(instance.category.keypoints)
             order = hashlib.sha256(f"{key_of(record)}/{number}".encode()).digest()
             rows = ranked.setdefault(instance.category.name, [])
-            bisect.insort(rows, (-share, -max(instance.box[2:]), order, Example(record, place, number)), key=_rank)
+            bisect.insort(
+                rows, (-share, -max(instance.box[2:]), order, LabelledExample(record, place, number)), key=_rank
+            )
             del rows[_EXAMPLES:]
     return {name: [example for *_, example in rows] for name, rows in ranked.items()}
 
 
-def _rank(row: tuple[float, float, bytes, Example]) -> tuple[float, float, bytes]:
+def _rank(row: tuple[float, float, bytes, LabelledExample]) -> tuple[float, float, bytes]:
     return row[:3]
 
 
 def _without_crowds(record: Record) -> Record:
-    return with_instances(record, tuple(instance for instance in record.instances if not instance.iscrowd))
+    return dataclasses.replace(record, instances=tuple(one for one in record.instances if not one.iscrowd))
 
 
 def _drawn(pixels: np.ndarray, poses: Poses) -> np.ndarray:

@@ -14,11 +14,19 @@ from tests.inference.conftest import own_detector
 
 from xpose import cli
 from xpose.errors import CheckpointError, ConfigError
-from xpose.evaluation.calibration.fitting import best_f1, calibrate, fit_temperature
-from xpose.evaluation.calibration.measuring import ROWS, compared, measure
-from xpose.evaluation.calibration.samples import CalibrationSample, collect, sample
-from xpose.evaluation.data import Data
-from xpose.evaluation.questions import Asked, Question
+from xpose.evaluation.calibration import (
+    ROWS,
+    CalibrationSample,
+    best_f1,
+    calibrate,
+    collect,
+    compared,
+    fit_temperature,
+    measure,
+    sample,
+)
+from xpose.evaluation.data import EvaluationData
+from xpose.evaluation.questions import AskedClass, Question
 from xpose.inference.postprocess import tempered
 from xpose.model.checkpoints.calibration import Calibration, read_calibration, write_calibration
 from xpose.model.checkpoints.pretrained import from_pretrained, save_pretrained
@@ -188,13 +196,13 @@ def test_what_an_answer_teaches():
     truth = record(
         labelled(DOG, (0, 0, 100, 50), nose=(1, 1), left_eye=(2, 2, 1)), labelled(DOG, (0, 100, 300, 90), iscrowd=True)
     )
-    question = Question((Asked.of(DOG), Asked.of(FACE)), truth, None, "set")
+    question = Question((AskedClass.of(DOG), AskedClass.of(FACE)), truth, None, "set")
     answer = found(
         pose(DOG, (0, 0, 100, 50), 0.9, nose=(1, 1), left_eye=(2, 2), tail_base=(9, 9), scores={"nose": 0.75}),
         pose(DOG, (10, 110, 50, 50), 0.8),  # in the crowd
         pose(FACE, (0, 0, 20, 20), 0.5, chin=(3, 3)),
     )
-    one = sample("key", question, answer)
+    one = sample("key", [(question, answer)])
     assert dict(one.labelled) == {"dog": 1, "face": 0}
     assert one.classes == ("dog", "face")
     assert one.right.tolist() == [True, False]
@@ -257,15 +265,15 @@ def sets(tmp_path_factory):
 
 def test_absent_classes_are_asked_too(sets):
     detector = own_detector(thresholds={"": 0.9}, keypoint_threshold=0.9, temperature=3.0, keypoint_temperature=3.0)
-    samples = collect(detector, Data.at(sets))
+    samples = collect(detector, EvaluationData.at(sets))
     assert [set(one.labelled) for one in samples] == [{"bird", "glue tube"}] * 4
     assert [sum(one.labelled.values()) for one in samples] == [1, 1, 2, 0]
     assert min(len(one.scores) for one in samples) > 0
     assert detector.calibration.temperature == 3  # as it was
     raw = own_detector()
-    for one, other in zip(samples, collect(raw, Data.at(sets)), strict=True):
+    for one, other in zip(samples, collect(raw, EvaluationData.at(sets)), strict=True):
         np.testing.assert_array_equal(one.scores, other.scores)  # what the weights had does not matter
-    alone = collect(raw, Data.at(sets), absent=0)
+    alone = collect(raw, EvaluationData.at(sets), absent=0)
     assert [set(one.labelled) for one in alone] == [{"bird"}, {"glue tube"}, {"bird", "glue tube"}]
     for one, present in zip(samples, alone, strict=False):  # the absent class is a question of its own
         own = np.isin(one.classes, sorted(present.labelled))
@@ -300,11 +308,11 @@ def test_the_command(sets, tmp_path, capsys):
 
 def test_rivals_stand_beside_the_questions_and_are_kept(sets, tmp_path, capsys):
     detector = own_detector(rivals=("bird",))  # an untrained network takes all names for one thing
-    plain = collect(detector, Data.at(sets))
+    plain = collect(detector, EvaluationData.at(sets))
     names = np.random.default_rng(0).standard_normal((3, detector.model.config.dim))
     detector.prompts._objects = ("a", "b", "c"), names.astype(np.float32)
     detector.prompts._objects[1][0] = detector.encode_prompts("bird")[0].object_token  # so that birds are known
-    rivalled = collect(detector, Data.at(sets), rivals=("a", "b", "c"))
+    rivalled = collect(detector, EvaluationData.at(sets), rivals=("a", "b", "c"))
     assert any(not np.allclose(one.scores, other.scores) for one, other in zip(rivalled, plain, strict=True))
     assert detector.calibration.rivals == ("bird",)
 

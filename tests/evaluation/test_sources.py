@@ -9,15 +9,14 @@ from tests.evaluation.cases import found, labelled, pose, record
 from tests.evaluation.drawn_sets import BIRD, thing, write_set
 from tests.inference.conftest import own_detector
 
-from xpose.evaluation.flipping import merged, unflipped
-from xpose.evaluation.questions import Asked, Question
+from xpose.evaluation.questions import AskedClass, Question
 from xpose.evaluation.runner import evaluate
 from xpose.evaluation.settings import Settings
-from xpose.evaluation.sources import in_records_words, prompts_of
+from xpose.evaluation.sources import DetectorSource, in_records_words, merged, prompts_of, unflipped
 
 BIRDS = category("bird", "alpine_bird")
 QUESTION = Question(
-    (Asked.of(BIRDS),), record(labelled(BIRDS, (10, 10, 60, 40), head=(20, 20)), size=(60, 80)), 1, "set"
+    (AskedClass.of(BIRDS),), record(labelled(BIRDS, (10, 10, 60, 40), head=(20, 20)), size=(60, 80)), 1, "set"
 )
 POINTS = {"head": (20, 20), "tail": (60, 40), "left_wing": (30, 45), "right_wing": (40, 12)}
 
@@ -76,9 +75,18 @@ def test_what_only_the_mirror_shows_is_dropped():
 def test_a_detector_is_asked_both_ways(tmp_path):
     bird = thing((20, 10, 40, 40), (25, 15), (55, 45), (25, 45), (55, 15))
     write_set(tmp_path / "birds", [("bird", BIRD)], {"train": [[bird]], "val": [[bird]]})
-    detector, listened = own_detector(), []
-    settings = Settings(flip=True, nms=None)
-    result = evaluate("nano-real", detector, tmp_path, settings=settings, listen=lambda *one: listened.append(one))
+    listened = []
+
+    class Listening(DetectorSource):
+        def answer(self, tasks, pixels, settings):
+            answers = super().answer(tasks, pixels, settings)
+            listened.extend(zip(tasks, answers, strict=True))
+            return answers
+
+    detector = own_detector()
+    detector = detector.calibrated(dataclasses.replace(detector.calibration, nms=1.0))
+    settings = Settings(flip=True)
+    result = evaluate("nano-real", Listening(detector), tmp_path, settings=settings)
     ((task, (answer,)),) = listened
     question, pixels = task.questions[0], task.pixels()
     rules = {"threshold": 0.0, "nms": 1.0, "rivals": (), "max_instances": question.most}
@@ -92,7 +100,7 @@ def test_a_detector_is_asked_both_ways(tmp_path):
 
 def test_names_without_sides_stay():
     kind = dataclasses.replace(BIRDS, keypoints=("head", "left wing"), edges=())
-    question = Question((Asked.of(kind),), record(size=(60, 80)), 1, "set")
+    question = Question((AskedClass.of(kind),), record(size=(60, 80)), 1, "set")
     poses = found(pose(kind, (5, 10, 20, 40), 0.9, head=(1, 1), left_wing=(2, 2)), size=(60, 80))
     back = unflipped(poses, question)
     assert back.keypoint_names == (("head", "right wing"),)

@@ -8,9 +8,7 @@ import torch
 from tests.evaluation.drawn_sets import TUBE, Known, repeated, thing, write_set
 
 from xpose.errors import CheckpointError
-from xpose.evaluation.peers import open_peer
-from xpose.evaluation.peers.clip import POINT, ClipSource
-from xpose.evaluation.peers.grounding_dino import GroundingDinoSource
+from xpose.evaluation.peers import POINT, ClipSource, GroundingDinoSource, open_peer
 from xpose.evaluation.runner import evaluate
 from xpose.evaluation.settings import Settings
 
@@ -108,7 +106,7 @@ def test_grounding_dino_is_measured_by_the_same_code(dino, tree):
 
 
 def test_a_keypoint_is_the_centre_of_its_best_box_inside_the_object(dino, tree):
-    source = GroundingDinoSource.open(str(dino))
+    source = GroundingDinoSource(str(dino))
     task = first_task(tree, only=["tubes"])
     objects = (np.array([[0.0, 0, 40, 20], [30, 30, 70, 60]]), np.array([0.9, 0.6]))
     caps = (np.array([[2.0, 2, 12, 8], [44, 40, 54, 50], [10, 10, 14, 14]]), np.array([0.5, 0.7, 0.3]))
@@ -126,7 +124,7 @@ def test_a_keypoint_is_the_centre_of_its_best_box_inside_the_object(dino, tree):
 
 
 def test_boxes_of_grounding_dino_lie_in_the_picture(dino, tree):
-    source = GroundingDinoSource.open(str(dino))
+    source = GroundingDinoSource(str(dino))
     boxes, scores = source._boxes(first_task(tree).pixels(), "glue tube")
     assert boxes.shape == (12, 4)
     assert ((boxes >= 0) & (boxes <= [80, 60, 80, 60])).all()
@@ -140,14 +138,14 @@ def test_clip_scores_regions_against_words(clip, tree):
     result = evaluate("similarity", source, tree)
     for name in ("instance/right words", "instance/wrong class", "keypoint/right words"):
         assert 0 < result.summary[name] < 1
-    assert len(result.scores.metrics["tubes", "right words"]["likeness"].instances) == 2
+    assert len(result.scores.metrics["tubes", "right words"]["likeness"].values["instance"]) == 2
 
 
 def test_clip_by_hand(clip, tree):
     """The cosine of the two embeddings that transformers gives, brought to 0..1."""
     from transformers import CLIPModel, CLIPProcessor
 
-    source = ClipSource.open(str(clip))
+    source = ClipSource(str(clip))
     task = first_task(tree, "similarity", only=["bees", "tubes"])
     ((found, *_),) = source.answer([task], [task.pixels()], Settings())
     model, processor = CLIPModel.from_pretrained(clip).eval(), CLIPProcessor.from_pretrained(clip)
@@ -163,7 +161,7 @@ def test_clip_by_hand(clip, tree):
 
 
 def test_identities_differ_by_weights(clip, dino):
-    assert ClipSource.open(str(clip)).identity != GroundingDinoSource.open(str(dino)).identity
+    assert ClipSource(str(clip)).identity != GroundingDinoSource(str(dino)).identity
 
 
 @pytest.mark.parametrize("kind", ["grounding-dino", "clip"])

@@ -1,0 +1,328 @@
+"""Thresholds and temperatures of weights from labelled pictures: collect samples, fit, measure before and after.
+
+Each picture is asked for the classes that it shows and, one at a time, for a few that it certainly lacks (as in
+`negatives`), at threshold 0: if a dog is asked for as well no cat is found in it, alone it easily is. Every answer is
+then right or wrong (`matching.judge`), every point of a matched pose visible or absent. From these samples are fitted:
+
+* a temperature for objects and one for points, which divide the logits so that scores are calibrated (least log loss);
+* a threshold for each class with the best F1, or the lowest with the required number of false alarms per picture; on
+  request it is raised until pictures that lack the class get few answers;
+* the confidence below which a point counts as absent, with the best F1 of visible against absent points.
+
+Letters: n answers, m points.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xpose.errors import ConfigError, DataError
+from xpose.evaluation.answers import PictureFault
+from xpose.evaluation.data import EvaluationData
+from xpose.evaluation.matching import HIT, IGNORED, judge, plain_name
+from xpose.evaluation.metrics.confidence import auroc, calibration_error, confidences_and_labels
+from xpose.evaluation.protocols.making_questions import known_categories, limited, tasks_of
+from xpose.evaluation.protocols.negatives import absent_classes
+from xpose.evaluation.questions import AskedClass, Question, key_of
+from xpose.evaluation.runner import answered
+from xpose.evaluation.settings import Settings
+from xpose.evaluation.sources import DetectorSource
+from xpose.inference.postprocess import tempered
+from xpose.model.checkpoints.calibration import Calibration
+from xpose.records import HIDDEN, VISIBLE, Category, Record
+from xpose.results import Poses
+
+if TYPE_CHECKING:
+    from xpose.inference import Detector
+
+LEAST_OBJECTS = 10  # labelled objects from which a class gets its own threshold
+LEAST_OUTCOMES = 20  # answers, or points, of either kind from which a temperature is fitted
+COLDEST, HOTTEST = 0.05, 20.0
+ROWS = (
+    *("ECE of objects", "precision", "recall", "F1", "wrong poses per picture"),
+    *("ECE of points", "AUROC of visible points", "visible points kept", "absent points hidden"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationSample:
+    """The outcomes of one picture; scores are those of the network, without any temperature."""
+
+    key: str  # of the picture
+    labelled: Mapping[str, int]  # objects by class, for every class that was asked: 0 for absent ones
+    classes: tuple[str, ...]  # n names
+    scores: np.ndarray  # [n]
+    right: np.ndarray  # [n] bool
+    confidences: np.ndarray  # [m] of points in matched poses whose label is visible or absent
+    visible: np.ndarray  # [m] bool
+
+
+def collect(
+    detector: Detector,
+    data: EvaluationData,
+    *,
+    absent: int = 3,
+    rivals: Sequence[str] = (),
+    limit: int | None = None,
+    progress: Callable[[int], None] | None = None,
+    fault: Callable[[str, str], None] | None = None,
+) -> list[CalibrationSample]:
+    """Ask the network about every picture, without its thresholds and temperatures.
+
+    Beside its classes each picture is asked for `absent` classes that it lacks. `fault` is called with the key of every
+    picture that is skipped, and why.
+    """
+    before = detector.calibration
+    plain = Calibration({"": 0.0}, nms=before.nms, nms_oks=before.nms_oks, rivals=tuple(rivals))
+    detector = detector.calibrated(plain)
+    detector.prompts.objects(plain.rivals)  # reports their faults before any picture is asked
+    samples = []
+    settings = Settings(threshold="weights")  # which are 0 now, and the rivals
+    placed = list(limited(data.records(), limit))
+    known = known_categories(placed)
+    tasks = list(tasks_of(placed, lambda record: _questions(record, absent_classes(record, known), absent)))
+    for done, (task, answers) in enumerate(answered(tasks, DetectorSource(detector), settings), start=1):
+        if isinstance(answers, PictureFault):
+            if fault:
+                fault(answers.key, answers.message)
+        else:
+            samples.append(sample(task.key, zip(task.questions, answers, strict=True)))
+        if progress:
+            progress(done)
+    for key, why in data.skipped.items():
+        if fault:
+            fault(key, why)
+    if not samples:
+        raise DataError(
+            f'No picture could be asked in "{data.split}" of {", ".join(map(str, data.places))}. Calibration needs '
+            "labelled pictures that the network has not been trained on. Check the folder and the split."
+        )
+    return samples
+
+
+def _questions(record: Record, lacking: Sequence[Category], absent: int) -> tuple[Question, ...]:
+    """All classes of a picture at once, then some that it lacks, each alone; every name is asked once."""
+    present = {plain_name(one.category.name): one.category for one in record.instances}
+    others = {plain_name(one.name): one for one in lacking if plain_name(one.name) not in present}
+    drawn = sorted(others)
+    # By the picture's name, independent of the other pictures.
+    random.Random(hashlib.sha256(f"0/{key_of(record)}".encode()).digest()).shuffle(drawn)
+    absences = [others[name] for name in drawn[:absent]]
+    nothing = replace(record, instances=())  # so that every answer about an absent class is wrong
+    alone = (Question((AskedClass.of(one),), nothing, None, record.source) for one in absences)
+    together = Question(tuple(AskedClass.of(one) for one in present.values()), record, None, record.source)
+    return (*([together] if present else []), *alone)
+
+
+def sample(key: str, answered_questions: Iterable[tuple[Question, Poses]]) -> CalibrationSample:
+    """The outcomes of the answers to all questions about one picture."""
+    labelled: dict[str, int] = {}
+    classes: list[str] = []
+    scores, right, confidences, visible = ([np.zeros(0, dtype=kind)] for kind in (float, bool) * 2)
+    for question, poses in answered_questions:
+        verdicts, _ = judge(question.truth, poses)
+        keep = verdicts != IGNORED
+        names = {plain_name(one.category.name): one.called for one in question.asked}
+        labelled |= dict.fromkeys(names.values(), 0)
+        for instance in question.truth.instances:
+            labelled[names[plain_name(instance.category.name)]] += not instance.iscrowd
+        classes += [poses.categories[row] for row in np.flatnonzero(keep)]
+        scores.append(poses.scores[keep].astype(np.float64))
+        right.append(verdicts[keep] == HIT)
+        point_scores, labels = confidences_and_labels(question.truth, poses)
+        confidences.append(point_scores[labels != HIDDEN])
+        visible.append(labels[labels != HIDDEN] == VISIBLE)
+    return CalibrationSample(key, labelled, tuple(classes), *map(np.concatenate, (scores, right, confidences, visible)))
+
+
+def stacked(samples: Iterable[CalibrationSample], what: str, kind: type = float) -> np.ndarray:
+    """One of the arrays of all samples."""
+    return np.concatenate([np.zeros(0, dtype=kind), *(getattr(one, what) for one in samples)])
+
+
+def calibrate(
+    samples: Sequence[CalibrationSample],
+    *,
+    false_alarms: float | None = None,
+    absent_alarms: float | None = None,
+    least: int = LEAST_OBJECTS,
+    before: Calibration = Calibration(),  # noqa: B008 - frozen
+) -> Calibration:
+    """Temperatures and thresholds from samples.
+
+    Args:
+        samples: of pictures.
+        false_alarms: wrong poses of a class per picture that is asked for it; None for the best F1.
+        absent_alarms: the largest number of poses of a class per picture that lacks it; None for no limit. A class
+            that too few pictures lack to allow a single pose keeps its threshold, unless the limit is 0.
+        least: labelled objects from which a class has its own threshold; the others share that of all together.
+        before: the calibration whose suppression and rivals were in use when the samples were collected.
+    """
+    for alarms in (false_alarms, absent_alarms):
+        if alarms is not None and not 0 <= alarms < math.inf:
+            raise ConfigError(f"The number of false alarms per picture is {alarms}. It must be at least 0.")
+    scores, right = stacked(samples, "scores"), stacked(samples, "right", bool)
+    points, visible = stacked(samples, "confidences"), stacked(samples, "visible", bool)
+    temperature, keypoint_temperature = fit_temperature(scores, right), fit_temperature(points, visible)
+    scores, points = tempered(scores, temperature), tempered(points, keypoint_temperature)
+    owners = np.array([name for one in samples for name in one.classes], dtype=object)
+    lacking = np.array([not one.labelled[name] for one in samples for name in one.classes], dtype=bool)
+    labelled, pictures, lacked = Counter[str](), Counter[str](), Counter[str]()  # objects, pictures, those without it
+    for one in samples:
+        labelled.update(one.labelled)
+        pictures.update(one.labelled.keys())
+        lacked.update(name for name, count in one.labelled.items() if not count)
+
+    def raised(threshold: float, answers: np.ndarray, count: int) -> float:
+        if absent_alarms is None or 0 < count * absent_alarms < 1:  # too few to tell so few alarms from none
+            return threshold
+        return max(threshold, quiet_from(scores[answers & lacking], count, absent_alarms))
+
+    thresholds: dict[str, float] = {}
+    everything = _threshold(scores, right, sum(labelled.values()), sum(pictures.values()), false_alarms)
+    if everything is not None:
+        thresholds[""] = raised(everything, np.ones(len(scores), dtype=bool), sum(lacked.values()))
+    for name in sorted(labelled):
+        of_class = owners == name
+        threshold = _threshold(scores[of_class], right[of_class], labelled[name], pictures[name], false_alarms)
+        if labelled[name] >= least and threshold is not None:
+            thresholds[name] = raised(threshold, of_class, lacked[name])
+    least_confidence = 0.0
+    if visible.any() and not visible.all():
+        least_confidence = best_f1(points, visible, int(visible.sum())) or 0.0
+    return replace(
+        before,
+        thresholds=thresholds,
+        keypoint_threshold=least_confidence,
+        temperature=temperature,
+        keypoint_temperature=keypoint_temperature,
+    )
+
+
+def fit_temperature(scores: np.ndarray, right: np.ndarray) -> float:
+    """The temperature with the least log loss; 1 if there are too few outcomes of either kind."""
+    if min(int(right.sum()), int((~right).sum())) < LEAST_OUTCOMES:
+        return 1.0
+    limits = np.clip(scores.astype(np.float64), 1e-7, 1 - 1e-7)
+    logits = np.where(right, 1, -1) * np.log(limits / (1 - limits))
+
+    def loss(slope: float) -> float:
+        return float(np.logaddexp(0, -slope * logits).mean())
+
+    # The loss is convex in the slope, so that a ternary search finds the only minimum.
+    low, high = 1 / HOTTEST, 1 / COLDEST
+    for _ in range(200):
+        left, middle = low + (high - low) / 3, high - (high - low) / 3
+        low, high = (low, middle) if loss(left) <= loss(middle) else (left, high)
+    return 2 / (low + high)
+
+
+def best_f1(scores: np.ndarray, right: np.ndarray, total: int) -> float | None:
+    """The threshold with the best F1 of finding `total` right ones; None without any right one."""
+    scores, right = scores[scores > 0], right[scores > 0]  # no threshold lets a score of 0 pass
+    if not total or not right.any():
+        return None
+    edges, hits, counts = _steps(scores, right)
+    best = int((2 * hits / (counts + total)).argmax())  # of equal ones the highest threshold
+    return _between(edges, best)
+
+
+def quiet_from(scores: np.ndarray, pictures: int, alarms: float) -> float:
+    """The lowest threshold that at most `alarms` answers per picture pass, of pictures that lack the class."""
+    allowed = math.floor(alarms * pictures + 1e-9)
+    ordered = np.sort(scores)[::-1]
+    # Slightly above the first answer too many, so that it fails in single precision as well.
+    return min(1.0, float(ordered[allowed]) + 1e-6) if allowed < len(ordered) else 0.0
+
+
+def _threshold(
+    scores: np.ndarray, right: np.ndarray, labelled: int, pictures: int, false_alarms: float | None
+) -> float | None:
+    if false_alarms is None:
+        return best_f1(scores, right, labelled)
+    if not len(scores):
+        return None
+    edges, hits, counts = _steps(scores, right)
+    allowed = (counts - hits) / pictures <= false_alarms
+    count = int(allowed.argmin()) if not allowed.all() else len(allowed)  # leading ones: alarms only grow
+    return float(edges[0]) if count == 0 else _between(edges, count - 1)
+
+
+def _steps(scores: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distinct scores, best first, and how many right ones and how many in all score at least that."""
+    edges, place = np.unique(-scores, return_inverse=True)
+    hits = np.bincount(place, right.astype(np.float64), len(edges)).cumsum()
+    return -edges, hits, np.bincount(place, minlength=len(edges)).cumsum()
+
+
+def _between(edges: np.ndarray, last: int) -> float:
+    """A threshold that `edges[last]` passes and the next one does not, in single precision too."""
+    below = float(edges[last + 1]) if last + 1 < len(edges) else 0.0
+    middle = float(np.float32((float(edges[last]) + below) / 2))
+    return middle if below <= middle < float(np.float32(edges[last])) else below
+
+
+def compared(
+    samples: Sequence[CalibrationSample],
+    before: Calibration,
+    earlier: Sequence[CalibrationSample] | None = None,
+    **options: float | int | None,
+) -> dict[str, dict[str, float]]:
+    """The rows of `ROWS` "before" and "after" calibration.
+
+    After is measured by two-fold cross-fitting: the calibration is fitted on one half of the pictures and measured on
+    the other. `earlier` are the samples with the rivals of `before`, if those were others.
+    """
+    halves: tuple[list[CalibrationSample], list[CalibrationSample]] = ([], [])
+    for one in samples:
+        halves[hashlib.sha256(one.key.encode()).digest()[0] % 2].append(one)
+    if not all(halves):
+        halves = (list(samples), list(samples))
+    dealt = [
+        (one, fitted)
+        for half, other in (halves, halves[::-1])
+        for fitted in [calibrate(other, **options)]  # type: ignore[arg-type]
+        for one in half
+    ]
+    return {"before": measure([(one, before) for one in earlier or samples]), "after": measure(dealt)}
+
+
+def measure(pairs: Sequence[tuple[CalibrationSample, Calibration]]) -> dict[str, float]:
+    """The numbers of `ROWS` for samples with their calibrations."""
+    scores, right, passed, points, visible, kept = ([np.zeros(0, dtype=kind)] for kind in (float, bool, bool) * 2)
+    for one, use in pairs:
+        scores.append(tempered(one.scores, use.temperature))
+        right.append(one.right)
+        passed.append(scores[-1] > np.array([use.threshold(name) for name in one.classes]))
+        points.append(tempered(one.confidences, use.keypoint_temperature))
+        visible.append(one.visible)
+        kept.append(points[-1] >= use.keypoint_threshold)
+    was, did = np.concatenate(right), np.concatenate(passed)
+    seen, shown = np.concatenate(visible), np.concatenate(kept)
+    labelled = sum(sum(one.labelled.values()) for one, _ in pairs)
+    hits = float((was & did).sum())
+    precision, recall = _share(hits, did.sum()), _share(hits, labelled)
+    values = (
+        calibration_error(np.concatenate(scores), was),
+        precision,
+        recall,
+        _share(2 * hits, did.sum() + labelled),
+        _share((~was & did).sum(), len(pairs)),
+        calibration_error(np.concatenate(points), seen),
+        auroc(np.concatenate(points), seen),
+        _share((seen & shown).sum(), seen.sum()),
+        _share((~seen & ~shown).sum(), (~seen).sum()),
+    )
+    return dict(zip(ROWS, values, strict=True))
+
+
+def _share(part: float, whole: float) -> float:
+    return float(part) / float(whole) if whole else math.nan

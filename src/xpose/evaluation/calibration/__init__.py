@@ -1,1 +1,0 @@
-"""Thresholds and temperatures of weights from labelled pictures: collect samples, fit, measure before and after."""
