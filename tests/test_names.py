@@ -27,7 +27,6 @@ SEVERAL = {
         "Run",
         "Sample",
         "Similarity",
-        "Source",
         "Taxonomy",
     ),
 }

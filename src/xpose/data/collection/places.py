@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from xpose.data.collection.manifest import LOCATION
-from xpose.data.datasets.sources import Source
+from xpose.data.datasets.sources import SourceFolder
 from xpose.errors import DataError, quote
 from xpose.records import Picture
 
@@ -34,7 +34,7 @@ class Places:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._sources: dict[Path, Source] = {}
+        self._sources: dict[Path, SourceFolder] = {}
         found = self._read()
         self.roots: dict[str, Roots]
         self.several = "roots" in found
@@ -63,11 +63,11 @@ class Places:
             raise self._wrong(f"it names no folder for the set {quote(name)} of the picture {quote(picture.file)}")
         return self._source(roots.of(picture.stored)).path(file)
 
-    def _source(self, root: Path) -> Source:
+    def _source(self, root: Path) -> SourceFolder:
         if root not in self._sources:
             if not root.is_dir():
                 raise self._wrong(f"the folder {quote(root)} is not there")
-            self._sources[root] = Source(root)
+            self._sources[root] = SourceFolder(root)
         return self._sources[root]
 
     def _inside(self, place: str) -> Path:

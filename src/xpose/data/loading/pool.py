@@ -331,7 +331,7 @@ def read_places(
     from xpose.data.collection.places import Places
     from xpose.data.collection.store import CocoSet
     from xpose.data.datasets.folder_sets import is_folder_of_sets, no_sets, read_folder_sets
-    from xpose.data.datasets.sources import Source
+    from xpose.data.datasets.sources import SourceFolder
 
     if (folder / LOCATION).is_file():
         splits = read_manifest(folder)["splits"]
@@ -344,9 +344,9 @@ def read_places(
         for record in CocoSet(folder / f"{split}.json"):
             yield record, places.path(record.picture)
     elif is_folder_of_sets(folder):
-        sources: dict[str, Source] = {}
+        sources: dict[str, SourceFolder] = {}
         for record in read_folder_sets(folder, split, skipped=skipped):
-            source = sources.setdefault(record.source, Source(folder / record.source))
+            source = sources.setdefault(record.source, SourceFolder(folder / record.source))
             yield record, source.path(record.picture.file)
     else:
         raise no_sets(folder)
