@@ -243,15 +243,14 @@ def _entries(converter: Converter, source: SourceFolder, split: str) -> list[Pic
         raise whole_file_fault(error, "The file may be damaged or of another release: fetch it again.") from None
 
 
-def _stamp(source: SourceFolder, entry: PictureEntry | Skipped) -> tuple[int, int] | None:
+def _stamp(source: SourceFolder, entry: PictureEntry | Skipped) -> object:
     """Size and time of the annotation file of a single picture, which change with the file."""
     if isinstance(entry, Skipped) or entry.file is None:
         return None
     try:
-        ((_, *stamp),) = source.stamped([entry.file])
+        return source.stamped([entry.file])
     except (OSError, DataError):
         return None  # `record` reports what is wrong
-    return stamp[0], stamp[1]
 
 
 def _write(
@@ -274,7 +273,8 @@ def _write(
     manifest["missing_splits"] = {
         split: [need.path for need in needs] for split, needs in missing.items() if split not in earlier
     }
-    manifest["originals"] = originals_of(source, _needed_files(converter, [*earlier, *journals]))
+    used = {need.path for need in converter.needs if {*earlier, *journals} & {*(need.splits or converter.splits)}}
+    manifest["originals"] = originals_of(source, sorted(used))
     manifest["splits"] = earlier | {
         split: split_entry(folder, split, counts[split], skipped.get(split, {})) for split in journals
     }
@@ -325,10 +325,6 @@ def _marked(journal: ChunkJournal) -> Iterator[tuple[Record | Skipped, bool]]:
         name = hashlib.blake2b(item.picture.file.encode("utf-8", "surrogatepass"), digest_size=12).digest()
         yield item, name in seen
         seen.add(name)
-
-
-def _needed_files(converter: Converter, splits: list[str]) -> list[str]:
-    return sorted({need.path for need in converter.needs if {*splits} & {*(need.splits or converter.splits)}})
 
 
 def originals_of(source: SourceFolder, names: Iterable[str]) -> dict[str, dict[str, Any]]:
