@@ -19,6 +19,7 @@ from xml.etree.ElementTree import Element, ParseError
 
 from xpose.errors import DataError, missing_extra, quote
 from xpose.pictures import PICTURE_ENDINGS
+from xpose.pictures.reading import opened
 from xpose.pictures.sizes import picture_size
 from xpose.records import Box, Picture, Point
 
@@ -29,6 +30,7 @@ MAX_ALIASES = 20  # references to an earlier value; many of them, nested, make a
 MAX_NAME = 1024  # characters
 MAX_PART = 255  # bytes between two slashes
 MAX_CELL = 1 << 26  # characters in one cell of a csv table
+EXIF_ORIENTATION, UPRIGHT = 0x0112, 1
 
 
 def safe_name(name: object) -> str:
@@ -318,6 +320,24 @@ def box_of_points(
         left, top = max(left, 0.0), max(top, 0.0)
         right, bottom = min(right, float(inside.width)), min(bottom, float(inside.height))
     return left, top, right - left, bottom - top
+
+
+def refuse_turned(path: Path) -> None:
+    """Refuse a picture that viewers rotate: its labels were drawn on the rotated one, records describe the stored one.
+
+    Raises:
+        DataError: its EXIF data say that it has to be rotated or mirrored.
+    """
+    try:
+        with opened(path) as image:
+            orientation = image.getexif().get(EXIF_ORIENTATION, UPRIGHT)
+    except Exception:  # whatever a damaged file does, `SourceFolder.picture` reports it
+        return
+    if orientation not in (0, UPRIGHT):
+        raise DataError(
+            f"the picture {quote(path.name)} is stored turned (EXIF orientation {orientation}) and was labelled "
+            "upright; save it upright without that mark, then import again"
+        )
 
 
 def whole_file_fault(error: DataError, way_out: str) -> DataError:

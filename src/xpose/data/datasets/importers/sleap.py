@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from xpose.data.datasets.converters.base import PictureEntry
-from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, LabelledObject, PictureLabels, RawObject
+from xpose.data.datasets.importers.base import (
+    ALL,
+    OBJECT,
+    Importer,
+    LabelledObject,
+    PictureLabels,
+    RawObject,
+    path_parts,
+)
 from xpose.data.datasets.importers.names import ObjectKind
 from xpose.data.datasets.sources import MAX_NUMBER, SourceFolder, as_number
 from xpose.errors import DataError, missing_extra, quote
@@ -123,7 +131,7 @@ class Sleap(Importer):
         return None if is_inside else self._place(video.filename)
 
     def _place(self, stored: str) -> str:
-        parts = [part for part in str(stored).replace("\\", "/").split("/") if part not in ("", ".", "..")]
+        parts = path_parts(str(stored))
         for start in range(len(parts)):
             end = "/".join(parts[start:])
             if ":" not in end and (place := SourceFolder(self.root).path(end)).is_file():

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
 from xpose.data.datasets.converters.base import PictureEntry
-from xpose.data.datasets.importers.base import Importer, LabelledObject, PictureLabels
+from xpose.data.datasets.importers.base import Importer, LabelledObject, PictureLabels, path_parts
 from xpose.data.datasets.importers.names import MAX_POINTS, ObjectKind, point_numbers
 from xpose.data.datasets.sources import SourceFolder, parse_number
 from xpose.errors import DataError, quote
@@ -173,7 +173,7 @@ class YoloPose(Importer):
 
 def _ends(path: str) -> list[str]:
     """A path of any machine and all that its end may mean below the yaml's folder, the longest first."""
-    parts = [part for part in path.replace("\\", "/").split("/") if part not in ("", ".", "..") and ":" not in part]
+    parts = [part for part in path_parts(path) if ":" not in part]
     return ["/".join(parts[start:]) for start in range(len(parts))]
 
 
