@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from xpose.data.datasets.converters.base import Converter, Expected, NameTable, Need, PictureEntry, category_of
+from xpose.data.datasets.converters.base import Converter, NameTable, Need, PictureEntry, category_of
 from xpose.data.datasets.converters.coco_like import CocoImage, CocoLike
 from xpose.data.datasets.sources import Fields, SourceFolder, as_number, box_of_points, safe_name
 from xpose.errors import DataError, quote
@@ -34,16 +34,6 @@ class AnimalKingdom(Converter):
     """Animals of 850 species with 23 points, frames of videos; a video (`group`) must not be divided by a split."""
 
     name = "animal-kingdom"
-    title = "Animal Kingdom (pose estimation)"
-    terms = "none stated in what was read; the download goes through a request form"
-    homepage = "https://github.com/sutdcv/Animal-Kingdom"
-    status = "seen"
-    left_right = "anatomical"
-    origin = "0-based, as the authors' loader takes it"
-    visibility = "only labelled or not: labelled points become 2"
-    boxes = "extent of the labelled points, as scale and center say; records with a single one have no box: reported"
-    evaluation = "test; the papers report PCK@0.05 and PCK@0.2 on P1"
-    expected = Expected(unikpt=33_099, splits=TESTED)
     splits = {f"{part}{end}": meaning for end, meaning in MEANINGS.items() for part in ("train", "test")}
     needs = (
         *(Need(f"annotation/{place}.json", WHERE, (split,)) for split, place in PLACES.items()),
@@ -81,9 +71,6 @@ class AnimalKingdomCoco(CocoLike, AnimalKingdom):
     """The same pictures and points; the file's categories are classes, its animals are in the annotations."""
 
     name = "animal-kingdom-coco"
-    title = "Animal Kingdom (pose estimation, COCO form)"
-    visibility = "only labelled (1 in the file) or not: labelled points become 2"
-    boxes = "as in the file: the extent of the labelled points moved by half a pixel and made one pixel smaller"
     annotation_files = COCO_FILES
     picture_folders = dict.fromkeys(COCO_FILES, PICTURES)
     needs = (*(Need(file, WHERE, (split,)) for split, file in COCO_FILES.items()), Need(PICTURES, WHERE))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from xml.etree.ElementTree import Element
 
-from xpose.data.datasets.converters.base import Converter, Expected, NameTable, Need, PictureEntry, stem_of
+from xpose.data.datasets.converters.base import Converter, NameTable, Need, PictureEntry, stem_of
 from xpose.data.datasets.converters.coco_like import CocoLike
 from xpose.data.datasets.sources import Fields, SourceFolder, as_number, parse_number
 from xpose.errors import DataError, quote
@@ -36,15 +36,6 @@ class AnimalPose(CocoLike):
     """Dogs, cats, sheep, horses and cows with 20 points: the papers' unseen test set."""
 
     name = "animalpose"
-    title = "Animal-Pose (json)"
-    licence = "research"
-    terms = "part of the pictures come from PASCAL VOC 2011"
-    homepage = "https://sites.google.com/view/animal-pose/"
-    status = "seen"
-    left_right = "anatomical"
-    origin = "not stated; taken as 0-based"
-    visibility = "only labelled (1 in the file) or not: labelled points become 2"
-    evaluation = "PCK over everything, as a set that training has not seen"
     splits = {"test": "everything: the original ships no split, and the papers test on it"}
     annotation_files = {"test": FILE}
     picture_folders = {"test": PICTURES}
@@ -116,17 +107,6 @@ class AnimalPoseXml(Converter):
     """The animals of `animalpose` in the authors' first form; do not use both sets side by side."""
 
     name = "animalpose-xml"
-    title = "Animal-Pose (XML)"
-    licence = AnimalPose.licence
-    terms = AnimalPose.terms
-    homepage = AnimalPose.homepage
-    left_right = AnimalPose.left_right
-    visibility = AnimalPose.visibility
-    evaluation = AnimalPose.evaluation
-    status = "loader only"
-    origin = "undecided (one public loader takes the boxes as 1-based, two do not); taken as 0-based"
-    boxes = 'as in the file; part 2 writes "xmax" where "ymin" is meant'
-    expected = Expected(splits={"part1": 3_608, "part2": 1_000})
     splits = {"part1": "pictures of PASCAL VOC", "part2": "pictures from elsewhere; MMPose tests on them"}
     needs = (
         Need(XML_FOLDERS["part1"], WHERE, ("part1",)),

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator
 
-from xpose.data.datasets.converters.base import Converter, Expected, NameTable, Need, PictureEntry, category_of, stem_of
+from xpose.data.datasets.converters.base import Converter, NameTable, Need, PictureEntry, category_of, stem_of
 from xpose.data.datasets.converters.w300 import read_pts
 from xpose.data.datasets.sources import SourceFolder
 from xpose.records import Instance, Picture, Record, Skipped
@@ -21,16 +21,6 @@ class AnimalWeb(Converter):
     """Animals' faces with 9 points. A photo of two faces is stored twice, and becomes one record of two faces."""
 
     name = "animalweb"
-    title = "AnimalWeb"
-    terms = "no licence was found: ask the authors before use"
-    homepage = "https://fdmaproject.wordpress.com/author/fdmaproject/"
-    status = "loader only"
-    left_right = "anatomical"
-    origin = "not stated; taken as 0-based"
-    visibility = "none in the original: all 9 points are labelled and become 2"
-    boxes = "extent of the points, 10 % larger on each side, cut to the picture"
-    evaluation = "none: the original ships no split, so it is used for training only"
-    expected = Expected(unikpt=22_451, instances=22_451)
     splits = {"train": "everything"}
     needs = (Need(FOLDER, "the home page (animal_dataset_v1_c.rar)"),)
     tables = {"face": FACE}

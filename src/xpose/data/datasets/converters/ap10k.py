@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from xpose.data.datasets.converters.base import Expected, NameTable, Need, PictureEntry, category_of
+from xpose.data.datasets.converters.base import NameTable, Need, PictureEntry, category_of
 from xpose.data.datasets.converters.coco_like import CocoLike
 from xpose.data.datasets.sources import Fields, SourceFolder, safe_name
 from xpose.errors import DataError
@@ -47,15 +47,6 @@ class AP10K(CocoLike):
     """
 
     name = "ap10k"
-    title = "AP-10K"
-    licence = "CC-BY-4.0 by its README, MIT by its annotation files"
-    terms = "two licences are stated, and elsewhere it is called non-commercial: ask the authors before commercial use"
-    homepage = "https://github.com/AlexTheBad/AP-10K"
-    status = "loader only"
-    left_right = "anatomical"
-    origin = "not stated; COCO style, taken as 0-based"
-    evaluation = "OKS-AP on val (of split 1); zero-shot by family: Bovidae, Canidae, Felidae"
-    expected = Expected(unikpt=10_015, images=10_015, instances=13_028)
     splits = {
         split: "split 1 of three, the one that papers report"
         if split in PARTS
@@ -88,16 +79,6 @@ class APT36K(CocoLike):
     """Animals of 30 categories in clips of 15 frames; a clip (`group`) must not be divided by a split."""
 
     name = "apt36k"
-    title = "APT-36K"
-    licence = "MIT by its README; there is no licence file"
-    terms = "the pictures are frames of YouTube videos"
-    homepage = "https://github.com/pandorgan/APT-36K"
-    status = "loader only"
-    left_right = "anatomical"
-    origin = "not stated; taken as 0-based"
-    visibility = "as in the file, whose rule is that of AP-10K: 2 visible, 1 labelled but hidden"
-    evaluation = "none: the original ships no split, so it is used for training only"
-    expected = Expected(unikpt=36_000, images=36_000, instances=53_006)
     splits = {"train": "everything; by the README's counts. Two public loaders found 35,483 pictures, 53,134 animals"}
     annotation_files = {"train": APT_FILE}
     picture_folders = {"train": APT_FOLDER}

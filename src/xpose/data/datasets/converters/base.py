@@ -2,7 +2,7 @@
 
 Adding a dataset is one small file: see docs/data.md, "Adding a dataset". A converter
 
-1. describes the set: `title`, `licence`, `terms`, `homepage`, `status`, `expected`, `needs`, `splits`, ...;
+1. describes the set: `splits` and `needs`, and in `sets.toml` its title, licence, home page and the like;
 2. maps the original's keypoint names to the unified ones: `tables`;
 3. lists the pictures, cheaply: `entries`;
 4. turns one entry into one record: `record`, raising `DataError` for an entry that is wrong.
@@ -35,7 +35,7 @@ R = TypeVar("R")
 NOT_STATED = "not stated"
 EDGE = 2.0  # pixels; a point no further outside is moved to the picture's edge, any other becomes "not labelled"
 MARGIN = 0.1  # of the points' extent, on each side of a box that is made from points
-TABLES = Path(__file__).with_name("tables")
+TABLES, SETS = Path(__file__).with_name("tables"), Path(__file__).with_name("sets.toml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +171,16 @@ def stem_of(name: str) -> str:
     return name.rpartition(".")[0]
 
 
+@functools.cache
+def _stated_facts() -> dict[str, dict[str, Any]]:
+    """What `sets.toml` states about the shipped datasets, by the class of the converter."""
+    facts: dict[str, dict[str, Any]] = tomllib.loads(SETS.read_text("utf-8"))
+    return {
+        name: stated | ({"expected": Expected(**stated["expected"])} if "expected" in stated else {})
+        for name, stated in facts.items()
+    }
+
+
 class Converter:
     """One dataset in its authors' own layout. See the module's docstring and docs/data.md."""
 
@@ -190,6 +200,10 @@ class Converter:
     needs: ClassVar[tuple[Need, ...]] = ()
     splits: ClassVar[Mapping[str, str]] = {}  # name -> what it is
     tables: ClassVar[Mapping[str, NameTable]] = {}
+
+    def __init__(self) -> None:
+        for base in reversed(type(self).__mro__):
+            vars(self).update(_stated_facts().get(base.__name__, {}))
 
     def entries(self, source: SourceFolder, split: str) -> Iterable[PictureEntry | Skipped]:
         """The pictures of the split, in an order that never changes, without opening them.

@@ -35,19 +35,6 @@ class CarFusion(Converter):
     """Cars with 14 points, two of which were never seen labelled."""
 
     name = "carfusion"
-    title = "CarFusion"
-    licence = "research use"
-    terms = "what the request form says"
-    homepage = "https://github.com/dineshreddy91/carfusion_to_coco"
-    status = "loader only"
-    left_right = "disputed"
-    origin = "not stated; taken as 0-based"
-    visibility = (
-        "1 in the file becomes 2, 2 (hidden) becomes 1; 3, which nothing explains, becomes 2 as in the authors' "
-        "converter; a point with x or y at or below 0 is not labelled"
-    )
-    boxes = "as in the authors' converter: extent of the points, from a tenth before it on, 5/4 as large"
-    evaluation = "the papers use it for the cars, buses and SUVs of MP-100"
     splits = {"train": "the folder train", "test": "the folder test"}
     needs = tuple(Need(split, WHERE, (split,)) for split in splits)
     tables = {"car": CAR}

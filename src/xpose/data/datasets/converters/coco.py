@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xpose.data.datasets.converters.base import Expected, NameTable, Need
+from xpose.data.datasets.converters.base import NameTable, Need
 from xpose.data.datasets.converters.coco_like import CocoLike
 from xpose.data.datasets.sources import Fields
 from xpose.records import Point
@@ -26,15 +26,6 @@ class Coco(CocoLike):
     """Persons with 17 points; pictures without a person are kept, since COCO labels every person."""
 
     name = "coco"
-    title = "COCO person keypoints 2017"
-    licence = "annotations CC-BY-4.0; pictures under their own Flickr licences"
-    terms = "each picture keeps the licence that the annotation file gives for it"
-    homepage = "https://cocodataset.org"
-    status = "seen"
-    left_right = "anatomical"
-    origin = "0-based pixels, as in the file"
-    evaluation = "val2017, OKS-AP"
-    expected = Expected(unikpt=58_945)
     splits = FOLDERS
     annotation_files = FILES
     picture_folders = FOLDERS
@@ -47,16 +38,6 @@ class HumanArt(CocoLike):
     """Persons in photographs, paintings, cartoons, sculptures and other scenes; the scene is the record's style."""
 
     name = "humanart"
-    title = "Human-Art"
-    licence = "non-commercial"
-    terms = "the annotation files name the author and page of every picture"
-    homepage = "https://idea-research.github.io/HumanArt/"
-    status = "loader only"
-    left_right = "anatomical"
-    origin = "not stated; COCO style, taken as 0-based"
-    visibility = "as in the file; those of the sample that was read are visible (2) or absent"
-    evaluation = "val; OKS-AP over the first 17 points, those of COCO"
-    expected = Expected(unikpt=50_000)
     splits = {"train": "training_humanart.json", "val": "validation_humanart.json"}
     annotation_files = HUMANART_FILES
     picture_folders = {"train": "", "val": ""}  # file_name starts with HumanArt/images/

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from xpose.data.datasets.converters.base import Converter, Expected, NameTable, Need, PictureEntry, category_of
+from xpose.data.datasets.converters.base import Converter, NameTable, Need, PictureEntry, category_of
 from xpose.data.datasets.sources import SourceFolder, parse_number
 from xpose.errors import DataError, quote
 from xpose.records import NOT_LABELLED, VISIBLE, Instance, Point, Record, Skipped, Taxonomy
@@ -23,17 +23,6 @@ class Cub200(Converter):
     """One bird per picture."""
 
     name = "cub-200-2011"
-    title = "Caltech-UCSD Birds-200-2011"
-    licence = "non-commercial research and education"
-    terms = "the pictures belong to their photographers"
-    homepage = "https://www.vision.caltech.edu/datasets/cub_200_2011/"
-    status = "seen"
-    left_right = "anatomical"
-    origin = "not stated; taken as 0-based"
-    visibility = "visible (1 in the file) becomes 2; a part that cannot be seen has no place there"
-    boxes = "as in the file"
-    evaluation = "the papers use eight groups of its species as categories of MP-100"
-    expected = Expected(images=11_788, instances=11_788, splits={"train": 5_994, "test": 5_794})
     splits = {"train": "1 in train_test_split.txt", "test": "0 in train_test_split.txt"}
     needs = (*(Need(file, WHERE) for file in FILES), Need(f"{ROOT}/images", WHERE))
     tables = {"bird": BIRD}

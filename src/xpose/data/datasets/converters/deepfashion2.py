@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from xpose.data.datasets.converters.base import Converter, Expected, NameTable, Need, PictureEntry, category_of, stem_of
+from xpose.data.datasets.converters.base import Converter, NameTable, Need, PictureEntry, category_of, stem_of
 from xpose.data.datasets.sources import Fields, SourceFolder
 from xpose.errors import DataError
 from xpose.records import Instance, Record, Skipped
@@ -28,17 +28,6 @@ class DeepFashion2(Converter):
     """Clothes of 13 kinds with 8 to 39 points."""
 
     name = "deepfashion2"
-    title = "DeepFashion2"
-    licence = "on request from the authors, non-commercial"
-    terms = "what the request form says"
-    homepage = "https://github.com/switchablenorms/DeepFashion2"
-    status = "loader only"
-    left_right = "anatomical"
-    origin = "not stated; taken as 0-based"
-    visibility = "as in the file: 2 visible, 1 labelled but hidden"
-    boxes = "as in the file (corners)"
-    evaluation = "the papers use its 13 kinds as categories of MP-100; its test part has no public labels"
-    expected = Expected(splits={"train": 191_961, "validation": 32_153})
     splits = FOLDERS
     needs = tuple(
         Need(f"{folder}/{part}", WHERE, (split,)) for split, folder in FOLDERS.items() for part in ("annos", "image")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from xpose.data.datasets.converters.array_files import array_in, open_h5
-from xpose.data.datasets.converters.base import Converter, Expected, NameTable, Need, PictureEntry, category_of
+from xpose.data.datasets.converters.base import Converter, NameTable, Need, PictureEntry, category_of
 from xpose.data.datasets.sources import SourceFolder, as_number, box_of_points
 from xpose.errors import DataError, quote
 from xpose.records import MAX_SIDE, VISIBLE, Instance, Point, Record, Taxonomy
@@ -29,15 +29,6 @@ class DeepPoseKit(Converter):
     """One animal per picture, filling it."""
 
     folder: ClassVar[str]
-    licence = "Apache-2.0"
-    terms = "the licence is that of the repository"
-    homepage = "https://github.com/jgraving/DeepPoseKit-Data"
-    status = "loader only"
-    left_right = "anatomical"
-    origin = "0-based, as pixels of the array; not stated"
-    visibility = 'a point that the file calls "annotated" (confirmed by a person) becomes 2, any other is not labelled'
-    boxes = "extent of the labelled points and one pixel, as in MMPose's files"
-    evaluation = "PCK@0.2 on a random tenth; the original ships no split"
     splits = {
         "train": "MMPose's rule: rows shuffled with numpy seed 0, the first nine tenths; not checked against its files",
         "test": "the last tenth of the shuffled rows",
@@ -109,9 +100,7 @@ class VinegarFly(DeepPoseKit):
     """Fruit flies from above, 32 points (the papers say 31)."""
 
     name = "vinegar-fly"
-    title = "Vinegar Fly (DeepPoseKit)"
     folder = "datasets/fly"
-    expected = Expected(unikpt=1_500, images=1_500, instances=1_500)
     needs = (Need(f"{folder}/{FILES[0]}", WHERE), Need(f"{folder}/{FILES[1]}", WHERE))
     tables = {"vinegar fly": NameTable.from_skeleton("fly")}
 
@@ -120,9 +109,7 @@ class DesertLocust(DeepPoseKit):
     """Locusts from above, 35 points (the papers say 34)."""
 
     name = "desert-locust"
-    title = "Desert Locust (DeepPoseKit)"
     folder = "datasets/locust"
-    expected = Expected(unikpt=700, images=700, instances=700)
     needs = (Need(f"{folder}/{FILES[0]}", WHERE), Need(f"{folder}/{FILES[1]}", WHERE))
     tables = {"desert locust": NameTable.from_skeleton("locust")}
 

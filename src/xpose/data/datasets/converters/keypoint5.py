@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from xpose.data.datasets.converters.array_files import mat_array
-from xpose.data.datasets.converters.base import Converter, Expected, NameTable, Need, PictureEntry, category_of
+from xpose.data.datasets.converters.base import Converter, NameTable, Need, PictureEntry, category_of
 from xpose.data.datasets.sources import SourceFolder, as_number
 from xpose.errors import DataError, quote
 from xpose.records import NOT_LABELLED, VISIBLE, Point, Record, Skipped
@@ -25,16 +25,6 @@ class Keypoint5(Converter):
     """One piece of furniture per picture, 8 to 14 points."""
 
     name = "keypoint-5"
-    title = "Keypoint-5"
-    terms = "no licence was found: ask the authors before use"
-    homepage = "http://3dinterpreter.csail.mit.edu/"
-    status = "loader only"
-    left_right = "disputed"
-    origin = "not stated (perhaps 1-based, since a Matlab tool made it); taken as 0-based"
-    visibility = "none in the original: a point that anybody clicked is 2, any other is not labelled"
-    boxes = "extent of the points, 10 % larger on each side, cut to the picture"
-    evaluation = "PCK@0.2; the original ships no split"
-    expected = Expected(unikpt=2_000, images=8_649, instances=8_649)
     splits = {
         "train": "a public loader's rule: pictures whose number does not end in 1 to 4",
         "val": "numbers that end in 3 or 4",

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from xpose.data.datasets.converters.base import Converter, Expected, NameTable, Need, PictureEntry
+from xpose.data.datasets.converters.base import Converter, NameTable, Need, PictureEntry
 from xpose.data.datasets.converters.coco import PERSON
 from xpose.data.datasets.sources import Fields, SourceFolder, as_number, box_of_points
 from xpose.errors import DataError, quote
@@ -23,16 +23,6 @@ class MacaquePose(Converter):
     """Macaques with COCO's 17 points; several animals per picture, boxes and areas from their outlines."""
 
     name = "macaquepose"
-    title = "MacaquePose v1"
-    terms = "not stated in what was read: check the home page before use"
-    homepage = "http://www.pri.kyoto-u.ac.jp/datasets/macaquepose/index.html"
-    status = "loader only"
-    left_right = "not stated"
-    origin = "not stated; taken as 0-based"
-    visibility = "none in the original: a point is there (2) or not"
-    boxes = "extent of the animal's outlines; of its points where it has no outline"
-    evaluation = "OKS-AP; the original ships no split"
-    expected = Expected(unikpt=2_000, images=13_083, instances=16_393, splits={"train": 12_500, "test": 583})
     splits = {
         "train": "MMPose's rule: rows shuffled with numpy seed 0, all but 583; not checked against its files",
         "test": "the last 583 of the shuffled rows",

@@ -18,7 +18,7 @@ from functools import cached_property
 
 from xpose.data.datasets.converters.animalweb import FACE, AnimalWeb
 from xpose.data.datasets.converters.ap10k import ANIMAL, AP10K
-from xpose.data.datasets.converters.base import Converter, Expected, NameTable, Need, PictureEntry, category_of
+from xpose.data.datasets.converters.base import Converter, NameTable, Need, PictureEntry, category_of
 from xpose.data.datasets.converters.carfusion import CAR, CarFusion, Cars, gt_files, read_cars
 from xpose.data.datasets.converters.coco import PERSON, Coco
 from xpose.data.datasets.converters.coco_like import CocoImage, CocoLike
@@ -54,25 +54,25 @@ class Origin:
     hidden: bool = False  # whether visibility 1 means hidden; elsewhere it only means labelled
 
 
-def _origin(of: type[Converter], hidden: bool = False) -> Origin:
+def _origin(of: Converter, hidden: bool = False) -> Origin:
     return Origin(of.name, of.licence, of.left_right, hidden)
 
 
 # What the categories are made of, by the name or the ending of the name.
 TABLES: dict[str, tuple[NameTable, Origin]] = {
-    "human_body": (PERSON, _origin(Coco, hidden=True)),
-    "human_face": (W300.tables["face"], _origin(W300)),
-    "human_hand": (OneHand10K.tables["hand"], _origin(OneHand10K)),
+    "human_body": (PERSON, _origin(Coco(), hidden=True)),
+    "human_face": (W300.tables["face"], _origin(W300())),
+    "human_hand": (OneHand10K.tables["hand"], _origin(OneHand10K())),
     "amur_tiger_body": (NameTable.from_skeleton("aflw_face"), Origin("aflw", "not stated", "anatomical")),
-    "macaque_body": (PERSON, _origin(MacaquePose)),
-    "fly_body": (VinegarFly.tables["vinegar fly"], _origin(VinegarFly)),
-    "locust_body": (DesertLocust.tables["desert locust"], _origin(DesertLocust)),
-    **{kind: (table, _origin(DeepFashion2, hidden=True)) for kind, table in DeepFashion2.tables.items()},
-    **{kind: (table, _origin(Keypoint5)) for kind, table in Keypoint5.tables.items()},
-    **{kind: (CAR, _origin(CarFusion, hidden=True)) for kind in ("car", "bus", "suv")},
-    "*_bird": (Cub200.tables["bird"], _origin(Cub200)),
-    "*_body": (ANIMAL, _origin(AP10K, hidden=True)),
-    "*_face": (FACE, _origin(AnimalWeb)),
+    "macaque_body": (PERSON, _origin(MacaquePose())),
+    "fly_body": (VinegarFly.tables["vinegar fly"], _origin(VinegarFly())),
+    "locust_body": (DesertLocust.tables["desert locust"], _origin(DesertLocust())),
+    **{kind: (table, _origin(DeepFashion2(), hidden=True)) for kind, table in DeepFashion2.tables.items()},
+    **{kind: (table, _origin(Keypoint5())) for kind, table in Keypoint5.tables.items()},
+    **{kind: (CAR, _origin(CarFusion(), hidden=True)) for kind in ("car", "bus", "suv")},
+    "*_bird": (Cub200.tables["bird"], _origin(Cub200())),
+    "*_body": (ANIMAL, _origin(AP10K(), hidden=True)),
+    "*_face": (FACE, _origin(AnimalWeb())),
 }
 BIRDS = ("grebe", "gull", "kingfisher", "sparrow", "tern", "warbler", "woodpecker", "wren")
 FOLDERS = {
@@ -87,16 +87,6 @@ class MP100(CocoLike):
     """Each split divides the categories, not the pictures, so splits of different numbers must not be mixed."""
 
     name = "mp100"
-    title = "MP-100"
-    licence = "non-commercial"
-    terms = "each picture also keeps the terms of the set that it comes from"
-    homepage = "https://github.com/luminxu/Pose-for-Everything"
-    status = "loader only"
-    left_right = "disputed"
-    origin = "not stated; those of its sources, taken as 0-based"
-    visibility = "as in the file where the source tells hidden points (COCO, AP-10K, DeepFashion2, CarFusion), else 2"
-    evaluation = "1-shot and 5-shot PCK@0.2, mean of five splits; never with a model that was trained on other splits"
-    expected = Expected(unikpt=16_943)
     splits = dict.fromkeys(FILES, "categories that the other parts of this split do not have")
     annotation_files = FILES
     picture_folders = dict.fromkeys(FILES, "")

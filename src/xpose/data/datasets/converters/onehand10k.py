@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from xpose.data.datasets.converters.base import Converter, Expected, NameTable, Need, PictureEntry
+from xpose.data.datasets.converters.base import Converter, NameTable, Need, PictureEntry
 from xpose.data.datasets.sources import SourceFolder, parse_number
 from xpose.errors import DataError
 from xpose.records import NOT_LABELLED, VISIBLE, Point, Record, Skipped
@@ -19,17 +19,6 @@ class OneHand10K(Converter):
     """One hand per picture with 21 points."""
 
     name = "onehand10k"
-    title = "OneHand10K"
-    licence = "given by request form"
-    terms = "what the request form says"
-    homepage = "https://www.yangangwang.com/papers/WANG-MCC-2018-10.html"
-    status = "loader only"
-    left_right = "none"
-    origin = "not stated; taken as 0-based"
-    visibility = "none in the original: a point is there (2) or -1,-1 (0)"
-    boxes = "extent of the points, 10 % larger on each side, cut to the picture"
-    evaluation = "test; PCK@0.2, AUC, EPE"
-    expected = Expected(unikpt=2_000, images=11_703)
     splits = FOLDERS
     needs = tuple(
         Need(f"{folder}/{name}", WHERE, (split,))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from xpose.data.datasets.converters.base import Converter, Expected, NameTable, Need, PictureEntry, stem_of
+from xpose.data.datasets.converters.base import Converter, NameTable, Need, PictureEntry, stem_of
 from xpose.data.datasets.sources import SourceFolder, parse_number
 from xpose.errors import DataError, quote
 from xpose.records import VISIBLE, Point, Record, Skipped
@@ -24,16 +24,6 @@ class W300(Converter):
     """Human faces with 68 points. `full` of the field's tables is `common` and `challenge` together."""
 
     name = "300w"
-    title = "300 Faces In-the-Wild (300W)"
-    licence = "research"
-    homepage = "https://ibug.doc.ic.ac.uk/resources/300-W/"
-    status = "seen"
-    left_right = "anatomical"
-    origin = "1-based pixels: 1 is subtracted"
-    visibility = "none in the original: all 68 points are labelled, hidden ones too, and become 2"
-    boxes = "extent of the points, 10 % larger on each side, cut to the picture"
-    evaluation = "common, challenge and full; the papers report PCK@0.2, the field NME"
-    expected = Expected(unikpt=3_837, splits={"train": 3_148, "common": 554, "challenge": 135, "test": 600})
     splits = {split: ", ".join(folders) for split, folders in FOLDERS.items()}
     needs = tuple(Need(folder, WHERE, (split,)) for split, folders in FOLDERS.items() for folder in folders)
     tables = {"face": FACE}
