@@ -203,7 +203,8 @@ class Converter:
 
     def __init__(self) -> None:
         for base in reversed(type(self).__mro__):
-            vars(self).update(_stated_facts().get(base.__name__, {}))
+            if base.__module__.startswith(f"{__package__}."):  # other classes state their facts as class attributes
+                vars(self).update(_stated_facts().get(base.__name__, {}))
 
     def entries(self, source: SourceFolder, split: str) -> Iterable[PictureEntry | Skipped]:
         """The pictures of the split, in an order that never changes, without opening them.

@@ -83,10 +83,10 @@ def _number(name: str) -> int | None:
 
 
 def _point(clicks: list[list[float]], name: str) -> Point:
-    made = [(x, y) for x, y in clicks if x == x and y == y and (x, y) != (0, 0)]  # NaN or 0 is not clicked
-    for x, y in made:
+    clicked = [(x, y) for x, y in clicks if x == x and y == y and (x, y) != (0, 0)]  # NaN or 0 is not clicked
+    for x, y in clicked:
         if as_number(x) is None or as_number(y) is None:
             raise DataError(f"point {name} was clicked at ({x}, {y}), which no picture has")
-    if not made:
+    if not clicked:
         return 0.0, 0.0, NOT_LABELLED
-    return median(x for x, _ in made), median(y for _, y in made), VISIBLE
+    return median(x for x, _ in clicked), median(y for _, y in clicked), VISIBLE

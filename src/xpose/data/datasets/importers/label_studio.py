@@ -44,7 +44,7 @@ class LabelStudio(Importer):
                 objects += _objects(Fields(task, f"task number {number}"), [])
             except DataError as error:
                 faults.append(str(error))  # `listing` reports it
-        parts = parts_of((thing.kind, point[0]) for thing in objects for point in thing.points)
+        parts = parts_of((raw.kind, point[0]) for raw in objects for point in raw.points)
         if not parts and faults:
             raise DataError(f"None of the tasks in {quote(self.file)} can be read; the first: {faults[0]}. {WAY_OUT}")
         return dict(ALL), [ObjectKind(kind, tuple(names), named=kind != OBJECT) for kind, names in parts.items()]
@@ -135,8 +135,8 @@ def _owner(point: Fields, value: Fields, objects: dict[str, RawObject], joined: 
     partners = [other for other in joined.get(str(point.value.get("id")), []) if other in objects]
     if len(partners) == 1:
         return objects[partners[0]]
-    rectangles = [thing for thing in objects.values() if thing.box is not None]
-    holding = [thing for thing in rectangles if thing.box and _holds(thing.box, value)]
+    rectangles = [raw for raw in objects.values() if raw.box is not None]
+    holding = [raw for raw in rectangles if raw.box and _holds(raw.box, value)]
     if len(rectangles) == 1 or len(holding) == 1:
         return (holding or rectangles)[0]
     if rectangles:
