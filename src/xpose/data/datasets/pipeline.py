@@ -125,8 +125,8 @@ def _available(
     missing = {split: needs for split in chosen if (needs := converter.missing(source, split))}
     available = [split for split in chosen if split not in missing]
     if not available or (splits is not None and missing):
-        needs = {need.path: need for of_split in missing.values() for need in of_split}
-        listed = "\n".join(f"  {need.path}   (get it: {need.where})" for need in needs.values())
+        lacking = {need.path: need for of_split in missing.values() for need in of_split}
+        listed = "\n".join(f"  {need.path}   (get it: {need.where})" for need in lacking.values())
         raise DataError(
             f"{quote(source.root)} lacks what {converter.title} needs:\n{listed}\n"
             f"Home page: {converter.homepage}. Put it there and run this again. "

@@ -6,9 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from xpose.data.datasets.converters.base import PictureEntry
+from xpose.data.datasets.converters.base import PictureEntry, Status
 from xpose.data.datasets.converters.coco_like import CocoCategory, CocoLike, edges_of, keypoints_of
 from xpose.data.datasets.importers.base import Importer, box_round
 from xpose.data.datasets.importers.names import ObjectKind
@@ -26,7 +26,7 @@ class CocoImport(Importer, CocoLike):
     format = "coco"
     what = "a COCO keypoint json, or the folder of several"
     title = "COCO keypoints"
-    status = "seen"
+    status: ClassVar[Status] = "seen"
     origin = "0-based pixels, as in the file"
     boxes = "as in the file; where it has none, the extent of the points and 10 % of its longer side all round"
     annotation_key = "keypoints"  # what annotations of a file of this format have

@@ -160,5 +160,5 @@ def _raw(kind: str | None, points: list[tuple[str, ...]], box: Element | None, m
     return RawObject(kind or OBJECT, list(points), corners, mark=mark)
 
 
-def _point(point: Element) -> tuple[str, str, str, str]:
+def _point(point: Element) -> tuple[str, ...]:
     return point.get("label", ""), point.get("points", ""), point.get("occluded", "0"), point.get("outside", "0")

@@ -207,7 +207,9 @@ def unpack(text: str) -> list[int]:
 
 
 def _box_of(mask: np.ndarray) -> Box:
-    rows, columns = mask.any(axis=1).nonzero()[0], mask.any(axis=0).nonzero()[0]
+    import numpy as np
+
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     left, top = float(columns[0]), float(rows[0])
     return left, top, float(columns[-1] + 1 - left), float(rows[-1] + 1 - top)
 
@@ -228,7 +230,7 @@ def point_of(mask: np.ndarray) -> tuple[float, float]:
     sizes = np.bincount(pieces.ravel())[1:]
     if sizes.max() < LEAD * sizes.sum():
         raise DataError(f"its mask is in {len(sizes)} pieces of which none has half its pixels")
-    ys, xs = (pieces == sizes.argmax() + 1).nonzero()
+    ys, xs = np.nonzero(pieces == sizes.argmax() + 1)
     x, y = xs.mean(), ys.mean()
     nearest = ((xs - x) ** 2 + (ys - y) ** 2).argmin()
     if abs(xs[nearest] - x) <= 0.5 and abs(ys[nearest] - y) <= 0.5:
