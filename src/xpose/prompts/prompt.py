@@ -6,12 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from xpose.errors import PromptError, quote
 from xpose.prompts.checks import check_no_repeats, check_words, checked_box, checked_point
 from xpose.prompts.prompt_class import ANY_OBJECT, PromptClass, renamed_edges, resolve_example
 from xpose.vocabulary import Skeleton, default_skeleton, load_skeleton
+
+if TYPE_CHECKING:
+    from xpose.pictures.reading import PictureSource
 
 MOST_SHOTS = 5
 # A box around lone points: how much is added on each side, as a share of the longer side, and of the picture at least.
@@ -130,7 +133,7 @@ class VisualPrompt:
         PromptError: a point or the box is malformed.
     """
 
-    image: Any
+    image: PictureSource
     keypoints: Mapping[str, Point] | Sequence[Point] = field(default_factory=dict)
     box: Sequence[float] | None = None
     name: str | None = None

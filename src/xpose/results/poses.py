@@ -23,6 +23,8 @@ from xpose.vocabulary import normalise, side_of
 if TYPE_CHECKING:
     from PIL import Image
 
+    from xpose.pictures.reading import PictureSource
+
 Names = tuple[str, ...]
 Edges = tuple[tuple[str, str], ...]
 # The fields of `Poses` with one entry per pose.
@@ -302,7 +304,7 @@ class Poses(Outputs):
 
     def draw(
         self,
-        image: Any = None,
+        image: PictureSource | None = None,
         *,
         background: tuple[int, int, int] | None = None,
         boxes: bool = True,

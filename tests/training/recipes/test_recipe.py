@@ -76,6 +76,11 @@ def test_all_faults_of_file_and_changes_are_told_at_once(tmp_path: Path) -> None
         assert part in message, message
 
 
+def test_calibration_is_not_part_of_a_recipe() -> None:
+    with pytest.raises(ConfigError, match=r"network\.overrides\.nms.*xpose calibrate"):
+        load_recipe("tiny-overfit", ["network.overrides.nms=0.5"])
+
+
 def test_an_unknown_preset_hides_no_other_fault() -> None:
     changes = ["network.preset=bogus", "network.overrides.bogus=1", "network.overrides.swin.windw=7"]
     with pytest.raises(ConfigError) as caught:
@@ -128,6 +133,8 @@ def test_what_may_change_between_two_pieces_of_a_run() -> None:
     old = load_recipe("tiny-overfit")
     free = ["loading.threads=4", "validation.every=7", "output.tensorboard=true", "run.log_steps=1", "about=x"]
     assert changed(old, load_recipe("tiny-overfit", free)) == []
+    assert changed(old, load_recipe("tiny-overfit", ["run.amp=auto"])) == []  # on another processor
+    assert changed(load_recipe("tiny-overfit", ["run.amp=fp16"]), load_recipe("tiny-overfit", ["run.amp=auto"]))
     bound = changed(old, load_recipe("tiny-overfit", ["loading.batch=2", "run.schedule.rate=1.0", "run.seed=3"]))
     assert sorted(line.split()[0] for line in bound) == ["loading.batch", "run.schedule.rate", "run.seed"]
 
