@@ -13,7 +13,6 @@ SEVERAL = {
     *(
         "Asked",
         "Category",
-        "Entry",
         "Example",
         "Examples",
         "Figure",
