@@ -11,9 +11,6 @@ SOURCE = Path(__file__).parents[1] / "src" / "xpose"
 # Names that are still used for several classes. The list must only shrink: remove a name after renaming its classes.
 SEVERAL = {
     *(
-        "Asked",
-        "Entry",
-        "Example",
         "Picture",
         "Sample",
     ),

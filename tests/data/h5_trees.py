@@ -70,7 +70,7 @@ def flipped_bytes(tree: Tree) -> Iterator[str]:
         path = tree.root / name
         content = path.read_bytes()
         chosen = random.Random(0)
-        for _ in range(60):
+        for _ in range(30):
             place = chosen.randrange(min(len(content), 4096))
             path.write_bytes(
                 content[:place] + bytes([content[place] ^ chosen.randrange(1, 256)]) + content[place + 1 :]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xpose.cli import _app, _console, _options, data_collect, data_import
-from xpose.cli._data import count, format_status, show_result
 from xpose.cli._progress import Bars
+from xpose.cli.data_import import count, format_status, show_result
 
 if TYPE_CHECKING:
     from xpose.data.datasets.converters.base import Converter
@@ -33,9 +33,9 @@ def list_sets(as_json: _options.AsJson = False) -> None:
         _console.show_json([describe(converter) for converter in converters])
         return
     rows = []
-    for each in converters:
-        numbers = (count(each.expected.images), count(each.expected.unikpt))
-        rows.append([each.name, each.title, format_status(each), *numbers, each.licence])
+    for converter in converters:
+        numbers = (count(converter.expected.images), count(converter.expected.unikpt))
+        rows.append([converter.name, converter.title, format_status(converter), *numbers, converter.licence])
     columns = ("name", "dataset", "format", "pictures", "used in UniKPT", "licence")
     _console.show(_console.table(columns, rows, right=("pictures", "used in UniKPT")))
     _console.note("For details and the source of a dataset, run: xpose data info NAME")

@@ -1,4 +1,4 @@
-"""`xpose data import` and `xpose data formats`: labels from other tools."""
+"""`xpose data import` and `xpose data formats`: labels from other tools; how the result of a conversion is shown."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ import typer
 from xpose.cli import _console, _options
 
 if TYPE_CHECKING:
+    from xpose.data.datasets.converters.base import Converter
     from xpose.data.datasets.importers import Imported
+    from xpose.data.datasets.pipeline import Prepared
 
 
 def list_formats(as_json: _options.AsJson = False) -> None:
     """List the formats that can be imported."""
-    from xpose.cli._data import format_status
     from xpose.data.datasets.importers import IMPORTERS, load_importer
 
     importers = {name: load_importer(name) for name in IMPORTERS}
     if as_json:
         keys = ("what", "title", "status", "origin", "visibility", "boxes")
-        listed = {name: {key: getattr(each, key) for key in keys} for name, each in importers.items()}
+        listed = {name: {key: getattr(importer, key) for key in keys} for name, importer in importers.items()}
         _console.show_json([{"format": name, **fields} for name, fields in listed.items()])
         return
-    rows = [[name, each.what, format_status(each), each.visibility] for name, each in importers.items()]
+    rows = [[name, importer.what, format_status(importer), importer.visibility] for name, importer in importers.items()]
     _console.show(_console.table(("format", "PATH is", "layout", "visibility"), rows))
     _console.note("To import labels, run: xpose data import FORMAT PATH --out DIR")
 
@@ -52,7 +53,6 @@ def import_data(
     Keypoint names are kept unless you pass a skeleton or a mapping file. A set with other names gets its own
     skeleton.toml. Invalid labels are skipped and listed in OUT/NAME/report.json.
     """
-    from xpose.cli._data import show_result
     from xpose.cli._progress import Bars
     from xpose.data.datasets.importers import import_set
 
@@ -89,3 +89,30 @@ def _show_names(done: Imported) -> None:
         _console.note(f"{', '.join(titles)}: {', '.join(names)} ({where})")
     for note in done.notes:
         _console.note(note)
+
+
+def format_status(converter: Converter | type[Converter]) -> str:
+    """Whether anybody has seen original files of this format."""
+    return "format unverified (only loaders read)" if converter.status == "loader only" else converter.status
+
+
+def show_result(converter: Converter, done: Prepared) -> None:
+    """Show the content of a prepared set, and what is missing."""
+    rows = []
+    for split, counts in done.counts.items():
+        skipped = ", ".join(f"{n} {what}{'s' if n > 1 else ''}" for what, n in done.skipped.get(split, {}).items())
+        numbers = (counts.images_with_keypoints, counts.instances, counts.keypoints)
+        expected = count(converter.expected.splits.get(split))
+        rows.append([split, count(counts.images), expected, *map(count, numbers), skipped or "nothing"])
+    numbers_of = ("pictures", "expected", "with keypoints", "objects", "keypoints")
+    _console.show(_console.table(("split", *numbers_of, "skipped"), rows, right=numbers_of))
+    for split, needs in done.missing.items():
+        _console.note(f"Split {split} was skipped because these files are missing under --root:")
+        for need in needs:
+            _console.note(f"  {need.path}   (from {need.where})")
+    _console.note(f"Written to {done.folder}; skipped pictures and reasons: {done.folder / 'report.json'}")
+
+
+def count(value: int | None) -> str:
+    """A number of pictures or objects, formatted for people."""
+    return "not stated" if value is None else f"{value:,}"

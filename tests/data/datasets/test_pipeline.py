@@ -11,10 +11,10 @@ from tests.data.trees import Tree, Truth, draw, records_of, snapshot, write_text
 
 from xpose.data.collection.manifest import pictures_root, read_manifest, verify
 from xpose.data.datasets import pipeline
-from xpose.data.datasets.converters.base import Converter, Entry, NameTable, Need
+from xpose.data.datasets.converters.base import Converter, NameTable, Need, PictureEntry
 from xpose.data.datasets.pipeline import prepare
 from xpose.data.datasets.report import read_report
-from xpose.data.datasets.sources import Source
+from xpose.data.datasets.sources import SourceFolder
 from xpose.errors import DataError
 from xpose.records import Instance, Record
 
@@ -35,10 +35,10 @@ class Dots(Converter):
         self.converted: list[str] = []
         self.stop_at: str | None = None
 
-    def entries(self, source: Source, split: str):
-        return [Entry(line.split(",")[0], line) for line in source.lines(f"{split}.txt")]
+    def entries(self, source: SourceFolder, split: str):
+        return [PictureEntry(line.split(",")[0], line) for line in source.lines(f"{split}.txt")]
 
-    def record(self, source: Source, split: str, entry: Entry) -> Record:
+    def record(self, source: SourceFolder, split: str, entry: PictureEntry) -> Record:
         if entry.name == self.stop_at:
             raise KeyboardInterrupt
         self.converted.append(entry.name)

@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from xpose.data.datasets.sources import Fields, Source, as_number, box_of_points, parse_number, polygon_area, safe_name
+from xpose.data.datasets.sources import (
+    Fields,
+    SourceFolder,
+    as_number,
+    box_of_points,
+    parse_number,
+    safe_name,
+)
 from xpose.errors import DataError
 from xpose.records import Picture
 
@@ -72,7 +79,7 @@ def test_accents_match_in_either_form(tmp_path: Path) -> None:
     for form, other in (("NFC", "NFD"), ("NFD", "NFC")):
         name = unicodedata.normalize(form, f"{form} é.txt")
         (tmp_path / name).write_text("x")
-        assert Source(tmp_path).has(unicodedata.normalize(other, name))
+        assert SourceFolder(tmp_path).has(unicodedata.normalize(other, name))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 10**400, 1e8, True, "1", None, [1]])
@@ -107,7 +114,7 @@ def test_fields_name_what_is_wrong() -> None:
 
 
 def test_damaged_files_are_named(tmp_path: Path) -> None:
-    source = Source(tmp_path)
+    source = SourceFolder(tmp_path)
     (tmp_path / "a.json").write_text('{"a": [1, 2')
     (tmp_path / "b.json").write_bytes(b"\xff\xff\xff")
     (tmp_path / "c.json").write_text("[" * 100_000)
@@ -124,7 +131,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
 
 def test_lines_split_at_line_ends_only(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes("\ufeffone\r\ntwo\u2028still\n\nlast".encode())
-    assert Source(tmp_path).lines("a.txt") == ["one", "two\u2028still", "", "last"]
+    assert SourceFolder(tmp_path).lines("a.txt") == ["one", "two\u2028still", "", "last"]
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "bmp", "webp", "tif"])
@@ -132,7 +139,7 @@ def test_pictures_are_measured_and_cut_ones_found(tmp_path: Path, ending: str) -
     path = tmp_path / f"a.{ending}"
     pixels = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path)
-    source = Source(tmp_path)
+    source = SourceFolder(tmp_path)
     assert source.picture(path.name) == Picture(path.name, 60, 40)
     assert source.picture(path.name, (60, 40)).width == 60
     with pytest.raises(DataError, match=r"annotation says 40x60, but the picture .* is 60x40"):
@@ -150,30 +157,28 @@ def test_jpeg_with_rubbish_behind_its_end_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     Image.new("RGB", (30, 20)).save(path)
     path.write_bytes(path.read_bytes() + b"\0" * 10_000)
-    assert Source(tmp_path).picture("a.jpg").height == 20
+    assert SourceFolder(tmp_path).picture("a.jpg").height == 20
 
 
 def test_pictures_of_an_array_go_into_the_prepared_folder(tmp_path: Path) -> None:
     (tmp_path / "root").mkdir()
     pixels = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    picture = Source(tmp_path / "root", tmp_path / "out").save_picture("7.png", pixels)
+    picture = SourceFolder(tmp_path / "root", tmp_path / "out").save_picture("7.png", pixels)
     assert picture == Picture("pictures/7.png", 4, 3, stored="prepared")
     assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / picture.file)), pixels)
     assert not list((tmp_path / "root").iterdir())
     with pytest.raises(DataError, match=r"without a folder to write to"):
-        Source(tmp_path / "root").save_picture("7.png", pixels)
+        SourceFolder(tmp_path / "root").save_picture("7.png", pixels)
 
 
 def test_boxes_and_areas() -> None:
     assert box_of_points([(10, 20, 2), (30, 25, 1)]) == (10, 20, 20, 5)
     assert box_of_points([(10, 20), (30, 25)], 0.1) == (8, 19.5, 24, 6)
     assert box_of_points([(0, 0), (30, 20)], 0.5, Picture("a", 40, 25)) == (0, 0, 40, 25)
-    assert polygon_area([(0, 0), (4, 0), (4, 3), (0, 3)]) == 12
-    assert polygon_area([]) == 0
     with pytest.raises(DataError, match=r"neither a box nor a labelled point"):
         box_of_points([])
 
 
 def test_a_root_that_is_no_folder() -> None:
     with pytest.raises(DataError, match=r"is not a folder"):
-        Source("no such folder")
+        SourceFolder("no such folder")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from xpose.data.collection.store import CocoSet, Counts, sha256_of, write_atomically
-from xpose.data.datasets.sources import Source
+from xpose.data.datasets.sources import SourceFolder
 from xpose.errors import DataError, quote
 from xpose.records import Picture
 
@@ -70,7 +70,7 @@ class Places:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._sources: dict[Path, Source] = {}
+        self._sources: dict[Path, SourceFolder] = {}
         # By set ("" for a single set): the original's folder, and the prepared one. Folders of sets that were prepared
         # inside the collection are stated relative to it.
         self.roots: dict[str, tuple[Path, Path]]
@@ -104,7 +104,7 @@ class Places:
         if root not in self._sources:
             if not root.is_dir():
                 raise _wrong_location(self.folder, f"the folder {quote(root)} is not there")
-            self._sources[root] = Source(root)
+            self._sources[root] = SourceFolder(root)
         return self._sources[root].path(file)
 
 

@@ -1,10 +1,9 @@
 """Folders of COCO keypoint sets as they are: `ROOT/NAME/{train,val}.json`, `ROOT/NAME/images/`, `ROOT/index.json`.
 
-Nobody writes a name table for these: the skeleton of each category is the one of the vocabulary that knows all its
-keypoints, by name, alias or source name, else one of its own. A category without keypoints is one that is only boxed.
-Objects with `iscrowd` or `ignore` are regions where a detection is neither right nor wrong. `index.json` (a list of
-objects with `name`, `licence`, ...) gives title and licence. Where it is missing, the `info` of the annotation file
-does.
+Nobody writes a name table for these: the skeleton of each category is the one of the vocabulary that has all its
+keypoints, by name, alias or source name, else one of its own. A category without keypoints is only boxed. Objects with
+`iscrowd` or `ignore` are regions where a detection is neither right nor wrong. `index.json` (a list of objects with
+`name`, `licence`, ...) gives title and licence; without it, the `info` of the annotation file does.
 
     for record in read_folder_sets("data", "train"):
         ...
@@ -14,27 +13,23 @@ Each set is a `Converter`, so that `prepare(set, set.root, out)` makes a prepare
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from xpose.data.datasets.converters.base import NOT_STATED, SEEN, NameTable, Need
-from xpose.data.datasets.converters.coco_like import CocoLike
+from xpose.data.datasets.converters.base import NOT_STATED, NameTable, Need
+from xpose.data.datasets.converters.coco_like import CocoLike, edges_of, keypoints_of
 from xpose.data.datasets.importers.names import ObjectKind, settle_names
-from xpose.data.datasets.sources import Fields, Source, safe_name
+from xpose.data.datasets.sources import Fields, SourceFolder, safe_name
 from xpose.errors import DataError, SplitError, UnmappedKeypointError, did_you_mean, quote
 from xpose.records import LeftRight, Point, Record, Skipped
 from xpose.vocabulary import Skeleton, default_skeleton, find_category, list_skeletons
 
 SPLITS = {"train": "train.json", "val": "val.json", "test": "test.json"}
-WHERE = "the folder that the set came in"
 GROUP_KEYS = ("clip", "video", "sequence")
-Edges = tuple[tuple[str, str], ...]
-PHOTOGRAPH = "COCO photograph "  # what the group of pictures made of one is called, with the photograph's number
 REGION_KEYS = ("iscrowd", "ignore")
+PHOTOGRAPH = "COCO photograph "  # what the group of pictures made of one is called, with the photograph's number
 
 
 class FolderSet(CocoLike):
@@ -42,22 +37,21 @@ class FolderSet(CocoLike):
 
     root: ClassVar[Path]
     skeletons: ClassVar[Mapping[str, Skeleton]] = {}  # of its own, that the vocabulary does not have
-    status = SEEN
+    status = "seen"
     origin = "0-based pixels, as in the file"
-    evaluation = NOT_STATED
 
     def table_of(self, category: Fields) -> str:
         """Each category has a table of its own."""
         return category.text("name")
 
     def category_name(self, category: Fields) -> str:
-        """The name of the vocabulary's category, where it knows one."""
-        known = find_category(category.text("name"))
-        return known.name if known else category.text("name")
+        """The name of the vocabulary's category, if there is one."""
+        match = find_category(category.text("name"))
+        return match.name if match else category.text("name")
 
-    def names_of(self, category: Fields) -> tuple[Any, ...]:
+    def names_of(self, category: Fields) -> tuple[str, ...]:
         """None where the category is only boxed."""
-        return tuple(category.list("keypoints")) if "keypoints" in category else ()
+        return keypoints_of(category) if "keypoints" in category else ()
 
     def points(self, annotation: Fields, names: tuple[str, ...]) -> dict[str, Point]:
         """None where the object is only boxed."""
@@ -72,10 +66,7 @@ class FolderSet(CocoLike):
         photograph = image.value.get("coco_id")
         if type(photograph) is int:
             return f"{PHOTOGRAPH}{photograph}"
-        for key in GROUP_KEYS:
-            if key in image:
-                return image.text(key)
-        return None
+        return next((image.text(key) for key in GROUP_KEYS if key in image), None)
 
 
 def folder_sets(root: str | Path) -> list[FolderSet]:
@@ -84,7 +75,7 @@ def folder_sets(root: str | Path) -> list[FolderSet]:
     Raises:
         DataError: there is none, or a file is damaged.
     """
-    source = Source(root)
+    source = SourceFolder(root)
     index = _index(source)
     names = sorted(path.name for path in source.root.iterdir() if _is_set(path))
     if not names:
@@ -103,12 +94,12 @@ def read_folder_sets(
         DataError: there is no set with that split, or a file is damaged.
     """
     sets = folder_sets(root)
-    known = {name for folder_set in sets for name in folder_set.splits}
-    if split not in known:
-        raise SplitError(f"No set under {quote(root)} has a split {quote(split)}.{did_you_mean(split, known)}")
+    splits = {name for folder_set in sets for name in folder_set.splits}
+    if split not in splits:
+        raise SplitError(f"No set under {quote(root)} has a split {quote(split)}.{did_you_mean(split, splits)}")
     for folder_set in sets:
         if split in folder_set.splits:
-            for item in folder_set.read(Source(folder_set.root), split):
+            for item in folder_set.read(SourceFolder(folder_set.root), split):
                 if isinstance(item, Record):
                     yield item
                 elif skipped:
@@ -117,7 +108,7 @@ def read_folder_sets(
 
 def is_folder_of_sets(root: Path) -> bool:
     """Whether a folder looks like one that `folder_sets` reads."""
-    return root.is_dir() and any(_is_set(path) for path in root.iterdir())
+    return root.is_dir() and any(map(_is_set, root.iterdir()))
 
 
 def no_sets(folder: Path) -> DataError:
@@ -127,27 +118,19 @@ def no_sets(folder: Path) -> DataError:
             f"{quote(folder)} is a set itself. What is wanted is the folder that holds the sets' folders. "
             f"Give the folder above it: {quote(folder.resolve().parent)}"
         )
-    if labels := _bare(folder):
-        return DataError(
-            f"{quote(folder)} has {labels} but no folder images/. A set has both, and what is wanted is the folder "
-            f"above it. Put the pictures into {quote(folder / 'images')} and give {quote(folder.resolve().parent)}"
-        )
-    bare = [path for path in sorted(folder.iterdir()) if _bare(path)] if folder.is_dir() else []
-    if bare:
-        return DataError(
-            f"{quote(bare[0])} has {_bare(bare[0])} but no folder images/. A set of {quote(folder)} has both. "
-            f"Put its pictures into {quote(bare[0] / 'images')}"
-        )
+    for place in (folder, *sorted(folder.iterdir() if folder.is_dir() else ())):
+        labels = "" if (place / "manifest.json").exists() else _labels_in(place)  # prepared sets have no such folder
+        if labels:
+            root = folder.parent if place == folder else folder
+            return DataError(
+                f"{quote(place)} has {labels} but no folder images/. A set has both. Put its pictures into "
+                f"{quote(place / 'images')} and give {quote(root.resolve())}"
+            )
     return DataError(
         f"{quote(folder)} holds no labelled pictures. It must be a prepared set, a collection, or a folder "
         "that holds sets, each a folder with train.json or val.json and images/. Make one: xpose data prepare (see "
         "docs/data.md)."
     )
-
-
-def _bare(folder: Path) -> str:
-    """The labels of a set whose pictures are missing; prepared sets keep theirs elsewhere."""
-    return "" if (folder / "manifest.json").exists() else _labels_in(folder)
 
 
 def _labels_in(folder: Path) -> str:
@@ -158,65 +141,47 @@ def _is_set(path: Path) -> bool:
     return (path / "images").is_dir() and bool(_labels_in(path))
 
 
-def _index(source: Source) -> dict[str, Mapping[str, Any]]:
+def _index(source: SourceFolder) -> dict[str, Mapping[str, Any]]:
     if not source.has("index.json"):
         return {}
-    listed = source.json("index.json")
-    if not isinstance(listed, list):
-        raise DataError(f"{quote(source.root / 'index.json')} is not a list of sets. Correct it, or take it away.")
-    return {entry["name"]: entry for entry in listed if isinstance(entry, dict) and isinstance(entry.get("name"), str)}
-
-
-@dataclass(frozen=True)
-class _Head:
-    """The categories of a file with their keypoint names and edges, and its `info`."""
-
-    categories: Mapping[str, tuple[tuple[str, ...], Edges]]
-    info: Mapping[str, Any]
+    entries = source.json("index.json")
+    if not isinstance(entries, list):
+        raise DataError(f"{quote(source.root / 'index.json')} is not a list of sets. Correct it, or remove it.")
+    return {entry["name"]: entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("name"), str)}
 
 
 @lru_cache(maxsize=4096)
-def _head(root: Path, file: str, _time: int, _size: int) -> _Head:
-    """Read once for as long as the file stays as it is: a run asks for the sets of a folder several times."""
-    content = Fields(Source(root).json(file), f"{root.name}/{file}")
-    categories: dict[str, tuple[tuple[str, ...], Edges]] = {}
+def _head(root: Path, file: str, _time: int, _size: int) -> tuple[list[ObjectKind], Mapping[str, Any]]:
+    """The categories and the `info` of a file.
+
+    It is read once while it stays the same, because a run opens the sets of a folder several times.
+    """
+    content = Fields(SourceFolder(root).json(file), f"{root.name}/{file}")
+    kinds = []
     for number, value in enumerate(content.list("categories"), start=1):
         fields = Fields(value, f"{content.where}: category number {number}")
-        names = fields.list("keypoints") if "keypoints" in fields else []
-        if not all(isinstance(name, str) for name in names):
-            raise DataError(f"{fields.where}: the keypoint names are not all texts. Correct the file.")
-        if doubled := sorted({name for name in names if names.count(name) > 1}):
-            raise DataError(
-                f"{fields.where} names the keypoints {', '.join(map(quote, doubled))} more than once. Every keypoint "
-                "needs a name of its own: correct the file."
-            )
-        categories[fields.text("name")] = tuple(names), _edges_of(fields.value.get("skeleton"), names)
+        names = keypoints_of(fields) if "keypoints" in fields else ()
+        kinds.append(ObjectKind(fields.text("name"), names, edges_of(fields, names)[0]))
     info = content.value.get("info")
-    return _Head(categories, info if isinstance(info, dict) else {})
+    return kinds, info if isinstance(info, dict) else {}
 
 
 def _folder_set(root: Path, entry: Mapping[str, Any]) -> FolderSet:
-    source = Source(root)
+    source = SourceFolder(root)
     files = {split: file for split, file in SPLITS.items() if source.has(file)}
-    names: dict[str, dict[str, None]] = {}  # of all splits together
-    edges: dict[str, dict[tuple[str, str], None]] = {}
+    kinds: dict[str, ObjectKind] = {}  # of all splits together
     info: Mapping[str, Any] = {}
     for file in files.values():
         stat = source.path(file).stat()
-        head = _head(root, file, stat.st_mtime_ns, stat.st_size)
-        info = info or head.info
-        for category, (own, pairs) in head.categories.items():
-            names.setdefault(category, {}).update(dict.fromkeys(own))
-            edges.setdefault(category, {}).update(dict.fromkeys(pairs))
-    tables: dict[str, NameTable] = {}
-    skeletons: dict[str, Skeleton] = {}
-    rules: set[LeftRight] = set()
-    for category, listed in names.items():
-        tables[category], skeleton = table_for(category, tuple(listed), tuple(edges[category]), root.name)
-        if skeleton is not None:
-            rules.add(skeleton.left_right)
-            if skeleton not in list_skeletons():
-                skeletons[skeleton.name] = skeleton
+        listed, of_file = _head(root, file, stat.st_mtime_ns, stat.st_size)
+        info = info or of_file
+        for kind in listed:
+            before = kinds.get(kind.name, ObjectKind(kind.name, ()))
+            names = tuple(dict.fromkeys((*before.keypoints, *kind.keypoints)))
+            kinds[kind.name] = ObjectKind(kind.name, names, (*before.edges, *kind.edges))
+    settled = {name: _settle(kind, root.name) for name, kind in kinds.items()}
+    skeletons = [skeleton for _, skeleton in settled.values() if skeleton is not None]
+    rules: set[LeftRight] = {skeleton.left_right for skeleton in skeletons}
     facts = {key: _text(entry.get(key)) or _text(info.get(key)) for key in ("licence", "redistributable", "source")}
     terms = [f"{key}: {facts[key]}" for key in ("redistributable", "source") if facts[key]]
     return type(
@@ -229,87 +194,76 @@ def _folder_set(root: Path, entry: Mapping[str, Any]) -> FolderSet:
             "title": _text(entry.get("full_name")) or _text(info.get("name")) or root.name,
             "licence": facts["licence"] or NOT_STATED,
             "terms": "; ".join(terms) or NOT_STATED,
-            "left_right": next(iter(rules)) if len(rules) == 1 else "disputed" if rules else "none",
+            "left_right": rules.pop() if len(rules) == 1 else "disputed" if rules else "none",
             "splits": files,
             "annotation_files": files,
             "picture_folders": dict.fromkeys(files, "images"),
-            "needs": tuple(Need(file, WHERE, (split,)) for split, file in files.items()),
-            "tables": tables,
-            "skeletons": skeletons,
+            "needs": tuple(Need(file, "the folder that the set came in", (split,)) for split, file in files.items()),
+            "tables": {name: table for name, (table, _) in settled.items()},
+            "skeletons": {skeleton.name: skeleton for skeleton in skeletons if skeleton not in list_skeletons()},
         },
     )()
 
 
-def table_for(category: str, names: tuple[str, ...], edges: Edges, set_name: str) -> tuple[NameTable, Skeleton | None]:
+def _settle(kind: ObjectKind, set_name: str) -> tuple[NameTable, Skeleton | None]:
     """The names of a category's points, and the skeleton they belong to; None for a category that is only boxed.
 
+    Points that no skeleton of the vocabulary has get a skeleton of the set's own. They are called as in the file, with
+    blanks for underscores. What the usual skeleton of the category calls otherwise ("tail_base" of a dog) takes its
+    name, so that two sets ask for the same point by the same words.
+
     Raises:
-        DataError: a name occurs twice, or is none.
-    """
-    if not names:
-        usual = default_skeleton(category)
-        return NameTable(category if usual.is_fallback else usual.skeleton.name, {}, ()), None
-    try:
-        skeleton = skeleton_for(category, names, set_name)
-    except UnmappedKeypointError:
-        return _own_table(ObjectKind(category, names, edges), set_name)
-    return NameTable(skeleton.name, {name: skeleton.point(name).name for name in names}), skeleton
-
-
-def _own_table(kind: ObjectKind, set_name: str) -> tuple[NameTable, Skeleton]:
-    """The same for points that no skeleton of the vocabulary knows: a skeleton of the set's own.
-
-    Points are called as in the file, with blanks for underscores. What the usual skeleton of the category calls
-    otherwise ("tail_base" of a dog) takes its name, so that two sets ask for the same point by the same words.
+        DataError: one of the names is not a name.
     """
     usual = default_skeleton(kind.name)
-    if not usual.is_fallback:
-        try:
-            named = settle_names(kind, kind.name, usual.skeleton.name, None, set_name)
-            return named.table, named.skeleton
-        except DataError:  # two of the names are one point there: each keeps its own
-            pass
-    named = settle_names(kind, kind.name, None, None, set_name)
+    if not kind.keypoints:
+        return NameTable(kind.name if usual.is_fallback else usual.skeleton.name, {}, ()), None
+    try:
+        skeleton = skeleton_for(kind.name, kind.keypoints, set_name)
+        return NameTable(skeleton.name, {name: skeleton.point(name).name for name in kind.keypoints}), skeleton
+    except UnmappedKeypointError:
+        pass
+    try:
+        named = settle_names(kind, kind.name, None if usual.is_fallback else usual.skeleton.name, None, set_name)
+    except DataError:  # two of the names are one point of the usual skeleton: each keeps its own
+        named = settle_names(kind, kind.name, None, None, set_name)
     return named.table, named.skeleton
 
 
 def skeleton_for(category: str, names: Sequence[str], set_name: str = "") -> Skeleton:
     """The skeleton of the vocabulary for a category with these keypoint names.
 
-    Among those that know every name as a point of its own, the best has no further points, the same order, belongs to
+    Among those that have every name as a point of its own, the best has no further points, the same order, belongs to
     the category or is called like the set.
 
     Raises:
-        UnmappedKeypointError: no skeleton knows them all.
+        UnmappedKeypointError: no skeleton has them all.
     """
-    default = default_skeleton(category)
-    own = [skeleton for skeleton in list_skeletons() if skeleton.name == default.skeleton.name]
-    known = find_category(category)
-    wanted = known.skeletons if known else ()
-    best: tuple[tuple[int, ...], Skeleton] | None = None
-    for skeleton in list_skeletons():
-        places = _places(skeleton, names)
-        if places is None:
-            continue
-        rank = (
+    default = default_skeleton(category).skeleton
+    match = find_category(category)
+    usual = match.skeletons if match else ()
+
+    def rank(skeleton: Skeleton, places: list[int]) -> tuple[int, ...]:
+        source_names = [skeleton.points[place].source_names for place in places]
+        return (
             len(places) == len(skeleton),
             places == sorted(places),
-            sum(name in skeleton.points[place].source_names for name, place in zip(names, places, strict=True)),
-            skeleton.name in wanted,
+            sum(name in of_point for name, of_point in zip(names, source_names, strict=True)),
+            skeleton.name in usual,
             set_name in (skeleton.name, *skeleton.also),
-            skeleton in own,
+            skeleton.name == default.name,
             -len(skeleton),
         )
-        if best is None or rank > best[0]:
-            best = (tuple(int(part) for part in rank), skeleton)
-    if best is None:
-        lacking = [name for name in names if name not in default.skeleton]
+
+    candidates = [(skeleton, places) for skeleton in list_skeletons() if (places := _places(skeleton, names))]
+    if not candidates:
+        missing = [name for name in names if name not in default]
         raise UnmappedKeypointError(
-            f"The keypoints {', '.join(quote(name) for name in lacking[:8])} of the category {quote(category)} have no "
-            f"unified names: no skeleton knows all its points, and {quote(default.skeleton.name)} lacks these. "
+            f"The keypoints {', '.join(quote(name) for name in missing[:8])} of the category {quote(category)} have no "
+            f"unified names: no skeleton has all its points, and {quote(default.name)} lacks these. "
             "Add a skeleton file with their source_names: docs/vocabulary.md."
         )
-    return best[1]
+    return max(candidates, key=lambda candidate: rank(*candidate))[0]
 
 
 def _places(skeleton: Skeleton, names: Sequence[str]) -> list[int] | None:
@@ -319,16 +273,5 @@ def _places(skeleton: Skeleton, names: Sequence[str]) -> list[int] | None:
     return places if len(set(places)) == len(places) else None
 
 
-def _edges_of(pairs: Any, names: Sequence[str]) -> Edges:
-    """The pairs of a file's `skeleton` (numbers from 1 up) by name; other entries are left out."""
-    edges: list[tuple[str, str]] = []
-    for pair in pairs if isinstance(pairs, list) else []:
-        if not isinstance(pair, list) or len(pair) != 2 or not all(type(end) is int for end in pair):
-            continue
-        if all(1 <= end <= len(names) for end in pair) and pair[0] != pair[1]:
-            edges.append((names[pair[0] - 1], names[pair[1] - 1]))
-    return tuple(dict.fromkeys(edges))
-
-
 def _text(value: object) -> str | None:
-    return re.sub(r"\s+", " ", value).strip() or None if isinstance(value, str) else None
+    return " ".join(value.split()) or None if isinstance(value, str) else None

@@ -1,24 +1,28 @@
-"""From an original download to a prepared set: check, convert in chunks that survive an interruption, write, verify."""
+"""From an original download to a prepared set: check, convert in chunks that survive an interruption, write, verify.
+
+A journal remembers a digest of the original's entries behind each chunk. On the next run a chunk whose entries are
+still the same is reused; one that differs, or that had to leave out a picture, is converted again.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from xpose import __version__
-from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT, read_manifest, verify, write_json
-from xpose.data.collection.store import Counts, sha256_of, write_coco
+from xpose.data.collection import store
+from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT, read_manifest, split_entry, verify, write_json
 from xpose.data.datasets.converters import load_converter
-from xpose.data.datasets.converters.base import Converter, Entry, Need
-from xpose.data.datasets.journal import ChunkJournal, digest_of
+from xpose.data.datasets.converters.base import Converter, Need, PictureEntry, digest_of
 from xpose.data.datasets.report import read_report, write_report
-from xpose.data.datasets.sources import Source, whole_file_fault
+from xpose.data.datasets.sources import SourceFolder, whole_file_fault
 from xpose.errors import DataError, UnmappedKeypointError, quote
-from xpose.records import Record, Skipped
+from xpose.records import Category, Record, Skipped, Taxonomy
 
 CHUNK = 1000  # entries; what an interruption costs at most
 WORK = ".work"
@@ -31,7 +35,7 @@ class Prepared:
     """What `prepare` did."""
 
     folder: Path
-    counts: dict[str, Counts]
+    counts: dict[str, store.Counts]
     skipped: dict[str, dict[str, int]]  # split -> picture/object/point -> how many
     missing: dict[str, list[Need]]  # split -> what it lacks, for the splits that were not made
 
@@ -45,9 +49,9 @@ def prepare(
     fresh: bool = False,
     progress: Progress | None = None,
 ) -> Prepared:
-    """Convert the original under `root` into `out/NAME`; run it again to go on after an interruption.
+    """Convert the original under `root` into `out/NAME`; run it again to continue after an interruption.
 
-    Splits whose files are not there are left out and listed, unless they were asked for by name.
+    Splits whose files are missing are left out and listed, unless they were requested by name.
 
     Raises:
         DataError: nothing can be converted, an annotation file is damaged, `out` lies in the original's folder, or
@@ -57,16 +61,45 @@ def prepare(
         converter = load_converter(converter)
     folder = Path(out) / converter.name
     _refuse_inside(Path(root), folder)
-    source = Source(root, folder)
-    wanted, missing = _available(converter, source, splits)
+    source = SourceFolder(root, folder)
+    available, missing = _available(converter, source, splits)
     work = folder / WORK
     if fresh:
         shutil.rmtree(work, ignore_errors=True)
-    journals = {split: _convert(converter, source, split, work / split, progress) for split in wanted}
+    journals = {split: _convert(converter, source, split, work / split, progress) for split in available}
     counts, skipped = _write(converter, folder, journals, missing, source)
     verify(folder)
     shutil.rmtree(work, ignore_errors=True)  # an original without entries has none
     return Prepared(folder, counts, skipped, missing)
+
+
+def describe(converter: Converter) -> dict[str, Any]:
+    """All that a converter states about its set, in the form of the manifest."""
+    expected = converter.expected
+    stated = (
+        "name",
+        "title",
+        "licence",
+        "terms",
+        "homepage",
+        "left_right",
+        "origin",
+        "visibility",
+        "boxes",
+        "evaluation",
+    )
+    return {
+        **{key: getattr(converter, key) for key in stated},
+        "format": converter.status,
+        "converter_version": converter.version,
+        "skeletons": sorted({table.skeleton for table in converter.tables.values()}),
+        "expected": {
+            "unikpt_images": expected.unikpt,
+            "images": expected.images,
+            "instances": expected.instances,
+            "split_images": dict(expected.splits),
+        },
+    }
 
 
 def _refuse_inside(root: Path, folder: Path) -> None:
@@ -79,48 +112,129 @@ def _refuse_inside(root: Path, folder: Path) -> None:
 
 
 def _available(
-    converter: Converter, source: Source, splits: Iterable[str] | None
+    converter: Converter, source: SourceFolder, splits: Iterable[str] | None
 ) -> tuple[list[str], dict[str, list[Need]]]:
     """The splits that can be made, and for the others what they lack."""
-    asked = list(converter.splits) if splits is None else list(splits)
-    unknown = [split for split in asked if split not in converter.splits]
+    chosen = list(converter.splits) if splits is None else list(splits)
+    unknown = [split for split in chosen if split not in converter.splits]
     if unknown:
         raise DataError(
             f"{converter.name} has no split {', '.join(map(quote, unknown))}. "
             f"Its splits: {', '.join(f'{name} ({what})' for name, what in converter.splits.items())}."
         )
-    missing = {split: lacking for split in asked if (lacking := converter.missing(source, split))}
-    made = [split for split in asked if split not in missing]
-    if not made or (splits is not None and missing):
-        needs = {need.path: need for lacking in missing.values() for need in lacking}
-        listed = "\n".join(f"  {need.path}   (get it: {need.where})" for need in needs.values())
+    missing = {split: needs for split in chosen if (needs := converter.missing(source, split))}
+    available = [split for split in chosen if split not in missing]
+    if not available or (splits is not None and missing):
+        lacking = {need.path: need for of_split in missing.values() for need in of_split}
+        listed = "\n".join(f"  {need.path}   (get it: {need.where})" for need in lacking.values())
         raise DataError(
             f"{quote(source.root)} lacks what {converter.title} needs:\n{listed}\n"
             f"Home page: {converter.homepage}. Put it there and run this again. "
             f"All about the set: xpose data info {converter.name}"
         )
-    return made, missing
+    return available, missing
 
 
-def _convert(converter: Converter, source: Source, split: str, work: Path, progress: Progress | None) -> ChunkJournal:
+class ChunkJournal:
+    """The finished chunks of one split in a work folder, reusable as long as `identity` stays the same."""
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.identity = dict(identity)
+        self.digests: list[str] = []
+        try:
+            state = json.loads((folder / "journal.json").read_text(encoding="utf-8"))
+            if state["identity"] == self.identity:
+                self.digests = [str(digest) for digest in state["chunks"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # there is none, or a crash of the machine damaged it: start afresh
+
+    def has(self, number: int, digest: str) -> bool:
+        """Whether chunk `number` exists and was made of entries with that digest."""
+        return self.digests[number : number + 1] == [digest] and self._chunk(number).is_file()
+
+    def add(self, number: int, digest: str, items: Iterable[Record | Skipped]) -> None:
+        """Write chunk `number`, or replace it.
+
+        A chunk that lacks pictures is used in this run but not in a later one: they may have been repaired by then.
+        """
+        lost: list[Skipped] = []
+        lines = (f"{store.dump(line)}\n" for line in _encoded(items, lost))
+        store.write_atomically(self._chunk(number), lambda file: file.writelines(lines))
+        self.digests[number : number + 1] = ["" if lost else digest]
+        write_json(self.folder / "journal.json", {"identity": self.identity, "chunks": self.digests})
+
+    def items(self) -> Iterator[Record | Skipped]:
+        """Everything in all chunks, in order."""
+        for number in range(len(self.digests)):
+            with open(self._chunk(number), encoding="utf-8", newline="\n") as file:
+                yield from _decoded(file)
+
+    def _chunk(self, number: int) -> Path:
+        return self.folder / f"{number:05}.jsonl"
+
+
+def _encoded(items: Iterable[Record | Skipped], lost: list[Skipped]) -> Iterator[dict[str, Any]]:
+    """One line each; a category is written once, before the first object that has it, and is a number from there on."""
+    numbers: dict[Category, int] = {}
+    for item in items:
+        if isinstance(item, Skipped):
+            lost += [item] if item.what == "picture" else []
+            yield {"skipped": [item.file, item.reason, item.what]}
+            continue
+        for category in (instance.category for instance in item.instances):
+            if category not in numbers:
+                numbers[category] = len(numbers)
+                points = [category.keypoints, category.edges, category.taxonomy.to_json()]
+                yield {"category": [category.name, category.skeleton, *points]}
+        objects = [[numbers[instance.category], store.instance_to_json(instance)] for instance in item.instances]
+        yield {"image": store.image_to_json(item), "licence": item.licence, "objects": objects}
+
+
+def _decoded(lines: Iterable[str]) -> Iterator[Record | Skipped]:
+    categories: list[Category] = []
+    for line in lines:
+        value = json.loads(line)
+        if "skipped" in value:
+            yield Skipped(*value["skipped"])
+        elif "category" in value:
+            name, skeleton, keypoints, edges, taxonomy = value["category"]
+            pairs = tuple((a, b) for a, b in edges)
+            categories.append(Category(name, skeleton, tuple(keypoints), pairs, Taxonomy.from_json(taxonomy)))
+        else:
+            instances = tuple(store.instance_from_json(entry, categories[number]) for number, entry in value["objects"])
+            yield store.record_from_json(value["image"], instances, value["licence"])
+
+
+def _convert(
+    converter: Converter, source: SourceFolder, split: str, work: Path, progress: Progress | None
+) -> ChunkJournal:
     """Bring the journal of one split up to date with the original."""
     identity = {"set": converter.name, "converter": converter.version, "xpose": __version__, "split": split}
     journal = ChunkJournal(work, {**identity, "root": str(source.root.resolve()), "chunk": CHUNK})
     entries = _entries(converter, source, split)
-    chunks = [entries[start : start + CHUNK] for start in range(0, len(entries), CHUNK)]
-    done = 0
-    for number, chunk in enumerate(chunks):
-        digest = digest_of([(entry, _stamp(source, entry)) for entry in chunk])
-        if not journal.has(number, digest):
-            journal.add(number, digest, _items(converter, source, split, chunk, done, len(entries), progress))
-        done += len(chunk)
+
+    def report(done: int) -> None:
         if progress:
             progress(split, done, len(entries))
-    journal.cut(len(chunks))
+
+    def items(start: int, chunk: list[PictureEntry | Skipped]) -> Iterator[Record | Skipped]:
+        for done, entry in enumerate(chunk, start=start + 1):
+            yield from converter.convert(source, split, entry)
+            if done % 50 == 0:
+                report(done)
+
+    for number, start in enumerate(range(0, len(entries), CHUNK)):
+        chunk = entries[start : start + CHUNK]
+        digest = digest_of([(entry, _stamp(source, entry)) for entry in chunk])
+        if not journal.has(number, digest):
+            journal.add(number, digest, items(start, chunk))
+        report(start + len(chunk))
+    del journal.digests[-(-len(entries) // CHUNK) :]  # the original may have become shorter
     return journal
 
 
-def _entries(converter: Converter, source: Source, split: str) -> list[Entry | Skipped]:
+def _entries(converter: Converter, source: SourceFolder, split: str) -> list[PictureEntry | Skipped]:
     try:
         return list(converter.entries(source, split))
     except UnmappedKeypointError:
@@ -129,30 +243,14 @@ def _entries(converter: Converter, source: Source, split: str) -> list[Entry | S
         raise whole_file_fault(error, "The file may be damaged or of another release: fetch it again.") from None
 
 
-def _items(
-    converter: Converter,
-    source: Source,
-    split: str,
-    chunk: list[Entry | Skipped],
-    done: int,
-    total: int,
-    progress: Progress | None,
-) -> Iterator[Record | Skipped]:
-    for number, entry in enumerate(chunk, start=1):
-        yield from converter.convert(source, split, entry)
-        if progress and number % 50 == 0:
-            progress(split, done + number, total)
-
-
-def _stamp(source: Source, entry: Entry | Skipped) -> tuple[int, int] | None:
+def _stamp(source: SourceFolder, entry: PictureEntry | Skipped) -> object:
     """Size and time of the annotation file of a single picture, which change with the file."""
     if isinstance(entry, Skipped) or entry.file is None:
         return None
     try:
-        status = source.path(entry.file).stat()
+        return source.stamped([entry.file])
     except (OSError, DataError):
-        return None  # `record` will say what is wrong
-    return status.st_size, status.st_mtime_ns
+        return None  # `record` reports what is wrong
 
 
 def _write(
@@ -160,37 +258,32 @@ def _write(
     folder: Path,
     journals: dict[str, ChunkJournal],
     missing: dict[str, list[Need]],
-    source: Source,
-) -> tuple[dict[str, Counts], dict[str, dict[str, int]]]:
+    source: SourceFolder,
+) -> tuple[dict[str, store.Counts], dict[str, dict[str, int]]]:
     """The COCO files, the report and the manifest, from the chunks."""
     counts = {}
     for split, journal in journals.items():
         info = {"description": converter.title, "set": converter.name, "split": split, "licence": converter.licence}
-        counts[split] = write_coco(folder / f"{split}.json", _records_of(journal), info)
+        counts[split] = store.write_coco(folder / f"{split}.json", _records_of(journal), info)
     manifest = describe(converter)
     manifest["xpose"] = __version__
-    kept = _earlier_splits(folder, manifest, journals)
-    skipped = write_report(folder / REPORT, converter.name, _skips_of(folder, kept, journals))
+    earlier = _earlier_splits(folder, manifest, journals)
+    skipped = write_report(folder / REPORT, converter.name, _skips_of(folder, earlier, journals))
     manifest["sampling_seed"] = None  # a converter takes everything; `unify` samples
-    lacking = {split: [need.path for need in needs] for split, needs in missing.items()}
-    manifest["missing_splits"] = {split: needs for split, needs in lacking.items() if split not in kept}
-    manifest["originals"] = _originals(converter, source, [*kept, *journals])
-    manifest["splits"] = kept | {
-        split: {
-            "file": f"{split}.json",
-            "sha256": sha256_of(folder / f"{split}.json"),
-            "bytes": (folder / f"{split}.json").stat().st_size,
-            "counts": counts[split].to_json(),
-            "skipped": skipped.get(split, {}),
-        }
-        for split in journals
+    manifest["missing_splits"] = {
+        split: [need.path for need in needs] for split, needs in missing.items() if split not in earlier
+    }
+    used = {need.path for need in converter.needs if {*earlier, *journals} & {*(need.splits or converter.splits)}}
+    manifest["originals"] = originals_of(source, sorted(used))
+    manifest["splits"] = earlier | {
+        split: split_entry(folder, split, counts[split], skipped.get(split, {})) for split in journals
     }
     write_json(folder / LOCATION, {"root": str(source.root.resolve())})
     write_json(folder / MANIFEST, manifest)
     return counts, skipped
 
 
-def _earlier_splits(folder: Path, now: dict[str, Any], made: Iterable[str]) -> dict[str, Any]:
+def _earlier_splits(folder: Path, now: dict[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
     """The splits that an earlier run with the same converter made and this one did not make again."""
     try:
         before = read_manifest(folder)
@@ -198,66 +291,43 @@ def _earlier_splits(folder: Path, now: dict[str, Any], made: Iterable[str]) -> d
         return {}
     if any(before.get(key) != now[key] for key in ("name", "converter_version", "xpose")):
         return {}
-    whole = {split: entry for split, entry in before["splits"].items() if (folder / entry["file"]).is_file()}
-    return {split: entry for split, entry in whole.items() if split not in set(made)}
+    return {
+        split: entry
+        for split, entry in before["splits"].items()
+        if split not in made and (folder / entry["file"]).is_file()
+    }
 
 
 def _records_of(journal: ChunkJournal) -> Callable[[], Iterator[Record]]:
-    def records() -> Iterator[Record]:
-        seen = set()
-        for item in journal.items():
-            if isinstance(item, Record) and (name := _short(item)) not in seen:
-                seen.add(name)
-                yield item
-
-    return records
+    return lambda: (item for item, again in _marked(journal) if isinstance(item, Record) and not again)
 
 
-def _skips_of(folder: Path, kept: Iterable[str], journals: dict[str, ChunkJournal]) -> Iterator[tuple[str, Skipped]]:
-    if kept:
+def _skips_of(folder: Path, earlier: Iterable[str], journals: dict[str, ChunkJournal]) -> Iterator[tuple[str, Skipped]]:
+    if earlier:
         for entry in read_report(folder / REPORT):
-            if entry["split"] in kept:
+            if entry["split"] in earlier:
                 yield entry["split"], Skipped(entry["file"], entry["reason"], entry["what"])
     for split, journal in journals.items():
-        seen = set()
-        for item in journal.items():
+        for item, again in _marked(journal):
             if isinstance(item, Skipped):
                 yield split, item
-            elif (name := _short(item)) in seen:
+            elif again:
                 yield split, Skipped(item.picture.file, "the original lists this picture twice; the first entry counts")
-            else:
-                seen.add(name)
 
 
-def _short(record: Record) -> bytes:
-    return hashlib.blake2b(record.picture.file.encode("utf-8", "surrogatepass"), digest_size=12).digest()
+def _marked(journal: ChunkJournal) -> Iterator[tuple[Record | Skipped, bool]]:
+    """All items of a split, and whether each is a record of a picture that an earlier one has already."""
+    seen: set[bytes] = set()  # digests take less memory than names
+    for item in journal.items():
+        if isinstance(item, Skipped):
+            yield item, False
+            continue
+        name = hashlib.blake2b(item.picture.file.encode("utf-8", "surrogatepass"), digest_size=12).digest()
+        yield item, name in seen
+        seen.add(name)
 
 
-def describe(converter: Converter) -> dict[str, Any]:
-    """All that a converter states about its set, as it stands in the manifest."""
-    expected = converter.expected
-    stated = ("left_right", "origin", "visibility", "boxes", "evaluation")
-    return {
-        **{key: getattr(converter, key) for key in ("name", "title", "licence", "terms", "homepage")},
-        "format": converter.status,
-        "converter_version": converter.version,
-        **{key: getattr(converter, key) for key in stated},
-        "skeletons": sorted({table.skeleton for table in converter.tables.values()}),
-        "expected": {
-            "unikpt_images": expected.unikpt,
-            "images": expected.images,
-            "instances": expected.instances,
-            "split_images": dict(expected.splits),
-        },
-    }
-
-
-def _originals(converter: Converter, source: Source, splits: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Size and checksum of the annotation files that the set asks for (folders and pictures left out)."""
-    used = {need.path for need in converter.needs for split in splits if split in (need.splits or converter.splits)}
-    files = {name: source.path(name) for name in sorted(used)}
-    return {
-        name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
-        for name, path in files.items()
-        if path.is_file()
-    }
+def originals_of(source: SourceFolder, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Size and checksum of the annotation files among `names`, for the manifest; folders and pictures are left out."""
+    files = {name: path for name in names if (path := source.path(name)).is_file()}
+    return {name: {"bytes": path.stat().st_size, "sha256": store.sha256_of(path)} for name, path in files.items()}

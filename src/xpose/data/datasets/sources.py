@@ -1,7 +1,7 @@
-"""Reading an original download safely: names that cannot leave the root, numbers that are numbers, whole pictures.
+"""Reading an original download safely: names that cannot leave the root, finite numbers, whole pictures.
 
-A `Source` is the only way in which converters touch files. It never writes into the original's folder. Links inside
-that folder are followed, since people lay out large downloads with them; what is refused are *names in annotation
+A `SourceFolder` is the only way in which converters touch files. It never writes into the original's folder. It
+follows links inside that folder, since people lay out large downloads with them, but refuses *names in annotation
 files* that point outside.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,16 +19,17 @@ from xml.etree.ElementTree import Element, ParseError
 
 from xpose.errors import DataError, missing_extra, quote
 from xpose.pictures import PICTURE_ENDINGS
-from xpose.pictures.reading import picture_size
+from xpose.pictures.reading import opened, picture_size
 from xpose.records import Box, Picture, Point
 
-MAX_NUMBER = 1e7  # no pixel coordinate is larger; past it a number is taken for a fault of the file
+MAX_NUMBER = 1e7  # no pixel coordinate is larger; a larger number is a fault of the file
 MAX_TEXT = 4 << 30  # bytes of one annotation file
 MAX_YAML = 1 << 20  # bytes
 MAX_ALIASES = 20  # references to an earlier value; many of them, nested, make a small YAML file unfold without end
 MAX_NAME = 1024  # characters
 MAX_PART = 255  # bytes between two slashes
 MAX_CELL = 1 << 26  # characters in one cell of a csv table
+EXIF_ORIENTATION, UPRIGHT = 0x0112, 1
 
 
 def safe_name(name: object) -> str:
@@ -51,8 +51,8 @@ def safe_name(name: object) -> str:
     return "/".join(parts)
 
 
-class Source:
-    """The folder of an original download, read only, and beside it the place for pictures a converter has to make."""
+class SourceFolder:
+    """The folder of an original download, read only, and the folder for pictures that a converter has to create."""
 
     def __init__(self, root: str | Path, prepared: str | Path | None = None) -> None:
         self.root = Path(root)
@@ -65,16 +65,12 @@ class Source:
 
     def path(self, name: str) -> Path:
         """Where the file or folder of that relative name is, or would be; composed and decomposed accents match."""
-        path = self.root / safe_name(name)
-        for form in ("NFC", "NFD"):
-            if path.exists():
-                break
-            other = self.root / unicodedata.normalize(form, safe_name(name))
-            path = other if other.exists() else path
-        return path
+        name = safe_name(name)
+        spellings = (name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name))
+        return next((path for path in map(self.root.joinpath, spellings) if path.exists()), self.root / name)
 
     def file(self, name: str) -> Path:
-        """The path of a file that must be there."""
+        """The path of a file that must exist."""
         path = self.path(name)
         if not path.is_file():
             raise DataError(f"{quote(name)} is missing under {quote(self.root)}. Fetch it as `info` says.")
@@ -90,9 +86,13 @@ class Source:
         if not place.is_dir():
             return []
         paths = place.rglob("*") if deep else place.iterdir()
-        wanted = tuple(ending.lower() for ending in endings)
-        names = [path.relative_to(self.root).as_posix() for path in paths if path.name.lower().endswith(wanted)]
+        names = [path.relative_to(self.root).as_posix() for path in paths if path.name.lower().endswith(tuple(endings))]
         return sorted(name for name in names if (self.root / name).is_file())
+
+    def stamped(self, names: Iterable[str]) -> tuple[tuple[str, int, int], ...]:
+        """The files with size and time of change: a digest of this differs once one of them is changed."""
+        states = [(name, self.path(name).stat()) for name in names]
+        return tuple((name, state.st_size, state.st_mtime_ns) for name, state in states)
 
     def pictures(self, folder: str, *, deep: bool = False) -> list[str]:
         """The names of the pictures in a folder, as `files` gives them."""
@@ -115,10 +115,9 @@ class Source:
 
     def json(self, name: str) -> Any:
         """The content of a JSON file; NaN and the like are let through here and refused where a number is needed."""
+        text = self.text(name)
         try:
-            return json.loads(self.text(name))
-        except DataError:
-            raise
+            return json.loads(text)
         except RecursionError:
             raise _damaged(self.path(name), "is nested too deeply to be read") from None
         except ValueError as error:
@@ -148,9 +147,7 @@ class Source:
             raise missing_extra("Reading yaml files", "pyyaml", "data") from None
         way_out = "Write it by the example in docs/data-import.md."
         if self.file(name).stat().st_size > MAX_YAML:
-            raise DataError(
-                f"{quote(name)} has more than {MAX_YAML:,} bytes. A description of a set is shorter. {way_out}"
-            )
+            raise DataError(f"{quote(name)} has more than {MAX_YAML:,} bytes, too many for a description. {way_out}")
         text = self.text(name)
         try:
             aliases = sum(isinstance(token, yaml.AliasToken) for token in yaml.scan(text))
@@ -173,7 +170,7 @@ class Source:
             csv.field_size_limit(before)
 
     def table(self, name: str, columns: Sequence[str]) -> Iterator[dict[str, str]]:
-        """The rows of a csv file with a header, after checking that the wanted columns are there."""
+        """The rows of a csv file with a header, which must have the given columns."""
         header, *rows = self.csv_rows(name) or [[]]
         missing = [column for column in columns if column not in header]
         if missing:
@@ -185,7 +182,7 @@ class Source:
         """The picture of that name with its true size, from its header; `size` is what the annotation says.
 
         Raises:
-            DataError: it is missing, no picture, cut short, or of another size than the annotation says.
+            DataError: it is missing, not a picture, cut short, or of another size than the annotation says.
         """
         path = self.path(name)
         if not path.is_file():
@@ -212,7 +209,7 @@ class Source:
 
 
 class Fields:
-    """A JSON object read with care: each getter names the file, the field and the rule if the value does not fit."""
+    """An untrusted JSON object: each getter names the file, the field and the rule if the value does not fit."""
 
     def __init__(self, value: object, where: str) -> None:
         if not isinstance(value, Mapping):
@@ -259,7 +256,7 @@ class Fields:
         return checked  # type: ignore[return-value]
 
     def points(self, key: str, names: Sequence[str]) -> dict[str, Point]:
-        """A flat list x, y, v of COCO's kind as points by name, those with visibility 0 left out."""
+        """COCO's flat list x, y, v as points by name; those with visibility 0 are left out."""
         flat = self.numbers(key, 3 * len(names))
         points = {}
         for name, x, y, v in zip(names, flat[0::3], flat[1::3], flat[2::3], strict=True):
@@ -299,13 +296,24 @@ def parse_number(text: str, where: str) -> float:
     return value
 
 
-def box_of_points(points: Iterable[Sequence[float]], margin: float = 0.0, inside: Picture | None = None) -> Box:
-    """The box (x, y, width, height) round the points, larger by `margin` of its sides all round, cut to a picture."""
+def box_of_points(
+    points: Iterable[Sequence[float]], margin: float = 0.0, inside: Picture | None = None, *, even: bool = False
+) -> Box:
+    """The box (x, y, width, height) around the points, cut to a picture if one is given.
+
+    Args:
+        points: x and y first.
+        margin: a share of the points' extent, added on all sides.
+        inside: the picture to cut the box to.
+        even: whether the margin is a share of the longer side everywhere, instead of each side's own.
+    """
     places = [(point[0], point[1]) for point in points]
     if not places:
         raise DataError("there is neither a box nor a labelled point to make one from")
     xs, ys = [x for x, _ in places], [y for _, y in places]
     dx, dy = margin * (max(xs) - min(xs)), margin * (max(ys) - min(ys))
+    if even:
+        dx = dy = max(dx, dy)
     left, top, right, bottom = min(xs) - dx, min(ys) - dy, max(xs) + dx, max(ys) + dy
     if inside is not None:
         left, top = max(left, 0.0), max(top, 0.0)
@@ -313,14 +321,26 @@ def box_of_points(points: Iterable[Sequence[float]], margin: float = 0.0, inside
     return left, top, right - left, bottom - top
 
 
-def polygon_area(points: Sequence[Sequence[float]]) -> float:
-    """The area of a simple polygon in square pixels."""
-    turns = zip(points, [*points[1:], *points[:1]], strict=True)
-    return abs(math.fsum(a[0] * b[1] - b[0] * a[1] for a, b in turns)) / 2
+def refuse_turned(path: Path) -> None:
+    """Refuse a picture that viewers rotate: its labels were drawn on the rotated one, records describe the stored one.
+
+    Raises:
+        DataError: its EXIF data say that it has to be rotated or mirrored.
+    """
+    try:
+        with opened(path) as image:
+            orientation = image.getexif().get(EXIF_ORIENTATION, UPRIGHT)
+    except Exception:  # whatever a damaged file does, `SourceFolder.picture` reports it
+        return
+    if orientation not in (0, UPRIGHT):
+        raise DataError(
+            f"the picture {quote(path.name)} is stored turned (EXIF orientation {orientation}) and was labelled "
+            "upright; save it upright without that mark, then import again"
+        )
 
 
 def whole_file_fault(error: DataError, way_out: str) -> DataError:
-    """The error for a field on which a whole file depends: its message, completed by a way out where it has none."""
+    """The error for a fault that concerns a whole file: its message, with a way out added where it has none."""
     message = str(error)
     return error if message.endswith((".", "?")) else DataError(f"{message}. {way_out}")
 

@@ -19,7 +19,7 @@ import numpy as np
 from xpose.data.collection.manifest import LOCATION, Places, read_manifest
 from xpose.data.collection.store import CocoSet
 from xpose.data.datasets.folder_sets import folder_sets, is_folder_of_sets, no_sets, read_folder_sets
-from xpose.data.datasets.sources import Source
+from xpose.data.datasets.sources import SourceFolder
 from xpose.data.loading.labelling import Labelling, labelling_beside
 from xpose.data.loading.samples import Kind, Labels
 from xpose.errors import DataError, SplitError, counted, did_you_mean, quote
@@ -291,9 +291,9 @@ def read_places(
         for record in CocoSet(folder / f"{split}.json"):
             yield record, places.path(record.picture)
     elif is_folder_of_sets(folder):
-        sources: dict[str, Source] = {}
+        sources: dict[str, SourceFolder] = {}
         for record in read_folder_sets(folder, split, skipped=skipped):
-            source = sources.setdefault(record.source, Source(folder / record.source))
+            source = sources.setdefault(record.source, SourceFolder(folder / record.source))
             yield record, source.path(record.picture.file)
     else:
         raise no_sets(folder)

@@ -11,8 +11,7 @@ from tests.data.datasets.converters.test_animal_kingdom import ANIMALS, SIZE
 from tests.data.fuzz import fuzz_test
 from tests.data.trees import Tree, Truth, check_prepared, draw, link, records_of, shared, spread, write_json
 
-from xpose.data.datasets.converters.animal_kingdom import ANIMAL, PICTURES, PLACES
-from xpose.data.datasets.converters.animal_kingdom_coco import FILES
+from xpose.data.datasets.converters.animal_kingdom import ANIMAL, COCO_FILES, PICTURES, PLACES
 from xpose.data.datasets.pipeline import prepare
 from xpose.data.datasets.report import read_report
 
@@ -53,8 +52,8 @@ def write_tree(root: Path) -> Tree:
             annotations.append(annotation(frame, animal, points))
         licences = [{"url": "", "id": 1, "name": ""}]
         content = {"images": images, "annotations": annotations, "categories": categories, "licenses": licences}
-        write_json(root / FILES[split], content)
-    return Tree(root, truth, [FILES["train"], FILES["test-P3-fish"]])
+        write_json(root / COCO_FILES[split], content)
+    return Tree(root, truth, [COCO_FILES["train"], COCO_FILES["test-P3-fish"]])
 
 
 test_fuzz = fuzz_test("animal-kingdom-coco", write_tree)
@@ -70,7 +69,7 @@ def test_prepared(tmp_path: Path) -> None:
 
 def test_a_picture_without_annotation_is_no_empty_picture(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "original")
-    path = tree.root / FILES["train"]
+    path = tree.root / COCO_FILES["train"]
     content = json.loads(path.read_text())
     content["annotations"].pop()
     path.write_text(json.dumps(content))
@@ -87,7 +86,7 @@ def test_the_real_pictures_and_their_annotations(tmp_path: Path) -> None:
     content = json.loads((sample / "test_animalkingdom.json").read_text())
     first = content["categories"][0]
     content["categories"] = [{**first, "id": i, "name": name} for i, name in enumerate(CLASSES, start=1)]
-    write_json(root / FILES["test"], content)
+    write_json(root / COCO_FILES["test"], content)
     for picture in sample.rglob("*.jpg"):
         link(picture, root / PICTURES / picture.relative_to(sample))
     done = prepare("animal-kingdom-coco", root, tmp_path)

@@ -14,7 +14,7 @@ from xpose.data.datasets.converters import load_converter
 from xpose.data.datasets.converters.animalpose import ANIMAL
 from xpose.data.datasets.pipeline import prepare
 from xpose.data.datasets.report import read_report
-from xpose.data.datasets.sources import Source
+from xpose.data.datasets.sources import SourceFolder
 from xpose.errors import DataError, UnmappedKeypointError
 
 # How the two parts spell the points, in the order of the json form's.
@@ -109,7 +109,7 @@ def test_part_1_takes_its_pictures_from_voc_too(tmp_path: Path, folder: str) -> 
 def test_without_pictures_part_1_asks_for_them(tmp_path: Path) -> None:
     converter = load_converter("animalpose-xml")
     (tmp_path / "PASCAL2011_animal_annotation").mkdir()
-    assert [need.path for need in converter.missing(Source(tmp_path), "part1")] == ["keypoint_image_part1"]
+    assert [need.path for need in converter.missing(SourceFolder(tmp_path), "part1")] == ["keypoint_image_part1"]
 
 
 def test_what_has_no_partner_is_reported(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ LAUGHS = "".join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 2 if i else "ha"}">' for i in
 def test_hostile_xml_is_refused(tmp_path: Path, hostile: str) -> None:
     write_text(tmp_path / "a.xml", hostile)
     with pytest.raises(DataError, match=r"declares a document type or entities, which are refused"):
-        Source(tmp_path).xml("a.xml")
+        SourceFolder(tmp_path).xml("a.xml")
 
 
 def test_numbers_of_the_real_sample_of_another_tool(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_hidden_points_stay_hidden(tmp_path: Path) -> None:
 def test_the_families_of_the_zero_shot_protocol_are_those_ids(tmp_path: Path) -> None:
     sample = shared("format_samples/ap10k")
     content = Fields(json.loads((sample / "test_ap10k.json").read_text()), "the sample")
-    categories = dict(load_converter("ap10k")._categories(content))
+    categories = dict(load_converter("ap10k").categories(content))
     assert len(categories) == 54
     ids: dict[str | None, list[int]] = {}
     for number, kind in categories.items():

@@ -10,8 +10,7 @@ from tests.data.coco_trees import coco_annotation
 from tests.data.fuzz import fuzz_test
 from tests.data.trees import Tree, Truth, check_prepared, draw, records_of, spread, write_json
 
-from xpose.data.datasets.converters.ap10k import ANIMAL
-from xpose.data.datasets.converters.apt36k import FILE, FOLDER
+from xpose.data.datasets.converters.ap10k import ANIMAL, APT_FILE, APT_FOLDER
 from xpose.data.datasets.pipeline import prepare
 from xpose.data.datasets.report import read_report
 from xpose.errors import DataError
@@ -36,7 +35,7 @@ def write_tree(root: Path, written: dict[str, str] = PLACES) -> Tree:
         for frame in (1, 2):
             number = 10 * video + frame
             objects = [spread(ANIMAL.unified, 12, 12), spread(ANIMAL.unified[:6], 70, 40)][:frame]
-            file = f"{FOLDER}/{place}/frame{frame}.jpg"
+            file = f"{APT_FOLDER}/{place}/frame{frame}.jpg"
             draw(root / file, (120, 90), objects)
             truth[file] = Truth(objects, "train")
             path = f"D:\\Animal_pose\\AP-36k-patr1\\{name}\\frame{frame}.jpg"
@@ -47,8 +46,8 @@ def write_tree(root: Path, written: dict[str, str] = PLACES) -> Tree:
                 annotations.append({**entry, "is_crowd": 0, "video_id": video, "track_id": track})
     categories = [{"id": number, "name": name} for number, name in CATEGORIES.items()]
     content = {"info": {}, "license": [], "images": images, "annotations": annotations, "categories": categories}
-    write_json(root / FILE, content)
-    return Tree(root, truth, [FILE])
+    write_json(root / APT_FILE, content)
+    return Tree(root, truth, [APT_FILE])
 
 
 test_fuzz = fuzz_test("apt36k", write_tree)
@@ -57,7 +56,11 @@ test_fuzz = fuzz_test("apt36k", write_tree)
 def test_prepared(tmp_path: Path) -> None:
     done = check_prepared("apt36k", write_tree(tmp_path / "original"), tmp_path)
     records = records_of(done.folder)
-    assert records[f"{FOLDER}/29wolf/v3c2/frame1.jpg"].group == records[f"{FOLDER}/29wolf/v3c2/frame2.jpg"].group == "1"
+    assert (
+        records[f"{APT_FOLDER}/29wolf/v3c2/frame1.jpg"].group
+        == records[f"{APT_FOLDER}/29wolf/v3c2/frame2.jpg"].group
+        == "1"
+    )
     names = {record.picture.file.split("/")[1]: record.instances[0].category.name for record in records.values()}
     assert names == {"29wolf": "wolf", "24raccoon": "raccoon", "13hourse": "horse", "1deer": "deer", "6pig": "pig"}
 
@@ -70,25 +73,25 @@ def test_folders_as_the_file_spells_them_are_found_too(tmp_path: Path) -> None:
 
 def test_a_tail_that_fits_two_folders_fits_none(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "original")
-    (tree.root / FOLDER / "1deer/clip46_b").mkdir()
+    (tree.root / APT_FOLDER / "1deer/clip46_b").mkdir()
     done = prepare("apt36k", tree.root, tmp_path)
     missing = [entry["file"] for entry in read_report(done.folder / "report.json") if "missing" in entry["reason"]]
-    assert missing == [f"{FOLDER}/1deer/clip46（2）/frame{frame}.jpg" for frame in (1, 2)]
+    assert missing == [f"{APT_FOLDER}/1deer/clip46（2）/frame{frame}.jpg" for frame in (1, 2)]
 
 
 def test_frames_that_the_file_does_not_name_are_reported(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "original")
-    draw(tree.root / FOLDER / "29wolf/v3c2/frame3.jpg", (120, 90), [])
+    draw(tree.root / APT_FOLDER / "29wolf/v3c2/frame3.jpg", (120, 90), [])
     (entry,) = read_report(prepare("apt36k", tree.root, tmp_path).folder / "report.json")
     assert (entry["file"], entry["reason"]) == (
-        f"{FOLDER}/29wolf/v3c2/frame3.jpg",
+        f"{APT_FOLDER}/29wolf/v3c2/frame3.jpg",
         "no annotation names this picture",
     )
 
 
 def test_crowds_are_read_from_the_misspelt_key(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "original")
-    path = tree.root / FILE
+    path = tree.root / APT_FILE
     path.write_text(path.read_text().replace('"is_crowd": 0', '"is_crowd": 1', 1))
     records = records_of(prepare("apt36k", tree.root, tmp_path).folder)
     assert [i.iscrowd for record in records.values() for i in record.instances].count(True) == 1
@@ -96,7 +99,7 @@ def test_crowds_are_read_from_the_misspelt_key(tmp_path: Path) -> None:
 
 def test_a_category_with_other_keypoints_stops_the_build(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "original")
-    path = tree.root / FILE
+    path = tree.root / APT_FILE
     content = json.loads(path.read_text())
     content["categories"][0]["keypoints"] = list(ANIMAL.names)
     path.write_text(json.dumps(content))

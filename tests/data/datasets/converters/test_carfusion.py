@@ -13,7 +13,7 @@ from tests.data.trees import Tree, Truth, check_prepared, draw, records_of, shar
 from xpose.data.datasets.converters.carfusion import CAR, POINTS, read_cars
 from xpose.data.datasets.pipeline import prepare
 from xpose.data.datasets.report import read_report
-from xpose.data.datasets.sources import Source
+from xpose.data.datasets.sources import SourceFolder
 from xpose.errors import DataError
 
 NUMBERS = {CAR.names[name]: number for number, name in POINTS.items()}
@@ -57,12 +57,12 @@ test_fuzz = fuzz_test("carfusion", write_tree, tuple(damage for damage in DAMAGE
 def test_a_cut_file_is_an_error_or_has_fewer_points_but_never_others(tmp_path: Path) -> None:
     text = gt_text({0: spread(CAR.unified, 12, 20), 1: spread(CAR.unified, 80, 30)})
     write_text(tmp_path / "whole.txt", text)
-    whole = read_cars(Source(tmp_path), "whole.txt")
+    whole = read_cars(SourceFolder(tmp_path), "whole.txt")
     errors = 0
     for end in range(len(text)):
         write_text(tmp_path / "cut.txt", text[:end])
         try:
-            cars = read_cars(Source(tmp_path), "cut.txt")
+            cars = read_cars(SourceFolder(tmp_path), "cut.txt")
         except DataError:
             errors += 1
             continue
@@ -125,7 +125,7 @@ def test_visibility_is_the_authors_and_points_outside_are_reported(tmp_path: Pat
 def test_damaged_lines(tmp_path: Path, line: str, reason: str) -> None:
     write_text(tmp_path / "a.txt", f"1,2,1,0,1\n{line}\n")
     with pytest.raises(DataError, match=reason):
-        read_cars(Source(tmp_path), "a.txt")
+        read_cars(SourceFolder(tmp_path), "a.txt")
 
 
 def test_pictures_and_files_without_their_partner_are_reported(tmp_path: Path) -> None:

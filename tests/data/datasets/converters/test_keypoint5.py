@@ -16,11 +16,11 @@ from tests.data.fuzz import cut_short, damaged_picture, fuzz_test, missing_pictu
 from tests.data.h5_trees import flipped_bytes
 from tests.data.trees import Tree, Truth, check_prepared, draw, records_of, spread, write_text
 
+from xpose.data.datasets.converters.array_files import mat_array
 from xpose.data.datasets.converters.keypoint5 import CLASSES, Keypoint5
-from xpose.data.datasets.converters.mat_files import mat_array
 from xpose.data.datasets.pipeline import prepare
 from xpose.data.datasets.report import read_report
-from xpose.data.datasets.sources import Source
+from xpose.data.datasets.sources import SourceFolder
 from xpose.errors import DataError
 
 TABLES = Keypoint5.tables
@@ -67,7 +67,7 @@ def write_new_tree(root: Path) -> Tree:
 
 def change(tree: Tree, kind: str, edit: object) -> None:
     file = tree.root / kind / "coords.mat"
-    coords = mat_array(Source(tree.root), f"{kind}/coords.mat", "coords", 4).copy()
+    coords = mat_array(SourceFolder(tree.root), f"{kind}/coords.mat", "coords", 4).copy()
     savemat(file, {"coords": edit(coords)})
 
 
@@ -172,7 +172,7 @@ def test_arrays_of_every_kind_are_read_as_scipy_reads_them(tmp_path: Path, kind:
     content = {"a": np.eye(3), "text": "words", "coords": array, "x": [1.5], "empty": np.zeros((0, 0))}
     savemat(tmp_path / "a.mat", content, do_compression=packed)
     for name, axes in (("coords", 4), ("a", 2), ("x", 2)):
-        found = mat_array(Source(tmp_path), "a.mat", name, axes)
+        found = mat_array(SourceFolder(tmp_path), "a.mat", name, axes)
         theirs = loadmat(tmp_path / "a.mat")[name]
         assert found.dtype == theirs.dtype
         np.testing.assert_array_equal(found, theirs)
@@ -186,7 +186,7 @@ def test_files_from_machines_of_the_other_byte_order(tmp_path: Path) -> None:
     )
     header = b"MATLAB 5.0 MAT-file".ljust(124) + b"\1\0MI"
     (tmp_path / "a.mat").write_bytes(header + struct.pack(">II", 14, len(matrix)) + matrix)
-    assert mat_array(Source(tmp_path), "a.mat", "coords", 2).tolist() == [[1, 3], [2, 4]]
+    assert mat_array(SourceFolder(tmp_path), "a.mat", "coords", 2).tolist() == [[1, 3], [2, 4]]
 
 
 def test_one_damaged_byte_that_ends_scipys_process_is_only_an_error(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_one_damaged_byte_that_ends_scipys_process_is_only_an_error(tmp_path: Pa
     content[192] = 162
     (tmp_path / "a.mat").write_bytes(content)
     with pytest.raises(DataError, match="of the unknown type 162"):
-        mat_array(Source(tmp_path), "a.mat", "coords", 4)
+        mat_array(SourceFolder(tmp_path), "a.mat", "coords", 4)
 
 
 @given(st.lists(st.tuples(st.integers(0, 700), st.integers(0, 255)), min_size=1, max_size=20), st.booleans())
@@ -210,7 +210,7 @@ def test_no_damage_ends_in_anything_but_an_error(
         content[place % len(content)] = value
     (folder / "a.mat").write_bytes(content)
     try:
-        found = mat_array(Source(folder), "a.mat", "coords", 4)
+        found = mat_array(SourceFolder(folder), "a.mat", "coords", 4)
     except DataError:
         return
     assert found.size == 2 * 8 * 3 * 2
@@ -220,17 +220,17 @@ def test_promised_sizes_are_checked_before_reading(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.mat", "w") as file:
         file.create_dataset("coords", (1 << 10, 3, 14, 2), "f8", chunks=(1000, 3, 14, 2))
         file.create_dataset("more", (1 << 22, 3, 14, 2), "f8", chunks=(1000, 3, 14, 2))
-    assert mat_array(Source(tmp_path), "a.mat", "coords", 4).shape == (2, 14, 3, 1 << 10)
+    assert mat_array(SourceFolder(tmp_path), "a.mat", "coords", 4).shape == (2, 14, 3, 1 << 10)
     with pytest.raises(DataError, match="but may have 1 to"):
-        mat_array(Source(tmp_path), "a.mat", "more", 4)
+        mat_array(SourceFolder(tmp_path), "a.mat", "more", 4)
     savemat(tmp_path / "b.mat", {"coords": np.zeros((2, 8, 3, 50))}, do_compression=False)
     content = (tmp_path / "b.mat").read_bytes()
     (tmp_path / "b.mat").write_bytes(content[:160] + struct.pack("<4i", 2, 1 << 20, 1 << 20, 1 << 10) + content[176:])
     with pytest.raises(DataError, match="but may have 1 to"):
-        mat_array(Source(tmp_path), "b.mat", "coords", 4)
+        mat_array(SourceFolder(tmp_path), "b.mat", "coords", 4)
     write_text(tmp_path / "c.mat", "clicks\n")
     with pytest.raises(DataError, match="does not begin like a file"):
-        mat_array(Source(tmp_path), "c.mat", "coords", 4)
+        mat_array(SourceFolder(tmp_path), "c.mat", "coords", 4)
 
 
 # The order of the source, in the words of two public name tables.

@@ -12,7 +12,7 @@ from tests.data.fuzz import fuzz_test
 from tests.data.trees import Tree, Truth, check_prepared, draw, link, records_of, shared, spread, write_text
 
 from xpose.data.datasets.converters.coco import PERSON
-from xpose.data.datasets.converters.macaquepose import FILE, PICTURE, POINTS, SEGMENTS, _test_rows
+from xpose.data.datasets.converters.macaquepose import FILE, PICTURE, POINTS, SEGMENTS, _area, _test_rows
 from xpose.data.datasets.pipeline import prepare
 from xpose.data.datasets.report import read_report
 
@@ -108,3 +108,8 @@ def test_boxes_and_areas_agree_with_the_sample_of_another_tool(tmp_path: Path) -
         for instance, entry in zip(records[name].instances, annotations, strict=True):
             assert instance.box == pytest.approx(entry["bbox"], abs=1.01), "MMPose's boxes are one pixel larger"
             assert instance.area == pytest.approx(entry["area"], rel=0.01)
+
+
+def test_the_area_of_an_outline() -> None:
+    assert _area([(0, 0), (4, 0), (4, 3), (0, 3)]) == 12
+    assert _area([]) == 0

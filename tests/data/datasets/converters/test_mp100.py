@@ -11,8 +11,8 @@ from tests.data.datasets.converters.test_carfusion import gt_text, write_sample
 from tests.data.fuzz import fuzz_test
 from tests.data.trees import Tree, Truth, check_prepared, draw, link, records_of, shared, spread, write_json, write_text
 
+from xpose.data.datasets.converters.base import category_of
 from xpose.data.datasets.converters.mp100 import BIRDS, FILES, MP100, TABLES, key_of
-from xpose.data.datasets.converters.names import category_of
 from xpose.data.datasets.pipeline import prepare
 from xpose.data.datasets.report import read_report
 from xpose.errors import DataError

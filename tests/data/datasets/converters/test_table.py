@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import pytest
 
 from xpose.data.datasets.converters import CONVERTERS, load_converter
-from xpose.data.datasets.converters.base import Converter, NameTable
+from xpose.data.datasets.converters.base import SETS, Converter, NameTable
 from xpose.errors import DataError, UnmappedKeypointError
 from xpose.records import LEFT_RIGHT_RULES
 from xpose.vocabulary import load_skeleton
@@ -35,6 +37,13 @@ def test_statements(name: str) -> None:
     assert all(set(need.splits) <= set(converter.splits) for need in converter.needs)
     assert all(need.where.strip() for need in converter.needs)
     assert (type(converter).entries, type(converter).record) != (Converter.entries, Converter.record)
+
+
+def test_every_section_of_the_stated_facts_belongs_to_a_converter_and_has_fields_of_it() -> None:
+    classes = {base for name in ALL for base in type(load_converter(name)).__mro__}
+    for section, facts in tomllib.loads(SETS.read_text("utf-8")).items():
+        assert section in {base.__name__ for base in classes}
+        assert set(facts) <= set(Converter.__annotations__)
 
 
 def test_an_unknown_dataset_is_answered_with_near_matches() -> None:

@@ -9,10 +9,10 @@ from tests.data.fuzz import fuzz_test
 from tests.data.trees import Tree, Truth, check_prepared, draw, link, records_of, shared, spread, write_text
 
 from xpose.data.datasets.converters import load_converter
-from xpose.data.datasets.converters.pts import read_pts
+from xpose.data.datasets.converters.w300 import read_pts
 from xpose.data.datasets.pipeline import prepare
 from xpose.data.datasets.report import read_report
-from xpose.data.datasets.sources import Source
+from xpose.data.datasets.sources import SourceFolder
 from xpose.errors import DataError
 
 NAMES = load_converter("300w").tables["face"].unified
@@ -91,12 +91,12 @@ def test_names_match_with_and_without_blanks(tmp_path: Path) -> None:
 def test_damaged_point_files(tmp_path: Path, text: str, reason: str) -> None:
     write_text(tmp_path / "a.pts", text)
     with pytest.raises(DataError, match=reason):
-        read_pts(Source(tmp_path), "a.pts", count=2, origin=1)
+        read_pts(SourceFolder(tmp_path), "a.pts", count=2, origin=1)
 
 
 def test_point_files_of_other_lengths_and_windows_line_ends(tmp_path: Path) -> None:
     write_text(tmp_path / "a.pts", "version: 1\r\nn_points: 2\r\n{\r\n1 2\r\n3.5 4\r\n}\r\n")
-    assert read_pts(Source(tmp_path), "a.pts", count=2, origin=1) == [(0, 1, 2), (2.5, 3, 2)]
+    assert read_pts(SourceFolder(tmp_path), "a.pts", count=2, origin=1) == [(0, 1, 2), (2.5, 3, 2)]
 
 
 def test_the_real_samples_keep_every_number(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from tests.data.imports import check_imported, fuzz_import
 from tests.data.trees import Tree, Truth, draw, link, records_of, shared, spread, write_text
 
 from xpose.data.datasets.importers import import_set, imported_skeletons
-from xpose.data.datasets.importers.dlc_table import read_labels
+from xpose.data.datasets.importers.deeplabcut import read_labels
 from xpose.data.datasets.report import read_report
-from xpose.data.datasets.sources import Source
+from xpose.data.datasets.sources import SourceFolder
 from xpose.errors import DataError
 from xpose.vocabulary import load_skeleton
 
@@ -209,7 +209,7 @@ def _write_level(place, axis: str, number: int, names: list[str]) -> None:
 @pytest.mark.parametrize(("write", "lead"), [(write_tree, 1), (write_herd, 3)])
 def test_h5_says_the_same_as_csv(write, lead: int, tmp_path: Path) -> None:
     tree = write(tmp_path / "original")
-    source = Source(tree.root)
+    source = SourceFolder(tree.root)
     for name in [name for name in tree.annotations if name.endswith(".csv")]:
         path = tree.root / name
         write_h5(path.with_suffix(".h5"), list(csv.reader(path.read_text().splitlines())), lead)
@@ -282,7 +282,7 @@ def test_h5_of_pandas_itself(tmp_path: Path) -> None:
     frame = pandas.DataFrame(values, columns=columns, index=[line[0] for line in lines[3:]])
     path = (tree.root / CSV).with_suffix(".h5")
     frame.to_hdf(path, key="df_with_missing", mode="w")
-    source = Source(tree.root)
+    source = SourceFolder(tree.root)
     assert read_labels(source, CSV.replace(".csv", ".h5")) == read_labels(source, CSV)
 
 
@@ -302,7 +302,7 @@ def test_the_real_single_animal_sample(tmp_path: Path) -> None:
 
 def test_the_real_multi_animal_sample(tmp_path: Path) -> None:
     sample = shared("format_samples/deeplabcut_multianimal")
-    table = read_labels(Source(sample), "labeled-data/montblanc/CollectedData_Daniel.csv")
+    table = read_labels(SourceFolder(sample), "labeled-data/montblanc/CollectedData_Daniel.csv")
     assert len({column.individual for column in table.columns}) == 8
     assert len(table.columns) == 8 * 4 * 2
     assert not any(row.fault for row in table.rows)

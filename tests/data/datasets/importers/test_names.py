@@ -12,9 +12,8 @@ from tests.data.datasets.importers.test_coco import FILE, write_tree
 
 from xpose.cli import main
 from xpose.data.datasets.importers import IMPORTERS, load_importer
-from xpose.data.datasets.importers.importing import name_of
+from xpose.data.datasets.importers.importing import name_of, skeleton_toml
 from xpose.data.datasets.importers.names import ObjectKind, partner, readable, settle_names
-from xpose.data.datasets.importers.skeleton_file import skeleton_toml, write_skeleton
 from xpose.errors import DataError
 from xpose.vocabulary import list_skeletons, load_skeleton
 
@@ -69,7 +68,7 @@ def test_partners_go_both_ways_whatever_the_names(names: list[str]) -> None:
 def test_every_skeleton_survives_its_file(skeleton, tmp_path: Path) -> None:
     import dataclasses
 
-    write_skeleton(tmp_path / "a.toml", skeleton)
+    (tmp_path / "a.toml").write_text(skeleton_toml(skeleton), "utf-8")
     found = load_skeleton(tmp_path / "a.toml")
     plain = dataclasses.replace(skeleton, also=(), released=None)
     assert found == plain

@@ -13,7 +13,7 @@ from tests.data.imports import check_imported, fuzz_import
 from tests.data.trees import RADIUS, Tree, Truth, draw, records_of, spread, write_json
 
 from xpose.data.datasets.importers import import_set, imported_skeletons
-from xpose.data.datasets.importers.masks import point_of, read_mask, unpack
+from xpose.data.datasets.importers.part_masks import point_of, read_mask, unpack
 from xpose.data.datasets.report import read_report
 from xpose.errors import DataError
 from xpose.records import Picture

@@ -1,15 +1,15 @@
-"""Animal Kingdom (`annotation/PROTOCOL/{train,test}.json`): a list of records as in MPII, one set per protocol."""
+"""Animal Kingdom: the authors' json, a list of records as in MPII, and their COCO form, which MMPose uses."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from xpose.data.datasets.converters.base import NOT_STATED, SEEN, Converter, Entry, Expected, NameTable, Need, read_each
-from xpose.data.datasets.converters.names import category_of, names_in
-from xpose.data.datasets.sources import Fields, Source, as_number, box_of_points, safe_name
+from xpose.data.datasets.converters.base import Converter, NameTable, Need, PictureEntry, category_of
+from xpose.data.datasets.converters.coco_like import CocoImage, CocoLike
+from xpose.data.datasets.sources import Fields, SourceFolder, as_number, box_of_points, safe_name
 from xpose.errors import DataError, quote
-from xpose.records import VISIBLE, Category, Instance, Point, Record, Skipped, Taxonomy
+from xpose.records import VISIBLE, Category, Instance, Picture, Point, Record, Skipped, Taxonomy, replaced
 
 WHERE = "by the request form on the home page; --root is the folder pose_estimation"
 PICTURES = "dataset"
@@ -18,41 +18,30 @@ ABSENT = -1.0
 GROUPS = ("amphibian", "bird", "fish", "mammal", "reptile")
 PROTOCOLS = {"": "ak_P1", "-P2": "ak_P2", **{f"-P3-{group}": f"ak_P3_{group}" for group in GROUPS}}
 PLACES = {f"{part}{end}": f"{protocol}/{part}" for end, protocol in PROTOCOLS.items() for part in ("train", "test")}
+COCO_FILES = {split: f"annotation_coco/{place}.json" for split, place in PLACES.items()}
 MEANINGS = {
     "": "P1: all species",
     "-P2": "P2: groups of animals that training has not seen; not to be mixed with P1",
     **{f"-P3-{group}": f"P3: within one class ({group}); not to be mixed with P1" for group in GROUPS},
 }
-SPLITS = {f"{part}{end}": meaning for end, meaning in MEANINGS.items() for part in ("train", "test")}
 TESTED = {"test-P3-amphibian": 1_279, "test-P3-fish": 918, "test-P3-mammal": 1_496, "test-P3-reptile": 1_209}
 CLASSES = {"Amphibian": "Amphibia", "Bird": "Aves", "Mammal": "Mammalia", "Reptile": "Reptilia"}  # "Fish" is no class
 
-ANIMAL = NameTable("animal_kingdom", names_in("animal_kingdom"))  # in the order of `joints`
+ANIMAL = NameTable.from_skeleton("animal_kingdom")  # in the order of `joints`
 
 
 class AnimalKingdom(Converter):
-    """Animals of 850 species with 23 points, frames of videos; a video (`group`) must not be parted by a split."""
+    """Animals of 850 species with 23 points, frames of videos; a video (`group`) must not be divided by a split."""
 
     name = "animal-kingdom"
-    title = "Animal Kingdom (pose estimation)"
-    licence = NOT_STATED
-    terms = "none stated in what was read; the download goes through a request form"
-    homepage = "https://github.com/sutdcv/Animal-Kingdom"
-    status = SEEN
-    left_right = "anatomical"
-    origin = "0-based, as the authors' loader takes it"
-    visibility = "only labelled or not: labelled points become 2"
-    boxes = "extent of the labelled points, as scale and center say; records with a single one have no box: reported"
-    evaluation = "test; the papers report PCK@0.05 and PCK@0.2 on P1"
-    expected = Expected(unikpt=33_099, splits=TESTED)
-    splits = SPLITS
+    splits = {f"{part}{end}": meaning for end, meaning in MEANINGS.items() for part in ("train", "test")}
     needs = (
         *(Need(f"annotation/{place}.json", WHERE, (split,)) for split, place in PLACES.items()),
         Need(PICTURES, WHERE),
     )
     tables = {"animal": ANIMAL}
 
-    def entries(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
+    def entries(self, source: SourceFolder, split: str) -> Iterator[PictureEntry | Skipped]:
         """One entry per picture, with all of its records."""
         file = f"annotation/{PLACES[split]}.json"
         content = source.json(file)
@@ -65,31 +54,56 @@ class AnimalKingdom(Converter):
                 records.setdefault(f"{PICTURES}/{safe_name(name)}", []).append(value)
             except DataError as error:
                 yield Skipped(f"{file}: record {number}", str(error))
-        for name, values in records.items():
-            yield Entry(name, values)
+        yield from (PictureEntry(name, values) for name, values in records.items())
 
-    def record(self, source: Source, split: str, entry: Entry) -> Record:
+    def record(self, source: SourceFolder, split: str, entry: PictureEntry) -> Record:
         """One picture; in the files that were read it always shows one labelled animal."""
         picture = source.picture(entry.name)
-        instances, dropped = read_each(
+        instances, dropped = self.read_each(
             entry.name,
             entry.data,
-            lambda value, number: self._instance(Fields(value, f"record {number} of the picture")),
+            lambda value, number: _instance(Fields(value, f"record {number} of the picture")),
         )
-        return self.make(picture, instances, split, group=video_of(entry.name), dropped=dropped)
-
-    def _instance(self, fields: Fields) -> Instance:
-        points = ANIMAL.by_order(_joints(fields))
-        return Instance(species_of(fields), box_of_points(points.values()), points)
+        return self.make(picture, instances, split, group=_video_of(entry.name), dropped=dropped)
 
 
-def species_of(fields: Fields) -> Category:
+class AnimalKingdomCoco(CocoLike, AnimalKingdom):
+    """The same pictures and points; the file's categories are classes, its animals are in the annotations."""
+
+    name = "animal-kingdom-coco"
+    annotation_files = COCO_FILES
+    picture_folders = dict.fromkeys(COCO_FILES, PICTURES)
+    needs = (*(Need(file, WHERE, (split,)) for split, file in COCO_FILES.items()), Need(PICTURES, WHERE))
+
+    def group(self, image: Fields) -> str | None:
+        """The video."""
+        return _video_of(image.text("file_name"))
+
+    def record(self, source: SourceFolder, split: str, entry: PictureEntry) -> Record:
+        """A picture without annotation still shows an animal, so it must not count as an empty picture."""
+        if not entry.data.annotations:
+            raise DataError("it has no annotation: the COCO form leaves out animals with a single labelled point")
+        return super().record(source, split, entry)
+
+    def instance(self, annotation: Fields, number: str, data: CocoImage, picture: Picture) -> Instance:
+        """The annotation's animal instead of the category, and 2 for every labelled point."""
+        instance = super().instance(annotation, number, data, picture)
+        points = {name: (x, y, VISIBLE) for name, (x, y, _) in instance.keypoints.items()}
+        return replaced(instance, category=_species_of(annotation), keypoints=points)
+
+
+def _instance(fields: Fields) -> Instance:
+    points = ANIMAL.by_order(_joints(fields))
+    return Instance(_species_of(fields), box_of_points(points.values()), points)
+
+
+def _species_of(fields: Fields) -> Category:
     """The category of a record: its animal, in the class that it states."""
     class_name = fields.text("animal_parent_class")
     return ANIMAL.category(category_of(fields.text("animal")), Taxonomy(class_=CLASSES.get(class_name, class_name)))
 
 
-def video_of(name: str) -> str:
+def _video_of(name: str) -> str:
     """The video of a frame `VIDEO/VIDEO_f000011.jpg`, also below `dataset/`."""
     return safe_name(name).removeprefix(f"{PICTURES}/").split("/")[0]
 
@@ -98,7 +112,7 @@ def _joints(fields: Fields) -> Iterator[Point]:
     joints = fields.list("joints")
     visible = fields.numbers("joints_vis", len(joints))
     for number, (joint, v) in enumerate(zip(joints, visible, strict=True)):
-        x, y = (as_number(value) for value in joint) if isinstance(joint, list) and len(joint) == 2 else (None, None)
+        x, y = map(as_number, joint) if isinstance(joint, list) and len(joint) == 2 else (None, None)
         if x is None or y is None:
             raise DataError(f"{fields.where}: joint {number} is {quote(joint)}, not two finite numbers")
         if v not in (0, 1):

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from xpose.data.datasets.converters.base import LOADER_ONLY, Converter, Entry, Need
-from xpose.data.datasets.converters.names import underscored
-from xpose.data.datasets.sources import Source, box_of_points, parse_number
+from xpose.data.datasets.converters.base import Converter, NameTable, Need, PictureEntry
+from xpose.data.datasets.sources import SourceFolder, box_of_points, parse_number
 from xpose.errors import DataError, quote
 from xpose.records import HIDDEN, NOT_LABELLED, VISIBLE, Box, Instance, Picture, Point, Record, Skipped
 
 WHERE = "by form on the home page"
 # By the names of the authors' converter to COCO, in the order of the files' point numbers.
-CAR = underscored(
+CAR = NameTable.underscored(
     "car",
     {
         "right headlight": "right_front_headlight",
@@ -36,52 +35,29 @@ class CarFusion(Converter):
     """Cars with 14 points, two of which were never seen labelled."""
 
     name = "carfusion"
-    title = "CarFusion"
-    licence = "research use"
-    terms = "what the request form says"
-    homepage = "https://github.com/dineshreddy91/carfusion_to_coco"
-    status = LOADER_ONLY
-    left_right = "disputed"
-    origin = "not stated; taken as 0-based"
-    visibility = (
-        "1 in the file becomes 2, 2 (hidden) becomes 1; 3, which nothing explains, becomes 2 as in the authors' "
-        "converter; a point with x or y at or below 0 is not labelled"
-    )
-    boxes = "as in the authors' converter: extent of the points, from a tenth before it on, 5/4 as large"
-    evaluation = "the papers use it for the cars, buses and SUVs of MP-100"
     splits = {"train": "the folder train", "test": "the folder test"}
     needs = tuple(Need(split, WHERE, (split,)) for split in splits)
     tables = {"car": CAR}
 
-    def entries(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
+    def entries(self, source: SourceFolder, split: str) -> Iterator[PictureEntry | Skipped]:
         """One entry per picture with a gt file of the same name in the same sequence."""
-        pictures = source.pictures(split, deep=True)
-        return self.paired(source, pictures, gt_files(source, split), _key)
+        return self.paired(source, source.pictures(split, deep=True), gt_files(source, split), _key)
 
-    def record(self, source: Source, split: str, entry: Entry) -> Record:
+    def record(self, source: SourceFolder, split: str, entry: PictureEntry) -> Record:
         """One frame with its cars; frames of one sequence belong together."""
         picture = source.picture(entry.name)
-        instances, dropped = [], []
-        for number, labels in read_cars(source, entry.data).items():
-            points = {}
-            for name, point in labels.items():
-                if point[2] and min(point[:2]) <= 0:
-                    place = f"{quote(CAR.names[name])} of car {number} at ({point[0]:.6g}, {point[1]:.6g})"
-                    dropped.append(Skipped(entry.name, f"{place} counts as not labelled, as by the authors", "point"))
-                else:
-                    points[name] = point
-            labelled = CAR.unify(points)
-            try:
-                instances.append(Instance(CAR.category("car"), car_box(labelled, picture), labelled, source_id=number))
-            except DataError as error:
-                dropped.append(Skipped(entry.name, f"car {number}: {error}", "object"))
-        if not instances and not dropped:
+        dropped: list[Skipped] = []
+        cars = read_cars(source, entry.data)
+        instances, faults = self.read_each(
+            entry.name, cars.items(), lambda car, _: _car(*car, picture=picture, dropped=dropped)
+        )
+        if not cars:
             raise DataError(f"{quote(entry.data)} holds no car")
         group = "/".join(entry.name.split("/")[:2])
-        return self.make(picture, instances, split, group=group, dropped=dropped)
+        return self.make(picture, instances, split, group=group, dropped=dropped + faults)
 
 
-def gt_files(source: Source, folder: str) -> list[str]:
+def gt_files(source: SourceFolder, folder: str) -> list[str]:
     """The files with the points of a split."""
     return [name for name in source.files(folder, (".txt",), deep=True) if name.split("/")[-2] == "gt"]
 
@@ -92,7 +68,7 @@ def _key(name: str) -> str:
     return "/".join([*parts[:-2], parts[-1]])
 
 
-def read_cars(source: Source, file: str) -> Cars:
+def read_cars(source: SourceFolder, file: str) -> Cars:
     """The cars of a gt file (lines `x,y,point,car,visibility`); (0, 0) and the like are points that are not there.
 
     Raises:
@@ -115,12 +91,26 @@ def read_cars(source: Source, file: str) -> Cars:
         points = cars.setdefault(str(int(car)), {})
         if name in points:
             raise DataError(f"{where}: car {car:g} already has point {point:g}")
-        there = max(x, y) > 0
-        points[name] = (x, y, VISIBILITY[int(visible)]) if there else (0.0, 0.0, NOT_LABELLED)
+        points[name] = (x, y, VISIBILITY[int(visible)]) if max(x, y) > 0 else (0.0, 0.0, NOT_LABELLED)
     return cars
 
 
-def car_box(points: Mapping[str, Point], picture: Picture) -> Box:
+def _car(number: str, labels: Mapping[str, Point], picture: Picture, dropped: list[Skipped]) -> Instance:
+    points = {}
+    for name, (x, y, v) in labels.items():
+        if v and min(x, y) <= 0:
+            place = f"{quote(CAR.names[name])} of car {number} at ({x:.6g}, {y:.6g})"
+            dropped.append(Skipped(picture.file, f"{place} counts as not labelled, as by the authors", "point"))
+        else:
+            points[name] = (x, y, v)
+    labelled = CAR.unify(points)
+    try:
+        return Instance(CAR.category("car"), _box(labelled, picture), labelled, source_id=number)
+    except DataError as error:
+        raise DataError(f"car {number}: {error}") from None
+
+
+def _box(points: Mapping[str, Point], picture: Picture) -> Box:
     """The box of the authors' converter round the points that lie in the picture, cut to it, in whole pixels."""
     inside = [point for point in points.values() if point[0] <= picture.width and point[1] <= picture.height]
     x, y, width, height = box_of_points(inside)

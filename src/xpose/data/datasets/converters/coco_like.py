@@ -1,4 +1,7 @@
-"""What the converters of COCO keypoint files share: images, annotations and categories joined by their ids."""
+"""Reading COCO keypoint files: categories with names and edges, and images and annotations joined by their ids.
+
+Everything that reads foreign COCO files uses this: the converters of COCO sets, folders of sets, and the importers.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from xpose.data.datasets.converters.base import Converter, Entry, read_each
-from xpose.data.datasets.journal import digest_of
-from xpose.data.datasets.sources import Fields, Source, safe_name
+from xpose.data.datasets.converters.base import Converter, PictureEntry, digest_of
+from xpose.data.datasets.sources import Fields, SourceFolder, safe_name
 from xpose.errors import DataError, quote
 from xpose.records import Box, Category, Instance, Picture, Point, Record, Skipped, Taxonomy
 
@@ -28,7 +30,7 @@ class CocoImage:
 
     image: Mapping[str, Any]
     annotations: list[Any]
-    stamp: str  # of the categories, in whose place it is printed
+    stamp: str  # of the categories and licences, which are not printed
     categories: Mapping[int, CocoCategory] = field(repr=False)
     licences: Mapping[int, str] = field(repr=False)
 
@@ -37,7 +39,7 @@ class CocoLike(Converter):
     """Base of converters whose original is COCO json. A subclass gives the files and, where they differ, the hooks."""
 
     annotation_files: ClassVar[Mapping[str, str]]  # split -> json file
-    picture_folders: ClassVar[Mapping[str, str]]  # split -> what stands before file_name, "" for nothing
+    picture_folders: ClassVar[Mapping[str, str]]  # split -> what precedes file_name, "" for nothing
     keypoint_names: ClassVar[tuple[str, ...] | None] = None  # for files whose categories name no keypoints
     crowd_key: ClassVar[str] = "iscrowd"
     visibility = "as in the file: 2 visible, 1 labelled but hidden"
@@ -46,18 +48,28 @@ class CocoLike(Converter):
 
     # Hooks, in the order in which they are called.
 
-    def content(self, source: Source, split: str) -> Fields:
+    def content(self, source: SourceFolder, split: str) -> Fields:
         """The file, with `images`, `annotations` and `categories` as COCO has them."""
         file = self.annotation_files[split]
         return Fields(source.json(file), file)
 
+    def categories(self, content: Fields) -> Iterator[tuple[int, CocoCategory]]:
+        """The categories by id."""
+        for number, value in enumerate(content.list("categories"), start=1):
+            fields = Fields(value, f"{content.where}: category {id_of(value, number)}")
+            names = self.names_of(fields)
+            key = self.table_of(fields)
+            self.tables[key].check(names)
+            category = self.tables[key].category(self.category_name(fields), self.taxonomy(fields))
+            yield fields.integer("id"), CocoCategory(category, names, key)
+
+    def names_of(self, category: Fields) -> tuple[str, ...]:
+        """The file's names of its keypoints, in the order of their numbers."""
+        return self.keypoint_names or keypoints_of(category)
+
     def table_of(self, category: Fields) -> str:
         """Which of `tables` a category of the file uses."""
         return next(iter(self.tables))
-
-    def names_of(self, category: Fields) -> tuple[Any, ...]:
-        """The file's names of its keypoints, in the order of their numbers."""
-        return self.keypoint_names or tuple(category.list("keypoints"))
 
     def category_name(self, category: Fields) -> str:
         """The unified name of a category."""
@@ -77,11 +89,11 @@ class CocoLike(Converter):
         return image.integer("width"), image.integer("height")
 
     def style(self, image: Fields) -> str | None:
-        """The picture's style, where the file says it."""
+        """The picture's style, where the file states it."""
         return None
 
     def group(self, image: Fields) -> str | None:
-        """What a split must not part: a video, a person."""
+        """What a split must not separate: a video, a person."""
         return None
 
     def picture_licence(self, stated: str) -> str:
@@ -103,20 +115,21 @@ class CocoLike(Converter):
 
     # The reading itself.
 
-    def entries(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
+    def entries(self, source: SourceFolder, split: str) -> Iterator[PictureEntry | Skipped]:
         """One entry per image, in the file's order; annotations that belong to none are reported."""
         content = self.content(source, split)
         file = content.where
-        categories = dict(self._categories(content))
+        categories = dict(self.categories(content))
         licences = dict(_licences(content))
         stamp = digest_of([*sorted(categories.items()), *sorted(licences.items())])
         images = content.list("images")
-        by_image: dict[int, list[Any]] = {}
-        known = {image["id"] for image in images if isinstance(image, Mapping) and type(image.get("id")) is int}
+        by_image: dict[int, list[Any]] = {
+            image["id"]: [] for image in images if isinstance(image, Mapping) and type(image.get("id")) is int
+        }
         for number, annotation in enumerate(content.list("annotations"), start=1):
             owner = annotation.get("image_id") if isinstance(annotation, Mapping) else None
-            if type(owner) is int and owner in known:
-                by_image.setdefault(owner, []).append(annotation)
+            if type(owner) is int and owner in by_image:
+                by_image[owner].append(annotation)
             else:
                 yield Skipped(file, f"annotation {id_of(annotation, number)} belongs to no image", "object")
         listed = []
@@ -125,18 +138,17 @@ class CocoLike(Converter):
                 fields = Fields(image, f"{file}: image {id_of(image, number)}")
                 name = self.file_name(fields, split)
                 annotations = by_image.pop(fields.integer("id"), None)
-                if annotations is None and fields.integer("id") not in known:
+                if annotations is None:
                     raise DataError(f"{fields.where}: its id occurs twice, or is not written as a whole number")
             except DataError as error:
                 yield Skipped(_name_of(image, file, number), str(error))
                 continue
-            known.discard(fields.integer("id"))
             listed.append(name)
-            yield Entry(name, CocoImage(image, annotations or [], stamp, categories, licences))
+            yield PictureEntry(name, CocoImage(image, annotations, stamp, categories, licences))
         if self.own_folders:
             yield from self.unlisted(source, self.picture_folders[split], listed)
 
-    def record(self, source: Source, split: str, entry: Entry) -> Record:
+    def record(self, source: SourceFolder, split: str, entry: PictureEntry) -> Record:
         """The picture with those of its annotations that are well-formed."""
         data: CocoImage = entry.data
         image = Fields(data.image, entry.name)
@@ -156,39 +168,62 @@ class CocoLike(Converter):
 
     def instances(self, data: CocoImage, picture: Picture) -> tuple[list[Instance], list[Skipped]]:
         """The objects of a picture, and a report of the annotations that are wrong."""
-        return read_each(
+        return self.read_each(
             picture.file,
             data.annotations,
-            lambda value, number: self.instance(value, id_of(value, number), data, picture),
+            lambda value, number: self.instance(
+                Fields(value, f"annotation {id_of(value, number)}"), id_of(value, number), data, picture
+            ),
         )
 
-    def instance(self, annotation: Any, number: str, data: CocoImage, picture: Picture) -> Instance:
+    def instance(self, annotation: Fields, number: str, data: CocoImage, picture: Picture) -> Instance:
         """One annotation of the file."""
-        fields = Fields(annotation, f"annotation {number}")
-        category = fields.integer("category_id")
-        kind = data.categories.get(category)
-        if kind is None:
-            raise DataError(f"{fields.where}: there is no category {category}, or it has no keypoints")
-        points = self.points(fields, kind.names)
+        category_id = annotation.integer("category_id")
+        category = data.categories.get(category_id)
+        if category is None:
+            raise DataError(f"{annotation.where}: there is no category {category_id}, or it has no keypoints")
+        points = self.points(annotation, category.names)
         return Instance(
-            kind.category,
-            self.box(fields, points, picture),
-            self.tables[kind.table].unify(points),
-            iscrowd=self.is_region(fields),
-            area=fields.number("area") if "area" in fields else None,
+            category.category,
+            self.box(annotation, points, picture),
+            self.tables[category.table].unify(points),
+            iscrowd=self.is_region(annotation),
+            area=annotation.number("area") if "area" in annotation else None,
             source_id=number,
         )
 
-    def _categories(self, content: Fields) -> Iterator[tuple[int, CocoCategory]]:
-        for number, value in enumerate(content.list("categories"), start=1):
-            fields = Fields(value, f"{content.where}: category {id_of(value, number)}")
-            names = self.names_of(fields)
-            if not all(isinstance(name, str) for name in names):
-                raise DataError(f"{fields.where}: the keypoint names are not all texts. Fetch the file again.")
-            key = self.table_of(fields)
-            self.tables[key].check(names)
-            category = self.tables[key].category(self.category_name(fields), self.taxonomy(fields))
-            yield fields.integer("id"), CocoCategory(category, names, key)
+
+def keypoints_of(category: Fields) -> tuple[str, ...]:
+    """The keypoint names of a category of a COCO file.
+
+    Raises:
+        DataError: they are not all texts, or one occurs twice.
+    """
+    names = category.list("keypoints")
+    if not all(isinstance(name, str) for name in names):
+        raise DataError(f"{category.where}: the keypoint names are not all texts. Name each point in the file.")
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(
+            f"{category.where} names the keypoints {', '.join(map(quote, repeated))} more than once. Every keypoint "
+            "needs a name of its own: correct the file."
+        )
+    return tuple(names)
+
+
+def edges_of(category: Fields, names: tuple[str, ...]) -> tuple[tuple[tuple[str, str], ...], int]:
+    """The edges of a category of a COCO file by name, and how many entries were left out because they are no edges.
+
+    COCO numbers keypoints from 1. Files whose numbers include 0 and fit the keypoints number them from 0.
+    """
+    entries = category.value.get("skeleton")
+    entries = entries if isinstance(entries, list) else []
+    pairs = [pair for pair in entries if isinstance(pair, list) and len(pair) == 2 and {*map(type, pair)} == {int}]
+    numbers = {number for pair in pairs for number in pair}
+    first = 0 if 0 in numbers and max(numbers) < len(names) else 1
+    edges = [
+        (names[a - first], names[b - first]) for a, b in pairs if min(a, b) >= first and max(a, b) - first < len(names)
+    ]
+    return tuple(edges), len(entries) - len(edges)
 
 
 def _licences(content: Fields) -> Iterator[tuple[int, str]]:

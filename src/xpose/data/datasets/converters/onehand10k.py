@@ -4,70 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from xpose.data.datasets.converters.base import LOADER_ONLY, Converter, Entry, Expected, NameTable, Need
-from xpose.data.datasets.converters.names import load_names
-from xpose.data.datasets.sources import Source, box_of_points, parse_number, safe_name
+from xpose.data.datasets.converters.base import Converter, NameTable, Need, PictureEntry
+from xpose.data.datasets.sources import SourceFolder, parse_number
 from xpose.errors import DataError
-from xpose.records import NOT_LABELLED, VISIBLE, Instance, Point, Record, Skipped
+from xpose.records import NOT_LABELLED, VISIBLE, Point, Record, Skipped
 
 WHERE = "by request form on the home page"
 FOLDERS = {"train": "Train", "test": "Test"}
-ABSENT = -1.0
-MARGIN = 0.1  # of the points' extent, on each side
+HAND = NameTable.from_file("hand", "onehand10k")
+CELLS = 4 + 2 * len(HAND.names)
 
 
 class OneHand10K(Converter):
     """One hand per picture with 21 points."""
 
     name = "onehand10k"
-    title = "OneHand10K"
-    licence = "given by request form"
-    terms = "what the request form says"
-    homepage = "https://www.yangangwang.com/papers/WANG-MCC-2018-10.html"
-    status = LOADER_ONLY
-    left_right = "none"
-    origin = "not stated; taken as 0-based"
-    visibility = "none in the original: a point is there (2) or -1,-1 (0)"
-    boxes = "extent of the points, 10 % larger on each side, cut to the picture"
-    evaluation = "test; PCK@0.2, AUC, EPE"
-    expected = Expected(unikpt=2_000, images=11_703)
-    splits = {"train": "Train", "test": "Test"}
+    splits = FOLDERS
     needs = tuple(
         Need(f"{folder}/{name}", WHERE, (split,))
         for split, folder in FOLDERS.items()
         for name in ("label_joint.txt", "source")
     )
-    tables = {"hand": NameTable("hand", load_names("onehand10k"))}
+    tables = {"hand": HAND}
 
-    def entries(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
+    def entries(self, source: SourceFolder, split: str) -> Iterator[PictureEntry | Skipped]:
         """One entry per line."""
         file, pictures = f"{FOLDERS[split]}/label_joint.txt", f"{FOLDERS[split]}/source"
-        listed = []
-        for number, line in enumerate(source.lines(file), start=1):
-            cells = [cell.strip() for cell in line.strip().rstrip(",").split(",")]
-            if cells == [""]:
-                continue
-            try:
-                entry = Entry(f"{pictures}/{safe_name(cells[0])}", cells[1:])
-            except DataError as error:
-                yield Skipped(cells[0] or f"{file}: line {number}", str(error))
-                continue
-            listed.append(entry.name)
-            yield entry
-        yield from self.unlisted(source, pictures, listed)
+        lines = [line.strip().rstrip(",").split(",") for line in source.lines(file)]
+        entries = [
+            self.entry_of(pictures, cells[0].strip(), [cell.strip() for cell in cells[1:]], f"{file}: line {number}")
+            for number, cells in enumerate(lines, start=1)
+            if cells != [""]
+        ]
+        yield from entries
+        yield from self.unlisted(source, pictures, [item.name for item in entries if isinstance(item, PictureEntry)])
 
-    def record(self, source: Source, split: str, entry: Entry) -> Record:
+    def record(self, source: SourceFolder, split: str, entry: PictureEntry) -> Record:
         """One hand."""
         cells = entry.data
-        table = self.tables["hand"]
-        if len(cells) != 3 + 2 * len(table.names):
-            raise DataError(f"its line has {1 + len(cells)} cells, but must have {4 + 2 * len(table.names)}")
+        if 1 + len(cells) != CELLS:
+            raise DataError(f"its line has {1 + len(cells)} cells, but must have {CELLS}")
         width, height, _, *flat = (parse_number(cell, "its line") for cell in cells)
         picture = source.picture(entry.name, (int(width), int(height)))
-        points = table.by_order(_point(x, y) for x, y in zip(flat[0::2], flat[1::2], strict=True))
-        box = box_of_points(points.values(), MARGIN, picture)
-        return self.make(picture, [Instance(table.category("hand"), box, points)], split)
+        points = HAND.by_order(_point(x, y) for x, y in zip(flat[0::2], flat[1::2], strict=True))
+        return self.make(picture, [self.object_around(HAND, "hand", points, picture)], split)
 
 
 def _point(x: float, y: float) -> Point:
-    return (0.0, 0.0, NOT_LABELLED) if x == ABSENT and y == ABSENT else (x, y, VISIBLE)
+    return (0.0, 0.0, NOT_LABELLED) if x == y == -1 else (x, y, VISIBLE)

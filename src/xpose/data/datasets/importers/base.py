@@ -1,31 +1,34 @@
-"""The base of all importers: a converter made at run time for one file or folder of a user.
+"""The base of all importers: a converter created at run time for one file or folder of a user.
 
-An importer says what its format is (class attributes), finds out what the source holds (`open`: the splits and the
-kinds of objects) and gives pictures with their objects (`listing`, `look`). Names, skeletons, boxes where the source
-has none, and everything that `Converter` does are done for it.
+An importer describes its format (class attributes), finds the splits and the kinds of objects (`open`), lists the
+pictures with their raw objects (`listing`), and reads one raw object (`object`). Names, skeletons, boxes where the
+source has none, and everything that `Converter` does are done for it.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT
-from xpose.data.datasets.converters.base import EDGE, NOT_STATED, Converter, Entry, read_each
+from xpose.data.datasets.converters.base import EDGE, MARGIN, NOT_STATED, Converter, PictureEntry, digest_of
 from xpose.data.datasets.importers.names import Named, ObjectKind, read_map, readable, settle_names
-from xpose.data.datasets.importers.places import PictureFinder
-from xpose.data.datasets.journal import digest_of
-from xpose.data.datasets.sources import Source, whole_file_fault
+from xpose.data.datasets.sources import SourceFolder, box_of_points, refuse_turned, safe_name, whole_file_fault
 from xpose.errors import DataError, quote
 from xpose.records import Box, Instance, Picture, Point, Record, Skipped
 
 OBJECT = "object"  # the category of objects that the source does not name
-MARGIN = 0.1  # of the longer side of the points' extent, on all sides of a box made from points
 OWN_FILES = tuple(name.removesuffix(".json") for name in (LOCATION, MANIFEST, REPORT))
+PICTURE_FOLDERS = ("images", "imgs", "data")
+UPLOAD_MARK = re.compile(r"^[0-9a-f]{8}-")  # put before the name of an uploaded picture by Label Studio
+MAX_PICTURES = 5_000_000
 ALL = {"all": "everything in the source; it states no splits"}
 
 
@@ -40,6 +43,33 @@ class ImportChoices:
     licence: str | None = None
 
 
+@dataclass
+class RawObject:
+    """One object in plain values, as the source states it."""
+
+    kind: str
+    points: list[tuple[Any, ...]]  # name, then what each format states about a point
+    box: list[Any] | None = None
+    id: str | None = None
+    mark: Any = None  # what else the format states about the object
+
+    def refuse_doubles(self, where: str, way_out: str) -> None:
+        """Refuse an object that has two points of one name."""
+        doubled = [name for name, count in Counter(point[0] for point in self.points).items() if count > 1]
+        if doubled:
+            raise DataError(f"{where}{', '.join(map(quote, doubled))} occur more than once; {way_out}")
+
+
+@dataclass(frozen=True)
+class PictureLabels:
+    """What the source states about one picture: the `data` of an entry of `listing`."""
+
+    objects: list[Any] = field(default_factory=list)  # for `Importer.object`
+    size: Any = None
+    group: str | None = None
+    id: str | None = None
+
+
 @dataclass(frozen=True)
 class LabelledObject:
     """One object by the source's own names."""
@@ -52,28 +82,15 @@ class LabelledObject:
     id: str | None = None
 
 
-@dataclass(frozen=True)
-class LabelledPicture:
-    """One picture with its objects by the source's own names."""
-
-    picture: Picture
-    things: list[LabelledObject]
-    dropped: list[Skipped] = field(default_factory=list)
-    group: str | None = None
-    source_id: str | None = None
-    licence: str | None = None
-
-
 class Importer(Converter):
     """One format. See the module's docstring."""
 
     format: ClassVar[str]  # as in `xpose data import FORMAT`
     what: ClassVar[str]  # what PATH is, for the list of formats
     takes_pictures: ClassVar[bool] = True  # whether --pictures makes sense
+    drawn_upright: ClassVar[bool] = False  # whether the tool shows pictures by their EXIF orientation
     file: str  # the annotation file, set by `open` where there is one
-    left_right = "not stated"
     evaluation = "none: a user's own data"
-    homepage = NOT_STATED
 
     def __init__(self, path: str | Path, choices: ImportChoices | None = None, set_name: str = "imported") -> None:
         self.path = Path(os.path.abspath(path))  # links stay: people lay out large downloads with them
@@ -81,14 +98,18 @@ class Importer(Converter):
         self.notes: list[str] = []
         self.splits_of: dict[str, set[str]] = {}  # filled by `entries`
         self._refuse_wrong_paths()
-        self.files = Source(self.base())  # the annotation files
+        self.files = SourceFolder(self.base())  # the annotation files
         self.root = self.choices.pictures or self.files.root
-        self.pictures = PictureFinder(Source(self.root))
-        splits, kinds = self._opened()
+        self.pictures = PictureFinder(SourceFolder(self.root))
+        try:
+            splits, kinds = self.open()
+        except DataError as error:
+            way_out = f"The file may be damaged or not {self.what}: export it again. Formats: xpose data formats"
+            raise whole_file_fault(error, way_out) from None
         _refuse_unsafe_splits(splits)
         self.named = self._settle(kinds, set_name)
         self.stamp = digest_of([self.format, self.choices, splits, *sorted(self.named.items())])
-        # The base declares these for classes, since a dataset is one; an import comes to be when it is asked for.
+        # The base class declares these as class attributes, because a dataset is a class; an import is an object.
         vars(self).update(
             name=set_name,
             title=f"{self.path.name} ({self.title})",
@@ -97,7 +118,7 @@ class Importer(Converter):
             tables={name: named.table for name, named in self.named.items()},
         )
 
-    # What a format gives.
+    # What a format implements.
 
     def base(self) -> Path:
         """The folder that holds the annotations, and the pictures unless they are elsewhere."""
@@ -111,15 +132,26 @@ class Importer(Converter):
         """
         raise NotImplementedError
 
-    def listing(self, source: Source, split: str) -> Iterable[Entry | Skipped]:
-        """What `Converter.entries` is for converters."""
+    def listing(self, source: SourceFolder, split: str) -> Iterable[PictureEntry | Skipped]:
+        """The pictures of a split, as in `Converter.entries`, with `PictureLabels` as their data."""
         raise NotImplementedError
 
-    def look(self, source: Source, split: str, entry: Entry) -> LabelledPicture:
-        """One entry of the listing with its picture.
+    def open_picture(self, source: SourceFolder, entry: PictureEntry) -> Picture:
+        """The picture of an entry."""
+        picture = source.picture(entry.name)
+        if self.drawn_upright:
+            refuse_turned(source.path(entry.name))
+        return picture
+
+    def objects(self, source: SourceFolder, entry: PictureEntry) -> list[Any]:
+        """The raw objects of an entry."""
+        return list(entry.data.objects)
+
+    def object(self, raw: Any, picture: Picture, number: int) -> LabelledObject:
+        """One raw object; `number` is its place in the picture.
 
         Raises:
-            DataError: the entry is wrong; it is skipped and reported.
+            DataError: it is wrong; it is skipped and reported.
         """
         raise NotImplementedError
 
@@ -129,60 +161,48 @@ class Importer(Converter):
 
     # What is the same for all formats.
 
-    def entries(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
-        """The listing, marked so that an interrupted import with other choices does not go on."""
+    def entries(self, source: SourceFolder, split: str) -> Iterator[PictureEntry | Skipped]:
+        """The listing, marked so that an interrupted import does not continue with other choices."""
         for item in self.listing(source, split):
             if isinstance(item, Skipped):
                 yield item
-                continue
-            self.splits_of.setdefault(item.name, set()).add(split)
-            yield Entry(item.name, (self.stamp, item.data), item.file)
+            else:
+                self.splits_of.setdefault(item.name, set()).add(split)
+                yield PictureEntry(item.name, (self.stamp, item.data), item.file)
 
-    def record(self, source: Source, split: str, entry: Entry) -> Record:
+    def record(self, source: SourceFolder, split: str, entry: PictureEntry) -> Record:
         """The record of one picture."""
-        shot = self.look(source, split, Entry(entry.name, entry.data[1], entry.file))
-        instances, dropped = read_each(entry.name, shot.things, lambda thing, i: self.settled(thing, shot.picture, i))
-        return self.make(
-            shot.picture,
-            instances,
-            split,
-            licence=shot.licence,
-            group=shot.group,
-            source_id=shot.source_id,
-            dropped=[*shot.dropped, *dropped],
+        labels: PictureLabels = entry.data[1]
+        entry = PictureEntry(entry.name, labels, entry.file)
+        picture = self.open_picture(source, entry)
+        instances, dropped = self.read_each(
+            entry.name,
+            self.objects(source, entry),
+            lambda raw, number: self.settled(self.object(raw, picture, number), picture, number),
         )
+        return self.make(picture, instances, split, group=labels.group, source_id=labels.id, dropped=dropped)
 
     def leaks(self) -> list[str]:
         """Warnings about pictures in more than one split; call it after `entries` has run for all of them."""
-        together: dict[tuple[str, ...], int] = {}
-        for splits in self.splits_of.values():
-            if len(splits) > 1:
-                names = tuple(sorted(splits))
-                together[names] = together.get(names, 0) + 1
+        shared = Counter(tuple(sorted(splits)) for splits in self.splits_of.values() if len(splits) > 1)
         return [
             f"{count} pictures are in each of the splits {', '.join(map(quote, names))}. Do not train on one and "
             "evaluate on another; import a file of its own where one holds all."
-            for names, count in sorted(together.items())
+            for names, count in sorted(shared.items())
         ]
 
-    def settled(self, thing: LabelledObject, picture: Picture, number: int) -> Instance:
+    def settled(self, labelled: LabelledObject, picture: Picture, number: int) -> Instance:
         """An object by our names, with a box; `number` is its place among the objects of the picture."""
-        where = f"object {thing.id or number}: "
-        named = self.named.get(thing.kind)
+        where = f"object {labelled.id or number}: "
+        named = self.named.get(labelled.kind)
         if named is None:
-            raise DataError(f"{where}{quote(thing.kind)} is not a kind of object with keypoints in this source")
+            raise DataError(f"{where}{quote(labelled.kind)} is not a kind of object with keypoints in this source")
         try:
-            box = thing.box if thing.box is not None else box_round(thing.points, picture)
+            box = labelled.box if labelled.box is not None else box_round(labelled.points, picture)
         except DataError as error:
             raise DataError(f"{where}{error}") from None
-        return Instance(
-            named.table.category(named.title),
-            box,
-            named.table.unify(thing.points),
-            iscrowd=thing.crowd,
-            area=thing.area,
-            source_id=thing.id,
-        )
+        category, points = named.table.category(named.title), named.table.unify(labelled.points)
+        return Instance(category, box, points, labelled.crowd, labelled.area, labelled.id)
 
     def only_file(self, *endings: str) -> str:
         """PATH if it is a file, else the only file in the folder that ends so.
@@ -205,36 +225,31 @@ class Importer(Converter):
         return self.path.relative_to(self.files.root).as_posix()
 
     def _refuse_wrong_paths(self) -> None:
+        pictures = self.choices.pictures
         if not self.path.exists():
             raise DataError(f"{quote(self.path)} does not exist. PATH is {self.what}. Check the spelling.")
-        if self.choices.pictures is not None and not self.choices.pictures.is_dir():
-            raise DataError(f"--pictures {quote(self.choices.pictures)} is not a folder. Give that of the pictures.")
-        if self.choices.pictures is not None and not self.takes_pictures:
+        if pictures is not None and not pictures.is_dir():
+            raise DataError(f"--pictures {quote(pictures)} is not a folder. Give that of the pictures.")
+        if pictures is not None and not self.takes_pictures:
             raise DataError(
-                f"--pictures {quote(self.choices.pictures)} does not fit: a {self.format} source says itself where its "
-                "pictures are. Leave it out."
+                f"--pictures {quote(pictures)} does not fit: a {self.format} source states itself where its pictures "
+                "are. Leave it out."
             )
 
-    def _opened(self) -> tuple[dict[str, str], list[ObjectKind]]:
-        try:
-            return self.open()
-        except DataError as error:
-            way_out = f"The file may be damaged or not {self.what}: export it again. Formats: xpose data formats"
-            raise whole_file_fault(error, way_out) from None
-
     def _settle(self, kinds: list[ObjectKind], set_name: str) -> dict[str, Named]:
-        name_map = read_map(self.choices.names) if self.choices.names is not None else None
+        skeleton = self.choices.skeleton
+        name_map: Mapping[str, str | None] | None = None
+        if self.choices.names is not None:
+            name_map, of_map = read_map(self.choices.names)
+            skeleton = of_map if skeleton is None else skeleton
         titles = self._titles(kinds)
-        named = {
-            kind.name: settle_names(kind, titles[kind.name], self.choices.skeleton, name_map, set_name)
-            for kind in kinds
-        }
-        for each in named.values():
-            if each.free:
-                self.notes.append(
-                    f"{each.title}: {', '.join(map(quote, each.free))} not found in the skeleton, kept as free names. "
-                    "Map them with --names."
-                )
+        named = {kind.name: settle_names(kind, titles[kind.name], skeleton, name_map, set_name) for kind in kinds}
+        self.notes += [
+            f"{settled.title}: {', '.join(map(quote, settled.free))} not found in the skeleton, kept as free names. "
+            "Map them with --names."
+            for settled in named.values()
+            if settled.free
+        ]
         return named
 
     def _titles(self, kinds: list[ObjectKind]) -> dict[str, str]:
@@ -257,12 +272,26 @@ class Importer(Converter):
         elif unnamed:
             shown = ", ".join(quote(titles[name]) for name in unnamed)
             self.notes.append(f"The source does not say what the objects are; they are called {shown}. Use --category.")
-        _refuse_doubled_titles(titles)
+        for title, count in Counter(titles.values()).items():
+            if count > 1:
+                same = [quote(name) for name in titles if titles[name] == title]
+                raise DataError(
+                    f"The categories {' and '.join(same)} are both called {quote(title)}. Every category needs a name "
+                    "of its own: rename one in the source."
+                )
         return titles
 
 
+def parts_of(parts: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """The different names of points of each kind of object, in the order in which they occur."""
+    names: dict[str, dict[str, None]] = {}
+    for kind, name in parts:
+        names.setdefault(kind, {})[name] = None
+    return {kind: list(of_kind) for kind, of_kind in names.items()}
+
+
 def _refuse_unsafe_splits(splits: Iterable[str]) -> None:
-    """A split's name becomes a file's, so it may hold no folder and be none of the set's own files."""
+    """A split's name becomes a file's, so it must be a plain file name and differ from the set's own files."""
     for split in splits:
         if not re.fullmatch(r"\w[\w .-]{0,99}", split) or split.casefold() in OWN_FILES:
             raise DataError(
@@ -271,32 +300,89 @@ def _refuse_unsafe_splits(splits: Iterable[str]) -> None:
             )
 
 
-def _refuse_doubled_titles(titles: Mapping[str, str]) -> None:
-    seen: dict[str, str] = {}
-    for name, title in titles.items():
-        if title in seen:
-            raise DataError(
-                f"The categories {quote(seen[title])} and {quote(name)} are both called {quote(title)}. Every category "
-                "needs a name of its own: rename one in the source."
-            )
-        seen[title] = name
-
-
 def box_round(points: Mapping[str, Point], picture: Picture) -> Box:
     """A box for an object without one: the extent of its labelled points and a margin, cut to the picture.
 
     Raises:
-        DataError: fewer than two places in the picture are labelled: nothing says how large the object is.
+        DataError: fewer than two places in the picture are labelled, so that nothing says how large the object is.
     """
-    places = {(x, y) for x, y, v in points.values() if v and _near(x, picture.width) and _near(y, picture.height)}
+
+    def is_near(value: float, side: int) -> bool:
+        return -EDGE <= value <= side + EDGE
+
+    places = {(x, y) for x, y, v in points.values() if v and is_near(x, picture.width) and is_near(y, picture.height)}
     if len(places) < 2:
         raise DataError("it has no box, and needs two labelled points at different places to make one from")
-    xs, ys = [x for x, _ in places], [y for _, y in places]
-    margin = MARGIN * max(max(xs) - min(xs), max(ys) - min(ys))
-    left, top = max(min(xs) - margin, 0.0), max(min(ys) - margin, 0.0)
-    right, bottom = min(max(xs) + margin, float(picture.width)), min(max(ys) + margin, float(picture.height))
-    return left, top, right - left, bottom - top
+    return box_of_points(places, MARGIN, picture, even=True)
 
 
-def _near(value: float, side: int) -> bool:
-    return -EDGE <= value <= side + EDGE
+def path_parts(path: str) -> list[str]:
+    """The names in a path of any machine."""
+    return [part for part in path.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+
+
+class PictureFinder:
+    """The pictures under a folder, found by as much of their path as a file gives."""
+
+    def __init__(self, source: SourceFolder) -> None:
+        self.source = source
+        self._by_name: dict[str, list[str]] | None = None
+
+    def find(self, name: str, split: str = "") -> str:
+        """Where a picture lies, relative to the root; the name itself if it is nowhere (the report will say so).
+
+        Raises:
+            DataError: the name leads out of the root, or several pictures could be meant.
+        """
+        name = safe_name(name)
+        folders = [*(f"{folder}/{split}" for folder in PICTURE_FOLDERS), split] if split else []
+        places = (name, *(f"{folder}/{name}" for folder in (*folders, *PICTURE_FOLDERS)))
+        place = next((place for place in places if self.source.path(place).is_file()), None)
+        return place or self._search(name, split) or name
+
+    def find_url(self, address: str) -> str:
+        """The same for an address as labelling tools export it: of their server, of a cloud store, or a path.
+
+        Raises:
+            DataError: nothing in it is a name, or several pictures could be meant.
+        """
+        path = address
+        if re.match(r"[a-z][a-z0-9+.-]*://|/data/local-files", address):
+            try:
+                parts = urlsplit(address)
+            except ValueError as error:
+                raise DataError(f"{quote(address)} is not an address: {error}") from None
+            path = parse_qs(parts.query).get("d", [parts.path])[0]
+        pieces = path_parts(unquote(path))
+        if not pieces:
+            raise DataError(f"{quote(address)} names no picture")
+        name = safe_name("/".join(pieces[1:] if pieces[0].endswith(":") else pieces))
+        bare = UPLOAD_MARK.sub("", pieces[-1])
+        place = self._search(name) or (self._search(safe_name(bare)) if bare != pieces[-1] else None)
+        return place or safe_name(pieces[-1])
+
+    def _search(self, name: str, split: str = "") -> str | None:
+        """The picture whose path shares most of its end with the name."""
+        if self._by_name is None:
+            self._by_name = {}
+            for place in self.source.pictures("", deep=True)[:MAX_PICTURES]:
+                self._by_name.setdefault(place.rsplit("/", 1)[-1], []).append(place)
+        candidates = self._by_name.get(name.rsplit("/", 1)[-1], [])
+        if not candidates:
+            return None
+        shared = {place: _shared_parts(place, name) for place in candidates}
+        matches = [place for place in candidates if shared[place] == max(shared.values())]
+        if len(matches) > 1 and split:
+            matches = [place for place in matches if split in place.split("/")] or matches
+        if len(matches) > 1:
+            raise DataError(
+                f"{quote(name)} may be {' or '.join(map(quote, matches[:3]))}; "
+                "give the folder that is meant with --pictures"
+            )
+        return matches[0]
+
+
+def _shared_parts(place: str, name: str) -> int:
+    """How many parts the ends of two paths have in common."""
+    pairs = zip(reversed(place.split("/")), reversed(name.split("/")), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

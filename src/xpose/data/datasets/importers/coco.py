@@ -1,7 +1,4 @@
-"""COCO keypoint json from anywhere: one file, or a folder with one file per split.
-
-sleap-io is not used here, because it reads hidden points (1) as visible and does not check sizes and names of pictures.
-"""
+"""COCO keypoint json from anywhere: one file, or a folder with one file per split."""
 
 from __future__ import annotations
 
@@ -11,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from xpose.data.datasets.converters.base import SEEN, Entry, Status
-from xpose.data.datasets.converters.coco_like import CocoCategory, CocoLike
+from xpose.data.datasets.converters.base import PictureEntry, Status
+from xpose.data.datasets.converters.coco_like import CocoCategory, CocoLike, edges_of, keypoints_of
 from xpose.data.datasets.importers.base import Importer, box_round
 from xpose.data.datasets.importers.names import ObjectKind
-from xpose.data.datasets.sources import Fields, Source, safe_name
+from xpose.data.datasets.sources import Fields, SourceFolder, safe_name
 from xpose.errors import DataError, quote
 from xpose.records import Box, Picture, Point, Record, Skipped
 
@@ -29,10 +26,10 @@ class CocoImport(Importer, CocoLike):
     format = "coco"
     what = "a COCO keypoint json, or the folder of several"
     title = "COCO keypoints"
-    status: ClassVar[Status] = SEEN
+    status: ClassVar[Status] = "seen"
     origin = "0-based pixels, as in the file"
-    visibility = "as in the file: 2 visible, 1 labelled but hidden"
     boxes = "as in the file; where it has none, the extent of the points and 10 % of its longer side all round"
+    annotation_key = "keypoints"  # what annotations of a file of this format have
 
     def base(self) -> Path:
         """The json's folder, or the one above it where the json lies in a folder for annotations only."""
@@ -51,10 +48,9 @@ class CocoImport(Importer, CocoLike):
                         f"{quote(file)} gives the category {quote(kind.name)} other keypoints than the file before it. "
                         "Files that disagree are imported one by one, each under its own --name."
                     )
-        names = _split_names([*contents])
-        # Like the base's: dataset classes declare it, an import finds it out.
-        vars(self)["annotation_files"] = names
-        return names, list(kinds.values())
+        splits = _split_names([*contents])
+        vars(self)["annotation_files"] = splits  # a class attribute of dataset classes, found at run time here
+        return splits, list(kinds.values())
 
     def originals(self) -> list[str]:
         """The json files."""
@@ -65,70 +61,61 @@ class CocoImport(Importer, CocoLike):
             file = self.path_in_base()
             yield file, Fields(self.files.json(file), file)
             return
-        files = [name for folder in (".", *ANNOTATION_FOLDERS) for name in self.files.files(folder, (".json",))]
-        usable = False
+        files = json_files(self.files)
         for file in files:
             content = self.files.json(file)
-            if isinstance(content, Mapping) and self.is_ours(content):
-                usable = True
+            if isinstance(content, Mapping) and self._is_ours(content):
                 yield file, Fields(content, file)
             else:
                 self.left_out.append(Skipped(file, f"is not a {self.title} file"))
                 self.notes.append(f"{file} was left out: it is not a {self.title} file.")
-        if not usable:
+        if len(self.left_out) == len(files):
             raise DataError(
                 f"{quote(self.path)} holds no {self.title} file. PATH is {self.what}; in a folder the files lie there "
                 "or in annotations/. Give the json itself."
             )
 
-    def is_ours(self, content: Mapping[str, Any]) -> bool:
-        """Whether a json file in a folder is to be imported."""
+    def _is_ours(self, content: Mapping[str, Any]) -> bool:
         annotations = content.get("annotations")
         if not isinstance(annotations, list) or not isinstance(content.get("images"), list):
             return False
-        return any(isinstance(entry, Mapping) and "keypoints" in entry for entry in annotations)
+        return any(isinstance(entry, Mapping) and entry.get(self.annotation_key) for entry in annotations)
 
     def read_kinds(self, content: Fields) -> Iterator[ObjectKind]:
         """The categories that have keypoints; points that the file does not name are numbered."""
-        counted = _counts(content)
+        counts = _counts(content)
         for number, value in enumerate(content.list("categories"), start=1):
             category = Fields(value, f"{content.where}: category number {number}")
-            name, names = category.text("name"), category.value.get("keypoints")
-            if not names:
-                if count := counted.get(category.integer("id"), 0):
-                    yield ObjectKind(name, tuple(f"point {i}" for i in range(1, count + 1)), points_named=False)
-                continue
-            if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
-                raise DataError(f"{category.where}: the keypoint names are not all texts. Name each point in the file.")
-            if len(set(names)) < len(names):
-                raise DataError(f"{category.where}: a keypoint name occurs twice. Name each point in the file.")
-            yield ObjectKind(name, tuple(names), tuple(self._edges(category, names)))
+            name = category.text("name")
+            if category.value.get("keypoints"):
+                names = keypoints_of(category)
+                edges, lost = edges_of(category, names)
+                if lost:
+                    self.notes.append(f"{name}: {lost} edges end at no keypoint: left out.")
+                yield ObjectKind(name, names, edges)
+            elif count := counts.get(category.integer("id"), 0):
+                yield ObjectKind.numbered(name, count)
 
-    def _edges(self, category: Fields, names: list[str]) -> Iterator[tuple[str, str]]:
-        """The file's edges; COCO counts from 1, a file in which a 0 occurs counts from 0."""
-        value = category.value.get("skeleton")
-        pairs = value if isinstance(value, list) else []
-        whole = [
-            pair for pair in pairs if isinstance(pair, list) and len(pair) == 2 and all(type(i) is int for i in pair)
-        ]
-        first = 0 if any(0 in pair for pair in whole) else 1
-        good = [pair for pair in whole if all(0 <= i - first < len(names) for i in pair)]
-        if len(good) < len(pairs):
-            self.notes.append(f"{category.text('name')}: {len(pairs) - len(good)} edges end at no keypoint: left out.")
-        for a, b in good:
-            yield names[a - first], names[b - first]
-
-    def listing(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
+    def listing(self, source: SourceFolder, split: str) -> Iterator[PictureEntry | Skipped]:
         """One entry per image of the file, its annotations with it."""
         if split == next(iter(self.splits)):
             yield from self.left_out
         yield from CocoLike.entries(self, self.files, split)
 
-    def record(self, source: Source, split: str, entry: Entry) -> Record:
+    def record(self, source: SourceFolder, split: str, entry: PictureEntry) -> Record:
         """The picture with those of its annotations that are well-formed."""
-        return CocoLike.record(self, source, split, Entry(entry.name, entry.data[1], entry.file))
+        return CocoLike.record(self, source, split, PictureEntry(entry.name, entry.data[1], entry.file))
 
     # The hooks of `CocoLike`.
+
+    def categories(self, content: Fields) -> Iterator[tuple[int, CocoCategory]]:
+        """The categories that have keypoints."""
+        kinds = {kind.name: kind.keypoints for kind in self.read_kinds(content)}
+        for value in content.list("categories"):
+            fields = Fields(value, f"{content.where}: a category")
+            if (name := fields.text("name")) in kinds:
+                named = self.named[name]
+                yield fields.integer("id"), CocoCategory(named.table.category(named.title), kinds[name], name)
 
     def file_name(self, image: Fields, split: str) -> str:
         """Where the picture lies."""
@@ -143,13 +130,10 @@ class CocoImport(Importer, CocoLike):
         except DataError as error:
             raise DataError(f"{annotation.where}: {error}") from None
 
-    def _categories(self, content: Fields) -> Iterator[tuple[int, CocoCategory]]:
-        known = {kind.name: kind.keypoints for kind in self.read_kinds(content)}
-        for value in content.list("categories"):
-            fields = Fields(value, f"{content.where}: a category")
-            if (name := fields.text("name")) in known:
-                named = self.named[name]
-                yield fields.integer("id"), CocoCategory(named.table.category(named.title), known[name], name)
+
+def json_files(source: SourceFolder) -> list[str]:
+    """The json files in a folder and in its folders for annotations."""
+    return [name for folder in (".", *ANNOTATION_FOLDERS) for name in source.files(folder, (".json",))]
 
 
 def _counts(content: Fields) -> dict[int, int]:
@@ -164,12 +148,13 @@ def _counts(content: Fields) -> dict[int, int]:
 
 def _split_names(files: list[str]) -> dict[str, str]:
     """Split to file: train, val or test where a file name says so and no other does, else the file's own name."""
-    stems = {file: file.rsplit("/", 1)[-1].removesuffix(".json") for file in files}
-    splits = {
-        file: next((split for split in SPLITS if re.search(rf"(?<![a-z]){split}(?![a-z])", stem.lower())), "")
-        for file, stem in stems.items()
-    }
+    stems = [file.rsplit("/", 1)[-1].removesuffix(".json") for file in files]
+    splits = [
+        next((split for split in SPLITS if re.search(rf"(?<![a-z]){split}(?![a-z])", stem.lower())), "")
+        for stem in stems
+    ]
     if len(files) == 1:
-        return {splits[files[0]] or "all": files[0]}
-    counts = Counter(split for split in splits.values() if split)
-    return {split if counts[split] == 1 else stems[file]: file for file, split in splits.items()}
+        return {splits[0] or "all": files[0]}
+    counts = Counter(filter(None, splits))
+    named = zip(splits, stems, files, strict=True)
+    return {split if counts[split] == 1 else stem: file for split, stem, file in named}

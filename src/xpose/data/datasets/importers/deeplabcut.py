@@ -1,23 +1,31 @@
-"""DeepLabCut projects: `labeled-data/VIDEO/CollectedData_SCORER.csv` (or .h5), single- and multi-animal."""
+"""DeepLabCut projects: `labeled-data/VIDEO/CollectedData_SCORER.csv` (or .h5), single- and multi-animal.
+
+DeepLabCut keeps its labels twice, as csv and as h5. The h5 is written by pandas in one of two layouts. The "fixed" one
+holds everything as plain arrays of numbers and bytes, and h5py reads it. The "table" one keeps the names of its columns
+as a pickle: that is refused, and the csv beside it has the same numbers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from xpose.data.datasets.converters.base import SEEN, Entry, read_each
-from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, LabelledObject, LabelledPicture
-from xpose.data.datasets.importers.dlc_table import Column, LabelRow, LabelTable, read_labels
+from xpose.data.datasets.converters.array_files import open_h5
+from xpose.data.datasets.converters.base import PictureEntry
+from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, LabelledObject, PictureLabels, RawObject, parts_of
 from xpose.data.datasets.importers.names import ObjectKind
-from xpose.data.datasets.sources import Source, safe_name
+from xpose.data.datasets.sources import SourceFolder, as_number, parse_number, safe_name
 from xpose.errors import DataError, quote
-from xpose.records import VISIBLE, Point, Skipped
+from xpose.records import VISIBLE, Picture, Skipped
 
-LABELS, STEM = "labeled-data", "CollectedData"
-Cell = tuple[str, float | None, float | None]  # body part, x and y
+LABELS, STEM, CONFIG = "labeled-data", "CollectedData", "config.yaml"
 UNIQUE = "single"  # the individual that holds the points of which there is one per picture
+LEVELS = ("scorer", "individuals", "bodyparts", "coords")
+MAX_CELLS = 50_000_000  # of one table
+NAN = "N."  # what pandas writes for a missing text, as DeepLabCut's files carry it
 
 
 class DeepLabCut(Importer):
@@ -27,7 +35,7 @@ class DeepLabCut(Importer):
     what = "a DeepLabCut project, or one of its CollectedData files"
     title = "DeepLabCut labels"
     takes_pictures = False
-    status = SEEN
+    status = "seen"
     origin = "as in the file"
     visibility = "none in the source: a point is there (2) or its cells are empty"
     boxes = "extent of the points and 10 % of its longer side all round"
@@ -35,35 +43,28 @@ class DeepLabCut(Importer):
     def base(self) -> Path:
         """The project, also where PATH is one of its files or folders."""
         folder = super().base()
-        for place in (folder, *folder.parents[:2]):
-            if place.name == LABELS:
-                return place.parent
-        return folder
+        return next((place.parent for place in (folder, *folder.parents[:2]) if place.name == LABELS), folder)
 
     def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
         """All label files of the project."""
-        config = self.files.yaml("config.yaml") if self.files.has("config.yaml") else {}
+        config = self.files.yaml(CONFIG) if self.files.has(CONFIG) else {}
         if not config:
-            self.notes.append("There is no config.yaml beside the labels, so the skeleton has no edges.")
+            self.notes.append(f"There is no {CONFIG} beside the labels, so the skeleton has no edges.")
         self.label_files = self._label_files(config)
-        parts: dict[str, list[str]] = {}
-        for name in self.label_files:
-            for column in read_labels(self.files, name).columns:
-                known = parts.setdefault(_kind_of(column), [])
-                if column.part not in known:
-                    known.append(column.part)
-        edges = tuple(_edges(config.get("skeleton")))
-        kinds = []
-        for kind, names in parts.items():
-            own = tuple((a, b) for a, b in edges if a in names and b in names)
-            kinds.append(ObjectKind(kind, tuple(names), own, named=kind == UNIQUE))
+        columns = [column for name in self.label_files for column in read_labels(self.files, name).columns]
+        chains = config.get("skeleton")
+        edges = [edge for chain in (chains if isinstance(chains, list) else []) for edge in _edges(chain)]
+        kinds = [
+            ObjectKind(kind, tuple(names), tuple(edge for edge in edges if {*edge} <= {*names}), named=kind == UNIQUE)
+            for kind, names in parts_of((column.kind, column.part) for column in columns).items()
+        ]
         return dict(ALL), kinds
 
     def originals(self) -> list[str]:
         """The label files and config.yaml."""
-        return [*(["config.yaml"] if self.files.has("config.yaml") else []), *self.label_files]
+        return [CONFIG, *self.label_files]
 
-    def listing(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
+    def listing(self, source: SourceFolder, split: str) -> Iterator[PictureEntry | Skipped]:
         """One entry per row; frames that no row names are reported."""
         for file in self.label_files:
             folder, listed = file.rpartition("/")[0], []
@@ -78,16 +79,15 @@ class DeepLabCut(Importer):
                     yield Skipped(listed[-1] if row.picture else f"{file}: row {number}", str(error))
                     continue
                 listed.append(name)
-                yield Entry(name, (folder.rpartition("/")[2], _objects(table, row)))
+                yield PictureEntry(name, PictureLabels(table.objects(row), group=folder.rpartition("/")[2] or None))
             yield from self.unlisted(source, folder, listed)
 
-    def look(self, source: Source, split: str, entry: Entry) -> LabelledPicture:
-        """One frame with the individuals in it; those without a point are not in it."""
-        group, objects = entry.data
-        things, dropped = read_each(
-            entry.name, objects, lambda item, _: LabelledObject(item[1], dict(_points(item[2], item[0])), id=item[0])
-        )
-        return LabelledPicture(source.picture(entry.name), things, dropped, group=group or None)
+    def object(self, raw: RawObject, picture: Picture, number: int) -> LabelledObject:
+        """One individual; those without a point are not in the picture."""
+        for part, x, y in raw.points:
+            if x is None or y is None:
+                raise DataError(f"object {raw.id or 1}: {quote(part)} has only one of its two coordinates")
+        return LabelledObject(raw.kind, {part: (x, y, VISIBLE) for part, x, y in raw.points}, id=raw.id)
 
     def _place(self, picture: str, folder: str) -> str:
         """Where a row's picture lies: the path in the row is the project's, but folders get renamed."""
@@ -100,59 +100,187 @@ class DeepLabCut(Importer):
             return [self.path_in_base()]
         chosen = self.path_in_base()
         start = LABELS if chosen == "." and self.files.has(LABELS) else chosen
-        tables = [name for name in self.files.files(start, (".csv", ".h5"), deep=True) if _stem(name).startswith(STEM)]
         folders: dict[str, list[str]] = {}
-        for name in tables:
-            folders.setdefault(name.rpartition("/")[0], []).append(name)
+        for name in self.files.files(start, (".csv", ".h5"), deep=True):
+            if _stem(name).startswith(STEM):
+                folders.setdefault(name.rpartition("/")[0], []).append(name)
         if not folders:
             raise DataError(
                 f"{quote(self.path)} holds no {STEM}_SCORER.csv. PATH is {self.what}, where they lie in "
                 f"{LABELS}/VIDEO/. Label pictures in DeepLabCut and save them first."
             )
-        return [self._chosen(names, folder, config.get("scorer")) for folder, names in sorted(folders.items())]
+        return [_chosen(names, folder, config.get("scorer")) for folder, names in sorted(folders.items())]
 
-    def _chosen(self, names: list[str], folder: str, scorer: Any) -> str:
-        """The label file of a folder: that of the config's scorer if there are several, the csv if there are two."""
-        stems = sorted({_stem(name) for name in names})
-        if len(stems) > 1:
-            stems = [stem for stem in stems if stem == f"{STEM}_{scorer}"]
-        if len(stems) != 1:
-            raise DataError(
-                f"{quote(folder)} holds the labels of several scorers: {', '.join(map(quote, names))}. One can be "
-                'imported at a time. Name yours as "scorer" in config.yaml, or give the file itself as PATH.'
-            )
-        mine = [name for name in names if _stem(name) == stems[0]]
-        return next((name for name in mine if name.lower().endswith(".csv")), mine[0])
+
+def _chosen(names: list[str], folder: str, scorer: Any) -> str:
+    """The label file of a folder: that of the config's scorer if there are several, the csv if there are two."""
+    stems = sorted({_stem(name) for name in names})
+    if len(stems) > 1:
+        stems = [stem for stem in stems if stem == f"{STEM}_{scorer}"]
+    if len(stems) != 1:
+        raise DataError(
+            f"{quote(folder)} holds the labels of several scorers: {', '.join(map(quote, names))}. One can be "
+            f'imported at a time. Name yours as "scorer" in {CONFIG}, or give the file itself as PATH.'
+        )
+    of_scorer = [name for name in names if _stem(name) == stems[0]]
+    return next((name for name in of_scorer if name.lower().endswith(".csv")), of_scorer[0])
 
 
 def _stem(name: str) -> str:
     return name.rsplit("/", 1)[-1].rpartition(".")[0]
 
 
-def _kind_of(column: Column) -> str:
-    return UNIQUE if column.individual == UNIQUE else OBJECT
+def _edges(chain: Any) -> Iterator[tuple[str, str]]:
+    """An edge of config.yaml; a longer list is a chain."""
+    return pairwise([name for name in chain if isinstance(name, str)] if isinstance(chain, list) else [])
 
 
-def _objects(
-    table: LabelTable, row: LabelRow
-) -> list[tuple[str | None, str, list[tuple[str, float | None, float | None]]]]:
-    """The individuals of a row that have a point, each with its kind and its (part, x, y)."""
-    objects: dict[str | None, tuple[str, list[Cell]]] = {}
-    for column, x, y in zip(table.columns[0::2], row.cells[0::2], row.cells[1::2], strict=True):
-        if x is not None or y is not None:
-            objects.setdefault(column.individual, (_kind_of(column), []))[1].append((column.part, x, y))
-    return [(name, kind, cells) for name, (kind, cells) in objects.items()]
+# The tables of labels.
 
 
-def _points(cells: list[Cell], individual: str | None) -> Iterator[tuple[str, Point]]:
-    for part, x, y in cells:
-        if x is None or y is None:
-            raise DataError(f"object {individual or 1}: {quote(part)} has only one of its two coordinates")
-        yield part, (x, y, VISIBLE)
+@dataclass(frozen=True)
+class Column:
+    """A column of numbers: which animal (None in single-animal projects), which body part, x or y."""
+
+    individual: str | None
+    part: str
+    axis: str
+
+    @property
+    def kind(self) -> str:
+        """The kind of object that the part belongs to."""
+        return UNIQUE if self.individual == UNIQUE else OBJECT
 
 
-def _edges(skeleton: Any) -> Iterator[tuple[str, str]]:
-    """The pairs of config.yaml; a longer list is a chain."""
-    for chain in skeleton if isinstance(skeleton, list) else []:
-        names = [name for name in chain if isinstance(name, str)] if isinstance(chain, list) else []
-        yield from pairwise(names)
+@dataclass(frozen=True)
+class LabelRow:
+    """One picture; `cells` are as many as the columns, None where nothing is labelled."""
+
+    picture: str
+    cells: tuple[float | None, ...]
+    fault: str = ""  # why the row cannot be used
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """All of one file."""
+
+    columns: tuple[Column, ...]
+    rows: list[LabelRow]
+
+    def objects(self, row: LabelRow) -> list[RawObject]:
+        """The individuals of a row that have a point; their points are (part, x, y)."""
+        objects: dict[str | None, RawObject] = {}
+        for column, x, y in zip(self.columns[0::2], row.cells[0::2], row.cells[1::2], strict=True):
+            if x is not None or y is not None:
+                raw = objects.setdefault(column.individual, RawObject(column.kind, [], id=column.individual))
+                raw.points.append((column.part, x, y))
+        return list(objects.values())
+
+
+def read_labels(source: SourceFolder, name: str) -> LabelTable:
+    """The table in a csv or h5 file, the latter without a single pickle.
+
+    Raises:
+        DataError: it is damaged, or not a table of labels.
+    """
+    return _from_csv(source, name) if name.lower().endswith(".csv") else _from_h5(source, name)
+
+
+def _from_csv(source: SourceFolder, name: str) -> LabelTable:
+    lines = source.csv_rows(name)
+    heads = {
+        line[0].strip(): [cell.strip() for cell in line] for line in lines[:4] if line and line[0].strip() in LEVELS
+    }
+    lead = next((i for i, cell in enumerate(heads.get("coords", ())) if i and cell), 0)
+    if not lead or "bodyparts" not in heads or len({len(head) for head in heads.values()}) != 1:
+        raise _no_table(name, "does not begin with the rows scorer, (individuals,) bodyparts, coords")
+    width = len(heads["coords"])
+    individuals = heads.get("individuals", [None] * width)
+    columns = _columns(name, individuals[lead:], heads["bodyparts"][lead:], heads["coords"][lead:])
+    return LabelTable(columns, [_row(line, lead, width) for line in lines[len(heads) :] if any(line)])
+
+
+def _row(line: list[str], lead: int, width: int) -> LabelRow:
+    picture = "/".join(cell.strip() for cell in line[:lead] if cell.strip())
+    if len(line) != width:
+        return LabelRow(picture, (), f"its row has {len(line)} cells, the header {width}")
+    try:
+        cells = [parse_number(cell, "its row") if cell.strip() else None for cell in line[lead:]]
+    except DataError as error:
+        return LabelRow(picture, (), str(error))
+    return LabelRow(picture, tuple(cells))
+
+
+def _columns(name: str, individuals: list[Any], parts: list[str], axes: list[str]) -> tuple[Column, ...]:
+    columns = tuple(Column(who, part, axis) for who, part, axis in zip(individuals, parts, axes, strict=True))
+    if "likelihood" in axes:
+        raise _no_table(name, "holds likelihoods, so it is what a model predicted and no labels")
+    pairs = [(column.individual, column.part) for column in columns]
+    good = len(columns) % 2 == 0 and pairs[0::2] == pairs[1::2] and len(set(pairs)) * 2 == len(pairs)
+    if not columns or not good or axes != ["x", "y"] * (len(columns) // 2):
+        raise _no_table(name, "does not have an x and a y column for every body part")
+    if not all(column.part and column.individual != "" for column in columns):
+        raise _no_table(name, "has columns without a name")
+    return columns
+
+
+def _from_h5(source: SourceFolder, name: str) -> LabelTable:
+    with open_h5(source, name, _way_out(name)) as file:
+        groups = [group for group in file.values() if hasattr(group, "keys") and "block0_values" in group]
+        if len(groups) != 1 or "block1_values" in groups[0]:
+            raise _no_table(name, "is not in the layout that can be read without running code from the file")
+        (group,) = groups
+        values = group["block0_values"]
+        if values.dtype.kind != "f" or len(values.shape) != 2 or values.size > MAX_CELLS:
+            raise _no_table(name, "holds something else than numbers")
+        levels = list(_levels(group, "block0_items", name))
+        if len(levels) not in (3, 4):
+            raise _no_table(name, f"names its columns by {len(levels)} levels, not by scorer, bodyparts and coords")
+        pictures = [
+            "/".join(part for part in row if part != NAN) for row in zip(*_levels(group, "axis1", name), strict=True)
+        ]
+        if values.shape != (len(pictures), len(levels[0])):
+            raise _no_table(name, "has more or fewer numbers than its rows and columns need")
+        individuals: list[Any] = levels[1] if len(levels) == 4 else [None] * len(levels[0])
+        columns = _columns(name, individuals, levels[-2], levels[-1])
+        return LabelTable(columns, [_checked(picture, row) for picture, row in zip(pictures, values[()], strict=True)])
+
+
+def _checked(picture: str, row: Any) -> LabelRow:
+    numbers = [float(cell) for cell in row]
+    if any(number == number and as_number(number) is None for number in numbers):
+        return LabelRow(picture, (), "its row holds a number that no pixel can have")
+    return LabelRow(picture, tuple(as_number(number) for number in numbers))  # NaN becomes None
+
+
+def _levels(group: Any, axis: str, name: str) -> Iterator[list[str]]:
+    """The texts along an axis, one list per level; codes point into a level's list of different texts."""
+    if axis in group:
+        yield _texts(group[axis], name)
+        return
+    number = 0
+    while f"{axis}_level{number}" in group:
+        texts, codes = _texts(group[f"{axis}_level{number}"], name), group[f"{axis}_label{number}"]
+        if codes.dtype.kind not in "iu" or codes.size > MAX_CELLS:
+            raise _no_table(name, "holds something else than codes for its names")
+        if not all(-1 <= code < len(texts) for code in codes[()]):
+            raise _no_table(name, "has codes that stand for no name")
+        yield [texts[code] if code >= 0 else NAN for code in codes[()]]
+        number += 1
+
+
+def _texts(data: Any, name: str) -> list[str]:
+    if data.dtype.kind != "S" or data.size > MAX_CELLS:
+        raise _no_table(name, "keeps its names as objects, which would have to be unpickled")
+    return [text.decode("utf-8") for text in data[()]]
+
+
+def _no_table(name: str, what: str) -> DataError:
+    return DataError(f"{quote(name)} {what}. {_way_out(name)}")
+
+
+def _way_out(name: str) -> str:
+    if name.lower().endswith(".h5"):
+        return "Use the csv of the same name, which DeepLabCut keeps beside it."
+    return f"Label files are called {STEM}_SCORER.csv."

@@ -1,36 +1,19 @@
-"""Label Studio's json export: `keypointlabels` in per cent of the picture's sides, held together by rectangles.
-
-sleap-io is not used here, because it does not keep the rectangles as boxes.
-"""
+"""Label Studio's json export: `keypointlabels` in per cent of the picture's sides, held together by rectangles."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from xpose.data.datasets.converters.base import UNVERIFIED, Entry, read_each
-from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, LabelledObject, LabelledPicture
+from xpose.data.datasets.converters.base import PictureEntry
+from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, LabelledObject, PictureLabels, RawObject, parts_of
 from xpose.data.datasets.importers.names import ObjectKind
-from xpose.data.datasets.importers.places import refuse_turned
-from xpose.data.datasets.sources import Fields, Source, as_number
+from xpose.data.datasets.sources import Fields, SourceFolder, as_number
 from xpose.errors import DataError, quote
 from xpose.records import VISIBLE, Box, Picture, Point, Skipped
 
 POINT, RECTANGLE = "keypointlabels", "rectanglelabels"
 WAY_OUT = 'Export the project again as "JSON" (not "JSON-MIN").'
-
-
-@dataclass
-class Group:
-    """An object as drawn: a rectangle, if there is one, and the points that belong to it; plain values, in per cent."""
-
-    kind: str
-    id: str | None = None
-    corners: list[Any] | None = None  # x, y, width, height
-    turned: Any = 0
-    points: list[tuple[str, Any, Any]] = field(default_factory=list)
 
 
 class LabelStudio(Importer):
@@ -41,133 +24,149 @@ class LabelStudio(Importer):
     format = "label-studio"
     what = 'the json of the export "JSON"'
     title = "Label Studio"
-    status = UNVERIFIED
+    drawn_upright = True
     origin = "per cent of the picture's sides, times these"
     visibility = "none in the source: a point is there (2) or not"
     boxes = "the rectangle, else the extent of the points and 10 % of its longer side all round"
 
     def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
-        """The labels that occur, in the order in which they do."""
+        """The labels that occur, in their order."""
         self.file = self.only_file(".json")
         self.tasks = self.files.json(self.file)
         if not isinstance(self.tasks, list):
             raise DataError(f"{quote(self.file)} is not a list of tasks. {WAY_OUT}")
         if not any(isinstance(task, Mapping) and "annotations" in task for task in self.tasks):
             raise DataError(f'{quote(self.file)} holds no task with "annotations". {WAY_OUT}')
-        parts: dict[str, list[str]] = {}
+        objects: list[RawObject] = []
         faults = []
         for number, task in enumerate(self.tasks, start=1):
             try:
-                groups = self._groups(Fields(task, f"task number {number}"), [])
+                objects += _objects(Fields(task, f"task number {number}"), [])
             except DataError as error:
                 faults.append(str(error))  # `listing` reports it
-                continue
-            for group in groups:
-                known = parts.setdefault(group.kind, [])
-                known += [name for name, *_ in group.points if name not in known]
-        if not any(parts.values()) and faults:
+        parts = parts_of((raw.kind, point[0]) for raw in objects for point in raw.points)
+        if not parts and faults:
             raise DataError(f"None of the tasks in {quote(self.file)} can be read; the first: {faults[0]}. {WAY_OUT}")
-        return dict(ALL), [
-            ObjectKind(kind, tuple(names), named=kind != OBJECT) for kind, names in parts.items() if names
-        ]
+        return dict(ALL), [ObjectKind(kind, tuple(names), named=kind != OBJECT) for kind, names in parts.items()]
 
-    def listing(self, source: Source, split: str) -> Iterator[Entry | Skipped]:
+    def listing(self, source: SourceFolder, split: str) -> Iterator[PictureEntry | Skipped]:
         """One entry per task."""
         for number, task in enumerate(self.tasks, start=1):
             where = f"{self.file}: task number {number}"
-            dropped: list[Skipped] = []
+            dropped: list[str] = []
             address = ""
             try:
                 fields = Fields(task, where)
                 address = _address(fields.object("data"))
                 name = self.pictures.find_url(address)
-                groups = self._groups(fields, dropped, name)
+                objects = _objects(fields, dropped)
             except DataError as error:
                 yield Skipped(address or where, str(error))
                 continue
-            yield from dropped
-            yield Entry(name, (task.get("id"), _sizes(fields), groups))
+            yield from (Skipped(name, reason, "object") for reason in dropped)
+            stated = None if task.get("id") is None else str(task["id"])
+            yield PictureEntry(name, PictureLabels(objects, _sizes(fields), id=stated))
 
-    def look(self, source: Source, split: str, entry: Entry) -> LabelledPicture:
-        """One picture with its objects."""
-        task, sizes, groups = entry.data
-        picture = source.picture(entry.name)
-        refuse_turned(source.path(entry.name))
-        strange = [size for size in sizes if size != (picture.width, picture.height)]
-        if strange:
-            raise DataError(f"the annotation says {strange[0]}, but the picture is {picture.width}x{picture.height}")
-        things, dropped = read_each(entry.name, groups, lambda group, i: _thing(group, picture, i))
-        return LabelledPicture(picture, things, dropped, source_id=None if task is None else str(task))
+    def open_picture(self, source: SourceFolder, entry: PictureEntry) -> Picture:
+        """The picture, which must have the size that the task states."""
+        picture = super().open_picture(source, entry)
+        for size in entry.data.size:
+            if size != (picture.width, picture.height):
+                raise DataError(f"the annotation says {size}, but the picture is {picture.width}x{picture.height}")
+        return picture
 
-    def _groups(self, task: Fields, dropped: list[Skipped], name: str = "") -> list[Group]:
-        """The objects of a task.
-
-        Raises:
-            DataError: there is no usable annotation, or the points cannot be told apart.
-        """
-        results = _results(task, dropped, name)
-        groups: dict[str, Group] = {}
-        points: list[Fields] = []
-        joined: dict[str, list[str]] = {}
-        for number, result in enumerate(results, start=1):
-            fields = Fields(result, f"{task.where}: result number {number}")
-            kind = fields.value.get("type")
-            if kind == RECTANGLE:
-                value, own = fields.object("value"), _id(fields, number)
-                corners = [value.value.get(key) for key in ("x", "y", "width", "height")]
-                groups[own] = Group(_label(value, RECTANGLE), own, corners, value.value.get("rotation") or 0)
-            elif kind == POINT:
-                points.append(fields)
-            elif kind == "relation":
-                for a, b in (("from_id", "to_id"), ("to_id", "from_id")):
-                    joined.setdefault(str(fields.value.get(a)), []).append(str(fields.value.get(b)))
-            elif name:
-                dropped.append(Skipped(name, f"{quote(kind)} is neither a point nor a rectangle", "object"))
-        for fields in points:
-            value = fields.object("value")
-            owner = self._owner(fields, value, groups, joined)
-            owner.points.append((_label(value, POINT), value.value.get("x"), value.value.get("y")))
-        return list(groups.values())
-
-    def _owner(self, point: Fields, value: Fields, groups: dict[str, Group], joined: Mapping[str, list[str]]) -> Group:
-        """The object that a point belongs to."""
-        parent = point.value.get("parentID")
-        if isinstance(parent, str) and parent in groups:
-            return groups[parent]
-        partners = [other for other in joined.get(str(point.value.get("id")), []) if other in groups]
-        if len(partners) == 1:
-            return groups[partners[0]]
-        rectangles = [group for group in groups.values() if group.corners is not None]
-        holding = [group for group in rectangles if _holds(group, value)]
-        if len(rectangles) == 1 or len(holding) == 1:
-            return (holding or rectangles)[0]
-        if rectangles:
-            raise DataError(
-                f"{point.where}: {len(holding)} of {len(rectangles)} rectangles hold the point "
-                f"{quote(_label(value, POINT))}; make one of them its parent in Label Studio"
-            )
-        return groups.setdefault("", Group(OBJECT))
+    def object(self, raw: RawObject, picture: Picture, number: int) -> LabelledObject:
+        """A rectangle with its points, or the points of a picture without rectangles."""
+        where = f"object {number} ({raw.kind}): "
+        raw.refuse_doubles(
+            where, "draw a rectangle round each object in Label Studio and make it the parent of its points"
+        )
+        if raw.mark:
+            raise DataError(f"{where}its rectangle is turned by {quote(raw.mark)} degrees, and boxes are upright")
+        sides = (picture.width, picture.height)
+        points: dict[str, Point] = {}
+        for name, *place in raw.points:
+            x, y = _pixels(place, sides, where + quote(name))
+            points[name] = (x, y, VISIBLE)
+        box: Box | None = None
+        if raw.box is not None:
+            x, y, width, height = _pixels(raw.box, sides * 2, f"{where}its rectangle")
+            box = (x, y, width, height)
+        return LabelledObject(raw.kind, points, box, id=raw.id)
 
 
-def _results(task: Fields, dropped: list[Skipped], name: str) -> list[Any]:
+def _objects(task: Fields, dropped: list[str]) -> list[RawObject]:
+    """The objects of a task.
+
+    Raises:
+        DataError: there is no usable annotation, or the points cannot be told apart.
+    """
+    objects: dict[str, RawObject] = {}
+    points: list[Fields] = []
+    joined: dict[str, list[str]] = {}
+    for number, result in enumerate(_results(task, dropped), start=1):
+        fields = Fields(result, f"{task.where}: result number {number}")
+        kind = fields.value.get("type")
+        if kind == RECTANGLE:
+            value, stated = fields.object("value"), fields.value.get("id")
+            name = stated if isinstance(stated, str) and stated else f"number {number}"
+            corners = [value.value.get(key) for key in ("x", "y", "width", "height")]
+            objects[name] = RawObject(_label(value, RECTANGLE), [], corners, name, value.value.get("rotation") or 0)
+        elif kind == POINT:
+            points.append(fields)
+        elif kind == "relation":
+            ends = str(fields.value.get("from_id")), str(fields.value.get("to_id"))
+            for start, end in (ends, ends[::-1]):
+                joined.setdefault(start, []).append(end)
+        else:
+            dropped.append(f"{quote(kind)} is neither a point nor a rectangle")
+    for fields in points:
+        value = fields.object("value")
+        owner = _owner(fields, value, objects, joined)
+        owner.points.append((_label(value, POINT), value.value.get("x"), value.value.get("y")))
+    return list(objects.values())
+
+
+def _owner(point: Fields, value: Fields, objects: dict[str, RawObject], joined: Mapping[str, list[str]]) -> RawObject:
+    """The object that a point belongs to."""
+    parent = point.value.get("parentID")
+    if isinstance(parent, str) and parent in objects:
+        return objects[parent]
+    partners = [other for other in joined.get(str(point.value.get("id")), []) if other in objects]
+    if len(partners) == 1:
+        return objects[partners[0]]
+    rectangles = [raw for raw in objects.values() if raw.box is not None]
+    holding = [raw for raw in rectangles if raw.box and _holds(raw.box, value)]
+    if len(rectangles) == 1 or len(holding) == 1:
+        return (holding or rectangles)[0]
+    if rectangles:
+        raise DataError(
+            f"{point.where}: {len(holding)} of {len(rectangles)} rectangles hold the point "
+            f"{quote(_label(value, POINT))}; make one of them its parent in Label Studio"
+        )
+    return objects.setdefault("", RawObject(OBJECT, []))
+
+
+def _results(task: Fields, dropped: list[str]) -> list[Any]:
     """The results of the first annotation that was not cancelled; others are reported."""
     annotations = [Fields(value, f"{task.where}: an annotation") for value in task.list("annotations")]
-    usable = [each for each in annotations if not each.value.get("was_cancelled")]
+    usable = [annotation for annotation in annotations if not annotation.value.get("was_cancelled")]
     if not usable:
         raise DataError("nobody has labelled it, or the annotation was cancelled")
-    if len(usable) > 1 and name:
-        dropped.append(Skipped(name, f"{len(usable)} annotations of it; only the first counts", "object"))
+    if len(usable) > 1:
+        dropped.append(f"{len(usable)} annotations of it; only the first counts")
     return usable[0].list("result")
 
 
 def _sizes(task: Fields) -> list[tuple[Any, Any]]:
     """The picture's sizes as the results state them, each once."""
-    results = [result for result in _results(task, [], "") if isinstance(result, Mapping)]
-    turned = [result.get("image_rotation") for result in results if result.get("image_rotation")]
-    if turned:
-        return [(f"a rotation by {turned[0]} degrees", "which is not supported")]
-    sizes = [(result.get("original_width"), result.get("original_height")) for result in results]
-    return [size for i, size in enumerate(sizes) if None not in size and size not in sizes[:i]]
+    sizes: list[tuple[Any, Any]] = []
+    for result in (result for result in _results(task, []) if isinstance(result, Mapping)):
+        if rotation := result.get("image_rotation"):
+            return [(f"a rotation by {rotation} degrees", "which is not supported")]
+        size = (result.get("original_width"), result.get("original_height"))
+        sizes += [size] if None not in size and size not in sizes else []
+    return sizes
 
 
 def _address(data: Fields) -> str:
@@ -188,42 +187,20 @@ def _label(value: Fields, key: str) -> str:
     return labels[0]
 
 
-def _id(fields: Fields, number: int) -> str:
-    stated = fields.value.get("id")
-    return stated if isinstance(stated, str) and stated else f"number {number}"
-
-
-def _holds(group: Group, value: Fields) -> bool:
-    numbers = [as_number(each) for each in [*(group.corners or []), value.value.get("x"), value.value.get("y")]]
-    if None in numbers:
+def _holds(box: list[Any], value: Fields) -> bool:
+    try:
+        left, top, width, height, x, y = _pixels([*box, value.value.get("x"), value.value.get("y")], (1,) * 6, "")
+    except DataError:
         return False
-    left, top, width, height, x, y = (float(number or 0) for number in numbers)
     return left <= x <= left + width and top <= y <= top + height
 
 
-def _thing(group: Group, picture: Picture, number: int) -> LabelledObject:
-    where = f"object {number} ({group.kind}): "
-    doubled = [name for name, count in Counter(name for name, *_ in group.points).items() if count > 1]
-    if doubled:
-        raise DataError(
-            f"{where}{', '.join(map(quote, doubled))} occur more than once; draw a rectangle round each object "
-            "in Label Studio and make it the parent of its points"
-        )
-    if group.turned:
-        raise DataError(f"{where}its rectangle is turned by {quote(group.turned)} degrees, and boxes are upright")
-    points: dict[str, Point] = {}
-    for name, x, y in group.points:
-        across, down = _share(x, where + quote(name)), _share(y, where + quote(name))
-        points[name] = (across * picture.width, down * picture.height, VISIBLE)
-    box: Box | None = None
-    if group.corners is not None:
-        x, y, width, height = (_share(each, f"{where}its rectangle") for each in group.corners)
-        box = (x * picture.width, y * picture.height, width * picture.width, height * picture.height)
-    return LabelledObject(group.kind, points, box, id=group.id)
-
-
-def _share(value: Any, what: str) -> float:
-    number = as_number(value)
-    if number is None:
-        raise DataError(f"{what} has {quote(value)} where a number in per cent must be")
-    return number / 100
+def _pixels(values: list[Any], sides: tuple[int, ...], what: str) -> list[float]:
+    """Per cent of the sides as pixels."""
+    pixels = []
+    for value, side in zip(values, sides, strict=True):
+        number = as_number(value)
+        if number is None:
+            raise DataError(f"{what} has {quote(value)} where a number in per cent must be")
+        pixels.append(number / 100 * side)
+    return pixels

@@ -2,9 +2,8 @@
 
 Three ways lead from a source's keypoint names to ours:
 
-- a mapping file (`--names`) gives every name its unified one, and a name that it leaves out stops the import;
-- a skeleton (`--skeleton`) is searched for each name, its aliases and field names included; what it does not know
-  stays a free name;
+- a mapping file (`--names`) gives every name its unified one, and a name that is missing from it stops the import;
+- a skeleton (`--skeleton`) is searched for each name, including its aliases and field names; others stay free names;
 - without either all names stay free.
 
 Free names are the source's with blanks for underscores. They get a skeleton of their own: the source's edges, mirror
@@ -36,20 +35,17 @@ _LETTER = re.compile(r"(?<![a-zA-Z])[LR](?![a-z])|(?<![a-zA-Z])[lr](?![a-zA-Z])|
 class ObjectKind:
     """One kind of object in a source: its keypoints by the source's names, in the source's order."""
 
-    name: str  # as the source calls it, or a stand-in
+    name: str  # as the source calls it, or "object"
     keypoints: tuple[str, ...]
     edges: tuple[tuple[str, str], ...] = ()
     flips: Mapping[str, str] = field(default_factory=dict)  # mirror partners, if the source states them
     points_named: bool = True  # False: the source only numbers its points
     named: bool = True  # False: the source does not say what the objects are
 
-
-@dataclass(frozen=True)
-class NameMap:
-    """A mapping file: the source's names to unified ones, None for those left out on purpose."""
-
-    names: Mapping[str, str | None]
-    skeleton: str | None = None
+    @classmethod
+    def numbered(cls, name: str, count: int) -> ObjectKind:
+        """A kind whose points the source only numbers."""
+        return cls(name, point_numbers(count), points_named=False)
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,12 @@ class Named:
     table: NameTable
     skeleton: Skeleton
     shipped: bool  # the skeleton is one of the vocabulary's and needs no file beside the set
-    free: tuple[str, ...] = ()  # names that the wanted skeleton does not know
+    free: tuple[str, ...] = ()  # names that the chosen skeleton does not have
+
+
+def point_numbers(count: int) -> tuple[str, ...]:
+    """Names for points that a source only numbers: "point 1", ..."""
+    return tuple(f"point {number}" for number in range(1, count + 1))
 
 
 def readable(name: str, where: str) -> str:
@@ -84,24 +85,20 @@ def partner(name: str, names: Iterable[str]) -> str:
     Beyond the whole words that `flip_name` knows this finds "leftear" and "rightear", "eyeL" and "eyeR", "L eye" and
     "R eye", but only if both are there: then nothing else can be meant.
     """
-    known = set(names)
-    for mirrored in (flip_name(name), _swap(_GLUED, name), _swap(_LETTER, name)):
-        if mirrored != name and mirrored in known:
-            return mirrored
-    return name
+    mirrored = (flip_name(name), _GLUED.sub(_other_side, name), _LETTER.sub(_other_side, name))
+    return next((other for other in mirrored if other != name and other in {*names}), name)
 
 
-def _swap(pattern: re.Pattern[str], name: str) -> str:
-    def other(match: re.Match[str]) -> str:
-        text = match[0]
-        swapped = _HALVES[text.lower()]
-        return swapped.upper() if text.isupper() else swapped.title() if text[0].isupper() else swapped
-
-    return pattern.sub(other, name)
+def _other_side(match: re.Match[str]) -> str:
+    text = match[0]
+    swapped = _HALVES[text.lower()]
+    return swapped.upper() if text.isupper() else swapped.title() if text[0].isupper() else swapped
 
 
-def read_map(path: Path) -> NameMap:
-    """A mapping file: `[names]` with a line per source name, `false` for a point to leave out; optional `skeleton`.
+def read_map(path: Path) -> tuple[dict[str, str | None], str | None]:
+    """The names in a mapping file (None: left out on purpose) and its skeleton, if it names one.
+
+    The file has a table `[names]` with a line per source name, `false` for a point to leave out; optional `skeleton`.
 
     Raises:
         DataError: it cannot be read or breaks this format.
@@ -114,24 +111,28 @@ def read_map(path: Path) -> NameMap:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{quote(path)} is not TOML in UTF-8: {error}. {way_out}") from None
     names, skeleton = content.get("names"), content.get("skeleton")
-    strange = sorted(set(content) - {"names", "skeleton"})
-    if strange:
-        raise DataError(f"{quote(path)} holds {', '.join(map(quote, strange))}, which means nothing there. {way_out}")
+    unknown = sorted(set(content) - {"names", "skeleton"})
+    if unknown:
+        raise DataError(f"{quote(path)} holds {', '.join(map(quote, unknown))}, which means nothing there. {way_out}")
     if not isinstance(names, dict) or not names or not isinstance(skeleton, str | None):
         raise DataError(f"{quote(path)} has no table [names], or its skeleton is not text. {way_out}")
     for name, unified in names.items():
         if unified is not False and not (isinstance(unified, str) and unified.strip()):
             raise DataError(f"{quote(path)}: {quote(name)} is mapped to {quote(unified)}. {way_out}")
-    return NameMap({name: unified or None for name, unified in names.items()}, skeleton)
+    return {name: unified or None for name, unified in names.items()}, skeleton
 
 
 def settle_names(
-    kind: ObjectKind, title: str, skeleton: str | Path | None, name_map: NameMap | None, set_name: str
+    kind: ObjectKind,
+    title: str,
+    skeleton_name: str | Path | None,
+    name_map: Mapping[str, str | None] | None,
+    set_name: str,
 ) -> Named:
     """Give every keypoint of a kind its name.
 
     Raises:
-        UnmappedKeypointError: the mapping file leaves a name out.
+        UnmappedKeypointError: a name is missing from the mapping file.
         DataError: two names become one, or numbered points do not fit the skeleton.
         VocabularyError: there is no such skeleton, or the mapping file names a point it lacks.
     """
@@ -140,66 +141,71 @@ def settle_names(
             f"{quote(title)} has {len(kind.keypoints)} keypoints. There may be {MAX_POINTS} at most. "
             "Is the file damaged?"
         )
-    wanted = skeleton if skeleton is not None else name_map.skeleton if name_map else None
-    known = load_skeleton(wanted) if wanted is not None else None
+    skeleton = load_skeleton(skeleton_name) if skeleton_name is not None else None
     free: list[str] = []
+    names: dict[str, str | None]
     if name_map is not None:
-        names = {name: _mapped(name, name_map, known) for name in kind.keypoints}
-    elif known is not None and not kind.points_named:
-        names = _by_order(kind, title, known)
+        names = {name: _mapped(name, name_map, skeleton) for name in kind.keypoints}
+    elif skeleton is not None and not kind.points_named:
+        names = _by_order(kind, title, skeleton)
     else:
-        names = {}
-        for name in kind.keypoints:
-            matched = _find(name, known) if known is not None else None
-            names[name] = matched or readable(name, f"a keypoint of {quote(title)}")
-            free += [] if matched or known is None else [name]
+        names = {name: _find(name, skeleton) for name in kind.keypoints}
+        free = [name for name, unified in names.items() if unified is None]
+        names |= {name: readable(name, f"a keypoint of {quote(title)}") for name in free}
     _refuse_doubles(names, title)
-    unified = [name for name in names.values() if name is not None]
-    if known is not None and set(unified) <= set(known.keypoints):
-        chosen, edges = known, tuple((a, b) for a, b in known.edges if a in unified and b in unified)
+    unified = {name for name in names.values() if name is not None}
+    if skeleton is not None and unified <= set(skeleton.keypoints):
+        edges = tuple(edge for edge in skeleton.edges if {*edge} <= unified)
     else:
-        chosen = _derive(kind, title, names, known, set_name)
-        edges = chosen.edges
-    shipped = chosen in list_skeletons()
-    if not shipped and any(
-        normalise(chosen.name) in map(normalise, (each.name, *each.also)) for each in list_skeletons()
-    ):
+        skeleton = _derive(kind, title, names, skeleton, set_name)
+        edges = skeleton.edges
+    shipped = skeleton in list_skeletons()
+    taken = {normalise(name) for other in list_skeletons() for name in (other.name, *other.also)}
+    if not shipped and normalise(skeleton.name) in taken:
         raise DataError(
-            f"The skeleton file {quote(wanted)} is called {quote(chosen.name)}, as one of the vocabulary is, but says "
-            "something else. Sets refer to skeletons by name. Give it a name of its own."
+            f"The skeleton file {quote(skeleton_name)} is called {quote(skeleton.name)}, as one of the vocabulary is, "
+            "but says something else. Sets refer to skeletons by name. Give it a name of its own."
         )
-    return Named(title, NameTable(chosen.name, names, edges), chosen, shipped, tuple(free))
+    return Named(
+        title,
+        NameTable(skeleton.name, names, edges),
+        skeleton,
+        shipped,
+        tuple(free) if skeleton_name is not None else (),
+    )
 
 
-def _mapped(name: str, name_map: NameMap, known: Skeleton | None) -> str | None:
-    if name not in name_map.names:
+def _mapped(name: str, name_map: Mapping[str, str | None], skeleton: Skeleton | None) -> str | None:
+    if name not in name_map:
         raise UnmappedKeypointError(
-            f"The source keypoint {quote(name)} has no unified name.{did_you_mean(name, name_map.names)} With a "
+            f"The source keypoint {quote(name)} has no unified name.{did_you_mean(name, name_map)} With a "
             f"mapping file every keypoint is mapped, or left out with false: add {quote(name)} to its [names]."
         )
-    unified = name_map.names[name]
+    unified = name_map[name]
     if unified is None:
         return None
-    return known.point(unified).name if known is not None else readable(unified, "the mapping file")
+    return skeleton.point(unified).name if skeleton is not None else readable(unified, "the mapping file")
 
 
-def _by_order(kind: ObjectKind, title: str, known: Skeleton) -> dict[str, str | None]:
-    if len(known) != len(kind.keypoints):
+def _by_order(kind: ObjectKind, title: str, skeleton: Skeleton) -> dict[str, str | None]:
+    if len(skeleton) != len(kind.keypoints):
         raise DataError(
-            f"{quote(title)} has {len(kind.keypoints)} points without names, skeleton {quote(known.name)} has "
-            f"{len(known)}. Numbered points take the skeleton's names by order. Choose another skeleton, or name "
+            f"{quote(title)} has {len(kind.keypoints)} points without names, skeleton {quote(skeleton.name)} has "
+            f"{len(skeleton)}. Numbered points take the skeleton's names by order. Choose another skeleton, or name "
             f"{quote(kind.keypoints[0])} and so on in a mapping file (--names)."
         )
-    return dict(zip(kind.keypoints, known.keypoints, strict=True))
+    return dict(zip(kind.keypoints, skeleton.keypoints, strict=True))
 
 
-def _find(name: str, known: Skeleton) -> str | None:
+def _find(name: str, skeleton: Skeleton | None) -> str | None:
     """The skeleton's point of that name, whatever its spelling; "leftear" finds "left ear" too."""
-    if name in known:
-        return known.point(name).name
-    squashed = normalise(name).replace(" ", "")
-    near = [point.name for point in known.points if normalise(point.name).replace(" ", "") == squashed]
-    return near[0] if len(near) == 1 else None
+    if skeleton is None:
+        return None
+    if name in skeleton:
+        return skeleton.point(name).name
+    joined = normalise(name).replace(" ", "")
+    matches = [point.name for point in skeleton.points if normalise(point.name).replace(" ", "") == joined]
+    return matches[0] if len(matches) == 1 else None
 
 
 def _refuse_doubles(names: Mapping[str, str | None], title: str) -> None:
@@ -217,9 +223,9 @@ def _refuse_doubles(names: Mapping[str, str | None], title: str) -> None:
 
 
 def _derive(
-    kind: ObjectKind, title: str, names: Mapping[str, str | None], known: Skeleton | None, set_name: str
+    kind: ObjectKind, title: str, names: Mapping[str, str | None], base: Skeleton | None, set_name: str
 ) -> Skeleton:
-    """A skeleton for free names; points that `known` has keep what it says about them."""
+    """A skeleton for free names; points that `base` has keep what it says about them."""
     unified = [name for name in names.values() if name is not None]
     rows = []
     for source, name in names.items():
@@ -228,8 +234,8 @@ def _derive(
         stated = names.get(kind.flips[source]) if source in kind.flips else None
         flip = stated if stated is not None else partner(name, unified)
         row: dict[str, Any] = {"name": name, "flip": flip, "sigma": sigma_for(name), "source_names": [source]}
-        if known is not None and name in known.keypoints:
-            point = known.point(name)
+        if base is not None and name in base.keypoints:
+            point = base.point(name)
             row |= {"sigma": point.sigma, "part": point.part}
             row |= {"alias": point.alias} if point.alias is not None else {}
         rows.append(row)
@@ -237,7 +243,7 @@ def _derive(
     content = {
         "name": f"{title} of {set_name}",
         "title": f"{title}, {len(rows)} points",
-        "left_right": "disputed" if mirrored else "none",  # nobody has said whose left and right they are
+        "left_right": "disputed" if mirrored else "none",  # the file does not say whose left and right they are
         "note": "Made from an imported file. Whose left and right the names mean, the file does not say.",
         "source": {
             "dataset": set_name,
@@ -247,7 +253,7 @@ def _derive(
             "edges": "the imported file" if kind.edges else "none stated",
         },
         "keypoints": rows,
-        "edges": [list(edge) for edge in _edges(kind, names)],
+        "edges": _edges(kind, names),
     }
     skeleton, faults = build_skeleton(content, title)
     if skeleton is None:
@@ -258,10 +264,10 @@ def _derive(
     return skeleton
 
 
-def _edges(kind: ObjectKind, names: Mapping[str, str | None]) -> list[tuple[str, str]]:
-    edges: list[tuple[str, str]] = []
+def _edges(kind: ObjectKind, names: Mapping[str, str | None]) -> list[list[str]]:
+    edges: dict[frozenset[str], list[str]] = {}
     for start, end in kind.edges:
         a, b = names.get(start), names.get(end)
-        if a is not None and b is not None and a != b and not any({a, b} == {*edge} for edge in edges):
-            edges.append((a, b))
-    return edges
+        if a is not None and b is not None and a != b:
+            edges.setdefault(frozenset((a, b)), [a, b])
+    return list(edges.values())

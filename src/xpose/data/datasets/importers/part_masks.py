@@ -4,26 +4,32 @@ The rule. A part's keypoint is the centroid of its mask; where that falls beside
 mask. A mask in pieces counts by its largest piece if that has half the pixels; else the part gets no keypoint and the
 report says so: four feet under one name have no place in common. The points carry visibility 1, since nobody has
 placed them. The box of an object is that round all its parts.
+
+Masks are polygons or run lengths, plain or packed. They are decoded here and not by pycocotools, whose C code trusts
+the run lengths of a file.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-from xpose.data.datasets.converters.base import UNVERIFIED, read_each
 from xpose.data.datasets.converters.coco_like import CocoCategory, CocoImage, id_of
 from xpose.data.datasets.importers.base import OBJECT, LabelledObject
 from xpose.data.datasets.importers.coco import CocoImport
-from xpose.data.datasets.importers.masks import box_of, point_of, read_mask, union
 from xpose.data.datasets.importers.names import ObjectKind
-from xpose.data.datasets.sources import Fields
-from xpose.errors import DataError, quote
-from xpose.records import HIDDEN, Instance, Picture, Point, Skipped
+from xpose.data.datasets.sources import Fields, as_number
+from xpose.errors import DataError, missing_extra, quote
+from xpose.records import HIDDEN, Box, Instance, Picture, Point, Skipped
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # Fields that say to which object a part's annotation belongs, in the order in which they are looked for.
 OWNERS = ("object_id", "instance_id", "obj_ann_id", "parent_id")
+MAX_PIXELS = 100_000_000  # of a picture whose masks are laid out pixel by pixel
+LEAD = 0.5  # share of a part's pixels that its largest piece needs to stand for the part
 
 
 class PartMasks(CocoImport):
@@ -32,31 +38,30 @@ class PartMasks(CocoImport):
     format = "part-masks"
     what = "a COCO json whose categories are parts and whose annotations are masks, or the folder of several"
     title = "part masks"
-    status = UNVERIFIED
+    status = "format unverified"
     origin = "pixel indices of the masks"
     visibility = "1: every keypoint is weak, the centroid of a part's mask and not placed by anybody"
     boxes = "round the masks of all parts of the object"
-
-    def is_ours(self, content: Mapping[str, Any]) -> bool:
-        """Whether a json file in a folder is to be imported."""
-        annotations = content.get("annotations")
-        if not isinstance(annotations, list) or not isinstance(content.get("images"), list):
-            return False
-        return any(isinstance(entry, Mapping) and entry.get("segmentation") for entry in annotations)
+    annotation_key = "segmentation"
 
     def read_kinds(self, content: Fields) -> Iterator[ObjectKind]:
         """One kind per whole, its parts as keypoints in the file's order."""
         wholes: dict[str, list[str]] = {}
-        for number, value in enumerate(content.list("categories"), start=1):
-            whole, part = _whole_and_part(Fields(value, f"{content.where}: category number {number}"))
+        for category, whole, part in _parts(content):
             if part in wholes.setdefault(whole, []):
                 raise DataError(
-                    f"{content.where}: the part {quote(part)} of {quote(whole)} occurs twice. Each part is one "
+                    f"{category.where}: the part {quote(part)} of {quote(whole)} occurs twice. Each part is one "
                     "category. Rename one in the file."
                 )
             wholes[whole].append(part)
         for whole, parts in wholes.items():
             yield ObjectKind(whole, tuple(parts), named=whole != OBJECT)
+
+    def categories(self, content: Fields) -> Iterator[tuple[int, CocoCategory]]:
+        """The category of a part holds its whole, and the part by the file's name."""
+        for category, whole, part in _parts(content):
+            named = self.named[whole]
+            yield category.integer("id"), CocoCategory(named.table.category(named.title), (part,), whole)
 
     def instances(self, data: CocoImage, picture: Picture) -> tuple[list[Instance], list[Skipped]]:
         """The objects that the parts in a picture make up."""
@@ -69,53 +74,55 @@ class PartMasks(CocoImport):
                 raise DataError(f"{fields.where}: there is no category {fields.integer('category_id')}")
             objects.setdefault((part.table, _owner(fields)), []).append((part.names[0], fields))
 
-        _, dropped = read_each(picture.file, data.annotations, sort)
-        wholes = [self._object(*key, labelled, picture, dropped) for key, labelled in objects.items()]
-        things = [thing for thing in wholes if thing is not None]
-        instances, faults = read_each(picture.file, things, lambda thing, i: self.settled(thing, picture, i))
+        _, dropped = self.read_each(picture.file, data.annotations, sort)
+        labelled = [_labelled(*key, parts, picture, dropped) for key, parts in objects.items()]
+        instances, faults = self.read_each(
+            picture.file, filter(None, labelled), lambda whole, number: self.settled(whole, picture, number)
+        )
         return instances, dropped + faults
 
-    def _object(
-        self, kind: str, owner: str, labelled: list[tuple[str, Fields]], picture: Picture, dropped: list[Skipped]
-    ) -> LabelledObject | None:
-        masks: dict[str, Any] = {}
-        for part, fields in labelled:
-            try:
-                mask = read_mask(fields.value.get("segmentation"), picture)
-            except DataError as error:
-                dropped.append(Skipped(picture.file, f"{fields.where} ({part}): {error}", "object"))
-                continue
-            masks[part] = union([masks[part], mask]) if part in masks else mask
-        if not masks:
-            return None
-        points: dict[str, Point] = {}
-        for part, mask in masks.items():
-            try:
-                points[part] = (*point_of(mask), HIDDEN)
-            except DataError as error:
-                dropped.append(Skipped(picture.file, f"{quote(part)} gets no keypoint: {error}", "point"))
-        whole = union(masks.values())
-        crowd = all(fields.value.get("iscrowd") == 1 for _, fields in labelled)
-        return LabelledObject(kind, points, box_of(whole), float(whole.sum()), crowd, owner or None)
 
-    def _categories(self, content: Fields) -> Iterator[tuple[int, CocoCategory]]:
-        """The category of a part holds its whole, and the part by the file's name."""
-        for number, value in enumerate(content.list("categories"), start=1):
-            fields = Fields(value, f"{content.where}: category number {number}")
-            whole, part = _whole_and_part(fields)
-            named = self.named[whole]
-            yield fields.integer("id"), CocoCategory(named.table.category(named.title), (part,), whole)
+def _labelled(
+    kind: str, owner: str, parts: list[tuple[str, Fields]], picture: Picture, dropped: list[Skipped]
+) -> LabelledObject | None:
+    """The object that some parts make up; None if none of them has a mask."""
+    import numpy as np
+
+    masks: dict[str, np.ndarray] = {}
+    for part, fields in parts:
+        try:
+            mask = read_mask(fields.value.get("segmentation"), picture)
+        except DataError as error:
+            dropped.append(Skipped(picture.file, f"{fields.where} ({part}): {error}", "object"))
+            continue
+        masks[part] = masks[part] | mask if part in masks else mask
+    if not masks:
+        return None
+    points: dict[str, Point] = {}
+    for part, mask in masks.items():
+        try:
+            points[part] = (*point_of(mask), HIDDEN)
+        except DataError as error:
+            dropped.append(Skipped(picture.file, f"{quote(part)} gets no keypoint: {error}", "point"))
+    whole = np.logical_or.reduce(list(masks.values()))
+    crowd = all(fields.value.get("iscrowd") == 1 for _, fields in parts)
+    return LabelledObject(kind, points, _box_of(whole), float(whole.sum()), crowd, owner or None)
 
 
-def _whole_and_part(category: Fields) -> tuple[str, str]:
-    """ "Quadruped Head" of the supercategory "Quadruped" is the head of a quadruped; so is "quadruped:head"."""
-    name = category.text("name")
-    whole = category.text("supercategory") if category.value.get("supercategory") else ""
-    if not whole:
-        whole, _, part = name.rpartition(":")
-        return whole.strip() or OBJECT, part.strip() or name
-    rest = re.sub(rf"^{re.escape(whole)}[\s_:.'s-]+", "", name, flags=re.IGNORECASE).strip()
-    return whole, rest or name
+def _parts(content: Fields) -> Iterator[tuple[Fields, str, str]]:
+    """The categories with their whole and part.
+
+    "Quadruped Head" of the supercategory "Quadruped" is the head of a quadruped; so is "quadruped:head".
+    """
+    for number, value in enumerate(content.list("categories"), start=1):
+        category = Fields(value, f"{content.where}: category number {number}")
+        name = category.text("name")
+        if category.value.get("supercategory"):
+            whole = category.text("supercategory")
+            part = re.sub(rf"^{re.escape(whole)}[\s_:.'s-]+", "", name, flags=re.IGNORECASE).strip()
+        else:
+            whole, _, part = (text.strip() for text in name.rpartition(":"))
+        yield category, whole or OBJECT, part or name
 
 
 def _owner(annotation: Fields) -> str:
@@ -123,3 +130,109 @@ def _owner(annotation: Fields) -> str:
     if not isinstance(owner, int | str):
         raise DataError(f"{annotation.where}: the object it belongs to is {quote(owner)}, neither a number nor a text")
     return str(owner)
+
+
+def read_mask(segmentation: Any, picture: Picture) -> np.ndarray:
+    """A mask as a boolean array (height, width).
+
+    Raises:
+        DataError: it is neither polygons nor run lengths, does not fit the picture, or covers nothing.
+    """
+    if picture.width * picture.height > MAX_PIXELS:
+        raise DataError(f"the picture has more than {MAX_PIXELS:,} pixels, too many to lay its masks out")
+    if isinstance(segmentation, list) and segmentation:
+        mask = _from_polygons(segmentation, picture)
+    elif isinstance(segmentation, dict):
+        mask = _from_runs(segmentation, picture)
+    else:
+        raise DataError(f"the segmentation is {quote(segmentation)}, neither polygons nor run lengths")
+    if not mask.any():
+        raise DataError("its mask covers no pixel of the picture")
+    return mask
+
+
+def _from_polygons(polygons: list[Any], picture: Picture) -> np.ndarray:
+    import numpy as np
+    from PIL import Image, ImageDraw
+
+    image = Image.new("1", (picture.width, picture.height))
+    pen = ImageDraw.Draw(image)
+    for polygon in polygons:
+        flat = [as_number(value) for value in polygon] if isinstance(polygon, list) else []
+        if len(flat) < 6 or len(flat) % 2 or None in flat:
+            raise DataError(f"the polygon {quote(polygon)} is not a flat list of x, y of three corners or more")
+        pen.polygon(list(zip(flat[0::2], flat[1::2], strict=True)), fill=1)  # type: ignore[arg-type]
+    return np.array(image, dtype=bool)
+
+
+def _from_runs(runs: dict[str, Any], picture: Picture) -> np.ndarray:
+    import numpy as np
+
+    size, counts = runs.get("size"), runs.get("counts")
+    if size != [picture.height, picture.width]:
+        raise DataError(f"its mask has the size {quote(size)}, the picture [{picture.height}, {picture.width}]")
+    if isinstance(counts, str):
+        counts = unpack(counts)
+    pixels = picture.height * picture.width
+    good = isinstance(counts, list) and all(type(count) is int and count >= 0 for count in counts)
+    if not isinstance(counts, list) or not good or sum(counts) != pixels:
+        raise DataError(f"the run lengths of its mask do not add up to the {pixels} pixels of the picture")
+    values = np.arange(len(counts)) % 2 == 1
+    return np.repeat(values, counts).reshape(picture.width, picture.height).T  # runs go down the columns
+
+
+def unpack(text: str) -> list[int]:
+    """COCO's packed run lengths.
+
+    They are groups of five bits from "0" on. The sixth bit says that the number continues, the last group's fifth is
+    its sign; from the fourth number on each is the difference to the one two before.
+    """
+    counts: list[int] = []
+    number = shift = 0
+    for letter in text:
+        group = ord(letter) - ord("0")
+        if not 0 <= group < 64 or shift > 60:
+            raise DataError(f"{quote(text)} are not packed run lengths")
+        number |= (group & 31) << shift
+        shift += 5
+        if group & 32:
+            continue
+        if group & 16:
+            number -= 1 << shift
+        counts.append(number + counts[-2] if len(counts) > 2 else number)
+        number = shift = 0
+    if shift:
+        raise DataError(f"{quote(text)} are not packed run lengths: the last number is cut short")
+    return counts
+
+
+def _box_of(mask: np.ndarray) -> Box:
+    import numpy as np
+
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    left, top = float(columns[0]), float(rows[0])
+    return left, top, float(columns[-1] + 1 - left), float(rows[-1] + 1 - top)
+
+
+def point_of(mask: np.ndarray) -> tuple[float, float]:
+    """The centroid of a part's largest piece, or the pixel of that piece next to it if it falls beside the piece.
+
+    Raises:
+        DataError: none of the pieces has half of the pixels, so that no place stands for all.
+    """
+    import numpy as np
+
+    try:
+        from scipy import ndimage
+    except ImportError:
+        raise missing_extra("Reading part masks", "scipy", "data") from None
+    pieces, _ = ndimage.label(mask, structure=np.ones((3, 3)))
+    sizes = np.bincount(pieces.ravel())[1:]
+    if sizes.max() < LEAD * sizes.sum():
+        raise DataError(f"its mask is in {len(sizes)} pieces of which none has half its pixels")
+    ys, xs = np.nonzero(pieces == sizes.argmax() + 1)
+    x, y = xs.mean(), ys.mean()
+    nearest = ((xs - x) ** 2 + (ys - y) ** 2).argmin()
+    if abs(xs[nearest] - x) <= 0.5 and abs(ys[nearest] - y) <= 0.5:
+        return float(x), float(y)
+    return float(xs[nearest]), float(ys[nearest])

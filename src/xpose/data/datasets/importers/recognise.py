@@ -1,9 +1,9 @@
-"""Which format a file or folder of a user is in, by what lies there.
+"""The format of a file or folder of a user, recognised by its content.
 
     recognised = recognise("maze-Ann-2024")
     recognised.format, recognised.path         # "deeplabcut", the project's folder
 
-Nothing is guessed: where two formats would do, or none, the message says what was looked for and how to name it.
+Nothing is guessed: if several formats match, or none, the message says what was looked for and how to name it.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xpose.data.collection.manifest import LOCATION
+from xpose.data.datasets.folder_sets import is_folder_of_sets
 from xpose.data.datasets.importers import IMPORTERS
-from xpose.data.datasets.importers.coco import ANNOTATION_FOLDERS
+from xpose.data.datasets.importers.coco import json_files
 from xpose.data.datasets.importers.deeplabcut import LABELS, STEM
-from xpose.data.datasets.sources import Source
+from xpose.data.datasets.sources import SourceFolder
 from xpose.errors import DataError, MissingExtraError, quote
 from xpose.pictures import PICTURE_ENDINGS
 
 PREPARED = "prepared"  # nothing has to be imported
 YAML = (".yaml", ".yml")
-_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -38,34 +39,27 @@ def recognise(path: str | Path) -> Recognised:
     """The format of a file or folder.
 
     Raises:
-        DataError: it does not exist, is of no format that is known, or of several.
+        DataError: it does not exist, is of no known format, or of several.
     """
     place = Path(os.path.abspath(Path(path).expanduser()))
     if not place.exists():
         raise DataError(f"{quote(place)} does not exist. Give the file or folder with the labels. Check the spelling.")
     if place.is_file():
         format_name = _of_file(place)
-        project = format_name == "deeplabcut" and place.suffix.lower() in YAML
-        return Recognised(format_name, place.parent if project else place)
-    if _is_prepared(place):
+        is_config = format_name == "deeplabcut" and place.suffix.lower() in YAML
+        return Recognised(format_name, place.parent if is_config else place)
+    if (place / LOCATION).is_file() or is_folder_of_sets(place):
         return Recognised(PREPARED, place)
     candidates = list(_in_folder(place))
     if not candidates:
         raise DataError(_no_labels(place))
     if len(candidates) > 1:
-        shown = ", ".join(f"{quote(each.path.name)} ({each.format})" for each in candidates[:_SHOWN])
+        shown = ", ".join(f"{quote(candidate.path.name)} ({candidate.format})" for candidate in candidates[:5])
         raise DataError(
             f"{quote(place)} holds labels in several files: {shown}. They may be of different sets. Give the one that "
             "is meant, or name the format: --format NAME"
         )
     return candidates[0]
-
-
-def _is_prepared(folder: Path) -> bool:
-    from xpose.data.collection.manifest import LOCATION
-    from xpose.data.datasets.folder_sets import is_folder_of_sets
-
-    return (folder / LOCATION).is_file() or is_folder_of_sets(folder)
 
 
 def _of_file(path: Path) -> str:
@@ -90,7 +84,7 @@ def _of_file(path: Path) -> str:
 
 
 def _of_yaml(path: Path) -> str:
-    content = Source(path.parent).yaml(path.name)
+    content = SourceFolder(path.parent).yaml(path.name)
     if "kpt_shape" in content:
         return "yolo-pose"
     if "scorer" in content and (path.parent / LABELS).is_dir():
@@ -102,7 +96,7 @@ def _of_yaml(path: Path) -> str:
 
 
 def _of_json(path: Path) -> str:
-    content = Source(path.parent).json(path.name)
+    content = SourceFolder(path.parent).json(path.name)
     if isinstance(content, list) and any(isinstance(task, Mapping) and "annotations" in task for task in content):
         return "label-studio"
     if not isinstance(content, Mapping) or not isinstance(content.get("annotations"), list):
@@ -121,24 +115,20 @@ def _of_json(path: Path) -> str:
     )
 
 
-def _jsons(folder: Path) -> list[Path]:
-    source = Source(folder)
-    return [folder / name for part in (".", *ANNOTATION_FOLDERS) for name in source.files(part, (".json",))]
-
-
 def _in_folder(folder: Path) -> Iterator[Recognised]:
     """Every set of labels that a folder may be."""
-    if _is_project(folder):
+    tables = any(any(folder.glob(f"{STEM}*{ending}")) for ending in (".csv", ".h5"))
+    if tables or (folder / LABELS).is_dir() or folder.name == LABELS:
         yield Recognised("deeplabcut", folder)
         return  # its folders hold csv and yaml files of its own
-    source = Source(folder)
-    described = [folder / name for name in source.files("", YAML) if _is_yolo(folder / name)]
-    preferred = [path for path in described if path.stem in ("data", "dataset")]
-    yield from (Recognised("yolo-pose", path) for path in (preferred if len(preferred) == 1 else described))
+    source = SourceFolder(folder)
+    yamls = [folder / name for name in source.files("", YAML) if _is_yolo(folder / name)]
+    preferred = [path for path in yamls if path.stem in ("data", "dataset")]
+    yield from (Recognised("yolo-pose", path) for path in (preferred if len(preferred) == 1 else yamls))
     yield from (Recognised("sleap", folder / name) for name in source.files("", (".slp",)))
     yield from (Recognised("cvat", folder / name) for name in source.files("", (".xml",)) if _is_cvat(folder / name))
     formats: dict[Path, str] = {}
-    for path in _jsons(folder):
+    for path in (folder / name for name in json_files(source)):
         try:
             formats[path] = _of_json(path)
         except DataError:
@@ -146,11 +136,6 @@ def _in_folder(folder: Path) -> Iterator[Recognised]:
     if "coco" in formats.values():  # the importer takes all of them, one split each
         yield Recognised("coco", folder)
     yield from (Recognised(name, path) for path, name in formats.items() if name != "coco")
-
-
-def _is_project(folder: Path) -> bool:
-    tables = any(any(folder.glob(f"{STEM}*{ending}")) for ending in (".csv", ".h5"))
-    return tables or (folder / LABELS).is_dir() or folder.name == LABELS
 
 
 def _is_yolo(path: Path) -> bool:
@@ -166,12 +151,13 @@ def _is_cvat(path: Path) -> bool:
 
 
 def _no_labels(folder: Path) -> str:
-    for path in _jsons(folder):
+    source = SourceFolder(folder)
+    for name in json_files(source):
         try:
-            _of_json(path)
+            _of_json(folder / name)
         except DataError as error:
             return f"{quote(folder)} holds no labels that can be used. {error}"
-    if count := len(Source(folder).pictures("", deep=True)):
+    if count := len(source.pictures("", deep=True)):
         return (
             f"{quote(folder)} holds {count} pictures, but no labels of a known format. Give the file or project with "
             "the labels; the folder of the pictures is given with --images. Formats: xpose data formats"
