@@ -23,8 +23,8 @@ from tests.cli.conftest import make_picture, write_json
 from tests.inference.conftest import own_detector, saved
 
 import xpose
-from xpose.cli._inputs import Picture, list_pictures, natural_key, printable
-from xpose.cli._outputs import drawing_paths
+from xpose.cli._inputs import InputPicture, list_pictures, natural_key, printable
+from xpose.cli.detect import drawing_paths
 from xpose.inference import Detector
 
 Run = Callable[..., tuple[int, str, str]]
@@ -303,7 +303,7 @@ def test_inputs_are_never_written_to(here: Path, run: Run, weights: str) -> None
 
 def test_names_that_only_differ_in_case_and_endless_names(tmp_path: Path) -> None:
     names = ["A.jpg", "a.jpg", "a.jpeg", "é" * 120 + ".gif", "a.png"]
-    pictures = [Picture(Path(str(i)) / name, name, Path(name)) for i, name in enumerate(names)]
+    pictures = [InputPicture(Path(str(i)) / name, name, Path(name)) for i, name in enumerate(names)]
     targets = list(drawing_paths(pictures, tmp_path, []).values())
     assert len({str(target).casefold() for target in targets}) == len(names)
     for target in targets:

@@ -21,8 +21,8 @@ EPILOG = "For help on a command, run xpose COMMAND --help. In a bug report, plea
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(value: bool) -> None:
+    if value:
         from xpose import __version__
 
         print(f"xpose {__version__}")
@@ -91,8 +91,8 @@ def _add_common_flags(group: Any) -> None:
     """Accept `--quiet` and `--debug` after a command as well as before it."""
     _hide_types_of_flags(group)
     for command in group.commands.values():
-        own = {parameter.name for parameter in command.params}
-        command.params.extend(flag for flag in _common_flags() if flag.name not in own)
+        names = {parameter.name for parameter in command.params}
+        command.params.extend(flag for flag in _common_flags() if flag.name not in names)
         if hasattr(command, "commands"):
             _add_common_flags(command)
         else:

@@ -73,7 +73,7 @@ def _facts(folder: Path) -> dict[str, Any]:
 
 
 def _show(entry: dict[str, Any], keys: tuple[str, ...]) -> None:
-    titles = {"what": "description", "where": "source", "use": "use", "convert": "convert"}
+    titles = {"what": "description", "where": "source"}
     values = {**entry, "size": f"{entry['bytes'] / 1e6:.1f} MB" if "bytes" in entry else None}
     for key in keys:
         _console.show(f"    {titles.get(key, key)}: {values[key] or 'not stated'}")

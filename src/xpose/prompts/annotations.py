@@ -1,4 +1,4 @@
-"""Example prompts out of annotation files."""
+"""Example prompts from annotation files."""
 
 from __future__ import annotations
 

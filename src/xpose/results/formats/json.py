@@ -1,4 +1,4 @@
-"""Plain values and our own JSON, there and back: the one format that keeps everything but hidden coordinates."""
+"""Our own JSON, written and read: it keeps everything except the coordinates of absent keypoints."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def json_text(values: object, indent: int | None = None) -> str:
 
 
 def to_dict(poses: Poses) -> dict[str, Any]:
-    """See `Poses.to_dict`. Names and edges of each kind of object stand once, under `classes`."""
+    """See `Poses.to_dict`. Names and edges of each kind of object are listed once, under `classes`."""
     kinds: dict[Kind, int] = {}
     keys = zip(poses.categories, poses.keypoint_names, poses.canonical_names, poses.edges, strict=True)
     which = [kinds.setdefault(key, len(kinds)) for key in keys]
@@ -94,7 +94,7 @@ def encode(results: Sequence[Poses], indent: int | None = 1) -> str:
 
 
 def decode(text: str | bytes, make: type[Poses]) -> list[Poses]:
-    """What `encode` wrote, as a list of one."""
+    """The inverse of `encode`."""
     return [from_json(text, make)]
 
 
@@ -110,8 +110,8 @@ def from_json(text: str | bytes, make: Callable[..., Result]) -> Result:
 def from_dict(values: object, make: Callable[..., Result]) -> Result:
     """See `Poses.from_dict`; `make` is `Poses`."""
     if not isinstance(values, dict) or values.get("format") != FORMAT:
-        found = values.get("format") if isinstance(values, dict) else type(values).__name__
-        raise DataError(f"The format is {quote(found)}. It must be {quote(FORMAT)}. {_WAY_OUT}")
+        other = values.get("format") if isinstance(values, dict) else type(values).__name__
+        raise DataError(f"The format is {quote(other)}. It must be {quote(FORMAT)}. {_WAY_OUT}")
     if values.get("version") != VERSION:
         raise DataError(
             f"The version is {quote(values.get('version'))}. This xpose reads version {VERSION}. Install a newer xpose."
@@ -132,8 +132,8 @@ def _fields(values: dict[str, Any]) -> dict[str, Any]:
     scores = np.full((len(poses), widest), np.nan)
     errors = np.full((len(poses), widest), np.nan)
     visibility = np.zeros((len(poses), widest))
-    for row, (pose, own) in enumerate(zip(poses, names, strict=True)):
-        for column, name in enumerate(own):
+    for row, (pose, points) in enumerate(zip(poses, names, strict=True)):
+        for column, name in enumerate(points):
             point = pose["keypoints"][name]
             visibility[row, column] = point["v"]
             if point["x"] is not None:
