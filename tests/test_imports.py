@@ -31,7 +31,7 @@ ALLOWED = {
     "records": GROUND | {"vocabulary"},
     "prompts": WORDS,
     "drawing": DOMAIN,
-    "pages": set(),
+    "pages": {"errors"},
     "results": DOMAIN | {"drawing"},
     "model": RESULTS,
     "inference": NETWORK,

@@ -11,21 +11,17 @@ SOURCE = Path(__file__).parents[1] / "src" / "xpose"
 # Names that are still used for several classes. The list must only shrink: remove a name after renaming its classes.
 SEVERAL = {
     *(
-        "Answer",
         "Asked",
         "Category",
         "Data",
         "Entry",
         "Example",
-        "Examples",
         "Figure",
         "Kind",
         "Outcome",
         "Part",
-        "Picture",
         "Plan",
         "Run",
-        "Sample",
         "Similarity",
         "Source",
         "Taxonomy",

@@ -204,8 +204,7 @@ def test_the_legend_covers_no_point():
     picture = draw_figures(sheet(640, 480), [full])
     assert picture.width == 640
     assert picture.height > 480
-    for place, size in (("inside", 480), ("none", 480)):
-        assert draw_figures(sheet(640, 480), [full], Style(legend=place)).height == size
+    assert draw_figures(sheet(640, 480), [full], Style(legend="none")).height == 480
     below = draw_figures(sheet(640, 480), [figure()], Style(legend="below"))
     assert below.height > 480
 
@@ -275,11 +274,6 @@ def test_a_picture_of_another_size_gets_the_poses_at_the_same_place():
     style = {"boxes": False, "labels": False, "legend": "none"}
     large = np.asarray(poses.draw(np.full((400, 800, 3), 128, np.uint8), **style)).astype(int)
     assert at(large, 80, 120) == pytest.approx(SIDES["left"], abs=20)
-    enlarged = poses.draw(np.full((100, 200, 3), 128, np.uint8), enlarge_to=800, **style)
-    assert enlarged.size == (800, 400)
-    assert poses.draw(np.full((100, 200, 3), 128, np.uint8), enlarge_to=100, **style).size == (200, 100)
-    with pytest.raises(ConfigError, match="enlarge_to"):
-        dataclasses.replace(poses, source=None).draw(enlarge_to=-1)
     with pytest.raises(ConfigError, match="At most 16384"):
         Poses.empty((1, 100_000)).draw()
 
@@ -293,8 +287,7 @@ STYLES = st.fixed_dictionaries(
     {
         "boxes": st.booleans(),
         "labels": st.booleans(),
-        "legend": st.sampled_from(["auto", "inside", "below", "none"]),
-        "enlarge_to": st.sampled_from([0, 0, 300]),
+        "legend": st.sampled_from(["auto", "below", "none"]),
     }
 )
 
@@ -304,10 +297,9 @@ STYLES = st.fixed_dictionaries(
 def test_any_result_can_be_drawn(poses, style):
     picture = dataclasses.replace(poses, source=None).draw(**style)
     height, width = poses.image_size
-    factor = max(1.0, style["enlarge_to"] / max(width, height))
-    assert picture.width == max(1, round(width * factor))
-    if style["legend"] in ("inside", "none"):
-        assert picture.height == max(1, round(height * factor))
+    assert picture.width == width
+    if style["legend"] == "none":
+        assert picture.height == height
 
 
 @pytest.mark.parametrize("count", [0, 1, 40])
@@ -324,4 +316,4 @@ def test_the_smallest_picture(count):
         image_size=(1, 1),
     )
     assert poses.draw().size == (1, 1)
-    assert poses.draw(enlarge_to=200).width == 200
+    assert poses.draw(Image.new("RGB", (200, 200))).width == 200

@@ -12,13 +12,13 @@ import typer.main
 
 from xpose.cli import _console
 
-HELP = """Detect the keypoints of any object in pictures.
+_HELP = """Detect the keypoints of any object in pictures.
 
 Name the object and its keypoints in words, show them in an example picture, or do both.
 """
-EPILOG = "For help on a command, run xpose COMMAND --help. In a bug report, please include the output of xpose check."
+_EPILOG = "For help on a command, run xpose COMMAND --help. In a bug report, please include the output of xpose check."
 
-CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
+_CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 
 
 def _print_version(value: bool) -> None:
@@ -29,16 +29,16 @@ def _print_version(value: bool) -> None:
         raise typer.Exit
 
 
-QUIET = typer.Option(
+_QUIET = typer.Option(
     "--quiet", "-q", callback=_console.be_quiet, expose_value=False, help="Print only results and errors."
 )
-DEBUG = typer.Option(
+_DEBUG = typer.Option(
     "--debug",
     callback=_console.be_debugging,
     expose_value=False,
     help="Show the full traceback of an error (or set XPOSE_DEBUG=1).",
 )
-VERSION = typer.Option(
+_VERSION = typer.Option(
     "--version", callback=_print_version, is_eager=True, expose_value=False, help="Print the version and exit."
 )
 
@@ -59,19 +59,19 @@ def build(targets: Mapping[str, str]) -> Any:
     """The click command for a table of name -> "module:function" (or "module:app" for a group of commands)."""
     app = typer.Typer(
         cls=_Group,
-        help=HELP,
-        epilog=EPILOG,
+        help=_HELP,
+        epilog=_EPILOG,
         add_completion=False,
         rich_markup_mode="markdown",
         no_args_is_help=True,
-        context_settings=CONTEXT,
+        context_settings=_CONTEXT,
     )
 
     @app.callback()
     def xpose(
-        quiet: Annotated[bool, QUIET] = False,
-        debug: Annotated[bool, DEBUG] = False,
-        version: Annotated[bool, VERSION] = False,
+        quiet: Annotated[bool, _QUIET] = False,
+        debug: Annotated[bool, _DEBUG] = False,
+        version: Annotated[bool, _VERSION] = False,
     ) -> None:
         pass
 
@@ -83,34 +83,17 @@ def build(targets: Mapping[str, str]) -> Any:
         else:
             app.command(name)(command)
     root = typer.main.get_command(app)
-    _add_common_flags(root)
+    _add_flags(root, [flag for flag in root.params if flag.name in ("quiet", "debug")])
     return root
 
 
-def _add_common_flags(group: Any) -> None:
-    """Accept `--quiet` and `--debug` after a command as well as before it."""
-    _hide_types_of_flags(group)
-    for command in group.commands.values():
-        names = {parameter.name for parameter in command.params}
-        command.params.extend(flag for flag in _common_flags() if flag.name not in names)
-        if hasattr(command, "commands"):
-            _add_common_flags(command)
-        else:
-            _hide_types_of_flags(command)
-
-
-def _hide_types_of_flags(command: Any) -> None:
-    """Keep typer's help from showing `<bool>` next to flags, as if they took a value."""
-    for parameter in command.get_params(typer.Context(command, **CONTEXT)):
+def _add_flags(command: Any, flags: list[Any]) -> None:
+    """Accept the flags after a command as well as before it."""
+    names = {parameter.name for parameter in command.params}
+    command.params.extend(flag for flag in flags if flag.name not in names)
+    # Typer's help would show `<bool>` next to flags, as if they took a value.
+    for parameter in command.get_params(typer.Context(command, **_CONTEXT)):
         if getattr(parameter, "is_flag", False):
             parameter.metavar = ""
-
-
-def _common_flags() -> list[Any]:
-    app = typer.Typer(add_completion=False)
-
-    @app.command()
-    def flags(quiet: Annotated[bool, QUIET] = False, debug: Annotated[bool, DEBUG] = False) -> None:
-        pass
-
-    return list(typer.main.get_command(app).params)
+    for subcommand in getattr(command, "commands", {}).values():
+        _add_flags(subcommand, flags)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from xpose.errors import did_you_mean, quote
+from xpose.errors import ImageError, did_you_mean, quote
 
 DRAWN = "_xpose"  # ends the stem of the file names of our drawings
 _VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".mts"}
@@ -59,11 +59,11 @@ def list_pictures(words: Sequence[str], out: Path | None = None) -> tuple[list[I
     by_path: dict[Path, InputPicture] = {}
     faults: list[Fault] = []
     for word in words:
-        pictures, fault = _pictures_of(word)
-        if fault is not None:
-            faults.append(Fault(printable(word), fault))
-        for picture in pictures:
-            by_path.setdefault(Path(os.path.abspath(picture.path)), picture)
+        try:
+            for picture in _pictures_of(word):
+                by_path.setdefault(Path(os.path.abspath(picture.path)), picture)
+        except ImageError as error:
+            faults.append(Fault(printable(word), str(error)))
     return _without_drawings(by_path, out), faults
 
 
@@ -80,59 +80,62 @@ def natural_key(path: Path) -> list[list[tuple[int, int, str]]]:
     ]
 
 
-def _pictures_of(word: str) -> tuple[list[InputPicture], str | None]:
-    """The pictures that a word refers to, or the reason why there are none."""
+def _pictures_of(word: str) -> list[InputPicture]:
+    """The pictures that a word refers to; an `ImageError` if there are none."""
+    name = quote(printable(word))
     if not word.strip():
-        return [], "The name is empty. Give the name of a picture, a folder or a pattern."
+        raise ImageError("The name is empty. Give the name of a picture, a folder or a pattern.")
     if _ADDRESS.match(word):
-        return [], f"{quote(printable(word))} is a URL. xpose downloads no pictures; save the file first."
+        raise ImageError(f"{name} is a URL. xpose downloads no pictures; save the file first.")
     path = Path(word).expanduser()
     try:
         if path.is_dir():
             return _in_folder(path)
         if not path.exists():
-            return _by_pattern(word) if glob.has_magic(word) else ([], _missing(word))
+            return _by_pattern(word)
         if not path.is_file():
-            return [], f"{quote(printable(word))} is a device or a pipe. Save the picture to a file first."
+            raise ImageError(f"{name} is a device or a pipe. Save the picture to a file first.")
+    except ImageError:
+        raise
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        return [], f"{quote(printable(word))} is not a usable path ({reason}). Check it."
+        raise ImageError(f"{name} is not a usable path ({reason}). Check it.") from None
     if path.suffix.lower() in _VIDEOS:
-        return [], (
-            f"{quote(printable(word))} is a video; this command reads pictures. Extract its frames first, "
+        raise ImageError(
+            f"{name} is a video; this command reads pictures. Extract its frames first, "
             "e.g. with: ffmpeg -i clip.mp4 frames/%06d.png"
         )
-    return [InputPicture(path, printable(word), Path(path.name))], None
+    return [InputPicture(path, printable(word), Path(path.name))]
 
 
-def _in_folder(folder: Path) -> tuple[list[InputPicture], str | None]:
+def _in_folder(folder: Path) -> list[InputPicture]:
     from xpose.pictures import PICTURE_ENDINGS
     from xpose.pictures.reading import find_pictures
 
     below = [path.relative_to(folder) for path in find_pictures(folder)]
     visible = [path for path in below if not any(part.startswith(".") for part in path.parts)]
     if not visible:
-        return [], (
+        raise ImageError(
             f"The folder {quote(printable(folder))} contains no pictures. Check the folder. "
             f"Pictures end in {', '.join(PICTURE_ENDINGS)}."
         )
-    return [
-        InputPicture(folder / path, printable(folder / path), path) for path in sorted(visible, key=natural_key)
-    ], None
+    return [InputPicture(folder / path, printable(folder / path), path) for path in sorted(visible, key=natural_key)]
 
 
-def _by_pattern(word: str) -> tuple[list[InputPicture], str | None]:
+def _by_pattern(word: str) -> list[InputPicture]:
     from xpose.pictures import PICTURE_ENDINGS
 
-    fits = [Path(name) for name in glob.glob(os.path.expanduser(word), recursive=True)]
-    files = [path for path in fits if path.is_file() and path.suffix.lower() in PICTURE_ENDINGS]
+    if not glob.has_magic(word):
+        raise ImageError(_missing(word))
+    matches = [Path(name) for name in glob.glob(os.path.expanduser(word), recursive=True)]
+    files = [path for path in matches if path.is_file() and path.suffix.lower() in PICTURE_ENDINGS]
     if not files:
-        return [], f"No picture matches the pattern {quote(printable(word))}. Check the folder and the ending."
+        raise ImageError(f"No picture matches the pattern {quote(printable(word))}. Check the folder and the ending.")
     start = Path(os.path.commonpath([os.path.abspath(path.parent) for path in files]))
     return [
         InputPicture(path, printable(path), Path(os.path.abspath(path)).relative_to(start))
         for path in sorted(files, key=natural_key)
-    ], None
+    ]
 
 
 def _missing(word: str) -> str:

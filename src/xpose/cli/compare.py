@@ -64,7 +64,9 @@ def _show(result: RunComparison, rows: list[ComparedNumber], level: float) -> No
         cells.append([row.name, *numbers, interval, row.verdict])
     titles = ("A", "B", "B − A", f"{level:.0%} interval")
     _console.show(_console.table(("number", *titles, "verdict"), cells, right=titles))
-    pairing = f"the {result.pictures} pictures of both runs" if result.paired else "the pictures of each run separately"
+    pairing = (
+        f"the {result.pictures} pictures of both runs" if result.pictures else "the pictures of each run separately"
+    )
     _console.note(f"Intervals by bootstrapping over {pairing}; numbers without one do not come from single objects.")
     _console.note("Shares are between 0 and 1 here, as in run.json; xpose eval shows them as percentages.")
     for note in result.notes:

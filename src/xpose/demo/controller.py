@@ -239,23 +239,24 @@ class Controller:
 
     def _keep(self, session: Session, thresholds: Thresholds) -> Updates:
         answer = _result(session)
-        kept = answer.keep(thresholds)
-        session.kept = kept
-        found, several = answers.counted(kept), len(kept) > 1
-        text = f"Found: {found or 'nothing'} in {len(kept)} pictures." if several else f"Found: {found or 'nothing'}."
-        if not found:
+        session.kept = results = answer.keep(thresholds)
+        counts, several = answers.counted(results), len(results) > 1
+        text = f"Found: {counts or 'nothing'}" + (f" in {len(results)} pictures." if several else ".")
+        if not counts:
             text += " Move the score thresholds to the left to see what is less certain, or show an example."
         drawings = [
             (poses.draw(picture.shown, legend="none"), f"{picture.name}: {answers.counted([poses]) or 'nothing'}")
-            for picture, poses in zip(answer.pictures, kept, strict=True)
+            for picture, poses in zip(answer.pictures, results, strict=True)
             if several
         ]
         return {
-            "status": {"value": note(text, "problem" if answer.failed else "good" if found else "info", answer.failed)},
-            "result": {"visible": bool(kept)},
+            "status": {
+                "value": note(text, "problem" if answer.failed else "good" if counts else "info", answer.failed)
+            },
+            "result": {"visible": bool(results)},
             "gallery": {"value": drawings, "visible": several},
-            "table": {"value": answers.table(kept)},
-            **(self.show_picture(session, session.shown) if kept else {}),
+            "table": {"value": answers.table(results)},
+            **(self.show_picture(session, session.shown) if results else {}),
         }
 
     def show_picture(self, session: Session, number: object) -> Updates:

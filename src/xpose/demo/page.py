@@ -48,8 +48,8 @@ def build(controller: Controller) -> Any:
     """The page as Gradio's Blocks, not yet served."""
     import gradio as gr
 
-    kept = int(controller.limits.idle_seconds)
-    with gr.Blocks(title="xpose", analytics_enabled=False, delete_cache=(60, kept)) as page:
+    idle = int(controller.limits.idle_seconds)
+    with gr.Blocks(title="xpose", analytics_enabled=False, delete_cache=(60, idle)) as page:
         gr.Markdown(INTRODUCTION)
         with gr.Row():
             with gr.Column():

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpose.demo.controller import Controller
-from xpose.demo.pictures import Limits, photographs
+from xpose.demo.pictures import photographs
 from xpose.errors import ConfigError, missing_extra
 
 if TYPE_CHECKING:
@@ -146,7 +146,6 @@ def serve(
     host: str = HOST,
     port: int | None = None,
     *,
-    limits: Limits | None = None,
     ready: Callable[[str], None] = print,
 ) -> None:
     """Serve the page until Ctrl-C, and call `ready` with its address once it answers.
@@ -166,7 +165,7 @@ def serve(
             ready(address_of(door))
             warm_up.start()
 
-        server = make_server(make_app(Controller(detector, limits)), started)
+        server = make_server(make_app(Controller(detector)), started)
         try:
             server.run(sockets=[door])
         finally:

@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 from xpose.demo.examples import checked_names
 from xpose.errors import PromptError, quote
-from xpose.prompts import TextPrompt, prompts_from_pairs
+from xpose.prompts import TextPrompt, check_unique, prompts_from_pairs
 from xpose.vocabulary import Skeleton, default_skeleton, list_skeletons, load_skeleton
 from xpose.vocabulary.reading import build_skeleton
 
@@ -43,15 +43,13 @@ def text_prompts(words: object, skeleton: object, names: object) -> list[TextPro
     """
     objects, points, skeletons = split_names(words), checked_names(split_names(names)), _skeletons(skeleton)
     if points:
-        prompts = [TextPrompt(word, keypoints=points) for word in objects] or [TextPrompt(keypoints=points)]
+        prompts = prompts_from_pairs(objects, None, points) or [TextPrompt(keypoints=points)]
     elif not objects:
         raise PromptError('The field "Objects" is empty. Enter what to detect, such as horse, or: person, horse')
     else:
         skeletons = skeletons * len(objects) if len(skeletons) == 1 else skeletons
-        prompts = prompts_from_pairs(objects, skeletons) if skeletons else [TextPrompt(word) for word in objects]
-    labels = [prompt.resolved.label for prompt in prompts]
-    if twice := next((label for label in labels if labels.count(label) > 1), None):
-        raise PromptError(f"{quote(twice)} was given more than once. Results are listed by name; keep one of them.")
+        prompts = prompts_from_pairs(objects, skeletons or None)
+    check_unique(prompts)
     total = sum(len(prompt.resolved.names) for prompt in prompts)
     if len(prompts) > MOST_OBJECTS or total > MOST_POINTS:
         raise PromptError(

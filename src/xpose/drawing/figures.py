@@ -16,7 +16,7 @@ from xpose.errors import ConfigError
 Place = tuple[float, float]
 Rect = tuple[float, float, float, float]
 DIRECTIONS = tuple((math.cos(k * math.pi / 8), math.sin(k * math.pi / 8)) for k in range(16))
-LegendPlace = Literal["auto", "inside", "below", "none"]
+LegendPlace = Literal["auto", "below", "none"]
 
 
 @dataclass(frozen=True, eq=False)

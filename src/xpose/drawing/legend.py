@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -143,21 +144,18 @@ def _covered(rect: Rect, figures: Sequence[Figure]) -> float:
     return cost
 
 
-def decide(
+def place_for(
     legend: Legend, given: LegendPlace, figures: Sequence[Figure], width: int, height: int
-) -> tuple[LegendPlace, Rect]:
-    """Whether the legend is inside, below or nowhere, and the corner where it covers least."""
+) -> Rect | Literal["below", "none"]:
+    """Where the legend is placed: the corner where it covers least, below the picture, or nowhere."""
     edge, w, h = 0.4 * legend.size, legend.width, legend.height
     xs, ys = (width - edge - w, edge), (edge, height - edge - h)
     corners = [(x, y, x + w, y + h) for y in ys for x in xs]
     costs = [_covered(corner, figures) for corner in corners]
-    rect = corners[int(np.argmin(costs))]
-    if given != "auto":
-        return given, rect
-    if width < _NARROWEST:
-        return "none", rect
+    if given != "auto" or width < _NARROWEST:
+        return "none" if given == "auto" else given
     fits = w + 2 * edge <= width and h + 2 * edge <= height and w * h <= _LARGEST_SHARE * width * height
-    return ("inside" if fits and min(costs) < 0.5 else "below"), rect
+    return corners[int(np.argmin(costs))] if fits and min(costs) < 0.5 else "below"
 
 
 def strip_for(entries: Sequence[LegendEntry], size: int, width: int) -> Legend:

@@ -55,13 +55,13 @@ def draw_figures(picture: Image.Image, figures: Sequence[Figure], style: Style |
     numbered = _numbered(figures, style, size, picture.size)
     taken: list[Rect] = write_numbers(canvas, figures, radii, _number_size(size)) if numbered else []
     entries = legends.entries_for(figures, numbered) if style.legend != "none" else []
-    place = "none"
+    place: Rect | str = "none"
     if entries:
         legend = legends.arranged(entries, size, height=0.8 * picture.height)
-        place, rect = legends.decide(legend, style.legend, figures, *picture.size)
-        if place == "inside":
-            legends.paint_inside(canvas, legend, rect)
-            taken.append(rect)
+        place = legends.place_for(legend, style.legend, figures, *picture.size)
+        if isinstance(place, tuple):
+            legends.paint_inside(canvas, legend, place)
+            taken.append(place)
     if style.labels:
         write_labels(canvas, figures, colours, size, taken)
     done = canvas.picture()

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from xpose.drawing.canvas import Canvas
 from xpose.drawing.palette import INK, PAPER, Colour
 
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+Font = ImageFont.FreeTypeFont
 LONGEST = 40  # characters; a longer name ends with "..."
 
 # Tried in this order for letters that Pillow's font lacks: fonts with many alphabets first.
@@ -35,7 +35,8 @@ def clean(text: str, longest: int = LONGEST) -> str:
 @lru_cache(maxsize=256)
 def font_for(text: str, size: int) -> Font:
     """Pillow's font if it has all letters, otherwise the installed font that has most of them."""
-    best: Font = ImageFont.load_default(size)
+    best = ImageFont.load_default(size)
+    assert isinstance(best, ImageFont.FreeTypeFont)  # Pillow's wheels include FreeType
     if text.isascii():
         return best
     most = _count_known(best, text)
@@ -104,10 +105,7 @@ def _masks(text: str, size: int, halo: int) -> tuple[np.ndarray, np.ndarray]:
         sheet = Image.new("L", area, 0)
         brush = ImageDraw.Draw(sheet)
         place = (2 * halo, size + halo)
-        if isinstance(font, ImageFont.FreeTypeFont):
-            brush.text(place, text, fill=255, font=font, anchor="ls", stroke_width=stroke)
-        else:  # Pillow without FreeType: one small font, no anchors, no strokes
-            brush.text((2 * halo, halo), text, fill=255, font=font)
+        brush.text(place, text, fill=255, font=font, anchor="ls", stroke_width=stroke)
         masks.append(np.asarray(sheet, np.float32) / 255)
     return masks[0], masks[1]
 

@@ -13,6 +13,7 @@ from xpose.prompts.prompt import (
     TextPrompt,
     VisualPrompt,
     as_prompts,
+    check_unique,
     prompts_from_pairs,
 )
 from xpose.prompts.prompt_class import ANY_OBJECT, PromptClass
@@ -26,5 +27,6 @@ __all__ = [
     "TextPrompt",
     "VisualPrompt",
     "as_prompts",
+    "check_unique",
     "prompts_from_pairs",
 ]

@@ -303,18 +303,35 @@ def as_prompts(prompts: object) -> list[Any]:
     )
 
 
-def prompts_from_pairs(objects: Sequence[str], skeletons: Sequence[str] | None) -> list[TextPrompt]:
+def prompts_from_pairs(
+    objects: Sequence[str], skeletons: Sequence[str] | None, keypoints: Sequence[str] | None = None
+) -> list[TextPrompt]:
     """Classes from words and skeletons paired by position, as on the command line: `-t face,hand -k face,hand`.
 
     Raises:
         PromptError: the counts differ.
     """
     if skeletons is None:
-        return [TextPrompt(name) for name in objects]
+        return [TextPrompt(name, keypoints=keypoints) for name in objects]
     if len(skeletons) != len(objects):
         raise PromptError(
             f"Got {len(objects)} object(s) ({', '.join(objects)}) and {len(skeletons)} skeleton(s) "
             f"({', '.join(skeletons)}). They are paired by position, so the counts must be equal. "
             "Leave the skeletons out to take each object's own."
         )
-    return [TextPrompt(name, skeleton=skeleton) for name, skeleton in zip(objects, skeletons, strict=True)]
+    return [TextPrompt(name, skeleton, keypoints) for name, skeleton in zip(objects, skeletons, strict=True)]
+
+
+def check_unique(prompts: Sequence[Prompt]) -> None:
+    """Check that all classes have different names, because results are listed by name.
+
+    Raises:
+        PromptError: a name is repeated.
+    """
+    labels = [prompt.resolved.label for prompt in prompts]
+    repeated = next((label for label in labels if labels.count(label) > 1), None)
+    if repeated is not None:
+        raise PromptError(
+            f"{quote(repeated)} was given more than once. Results are listed by name, so each name must be unique. "
+            'Use different words, e.g. "human face,cat face".'
+        )

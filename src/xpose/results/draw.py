@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from xpose.results.poses import Pose, Poses
 
 _SHEET = (64, 66, 70)
-_MOST = 16_384  # pixels on a side of a sheet or an enlarged picture
+_MOST = 16_384  # pixels on a side of a plain sheet
 
 
-def draw(poses: Poses, image: Any, style: Style, enlarge_to: int) -> Image.Image:
+def draw(poses: Poses, image: Any, style: Style) -> Image.Image:
     """See `Poses.draw`."""
     height, width = poses.image_size
     if style.errors and poses.keypoint_errors is None:
@@ -26,7 +26,11 @@ def draw(poses: Poses, image: Any, style: Style, enlarge_to: int) -> Image.Image
             "errors=True, but these poses have no keypoint_errors. Only some weights predict them. Leave errors out."
         )
     if image is None and poses.source is None:
-        _check_side("The picture", max(width, height))
+        if max(width, height) > _MOST:
+            raise ConfigError(
+                f"The picture has a side of {max(width, height)} pixels. At most {_MOST} are drawn without the picture "
+                "itself. Give it: poses.draw(image)."
+            )
         picture = Image.new("RGB", (width, height), _SHEET)
     else:
         try:
@@ -39,8 +43,6 @@ def draw(poses: Poses, image: Any, style: Style, enlarge_to: int) -> Image.Image
             f"The picture has {picture.width} x {picture.height} pixels, the poses are from one of {width} x {height}. "
             "It may have another size but must have the same shape. Give the upright picture that was detected in."
         )
-    if enlarge_to:
-        picture = _enlarged(picture, enlarge_to)
     scale = np.array([picture.width / width, picture.height / height])
     return draw_figures(picture, [_figure(pose, scale) for pose in poses], style)
 
@@ -58,19 +60,3 @@ def _figure(pose: Pose, scale: np.ndarray) -> Figure:
         edges=pose.edges,
         errors=None if pose.keypoint_errors is None else pose.keypoint_errors.astype(np.float64) * scale.mean(),
     )
-
-
-def _enlarged(picture: Image.Image, least: int) -> Image.Image:
-    if not isinstance(least, int) or least < 0:
-        raise ConfigError(f"enlarge_to is {least!r}. It must be a number of pixels. Leave it out to keep the size.")
-    _check_side("enlarge_to", least)
-    factor = least / max(picture.size)
-    if factor <= 1:
-        return picture
-    size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
-    return picture.resize(size, Image.Resampling.BICUBIC)
-
-
-def _check_side(what: str, side: int) -> None:
-    if side > _MOST:
-        raise ConfigError(f"{what} has a side of {side} pixels. At most {_MOST} are drawn. Give a smaller picture.")

@@ -10,6 +10,7 @@ width W spans 0 to W.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,33 +165,21 @@ class Poses:
 
     @classmethod
     def concatenate(cls, parts: Iterable[Poses]) -> Poses:
-        """The poses of several results on one picture, best first.
-
-        Raises:
-            ValueError: there is no result, or the pictures differ in size.
-        """
+        """The poses of several results on one picture, best first; ValueError if the pictures differ in size."""
         from xpose.results.validation import joined
 
         return cls(**joined(list(parts)))
 
     @classmethod
     def from_dict(cls, values: object) -> Poses:
-        """The inverse of `to_dict`.
-
-        Raises:
-            DataError: the values have another form.
-        """
+        """The inverse of `to_dict`; DataError for other values."""
         from xpose.results.formats.json import from_dict
 
         return from_dict(values, cls)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Poses:
-        """The inverse of `to_json`.
-
-        Raises:
-            DataError: the text is something else.
-        """
+        """The inverse of `to_json`; DataError for other texts."""
         from xpose.results.formats.json import from_json
 
         return from_json(text, cls)
@@ -214,11 +203,7 @@ class Poses:
         return to_openpose(self, layout)
 
     def to_supervision(self, kind: Literal["keypoints", "boxes"] = "keypoints") -> Any:
-        """A `supervision.KeyPoints`, or with "boxes" a `supervision.Detections`.
-
-        Raises:
-            MissingExtraError: supervision is not installed.
-        """
+        """A `supervision.KeyPoints`, or with "boxes" a `supervision.Detections`."""
         from xpose.results.formats.supervision import to_supervision
 
         return to_supervision(self, kind)
@@ -284,12 +269,9 @@ class Poses:
             keypoint_errors=None if self.keypoint_errors is None else self.keypoint_errors[row, :count],
         )
 
-    def count(self, categories: Iterable[str] = ()) -> dict[str, int]:
-        """The number of objects of each category; `categories` come first, with 0 if there are none."""
-        numbers = dict.fromkeys((*categories, *self.categories), 0)
-        for name in self.categories:
-            numbers[name] += 1
-        return numbers
+    def count(self) -> dict[str, int]:
+        """The number of objects of each category."""
+        return dict(Counter(self.categories))
 
     def filter(
         self,
@@ -339,9 +321,8 @@ class Poses:
         *,
         boxes: bool = True,
         labels: bool = True,
-        legend: Literal["auto", "inside", "below", "none"] = "auto",
+        legend: Literal["auto", "below", "none"] = "auto",
         errors: bool = False,
-        enlarge_to: int = 0,
     ) -> Image.Image:
         """The picture with the poses drawn on it. See `xpose.drawing.overlay.draw_figures` for the style.
 
@@ -349,10 +330,8 @@ class Poses:
             image: path, PIL picture or array, in any size; None for `source`, or for a plain sheet without one.
             boxes: draw the boxes.
             labels: write category and score.
-            legend: "auto" puts the legend inside the picture where it covers nothing, otherwise below it. Only
-                "inside" and "none" are sure to keep the size of the picture.
+            legend: "auto" puts the legend inside the picture where it covers nothing, otherwise below it.
             errors: draw a faint circle around each keypoint with its expected error (`keypoint_errors`) as the radius.
-            enlarge_to: enlarge a smaller picture until its longer side has this many pixels.
 
         Raises:
             ImageError: the picture cannot be read or has another shape.
@@ -361,8 +340,7 @@ class Poses:
         from xpose.drawing.overlay import Style
         from xpose.results.draw import draw
 
-        style = Style(boxes=boxes, labels=labels, legend=legend, errors=errors)
-        return draw(self, image, style, enlarge_to)
+        return draw(self, image, Style(boxes=boxes, labels=labels, legend=legend, errors=errors))
 
 
 def _share(what: str, value: object) -> float:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from xpose.data.inspection.overlay import named_svg, picture_svg
 from xpose.data.inspection.set_look import SetLook
-from xpose.pages import counted, render
+from xpose.errors import counted
+from xpose.pages import render
 from xpose.records import Record
 
 ROWS = 34  # keypoints in one chart

@@ -93,11 +93,6 @@ def encode(results: Sequence[Poses], indent: int | None = 1) -> str:
     return json_text(to_dict(results[0]), indent)
 
 
-def decode(text: str | bytes, make: type[Poses]) -> list[Poses]:
-    """The inverse of `encode`."""
-    return [from_json(text, make)]
-
-
 def from_json(text: str | bytes, make: Callable[..., Result]) -> Result:
     """See `Poses.from_json`; `make` is `Poses`."""
     try:

@@ -24,7 +24,6 @@ class ResultFormat:
         name: as in `poses.save(path, name)`.
         used_by: programs and people who read it.
         encode: the content of a file with the results of several pictures, from them and the format's own options.
-        decode: the inverse, if there is one, from the content and the class `Poses` (which no format imports).
         single: whether a file holds only one picture.
         keypoint_errors: whether the format keeps them.
     """
@@ -32,7 +31,6 @@ class ResultFormat:
     name: str
     used_by: str
     encode: Callable[..., str | bytes]
-    decode: Callable[[str | bytes, type[Poses]], list[Poses]] | None = None
     single: bool = False
     keypoint_errors: bool = False
 
@@ -40,7 +38,7 @@ class ResultFormat:
 FORMATS = {
     row.name: row
     for row in (
-        ResultFormat("json", "programs", json.encode, json.decode, single=True, keypoint_errors=True),
+        ResultFormat("json", "programs", json.encode, single=True, keypoint_errors=True),
         ResultFormat("coco", "COCO tools, annotation programs", coco.encode, keypoint_errors=True),
         ResultFormat("coco-results", "COCO evaluators", coco.encode_results, keypoint_errors=True),
         ResultFormat("csv", "spreadsheets", csv.to_csv, keypoint_errors=True),
