@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
+    from rich.text import Text
 
 WIDTH_OFF_TERMINAL = 120
 
@@ -90,6 +91,18 @@ def table(
     cells = list(rows)
     for number, row in enumerate(cells, start=1):
         content.add_row(*map(Text, row), end_section=bool(footer) and number == len(cells) - footer)
+    return content
+
+
+def facts(rows: Iterable[tuple[str, str | Text]]) -> Table:
+    """A table of labels and values without a header."""
+    from rich.table import Table
+
+    content = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    content.add_column(style="bold", no_wrap=True)
+    content.add_column(overflow="fold")
+    for row in rows:
+        content.add_row(*row)
     return content
 
 

@@ -111,7 +111,7 @@ Sources = Annotated[
         help="Prepared sets, folders of them, or folders of COCO sets (NAME/train.json, NAME/images).",
     ),
 ]
-SetsOut = Annotated[Path, typer.Option(help="Folder for prepared sets; this set goes to OUT/NAME.")]
+SetsOut = Annotated[Path, typer.Option(help="Folder for prepared sets; this set is written to OUT/NAME.")]
 OnlySets = Annotated[Texts, typer.Option("--only", help="Only this set; may be repeated.", metavar="NAME")]
 OnlySplits = Annotated[Texts, typer.Option(help="Only this split; may be repeated.", metavar="NAME")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over instead of resuming an interrupted run.")]
@@ -121,7 +121,7 @@ DrawnSeed = Annotated[int, typer.Option(help="The same seed draws the same pictu
 
 @dataclass(frozen=True)
 class PromptOptions:
-    """What to look for, in words and by example pictures."""
+    """What to detect, in words and by example pictures."""
 
     text: Objects = None
     skeleton: Skeletons = None
@@ -152,7 +152,7 @@ class DetectionCommandOptions(PromptOptions):
 def expanded(command: Callable[..., None]) -> Callable[..., None]:
     """A command whose parameters of one of the classes above are replaced by one option for each field."""
     hints = get_type_hints(command, include_extras=True)
-    groups = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
     parameters = []
     for name, parameter in inspect.signature(command).parameters.items():
         if name not in groups:

@@ -30,7 +30,7 @@ class PictureOutput(Protocol):
         """Take the result of one picture."""
 
     def finish(self, faults: Sequence[Fault]) -> None:
-        """Print and write what is left to do, at the end or after Ctrl-C."""
+        """Print and write the remaining output, at the end or after Ctrl-C."""
 
 
 MakeOutput = Callable[["Detector", "list[EncodedClass]", "list[InputPicture]", "DetectionOptions"], PictureOutput]

@@ -179,17 +179,12 @@ def _forward(device: str) -> Report:
 
 
 def _show(report: Report) -> None:
-    from rich.table import Table
     from rich.text import Text
 
     def judged(value: str, ok: bool) -> Text:
         return Text(value).append("  ok" if ok else "  WRONG", "green" if ok else "bold red")
 
-    rows = [
-        ("xpose", Text(report["xpose"])),
-        ("Python", Text(report["python"])),
-        ("Platform", Text(report["platform"])),
-    ]
+    rows = [(name, Text(report[name.lower()])) for name in ("xpose", "Python", "Platform")]
     for name, version in report["packages"].items():
         rows.append((name, Text(version) if version else judged("not installed", False)))
     for extra, packages in report["missing_extras"].items():
@@ -208,12 +203,7 @@ def _show(report: Report) -> None:
         rows.append(("Forward pass", judged(value, forward["finite"])))
     weights = [f"{entry['name']}, {entry['bytes'] / 1e6:.1f} MB" for entry in report["weights"]]
     rows += [("Weights", Text(line)) for line in weights or ["none bundled"]]
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    _console.show(table)
+    _console.show(_console.facts(rows))
     for fault in report["faults"]:
         _console.fail(fault)
     if not report["faults"]:

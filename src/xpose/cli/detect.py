@@ -119,7 +119,7 @@ class _Row(NamedTuple):
 
     picture: str
     label: str
-    count: int
+    number: int
     best: float | None
     present: int
 
@@ -172,7 +172,7 @@ class _Results:
             _console.show(self._table())
         if self._coco is not None and self.poses:
             _console.note(f"Drawings are in {printable(self.folder)}, all results in {printable(self._coco)}.")
-        if self.rows and not any(row.count for row in self.rows):
+        if self.rows and not any(row.number for row in self.rows):
             _console.note(_advice(self.limits))
 
     def _as_dict(self, faults: Sequence[Fault]) -> dict[str, Any]:
@@ -187,7 +187,7 @@ class _Results:
     def _totals(self) -> Counter[str]:
         totals = Counter(dict.fromkeys(self.points, 0))
         for row in self.rows:
-            totals[row.label] += row.count
+            totals[row.label] += row.number
         return totals
 
     def _table(self) -> Table:
@@ -196,9 +196,9 @@ class _Results:
         for position, row in enumerate(self.rows):
             total = self.points[row.label]
             best = "" if row.best is None else f"{row.best:.2f}"
-            present = f"{row.present} of {total}" if row.count and total else ""
+            present = f"{row.present} of {total}" if row.number and total else ""
             picture = "" if position % len(self.points) else row.picture
-            cells.append([picture, printable(row.label), str(row.count), best, present])
+            cells.append([picture, printable(row.label), str(row.number), best, present])
         several = len(self.poses) > 1
         if several:
             titles = chain([f"all {len(self.poses)} pictures"], repeat(""))

@@ -141,7 +141,7 @@ class Controller:
         examples = session.examples
         if way == BY_BANK:
             if session.bank is None:
-                raise PromptError("No prompt bank is loaded. Load one, or choose another way to say what to look for.")
+                raise PromptError("No prompt bank is loaded. Load one, or choose another kind of prompt.")
             return session.bank.prompts(self.detector)
         if way == BY_EXAMPLES:
             return examples.prompt(" ".join(str(typed or "").split()) or None)

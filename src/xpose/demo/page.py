@@ -58,7 +58,7 @@ def build(controller: Controller) -> Any:
                 parts |= _outputs(gr)
         for name, part in parts.items():
             part.elem_id = name.replace(".", "-")
-        events = _Events(gr, controller, parts)
+        events = _Events(controller, parts)
         events.connect_run()
         events.connect_fields()
         events.connect_examples()
@@ -128,15 +128,17 @@ def _outputs(gr: Any) -> dict[str, Any]:
 class _Events:
     """Connects the components with the controller."""
 
-    def __init__(self, gr: Any, controller: Controller, parts: dict[str, Any]) -> None:
-        self.gr, self.controller, self.parts = gr, controller, parts
+    def __init__(self, controller: Controller, parts: dict[str, Any]) -> None:
+        self.controller, self.parts = controller, parts
         # An output is created anew, without our `preprocess`, so the uploads are an output only where necessary.
         self.outputs = [part for name, part in parts.items() if name != "pictures"]
         self.all_outputs = [*self.outputs, parts["pictures"]]
 
     def _changed(self, updates: Updates) -> dict[Any, Any]:
+        import gradio as gr
+
         return {
-            self.parts[name]: properties["value"] if name == "pictures" else self.gr.update(**properties)
+            self.parts[name]: properties["value"] if name == "pictures" else gr.update(**properties)
             for name, properties in updates.items()
         }
 
@@ -149,7 +151,7 @@ class _Events:
         **options: Any,
     ) -> Any:
         """Call a method of the controller with the session, the values of `inputs`, and the place that was clicked."""
-        gr = self.gr
+        import gradio as gr
 
         def work(session: Session, *values: Any) -> Any:
             try:
@@ -181,7 +183,9 @@ class _Events:
 
     def connect_run(self) -> None:
         """Searching pictures, by the button, by Enter, or with a sample."""
-        gr, parts, controller = self.gr, self.parts, self.controller
+        import gradio as gr
+
+        parts, controller = self.parts, self.controller
 
         def run(request: gr.Request, *values: Any, progress: Any = gr.Progress()) -> Any:  # noqa: B008
             step = lambda number, total, name: progress((number, total), desc=name, unit="pictures")  # noqa: E731

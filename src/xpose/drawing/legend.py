@@ -95,11 +95,11 @@ def _names(figures: Sequence[Figure]) -> list[LegendEntry]:
     kinds = list(dict.fromkeys((figure.title, tuple(figure.names)) for figure in figures))
     entries: list[LegendEntry] = []
     for title, names in kinds:
-        alike = [figure for figure in figures if (figure.title, tuple(figure.names)) == (title, names)]
+        of_kind = [figure for figure in figures if (figure.title, tuple(figure.names)) == (title, names)]
         if len(kinds) > 1 and names:
             entries.append(LegendEntry(text.clean(title)))
-        best = np.stack([figure.visibility for figure in alike]).max(0, initial=0)
-        for number, (name, side) in enumerate(zip(names, alike[0].sides, strict=True), start=1):
+        best = np.stack([figure.visibility for figure in of_kind]).max(0, initial=0)
+        for number, (name, side) in enumerate(zip(names, of_kind[0].sides, strict=True), start=1):
             entries.append(LegendEntry(text.clean(name), str(number), SIDES[side], faint=bool(best[number - 1] == 0)))
     return entries
 

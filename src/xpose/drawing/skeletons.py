@@ -60,9 +60,9 @@ def contact_sheet(skeletons: Sequence[Skeleton], columns: int = 7, tile: int = 3
         ImageDraw.Draw(sheet).rectangle((x, y, x + tile - 1, y + tile + foot - 1), outline=RULE)
     canvas = Canvas(sheet)
     for position, skeleton in enumerate(skeletons):
-        x, y = (position % columns + 0.5) * tile, position // columns * (tile + foot) + tile
-        text.write(canvas, (x, y + 12), skeleton.name, 17, INK, None, anchor="middle")
-        text.write(canvas, (x, y + 31), _points(skeleton), 13, FAINT, None, anchor="middle")
+        middle, bottom = (position % columns + 0.5) * tile, position // columns * (tile + foot) + tile
+        text.write(canvas, (middle, bottom + 12), skeleton.name, 17, INK, None, anchor="middle")
+        text.write(canvas, (middle, bottom + 31), _points(skeleton), 13, FAINT, None, anchor="middle")
     return canvas.picture()
 
 

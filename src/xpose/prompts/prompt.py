@@ -146,19 +146,19 @@ class VisualPrompt:
         """The box of the example object, given or derived from the visible points.
 
         Raises:
-            PromptError: a visible point or the box lies outside the picture.
+            PromptError: a visible point or the box is outside the picture.
         """
         for name, (x, y, visible) in self.points.items():
             if visible and not (-0.5 <= x <= width and -0.5 <= y <= height):
                 raise PromptError(
                     f"The example's point {quote(name)} is at ({x:g}, {y:g}), outside the picture of {width} x "
-                    f"{height} pixels. Visible points lie inside it. Correct it, or mark it invisible: (x, y, False)."
+                    f"{height} pixels. Visible points must be inside it. Correct it, or mark it invisible: (x, y, False)."
                 )
         if self.box is not None:
             x1, y1, x2, y2 = (float(v) for v in self.box)
             if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
                 raise PromptError(
-                    f"The example's box {(x1, y1, x2, y2)} lies outside the picture of {width} x {height} pixels. "
+                    f"The example's box {(x1, y1, x2, y2)} is outside the picture of {width} x {height} pixels. "
                     "It must cover a part of it. Check that it is in pixels of this picture."
                 )
             return max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
@@ -288,7 +288,7 @@ def as_prompts(prompts: object) -> list[Any]:
         words = [part.strip() for part in prompts.split(",")]
         if not any(words):
             raise PromptError(
-                f'The prompt is {quote(prompts)}. It must name what to look for. Write "horse" or "person, horse".'
+                f'The prompt is {quote(prompts)}. It must name what to detect. Write "horse" or "person, horse".'
             )
         return [TextPrompt(word) for word in words if word]
     if isinstance(prompts, (TextPrompt, VisualPrompt, CombinedPrompt)) or hasattr(prompts, "object_token"):

@@ -68,7 +68,7 @@ class Pose:
     @property
     def area(self) -> float:
         """The area of the box in square pixels."""
-        x1, y1, x2, y2 = self.box.tolist()
+        x1, y1, x2, y2 = map(float, self.box)
         return (x2 - x1) * (y2 - y1)
 
     def __getitem__(self, name: str) -> Point:

@@ -40,7 +40,7 @@ def checked(poses: Poses) -> dict[str, Any]:
         if len(canonical) != len(names):
             raise ValueError(
                 f"Pose {row} has {len(names)} keypoint_names and {len(canonical)} canonical_names. There is one for "
-                "each keypoint. Repeat the name where the vocabulary has none."
+                "each keypoint. Repeat the name if the vocabulary has none."
             )
     arrays = {"boxes": boxes, "scores": scores, **_points(poses, keypoint_names)}
     for array in arrays.values():
@@ -174,8 +174,8 @@ def _points(poses: Poses, names: Sequence[Sequence[str]]) -> dict[str, np.ndarra
         errors = _shape("keypoint_errors", _array("keypoint_errors", poses.keypoint_errors, 2), shape)
         if (errors < 0).any() or np.isinf(errors).any():
             raise ValueError(
-                "keypoint_errors is negative or infinite somewhere. It holds distances in pixels. Put NaN where the "
-                "distance is unknown."
+                "keypoint_errors is negative or infinite somewhere. It holds distances in pixels. Use NaN for "
+                "unknown distances."
             )
         errors[padding] = np.nan
     return {"xy": xy, "keypoint_scores": scores, "visibility": visibility, "keypoint_errors": errors}
@@ -183,7 +183,7 @@ def _points(poses: Poses, names: Sequence[Sequence[str]]) -> dict[str, np.ndarra
 
 def _array(what: str, value: Any, ndim: int) -> np.ndarray:
     try:
-        array = np.array(value, dtype=np.float32)  # a copy: nobody else can change it
+        array = np.array(value, dtype=np.float32)  # a copy that nothing else can change
     except (TypeError, ValueError):
         raise ValueError(f"{what} is a {type(value).__name__}. It must be an array of numbers. Convert it.") from None
     if array.ndim != ndim:

@@ -31,12 +31,12 @@ def number(value: float, digits: int = 2) -> float:
 
 
 def score(value: float) -> float | None:
-    """A score with four digits; None where it is unknown."""
+    """A score with four digits; None if it is unknown."""
     return None if math.isnan(value) else round(float(value), 4)
 
 
 def error(value: float) -> float | None:
-    """The expected error of a keypoint in pixels; None where it is unknown."""
+    """The expected error of a keypoint in pixels; None if it is unknown."""
     return None if math.isnan(value) else number(value)
 
 

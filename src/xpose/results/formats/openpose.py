@@ -65,7 +65,7 @@ def to_openpose(poses: Poses, layout: Literal["body_18", "body_25"] = "body_18")
             others.append(pose.category)
     if others:
         warnings.warn(
-            f"{len(others)} of {len(poses)} objects ({quote(others[0])}) are left out. OpenPose's files hold people, "
+            f"{len(others)} of {len(poses)} objects ({quote(others[0])}) are omitted. OpenPose's files contain people, "
             "faces, left or right hands, and animals with AP-10K's 17 points. Use to_json() for all others.",
             XPoseWarning,
             stacklevel=4,
@@ -100,7 +100,7 @@ def _person(pose: Pose, points: dict[str, Point], order: tuple[str, ...]) -> dic
 
 
 def _animal(points: dict[str, Point]) -> list[list[float]] | None:
-    """The animal's 17 points where the prompt had all of them."""
+    """The 17 keypoints of an animal, if the prompt has all of them."""
     order = load_skeleton("ap10k").keypoints
     if _shared(points, order) < len(order):
         return None
