@@ -12,13 +12,13 @@ import typer.main
 
 from xpose.cli import _console
 
-_HELP = """Detect the keypoints of any object in pictures.
+HELP = """Detect the keypoints of any object in pictures.
 
 Name the object and its keypoints in words, show them in an example picture, or do both.
 """
-_EPILOG = "For help on a command, run xpose COMMAND --help. In a bug report, please include the output of xpose check."
+EPILOG = "For help on a command, run xpose COMMAND --help. In a bug report, please include the output of xpose check."
 
-_CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
+CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 
 
 def _print_version(value: bool) -> None:
@@ -29,16 +29,16 @@ def _print_version(value: bool) -> None:
         raise typer.Exit
 
 
-_QUIET = typer.Option(
+QUIET = typer.Option(
     "--quiet", "-q", callback=_console.be_quiet, expose_value=False, help="Print only results and errors."
 )
-_DEBUG = typer.Option(
+DEBUG = typer.Option(
     "--debug",
     callback=_console.be_debugging,
     expose_value=False,
     help="Show the full traceback of an error (or set XPOSE_DEBUG=1).",
 )
-_VERSION = typer.Option(
+VERSION = typer.Option(
     "--version", callback=_print_version, is_eager=True, expose_value=False, help="Print the version and exit."
 )
 
@@ -59,19 +59,19 @@ def build(targets: Mapping[str, str]) -> Any:
     """The click command for a table of name -> "module:function" (or "module:app" for a group of commands)."""
     app = typer.Typer(
         cls=_Group,
-        help=_HELP,
-        epilog=_EPILOG,
+        help=HELP,
+        epilog=EPILOG,
         add_completion=False,
         rich_markup_mode="markdown",
         no_args_is_help=True,
-        context_settings=_CONTEXT,
+        context_settings=CONTEXT,
     )
 
     @app.callback()
     def xpose(
-        quiet: Annotated[bool, _QUIET] = False,
-        debug: Annotated[bool, _DEBUG] = False,
-        version: Annotated[bool, _VERSION] = False,
+        quiet: Annotated[bool, QUIET] = False,
+        debug: Annotated[bool, DEBUG] = False,
+        version: Annotated[bool, VERSION] = False,
     ) -> None:
         pass
 
@@ -92,7 +92,7 @@ def _add_flags(command: Any, flags: list[Any]) -> None:
     names = {parameter.name for parameter in command.params}
     command.params.extend(flag for flag in flags if flag.name not in names)
     # Typer's help would show `<bool>` next to flags, as if they took a value.
-    for parameter in command.get_params(typer.Context(command, **_CONTEXT)):
+    for parameter in command.get_params(typer.Context(command, **CONTEXT)):
         if getattr(parameter, "is_flag", False):
             parameter.metavar = ""
     for subcommand in getattr(command, "commands", {}).values():

@@ -152,7 +152,7 @@ class VisualPrompt:
             if visible and not (-0.5 <= x <= width and -0.5 <= y <= height):
                 raise PromptError(
                     f"The example's point {quote(name)} is at ({x:g}, {y:g}), outside the picture of {width} x "
-                    f"{height} pixels. Visible points must be inside it. Correct it, or mark it invisible: (x, y, False)."
+                    f"{height} pixels. Correct it, or mark it invisible: (x, y, False)."
                 )
         if self.box is not None:
             x1, y1, x2, y2 = (float(v) for v in self.box)
