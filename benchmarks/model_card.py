@@ -32,7 +32,7 @@ from xpose.training.reporting.report import PLOT_FILE, RECIPE_FILE
 from xpose.training.run.log import read_log
 
 ASKED = {"text": "words", "visual": "one example", "combined": "both"}
-FREE = "any use, as far as the sources of the training sets say; see the card"
+FREE = "any use, according to the sources of the training sets; see the card"
 RESEARCH = "research only: several of the training sets allow nothing else or state no licence; see the card"
 FAILURES = "failures.jpg"
 HEIGHT = 360  # of a photograph with its legend, in pixels
@@ -130,11 +130,12 @@ def head(name: str, config: XPoseConfig, sets: Sequence[dict[str, Any]]) -> str:
             "---",
             f"# {name}",
             "",
-            f"Weights of `{config.name}` ({config.backbone}, {config.dim} channels, input {config.image_short} by up "
-            f"to {config.image_long} pixels) for xpose. Name an object and its points, or show an example.",
+            f"Weights of `{config.name}` for xpose ({config.backbone}, {config.dim} channels, input "
+            f"{config.image_short} by up to {config.image_long} pixels). Prompt them with words or with example "
+            "pictures.",
             "",
-            f"Trained on {len(sets)} small sets of real pictures of: {objects}. Words like these are understood as far "
-            "as they are alike; of other objects expect little.",
+            f"They were trained on {len(sets)} small sets of real pictures of: {objects}. Similar words work to the "
+            "extent that they resemble these. Expect little for other objects.",
         )
     )
 
@@ -149,13 +150,13 @@ def training(runs: Sequence[Path]) -> str:
         without = ", ".join(recipe["data"]["without"]) or "none"
         rows.append((number, steps, batch, recipe["augmentation"]["size"], recipe["run"]["schedule"]["rate"], without))
         pictures += steps * batch
-    columns = ("run", "steps", "pictures a step", "frame", "rate", "sets left out")
+    columns = ("run", "steps", "pictures per step", "frame", "learning rate", "excluded sets")
     table = Table("Training", columns, tuple(rows), decimals=6).markdown().replace("### ", "## ")
     return (
-        f"{table}\n{pictures:,} pictures seen, each run from the weights of the one before, the first from timm's "
-        "MobileNetV2 (ImageNet, Apache-2.0). A tenth of every training split was held out to choose and to calibrate; "
-        "training pictures that are validation pictures or look like one were left out. All settings of the last run: "
-        "[recipe.toml](recipe.toml); its curves: [losses.png](losses.png)."
+        f"{table}\n{pictures:,} pictures seen in total. Each run started from the weights of the previous one, the "
+        "first from timm's MobileNetV2 (ImageNet, Apache-2.0). A tenth of every training split was held out for "
+        "selection and calibration. Training pictures that are validation pictures or look like one were excluded. "
+        "[recipe.toml](recipe.toml) contains all settings of the last run, and [losses.png](losses.png) its curves."
     )
 
 
@@ -166,10 +167,10 @@ def licences(sets: Sequence[dict[str, Any]]) -> Table:
         for one in sets
     )
     note = (
-        "Where a licence says research only or non-commercial, or nothing is stated, we cannot give the right to use "
+        "If a licence is restricted to research or non-commercial use, or not stated, we cannot grant the right to use "
         "these weights for anything else."
     )
-    columns = ("set", "objects", "training pictures", "where to get it", "licence", "may be passed on")
+    columns = ("set", "objects", "training pictures", "source", "licence", "redistributable")
     return Table("Sets", columns, rows, (note,))
 
 
@@ -188,10 +189,11 @@ def per_set(runs: Sequence[Run]) -> Table:
     asked = [ASKED[str(one.settings["prompts"]).rpartition("; ")[2].partition(",")[0]] for one in runs]
     columns = ("set", "mean pose @0.2", *(f"{how} @{t}" for how in asked for t in ("0.2", "0.1")), "box AP", "OKS-AP")
     note = (
-        "`xpose eval nano-real --data DIR`, pictures of `val.json`, no boxes given: as many answers as the picture "
-        "holds objects of the category; the share of labelled points within 0.2 (0.1) of the box's longer side. "
-        "One example: one object of the training split, drawn by seed 0. The mean pose is that of the training "
-        "split, placed in the frame; sets where it alone passes 80 are left out of the means."
+        "Measured with `xpose eval nano-real --data DIR` on the pictures of `val.json`, without given boxes and with "
+        "as many detections as the picture has objects of the category. The numbers are the percentages of labelled "
+        "keypoints within 0.2 (0.1) of the box's longer side. One example is one object of the training split, drawn "
+        "with seed 0. The mean pose is that of the training split, placed in the frame; sets on which it exceeds 80 "
+        "are excluded from the means."
     )
     return Table("Accuracy", columns, tuple(rows), (note,))
 
@@ -219,11 +221,11 @@ def thresholds(calibration: Calibration) -> str:
         return ""
     rows = tuple((name or "(all others)", value) for name, value in calibration.thresholds.items())
     note = (
-        "By `xpose calibrate --split held-out` with `--absent-alarms 0.05`. A point counts as there from a confidence "
-        f"of {calibration.keypoint_threshold:.2f}."
+        "Determined with `xpose calibrate --split held-out` and `--absent-alarms 0.05`. Keypoints with a confidence of "
+        f"at least {calibration.keypoint_threshold:.2f} count as present."
     )
     rivals = ", ".join(calibration.rivals)
-    beside = f"Rivals, which stand silently beside every prompt: {rivals}." if rivals else ""
+    beside = f"Rivals, which compete silently with every prompt: {rivals}." if rivals else ""
     return Table("Thresholds", ("class", "score"), rows, (note, *filter(None, (beside,))), decimals=3).markdown()
 
 
