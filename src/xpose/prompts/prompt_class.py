@@ -40,7 +40,8 @@ class PromptClass:
     @classmethod
     def of_words(cls, label: str, names: Sequence[str]) -> PromptClass:
         """A class whose keypoints are in no skeleton."""
-        return cls(label, *3 * (tuple(names),), ())
+        names = tuple(names)
+        return cls(label, names, names, names, ())
 
     @classmethod
     def of_skeleton(
