@@ -293,7 +293,7 @@ STYLES = st.fixed_dictionaries(
 
 
 @given(any_poses(), STYLES)
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_any_result_can_be_drawn(poses, style):
     picture = dataclasses.replace(poses, source=None).draw(**style)
     height, width = poses.image_size

@@ -165,7 +165,7 @@ def test_from_coco(coco: Path) -> None:
     assert list(example.points) == ["nose", "ear"]
     with pytest.raises(PromptError, match="no annotation 8"):
         VisualPrompt.from_coco(coco, 8)
-    with pytest.raises(PromptError, match="Say where the pictures are"):
+    with pytest.raises(PromptError, match="Give their folder"):
         VisualPrompt.from_coco(coco, 7, pictures=coco.parent / "elsewhere")
 
 

@@ -70,8 +70,9 @@ def test_csv_has_them_as_a_last_column():
 
 
 def test_they_are_drawn_as_circles_around_points_that_are_there():
-    plain = {"background": (128, 128, 128), "legend": "none", "boxes": False, "labels": False}
-    without, circled = (np.asarray(DOGS.draw(errors=errors, **plain)).astype(int) for errors in (False, True))
+    picture = np.full((100, 200, 3), 128, np.uint8)
+    plain = {"legend": "none", "boxes": False, "labels": False}
+    without, circled = (np.asarray(DOGS.draw(picture, errors=errors, **plain)).astype(int) for errors in (False, True))
     moved = circled - without
     x, y = 30, 40  # the first dog's nose, 12 pixels
     assert moved[y, x + 11].any()
