@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from xpose.inference import Detector, PromptBank
     from xpose.results import Poses
 
-WAYS = BY_WORDS, BY_EXAMPLES, BY_BOTH, BY_BANK = "Words", "ClickedExample pictures", "Words and examples", "Prompt bank"
+WAYS = BY_WORDS, BY_EXAMPLES, BY_BOTH, BY_BANK = "Words", "Example pictures", "Words and examples", "Prompt bank"
 _MOST_UNDO = 200
 
 Updates = dict[str, dict[str, Any]]
