@@ -161,7 +161,7 @@ class _Events:
                 return self._changed({status: {"value": message(error)}, "download": {"value": None}})
 
         async def answer(request: gr.Request, event: gr.EventData, *values: Any) -> Any:
-            session = self.controller.session(request.session_hash)
+            session = self.controller.session(str(request.session_hash))
             place = [event._data["index"]] if events[0][1] == "select" else []
             async with session.order:  # quick clicks one after the other
                 return await asyncio.to_thread(work, session, *values, *place)
@@ -190,7 +190,7 @@ class _Events:
         def run(request: gr.Request, *values: Any, progress: Any = gr.Progress()) -> Any:  # noqa: B008
             step = lambda number, total, name: progress((number, total), desc=name, unit="pictures")  # noqa: E731
             try:
-                return self._changed(controller.run(controller.session(request.session_hash), step, *values))
+                return self._changed(controller.run(controller.session(str(request.session_hash)), step, *values))
             except Exception as error:
                 return self._changed({"status": {"value": message(error)}, "result": {"visible": False}})
 
