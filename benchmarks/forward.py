@@ -27,10 +27,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from xpose.inference.loading import quick_bfloat16, set_precision
 from xpose.model import PromptEmbeddings, XPose, deformable, layers, load_official
 from xpose.model.decoder import DecoderLayer
-from xpose.model.fusion import Fusion
-from xpose.model.precision import quick_bfloat16, set_precision
+from xpose.model.encoder import Fusion
 
 Forward = Callable[[], object]
 

@@ -42,7 +42,7 @@ from xpose.data.loading.pool import open_pool
 from xpose.data.loading.transforms import Augmentation
 from xpose.data.synthetic.scenes import write_synthetic
 from xpose.model import PromptEmbeddings, XPose
-from xpose.model.presets import PRESETS
+from xpose.model.presets import CONFIGS
 from xpose.training.run import memory
 from xpose.training.run.ema import MovingAverage
 from xpose.training.run.prompt_batches import PromptBatch, PromptMaker
@@ -149,7 +149,7 @@ class Bench:
         self.device = torch.device(options.device)
         self.run = Run(steps=10**6, amp=options.amp, checkpointing=options.checkpointing)
         self.loader = loader_of(folder, side, batch, options.objects, options.absent)
-        self.model = PRESETS[preset]().to(self.device).train()
+        self.model = XPose(CONFIGS[preset]()).to(self.device).train()
         for module in self.model.backbone.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.eval()

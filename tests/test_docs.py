@@ -106,8 +106,8 @@ TEMPLATES = [
 @pytest.mark.parametrize(("prompt", "clip", "own"), TEMPLATES)
 def test_the_prompts_page_says_what_the_encoders_read(prompt, clip, own):
     page = (ROOT / "docs" / "prompts.md").read_text("utf-8")
-    assert encoding.clip_object_text(prompt) == clip
-    assert spell_out(encoding.nano_object_text(prompt)) == own
+    assert encoding.object_text(prompt, clip=True) == clip
+    assert spell_out(encoding.object_text(prompt, clip=False)) == own
     assert any(f"`{clip}`" in line and f"`{own}`" in line for line in page.splitlines())
 
 

@@ -1,13 +1,13 @@
 """xpose: detect any keypoints of any object, named in words or shown by example.
 
-The names below are the public ones. Each is imported when it is first asked for, so that `import xpose` stays quick
-and a script that only looks at skeletons never pays for the network.
+Each public name is imported when it is first used, so that `import xpose` is fast and loads no third-party package.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from xpose._lazy import lazy_names
 
 if TYPE_CHECKING:
     from xpose.errors import XPoseError as XPoseError
@@ -22,18 +22,13 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0.dev0"
 
-# Public name -> the module that holds it.
 _HOMES = {
-    "CombinedPrompt": "xpose.prompts",
-    "Detector": "xpose.inference",
+    **dict.fromkeys(("CombinedPrompt", "TextPrompt", "VisualPrompt"), "xpose.prompts"),
+    **dict.fromkeys(("Detector", "PromptBank", "load"), "xpose.inference"),
+    **dict.fromkeys(("XPoseError", "XPoseWarning"), "xpose.errors"),
     "Poses": "xpose.results",
-    "PromptBank": "xpose.inference",
-    "TextPrompt": "xpose.prompts",
-    "VisualPrompt": "xpose.prompts",
-    "XPoseError": "xpose.errors",
-    "XPoseWarning": "xpose.errors",
-    "load": "xpose.inference",
 }
+__getattr__ = lazy_names(__name__, _HOMES)
 
 __all__ = [
     "CombinedPrompt",
@@ -47,14 +42,6 @@ __all__ = [
     "__version__",
     "load",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
 
 
 def __dir__() -> list[str]:

@@ -330,13 +330,6 @@ def test_similarity(detector: Detector, picture: np.ndarray) -> None:
     same(found.poses, detector.detect(picture, "horse", **ALL))
 
 
-def test_face_points(detector: Detector, picture: np.ndarray) -> None:
-    assert detector.face_points(picture).shape == (68, 2)
-    assert detector.face_points(picture, kind=9, category="cat face").shape == (9, 2)
-    with pytest.raises(ConfigError, match="9"):
-        detector.face_points(picture, kind=5)
-
-
 def test_a_part_is_boxed(detector: Detector, picture: np.ndarray) -> None:
     found = detector.detect(picture, TextPrompt("person", part="hand"), **ALL)
     assert found.categories[0] == "person's hand"
@@ -353,9 +346,9 @@ def test_load(tmp_path: Path, picture: np.ndarray) -> None:
     ):
         same(loaded.detect(picture, "horse", **ALL), reference)
     assert xpose.load(folder, device="cpu", dtype="float64").model.heads.norm.weight.dtype == torch.float64
-    with pytest.raises(CheckpointError, match="same"):
+    with pytest.raises(CheckpointError, match="Give one of them"):
         xpose.load(folder, weights=folder)
-    with pytest.raises(ConfigError, match="knows no device of that name"):
+    with pytest.raises(ConfigError, match='device "toaster" cannot be used'):
         xpose.load(folder, device="toaster")
 
 
@@ -397,5 +390,5 @@ def test_prompt_encodings_are_bounded(counting: tuple[Detector, CountingText]) -
     detector, _ = counting
     for number in range(600):
         detector.encode_prompts(TextPrompt(f"thing {number}", keypoints=["tip"]))
-    assert len(detector.prompts._known) <= 512
-    assert all(isinstance(one, EncodedClass) for one in detector.prompts._known.values())
+    assert len(detector.prompts._cache) <= 512
+    assert all(isinstance(one, EncodedClass) for one in detector.prompts._cache.values())

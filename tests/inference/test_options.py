@@ -18,7 +18,7 @@ STORED = Calibration({"": 0.0}, 0.4, 1.0, 1.0, 0.3, 0.8, ("horse", "moon"))
 
 
 def test_none_is_the_stored_value_and_every_option_has_an_off_value() -> None:
-    assert DetectionOptions().over(STORED) is STORED
+    assert DetectionOptions().over(STORED) == STORED
     off = DetectionOptions(threshold=0.0, keypoint_threshold=0.0, nms=1.0, nms_oks=1.0, rivals=()).over(STORED)
     assert off == Calibration({"": 0.0}, nms=1.0)
     assert DetectionOptions(rivals=["cat"]).over(STORED).rivals == ("cat",)

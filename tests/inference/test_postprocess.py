@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from xpose.errors import ConfigError
-from xpose.inference.postprocess import suppress_boxes, suppress_poses, thresholds_for
+from xpose.inference.encoded import EncodedClass
+from xpose.inference.postprocess import sigmas_of, suppress_boxes, suppress_poses, thresholds_for
+from xpose.prompts import TextPrompt
+from xpose.vocabulary import list_skeletons
 
 
 @pytest.mark.parametrize(
@@ -62,3 +65,10 @@ def test_pose_similarity_is_the_coco_one() -> None:
         for limit in (expected * 0.999, min(expected * 1.001, 1.0))
     ]
     assert [len(k) for k in kept] == [1, 2]
+
+
+def test_sigmas_are_those_of_the_skeleton_files() -> None:
+    for skeleton in list_skeletons():
+        names = TextPrompt("object", skeleton=skeleton.name).resolved
+        (row,) = sigmas_of([EncodedClass(names, np.zeros(2), np.zeros((len(names.names), 2)))], len(names.names))
+        assert row.tolist() == [skeleton.point(name).sigma for name in names.canonical]

@@ -6,7 +6,7 @@ import torch
 from tests.model.conftest import lively, random_images, random_prompts, tiny_dense_config
 
 from xpose.model import PromptEmbeddings, XPose
-from xpose.model.fusion import Fusion
+from xpose.model.encoder import Fusion
 from xpose.model.layers import Attention
 from xpose.model.selection import at_peaks
 

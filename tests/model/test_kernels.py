@@ -11,7 +11,7 @@ import xpose.model.deformable as deformable
 from xpose.errors import XPoseError
 from xpose.model import layers
 from xpose.model.deformable import DeformableAttention, sample_grid, sample_plain, sample_rows, self_check
-from xpose.model.fusion import Fusion
+from xpose.model.encoder import Fusion
 from xpose.model.positions import level_geometry, level_positions, token_centres
 from xpose.model.types import LevelGeometry
 

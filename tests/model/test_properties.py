@@ -248,7 +248,7 @@ def test_gradients_reach_every_parameter(tiny: XPose) -> None:
         pytest.param([torch.zeros(0, 12)], [torch.zeros(3, 12)], "at least one class", id="no class"),
         pytest.param([torch.zeros(12)], [torch.zeros(3, 12)], "at least one class", id="objects not a matrix"),
         pytest.param([torch.zeros(1, 12)], [torch.zeros(12)], "[keypoints, width]", id="keypoints not a matrix"),
-        pytest.param([torch.zeros(2, 12)], [[torch.zeros(3, 12)]], "2 classes but 1 keypoint sets", id="sets missing"),
+        pytest.param([torch.zeros(2, 12)], [[torch.zeros(3, 12)]], "one such tensor per class", id="sets missing"),
         pytest.param([torch.zeros(1, 12)], [torch.zeros(3, 11)], "same prompt encoder", id="two widths"),
     ],
 )

@@ -73,13 +73,10 @@ def _write(checkpoint: Path, folder: Path, half: bool) -> None:
     import torch
     from safetensors import SafetensorError
 
-    from xpose.model.checkpoints.files import read_tensors
-    from xpose.model.checkpoints.official import load_official, sort_official
+    from xpose.model.checkpoints.official import read_official
     from xpose.model.checkpoints.pretrained import save_pretrained
 
-    state = read_tensors(checkpoint.expanduser())
-    model = load_official(state)
-    encoders = sort_official(state, model).encoders
+    model, encoders = read_official(checkpoint.expanduser())
     _console.note(
         "Writing the network " + ("and its prompt encoders" if encoders else "(the file has no prompt encoders)")
     )

@@ -1,41 +1,30 @@
-"""The public detector and what stands around the network: its options, pre- and post-processing, prompt banks.
+"""The public detector with its options, pre- and post-processing and prompt banks.
 
-`engines/` runs the network; everything else works on arrays and needs no PyTorch, but `encoding` and `loading`.
+`engines/` runs the network; everything but `encoding` and `loading` works on arrays and needs no PyTorch.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from xpose._lazy import lazy_names
+
 if TYPE_CHECKING:
-    from xpose.inference.bank import PromptBank
-    from xpose.inference.detector import Detector, Similarity
-    from xpose.inference.encoded import EncodedImage
-    from xpose.inference.loading import load
-    from xpose.inference.options import DetectionOptions
+    from xpose.inference.bank import PromptBank as PromptBank
+    from xpose.inference.detector import Detector as Detector
+    from xpose.inference.detector import Similarity as Similarity
+    from xpose.inference.encoded import EncodedImage as EncodedImage
+    from xpose.inference.loading import load as load
+    from xpose.inference.options import DetectionOptions as DetectionOptions
 
-# Public name -> the module that holds it, imported when it is first asked for: not every module needs PyTorch.
-_HOMES = {
-    "DetectionOptions": "xpose.inference.options",
-    "Detector": "xpose.inference.detector",
-    "EncodedImage": "xpose.inference.encoded",
-    "PromptBank": "xpose.inference.bank",
-    "Similarity": "xpose.inference.detector",
-    "load": "xpose.inference.loading",
-}
-
-__all__ = [
-    "DetectionOptions",
-    "Detector",
-    "EncodedImage",
-    "PromptBank",
-    "Similarity",
-    "load",
-]
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "DetectionOptions": "xpose.inference.options",
+        "Detector": "xpose.inference.detector",
+        "EncodedImage": "xpose.inference.encoded",
+        "PromptBank": "xpose.inference.bank",
+        "Similarity": "xpose.inference.detector",
+        "load": "xpose.inference.loading",
+    },
+)

@@ -1,4 +1,4 @@
-"""Prompt banks: encoded prompts with their names in one small file, to reuse without the encoders and to share."""
+"""Prompt banks: encoded prompts with their names in one small file, to share and to reuse without the encoders."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpose.errors import CheckpointError, quote, unknown
+from xpose.errors import CheckpointError, first_line, quote, unknown
 from xpose.inference.encoded import EncodedClass
 from xpose.pictures.atomic import write_atomically
 from xpose.prompts import PromptClass
@@ -39,13 +39,12 @@ class PromptBank(Mapping[str, EncodedClass]):
         twice = {label for label in labels if labels.count(label) > 1}
         if twice:
             raise CheckpointError(
-                f"Two prompts are called {quote(min(twice))}. Names in a bank are unique. "
-                "Join them with +, or name them."
+                f"Two prompts are called {quote(min(twice))}. Join them with +, or give them different names."
             )
         return cls(dict(zip(labels, encoded, strict=True)), detector.engine.fingerprint())
 
     def save(self, path: str | Path) -> Path:
-        """Write a `.safetensors` file, whole or not at all.
+        """Write a `.safetensors` file atomically.
 
         Raises:
             XPoseError: the file cannot be written.
@@ -92,7 +91,7 @@ class PromptBank(Mapping[str, EncodedClass]):
             return cls(classes, about["network"])
         except (SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
             raise CheckpointError(
-                f"{quote(path)} cannot be read as a prompt bank ({str(error)[:150]}). "
+                f"{quote(path)} cannot be read as a prompt bank ({first_line(error)}). "
                 "Make it again with: xpose prompt save"
             ) from None
 
@@ -104,8 +103,7 @@ class PromptBank(Mapping[str, EncodedClass]):
         """
         if self.network != detector.engine.fingerprint():
             raise CheckpointError(
-                f"The prompt bank was made with another network than {detector.name}. Embeddings of one network mean "
-                "nothing to another. Make the bank again with these weights."
+                f"The prompt bank was made with another network than {detector.name}. Make it again with these weights."
             )
         for name in names or []:
             if name not in self.classes:

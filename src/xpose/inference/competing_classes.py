@@ -1,8 +1,8 @@
-"""Rivals: classes that a network knows well, asked for silently beside the prompts.
+"""Rivals: classes that a network knows well and that compete silently with the prompted ones.
 
-Asked for a dog alone, every place of the picture can attend to "dog" and to nothing else, and the place most like a
-dog, a person for want of a better one, gets a good score. With "person" beside it there is a choice. Rivals are never
-answered; they only change what the network makes of the prompted classes. See docs/decisions/0011-rivals.md.
+With the prompt "dog" alone, every place of the picture can attend to "dog" only, and the place most like a dog, perhaps
+a person, gets a good score. With "person" beside it there is a choice. Rivals are never answered; they only change the
+scores of the prompted classes. See docs/decisions/0011-rivals.md.
 
 Letters: L prompted classes, R rivals, C width of the network.
 """
@@ -21,16 +21,11 @@ ALIKE = 0.75
 
 
 def beside(classes: Sequence[EncodedClass], rivals: np.ndarray) -> list[EncodedClass]:
-    """The prompted classes, and after them the rivals.
+    """The prompted classes, and after them the rivals [R, C] that mean something else.
 
-    A rival that means the same as a prompted class is left out. Where no prompted class is like any rival, all are left
-    out: they cannot tell what such a word means to the network.
-
-    Args:
-        classes: what the user looks for.
-        rivals: [R, C] object tokens.
+    Where no prompted class is like any rival, all rivals are omitted, since they say nothing about such words.
     """
-    alike = _alike(classes, rivals)
+    alike = _likeness(classes, rivals) >= ALIKE
     if not alike.any():
         return list(classes)
     # They take the keypoints of the first class: no further keypoint tokens, and nobody reads their points.
@@ -41,43 +36,38 @@ def beside(classes: Sequence[EncodedClass], rivals: np.ndarray) -> list[EncodedC
 def passes(classes: Sequence[EncodedClass], rivals: np.ndarray) -> list[list[int]]:
     """Numbers of the prompted classes, in groups that go through the decoders separately.
 
-    Classes that are like rivals exclude each other: a place is one of them, so they go together. Faces and hands are
-    parts of people, and beside "person" both lose. Classes that are like no rival are a group of their own.
+    Classes that are like rivals exclude each other and form one group. The others, such as faces and hands, which are
+    parts of people and would lose to "person", form another.
     """
-    like = _alike(classes, rivals).any(1)
+    like = (_likeness(classes, rivals) >= ALIKE).any(1)
     return [group.tolist() for group in (np.flatnonzero(like), np.flatnonzero(~like)) if len(group)]
 
 
 def with_synonyms(
     thresholds: Mapping[str, float], classes: Sequence[EncodedClass], names: Sequence[str], rivals: np.ndarray
 ) -> Mapping[str, float]:
-    """Thresholds that know more words: a "puppy" has that of the rival that means the same, a dog's.
-
-    No word gets a threshold above that for all others, as the rival itself may.
-    """
-    unknown = [entry for entry in classes if entry.names.label not in thresholds]
-    known = [number for number, name in enumerate(names) if name in thresholds]
-    if not unknown or not known:
+    """Thresholds extended to synonyms: a "puppy" has that of the rival "dog", but none above that for all others."""
+    without_threshold = [entry for entry in classes if entry.names.label not in thresholds]
+    with_threshold = [number for number, name in enumerate(names) if name in thresholds]
+    if not without_threshold or not with_threshold:
         return thresholds
-    likeness = _likeness(unknown, rivals[known])
+    likeness = _likeness(without_threshold, rivals[with_threshold])
     most = thresholds.get("", 1.0)
     added = {
-        entry.names.label: min(most, thresholds[names[known[int(cosines.argmax())]]])
-        for entry, cosines in zip(unknown, likeness, strict=True)
+        entry.names.label: min(most, thresholds[names[with_threshold[int(cosines.argmax())]]])
+        for entry, cosines in zip(without_threshold, likeness, strict=True)
         if cosines.max() >= ALIKE
     }
     return {**thresholds, **added}
 
 
-def _alike(classes: Sequence[EncodedClass], rivals: np.ndarray) -> np.ndarray:
-    """Which classes mean the same as which rivals, [L, R]."""
-    return _likeness(classes, rivals) >= ALIKE
-
-
 def _likeness(classes: Sequence[EncodedClass], rivals: np.ndarray) -> np.ndarray:
-    return _unit(np.stack([entry.object_token for entry in classes])) @ _unit(rivals).T
+    """Cosines of object tokens, [L, R]."""
+    cosines: np.ndarray = _unit(np.stack([entry.object_token for entry in classes])) @ _unit(rivals).T
+    return cosines
 
 
 def _unit(tokens: np.ndarray) -> np.ndarray:
     tokens = tokens.astype(np.float32)
-    return tokens / np.maximum(np.linalg.norm(tokens, axis=1, keepdims=True), 1e-12)
+    unit: np.ndarray = tokens / np.maximum(np.linalg.norm(tokens, axis=1, keepdims=True), 1e-12)
+    return unit

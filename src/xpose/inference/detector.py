@@ -14,49 +14,67 @@ from typing import TYPE_CHECKING, TypeAlias, Unpack, overload
 import numpy as np
 from PIL import Image
 
-from xpose.errors import ConfigError, PromptError
-from xpose.inference.candidates import Candidates, DecodingPass, candidates_of, joined, poses_of, sigmas_of
+from xpose.errors import PromptError
 from xpose.inference.competing_classes import beside, passes, with_synonyms
 from xpose.inference.encoded import EncodedClass, EncodedImage, assemble
 from xpose.inference.engines import Engine, RawInstances
 from xpose.inference.options import DetectionOptions, OptionValues, check_count
-from xpose.inference.postprocess import required_logits, suppress_boxes, suppress_poses, thresholds_for
+from xpose.inference.postprocess import (
+    Candidates,
+    DecodingPass,
+    candidates_of,
+    joined,
+    poses_of,
+    required_logits,
+    sigmas_of,
+    suppress_boxes,
+    suppress_poses,
+    thresholds_for,
+)
 from xpose.inference.preprocess import batch, to_input
 from xpose.model.checkpoints.calibration import Calibration
 from xpose.pictures.reading import read_picture
-from xpose.prompts import Prompt, TextPrompt, as_prompts
+from xpose.prompts import Prompt, as_prompts
 from xpose.results import Poses
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from xpose.inference.encoding import PromptEncoder
     from xpose.model import XPose
+    from xpose.pictures.reading import PictureSource
 
-    Picture: TypeAlias = str | Path | Image.Image | np.ndarray | Tensor | EncodedImage
+    Picture: TypeAlias = PictureSource | EncodedImage
 # What to look for: words ("person, horse"), a prompt, or a list of these with one entry per class.
 Prompts: TypeAlias = "str | Prompt | EncodedClass | Iterable[Prompts]"
 
+_DEFAULTS = DetectionOptions()
 _ALL_MATCHES = DetectionOptions(threshold=0.0, rivals=())
+
+
+class DetectArguments(OptionValues, total=False):
+    """The keywords of `Detector.detect` beside the pictures and prompts."""
+
+    per_image: Iterable[Prompts] | None
+    options: DetectionOptions
+    batch_size: int
 
 
 @dataclass(frozen=True, eq=False)
 class Rules:
-    """The options of a call, worked out once."""
+    """The options of a call together with what they mean for these weights."""
 
     options: DetectionOptions
-    use: Calibration  # the stored one with the options over it
+    use: Calibration  # the stored one, overridden by the options
     rivals: np.ndarray  # [R, C] object tokens
 
 
 class Detector:
-    """Finds prompted objects and their keypoints. Made by `xpose.load()`; may be used from several threads.
+    """Finds prompted objects and their keypoints. `xpose.load()` makes one; it may be used from several threads.
 
     Attributes:
         engine: runs the network.
         prompts: encodes prompts for it.
-        name: where the weights came from.
-        calibration: how scores are read where `DetectionOptions` leave it open.
+        name: the source of the weights.
+        calibration: what `DetectionOptions` of None mean.
     """
 
     def __init__(
@@ -87,38 +105,17 @@ class Detector:
 
     @overload
     def detect(  # type: ignore[overload-overlap]  # a path is a sequence of texts, and one picture
-        self,
-        images: Picture,
-        prompts: Prompts | None = None,
-        *,
-        per_image: Iterable[Prompts] | None = None,
-        options: DetectionOptions = ...,
-        batch_size: int = 1,
-        **changes: Unpack[OptionValues],
+        self, images: Picture, prompts: Prompts | None = None, **arguments: Unpack[DetectArguments]
     ) -> Poses: ...
 
     @overload
     def detect(  # type: ignore[overload-overlap]
-        self,
-        images: Sequence[Picture],
-        prompts: Prompts | None = None,
-        *,
-        per_image: Iterable[Prompts] | None = None,
-        options: DetectionOptions = ...,
-        batch_size: int = 1,
-        **changes: Unpack[OptionValues],
+        self, images: Sequence[Picture], prompts: Prompts | None = None, **arguments: Unpack[DetectArguments]
     ) -> list[Poses]: ...
 
     @overload
     def detect(
-        self,
-        images: Iterable[Picture],
-        prompts: Prompts | None = None,
-        *,
-        per_image: Iterable[Prompts] | None = None,
-        options: DetectionOptions = ...,
-        batch_size: int = 1,
-        **changes: Unpack[OptionValues],
+        self, images: Iterable[Picture], prompts: Prompts | None = None, **arguments: Unpack[DetectArguments]
     ) -> Iterator[Poses]: ...
 
     def detect(
@@ -127,7 +124,7 @@ class Detector:
         prompts: Prompts | None = None,
         *,
         per_image: Iterable[Prompts] | None = None,
-        options: DetectionOptions = DetectionOptions(),  # noqa: B008 - frozen
+        options: DetectionOptions = _DEFAULTS,
         batch_size: int = 1,
         **changes: Unpack[OptionValues],
     ) -> Poses | list[Poses] | Iterator[Poses]:
@@ -135,16 +132,15 @@ class Detector:
 
         Args:
             images: one picture (path, PIL, array, tensor, or an `EncodedImage`) gives Poses; a list gives a list; an
-                iterator gives an iterator that reads as it goes.
+                iterator gives an iterator, which reads pictures when they are needed.
             prompts: what to look for in all of them: words ("person, horse"), a prompt, or a list with one per class.
-                Several classes compete: a place goes to the one farthest above its stored threshold. With rivals (see
-                there), classes that are like none of them, as faces and hands, do not compete with the others.
+                Several classes compete: an object belongs to the one farthest above its stored threshold. With rivals,
+                classes that are unlike all rivals, such as faces and hands, do not compete with the others.
             per_image: instead of `prompts`, one of those for each picture.
-            options: see `DetectionOptions`; what they leave at None has the value stored with the weights.
+            options: see `DetectionOptions`.
             batch_size: pictures that go through the network together. Those of other sizes are padded, which moves
                 points a little; 1 is the most exact.
-            **changes: single options, as in `detect(image, "dog", threshold=0.3)`: threshold, keypoint_threshold, nms,
-                nms_oks, max_instances, rivals, side.
+            **changes: single options, as in `detect(image, "dog", threshold=0.3)`.
 
         Raises:
             PromptError: a prompt cannot be understood, or the counts of prompts and pictures differ.
@@ -154,10 +150,8 @@ class Detector:
         options = options.changed(**changes)
         check_count("batch_size", batch_size)
         if (prompts is None) == (per_image is None):
-            raise PromptError(
-                'Give either prompts for all pictures or per_image, one for each. E.g. detect(image, "dog").'
-            )
-        rules = self._rules(options)  # errors in rivals show before the first picture is read
+            raise PromptError('Give either prompts for all pictures, as in detect(image, "dog"), or per_image.')
+        rules = self._rules(options)
         single = _is_single(images)
         pictures: Iterable[Picture] = [images] if single else images  # type: ignore[list-item, assignment]
         if isinstance(images, Sequence) and per_image is not None and not single:
@@ -166,7 +160,7 @@ class Detector:
                 raise PromptError(
                     f"Got {len(images)} pictures and {len(per_image)} prompts. per_image needs one for each."
                 )
-        # Prompts for all pictures are encoded once, and errors show before the first picture is read.
+        # Errors in options and prompts are raised before the first picture is read.
         classes = None if prompts is None else self.encode_prompts(prompts)
         results = self._stream(pictures, classes, per_image, rules, batch_size)
         if single:
@@ -174,16 +168,11 @@ class Detector:
         return list(results) if isinstance(images, Sequence) else results
 
     def encode_prompts(self, prompts: Prompts) -> list[EncodedClass]:
-        """Prompts as tokens; `detect` takes them as well, and need not encode them again."""
+        """Prompts as tokens, which `detect` takes instead of prompts."""
         return [self.prompts.encode(prompt) for prompt in as_prompts(prompts)]
 
     def encode_image(self, image: Picture, *, side: int | None = None) -> EncodedImage:
-        """Run the prompt-free part of the network once, to prompt the same picture many times.
-
-        Args:
-            image: as for `detect`.
-            side: see `DetectionOptions`.
-        """
+        """Run the prompt-free part of the network once, to prompt the same picture many times."""
         if isinstance(image, EncodedImage):
             return image
         pixels, path = read_picture(image)
@@ -220,36 +209,33 @@ class Detector:
             encoded = [self.encode_image(images[0], side=side)]
             features = encoded[0].features
         else:
-            read = [read_picture(image) for image in images]
+            read = [read_picture(image) for image in images]  # type: ignore[arg-type]  # none is encoded
             features = self.engine.encode(*batch([self._input(pixels, side) for pixels, _ in read]))
             encoded = [EncodedImage(None, (pixels.shape[0], pixels.shape[1]), path) for pixels, path in read]
-        found = self._candidates(features, encoded, classes, rules)
+        candidates = self._candidates(features, encoded, classes, rules)
         return [
-            poses_of(candidates, _kept(candidates, asked, rules), image, asked, rules.use.keypoint_threshold)
-            for candidates, image, asked in zip(found, encoded, classes, strict=True)
+            poses_of(of_image, _kept(of_image, asked, rules), image, asked, rules.use.keypoint_threshold)
+            for of_image, image, asked in zip(candidates, encoded, classes, strict=True)
         ]
 
     def _candidates(
-        self,
-        features: object,
-        images: list[EncodedImage],
-        classes: list[list[EncodedClass]],
-        rules: Rules,
+        self, features: object, images: list[EncodedImage], classes: list[list[EncodedClass]], rules: Rules
     ) -> list[Candidates]:
         """The candidates of each picture. Its classes go through the decoders in one pass or two."""
-        known = {
+        passes_of = {
             id(asked): [_pass(asked, numbers, rules) for numbers in passes(asked, rules.rivals)]
             for asked in {id(asked): asked for asked in classes}.values()
         }
-        split = [known[id(asked)] for asked in classes]
+        image_passes = [passes_of[id(asked)] for asked in classes]
         parts: list[list[Candidates]] = [[] for _ in classes]
-        for turn in range(max(map(len, split))):
-            now = [own[min(turn, len(own) - 1)] for own in split]  # a picture that is done goes along for nothing
-            answers = self._decode(features, now, rules)
-            for b, own in enumerate(split):
-                if turn < len(own):
-                    parts[b].append(candidates_of(answers[b], images[b], now[b], rules.use))
-        return [joined(own) for own in parts]
+        for turn in range(max(map(len, image_passes))):
+            # The last pass of a picture is repeated, and its result ignored, while others have further passes.
+            current = [steps[min(turn, len(steps) - 1)] for steps in image_passes]
+            answers = self._decode(features, current, rules)
+            for b, steps in enumerate(image_passes):
+                if turn < len(steps):
+                    parts[b].append(candidates_of(answers[b], images[b], current[b], rules.use))
+        return [joined(of_image) for of_image in parts]
 
     def _decode(
         self, features: object, asked: list[DecodingPass], rules: Rules, *, with_cosines: bool = False
@@ -260,11 +246,7 @@ class Detector:
         return self.engine.decode(features, prompts, groups, with_cosines=with_cosines)
 
     def limits(
-        self,
-        prompts: Prompts,
-        *,
-        options: DetectionOptions = DetectionOptions(),  # noqa: B008 - frozen
-        **changes: Unpack[OptionValues],
+        self, prompts: Prompts, *, options: DetectionOptions = _DEFAULTS, **changes: Unpack[OptionValues]
     ) -> dict[str, float]:
         """The score that objects must exceed in `detect` with the same options, by the name of their class.
 
@@ -288,11 +270,11 @@ class Detector:
         options: DetectionOptions = _ALL_MATCHES,
         **changes: Unpack[OptionValues],
     ) -> Similarity:
-        """How like the prompt's words (or examples) each found object and each of its points is.
+        """The similarity of each detected object and of its points to the prompt.
 
-        The cosine between the last decoder layer's query and the prompt token that the network compares it with: the
-        enhanced object token for objects, the projected keypoint token for points. Options are those of `detect`; by
-        default the threshold is 0 and there are no rivals, so that weak matches show as well.
+        This is the cosine between the last decoder layer's query and the prompt token that it is compared with: the
+        enhanced object token for objects, the projected keypoint token for points. By default the threshold is 0 and
+        there are no rivals, so that weak matches are included.
         """
         rules = self._rules(options.changed(**changes))
         classes = self.encode_prompts(prompt)
@@ -307,31 +289,10 @@ class Detector:
         points = raw.keypoint_cosine[kept][:, : poses.xy.shape[1]]
         return Similarity(poses, raw.object_cosine[kept, candidates.classes[kept]], points)
 
-    def face_points(self, image: Picture, kind: int = 68, *, category: str = "face") -> np.ndarray:
-        """Points of the best face in a picture, [K, 2] in pixels, for animation programs in the style of LivePortrait.
-
-        Args:
-            image: as for `detect`.
-            kind: 68 (people and drawings) or 9 (animals).
-            category: whose face, e.g. "cat face".
-
-        Raises:
-            ConfigError: another kind.
-            PromptError: there is no face at all (never with threshold 0, unless the picture is empty of tokens).
-        """
-        skeletons = {9: "animal_face", 68: "face"}
-        if kind not in skeletons:
-            raise ConfigError(f"kind is {kind!r}. It must be 9 (animal faces) or 68.")
-        prompt = TextPrompt(category, skeleton=skeletons[kind])
-        faces = self.detect(image, prompt, threshold=0.0, max_instances=1, rivals=())
-        if not len(faces):
-            raise PromptError(f'No "{category}" was found in the picture. Crop it closer, or name another category.')
-        return faces.xy[0].copy()
-
 
 @dataclass(frozen=True)
 class Similarity:
-    """Found objects and how like the prompt they are, in −1..1."""
+    """Detected objects and their similarity to the prompt, in −1..1."""
 
     poses: Poses
     objects: np.ndarray  # [N]
@@ -346,7 +307,7 @@ def _pass(asked: list[EncodedClass], numbers: list[int], rules: Rules) -> Decodi
 
 
 def _thresholds(classes: list[EncodedClass], rules: Rules) -> Mapping[str, float]:
-    """The stored ones, for words that mean the same as well."""
+    """The stored thresholds, extended to synonyms of their classes."""
     return with_synonyms(rules.use.thresholds, classes, rules.use.rivals, rules.rivals)
 
 
@@ -357,7 +318,7 @@ def _limits(classes: list[EncodedClass], rules: Rules) -> np.ndarray:
 
 
 def _kept(candidates: Candidates, classes: list[EncodedClass], rules: Rules) -> np.ndarray:
-    """Numbers of the candidates that the rules keep, best first."""
+    """Numbers of the candidates to keep, best first."""
     limits = _limits(classes, rules)
     order = np.argsort(-candidates.scores, kind="stable")
     order = order[candidates.scores[order] > limits[candidates.classes[order]]]

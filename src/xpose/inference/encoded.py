@@ -1,4 +1,4 @@
-"""Pictures and prompts as the detector keeps them between calls, and prompts as an engine takes them.
+"""Encoded pictures and prompts, and prompts as input of an engine.
 
 Letters: B images, L classes, S keypoint sets, K keypoints, C width of the network.
 """
@@ -17,9 +17,9 @@ from xpose.prompts import PromptClass
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """A picture that went through the prompt-free part of the network: prompt it as often as you like."""
+    """A picture after the prompt-free part of the network, to be prompted any number of times."""
 
-    features: object  # belongs to the engine that made it
+    features: object  # of the engine that made them
     size: tuple[int, int]  # height, width of the upright picture
     path: Path | None
 
@@ -50,11 +50,9 @@ class PromptArrays:
 def assemble(
     classes: Sequence[Sequence[EncodedClass]], required_logits: Sequence[np.ndarray | None] = ()
 ) -> PromptArrays:
-    """The prompts of a batch, one list of classes per image. Classes with the very same keypoint tokens share a set.
+    """The prompts of a batch. Classes with the very same keypoint tokens share a set.
 
-    Args:
-        classes: of each image.
-        required_logits: of each image, what its first classes must exceed; None or nothing where all need the same.
+    `required_logits` are of each image what its first classes must exceed; None where all need the same.
 
     Raises:
         PromptError: an image has no class.
@@ -71,7 +69,7 @@ def assemble(
     most = max(map(len, sets))
     objects, mask = _padded([np.stack([entry.object_token for entry in image]) for image in classes])
     silent, _ = _padded([np.array([entry.silent for entry in image]) for image in classes])
-    keypoints, real = _padded([own[i] if i < len(own) else own[0][:0] for own in sets for i in range(most)])
+    keypoints, real = _padded([s[i] if i < len(s) else s[0][:0] for s in sets for i in range(most)])
     required = None
     if any(row is not None for row in required_logits):
         required = np.zeros(objects.shape[:2], objects.dtype)

@@ -1,4 +1,4 @@
-"""Prompts to tokens of the network in PyTorch, remembered.
+"""Prompts to tokens of the network in PyTorch, with a cache.
 
 Every kind of prompt becomes an `EncodedClass`; from there on nothing can tell words from pictures. Words and examples
 of one class are joined as the mean of their projected tokens, first over the examples, then with the words.
@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,22 +23,27 @@ from xpose.inference.engines.torch import to_array
 from xpose.inference.preprocess import MEAN, STD
 from xpose.model import XPose
 from xpose.model.prompting import (
+    ClipTextEncoder,
     ClipVisualPromptEncoder,
+    NanoTextEncoder,
     TextEncoder,
     average_shots,
     example_picture,
     prompt_picture,
 )
-from xpose.model.visual_prompts import MARGIN
+from xpose.model.prompting.clip_weights import vision_tower
 from xpose.pictures.reading import read_picture
 from xpose.prompts import CombinedPrompt, Prompt, TextPrompt, VisualPrompt
 from xpose.vocabulary import bare_object_text, released_keypoint_text, released_object_text
 
-_MOST_REMEMBERED = 512
+if TYPE_CHECKING:
+    from xpose.pictures.reading import PictureSource
+
+_CAPACITY = 512
 
 
 class PromptEncoder:
-    """Encodes prompts for one network and remembers the results. Safe to use from several threads."""
+    """Encodes prompts for one network and caches the results. Safe to use from several threads."""
 
     def __init__(
         self,
@@ -50,9 +56,10 @@ class PromptEncoder:
         self._text: TextEncoder | None = None
         self._visual: ClipVisualPromptEncoder | None = None
         self._lock = threading.RLock()
-        self._known: OrderedDict[object, EncodedClass] = OrderedDict()
+        self._cache: OrderedDict[object, EncodedClass] = OrderedDict()
         self._objects: tuple[tuple[str, ...], np.ndarray] = (), np.zeros((0, model.config.dim), np.float32)
-        self.runs = 0  # how many prompts were really encoded
+        self._clip = model.config.prompt_encoder == "clip"
+        self.runs = 0  # how many prompts were encoded; cached prompts need no run
 
     @property
     def text(self) -> TextEncoder:
@@ -76,31 +83,26 @@ class PromptEncoder:
             return self._visual
 
     def encode(self, prompt: Prompt | EncodedClass) -> EncodedClass:
-        """One class's tokens, from memory where the same prompt was asked before."""
+        """One class's tokens, from the cache where the same prompt was encoded before."""
         if isinstance(prompt, EncodedClass):
             return prompt
         key = prompt_key(prompt)
         with self._lock:
-            found = self._known.get(key)
-            if found is not None:
-                self._known.move_to_end(key)
-                return found
-            encoded = self._encode(prompt)
-            self._known[key] = encoded
-            if len(self._known) > _MOST_REMEMBERED:
-                self._known.popitem(last=False)
-            return encoded
+            if key not in self._cache:
+                self._cache[key] = self._encode(prompt)
+            self._cache.move_to_end(key)
+            if len(self._cache) > _CAPACITY:
+                self._cache.popitem(last=False)
+            return self._cache[key]
 
     @torch.inference_mode()
     def objects(self, names: tuple[str, ...]) -> np.ndarray:
-        """The object tokens of plain names, [n, C], from memory where the same were asked for the last time."""
+        """The object tokens of plain names, [n, C]; those of the last call are cached."""
         if not names:
             return np.zeros((0, self.model.config.dim), np.float32)
         with self._lock:
             if names != self._objects[0]:
-                clip = self.model.config.prompt_encoder == "clip"
-                words = [released_object_text(name) if clip else bare_object_text(name) for name in names]
-                embedded = self.text.encode(words)
+                embedded = self.text.encode(list(map(released_object_text if self._clip else bare_object_text, names)))
                 self._objects = names, to_array(self.model.project_tokens(embedded, embedded[:0])[0])
             return self._objects[1]
 
@@ -120,26 +122,22 @@ class PromptEncoder:
 
     def _words(self, prompt: TextPrompt) -> tuple[Tensor, Tensor]:
         names = prompt.resolved
-        if self.model.config.prompt_encoder == "clip":
-            texts = [clip_object_text(prompt), *(released_keypoint_text(alias) for alias in names.aliases)]
-        else:
-            texts = [nano_object_text(prompt), *names.canonical]
-        embedded = self.text.encode(texts)
+        points = map(released_keypoint_text, names.aliases) if self._clip else names.canonical
+        embedded = self.text.encode([object_text(prompt, clip=self._clip), *points])
         return embedded[0], embedded[1:]
 
     def _examples(self, prompt: CombinedPrompt) -> tuple[Tensor, Tensor]:
         names = prompt.resolved.names
-        own = self.model.visual_prompts is not None
+        own_encoder = self.model.visual_prompts is not None
         pictures, points, visible = [], [], []
         for example in prompt.examples:
             matched = prompt.example_names(example)
             pixels, _ = read_picture(example.image)
             region = example.region(pixels.shape[1], pixels.shape[0])
-            picture = (
-                example_picture(pixels, region, MEAN, STD, size=self.model.config.example_side, margin=MARGIN)
-                if own
-                else prompt_picture(pixels, region)
-            )
+            if own_encoder:
+                picture = example_picture(pixels, region, MEAN, STD, size=self.model.config.example_side)
+            else:
+                picture = prompt_picture(pixels, region)
             shown = [example.points[matched[n]] if n in matched else (0.0, 0.0, False) for n in names]
             places = torch.tensor([(x, y) for x, y, _ in shown], dtype=torch.float32).view(-1, 2)
             placed, seen = picture.place(places, torch.tensor([v for *_, v in shown], dtype=torch.bool))
@@ -147,15 +145,12 @@ class PromptEncoder:
             points.append(placed)
             visible.append(seen)
         weight = self.model.heads.norm.weight
-        stacked = (
-            torch.stack(pictures).to(weight),
-            torch.stack(points).to(weight),
-            torch.stack(visible).to(weight.device),
-        )
-        objects, keypoints = self.model.embed_examples(*stacked) if own else self.visual.encode(*stacked)
-        objects, keypoints = average_shots(objects, keypoints, stacked[2])
-        unseen = ~stacked[2].any(0)
-        if own and bool(unseen.any()):  # a point that no example shows is asked for by its name, as in training
+        shown_points = torch.stack(visible).to(weight.device)
+        stacked = (torch.stack(pictures).to(weight), torch.stack(points).to(weight), shown_points)
+        objects, keypoints = self.model.embed_examples(*stacked) if own_encoder else self.visual.encode(*stacked)
+        objects, keypoints = average_shots(objects, keypoints, shown_points)
+        unseen = ~shown_points.any(0)
+        if own_encoder and bool(unseen.any()):  # a point that no example shows is prompted by its name, as in training
             named = self.text.encode(list(prompt.resolved.canonical)).to(keypoints)
             keypoints = torch.where(unseen[:, None], named, keypoints)
         return objects, keypoints
@@ -165,14 +160,9 @@ def _arrays(tokens: tuple[Tensor, Tensor]) -> tuple[np.ndarray, np.ndarray]:
     return to_array(tokens[0]), to_array(tokens[1])
 
 
-def clip_object_text(prompt: TextPrompt) -> str:
-    """The sentence for an object; without style and part exactly the released checkpoint's."""
-    return released_object_text(prompt.resolved.label, prompt.style)
-
-
-def nano_object_text(prompt: TextPrompt) -> str:
-    """The words for an object: our own networks read bare names."""
-    return bare_object_text(prompt.resolved.label, prompt.style)
+def object_text(prompt: TextPrompt, *, clip: bool) -> str:
+    """The words for an object: without style and part exactly the released checkpoint's for CLIP, else bare names."""
+    return (released_object_text if clip else bare_object_text)(prompt.resolved.label, prompt.style)
 
 
 def prompt_key(prompt: Prompt) -> object:
@@ -186,7 +176,7 @@ def prompt_key(prompt: Prompt) -> object:
     return ("combined", text, tuple(prompt_key(example) for example in prompt.examples))
 
 
-def picture_key(image: object) -> object:
+def picture_key(image: PictureSource) -> object:
     """A picture's content as a key; files by path, size and time of change."""
     if isinstance(image, (str, Path)):
         path = Path(image).expanduser()
@@ -208,20 +198,17 @@ def encoder_for(
         model: the network.
         tensors: prompt encoder weights that came with it (official names).
         clip: folder or hub id of CLIP's weights, where `tensors` has none.
-        fresh: for training: what the encoder of examples adds to CLIP starts untrained where `tensors` lacks it.
+        fresh: start what the encoder of examples adds to CLIP untrained where `tensors` lacks it (for training).
     """
-    from xpose.model import prompting
-    from xpose.model.prompting.clip import vision_tower
-
     if model.config.prompt_encoder == "nano":
-        return PromptEncoder(model, prompting.NanoTextEncoder, None)
+        return PromptEncoder(model, NanoTextEncoder, None)
     device = next(model.parameters()).device
     source = clip or "openai/clip-vit-base-patch32"
     with_clip = any(name.startswith("clip_model.") for name in tensors)
     examples = {"pos_proj.weight", "pos_proj.bias", "padding.weight"} <= set(tensors)
 
     def text() -> TextEncoder:
-        kind = prompting.ClipTextEncoder
+        kind = ClipTextEncoder
         return (kind.from_official(tensors) if with_clip else kind.from_folder_or_hub(source)).to(device)
 
     def visual() -> ClipVisualPromptEncoder:

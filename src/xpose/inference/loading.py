@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import torch
 
-from xpose.errors import CheckpointError, ConfigError
+from xpose.errors import CheckpointError, ConfigError, XPoseWarning, first_line
 from xpose.inference.detector import Detector
 from xpose.inference.encoding import encoder_for
 from xpose.inference.engines.torch import TorchEngine
 from xpose.model.checkpoints.pretrained import from_pretrained
 from xpose.model.checkpoints.weights import bundled_weights, default_weights
 from xpose.model.deformable import require_sound_kernels
-from xpose.model.precision import set_precision
+from xpose.model.encoder import ImageLayer
+from xpose.model.network import XPose
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
 
 def load(
@@ -30,9 +34,9 @@ def load(
     Args:
         name_or_path: a bundled name ("xpose-nano"), a weight folder or file, a file in the official layout, or a hub id
             ("owner/name"). None takes the bundled default.
-        weights: another way to say the same, for the path of a file.
-        device: "cpu", "cuda", "mps", ...; None takes the first of CUDA, MPS and CPU that is there.
-        dtype: "float32" (None), "bfloat16" (quicker where the hardware has it, a little less exact) or "float64".
+        weights: the same under another name.
+        device: "cpu", "cuda", "mps", ...; None takes the first available one of CUDA, MPS and CPU.
+        dtype: "float32" (None), "bfloat16" (faster on hardware that has it, a little less exact) or "float64".
         clip: folder or hub id of CLIP ViT-B/32, for weight files that were stripped of it.
         revision: branch, tag or commit of a hub id.
 
@@ -42,42 +46,77 @@ def load(
         XPoseError: this build of PyTorch computes wrong numbers on the device.
     """
     if name_or_path is not None and weights is not None:
-        raise CheckpointError(
-            f'Both "{name_or_path}" and weights="{weights}" were given. They mean the same; give one of them.'
-        )
+        raise CheckpointError(f'Both "{name_or_path}" and weights="{weights}" were given. Give one of them.')
     source = name_or_path if name_or_path is not None else weights
     if source is None:
         source = default_weights()
-    path = bundled_weights().get(str(source), Path(source) if isinstance(source, Path) else source)
-    model, encoders, calibration = from_pretrained(path, revision=revision)
+    model, encoders, calibration = from_pretrained(bundled_weights().get(str(source), source), revision=revision)
     place = pick_device(device)
     require_sound_kernels(place)
     try:
         model = model.to(place)
     except RuntimeError as error:
-        raise ConfigError(f"The network could not be moved to {place} ({str(error).splitlines()[0]}).") from None
+        raise ConfigError(f"The network could not be moved to {place} ({first_line(error)}).") from None
     model = set_precision(model, dtype).requires_grad_(False).eval()
     return Detector(TorchEngine(model), encoder_for(model, encoders, clip), str(source), calibration)
 
 
 def pick_device(device: str | torch.device | None) -> torch.device:
-    """The device that is meant.
+    """The device of that name, or the best one where None.
 
     Raises:
-        ConfigError: there is no such device here.
+        ConfigError: it does not exist here.
     """
     if device is None:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    reason = "PyTorch knows no device of that name"
     try:
-        chosen = torch.device(device)
-        reason = ""
-        torch.zeros(1, device=chosen)
+        torch.zeros(1, device=device)
+        return torch.device(device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = reason or (str(error).splitlines() or ["unknown"])[0][:120]
         raise ConfigError(
-            f'The device "{device}" cannot be used ({reason}). Use "cpu", or see what is there with: xpose check'
+            f'The device "{device}" cannot be used ({first_line(error)}). Use "cpu", or list devices with: xpose check'
         ) from None
-    return chosen
+
+
+def quick_bfloat16(device: torch.device | str) -> bool:
+    """Whether this device multiplies bfloat16 in hardware (AVX512-BF16 or AMX on a CPU, most GPUs)."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        # PyTorch has no public function for this; where a version lacks the private one, the answer is no.
+        probes = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+        return any(probe() for probe in probes if probe is not None)
+    return device.type == "mps"
+
+
+def set_precision(model: XPose, dtype: str | torch.dtype | None) -> XPose:
+    """Convert a float32 network in place; None is float32.
+
+    With bfloat16, everything that determines positions (sampling offsets, box and point heads, the decoders) stays in
+    float32. Where the device has no hardware for bfloat16, the network stays in float32, with a warning.
+
+    Raises:
+        ConfigError: the network does not run in this type.
+    """
+    target = DTYPES.get(dtype) if isinstance(dtype, str) else dtype or torch.float32
+    if target not in DTYPES.values():
+        raise ConfigError(f'dtype is "{dtype}". It must be one of {", ".join(DTYPES)}.')
+    if target != torch.bfloat16:
+        return model.to(target)
+    device = next(model.parameters()).device
+    if not quick_bfloat16(device):
+        warnings.warn(
+            f"{device} has no hardware for bfloat16 (AVX512-BF16, AMX or a GPU): staying in float32.",
+            XPoseWarning,
+            stacklevel=2,
+        )
+        return model
+    model.backbone.to(torch.bfloat16)
+    for module in model.encoder.modules():
+        if isinstance(module, ImageLayer):
+            for part in (module.ffn, module.attention.value_proj, module.attention.output_proj):
+                part.to(torch.bfloat16)
+    return model

@@ -9,7 +9,7 @@ from typing import TypedDict, Unpack
 
 from xpose.errors import ConfigError
 from xpose.inference.postprocess import check_share
-from xpose.model.checkpoints.calibration import Calibration
+from xpose.model.checkpoints.calibration import Calibration, are_names
 
 
 class OptionValues(TypedDict, total=False):
@@ -26,18 +26,18 @@ class OptionValues(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionOptions:
-    """What is looked for beside the prompts, and what is kept. None always means the value stored with the weights.
+    """What a detection keeps. None always means the value stored with the weights.
 
     Attributes:
-        threshold: keep objects with a higher score: one number, or numbers by class name, where classes that are not
-            named keep the stored one (`Detector.limits` shows them). 0 keeps all.
+        threshold: keep objects with a higher score: one number, or numbers by class name; other classes have the stored
+            ones (`Detector.limits` shows them). 0 keeps all.
         keypoint_threshold: keypoints with a lower confidence get visibility 0. 0 keeps all.
         nms: among boxes overlapping by more than this, of whatever class, keep only the best. 1 keeps all.
         nms_oks: among poses more similar than this (object keypoint similarity), keep only the best. 1 keeps all.
         max_instances: keep at most this many poses per picture, best first.
-        rivals: names of classes that stand silently beside the prompts, so that fewer objects of other classes are
-            found. Rivals that mean the same as a prompted class do not count. Classes that are unlike all of them are
-            searched for separately and without any. () is for no rivals.
+        rivals: names of classes that compete silently with the prompts, so that fewer objects of other classes are
+            found. Rivals that mean the same as a prompted class are ignored. Classes that are unlike all of them are
+            detected separately, without rivals. () is for no rivals.
         side: scale pictures so that their longer side has this many pixels, unless they are encoded already.
 
     Raises:
@@ -58,7 +58,7 @@ class DetectionOptions:
                 check_share(name, getattr(self, name))
         if self.threshold is not None and not isinstance(self.threshold, Mapping):
             check_share("threshold", self.threshold)
-        if self.rivals is not None and not _are_names(self.rivals):
+        if self.rivals is not None and not are_names(self.rivals):
             raise ConfigError(f"rivals is {self.rivals!r}. It must be a list of names, or None for the stored ones.")
         for name in ("max_instances", "side"):
             if getattr(self, name) is not None:
@@ -71,24 +71,14 @@ class DetectionOptions:
     def over(self, stored: Calibration) -> Calibration:
         """The stored calibration with these options in place of its values.
 
-        Its thresholds stay: they also decide between classes, whatever `threshold` says.
+        Its thresholds stay, because they also decide between classes.
         """
         values = {name: getattr(self, name) for name in ("keypoint_threshold", "nms", "nms_oks")}
         values["rivals"] = None if self.rivals is None else tuple(self.rivals)
-        given = {name: value for name, value in values.items() if value is not None}
-        return dataclasses.replace(stored, **given) if given else stored
+        return dataclasses.replace(stored, **{name: value for name, value in values.items() if value is not None})
 
 
 def check_count(name: str, value: object) -> None:
-    """Check that a value is a whole number of at least 1.
-
-    Raises:
-        ConfigError: it is not.
-    """
+    """Check that a value is a whole number of at least 1."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ConfigError(f"{name} is {value!r}. It must be a whole number of at least 1.")
-
-
-def _are_names(value: object) -> bool:
-    listed = isinstance(value, Sequence) and not isinstance(value, str)
-    return listed and all(isinstance(name, str) and name.strip() for name in value)  # type: ignore[attr-defined]

@@ -1,19 +1,128 @@
-"""From the network's groups to a few good poses: thresholds and removal of duplicates.
+"""From the network's groups to a few good poses: candidates in pixels, thresholds and removal of duplicates.
 
-Letters: N candidates, K keypoints.
+Letters: G groups of the network, L classes, N candidates, K keypoints.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from xpose.errors import ConfigError
 from xpose.geometry import pairwise_iou
-from xpose.model.checkpoints.calibration import DEFAULT_THRESHOLD
+from xpose.inference.encoded import EncodedClass, EncodedImage
+from xpose.inference.engines import RawInstances
+from xpose.model.checkpoints.calibration import DEFAULT_THRESHOLD, Calibration
+from xpose.results import Poses
+from xpose.vocabulary import keypoint_sigmas
 
-_TELLING = 0.01  # thresholds nearer to 0 or 1 do not say how high a class scores
+_EXTREME = 0.01  # thresholds nearer to 0 or 1 do not say how high a class scores
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """All groups of one picture in pixels of the original."""
+
+    boxes: np.ndarray  # [G, 4] x1, y1, x2, y2
+    scores: np.ndarray  # [G]
+    classes: np.ndarray  # [G] class numbers
+    xy: np.ndarray  # [G, K, 2]
+    confidence: np.ndarray  # [G, K]
+    errors: np.ndarray | None  # [G, K]
+
+
+@dataclass(frozen=True, eq=False)
+class DecodingPass:
+    """Classes that go through the decoders together."""
+
+    numbers: np.ndarray  # among all classes of the picture
+    classes: list[EncodedClass]
+    with_rivals: list[EncodedClass]  # the same, and after them silent rivals
+    required_logits: np.ndarray | None  # [L], which the classes' logits are compared with
+
+
+def candidates_of(raw: RawInstances, image: EncodedImage, decoding: DecodingPass, use: Calibration) -> Candidates:
+    """The candidates of one picture and the classes of one pass."""
+    height, width = image.size
+    scale = np.array([width, height])
+    logits = raw.logits[:, : len(decoding.classes)]  # rivals come after the classes
+    classes = _final_classes(logits, raw.group_class, decoding)
+    half = raw.boxes[:, 2:] / 2
+    corners = np.concatenate((raw.boxes[:, :2] - half, raw.boxes[:, :2] + half), axis=1)
+    boxes = np.clip(corners * np.tile(scale, 2), 0, [width, height, width, height])
+    sides = (boxes[:, 2:] - boxes[:, :2]).max(1, keepdims=True)
+    return Candidates(
+        boxes=boxes,
+        scores=tempered(raw.scores[np.arange(len(classes)), classes], use.temperature),
+        classes=decoding.numbers[classes],
+        xy=raw.keypoints * scale,
+        confidence=tempered(raw.confidence, use.keypoint_temperature),
+        errors=None if raw.keypoint_error is None else raw.keypoint_error * sides,
+    )
+
+
+def joined(parts: list[Candidates]) -> Candidates:
+    """The candidates of several passes as one, with NaN beyond a class's keypoints."""
+    widest = max(part.xy.shape[1] for part in parts)
+
+    def stacked(arrays: list[np.ndarray]) -> np.ndarray:
+        missing = [[(0, 0), (0, widest - array.shape[1]), *[(0, 0)] * (array.ndim - 2)] for array in arrays]
+        padded = [np.pad(a, pads, constant_values=np.nan) for a, pads in zip(arrays, missing, strict=True)]
+        return np.concatenate(padded)
+
+    errors = [part.errors for part in parts if part.errors is not None]
+    return Candidates(
+        boxes=np.concatenate([part.boxes for part in parts]),
+        scores=np.concatenate([part.scores for part in parts]),
+        classes=np.concatenate([part.classes for part in parts]),
+        xy=stacked([part.xy for part in parts]),
+        confidence=stacked([part.confidence for part in parts]),
+        errors=stacked(errors) if errors else None,
+    )
+
+
+def poses_of(
+    candidates: Candidates, kept: np.ndarray, image: EncodedImage, classes: Sequence[EncodedClass], least: float
+) -> Poses:
+    """The candidates numbered `kept`, in that order; keypoints with a confidence below `least` count as absent."""
+    names = [classes[i].names for i in candidates.classes[kept]]
+    widest = max((len(n.names) for n in names), default=0)
+    confidence = candidates.confidence[kept][:, :widest]
+    return Poses(
+        boxes=candidates.boxes[kept].astype(np.float32),
+        scores=candidates.scores[kept].astype(np.float32),
+        categories=tuple(n.label for n in names),
+        xy=candidates.xy[kept][:, :widest].astype(np.float32),
+        keypoint_scores=confidence.astype(np.float32),
+        visibility=np.where(np.nan_to_num(confidence, nan=-1.0) >= least, 2, 0).astype(np.uint8),
+        keypoint_errors=None if candidates.errors is None else candidates.errors[kept][:, :widest].astype(np.float32),
+        keypoint_names=tuple(n.names for n in names),
+        canonical_names=tuple(n.canonical for n in names),
+        edges=tuple(n.edges for n in names),
+        image_size=(int(image.size[0]), int(image.size[1])),
+        source=None if image.path is None else str(image.path),
+    )
+
+
+def _final_classes(logits: np.ndarray, opened: np.ndarray, decoding: DecodingPass) -> np.ndarray:
+    """The class of each group, [G]: the best of those with the keypoints of the class that opened it."""
+    kinds: dict[tuple[str, ...], int] = {}
+    kind = np.array([kinds.setdefault(entry.names.names, len(kinds)) for entry in decoding.classes])
+    allowed = kind[None, :] == kind[opened][:, None]
+    above = logits if decoding.required_logits is None else logits - decoding.required_logits
+    best: np.ndarray = np.where(allowed, above, -np.inf).argmax(1)
+    return best
+
+
+def sigmas_of(classes: Sequence[EncodedClass], points: int) -> np.ndarray:
+    """Similarity constant of each class's points, [L, K]."""
+    table = np.full((len(classes), points), 0.05)
+    for row, entry in zip(table, classes, strict=True):
+        names = entry.names
+        row[: len(names.canonical)] = keypoint_sigmas(names.skeleton or "", names.canonical)
+    return table
 
 
 def thresholds_for(
@@ -21,10 +130,7 @@ def thresholds_for(
 ) -> np.ndarray:
     """The scores that objects of each class must exceed, [L].
 
-    Args:
-        labels: class names of the prompt.
-        threshold: one number for all, numbers by class name ("" = all others), or None for the stored ones.
-        stored: the calibrated thresholds that came with the weights.
+    `threshold` is one number for all, numbers by class name ("" = all others), or None for the stored ones.
 
     Raises:
         ConfigError: a threshold is not a number from 0 to 1.
@@ -45,34 +151,27 @@ def thresholds_for(
 def required_logits(labels: list[str], stored: Mapping[str, float], temperature: float) -> np.ndarray | None:
     """Logits above which classes are compared, [L]: those of their thresholds, before `tempered`.
 
-    The stored thresholds say how high a class usually scores. A class without one takes the mean of the others, as does
-    one whose threshold only says that everything or nothing is wanted. None where all are the same.
+    The stored thresholds say how high a class usually scores. A class without one, or with one near 0 or 1, takes the
+    mean of the others. None where all are the same.
     """
     shares = np.array([stored.get(label, np.nan) for label in labels])
-    shares[(shares < _TELLING) | (shares > 1 - _TELLING)] = np.nan
+    shares[(shares < _EXTREME) | (shares > 1 - _EXTREME)] = np.nan
     logits = _logits(shares) * temperature
-    known = logits[~np.isnan(logits)]
-    if len(np.unique(known)) < 2:
+    usual = logits[~np.isnan(logits)]
+    if len(np.unique(usual)) < 2:
         return None
-    return np.where(np.isnan(logits), known.mean(), logits)
+    return np.where(np.isnan(logits), usual.mean(), logits)
 
 
 def check_share(what: str, value: object) -> float:
-    """A number from 0 to 1.
-
-    Raises:
-        ConfigError: it is something else.
-    """
+    """Check that a value is a number from 0 to 1."""
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:
         raise ConfigError(f"{what} is {value!r}. It must be a number from 0 to 1.")
     return float(value)
 
 
 def tempered(scores: np.ndarray, temperature: float) -> np.ndarray:
-    """Scores from 0 to 1 with their logits divided by a temperature: above 1 less sure, 1 as they are.
-
-    The order of scores stays, so that nothing but thresholds notices. NaN stays NaN.
-    """
+    """Scores from 0 to 1 with their logits divided by a temperature; their order and NaN stay."""
     if temperature == 1:
         return scores
     logits = _logits(scores.astype(np.float64))
@@ -80,13 +179,14 @@ def tempered(scores: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def _logits(shares: np.ndarray) -> np.ndarray:
-    """Of 0 and 1 the infinities, of NaN NaN."""
+    """Infinite for 0 and 1, NaN for NaN."""
     with np.errstate(divide="ignore"):
-        return np.log(shares) - np.log1p(-shares)
+        logits: np.ndarray = np.log(shares) - np.log1p(-shares)
+    return logits
 
 
 def suppress_boxes(boxes: np.ndarray, order: np.ndarray, limit: float) -> np.ndarray:
-    """Of `order` (best first) the candidates that overlap no better one by more than `limit` (box IoU); 1 keeps all."""
+    """The candidates of `order` (best first) that overlap no better one by more than `limit` (box IoU); 1 keeps all."""
     if len(order) < 2 or limit >= 1:
         return order
     return _greedy(pairwise_iou(boxes, boxes), order, limit)
@@ -95,22 +195,22 @@ def suppress_boxes(boxes: np.ndarray, order: np.ndarray, limit: float) -> np.nda
 def suppress_poses(
     xy: np.ndarray, keypoint_scores: np.ndarray, boxes: np.ndarray, order: np.ndarray, sigmas: np.ndarray, limit: float
 ) -> np.ndarray:
-    """Of `order` (best first) the candidates whose pose is not the same as a better one's (OKS over `limit`).
+    """The candidates of `order` that are not the same pose as a better one (OKS over `limit`); 1 keeps all.
 
-    Boxes of two people who embrace overlap, their poses do not; two boxes around one animal hold the same pose.
+    Boxes of two people who embrace overlap, but not their poses; two boxes around one animal have the same pose.
 
     Args:
         xy: [N, K, 2] pixels; NaN where a candidate has fewer points.
-        keypoint_scores: [N, K]; how much each point of the better pose counts.
+        keypoint_scores: [N, K]; the weight of each point of the better pose.
         boxes: [N, 4].
         order: candidate numbers, best first.
         sigmas: [N, K] by the candidates' own names.
-        limit: similarity above which two poses are one; 1 keeps all.
+        limit: the highest similarity of two poses that are kept.
     """
     if len(order) < 2 or xy.shape[1] == 0 or limit >= 1:
         return order
     areas = np.maximum((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), 1e-6)
-    # OKS per pair: a point counts with its confidence in the better pose.
+    # OKS per pair: the weight of a point is its confidence in the better pose.
     squared = ((xy[:, None] - xy[None]) ** 2).sum(-1)  # [N, N, K]
     spread = (2 * sigmas) ** 2  # COCO's (2σ)²
     similarity = np.exp(-squared / (2 * spread[:, None] * areas[:, None, None]))

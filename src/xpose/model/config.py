@@ -6,13 +6,15 @@ import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from xpose.errors import ConfigError, did_you_mean
 
 BackboneName = Literal["swin", "resnet50", "mobilenetv2", "nanodet"]
 EncoderName = Literal["deformable", "hybrid"]
 _FORMAT = "xpose-1"
+_SIZES = "dim heads coarse_heads levels points ffn queries instances object_layers keypoint_layers example_side"
+_LEAST = dict.fromkeys([*_SIZES.split(), "pose_map_width"], 1) | {"pose_map": 0}
 # What `config.json` held before `calibration.json` was written beside it.
 CALIBRATION_KEYS = ("thresholds", "keypoint_threshold", "temperature", "keypoint_temperature", "nms", "rivals")
 
@@ -29,10 +31,7 @@ class SwinSettings:
 
 @dataclass(frozen=True)
 class XPoseConfig:
-    """Everything that decides the shapes and the rules of a network.
-
-    The defaults are those of the released Swin-T checkpoint.
-    """
+    """The architecture of a network. The defaults are those of the released Swin-T checkpoint."""
 
     name: str = "xpose-swin-t"
     backbone: BackboneName = "swin"
@@ -83,56 +82,33 @@ class XPoseConfig:
             raise ConfigError(f"The network settings of {self.name!r} do not fit:\n  " + "\n  ".join(faults))
 
     def _choice_faults(self) -> list[str]:
-        choices = {
-            "backbone": get_args(BackboneName),
-            "encoder": get_args(EncoderName),
-            "query_content": ("rank", "token"),
-            "size_prior": ("table", "token"),
-            "point_steps": ("picture", "box"),
-            "score": ("last", "objects"),
-            "selection": ("best", "peaks"),
-            "prompt_encoder": ("clip", "nano"),
-        }
+        hints = get_type_hints(XPoseConfig)
+        choices = {name: get_args(hint) for name, hint in hints.items() if get_origin(hint) is Literal}
         return [
-            f'{key} is "{getattr(self, key)}"; it must be one of {", ".join(allowed)}'
-            for key, allowed in choices.items()
-            if getattr(self, key) not in allowed
+            f'{name} is "{getattr(self, name)}"; it must be one of {", ".join(allowed)}'
+            for name, allowed in choices.items()
+            if getattr(self, name) not in allowed
         ]
 
     def _size_faults(self) -> list[str]:
         faults = [
-            f"{key} is {getattr(self, key)}; it must be a whole number of at least 1"
-            for key in (
-                "dim",
-                "heads",
-                "coarse_heads",
-                "levels",
-                "points",
-                "ffn",
-                "queries",
-                "instances",
-                "object_layers",
-                "keypoint_layers",
-                "example_side",
-            )
-            if not isinstance(getattr(self, key), int) or getattr(self, key) < 1
+            f"{name} is {getattr(self, name)}; it must be a whole number of at least {least}"
+            for name, least in _LEAST.items()
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < least
         ]
-        for key, least in (("pose_map", 0), ("pose_map_width", 1)):
-            if not isinstance(getattr(self, key), int) or getattr(self, key) < least:
-                faults.append(f"{key} is {getattr(self, key)}; it must be a whole number of at least {least}")
         if not 0 < self.prompt_scale < float("inf"):
             faults.append(f"prompt_scale is {self.prompt_scale}; it must be a number above 0")
-        if not faults and self.dim % (4 * self.heads):
+        if faults:
+            return faults
+        if self.dim % (4 * self.heads):
             faults.append(f"dim is {self.dim}; it must be a multiple of 4 times heads ({self.heads})")
-        if not faults and self.fusion_width % self.fusion_heads:
+        if self.fusion_width % self.fusion_heads:
             faults.append(
                 f"fusion_width is {self.fusion_width}; it must be a multiple of fusion_heads ({self.fusion_heads})"
             )
-        if not faults and self.encoder == "deformable" and self.levels < 4:
-            faults.append(
-                f"levels is {self.levels}; the deformable encoder has three backbone levels and at least one more"
-            )
-        if not faults and self.encoder == "hybrid" and self.levels != 3:
+        if self.encoder == "deformable" and self.levels < 4:
+            faults.append(f"levels is {self.levels}; the deformable encoder needs at least 4")
+        if self.encoder == "hybrid" and self.levels != 3:
             faults.append(f"levels is {self.levels}; the hybrid encoder works on exactly three backbone levels")
         return faults
 
@@ -144,7 +120,7 @@ class XPoseConfig:
     def from_json(cls, text: str, where: str = "config.json") -> XPoseConfig:
         """Read `config.json`; `where` is the file's name in messages.
 
-        Files of before calibrations had a file of their own hold one here; `checkpoints.calibration` reads it.
+        Older files also hold the calibration, which `checkpoints.calibration` reads.
 
         Raises:
             ConfigError: the text is not JSON of this format, or has unknown or invalid settings.
@@ -169,11 +145,7 @@ class XPoseConfig:
 
 
 def read_settings(text: str, where: str, format: str = _FORMAT) -> dict[str, Any]:
-    """The values of a JSON file of ours, without its format.
-
-    Raises:
-        ConfigError: the text is not a JSON object of this format.
-    """
+    """The values of a JSON file of ours, without its format."""
     try:
         values = json.loads(text)
     except json.JSONDecodeError as error:
@@ -188,11 +160,7 @@ def read_settings(text: str, where: str, format: str = _FORMAT) -> dict[str, Any
 
 
 def refuse_unknown(what: str, values: Iterable[str], known: Sequence[str]) -> None:
-    """Report all unknown names of settings together.
-
-    Raises:
-        ConfigError: there are some.
-    """
+    """Report all unknown names of settings together."""
     unknown = [f"unknown setting {key!r}.{did_you_mean(key, known)}" for key in values if key not in known]
     if unknown:
         raise ConfigError(f"The {what} have faults:\n  " + "\n  ".join(unknown))

@@ -1,19 +1,24 @@
-"""The decoder layer that object and keypoint decoding share, and the heads that all layers share.
+"""The object decoder, whose best queries open keypoint groups, with the layer and the heads that both decoders share.
 
 Shape letters: see `types.py`; T = queries of any kind.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from xpose.model.config import XPoseConfig
 from xpose.model.deformable import DeformableAttention
-from xpose.model.layers import MLP, Attention, FeedForward, Linear, Recomputable, logit
+from xpose.model.layers import MLP, Attention, FeedForward, Linear, PromptSimilarity, Recomputable, logit
 from xpose.model.positions import box_code
-from xpose.model.scoring import Similarity
-from xpose.model.types import EncodedScene
+from xpose.model.selection import rows_at
+from xpose.model.types import EncodedScene, GivenQueries, Instances, LayerReport, ObjectQueries
+
+# Given the report of the last object layer: the numbers of the queries to keep [B, G], and the class of each [B, G].
+Choose = Callable[[LayerReport], tuple[Tensor, Tensor]]
 
 
 class DecoderLayer(Recomputable):
@@ -40,36 +45,24 @@ class DecoderLayer(Recomputable):
         group: int | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        """One round.
+        """Queries [B, T, C] after the layer; `position` [B, T, C] is the code of `boxes` [B, T, 4].
 
-        Args:
-            content: [B, T, C].
-            position: [B, T, C], the code of each query's box.
-            boxes: [B, T, 4], the reference of the deformable attention.
-            scene: what the queries look at.
-            group: queries attend only within consecutive runs of this many; None = all to all.
-            mask: bool [B · T / group, 1, 1, group], True = may be attended to, where groups have empty places.
+        Queries attend only within consecutive runs of `group`, if given, where `mask` [B · T / group, 1, 1, group] is
+        False for empty places.
         """
-        content = self.norm_self(content + self._among_themselves(content, position, group, mask))
+        folded = content if group is None else content.reshape(-1, group, content.shape[2])
+        placed = folded + position.reshape(folded.shape)
+        seen = self.self_attention(placed, placed, folded, mask)
+        content = self.norm_self(content + seen.view(content.shape))
         placed = content + position
         keep = scene.prompts.object_mask
-        seen = self.prompt_attention(
-            placed, scene.objects, scene.objects, None if keep is None else keep[:, None, None]
-        )
+        mask = None if keep is None else keep[:, None, None]
+        seen = self.prompt_attention(placed, scene.objects, scene.objects, mask)
         content = self.norm_prompt(content + seen)
         reference = boxes[:, :, None] * _box_ratios(scene)[:, None]
         seen = self.image_attention(content + position, reference, scene.tokens, scene.geometry)
         content = self.norm_image(content + seen)
         return self.norm_ffn(content + self.ffn(content))
-
-    def _among_themselves(self, content: Tensor, position: Tensor, group: int | None, mask: Tensor | None) -> Tensor:
-        if group is None:
-            placed = content + position
-            return self.self_attention(placed, placed, content, mask)
-        batch, count, dim = content.shape
-        folded = content.reshape(batch * count // group, group, dim)
-        placed = folded + position.reshape(folded.shape)
-        return self.self_attention(placed, placed, folded, mask).view(batch, count, dim)
 
 
 def _box_ratios(scene: EncodedScene) -> Tensor:
@@ -88,8 +81,8 @@ class DecoderHeads(nn.Module):
         self.box = _zero_last(MLP(dim, dim, 4, 3))
         self.point = _zero_last(MLP(dim, dim, 2, 3))
         self.size = _zero_last(MLP(dim, dim, 2, 3))
-        self.similarity = Similarity(config)
-        self.keypoint_similarity = Similarity(config)
+        self.similarity = PromptSimilarity(config)
+        self.keypoint_similarity = PromptSimilarity(config)
         self.visibility = Linear(dim, 1) if config.visibility_head else None
         self.error = Linear(dim, 1) if config.point_error else None
         self.steps_of_box = config.point_steps == "box"
@@ -108,15 +101,10 @@ class DecoderHeads(nn.Module):
         return torch.cat((self.points(content, boxes, object_sides), sides), dim=-1)
 
     def points(self, content: Tensor, boxes: Tensor, object_sides: Tensor) -> Tensor:
-        """Places [..., 2] that `content` finds from the centres of `boxes`.
+        """Centres of `boxes` [..., 2 or 4] moved by the point head of `content` [..., C]: [..., 2].
 
-        Args:
-            content: [..., C], of keypoint queries or tokens.
-            boxes: [..., 2 or 4]; the places start from their centres.
-            object_sides: [..., 2], width and height of the box of the object that the points belong to.
-
-        A step measured by the object's box means the same for a near object as for a far one, so that one prior per
-        prompt fits both. Such places may lie outside of the picture, as those of objects that it cuts off do.
+        A step measured in the sides of the object's box, `object_sides` [..., 2], means the same for near and far
+        objects. Such points may lie outside of the picture, as those of truncated objects do.
         """
         if self.steps_of_box:
             return boxes[..., :2] + self.point(content) * object_sides
@@ -124,7 +112,92 @@ class DecoderHeads(nn.Module):
 
 
 def _zero_last(head: MLP) -> MLP:
-    """Start as no correction at all."""
+    """The head, whose first corrections are 0."""
     nn.init.zeros_(head.layers[-1].weight)  # type: ignore[arg-type]
     nn.init.zeros_(head.layers[-1].bias)  # type: ignore[arg-type]
     return head
+
+
+class ObjectDecoder(nn.Module):
+    """Refines the boxes of all queries, then keeps the best G, best first."""
+
+    def __init__(self, config: XPoseConfig) -> None:
+        super().__init__()
+        self.instances, self.scores = config.instances, config.score == "objects"
+        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.object_layers))
+
+    def forward(
+        self,
+        queries: ObjectQueries,
+        scene: EncodedScene,
+        heads: DecoderHeads,
+        *,
+        instances: int | None = None,
+        kept: Tensor | None = None,
+        choose: Choose | None = None,
+        with_reports: bool = False,
+    ) -> Instances:
+        """The instances whose keypoints are decoded.
+
+        Args:
+            queries: from the query selection.
+            scene: the encoded picture and prompt.
+            heads: shared with the keypoint decoder.
+            instances: how many to keep; the configuration's number where None.
+            kept: [B, G] query numbers to keep instead of the best ones, in order.
+            choose: chooses them from the last layer's report instead; only together with reports.
+            with_reports: also return what every layer would report by itself.
+        """
+        content, boxes, reports = self._refine(queries.content, queries.boxes, scene, heads, with_reports)
+        judged = heads.norm(content) if self.scores else content
+        scores = heads.similarity(judged, scene.objects, scene.prompts.object_mask)
+        answering = scene.prompts.answering(scores)
+        classes = None
+        if choose is not None:
+            kept, classes = choose(reports[-1])
+        if kept is None:
+            kept = answering.amax(-1).topk(min(instances or self.instances, scores.shape[1]), dim=1).indices
+        logits = rows_at(scores, kept)
+        return Instances(
+            rows_at(content, kept),
+            rows_at(boxes, kept),
+            rows_at(answering, kept).argmax(-1) if classes is None else classes,
+            kept,
+            reports,
+            logits=logits if self.scores else None,
+        )
+
+    def given(self, given: GivenQueries, scene: EncodedScene, heads: DecoderHeads) -> Instances:
+        """The instances that given queries open, with the report of every layer; runs do not see each other."""
+        real = given.real.view(len(given.real), -1, given.run)
+        keep = real | ~real.any(-1, keepdim=True)  # attention needs a key, in an empty run too
+        start = rows_at(scene.prompts.objects, given.classes)
+        mask = keep.view(-1, 1, 1, given.run)
+        content, boxes, reports = self._refine(start, given.boxes, scene, heads, True, given.run, mask)
+        opened = given.opened
+        return Instances(
+            rows_at(content, opened), rows_at(boxes, opened), given.group_class, opened, reports, points=given.points
+        )
+
+    def _refine(
+        self,
+        content: Tensor,
+        boxes: Tensor,
+        scene: EncodedScene,
+        heads: DecoderHeads,
+        with_reports: bool,
+        run: int | None = None,
+        mask: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, tuple[LayerReport, ...]]:
+        """All layers: raw content and refined boxes after the last one, and what each layer would report."""
+        reports = []
+        for layer in self.layers:
+            # A layer's loss must not move earlier boxes by way of the places that this layer looks at.
+            seen = boxes.detach()
+            content = layer(content, heads.position(seen, scene), seen, scene, group=run, mask=mask)
+            if with_reports:
+                normed = heads.norm(content)
+                logits = heads.similarity(normed, scene.objects, scene.prompts.object_mask)
+                reports.append(LayerReport(logits, heads.refine_boxes(normed, boxes)))
+            boxes = heads.refine_boxes(content, seen)
+        return content, boxes, tuple(reports)

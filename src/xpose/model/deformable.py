@@ -2,12 +2,11 @@
 
 Two kernels compute the same weighted bilinear sums:
 
-* `sample_rows` writes every sample as a weighted sum of value rows and lets `embedding_bag` add them up: the way of the
-  CPU, several times quicker there than `grid_sample` and with a fraction of its memory;
-* `sample_grid` uses `grid_sample`, one call per level: the way of the GPU, and of training on the CPU, where it is the
-  quicker one there and back.
+* `sample_rows`, for the CPU, writes every sample as a weighted sum of value rows and lets `embedding_bag` add them up,
+  several times faster than `grid_sample` and with a fraction of its memory;
+* `sample_grid`, for the GPU and for training, calls `grid_sample` once per level.
 
-`self_check` holds both against a slow plain form, so that a broken build is noticed before it returns garbage.
+`self_check` compares both with a slow plain form, so that a broken build is noticed before it returns garbage.
 Shape letters: see `types.py`; P = points per head and level, R = levels.
 """
 
@@ -15,7 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +27,6 @@ from xpose.model.types import LevelGeometry
 Shapes = tuple[tuple[int, int], ...]
 # Queries handled at once by the row kernel: their row numbers and weights then stay in the processor's cache.
 _CHUNK_QUERIES = 1024
-_KERNELS = ("rows", "grid")
 
 
 class DeformableAttention(nn.Module):
@@ -41,32 +39,22 @@ class DeformableAttention(nn.Module):
         self.attention_weights = Linear(dim, heads * levels * points)
         self.value_proj = Linear(dim, dim)
         self.output_proj = Linear(dim, dim)
-        self._reset()
-
-    def _reset(self) -> None:
-        """Start with equal weights and offsets that fan out, one direction per head."""
+        # At the start weights are equal and offsets fan out, one direction per head.
         nn.init.zeros_(self.sampling_offsets.weight)
         nn.init.zeros_(self.attention_weights.weight)
         nn.init.zeros_(self.attention_weights.bias)
-        angle = torch.arange(self.heads) * (2 * math.pi / self.heads)
+        angle = torch.arange(heads) * (2 * math.pi / heads)
         direction = torch.stack((angle.cos(), angle.sin()), -1)
         direction = direction / direction.abs().amax(-1, keepdim=True)
-        steps = torch.arange(1, self.points + 1)[:, None]
-        fan = (direction[:, None, None] * steps).expand(self.heads, self.levels, self.points, 2)
+        steps = torch.arange(1, points + 1)[:, None]
+        fan = (direction[:, None, None] * steps).expand(heads, levels, points, 2)
         with torch.no_grad():
             self.sampling_offsets.bias.copy_(fan.flatten())
 
     def forward(self, query: Tensor, reference: Tensor, memory: Tensor, geometry: LevelGeometry) -> Tensor:
-        """Attend to `memory` around `reference`.
+        """Queries [B, T, C] attend to `memory` [B, N, C] around `reference`: [B, T, C].
 
-        Args:
-            query: [B, T, C].
-            reference: per level a point [B or 1, T, R, 2] or a box [B or 1, T, R, 4] in [0, 1] of the padded level.
-            memory: [B, N, C].
-            geometry: of the memory.
-
-        Returns:
-            [B, T, C].
+        `reference` has per level a point [B or 1, T, R, 2] or a box [B or 1, T, R, 4] in [0, 1] of the padded level.
         """
         return self.attend(query, reference, self.values(memory, geometry), geometry)
 
@@ -78,23 +66,23 @@ class DeformableAttention(nn.Module):
         return values
 
     def attend(self, query: Tensor, reference: Tensor, values: Tensor, geometry: LevelGeometry) -> Tensor:
-        """The part after the value map; chunked over queries where the row kernel serves."""
-        if kernel_for(values) == "grid":
-            sampled = sample_grid(
-                self._heads(values), geometry.shapes, *self._samples(query, reference, geometry.shapes)
-            )
-            return self.output_proj(sampled).to(query.dtype)
-        return self._attend_rows(query, reference, values, geometry.shapes)
+        """The part after the value map."""
+        if kernel_for(values) == "rows":
+            sampled = self._sample_rows(query, reference, values, geometry.shapes)
+        else:
+            places, shares = self._samples(query, reference, geometry.shapes)
+            sampled = sample_grid(values.unflatten(-1, (self.heads, -1)), geometry.shapes, places, shares)
+        return self.output_proj(sampled).to(query.dtype)
 
-    def _attend_rows(self, query: Tensor, reference: Tensor, values: Tensor, shapes: Shapes) -> Tensor:
-        """As `_samples` and `sample_rows` together, with x and y in planes of their own: long rows, few passes."""
+    def _sample_rows(self, query: Tensor, reference: Tensor, values: Tensor, shapes: Shapes) -> Tensor:
+        """`_samples` and `sample_rows` together, in chunks of queries, with all x before all y: few passes."""
         batch, count, dim = query.shape
-        # Under autocast queries and references may be of a lower precision than the values: places never are.
+        # Under autocast, queries and references may have a lower precision than the values; places never do.
         plan = row_plan(shapes, self.heads, self.points, values.dtype, query.device)
         # A table per image: the gradient of a table has its full size, however few of its rows an image uses.
         tables = values.reshape(batch, -1, dim // self.heads).unbind(0)
         reference = reference.expand(batch, -1, -1, -1).to(values.dtype)
-        weight, bias = self._plane_maps()
+        weight, bias = self._planar_maps()
         pieces = []
         for image in range(batch):
             for start in range(0, count, _CHUNK_QUERIES):
@@ -107,18 +95,14 @@ class DeformableAttention(nn.Module):
                 offsets = torch.addmm(offsets - 0.5, places[..., :2].flatten(1), plan.spread)
                 shares = shares.unflatten(-1, (self.heads, -1)).softmax(-1).flatten(1)
                 pieces.append(_sum_rows(tables[image], plan, offsets, shares))
-        sampled = torch.cat(pieces).view(batch, count, dim)
-        return self.output_proj(sampled).to(query.dtype)
+        return torch.cat(pieces).view(batch, count, dim)
 
-    def _plane_maps(self) -> tuple[Tensor, Tensor]:
+    def _planar_maps(self) -> tuple[Tensor, Tensor]:
         """Offsets (all x, then all y) and attention weights as one linear map."""
         offset_weight = self.sampling_offsets.weight.unflatten(0, (-1, 2)).transpose(0, 1).flatten(0, 1)
         offset_bias = self.sampling_offsets.bias.unflatten(0, (-1, 2)).t().flatten()
         weight = torch.cat((offset_weight, self.attention_weights.weight))
         return weight, torch.cat((offset_bias, self.attention_weights.bias))
-
-    def _heads(self, values: Tensor) -> Tensor:
-        return values.unflatten(-1, (self.heads, -1))
 
     def _samples(self, query: Tensor, reference: Tensor, shapes: Shapes) -> tuple[Tensor, Tensor]:
         """Sampling places in pixels of each level and their weights: [B, T, H, R, P, 2] and [B, T, H, R, P]."""
@@ -129,38 +113,33 @@ class DeformableAttention(nn.Module):
         centre = reference[:, :, None, :, None, :2] * size - 0.5
         if reference.shape[-1] == 2:
             return centre + offsets, weights
-        # A box scales its offsets: half its size away for a whole turn of the points.
+        # A box scales its offsets: the last point is half the box's size away.
         return centre + offsets * (reference[:, :, None, :, None, 2:] * size * (0.5 / self.points)), weights
 
 
 def kernel_for(values: Tensor) -> str:
-    """The kernel that serves these values: rows on the CPU, the grid elsewhere, while exporting and in training.
+    """The kernel for these values: rows on the CPU; the grid elsewhere, in export, and in training.
 
-    The way back through the rows sorts them all, which costs more than the way there saved.
+    The backward pass through the rows would sort them all, which costs more than the forward pass saves.
     """
     plain_cpu = values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64)
     return "rows" if plain_cpu and not values.requires_grad and not torch.compiler.is_compiling() else "grid"
 
 
 def sample_rows(values: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
-    """Weighted bilinear sums by adding up value rows.
+    """Weighted bilinear sums [B, T, C] by adding up value rows.
 
     Args:
         values: [B, N, H, C/H].
         shapes: (height, width) per level.
         locations: [B, T, H, R, P, 2], x and y in pixels, 0 = centre of the first pixel.
         weights: [B, T, H, R, P].
-
-    Returns:
-        [B, T, C].
     """
     batch, _, heads, width = values.shape
     plan = row_plan(shapes, heads, locations.shape[-2], locations.dtype, locations.device)
     tables = values.reshape(batch, -1, width).unbind(0)
-    planes = locations.movedim(-1, 2).flatten(2)
-    shares = weights.flatten(2)
-    rows = [_sum_rows(tables[b], plan, planes[b], shares[b]) for b in range(batch)]
-    return torch.stack(rows)
+    places, shares = locations.movedim(-1, 2).flatten(2), weights.flatten(2)
+    return torch.stack([_sum_rows(tables[b], plan, places[b], shares[b]) for b in range(batch)])
 
 
 @dataclass(frozen=True)
@@ -213,20 +192,17 @@ def row_plan(shapes: Shapes, heads: int, points: int, dtype: torch.dtype, device
 
 
 def _sum_rows(table: Tensor, plan: RowPlan, places: Tensor, shares: Tensor) -> Tensor:
-    """One image.
+    """The sums [T, C] of one image.
 
     Args:
         table: [rows, C/H], a row per token and head.
         plan: constants of the levels.
         places: [T, 2 · columns] pixels, all x, then all y.
         shares: [T, columns] attention weights.
-
-    Returns:
-        [T, C].
     """
     queries = places.shape[0]
-    # The pair of neighbours that lies inside the level and nearest to the place: what is a pixel or more away weighs
-    # nothing, which is the zero padding.
+    # The two neighbours inside the level that are nearest to the place. A neighbour that is a pixel or more away has
+    # weight 0, which amounts to zero padding.
     low = torch.minimum(places.detach().floor().clamp_(min=0), plan.last_low)
     distance = places - low
     near = F.relu(1 - distance.abs())
@@ -252,8 +228,8 @@ def sample_grid(values: Tensor, shapes: Shapes, locations: Tensor, weights: Tens
     """Weighted bilinear sums by `grid_sample`; arguments and result as `sample_rows`."""
     batch, _, heads, width = values.shape
     queries = locations.shape[1]
-    total = None
-    # Split, not sliced: the way back of every slice would fill a tensor of all levels with zeros.
+    sums = []
+    # Split, not sliced: the backward pass of every slice would fill a tensor of all levels with zeros.
     pieces = values.split([rows * columns for rows, columns in shapes], dim=1)
     for level, ((rows, columns), piece) in enumerate(zip(shapes, pieces, strict=True)):
         picture = piece.permute(0, 2, 3, 1).reshape(batch * heads, width, rows, columns)
@@ -262,14 +238,13 @@ def sample_grid(values: Tensor, shapes: Shapes, locations: Tensor, weights: Tens
         places = places.transpose(1, 2).reshape(batch * heads, queries, -1, 2).to(picture.dtype)
         sampled = F.grid_sample(picture, places, mode="bilinear", padding_mode="zeros", align_corners=False)
         share = weights[:, :, :, level].transpose(1, 2).reshape(batch * heads, 1, queries, -1)
-        summed = (sampled * share.to(sampled.dtype)).sum(-1)
-        total = summed if total is None else total + summed
-    assert total is not None, "a network has at least one level"
+        sums.append((sampled * share.to(sampled.dtype)).sum(-1))
+    total = reduce(torch.add, sums)
     return total.view(batch, heads * width, queries).transpose(1, 2)
 
 
 def sample_plain(values: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
-    """The definition, corner by corner: slow, and the judge of the two kernels."""
+    """The definition, corner by corner: slow; the reference for the two kernels."""
     batch, _, heads, width = values.shape
     result = values.new_zeros(batch, locations.shape[1], heads, width)
     start = 0
@@ -298,15 +273,15 @@ def _sizes(shapes: Shapes, dtype: torch.dtype, device: torch.device) -> Tensor:
 
 @dataclass(frozen=True)
 class KernelCheck:
-    """How far one kernel is from the plain form on a small random case."""
+    """The largest error of a kernel on a small random case."""
 
     kernel: str
     error: float
     ok: bool
 
 
-def self_check(device: torch.device | str = "cpu", tolerance: float = 1e-4) -> list[KernelCheck]:
-    """Hold every kernel against the plain form, with places inside, on the border and outside of the levels."""
+def self_check(device: torch.device | str = "cpu") -> list[KernelCheck]:
+    """Compare every kernel with the plain form, with places inside, on the border and outside of the levels."""
     shapes: Shapes = ((5, 7), (3, 4), (1, 2))
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(2, sum(h * w for h, w in shapes), 2, 4, generator=generator)
@@ -314,19 +289,15 @@ def self_check(device: torch.device | str = "cpu", tolerance: float = 1e-4) -> l
     weights = torch.rand(2, 9, 2, 3, 2, generator=generator)
     truth = sample_plain(values, shapes, locations, weights)
     results = []
-    for name, kernel in zip(_KERNELS, (sample_rows, sample_grid), strict=True):
-        got = kernel(values.to(device), shapes, locations.to(device), weights.to(device)).cpu()
-        error = float((got - truth).abs().max())
-        results.append(KernelCheck(name, error, error <= tolerance))
+    for name, kernel in (("rows", sample_rows), ("grid", sample_grid)):
+        sums = kernel(values.to(device), shapes, locations.to(device), weights.to(device)).cpu()
+        error = float((sums - truth).abs().max())
+        results.append(KernelCheck(name, error, error <= 1e-4))
     return results
 
 
 def require_sound_kernels(device: torch.device | str) -> None:
-    """Refuse to go on with a kernel that computes something else.
-
-    Raises:
-        XPoseError: a kernel is off on this device.
-    """
+    """Check the kernels."""
     for check in self_check(device):
         if not check.ok:
             raise XPoseError(

@@ -1,6 +1,7 @@
-"""The keypoint decoder: every instance and its keypoints refine each other; instances never meet.
+"""The keypoint decoder: every instance and its keypoints refine each other, separately from other instances.
 
-Shape letters: see `types.py`; M = 1 + K, a group: one box query and its keypoint queries.
+Shape letters: see `types.py`; M = 1 + K, a group: one box query and its keypoint queries. In `PoseMap`, R = cells per
+side, W = channels of the map.
 """
 
 from __future__ import annotations
@@ -13,51 +14,121 @@ from torch.nn import functional as F
 
 from xpose.model.config import XPoseConfig
 from xpose.model.decoder import DecoderHeads, DecoderLayer
-from xpose.model.layers import Linear
-from xpose.model.pose_map import PoseMap
+from xpose.model.layers import Linear, Recomputable
 from xpose.model.types import EncodedScene, Instances, LayerReport, PoseMaps
 
-_LOG_ERROR = 2.3  # a tenth of the box's longer side is what is expected at the start
+_MARGIN = 1.3  # side of the frame in sides of the box: points may lie a little outside
+_LEVELS = 2  # the finest ones are looked at
+_BLOCKS = 2
+_LOG_ERROR = 2.3  # at the start an error of a tenth of the box's longer side is expected
 
 
 @dataclass(frozen=True)
 class DecodedGroups:
-    """All instances after keypoint decoding; places beyond an instance's own keypoints are not yet cleared."""
+    """All instances after keypoint decoding; values beyond an instance's own keypoints are not yet cleared."""
 
     report: LayerReport  # the last layer's
     keypoint_real: Tensor  # [B, G, K] bool
     group_class: Tensor  # [B, G]
     reports: tuple[LayerReport, ...]
-    logits: Tensor | None = None  # [B, G, L], where not the last layer is to judge objects
+    logits: Tensor | None = None  # [B, G, L], where the last layer does not score objects
     maps: PoseMaps | None = None
 
 
 class SizePrior(nn.Module):
-    """How large a keypoint's neighbourhood starts, as a share of the instance's box (before the sigmoid).
+    """The first size of a keypoint's neighbourhood, as a share of the instance's box (before the sigmoid).
 
     The released checkpoint has a table by *position in the keypoint list*; positions beyond it take the table's mean.
-    Our own presets ask the keypoint's prompt token, so that the order of the list does not matter.
+    Our own presets predict it from the keypoint's prompt token, so that the order of the list does not matter.
     """
 
     def __init__(self, config: XPoseConfig) -> None:
         super().__init__()
-        self.table: nn.Parameter | None = None
-        self.head: Linear | None = None
-        if config.size_prior == "table":
-            self.table = nn.Parameter(torch.zeros(68, 2))
-        else:
-            self.head = Linear(config.dim, 2)
+        by_table = config.size_prior == "table"
+        self.table = nn.Parameter(torch.zeros(68, 2)) if by_table else None
+        self.head = None if by_table else Linear(config.dim, 2)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """[..., K, C] keypoint tokens to [..., K, 2] logits of the relative size."""
         if self.head is not None:
             return self.head(tokens)
         assert self.table is not None
-        count, known = tokens.shape[-2], self.table.shape[0]
         table: Tensor = self.table
-        if count > known:
-            table = torch.cat((table, table.mean(0, keepdim=True).expand(count - known, -1)))
-        return table[:count].expand(*tokens.shape[:-1], 2)
+        beyond = tokens.shape[-2] - len(table)
+        if beyond > 0:
+            table = torch.cat((table, table.mean(0, keepdim=True).expand(beyond, -1)))
+        return table[: tokens.shape[-2]].expand(*tokens.shape[:-1], 2)
+
+
+class MapBlock(Recomputable):
+    """Cells look at their neighbours, channel by channel, then mix their channels (residual)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.around = nn.Conv2d(width, width, 5, 1, 2, groups=width)
+        self.norm = nn.LayerNorm(width)
+        self.expand = Linear(width, 2 * width)
+        self.contract = Linear(2 * width, width)
+
+    def forward(self, cells: Tensor) -> Tensor:
+        """[n, R, R, W] to the same shape."""
+        seen = self.around(cells.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return cells + self.contract(F.relu(self.expand(self.norm(seen))))
+
+
+class PoseMap(nn.Module):
+    """A map over each instance's box that says, cell by cell, where its keypoints seem to be.
+
+    Every keypoint's prompt token is compared with what the picture shows in the cells of a frame around the box. The
+    keypoint queries start at the weighted mean of the cells.
+    """
+
+    def __init__(self, config: XPoseConfig) -> None:
+        super().__init__()
+        dim, width = config.dim, config.pose_map_width
+        self.cells = config.pose_map
+        self.values = nn.ModuleList(Linear(dim, width) for _ in range(_LEVELS))
+        self.place = nn.Parameter(torch.randn(self.cells, self.cells, width) * 0.02)
+        self.instance = Linear(dim, width)
+        self.blocks = nn.ModuleList(MapBlock(width) for _ in range(_BLOCKS))
+        self.norm = nn.LayerNorm(width)
+        self.keypoint = Linear(dim, width)
+        self.seen = Linear(width, dim)
+        nn.init.zeros_(self.seen.weight)
+        nn.init.zeros_(self.seen.bias)
+
+    def forward(self, instances: Instances, tokens: Tensor, scene: EncodedScene) -> tuple[Tensor, Tensor, PoseMaps]:
+        """Starting places [B, G, K, 2], what is seen there [B, G, K, C], and the maps.
+
+        `tokens` [B, G, K, C] are the prompt tokens of each instance's keypoints.
+        """
+        boxes = instances.boxes.detach()
+        frames = torch.cat((boxes[..., :2], (boxes[..., 2:] * _MARGIN).clamp(min=1e-3)), dim=-1)
+        steps = (torch.arange(self.cells, device=boxes.device, dtype=boxes.dtype) + 0.5) / self.cells - 0.5
+        offsets = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), dim=-1).flatten(0, 1)  # [R · R, 2]
+        places = frames[:, :, None, :2] + offsets * frames[:, :, None, 2:]  # [B, G, R · R, 2]
+        cells = self._sampled(places, scene)  # [B, G, R · R, W]
+        batch, count = cells.shape[:2]
+        cells = cells.reshape(batch * count, self.cells, self.cells, -1) + self.place
+        cells = cells + self.instance(instances.content).view(batch * count, 1, 1, -1)
+        for block in self.blocks:
+            cells = block(cells)
+        cells = self.norm(cells).view(batch, count, self.cells**2, -1)
+        logits = (self.keypoint(tokens) @ cells.transpose(2, 3)).float() * cells.shape[-1] ** -0.5
+        shares = logits.softmax(-1)
+        centres = frames[:, :, None, :2] + (shares @ offsets.to(shares.dtype)) * frames[:, :, None, 2:]
+        return centres, self.seen(shares.to(cells.dtype) @ cells), PoseMaps(logits, frames)
+
+    def _sampled(self, places: Tensor, scene: EncodedScene) -> Tensor:
+        """What the levels show at places [B, G, R · R, 2]: [B, G, R · R, W]."""
+        shapes = scene.geometry.shapes
+        levels = scene.tokens.split([h * w for h, w in shapes], dim=1)
+        sampled = []
+        for number, value in enumerate(self.values):
+            plane = value(levels[number]).transpose(1, 2).unflatten(2, shapes[number])
+            ratio = scene.geometry.valid_ratios[:, number, None, None]
+            sampled.append(F.grid_sample(plane, (places * ratio * 2 - 1).to(plane.dtype), align_corners=False))
+        return torch.stack(sampled).sum(0).permute(0, 2, 3, 1)
 
 
 class KeypointDecoder(nn.Module):
@@ -111,14 +182,11 @@ class KeypointDecoder(nn.Module):
     def _first_boxes(self, instances: Instances, tokens: Tensor, heads: DecoderHeads, starts: Tensor | None) -> Tensor:
         """[B, G, M, 4]: the instance's box, then a small box per keypoint."""
         box = instances.boxes[:, :, None]
-        if self.pose_map is not None and starts is not None:
-            centres = starts
-        else:
+        if starts is None or self.pose_map is None:
             centres = heads.points(tokens, box, box[..., 2:])
-            if starts is not None:
-                centres = torch.where(starts.isnan(), centres, starts)
+            starts = centres if starts is None else torch.where(starts.isnan(), centres, starts)
         sizes = box[..., 2:] * self.size_prior(tokens).sigmoid()
-        return torch.cat((box, torch.cat((centres, sizes), dim=-1)), dim=2)
+        return torch.cat((box, torch.cat((starts, sizes), dim=-1)), dim=2)
 
     def _report(
         self, groups: Tensor, boxes: Tensor, tokens: Tensor, scene: EncodedScene, heads: DecoderHeads
@@ -139,9 +207,9 @@ class KeypointDecoder(nn.Module):
 
 
 def _settled(boxes: Tensor) -> Tensor:
-    """The boxes [B, G, M, 4] that a layer looks around: what earlier layers answer for is a constant to it.
+    """The boxes [B, G, M, 4] that a layer looks around, without the gradients of what earlier layers report.
 
-    The sizes of the keypoints are no part of any report; they learn only by what the layers see with them.
+    No report has the sizes of keypoints; they learn only from what the layers see with them.
     """
     points = boxes[:, :, 1:]
     return torch.cat((boxes[:, :, :1].detach(), torch.cat((points[..., :2].detach(), points[..., 2:]), -1)), dim=2)

@@ -1,7 +1,11 @@
-"""Small parts that many stages share: linear maps that are quick on CPUs, MLPs, attention, feed-forward blocks."""
+"""Small parts that many stages share: linear maps that are fast on CPUs, MLPs, attention, feed-forward, similarity.
+
+Shape letters: see `types.py`; T = queries or tokens of any kind.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -11,18 +15,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from xpose.model.config import XPoseConfig
+
 # Below these sizes the detour over a convolution costs more than it saves (and PyTorch would not take it to oneDNN).
 _CONVOLUTION_ROWS = 64
 _CONVOLUTION_NUMBERS = 20480
 # Long rows of tokens are worked through in pieces whose intermediate results stay in the processor's cache.
 PIECE_ROWS = 2048
+_PRIOR = -4.595  # logit of 0.01: at the start of training nearly everything is background
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`F.linear`, through oneDNN's 1×1 convolution where that is the faster of two equal ways.
+    """`F.linear`, computed as a 1×1 convolution by oneDNN where that is faster.
 
-    PyTorch sends float32 matrix products on the CPU to MKL, which takes slow paths on AMD processors; a 1×1 convolution
-    over channels-last pixels is the same product and goes to oneDNN. A reduced weight type lowers the input with it.
+    PyTorch sends float32 matrix products on the CPU to MKL, which is slow on AMD processors; a 1×1 convolution over
+    channels-last pixels is the same product and goes to oneDNN. The input is converted to a reduced weight type.
     """
     if weight.dtype != x.dtype and weight.dtype in (torch.bfloat16, torch.float16):
         return F.linear(x.to(weight.dtype), weight, bias)
@@ -43,21 +50,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return y.permute(0, 2, 3, 1).reshape(*x.shape[:-1], weight.shape[0])
 
 
-def linear_per_image(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """[B, N, C] times a weight of each image's own: weight [B, M, C], bias [B, M] or [M]; [B, N, M]."""
-    if x.device.type != "cpu" or torch.is_grad_enabled():
-        return torch.baddbmm(bias.unsqueeze(-2), x, weight.transpose(1, 2))
-    biases = bias.expand(x.shape[0], -1)
-    if x.shape[0] == 1:
-        return linear(x, weight[0], biases[0])
-    return torch.stack([linear(a, w, b) for a, w, b in zip(x, weight, biases, strict=True)])
-
-
 class Linear(nn.Linear):
-    """`nn.Linear` that takes the quick way of `linear`."""
+    """`nn.Linear` computed by `linear`."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [..., in] to [..., out]."""
+        """[..., in] to [..., out]."""
         return linear(x, self.weight, self.bias)
 
 
@@ -70,19 +67,16 @@ class MLP(nn.Module):
         self.layers = nn.ModuleList(Linear(a, b) for a, b in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [..., width_in] to [..., width_out]."""
+        """[..., width_in] to [..., width_out]."""
         for i, layer in enumerate(self.layers):
             x = layer(x) if i == 0 else layer(F.relu(x))
         return x
 
 
 class Recomputable(nn.Module):
-    """A layer that can forget what it computed on the way and compute it again in the backward pass.
+    """A layer that can recompute its intermediate results in the backward pass: less memory, a third more time."""
 
-    `recompute` is set per layer, by training alone: less memory for about a third more time, the same numbers.
-    """
-
-    recompute = False
+    recompute = False  # set per layer, by training alone
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """As of any module."""
@@ -101,36 +95,34 @@ class FeedForward(nn.Module):
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [B, N, C] to [B, N, C], returned in the type of `x`."""
-        hidden = self.expand(x)
-        hidden = F.relu(hidden) if self.activation == "relu" else F.gelu(hidden)
-        return self.contract(hidden).to(x.dtype)
+        """[B, N, C] to [B, N, C], in the type of `x`."""
+        activate = F.relu if self.activation == "relu" else F.gelu
+        return self.contract(activate(self.expand(x))).to(x.dtype)
 
 
-def in_pieces(function: Callable[..., Tensor], tokens: Tensor, *more: Tensor) -> Tensor:
-    """`function(tokens, *more)`, a few tokens at a time where that is quicker: on the CPU, without gradients.
+def piecewise(x: Tensor) -> bool:
+    """Whether to process tokens a piece at a time: on the CPU, without gradients."""
+    return x.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
-    Args:
-        function: works on every token by itself and returns as many tokens of the same width and type.
-        tokens: [B, N, C].
-        more: [B or 1, N, ...] each.
+
+def in_pieces(function: Callable[..., Tensor], tokens: Tensor, *others: Tensor) -> Tensor:
+    """`function(tokens, *others)`, in pieces where that is faster.
+
+    `function` must treat every token of [B, N, C] independently and keep its shape and type; `others` are
+    [B or 1, N, ...].
     """
-    if torch.is_grad_enabled() or tokens.device.type != "cpu" or torch.compiler.is_compiling():
-        return function(tokens, *more)
+    if not piecewise(tokens):
+        return function(tokens, *others)
     out = torch.empty_like(tokens)
     step = max(1, PIECE_ROWS // tokens.shape[0])
     for start in range(0, tokens.shape[1], step):
         piece = slice(start, start + step)
-        out[:, piece] = function(tokens[:, piece], *(m[:, piece] for m in more))
+        out[:, piece] = function(tokens[:, piece], *(x[:, piece] for x in others))
     return out
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """Scaled dot-product attention [B, H, T, C/H]; under the CPU's autocast in float32.
-
-    PyTorch's bfloat16 kernel for the CPU is several times slower than its float32 one at these head widths, most of all
-    backwards.
-    """
+    """Scaled dot-product attention [B, H, T, C/H]; in float32 under the CPU's autocast, where bfloat16 is slower."""
     if query.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         with torch.autocast("cpu", enabled=False):
             return F.scaled_dot_product_attention(query.float(), key.float(), value.float(), attn_mask=mask)
@@ -150,16 +142,9 @@ class Attention(nn.Module):
         nn.init.xavier_uniform_(self.in_proj_weight)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Attend.
-
-        Args:
-            query: [B, T, C].
-            key: [B, M, C]. The same object as `query` for self-attention.
-            value: [B, M, C].
-            mask: bool, True = may be attended to, broadcastable to [B, H, T, M].
-        """
+        """Attend from [B, T, C] to [B, M, C]; `mask`, broadcastable to [B, H, T, M], is True where that is allowed."""
         dim = query.shape[-1]
-        if key.shape[1] == 1 and mask is None and self.sink is None:  # one key: the softmax is 1 for every query
+        if key.shape[1] == 1 and mask is None and self.sink is None:  # the softmax over one key is 1
             return self.single(value).expand_as(query)
         weights, biases = self.in_proj_weight, self.in_proj_bias
         if key is query:
@@ -176,7 +161,7 @@ class Attention(nn.Module):
         return self.out_proj(out.transpose(1, 2).flatten(2))
 
     def single(self, value: Tensor) -> Tensor:
-        """The result where every query has exactly one key: the output map of its value, [..., C] to [..., C]."""
+        """The result where every query has exactly one key, whose value is [..., C]."""
         dim = value.shape[-1]
         return self.out_proj(linear(value, self.in_proj_weight[2 * dim :], self.in_proj_bias[2 * dim :]))
 
@@ -184,7 +169,30 @@ class Attention(nn.Module):
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
+class PromptSimilarity(nn.Module):
+    """Dot products of features with prompt tokens, as logits.
+
+    The released checkpoint uses the products as they are; our own presets learn a scale and a bias.
+    """
+
+    def __init__(self, config: XPoseConfig) -> None:
+        super().__init__()
+        self.scaled = config.scaled_logits
+        if self.scaled:
+            self.log_scale = nn.Parameter(torch.tensor(-0.5 * math.log(config.dim)))
+            self.bias = nn.Parameter(torch.tensor(_PRIOR))
+
+    def forward(self, features: Tensor, prompts: Tensor, mask: Tensor | None) -> Tensor:
+        """Logits [B, T, L] of features [B, T, C] against prompts [B, L, C]; −inf where `mask` [B, L] is False."""
+        logits = self.calibrate(features @ prompts.transpose(1, 2))
+        return logits if mask is None else logits.masked_fill(~mask[:, None], float("-inf"))
+
+    def calibrate(self, products: Tensor) -> Tensor:
+        """Dot products to logits."""
+        return products * self.log_scale.exp() + self.bias if self.scaled else products
+
+
 def logit(x: Tensor, eps: float = 1e-3) -> Tensor:
-    """The inverse of the sigmoid on [0, 1], finite at both ends: both sides of the quotient are at least `eps`."""
+    """The inverse of the sigmoid on [0, 1], finite at both ends."""
     x = x.clamp(0, 1)
     return torch.log(x.clamp(min=eps) / (1 - x).clamp(min=eps))

@@ -5,6 +5,7 @@ Shape letters: see `types.py`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -13,13 +14,11 @@ from torch import Tensor, nn
 from xpose.errors import ImageError, PromptError
 from xpose.model.backbones import build_backbone
 from xpose.model.config import XPoseConfig
-from xpose.model.decoder import DecoderHeads
-from xpose.model.encoder import CrossModalityEncoder
-from xpose.model.hybrid_encoder import HybridEncoder
+from xpose.model.decoder import Choose, DecoderHeads, ObjectDecoder
+from xpose.model.encoder import CrossModalityEncoder, HybridEncoder
 from xpose.model.keypoint_decoder import DecodedGroups, KeypointDecoder
-from xpose.model.layers import MLP
-from xpose.model.neck import Neck
-from xpose.model.object_decoder import Choose, ObjectDecoder
+from xpose.model.layers import MLP, linear
+from xpose.model.positions import level_geometry, level_positions
 from xpose.model.selection import QuerySelection
 from xpose.model.types import (
     EncodedScene,
@@ -41,7 +40,7 @@ class XPose(nn.Module):
         super().__init__()
         self.config = config
         self.backbone = build_backbone(config)
-        self.neck = Neck(self.backbone.channels, config)  # type: ignore[arg-type]
+        self.neck = Neck(self.backbone.channels, config)
         self.object_projection = _projection(config)
         self.keypoint_projection = _projection(config)
         self.encoder = (HybridEncoder if config.encoder == "hybrid" else CrossModalityEncoder)(config)
@@ -51,7 +50,7 @@ class XPose(nn.Module):
         self.heads = DecoderHeads(config)
         # Networks with CLIP prompts take example pictures through CLIP's own image tower instead.
         own_examples = config.prompt_encoder == "nano"
-        self.visual_prompts = VisualPrompts(self.backbone.channels, config) if own_examples else None  # type: ignore[arg-type]
+        self.visual_prompts = VisualPrompts(self.backbone.channels, config) if own_examples else None
 
     def forward(
         self,
@@ -69,11 +68,9 @@ class XPose(nn.Module):
             images: [B, 3, h, w], normalised with the ImageNet mean and deviation, padded with zeros after that.
             prompts: what to look for; one entry per image, or one for all.
             padding_mask: [B, h, w] bool, True = padding; None where no image is padded.
-            instances: how many instances to return per image; the configuration's number where None. More of them leave
-                the first ones as they are.
+            instances: how many instances to return per image; the configuration's number where None.
             with_reports: also return what every stage and layer would report by itself (for training).
-            given: further object queries, whose reports go to the trace and which change nothing else; only together
-                with reports.
+            given: further object queries for the trace, which change nothing else; only together with reports.
 
         Raises:
             ImageError: the images or the mask have the wrong shape.
@@ -83,7 +80,7 @@ class XPose(nn.Module):
         return self.decode(features, prompts, instances=instances, with_reports=with_reports, given=given)
 
     def encode_image(self, images: Tensor, padding_mask: Tensor | None = None) -> ImageFeatures:
-        """The part that no prompt changes; see `decode`."""
+        """The part that does not depend on prompts; see `decode`."""
         if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
             raise ImageError(f"The images have shape {tuple(images.shape)}. They must be [batch, 3, height, width].")
         if padding_mask is not None and padding_mask.shape != (images.shape[0], *images.shape[2:]):
@@ -103,10 +100,7 @@ class XPose(nn.Module):
         given: GivenQueries | None = None,
         choose: Choose | None = None,
     ) -> Predictions:
-        """Detect in pictures that are already encoded, with prompts that may already be projected.
-
-        `choose` says which queries become instances, where not simply the best ones do; see `ObjectDecoder`.
-        """
+        """Detect in encoded pictures, with prompts that may already be projected; for `choose` see `ObjectDecoder`."""
         if isinstance(prompts, PromptEmbeddings):
             prompts = self.project(prompts.expand(features.tokens.shape[0]))
         scene = self.encoder(features, prompts)
@@ -136,7 +130,7 @@ class XPose(nn.Module):
                 f'("{self.config.prompt_encoder}").'
             )
         objects, keypoints = self.project_tokens(prompts.objects, prompts.keypoints)
-        prompts = prompts.to(device=objects.device)
+        prompts = prompts.to(objects.device)
         return ProjectedPrompts(
             objects=objects,
             object_mask=None if bool(prompts.object_mask.all()) else prompts.object_mask,
@@ -152,11 +146,7 @@ class XPose(nn.Module):
         return self.object_projection(objects), self.keypoint_projection(keypoints)
 
     def embed_examples(self, pictures: Tensor, points: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
-        """Prompt embeddings of example pictures: objects [n, D] and keypoints [n, K, D]; see `VisualPrompts`.
-
-        Raises:
-            PromptError: this network takes examples through CLIP's image tower instead.
-        """
+        """Prompt embeddings of example pictures: objects [n, D] and keypoints [n, K, D]; see `VisualPrompts`."""
         if self.visual_prompts is None:
             raise PromptError(
                 f"{self.config.name} has no example encoder of its own. It takes examples through CLIP's image tower: "
@@ -165,11 +155,52 @@ class XPose(nn.Module):
         return self.visual_prompts(self.backbone(pictures), points, visible)
 
 
-def _projection(config: XPoseConfig) -> MLP:
-    """From a prompt embedding to the network's width, started so that different prompts stay different.
+class Neck(nn.Module):
+    """Projects every map to C channels, adds coarser levels, flattens all of them."""
 
-    Linear layers start with a third of the variance that keeps a signal through ReLU. After three of them all prompts
-    were nearly one point, and telling keypoints apart had to wait until training had undone that.
+    def __init__(self, channels: tuple[int, ...], config: XPoseConfig) -> None:
+        super().__init__()
+        dim = config.dim
+        groups = 32 if dim >= 128 else 8
+        projections = [nn.Sequential(nn.Conv2d(c, dim, 1), nn.GroupNorm(groups, dim)) for c in channels]
+        width = channels[-1]
+        for _ in range(config.levels - len(channels)):
+            projections.append(nn.Sequential(nn.Conv2d(width, dim, 3, 2, 1), nn.GroupNorm(groups, dim)))
+            width = dim
+        self.projections = nn.ModuleList(projections)
+        self.level_embedding = nn.Parameter(torch.randn(config.levels, dim) * 0.02)
+
+    def forward(self, maps: list[Tensor], padding_mask: Tensor | None) -> ImageFeatures:
+        """Backbone maps and the input's mask [B, h, w] (True = padding) to tokens."""
+        dtype = self.level_embedding.dtype
+        levels = [_project(p, m.to(dtype)) for p, m in zip(self.projections, maps, strict=False)]
+        coarser = maps[-1].to(dtype)
+        for projection in list(self.projections)[len(maps) :]:
+            coarser = projection(coarser)
+            levels.append(coarser)
+        shapes = tuple((level.shape[2], level.shape[3]) for level in levels)
+        geometry, masks = level_geometry(shapes, padding_mask, levels[0])
+        positions = [
+            level_positions(*shape, mask, levels[0].shape[1], levels[0]) + embedding
+            for shape, mask, embedding in zip(shapes, masks, self.level_embedding, strict=True)
+        ]
+        tokens = torch.cat([level.flatten(2).transpose(1, 2) for level in levels], dim=1)
+        return ImageFeatures(tokens, torch.cat(positions, dim=1), geometry)
+
+
+def _project(projection: nn.Module, plane: Tensor) -> Tensor:
+    assert isinstance(projection, nn.Sequential)
+    convolution, norm = projection[0], projection[1]
+    assert isinstance(convolution, nn.Conv2d)
+    rows = plane.flatten(2).transpose(1, 2)
+    rows = linear(rows, convolution.weight.flatten(1), convolution.bias)
+    return norm(rows.transpose(1, 2).unflatten(2, plane.shape[2:]))
+
+
+def _projection(config: XPoseConfig) -> MLP:
+    """From a prompt embedding to the network's width, initialised so that different prompts stay different.
+
+    With the usual start of linear layers all prompts would be nearly one point after three of them.
     """
     projection = MLP(config.prompt_width, config.dim, config.dim, 3)
     for number, layer in enumerate(projection.layers):
@@ -187,24 +218,26 @@ def predictions(groups: DecodedGroups, prompts: ProjectedPrompts | PromptEmbeddi
     assert report.keypoint_logits is not None
     assert report.object_cosine is not None
     assert report.keypoint_cosine is not None
-    nothing = torch.full((), float("nan"), dtype=report.keypoints.dtype, device=report.keypoints.device)
-    keypoints = torch.where(real[..., None], report.keypoints, nothing)
-    confidence = torch.where(real, report.keypoint_logits.diagonal(dim1=-2, dim2=-1).sigmoid(), nothing)
-    cosine = torch.where(real, report.keypoint_cosine, nothing)
-    visibility = None if report.visibility is None else torch.where(real, report.visibility.sigmoid(), nothing)
-    error = None if report.log_error is None else torch.where(real, report.log_error.exp(), nothing)
     mask = prompts.object_mask
     classes = [logits.shape[2]] * len(logits) if mask is None else mask.sum(1).tolist()
     points = prompts.keypoint_mask.sum(2).amax(1).tolist()
+
+    def of_classes(values: Tensor) -> tuple[Tensor, ...]:
+        return tuple(x[:, :count] for x, count in zip(values, classes, strict=True))
+
+    def of_points(values: Tensor) -> tuple[Tensor, ...]:
+        keep = real if values.ndim == 3 else real[..., None]
+        return tuple(x[:, :count] for x, count in zip(values.masked_fill(~keep, math.nan), points, strict=True))
+
     return Predictions(
-        logits=tuple(x[:, :count] for x, count in zip(logits, classes, strict=True)),
+        logits=of_classes(logits),
         boxes=tuple(report.boxes),
-        keypoints=tuple(x[:, :count] for x, count in zip(keypoints, points, strict=True)),
-        keypoint_confidence=tuple(x[:, :count] for x, count in zip(confidence, points, strict=True)),
+        keypoints=of_points(report.keypoints),
+        keypoint_confidence=of_points(report.keypoint_logits.diagonal(dim1=-2, dim2=-1).sigmoid()),
         group_class=tuple(groups.group_class),
-        object_cosine=tuple(x[:, :n] for x, n in zip(report.object_cosine, classes, strict=True)),
-        keypoint_cosine=tuple(x[:, :n] for x, n in zip(cosine, points, strict=True)),
-        visibility=None if visibility is None else tuple(x[:, :n] for x, n in zip(visibility, points, strict=True)),
-        keypoint_error=None if error is None else tuple(x[:, :n] for x, n in zip(error, points, strict=True)),
+        object_cosine=of_classes(report.object_cosine),
+        keypoint_cosine=of_points(report.keypoint_cosine),
+        visibility=None if report.visibility is None else of_points(report.visibility.sigmoid()),
+        keypoint_error=None if report.log_error is None else of_points(report.log_error.exp()),
         reports=groups.reports,
     )

@@ -1,4 +1,4 @@
-"""Sine codes of places and boxes, and the geometry of the token levels.
+"""Sine codes of positions and boxes, and the geometry of the token levels.
 
 Shape letters: see `types.py`.
 """
@@ -15,14 +15,10 @@ from torch.nn import functional as F
 from xpose.model.types import LevelGeometry
 
 
-def _frequencies(count: int, temperature: float, like: Tensor) -> Tensor:
-    exponent = torch.arange(count // 2, device=like.device, dtype=torch.float64) * 2 / count
-    return (temperature**-exponent).to(like.dtype)
-
-
 def sine_code(values: Tensor, count: int, temperature: float) -> Tensor:
     """Sines (even) and cosines (odd) of angles: [...] to [..., count]."""
-    angles = values[..., None] * _frequencies(count, temperature, values)
+    exponent = torch.arange(count // 2, device=values.device, dtype=torch.float64) * 2 / count
+    angles = values[..., None] * (temperature**-exponent).to(values.dtype)
     return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)
 
 
@@ -35,7 +31,7 @@ def box_code(boxes: Tensor, count: int = 128) -> Tensor:
 def level_positions(height: int, width: int, padding: Tensor | None, dim: int, like: Tensor) -> Tensor:
     """Position code of one level: [B or 1, h · w, dim], first the half for y, then that for x.
 
-    Counts the cells that are not padding, so that the code does not depend on how much the batch was padded.
+    Padding is not counted, so that the code does not depend on how much the batch was padded.
     """
     half = dim // 2
     if padding is None:

@@ -1,6 +1,6 @@
-"""The networks of the family, as functions: read one, copy it, change it.
+"""The networks of the family: their settings by name, and functions that make one with random weights.
 
-Every preset returns a network with fresh random weights; weights come through `xpose.model.checkpoints.pretrained`.
+`xpose.model.checkpoints.pretrained` loads networks with trained weights.
 """
 
 from __future__ import annotations
@@ -12,25 +12,7 @@ from xpose.model.checkpoints.calibration import Calibration
 from xpose.model.config import SwinSettings, XPoseConfig
 from xpose.model.network import XPose
 
-
-def xpose_swin_t() -> XPose:
-    """The published network with a Swin-T backbone; compatible with the released checkpoint."""
-    return XPose(swin_t_config())
-
-
-def xpose_swin_l() -> XPose:
-    """The published network with a Swin-L backbone; sizes of keypoints come from the prompt, scores are scaled."""
-    return XPose(swin_l_config())
-
-
-def xpose_r50() -> XPose:
-    """The published network with a ResNet-50 backbone; sizes of keypoints come from the prompt, scores are scaled."""
-    return XPose(r50_config())
-
-
-def xpose_nano() -> XPose:
-    """A small member of the family for CPUs: MobileNetV2, 128 channels, three levels."""
-    return XPose(nano_config())
+_OWN: dict[str, Any] = {"query_content": "token", "size_prior": "token", "scaled_logits": True, "visibility_head": True}
 
 
 def swin_t_config() -> XPoseConfig:
@@ -39,18 +21,18 @@ def swin_t_config() -> XPoseConfig:
 
 
 def swin_l_config() -> XPoseConfig:
-    """Settings of `xpose-swin-l`."""
+    """Settings of `xpose-swin-l`: sizes of keypoints come from the prompt, scores are scaled."""
     swin = SwinSettings(dim=192, depths=(2, 2, 18, 2), heads=(6, 12, 24, 48), window=12)
     return XPoseConfig(name="xpose-swin-l", swin=swin, **_OWN)
 
 
 def r50_config() -> XPoseConfig:
-    """Settings of `xpose-r50`."""
+    """Settings of `xpose-r50`: as `xpose-swin-l` with a ResNet-50."""
     return XPoseConfig(name="xpose-r50", backbone="resnet50", **_OWN)
 
 
 def nano_config() -> XPoseConfig:
-    """Settings of `xpose-nano`."""
+    """Settings of `xpose-nano`, a small network for CPUs: MobileNetV2, 128 channels, three levels."""
     return XPoseConfig(
         name="xpose-nano",
         backbone="mobilenetv2",
@@ -80,18 +62,20 @@ def nano_config() -> XPoseConfig:
     )
 
 
-_OWN: dict[str, Any] = {"query_content": "token", "size_prior": "token", "scaled_logits": True, "visibility_head": True}
-
-PRESETS: dict[str, Callable[[], XPose]] = {
-    "xpose-swin-t": xpose_swin_t,
-    "xpose-swin-l": xpose_swin_l,
-    "xpose-r50": xpose_r50,
-    "xpose-nano": xpose_nano,
-}
-CONFIGS: dict[str, Callable[[], XPoseConfig]] = {  # the same without making a network
+CONFIGS: dict[str, Callable[[], XPoseConfig]] = {
     "xpose-swin-t": swin_t_config,
     "xpose-swin-l": swin_l_config,
     "xpose-r50": r50_config,
     "xpose-nano": nano_config,
 }
 CALIBRATIONS = {"xpose-nano": Calibration(nms=0.7)}  # of fresh networks, where it is not the usual one
+
+
+def xpose_swin_t() -> XPose:
+    """The published network with a Swin-T backbone; compatible with the released checkpoint."""
+    return XPose(swin_t_config())
+
+
+def xpose_nano() -> XPose:
+    """The small network for CPUs."""
+    return XPose(nano_config())

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from xpose.model.config import XPoseConfig
-from xpose.model.layers import MLP, Linear
+from xpose.model.layers import MLP, Linear, PromptSimilarity
 from xpose.model.positions import token_centres
-from xpose.model.scoring import Similarity
 from xpose.model.types import EncodedScene, LayerReport, LevelGeometry, ObjectQueries
 
 
@@ -31,7 +30,7 @@ class QuerySelection(nn.Module):
         self.box_head = MLP(config.dim, config.dim, 4, 3)
         # One row per rank, or one row that the token's own feature is added to.
         self.content = nn.Embedding(config.queries if self.by_rank else 1, config.dim)
-        self.similarity = Similarity(config)
+        self.similarity = PromptSimilarity(config)
 
     def forward(
         self, scene: EncodedScene, tokens: Tensor | None = None, *, with_reports: bool = False
@@ -40,9 +39,8 @@ class QuerySelection(nn.Module):
 
         Args:
             scene: the encoded picture and prompt.
+            tokens: [B, Q] token numbers to take instead of the best ones (for comparisons with a reference).
             with_reports: also return what every token would report by itself, where peaks are selected.
-            tokens: [B, Q] token numbers to take instead of the best ones, in rank order (to compare with a reference
-                whose near-ties fell otherwise).
         """
         anchors, excluded = anchor_logits(scene.geometry)
         features = self.norm(self.output(scene.tokens.masked_fill(excluded[..., None], 0)))
@@ -53,36 +51,35 @@ class QuerySelection(nn.Module):
             if self.peaks:
                 answering = at_peaks(answering, scene.geometry.shapes)
             tokens = answering.amax(-1).topk(count, dim=1).indices
-        chosen = _rows(features, tokens)
-        anchor = _rows(anchors.expand(features.shape[0], -1, -1), tokens)
+        chosen = rows_at(features, tokens)
+        anchor = rows_at(anchors.expand(features.shape[0], -1, -1), tokens)
         boxes = (self.box_head(chosen) + anchor).sigmoid()
         if self.by_rank:
             content = self.content.weight[: tokens.shape[1]].expand(features.shape[0], -1, -1)
         else:
             content = chosen + self.content.weight
-        if not (with_reports and self.peaks):
-            return ObjectQueries(content, boxes, tokens, _rows(scores, tokens))
-        every = LayerReport(scores, (self.box_head(features) + anchors).sigmoid())
-        centres = token_centres(scene.geometry).masked_fill(excluded[..., None], -1)
-        return ObjectQueries(content, boxes, tokens, _rows(scores, tokens), every, centres)
+        every = centres = None
+        if with_reports and self.peaks:
+            every = LayerReport(scores, (self.box_head(features) + anchors).sigmoid())
+            centres = token_centres(scene.geometry).masked_fill(excluded[..., None], -1)
+        return ObjectQueries(content, boxes, tokens, rows_at(scores, tokens), every, centres)
 
 
 @torch.no_grad()
 def at_peaks(scores: Tensor, shapes: tuple[tuple[int, int], ...]) -> Tensor:
     """Scores [B, N, L], −inf wherever a neighbour of the same level scores higher for the class."""
-    kept = []
+    levels = []
     for rows, shape in zip(scores.split([h * w for h, w in shapes], dim=1), shapes, strict=True):
         planes = rows.transpose(1, 2).unflatten(2, shape)
         peaks = planes >= F.max_pool2d(planes, 3, 1, 1)
-        kept.append(planes.masked_fill(~peaks, -math.inf).flatten(2).transpose(1, 2))
-    return torch.cat(kept, dim=1)
+        levels.append(planes.masked_fill(~peaks, -math.inf).flatten(2).transpose(1, 2))
+    return torch.cat(levels, dim=1)
 
 
 def anchor_logits(geometry: LevelGeometry) -> tuple[Tensor, Tensor]:
-    """First guess of every token's box before the sigmoid, and which tokens have none.
+    """First guess of every token's box before the sigmoid [B or 1, N, 4], and which tokens have none [B or 1, N].
 
-    Returns:
-        [B or 1, N, 4], infinite where excluded; [B or 1, N] bool, True for padding and for centres or sizes at the rim.
+    Padding, and centres or sizes at the rim, are excluded: infinite and True.
     """
     centres = token_centres(geometry)
     sizes = torch.cat([centres.new_full((h * w,), 0.05 * 2.0**level) for level, (h, w) in enumerate(geometry.shapes)])
@@ -94,6 +91,6 @@ def anchor_logits(geometry: LevelGeometry) -> tuple[Tensor, Tensor]:
     return logits.masked_fill(excluded[..., None], float("inf")), excluded
 
 
-def _rows(x: Tensor, index: Tensor) -> Tensor:
+def rows_at(x: Tensor, index: Tensor) -> Tensor:
     """Rows of [B, N, C] by [B, Q] numbers: [B, Q, C]."""
     return x.gather(1, index[..., None].expand(-1, -1, x.shape[-1]))

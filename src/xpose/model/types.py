@@ -14,17 +14,15 @@ After `PromptEmbeddings` nothing can tell words from example pictures.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from itertools import chain
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from xpose.errors import PromptError
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -52,47 +50,50 @@ class PromptEmbeddings:
         Raises:
             PromptError: an entry has the wrong shape, an image has no class, or the lists do not fit together.
         """
-        if len(objects) != len(keypoints) or not len(objects):
+        sets = [[entry] if isinstance(entry, Tensor) else list(entry) for entry in keypoints]
+        tensors = [*objects, *chain.from_iterable(sets)]
+        fits = len(objects) == len(sets) > 0 and all(tensor.ndim == 2 for tensor in tensors)
+        fits = fits and len({tensor.shape[1] for tensor in tensors}) == 1
+        if not fits or not all(
+            len(rows) and (isinstance(entry, Tensor) or len(entry) == len(rows))
+            for rows, entry in zip(objects, keypoints, strict=True)
+        ):
             raise PromptError(
-                f"Got prompts for {len(objects)} images in objects and for {len(keypoints)} in keypoints. "
-                "Both need one entry per image, and at least one."
+                f"Got objects of shapes {[tuple(rows.shape) for rows in objects]} and keypoints of shapes "
+                f"{[[tuple(tensor.shape) for tensor in entry] for entry in sets]}. Both need one entry per image, "
+                "and at least one: objects [classes, width] with at least one class, keypoints [keypoints, width] or a "
+                "list with one such tensor per class, all of one width, that is from the same prompt encoder."
             )
-        sets = [_keypoint_sets(b, o, k) for b, (o, k) in enumerate(zip(objects, keypoints, strict=True))]
-        width = objects[0].shape[-1]
-        for b, (o, image_sets) in enumerate(zip(objects, sets, strict=True)):
-            for tensor in (o, *image_sets):
-                if tensor.shape[-1] != width:
-                    raise PromptError(
-                        f"Prompt embeddings of image {b} have {tensor.shape[-1]} numbers, others have {width}. "
-                        "All embeddings of a call must come from the same prompt encoder."
-                    )
         object_tensor, object_mask = pad_rows(list(objects))
-        most_sets = max(len(s) for s in sets)
-        flat = [s[i] if i < len(s) else s[0][:0] for s in sets for i in range(most_sets)]
-        keypoint_tensor, keypoint_mask = pad_rows(flat)
+        most_sets = max(map(len, sets))
+        padded_sets = [s[i] if i < len(s) else s[0][:0] for s in sets for i in range(most_sets)]
+        keypoint_tensor, keypoint_mask = pad_rows(padded_sets)
         batch, classes = object_mask.shape
-        which = torch.zeros(batch, classes, dtype=torch.long, device=object_tensor.device)
-        for b, image_sets in enumerate(sets):
-            if len(image_sets) > 1:
-                which[b, : len(image_sets)] = torch.arange(len(image_sets), device=which.device)
+        keypoint_set = torch.zeros(batch, classes, dtype=torch.long, device=object_tensor.device)
+        for row, image_sets in zip(keypoint_set, sets, strict=True):
+            row[: len(image_sets)] = torch.arange(len(image_sets))  # a single set is number 0, as all others
         return cls(
             object_tensor,
             object_mask,
             keypoint_tensor.unflatten(0, (batch, most_sets)),
             keypoint_mask.unflatten(0, (batch, most_sets)),
-            which,
+            keypoint_set,
         )
 
     def __len__(self) -> int:
         """The number of images that this prompt is for."""
         return self.objects.shape[0]
 
-    def to(self, *args: Any, **kwargs: Any) -> PromptEmbeddings:
-        """Move to a device, or change the floating dtype, like `Tensor.to`."""
-        return _map_tensors(self, lambda t: t.to(*args, **kwargs) if t.is_floating_point() else _move(t, args, kwargs))
+    def to(self, target: torch.device | str | torch.dtype) -> PromptEmbeddings:
+        """Move to a device, or change the floating dtype."""
+        only_floats = isinstance(target, torch.dtype)
+        return self._changed(lambda t: t if only_floats and not t.is_floating_point() else t.to(target))
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> PromptEmbeddings:
+        return PromptEmbeddings(*(change(getattr(self, field.name)) for field in fields(self)))
 
     def expand(self, batch: int) -> PromptEmbeddings:
-        """The same prompt for every image of a batch; a prompt that already has one entry per image stays as it is.
+        """The same prompt for every image of a batch, unless it already has one entry per image.
 
         Raises:
             PromptError: the prompt is for a number of images that is neither 1 nor `batch`.
@@ -104,27 +105,7 @@ class PromptEmbeddings:
                 f"The prompts are for {len(self)} images, the batch has {batch}. "
                 "Give one entry per image, or one for all."
             )
-        return _map_tensors(self, lambda t: t.expand(batch, *t.shape[1:]))
-
-
-def _keypoint_sets(image: int, objects: Tensor, keypoints: Tensor | Sequence[Tensor]) -> list[Tensor]:
-    if objects.ndim != 2 or not objects.shape[0]:
-        raise PromptError(
-            f"The object embeddings of image {image} have shape {tuple(objects.shape)}. "
-            "They must be [classes, width] with at least one class."
-        )
-    sets = [keypoints] if isinstance(keypoints, Tensor) else list(keypoints)
-    if not isinstance(keypoints, Tensor) and len(sets) != objects.shape[0]:
-        raise PromptError(
-            f"Image {image} has {objects.shape[0]} classes but {len(sets)} keypoint sets. "
-            "Give one tensor for all classes, or a list with one tensor per class."
-        )
-    for tensor in sets:
-        if tensor.ndim != 2:
-            raise PromptError(
-                f"A keypoint embedding of image {image} has shape {tuple(tensor.shape)}. It must be [keypoints, width]."
-            )
-    return sets
+        return self._changed(lambda t: t.expand(batch, *t.shape[1:]))
 
 
 def pad_rows(rows: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -133,17 +114,6 @@ def pad_rows(rows: list[Tensor]) -> tuple[Tensor, Tensor]:
     lengths = torch.tensor([r.shape[0] for r in rows], device=rows[0].device)
     mask = torch.arange(longest, device=rows[0].device) < lengths[:, None]
     return pad_sequence(rows, batch_first=True), mask
-
-
-def _move(tensor: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    args = tuple(a for a in args if not isinstance(a, torch.dtype))
-    kwargs = {k: v for k, v in kwargs.items() if k != "dtype"}
-    return tensor.to(*args, **kwargs) if args or kwargs else tensor
-
-
-def _map_tensors(record: T, change: Any) -> T:
-    values = {f.name: getattr(record, f.name) for f in fields(record)}  # type: ignore[arg-type]
-    return replace(record, **{k: change(v) for k, v in values.items() if isinstance(v, Tensor)})  # type: ignore[type-var]
 
 
 @dataclass(frozen=True)
@@ -155,11 +125,11 @@ class ProjectedPrompts:
     keypoints: Tensor  # [B, S, K, C]
     keypoint_mask: Tensor  # [B, S, K] bool
     keypoint_set: Tensor  # [B, L]
-    silent: Tensor | None = None  # [B, L] bool, True for classes that are seen by all and never answered
-    required_logits: Tensor | None = None  # [B, L], what each class must exceed, where they differ in that
+    silent: Tensor | None = None  # [B, L] bool, True for classes that compete and are never answered
+    required_logits: Tensor | None = None  # [B, L], what each class must exceed, where classes differ in that
 
     def answering(self, scores: Tensor) -> Tensor:
-        """Scores [B, N, L] for choosing what is answered: how far above what a class requires; never silent classes."""
+        """Scores [B, N, L] above what each class requires, for choosing what is answered; −inf for silent classes."""
         if self.required_logits is not None:
             scores = scores - self.required_logits[:, None]
         return scores if self.silent is None else scores.masked_fill(self.silent[:, None], -math.inf)
@@ -167,16 +137,11 @@ class ProjectedPrompts:
 
 @dataclass(frozen=True)
 class LevelGeometry:
-    """Where the tokens of the flattened levels lie in the padded picture."""
+    """The positions of the flattened levels' tokens in the padded picture."""
 
     shapes: tuple[tuple[int, int], ...]  # (height, width) of each level, fine to coarse
     padding: Tensor | None  # [B, N] bool, True = padding; None where no image is padded
     valid_ratios: Tensor  # [B, levels, 2]: share of real columns (x) and rows (y)
-
-    @property
-    def tokens(self) -> int:
-        """N, the number of tokens of all levels."""
-        return sum(h * w for h, w in self.shapes)
 
 
 @dataclass(frozen=True)
@@ -206,17 +171,16 @@ class ObjectQueries:
     boxes: Tensor  # [B, Q, 4] cx, cy, w, h
     tokens: Tensor  # [B, Q] which image token each query comes from
     scores: Tensor  # [B, Q, L] class scores of the chosen tokens
-    # Of all N tokens, where reports were asked for and every token is judged, and the centre of each [B or 1, N, 2].
-    every: LayerReport | None = None
-    centres: Tensor | None = None
+    every: LayerReport | None = None  # of all N tokens, where reports were requested and peaks are selected
+    centres: Tensor | None = None  # of all N tokens then, [B or 1, N, 2]
 
 
 @dataclass(frozen=True)
 class GivenQueries:
-    """Object queries that the caller brings along: training adds noised objects and asks for the true ones back.
+    """Object queries of the caller: training adds noised objects and trains the network to restore the true ones.
 
-    They come in runs of `run`; the queries of one run see each other and nothing else, and nothing sees them, so that
-    the answer proper is the same with and without them. E queries, of which P open a keypoint group.
+    They come in runs of `run`. The queries of a run see only each other, and no other query sees them, so that they do
+    not change the predictions. E queries, of which P open a keypoint group.
     """
 
     classes: Tensor  # [B, E], the class whose token is the query's content
@@ -230,7 +194,7 @@ class GivenQueries:
 
 @dataclass(frozen=True)
 class LayerReport:
-    """What one decoder layer would report by itself; the losses of every layer read these."""
+    """The predictions of one decoder layer, for the losses."""
 
     logits: Tensor  # [B, Q or G, L]
     boxes: Tensor  # [B, Q or G, 4]
@@ -244,7 +208,7 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class PoseMaps:
-    """Where in a frame around each instance its keypoints seem to be; R · R cells, row by row."""
+    """Scores of each keypoint in a frame around each instance; R · R cells, row by row."""
 
     logits: Tensor  # [B, G, K, R · R]
     frames: Tensor  # [B, G, 4] cx, cy, w, h: the instance's box with a margin
@@ -265,7 +229,7 @@ class Instances:
 
 @dataclass(frozen=True)
 class Trace:
-    """What the losses read besides the answer; nothing of it is cut to an image's own prompt."""
+    """What the losses read besides the predictions, not cut to an image's own prompt."""
 
     prompts: ProjectedPrompts
     proposals: ObjectQueries
@@ -276,9 +240,9 @@ class Trace:
 
 @dataclass(frozen=True)
 class Predictions:
-    """The network's answer, one entry per image, instances best first as they were selected.
+    """The network's predictions, one entry per image, instances best first as they were selected.
 
-    Boxes and keypoints are in [0, 1] of the picture, padding not counted: the decoder looks at them in that measure.
+    Boxes and keypoints are in [0, 1] of the picture, padding not counted.
     Rows of `keypoints` and `keypoint_confidence` beyond the number of keypoints of an instance's own class are NaN.
     """
 
@@ -290,10 +254,9 @@ class Predictions:
     visibility: tuple[Tensor, ...] | None = None  # [G, K_b], where the network has a visibility head
     object_cosine: tuple[Tensor, ...] = ()  # [G, L_b], in −1..1; see `Detector.similarity`
     keypoint_cosine: tuple[Tensor, ...] = ()  # [G, K_b]
-    # [G, K_b], the expected error of each point in longer sides of the object's box, where the network says it
-    keypoint_error: tuple[Tensor, ...] | None = None
-    reports: tuple[LayerReport, ...] = ()  # object layers, then keypoint layers, where reports were asked for
-    trace: Trace | None = None  # where reports were asked for
+    keypoint_error: tuple[Tensor, ...] | None = None  # [G, K_b], expected, in longer sides of the object's box
+    reports: tuple[LayerReport, ...] = ()  # object layers, then keypoint layers, where reports were requested
+    trace: Trace | None = None  # where reports were requested
 
     def __len__(self) -> int:
         """The number of images."""

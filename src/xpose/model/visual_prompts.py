@@ -1,7 +1,7 @@
 """Example pictures as prompts for our own networks, on the detector's own backbone.
 
 The example's object is cut out and goes through the same backbone as any picture. An object token and one token per
-keypoint (what the picture shows at the point, plus a sine code of its place; a learned token where it is not visible)
+keypoint (the picture's feature at the point, plus a sine code of its position; a learned token where it is not visible)
 attend to each other and to the cut-out's features. The result has the width of a text embedding.
 
 Letters: n example pictures, K keypoints, P tokens of the cut-out, C channels, D width of a prompt embedding.
@@ -19,7 +19,6 @@ from xpose.model.config import XPoseConfig
 from xpose.model.layers import Attention, FeedForward, Linear
 from xpose.model.positions import level_positions, sine_code
 
-MARGIN = 1.25  # side of the cut-out in longer sides of the object's box
 _LAYERS = 2
 
 
@@ -73,8 +72,8 @@ class VisualPrompts(nn.Module):
         dtype = self.place.weight.dtype
         fine, coarse = self.fine(maps[0].to(dtype)), self.coarse(maps[1].to(dtype))
         height, width = coarse.shape[2:]
-        picture = coarse.flatten(2).transpose(1, 2) + level_positions(height, width, None, coarse.shape[1], coarse)
-        picture = self.norm(picture)
+        positions = level_positions(height, width, None, coarse.shape[1], coarse)
+        picture = self.norm(coarse.flatten(2).transpose(1, 2) + positions)
         places = points.to(dtype).masked_fill(~visible[..., None], 0.0)  # may be NaN there
         code = sine_code(places[..., [1, 0]] * (2 * math.pi), 128, 10000.0).flatten(-2)
         local = F.grid_sample(fine, places[:, :, None] * 2 - 1, align_corners=False)[..., 0].transpose(1, 2)

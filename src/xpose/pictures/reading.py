@@ -12,13 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from xpose.errors import ImageError, quote
 from xpose.pictures import PICTURE_ENDINGS, PICTURE_FORMATS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    PictureSource: TypeAlias = str | Path | Image.Image | np.ndarray | Tensor
 
 MOST_PIXELS = 200_000_000  # 14 000 × 14 000; a small file may claim far more
 
@@ -32,7 +37,7 @@ def opened(file: Path | bytes | IO[bytes]) -> Iterator[Image.Image]:
             yield picture
 
 
-def read_picture(source: Any) -> tuple[np.ndarray, Path | None]:
+def read_picture(source: PictureSource) -> tuple[np.ndarray, Path | None]:
     """Any picture as upright RGB bytes [height, width, 3], and the path it came from, if any.
 
     Args:
@@ -52,7 +57,8 @@ def read_picture(source: Any) -> tuple[np.ndarray, Path | None]:
     if isinstance(source, Image.Image):
         return _upright(source, "the picture", MOST_PIXELS), None
     if type(source).__module__.split(".")[0] == "torch":
-        return _from_array(_channels_last(source.detach().cpu().numpy())), None
+        tensor: Any = source
+        return _from_array(_channels_last(tensor.detach().cpu().numpy())), None
     if isinstance(source, np.ndarray):
         return _from_array(source), None
     raise ImageError(f"A {type(source).__name__} is not a picture. Give a path, a PIL picture, an array or a tensor.")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xpose.errors import PromptError, quote
 from xpose.prompts.prompt_class import (
@@ -18,6 +18,9 @@ from xpose.prompts.prompt_class import (
     checked_point,
 )
 from xpose.vocabulary import Skeleton, default_skeleton, load_skeleton
+
+if TYPE_CHECKING:
+    from xpose.pictures.reading import PictureSource
 
 MOST_SHOTS = 5
 _POINT_MARGIN = 0.1  # of the longer side, on each side of a box that is derived from points
@@ -111,7 +114,7 @@ class VisualPrompt:
         PromptError: a point or the box is malformed.
     """
 
-    image: Any
+    image: PictureSource
     keypoints: Mapping[str, Point] | Sequence[Point] = field(default_factory=dict)
     box: Sequence[float] | None = None
     name: str | None = None

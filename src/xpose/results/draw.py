@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -12,13 +12,14 @@ from xpose.errors import ConfigError, ImageError
 from xpose.pictures.reading import read_picture
 
 if TYPE_CHECKING:
+    from xpose.pictures.reading import PictureSource
     from xpose.results.poses import Pose, Poses
 
 _SHEET = (64, 66, 70)
 _MOST = 16_384  # pixels on a side of a plain sheet
 
 
-def draw(poses: Poses, image: Any, style: Style) -> Image.Image:
+def draw(poses: Poses, image: PictureSource | None, style: Style) -> Image.Image:
     """See `Poses.draw`."""
     height, width = poses.image_size
     if style.errors and poses.keypoint_errors is None:

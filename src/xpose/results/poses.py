@@ -24,6 +24,8 @@ from xpose.vocabulary import normalise, side_of
 if TYPE_CHECKING:
     from PIL import Image
 
+    from xpose.pictures.reading import PictureSource
+
 Names = tuple[str, ...]
 Edges = tuple[tuple[str, str], ...]
 # The fields of `Poses` with one entry per pose.
@@ -317,7 +319,7 @@ class Poses:
 
     def draw(
         self,
-        image: Any = None,
+        image: PictureSource | None = None,
         *,
         boxes: bool = True,
         labels: bool = True,

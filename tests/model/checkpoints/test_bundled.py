@@ -16,9 +16,9 @@ from skimage import data
 import xpose
 from xpose.geometry import box_iou
 from xpose.inference import Detector
+from xpose.inference.loading import quick_bfloat16
 from xpose.model.checkpoints.calibration import read_calibration
 from xpose.model.checkpoints.weights import DEFAULT, bundled_weights
-from xpose.model.precision import quick_bfloat16
 from xpose.training.recipes.recipe import load_recipe
 
 WEIGHTS = bundled_weights()

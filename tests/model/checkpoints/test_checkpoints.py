@@ -60,7 +60,7 @@ def test_every_official_entry_is_accounted_for(official_state: dict, seeded_mode
     network = to_official(seeded_model)
     assert set(network) <= set(shapes)
     assert all(str(tuple(v.shape)) == shapes[k] for k, v in network.items())
-    encoders = sort_official(official_state, seeded_model).encoders
+    encoders = sort_official(official_state, seeded_model)[1]
     rest = set(shapes) - set(network) - set(encoders)
     assert {name for name in rest if not name.endswith("relative_position_index")} == {
         "label_enc.weight",

@@ -76,6 +76,11 @@ def test_all_faults_of_file_and_changes_are_told_at_once(tmp_path: Path) -> None
         assert part in message, message
 
 
+def test_calibration_is_not_part_of_a_recipe() -> None:
+    with pytest.raises(ConfigError, match=r"network\.overrides\.nms.*xpose calibrate"):
+        load_recipe("tiny-overfit", ["network.overrides.nms=0.5"])
+
+
 def test_an_unknown_preset_hides_no_other_fault() -> None:
     changes = ["network.preset=bogus", "network.overrides.bogus=1", "network.overrides.swin.windw=7"]
     with pytest.raises(ConfigError) as caught:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from xpose.errors import CheckpointError
 from xpose.model import XPose
-from xpose.model.backbones.resnet import ResNet50
+from xpose.model.backbones import ResNet50
 from xpose.model.checkpoints.official import to_official
 from xpose.model.checkpoints.pretrained import save_pretrained
 from xpose.training.recipes.starting import load_backbone, read_weights

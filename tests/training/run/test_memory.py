@@ -13,7 +13,7 @@ from tests.training.small_runs import draw, everything, learn, loader_of, networ
 
 from xpose.errors import TrainingError
 from xpose.model import XPose
-from xpose.model.backbones.resnet import ResNet50
+from xpose.model.backbones import ResNet50
 from xpose.model.layers import Recomputable
 from xpose.training.run import loop, memory
 from xpose.training.run.state import load_state

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from xpose.data.loading.samples import Kind
-from xpose.inference.encoding import clip_object_text, nano_object_text
+from xpose.inference.encoding import object_text
 from xpose.model import presets
 from xpose.prompts import TextPrompt
 from xpose.training.run.wording import BareNames, Sentences, wording_for
@@ -31,16 +31,19 @@ def test_every_kind_of_network_has_its_own() -> None:
 
 def test_undrawn_texts_are_those_of_use() -> None:
     clip, bare = Sentences(), BareNames()
-    assert clip.of_object("horse", "cartoon", None) == clip_object_text(TextPrompt("horse"))
+    assert clip.of_object("horse", "cartoon", None) == object_text(TextPrompt("horse"), clip=True)
     aliases = load_skeleton("person").aliases
     assert clip.of_keypoints(KIND, "person", "cartoon", None) == [released_keypoint_text(alias) for alias in aliases]
-    assert bare.of_object("horse", "cartoon", None) == nano_object_text(TextPrompt("horse"))
+    assert bare.of_object("horse", "cartoon", None) == object_text(TextPrompt("horse"), clip=False)
     assert bare.of_keypoints(KIND, "person", "cartoon", None) == list(KIND.names)
 
 
 def test_styles_come_as_they_do_in_use() -> None:
     styled = TextPrompt("horse", style="cartoon")
-    for wording, text in ((Sentences(), clip_object_text(styled)), (BareNames(), nano_object_text(styled))):
+    for wording, text in (
+        (Sentences(), object_text(styled, clip=True)),
+        (BareNames(), object_text(styled, clip=False)),
+    ):
         rng = random.Random(0)
         found = Counter(wording.of_object("horse", "cartoon", rng) for _ in range(400))
         assert len(found) == 2

@@ -27,8 +27,8 @@ class RawInstances:
     keypoints: np.ndarray  # [G, K, 2], NaN beyond a class's own points
     confidence: np.ndarray  # [G, K]
     keypoint_error: np.ndarray | None = None  # [G, K], in longer sides of the box, where the network predicts it
-    object_cosine: np.ndarray | None = None  # [G, L], where asked for
-    keypoint_cosine: np.ndarray | None = None  # [G, K], where asked for
+    object_cosine: np.ndarray | None = None  # [G, L], where requested
+    keypoint_cosine: np.ndarray | None = None  # [G, K], where requested
 
 
 class Engine(Protocol):
@@ -43,14 +43,11 @@ class Engine(Protocol):
         """Where it runs."""
 
     def encode(self, images: np.ndarray, padding: np.ndarray | None) -> object:
-        """Run the prompt-free part.
+        """Run the prompt-free part and return features for `decode`.
 
         Args:
             images: [B, 3, h, w] float32, normalised.
             padding: [B, h, w] bool, True = padding; None where no image is padded.
-
-        Returns:
-            Features for `decode`, of whatever type.
         """
 
     def decode(
@@ -61,9 +58,9 @@ class Engine(Protocol):
         Args:
             features: from `encode`.
             prompts: what to look for in each image.
-            instances: how many groups to answer per image; None for the network's number.
-            with_cosines: also say how like the prompt each query is.
+            instances: how many groups to return per image; None for the network's number.
+            with_cosines: also return the cosines of queries and prompt tokens.
         """
 
     def fingerprint(self) -> str:
-        """A short text that tells apart networks whose prompt tokens differ."""
+        """A short text that differs between networks whose prompt tokens differ."""

@@ -88,13 +88,13 @@ def to_array(tensor: Tensor) -> np.ndarray:
 def _raw_instances(predictions: Predictions, b: int, with_cosines: bool) -> RawInstances:
     confidence = predictions.keypoint_confidence if predictions.visibility is None else predictions.visibility
     return RawInstances(
-        logits=to_array(predictions.logits[b].float()),
-        scores=to_array(predictions.logits[b].sigmoid().float()),
-        boxes=to_array(predictions.boxes[b].float()),
+        logits=to_array(predictions.logits[b]),
+        scores=to_array(predictions.logits[b].sigmoid()),
+        boxes=to_array(predictions.boxes[b]),
         group_class=to_array(predictions.group_class[b]),
-        keypoints=to_array(predictions.keypoints[b].float()),
-        confidence=to_array(confidence[b].float()),
-        keypoint_error=None if predictions.keypoint_error is None else to_array(predictions.keypoint_error[b].float()),
-        object_cosine=to_array(predictions.object_cosine[b].float()) if with_cosines else None,
-        keypoint_cosine=to_array(predictions.keypoint_cosine[b].float()) if with_cosines else None,
+        keypoints=to_array(predictions.keypoints[b]),
+        confidence=to_array(confidence[b]),
+        keypoint_error=None if predictions.keypoint_error is None else to_array(predictions.keypoint_error[b]),
+        object_cosine=to_array(predictions.object_cosine[b]) if with_cosines else None,
+        keypoint_cosine=to_array(predictions.keypoint_cosine[b]) if with_cosines else None,
     )

@@ -6,11 +6,12 @@ from BGR to RGB. Weights: `nanodet_onnx.py`. The order in which parts are regist
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xpose.model.depthwise import DepthwiseConv2d
 from xpose.model.layers import Recomputable
 
 _STEM = 24
@@ -30,6 +31,53 @@ def _pointwise(width_in: int, width_out: int) -> nn.Conv2d:
 def _shuffled(left: Tensor, right: Tensor) -> Tensor:
     """Two halves [B, C/2, h, w] joined, their channels in turn: ShuffleNet's joining and shuffling in one copy."""
     return torch.stack((left, right), dim=2).flatten(1, 2)
+
+
+class DepthwiseConv2d(nn.Conv2d):
+    """One filter of an odd size per channel, padded by half of it; weights are named as those of `nn.Conv2d`.
+
+    In bfloat16 on a CPU, the gradients of 5 by 5 and of strided filters take up to ten times as long as in float32:
+    there the backward pass runs in float32.
+    """
+
+    def __init__(self, width: int, kernel: int, stride: int = 1) -> None:
+        super().__init__(width, width, kernel, stride, kernel // 2, groups=width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, h, w] to [B, C, h', w']."""
+        if self._slow_backward(x) and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            return _Filtered.apply(x, self.weight, self.bias, self.stride[0])  # type: ignore[no-untyped-call]
+        return super().forward(x)
+
+    def _slow_backward(self, x: Tensor) -> bool:
+        if x.device.type != "cpu" or (self.kernel_size[0] < 5 and self.stride[0] == 1):
+            return False
+        used = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else self.weight.dtype
+        return used == torch.bfloat16
+
+
+class _Filtered(torch.autograd.Function):
+    """Forward in bfloat16, backward in float32."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.stride = stride
+        return F.conv2d(x, weight, bias, stride, weight.shape[-1] // 2, groups=weight.shape[0])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        channels, half = weight.shape[0], weight.shape[-1] // 2
+        needed = list(ctx.needs_input_grad[:3])
+        wide, seen = (t.float().contiguous(memory_format=torch.channels_last) for t in (grad, x))
+        strides, padding = [ctx.stride] * 2, [half] * 2
+        gradients = torch.ops.aten.convolution_backward(
+            wide, seen, weight.float(), [channels], strides, padding, [1, 1], False, [0, 0], channels, needed
+        )
+        kinds = (x.dtype, weight.dtype, weight.dtype)
+        return *(t.to(kind) if need else None for t, kind, need in zip(gradients, kinds, needed, strict=True)), None
 
 
 class ShrinkingBlock(Recomputable):
@@ -144,7 +192,6 @@ class NanoDet(nn.Module):
     """Feature maps of 212, 328 and 560 channels at strides 8, 16 and 32: of each stage, then of the pyramid."""
 
     channels = tuple(width + _PYRAMID for width, _ in _STAGES)
-    fine_channels = _STEM
 
     def __init__(self) -> None:
         super().__init__()
@@ -166,20 +213,14 @@ class NanoDet(nn.Module):
         """Of the stem, which ends at stride 4, and the three stages so many."""
         return [self.stem, *self.stages[: max(0, count - 1)]]
 
-    def forward(self, images: Tensor, fine: bool = False) -> list[Tensor]:
-        """Normalised images [B, 3, h, w] to three maps.
-
-        Args:
-            images: of any size; padded with zeros to multiples of 32, the maps cut back.
-            fine: put the stem's map, of `fine_channels` at stride 4, before the three.
-        """
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Normalised images [B, 3, h, w], which are padded to multiples of 32, to three maps, which are cut back."""
         height, width = images.shape[-2:]
         x = F.pad(images, (0, -width % _COARSEST, 0, -height % _COARSEST)).to(self.stem.weight.dtype)
         x = F.max_pool2d(_activated(self.stem(x)), 3, 2, 1)
-        found, stages = [x] if fine else [], []
+        stages = []
         for stage in self.stages:
             x = stage(x)
             stages.append(x)
-        found += [torch.cat(pair, dim=1) for pair in zip(stages, self.pyramid(stages), strict=True)]
-        strides = (4, 8, 16, 32)[-len(found) :]
-        return [x[..., : -(-height // s), : -(-width // s)] for x, s in zip(found, strides, strict=True)]
+        maps = [torch.cat(pair, dim=1) for pair in zip(stages, self.pyramid(stages), strict=True)]
+        return [x[..., : -(-height // s), : -(-width // s)] for x, s in zip(maps, (8, 16, 32), strict=True)]

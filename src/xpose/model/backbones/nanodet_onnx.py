@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from xpose.errors import CheckpointError, missing_extra, quote
+from xpose.errors import CheckpointError, first_line, missing_extra, quote
 from xpose.model.backbones.nanodet import NanoDet
 from xpose.model.checkpoints.files import existing
 from xpose.pictures.atomic import write_atomically
@@ -47,22 +47,17 @@ def read_nanodet(source: str | Path) -> dict[str, Tensor]:
     path = existing(Path(source).expanduser())
     nodes, values = _graph(path)
     with torch.device("meta"):
-        wanted = {name: one for name, one in NanoDet().named_modules() if isinstance(one, nn.Conv2d)}
-    places = [place for place, node in enumerate(nodes) if node.op_type == "Conv"][: len(wanted)]
-    if len(places) < len(wanted):
-        raise _another(path, f"has {len(places)} convolutions", f"{len(wanted)} before its heads")
-    state = {}
-    for number, ((name, module), place) in enumerate(zip(wanted.items(), places, strict=True), start=1):
-        for key, which in (("weight", 1), ("bias", 2)):
-            value = values.get(nodes[place].input[which]) if which < len(nodes[place].input) else None
-            shape = tuple(getattr(module, key).shape)
-            if value is None or value.shape != shape:
-                found = f"no {key}" if value is None else f"a {key} of shape {tuple(value.shape)}"
-                raise _another(path, f"has {found} at convolution {number}", f"one of shape {shape} ({name})")
-            state[f"{name}.{key}"] = torch.from_numpy(value).float()
-    heads = places[-1] + 2  # what the last convolution gives is added to the last map of the pyramid
-    if _wiring(nodes[:heads], values) != _WIRING:
-        raise _another(path, "has convolutions of the right shapes that are joined in another way", "one way alone")
+        shapes = {name: tuple(value.shape) for name, value in NanoDet().state_dict().items()}
+    places = [place for place, node in enumerate(nodes) if node.op_type == "Conv"][: len(shapes) // 2]
+    trunk = nodes[: places[-1] + 2] if places else []  # the last result is added to the last map of the pyramid
+    weights = [values.get(name) for place in places for name in nodes[place].input[1:3]]
+    same_shapes = [() if value is None else value.shape for value in weights] == list(shapes.values())
+    if not same_shapes or _wiring(trunk, values) != _WIRING:
+        raise CheckpointError(
+            f"{quote(path)} has another graph than NanoDet-Plus-m before its heads. Take the ONNX file of "
+            "NanoDet-Plus-m (width 1.0, not 1.5x) with folded batch norms, in the published form."
+        )
+    state = {name: torch.from_numpy(value).float() for name, value in zip(shapes, weights, strict=True)}
     state["stem.weight"] = state["stem.weight"].flip(1).contiguous()  # it saw BGR
     return state
 
@@ -76,41 +71,33 @@ def _graph(path: Path) -> tuple[list[Any], dict[str, Any]]:
         raise missing_extra("Reading an ONNX file", "onnx", "export") from None
     try:
         graph = onnx.load(str(path)).graph
-        values = {one.name: numpy_helper.to_array(one).copy() for one in graph.initializer}
+        values = {constant.name: numpy_helper.to_array(constant).copy() for constant in graph.initializer}
         for node in graph.node:
             if node.op_type == "Constant" and node.attribute[0].name == "value":
                 values[node.output[0]] = numpy_helper.to_array(node.attribute[0].t).copy()
     except Exception as error:  # protobuf's own errors have no base that could be named without it
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise CheckpointError(
-            f"{quote(path)} cannot be read as an ONNX file ({first}). It is damaged, cut short or of another kind. "
-            "Download it again and compare its size."
+            f"{quote(path)} cannot be read as an ONNX file ({first_line(error)}). It is damaged, cut short or of "
+            "another kind. Download it again and compare its size."
         ) from None
     return [node for node in graph.node if node.op_type != "Constant"], values
 
 
 def _wiring(nodes: list[Any], values: dict[str, Any]) -> str:
-    """A short digest of what the nodes do and of what feeds them; not of weights, names and the size of pictures."""
+    """A digest of the operations and their connections, but not of weights, names and picture sizes."""
     from onnx import helper
 
     made: dict[str, int] = {}
     lines = []
     for number, node in enumerate(nodes):
-        settings = {one.name: helper.get_attribute_value(one) for one in node.attribute if one.name in _ATTRIBUTES}
+        settings = {a.name: helper.get_attribute_value(a) for a in node.attribute if a.name in _ATTRIBUTES}
         fed = [made.get(name, "-") for name in node.input if name not in values]
         small = [values[name].tolist() for name in node.input if name in values and node.op_type in ("Slice", "Resize")]
         ranks = [len(values[name]) for name in node.input if name in values and node.op_type == "Reshape"]
-        known = {
+        rounded = {
             key: value.decode() if isinstance(value, bytes) else round(value, 6) if isinstance(value, float) else value
             for key, value in sorted(settings.items())
         }
-        lines.append(f"{node.op_type} {fed} {known} {small} {ranks}")
+        lines.append(f"{node.op_type} {fed} {rounded} {small} {ranks}")
         made.update(dict.fromkeys(node.output, number))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
-
-
-def _another(path: Path, found: str, rule: str) -> CheckpointError:
-    return CheckpointError(
-        f"{quote(path)} {found}; NanoDet-Plus-m has {rule}. Take the ONNX file of NanoDet-Plus-m (width 1.0, not 1.5x) "
-        "with folded batch norms, in the one form that is known here."
-    )

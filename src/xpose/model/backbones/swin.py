@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xpose.model.layers import PIECE_ROWS, FeedForward, Linear, Recomputable, in_pieces
+from xpose.model.layers import PIECE_ROWS, FeedForward, Linear, Recomputable, in_pieces, piecewise
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ def windows(
         scatter[cells.flatten()] = torch.arange(cells.numel())
         regions = _regions(high, window, shift)[:, None] * 3 + _regions(wide, window, shift)[None]
         pieces = []
-        for some, region in zip(cells.split(at_once), _partition(regions, window).split(at_once), strict=True):
+        for piece, region in zip(cells.split(at_once), _partition(regions, window).split(at_once), strict=True):
             differ = region[:, None, :] != region[:, :, None]
             border = differ.flatten(1).any(1).nonzero()[:, 0]
             mask = differ[border].to(dtype)[:, None] * -100.0
-            pieces.append(WindowPiece(some.flatten().to(device), border.to(device), mask.to(device)))
+            pieces.append(WindowPiece(piece.flatten().to(device), border.to(device), mask.to(device)))
         return Windows(tuple(pieces), scatter[:-1].to(device))
 
 
@@ -80,11 +80,11 @@ class WindowAttention(nn.Module):
         self.proj = Linear(dim, dim)
         self.relative_position_index: Tensor
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
-        self.register_buffer("relative_position_index", _relative_index(window), persistent=False)
+        self.register_buffer("relative_position_index", relative_index(window), persistent=False)
 
     def forward(self, x: Tensor, size: tuple[int, int], shift: int) -> Tensor:
         """[B, P, C] (normalised) to [B, P, C]."""
-        at_once = max(1, PIECE_ROWS // self.window**2) if _piecewise(x) else 2**31
+        at_once = max(1, PIECE_ROWS // self.window**2) if piecewise(x) else 2**31
         plan = windows(size, self.window, shift, at_once, x.dtype, x.device)
         bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)  # [H, A, A]
         padded = F.pad(x, (0, 0, 0, 1))  # the added zero row is what padding cells point to
@@ -104,12 +104,8 @@ class WindowAttention(nn.Module):
         return self.proj(out)
 
 
-def _piecewise(x: Tensor) -> bool:
-    return x.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
-
-
-def _relative_index(window: int) -> Tensor:
-    """[A, A]: row of the bias table for each query and key."""
+def relative_index(window: int) -> Tensor:
+    """Row of the bias table for each query and key, [A, A]."""
     place = torch.stack(torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij"), -1).view(-1, 2)
     difference = place[:, None] - place[None] + window - 1
     return difference[..., 0] * (2 * window - 1) + difference[..., 1]

@@ -1,13 +1,14 @@
-"""The calibration of a network: how its scores are read. It lies beside the architecture in `calibration.json`."""
+"""The calibration of a network: how its scores are read. It is stored beside the architecture in `calibration.json`."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from xpose.errors import CheckpointError, ConfigError, quote
 from xpose.model.config import CALIBRATION_KEYS, read_settings, refuse_unknown
@@ -29,7 +30,7 @@ class Calibration:
         keypoint_temperature: the same for keypoints.
         nms: among boxes overlapping by more than this only the best is kept; 1 keeps all.
         nms_oks: among poses more similar than this (object keypoint similarity) only the best is kept; 1 keeps all.
-        rivals: classes that stand silently beside every prompt; see `inference.competing_classes`.
+        rivals: classes that compete silently with every prompt; see `inference.competing_classes`.
 
     Raises:
         ConfigError: values are out of range; all of them are listed.
@@ -45,13 +46,11 @@ class Calibration:
 
     def __post_init__(self) -> None:
         faults = [
-            f"{name} is {value!r}; it must be a number above 0"
-            for name, value in (("temperature", self.temperature), ("keypoint_temperature", self.keypoint_temperature))
-            if not _is_number(value) or not 0 < value < math.inf
+            f"{name} is {getattr(self, name)!r}; it must be a number above 0"
+            for name in ("temperature", "keypoint_temperature")
+            if not _is_number(getattr(self, name)) or not 0 < getattr(self, name) < math.inf
         ]
-        if not isinstance(self.rivals, tuple) or not all(
-            isinstance(name, str) and name.strip() for name in self.rivals
-        ):
+        if not are_names(self.rivals):
             faults.append(f"rivals is {self.rivals!r}; it must be a list of names")
         shares: dict[str, object] = {name: getattr(self, name) for name in ("keypoint_threshold", "nms", "nms_oks")}
         if isinstance(self.thresholds, Mapping):
@@ -77,38 +76,26 @@ class Calibration:
 
     @classmethod
     def from_json(cls, text: str, where: str = CALIBRATION_FILE) -> Calibration:
-        """Read `calibration.json`; `where` is the file's name in messages.
-
-        Raises:
-            ConfigError: the text is not JSON of this format, or has unknown or invalid values.
-        """
-        return cls._from_values(read_settings(text, where, _FORMAT))
+        """Read `calibration.json`; `where` is the file's name in messages."""
+        return cls.from_values(read_settings(text, where, _FORMAT))
 
     @classmethod
-    def from_config_json(cls, text: str, where: str = "config.json") -> Calibration:
-        """The calibration out of a `config.json` of before calibrations had a file of their own; else the default."""
-        values = read_settings(text, where)
-        return cls._from_values({name: values[name] for name in CALIBRATION_KEYS if name in values})
-
-    @classmethod
-    def _from_values(cls, values: dict[str, object]) -> Calibration:
+    def from_values(cls, values: dict[str, Any]) -> Calibration:
+        """A calibration from plain values; those left out have their default."""
         refuse_unknown("calibration", values, [entry.name for entry in dataclasses.fields(cls)])
         if isinstance(values.get("rivals"), list):
-            values["rivals"] = tuple(values["rivals"])  # type: ignore[arg-type]
-        return cls(**values)  # type: ignore[arg-type]
+            values["rivals"] = tuple(values["rivals"])
+        return cls(**values)
 
 
 def read_calibration(folder: Path) -> Calibration:
-    """The calibration of a weight folder; folders without `calibration.json` may have it in `config.json`.
-
-    Raises:
-        ConfigError: a file is damaged.
-    """
+    """The calibration of a weight folder; older folders have it in `config.json`."""
     file = folder / CALIBRATION_FILE
     if file.is_file():
         return Calibration.from_json(file.read_text(encoding="utf-8"), quote(file))
     file = folder / "config.json"
-    return Calibration.from_config_json(file.read_text(encoding="utf-8"), quote(file))
+    values = read_settings(file.read_text(encoding="utf-8"), quote(file))
+    return Calibration.from_values({name: values[name] for name in CALIBRATION_KEYS if name in values})
 
 
 def write_calibration(folder: str | Path, calibration: Calibration) -> None:
@@ -124,6 +111,12 @@ def write_calibration(folder: str | Path, calibration: Calibration) -> None:
             "file with: xpose convert"
         )
     write_atomically(folder / CALIBRATION_FILE, lambda path: path.write_text(calibration.to_json(), encoding="utf-8"))
+
+
+def are_names(value: object) -> bool:
+    """Whether this is a list of non-empty strings."""
+    listed = isinstance(value, Sequence) and not isinstance(value, str)
+    return listed and all(isinstance(name, str) and name.strip() for name in value)  # type: ignore[attr-defined]
 
 
 def _is_number(value: object) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from zipfile import BadZipFile
 
 import torch
 from torch import Tensor
@@ -21,19 +21,34 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: the file is missing, damaged, or holds more than tensors.
     """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     path = existing(path)
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
     try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:  # torch's own text advises to run what is in the file
         raise CheckpointError(
-            f"{quote(path)} was not opened: it is no plain weight file, or it asks to run code. Weight files may hold "
+            f"{quote(path)} was not opened: it is not a plain weight file, or it would run code. Weight files may hold "
             "only tensors, since anything else in a pickle can run code on this machine. Get the file from its "
             "original source, or as .safetensors."
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile, AssertionError) as error:
-        raise _damaged(path, error) from None
+    except (
+        SafetensorError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        BadZipFile,
+        AssertionError,
+    ) as error:
+        raise CheckpointError(
+            f"{quote(path)} cannot be read as a weight file ({first_line(error)}). It is damaged, cut short or of "
+            "another kind; a .pth or .safetensors file is needed. Download it again and compare its size."
+        ) from None
     if not isinstance(content, Mapping):
         raise CheckpointError(
             f"{quote(path)} holds a {type(content).__name__}. It must hold a state dict, names to tensors."
@@ -42,11 +57,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def existing(path: Path) -> Path:
-    """The path of a weight file that is there.
-
-    Raises:
-        CheckpointError: it is not, or it is a folder or a pointer to the file.
-    """
+    """The path of a weight file."""
     if path.is_dir():
         raise CheckpointError(f"{quote(path)} is a folder. Give the weight file in it, or load the folder by its path.")
     if not path.exists():
@@ -56,20 +67,3 @@ def existing(path: Path) -> Path:
     if path.stat().st_size < _MOST_BYTES_OF_A_POINTER and path.read_bytes().startswith(b"version https://git-lfs"):
         raise CheckpointError(f"{quote(path)} is a Git LFS pointer, not the weights. Fetch the file with: git lfs pull")
     return path
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise _damaged(path, error) from None
-
-
-def _damaged(path: Path, error: Exception) -> CheckpointError:
-    return CheckpointError(
-        f"{quote(path)} cannot be read as a weight file ({first_line(error)}). It is damaged, cut short or of another "
-        "kind; a .pth or .safetensors file is needed. Download it again and compare its size."
-    )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,8 @@ import torch
 from torch import Tensor
 
 from xpose.errors import CheckpointError
+from xpose.model.backbones.swin import WindowAttention, relative_index
+from xpose.model.checkpoints.files import read_tensors
 from xpose.model.config import XPoseConfig
 from xpose.model.network import XPose
 from xpose.model.presets import swin_t_config
@@ -22,19 +23,13 @@ from xpose.model.presets import swin_t_config
 # Not part of the network: the prompt encoders, and a table that only training uses.
 _ENCODER_PREFIXES = ("clip_model.", "pos_proj.", "padding.")
 _UNUSED = re.compile(r"^label_enc\.weight$|\.relative_position_index$|^clip_model\.logit_scale$")
-_TABLE_SPLIT = 17  # the size table is stored in two pieces: 17 rows and the rest
-
-
-@dataclass(frozen=True)
-class OfficialParts:
-    """An official state dict, sorted: what the network takes, what the prompt encoders take."""
-
-    network: dict[str, Tensor]  # our names
-    encoders: dict[str, Tensor]  # official names; empty in files stripped of CLIP
+# The size table is stored in two pieces: 17 rows and the rest.
+_TABLE_NAME, _TABLE_SPLIT = "keypoint_decoder.size_prior.table", 17
+_TABLE_PIECES = ("transformer.decoder.hw.weight", "transformer.decoder.hw_append.weight")
 
 
 def name_table(config: XPoseConfig) -> dict[str, tuple[str, ...]]:
-    """Our prefix → the official prefixes that hold the same tensors (shared heads lie under several)."""
+    """Our prefix → the official prefixes that hold the same tensors (several for shared heads)."""
     table: dict[str, tuple[str, ...]] = {
         "backbone.patch.": ("backbone.0.patch_embed.proj.",),
         "backbone.patch_norm.": ("backbone.0.patch_embed.norm.",),
@@ -119,10 +114,6 @@ def _decoder_names(ours: str, i: int) -> dict[str, tuple[str, ...]]:
     return {ours + a: (theirs + b,) for a, b in pairs.items()}
 
 
-_TABLE_NAME = "keypoint_decoder.size_prior.table"
-_TABLE_PIECES = ("transformer.decoder.hw.weight", "transformer.decoder.hw_append.weight")
-
-
 def official_names(ours: str, table: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     """The official names of one of our tensors."""
     if ours == _TABLE_NAME:
@@ -133,35 +124,29 @@ def official_names(ours: str, table: Mapping[str, tuple[str, ...]]) -> tuple[str
     raise AssertionError(f"no official name for {ours}")
 
 
-def sort_official(state: Mapping[str, Tensor], model: XPose) -> OfficialParts:
-    """Translate an official state dict, strictly.
-
-    Raises:
-        CheckpointError: names are missing, unexpected, of another shape, or copies of a shared head differ.
-    """
+def sort_official(state: Mapping[str, Tensor], model: XPose) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """An official state dict as the network's tensors, by our names, and those of the prompt encoders, by theirs."""
     state = unwrap(state)
     table = name_table(model.config)
     network: dict[str, Tensor] = {}
     faults: list[str] = []
     used: set[str] = set()
-    for ours, wanted in model.state_dict().items():
+    for ours, parameter in model.state_dict().items():
         names = official_names(ours, table)
         used |= set(names)
-        absent = [name for name in names if name not in state]
-        if absent:
+        if absent := [name for name in names if name not in state]:
             faults += [f"missing {name}" for name in absent]
             continue
-        found = [state[name] for name in names]
-        value = torch.cat(found) if ours == _TABLE_NAME else found[0]
-        if ours != _TABLE_NAME and any(not torch.equal(other, value) for other in found[1:]):
+        copies = [state[name] for name in names]
+        value = torch.cat(copies) if ours == _TABLE_NAME else copies[0]
+        if ours != _TABLE_NAME and any(not torch.equal(other, value) for other in copies[1:]):
             faults.append(f"{names[0]} and its copies differ, though the heads are shared between layers")
-        if value.shape != wanted.shape:
-            faults.append(f"{names[0]} has shape {tuple(value.shape)}, this network has {tuple(wanted.shape)}")
+        if value.shape != parameter.shape:
+            faults.append(f"{names[0]} has shape {tuple(value.shape)}, this network has {tuple(parameter.shape)}")
         network[ours] = value
     encoders = {k: v for k, v in state.items() if k.startswith(_ENCODER_PREFIXES) and not _UNUSED.search(k)}
-    strange = [k for k in state if k not in used and k not in encoders and not _UNUSED.search(k)]
-    faults = [f"unexpected {name}" for name in strange[:15]] + faults
-    faults += [f"unexpected {name}" for name in strange[15:]]
+    unknown = [f"unexpected {k}" for k in state if k not in used and k not in encoders and not _UNUSED.search(k)]
+    faults = unknown[:15] + faults + unknown[15:]
     if faults:
         raise CheckpointError(
             f"The state dict does not fit {model.config.name}: {len(faults)} fault(s).\n  "
@@ -169,36 +154,27 @@ def sort_official(state: Mapping[str, Tensor], model: XPose) -> OfficialParts:
             + ("\n  ..." if len(faults) > 40 else "")
             + "\nThe file must be in the layout of the released unipose_swint.pth (Swin-T)."
         )
-    return OfficialParts(network, encoders)
+    return network, encoders
 
 
 def unwrap(state: Mapping[str, object]) -> dict[str, Tensor]:
-    """The bare state dict: out of `{"model": ...}` and without `module.` prefixes.
-
-    Raises:
-        CheckpointError: there are no tensors inside.
-    """
-    for key in ("model", "state_dict"):
-        inner = state.get(key) if isinstance(state, Mapping) else None
-        if isinstance(inner, Mapping):
-            state = inner
-            break
-    if isinstance(state, Mapping):
-        state = {name: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for name, v in state.items()}
-    if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
+    """The bare state dict: out of `{"model": ...}` and without `module.` prefixes."""
+    inner = next((state[key] for key in ("model", "state_dict") if isinstance(state.get(key), Mapping)), state)
+    assert isinstance(inner, Mapping)
+    tensors = {
+        str(name).removeprefix("module."): torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+        for name, value in inner.items()
+    }
+    if not tensors or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise CheckpointError(
             "The file holds no state dict of tensors. It must be a weight file in the layout of unipose_swint.pth, "
             'bare or as {"model": ...}.'
         )
-    return {name.removeprefix("module."): value for name, value in state.items() if isinstance(value, Tensor)}
+    return tensors
 
 
 def to_official(model: XPose) -> dict[str, Tensor]:
-    """The network's state dict under the official names (without the prompt encoders).
-
-    Raises:
-        CheckpointError: the network is not of the released architecture.
-    """
+    """The network's state dict under the official names (without the prompt encoders)."""
     if model.config.size_prior != "table" or model.config.encoder != "deformable" or model.config.backbone != "swin":
         raise CheckpointError(
             f'A "{model.config.name}" network has no form in the official layout. Only xpose-swin-t has one.'
@@ -224,23 +200,22 @@ def load_official(path_or_state_dict: str | Path | Mapping[str, Tensor]) -> XPos
     Raises:
         CheckpointError: the file is missing, damaged, unsafe, or does not fit.
     """
-    from xpose.model.checkpoints.files import read_tensors
+    return read_official(path_or_state_dict)[0]
 
-    raw = path_or_state_dict if isinstance(path_or_state_dict, Mapping) else read_tensors(Path(path_or_state_dict))
+
+def read_official(source: str | Path | Mapping[str, Tensor]) -> tuple[XPose, dict[str, Tensor]]:
+    """The network as of `load_official`, and the tensors of the prompt encoders by their official names."""
     with torch.device("meta"):
         model = XPose(swin_t_config())
-    parts = sort_official(raw, model)
-    floats = {k: v.detach().float() if v.dtype != torch.float64 else v.detach() for k, v in parts.network.items()}
+    network, encoders = sort_official(source if isinstance(source, Mapping) else read_tensors(Path(source)), model)
+    return fill(model, network), encoders
+
+
+def fill(model: XPose, tensors: Mapping[str, Tensor]) -> XPose:
+    """A network that was built on the meta device with these weights, in eval mode and in float32."""
     model = model.to_empty(device="cpu")
-    model.load_state_dict({k: v.contiguous() for k, v in floats.items()}, strict=True)
-    return restore_buffers(model).eval()
-
-
-def restore_buffers(model: XPose) -> XPose:
-    """Fill what a network built on the meta device cannot know from its weights."""
-    from xpose.model.backbones.swin import WindowAttention, _relative_index
-
+    model.load_state_dict(tensors, strict=True)
     for module in model.modules():
-        if isinstance(module, WindowAttention):
-            module.relative_position_index = _relative_index(module.window)
-    return model
+        if isinstance(module, WindowAttention):  # its index is not among the weights
+            module.relative_position_index = relative_index(module.window)
+    return model.eval()

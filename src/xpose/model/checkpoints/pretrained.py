@@ -8,16 +8,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from xpose.errors import CheckpointError, quote
+from xpose.errors import CheckpointError, first_line, quote
 from xpose.model.checkpoints.calibration import CALIBRATION_FILE, Calibration, read_calibration, write_calibration
 from xpose.model.checkpoints.files import read_tensors
-from xpose.model.checkpoints.official import restore_buffers
+from xpose.model.checkpoints.official import fill, read_official
 from xpose.model.config import XPoseConfig
 from xpose.model.network import XPose
 from xpose.pictures.atomic import write_atomically
 
 CONFIG_FILE, WEIGHT_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
-# Prompt encoders ride in the same file under this prefix, with the official names behind it.
+# Prompt encoders are in the same file, with this prefix before their official names.
 ENCODER_PREFIX = "prompt_encoder."
 
 
@@ -30,14 +30,14 @@ def save_pretrained(
     card: str | None = None,
     dtype: torch.dtype | None = None,
 ) -> Path:
-    """Write a weight folder; every file appears whole or not at all.
+    """Write a weight folder; every file is written atomically.
 
     Args:
         model: the network.
-        folder: where to; made if needed.
-        encoders: tensors of the prompt encoders to keep with it.
+        folder: is made if needed.
+        encoders: tensors of the prompt encoders to store with it.
         calibration: how its scores are read.
-        card: text of the model card; a short one is written where None.
+        card: text of the model card; a short one where None.
         dtype: floating type on disk, e.g. `torch.float16`; as they are where None.
 
     Raises:
@@ -66,7 +66,7 @@ def _stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     tensor = tensor.detach().cpu()
     if dtype is not None and tensor.is_floating_point():
         tensor = tensor.to(dtype)
-    return tensor.clone(memory_format=torch.contiguous_format)  # shared tensors are stored once each
+    return tensor.clone(memory_format=torch.contiguous_format)  # safetensors refuses shared memory
 
 
 def _short_card(config: XPoseConfig) -> str:
@@ -78,7 +78,7 @@ def _short_card(config: XPoseConfig) -> str:
 
 
 class Pretrained(NamedTuple):
-    """What weights on disk hold."""
+    """The content of weights on disk."""
 
     model: XPose  # in eval mode and float32
     encoders: dict[str, Tensor]  # of its prompt encoders, by official names; may be empty
@@ -102,7 +102,7 @@ def from_pretrained(name_or_path: str | Path, *, revision: str | None = None) ->
     if path.is_file() or path.suffix in (".pth", ".pt", ".safetensors"):
         if path.name == WEIGHT_FILE and (path.parent / CONFIG_FILE).is_file():
             return _from_folder(path.parent)
-        return _from_official_file(path)
+        return Pretrained(*read_official(path), Calibration())
     return _from_folder(_from_hub(str(name_or_path), revision))
 
 
@@ -115,28 +115,26 @@ def _from_folder(folder: Path) -> Pretrained:
             )
     config = XPoseConfig.from_json((folder / CONFIG_FILE).read_text(encoding="utf-8"), quote(folder / CONFIG_FILE))
     tensors = read_tensors(folder / WEIGHT_FILE)
-    encoders = {k.removeprefix(ENCODER_PREFIX): v for k, v in tensors.items() if k.startswith(ENCODER_PREFIX)}
-    network = {k: v for k, v in tensors.items() if not k.startswith(ENCODER_PREFIX)}
-    model = build(config, network, folder / WEIGHT_FILE)
-    return Pretrained(model, {k: _full(v) for k, v in encoders.items()}, read_calibration(folder))
+    encoders = {
+        name.removeprefix(ENCODER_PREFIX): tensors.pop(name)
+        for name in list(tensors)
+        if name.startswith(ENCODER_PREFIX)
+    }
+    encoders = {name: value.float() if value.is_floating_point() else value for name, value in encoders.items()}
+    return Pretrained(build(config, tensors, folder / WEIGHT_FILE), encoders, read_calibration(folder))
 
 
 def build(config: XPoseConfig, tensors: dict[str, Tensor], source: Path) -> XPose:
-    """A network with just these weights, in eval mode and float32.
-
-    Raises:
-        CheckpointError: names or shapes differ from what the settings ask for; all of them are listed.
-    """
+    """A network with these weights, in eval mode and float32."""
     with torch.device("meta"):
         model = XPose(config)
-    wanted = {k: tuple(v.shape) for k, v in model.state_dict().items()}
-    faults = [f"missing {k}" for k in wanted if k not in tensors] + [
-        f"unexpected {k}" for k in tensors if k not in wanted
-    ]
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    faults = [f"missing {name}" for name in shapes if name not in tensors]
+    faults += [f"unexpected {name}" for name in tensors if name not in shapes]
     faults += [
-        f"{k} has shape {tuple(tensors[k].shape)}, the settings ask for {shape}"
-        for k, shape in wanted.items()
-        if k in tensors and tuple(tensors[k].shape) != shape
+        f"{name} has shape {tuple(tensors[name].shape)}, the settings need {shape}"
+        for name, shape in shapes.items()
+        if name in tensors and tuple(tensors[name].shape) != shape
     ]
     if faults:
         raise CheckpointError(
@@ -144,21 +142,7 @@ def build(config: XPoseConfig, tensors: dict[str, Tensor], source: Path) -> XPos
             + "\n  ".join(faults[:40])
             + "\nBoth files must come from the same save."
         )
-    model = model.to_empty(device="cpu")
-    model.load_state_dict({k: _full(v) for k, v in tensors.items()}, strict=True)
-    return restore_buffers(model).eval()
-
-
-def _full(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.is_floating_point() else tensor
-
-
-def _from_official_file(path: Path) -> Pretrained:
-    from xpose.model.checkpoints.official import load_official, sort_official
-
-    state = read_tensors(path)
-    model = load_official(state)
-    return Pretrained(model, sort_official(state, model).encoders, Calibration())
+    return fill(model, tensors)
 
 
 def _from_hub(name: str, revision: str | None) -> Path:
@@ -173,8 +157,7 @@ def _from_hub(name: str, revision: str | None) -> Path:
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=files))
     except Exception as error:  # the hub client raises many kinds; all mean the same to the user
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise CheckpointError(
-            f"The weights {quote(name)} are not on this machine and could not be fetched ({first}). "
+            f"The weights {quote(name)} are not on this machine and could not be fetched ({first_line(error)}). "
             "Check the name and the network, or give a local folder."
         ) from None

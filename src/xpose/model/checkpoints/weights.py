@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 from xpose.errors import CheckpointError
 from xpose.model.checkpoints.pretrained import CONFIG_FILE, WEIGHT_FILE
@@ -12,9 +12,8 @@ from xpose.model.checkpoints.pretrained import CONFIG_FILE, WEIGHT_FILE
 DEFAULT = "xpose-nano"
 
 
-@dataclass(frozen=True)
-class KnownWeights:
-    """Weights that are not ours to ship."""
+class KnownWeights(NamedTuple):
+    """Weights that the package does not contain."""
 
     name: str
     what: str
@@ -43,11 +42,7 @@ def bundled_weights() -> dict[str, Path]:
 
 
 def default_weights() -> str:
-    """The name of the weights that are used when none are named.
-
-    Raises:
-        CheckpointError: this installation has none.
-    """
+    """The name of the weights that are used when none are named."""
     if DEFAULT in bundled_weights():
         return DEFAULT
     raise CheckpointError(

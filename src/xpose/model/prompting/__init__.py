@@ -14,8 +14,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from xpose.model.prompting.clip import ClipTextEncoder
-from xpose.model.prompting.clip_visual import ClipVisualPromptEncoder, average_shots
+from xpose.model.prompting.clip import ClipTextEncoder, ClipVisualPromptEncoder, average_shots
 from xpose.model.prompting.nano import NanoTextEncoder
 from xpose.model.prompting.picture import PromptPicture, example_picture, prompt_picture
 from xpose.model.prompting.sentences import MiniLMEncoder
@@ -31,7 +30,7 @@ class TextEncoder(Protocol):
 
     @property
     def runs(self) -> int:
-        """How often the network behind it ran; remembered texts cost no run."""
+        """How often the network behind it ran; cached texts need no run."""
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """The embeddings [n, dim] of n texts."""

@@ -1,8 +1,4 @@
-"""One memory for texts that were encoded already, shared by all text encoders.
-
-The same few names are asked for again and again; encoding them once makes the cost of a repeated prompt that of a
-dictionary look-up. Bounded, and safe to use from several threads.
-"""
+"""The cache of encoded texts of all text encoders. It is bounded and safe to use from several threads."""
 
 from __future__ import annotations
 
@@ -40,43 +36,38 @@ class EmbeddingCache:
             self._age += 1
 
     def encode(self, texts: Sequence[str], compute: Callable[[list[str]], Tensor]) -> Tensor:
-        """The embeddings [n, dim] of n >= 1 texts; `compute` is called for those that are not remembered."""
-        wanted = list(dict.fromkeys(texts))
-        found = self._look_up(wanted)
-        if len(found) < len(wanted):
-            with self._running:  # a second thread that wants the same texts waits, then finds them
-                found |= self._look_up([text for text in wanted if text not in found])
-                missing = [text for text in wanted if text not in found]
+        """The embeddings [n, dim] of n >= 1 texts; `compute` is called for those that are not cached."""
+        rows = self._look_up(texts)
+        if not all(text in rows for text in texts):
+            with self._running:  # a second thread that needs the same texts waits, then finds them
+                rows |= self._look_up([text for text in texts if text not in rows])
+                missing = [text for text in dict.fromkeys(texts) if text not in rows]
                 for start in range(0, len(missing), self.batch):
-                    found |= self._compute(missing[start : start + self.batch], compute)
-        return torch.stack([found[text] for text in texts])
+                    rows |= self._compute(missing[start : start + self.batch], compute)
+        return torch.stack([rows[text] for text in texts])
 
-    def _look_up(self, texts: list[str]) -> dict[str, Tensor]:
+    def _look_up(self, texts: Sequence[str]) -> dict[str, Tensor]:
         with self._access:
-            found = {text: self._rows[text] for text in texts if text in self._rows}
-            for text in found:
+            rows = {text: self._rows[text] for text in texts if text in self._rows}
+            for text in rows:
                 self._rows.move_to_end(text)
-        return found
+        return rows
 
     def _compute(self, texts: list[str], compute: Callable[[list[str]], Tensor]) -> dict[str, Tensor]:
         age = self._age
-        rows = compute(texts)
+        embeddings = compute(texts)
         self.runs += 1
-        found = {text: row.clone() for text, row in zip(texts, rows, strict=True)}
+        rows = {text: row.clone() for text, row in zip(texts, embeddings, strict=True)}
         with self._access:
             if age == self._age:  # else the weights changed meanwhile
-                self._rows.update(found)
+                self._rows.update(rows)
                 while len(self._rows) > self.capacity:
                     self._rows.popitem(last=False)
-        return found
+        return rows
 
 
 def check_texts(texts: Sequence[str]) -> list[str]:
-    """The texts as a list, each of them printable as UTF-8.
-
-    Raises:
-        TypeError: a single string, whose letters would otherwise be taken for texts, or something that is no text.
-    """
+    """The texts as a list, each of them printable as UTF-8."""
     if isinstance(texts, str):
         raise TypeError(f"Got the single text {texts!r}. An encoder takes a list of texts: write [{texts!r}].")
     listed = list(texts)

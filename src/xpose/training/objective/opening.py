@@ -15,7 +15,7 @@ from xpose.training.objective.targets import TargetBatch
 
 
 class OpenedGroups:
-    """Chooses the groups of a batch (see `xpose.model.object_decoder.Choose`) and keeps what was matched."""
+    """Chooses the groups of a batch (see `xpose.model.decoder.Choose`) and keeps what was matched."""
 
     def __init__(self, matcher: Matcher, targets: TargetBatch, most: int, seed: int) -> None:
         self.matcher, self.targets, self.most = matcher, targets, most

@@ -25,7 +25,7 @@ from xpose.data.loading.sampling import Sampling
 from xpose.data.loading.transforms import Augmentation
 from xpose.data.synthetic.toys import KINDS
 from xpose.errors import ConfigError, counted, did_you_mean, quote
-from xpose.model.config import XPoseConfig
+from xpose.model.config import CALIBRATION_KEYS, XPoseConfig
 from xpose.training.objective.settings_faults import out_of_range, refuse
 from xpose.training.recipes import settings_reader
 from xpose.training.run.settings import Run
@@ -53,6 +53,9 @@ class Network:
     def __post_init__(self) -> None:
         from xpose.model.presets import CONFIGS
 
+        if calibrated := [f"{_OVERRIDES}.{name}" for name in self.overrides if name in CALIBRATION_KEYS]:
+            fault = f"{', '.join(calibrated)}: this is calibration, which `xpose calibrate` fits to trained weights"
+            refuse("The network does", [fault])
         if self.preset not in CONFIGS:
             # Values cannot be checked without the preset, names can.
             near = did_you_mean(self.preset, CONFIGS)

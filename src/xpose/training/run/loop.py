@@ -150,7 +150,7 @@ class Training:
         model, run = self.model, self.run
         model.train()
         if run.frozen_stages:
-            for stage in model.backbone.first_stages(run.frozen_stages):  # type: ignore[operator]
+            for stage in model.backbone.first_stages(run.frozen_stages):
                 stage.requires_grad_(False)
         if run.frozen_norms:
             for module in model.backbone.modules():

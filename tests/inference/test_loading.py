@@ -9,9 +9,10 @@ import torch
 from tests.model.conftest import lively, random_images, random_prompts, tiny_config
 
 from xpose.errors import ConfigError, XPoseWarning
-from xpose.model import PromptEmbeddings, XPose, precision
+from xpose.inference import loading
+from xpose.inference.loading import quick_bfloat16, set_precision
+from xpose.model import PromptEmbeddings, XPose
 from xpose.model.config import BackboneName
-from xpose.model.precision import quick_bfloat16, set_precision
 
 
 def run(model: XPose) -> torch.Tensor:
@@ -25,7 +26,7 @@ def run(model: XPose) -> torch.Tensor:
 
 
 def test_bfloat16_lowers_what_it_says_and_stays_near(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "quick_bfloat16", lambda device: True)
+    monkeypatch.setattr(loading, "quick_bfloat16", lambda device: True)
     model = lively(XPose(tiny_config()))
     exact = run(model)
     set_precision(model, "bfloat16")
@@ -38,7 +39,7 @@ def test_bfloat16_lowers_what_it_says_and_stays_near(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("backbone", get_args(BackboneName))
 def test_every_backbone_takes_float32_pictures_in_bfloat16(backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "quick_bfloat16", lambda device: True)
+    monkeypatch.setattr(loading, "quick_bfloat16", lambda device: True)
     model = set_precision(lively(XPose(tiny_config(backbone=backbone))), "bfloat16")
     with torch.inference_mode():
         tokens = model.encode_image(random_images(1, 96, 128).float()).tokens
@@ -47,7 +48,7 @@ def test_every_backbone_takes_float32_pictures_in_bfloat16(backbone: str, monkey
 
 
 def test_bfloat16_without_hardware_stays_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "quick_bfloat16", lambda device: False)
+    monkeypatch.setattr(loading, "quick_bfloat16", lambda device: False)
     model = lively(XPose(tiny_config()))
     with pytest.warns(XPoseWarning, match="staying in float32"):
         set_precision(model, torch.bfloat16)
