@@ -26,7 +26,8 @@ def draw(poses: Poses, image: PictureSource | None, style: Style) -> Image.Image
         raise ConfigError(
             "errors=True, but these poses have no keypoint_errors. Only some weights predict them. Leave errors out."
         )
-    if image is None and poses.source is None:
+    source = poses.source if image is None else image
+    if source is None:
         if max(width, height) > _MOST:
             raise ConfigError(
                 f"The picture has a side of {max(width, height)} pixels. At most {_MOST} are drawn without the picture "
@@ -35,7 +36,7 @@ def draw(poses: Poses, image: PictureSource | None, style: Style) -> Image.Image
         picture = Image.new("RGB", (width, height), _SHEET)
     else:
         try:
-            picture = Image.fromarray(read_picture(poses.source if image is None else image)[0])
+            picture = Image.fromarray(read_picture(source)[0])
         except ImageError as error:
             raise ImageError(f"{error} A drawing needs the picture itself: poses.draw(image).") from None
     # Both sides are scaled by the same factor, except for rounding.
