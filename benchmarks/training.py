@@ -43,11 +43,10 @@ from xpose.data.loading.transforms import Augmentation
 from xpose.data.synthetic.scenes import write_synthetic
 from xpose.model import PromptEmbeddings, XPose
 from xpose.model.presets import CONFIGS
-from xpose.training.run import memory
-from xpose.training.run.ema import MovingAverage
+from xpose.training.run import hardware
 from xpose.training.run.prompt_batches import PromptBatch, PromptMaker
-from xpose.training.run.schedule import optimizer_for
-from xpose.training.run.settings import AMP, Run
+from xpose.training.run.schedule import MovingAverage, optimizer_for
+from xpose.training.run.settings import AMP, RunSettings
 from xpose.training.run.step import TrainStep, change
 
 CLASSES, SLOTS = 350, 68  # of the released network
@@ -73,9 +72,9 @@ class RandomWords:
 class PaddedPromptMaker(PromptMaker):
     """The same prompts in as many slots as the released network always has."""
 
-    def __call__(self, batch: Batch, *, seed: int = 0, vary: bool = True) -> PromptBatch:
+    def __call__(self, batch: Batch, *, seed: int = 0) -> PromptBatch:
         """The padded prompts."""
-        question = super().__call__(batch, seed=seed, vary=vary)
+        question = super().__call__(batch, seed=seed)
         return replace(question, prompts=padded_prompts(question.prompts), targets=padded_targets(question.targets))
 
 
@@ -147,14 +146,14 @@ class Bench:
     def __init__(self, preset: str, side: int, batch: int, options: argparse.Namespace, folder: Path) -> None:
         torch.manual_seed(0)
         self.device = torch.device(options.device)
-        self.run = Run(steps=10**6, amp=options.amp, checkpointing=options.checkpointing)
+        self.run = RunSettings(steps=10**6, amp=options.amp, checkpointing=options.checkpointing)
         self.loader = loader_of(folder, side, batch, options.objects, options.absent)
         self.model = XPose(CONFIGS[preset]()).to(self.device).train()
         for module in self.model.backbone.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.eval()
         if options.checkpointing:
-            memory.recompute(self.model)
+            hardware.recompute(self.model)
         self.optimizer = optimizer_for(self.run.schedule.groups(self.model), self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=options.amp == "fp16")
         self.average = MovingAverage(self.model, self.run.average).to(self.device)
@@ -174,7 +173,8 @@ class Bench:
 
     def autocast(self) -> torch.autocast:
         """The precision that was asked for."""
-        return torch.autocast(self.device.type, AMP[self.run.amp], enabled=self.run.amp != "none")
+        dtype = hardware.precision(self.run.amp, self.device)
+        return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
 
     def step(self, form: str, number: int) -> dict[str, float]:
         """Seconds of every stage of a whole step; the weights change."""

@@ -13,7 +13,7 @@ from tests.training.small_targets import CHAIR, HORSE, chair, horse, target_batc
 from torch import Tensor
 
 from xpose.model import PromptEmbeddings, XPose, XPoseConfig
-from xpose.training import TargetBatch
+from xpose.training.objective.targets import TargetBatch
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import torch
 from tests.inference.conftest import CountingText
 from tests.model.conftest import lively, tiny_config
@@ -21,10 +22,10 @@ from xpose.data.synthetic.toys import KINDS
 from xpose.model import XPose
 from xpose.model.prompting import ClipTextEncoder, ClipVisualPromptEncoder
 from xpose.training.objective.denoising import DenoisingSettings
-from xpose.training.run import prompt_batches, wording
+from xpose.training.run import prompt_batches
 from xpose.training.run.loop import train
 from xpose.training.run.schedule import Schedule
-from xpose.training.run.settings import Run
+from xpose.training.run.settings import RunSettings
 
 
 def draw(folder: Path, kinds: Sequence[str] = tuple(KINDS)) -> Path:
@@ -76,9 +77,9 @@ def clip_encoders() -> tuple[ClipTextEncoder, ClipVisualPromptEncoder]:
     return ClipTextEncoder.from_official(state), ClipVisualPromptEncoder.from_official(clip_state())
 
 
-def run_of(steps: int, **changes: object) -> Run:
+def run_of(steps: int, **changes: object) -> RunSettings:
     values: dict = {"schedule": Schedule(rate=1e-3, reference_batch=0), "log_steps": 1}
-    return Run(steps=steps, **(values | changes))
+    return RunSettings(steps=steps, **(values | changes))
 
 
 def everything() -> dict:
@@ -89,15 +90,13 @@ def everything() -> dict:
 @contextmanager
 def one_name() -> Iterator[None]:
     """Words are drawn per step and picture: what has one name and no style is asked for alike in every step."""
-    saved = prompt_batches.find_category, prompt_batches._NAMELESS, wording.DROPPED
-    prompt_batches.find_category, prompt_batches._NAMELESS, wording.DROPPED = lambda name: None, 0.0, 1.0  # type: ignore[assignment]
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("SYNONYMS", 0.0), ("NAMELESS", 0.0), ("DROPPED", 1.0)):
+            patch.setattr(prompt_batches, name, value)
         yield
-    finally:
-        prompt_batches.find_category, prompt_batches._NAMELESS, wording.DROPPED = saved  # type: ignore[assignment]
 
 
-def learn(folder: Path, loader: Loader, run: Run, model: XPose | None = None, **more: object) -> XPose:
+def learn(folder: Path, loader: Loader, run: RunSettings, model: XPose | None = None, **more: object) -> XPose:
     """Train a network, by default a fresh one, and return its average."""
     average = train(model or network(), CountingText(), loader, run, folder, **more)  # type: ignore[arg-type]
     return average.module  # type: ignore[return-value]

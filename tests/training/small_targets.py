@@ -9,7 +9,7 @@ import torch
 
 from xpose.data.loading.batches import Asked, Target
 from xpose.data.loading.samples import Kind
-from xpose.training import TargetBatch
+from xpose.training.objective.targets import TargetBatch
 
 SIZE = (96.0, 64.0)  # width, height
 HORSE = ("nose", "left eye", "right eye", "tail base", "neck")

@@ -12,7 +12,21 @@ from typing import TYPE_CHECKING
 from xpose.cli import _console
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import TaskID
+
+    from xpose.training.run.log import Progress as RunProgress
+
+# Loss terms in the bar of a run, by their names in the log; the others are only in the log.
+_TERMS = {
+    "total": "loss",
+    "object_alignment": "class",
+    "closed_set": "class",
+    "box_l1": "box",
+    "giou": "giou",
+    "keypoint_l1": "points",
+    "oks": "oks",
+}
 
 
 class Bars:
@@ -51,6 +65,59 @@ class Bars:
             yield
         finally:
             self.__enter__()
+
+
+def run_line(progress: RunProgress) -> str:
+    """A report of a training run as a line of text."""
+    from xpose.training.run.log import in_words
+
+    faulty = f"  {progress.faulty} step(s) without a finite number" if progress.faulty else ""
+    terms = [f"{word} {progress.terms[name]:.3g}" for name, word in _TERMS.items() if name in progress.terms]
+    return (
+        f"step {progress.step}/{progress.steps}  {'  '.join(terms)}  rate {progress.rate:.2g}  "
+        f"{progress.images_per_second:.1f} images/s  {progress.memory / 1024:.1f} GB  "
+        f"{in_words(progress.remaining)} left{faulty}"
+    )
+
+
+class RunBar:
+    """The progress of a training run: a bar with the loss terms on a terminal, otherwise a line for each report."""
+
+    def __init__(self, console: Console, *, say: Callable[[str], None], quiet: bool = False) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        text = TextColumn("{task.description}", markup=False)
+        columns = (MofNCompleteColumn(), BarColumn(24), TimeElapsedColumn(), text)
+        self._bar = Progress(*columns, console=console, transient=True)
+        self._live, self._quiet, self._say = console.is_terminal and not quiet, quiet, say
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> RunBar:
+        if self._live:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._live:
+            self._bar.stop()
+
+    def report(self, progress: RunProgress) -> None:
+        """Show a report of the loop."""
+        line = run_line(progress)
+        if not self._live:
+            self.note(line)
+            return
+        text = line.partition("  ")[2]
+        if self._task is None:
+            self._task = self._bar.add_task(text, total=progress.steps)
+        self._bar.update(self._task, completed=progress.step, description=text)
+
+    def note(self, message: str) -> None:
+        """Print a message that stays, above the bar."""
+        if self._live:
+            self._bar.console.print(message, markup=False, highlight=False)
+        elif not self._quiet:
+            self._say(message)
 
 
 @contextmanager

@@ -16,9 +16,8 @@ from xpose.errors import ConfigError, counted, quote
 
 if TYPE_CHECKING:
     from xpose.records import Category
-    from xpose.training.finetuning.before_after import Comparison
-    from xpose.training.finetuning.finetune_data import Material, Opened, Request
-    from xpose.training.finetuning.plan import Plan, Start
+    from xpose.training.finetuning.finetune_data import Material, Request
+    from xpose.training.finetuning.plan import Comparison, FinetunePlan, Start
     from xpose.training.recipes.assembly import Setup
 
 DEFAULT_OUT = Path("runs") / "finetune"
@@ -26,64 +25,51 @@ _SHOWN_NAMES, _SHOWN_PAIRS = 40, 6
 _labels, _start, _how = (
     partial(typer.Option, rich_help_panel=panel) for panel in ("Your labels", "What to start from", "The run")
 )
+DATA = _labels(
+    help="COCO json, a project of DeepLabCut, SLEAP, YOLO-pose, CVAT or Label Studio, or a prepared set. Nothing is "
+    "written there.",
+    metavar="PATH",
+)
+IMAGES = _labels("--images", "--pictures", help="Folder of the pictures, if they are not beside the labels.")
+NAME = _labels("--name", "--category", help="What the objects are, if the labels do not say so.")
+SKELETON = _labels(
+    help="Skeleton (or skeleton file) that names the keypoints; 'none' keeps the names of the labels. Default: a "
+    "skeleton with exactly these points, if there is one."
+)
+SPLIT = _labels(help="The split to train on, if there are several and none is called train.")
+FORMAT = _labels("--format", help="The format, if it is not recognised (list: xpose data formats).")
+WEIGHTS = _start(
+    "-p",
+    "--weights",
+    help="Weight folder or file, bundled name, or owner/name on the Hugging Face hub. Default: those that come with "
+    "xpose.",
+    metavar="WEIGHTS",
+)
+CLIP = _start(help="CLIP ViT-B/32, for weight files without it.")
+BACKBONE = _start(help="A backbone trained elsewhere, with --from-scratch.")
+OUT = _how(help="Folder of the run; a run in it is continued. Default: runs/finetune.")
+STEPS = _how(min=1, help="Number of steps, instead of the chosen one.")
+MINUTES = _how(min=0, help="Stop after this many minutes, with everything saved.", metavar="NUMBER")
+SET = _how("--set", help="Change a setting, e.g. run.schedule.rate=1e-4; may be repeated.", metavar="NAME=VALUE")
+DEVICE = _how(help="cpu, cuda, mps, ... Default: the best device available.", metavar="NAME")
 
 
 def finetune(
-    data: Annotated[
-        Path,
-        _labels(
-            help="COCO json, a project of DeepLabCut, SLEAP, YOLO-pose, CVAT or Label Studio, or a prepared set. "
-            "Nothing is written there.",
-            metavar="PATH",
-        ),
-    ],
-    images: Annotated[
-        Path | None,
-        _labels("--images", "--pictures", help="Folder of the pictures, if they are not beside the labels."),
-    ] = None,
-    name: Annotated[
-        str | None, _labels("--name", "--category", help="What the objects are, if the labels do not say so.")
-    ] = None,
-    skeleton: Annotated[
-        str | None,
-        _labels(
-            help="Skeleton (or skeleton file) that names the keypoints; 'none' keeps the names of the labels. "
-            "Default: a skeleton with exactly these points, if there is one."
-        ),
-    ] = None,
-    split: Annotated[
-        str | None, _labels(help="The split to train on, if there are several and none is called train.")
-    ] = None,
-    format_name: Annotated[
-        str | None, _labels("--format", help="The format, if it is not recognised (list: xpose data formats).")
-    ] = None,
-    weights: Annotated[
-        str | None,
-        _start(
-            "-p",
-            "--weights",
-            help="Weight folder or file, bundled name, or owner/name on the Hugging Face hub. Default: those "
-            "that come with xpose.",
-            metavar="WEIGHTS",
-        ),
-    ] = None,
-    clip: Annotated[Path | None, _start(help="CLIP ViT-B/32, for weight files without it.")] = None,
+    data: Annotated[Path, DATA],
+    images: Annotated[Path | None, IMAGES] = None,
+    name: Annotated[str | None, NAME] = None,
+    skeleton: Annotated[str | None, SKELETON] = None,
+    split: Annotated[str | None, SPLIT] = None,
+    format_name: Annotated[str | None, FORMAT] = None,
+    weights: Annotated[str | None, WEIGHTS] = None,
+    clip: Annotated[Path | None, CLIP] = None,
     from_scratch: Annotated[bool, _start("--from-scratch", help="Start from random weights.")] = False,
-    backbone: Annotated[Path | None, _start(help="An ImageNet backbone, with --from-scratch.")] = None,
-    out: Annotated[
-        Path | None, _how(help="Folder of the run; a run in it is continued. Default: runs/finetune.")
-    ] = None,
-    steps: Annotated[int | None, _how(min=1, help="Number of steps, instead of the chosen one.")] = None,
-    minutes: Annotated[
-        float | None, _how(min=0, help="Stop after this many minutes, with everything saved.", metavar="NUMBER")
-    ] = None,
-    changes: Annotated[
-        list[str] | None,
-        _how("--set", help="Change a setting, e.g. run.schedule.rate=1e-4; may be repeated.", metavar="NAME=VALUE"),
-    ] = None,
-    device: Annotated[
-        str | None, _how(help="cpu, cuda, mps, ... Default: the best device available.", metavar="NAME")
-    ] = None,
+    backbone: Annotated[Path | None, BACKBONE] = None,
+    out: Annotated[Path | None, OUT] = None,
+    steps: Annotated[int | None, STEPS] = None,
+    minutes: Annotated[float | None, MINUTES] = None,
+    changes: Annotated[list[str] | None, SET] = None,
+    device: Annotated[str | None, DEVICE] = None,
     force: Annotated[bool, _how("--force", help="Fine-tune even on very few pictures.")] = False,
     show: Annotated[bool, _how("--show", help="Import the labels, print the chosen recipe as TOML, and stop.")] = False,
 ) -> None:
@@ -92,22 +78,27 @@ def finetune(
     The format is recognised, and the recipe is chosen by the number of pictures. Ctrl-C saves and stops; the same
     command continues the run. docs/finetuning.md says what is chosen and why.
     """
-    _refuse_several_processes()
-    from xpose.training.finetuning.finetune_data import Request, opened
+    if int(os.environ.get("WORLD_SIZE", "1") or 1) > 1:
+        raise ConfigError(
+            "xpose finetune was started by torchrun, but prepares the data in one process. Print its recipe with "
+            "--show > mine.toml, and start that on several: torchrun --nproc-per-node N -m xpose train mine.toml"
+        )
+    from xpose.cli._progress import Bars
+    from xpose.training.finetuning.finetune_data import Request, gather, opened
     from xpose.training.finetuning.plan import choose, refuse_too_few, starting_point
 
-    wanted = [*(changes or ()), *([] if steps is None else [f"run.steps={steps}"])]
-    more = {"name": name, "skeleton": skeleton, "split": split, "format": format_name}
-    request = Request.of(data, images, **more)
+    all_changes = [*(changes or ()), *([] if steps is None else [f"run.steps={steps}"])]
+    request = Request.of(data, images, name=name, skeleton=skeleton, split=split, format=format_name)
     folder = out if out is not None else _default_folder(request)
-    known = opened(request, folder)
-    start = starting_point(weights, from_scratch=from_scratch, backbone=backbone, clip=clip, changes=wanted)
-    material = _gathered(request, folder, known)
+    source = opened(request, folder)
+    start = starting_point(weights, from_scratch=from_scratch, backbone=backbone, clip=clip, changes=all_changes)
+    with Bars() as bars:
+        material = gather(request, folder, source=source, progress=bars.update)
     for line in _found(material):
         _console.note(line)
     if not force:
         refuse_too_few(material)
-    plan = choose(material, start, wanted)
+    plan = choose(material, start, all_changes)
     if show:
         _console.show(plan.recipe.to_toml().rstrip("\n"))
         return
@@ -116,16 +107,8 @@ def finetune(
     _run(plan, material, folder, minutes, device, tested=start.weights is not None)
 
 
-def _refuse_several_processes() -> None:
-    if int(os.environ.get("WORLD_SIZE", "1") or 1) > 1:
-        raise ConfigError(
-            "xpose finetune was started by torchrun. It makes the data ready in one process. Print its recipe with "
-            "--show > mine.toml, and start that on several: torchrun --nproc-per-node N -m xpose train mine.toml"
-        )
-
-
 def _default_folder(request: Request) -> Path:
-    """runs/finetune, or a folder beside the data where that would lie among them, as nothing is written there."""
+    """runs/finetune, or a folder beside the data if that would be in their folder, where nothing is written."""
     data = Path(request.data)
     roots = [data if data.is_dir() else data.parent, *([Path(request.images)] if request.images else [])]
     here = DEFAULT_OUT.resolve()
@@ -133,18 +116,10 @@ def _default_folder(request: Request) -> Path:
         return DEFAULT_OUT
     root = roots[0].resolve()
     folder = root.parent / f"{root.name or 'data'}-finetune"
-    if any(each.resolve() in folder.parents for each in roots):
+    if any(other.resolve() in folder.parents for other in roots):
         return DEFAULT_OUT  # the import says that a folder elsewhere has to be named
     _console.note(f"The run goes to {folder}: {DEFAULT_OUT} would lie in the folder of the labels. Other: --out FOLDER")
     return folder
-
-
-def _gathered(request: Request, folder: Path, known: Opened) -> Material:
-    from xpose.cli._progress import Bars
-    from xpose.training.finetuning.finetune_data import gather
-
-    with Bars() as bars:
-        return gather(request, folder, known=known, progress=bars.update)
 
 
 def _found(material: Material) -> Iterator[str]:
@@ -180,7 +155,7 @@ def _found(material: Material) -> Iterator[str]:
         )
 
 
-def _planned(plan: Plan, start: Start, material: Material, folder: Path) -> Iterator[str]:
+def _planned(plan: FinetunePlan, start: Start, material: Material, folder: Path) -> Iterator[str]:
     recipe = plan.recipe
     begins = quote(start.weights) if start.weights else "nothing"
     frozen = ", the backbone frozen" if recipe.run.schedule.backbone == 0 else ""
@@ -204,9 +179,11 @@ def _planned(plan: Plan, start: Start, material: Material, folder: Path) -> Iter
         yield f"Tested on {counted(plan.tested, 'picture')} ({plan.tested_on}); they are not used for training."
 
 
-def _run(plan: Plan, material: Material, folder: Path, minutes: float | None, device: str | None, tested: bool) -> None:
+def _run(
+    plan: FinetunePlan, material: Material, folder: Path, minutes: float | None, device: str | None, tested: bool
+) -> None:
     from xpose.cli.train import run_recipe
-    from xpose.training.finetuning.before_after import compare, test_start
+    from xpose.training.finetuning.plan import compare, test_start
 
     def before(setup: Setup) -> None:
         values = test_start(setup) if tested else {}
@@ -217,11 +194,11 @@ def _run(plan: Plan, material: Material, folder: Path, minutes: float | None, de
     outcome = run_recipe(plan.recipe, folder, minutes, device, before)
     if not outcome.finished or outcome.weights is None:
         return
-    found = compare(plan.recipe, folder)
+    comparison = compare(plan.recipe, folder)
     weights = outcome.weights
-    if found is not None:
-        weights = found.weights
-        _show_comparison(found, plan)
+    if comparison is not None:
+        weights = comparison.weights
+        _show_comparison(comparison, plan)
     _console.show(f"Weights: {weights}")
     _console.show(f"Report: {folder / 'report.html'}")
     _console.show("Use them, with your own pictures instead of the last argument:")
@@ -229,23 +206,17 @@ def _run(plan: Plan, material: Material, folder: Path, minutes: float | None, de
         _console.show(f"  {command}")
 
 
-def _show_comparison(found: Comparison, plan: Plan) -> None:
-    from rich.table import Table
-
-    with_best = found.best_step not in (0, found.last)
-    table = Table(f"{counted(plan.tested, 'picture')} ({plan.tested_on})", box=None, header_style="bold")
-    heads = [
-        "before",
-        f"after {counted(found.last, 'step')}",
-        *([f"best (step {found.best_step:,})"] if with_best else []),
+def _show_comparison(comparison: Comparison, plan: FinetunePlan) -> None:
+    columns = {"before": comparison.before, f"after {counted(comparison.last, 'step')}": comparison.after}
+    if comparison.best_step not in (0, comparison.last):
+        columns[f"best (step {comparison.best_step:,})"] = comparison.best
+    rows = [
+        [measure, *(f"{100 * values[measure]:.1f}" if measure in values else "-" for values in columns.values())]
+        for measure in comparison.after
     ]
-    for head in heads:
-        table.add_column(head, justify="right")
-    for measure in found.after:
-        columns = [found.before, found.after, *([found.best] if with_best else [])]
-        table.add_row(measure, *(f"{100 * one[measure]:.1f}" if measure in one else "-" for one in columns))
-    _console.show(table)
-    if not found.improved:
+    title = f"{counted(plan.tested, 'picture')} ({plan.tested_on})"
+    _console.show(_console.table([title, *columns], rows, right=list(columns)))
+    if not comparison.improved:
         _console.note(
             f"By {plan.recipe.validation.best}, no step was better than the weights it started from. Try more "
             "pictures or other settings (docs/finetuning.md), or use the starting weights."
@@ -253,15 +224,15 @@ def _show_comparison(found: Comparison, plan: Plan) -> None:
 
 
 def detect_commands(material: Material, weights: Path, clip: str | None = None) -> list[str]:
-    """What finds these objects with the new weights, in one of their pictures: one command if that can be said in one.
+    """Commands that detect these objects with the new weights, in one of their pictures.
 
-    Several objects share a command where their keypoints are whole skeletons.
+    Several objects share a command if their keypoints are whole skeletons.
     """
     whole = [_whole_skeleton(material, category) for category in material.kinds]
     start, end = ["xpose", "detect", "-p", str(weights)], [str(material.usable[0][1])]
     end = [*(["--clip", clip] if clip else []), *end]
     if all(skeleton is not None for skeleton in whole):
-        words = ["-t", ",".join(one.name for one in material.kinds), "-k", ",".join(one or "" for one in whole)]
+        words = ["-t", ",".join(kind.name for kind in material.kinds), "-k", ",".join(name or "" for name in whole)]
         return [shlex.join([*start, *words, *end])]
     return [
         shlex.join([*start, "-t", category.name, "--keypoints", ",".join(category.keypoints), *end])
@@ -270,14 +241,14 @@ def detect_commands(material: Material, weights: Path, clip: str | None = None) 
 
 
 def _whole_skeleton(material: Material, category: Category) -> str | None:
-    """The skeleton that has just the category's keypoints, as `-k` takes it; None where there is none."""
+    """The skeleton that has exactly the category's keypoints, as `-k` takes it; None if there is none."""
     from xpose.errors import VocabularyError
     from xpose.vocabulary import load_skeleton
 
     file = material.skeleton_file(category)
     try:
-        known = load_skeleton(file if file is not None else category.skeleton)
+        skeleton = load_skeleton(file if file is not None else category.skeleton)
     except VocabularyError:
         return None  # a skeleton of its own that a collection does not carry along
-    fits = {point.name for point in known.points if not point.unused} == set(category.keypoints)
-    return (str(file) if file is not None else category.skeleton) if fits else None
+    fits = {point.name for point in skeleton.points if not point.unused} == set(category.keypoints)
+    return str(file or category.skeleton) if fits else None

@@ -11,48 +11,45 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xpose.cli import _console
+from xpose.cli._progress import RunBar
 from xpose.errors import counted
 
 if TYPE_CHECKING:
     from xpose.training.recipes.assembly import Setup
     from xpose.training.recipes.recipe import Recipe
-    from xpose.training.recipes.session import Outcome
+    from xpose.training.recipes.session import RunOutcome
 
 _instead = partial(typer.Option, rich_help_panel="Instead of training")
+RECIPE = typer.Argument(
+    help="A shipped recipe (see --list) or your own TOML file.", metavar="RECIPE", show_default=False
+)
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change a setting, e.g. run.steps=500; may be repeated.", metavar="NAME=VALUE"),
+]
+Minutes = Annotated[
+    float | None, typer.Option(min=0, help="Stop after this many minutes, with everything saved.", metavar="NUMBER")
+]
+Device = Annotated[
+    str | None, typer.Option(help="cpu, cuda, mps, ... Default: the best device available.", metavar="NAME")
+]
+DATA = typer.Option("--data", help="Training pictures, instead of the recipe's; may be repeated.", metavar="FOLDER")
+OUT = typer.Option(help="Folder of the run; a run in it is continued. Default: runs/RECIPE.")
+PROFILE = typer.Option(help="Write a PyTorch trace of a few steps, for ui.perfetto.dev.", metavar="FILE")
 
 
 def train(
-    recipe: Annotated[
-        str | None,
-        typer.Argument(
-            help="A shipped recipe (see --list) or your own TOML file.", metavar="RECIPE", show_default=False
-        ),
-    ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change a setting, e.g. run.steps=500; may be repeated.", metavar="NAME=VALUE"),
-    ] = None,
-    data: Annotated[
-        list[Path] | None,
-        typer.Option("--data", help="Training pictures, instead of the recipe's; may be repeated.", metavar="FOLDER"),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the run; a run in it is continued. Default: runs/RECIPE.")
-    ] = None,
-    minutes: Annotated[
-        float | None, typer.Option(min=0, help="Stop after this many minutes, with everything saved.", metavar="NUMBER")
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, mps, ... Default: the best device available.", metavar="NAME")
-    ] = None,
-    profile: Annotated[
-        Path | None, typer.Option(help="Write a PyTorch trace of a few steps, for ui.perfetto.dev.", metavar="FILE")
-    ] = None,
+    recipe: Annotated[str | None, RECIPE] = None,
+    changes: Changes = None,
+    data: Annotated[list[Path] | None, DATA] = None,
+    out: Annotated[Path | None, OUT] = None,
+    minutes: Minutes = None,
+    device: Device = None,
+    profile: Annotated[Path | None, PROFILE] = None,
     list_all: Annotated[bool, _instead("--list", help="List the shipped recipes.")] = False,
     show: Annotated[bool, _instead("--show", help="Print the recipe with all its settings, as TOML.")] = False,
     look: Annotated[
-        bool,
-        _instead("--look", help="Write OUT/look.html, a page with the first batches of the run."),
+        bool, _instead("--look", help="Write OUT/look.html, a page with the first batches of the run.")
     ] = False,
     report: Annotated[
         Path | None, _instead("--report", help="Draw the report of a run again from its log.", metavar="FOLDER")
@@ -66,7 +63,9 @@ def train(
         _list()
         return
     if report is not None:
-        _draw_report(report)
+        from xpose.training.reporting.report import write_report
+
+        _console.show(f"Written: {write_report(report)}")
         return
     if recipe is None:
         raise typer.BadParameter("No recipe was named. List them with: xpose train --list", param_hint="RECIPE")
@@ -95,12 +94,6 @@ def _list() -> None:
     _console.note("All settings of one: xpose train RECIPE --show")
 
 
-def _draw_report(folder: Path) -> None:
-    from xpose.training.reporting.report import write_report
-
-    _console.show(f"Written: {write_report(folder)}")
-
-
 def _look(recipe: Recipe, folder: Path) -> None:
     from xpose.training.recipes.assembly import build_loader, placed
     from xpose.training.recipes.left_out import LeftOut
@@ -122,24 +115,22 @@ def run_recipe(
     device: str | None,
     before: Callable[[Setup], None] | None = None,
     profile: Path | None = None,
-) -> Outcome:
-    """Do a run or a piece of one, reporting on the way; `before` gets its parts on the first process."""
+) -> RunOutcome:
+    """Start or continue a run, with its progress; `before` gets its parts on the first process."""
     from xpose.inference.loading import pick_device
     from xpose.training.recipes.assembly import build
     from xpose.training.recipes.session import check_folder, last_step, run
-    from xpose.training.run.interrupts import Interruptions
-    from xpose.training.run.processes import processes
-    from xpose.training.run.progress import Bar
+    from xpose.training.run.processes import Interruptions, processes
 
     with processes(None if device is None else pick_device(device)) as here:
-        say = _console.note if here.first else _say_nothing
+        say = _console.note if here.first else lambda message: None
         done = check_folder(recipe, folder)
         setup = build(recipe, folder, device=here.device, rank=here.rank, ranks=here.ranks)
         for line in _about(setup, done):
             say(line)
         if before is not None and here.first:
             before(setup)
-        bar = Bar(_console.console(sys.stderr), say=say, quiet=_console.is_quiet() or not here.first)
+        bar = RunBar(_console.console(sys.stderr), say=say, quiet=_console.is_quiet() or not here.first)
         try:
             with Interruptions(bar.note) as interruptions, bar:
                 outcome = run(setup, bar, minutes=minutes, stop=lambda: interruptions.stopping, profile=profile)
@@ -170,7 +161,3 @@ def _about(setup: Setup, done: int) -> Iterator[str]:
     yield from setup.left_out.lines(setup.folder)
     if done:
         yield f"Continuing {setup.folder} from step {done:,}"
-
-
-def _say_nothing(message: str) -> None:
-    """For all processes except the first."""

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch.profiler import ProfilerActivity, profile
 
 from xpose.pictures.atomic import write_atomically
 
 
 @contextmanager
-def profiled(file: Path | None) -> Iterator[None]:
-    """Write a trace of what runs inside to a JSON file, which chrome://tracing and Perfetto show; None traces nothing.
+def profiled(file: Path | None, *, skipped: int = 0, steps: int = 0) -> Iterator[Callable[[], None]]:
+    """Write a trace to a JSON file, which chrome://tracing and https://ui.perfetto.dev show; None traces nothing.
+
+    With `steps`, only that many steps are traced, after at least one that is `skipped`. The function that is yielded
+    has to be called after every step; if fewer steps come, the trace holds those that came.
 
     Raises:
-        CheckpointError: the file cannot be written.
+        XPoseError: the file cannot be written.
     """
     if file is None:
-        yield
+        yield lambda: None
         return
+    from torch.profiler import ProfilerActivity, profile, schedule
+
+    def write(profiler: profile) -> None:
+        write_atomically(file, lambda path: profiler.export_chrome_trace(str(path)))
+
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * torch.cuda.is_available()
-    with profile(activities=activities) as trace:
-        yield
-    write_atomically(file, lambda path: trace.export_chrome_trace(str(path)))
+    plan = schedule(wait=skipped - 1, warmup=1, active=steps, repeat=1) if steps else None
+    with profile(activities=activities, schedule=plan, on_trace_ready=write) as profiler:
+        yield profiler.step

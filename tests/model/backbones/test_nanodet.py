@@ -17,7 +17,7 @@ from xpose.model import XPose
 from xpose.model.backbones.nanodet import DepthwiseConv2d, NanoDet, ShuffleBlock
 from xpose.model.backbones.nanodet_onnx import convert_nanodet, read_nanodet
 from xpose.training.recipes.starting import load_backbone
-from xpose.training.run.memory import recompute
+from xpose.training.run.hardware import recompute
 
 SHARED = Path(__file__).parents[4] / "shared"
 FILE = SHARED / "teachers" / "nanodet_plus_m_416_coco80.onnx"

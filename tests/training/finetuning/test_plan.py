@@ -12,12 +12,12 @@ from xpose.data.collection.held_out import is_held_out
 from xpose.errors import CheckpointError, ConfigError, DataError
 from xpose.model.presets import nano_config, swin_t_config
 from xpose.records import Category, Record
-from xpose.training.finetuning.before_after import compare
 from xpose.training.finetuning.finetune_data import Material, Request, gather, survey
 from xpose.training.finetuning.plan import (
     LEAST_TESTED,
     Start,
     choose,
+    compare,
     refuse_too_few,
     share_to_hold_out,
     starting_point,

@@ -14,7 +14,7 @@ from xpose.errors import ConfigError
 from xpose.geometry import box_iou, cxcywh_to_xyxy
 from xpose.model import Predictions, XPose
 from xpose.model.types import GivenQueries
-from xpose.training import DenoisingSettings, Noised, noised_objects
+from xpose.training.objective.denoising import DenoisingSettings, Noised, noised_objects
 
 SETTINGS = DenoisingSettings(queries=12, keypoint_runs=2)
 

@@ -14,10 +14,10 @@ from tests.training.small_targets import horse, target_batch, targets_of
 from xpose.geometry import cxcywh_to_xyxy
 from xpose.model import XPose
 from xpose.model.types import LayerReport
-from xpose.training import Criterion, LossWeights, TargetBatch
 from xpose.training.objective.dense import TOKENS, assign_tokens, dense_terms
-from xpose.training.objective.matcher import Assignment, Layer, Matcher
-from xpose.training.objective.opening import OpenedGroups
+from xpose.training.objective.losses import Criterion, LossWeights
+from xpose.training.objective.matcher import Assignment, Layer, Matcher, OpenedGroups
+from xpose.training.objective.targets import TargetBatch
 
 
 def grid(side: int = 12) -> torch.Tensor:

@@ -16,8 +16,8 @@ from xpose.errors import ConfigError, TrainingError
 from xpose.geometry import box_giou, cxcywh_to_xyxy, oks
 from xpose.model import Predictions, PromptEmbeddings, XPose
 from xpose.model.types import LayerReport, ObjectQueries, ProjectedPrompts, Trace
-from xpose.training import Criterion, DenoisingSettings, LossWeights, noised_objects
-from xpose.training.objective.losses import by_position
+from xpose.training.objective.denoising import DenoisingSettings, noised_objects
+from xpose.training.objective.losses import Criterion, LossWeights, by_position
 from xpose.training.objective.matcher import Layer
 from xpose.vocabulary import load_skeleton
 

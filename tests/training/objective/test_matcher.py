@@ -13,10 +13,10 @@ from scipy.optimize import linear_sum_assignment
 from tests.training.small_targets import HORSE, SIZE, SLOTS, chair, horse, target_batch, targets_of
 
 from xpose.data.loading.batches import Target
-from xpose.errors import ConfigError, TrainingError
+from xpose.errors import TrainingError
 from xpose.model.types import LayerReport
-from xpose.training import MatchCosts, Matcher, TargetBatch
-from xpose.training.objective.matcher import Layer
+from xpose.training.objective.matcher import COSTS, Layer, Matcher
+from xpose.training.objective.targets import TargetBatch
 
 D = {"dtype": torch.float64}
 
@@ -70,11 +70,7 @@ def test_several_layers_at_once_are_matched_as_each_alone() -> None:
             assert getattr(alone, name).tolist() == getattr(together, name).tolist()
 
 
-def only(**weights: float) -> MatchCosts:
-    return MatchCosts(**(dict.fromkeys(("classification", "box_l1", "giou", "keypoint_l1", "oks"), 0.0) | weights))
-
-
-def test_costs_by_hand() -> None:
+def test_costs_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """One query, one object, one cost at a time."""
     targets = batch_of(targets_of(horse(10, 12)))
     true = targets.boxes[0, 0]
@@ -88,7 +84,9 @@ def test_costs_by_hand() -> None:
     bare = replace(report, keypoints=None)
 
     def cost(report: LayerReport, **weights: float) -> float:
-        return Matcher(only(**weights)).costs(report, targets).item()
+        for name in COSTS:
+            monkeypatch.setitem(COSTS, name, weights.get(name, 0.0))
+        return Matcher().costs(report, targets).item()
 
     focal = 0.25 * 0.04 * -math.log(0.8) - 0.75 * 0.64 * -math.log(0.2)
     assert cost(report, classification=2.0) == pytest.approx(2 * focal)
@@ -152,8 +150,3 @@ def test_matching_leaves_no_gradients() -> None:
     report.boxes.requires_grad_()
     Matcher()([Layer("here", report)], batch_of(targets_of(horse(10, 12))))
     assert report.boxes.grad is None
-
-
-def test_faulty_costs_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"giou is -1.*from 0 up"):
-        MatchCosts(giou=-1)

@@ -11,7 +11,7 @@ from tests.training.small_targets import HORSE, LabelledObject, chair, horse, ta
 from xpose.errors import TrainingError
 from xpose.evaluation.metrics.oks_ap import OksAP
 from xpose.records import Category
-from xpose.training import TargetBatch
+from xpose.training.objective.targets import TargetBatch
 from xpose.vocabulary import list_skeletons, sigma_for
 
 

@@ -133,6 +133,8 @@ def test_what_may_change_between_two_pieces_of_a_run() -> None:
     old = load_recipe("tiny-overfit")
     free = ["loading.threads=4", "validation.every=7", "output.tensorboard=true", "run.log_steps=1", "about=x"]
     assert changed(old, load_recipe("tiny-overfit", free)) == []
+    assert changed(old, load_recipe("tiny-overfit", ["run.amp=auto"])) == []  # on another processor
+    assert changed(load_recipe("tiny-overfit", ["run.amp=fp16"]), load_recipe("tiny-overfit", ["run.amp=auto"]))
     bound = changed(old, load_recipe("tiny-overfit", ["loading.batch=2", "run.schedule.rate=1.0", "run.seed=3"]))
     assert sorted(line.split()[0] for line in bound) == ["loading.batch", "run.schedule.rate", "run.seed"]
 

@@ -108,13 +108,13 @@ def test_all_faults_are_found_at_once() -> None:
     ],
 )
 def test_assignments(text: str, expected: dict) -> None:
-    assert settings_reader.assigned(Outer, text) == expected
+    assert settings_reader.assigned(text) == expected
 
 
 @pytest.mark.parametrize("text", ["a", "=1", "a..b=1", "a=[1, 2", "a=", 'a="x'])
 def test_malformed_assignments(text: str) -> None:
     with pytest.raises(ConfigError, match="--set"):
-        settings_reader.assigned(Outer, text)
+        settings_reader.assigned(text)
 
 
 def test_tables_are_merged_and_lists_replaced() -> None:

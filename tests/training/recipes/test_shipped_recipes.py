@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,10 @@ from tests.training.small_trees import small, write_trees
 
 from xpose.model.checkpoints.pretrained import from_pretrained
 from xpose.training.recipes import session
-from xpose.training.recipes.assembly import Setup, build
+from xpose.training.recipes.assembly import Setup, build, placed, training_pool
 from xpose.training.recipes.recipe import shipped_recipes
+from xpose.training.run.log import Progress
 from xpose.training.run.prompt_batches import PromptMaker
-from xpose.training.run.settings import Progress
 
 
 class Listener:
@@ -44,12 +45,34 @@ def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "write_report", lambda folder: folder)
 
 
-def run(setup: Setup) -> tuple[session.Outcome, Listener]:
+def run(setup: Setup) -> tuple[session.RunOutcome, Listener]:
     listener = Listener()
     return session.run(setup, listener), listener
 
 
-@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+# Recipes that differ from another one in their data alone: they learn as it does.
+OTHER_DATA = {
+    **{f"mp100-split{number}": "mp100-split1" for number in range(2, 6)},
+    **{f"ablation-sets-{number}": "unikpt-swin-t" for number in (4, 9, 13)},
+    "clamp-canidae-felidae": "clamp-bovidae-canidae",
+    "nano-real-open": "nano-real",
+}
+
+
+@pytest.mark.parametrize(("name", "base"), OTHER_DATA.items())
+def test_recipes_that_differ_in_their_data_alone(name: str, base: str, root: Path, tmp_path: Path) -> None:
+    recipe, other = small(name, root), small(base, root)
+    validation = replace(
+        recipe.validation,
+        split=other.validation.split,
+        every=other.validation.every,
+        families=other.validation.families,
+    )
+    assert replace(recipe, about=other.about, data=other.data, validation=validation) == other
+    assert len(training_pool(placed(recipe.data, tmp_path))) > 0
+
+
+@pytest.mark.parametrize("name", sorted(shipped_recipes().keys() - OTHER_DATA))
 def test_two_steps_and_an_evaluation(name: str, root: Path, tmp_path: Path, no_report: None) -> None:
     recipe = small(name, root)
     setup = build(recipe, tmp_path / "run", device="cpu")

@@ -14,7 +14,7 @@ from xpose.data.loading.examples import Examples
 from xpose.data.loading.loader import Loader, Prompting
 from xpose.data.loading.samples import Sample
 from xpose.data.loading.transforms import Augmentation
-from xpose.training.recipes.closed_loader import ClosedLoader
+from xpose.training.objective.closed_set import ClosedLoader
 from xpose.training.reporting.batch_page import Seen, look, seen
 from xpose.vocabulary import flip_name
 

@@ -56,12 +56,12 @@ def test_every_loss_is_finite_and_has_a_slope(pictures: Path, mode: str) -> None
 def test_a_kind_without_points_is_asked_by_words(pictures: Path) -> None:
     """There are no examples of it: a step with examples asks for it as one with words does."""
     loader = loader_of(pictures, batch=3, side=32, visual=1.0)
-    maker = PromptMaker(network(), CountingText(), synonyms=0.0)
+    maker = PromptMaker(network(), CountingText())
     seen = 0
     for batch in loader.steps(0, 3):
         assert not any(shot.kind.category == "traffic light" for found in batch.shots.values() for shot in found)
-        asked = maker(batch, vary=False)
-        words = maker(_by_words(batch), vary=False)
+        asked = maker(batch)
+        words = maker(_by_words(batch))
         for row, target in enumerate(batch.targets):
             for column, entry in enumerate(target.asked):
                 if entry.kind.category == "traffic light":

@@ -22,11 +22,12 @@ from xpose.model.backbones import build_backbone
 from xpose.training.objective.losses import Criterion
 from xpose.training.run import loop
 from xpose.training.run import state as states_on_disk
-from xpose.training.run.loop import Progress, Run
+from xpose.training.run.log import Progress
 from xpose.training.run.prompt_batches import PromptMaker
 from xpose.training.run.schedule import Schedule
+from xpose.training.run.settings import RunSettings
 from xpose.training.run.state import load_state
-from xpose.training.run.step import Outcome, TrainStep, gradients
+from xpose.training.run.step import StepOutcome, TrainStep, gradients
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_only_the_process_that_writes_wants_to(
     """The others never write, so that for their clocks it would be time in every step."""
     wishes: list[bool] = []
 
-    def noted(*arguments: Any) -> Outcome:
+    def noted(*arguments: Any) -> StepOutcome:
         wishes.append(arguments[-1]())
         return gradients(*arguments)
 
@@ -272,12 +273,12 @@ def test_a_log_that_cannot_be_written_does_not_end_the_run(tmp_path: Path, pictu
 )
 def test_faulty_runs(changes: dict) -> None:
     with pytest.raises(ConfigError, match="does not fit"):
-        Run(**({"steps": 5} | changes))
+        RunSettings(**({"steps": 5} | changes))
 
 
 def test_all_faults_of_a_run_are_named_at_once() -> None:
     with pytest.raises(ConfigError) as error:
-        Run(steps=0, amp="fp8", clip=math.nan)
+        RunSettings(steps=0, amp="fp8", clip=math.nan)
     assert all(word in str(error.value) for word in ("steps is 0", "fp8", "clip is nan"))
 
 

@@ -11,6 +11,7 @@ from tests.model.conftest import tiny_config
 from tests.training.small_runs import curve, draw, everything, learn, loader_of, rows, run_of
 
 from xpose.model import XPose
+from xpose.training.run import hardware, step
 from xpose.training.run.schedule import Schedule
 from xpose.training.run.settings import AMP
 from xpose.training.run.state import load_state
@@ -84,3 +85,47 @@ def test_the_scale_changes_no_gradient(pictures: Path) -> None:
         found.append((outcome.terms, length))
     assert found[0][0] == found[1][0]
     assert found[0][1] == pytest.approx(found[1][1])
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "native"),
+    [
+        ({"amx_bf16": True, "avx512_bf16": False}, True),
+        ({"amx_bf16": False, "avx512_bf16": True}, True),
+        ({"avx512_f": True, "avx512_bf16": False, "amx_tile": False}, False),
+        ({"architecture": "aarch64", "bf16": True}, True),
+        ({"architecture": "aarch64", "bf16": False}, False),
+    ],
+)
+def test_auto_takes_bfloat16_where_the_processor_multiplies_it(
+    capabilities: dict, native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert hardware.precision("auto", torch.device("cpu")) == (torch.bfloat16 if native else None)
+    assert hardware.precision("bf16", torch.device("cpu")) == torch.bfloat16
+    assert hardware.precision("none", torch.device("cpu")) is None
+
+
+def test_auto_asks_a_gpu_and_leaves_other_devices_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    for native in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, native=native: native)
+        assert hardware.multiplies_bf16(torch.device("cuda")) is native
+    assert not hardware.multiplies_bf16(torch.device("mps"))
+
+
+@pytest.mark.parametrize(("first", "then"), [("auto", "auto"), ("bf16", "auto"), ("auto", "none")])
+def test_a_run_continues_on_another_processor(
+    first: str, then: str, tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It begins where bfloat16 is multiplied, and ends where it is not."""
+    used: list[torch.dtype | None] = []
+    decide = hardware.precision
+    monkeypatch.setattr(step, "precision", lambda *question: used.append(decide(*question)) or used[-1])
+    for amp, native in ((first, True), (then, False)):
+        monkeypatch.setattr(hardware, "multiplies_bf16", lambda device, native=native: native)
+        learn(tmp_path, loader_of(pictures), run_of(2, amp=amp), model=fresh(), minutes=1e-6)
+    assert used == [torch.bfloat16, None]
+    state = load_state(tmp_path / "state")
+    assert state is not None
+    assert state["step"] == 2
+    assert [row["faulty"] for row in rows(tmp_path)] == [0, 0]

@@ -18,7 +18,7 @@ from torch import distributed
 from xpose.model import Predictions, PromptEmbeddings
 from xpose.model.types import LayerReport, ObjectQueries, ProjectedPrompts, Trace
 from training.small_targets import LabelledObject, target_batch, targets_of
-from xpose.training import Criterion
+from xpose.training.objective.losses import Criterion
 
 rank, processes, store = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 if processes > 1:

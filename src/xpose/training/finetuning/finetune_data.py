@@ -1,16 +1,17 @@
 """The data of a fine-tuning run: a user's labels as a prepared set in the run's folder, and what they contain.
 
-found = gather(Request("birds/labels.json"), Path("runs/finetune"))
-found.pictures, found.kinds, found.skipped
+material = gather(Request.of(Path("birds/labels.json")), Path("runs/finetune"))
+material.pictures, material.kinds, material.skipped
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -44,18 +45,19 @@ class Request:
     data: str  # absolute path
     images: str | None = None
     format: str | None = None
-    name: str | None = None  # what the objects are, where the source does not say it
+    name: str | None = None  # what the objects are, if the source does not say it
     skeleton: str | None = None
     split: str | None = None
 
     @classmethod
-    def of(cls, data: Path, images: Path | None = None, **more: str | None) -> Request:
+    def of(cls, data: Path, images: Path | None = None, **choices: str | None) -> Request:
         """The request with paths that mean the same from every folder."""
-        return cls(_absolute(data), None if images is None else _absolute(images), **more)
+        return cls(absolute(data), None if images is None else absolute(images), **choices)
 
 
-def _absolute(path: Path) -> str:
-    return os.path.abspath(path.expanduser())
+def absolute(path: str | Path) -> str:
+    """The absolute path, with links kept as they are."""
+    return os.path.abspath(Path(path).expanduser())
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Material:
     place: Path  # of the prepared set, collection or folder of sets
     format: str
     split: str  # that is trained on
-    validation: str | None  # a split of its own, where the source has one
+    validation: str | None  # the source's own validation split
     usable: tuple[tuple[Record, Path], ...]  # the records of the split whose objects have keypoints
     tested: int  # such records of the validation split
     kinds: Mapping[Category, int]  # of the usable records: how many objects there are
@@ -75,12 +77,12 @@ class Material:
 
     @property
     def pictures(self) -> int:
-        """How many pictures there are to learn from."""
+        """The number of pictures to learn from."""
         return len(self.usable)
 
     @property
     def objects(self) -> int:
-        """How many objects with keypoints they show."""
+        """The number of objects with keypoints in them."""
         return sum(self.kinds.values())
 
     @cached_property
@@ -91,16 +93,16 @@ class Material:
     def pairs(self, category: Category) -> list[tuple[str, str]]:
         """The points that change names in a mirrored picture, each pair once."""
         kind = Kind.of(category.name, category.skeleton, category.keypoints, (), self.flips.get(category.skeleton))
-        found = zip(kind.names, kind.mirrored, strict=True)
-        return [
-            (a, b) for a, b in found if a != b and (b not in kind.names or kind.names.index(a) < kind.names.index(b))
-        ]
+        place = {name: number for number, name in enumerate(kind.names)}
+        pairs = zip(kind.names, kind.mirrored, strict=True)
+        return [(a, b) for a, b in pairs if a != b and place[a] < place.get(b, len(place))]
 
     @property
     def numbered(self) -> bool:
-        """Whether some points are only numbered, with nothing that says which of them are left and right."""
+        """Whether some points are only numbered ("point 3"), so that left and right are unknown."""
         return any(
-            not self.pairs(category) and any(_is_number(name) for name in category.keypoints) for category in self.kinds
+            not self.pairs(category) and any(re.fullmatch(r"point \d+", name) for name in category.keypoints)
+            for category in self.kinds
         )
 
     @property
@@ -118,30 +120,10 @@ class Material:
         return None if name is None else self.place / name
 
 
-def _is_number(name: str) -> bool:
-    word, _, number = name.rpartition(" ")
-    return word == "point" and number.isdigit()
-
-
-@dataclass(frozen=True)
-class Opened:
-    """What the labels are, before anything of them is imported."""
-
-    before: Mapping[str, Any] | None  # what the run in the folder began with, if it is continued
-    found: Recognised | None  # None if a run is continued
-
-
-def opened(request: Request, folder: Path) -> Opened:
-    """Look at the labels and at the folder of the run; nothing is written.
-
-    Raises:
-        DataError: the labels are not there, damaged, or of no known format.
-        ConfigError: the folder holds a run on other data.
-    """
+def opened(request: Request, folder: Path) -> Recognised | dict[str, Any]:
+    """The recognised labels, or what the run in the folder began with if it is continued; nothing is written."""
     before = _before(request, folder)
-    if before is not None and last_step(folder):
-        return Opened(before, None)
-    return Opened(None, _recognised(request))
+    return before if before is not None and last_step(folder) else _recognised(request)
 
 
 def _recognised(request: Request) -> Recognised:
@@ -151,15 +133,15 @@ def _recognised(request: Request) -> Recognised:
 
 
 def gather(
-    request: Request, folder: Path, *, known: Opened | None = None, progress: Progress | None = None
+    request: Request,
+    folder: Path,
+    *,
+    source: Recognised | dict[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> Material:
     """The material of a run: imported into its folder, or as it was imported when the run began.
 
-    Args:
-        request: what the user named.
-        folder: of the run.
-        known: what `opened` found, where it was asked already.
-        progress: hears of the import.
+    `source` is the answer of `opened`, if it was called before.
 
     Raises:
         DataError: the labels are damaged, of no known format, or hold nothing to learn.
@@ -168,57 +150,53 @@ def gather(
     """
     from xpose.data.datasets.importers.recognise import PREPARED
 
-    known = known or opened(request, folder)
-    if known.before is not None:
-        before = known.before
-        return survey(Path(before["place"]), before["format"], request.split, before["notes"])
-    found = known.found or _recognised(request)
+    source = source or opened(request, folder)
+    if isinstance(source, dict):
+        return survey(Path(source["place"]), source["format"], request.split, source["notes"])
     notes: list[str] = []
-    if found.format == PREPARED:
+    if source.format == PREPARED:
         _refuse_choices(request)
-        place = found.path
+        place = source.path
     else:
         _forget_other(request, folder)
         try:
-            place, notes = _imported(found.format, found.path, request, folder, progress)
+            place, notes = _imported(source.format, source.path, request, folder, progress)
         except DataError as error:  # the import calls the option by another name
             raise type(error)(str(error).replace("--pictures", "--images")) from None
-    content = {"request": asdict(request), "place": str(place), "format": found.format, "notes": notes}
+    content = {"request": asdict(request), "place": str(place), "format": source.format, "notes": notes}
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     write_atomically(made(folder) / REQUEST_FILE, lambda path: path.write_text(text, encoding="utf-8"))
-    return survey(place, found.format, request.split, notes)
+    return survey(place, source.format, request.split, notes)
 
 
 def _before(request: Request, folder: Path) -> dict[str, Any] | None:
-    """What the run in the folder was begun with; None where no training was begun, whatever was imported for it."""
-    path = folder / REQUEST_FILE
-    if not last_step(folder) and not (folder / LOG_FILE).is_file():
+    """What the run in the folder began with; None if no training has begun, whatever was imported for it."""
+    path, step = folder / REQUEST_FILE, last_step(folder)
+    if not step and not ((folder / LOG_FILE).is_file() and path.is_file()):
         return None
     if not path.is_file():
-        if last_step(folder):
-            raise ConfigError(
-                f"{quote(folder)} holds a run that was not begun with `xpose finetune`. Each has a folder of its own. "
-                "Choose another with --out."
-            )
-        return None
+        raise ConfigError(
+            f"{quote(folder)} holds a run that was not begun with `xpose finetune`. Choose another folder with --out."
+        )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        before, found = content["request"], [content["place"], content["format"], content["notes"]]
+        before = content["request"]
+        result = {name: content[name] for name in ("place", "format", "notes")}
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{quote(path)} is damaged ({error}). Choose another folder with --out.") from None
     now = asdict(request)
-    other = [f"{key} was {before.get(key)!r}, now {now[key]!r}" for key in now if before.get(key) != now[key]]
-    if other:
-        _recognised(request)  # labels that cannot be read are the nearer fault
+    changes = [f"{key} was {before.get(key)!r}, now {now[key]!r}" for key in now if before.get(key) != now[key]]
+    if changes:
+        _recognised(request)  # first report labels that cannot be read
         raise ConfigError(
-            f"{quote(folder)} holds a run on other data: {'; '.join(other)}. A run must continue with the data it "
+            f"{quote(folder)} holds a run on other data: {'; '.join(changes)}. A run must continue with the data it "
             "began with. Name them again, or choose another folder: --out FOLDER"
         )
-    return dict(zip(("place", "format", "notes"), found, strict=True))
+    return result
 
 
 def _forget_other(request: Request, folder: Path) -> None:
-    """Take away what was imported for a run on other data that never began to train, and nothing else."""
+    """Remove what was imported for a run on other data that never began to train, and nothing else."""
     try:
         content = json.loads((folder / REQUEST_FILE).read_text(encoding="utf-8"))
         other, place = content["request"] != asdict(request), Path(content["place"])
@@ -233,7 +211,7 @@ def _refuse_choices(request: Request) -> None:
     if given:
         raise ConfigError(
             f"--{given[0]} {quote(str(getattr(request, given[0])))} cannot be given: {quote(request.data)} is a "
-            "prepared set, which says all of that itself. Leave it out, or give the labels that the set was made from."
+            "prepared set, which states it. Leave the option out, or give the labels that the set was made from."
         )
 
 
@@ -242,31 +220,31 @@ def _imported(
 ) -> tuple[Path, list[str]]:
     from xpose.data.datasets.importers import import_set
 
-    skeleton = request.skeleton if request.skeleton != OWN_NAMES else None
     fitting = _fitting_skeleton(format_name, path, request) if request.skeleton is None else None
+    skeleton = fitting if request.skeleton in (None, OWN_NAMES) else request.skeleton
     done = import_set(
         format_name,
         path,
         folder / DATA,
         pictures=request.images,
         category=request.name,
-        skeleton=skeleton or fitting,
+        skeleton=skeleton,
         progress=progress,
     )
-    # What splits share counts only for the two that are used, and `survey` looks at these.
+    # Pictures in several splits matter only for the two that are used, which `survey` checks.
     shared = done.importer.leaks()
     notes = [note for note in done.notes if note not in shared]
     if fitting is not None:
         notes.insert(
             0,
-            f"All keypoints are those of the skeleton {quote(fitting)} of the vocabulary: its names and mirror "
-            f"partners are taken. To keep the names of the labels: --skeleton {OWN_NAMES}",
+            f"All keypoints are those of the skeleton {quote(fitting)} of the vocabulary, so its names and mirror "
+            f"partners are used. To keep the names of the labels: --skeleton {OWN_NAMES}",
         )
     return done.prepared.folder, notes
 
 
 def _fitting_skeleton(format_name: str, path: Path, request: Request) -> str | None:
-    """The skeleton of the vocabulary that has just the points of all kinds of objects, under whatever names; or None.
+    """The skeleton of the vocabulary that has exactly the points of all kinds of objects, under any names; or None.
 
     The weights have learned its names, and it knows mirror partners that the source's names do not tell.
     """
@@ -275,45 +253,50 @@ def _fitting_skeleton(format_name: str, path: Path, request: Request) -> str | N
 
     pictures = None if request.images is None else Path(request.images)
     importer = load_importer(format_name)(path, ImportChoices(request.name, pictures=pictures))
-    found: set[str | None] = set()
+    skeletons: set[str | None] = set()
     for named in importer.named.values():
         try:
             skeleton = skeleton_for(named.title, list(named.table.names))
         except UnmappedKeypointError:
             return None
-        found.add(skeleton.name if len(skeleton) == len(named.table.names) else None)
-    return found.pop() if len(found) == 1 else None
+        skeletons.add(skeleton.name if len(skeleton) == len(named.table.names) else None)
+    return skeletons.pop() if len(skeletons) == 1 else None
 
 
-def survey(place: Path, format_name: str, split: str | None = None, notes: list[str] | None = None) -> Material:
-    """What is in a set.
-
-    Raises:
-        DataError: it has no such split, no split that can be meant, or nothing to learn from.
-    """
+def survey(place: Path, format_name: str, split: str | None = None, notes: Iterable[str] = ()) -> Material:
+    """What is in a set."""
     names = _splits(place)
     train = _training_split(place, names, split)
     usable = tuple(_usable(place, train))
     kinds: Counter[Category] = Counter()
     for record, _ in usable:
         kinds.update(instance.category for instance in record.instances if instance.keypoints and not instance.iscrowd)
-    skipped, reasons = _skips(place)
+    entries = read_report(place / REPORT) if (place / REPORT).is_file() else []
+    reasons = tuple(f"{entry['file']}: {entry['reason']}" for entry in entries[:3])
     if not usable:
         why = f" The first that was left out: {reasons[0].rstrip('. ')}." if reasons else ""
         raise DataError(
             f"No picture of {quote(place)} (split {quote(train)}) shows an object with keypoints.{why} At least one is "
             f"needed to learn anything. All that was left out: {place / REPORT}"
         )
-    all_notes = list(notes or ())
     other = VALIDATION if VALIDATION in names and train != VALIDATION else None
     tested = {key_of(record) for record, _ in _usable(place, other)} if other else set()
+    all_notes = [*notes]
     if shared := tested & {key_of(record) for record, _ in usable}:
         all_notes.append(
             f"{len(shared)} pictures are in {train} and in {other}, which is therefore not used for testing."
         )
         tested = set()
     return Material(
-        *(place, format_name, train, other if tested else None, usable, len(tested), kinds, skipped, reasons),
+        place=place,
+        format=format_name,
+        split=train,
+        validation=other if tested else None,
+        usable=usable,
+        tested=len(tested),
+        kinds=kinds,
+        skipped=Counter(entry["what"] for entry in entries),
+        reasons=reasons,
         notes=tuple(all_notes),
     )
 
@@ -332,26 +315,11 @@ def _splits(place: Path) -> list[str]:
     return [TRAIN, VALIDATION] if (place / f"{VALIDATION}.json").is_file() else [TRAIN]
 
 
-def _training_split(place: Path, names: list[str], wanted: str | None) -> str:
-    if wanted is not None:
-        if wanted not in names:
-            raise DataError(
-                f"{quote(place)} has no split {quote(wanted)}.{did_you_mean(wanted, names)} There are: "
-                f"{', '.join(names)}."
-            )
-        return wanted
-    if TRAIN in names:
-        return TRAIN
-    if len(names) == 1:
-        return names[0]
+def _training_split(place: Path, names: list[str], split: str | None) -> str:
+    split = split or (names[0] if len(names) == 1 else TRAIN)
+    if split in names:
+        return split
     raise DataError(
-        f"{quote(place)} has the splits {', '.join(names)}, none of them called {TRAIN}. One of them is learned from: "
-        "name it with --split"
+        f"{quote(place)} has no split {quote(split)}.{did_you_mean(split, names)} There are: {', '.join(names)}. Name "
+        "the one to learn from with --split"
     )
-
-
-def _skips(place: Path) -> tuple[Counter[str], tuple[str, ...]]:
-    if not (place / REPORT).is_file():
-        return Counter(), ()
-    entries = read_report(place / REPORT)
-    return Counter(entry["what"] for entry in entries), tuple(f"{e['file']}: {e['reason']}" for e in entries[:3])

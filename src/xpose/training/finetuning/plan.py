@@ -1,4 +1,6 @@
-"""The recipe of a fine-tuning run, chosen by how much there is to learn from. docs/finetuning.md gives the reasons.
+"""The recipe of a fine-tuning run, chosen by the number of pictures, and what the run changed.
+
+docs/finetuning.md gives the reasons.
 
 start = starting_point("xpose-nano")
 plan = choose(material, start)
@@ -7,8 +9,7 @@ plan.recipe, plan.size, plan.tested_on
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,12 +21,16 @@ from xpose.model.checkpoints.pretrained import CONFIG_FILE, from_pretrained
 from xpose.model.checkpoints.weights import bundled_weights, default_weights
 from xpose.model.config import XPoseConfig
 from xpose.model.presets import CONFIGS
-from xpose.training.finetuning.finetune_data import Material
+from xpose.training.finetuning.finetune_data import Material, absolute
 from xpose.training.recipes import settings_reader
+from xpose.training.recipes.assembly import Setup
 from xpose.training.recipes.recipe import Recipe, recipe_of
+from xpose.training.recipes.session import BEST, WEIGHTS, last_step, made
+from xpose.training.run.log import LOG_FILE, read_log, write_validation
 
-FEWEST = 5  # pictures; with less, example pictures as prompts do better without any training
-LEAST_TESTED = 4  # pictures kept back, or none is
+FEWEST = 5  # pictures; with fewer, example pictures as prompts do better without any training
+LEAST_TESTED = 4  # pictures kept back, or none
+FIRST = 0  # the step of the starting weights in the log
 _SHARES = (0.1, 0.2, 0.3, 0.4)  # to keep back, the first that gives enough
 FULL_RATE = {"mobilenetv2": 4e-4}  # at 16 pictures a step, for a network that starts from nothing
 OTHER_RATE = 1e-4
@@ -34,7 +39,7 @@ TestedOn = Literal["held-out pictures", "a split of its own", "the training pict
 
 @dataclass(frozen=True)
 class Size:
-    """What is done with so many pictures."""
+    """The settings for so many pictures."""
 
     name: str
     most: float  # pictures
@@ -67,7 +72,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Plan:
+class FinetunePlan:
     """A recipe, and what was decided for it."""
 
     recipe: Recipe
@@ -84,46 +89,42 @@ def starting_point(
     clip: Path | None = None,
     changes: Iterable[str] = (),
 ) -> Start:
-    """What to start from: named weights, those that come with the package, or nothing where that is wanted.
+    """What to start from: named weights, the bundled ones, or nothing.
 
-    `changes` are those of `choose`: they too may name the weights (network.start) or the network (network.preset).
+    The `changes` of `choose` may name the weights (network.start) or the network (network.preset), too.
 
     Raises:
         CheckpointError: there are no such weights, or none were named and none come with the package.
         ConfigError: choices that exclude each other.
     """
-    wanted: dict[str, Any] = {}
+    network: dict[str, Any] = {}
     for text in changes:
         with suppress(ConfigError):  # `choose` reports it, with all other faults
-            wanted = settings_reader.merged(wanted, settings_reader.assigned(Recipe, text).get("network", {}))
-    weights = weights if weights is not None else wanted.get("start")
+            network = settings_reader.merged(network, settings_reader.assigned(text).get("network", {}))
+    weights = weights if weights is not None else network.get("start")
     if from_scratch and weights is not None:
-        raise ConfigError(
-            f"--weights {quote(weights)} and --from-scratch exclude each other. Weights are what to start from. Give "
-            "one of them."
-        )
+        raise ConfigError(f"--weights {quote(weights)} and --from-scratch exclude each other. Give one of them.")
     if backbone is not None and not from_scratch:
         raise ConfigError(
             f"--backbone {quote(str(backbone))} is for --from-scratch: trained weights have a backbone of their own. "
             "Leave one of them out, or add --from-scratch."
         )
-    more = {} if clip is None else {"clip": str(clip)}
+    table = {} if clip is None else {"clip": str(clip)}
     if from_scratch:
-        table = more if backbone is None else {**more, "backbone": str(backbone)}
-        preset = wanted.get("preset")
-        return Start(table, CONFIGS[preset if preset in CONFIGS else "xpose-nano"](), None)
+        preset = network.get("preset")
+        config = CONFIGS[preset if preset in CONFIGS else "xpose-nano"]()
+        return Start(table if backbone is None else {**table, "backbone": str(backbone)}, config, None)
     if weights is None:
         try:
             weights = default_weights()
         except CheckpointError:
             raise CheckpointError(
-                "This installation of xpose is without its trained weights, and fine-tuning starts from some. Name "
-                "them with --weights: a weight folder, a file in the released layout, or owner/name on the Hugging "
-                "Face hub (known ones: xpose models). Or train a small network from nothing: --from-scratch, with "
-                "--backbone FILE of an ImageNet backbone if you have one."
+                "This installation of xpose lacks its trained weights. Name some with --weights: a weight folder, a "
+                "file in the released layout, or owner/name on the Hugging Face hub (see xpose models). Or train a "
+                "small network from nothing: --from-scratch, with --backbone FILE of a trained backbone if possible."
             ) from None
     config = _config_of(str(weights))
-    table = {**more, "start": str(weights)}
+    table["start"] = str(weights)
     return Start({**table, "preset": config.name} if config.name in CONFIGS else table, config, str(weights))
 
 
@@ -137,134 +138,147 @@ def _config_of(weights: str) -> XPoseConfig:
 
 
 def refuse_too_few(material: Material) -> None:
-    """Send those with a handful of pictures where they are served better.
-
-    Raises:
-        DataError: there are fewer than `FEWEST` pictures.
-    """
+    """Raise DataError for fewer than `FEWEST` pictures, which serve better as examples."""
     if material.pictures < FEWEST:
         count = counted(material.pictures, "picture")
         raise DataError(
             f"There {'are' if material.pictures > 1 else 'is'} only {count} with labelled keypoints, and fine-tuning "
-            f"needs at least {FEWEST}. Show them as examples instead, which needs no training: xpose detect photo.jpg "
+            f"needs at least {FEWEST}. Use them as examples instead, without training: xpose detect photo.jpg "
             "--like PICTURE --points FILE.json (docs/prompts.md). Or fine-tune anyway with --force."
         )
 
 
-def choose(material: Material, start: Start, changes: Iterable[str] = ()) -> Plan:
-    """The recipe for what there is to learn from.
-
-    Args:
-        material: what to learn from.
-        start: what to start from.
-        changes: `a.b=value` each, over what is chosen here.
+def choose(material: Material, start: Start, changes: Iterable[str] = ()) -> FinetunePlan:
+    """The recipe for the material, with changes, `a.b=value` each, over what is chosen here.
 
     Raises:
         ConfigError: a change does not fit.
     """
     size = next(size for size in SIZES if material.pictures <= size.most)
+    small, scratch = start.config.backbone == "mobilenetv2", start.weights is None
     held_out = 0.0 if material.validation else share_to_hold_out(material)
+    rate, steps = FULL_RATE.get(start.config.backbone, OTHER_RATE), size.steps * (LONGER if scratch else 1)
+    by_example = start.config.prompt_encoder == "nano" and material.pictures > 1
+    unflipped = {"flip": 0.0} if material.numbered else {}
     table = {
         "about": f"fine-tuning on {counted(material.pictures, 'picture')} of {material.place.name} ({size.name})",
         "network": start.network,
         "data": {"places": [str(material.place)], "split": material.split, "held_out": held_out},
         "loading": {"batch": min(size.batch, material.pictures), "threads": 1, "keep_megabytes": 500.0},
-        "augmentation": _augmentation(size, start.config, material),
-        "prompting": _prompting(size, start.config, material),
-        "run": _run(size, start),
-        "validation": _validation(size, start, material, held_out),
+        "augmentation": {
+            "size": start.config.image_short if small else settings_reader.NONE,
+            "scale": list(size.scale),
+            **unflipped,
+        },
+        "prompting": {
+            "visual": size.visual if by_example else 0.0,
+            "combined": size.combined if by_example else 0.0,
+            "absent": [0, 4],
+            "examples": {"shots": [1, max(1, min(3, material.pictures - 1))], **unflipped},
+        },
+        "run": {
+            "steps": steps,
+            "average": size.average,
+            "clip": 0.5 if small else 0.1,
+            "log_steps": 10 if steps < 1000 else 20,
+            "schedule": {
+                "rate": rate if scratch else rate * size.rate,
+                "backbone": 0.25 if scratch else size.backbone,
+                "warm_up": min(500, steps // 10),
+            },
+        },
+        "validation": {
+            "every": size.steps // 5,
+            "limit": 200,
+            "prompts": ["text", "visual"] if start.config.prompt_encoder == "nano" else ["text"],
+            "split": material.validation or (settings_reader.NONE if held_out else material.split),
+        },
     }
     recipe = _from_anywhere(recipe_of("fine-tuning", table, changes))
-    return Plan(recipe, size.name, *_tested(recipe, material))
+    return FinetunePlan(recipe, size.name, *_tested(recipe, material))
 
 
 def _from_anywhere(recipe: Recipe) -> Recipe:
-    """The recipe with whole paths, so that it means the same wherever it is kept and used."""
+    """The recipe with absolute paths, so that it means the same wherever it is kept and used."""
     network, data, validation = recipe.network, recipe.data, recipe.validation
     start = network.start if network.start in bundled_weights() else _whole(network.start)
-    return recipe.replace(
+    return replace(
+        recipe,
         network=replace(network, start=start, backbone=_whole(network.backbone), clip=_whole(network.clip)),
-        data=replace(data, places=tuple(map(_absolute, data.places))),
-        validation=replace(validation, places=tuple(map(_absolute, validation.places))),
+        data=replace(data, places=tuple(map(absolute, data.places))),
+        validation=replace(validation, places=tuple(map(absolute, validation.places))),
     )
-
-
-def _absolute(path: str) -> str:
-    return os.path.abspath(Path(path).expanduser())
 
 
 def _whole(path: str | None) -> str | None:
     """An absolute path; what does not exist here may be a name on the hub, and stays as it is."""
-    if path is None or not Path(path).expanduser().exists():
-        return path
-    return _absolute(path)
+    return path if path is None or not Path(path).expanduser().exists() else absolute(path)
 
 
 def share_to_hold_out(material: Material) -> float:
-    """The share of the pictures that is kept back: the least that gives a few, or none where that would cost too much.
+    """The smallest share of the pictures that keeps a few back; 0 if that would cost too much.
 
-    Which pictures it takes is decided by their names (`xpose.data.collection.held_out`), so a share of few pictures is
-    counted.
+    The pictures are taken by their names (`xpose.data.collection.held_out`), so a share of few pictures is counted.
     """
-    for share in _SHARES:
-        if _held_out(material, share) >= LEAST_TESTED and material.pictures >= 4 * LEAST_TESTED:
-            return share
-    return 0.0
+    if material.pictures < 4 * LEAST_TESTED:
+        return 0.0
+    return next((share for share in _SHARES if _held_out(material, share) >= LEAST_TESTED), 0.0)
 
 
 def _held_out(material: Material, share: float) -> int:
     return sum(is_held_out(record.source, record.picture.file, share) for record, _ in material.usable)
 
 
-def _reads_examples(config: XPoseConfig) -> bool:
-    return config.prompt_encoder == "nano"
-
-
-def _augmentation(size: Size, config: XPoseConfig, material: Material) -> dict[str, Any]:
-    small = config.backbone == "mobilenetv2"
-    table: dict[str, Any] = {"size": config.image_short if small else settings_reader.NONE, "scale": list(size.scale)}
-    return {**table, "flip": 0.0} if material.numbered else table
-
-
-def _prompting(size: Size, config: XPoseConfig, material: Material) -> dict[str, Any]:
-    examples: dict[str, Any] = {"shots": [1, max(1, min(3, material.pictures - 1))]}
-    if material.numbered:
-        examples["flip"] = 0.0
-    if not _reads_examples(config) or material.pictures < 2:
-        return {"visual": 0.0, "combined": 0.0, "absent": [0, 4], "examples": examples}
-    return {"visual": size.visual, "combined": size.combined, "absent": [0, 4], "examples": examples}
-
-
-def _run(size: Size, start: Start) -> dict[str, Any]:
-    full = FULL_RATE.get(start.config.backbone, OTHER_RATE)
-    scratch = start.weights is None
-    steps = size.steps * (LONGER if scratch else 1)
-    return {
-        "steps": steps,
-        "average": size.average,
-        "clip": 0.5 if start.config.backbone == "mobilenetv2" else 0.1,
-        "log_steps": 10 if steps < 1000 else 20,
-        "schedule": {
-            "rate": full if scratch else full * size.rate,
-            "backbone": 0.25 if scratch else size.backbone,
-            "warm_up": min(500, steps // 10),
-        },
-    }
-
-
-def _validation(size: Size, start: Start, material: Material, held_out: float) -> dict[str, Any]:
-    prompts = ["text", "visual"] if _reads_examples(start.config) else ["text"]
-    table: dict[str, Any] = {"every": size.steps // 5, "limit": 200, "prompts": prompts}
-    if material.validation:
-        return {**table, "split": material.validation}
-    return table if held_out else {**table, "split": material.split}
-
-
 def _tested(recipe: Recipe, material: Material) -> tuple[TestedOn, int]:
-    """What the numbers of the recipe speak of, also after the user's changes."""
+    """The pictures that the recipe tests on, after the user's changes."""
     split, limit = recipe.validation.split, recipe.validation.limit
     if split is None:
         return "held-out pictures", min(limit, _held_out(material, recipe.data.held_out))
     if split == recipe.data.split:
         return "the training pictures", min(limit, material.pictures)
     return "a split of its own", min(limit, material.tested)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Measures by name, in shares of 1."""
+
+    before: Mapping[str, float]
+    after: Mapping[str, float]  # at the last step
+    best: Mapping[str, float]  # at the best step
+    best_step: int  # 0 if no step was better than the start
+    last: int
+    weights: Path  # the folder to use
+
+    @property
+    def improved(self) -> bool:
+        """Whether some step was better than the starting weights, as far as both are known."""
+        return self.best_step != FIRST or not self.before
+
+
+def test_start(setup: Setup) -> Mapping[str, float]:
+    """Measure the starting weights, once in a run, as its step 0; the measures."""
+    if setup.validator is None or last_step(setup.folder):
+        return {}
+    if (setup.folder / LOG_FILE).is_file():
+        values = read_log(setup.folder).validations.get(FIRST, {})
+        if values:
+            return values
+    values = setup.validator(setup.model.eval())
+    write_validation(made(setup.folder), FIRST, values)
+    return values
+
+
+def compare(recipe: Recipe, folder: Path) -> Comparison | None:
+    """What a finished run changed; None if nothing was tested."""
+    tested = read_log(folder).validations
+    steps = [step for step in tested if step != FIRST]
+    if not steps:
+        return None
+    last = max(steps)
+    best = recipe.validation.best_step(tested)
+    best = min(tested) if best is None else best
+    use_best = best not in (FIRST, last) and (folder / BEST).is_dir()
+    return Comparison(
+        tested.get(FIRST, {}), tested[last], tested[best], best, last, folder / (BEST if use_best else WEIGHTS)
+    )

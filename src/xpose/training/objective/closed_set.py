@@ -1,25 +1,30 @@
-"""What the ablations compare object alignment with: a classifier that knows the training classes by number only.
+"""The ablation without object alignment: a classifier that knows the training classes by number only, and its batches.
 
-Shape letters as in `xpose.model.types`; T = queries or tokens.
+Every picture is asked for all training classes, always in the same order: column l of the scores is class l. Classes
+that a picture's set does not label are neither `present` nor `complete`, and are masked.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
+from xpose.data.loading.batches import Asked, kinds_present
+from xpose.data.loading.loader import Loader
+from xpose.data.loading.pool import Pool
+from xpose.data.loading.samples import Kind, Sample
+from xpose.data.loading.sampling import Step
 from xpose.errors import TrainingError
 from xpose.model import XPose
 from xpose.model.layers import Linear
+from xpose.records import Category
 
 
 class ClosedSetClassifier(nn.Module):
-    """Class scores by a linear map, in the place of the similarity with object prompts.
-
-    Its prompt is always the list of all training classes, in the same order: column l of the scores is class l. Classes
-    that an image's dataset does not label are masked in its prompt.
-    """
+    """Class scores by a linear map, in the place of the similarity with object prompts."""
 
     def __init__(self, dim: int, classes: int) -> None:
         super().__init__()
@@ -27,17 +32,12 @@ class ClosedSetClassifier(nn.Module):
         nn.init.constant_(self.output.bias, -math.log(99))  # a score of 0.01: at first nearly all is background
 
     def forward(self, features: Tensor, prompts: Tensor, mask: Tensor | None) -> Tensor:
-        """Logits [B, T, L] of features [B, T, C]; of the prompts [B, L, C] only the number counts.
-
-        Raises:
-            TrainingError: the prompt is not the list of the training classes.
-        """
+        """Logits [B, T, L] of features [B, T, C]; of the prompts [B, L, C] only the number counts."""
         classes = self.output.out_features
         if prompts.shape[1] != classes:
             raise TrainingError(
                 f"The prompt has {prompts.shape[1]} classes, this closed-set network was trained on {classes}. "
-                "It knows classes by number only: give all of them, in the order of training, and mask those not "
-                "wanted."
+                "Give all of them, in the order of training, and mask the others."
             )
         logits = self.output(features)
         return logits if mask is None else logits.masked_fill(~mask[:, None], float("-inf"))
@@ -45,14 +45,35 @@ class ClosedSetClassifier(nn.Module):
 
 def close(model: XPose, classes: int) -> XPose:
     """Replace both object similarities of a network (of the query selection and of the decoder) by classifiers."""
-    like = model.heads.norm.weight
     for part in (model.selection, model.heads):
-        classifier = ClosedSetClassifier(model.config.dim, classes).to(like.device, like.dtype)
+        classifier = ClosedSetClassifier(model.config.dim, classes).to(model.heads.norm.weight)
         part.add_module("similarity", classifier)
     return model
 
 
-def is_closed(state: dict[str, Tensor] | XPose) -> bool:
-    """Whether a network, or a state dict, is a closed-set one."""
-    names = state.state_dict() if isinstance(state, nn.Module) else state
-    return any(name.endswith("heads.similarity.output.weight") for name in names)
+class ClosedLoader(Loader):
+    """A loader that asks every picture for every class of the pool."""
+
+    def __init__(self, pool: Pool, **options: Any) -> None:
+        super().__init__(pool, **options)
+        kinds: dict[tuple[str, str], Kind] = {}
+        for kind in pool.kinds:
+            kinds.setdefault(kind.key, kind)
+        self._kinds = dict(sorted(kinds.items()))  # independent of the order of sets and pictures
+
+    @property
+    def classes(self) -> tuple[Category, ...]:
+        """What column l of the network's class scores means."""
+        return tuple(Category(kind.category, kind.skeleton, kind.names, kind.edges) for kind in self._kinds.values())
+
+    def _asked(self, step: Step, sample: Sample, place: int, kinds: Sequence[int]) -> list[Asked]:
+        return self._asked_plainly(sample)
+
+    def _asked_plainly(self, sample: Sample) -> list[Asked]:
+        picture = sample.pictures[0]
+        shown = {kind.key: kind for kind in kinds_present(sample.labels)}
+        exhaustive, labelled = self.absences.exhaustive(picture), self.absences.labelled(picture)
+        return [
+            Asked(shown.get(key, kind), key in shown, exhaustive and kind.category in labelled)
+            for key, kind in self._kinds.items()
+        ]

@@ -1,8 +1,8 @@
-"""Contrastive denoising: labelled objects, disturbed, as further queries that must find back to the truth.
+"""Contrastive denoising: labelled objects with noise are further queries, from which the truth has to be recovered.
 
-A query near its object must come home; one further away must learn that it is nothing. Which object belongs to which
-query is known, so that these queries teach the decoder from the first step on, when matching is still a lottery. As an
-option some of them open keypoint groups whose points start at disturbed true places.
+A query near its object must find it; one further away must learn that it is background. Which object belongs to which
+query is known, so these queries teach the decoder from the first step, when matching is still a lottery. As an option
+some of them open keypoint groups whose points start at noised true places.
 Shape letters as in `xpose.model.types`, and M objects per image, R runs of 2 M queries: first near, then far ones.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -66,17 +65,15 @@ def noised_objects(
 ) -> Noised | None:
     """Disturb the objects of a batch; None where it has none.
 
-    Args:
-        targets: of the batch, on the network's device.
-        prompts: of the batch; a noised label is another class of the image's own prompt.
-        settings: how strongly.
-        generator: of the CPU, so that a run can be repeated on any device.
+    A noised label is another class of the image's own prompt. `generator` is one of the CPU, so that a run can be
+    repeated on any device.
     """
     settings, most = settings or DenoisingSettings(), targets.most
     if most == 0:
         return None
     device, images = targets.boxes.device, len(targets)
-    columns, real = _padded(targets.columns, most)
+    columns = pad_sequence([torch.from_numpy(numbers) for numbers in targets.columns], True)  # [B, M], 0 = empty place
+    real = torch.arange(most) < torch.tensor([len(numbers) for numbers in targets.columns])[:, None]
     runs = max(1, settings.queries // most)
 
     def spread(x: Tensor) -> Tensor:  # [B, M] to [B, R · 2 · M]
@@ -88,8 +85,9 @@ def noised_objects(
     number, far = objects.to(device), far.to(device)
     noise = _Noise(generator, targets.boxes)
     true_class = targets.classes.gather(1, number)
-    near_queries = _near_queries(min(settings.keypoint_runs, runs), most)
-    opened = near_queries.expand(images, -1).to(device)
+    first = torch.arange(min(settings.keypoint_runs, runs))[:, None] * (2 * most)
+    at = (first + torch.arange(most)).flatten()  # the near queries of the first runs, which open groups
+    opened = at.expand(images, -1).to(device)
     group_object = number.gather(1, opened)
     true_boxes = targets.boxes.gather(1, number[..., None].expand(-1, -1, 4))
     boxes = noise.boxes(true_boxes, far, settings.box_noise)
@@ -104,7 +102,6 @@ def noised_objects(
         group_class=targets.classes.gather(1, group_object),
         points=noise.points(targets, group_object, settings.keypoint_noise),
     )
-    at = near_queries[0]
     return Noised(
         queries,
         NoisedPart(_pairs(positive, objects), queries.real),
@@ -147,18 +144,6 @@ class _Noise:
         half = targets.boxes[image, objects][:, :, None, 2:] / 2
         moved = (points + (2 * self.uniform(*points.shape) - 1) * amount * half).clamp(0, 1)
         return moved.masked_fill(~labelled[..., None], float("nan"))
-
-
-def _padded(columns: tuple[np.ndarray, ...], most: int) -> tuple[Tensor, Tensor]:
-    """The numbers of the objects [B, M], 0 in empty places, and which places are real."""
-    numbers = pad_sequence([torch.from_numpy(found) for found in columns], batch_first=True)
-    return numbers, torch.arange(most) < torch.tensor([len(found) for found in columns])[:, None]
-
-
-def _near_queries(runs: int, most: int) -> Tensor:
-    """The numbers of the near queries of the first runs: [1, P]."""
-    first = torch.arange(runs)[:, None] * (2 * most)
-    return (first + torch.arange(most)).reshape(1, -1)
 
 
 def _pairs(positive: Tensor, objects: Tensor) -> Assignment:

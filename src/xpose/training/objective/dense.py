@@ -1,8 +1,7 @@
 """What every image token should answer: several tokens per object, the ones that suit it best (one-to-many).
 
-The query selection reads these answers. A detector learns to find things from nine or ten places per object sooner than
-from the one that a one-to-one matching gives it.
-Shape letters as in `xpose.model.types`, and M labelled objects per image.
+The query selection reads these answers. A detector learns to find things sooner from ten places per object than from
+the single one of a one-to-one matching. Shape letters as in `xpose.model.types`, and M labelled objects per image.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ class TokenTargets:
 
     objects: Tensor  # [B, N] the object that a token answers for, −1 for none
     wanted: Tensor  # [B, N] the score it should give that object's class
-    inside: Tensor  # [B, N, M] bool, the token's centre lies in the object's box, ignored ones too
+    inside: Tensor  # [B, N, M] bool, the token's centre is in the object's box; for ignored objects too
 
 
 @torch.no_grad()
@@ -38,7 +37,7 @@ def assign_tokens(report: LayerReport, centres: Tensor, targets: TargetBatch) ->
     Args:
         report: logits [B, N, L] and boxes [B, N, 4] of all tokens.
         centres: [B or 1, N, 2], x and y of each token in the picture; outside of it for tokens that are not used.
-        targets: of the batch.
+        targets: the labels.
     """
     dtype = targets.boxes.dtype
     true = cxcywh_to_xyxy(targets.boxes)[:, None]  # [B, 1, M, 4]
@@ -57,8 +56,8 @@ def assign_tokens(report: LayerReport, centres: Tensor, targets: TargetBatch) ->
     # A token that several objects want goes to the one that its box overlaps most.
     claimed = torch.where(chosen, overlap + 1e-6, torch.zeros_like(overlap))
     most, objects = claimed.max(-1)
-    kept = F.one_hot(objects, claimed.shape[2]).bool() & chosen
-    suits, overlap = suits * kept, overlap * kept
+    owned = F.one_hot(objects, claimed.shape[2]).bool() & chosen
+    suits, overlap = suits * owned, overlap * owned
     # The best token of an object should score as its box overlaps; the others less, as they suit it less.
     scaled = suits / suits.amax(1, keepdim=True).clamp(min=1e-20) * overlap.amax(1, keepdim=True)
     return TokenTargets(torch.where(most > 0, objects, -1), scaled.amax(-1), inside)
@@ -70,44 +69,21 @@ def dense_terms(
     """Sums of the class and the box term over all tokens, and the sum of wanted scores that they are divided by."""
     dtype = targets.boxes.dtype
     logits = report.logits.to(dtype)
-    if targets.boxes.shape[1] == 0:
-        wanted = torch.zeros_like(logits)
-        counted = _counted(logits, None, targets, object_mask, wanted > 0)
-        zero = logits.new_zeros(())
-        return {"dense_class": (_quality_focal(logits, wanted) * counted).sum(), "dense_box": zero}, zero
-    found = assign_tokens(report, centres, targets)
-    images, tokens = (found.objects >= 0).nonzero(as_tuple=True)
-    objects = found.objects[images, tokens]
-    share = found.wanted[images, tokens]
-    wanted = torch.zeros_like(logits)
-    wanted[images, tokens, targets.classes[images, objects]] = share
-    positive = torch.zeros_like(logits, dtype=torch.bool)
-    positive[images, tokens, targets.classes[images, objects]] = True
-    counted = _counted(logits, found.inside, targets, object_mask, positive)
-    boxes, true = report.boxes[images, tokens].to(dtype), targets.boxes[images, objects]
-    box = ((terms.giou(boxes, true) + terms.box_l1(boxes, true)) * share).sum()
-    loss = (_quality_focal(logits.masked_fill(~counted, 0), wanted) * counted).sum()
-    return {"dense_class": loss, "dense_box": box}, share.sum()
-
-
-def _quality_focal(logits: Tensor, wanted: Tensor) -> Tensor:
-    """Cross-entropy with a wanted score, less where the answer is right already: [B, N, L]."""
-    entropy = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-    return (logits.sigmoid() - wanted).square() * entropy
-
-
-def _counted(
-    logits: Tensor, inside: Tensor | None, targets: TargetBatch, object_mask: Tensor | None, positive: Tensor
-) -> Tensor:
-    """Which answers are judged: [B, N, L] bool. Ignored regions are not, nor what a set may have left unlabelled."""
-    counts = torch.ones_like(positive) if object_mask is None else object_mask[:, None].expand_as(positive)
-    if inside is not None and targets.has_ignored:
-        of_class = F.one_hot(targets.classes, logits.shape[2]).to(logits.dtype)
-        ignored = (inside & targets.ignored[:, None]).to(logits.dtype) @ of_class > 0
-        counts = counts & (positive | ~ignored)
-    if targets.incomplete is not None:
-        elsewhere = torch.ones_like(positive[..., :1])
-        if inside is not None:
-            elsewhere = ~(inside & ~targets.ignored[:, None]).any(-1, keepdim=True)
-        counts = counts & (positive | ~(elsewhere & targets.incomplete[:, None]))
-    return counts
+    target, positive = torch.zeros_like(logits), torch.zeros_like(logits, dtype=torch.bool)
+    box = total = logits.new_zeros(())
+    inside = positive[..., :0]
+    if targets.boxes.shape[1]:
+        tokens = assign_tokens(report, centres, targets)
+        inside = tokens.inside
+        images, rows = (tokens.objects >= 0).nonzero(as_tuple=True)
+        objects, share = tokens.objects[images, rows], tokens.wanted[images, rows]
+        target[images, rows, targets.classes[images, objects]] = share
+        positive[images, rows, targets.classes[images, objects]] = True
+        boxes, true = report.boxes[images, rows].to(dtype), targets.boxes[images, objects]
+        box, total = ((terms.giou(boxes, true) + terms.box_l1(boxes, true)) * share).sum(), share.sum()
+    judged = targets.judged(positive, object_mask, inside, inside & ~targets.ignored[:, None])
+    logits = logits.masked_fill(~judged, 0)
+    # Cross-entropy with a target score, less where the answer is right already.
+    entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    loss = (logits.sigmoid() - target).square() * entropy * judged
+    return {"dense_class": loss.sum(), "dense_box": box}, total

@@ -1,10 +1,8 @@
-"""The loss of a batch: every stage's answer against the targets, every term with a weight and an off switch.
-
-Shape letters as in `xpose.model.types`; T = queries of any layer, M = labelled objects.
+"""The loss of a batch: every stage's answer against the targets, every term with a weight, 0 for off.
 
 The encoder's proposals and the object layers answer for class and box, the keypoint layers for keypoints too. Every
-term is a mean over the matched objects of its layer (over all processes, where training is distributed), so that
-neither the batch size nor the number of objects moves it.
+term is a mean over the matched objects of its layer and of all processes, so that neither the batch size nor the number
+of objects changes it. Shape letters as in `xpose.model.types`; T = queries of any layer, M = labelled objects.
 """
 
 from __future__ import annotations
@@ -15,7 +13,6 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor, distributed
-from torch.nn.functional import one_hot
 
 from xpose.errors import TrainingError
 from xpose.geometry import box_area, box_iou, cxcywh_to_xyxy
@@ -23,8 +20,7 @@ from xpose.model.types import LayerReport, Predictions, ProjectedPrompts, Trace
 from xpose.training.objective import terms
 from xpose.training.objective.denoising import Noised
 from xpose.training.objective.dense import dense_terms
-from xpose.training.objective.matcher import Assignment, Layer, MatchCosts, Matcher
-from xpose.training.objective.opening import OpenedGroups
+from xpose.training.objective.matcher import Assignment, Layer, Matcher, OpenedGroups
 from xpose.training.objective.settings_faults import out_of_range, refuse
 from xpose.training.objective.targets import TargetBatch
 from xpose.vocabulary import load_skeleton
@@ -39,8 +35,8 @@ class LossWeights:
     """How much every term counts; 0 switches it off.
 
     Object alignment and closed set are the same focal loss on the network's object logits. The first judges their
-    likeness with prompts; the second a classifier that knows the training classes by number (`closed_set.close`), which
-    is what "no object alignment" means in ablations. Exactly one of them is on.
+    similarity with prompts; the second a classifier that knows the training classes by number (`closed_set.close`), for
+    ablations. Exactly one of them is on.
     """
 
     object_alignment: float = 1.0
@@ -105,10 +101,9 @@ class _Task:
 class Criterion:
     """Judges the network's reports."""
 
-    def __init__(self, weights: LossWeights | None = None, costs: MatchCosts | None = None) -> None:
-        self.weights = weights or LossWeights()
-        w = self.weights
-        self.matcher = Matcher(costs, w.alpha, w.gamma, groups_judge=w.group_alignment > 0)
+    def __init__(self, weights: LossWeights | None = None) -> None:
+        self.weights = w = weights or LossWeights()
+        self.matcher = Matcher(w.alpha, w.gamma, groups_judge=w.group_alignment > 0)
 
     def __call__(
         self,
@@ -117,17 +112,10 @@ class Criterion:
         noised: Noised | None = None,
         opened: OpenedGroups | None = None,
     ) -> dict[str, Tensor]:
-        """The terms and their weighted sum.
+        """The weighted sum "total", and every term before its weight.
 
-        Args:
-            predictions: of a call `with_reports=True`.
-            targets: what the images show.
-            noised: the noised objects, if their queries were given to the network.
-            opened: what opened the keypoint groups, if not the best-scored queries did.
-
-        Returns:
-            "total", which is to be minimised, and every term before its weight: those of the last layer by their bare
-            names, the others as "term@place".
+        The terms of the last layer have their bare names, the others are called "term@place". `noised` are the objects
+        whose queries were given to the network; `opened` is what opened the keypoint groups, if not the scores did.
 
         Raises:
             TrainingError: there are no reports, the targets do not fit the prompts, or the answers are not finite.
@@ -135,30 +123,30 @@ class Criterion:
         trace = predictions.trace
         if trace is None:
             raise TrainingError(
-                "The predictions hold no reports of the layers. The losses judge every layer: call the network with "
+                "The predictions hold no reports of the layers, which the losses judge. Call the network with "
                 "with_reports=True."
             )
-        check_fit(targets, trace.prompts)
+        _check_fit(targets, trace.prompts)
         if self.weights.sigma_rule == "position":
             targets = replace(targets, sigmas=by_position(targets.sigmas))
         with torch.autocast(targets.boxes.device.type, enabled=False):
             tasks = self._tasks(predictions, targets, noised, opened)
             slots = 2 * len(predictions.reports) + 1  # the same in every process, whether or not it has noised objects
             counts = _mean_over_processes(_counts(tasks, targets, slots))
-            found: dict[str, Tensor] = {}
+            result: dict[str, Tensor] = {}
             total = targets.boxes.new_zeros(())
             judges = [r for r in predictions.reports if r.keypoints is None or self.weights.group_alignment > 0]
             judge = judges[-1] if judges else None  # the last layer that says of which class an object is
             for task, count in zip(tasks, counts, strict=False):
                 for name, value in self._terms(task, targets, trace.prompts.object_mask, count).items():
-                    found[f"{name}@{task.place}" if task.place else name] = value.detach()
+                    result[f"{name}@{task.place}" if task.place else name] = value.detach()
                     if name == self.weights.on_classes and task.report is judge:
-                        found[name] = value.detach()
+                        result[name] = value.detach()
                     total = total + task.weight * getattr(self.weights, name) * value
             for name, value in self._further(trace, targets, opened).items():
-                found[name] = value.detach()
+                result[name] = value.detach()
                 total = total + getattr(self.weights, name) * value
-        return {"total": total, **found}
+        return {"total": total, **result}
 
     def _further(self, trace: Trace, targets: TargetBatch, opened: OpenedGroups | None) -> dict[str, Tensor]:
         """The terms that no single layer answers for: all image tokens, and the maps of the keypoints."""
@@ -191,11 +179,11 @@ class Criterion:
         for place, report in zip(_places(predictions.reports), predictions.reports, strict=True):
             layers.append(Layer(place, report, None if report.keypoints is None else allowed))
         weights = [0.0 if every else w.proposals, *[w.auxiliary] * (len(layers) - 2), 1.0]
-        wanted = [(layer, weight) for layer, weight in zip(layers, weights, strict=True) if weight > 0]
-        assignments = self._assignments([layer for layer, _ in wanted], targets, opened)
+        judged = [(layer, weight) for layer, weight in zip(layers, weights, strict=True) if weight > 0]
+        assignments = self._assignments([layer for layer, _ in judged], targets, opened)
         tasks = [
             _Task("" if layer is layers[-1] else layer.name, weight, layer.report, assignment, None)
-            for (layer, weight), assignment in zip(wanted, assignments, strict=True)
+            for (layer, weight), assignment in zip(judged, assignments, strict=True)
         ]
         if noised is not None and w.denoising > 0:
             for place, report in zip(_places(trace.given), trace.given, strict=True):
@@ -214,8 +202,8 @@ class Criterion:
         assert opened.matched is not None
         free = [layer for layer in layers if layer.report.keypoints is None and layer.report is not opened.report]
         matched = dict(zip(map(id, free), self.matcher(free, targets), strict=True)) if free else {}
-        known = {id(layer): opened.matched for layer in layers if layer.report is opened.report}
-        return [(matched | known).get(id(layer), opened.assignment) for layer in layers]
+        opening = {id(layer): opened.matched for layer in layers if layer.report is opened.report}
+        return [(matched | opening).get(id(layer), opened.assignment) for layer in layers]
 
     def _terms(self, task: _Task, targets: TargetBatch, object_mask: Tensor | None, count: Tensor) -> dict[str, Tensor]:
         """All terms of one layer that are switched on; `count` holds objects, objects with points, with presence."""
@@ -235,18 +223,17 @@ class Criterion:
             return values
         points, places = report.keypoints[images, queries].to(dtype), targets.keypoints[images, objects]
         visibility, absent = targets.visibility[images, objects], targets.absent[images, objects]
-        labelled = visibility > 0
+        labelled, sizes = visibility > 0, targets.sizes[images]
         if w.keypoint_l1 > 0:
             values["keypoint_l1"] = terms.keypoint_l1(points, places, labelled).sum() / count[1]
         if w.keypoint_relative > 0:
-            loss = terms.keypoint_relative(points, places, labelled, true, targets.sizes[images])
+            loss = terms.keypoint_relative(points, places, labelled, true, sizes)
             values["keypoint_relative"] = loss.sum() / count[1]
         if w.oks > 0:
-            scale = (true, targets.sigmas[images, objects], targets.sizes[images])
-            values["oks"] = terms.pose_distance(points, places, labelled, *scale).sum() / count[1]
+            loss = terms.pose_distance(points, places, labelled, true, targets.sigmas[images, objects], sizes)
+            values["oks"] = loss.sum() / count[1]
         if w.keypoint_alignment > 0:
-            logits = report.keypoint_logits[images, queries].to(dtype)
-            real = targets.real[images, objects]
+            logits, real = report.keypoint_logits[images, queries].to(dtype), targets.real[images, objects]
             loss = terms.keypoint_alignment(logits, visibility, absent, real, w.alpha, w.gamma)
             values["keypoint_alignment"] = loss.sum() / count[2]
         if w.visibility > 0 and report.visibility is not None:
@@ -254,44 +241,36 @@ class Criterion:
             values["visibility"] = loss.sum() / count[2]
         if w.point_error > 0 and report.log_error is not None:
             log_error = report.log_error[images, queries].to(dtype)
-            loss = terms.point_error(points, places, labelled, true, targets.sizes[images], log_error)
-            values["point_error"] = loss.sum() / count[1]
+            values["point_error"] = terms.point_error(points, places, labelled, true, sizes, log_error).sum() / count[1]
         return values
 
     def _classification(
-        self,
-        task: _Task,
-        targets: TargetBatch,
-        object_mask: Tensor | None,
-        index: tuple[Tensor, Tensor, Tensor],
+        self, task: _Task, targets: TargetBatch, object_mask: Tensor | None, index: tuple[Tensor, Tensor, Tensor]
     ) -> Tensor:
         """Focal loss [B, T, L] of the object logits, 0 where nothing is to be learned."""
         logits = task.report.logits.to(targets.boxes.dtype)
         images, queries, objects = index
+        cells = images, queries, targets.classes[images, objects]
         positive = torch.zeros_like(logits, dtype=torch.bool)
-        positive[images, queries, targets.classes[images, objects]] = True
-        wanted = positive.to(logits.dtype)
+        positive[cells] = True
+        target = positive.to(logits.dtype)
         if self.weights.quality > 0:
             boxes = task.report.boxes.detach()[images, queries].to(logits.dtype)
             overlap = box_iou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(targets.boxes[images, objects]))
-            wanted[images, queries, targets.classes[images, objects]] = 1 - self.weights.quality * (1 - overlap)
-        counts = torch.ones_like(positive) if object_mask is None else object_mask[:, None].expand_as(positive)
+            target[cells] = 1 - self.weights.quality * (1 - overlap)
+        judged = targets.judged(
+            positive,
+            object_mask,
+            _in_objects(task.report.boxes, targets) if targets.has_ignored else None,
+            _on_objects(task.report.boxes, targets) if targets.incomplete is not None else None,
+        )
         if task.counted is not None:
-            counts = counts & task.counted[..., None]
-        if targets.has_ignored:
-            counts = counts & (positive | ~_on_ignored(task.report.boxes, targets, logits.shape[2]))
-        if targets.incomplete is not None:
-            counts = counts & (positive | ~_perhaps_unlabelled(task.report.boxes, targets))
-        logits = logits.masked_fill(~counts, 0)
-        return terms.focal(logits, wanted, self.weights.alpha, self.weights.gamma) * counts
+            judged = judged & task.counted[..., None]
+        logits = logits.masked_fill(~judged, 0)
+        return terms.focal(logits, target, self.weights.alpha, self.weights.gamma) * judged
 
 
-def check_fit(targets: TargetBatch, prompts: ProjectedPrompts) -> None:
-    """Hold targets against the prompts that the network was given.
-
-    Raises:
-        TrainingError: numbers of images or slots differ, or an object's class or keypoints are not those of the prompt.
-    """
+def _check_fit(targets: TargetBatch, prompts: ProjectedPrompts) -> None:
     images, slots = prompts.keypoint_mask.shape[0], prompts.keypoint_mask.shape[2]
     if (len(targets), targets.real.shape[2]) != (images, slots):
         raise TrainingError(
@@ -300,10 +279,10 @@ def check_fit(targets: TargetBatch, prompts: ProjectedPrompts) -> None:
         )
     within = targets.classes < prompts.keypoint_set.shape[1]
     classes = torch.where(within, targets.classes, 0)
-    known = within if prompts.object_mask is None else within & prompts.object_mask.gather(1, classes)
+    in_prompt = within if prompts.object_mask is None else within & prompts.object_mask.gather(1, classes)
     image = torch.arange(images, device=classes.device)[:, None]
     slots_fit = (prompts.keypoint_mask[image, prompts.keypoint_set.gather(1, classes)] == targets.real).all(-1)
-    if not bool(((known & slots_fit) | ~targets.present).all()):
+    if not bool(((in_prompt & slots_fit) | ~targets.present).all()):
         raise TrainingError(
             "An object's class is not in its image's prompt, or that class has another number of keypoints there. "
             "Targets and prompts must be made from the same list of classes and keypoint names."
@@ -311,10 +290,7 @@ def check_fit(targets: TargetBatch, prompts: ProjectedPrompts) -> None:
 
 
 def by_position(sigmas: Tensor) -> Tensor:
-    """COCO's sigmas by place in the list [..., K], whatever the points are; beyond the 17th their mean.
-
-    What the relatives do with longer lists is not known; the mean is our own choice.
-    """
+    """COCO's sigmas by position in the list [..., K], whatever the points are; beyond the 17th their mean."""
     coco = sigmas.new_tensor(load_skeleton("person").sigmas)
     count = sigmas.shape[-1]
     table = torch.cat((coco, coco.mean().expand(max(0, count - len(coco)))))
@@ -329,16 +305,12 @@ def _places(reports: Sequence[LayerReport]) -> list[str]:
 
 def _counts(tasks: Sequence[_Task], targets: TargetBatch, slots: int) -> Tensor:
     """Per task the matched objects, those with labelled points and those with known presence: [slots, 3]."""
-    rows = [
-        (
-            len(task.assignment),
-            int(targets.has_points[task.assignment.images, task.assignment.objects].sum()),
-            int(targets.has_presence[task.assignment.images, task.assignment.objects].sum()),
-        )
-        for task in tasks
-    ]
-    rows += [(0, 0, 0)] * (slots - len(rows))
-    return torch.tensor(rows, dtype=targets.boxes.dtype, device=targets.boxes.device)
+    counts = torch.zeros(slots, 3, dtype=targets.boxes.dtype)
+    for row, task in enumerate(tasks):
+        index = task.assignment.images, task.assignment.objects
+        numbers = (len(task.assignment), targets.has_points[index].sum(), targets.has_presence[index].sum())
+        counts[row] = torch.tensor(numbers)
+    return counts.to(targets.boxes.device)
 
 
 def _mean_over_processes(counts: Tensor) -> Tensor:
@@ -350,23 +322,19 @@ def _mean_over_processes(counts: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _on_ignored(boxes: Tensor, targets: TargetBatch, classes: int) -> Tensor:
-    """Which queries lie mostly in an ignored object, per class: boxes [B, T, 4] to [B, T, L] bool."""
+def _in_objects(boxes: Tensor, targets: TargetBatch) -> Tensor:
+    """Which boxes [B, T, 4] are mostly inside the box of an object: [B, T, M] bool."""
     a = cxcywh_to_xyxy(boxes.to(targets.boxes.dtype))[:, :, None]
     b = cxcywh_to_xyxy(targets.boxes)[:, None]
     shared = torch.cat((torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])), -1)
-    inside = (box_area(shared) > _IGNORED_SHARE * box_area(a)) & targets.ignored[:, None]
-    of_class = one_hot(targets.classes, classes)
-    return (inside.float() @ of_class.float()) > 0
+    return box_area(shared) > _IGNORED_SHARE * box_area(a)
 
 
 @torch.no_grad()
-def _perhaps_unlabelled(boxes: Tensor, targets: TargetBatch) -> Tensor:
-    """Which queries may show an object that nobody labelled, per class: boxes [B, T, 4] to [B, T, L] bool.
+def _on_objects(boxes: Tensor, targets: TargetBatch) -> Tensor:
+    """Which boxes [B, T, 4] mean a labelled object: [B, T, M] bool.
 
     Where a set labels one person of many, a query on another one is right, and one more on the same person is wrong.
     """
-    assert targets.incomplete is not None
     overlap = box_iou(cxcywh_to_xyxy(boxes.to(targets.boxes.dtype))[:, :, None], cxcywh_to_xyxy(targets.boxes)[:, None])
-    elsewhere = ~((overlap > _SAME) & targets.present[:, None]).any(-1)
-    return elsewhere[..., None] & targets.incomplete[:, None]
+    return (overlap > _SAME) & targets.present[:, None]

@@ -1,5 +1,7 @@
 """Which query answers for which object: the cheapest one-to-one assignment, per image and layer.
 
+In training, the keypoint groups of a network with a pose map are opened by matched queries (`OpenedGroups`).
+
 Shape letters as in `xpose.model.types`; T = queries of any layer, M = labelled objects.
 """
 
@@ -15,26 +17,11 @@ from torch import Tensor
 from xpose.errors import TrainingError, missing_extra
 from xpose.model.types import LayerReport
 from xpose.training.objective import terms
-from xpose.training.objective.settings_faults import out_of_range, refuse
 from xpose.training.objective.targets import TargetBatch
 
 _FORBIDDEN = 1e6  # dearer than any pair that may be
-
-
-@dataclass(frozen=True)
-class MatchCosts:
-    """How much each difference costs."""
-
-    classification: float = 2.0
-    box_l1: float = 5.0
-    giou: float = 2.0
-    keypoint_l1: float = 10.0
-    oks: float = 4.0
-    # In keypoint layers the boxes count this much of the above, for objects with labelled points.
-    box_share: float = 0.1
-
-    def __post_init__(self) -> None:
-        refuse("The matcher's costs do", out_of_range(self, 0, *vars(self)))
+# How much each difference costs. In keypoint layers the boxes count only a share, for objects with labelled points.
+COSTS = {"classification": 2.0, "box_l1": 5.0, "giou": 2.0, "keypoint_l1": 10.0, "oks": 4.0, "box_share": 0.1}
 
 
 @dataclass(frozen=True)
@@ -68,54 +55,43 @@ class Assignment:
 class Matcher:
     """Assigns every object to be found to a query, by what the pair would cost."""
 
-    def __init__(
-        self, costs: MatchCosts | None = None, alpha: float = 0.25, gamma: float = 2.0, *, groups_judge: bool = True
-    ) -> None:
-        """`groups_judge`: whether keypoint layers say of which class an object is, too."""
-        self.weights, self.alpha, self.gamma, self.groups_judge = costs or MatchCosts(), alpha, gamma, groups_judge
+    def __init__(self, alpha: float = 0.25, gamma: float = 2.0, *, groups_judge: bool = True) -> None:
+        """`groups_judge`: whether keypoint layers are matched by their class scores, too."""
+        self.alpha, self.gamma, self.groups_judge = alpha, gamma, groups_judge
 
     @torch.no_grad()
     def __call__(self, layers: Sequence[Layer], targets: TargetBatch) -> list[Assignment]:
-        """One assignment per layer.
-
-        Raises:
-            TrainingError: the network's answers are not finite.
-        """
+        """One assignment per layer."""
         costs = [self.costs(layer.report, targets) for layer in layers]
-        costs = [_forbid(cost, layer.allowed) for cost, layer in zip(costs, layers, strict=True)]
+        for number, (cost, layer) in enumerate(zip(costs, layers, strict=True)):
+            if layer.allowed is not None:
+                costs[number] = torch.where(layer.allowed | ~cost.isfinite(), cost, _FORBIDDEN)
         # One transfer for all layers: the device is waited for once.
-        numbers = torch.cat([cost.flatten() for cost in costs]).cpu().double().numpy()
-        found, start = [], 0
-        for layer, cost in zip(layers, costs, strict=True):
-            matrix = numbers[start : start + cost.numel()].reshape(tuple(cost.shape))
-            start += cost.numel()
-            found.append(_assign(layer.name, matrix, targets.columns))
-        return found
+        numbers = torch.cat([cost.flatten() for cost in costs]).cpu().double()
+        parts = numbers.split([cost.numel() for cost in costs])
+        return [
+            _assign(layer.name, part.view(cost.shape).numpy(), targets.columns)
+            for layer, cost, part in zip(layers, costs, parts, strict=True)
+        ]
 
     def costs(self, report: LayerReport, targets: TargetBatch) -> Tensor:
         """What every pair of a query and an object would cost: [B, T, M]."""
-        w, dtype = self.weights, targets.boxes.dtype
+        dtype = targets.boxes.dtype
         gain = terms.focal_gain(report.logits.to(dtype), self.alpha, self.gamma)
         column = targets.classes[:, None].expand(-1, gain.shape[1], -1)
         judges = report.keypoints is None or self.groups_judge
-        cost = w.classification * judges * gain.gather(2, column)
+        cost = COSTS["classification"] * judges * gain.gather(2, column)
         boxes, true = report.boxes[:, :, None].to(dtype), targets.boxes[:, None]
-        on_boxes = w.box_l1 * terms.box_l1(boxes, true) + w.giou * terms.giou(boxes, true)
+        on_boxes = COSTS["box_l1"] * terms.box_l1(boxes, true) + COSTS["giou"] * terms.giou(boxes, true)
         if report.keypoints is None:
             return cost + on_boxes
         labelled = (targets.visibility > 0)[:, None]
-        share = 1 - (1 - w.box_share) * labelled.any(-1).to(dtype)  # without points only the box can tell
+        share = 1 - (1 - COSTS["box_share"]) * labelled.any(-1).to(dtype)  # without points only the box can tell
         cost = cost + share * on_boxes
         points, places = report.keypoints[:, :, None].to(dtype), targets.keypoints[:, None]
-        cost = cost + w.keypoint_l1 * terms.keypoint_l1(points, places, labelled)
+        cost = cost + COSTS["keypoint_l1"] * terms.keypoint_l1(points, places, labelled)
         scale = (targets.boxes[:, None], targets.sigmas[:, None], targets.sizes[:, None, None])
-        return cost + w.oks * terms.pose_distance(points, places, labelled, *scale)
-
-
-def _forbid(cost: Tensor, allowed: Tensor | None) -> Tensor:
-    if allowed is None:
-        return cost
-    return torch.where(allowed | ~cost.isfinite(), cost, _FORBIDDEN)
+        return cost + COSTS["oks"] * terms.pose_distance(points, places, labelled, *scale)
 
 
 def _assign(layer: str, cost: np.ndarray, columns: Sequence[np.ndarray]) -> Assignment:
@@ -125,17 +101,61 @@ def _assign(layer: str, cost: np.ndarray, columns: Sequence[np.ndarray]) -> Assi
     except ImportError:
         raise missing_extra("Training", "scipy", "train") from None
     images, queries, objects = [], [], []
-    for image, wanted in enumerate(columns):
-        matrix = cost[image][:, wanted]
+    for image, objects_of_image in enumerate(columns):
+        matrix = cost[image][:, objects_of_image]
         if not np.isfinite(matrix).all():
             raise TrainingError(
-                f"The answers of layer {layer} for image {image} of the batch hold numbers that are not finite. A "
-                "network must answer with finite numbers: lower the learning rate, clip gradients harder or leave "
-                "float16, and continue from the last checkpoint."
+                f"The answers of layer {layer} for image {image} of the batch are not finite: lower the learning rate, "
+                "clip gradients harder or leave float16, and continue from the last state."
             )
-        rows, found = linear_sum_assignment(matrix)
-        good = matrix[rows, found] < _FORBIDDEN / 2
+        rows, matched = linear_sum_assignment(matrix)
+        good = matrix[rows, matched] < _FORBIDDEN / 2
         images.append(np.full(int(good.sum()), image))
         queries.append(rows[good])
-        objects.append(wanted[found[good]])
+        objects.append(objects_of_image[matched[good]])
     return Assignment(np.concatenate(images), np.concatenate(queries), np.concatenate(objects))
+
+
+class OpenedGroups:
+    """Opens keypoint groups for queries that were matched with an object with labelled points, and keeps the matches.
+
+    The best-scored queries, which open groups in use, often stand for no object at first, and teach nothing about
+    points. See `xpose.model.decoder.Choose`.
+    """
+
+    def __init__(self, matcher: Matcher, targets: TargetBatch, most: int, seed: int) -> None:
+        self.matcher, self.targets, self.most = matcher, targets, most
+        self.rng = np.random.default_rng(seed)
+        self.report: LayerReport | None = None  # of the last object layer
+        self.matched: Assignment | None = None  # of that layer's queries
+        self.assignment: Assignment | None = None  # of the groups
+
+    @torch.no_grad()
+    def __call__(self, report: LayerReport) -> tuple[Tensor, Tensor]:
+        """The queries that open groups, and the class of each: [B, G] both."""
+        self.report, self.matched = report, self.matcher([Layer("object", report)], self.targets)[0]
+        pairs = [self._chosen(image) for image in range(len(self.targets))]
+        count = max(1, *(len(queries) for queries, _ in pairs))
+        best = report.logits.amax(-1).topk(min(count, report.logits.shape[1]), dim=1).indices
+        likeliest = report.logits.gather(1, best[..., None].expand(-1, -1, report.logits.shape[2])).argmax(-1)
+        queries_of_groups, classes = best.cpu().numpy(), likeliest.cpu().numpy()
+        labels = self.targets.classes.cpu().numpy()
+        for image, (queries, objects) in enumerate(pairs):
+            queries_of_groups[image, : len(queries)] = queries
+            classes[image, : len(objects)] = labels[image, objects]
+        sizes = [len(queries) for queries, _ in pairs]
+        self.assignment = Assignment(
+            np.repeat(np.arange(len(pairs)), sizes),
+            np.concatenate([np.arange(size) for size in sizes]),
+            np.concatenate([objects for _, objects in pairs]),
+        )
+        device = report.logits.device
+        return torch.from_numpy(queries_of_groups).to(device), torch.from_numpy(classes).to(device)
+
+    def _chosen(self, image: int) -> tuple[np.ndarray, np.ndarray]:
+        assert self.matched is not None
+        useful = self.targets.has_presence[self.matched.images, self.matched.objects]
+        rows = np.flatnonzero((self.matched.images == image) & useful)
+        if len(rows) > self.most:
+            rows = rows[self.rng.choice(len(rows), self.most, replace=False)]
+        return self.matched.queries[rows], self.matched.objects[rows]

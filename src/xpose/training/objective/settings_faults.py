@@ -1,4 +1,4 @@
-"""Checks of numbers that the settings of training share: all faults of a table are reported together."""
+"""Checks that the settings of training share; all faults of a table are reported together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from xpose.errors import ConfigError
 
 
 def out_of_range(settings: object, low: float, *names: str, high: float = math.inf, whole: bool = False) -> list[str]:
-    """A sentence for each of the named settings that is not a finite number from `low` to `high`; None may stand."""
+    """A sentence for each of the named settings that is neither None nor a finite number from `low` to `high`."""
     kind = "a whole number" if whole else "a number"
     rule = f"{kind} from {low:g} up" if high == math.inf else f"{kind} from {low:g} to {high:g}"
     values = {name: getattr(settings, name) for name in names}
@@ -22,10 +22,6 @@ def out_of_range(settings: object, low: float, *names: str, high: float = math.i
 
 
 def refuse(what: str, faults: Sequence[str]) -> None:
-    """Report faults, where there are any.
-
-    Raises:
-        ConfigError: all of them, a line each, below `what` does not fit.
-    """
+    """Raise a ConfigError with all faults, a line each, if there are any."""
     if faults:
         raise ConfigError(f"{what} not fit:\n  " + "\n  ".join(faults))

@@ -6,22 +6,20 @@ keypoints of any class in the batch's prompts; `real` says which slots are keypo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import one_hot, pad
 from torch.nn.utils.rnn import pad_sequence
 
 from xpose.data.loading.batches import Target
 from xpose.data.loading.samples import Kind
 from xpose.errors import TrainingError
 from xpose.geometry import box_area, clip_boxes, xyxy_to_cxcywh
-
-VISIBLE, HIDDEN, UNLABELLED = 2, 1, 0
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class TargetBatch:
     has_points: np.ndarray  # [B, M] bool, a keypoint is labelled
     has_presence: np.ndarray  # [B, M] bool, of a keypoint it is known whether it is in the picture
     has_ignored: bool
-    # [B, L] bool, classes of which the picture may show more than is labelled; None where there are none.
+    # [B, L] bool, classes of which the picture may show more than is labelled; None = no class.
     incomplete: Tensor | None = None
 
     @classmethod
@@ -57,43 +55,37 @@ class TargetBatch:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> TargetBatch:
-        """The labels of a batch of the loader.
+        """The labels of a batch of the loader; `sizes` [B, 2] are height and width of each picture in pixels.
 
-        A point outside the picture cannot be found there: it counts as absent. Boxes end at the edge of the picture.
-        Ignored regions follow the objects; those of classes that are not asked for are left out.
-
-        Args:
-            targets: the labels of each picture, in pixels.
-            sizes: [B, 2], height and width of each picture in pixels, as in `Batch.sizes`.
-            device: of the network.
-            dtype: of coordinates and sigmas.
+        A point outside the picture counts as absent. Boxes are clipped to the picture. Ignored regions follow the
+        objects; those of classes that are not asked for are left out.
 
         Raises:
-            TrainingError: a box lies outside its picture, or a labelled point has no place in its object's class.
+            TrainingError: a box is outside its picture, or a labelled point has no place in its object's class.
         """
         limits = sizes.flip(1).to(torch.float32)
         slots = max((len(asked.kind) for target in targets for asked in target.asked), default=0)
         pictures = zip(targets, limits.tolist(), strict=True)
-        rows = [_objects(target, width, height, slots) for target, (width, height) in pictures]
-        boxes, classes, points, ignored, present = (
-            pad_sequence(list(column), True) for column in zip(*rows, strict=True)
+        boxes, classes, points, ignored, present = _padded(
+            _objects(target, width, height, slots) for target, (width, height) in pictures
         )
-        tables = [_class_tables(tuple(asked.kind for asked in target.asked), slots) for target in targets]
-        sigmas, real = (pad_sequence(list(column), True) for column in zip(*tables, strict=True))
+        sigmas, real, incomplete = _padded(
+            (
+                *_class_tables(tuple(asked.kind for asked in target.asked), slots),
+                torch.tensor([not asked.complete for asked in target.asked], dtype=torch.bool),
+            )
+            for target in targets
+        )
         picture = torch.arange(len(targets))[:, None]
         real = real[picture, classes] & present[..., None]
         sigmas = sigmas[picture, classes].masked_fill(~real, 1.0)
         places, visibility = points[..., :2], points[..., 2].long()
-        inside = ((places >= 0) & (places <= limits[:, None, None])).all(-1)
         labelled = visibility > 0
-        seen = labelled & inside
+        seen = labelled & ((places >= 0) & (places <= limits[:, None, None])).all(-1)
         whole = torch.tensor([target.whole for target in targets])[:, None, None]
-        absent = (labelled & ~inside) | (whole & labelled.any(-1, keepdim=True) & real & ~labelled)
+        absent = (labelled & ~seen) | (whole & labelled.any(-1, keepdim=True) & real & ~labelled)
         _check(boxes, present, labelled & ~real)
         boxes = xyxy_to_cxcywh(boxes / limits.repeat(1, 2)[:, None])
-        incomplete = pad_sequence(
-            [torch.tensor([not asked.complete for asked in target.asked], dtype=torch.bool) for target in targets], True
-        )
         return cls(
             # Padding gets boxes with finite overlaps, which nothing reads.
             boxes=boxes.masked_fill(~present[..., None], 0.5).to(device, dtype),
@@ -113,6 +105,32 @@ class TargetBatch:
             incomplete=incomplete.to(device) if bool(incomplete.any()) else None,
         )
 
+    def judged(
+        self, positive: Tensor, object_mask: Tensor | None, in_ignored: Tensor | None, on_labelled: Tensor | None
+    ) -> Tensor:
+        """Which class scores the losses judge: [B, T, L] bool.
+
+        Not judged are masked classes, and, unless `positive` [B, T, L], answers in ignored regions and those that may
+        show an object that the set left unlabelled.
+
+        Args:
+            positive: the scores that are to be high.
+            object_mask: [B, L] bool, the real classes; None = all.
+            in_ignored: [B, T, M] bool, answers in each object's box; read where `has_ignored`.
+            on_labelled: [B, T, M] bool, answers that mean a labelled object; read where classes are `incomplete`.
+        """
+        judged = torch.ones_like(positive) if object_mask is None else object_mask[:, None].expand_as(positive)
+        if self.has_ignored:
+            assert in_ignored is not None
+            of_class = one_hot(self.classes, positive.shape[2]).float()
+            ignored = (in_ignored & self.ignored[:, None]).float() @ of_class > 0
+            judged = judged & (positive | ~ignored)
+        if self.incomplete is not None:
+            assert on_labelled is not None
+            unlabelled = ~on_labelled.any(-1, keepdim=True) & self.incomplete[:, None]
+            judged = judged & (positive | ~unlabelled)
+        return judged
+
     def __len__(self) -> int:
         """The number of pictures."""
         return self.boxes.shape[0]
@@ -123,16 +141,21 @@ class TargetBatch:
         return max(len(columns) for columns in self.columns)
 
 
+def _padded(rows: Iterable[Sequence[Tensor]]) -> list[Tensor]:
+    """Columns of a table with a row for each picture, each as one padded tensor."""
+    return [pad_sequence(list(column), True) for column in zip(*rows, strict=True)]
+
+
 def _objects(target: Target, width: float, height: float, slots: int) -> tuple[Tensor, ...]:
     """Objects, then ignored regions: boxes in pixels, classes, points, which are ignored, and True for each."""
-    kept = (target.boxes[:, 2:] > target.boxes[:, :2]).all(-1)
-    boxes, regions = (clip_boxes(values, width, height) for values in (target.boxes[kept], target.ignored))
+    valid = (target.boxes[:, 2:] > target.boxes[:, :2]).all(-1)
+    boxes, regions = (clip_boxes(values, width, height) for values in (target.boxes[valid], target.ignored))
     used = (target.ignored_labels >= 0) & (regions[:, 2:] > regions[:, :2]).all(-1)
     count, extra = len(boxes), int(used.sum())
-    points = target.points[kept, :slots]
+    points = target.points[valid, :slots]
     return (
         torch.cat((boxes, regions[used])),
-        torch.cat((target.labels[kept], target.ignored_labels[used])),
+        torch.cat((target.labels[valid], target.ignored_labels[used])),
         pad(points, (0, 0, 0, slots - points.shape[1], 0, extra)),
         torch.arange(count + extra) >= count,
         torch.ones(count + extra, dtype=torch.bool),
@@ -153,9 +176,9 @@ def _check(boxes: Tensor, present: Tensor, misplaced: Tensor) -> None:
         "a box lies outside its picture": (box_area(boxes) <= 0) & present,
         "a keypoint is labelled that its object's class does not have": misplaced,
     }
-    found = [words for words, wrong in faults.items() if bool(wrong.any())]
-    if found:
+    messages = [message for message, faulty in faults.items() if bool(faulty.any())]
+    if messages:
         raise TrainingError(
-            f"The labels of a batch have {len(found)} fault(s): {'; '.join(found)}. Boxes must overlap their picture, "
-            "and points follow the names of their class: leave such objects out of the data."
+            f"The labels of a batch have {len(messages)} fault(s): {'; '.join(messages)}. Remove such objects from the "
+            "data."
         )

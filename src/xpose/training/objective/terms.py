@@ -1,10 +1,11 @@
 """The single terms of the loss, as plain functions of tensors.
 
-Letters: n pairs of a query and the object it was matched with, K keypoint slots.
+Letters: n pairs of a query and the object it was matched with, K keypoint slots. Every term takes, where it needs them,
+points [..., K, 2] in [0, 1] of the picture without its padding, bool masks [..., K], boxes [..., 4] of the labelled
+objects, and `sizes` [..., 2], width and height of the picture in pixels.
 
-A network learns faces with 68 points beside people with 17. So every keypoint term is a mean over an object's own
-points, times what it would be for 17 of them: 68 points weigh no more than 17, and weights known from sets with 17
-points keep their meaning.
+A network learns faces with 68 points beside people with 17. Therefore keypoint terms are means over an object's own
+points, times 17: 68 points weigh no more than 17, and weights known from sets with 17 points keep their meaning.
 """
 
 from __future__ import annotations
@@ -20,16 +21,13 @@ from xpose.geometry import box_giou, cxcywh_to_xyxy, oks
 REFERENCE_POINTS = 17  # of a COCO person, for whom the customary weights were found
 VISIBLE = 2
 _BELL = 0.8  # deviation in cells of the bell around a point in its map
+_LEAST_ERROR = 0.004  # of the box's longer side: no label is better than that
 
 
 def focal(logits: Tensor, positive: Tensor, alpha: float, gamma: float) -> Tensor:
-    """Sigmoid focal loss of every logit: cross-entropy that fades where the answer is right already.
+    """Sigmoid focal loss of every finite logit: cross-entropy that fades where the answer is right already.
 
-    Args:
-        logits: any shape, finite.
-        positive: bool, or the wanted scores in [0, 1]; the same shape.
-        alpha: weight of positives; negatives weigh 1 - alpha.
-        gamma: how fast it fades.
+    `positive` is bool, or holds target scores in [0, 1]. Positives weigh `alpha`, negatives 1 - `alpha`.
     """
     target = positive.to(logits.dtype)
     entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
@@ -75,16 +73,7 @@ def keypoint_relative(points: Tensor, true: Tensor, labelled: Tensor, boxes: Ten
 def pose_distance(
     points: Tensor, true: Tensor, labelled: Tensor, boxes: Tensor, sigmas: Tensor, sizes: Tensor
 ) -> Tensor:
-    """1 - OKS, in pixels, so that a wide picture does not stretch it; 0 where nothing is labelled: [...].
-
-    Args:
-        points: [..., K, 2] in [0, 1] of the picture, padding not counted.
-        true: [..., K, 2].
-        labelled: [..., K] bool.
-        boxes: [..., 4] of the labelled objects; their area in pixels is the scale.
-        sigmas: [..., K].
-        sizes: [..., 2], width and height of the picture in pixels, padding not counted.
-    """
+    """1 - OKS in pixels, so that a wide picture does not stretch it; 0 where nothing is labelled: [...]."""
     areas = (boxes[..., 2:] * sizes).prod(-1)
     similarity = oks(points * sizes[..., None, :], true * sizes[..., None, :], labelled, areas, sigmas)
     return torch.where(labelled.any(-1), 1 - similarity, torch.zeros_like(similarity))
@@ -99,25 +88,19 @@ def keypoint_alignment(
     are negative. Of a hidden point the others are negative too, its own stays open, since the picture does not show it.
     A point known to be absent matches no prompt. Points that nobody labelled say nothing.
 
-    Args:
-        logits: [n, K, K]: row = query, column = prompt.
-        visibility: [n, K].
-        absent: [n, K] bool.
-        real: [n, K] bool, the slots of the object's own class.
-        alpha: see `focal`.
-        gamma: see `focal`.
+    Of `logits` [n, K, K], rows are queries and columns prompts; `real` [n, K] are the slots of the object's own class.
     """
-    own = torch.eye(logits.shape[-1], dtype=torch.bool, device=logits.device)
+    diagonal = torch.eye(logits.shape[-1], dtype=torch.bool, device=logits.device)
     visible, labelled = visibility == VISIBLE, visibility > 0
-    rows = (labelled | absent) & real
-    column = real[:, None, :] & rows[:, :, None]
-    loss = focal(logits, own & visible[:, :, None], alpha, gamma)
-    on_own = own & column & (visible | absent)[:, :, None]
-    others = column & ~own
+    judged = (labelled | absent) & real
+    column = real[:, None, :] & judged[:, :, None]
+    loss = focal(logits, diagonal & visible[:, :, None], alpha, gamma)
+    on_own = diagonal & column & (visible | absent)[:, :, None]
+    others = column & ~diagonal
     # As many others as 17 points have, however many there are.
     share = (REFERENCE_POINTS - 1) / (real.sum(-1) - 1).clamp(min=1)
     per_query = (loss * on_own).sum(-1) + (loss * others).sum(-1) * share[:, None]
-    return per_query.sum(-1) / rows.sum(-1).clamp(min=1)
+    return per_query.sum(-1) / judged.sum(-1).clamp(min=1)
 
 
 def presence(logits: Tensor, visibility: Tensor, absent: Tensor) -> Tensor:
@@ -131,21 +114,12 @@ def presence(logits: Tensor, visibility: Tensor, absent: Tensor) -> Tensor:
     return (entropy * known).sum(-1) / known.sum(-1).clamp(min=1)
 
 
-_LEAST_ERROR = 0.004  # of the box's longer side: no label is better than that
-
-
 def point_error(
     points: Tensor, true: Tensor, labelled: Tensor, boxes: Tensor, sizes: Tensor, log_error: Tensor
 ) -> Tensor:
     """Negative log-likelihood of the distances under a Laplace law with the expected error, mean over points: [...].
 
-    Args:
-        points: [..., K, 2] in [0, 1] of the picture.
-        true: [..., K, 2].
-        labelled: [..., K] bool.
-        boxes: [..., 4] of the labelled objects; their longer side is the measure of errors.
-        sizes: [..., 2], width and height of the picture in pixels.
-        log_error: [..., K].
+    Errors are measured in longer sides of the box; `log_error` is [..., K].
     """
     longer = (boxes[..., 2:] * sizes).amax(-1, keepdim=True).clamp(min=1)
     squared = (((points - true) * sizes[..., None, :]) ** 2).sum(-1)
@@ -166,6 +140,6 @@ def pose_map(logits: Tensor, frames: Tensor, true: Tensor, labelled: Tensor) -> 
     steps = torch.arange(cells, device=logits.device, dtype=logits.dtype)
     bell = torch.exp(-((steps - place[..., None]) ** 2) / (2 * _BELL**2))  # [n, K, 2, R]
     bell = bell / bell.sum(-1, keepdim=True).clamp(min=1e-6)
-    wanted = (bell[:, :, 1, :, None] * bell[:, :, 0, None]).flatten(2)
-    loss = -(wanted * logits.log_softmax(-1)).sum(-1)
+    target = (bell[:, :, 1, :, None] * bell[:, :, 0, None]).flatten(2)
+    loss = -(target * logits.log_softmax(-1)).sum(-1)
     return (loss * used).sum(-1) / used.sum(-1).clamp(min=1)

@@ -1,4 +1,4 @@
-"""From a recipe to the parts of a run: network, words, batches, validation.
+"""From a recipe to the parts of a run: network, prompt encoders, batches, validation.
 
 setup = build(load_recipe("tiny-overfit"), Path("runs/tiny"))
 train(setup.model, setup.text, setup.loader, setup.recipe.run, setup.folder)
@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -19,8 +18,10 @@ import torch
 from torch import Tensor
 
 from xpose.data.collection.held_out import is_held_out
-from xpose.data.loading.loader import Loader, Prompting
+from xpose.data.collection.manifest import LOCATION, write_json
+from xpose.data.loading.loader import Loader
 from xpose.data.loading.pool import Pool, open_pool, read_places
+from xpose.data.synthetic.scenes import write_synthetic
 from xpose.errors import ConfigError, DataError, quote
 from xpose.evaluation.questions import key_of
 from xpose.inference.encoding import PromptEncoder, encoder_for
@@ -33,17 +34,13 @@ from xpose.model.checkpoints.weights import bundled_weights
 from xpose.model.presets import CALIBRATIONS
 from xpose.model.prompting import ClipVisualPromptEncoder, TextEncoder
 from xpose.records import Record, Skipped
-from xpose.training.objective.closed_set import close
+from xpose.training.objective.closed_set import ClosedLoader, close
 from xpose.training.recipes import settings_reader
-from xpose.training.recipes.closed_loader import ClosedLoader
-from xpose.training.recipes.left_out import LeftOut
-from xpose.training.recipes.norms import settle_norms
-from xpose.training.recipes.overlap import look_alikes
-from xpose.training.recipes.recipe import Data, Drawn, Network, Recipe, Validation
-from xpose.training.recipes.validation import PoseValidator
+from xpose.training.recipes.left_out import LeftOut, look_alikes
+from xpose.training.recipes.recipe import Drawn, Network, Recipe, TrainingData
+from xpose.training.recipes.starting import load_backbone, settle_norms
+from xpose.training.recipes.validation import Placed, PoseValidator
 from xpose.training.run.towers import tensors_to_keep
-
-Placed = tuple[Record, Path]
 
 _NORM_BATCHES = 4  # that the norms of a new backbone are set by
 
@@ -69,7 +66,7 @@ class Setup:
 
     @property
     def visual(self) -> ClipVisualPromptEncoder | None:
-        """CLIP's encoder of examples, where the run shows examples to a network without an encoder of its own."""
+        """CLIP's encoder of examples, if the run shows examples to a network without an encoder of its own."""
         shown = self.recipe.prompting.visual + self.recipe.prompting.combined > 0
         return self.prompts.visual if shown and self.model.visual_prompts is None else None
 
@@ -84,14 +81,7 @@ class Setup:
 def build(
     recipe: Recipe, folder: Path, *, device: str | torch.device | None = None, rank: int = 0, ranks: int = 1
 ) -> Setup:
-    """Make all parts.
-
-    Args:
-        recipe: the settings.
-        folder: of the run; pictures that are drawn for it go there.
-        device: of the network; the best there is where None.
-        rank: which of the processes this is.
-        ranks: how many there are.
+    """Make all parts of a run in a folder, for process number `rank` of `ranks`.
 
     Raises:
         ConfigError: settings that do not fit together, or the device does not exist.
@@ -103,13 +93,14 @@ def build(
     left_out = LeftOut()
     loader = build_loader(recipe, data, rank=rank, ranks=ranks, left_out=left_out, folder=folder)
     model, encoders, calibration = build_network(recipe.network, seed=recipe.run.seed)
-    model = model.to(place)  # before its encoders, which go where it is
+    model = model.to(place)  # before its encoders, which follow it
     prompts = encoder_for(model, encoders, recipe.network.clip, fresh=True)
     if isinstance(loader, ClosedLoader):
         model = close(model, len(loader.classes))
     fresh = recipe.network.start is None and recipe.network.backbone is None
     if fresh and recipe.run.frozen_norms:
-        whole = _unparted(loader)  # so that the start does not depend on the number of processes
+        whole = copy.copy(loader)  # of all processes, so that the start does not depend on their number
+        whole.rank, whole.ranks, whole.batch_size = 0, 1, loader.batch_size * ranks
         settle_norms(model, (whole.batch(step) for step in range(_NORM_BATCHES)))
     validator = build_validator(recipe, data, loader, prompts, calibration, left_out) if rank == 0 else None
     small = {name: value for name, value in encoders.items() if not name.startswith("clip_model.")}
@@ -117,21 +108,13 @@ def build(
 
 
 def build_network(network: Network, *, seed: int = 0) -> Pretrained:
-    """The network with its first weights, and what came with them.
-
-    Raises:
-        CheckpointError: weights to start from are missing or do not fit.
-        ConfigError: the overrides do not fit them.
-    """
+    """The network with its first weights, and what came with them."""
     torch.manual_seed(seed)
     if network.start is None:
         model = XPose(network.config)
         if network.backbone is not None:
-            from xpose.training.recipes.starting import load_backbone
-
             load_backbone(model, network.backbone)
         return Pretrained(model, {}, CALIBRATIONS.get(network.preset, Calibration()))
-
     path = bundled_weights().get(network.start, network.start)
     pretrained = from_pretrained(path)
     if not network.overrides:
@@ -140,30 +123,24 @@ def build_network(network: Network, *, seed: int = 0) -> Pretrained:
     return pretrained._replace(model=with_weights(config, pretrained.model.state_dict(), Path(path)))
 
 
-def placed(data: Data, folder: Path) -> Data:
-    """The data with places that are there: drawn now, where the recipe draws them.
-
-    Raises:
-        ConfigError: the recipe names no pictures.
-        DataError: a folder is missing.
-    """
+def placed(data: TrainingData, folder: Path) -> TrainingData:
+    """The data with folders that exist; pictures that the recipe draws are drawn now."""
     if data.drawn is not None:
-        return replace(data, places=(str(draw(data.drawn, folder)),))
+        return replace(data, places=(str(_drawn(data.drawn, folder)),))
     needs = f" It needs: {data.needs}" if data.needs else ""
     if not data.places:
         raise ConfigError(f"No pictures to train on were named. Name their folders: --data FOLDER.{needs}")
-    for place in data.places:
-        if not Path(place).expanduser().is_dir():
+    places = [Path(place).expanduser() for place in data.places]
+    for place in places:
+        if not place.is_dir():
             raise DataError(
                 f"There is no folder {quote(place)} with pictures to train on. Name it: --data FOLDER.{needs}"
             )
-    return replace(data, places=tuple(str(Path(place).expanduser()) for place in data.places))
+    return replace(data, places=tuple(map(str, places)))
 
 
-def draw(drawn: Drawn, folder: Path) -> Path:
+def _drawn(drawn: Drawn, folder: Path) -> Path:
     """The folder of the drawn pictures; they are drawn once, whole or not at all."""
-    from xpose.data.synthetic.scenes import write_synthetic
-
     digest = hashlib.sha256(json.dumps(asdict(drawn), sort_keys=True).encode()).hexdigest()[:12]
     done = folder / f"drawn-{digest}"
     if done.is_dir():
@@ -174,91 +151,67 @@ def draw(drawn: Drawn, folder: Path) -> Path:
         write_synthetic(
             half, drawn.count, drawn.seed, size=drawn.size, kinds=drawn.kinds, objects=drawn.objects, validation=0.0
         )
-        _move(half, done)
+        write_json(half / LOCATION, {"root": str(done.resolve())})
+        try:
+            half.rename(done)
+        except OSError:
+            if not done.is_dir():  # otherwise another process drew the same pictures meanwhile
+                raise
     return done
-
-
-def _move(half: Path, done: Path) -> None:
-    from xpose.data.collection.manifest import LOCATION, write_json
-
-    write_json(half / LOCATION, {"root": str(done.resolve())})
-    try:
-        half.rename(done)
-    except OSError:
-        if not done.is_dir():  # another process drew the same pictures meanwhile
-            raise
-        shutil.rmtree(half, ignore_errors=True)
 
 
 def build_loader(
     recipe: Recipe,
-    data: Data,
+    data: TrainingData,
     *,
     rank: int = 0,
     ranks: int = 1,
     left_out: LeftOut | None = None,
     folder: Path | None = None,
 ) -> Loader:
-    """The batches of one process; `left_out` takes what is not learned from, `folder` keeps what is found once.
-
-    Raises:
-        ConfigError: the batch cannot be parted, or settings name sets that are not there.
-        DataError: pictures are missing or damaged.
-    """
-    batch = recipe.loading.batch
-    if batch % ranks:
+    """The batches of one process; `left_out` takes what is not learned from, `folder` keeps what is computed once."""
+    loading, examples = recipe.loading, recipe.prompting.examples
+    if loading.batch % ranks:
         raise ConfigError(
-            f"A batch of {batch} pictures cannot be parted among {ranks} processes. Its size must be a multiple of "
-            "their number: --set loading.batch=..."
+            f"A batch of {loading.batch} pictures cannot be divided among {ranks} processes. Its size must be a "
+            "multiple of their number: --set loading.batch=..."
         )
+    # By default, examples are cut out as large as the network sees them in use.
+    side = examples.side or recipe.network.config.example_side
     kind = ClosedLoader if recipe.closed_set else Loader
     loader = kind(
         training_pool(data, left_out, folder),
-        batch=batch // ranks,
+        batch=loading.batch // ranks,
         seed=recipe.run.seed,
         augmentation=recipe.augmentation,
         sampling=recipe.sampling,
-        prompting=_prompting(recipe),
-        workers=recipe.loading.workers,
-        threads=recipe.loading.threads,
+        prompting=replace(recipe.prompting, examples=replace(examples, side=side)),
+        workers=loading.workers,
+        threads=loading.threads,
         rank=rank,
         ranks=ranks,
     )
-    if recipe.loading.keep_megabytes:
-        loader.keep_pictures(recipe.loading.keep_megabytes, form=recipe.loading.keep_as)
+    if loading.keep_megabytes:
+        loader.keep_pictures(loading.keep_megabytes, form=loading.keep_as)
     return loader
 
 
-def _prompting(recipe: Recipe) -> Prompting:
-    """As the recipe says; examples are cut out as large as the network sees them in use, where it says nothing else."""
-    examples = recipe.prompting.examples
-    side = examples.side or recipe.network.config.example_side
-    return replace(recipe.prompting, examples=replace(examples, side=side))
-
-
-def _unparted(loader: Loader) -> Loader:
-    """The same batches, those of all processes together."""
-    whole = copy.copy(loader)
-    whole.rank, whole.ranks, whole.batch_size = 0, 1, loader.batch_size * loader.ranks
-    return whole
-
-
-def training_pool(data: Data, left_out: LeftOut | None = None, folder: Path | None = None) -> Pool:
-    """The labels of the training pictures; `left_out` takes what is not learned from, `folder` keeps what was found.
-
-    Raises:
-        DataError: there are none, or a name of a set is wrong.
-    """
+def training_pool(data: TrainingData, left_out: LeftOut | None = None, folder: Path | None = None) -> Pool:
+    """The labels of the training pictures; `left_out` takes what is not learned from, `folder` keeps look-alikes."""
     choose, missing = chooser(data.categories, data.families), left_out or LeftOut()
-    alike = _apart(data, missing, folder)
+    alike: dict[str, str] = {}
+    if data.apart is not None:
+        try:
+            alike = look_alikes(data.places, data.split, data.apart, folder)
+        except DataError as error:  # a folder without such a split can be learned from all the same
+            missing.nothing_apart = f"No pictures are kept apart (data.apart = {quote(data.apart)}): {error}"
 
     def keep(record: Record) -> Record | None:
-        if data.held_out and is_held_out(record.source, record.picture.file, data.held_out):
-            missing.held_out += choose(record) is not None
+        chosen, name = choose(record), f"{record.source}/{record.picture.file}"
+        if chosen is not None and data.held_out and is_held_out(record.source, record.picture.file, data.held_out):
+            missing.held_out += 1
             return None
-        name = f"{record.source}/{record.picture.file}"
-        chosen = choose(record)
-        if name in alike and chosen is not None:
+        if chosen is not None and name in alike:
             missing.apart[name] = alike[name]
             return None
         return chosen
@@ -266,94 +219,70 @@ def training_pool(data: Data, left_out: LeftOut | None = None, folder: Path | No
     return open_pool(data.places, data.split, only=data.only, without=data.without, keep=keep, skipped=missing.take)
 
 
-def _apart(data: Data, missing: LeftOut, folder: Path | None) -> dict[str, str]:
-    if data.apart is None:
-        return {}
-    try:
-        return look_alikes(data.places, data.split, data.apart, folder)
-    except DataError as error:  # a folder without such a split can be learned from all the same
-        missing.nothing_apart = f"No pictures are kept apart (data.apart = {quote(data.apart)}): {error}"
-        return {}
-
-
 def chooser(categories: Iterable[str], families: Iterable[str]) -> Callable[[Record], Record | None]:
-    """A function that keeps of a record the objects of these categories and families; None where none is left.
+    """A function that keeps of a record the objects of these categories and families; None if none is left.
 
-    Where nothing is chosen, everything stays, pictures without objects too.
+    Without a choice everything stays, pictures without objects too.
     """
     names, of = {name.casefold() for name in categories}, {name.casefold() for name in families}
     if not names and not of:
         return lambda record: record
 
     def choose(record: Record) -> Record | None:
-        kept = tuple(
+        chosen = tuple(
             instance
             for instance in record.instances
             if (not names or instance.category.name.casefold() in names)
             and (not of or (instance.category.taxonomy.family or "").casefold() in of)
         )
-        return replace(record, instances=kept) if kept else None
+        return replace(record, instances=chosen) if chosen else None
 
     return choose
 
 
-def _chosen(
-    data: Data, validation: Validation, split: str, skipped: Callable[[str, Skipped], None] | None = None
-) -> Iterator[Placed]:
-    """The records of a split of the validation's places, with the objects that it looks at."""
-    choose = chooser(validation.categories or data.categories, validation.families or data.families)
-    for place in validation.places or data.places:
-        for record, where in read_places(Path(place).expanduser(), split, skipped=skipped):
-            chosen = choose(record)
-            if chosen is not None:
-                yield chosen, where
-
-
-def validation_records(data: Data, validation: Validation, left_out: LeftOut | None = None) -> list[Placed]:
-    """The pictures that the network is tested on, at most `limit`, the same ones every time.
-
-    Raises:
-        DataError: the split is not there, or nothing of it is chosen.
-    """
-    split = validation.split or data.split
-
-    def tested(record: Record) -> bool:
-        held_out = data.held_out and is_held_out(record.source, record.picture.file, data.held_out)
-        wanted = (not data.only or record.source in data.only) and record.source not in data.without
-        with_points = any(instance.keypoints and not instance.iscrowd for instance in record.instances)
-        return bool(validation.split is not None or held_out) and wanted and with_points
-
-    records = _chosen(data, validation, split, None if left_out is None else left_out.take)
-    placed = [(record, where) for record, where in records if tested(record)]
-    if not placed:
-        raise DataError(
-            f"There is no picture to test on (split {quote(split)}). Choose another with "
-            "--set validation.split=..., or keep some back: --set data.held_out=0.1 --set validation.split=none"
-        )
-    placed.sort(key=lambda pair: hashlib.sha256(key_of(pair[0]).encode()).digest())
-    return placed[: validation.limit]
-
-
 def build_validator(
     recipe: Recipe,
-    data: Data,
+    data: TrainingData,
     loader: Loader,
     prompts: PromptEncoder,
     calibration: Calibration,
     left_out: LeftOut | None = None,
 ) -> PoseValidator | None:
-    """What tests the network on the way; None where the recipe keeps no pictures for it."""
+    """What tests the network during training; None if the recipe keeps no pictures for it.
+
+    The same pictures every time, at most `validation.limit`.
+    """
     validation = recipe.validation
     if validation.split is None and not data.held_out:
         return None
-    with_examples = set(validation.prompts) - {"text"}
-    # Examples come from what is not tested, where there is something: the training part of a held-out split.
-    examples = list(_chosen(data, validation, validation.split or data.split)) if with_examples else []
+    split = validation.split or data.split
+    choose = chooser(validation.categories or data.categories, validation.families or data.families)
+
+    def chosen(skipped: Callable[[str, Skipped], None] | None = None) -> Iterator[Placed]:
+        for place in validation.places or data.places:
+            for record, where in read_places(Path(place).expanduser(), split, skipped=skipped):
+                if (part := choose(record)) is not None:
+                    yield part, where
+
+    def tested(record: Record) -> bool:
+        held_out = data.held_out and is_held_out(record.source, record.picture.file, data.held_out)
+        in_sets = (not data.only or record.source in data.only) and record.source not in data.without
+        with_points = any(instance.keypoints and not instance.iscrowd for instance in record.instances)
+        return bool(validation.split is not None or held_out) and in_sets and with_points
+
+    records = [pair for pair in chosen(None if left_out is None else left_out.take) if tested(pair[0])]
+    if not records:
+        raise DataError(
+            f"There is no picture to test on (split {quote(split)}). Choose another with "
+            "--set validation.split=..., or keep some back: --set data.held_out=0.1 --set validation.split=none"
+        )
+    records.sort(key=lambda pair: hashlib.sha256(key_of(pair[0]).encode()).digest())
     return PoseValidator(
-        validation_records(data, validation, left_out),
+        records[: validation.limit],
         prompts,
         asking=validation.prompts,
-        examples=examples,
+        # Examples come from all pictures of the split: of a held-out part, the training pictures too.
+        examples=list(chosen()) if set(validation.prompts) - {"text"} else [],
         classes=loader.classes if isinstance(loader, ClosedLoader) else (),
         calibration=calibration,
     )

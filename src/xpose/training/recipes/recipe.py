@@ -3,13 +3,12 @@
     recipe = load_recipe("nano-real", ["run.steps=500", "loading.batch=8"], data=["../shared/data"])
     recipe = load_recipe("mine.toml")        # may begin with: base = "nano-real"
 
-A recipe is a TOML file; the shipped ones lie in `recipes/`. Its tables are the dataclasses below and those they hold,
-field by field, so that the names in a file are the names in the code.
+A recipe is a TOML file. Its tables are the dataclasses below and those they hold, field by field, so that the names in
+a file are the names in the code.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,12 +27,9 @@ from xpose.errors import ConfigError, counted, did_you_mean, quote
 from xpose.model.config import CALIBRATION_KEYS, XPoseConfig
 from xpose.training.objective.settings_faults import out_of_range, refuse
 from xpose.training.recipes import settings_reader
-from xpose.training.run.settings import Run
+from xpose.training.run.settings import RunSettings
 
-FOLDER = Path(__file__).parent
-ENDING = ".toml"
-BASE = "base"
-_OVERRIDES = "network.overrides"
+_BASE = "base"
 Asking = Literal["text", "visual", "combined"]
 Measure = Literal["PCK@0.1", "PCK@0.2"]
 
@@ -44,29 +40,32 @@ class Network:
 
     preset: str = "xpose-nano"
     overrides: Mapping[str, Any] = field(default_factory=dict)  # settings of the network (XPoseConfig) by name
-    backbone: str | None = None  # file or folder of an ImageNet backbone to start from
-    start: str | None = (
-        None  # weights to start from: folder, file in the official layout, hub id; they determine the preset
-    )
+    backbone: str | None = None  # file or folder of a backbone trained elsewhere to start from
+    # Weights to start from: a folder, a file in the released layout, or a hub id; they determine the preset.
+    start: str | None = None
     clip: str | None = None  # folder or hub id of CLIP ViT-B/32, for networks that read words through it
 
     def __post_init__(self) -> None:
         from xpose.model.presets import CONFIGS
 
-        if calibrated := [f"{_OVERRIDES}.{name}" for name in self.overrides if name in CALIBRATION_KEYS]:
+        if calibrated := [f"network.overrides.{name}" for name in self.overrides if name in CALIBRATION_KEYS]:
             fault = f"{', '.join(calibrated)}: this is calibration, which `xpose calibrate` fits to trained weights"
             refuse("The network does", [fault])
-        if self.preset not in CONFIGS:
-            # Values cannot be checked without the preset, names can.
+        preset = self.preset if self.preset in CONFIGS else "xpose-nano"
+        faults = self._read(_preset_table(preset))[1]
+        if preset != self.preset:  # values cannot be checked without the preset, but names can
             near = did_you_mean(self.preset, CONFIGS)
-            fault = f"preset is {quote(self.preset)}, not one of {', '.join(CONFIGS)}.{near}"
-            refuse("The network does", [fault, *settings_reader.unknown_names(XPoseConfig, self.overrides, _OVERRIDES)])
-        faults = settings_reader.read(
-            XPoseConfig, settings_reader.merged(_preset_table(self.preset), self.overrides), _OVERRIDES
-        )[1]
-        if self.backbone and self.start:
+            faults = [
+                f"preset is {quote(self.preset)}, not one of {', '.join(CONFIGS)}.{near}",
+                *(fault for fault in faults if " is unknown." in fault),
+            ]
+        elif self.backbone and self.start:
             faults.append("backbone and start are both given; weights to start from have a backbone of their own")
         refuse("The network does", faults)
+
+    def _read(self, table: Mapping[str, Any]) -> tuple[XPoseConfig | None, list[str]]:
+        merged = settings_reader.merged(table, self.overrides)
+        return settings_reader.read(XPoseConfig, merged, "network.overrides")
 
     @property
     def config(self) -> XPoseConfig:
@@ -74,15 +73,11 @@ class Network:
         return self.overriding(_preset_table(self.preset))
 
     def overriding(self, table: Mapping[str, Any]) -> XPoseConfig:
-        """The overrides put over other settings.
-
-        Raises:
-            ConfigError: together they do not fit.
-        """
-        found, faults = settings_reader.read(XPoseConfig, settings_reader.merged(table, self.overrides), _OVERRIDES)
+        """Other settings with the overrides."""
+        config, faults = self._read(table)
         refuse("The network does", faults)
-        assert found is not None
-        return found
+        assert config is not None
+        return config
 
 
 @cache
@@ -94,7 +89,7 @@ def _preset_table(name: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Pictures that are drawn for the run, as `xpose data synthetic` draws them."""
+    """Pictures that are drawn for the run, as by `xpose data synthetic`."""
 
     count: int = 16
     kinds: tuple[str, ...] = tuple(KINDS)
@@ -103,25 +98,22 @@ class Drawn:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        strange = [kind for kind in self.kinds if kind not in KINDS]
-        faults = [
-            f"kinds has {quote(kind)}, not one of {', '.join(KINDS)}.{did_you_mean(kind, KINDS)}" for kind in strange
-        ]
+        faults = [f"kinds has {quote(kind)}, not one of {', '.join(KINDS)}" for kind in self.kinds if kind not in KINDS]
         if self.count < 1 or min(self.size) < 32 or not self.kinds or not 0 <= self.objects[0] <= self.objects[1]:
             faults.append("count must be at least 1, sides at least 32, kinds not empty, objects from few to many")
         refuse("The drawn pictures do", faults)
 
 
 @dataclass(frozen=True)
-class Data:
+class TrainingData:
     """What is trained on."""
 
     places: tuple[str, ...] = ()  # prepared sets, collections, folders of COCO sets
     split: str = "train"
-    only: tuple[str, ...] = ()  # sets; all where empty
+    only: tuple[str, ...] = ()  # sets; all if empty
     without: tuple[str, ...] = ()
-    categories: tuple[str, ...] = ()  # objects of these only; all where empty
-    families: tuple[str, ...] = ()  # animals of these families only, as their set states them; all where empty
+    categories: tuple[str, ...] = ()  # objects of these only; all if empty
+    families: tuple[str, ...] = ()  # animals of these families only, as their set states them; all if empty
     held_out: float = 0.0  # share of the pictures that is kept for validation, by their names
     apart: str | None = None  # a split of the same places; pictures that are in it or look like one are left out
     drawn: Drawn | None = None  # instead of places
@@ -136,7 +128,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Loading:
-    """How batches are made; nothing here but `batch` changes what is learned."""
+    """How batches are made; only `batch` changes what is learned."""
 
     batch: int = 16  # pictures per step, all processes together (times run.accumulate for a step of the optimiser)
     workers: int = 0  # processes that make batches, for each process that trains
@@ -151,12 +143,12 @@ class Loading:
 
 @dataclass(frozen=True)
 class Validation:
-    """How the averaged network is tested on the way. The pictures are the held-out ones, or those of a split."""
+    """How the averaged network is tested during training, on the held-out pictures or on a split."""
 
     every: int = 1000  # steps; 0 = only after the last one
     limit: int = 500  # pictures at most; the same ones every time
-    split: str | None = None  # none: the held-out share; where nothing is held out, nothing is tested
-    places: tuple[str, ...] = ()  # those of the training where empty
+    split: str | None = None  # none: the held-out share; if nothing is held out, nothing is tested
+    places: tuple[str, ...] = ()  # those of the training if empty
     categories: tuple[str, ...] = ()
     families: tuple[str, ...] = ()
     prompts: tuple[Asking, ...] = ("text",)
@@ -170,15 +162,12 @@ class Validation:
         refuse("The validation does", faults)
 
     def best_step(self, tested: Mapping[int, Mapping[str, float]]) -> int | None:
-        """The step of the best weights, the first of equals: by the mean of the measure `best` over the prompts.
-
-        `tested` holds the measures by step. The answer is None where the measure is not known of any step.
-        """
+        """The first step with the highest mean of the measure `best` over the prompts, of all measures by step."""
         means = {
-            step: fmean(tested[step].get(f"{way} {self.best}", math.nan) for way in self.prompts) for step in tested
+            step: fmean(measures.get(f"{way} {self.best}", math.nan) for way in self.prompts)
+            for step, measures in sorted(tested.items())
         }
-        known = sorted(step for step, mean in means.items() if math.isfinite(mean))
-        return max(known, key=means.__getitem__, default=None)
+        return max((step for step, mean in means.items() if math.isfinite(mean)), key=means.__getitem__, default=None)
 
 
 @dataclass(frozen=True)
@@ -197,10 +186,10 @@ class Output:
 class Recipe:
     """A whole run."""
 
-    run: Run
+    run: RunSettings
     about: str = ""  # one line
     network: Network = field(default_factory=Network)
-    data: Data = field(default_factory=Data)
+    data: TrainingData = field(default_factory=TrainingData)
     loading: Loading = field(default_factory=Loading)
     sampling: Sampling = field(default_factory=Sampling)
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -215,12 +204,8 @@ class Recipe:
 
     @property
     def closed_set(self) -> bool:
-        """Whether classes go by number, as in the ablation without object alignment."""
+        """Whether classes are known by number, as in the ablation without object alignment."""
         return self.run.weights.closed_set > 0
-
-    def replace(self, **changes: Any) -> Recipe:
-        """A copy with other parts."""
-        return dataclasses.replace(self, **changes)
 
 
 # Settings that may change when a run is continued: they affect how it proceeds, not what it learns.
@@ -233,23 +218,25 @@ FREE = (
 
 def changed(old: Recipe, new: Recipe) -> list[str]:
     """The settings, with both values, that keep a run from continuing with another recipe."""
+    tables = settings_reader.to_table(old), settings_reader.to_table(new)
     return [
         f"{path} was {was!r}, now {now!r}"
-        for path, was, now in settings_reader.differences(settings_reader.to_table(old), settings_reader.to_table(new))
+        for path, was, now in settings_reader.differences(*tables)
         if not any(path == free or path.startswith(f"{free}.") for free in FREE)
+        and not (path == "run.amp" and "auto" in (was, now) and "fp16" not in (was, now))
     ]
 
 
 def shipped_recipes() -> dict[str, Path]:
     """The recipes that come with the package, by name."""
-    return {path.stem: path for path in sorted(FOLDER.glob(f"*{ENDING}"))}
+    return {path.stem: path for path in sorted(Path(__file__).parent.glob("*.toml"))}
 
 
 def load_recipe(name: str | Path, changes: Iterable[str] = (), *, data: Sequence[str | Path] = ()) -> Recipe:
-    """A recipe by its name or file, with changes.
+    """A shipped recipe by its name, or one from a TOML file, with changes.
 
     Args:
-        name: of a shipped recipe, or the path of a TOML file.
+        name: of the recipe, or the path of the file.
         changes: `a.b=value` each, later ones over earlier ones.
         data: folders of the training pictures, in the place of the recipe's.
 
@@ -266,13 +253,7 @@ def recipe_of(
     changes: Iterable[str] = (),
     last: settings_reader.Table | None = None,
 ) -> Recipe:
-    """The recipe that tables make, with changes.
-
-    Args:
-        name: what to call it in messages.
-        table: as a file has them.
-        changes: `a.b=value` each, later ones over earlier ones.
-        last: tables over all of it.
+    """The recipe of a table with changes, `a.b=value` each, and with the table `last` over all of it.
 
     Raises:
         ConfigError: settings do not fit; all faults are named.
@@ -280,11 +261,11 @@ def recipe_of(
     faults: list[str] = []
     for text in changes:
         try:
-            table = settings_reader.merged(table, settings_reader.assigned(Recipe, text))
+            table = settings_reader.merged(table, settings_reader.assigned(text))
         except ConfigError as error:
             faults.append(str(error))
-    recipe, found = settings_reader.read(Recipe, settings_reader.merged(table, last or {}))
-    faults += found
+    recipe, unfit = settings_reader.read(Recipe, settings_reader.merged(table, last or {}))
+    faults += unfit
     if recipe is None or faults:
         sound = name if str(name) in shipped_recipes() else "nano-real"
         raise ConfigError(
@@ -295,42 +276,31 @@ def recipe_of(
 
 
 def read_table(name: str | Path) -> dict[str, Any]:
-    """The tables of a recipe as its file has them, over those of its base.
-
-    Raises:
-        ConfigError: there is no such recipe, its file is not TOML, or its base has a base.
-    """
-    table = _parsed(_file_of(name))
-    base = table.pop(BASE, None)
+    """The tables of a recipe as its file has them, over those of its base."""
+    shipped = shipped_recipes()
+    path = shipped.get(str(name), Path(name).expanduser())
+    if path.suffix != ".toml" or not path.is_file():
+        what = "file" if path.suffix == ".toml" else "recipe"
+        raise ConfigError(
+            f"There is no {what} {quote(name)}.{did_you_mean(str(name), shipped)} Give a TOML file, or one of those "
+            "that are listed with: xpose train --list"
+        )
+    table = _parsed(path)
+    base = table.pop(_BASE, None)
     if base is None:
         return table
-    shipped = shipped_recipes()
     if base not in shipped:
         raise ConfigError(
             f"The recipe {quote(name)} has the base {base!r}, which is not a shipped recipe."
             f"{did_you_mean(str(base), shipped)} List them with: xpose train --list"
         )
     below = _parsed(shipped[base])
-    if BASE in below:
+    if _BASE in below:
         raise ConfigError(
-            f"The recipe {quote(name)} has the base {quote(base)}, which has a base itself ({quote(below[BASE])}). One "
-            "level is enough to be understood: take that one as the base, and add what differs."
+            f"The recipe {quote(name)} has the base {quote(base)}, which has a base itself ({quote(below[_BASE])}). "
+            "Take that one as the base, and add what differs."
         )
     return settings_reader.merged(below, table)
-
-
-def _file_of(name: str | Path) -> Path:
-    shipped = shipped_recipes()
-    if str(name) in shipped:
-        return shipped[str(name)]
-    path = Path(name).expanduser()
-    if path.suffix == ENDING and path.is_file():
-        return path
-    what = "file" if path.suffix == ENDING else "recipe"
-    raise ConfigError(
-        f"There is no {what} {quote(name)}.{did_you_mean(str(name), shipped)} Give a TOML file, or one of those that "
-        "are listed with: xpose train --list"
-    )
 
 
 def _parsed(path: Path) -> dict[str, Any]:

@@ -1,11 +1,6 @@
-"""A whole run of a recipe in its folder: started, continued, validated on the way, written up.
+"""A whole run of a recipe in its folder: started or continued, validated during training, reported.
 
-runs/NAME/recipe.toml      every setting
-runs/NAME/left-out.txt     the pictures that could not be used, and why
-runs/NAME/state/           the last two states; the run continues from the newest
-runs/NAME/log.jsonl        numbers of the steps and of the validations
-runs/NAME/report.html      curves, numbers and pictures; losses.png the curves alone
-runs/NAME/best/, weights/  weight folders: the best by validation, and those at the end
+docs/training.md lists what the folder holds.
 """
 
 from __future__ import annotations
@@ -25,34 +20,31 @@ from xpose.pictures.atomic import write_atomically
 from xpose.training.recipes.assembly import Setup
 from xpose.training.recipes.recipe import Recipe, changed, load_recipe
 from xpose.training.reporting.report import RECIPE_FILE, write_pictures, write_report
-from xpose.training.run.log import LOG_FILE, read_log, write_validation
+from xpose.training.run.log import LOG_FILE, Progress, TensorBoard, read_log, write_validation
 from xpose.training.run.loop import train
 from xpose.training.run.processes import is_first
-from xpose.training.run.progress import TensorBoard
-from xpose.training.run.settings import Progress
 from xpose.training.run.state import states
 
 STATE, WEIGHTS, BEST = "state", "weights", "best"
-_TYPES = {"float16": torch.float16, "float32": torch.float32}
 
 
-class Teller(Protocol):
-    """Whom a run talks to; `progress.Bar` is one."""
+class Listener(Protocol):
+    """What receives the progress of a run, such as a progress bar."""
 
     def report(self, progress: Progress) -> None:
         """Take a report of the loop."""
 
     def note(self, message: str) -> None:
-        """Take something worth saying."""
+        """Take a message."""
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """How a call of `run` ended."""
 
     step: int
     steps: int
-    weights: Path | None  # None where the run is not finished
+    weights: Path | None  # None if the run is not finished
 
     @property
     def finished(self) -> bool:
@@ -61,7 +53,7 @@ class Outcome:
 
 
 def check_folder(recipe: Recipe, folder: Path) -> int:
-    """The step of the run in a folder that this recipe would continue from; 0 where there is none.
+    """The step of the run in a folder that this recipe would continue from; 0 if there is none.
 
     Raises:
         ConfigError: it is a run with other settings.
@@ -80,17 +72,13 @@ def check_folder(recipe: Recipe, folder: Path) -> int:
 
 
 def last_step(folder: Path) -> int:
-    """The step of the newest state of a run; 0 where there is none."""
-    found = states(folder / STATE)
-    return int(found[-1].stem.rpartition("-")[2]) if found else 0
+    """The step of the newest state of a run; 0 if there is none."""
+    paths = states(folder / STATE)
+    return int(paths[-1].stem.rpartition("-")[2]) if paths else 0
 
 
 def made(folder: Path) -> Path:
-    """The folder, made where it is not there.
-
-    Raises:
-        CheckpointError: it cannot be made.
-    """
+    """The folder, created if necessary."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -102,30 +90,21 @@ def made(folder: Path) -> Path:
 
 def run(
     setup: Setup,
-    teller: Teller,
+    listener: Listener,
     *,
     minutes: float | None = None,
     stop: Callable[[], bool] | None = None,
     profile: Path | None = None,
-) -> Outcome:
+) -> RunOutcome:
     """Train to the end, until the time limit or until `stop` says so; called again, the run continues.
 
-    Args:
-        setup: the parts, made with `build`.
-        teller: who hears of the progress.
-        minutes: of training.
-        stop: asked after every step.
-        profile: file for a PyTorch trace of a few steps.
-
-    Raises:
-        TrainingError: the loss stays infinite or not a number, or memory ran out; the last state is on disk.
-        XPoseError: the disk is full or cannot be written to; the last state is on disk.
+    See `xpose.training.run.loop.train` for the options and errors.
     """
     if is_first():
         text = setup.recipe.to_toml()
         write_atomically(made(setup.folder) / RECIPE_FILE, lambda path: path.write_text(text, encoding="utf-8"))
         setup.left_out.write(setup.folder)
-    watch = Watch(setup, teller) if is_first() else None
+    watch = Watch(setup, listener) if is_first() else None
     try:
         average = train(
             setup.model,
@@ -145,17 +124,16 @@ def run(
             watch.close()
     step, steps = last_step(setup.folder), setup.recipe.run.steps
     if watch is None or step < steps:
-        return Outcome(step, steps, None)
+        return RunOutcome(step, steps, None)
     assert isinstance(average.module, XPose)
-    weights = _save(setup, average.module, WEIGHTS, watch.measures)
-    return Outcome(step, steps, weights)
+    return RunOutcome(step, steps, _save(setup, average.module, WEIGHTS, watch.measures))
 
 
 class Watch:
     """What happens beside the training itself: validation, the best weights, TensorBoard, the report."""
 
-    def __init__(self, setup: Setup, teller: Teller) -> None:
-        self.setup, self.teller = setup, teller
+    def __init__(self, setup: Setup, listener: Listener) -> None:
+        self.setup, self.listener = setup, listener
         start = last_step(setup.folder)
         self._tested: dict[int, Mapping[str, float]] = {}
         self._reported = time.monotonic()
@@ -173,12 +151,12 @@ class Watch:
     def report(self, progress: Progress) -> None:
         """Pass on a report of the loop."""
         self._news = True
-        self.teller.report(progress)
+        self.listener.report(progress)
         if self._board is not None:
             self._board.report(progress)
 
     def __call__(self, step: int, average: XPose) -> None:
-        """Test and write up where it is time for it."""
+        """Validate and report when it is time for it."""
         recipe = self.setup.recipe
         last, every = step == recipe.run.steps, recipe.validation.every
         due = last or (every > 0 and step % every == 0)
@@ -189,7 +167,7 @@ class Watch:
             self._write_report()
 
     def close(self) -> None:
-        """Write what is left, also after an interruption or a fault."""
+        """Write what is left, also after an interruption or an error."""
         if self._board is not None:
             self._board.close()
         if self._news and (self.setup.folder / LOG_FILE).is_file():
@@ -208,34 +186,31 @@ class Watch:
         write_pictures(setup.folder, drawings)
         if self._board is not None:
             self._board.measures(step, values)
-        self.teller.note(f"step {step}: {summary}")
+        self.listener.note(f"step {step}: {summary}")
 
     def _write_report(self) -> None:
-        """A report that cannot be written does not stop the run."""
         self._reported, self._news = time.monotonic(), False
         if not self._with_report:
             return
         try:
             write_report(self.setup.folder)
-        except XPoseError as error:
+        except XPoseError as error:  # does not stop the run
             self._with_report = False
-            self.teller.note(f"No report from here on: {error}")
+            self.listener.note(f"No report from here on: {error}")
 
 
 def _save(setup: Setup, model: XPose, name: str, measures: Mapping[str, float]) -> Path:
-    dtype = _TYPES[setup.recipe.output.weights]
     return save_pretrained(
         model,
         setup.folder / name,
         encoders=setup.kept(),
         calibration=setup.calibration,
         card=_card(setup, measures),
-        dtype=dtype,
+        dtype=getattr(torch, setup.recipe.output.weights),
     )
 
 
 def _card(setup: Setup, measures: Mapping[str, float]) -> str:
-    """What somebody who finds the weights needs to know."""
     recipe, pool = setup.recipe, setup.loader.pool
     config = setup.model.config
     tested = ", ".join(f"{name} {100 * value:.1f}" for name, value in measures.items()) or "not tested"

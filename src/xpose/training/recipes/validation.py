@@ -1,26 +1,25 @@
-"""Testing the averaged network during training: labelled pictures it does not learn from, asked for what they show.
+"""Testing the averaged network during training: PCK on labelled pictures, prompted with the categories they show.
 
-A validator is anything that takes the network and gives numbers by name; the loop knows no more than that. This one
-asks with words, with examples out of other pictures, or with both, and measures PCK (`xpose.evaluation`) of as many
-answers as a picture holds objects of a category, as the protocol `nano-real` does.
+The prompts are words, examples from other pictures, or both. As many answers count as a picture shows objects of a
+category, as in the protocol `nano-real`.
 """
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from xpose.drawing.overlay import Figure
 from xpose.evaluation import PCK, in_records_pixels
-from xpose.evaluation.matching import match
-from xpose.evaluation.questions import Asked, Example, key_of, read_pixels
+from xpose.evaluation.matching import as_poses, match
+from xpose.evaluation.questions import Asked, Example, key_of, read_pixels, with_instances
 from xpose.inference import DetectionOptions, Detector
 from xpose.inference.encoding import PromptEncoder
 from xpose.inference.engines.torch import TorchEngine
@@ -28,9 +27,7 @@ from xpose.model import XPose
 from xpose.model.checkpoints.calibration import Calibration
 from xpose.records import VISIBLE, Category, Record
 from xpose.results import Poses
-from xpose.training.reporting.figures import beside, drawn, figure_of, labelled_figures
 
-Validator = Callable[[XPose], Mapping[str, float]]
 THRESHOLDS = (0.1, 0.2)  # shares of the longer side of the labelled box
 _EXAMPLES = 4  # of a category that are kept to choose from
 _SIDE = 360  # of a drawn picture
@@ -38,14 +35,13 @@ _SIDE = 360  # of a drawn picture
 Placed = tuple[Record, Path]
 
 
-@dataclass(frozen=True)
-class Answer:
+class _Answer(NamedTuple):
     """What was found in one picture, in the record's pixels."""
 
     record: Record
     pixels: np.ndarray
     asking: str
-    found: Poses
+    poses: Poses
 
 
 class PoseValidator:
@@ -61,14 +57,14 @@ class PoseValidator:
         classes: Sequence[Category] = (),
         calibration: Calibration = Calibration(),  # noqa: B008 - frozen
     ) -> None:
-        """Take pictures to test on, and others whose objects serve as examples (never in the same picture).
+        """Take pictures to test on.
 
         Args:
             records: the pictures.
-            prompts: encodes them for a network of this kind; its `text` and `visual` are used.
-            asking: "text", "visual", "combined".
-            examples: pictures whose objects serve as examples; never in the picture that is asked.
-            classes: of a closed-set network, which must be asked for all of them in their order.
+            prompts: gives the encoders, `text` and `visual`, for networks of this kind.
+            asking: the kinds of prompts: "text", "visual", "combined".
+            examples: pictures whose objects serve as examples; never for the same picture.
+            classes: of a closed-set network, which needs all of them in their order.
             calibration: of the weights at the start, of which only the suppression of duplicates counts.
         """
         self.records, self.prompts, self.asking, self.classes = records, prompts, tuple(asking), tuple(classes)
@@ -79,8 +75,8 @@ class PoseValidator:
     def __call__(self, model: XPose) -> dict[str, float]:
         """The numbers of a network in eval mode."""
         metrics = {asking: PCK(THRESHOLDS) for asking in self.asking}
-        for answer in self.answers(model, self.records):
-            metrics[answer.asking].update(answer.record, answer.found)
+        for answer in self._answers(model, self.records):
+            metrics[answer.asking].update(answer.record, answer.poses)
         return {
             f"{asking} {name}": value
             for asking, metric in metrics.items()
@@ -88,7 +84,7 @@ class PoseValidator:
             if name in metric.names
         }
 
-    def answers(self, model: XPose, records: Sequence[Placed]) -> Iterator[Answer]:
+    def _answers(self, model: XPose, records: Sequence[Placed]) -> Iterator[_Answer]:
         """What the network finds, picture by picture and way by way."""
         # New for every call: it remembers prompts in the width of the network, whose weights have changed since.
         encoder = PromptEncoder(model, lambda: self.prompts.text, lambda: self.prompts.visual)
@@ -99,47 +95,47 @@ class PoseValidator:
             encoded = detector.encode_image(pixels)
             for asking in self.asking:
                 questions = [self._asked(category, asking, record) for category in self._categories(record)]
-                found = detector.detect(encoded, [one.prompt() for one in questions], options=options)
-                yield Answer(record, pixels, asking, in_records_pixels(_as_many(found, record)))
+                poses = detector.detect(encoded, [question.prompt() for question in questions], options=options)
+                yield _Answer(record, pixels, asking, in_records_pixels(_as_many(poses, record)))
 
     def drawings(self, model: XPose, count: int) -> list[tuple[str, Image.Image]]:
-        """Some of the pictures with their names: as labelled, then as found by each way of asking."""
-        shown: dict[str, list[Image.Image]] = {}
-        for answer in self.answers(model, self.records[:count]):
-            name = key_of(answer.record)
-            if name not in shown:
-                shown[name] = [drawn(answer.pixels, labelled_figures(answer.record), side=_SIDE)]
-            shown[name].append(drawn(answer.pixels, _found_figures(answer), side=_SIDE))
-        ways = ", ".join(self.asking)
-        return [(f"{name}: labelled, {ways}", beside(pictures)) for name, pictures in shown.items()]
+        """Some of the pictures with their names: as labelled, then as found by each kind of prompt."""
+        rows: dict[str, list[np.ndarray]] = {}
+        for record, pixels, _, poses in self._answers(model, self.records[:count]):
+            if key_of(record) not in rows:
+                rows[key_of(record)] = [_drawn(pixels, as_poses(_without_crowds(record)))]
+            matched = dict.fromkeys(row for row in match(record, poses) if row is not None)
+            rows[key_of(record)].append(_drawn(pixels, poses[list(matched)]))
+        kinds = ", ".join(self.asking)
+        return [(f"{name}: labelled, {kinds}", Image.fromarray(np.hstack(row))) for name, row in rows.items()]
 
     def _categories(self, record: Record) -> list[Category]:
-        """What a picture is asked for: all that it shows; of a closed-set network everything it knows."""
+        """The classes of a picture's prompt: those that it shows, or all that a closed-set network knows."""
         if self.classes:
             return list(self.classes)
-        return list(dict.fromkeys(instance.category for instance in record.instances if not instance.iscrowd))
+        return list(dict.fromkeys(instance.category for instance in _without_crowds(record).instances))
 
     def _asked(self, category: Category, asking: str, record: Record) -> Asked:
         others = [e for e in self._examples.get(category.name, ()) if key_of(e.record) != key_of(record)]
-        if asking == "text" or not others:  # what has no example is asked for in words, as in training
+        if asking == "text" or not others:  # without an example the prompt is words, as in training
             return Asked.of(category)
         return Asked.of(category, asking, (others[0],))
 
 
-def _as_many(found: Poses, record: Record) -> Poses:
+def _as_many(poses: Poses, record: Record) -> Poses:
     """Of every category the best, as many as the record holds."""
-    left = Counter(instance.category.name for instance in record.instances if not instance.iscrowd)
+    left = Counter(instance.category.name for instance in _without_crowds(record).instances)
     keep = []
-    for row in np.argsort(-found.scores, kind="stable").tolist():
-        if left[found.categories[row]] > 0:
-            left[found.categories[row]] -= 1
+    for row in np.argsort(-poses.scores, kind="stable").tolist():
+        if left[poses.categories[row]] > 0:
+            left[poses.categories[row]] -= 1
             keep.append(row)
-    return found[keep]
+    return poses[keep]
 
 
 def _examples_by_category(placed: Sequence[Placed]) -> dict[str, list[Example]]:
     """For each category some objects with at least half of their points in sight, the best shown and largest first."""
-    found: dict[str, list[tuple[float, float, bytes, Example]]] = {}
+    ranked: dict[str, list[tuple[float, float, bytes, Example]]] = {}
     for record, place in placed:
         for number, instance in enumerate(record.instances):
             seen = sum(v == VISIBLE for *_, v in instance.keypoints.values())
@@ -147,22 +143,25 @@ def _examples_by_category(placed: Sequence[Placed]) -> dict[str, list[Example]]:
                 continue
             share = seen / len(instance.category.keypoints)
             order = hashlib.sha256(f"{key_of(record)}/{number}".encode()).digest()
-            rows = found.setdefault(instance.category.name, [])
-            rows.append((-share, -max(instance.box[2:]), order, Example(record, place, number)))
-            if len(rows) > 50 * _EXAMPLES:
-                found[instance.category.name] = sorted(rows, key=lambda row: row[:3])[:_EXAMPLES]
-    return {
-        name: [example for *_, example in sorted(rows, key=lambda row: row[:3])[:_EXAMPLES]]
-        for name, rows in found.items()
-    }
+            rows = ranked.setdefault(instance.category.name, [])
+            bisect.insort(rows, (-share, -max(instance.box[2:]), order, Example(record, place, number)), key=_rank)
+            del rows[_EXAMPLES:]
+    return {name: [example for *_, example in rows] for name, rows in ranked.items()}
 
 
-def _found_figures(answer: Answer) -> list[Figure]:
-    """For each labelled object the pose that belongs to it."""
-    found, figures = answer.found, []
-    for row in dict.fromkeys(row for row in match(answer.record, found) if row is not None):
-        names = found.keypoint_names[row]
-        points = {name: (float(x) + 0.5, float(y) + 0.5, 2) for name, (x, y) in zip(names, found.xy[row], strict=False)}
-        box, score = found.boxes[row].tolist(), float(found.scores[row])
-        figures.append(figure_of(box, found.categories[row], names, points, found.edges[row], score))
-    return figures
+def _rank(row: tuple[float, float, bytes, Example]) -> tuple[float, float, bytes]:
+    return row[:3]
+
+
+def _without_crowds(record: Record) -> Record:
+    return with_instances(record, tuple(instance for instance in record.instances if not instance.iscrowd))
+
+
+def _drawn(pixels: np.ndarray, poses: Poses) -> np.ndarray:
+    """A small picture with poses in the record's pixels, half a pixel off a drawing's; all their points are shown."""
+    scale = _SIDE / max(pixels.shape[:2])
+    height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
+    visibility = np.where(np.isfinite(poses.xy).all(-1), np.maximum(poses.visibility, 1), 0)
+    placed = dataclasses.replace(poses, xy=poses.xy + 0.5, visibility=visibility, source=None)
+    picture = Image.fromarray(pixels).resize((width, height))
+    return np.asarray(placed.draw(picture, labels=True, legend="none").convert("RGB"))

@@ -1,13 +1,13 @@
-"""What the loop really sees: the pictures of its batches with boxes, points by name, what they are asked for, examples.
+"""The first batches of a run as pictures, as `xpose train --look` shows them.
 
-Everything is drawn from the batches themselves, after all augmentation, so that a wrong flip or crop can be seen.
+They are drawn after all augmentation, so that a wrong flip or crop can be seen.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,18 +16,50 @@ from torch import Tensor
 
 from xpose.data.loading.batches import Batch, Target
 from xpose.data.loading.loader import Loader
-from xpose.drawing.overlay import Figure
+from xpose.data.loading.samples import Kind
+from xpose.drawing.overlay import Figure, Style, draw_figures
 from xpose.pages import embedded, render
 from xpose.pictures.atomic import write_atomically
-from xpose.training.reporting.figures import drawn, figure_of
+from xpose.vocabulary import side_of
 
 LOOK_FILE, SHEET_FILE = "look.html", "look.png"
 _SIDE, _SHOT_SIDE, _COLUMNS = 420, 200, 4
+_WHITE = (255, 255, 255)
+_STYLE = Style(legend="none", labels=True)
+
+
+def _figure(box: Sequence[float], kind: Kind, points: Mapping[str, tuple[float, float, int]]) -> Figure:
+    """An object with its points by name, each with x, y and visibility 1 or 2; the box is left, top, right, bottom."""
+    shown = [name for name in kind.names if name in points]
+    left, top, right, bottom = (float(value) for value in box)
+    return Figure(
+        box=(left, top, right, bottom),
+        title=kind.category,
+        score=None,
+        names=shown,
+        sides=[side_of(name) for name in shown],
+        xy=np.array([points[name][:2] for name in shown], np.float64).reshape(-1, 2),
+        confidence=np.ones(len(shown)),
+        visibility=np.array([points[name][2] for name in shown], np.int64),
+        edges=[(a, b) for a, b in kind.edges if a in shown and b in shown],
+    )
+
+
+def _drawn(pixels: np.ndarray, figures: Sequence[Figure], side: int) -> Image.Image:
+    """The picture with a longer side of `side`, and the figures on it with lines that stay thin."""
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    scale = side / max(picture.size)
+    picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
+    scaled = []
+    for figure in figures:
+        left, top, right, bottom = (value * scale for value in figure.box)
+        scaled.append(replace(figure, box=(left, top, right, bottom), xy=figure.xy * scale))
+    return draw_figures(picture, scaled, _STYLE)
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A picture (or an example) of a batch: its pixels before anything is drawn, and what will be."""
+    """A picture or an example of a batch: its pixels before anything is drawn, and what will be."""
 
     caption: str
     pixels: np.ndarray  # [h, w, 3] RGB bytes
@@ -35,7 +67,7 @@ class Seen:
     ignored: int = 0  # regions that count neither for nor against a class
     present: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()  # asked for, though nobody looked for them: masked
+    unknown: tuple[str, ...] = ()  # in the prompt, though the set does not label them: masked
 
 
 @dataclass(frozen=True)
@@ -48,27 +80,21 @@ class SeenBatch:
     shots: tuple[Seen, ...]
 
 
-def look(loader: Loader, folder: Path, *, pictures: int = 24, start: int = 0) -> Path:
-    """Write `look.html` and `look.png` with the first pictures that a run sees; the page.
-
-    Raises:
-        DataError: a picture cannot be read.
-        XPoseError: the folder cannot be written to.
-    """
-    batches = []
-    shown = 0
-    for batch in loader.steps(start=start):
+def look(loader: Loader, folder: Path, *, pictures: int = 24) -> Path:
+    """Write `look.html` and `look.png` with the first pictures of a run; the page."""
+    batches: list[SeenBatch] = []
+    for batch in loader.steps():
         batches.append(seen(batch))
-        shown += len(batch)
-        if shown >= pictures:
+        if sum(len(other.pictures) for other in batches) >= pictures:
             break
-    content = render(
-        "batches.html",
-        title="What the loop sees",
-        batches=[(batch, _addresses(batch.pictures, _SIDE), _addresses(batch.shots, _SHOT_SIDE)) for batch in batches],
-    )
+    rows = [(b, _with_drawings(b.pictures, _SIDE), _with_drawings(b.shots, _SHOT_SIDE)) for b in batches]
+    content = render("batches.html", title="What the loop sees", batches=rows)
     write_atomically(folder / LOOK_FILE, lambda path: path.write_text(content, encoding="utf-8"))
-    sheet = _sheet([one for batch in batches for one in batch.pictures][:pictures])
+    shown = [picture for batch in batches for picture in batch.pictures][:pictures]
+    sheet = Image.new("RGB", (_COLUMNS * (_SIDE + 8), -(-len(shown) // _COLUMNS) * (_SIDE + 8)), _WHITE)
+    for number, picture in enumerate(shown):
+        row, column = divmod(number, _COLUMNS)
+        sheet.paste(_drawn(picture.pixels, picture.figures, _SIDE), (column * (_SIDE + 8), row * (_SIDE + 8)))
     write_atomically(folder / SHEET_FILE, lambda path: sheet.save(path, format="PNG"))
     return folder / LOOK_FILE
 
@@ -80,14 +106,12 @@ def seen(batch: Batch) -> SeenBatch:
         for image, size, target in zip(batch.images, batch.sizes, batch.targets, strict=True)
     )
     shots = []
-    for (category, _), found in batch.shots.items():
-        for number, shot in enumerate(found, start=1):
-            pixels = _pixels(batch.crops[shot.row])
-            points = {
-                name: (x, y, int(v)) for name, (x, y, v) in zip(shot.kind.names, shot.points.tolist(), strict=True) if v
-            }
+    for (category, _), examples in batch.shots.items():
+        for number, shot in enumerate(examples, start=1):
+            pixels, names = _pixels(batch.crops[shot.row]), shot.kind.names
+            points = {name: (x, y, int(v)) for name, (x, y, v) in zip(names, shot.points.tolist(), strict=True) if v}
             side = float(pixels.shape[0])
-            figure = figure_of((0, 0, side, side), category, shot.kind.names, points, shot.kind.edges)
+            figure = _figure((0, 0, side, side), shot.kind, points)
             shots.append(Seen(f"{category}, example {number}", pixels, (figure,)))
     return SeenBatch(batch.step, batch.mode, pictures, tuple(shots))
 
@@ -95,20 +119,18 @@ def seen(batch: Batch) -> SeenBatch:
 def _seen(image: Tensor, size: Sequence[int], target: Target) -> Seen:
     height, width = size
     figures = []
-    for row in range(len(target.labels)):
-        kind = target.asked[int(target.labels[row])].kind
-        figures.append(
-            figure_of(target.boxes[row].tolist(), kind.category, kind.names, target.keypoints(row), kind.edges)
-        )
-    asked = target.asked
+    for row, label in enumerate(target.labels.tolist()):
+        kind = target.asked[label].kind
+        figures.append(_figure(target.boxes[row].tolist(), kind, target.keypoints(row)))
+    absent = [entry for entry in target.asked if not entry.present]
     return Seen(
         f"{target.source}/{target.file}",
         _pixels(image[:, :height, :width]),
         tuple(figures),
         len(target.ignored),
-        tuple(entry.kind.category for entry in asked if entry.present),
-        tuple(entry.kind.category for entry in asked if not entry.present and entry.complete),
-        tuple(entry.kind.category for entry in asked if not entry.present and not entry.complete),
+        tuple(entry.kind.category for entry in target.asked if entry.present),
+        tuple(entry.kind.category for entry in absent if entry.complete),
+        tuple(entry.kind.category for entry in absent if not entry.complete),
     )
 
 
@@ -116,21 +138,11 @@ def _pixels(image: Tensor) -> np.ndarray:
     return np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
 
 
-def _addresses(pictures: Sequence[Seen], side: int) -> list[tuple[Seen, str]]:
-    """The pictures, each with its drawing as an address."""
+def _with_drawings(pictures: Sequence[Seen], side: int) -> list[tuple[Seen, str]]:
+    """The pictures, each with the address of its drawing."""
     addresses = []
     for picture in pictures:
         stream = io.BytesIO()
-        drawn(picture.pixels, picture.figures, side=side).save(stream, format="JPEG", quality=88)
+        _drawn(picture.pixels, picture.figures, side).save(stream, format="JPEG", quality=88)
         addresses.append((picture, embedded(stream.getvalue())))
     return addresses
-
-
-def _sheet(pictures: Sequence[Seen]) -> Image.Image:
-    """The pictures in rows on one sheet."""
-    done = [drawn(one.pixels, one.figures, side=_SIDE) for one in pictures]
-    rows = -(-len(done) // _COLUMNS)
-    sheet = Image.new("RGB", (_COLUMNS * (_SIDE + 8), rows * (_SIDE + 8)), (255, 255, 255))
-    for number, picture in enumerate(done):
-        sheet.paste(picture, (number % _COLUMNS * (_SIDE + 8), number // _COLUMNS * (_SIDE + 8)))
-    return sheet

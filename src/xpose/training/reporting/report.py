@@ -1,37 +1,37 @@
-"""The report of a run: one HTML page with curves, numbers and pictures, written anew while the run goes on.
+"""The report of a run: one HTML page with curves, numbers and pictures, rewritten during the run.
 
-Everything in it comes from the run's folder: `log.jsonl`, `recipe.toml` and the pictures of the last validation. So
-`xpose train --report FOLDER` draws it again at any time.
+Everything in it comes from the run's folder: `log.jsonl`, `recipe.toml` and the pictures of the last validation.
+Therefore `xpose train --report FOLDER` can draw it again at any time.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from PIL import Image
 
+from xpose.errors import missing_extra
 from xpose.pages import embedded, render
 from xpose.pictures.atomic import write_atomically
-from xpose.training.reporting.plots import write_plot
-from xpose.training.run.log import Log, read_log
-from xpose.training.run.progress import in_words
+from xpose.training.run.log import Log, in_words, read_log
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 REPORT_FILE, PLOT_FILE, RECIPE_FILE, PICTURES = "report.html", "losses.png", "recipe.toml", "pictures"
+_SMOOTH = 200  # points of a curve beyond which it is drawn as means over some of them
+_COLOURS = ("#1b6ca8", "#d1622b", "#3a7d44", "#7b4fa3", "#b8860b", "#c0392b", "#2b8c8c", "#7f5539", "#555555")
 
 
 def write_report(folder: Path) -> Path:
-    """Draw `losses.png` and `report.html` of a run; the page.
-
-    Raises:
-        TrainingError: the folder has no log.
-        MissingExtraError: matplotlib is not installed.
-        XPoseError: the disk is full or cannot be written to.
-    """
+    """Draw `losses.png` and `report.html` of a run; the page."""
     log = read_log(folder)
-    write_plot(log, folder / PLOT_FILE)
+    _write_plot(log, folder / PLOT_FILE)
     recipe = folder / RECIPE_FILE
     content = render(
         "training_report.html",
@@ -48,7 +48,7 @@ def write_report(folder: Path) -> Path:
 
 
 def write_pictures(folder: Path, drawings: Sequence[tuple[str, Image.Image]]) -> None:
-    """Keep the pictures of a validation in the place of those before."""
+    """Write the pictures of a validation over those of the last one."""
     target = folder / PICTURES
     target.mkdir(parents=True, exist_ok=True)
     names = []
@@ -87,3 +87,47 @@ def _pictures(folder: Path) -> Iterable[tuple[str, str]]:
         path = folder / PICTURES / name
         if name and "/" not in name and path.is_file():
             yield embedded(path.read_bytes()), caption
+
+
+def _write_plot(log: Log, path: Path) -> None:
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise missing_extra("A plot of a training run", "matplotlib", "train") from None
+
+    heights = [3, 1, 2] if log.validations else [3, 1]
+    figure = Figure(figsize=(10, 9 if log.validations else 6.4), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes: Any = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+    terms = {name.replace("_", " "): log.series(name) for name in log.terms}
+    _curves(axes[0], terms, "loss terms (unweighted)")
+    if any(value > 0 for _, values in terms.values() for value in values):
+        axes[0].set_yscale("log")  # so that the small terms can be seen too
+    _curves(axes[1], {"rate": log.series("rate")}, "rate")
+    axes[1].ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+    if log.validations:
+        steps = list(log.validations)
+        measures = {
+            name: (steps, [100 * log.validations[step].get(name, float("nan")) for step in steps])
+            for name in log.measures
+        }
+        _curves(axes[2], measures, "validation, %", marker="o")
+        axes[2].set_ylim(0, 102)
+    axes[-1].set_xlabel("step")
+    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png"))
+
+
+def _curves(axes: Axes, curves: Mapping[str, tuple[list[int], list[float]]], title: str, marker: str = "") -> None:
+    for number, (name, (steps, values)) in enumerate(curves.items()):
+        colour, width = ("#111111", 1.8) if name == "total" else (_COLOURS[number % len(_COLOURS)], 1.2)
+        dots = marker or ("o" if len(steps) == 1 else "")  # a line would not show a single row
+        # Long curves are the means over equal pieces, so that noise does not hide the trend.
+        pieces = range(0, len(steps), max(1, -(-len(steps) // _SMOOTH)))
+        x, y = ([np.mean(row[piece : piece + pieces.step]) for piece in pieces] for row in (steps, values))
+        axes.plot(x, y, label=name, marker=dots, markersize=3, color=colour, linewidth=width)
+    axes.set_ylabel(title)
+    axes.grid(True, color="#e4e4e0", linewidth=0.7)
+    axes.spines[["top", "right"]].set_visible(False)
+    if list(curves) != [title]:
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8)

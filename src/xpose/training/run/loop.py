@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,24 +14,20 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from xpose.data.loading.batches import Batch
 from xpose.data.loading.loader import Loader
 from xpose.errors import CheckpointError, TrainingError, XPoseError, XPoseWarning
 from xpose.model import XPose
+from xpose.model.profiling import profiled
 from xpose.model.prompting import ClipVisualPromptEncoder, TextEncoder
-from xpose.training.run import memory, sharding
-from xpose.training.run.compiling import compile_layers
-from xpose.training.run.ema import MovingAverage
-from xpose.training.run.interrupts import Interruptions
-from xpose.training.run.journal import Journal
-from xpose.training.run.processes import grouped, is_first
-from xpose.training.run.profiling import traced
-from xpose.training.run.schedule import optimizer_for
-from xpose.training.run.settings import Progress, Run, binding
+from xpose.training.run import hardware, sharding
+from xpose.training.run.log import Journal, Progress
+from xpose.training.run.processes import Interruptions, grouped, is_first
+from xpose.training.run.schedule import MovingAverage, optimizer_for
+from xpose.training.run.settings import RunSettings
 from xpose.training.run.state import Keeper
-from xpose.training.run.step import Outcome, TrainStep, change, gradients
+from xpose.training.run.step import StepOutcome, TrainStep, change, gradients
 from xpose.training.run.towers import Towers
-
-__all__ = ["Progress", "Run", "train"]
 
 _MOST_FAULTY_STEPS = 20  # in a row, before the run gives up
 
@@ -40,7 +36,7 @@ def train(
     model: XPose,
     text: TextEncoder,
     loader: Loader,
-    run: Run,
+    run: RunSettings,
     folder: Path,
     *,
     minutes: float | None = None,
@@ -50,72 +46,49 @@ def train(
     visual: ClipVisualPromptEncoder | None = None,
     profile: Path | None = None,
 ) -> MovingAverage:
-    """Train until the run's last step or the time limit; called again, training continues where it stopped.
+    """Train until the run's last step or the time limit, and return the moving average of the weights.
+
+    Called again, training continues from the newest state in `folder`, which also holds the log.
 
     Args:
-        model: the network, on its device; its weights are replaced by the newest state's where there is one.
-        text: the encoder of words.
-        loader: of the training pictures, for this process.
-        run: how.
-        folder: of the state (`state/`) and the log (`log.jsonl`).
-        minutes: stop after so long, with the state saved.
         report: called every `log_steps` steps on the first process.
-        watch: called after every step on the first process, while the others wait, with its number and the averaged
-            network: to validate, to plot. Its XPoseError or OSError becomes a warning, and training continues. With
-            sharded weights it is called after those steps alone that are saved.
-        stop: asked in every step; True in any process acts like the time limit.
-        visual: CLIP's encoder of examples, for a network without one of its own that is shown examples. It and, where
+        watch: called after every step on the first process with its number and the averaged network; with sharded
+            weights only after steps that are saved. Its XPoseError or OSError becomes a warning.
+        stop: called in every step; True in any process acts like the time limit.
+        visual: CLIP's encoder of examples, for a network without one of its own that is shown examples. It and, if
             `schedule.towers` is above 0, `text` become moving averages of what is trained.
-        profile: file for a PyTorch trace of a few steps of the first process.
-
-    Returns:
-        The moving average of the weights.
+        profile: file for a PyTorch trace of three steps.
 
     Raises:
-        TrainingError: the loss stays infinite or not a number, or memory ran out; the last state is on disk.
-        ConfigError: the state in the folder is of a run with other settings.
-        XPoseError: the state is of another network; or the last state could not be written, and the one before is
-            still there.
+        TrainingError: the loss is not finite in many steps in a row, or memory ran out; the last state is on disk.
+        ConfigError, CheckpointError: the state in the folder is of a run with other settings, or of another network.
     """
     started = time.monotonic()
     training = Training(model, text, loader, run, visual)
-    bound = {**binding(run), "batch": training.batch, "order": loader.seed, "pictures": len(loader.pool)}
-    keeper = Keeper(folder / "state", minutes=run.save_minutes, keep=run.keep, binding=bound)
+    keeper = Keeper(folder / "state", minutes=run.save_minutes, keep=run.keep, binding=training.binding(loader))
     training.take(keeper.load())
     images = training.batch * run.accumulate
-    journal = (
-        Journal(folder / "log.jsonl", run, images=images, step=training.step, report=report) if is_first() else None
-    )
-
-    def due() -> bool:
-        # The process that writes knows when it has written; the clocks of the others would ask in every step.
-        return is_first() and keeper.due()
+    journal = Journal(folder, run, images=images, step=training.step, report=report) if is_first() else None
 
     def over() -> bool:
         return (minutes is not None and time.monotonic() - started > 60 * minutes) or (stop is not None and stop())
 
     batches = loader.steps(start=training.step * run.accumulate, stop=run.steps * run.accumulate)
-    ended = training.step >= run.steps
-    trace = traced(profile if is_first() else None, training.device)
-    with trace as traced_step, Interruptions() as interruptions:
+    trace = profiled(profile if is_first() else None, skipped=2, steps=3)
+    with trace as traced, Interruptions() as interruptions:
         try:
-            while not ended:
-                outcome = gradients(training.module, batches, run, training.scaler, training.device, over, due)
-                with interruptions.held():
-                    terms = training.go(outcome)
-                ended = outcome.stop or training.step >= run.steps
-                if journal is not None:
-                    journal.add(terms)
-                    if training.step % run.log_steps == 0 or training.step == run.steps:
-                        journal.write(training.step, training.rate, training.device)
+            while training.step < run.steps:
+                outcome = training.one_step(batches, over, keeper, interruptions, journal)
                 with nullcontext() if journal is None else journal.aside():
-                    _after_step(training, keeper, outcome, ended, watch)
-                traced_step()
+                    _after_step(training, keeper, outcome, watch)
+                traced()
+                if outcome.stop:
+                    break
         except BaseException as error:
             if is_first() and training.whole and not training.sharded:  # shards cannot be gathered any more
                 keeper.save_if_new(training.step, training.state())
-            if memory.is_exhausted(error):
-                raise memory.exhausted(error, keeper.step, run, loader.batch_size) from None
+            if hardware.is_exhausted(error):
+                raise hardware.exhausted(error, keeper.step, run, loader.batch_size) from None
             raise
     return training.answer
 
@@ -128,7 +101,7 @@ class Training:
         model: XPose,
         text: TextEncoder,
         loader: Loader,
-        run: Run,
+        run: RunSettings,
         visual: ClipVisualPromptEncoder | None = None,
     ) -> None:
         self.model, self.run, self.step = model, run, 0
@@ -159,10 +132,10 @@ class Training:
         if run.channels_last:
             model.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if run.checkpointing:
-            memory.recompute(model, without=None if run.frozen_norms else model.backbone)
+            hardware.recompute(model, without=None if run.frozen_norms else model.backbone)
         if run.compile:
             # The layers of a backbone are of many shapes, and compiling all of them takes longer than it saves.
-            compile_layers([model.encoder, model.object_decoder, model.keypoint_decoder], self.device)
+            hardware.compile_layers([model.encoder, model.object_decoder, model.keypoint_decoder], self.device)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         module = TrainStep(model, text, run, self.towers)
@@ -179,12 +152,34 @@ class Training:
         """The highest learning rate: that of the network but for its backbone."""
         return max(group["lr"] for group in self.optimizer.param_groups)
 
-    def go(self, outcome: Outcome) -> dict[str, float] | None:
-        """End a step: change the weights, if all was finite; the terms and the gradient's length, or None.
+    def binding(self, loader: Loader) -> dict[str, object]:
+        """What must stay the same to continue: the order of pictures, and the loss scale, which "auto" never has."""
+        order = {"seed": self.run.seed, "accumulate": self.run.accumulate, "batch": self.batch, "order": loader.seed}
+        amp = {} if self.run.amp == "auto" else {"amp": self.run.amp}
+        return {**order, "pictures": len(loader.pool), **amp}
 
-        Raises:
-            TrainingError: too many steps in a row were faulty.
-        """
+    def one_step(
+        self,
+        batches: Iterator[Batch],
+        over: Callable[[], bool],
+        keeper: Keeper,
+        interruptions: Interruptions,
+        journal: Journal | None,
+    ) -> StepOutcome:
+        """Learn from the next batches, and log it."""
+        # Only the process that writes knows when it has written.
+        due = keeper.due if is_first() else lambda: False
+        outcome = gradients(self.module, batches, self.run, self.scaler, self.device, over, due)
+        with interruptions.held():
+            terms = self.go(outcome)
+        if journal is not None:
+            journal.add(terms)
+            if self.step % self.run.log_steps == 0 or self.step == self.run.steps:
+                journal.write(self.step, self.rate, self.device)
+        return outcome
+
+    def go(self, outcome: StepOutcome) -> dict[str, float] | None:
+        """End a step: change the weights, if all was finite; the terms and the gradient's length, or None."""
         self.whole = False
         self.run.schedule.set_rates(self.optimizer, self.step, self.run.steps)
         length = None
@@ -199,19 +194,14 @@ class Training:
         self.step += 1
         self.faulty = self.faulty + 1 if length is None else 0
         if self.faulty >= _MOST_FAULTY_STEPS:
+            precision = "" if self.run.amp == "none" else f'train without {self.run.amp} (amp = "none"), '
             raise TrainingError(
                 f"The loss or its gradient was not a finite number in {self.faulty} steps in a row, up to step "
-                f"{self.step}. {self._ways_out()} The last state before is on disk."
+                f"{self.step}. Lower the rate (schedule.rate = {self.run.schedule.rate / 4:g}), {precision}or look at "
+                "what the network sees (xpose train --look). The last state before is on disk."
             )
         self.whole = True
         return None if length is None or outcome.terms is None else {**outcome.terms, "gradient": length}
-
-    def _ways_out(self) -> str:
-        ways = [f"Lower the rate (schedule.rate = {self.run.schedule.rate / 4:g})"]
-        if self.run.amp != "none":
-            ways.append(f'train without {self.run.amp} (amp = "none")')
-        ways.append("look at what the network sees (xpose train --look)")
-        return f"{', or '.join(ways)}."
 
     def state(self) -> dict[str, Any]:
         """What a state on disk holds of this; where weights are sharded, all processes have to call it."""
@@ -222,21 +212,21 @@ class Training:
         return state
 
     def take(self, state: dict[str, Any] | None) -> None:
-        """Go on from a state; with None from the start."""
+        """Continue from a state; None does nothing."""
         if state is None:
             return
         full = [group["full"] for group in self.optimizer.param_groups]
         try:
             for name, part in self._parts().items():
-                found = sharding.parted(state[name], part, self.optimizer) if self.sharded else state[name]
-                part.load_state_dict(found)
+                values = sharding.parted(state[name], part, self.optimizer) if self.sharded else state[name]
+                part.load_state_dict(values)
         except (RuntimeError, ValueError, KeyError) as error:  # what PyTorch says where names, shapes or groups differ
             raise CheckpointError(
                 f"The state of step {state.get('step')} is not of this network ({' '.join(str(error).split())[:200]}). "
                 "Train with the settings it was begun with, or in another folder."
             ) from None
         for group, rate in zip(self.optimizer.param_groups, full, strict=True):
-            group["full"] = rate  # the run's word counts, not that of the state
+            group["full"] = rate  # the run's setting counts, not that of the state
         self.step = int(state["step"])
         if self.sharded:
             self.answer.load_state_dict(state["average"])
@@ -249,9 +239,10 @@ class Training:
 
 
 def _after_step(
-    training: Training, keeper: Keeper, outcome: Outcome, ended: bool, watch: Callable[[int, XPose], None] | None
+    training: Training, keeper: Keeper, outcome: StepOutcome, watch: Callable[[int, XPose], None] | None
 ) -> None:
-    """Save where it is time for it, then let others look at the result."""
+    """Save when it is time for it, then let others look at the result."""
+    ended = outcome.stop or training.step == training.run.steps
     # A state that may be past saving must not push out a good one.
     saving = ended or (outcome.save and not training.faulty)
     state = training.state() if saving and (training.sharded or is_first()) else None

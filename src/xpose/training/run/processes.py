@@ -1,4 +1,4 @@
-"""One process or many: the process group of a training run, out of what torchrun tells its processes.
+"""The processes of a training run, as torchrun starts them, and the signals that end them.
 
 with processes() as here:                      # torchrun --nproc-per-node 4 train.py, or plain: python train.py
     loader = Loader(pool, batch=4, rank=here.rank, ranks=here.ranks)
@@ -9,11 +9,15 @@ with processes() as here:                      # torchrun --nproc-per-node 4 tra
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import torch
 from torch import Tensor, distributed
@@ -23,7 +27,7 @@ from xpose.errors import ConfigError
 
 @dataclass(frozen=True)
 class Here:
-    """This process among its fellows."""
+    """This process among the others."""
 
     rank: int
     ranks: int
@@ -39,14 +43,12 @@ class Here:
 def processes(
     device: str | torch.device | None = None, *, store: Path | None = None, patience: float = 60.0
 ) -> Iterator[Here]:
-    """Join the other processes of the run for as long as the context lasts; alone where torchrun started none.
-
-    The group is left at the end whatever happens: its threads must not outlive the interpreter.
+    """Join the other processes of the run for as long as the context lasts; alone if torchrun started none.
 
     Args:
-        device: "cuda" or "cpu"; where None, a GPU per process where there are GPUs.
-        store: a file that the processes of one machine meet at, instead of torchrun's own meeting place.
-        patience: minutes that a process waits for the others, who may be saving or validating.
+        device: "cuda" or "cpu"; by default a GPU per process if there are GPUs.
+        store: a file at which the processes of one machine meet, instead of torchrun's address.
+        patience: minutes that a process waits for the others, which may be saving or validating.
 
     Raises:
         ConfigError: the environment is not one that torchrun makes, or there are fewer GPUs than processes.
@@ -69,7 +71,7 @@ def processes(
         yield Here(rank, ranks, place)
         meet(place)  # nobody leaves while another still needs it
     finally:
-        distributed.destroy_process_group()
+        distributed.destroy_process_group()  # its threads must not outlive the interpreter
 
 
 def grouped() -> bool:
@@ -83,7 +85,7 @@ def is_first() -> bool:
 
 
 def added(values: Tensor) -> Tensor:
-    """The sum of every process's values, in place; as they are where there is one process."""
+    """The sum of every process's values, in place."""
     if grouped():
         distributed.all_reduce(values)
     return values
@@ -109,15 +111,14 @@ def _environment() -> tuple[int, int, int]:
     if not given:
         return 0, 1, 0
     try:
-        rank, ranks = int(given["RANK"]), int(given["WORLD_SIZE"])
-        local = int(given.get("LOCAL_RANK", rank))
-        if not 0 <= rank < ranks or local < 0:
+        rank, ranks, local = (int(given.get(name, given["RANK"])) for name in names)
+        if "WORLD_SIZE" not in given or not 0 <= rank < ranks or local < 0:
             raise ValueError
     except (KeyError, ValueError):
         shown = ", ".join(f"{name}={value}" for name, value in given.items())
         raise ConfigError(
-            f"The environment says {shown}. RANK and WORLD_SIZE must both be there, the first below the second: start "
-            "the processes with torchrun, or unset these variables to train in one process."
+            f"The environment says {shown}. RANK and WORLD_SIZE must both be set, the first below the second. Use "
+            "torchrun to start the processes, or unset these variables to train in one process."
         ) from None
     return rank, ranks, local
 
@@ -131,7 +132,65 @@ def _device(device: str | torch.device | None, local: int, ranks: int) -> torch.
     count = torch.cuda.device_count()
     if local >= count:
         raise ConfigError(
-            f"This is process {local + 1} on a machine with {count} GPU(s). Every process needs one of its own: start "
-            f"torchrun with --nproc-per-node {count}, or train on the CPU."
+            f"This is process {local + 1} on a machine with {count} GPU(s), and every process needs one of its own. "
+            f"Start torchrun with --nproc-per-node {count}, or train on the CPU."
         )
     return torch.device("cuda", local)
+
+
+class Terminated(SystemExit):
+    """The process was asked to end (SIGTERM: a machine that is taken back, a batch system, torchrun)."""
+
+
+class Interruptions:
+    """A context in which SIGTERM raises `Terminated`, as Ctrl-C raises KeyboardInterrupt, and both can be held back.
+
+    With `announce`, the first signal only sets `stopping` and is announced; the second one raises KeyboardInterrupt.
+    """
+
+    def __init__(self, announce: Callable[[str], None] | None = None) -> None:
+        self.stopping = False
+        self._announce = announce
+        self._held = False
+        self._waiting: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Interruptions:
+        if threading.current_thread() is threading.main_thread():  # Python lets no other thread set handlers
+            self._before = {number: signal.signal(number, self._came) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let signals wait until the end of this block."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+            number, self._waiting = self._waiting, None
+            if number is not None:
+                self._act(number, None)
+
+    def _came(self, number: int, frame: FrameType | None) -> None:
+        if self._held:  # the parts of the run do not fit together at this moment
+            self._waiting = number
+        else:
+            self._act(number, frame)
+
+    def _act(self, number: int, frame: FrameType | None) -> None:
+        if self._announce is not None:
+            if self.stopping:
+                raise KeyboardInterrupt
+            self.stopping = True
+            self._announce("Stopping after this step and saving. Press Ctrl-C again to stop at once.")
+            return
+        before = self._before[number]
+        if callable(before):  # Python's own, or that of the program around: a command line may stop gently
+            before(number, frame)
+        elif before == signal.SIG_DFL:
+            raise Terminated(128 + number)

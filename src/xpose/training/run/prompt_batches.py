@@ -1,6 +1,8 @@
 """A batch as the network and the losses take it: prompts out of names and cut-outs, targets in their order.
 
-Shape letters as in `xpose.model.types`; n cut-outs.
+Networks that read words through CLIP get the paper's sentence, "a [style] photo of a [object]'s [part]'s [keypoint]",
+of which style, object and part come and go, so that the bare "a photo of left eye" of use stays a sentence they know.
+Our own networks read bare names, here as in use. Shape letters as in `xpose.model.types`; n cut-outs.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from xpose.data.loading.batches import Batch, Shot, Target
-from xpose.errors import TrainingError
+from xpose.data.loading.samples import Kind
+from xpose.errors import TrainingError, XPoseError
 from xpose.inference.preprocess import MEAN, STD
 from xpose.model import PromptEmbeddings, XPose
 from xpose.model.prompting import ClipVisualPromptEncoder, TextEncoder, average_shots
@@ -22,16 +25,24 @@ from xpose.model.prompting.picture import MEAN as CLIP_MEAN
 from xpose.model.prompting.picture import STD as CLIP_STD
 from xpose.model.types import ProjectedPrompts
 from xpose.training.objective.targets import TargetBatch
-from xpose.training.run.wording import wording_for
-from xpose.vocabulary import find_category
+from xpose.vocabulary import (
+    bare_object_text,
+    find_category,
+    hierarchical_text,
+    load_skeleton,
+    released_keypoint_text,
+    released_object_text,
+)
 
 Key = tuple[str, str]  # of a kind: see `Kind.key`
-_NAMELESS = 0.05  # share of one-class pictures asked for "object"
+NAMELESS = 0.05  # share of the pictures with one class that are prompted with "object"
+SYNONYMS = 0.3  # share of the classes that are called by another of their names
+DROPPED = 0.5  # how often style, object and part are each left out of CLIP's sentence; the keypoint never is
 
 
 @dataclass(frozen=True)
 class PromptBatch:
-    """What the network is asked in one step, and the targets in the order of the prompts."""
+    """The prompts of one step, and the targets in their order."""
 
     prompts: PromptEmbeddings  # words, or examples; of a combined step the words
     examples: PromptEmbeddings | None  # of a combined step
@@ -44,26 +55,61 @@ def normalised(images: Tensor, mean: Sequence[float] = MEAN, std: Sequence[float
     return (images.float() / 255 - centre) / spread
 
 
+@dataclass(frozen=True)
+class Wording:
+    """How names are put to a text encoder. With `rng` None nothing is drawn: the texts are those of use."""
+
+    clip: bool
+
+    def of_object(self, name: str, style: str | None, rng: random.Random | None) -> str:
+        """The text for an object that goes by this name, sometimes with the picture's style."""
+        return (released_object_text if self.clip else bare_object_text)(name, _kept(style, rng))
+
+    def of_keypoints(self, kind: Kind, name: str, style: str | None, rng: random.Random | None) -> list[str]:
+        """The texts for the keypoints; one draw for all of them, so that they differ in the keypoint only."""
+        if not self.clip:
+            return list(kind.names)
+        style, owner = _kept(style, rng), _kept(name, rng)
+        with_parts = rng is not None and rng.random() >= DROPPED
+        texts = []
+        for point, (alias, part) in zip(kind.names, _aliases_and_parts(kind), strict=True):
+            shown = part if with_parts and part not in (None, "whole", point) else None
+            bare = style is None and owner is None and shown is None
+            texts.append(
+                released_keypoint_text(alias) if bare else hierarchical_text(point, part=shown, of=owner, style=style)
+            )
+        return texts
+
+
+def _kept(word: str | None, rng: random.Random | None) -> str | None:
+    return word if word and rng is not None and rng.random() >= DROPPED else None
+
+
+def _aliases_and_parts(kind: Kind) -> list[tuple[str, str | None]]:
+    """For each point the released checkpoint's name and the part it belongs to; its own name if it is unknown."""
+    try:
+        points = {point.name: (point.alias or point.name, point.part) for point in load_skeleton(kind.skeleton).points}
+    except XPoseError:  # a skeleton of the user's own
+        points = {}
+    return [points.get(name, (name, None)) for name in kind.names]
+
+
+def _synonym(category: str, rng: random.Random) -> str:
+    entry = find_category(category)
+    return rng.choice(entry.also) if entry is not None and entry.also and rng.random() < SYNONYMS else category
+
+
 class PromptMaker:
     """Turns the names and cut-outs of every batch into prompts."""
 
-    def __init__(
-        self,
-        model: XPose,
-        text: TextEncoder,
-        visual: ClipVisualPromptEncoder | None = None,
-        synonyms: float = 0.3,
-    ) -> None:
-        """Take the encoders; `visual` is CLIP's, for networks that have no encoder of examples of their own.
+    def __init__(self, model: XPose, text: TextEncoder, visual: ClipVisualPromptEncoder | None = None) -> None:
+        """Take the encoders; `visual` is CLIP's, for networks that have no encoder of examples of their own."""
+        self.model, self.text, self.visual = model, text, visual
+        self.wording = Wording(clip=model.config.prompt_encoder == "clip")
 
-        `synonyms` is the share of classes that are called by another of their names.
-        """
-        self.model, self.text, self.visual, self.synonyms = model, text, visual, synonyms
-        self.wording = wording_for(model.config)
-
-    def __call__(self, batch: Batch, *, seed: int = 0, vary: bool = True) -> PromptBatch:
+    def __call__(self, batch: Batch, *, seed: int = 0) -> PromptBatch:
         """The prompts of a batch; what is drawn depends on `seed`, the batch's step and the picture alone."""
-        words = self._words(batch, seed, vary)
+        words = self._words(batch, seed)
         targets = TargetBatch.of(batch.targets, batch.sizes, self._device)
         if batch.mode == "text" or not len(batch.crops):
             return PromptBatch(words, None, targets)
@@ -84,39 +130,33 @@ class PromptMaker:
             keypoints=(projected.keypoints + other.keypoints) / 2,
         )
 
-    def _words(self, batch: Batch, seed: int, vary: bool) -> PromptEmbeddings:
-        texts = []  # for every picture and every kind that it is asked for: its own text and those of its points
+    def _words(self, batch: Batch, seed: int) -> PromptEmbeddings:
+        texts = []  # for every picture and every kind in its prompt: the kind's own text and those of its points
         for target in batch.targets:
-            rng = random.Random(f"{seed}/{batch.step}/{target.source}/{target.file}") if vary else None
-            names = [entry.kind.category for entry in target.asked]
-            if rng is not None:
-                names = [self._called(name, rng) for name in names]
-            if rng is not None and len(names) == 1 and target.asked[0].present and rng.random() < _NAMELESS:
+            rng = random.Random(f"{seed}/{batch.step}/{target.source}/{target.file}")
+            names = [_synonym(entry.kind.category, rng) for entry in target.asked]
+            if len(names) == 1 and target.asked[0].present and rng.random() < NAMELESS:
                 names = ["object"]
+            kinds = [entry.kind for entry in target.asked]
             texts.append(
                 [
                     (
                         self.wording.of_object(name, target.style, rng),
-                        self.wording.of_keypoints(entry.kind, name, target.style, rng),
+                        self.wording.of_keypoints(kind, name, target.style, rng),
                     )
-                    for name, entry in zip(names, target.asked, strict=True)
+                    for name, kind in zip(names, kinds, strict=True)
                 ]
             )
         # Each text once: a tower that is trained runs over all of them together.
-        every = list(dict.fromkeys(text for row in texts for own, points in row for text in (own, *points)))
-        known = dict(zip(every, self.text.encode(every), strict=True))
+        distinct = list(dict.fromkeys(text for row in texts for name, points in row for text in (name, *points)))
+        embeddings = dict(zip(distinct, self.text.encode(distinct), strict=True))
         none = self.text.encode([])
-        objects = [torch.stack([known[own] for own, _ in row]) for row in texts]
+        objects = [torch.stack([embeddings[name] for name, _ in row]) for row in texts]
         keypoints = [
-            [torch.stack([known[text] for text in points]) if points else none for _, points in row] for row in texts
+            [torch.stack([embeddings[text] for text in points]) if points else none for _, points in row]
+            for row in texts
         ]
         return PromptEmbeddings.from_lists(objects, keypoints).to(self._device)
-
-    def _called(self, category: str, rng: random.Random) -> str:
-        found = find_category(category)
-        if found is None or not found.also or rng.random() >= self.synonyms:
-            return category
-        return rng.choice(found.also)
 
     @property
     def _device(self) -> torch.device:
@@ -144,13 +184,13 @@ class PromptMaker:
         """CLIP's embeddings of examples; those with as many points together, since every point sees the others."""
         if self.visual is None:
             raise TrainingError(
-                f"{self.model.config.name} takes example pictures through CLIP's image tower, and the run was given "
-                "none. Train with words alone (prompting.visual=0, prompting.combined=0), or pass visual=."
+                f"{self.model.config.name} reads example pictures through CLIP's image tower, which the run lacks. "
+                "Train with words alone (prompting.visual=0, prompting.combined=0), or pass visual=."
             )
         if pictures.shape[-1] != self.visual.size:
             raise TrainingError(
-                f"The examples are cut out with sides of {pictures.shape[-1]} pixels; this CLIP sees "
-                f"{self.visual.size}. Set prompting.examples.side={self.visual.size}."
+                f"The examples have sides of {pictures.shape[-1]} pixels, this CLIP takes {self.visual.size}. Set "
+                f"prompting.examples.side={self.visual.size}."
             )
         pictures = normalised(pictures, CLIP_MEAN, CLIP_STD)
         embeddings: dict[int, tuple[Tensor, Tensor]] = {}
@@ -175,10 +215,9 @@ def _averaged(
         column = torch.zeros(len(rows), len(names), dtype=torch.long, device=objects.device)
         seen = torch.zeros(len(rows), len(names), dtype=torch.bool, device=objects.device)
         for number, row in enumerate(rows):
-            own = shots[row][1].kind.names
-            columns = [names.index(name) for name in own]
-            column[number, columns] = torch.arange(len(own), device=objects.device)
-            seen[number, columns] = visible[row, : len(own)]
+            columns = [names.index(name) for name in shots[row][1].kind.names]
+            column[number, columns] = torch.arange(len(columns), device=objects.device)
+            seen[number, columns] = visible[row, : len(columns)]
         picked = keypoints[rows].gather(1, column[..., None].expand(-1, -1, keypoints.shape[-1]))
         embedding, points = average_shots(objects[rows], picked, seen)
         shown = seen.any(0).tolist()

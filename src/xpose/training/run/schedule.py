@@ -1,15 +1,18 @@
-"""How fast which weights learn, and when."""
+"""How fast which weights learn, and when; and their moving average, which is tested and saved."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
 
+from xpose.errors import ConfigError
 from xpose.model import XPose
 from xpose.training.objective.settings_faults import out_of_range, refuse
 
@@ -59,28 +62,24 @@ class Schedule:
         return self.last + (1 - self.last) * (1 + math.cos(math.pi * done)) / 2
 
     def set_rates(self, optimizer: Optimizer, step: int, steps: int) -> None:
-        """Set the rates of a step, counted from 0, of a run of `steps`; the groups are those of `groups`.
+        """Set the rates of a step, counted from 0; the optimiser's groups are those of `groups`.
 
-        They depend on the step alone, so that steps which change nothing leave the schedule in its place.
+        They depend on the step alone, so that steps which change nothing do not delay the schedule.
         """
         factor = self.factor(step, steps)
         for group in optimizer.param_groups:
             group["lr"] = group["full"] * factor
 
     def groups(self, model: XPose, prompts: nn.ModuleDict | None = None, batch: int = 0) -> list[dict[str, Any]]:
-        """Parameters for an optimiser, in named groups with their rates.
+        """Parameters for an optimiser, in named groups with their rates; parts with rate 0 are frozen.
 
-        Of the prompt encoders outside of the network (`towers.Towers.learning`) CLIP's towers, "text" and "visual",
-        have the rate of `self.towers`, and are frozen here where that is 0; what was added to them learns as the rest.
-        Norms, biases and other vectors, and Swin's tables of relative places are not decayed.
-
-        Args:
-            model: the network.
-            prompts: the parts of its prompt encoders that learn.
-            batch: images per step, to scale the rate with; 0 = take the rate as it is.
+        `prompts` are the prompt encoders outside of the network that learn (`towers.Towers.learning`): CLIP's towers,
+        "text" and "visual", with the rate of `self.towers`, the rest with that of the network. Norms, biases and other
+        vectors, and Swin's tables of relative positions are not decayed. `batch` images per step scale the rate; 0
+        leaves it as it is.
         """
         rate = self.rate_for(batch) if batch else self.rate
-        found: dict[str, dict[str, Any]] = {}
+        groups: dict[str, dict[str, Any]] = {}
         for part, name, parameter in _parameters(model, prompts):
             share = {"backbone": self.backbone, "towers": self.towers}.get(part, 1.0)
             if share == 0:
@@ -91,16 +90,13 @@ class Schedule:
             key = f"{part}, not decayed" if plain else part
             decay = 0.0 if plain else self.weight_decay
             rates = {"lr": rate * share, "full": rate * share, "weight_decay": decay}
-            group = found.setdefault(key, {"name": key, "params": [], **rates})
+            group = groups.setdefault(key, {"name": key, "params": [], **rates})
             group["params"].append(parameter)
-        return list(found.values())
+        return list(groups.values())
 
 
 def optimizer_for(groups: list[dict[str, Any]], device: torch.device, *, parted: bool = False) -> torch.optim.AdamW:
-    """AdamW for groups of parameters on a device, `parted` among processes or whole.
-
-    Fused it passes over all numbers once instead of several times, which is quicker on CPUs and GPUs alike.
-    """
+    """AdamW for groups of parameters on a device; fused, which is quicker, unless they are `parted` among processes."""
     return torch.optim.AdamW(groups, fused=not parted and device.type in ("cpu", "cuda"))
 
 
@@ -114,3 +110,36 @@ def _parameters(model: XPose, prompts: nn.ModuleDict | None) -> list[tuple[str, 
                 seen.add(id(parameter))
                 rows.append((parts.get(name.partition(".")[0], "network"), name, parameter))
     return rows
+
+
+class MovingAverage(AveragedModel):
+    """An exponential moving average whose memory grows with the run.
+
+    After t updates the decay is the smaller of `decay` and (1 + t) / (10 + t): the average spans about the last ninth
+    of a short run instead of remembering its random start. Buffers are copied. `module` is the averaged network, in
+    eval mode; call `update_parameters(model)` after every step of the optimiser.
+    """
+
+    def __init__(self, model: nn.Module, decay: float = 0.9997) -> None:
+        if not 0 <= decay < 1:
+            raise ConfigError(
+                f"The decay of the moving average is {decay}. It must be a number from 0 up to but not including 1; "
+                "0.9997 is customary."
+            )
+
+        def blend(averages: Sequence[Any], current: Sequence[Any], updates: Tensor | int) -> None:
+            keep = decay_after(int(updates), decay)
+            torch._foreach_lerp_(_local(averages), _local(current), 1 - keep)
+
+        super().__init__(model, multi_avg_fn=blend)
+        self.module.eval().requires_grad_(False)
+
+
+def _local(tensors: Sequence[Any]) -> list[Tensor]:
+    """What this process holds of tensors: all, or its part of sharded ones."""
+    return [tensor.to_local() if hasattr(tensor, "to_local") else tensor for tensor in tensors]
+
+
+def decay_after(updates: int, decay: float) -> float:
+    """The share of the old average that stays in update number `updates`, counted from 0."""
+    return min(decay, (1 + updates) / (10 + updates))

@@ -1,8 +1,7 @@
-"""How a network is trained, and what the loop says on the way."""
+"""How a network is trained: the recipe's table `run`."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import torch
@@ -12,11 +11,11 @@ from xpose.training.objective.losses import LossWeights
 from xpose.training.objective.settings_faults import out_of_range, refuse
 from xpose.training.run.schedule import Schedule
 
-AMP = {"none": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+AMP = {"none": None, "auto": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
-class Run:
+class RunSettings:
     """How long and how a network is trained."""
 
     steps: int
@@ -26,7 +25,7 @@ class Run:
     denoising: DenoisingSettings | None = None
     clip: float = 0.1
     average: float = 0.9997
-    amp: str = "none"  # "bf16" or "fp16"
+    amp: str = "none"  # "bf16", "fp16", or "auto": bf16 where the device multiplies it itself, otherwise float32
     accumulate: int = 1  # batches per step of the optimiser
     checkpointing: bool = False  # layers are computed again in the backward pass: less memory, more time
     compile: bool = False  # torch.compile for the layers of encoder and decoders
@@ -34,9 +33,9 @@ class Run:
     channels_last: bool = False
     frozen_norms: bool = True  # batch norms of the backbone keep their statistics
     frozen_stages: int = 0  # of the backbone, from the picture on, that are not trained; 1 is what stride 2 or 4 sees
-    # Instances whose points are looked for in training, the best ones; those that stand for no object teach little.
+    # The most keypoint groups of a picture in training; those that stand for no object teach little.
     groups: int | None = None
-    point_queries: int | None = None  # keypoint queries of a picture in training, at most: fewer groups of many points
+    point_queries: int | None = None  # the most keypoint queries of a picture in training: fewer groups of many points
     save_minutes: float = 5.0
     keep: int = 2  # states on disk
     log_steps: int = 20
@@ -56,23 +55,3 @@ class Run:
         if self.shard and self.compile:
             faults.append("shard and compile are both set; compiled layers cannot be sharded: switch one of them off")
         refuse("The run does", faults)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a report of the loop says."""
-
-    step: int
-    steps: int
-    terms: dict[str, float]  # means since the last report, over all processes
-    rate: float
-    images_per_second: float
-    seconds: float  # since this call of the loop began
-    faulty: int = 0  # steps since the last report that changed nothing, as a number was not finite
-    memory: float = 0.0  # MiB at most so far: of the GPU, or of the process
-    remaining: float = math.nan  # seconds to the last step, at the pace of this call
-
-
-def binding(run: Run) -> dict[str, object]:
-    """The settings that must stay the same to continue from a state: the order of pictures, the loss scale."""
-    return {"seed": run.seed, "accumulate": run.accumulate, "amp": run.amp}

@@ -1,7 +1,7 @@
-"""Weights, gradients and optimiser state parted among the processes: for networks that one GPU cannot train whole.
+"""Weights, gradients and optimiser state parted among the processes: for networks too large for one GPU.
 
 PyTorch's `fully_shard` parts the weights of every layer; a layer has them whole only while it computes. A state on disk
-is the same with and without it, so that a run can go on with another number of processes, or with one.
+is the same with and without it, so a run may continue with another number of processes, or with one.
 """
 
 from __future__ import annotations
@@ -25,19 +25,14 @@ def is_parted(value: Any) -> bool:
 def shard(module: nn.Module, device: torch.device, *, whole: Iterable[nn.Parameter] = ()) -> None:
     """Part the weights of a module among all processes, layer by layer; its own `forward` has to be called.
 
-    Single numbers and the weights in `whole` stay whole in every process, which has to share their gradients: see
-    `share_whole`.
-
-    Raises:
-        ConfigError: this PyTorch cannot leave weights whole.
+    Single numbers and the weights in `whole` stay whole in every process; `share_whole` shares their gradients.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
     if "ignored_params" not in inspect.signature(fully_shard).parameters:
         raise ConfigError(
-            f"shard is set, but PyTorch {torch.__version__} cannot shard this network. Update it to 2.7 or newer, or "
-            "train without shard."
+            f"shard needs PyTorch 2.7 or newer, and this is {torch.__version__}. Update it, or train without shard."
         )
     mesh = init_device_mesh(device.type, (distributed.get_world_size(),))
     numbers = {weight for weight in module.parameters() if weight.ndim == 0} | set(whole)
@@ -65,7 +60,7 @@ def clip(weights: Sequence[Tensor], length: float) -> float:
 
 
 def touched(module: nn.Module, total: Tensor) -> Tensor:
-    """The total with nothing added of every weight that is whole now: all processes must have the same gradients.
+    """The total plus 0 of every weight that is whole now, so that all processes have the same gradients.
 
     A process whose pictures found no examples would have none for the example encoder, and the others would wait.
     """

@@ -1,4 +1,4 @@
-"""The whole state of a run on disk: written in one step, the last few kept, read without running any code."""
+"""The state of a run on disk: written atomically, the last few kept, read without running any code."""
 
 from __future__ import annotations
 
@@ -21,11 +21,7 @@ _NAME = re.compile(r"^step-(\d{8})\.pt$")
 
 
 def save_state(folder: Path, step: int, state: dict[str, Any], keep: int = 2) -> Path:
-    """Write the state of a step, then delete all but the last `keep`.
-
-    Raises:
-        XPoseError: the disk is full or read-only; the states before are untouched.
-    """
+    """Write the state of a step, then delete all but the last `keep`."""
     path = folder / f"step-{step:08d}.pt"
 
     def write(temporary: Path) -> None:
@@ -48,20 +44,14 @@ def states(folder: Path) -> list[Path]:
 
 
 def load_state(folder: Path) -> dict[str, Any] | None:
-    """The newest state that can be read, or None where there is none.
-
-    Raises:
-        CheckpointError: there are states, but none can be read.
-    """
-    found = states(folder)
-    for path in reversed(found):
-        try:
+    """The newest state that can be read, or None if there is none."""
+    paths = states(folder)
+    for path in reversed(paths):
+        with suppress(CheckpointError):
             return read_tensors(path)
-        except CheckpointError:
-            continue
-    if found:
+    if paths:
         raise CheckpointError(
-            f"The run in {quote(folder)} has {counted(len(found), 'state')}, and none of it can be read. "
+            f"The run in {quote(folder)} has {counted(len(paths), 'state')}, and none of it can be read. "
             "Delete the folder to start anew."
         )
     return None
@@ -81,20 +71,15 @@ class Keeper:
         self.written = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
-        """The newest state, or None.
-
-        Raises:
-            ConfigError: it is of a run with other settings.
-            CheckpointError: none of the states can be read.
-        """
+        """The newest state, or None; ConfigError if it is of a run with other settings."""
         state = load_state(self.folder)
         if state is None:
             return None
         before = state.get("binding", {})
-        other = [f"{k}: {before[k]}, now {v}" for k, v in self.binding.items() if k in before and before[k] != v]
-        if other:
+        changes = [f"{k}: {before[k]}, now {v}" for k, v in self.binding.items() if k in before and before[k] != v]
+        if changes:
             raise ConfigError(
-                f"The run in {quote(self.folder.parent)} was begun with other settings ({'; '.join(other)}), which "
+                f"The run in {quote(self.folder.parent)} was begun with other settings ({'; '.join(changes)}), which "
                 "decide the order of its pictures. Set them back, or train in another folder."
             )
         self.step = int(state["step"])
@@ -105,24 +90,20 @@ class Keeper:
         return time.monotonic() - self.written > 60 * self.minutes
 
     def save(self, step: int, state: Mapping[str, Any]) -> None:
-        """Write the state of a step.
-
-        Raises:
-            XPoseError: it could not be written; the state before is still there.
-        """
+        """Write the state of a step; if that fails, the state before is still there."""
         self.written = time.monotonic()  # also where it fails: the next try is when the next state is due
         save_state(self.folder, step, {**state, "step": step, "binding": dict(self.binding)}, self.keep)
         self.step = step
 
     def save_if_possible(self, step: int, state: Mapping[str, Any]) -> None:
-        """As `save`, but a full disk causes a warning, and a new try when the next state is due."""
+        """Like `save`, but a full disk causes a warning, and another try when the next state is due."""
         try:
             self.save(step, state)
         except XPoseError as error:
             warnings.warn(f"Step {step} was not saved; training continues. {error}", XPoseWarning, stacklevel=2)
 
     def save_if_new(self, step: int, state: Mapping[str, Any]) -> None:
-        """Save what an error interrupts, unless it is on disk or cannot be written: the error is what counts."""
+        """Save before an error ends the run, unless the step is on disk or cannot be written: the error counts."""
         if step > self.step:
             with suppress(XPoseError):
                 self.save(step, state)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -17,10 +16,12 @@ from xpose.model import Predictions, XPose
 from xpose.model.prompting import TextEncoder
 from xpose.training.objective.denoising import noised_objects
 from xpose.training.objective.losses import Criterion
-from xpose.training.objective.opening import OpenedGroups
+from xpose.training.objective.matcher import OpenedGroups
+from xpose.training.run import sharding
+from xpose.training.run.hardware import precision
 from xpose.training.run.processes import added, everywhere, grouped
 from xpose.training.run.prompt_batches import PromptMaker, normalised
-from xpose.training.run.settings import AMP, Run
+from xpose.training.run.settings import RunSettings
 from xpose.training.run.towers import Towers
 
 Terms = dict[str, Tensor]
@@ -29,7 +30,7 @@ Terms = dict[str, Tensor]
 class TrainStep(nn.Module):
     """Network and losses as one module, so that distributed training sees every parameter it uses."""
 
-    def __init__(self, model: XPose, text: TextEncoder, run: Run, towers: Towers | None = None) -> None:
+    def __init__(self, model: XPose, text: TextEncoder, run: RunSettings, towers: Towers | None = None) -> None:
         super().__init__()
         self.model, self.run = model, run
         self.towers = None if towers is None else towers.learning
@@ -56,7 +57,7 @@ class TrainStep(nn.Module):
             if self.run.point_queries is not None:
                 most = min(most, max(1, self.run.point_queries // max(1, asked.targets.real.shape[2])))
             opened = OpenedGroups(self.criterion.matcher, asked.targets, most, self.run.seed + batch.step)
-        found = self.model.decode(
+        predictions = self.model.decode(
             features,
             self.prompts.project(asked),
             with_reports=True,
@@ -64,36 +65,31 @@ class TrainStep(nn.Module):
             instances=self.run.groups,
             choose=opened,
         )
-        if not everywhere(is_finite(found), images.device):
+        if not everywhere(is_finite(predictions), images.device):
             return {}
-        terms = self.criterion(found, asked.targets, noised, opened)
+        terms = self.criterion(predictions, asked.targets, noised, opened)
         if self.sharded:
-            from xpose.training.run.sharding import touched
-
-            terms["total"] = touched(self, terms["total"])
+            terms["total"] = sharding.touched(self, terms["total"])
         return terms
 
 
-def is_finite(found: Predictions) -> bool:
+def is_finite(predictions: Predictions) -> bool:
     """Whether every layer answers with finite numbers; the logits of empty places are −inf and mean nothing."""
-    assert found.trace is not None
-    proposals = found.trace.proposals
-    values = [proposals.boxes, _scores(proposals.scores)]
-    for report in (*found.reports, *found.trace.given):
-        values += [report.boxes, _scores(report.logits)]
-        values += [value for value in (report.keypoints, report.visibility) if value is not None]
-    # Infinity and NaN both come through the largest magnitude; one transfer from the device for all of them.
+    assert predictions.trace is not None
+    proposals = predictions.trace.proposals
+    reports = (*predictions.reports, *predictions.trace.given)
+    scores = [proposals.scores, *(report.logits for report in reports)]
+    values = [proposals.boxes, *(value.detach().float().clamp(min=-1e30) for value in scores)]
+    for report in reports:
+        values += [value for value in (report.boxes, report.keypoints, report.visibility) if value is not None]
+    # The largest magnitude of infinity and NaN is not finite; one transfer from the device for all of them.
     largest = [value.detach().float().abs().amax() for value in values if value.numel()]
     return bool(torch.stack(largest).isfinite().all())
 
 
-def _scores(logits: Tensor) -> Tensor:
-    return logits.detach().float().clamp(min=-1e30)
-
-
 @dataclass(frozen=True)
-class Outcome:
-    """What a step found, over all processes."""
+class StepOutcome:
+    """The result of a step, over all processes."""
 
     terms: dict[str, float] | None  # None where something was not finite: nothing may be changed
     stop: bool  # whether some process is to stop after this step
@@ -103,31 +99,27 @@ class Outcome:
 def gradients(
     module: nn.Module,
     batches: Iterator[Batch],
-    run: Run,
+    run: RunSettings,
     scaler: torch.amp.GradScaler,
     device: torch.device,
     stop: Callable[[], bool] = lambda: False,
     save: Callable[[], bool] = lambda: False,
-) -> Outcome:
+) -> StepOutcome:
     """Gradients of the next `run.accumulate` batches, the mean over them and over all processes.
 
-    Args:
-        module: the `TrainStep`, or what shares its gradients among processes.
-        batches: of this process.
-        run: how.
-        scaler: of the loss, for float16.
-        device: of the network.
-        stop: asked once the gradients are there; processes with clocks of their own must stop at the same step.
-        save: the same for saving.
+    `module` is the `TrainStep`, or what shares its gradients among processes. `stop` and `save` are called once the
+    gradients are there: processes with clocks of their own must stop, and save, after the same step.
     """
     sums: dict[str, Tensor] = {}
-    sound = True
+    sound, dtype = True, precision(run.amp, device)
     for part in range(run.accumulate):
         batch = next(batches)  # also after a fault: the order of the batches stays that of the steps
         if not sound:
             continue
-        with _quiet(module, part < run.accumulate - 1):
-            with torch.autocast(device.type, AMP[run.amp], enabled=run.amp != "none"):
+        # Gradients are exchanged once a step, with the last batch.
+        last = part == run.accumulate - 1
+        with module.no_sync() if isinstance(module, DistributedDataParallel) and not last else nullcontext():
+            with torch.autocast(device.type, dtype, enabled=dtype is not None):
                 terms = module(batch)
             sound = bool(terms)
             if sound:
@@ -141,7 +133,7 @@ def gradients(
     count = distributed.get_world_size() if grouped() else 1
     means = {name: value / count for name, value in zip(sums, numbers, strict=True)}
     sound = sound and math.isfinite(means["total"])
-    return Outcome(means if sound else None, stops > 0, saves > 0)
+    return StepOutcome(means if sound else None, stops > 0, saves > 0)
 
 
 def change(
@@ -151,8 +143,6 @@ def change(
     scaler.unscale_(optimizer)
     parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     if sharded:
-        from xpose.training.run import sharding
-
         sharding.share_whole(parameters)
         length = sharding.clip(parameters, clip)
     else:
@@ -162,10 +152,3 @@ def change(
         scaler.step(optimizer)
     scaler.update()
     return length if finite else None
-
-
-def _quiet(module: nn.Module, wanted: bool) -> AbstractContextManager[Any]:
-    """Gradients are exchanged once a step, with the last batch."""
-    if wanted and isinstance(module, DistributedDataParallel):
-        return module.no_sync()
-    return nullcontext()

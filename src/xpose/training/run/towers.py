@@ -1,9 +1,8 @@
-"""CLIP's encoders in training: what of them learns, beside a network that asks through them.
+"""CLIP's encoders in training, beside a network that reads prompts through them.
 
-The encoder of example pictures has two small parts of its own (the places of points, what stands for a hidden point);
-they are always trained with it. The towers are frozen unless `schedule.towers` gives them a rate. What learns is a
-copy; the encoders that were given become its moving average, so that whoever tests or saves the averaged network finds
-the encoders that belong to it.
+The encoder of example pictures adds two small parts (for the places of points, and for hidden points), which are always
+trained. The towers are frozen unless `schedule.towers` gives them a rate. What learns is a copy; the given encoders
+become its moving average, so that they belong to the averaged network, which is tested and saved.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import copy
 from torch import Tensor, nn
 
 from xpose.model.prompting import ClipTextEncoder, ClipVisualPromptEncoder, TextEncoder
-from xpose.training.run.ema import MovingAverage
+from xpose.training.run.schedule import MovingAverage
 
 
 class Towers:
@@ -42,10 +41,10 @@ class Towers:
 
 def tensors_to_keep(text: TextEncoder, visual: ClipVisualPromptEncoder | None, *, whole: bool) -> dict[str, Tensor]:
     """What has to be saved beside the network, under the official names: all that training may have changed."""
-    found = {} if visual is None else visual.state_dict_official()
+    tensors = {} if visual is None else visual.state_dict_official()
     if not whole:
-        return {name: value for name, value in found.items() if not name.startswith("clip_model.")}
-    return found | (text.state_dict_official() if isinstance(text, ClipTextEncoder) else {})
+        return {name: value for name, value in tensors.items() if not name.startswith("clip_model.")}
+    return tensors | (text.state_dict_official() if isinstance(text, ClipTextEncoder) else {})
 
 
 def _copied(visual: ClipVisualPromptEncoder, whole: bool) -> ClipVisualPromptEncoder:

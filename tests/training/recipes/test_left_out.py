@@ -9,14 +9,13 @@ import pytest
 from PIL import Image, ImageOps
 from tests.evaluation.drawn_sets import TUBE, thing, write_set
 
-from xpose.data.collection.fingerprints import print_content, print_picture
+from xpose.data.collection.fingerprints import Prints, print_content, print_picture
 from xpose.data.synthetic.scenes import generate
 from xpose.errors import ConfigError, SplitError
-from xpose.training.recipes import overlap
+from xpose.training.recipes import left_out as left_out_module
 from xpose.training.recipes.assembly import training_pool
-from xpose.training.recipes.left_out import LEFT_OUT_FILE, LeftOut
-from xpose.training.recipes.overlap import APART_FILE, look_alikes
-from xpose.training.recipes.recipe import Data, load_recipe
+from xpose.training.recipes.left_out import APART_FILE, LEFT_OUT_FILE, LeftOut, look_alikes
+from xpose.training.recipes.recipe import TrainingData, load_recipe
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 TUBES = [thing((10, 10, 40, 30), (15, 15), (40, 35))]
@@ -66,14 +65,14 @@ def test_a_folder_without_test_pictures_hides_those_of_no_other(sets: Path, tmp_
 
 def test_they_are_not_in_the_pool_and_are_told(sets: Path, tmp_path: Path) -> None:
     left_out = LeftOut()
-    pool = training_pool(Data(places=(str(sets),), apart="val"), left_out, tmp_path / "run")
+    pool = training_pool(TrainingData(places=(str(sets),), apart="val"), left_out, tmp_path / "run")
     assert sorted(pool.file(number) for number in range(len(pool))) == ["images/train-3.png", "images/train-4.png"]
     (line,) = left_out.lines(tmp_path)
     assert "3 pictures" in line
     left_out.write(tmp_path)
     written = (tmp_path / LEFT_OUT_FILE).read_text()
     assert all(a in written and b in written for a, b in EXPECTED.items())
-    assert len(training_pool(Data(places=(str(sets),)))) == 5
+    assert len(training_pool(TrainingData(places=(str(sets),)))) == 5
 
 
 def test_the_answer_is_kept_until_the_pictures_change(
@@ -81,7 +80,9 @@ def test_the_answer_is_kept_until_the_pictures_change(
 ) -> None:
     first = look_alikes([str(sets)], "train", "val", tmp_path)
     read = []
-    monkeypatch.setattr(overlap, "print_content", lambda content: read.append(content) or print_content(content))
+    monkeypatch.setattr(
+        left_out_module, "print_content", lambda content: read.append(content) or print_content(content)
+    )
     assert look_alikes([str(sets)], "train", "val", tmp_path) == first
     assert not read
     (tmp_path / APART_FILE).write_text("{damaged")
@@ -118,22 +119,25 @@ def test_a_damaged_picture_is_like_no_other(sets: Path) -> None:
 
 def test_without_such_a_split_all_is_learned_from_and_it_is_said(sets: Path, tmp_path: Path) -> None:
     left_out = LeftOut()
-    assert len(training_pool(Data(places=(str(sets),), apart="quiz"), left_out)) == 5
+    assert len(training_pool(TrainingData(places=(str(sets),), apart="quiz"), left_out)) == 5
     (line,) = left_out.lines(tmp_path)
     assert "quiz" in line
 
 
 def test_a_split_cannot_be_kept_apart_from_itself() -> None:
     with pytest.raises(ConfigError, match="apart is"):
-        Data(split="train", apart="train")
+        TrainingData(split="train", apart="train")
 
 
 real = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real collection is not at {SHARED}: nothing is tested")
 
 
 @real
-def test_the_shipped_weights_learn_from_no_validation_picture() -> None:
+def test_the_shipped_weights_learn_from_no_validation_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a file, nor its look or mirror image, nor (hands and people out of COCO) a piece of the same original."""
+    prints: dict[Path, Prints | None] = {}  # each picture is read once; it takes a minute
+    compute = left_out_module._prints
+    monkeypatch.setattr(left_out_module, "_prints", lambda place: prints.setdefault(place, compute(place)))
     recipe = load_recipe("nano-real", data=[SHARED])
     left_out = LeftOut()
     pool = training_pool(recipe.data, left_out)
@@ -144,13 +148,14 @@ def test_the_shipped_weights_learn_from_no_validation_picture() -> None:
     assert len(learned) + left_out.held_out + len(left_out.apart) == sum(one["train"] for one in sets)
     assert len(left_out.apart) < 0.01 * len(learned)
     assert not set(learned) & set(splits["val"])
-    train, tested = overlap.Side(), overlap.Side()
+    train, tested = left_out_module.Side(), left_out_module.Side()
     for side, names in ((train, learned), (tested, list(splits["val"]))):
         for source, file in names:
-            side.add(f"{source}/{file}", print_picture(SHARED / source / file))
+            place = SHARED / source / file
+            side.add(f"{source}/{file}", prints[place] if place in prints else print_picture(place))
     assert not train.unread
     assert not tested.unread
-    assert overlap.find_leaks(train, tested) == []
+    assert left_out_module.find_leaks(train, tested) == []
     originals = {split: {found[name] for name in found if found[name]} for split, found in splits.items()}
     assert originals["val"]
     assert not {splits["train"][name] for name in learned} & originals["val"]

@@ -1,4 +1,4 @@
-"""Layers computed again give the same numbers, and memory that runs out says what needs less."""
+"""Layers computed again or compiled give the same numbers, and memory that runs out says what needs less."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 import torch
 from tests.inference.conftest import CountingText
 from tests.model.conftest import lively, tiny_config
-from tests.training.small_runs import draw, everything, learn, loader_of, network, run_of
+from tests.training.small_runs import draw, everything, learn, loader_of, network, rows, run_of
 
-from xpose.errors import TrainingError
+from xpose.errors import TrainingError, XPoseWarning
 from xpose.model import XPose
 from xpose.model.backbones import ResNet50
 from xpose.model.layers import Recomputable
-from xpose.training.run import loop, memory
+from xpose.training.run import hardware, loop
 from xpose.training.run.state import load_state
 from xpose.training.run.step import TrainStep
 
@@ -41,7 +41,7 @@ def test_recomputed_layers_give_the_same_losses_and_gradients(make, pictures: Pa
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.eval()
         calls = [0]
-        layers = memory.recompute(model) if again else 0
+        layers = hardware.recompute(model) if again else 0
         assert layers == sum(isinstance(m, Recomputable) for m in model.modules()) * again
         for layer in (model.encoder.layers[0], model.object_decoder.layers[0]):
             layer.register_forward_pre_hook(lambda *_, calls=calls: calls.__setitem__(0, calls[0] + 1))
@@ -61,7 +61,7 @@ def test_a_resnet_is_recomputed_as_a_whole() -> None:
     images = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     grads = []
     for again in (False, True):
-        assert memory.recompute(backbone) == 1 if again else True
+        assert hardware.recompute(backbone) == 1 if again else True
         backbone.zero_grad()
         sum(plane.square().sum() for plane in backbone(images)).backward()
         grads.append([p.grad.clone() for p in backbone.parameters() if p.grad is not None])
@@ -74,7 +74,7 @@ def test_less_is_kept_for_the_backward_pass(pictures: Path) -> None:
     kept = []
     for again in (False, True):
         model = network()
-        memory.recompute(model) if again else None
+        hardware.recompute(model) if again else None
         sizes: dict[int, int] = {}
 
         def pack(tensor: torch.Tensor, sizes: dict[int, int] = sizes) -> torch.Tensor:
@@ -90,7 +90,7 @@ def test_less_is_kept_for_the_backward_pass(pictures: Path) -> None:
 
 def test_nothing_is_recomputed_without_gradients() -> None:
     model = network()
-    memory.recompute(model)
+    hardware.recompute(model)
     calls: list[int] = []
     model.backbone.stages[0].blocks[0].register_forward_hook(lambda *_: calls.append(1))  # type: ignore[union-attr, index]
     with torch.inference_mode():
@@ -148,15 +148,47 @@ def test_memory_that_runs_out_says_what_needs_less(
 
 
 def test_what_is_already_done_is_not_proposed_again() -> None:
-    message = str(memory.exhausted(MemoryError(), 0, run_of(3, checkpointing=True, amp="bf16"), batch=1))
+    message = str(hardware.exhausted(MemoryError(), 0, run_of(3, checkpointing=True, amp="bf16"), batch=1))
     assert message == "Memory ran out (MemoryError). What needs less: smaller pictures."
 
 
 def test_other_errors_are_no_lack_of_memory() -> None:
-    assert not memory.is_exhausted(RuntimeError("shapes differ"))
-    assert not memory.is_exhausted(KeyboardInterrupt())
+    assert not hardware.is_exhausted(RuntimeError("shapes differ"))
+    assert not hardware.is_exhausted(KeyboardInterrupt())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell")
 def test_the_peak_is_that_of_the_process() -> None:
-    assert 10 < memory.peak(torch.device("cpu")) < 2**20
+    assert 10 < hardware.peak(torch.device("cpu")) < 2**20
+
+
+def test_compiled_layers_give_the_same_losses_and_gradients(pictures: Path) -> None:
+    """Captured by torch.compile, but run by PyTorch itself: no compiler is needed. A few layers stand for all."""
+    batch = loader_of(pictures).batch(0)
+    found = []
+    for backend in (None, "eager"):
+        model = network()
+        if backend is not None:
+            assert hardware.compile_layers([model.object_decoder], torch.device("cpu"), backend) == 2
+            hardware.recompute(model.object_decoder)
+        terms = TrainStep(model, CountingText(), run_of(1))(batch)
+        terms["total"].backward()
+        found.append((terms, {n: p.grad for n, p in model.named_parameters() if p.grad is not None}))
+    (terms, grads), (compiled, compiled_grads) = found
+    torch.testing.assert_close(terms, compiled, rtol=1e-3, atol=1e-3)
+    assert set(grads) == set(compiled_grads)
+    length = torch.stack([g.norm() for g in grads.values()]).norm()
+    assert all((g - compiled_grads[name]).norm() < 1e-3 * length for name, g in grads.items())
+
+
+def test_without_a_compiler_training_goes_on_as_it_is(
+    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_compiler(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> None:
+        raise RuntimeError("no C++ compiler found\nand much more text")
+
+    monkeypatch.setattr(hardware, "BACKEND", no_compiler)
+    torch._dynamo.reset()
+    with pytest.warns(XPoseWarning, match=r"not compiled.*no C\+\+ compiler found.*g\+\+"):
+        learn(tmp_path, loader_of(pictures), run_of(1, compile=True))
+    assert rows(tmp_path)[0]["total"] > 0
