@@ -81,7 +81,10 @@ def judged(detector: Detector, task: Task, number: int) -> tuple[str, Image.Imag
     (answers,) = DetectorSource(detector).answer([task], [pixels], settings)
     poses = Poses.concatenate(answers)
     asked = ", ".join(one.called for question in task.questions for one in question.asked)
-    drawing = poses.draw(Image.fromarray(pixels), legend="none", enlarge_to=SIDE).convert("RGB")
+    picture = Image.fromarray(pixels)
+    factor = max(1.0, SIDE / max(picture.size))
+    size = (round(picture.width * factor), round(picture.height * factor))
+    drawing = poses.draw(picture.resize(size, Image.Resampling.BICUBIC), legend="none")
     return asked, _titled(drawing, f"{number}. {asked}: {len(poses)} found")
 
 

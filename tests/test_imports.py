@@ -8,6 +8,7 @@ import ast
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -32,7 +33,7 @@ ALLOWED = {
     "records": GROUND | {"vocabulary"},
     "prompts": WORDS,
     "drawing": DOMAIN,
-    "pages": set(),
+    "pages": {"errors"},
     "results": DOMAIN | {"drawing"},
     "model": RESULTS,
     "inference": NETWORK,
@@ -72,6 +73,7 @@ class Import:
         return f"{self.importer}:{self.line} imports {self.imported}"
 
 
+@cache
 def imports_of(path: Path, root: Path) -> list[Import]:
     """All imports of a file that can run, relative ones resolved; `from a import b` counts as `a.b`."""
     parts = path.relative_to(root.parent).with_suffix("").parts

@@ -23,8 +23,8 @@ from tests.cli.conftest import make_picture, write_json
 from tests.inference.conftest import own_detector, saved
 
 import xpose
-from xpose.cli._inputs import Picture, list_pictures, natural_key, printable
-from xpose.cli._outputs import drawing_paths
+from xpose.cli._inputs import InputPicture, list_pictures, natural_key, printable
+from xpose.cli.detect import drawing_paths
 from xpose.inference import Detector
 
 Run = Callable[..., tuple[int, str, str]]
@@ -303,7 +303,7 @@ def test_inputs_are_never_written_to(here: Path, run: Run, weights: str) -> None
 
 def test_names_that_only_differ_in_case_and_endless_names(tmp_path: Path) -> None:
     names = ["A.jpg", "a.jpg", "a.jpeg", "é" * 120 + ".gif", "a.png"]
-    pictures = [Picture(Path(str(i)) / name, name, Path(name)) for i, name in enumerate(names)]
+    pictures = [InputPicture(Path(str(i)) / name, name, Path(name)) for i, name in enumerate(names)]
     targets = list(drawing_paths(pictures, tmp_path, []).values())
     assert len({str(target).casefold() for target in targets}) == len(names)
     for target in targets:
@@ -437,12 +437,31 @@ def test_a_name_of_broken_bytes(here: Path, run: Run, weights: str) -> None:
     assert len(list((here / "out").glob("caf*_xpose.png"))) == 1
 
 
-@pytest.mark.parametrize("terminal", [True, False], ids=["on a terminal", "off a terminal"])
-def test_progress_and_colours_only_on_a_terminal(here: Path, weights: str, terminal: bool) -> None:
-    pty = pytest.importorskip("pty", reason="pseudo-terminals exist on Unix only")
+def four_pictures_one_of_them_broken(here: Path) -> list[str]:
     for number in range(3):
         make_picture(here / "in" / f"{number}.png")
     (here / "in" / "1b.png").write_text("no picture")
+    return ["detect", "in", "-t", "dog", "--json", *ALL]
+
+
+def before_the_error(err: str) -> str:
+    """What is on the line of the message before it."""
+    before = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", err[: err.index("Error:")])
+    return re.split(r"[\r\n]", before)[-1].strip()
+
+
+def test_no_progress_and_no_colours_off_a_terminal(here: Path, run: Run, weights: str) -> None:
+    code, out, err = run(*four_pictures_one_of_them_broken(here), "-p", weights)
+    assert code == 1
+    assert len(strict_json(out)["pictures"]) == 3
+    assert "/4" not in err
+    assert "\x1b" not in err
+    assert before_the_error(err) == ""
+
+
+def test_progress_and_colours_on_a_terminal(here: Path, weights: str) -> None:
+    pty = pytest.importorskip("pty", reason="pseudo-terminals exist on Unix only")
+    words = four_pictures_one_of_them_broken(here)
     ours, theirs = pty.openpty()
     seen = bytearray()
 
@@ -455,23 +474,21 @@ def test_progress_and_colours_only_on_a_terminal(here: Path, weights: str, termi
     watcher.start()
     environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "GITHUB_ACTIONS")}
     done = subprocess.run(
-        [sys.executable, "-m", "xpose", "detect", "in", "-t", "dog", "-p", weights, "--json", *ALL],
+        [sys.executable, "-m", "xpose", *words, "-p", weights],
         stdout=subprocess.PIPE,
-        stderr=theirs if terminal else subprocess.PIPE,
+        stderr=theirs,
         env=environment | {"TERM": "xterm-256color"},
         timeout=300,
     )
     os.close(theirs)
     watcher.join(10)
     os.close(ours)
-    err = seen.decode() if terminal else done.stderr.decode()
+    err = seen.decode()
     assert done.returncode == 1, err
     assert len(strict_json(done.stdout.decode())["pictures"]) == 3
-    assert ("/4" in err) == terminal
-    assert ("\x1b" in err) == terminal
-    # The message begins a line of its own, also under a bar.
-    before = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", err[: err.index("Error:")])
-    assert re.split(r"[\r\n]", before)[-1].strip() == ""
+    assert "/4" in err
+    assert "\x1b" in err
+    assert before_the_error(err) == "", "the message begins a line of its own, also under a bar"
 
 
 def test_what_cannot_be_a_picture_is_kept_apart(tmp_path: Path) -> None:

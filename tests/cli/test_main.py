@@ -209,7 +209,7 @@ def test_colours_only_on_a_terminal_that_wants_them(terminal, no_colour, coloure
     ours, theirs = pty.openpty()
     environment = PLAIN | {"TERM": "xterm-256color"} | ({"NO_COLOR": "1"} if no_colour else {})
     stream = theirs if terminal else subprocess.PIPE
-    for arguments, code in ((["chekc"], 2), (["convert", "missing.pth", "out"], 1)):
+    for arguments, code in ((["chekc"], 2), (["skeletons", "humann"], 1)):
         process = subprocess.Popen(
             [sys.executable, "-m", "xpose", *arguments], stdout=stream, stderr=stream, env=environment, text=True
         )

@@ -12,7 +12,7 @@ from PIL import Image
 from tests.inference.conftest import own_detector
 
 from xpose.demo.controller import Controller, Session
-from xpose.demo.pictures import Limits, Picture
+from xpose.demo.pictures import Limits, UploadedPicture
 from xpose.inference import Detector
 
 
@@ -72,14 +72,14 @@ def png(seed: int = 0, size: tuple[int, int] = (120, 90)) -> bytes:
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Picture:
+def picture(tmp_path: Path) -> UploadedPicture:
     return saved(tmp_path, "one.png")
 
 
-def saved(folder: Path, name: str, seed: int = 0, size: tuple[int, int] = (120, 90)) -> Picture:
+def saved(folder: Path, name: str, seed: int = 0, size: tuple[int, int] = (120, 90)) -> UploadedPicture:
     """A picture in a file."""
     (folder / name).write_bytes(png(seed, size))
-    return Picture(folder / name, name)
+    return UploadedPicture(folder / name, name)
 
 
 def uploads(folder: Path, count: int = 1) -> list[tuple[str, str]]:

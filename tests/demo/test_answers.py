@@ -17,21 +17,23 @@ from tests.demo.conftest import Forwards, counting_detector, saved
 from tests.inference.conftest import own_detector, telling
 
 from xpose.demo import answers
-from xpose.demo.answers import Answer, Thresholds, usual_thresholds
-from xpose.demo.pictures import Picture
+from xpose.demo.answers import RunCandidates, Thresholds, usual_thresholds
+from xpose.demo.pictures import UploadedPicture
 from xpose.inference import Detector
 
 SHARES = st.floats(0, 1).map(lambda value: round(value, 3))
 
 
-def answer_of(detector: Detector, words: str, *pictures: Picture, failed: tuple[str, ...] = ()) -> Answer:
+def answer_of(
+    detector: Detector, words: str, *pictures: UploadedPicture, failed: tuple[str, ...] = ()
+) -> RunCandidates:
     encoded = detector.encode_prompts(words)
     candidates = [answers.candidates(detector, encoded, picture) for picture in pictures]
-    return Answer(usual_thresholds(detector, encoded), pictures, candidates, failed)
+    return RunCandidates(usual_thresholds(detector, encoded), pictures, candidates, failed)
 
 
 @pytest.fixture(scope="module")
-def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Detector, Forwards, Picture, Answer]:
+def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Detector, Forwards, UploadedPicture, RunCandidates]:
     detector, forwards = counting_detector()
     picture = saved(tmp_path_factory.mktemp("pictures"), "one.png")
     return detector, forwards, picture, answer_of(detector, "person, dog", picture)
@@ -60,13 +62,13 @@ def test_sliders_show_as_many_digits_as_can_be_read():
 
 
 @pytest.fixture
-def uneven(picture: Picture) -> Detector:
+def uneven(picture: UploadedPicture) -> Detector:
     """A network that asks more of a person than of a wren."""
     low, high = np.quantile(telling().detect(picture.pixels, "person", threshold=0.0, nms=1.0).scores, [0.2, 0.6])
     return telling(thresholds={"person": float(high), "wren": float(low), "": 0.5})
 
 
-def test_each_word_starts_at_its_own_threshold_and_is_moved_alone(uneven: Detector, picture: Picture):
+def test_each_word_starts_at_its_own_threshold_and_is_moved_alone(uneven: Detector, picture: UploadedPicture):
     answer = answer_of(uneven, "person, wren", picture)
     start = dataclasses.replace(
         answer.usual, scores={name: answers.rounded(limit) for name, limit in answer.usual.scores.items()}

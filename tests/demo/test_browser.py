@@ -14,7 +14,7 @@ from tests.demo.browser import Page, foreign_requests, need_browser, open_browse
 from tests.demo.conftest import png
 from tests.demo.site import Site, served
 
-from xpose.demo.answers import Answer
+from xpose.demo.answers import RunCandidates
 
 # Gradio's own use of pandas, in the server's thread.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
@@ -67,7 +67,7 @@ def find_by_words(page: Page, words: str) -> str:
     return page.says("#status", "Found:")
 
 
-def answer_of(page: Page, site: Site) -> Answer:
+def answer_of(page: Page, site: Site) -> RunCandidates:
     answer = site.controller.sessions[page.key].answer
     assert answer is not None
     return answer

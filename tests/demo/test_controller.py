@@ -16,7 +16,7 @@ from tests.demo.conftest import Forwards, place, saved, uploads
 from tests.demo.site import PATIENCE
 
 import xpose
-from xpose.demo import samples
+from xpose.demo import pictures as samples
 from xpose.demo.controller import BY_BANK, BY_BOTH, BY_EXAMPLES, BY_WORDS, Controller, Session, Updates, note
 from xpose.demo.pictures import Limits
 from xpose.demo.words import AUTOMATIC
@@ -171,7 +171,7 @@ def test_mistakes(controller: Controller, session: Session, call, message: str):
 @pytest.mark.parametrize("spot", [None, 5, "ab", [1], [None, 2], ["1", "2"], [math.nan, 1], {"x": 1}])
 def test_clicks_that_are_none(controller: Controller, session: Session, tmp_path: Path, spot: object):
     place(controller, session, tmp_path, nose=(20, 30))
-    with pytest.raises(XPoseError, match="nowhere"):
+    with pytest.raises(XPoseError, match="no coordinates"):
         controller.click(session, spot)
 
 

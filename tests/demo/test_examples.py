@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.demo.conftest import saved
 
-from xpose.demo.examples import Example, Examples
-from xpose.demo.pictures import Picture
+from xpose.demo.examples import ClickedExample, ExampleSet
+from xpose.demo.pictures import UploadedPicture
 from xpose.errors import PromptError
 from xpose.prompts import CombinedPrompt, TextPrompt, VisualPrompt
 
@@ -20,18 +20,18 @@ SIZE = (100, 80)
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> Picture:
+def shown(tmp_path_factory: pytest.TempPathFactory) -> UploadedPicture:
     return saved(tmp_path_factory.mktemp("pictures"), "example.png", size=SIZE)
 
 
-def examples_of(shown: Picture, *names: str, count: int = 1) -> Examples:
-    examples = Examples().with_names(names)
+def examples_of(shown: UploadedPicture, *names: str, count: int = 1) -> ExampleSet:
+    examples = ExampleSet().with_names(names)
     for _ in range(count):
-        examples = examples.add(Example(shown, *SIZE))
+        examples = examples.add(ClickedExample(shown, *SIZE))
     return examples
 
 
-def test_clicks_place_the_names_in_order(shown: Picture):
+def test_clicks_place_the_names_in_order(shown: UploadedPicture):
     examples = examples_of(shown, "nose", "left eye", "tail")
     for spot in ((10, 11), (30, 31), (50, 51)):
         examples = examples.click(*spot)
@@ -42,17 +42,17 @@ def test_clicks_place_the_names_in_order(shown: Picture):
     assert prompt.box is None
 
 
-def test_a_click_without_names_makes_points_that_can_be_named(shown: Picture):
+def test_a_click_without_names_makes_points_that_can_be_named(shown: UploadedPicture):
     examples = examples_of(shown).click(5, 6).rename("  left   fin ").click(50, 60)
     assert examples.prompt(None).resolved.names == ("left fin", "point 1")
 
 
-def test_a_chosen_name_is_placed_next_and_the_others_follow(shown: Picture):
+def test_a_chosen_name_is_placed_next_and_the_others_follow(shown: UploadedPicture):
     examples = examples_of(shown, "a", "b", "c").choose("b").click(1, 2)
     assert (examples.shot.points, examples.current) == ({"b": (1, 2)}, "a")
 
 
-def test_a_point_is_moved_after_it_was_chosen_by_name_or_by_a_click_on_it(shown: Picture):
+def test_a_point_is_moved_after_it_was_chosen_by_name_or_by_a_click_on_it(shown: UploadedPicture):
     examples = examples_of(shown, "a", "b").click(10, 10).click(50, 50)
     assert examples.choose("a").click(70, 20).shot.points == {"a": (70, 20), "b": (50, 50)}
     clicked = examples.click(50.5, 50)
@@ -61,14 +61,14 @@ def test_a_point_is_moved_after_it_was_chosen_by_name_or_by_a_click_on_it(shown:
     assert set(examples.click(80, 10).shot.points) == {"a", "b", "point 1"}, "an unplanned click moves nothing"
 
 
-def test_a_hidden_point_needs_no_place_and_can_come_back(shown: Picture):
+def test_a_hidden_point_needs_no_place_and_can_come_back(shown: UploadedPicture):
     examples = examples_of(shown, "a", "b").click(1, 2).choose("b").toggle_hidden()
     assert examples.prompt(None).points["b"][2] is False  # type: ignore[union-attr]
     assert "b" not in examples.toggle_hidden().shot.points
     assert examples.choose("b").click(50, 60).shot.points["b"] == (50, 60)
 
 
-def test_a_box_from_any_two_corners_and_removed_again(shown: Picture):
+def test_a_box_from_any_two_corners_and_removed_again(shown: UploadedPicture):
     examples = examples_of(shown, "a").draw_box().click(60, 50).click(-5, 10)
     assert examples.tool == "place"
     assert examples.prompt(None).box == (0, 10, 60, 50)  # type: ignore[union-attr]
@@ -78,32 +78,32 @@ def test_a_box_from_any_two_corners_and_removed_again(shown: Picture):
         examples_of(shown).draw_box().click(5, 5).click(5.2, 60)
 
 
-def test_several_examples_are_one_class_and_five_are_the_most(shown: Picture):
+def test_several_examples_are_one_class_and_five_are_the_most(shown: UploadedPicture):
     examples = examples_of(shown, "a", "b", count=3).click(1, 1).go(0).click(20, 20).click(40, 40)
     prompt = examples.prompt("thing")
     assert isinstance(prompt, CombinedPrompt)
     assert [list(example.points) for example in prompt.examples] == [["a", "b"], ["a"]]  # the empty one is left out
     assert prompt.resolved.label == "thing"
-    examples = examples.add(Example(shown, *SIZE)).add(Example(shown, *SIZE))
+    examples = examples.add(ClickedExample(shown, *SIZE)).add(ClickedExample(shown, *SIZE))
     with pytest.raises(PromptError, match="At most 5"):
-        examples.add(Example(shown, *SIZE))
+        examples.add(ClickedExample(shown, *SIZE))
     for _ in range(5):
         examples = examples.drop()
     assert examples.shots == ()
 
 
-def test_words_join_the_examples(shown: Picture):
+def test_words_join_the_examples(shown: UploadedPicture):
     prompt = examples_of(shown, "beak").click(1, 1).prompt(None, TextPrompt("wren", keypoints=["beak", "tail"]))
     assert isinstance(prompt, CombinedPrompt)
     assert prompt.resolved.label == "wren"
 
 
-def test_new_names_keep_the_points_that_are_still_named(shown: Picture):
+def test_new_names_keep_the_points_that_are_still_named(shown: UploadedPicture):
     examples = examples_of(shown, "a", "b").click(1, 1).click(50, 50).with_names(["c", "b"])
     assert (set(examples.shot.points), examples.current) == ({"b"}, "c")
 
 
-def test_the_drawing_shows_each_place(shown: Picture):
+def test_the_drawing_shows_each_place(shown: UploadedPicture):
     examples = examples_of(shown, "a", "b").click(20, 20).click(70, 60)
     plain, drawn = np.asarray(shown.shown), np.asarray(examples.shot.draw("b", None))
     scale = plain.shape[1] / SIZE[0]
@@ -114,7 +114,7 @@ def test_the_drawing_shows_each_place(shown: Picture):
 
 
 BAD = [
-    (lambda examples: examples.click(math.nan, 2), "nowhere"),
+    (lambda examples: examples.click(math.nan, 2), "no coordinates"),
     (lambda examples: examples.choose({"a": 1}), "no point"),
     (lambda examples: examples.go(7), "no example"),
     (lambda examples: examples.go("0"), "no example"),
@@ -130,7 +130,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("step", "message"), BAD)
-def test_what_cannot_be_is_refused(shown: Picture, step, message: str):
+def test_what_cannot_be_is_refused(shown: UploadedPicture, step, message: str):
     with pytest.raises(PromptError, match=message):
         step(examples_of(shown, "a"))
 
@@ -147,8 +147,8 @@ STEPS = st.one_of(
 
 @given(st.lists(STEPS, max_size=30))
 def test_every_state_is_sound(steps: list[tuple]):
-    picture = Picture(Path("none"), "none")
-    examples = Examples().with_names("ab").add(Example(picture, *SIZE)).add(Example(picture, *SIZE))
+    picture = UploadedPicture(Path("none"), "none")
+    examples = ExampleSet().with_names("ab").add(ClickedExample(picture, *SIZE)).add(ClickedExample(picture, *SIZE))
     for name, *values in steps:
         try:
             examples = getattr(examples, name)(*values)

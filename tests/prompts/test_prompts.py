@@ -65,13 +65,13 @@ def test_a_skeleton_of_ones_own(tmp_path: Path) -> None:
     ("make", "message"),
     [
         pytest.param(lambda: TextPrompt(), "neither an object nor keypoints", id="nothing"),
-        pytest.param(lambda: TextPrompt(""), "at least one word", id="empty"),
-        pytest.param(lambda: TextPrompt("  "), "at least one word", id="blank"),
-        pytest.param(lambda: TextPrompt(7), "at least one word", id="a number"),  # type: ignore[arg-type]
+        pytest.param(lambda: TextPrompt(""), "non-empty string", id="empty"),
+        pytest.param(lambda: TextPrompt("  "), "non-empty string", id="blank"),
+        pytest.param(lambda: TextPrompt(7), "non-empty string", id="a number"),  # type: ignore[arg-type]
         pytest.param(lambda: TextPrompt("x" * 400), "at most 300", id="endless"),
         pytest.param(lambda: TextPrompt("a", keypoints="nose"), "must be a list", id="a text for a list"),
         pytest.param(lambda: TextPrompt("a", keypoints=["nose", "nose"]), "more than once", id="twice"),
-        pytest.param(lambda: TextPrompt("a", keypoints=[""]), "at least one word", id="empty keypoint"),
+        pytest.param(lambda: TextPrompt("a", keypoints=[""]), "non-empty string", id="empty keypoint"),
         pytest.param(lambda: TextPrompt(part="hand"), "neither", id="only a part"),
         pytest.param(lambda: TextPrompt(part="hand", keypoints=["tip"]), "has no object", id="a part of nothing"),
         pytest.param(lambda: TextPrompt("a", skeleton="humann"), 'Did you mean "human"', id="misspelt skeleton"),
@@ -97,7 +97,7 @@ def test_a_skeleton_of_ones_own(tmp_path: Path) -> None:
         ),
         pytest.param(lambda: as_prompts(","), "must name what", id="a comma"),
         pytest.param(lambda: as_prompts([]), "empty", id="empty list"),
-        pytest.param(lambda: as_prompts(None), "is no prompt", id="None for a prompt"),
+        pytest.param(lambda: as_prompts(None), "is not a prompt", id="None for a prompt"),
         pytest.param(lambda: prompts_from_pairs(["a", "b"], ["face"]), "counts must be equal", id="unequal"),
     ],
 )
@@ -165,7 +165,7 @@ def test_from_coco(coco: Path) -> None:
     assert list(example.points) == ["nose", "ear"]
     with pytest.raises(PromptError, match="no annotation 8"):
         VisualPrompt.from_coco(coco, 8)
-    with pytest.raises(PromptError, match="Say where the pictures are"):
+    with pytest.raises(PromptError, match="Give their folder"):
         VisualPrompt.from_coco(coco, 7, pictures=coco.parent / "elsewhere")
 
 

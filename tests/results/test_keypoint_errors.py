@@ -12,6 +12,8 @@ from tests.results.pose_cases import two_dogs_and_a_box
 from xpose.drawing.palette import SIDES
 from xpose.errors import ConfigError
 from xpose.results import Poses
+from xpose.results.formats import coco
+from xpose.results.formats.csv import to_csv
 
 NAN = float("nan")
 DOGS = two_dogs_and_a_box(keypoint_errors=[[1, 12, 3], [4, NAN, 5.126], [NAN] * 3])
@@ -55,21 +57,22 @@ def test_own_json_keeps_them():
 
 def test_coco_has_them_as_a_further_key():
     expected = [[1, 12, 3], [4, None, 5.13], []]
-    assert [entry["keypoint_errors"] for entry in DOGS.to_coco()["annotations"]] == expected
-    for entry, errors in zip(DOGS.to_coco_results(), expected[:2], strict=True):
+    assert [entry["keypoint_errors"] for entry in coco.instances([DOGS])["annotations"]] == expected
+    for entry, errors in zip(coco.results([DOGS]), expected[:2], strict=True):
         assert entry["keypoint_errors"] == [None if one is None else pytest.approx(one, abs=0.01) for one in errors]
-    assert all("keypoint_errors" not in entry for entry in two_dogs_and_a_box().to_coco_results())
+    assert all("keypoint_errors" not in entry for entry in coco.results([two_dogs_and_a_box()]))
 
 
 def test_csv_has_them_as_a_last_column():
-    rows = list(csv.DictReader(io.StringIO(DOGS.to_csv())))
+    rows = list(csv.DictReader(io.StringIO(to_csv([DOGS]))))
     assert [row["keypoint_error"] for row in rows] == ["1.0", "12.0", "3.0", "4.0", "", "5.13", ""]
-    assert "keypoint_error" not in two_dogs_and_a_box().to_csv().splitlines()[0].split(",")
+    assert "keypoint_error" not in to_csv([two_dogs_and_a_box()]).splitlines()[0].split(",")
 
 
 def test_they_are_drawn_as_circles_around_points_that_are_there():
-    plain = {"background": (128, 128, 128), "legend": "none", "boxes": False, "labels": False}
-    without, circled = (np.asarray(DOGS.draw(errors=errors, **plain)).astype(int) for errors in (False, True))
+    picture = np.full((100, 200, 3), 128, np.uint8)
+    plain = {"legend": "none", "boxes": False, "labels": False}
+    without, circled = (np.asarray(DOGS.draw(picture, errors=errors, **plain)).astype(int) for errors in (False, True))
     moved = circled - without
     x, y = 30, 40  # the first dog's nose, 12 pixels
     assert moved[y, x + 11].any()

@@ -21,8 +21,8 @@ EPILOG = "For help on a command, run xpose COMMAND --help. In a bug report, plea
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(value: bool) -> None:
+    if value:
         from xpose import __version__
 
         print(f"xpose {__version__}")
@@ -83,34 +83,17 @@ def build(targets: Mapping[str, str]) -> Any:
         else:
             app.command(name)(command)
     root = typer.main.get_command(app)
-    _add_common_flags(root)
+    _add_flags(root, [flag for flag in root.params if flag.name in ("quiet", "debug")])
     return root
 
 
-def _add_common_flags(group: Any) -> None:
-    """Accept `--quiet` and `--debug` after a command as well as before it."""
-    _hide_types_of_flags(group)
-    for command in group.commands.values():
-        own = {parameter.name for parameter in command.params}
-        command.params.extend(flag for flag in _common_flags() if flag.name not in own)
-        if hasattr(command, "commands"):
-            _add_common_flags(command)
-        else:
-            _hide_types_of_flags(command)
-
-
-def _hide_types_of_flags(command: Any) -> None:
-    """Keep typer's help from showing `<bool>` next to flags, as if they took a value."""
+def _add_flags(command: Any, flags: list[Any]) -> None:
+    """Accept the flags after a command as well as before it."""
+    names = {parameter.name for parameter in command.params}
+    command.params.extend(flag for flag in flags if flag.name not in names)
+    # Typer's help would show `<bool>` next to flags, as if they took a value.
     for parameter in command.get_params(typer.Context(command, **CONTEXT)):
         if getattr(parameter, "is_flag", False):
             parameter.metavar = ""
-
-
-def _common_flags() -> list[Any]:
-    app = typer.Typer(add_completion=False)
-
-    @app.command()
-    def flags(quiet: Annotated[bool, QUIET] = False, debug: Annotated[bool, DEBUG] = False) -> None:
-        pass
-
-    return list(typer.main.get_command(app).params)
+    for subcommand in getattr(command, "commands", {}).values():
+        _add_flags(subcommand, flags)

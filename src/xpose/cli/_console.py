@@ -11,7 +11,6 @@ import os
 import sys
 import warnings
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,38 +23,32 @@ WIDTH_OFF_TERMINAL = 120
 FINE, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
-@dataclass
-class _Settings:
-    quiet: bool = False
-    debug: bool = False
-
-
-_settings = _Settings()
+_settings = {"quiet": False, "debug": False}
 
 
 def reset() -> None:
     """Reset the flags that an earlier command in the same process has set."""
-    _settings.quiet = _settings.debug = False
+    _settings.update(quiet=False, debug=False)
 
 
-def be_quiet(wanted: bool) -> None:
+def be_quiet(value: bool) -> None:
     """Print only results and errors from now on (False does not reset an earlier True)."""
-    _settings.quiet = _settings.quiet or wanted
+    _settings["quiet"] |= value
 
 
 def is_quiet() -> bool:
     """Whether only results and errors are printed."""
-    return _settings.quiet
+    return _settings["quiet"]
 
 
-def be_debugging(wanted: bool) -> None:
-    """Print tracebacks from now on."""
-    _settings.debug = _settings.debug or wanted
+def be_debugging(value: bool) -> None:
+    """Print tracebacks from now on (False does not reset an earlier True)."""
+    _settings["debug"] |= value
 
 
 def debugging() -> bool:
     """Whether tracebacks are printed, because of `--debug` or `XPOSE_DEBUG`."""
-    return _settings.debug or os.environ.get("XPOSE_DEBUG", "") not in ("", "0")
+    return _settings["debug"] or os.environ.get("XPOSE_DEBUG", "") not in ("", "0")
 
 
 def console(stream: IO[str] | None = None) -> Console:
@@ -87,14 +80,7 @@ def show_json(content: Any) -> None:
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Collection[str] = (), footer: int = 0
 ) -> Table:
-    """A table without a frame.
-
-    Args:
-        columns: the titles.
-        rows: the cells, shown as they are.
-        right: titles of right-aligned columns.
-        footer: how many of the last rows are separated by a line.
-    """
+    """A table without a frame; `right` names right-aligned columns, `footer` counts the last rows, below a line."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -122,7 +108,7 @@ def facts(rows: Iterable[tuple[str, str | Text]]) -> Table:
 
 def note(message: str) -> None:
     """Print a message on standard error, unless `--quiet` is set."""
-    if not _settings.quiet:
+    if not _settings["quiet"]:
         console(sys.stderr).print(message, markup=False, soft_wrap=True)
 
 
@@ -154,10 +140,10 @@ def show_warnings_briefly() -> None:
 
     before = warnings.showwarning
 
-    def brief(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+    def brief(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
         if not issubclass(category, XPoseWarning):
-            before(message, category, *rest, **more)
-        elif not _settings.quiet:
+            before(message, category, *place, **options)
+        elif not _settings["quiet"]:
             _labelled("Warning:", "bold yellow", str(message))
 
     warnings.showwarning = brief

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from xpose.errors import did_you_mean, quote
+from xpose.errors import ImageError, did_you_mean, quote
 
 DRAWN = "_xpose"  # ends the stem of the file names of our drawings
 _VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".mts"}
@@ -23,7 +23,7 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-
 
 
 @dataclass(frozen=True)
-class Picture:
+class InputPicture:
     """An input picture.
 
     Attributes:
@@ -44,32 +44,32 @@ class Fault:
     name: str
     message: str
 
+    def as_dict(self) -> dict[str, str]:
+        """For JSON output."""
+        return {"picture": self.name, "error": printable(self.message)}
 
-def list_pictures(words: Sequence[str], out: Path | None = None) -> tuple[list[Picture], list[Fault]]:
+
+def list_pictures(words: Sequence[str], out: Path | None = None) -> tuple[list[InputPicture], list[Fault]]:
     """The pictures that the words of a command line refer to, without duplicates, and the faults of the other words.
 
     A folder stands for all pictures in it and its subfolders, a pattern (`*`, `?`, `[...]`, `**`) for the files that it
     matches. Both are sorted in natural order: frame 2 comes before frame 10. Hidden files and drawings of earlier runs
-    are skipped.
-
-    Args:
-        words: files, folders and patterns.
-        out: the folder for results; drawings in it are not used as inputs.
+    (in the folder `out`, or next to their picture) are skipped.
     """
-    found: dict[Path, Picture] = {}
+    by_path: dict[Path, InputPicture] = {}
     faults: list[Fault] = []
     for word in words:
-        pictures, fault = _pictures_of(word)
-        if fault is not None:
-            faults.append(Fault(printable(word), fault))
-        for picture in pictures:
-            found.setdefault(Path(os.path.abspath(picture.path)), picture)
-    return _without_drawings(found, out), faults
+        try:
+            for picture in _pictures_of(word):
+                by_path.setdefault(Path(os.path.abspath(picture.path)), picture)
+        except ImageError as error:
+            faults.append(Fault(printable(word), str(error)))
+    return _without_drawings(by_path, out), faults
 
 
 def printable(name: object) -> str:
     """The name with control characters and invalid bytes escaped as `\\x..`, safe for terminals and JSON files."""
-    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], str(name))
+    return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], str(name))
 
 
 def natural_key(path: Path) -> list[list[tuple[int, int, str]]]:
@@ -80,57 +80,62 @@ def natural_key(path: Path) -> list[list[tuple[int, int, str]]]:
     ]
 
 
-def _pictures_of(word: str) -> tuple[list[Picture], str | None]:
-    """The pictures that a word refers to, or the reason why there are none."""
+def _pictures_of(word: str) -> list[InputPicture]:
+    """The pictures that a word refers to; an `ImageError` if there are none."""
+    name = quote(printable(word))
     if not word.strip():
-        return [], "The name is empty. Give the name of a picture, a folder or a pattern."
+        raise ImageError("The name is empty. Give the name of a picture, a folder or a pattern.")
     if _ADDRESS.match(word):
-        return [], f"{quote(printable(word))} is a URL. xpose downloads no pictures; save the file first."
+        raise ImageError(f"{name} is a URL. xpose downloads no pictures; save the file first.")
     path = Path(word).expanduser()
     try:
         if path.is_dir():
             return _in_folder(path)
         if not path.exists():
-            return _by_pattern(word) if glob.has_magic(word) else ([], _missing(word))
+            return _by_pattern(word)
         if not path.is_file():
-            return [], f"{quote(printable(word))} is a device or a pipe. Save the picture to a file first."
+            raise ImageError(f"{name} is a device or a pipe. Save the picture to a file first.")
+    except ImageError:
+        raise
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        return [], f"{quote(printable(word))} is not a usable path ({reason}). Check it."
+        raise ImageError(f"{name} is not a usable path ({reason}). Check it.") from None
     if path.suffix.lower() in _VIDEOS:
-        return [], (
-            f"{quote(printable(word))} is a video; this command reads pictures. Extract its frames first, "
+        raise ImageError(
+            f"{name} is a video; this command reads pictures. Extract its frames first, "
             "e.g. with: ffmpeg -i clip.mp4 frames/%06d.png"
         )
-    return [Picture(path, printable(word), Path(path.name))], None
+    return [InputPicture(path, printable(word), Path(path.name))]
 
 
-def _in_folder(folder: Path) -> tuple[list[Picture], str | None]:
+def _in_folder(folder: Path) -> list[InputPicture]:
     from xpose.pictures import PICTURE_ENDINGS
     from xpose.pictures.reading import find_pictures
 
     below = [path.relative_to(folder) for path in find_pictures(folder)]
-    kept = sorted((path for path in below if not _is_hidden(path)), key=natural_key)
-    if not kept:
-        return [], (
+    visible = [path for path in below if not any(part.startswith(".") for part in path.parts)]
+    if not visible:
+        raise ImageError(
             f"The folder {quote(printable(folder))} contains no pictures. Check the folder. "
             f"Pictures end in {', '.join(PICTURE_ENDINGS)}."
         )
-    return [Picture(folder / path, printable(folder / path), path) for path in kept], None
+    return [InputPicture(folder / path, printable(folder / path), path) for path in sorted(visible, key=natural_key)]
 
 
-def _by_pattern(word: str) -> tuple[list[Picture], str | None]:
+def _by_pattern(word: str) -> list[InputPicture]:
     from xpose.pictures import PICTURE_ENDINGS
 
-    fits = [Path(name) for name in glob.glob(os.path.expanduser(word), recursive=True)]
-    files = [path for path in fits if path.is_file() and path.suffix.lower() in PICTURE_ENDINGS]
+    if not glob.has_magic(word):
+        raise ImageError(_missing(word))
+    matches = [Path(name) for name in glob.glob(os.path.expanduser(word), recursive=True)]
+    files = [path for path in matches if path.is_file() and path.suffix.lower() in PICTURE_ENDINGS]
     if not files:
-        return [], f"No picture matches the pattern {quote(printable(word))}. Check the folder and the ending."
+        raise ImageError(f"No picture matches the pattern {quote(printable(word))}. Check the folder and the ending.")
     start = Path(os.path.commonpath([os.path.abspath(path.parent) for path in files]))
     return [
-        Picture(path, printable(path), Path(os.path.abspath(path)).relative_to(start))
+        InputPicture(path, printable(path), Path(os.path.abspath(path)).relative_to(start))
         for path in sorted(files, key=natural_key)
-    ], None
+    ]
 
 
 def _missing(word: str) -> str:
@@ -142,26 +147,22 @@ def _missing(word: str) -> str:
     return f"There is no picture {quote(printable(word))}.{did_you_mean(path.name, beside, limit=1)} Check the path."
 
 
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
-
-
-def _without_drawings(found: dict[Path, Picture], out: Path | None) -> list[Picture]:
+def _without_drawings(by_path: dict[Path, InputPicture], out: Path | None) -> list[InputPicture]:
     """All pictures except our own drawings, which are in the folder for results or next to their picture."""
     from xpose.cli import _console
 
     results = None if out is None else Path(os.path.abspath(out.expanduser()))
-    beside = {place.with_suffix("") for place in found}
-    below = {picture.below.with_suffix("") for picture in found.values()}
+    beside = {path.with_suffix("") for path in by_path}
+    below = {picture.below.with_suffix("") for picture in by_path.values()}
 
-    def is_drawing(place: Path) -> bool:
-        original = place.with_name(re.sub(rf"{DRAWN}(-\d+)?$", "", place.stem) or "_")
-        if original == place.with_suffix(""):
+    def is_drawing(path: Path) -> bool:
+        original = path.with_name(re.sub(rf"{DRAWN}(-\d+)?$", "", path.stem) or "_")
+        if original == path.with_suffix(""):
             return False
-        there = results is not None and place.is_relative_to(results) and original.relative_to(results) in below
-        return there or original in beside
+        in_results = results is not None and path.is_relative_to(results) and original.relative_to(results) in below
+        return in_results or original in beside
 
-    kept = [picture for place, picture in found.items() if not is_drawing(place)]
-    if len(kept) < len(found):
-        _console.note(f"Skipped {len(found) - len(kept)} drawings of an earlier run (names with {DRAWN}).")
-    return kept
+    pictures = [picture for path, picture in by_path.items() if not is_drawing(path)]
+    if len(pictures) < len(by_path):
+        _console.note(f"Skipped {len(by_path) - len(pictures)} drawings of an earlier run (names with {DRAWN}).")
+    return pictures

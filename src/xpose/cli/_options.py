@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -29,14 +32,10 @@ MoreImages = Annotated[Texts, typer.Option("-i", "--image", metavar="IMAGE", hel
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing file or folder.")]
 
-Objects = Annotated[
-    Texts,
-    _option(
-        PROMPTS,
-        "-t --text WORDS",
-        'The objects to detect, e.g. "wren" or "person,dog". Several classes compete for each location.',
-    ),
-]
+_SHARE = {"min": 0, "max": 1}
+
+_OBJECTS = 'The objects to detect, e.g. "wren" or "person,dog". Several classes compete for each location.'
+Objects = Annotated[Texts, _option(PROMPTS, "-t --text WORDS", _OBJECTS)]
 Skeletons = Annotated[
     Texts,
     _option(
@@ -46,22 +45,13 @@ Skeletons = Annotated[
         "chosen by the object.",
     ),
 ]
-Keypoints = Annotated[
-    str | None,
-    _option(
-        PROMPTS,
-        "--keypoints NAMES",
-        'Detect only these keypoints, e.g. "beak tip,left eye"; with -k, a subset of that skeleton.',
-    ),
-]
+_KEYPOINTS = 'Detect only these keypoints, e.g. "beak tip,left eye"; with -k, a subset of that skeleton.'
+Keypoints = Annotated[str | None, _option(PROMPTS, "--keypoints NAMES", _KEYPOINTS)]
 Like = Annotated[
-    Paths,
-    _option(PROMPTS, "--like PICTURE", f"An example picture with its --points; up to {MOST_SHOTS}."),
+    Paths, _option(PROMPTS, "--like PICTURE", f"An example picture with its --points; up to {MOST_SHOTS}.")
 ]
-Points = Annotated[
-    Paths,
-    _option(PROMPTS, "--points FILE.json", 'Keypoints of the example picture: {"left eye": [x, y], ...} in pixels.'),
-]
+_POINTS = 'Keypoints of the example picture: {"left eye": [x, y], ...} in pixels.'
+Points = Annotated[Paths, _option(PROMPTS, "--points FILE.json", _POINTS)]
 Bank = Annotated[Path | None, _option(PROMPTS, "--bank FILE", "Detect all classes of a bank (`xpose prompt save`).")]
 
 Threshold = Annotated[
@@ -71,23 +61,13 @@ Threshold = Annotated[
         "--threshold NUMBER",
         "Minimum score of an object. A lower value detects more objects and produces more false alarms. Default: the "
         "value stored with the weights for each class, or 0.1.",
-        min=0,
-        max=1,
+        **_SHARE,
     ),
 ]
-KeypointThreshold = Annotated[
-    Number,
-    _option(
-        KEPT,
-        "--keypoint-threshold NUMBER",
-        "Keypoints with a lower confidence count as absent. Default: the value stored with the weights.",
-        min=0,
-        max=1,
-    ),
-]
-MaxInstances = Annotated[
-    int | None, _option(KEPT, "--max-instances N", "Maximum number of objects per picture, best first.", min=1)
-]
+_KEYPOINT_THRESHOLD = "Keypoints with a lower confidence count as absent. Default: the value stored with the weights."
+KeypointThreshold = Annotated[Number, _option(KEPT, "--keypoint-threshold NUMBER", _KEYPOINT_THRESHOLD, **_SHARE)]
+_MAX_INSTANCES = "Maximum number of objects per picture, best first."
+MaxInstances = Annotated[int | None, _option(KEPT, "--max-instances N", _MAX_INSTANCES, min=1)]
 Nms = Annotated[
     Number,
     _option(
@@ -95,20 +75,11 @@ Nms = Annotated[
         "--nms NUMBER",
         "Among boxes overlapping by more than this, keep only the best; 1 keeps all. Default: the value stored with "
         "the weights.",
-        min=0,
-        max=1,
+        **_SHARE,
     ),
 ]
-NmsOks = Annotated[
-    Number,
-    _option(
-        KEPT,
-        "--nms-oks NUMBER",
-        "Among poses more similar than this, keep only the best. Use it instead of --nms for crowded animals.",
-        min=0,
-        max=1,
-    ),
-]
+_NMS_OKS = "Among poses more similar than this, keep only the best. Use it instead of --nms for crowded animals."
+NmsOks = Annotated[Number, _option(KEPT, "--nms-oks NUMBER", _NMS_OKS, **_SHARE)]
 Rivals = Annotated[
     str | None,
     _option(
@@ -119,37 +90,18 @@ Rivals = Annotated[
     ),
 ]
 
-Weights = Annotated[
-    str | None,
-    _option(
-        WEIGHTS,
-        "-p --weights WEIGHTS",
-        "A weight folder or file, a bundled name, or owner/name on the Hugging Face Hub; see `xpose models`.",
-    ),
-]
-Config = Annotated[
-    Path | None,
-    _option(
-        WEIGHTS,
-        "-c FILE",
-        "For command lines of the released script: selects the network by the name of the file, which is never opened.",
-    ),
-]
-Device = Annotated[
-    str | None,
-    _option(WEIGHTS, "--device NAME", '"cpu", "cuda" (NVIDIA) or "mps" (Mac). Default: the fastest available.'),
-]
-Dtype = Annotated[
-    str | None,
-    _option(
-        WEIGHTS,
-        "--dtype TYPE",
-        '"float32" (default), "bfloat16" (faster on recent hardware, slightly less accurate) or "float64".',
-    ),
-]
-Clip = Annotated[
-    Path | None, _option(WEIGHTS, "--clip FOLDER", "CLIP ViT-B/32, for weight files that do not contain it.")
-]
+_WEIGHTS = "A weight folder or file, a bundled name, or owner/name on the Hugging Face Hub; see `xpose models`."
+Weights = Annotated[str | None, _option(WEIGHTS, "-p --weights WEIGHTS", _WEIGHTS)]
+_CONFIG = (
+    "For command lines of the released script: selects the network by the name of the file, which is never opened."
+)
+Config = Annotated[Path | None, _option(WEIGHTS, "-c FILE", _CONFIG)]
+_DEVICE = '"cpu", "cuda" (NVIDIA) or "mps" (Mac). Default: the fastest available.'
+Device = Annotated[str | None, _option(WEIGHTS, "--device NAME", _DEVICE)]
+_DTYPE = '"float32" (default), "bfloat16" (faster on recent hardware, slightly less accurate) or "float64".'
+Dtype = Annotated[str | None, _option(WEIGHTS, "--dtype TYPE", _DTYPE)]
+_CLIP = "CLIP ViT-B/32, for weight files that do not contain it."
+Clip = Annotated[Path | None, _option(WEIGHTS, "--clip FOLDER", _CLIP)]
 
 DatasetName = Annotated[str, typer.Argument(metavar="NAME", help="A dataset from `xpose data list`.")]
 Sources = Annotated[
@@ -159,9 +111,64 @@ Sources = Annotated[
         help="Prepared sets, folders of them, or folders of COCO sets (NAME/train.json, NAME/images).",
     ),
 ]
-SetsOut = Annotated[Path, typer.Option(help="Folder for prepared sets; this set goes to OUT/NAME.")]
+SetsOut = Annotated[Path, typer.Option(help="Folder for prepared sets; this set is written to OUT/NAME.")]
 OnlySets = Annotated[Texts, typer.Option("--only", help="Only this set; may be repeated.", metavar="NAME")]
 OnlySplits = Annotated[Texts, typer.Option(help="Only this split; may be repeated.", metavar="NAME")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over instead of resuming an interrupted run.")]
 DrawnOut = Annotated[Path, typer.Option(help="Folder for the set.")]
 DrawnSeed = Annotated[int, typer.Option(help="The same seed draws the same pictures.")]
+
+
+@dataclass(frozen=True)
+class PromptOptions:
+    """What to detect, in words and by example pictures."""
+
+    text: Objects = None
+    skeleton: Skeletons = None
+    keypoints: Keypoints = None
+    like: Like = None
+    points: Points = None
+
+
+@dataclass(frozen=True)
+class DetectionCommandOptions(PromptOptions):
+    """The options that `xpose detect` and `xpose count` share."""
+
+    images: Images = None
+    more: MoreImages = None
+    bank: Bank = None
+    threshold: Threshold = None
+    max_instances: MaxInstances = None
+    nms: Nms = None
+    nms_oks: NmsOks = None
+    rivals: Rivals = None
+    weights: Weights = None
+    config: Config = None
+    device: Device = None
+    dtype: Dtype = None
+    clip: Clip = None
+
+
+def expanded(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose parameters of one of the classes above are replaced by one option for each field."""
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    parameters = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name not in groups:
+            parameters.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        options = get_type_hints(groups[name], include_extras=True)
+        parameters += [
+            inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=options[field.name])
+            for field in fields(groups[name])
+        ]
+
+    def run(**values: Any) -> None:
+        for name, group in groups.items():
+            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+        command(**values)
+
+    run.__doc__ = command.__doc__
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return run

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import typer
 
 from xpose.cli import _console, _prompts
-from xpose.cli._inputs import Fault, Picture, list_pictures
+from xpose.cli._inputs import Fault, InputPicture, list_pictures
+from xpose.cli._options import DetectionCommandOptions
 from xpose.cli._progress import Bars, noticing_interrupts
 from xpose.errors import ImageError
 
@@ -25,11 +26,14 @@ if TYPE_CHECKING:
 class PictureOutput(Protocol):
     """What becomes of the results."""
 
-    def add(self, picture: Picture, poses: Poses, pixels: np.ndarray) -> None:
+    def add(self, picture: InputPicture, poses: Poses, pixels: np.ndarray) -> None:
         """Take the result of one picture."""
 
     def finish(self, faults: Sequence[Fault]) -> None:
-        """Print and write what is left to do, at the end or after Ctrl-C."""
+        """Print and write the remaining output, at the end or after Ctrl-C."""
+
+
+MakeOutput = Callable[["Detector", "list[EncodedClass]", "list[InputPicture]", "DetectionOptions"], PictureOutput]
 
 
 def names_of_rivals(words: str | None) -> tuple[str, ...] | None:
@@ -46,57 +50,56 @@ def names_of_rivals(words: str | None) -> tuple[str, ...] | None:
     return names
 
 
-def words_for_pictures(images: Sequence[str] | None, more: Sequence[str] | None) -> list[str]:
-    """All words that name pictures.
-
-    Raises:
-        typer.BadParameter: there are none.
-    """
-    words = [*(images or ()), *(more or ())]
-    if not words:
-        raise typer.BadParameter("No picture was given. Name pictures, a folder or a pattern.", param_hint="IMAGE")
-    return words
-
-
 def detect_in_pictures(
-    words: Sequence[str],
-    asked: _prompts.Asked,
-    keep: Mapping[str, Any],
-    load: Callable[[], Detector],
-    output: Callable[[Detector, list[EncodedClass], list[Picture], DetectionOptions], PictureOutput],
+    given: DetectionCommandOptions,
+    output: MakeOutput,
+    keypoint_threshold: float | None = None,
     folder: Path | None = None,
     profile: Path | None = None,
 ) -> None:
-    """Run the detector on all pictures that the words name, and hand the results to an output.
+    """Run the detector on all pictures that a command line names, and hand the results to an output.
+
+    The network is loaded after all mistakes in the command line have been reported.
 
     Args:
-        words: files, folders and patterns.
-        asked: the prompts.
-        keep: the values of `DetectionOptions`.
-        load: loads the detector; called after all mistakes in the command line have been reported.
+        given: the options of the command.
         output: creates the output.
+        keypoint_threshold: see `DetectionOptions`.
         folder: the folder for results; drawings of earlier runs in it are not used as inputs.
         profile: a file for a PyTorch trace of the run.
 
     Raises:
-        typer.Exit: a picture could not be used, or there are none.
+        typer.BadParameter: no picture was named.
+        typer.Exit: a picture could not be used.
     """
+    words = [*(given.images or ()), *(given.more or ())]
+    if not words:
+        raise typer.BadParameter("No picture was given. Name pictures, a folder or a pattern.", param_hint="IMAGE")
+    rivals = names_of_rivals(given.rivals)
+    prompts = _prompts.build_prompts(given, given.bank)
     pictures, faults = list_pictures(words, folder)
     for fault in faults:
         _console.fail(fault.message)
     if not pictures:
         raise typer.Exit(_console.FAILURE)
-    _prompts.say_what_is_looked_for(asked)
+    _prompts.show_prompts(prompts)
     from xpose.inference import DetectionOptions
     from xpose.model.profiling import profiled
 
-    options = DetectionOptions(**keep)
-    detector = load()
-    prompts = _prompts.encode(asked, detector)
-    results = output(detector, prompts, pictures, options)
+    options = DetectionOptions(
+        threshold=given.threshold,
+        keypoint_threshold=keypoint_threshold,
+        nms=given.nms,
+        nms_oks=given.nms_oks,
+        max_instances=given.max_instances,
+        rivals=rivals,
+    )
+    detector = _prompts.load_detector(given.weights, given.config, given.device, given.dtype, given.clip)
+    encoded = _prompts.encode(prompts, given.bank, detector)
+    results = output(detector, encoded, pictures, options)
     try:
         with profiled(profile):
-            faults += _detect_each(detector, prompts, pictures, options, results)
+            faults += _detect_each(detector, encoded, pictures, options, results)
     finally:  # also after Ctrl-C, so that finished results are kept
         results.finish(faults)
     if faults:
@@ -106,7 +109,7 @@ def detect_in_pictures(
 def _detect_each(
     detector: Detector,
     prompts: list[EncodedClass],
-    pictures: Sequence[Picture],
+    pictures: Sequence[InputPicture],
     options: DetectionOptions,
     results: PictureOutput,
 ) -> list[Fault]:

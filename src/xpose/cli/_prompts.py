@@ -4,62 +4,51 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xpose.cli import _console
 from xpose.cli._inputs import printable
-from xpose.errors import ConfigError, PromptError, quote
-from xpose.prompts import CombinedPrompt, Prompt, TextPrompt, VisualPrompt, prompts_from_pairs
+from xpose.cli._options import PromptOptions
+from xpose.errors import ConfigError, PromptError, counted, quote
+from xpose.prompts import CombinedPrompt, Prompt, TextPrompt, VisualPrompt, check_unique, prompts_from_pairs
 
 if TYPE_CHECKING:
     from xpose.inference import Detector
     from xpose.inference.encoded import EncodedClass
 
+# Parts of the names of settings files of the released script, and the networks that they select.
+_PRESETS = {
+    "swint": "xpose-swin-t",
+    "swinl": "xpose-swin-l",
+    "r50": "xpose-r50",
+    "resnet50": "xpose-r50",
+    "nano": "xpose-nano",
+}
 
-@dataclass(frozen=True)
-class Asked:
-    """The prompts of a command, and the prompt bank to be added."""
 
-    prompts: tuple[Prompt, ...]
-    bank: Path | None = None
-
-
-def build_prompts(
-    objects: Sequence[str] | None,
-    skeletons: Sequence[str] | None,
-    keypoints: str | None,
-    like: Sequence[Path] | None,
-    points: Sequence[Path] | None,
-    bank: Path | None = None,
-) -> Asked:
+def build_prompts(options: PromptOptions, bank: Path | None = None) -> list[Prompt]:
     """The prompts that the options describe; fast, so that mistakes are reported before a network is loaded.
 
     Raises:
-        PromptError: there is no prompt, counts do not match, or a word, name or points file is invalid.
+        PromptError: there is neither a prompt nor a bank, counts do not match, or a word, name or points file is
+            invalid.
     """
-    texts = _texts(
-        _words(objects, "-t"), _words(skeletons, "-k"), _words([keypoints] if keypoints else None, "--keypoints")
-    )
-    prompts = _joined(texts, _examples(list(like or ()), list(points or ())))
+    objects, skeletons = _words(options.text, "-t"), _words(options.skeleton, "-k")
+    keypoints = _words([options.keypoints] if options.keypoints else None, "--keypoints")
+    examples = _examples(list(options.like or ()), list(options.points or ()))
+    prompts = _joined(_texts(objects, skeletons, keypoints), examples)
     if not prompts and bank is None:
         raise PromptError(
             "No prompt was given. Name an object (-t dog), show it (--like dog.jpg --points dog.json), or use a prompt "
             "bank (--bank dogs.safetensors)."
         )
-    labels = [prompt.resolved.label for prompt in prompts]
-    twice = next((label for label in labels if labels.count(label) > 1), None)
-    if twice is not None:
-        raise PromptError(
-            f"{quote(twice)} was given more than once. Results are listed by name, so each name must be unique. "
-            'Use different words, e.g. "human face,cat face".'
-        )
-    return Asked(tuple(prompts), bank)
+    check_unique(prompts)
+    return prompts
 
 
-def encode(asked: Asked, detector: Detector) -> list[EncodedClass]:
-    """All prompts, encoded for the detector.
+def encode(prompts: list[Prompt], bank: Path | None, detector: Detector) -> list[EncodedClass]:
+    """The prompts and the classes of the bank, encoded for the detector.
 
     Raises:
         PromptError: a class of the bank has the name of another prompt.
@@ -67,36 +56,35 @@ def encode(asked: Asked, detector: Detector) -> list[EncodedClass]:
     """
     from xpose.inference import PromptBank
 
-    encoded = list(detector.encode_prompts(list(asked.prompts))) if asked.prompts else []
-    if asked.bank is not None:
-        entries = PromptBank.load(asked.bank).prompts(detector)
+    encoded = list(detector.encode_prompts(prompts)) if prompts else []
+    if bank is not None:
+        entries = PromptBank.load(bank).prompts(detector)
         if not entries:
-            raise PromptError(f"The prompt bank {quote(asked.bank)} is empty. Make it again with: xpose prompt save")
+            raise PromptError(f"The prompt bank {quote(bank)} is empty. Make it again with: xpose prompt save")
         shared = {prompt.names.label for prompt in encoded} & {prompt.names.label for prompt in entries}
         if shared:
             raise PromptError(
-                f"{quote(min(shared))} was given and is also in the prompt bank {quote(asked.bank)}. Results are "
+                f"{quote(min(shared))} was given and is also in the prompt bank {quote(bank)}. Results are "
                 "listed by name, so each name must be unique. Leave one of them out."
             )
         encoded += entries
     return encoded
 
 
-def say_what_is_looked_for(asked: Asked) -> None:
+def show_prompts(prompts: Sequence[Prompt]) -> None:
     """List the classes, and explain the choice of keypoints that the user has not named."""
-    for prompt in asked.prompts:
+    for prompt in prompts:
         names = prompt.resolved
-        count = len(names.names)
-        how = f"{count} point{'' if count == 1 else 's'}" if count else "box only"
+        facts = [counted(len(names.names), "point") if names.names else "box only"]
         if names.skeleton:
-            how = f'skeleton "{names.skeleton}", {how}'
+            facts.insert(0, f'skeleton "{names.skeleton}"')
         shots = len(prompt.examples) if isinstance(prompt, CombinedPrompt) else int(isinstance(prompt, VisualPrompt))
         if shots:
-            how += f", {shots} example picture{'s' if shots > 1 else ''}"
-        _console.note(f"Looking for: {printable(names.label)} ({how})")
+            facts.append(counted(shots, "example picture"))
+        _console.note(f"Looking for: {printable(names.label)} ({', '.join(facts)})")
         if names.reason:
             _console.note(f"  {'Note' if names.is_fallback else 'Keypoints'}: {printable(names.reason)}.")
-    if any(prompt.resolved.reason for prompt in asked.prompts):
+    if any(prompt.resolved.reason for prompt in prompts):
         _console.note('Other keypoints: -k NAME (list them: xpose skeletons), or --keypoints "beak tip,left eye".')
 
 
@@ -108,7 +96,7 @@ def load_detector(
     Raises:
         XPoseError: a name, a device or a type does not exist, or `-c` contradicts `-p`.
     """
-    expected = None if config is None else preset_of(config)
+    expected = None if config is None else _preset_of(config)
     from xpose.inference import load
 
     detector = load(weights, device=device, dtype=dtype, clip=clip)
@@ -121,25 +109,18 @@ def load_detector(
     return detector
 
 
-def preset_of(config: Path) -> str:
+def _preset_of(config: Path) -> str:
     """The network that a settings file of the released script belongs to, by its name; the file is never opened.
 
     Raises:
         ConfigError: no network has this name.
     """
     name = "".join(letter for letter in config.stem.casefold() if letter.isalnum())
-    known = {
-        "swint": "xpose-swin-t",
-        "swinl": "xpose-swin-l",
-        "r50": "xpose-r50",
-        "resnet50": "xpose-r50",
-        "nano": "xpose-nano",
-    }
-    preset = next((preset for key, preset in known.items() if key in name), None)
+    preset = next((preset for key, preset in _PRESETS.items() if key in name), None)
     if preset is None:
         raise ConfigError(
-            f"-c {config} selects no known network. Its name must contain one of {', '.join(known)}; the file is never "
-            "opened, because a Python settings file could run any code. Omit -c: the weights identify their network."
+            f"-c {config} selects no known network. Its name must contain one of {', '.join(_PRESETS)}; the file is "
+            "never opened, because a Python file could run any code. Omit -c: the weights identify their network."
         )
     _console.note(f"-c {config}: selects {preset} by its name; the file is never opened.")
     return preset
@@ -166,10 +147,7 @@ def _texts(objects: list[str] | None, skeletons: list[str] | None, keypoints: li
                 "Write e.g. -t face -k 68_face_points."
             )
         return [] if keypoints is None else [TextPrompt(keypoints=keypoints)]
-    plain = prompts_from_pairs(objects, skeletons)
-    if keypoints is None:
-        return plain
-    return [TextPrompt(prompt.object, skeleton=prompt.skeleton, keypoints=keypoints) for prompt in plain]
+    return prompts_from_pairs(objects, skeletons, keypoints)
 
 
 def _examples(pictures: list[Path], points: list[Path]) -> dict[str | None, list[VisualPrompt]]:

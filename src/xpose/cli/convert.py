@@ -51,18 +51,16 @@ def convert(
 
 
 def _check_target(target: Path, checkpoint: Path, overwrite: bool) -> None:
-    if not target.exists():
-        return
-    if not target.is_dir():
+    if target.exists() and not target.is_dir():
         raise CheckpointError(
             f"{quote(target)} is a file. The weights need a folder of their own; choose another name."
         )
-    inside = {file.name for file in target.iterdir()}
-    if not inside:
+    content = {file.name for file in target.iterdir()} if target.exists() else set()
+    if not content:
         return
-    if not inside <= FILES or checkpoint.expanduser().resolve().parent == target:
+    if not content <= FILES or checkpoint.expanduser().resolve().parent == target:
         raise CheckpointError(
-            f"The folder {quote(target)} contains other files ({', '.join(sorted(inside)[:3])}). "
+            f"The folder {quote(target)} contains other files ({', '.join(sorted(content)[:3])}). "
             "The weights need a folder of their own; choose another name."
         )
     if not overwrite:

@@ -5,44 +5,26 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xpose.cli import _console, _options, _picture_loop, _prompts
-from xpose.cli._inputs import Fault, Picture, printable
+from xpose.cli import _console, _options, _picture_loop
+from xpose.cli._inputs import Fault, InputPicture, printable
 from xpose.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
+    from rich.table import Table
 
-    from xpose.inference import Detector
-    from xpose.inference.encoded import EncodedClass
     from xpose.results import Poses
 
 
+@_options.expanded
 def count(
-    images: _options.Images = None,
-    more: _options.MoreImages = None,
-    text: _options.Objects = None,
-    skeleton: _options.Skeletons = None,
-    keypoints: _options.Keypoints = None,
-    like: _options.Like = None,
-    points: _options.Points = None,
-    bank: _options.Bank = None,
+    options: _options.DetectionCommandOptions,
     as_json: _options.AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, e.g. for a spreadsheet.")] = False,
-    threshold: _options.Threshold = None,
-    max_instances: _options.MaxInstances = None,
-    nms: _options.Nms = None,
-    nms_oks: _options.NmsOks = None,
-    rivals: _options.Rivals = None,
-    weights: _options.Weights = None,
-    config: _options.Config = None,
-    device: _options.Device = None,
-    dtype: _options.Dtype = None,
-    clip: _options.Clip = None,
 ) -> None:
     """Count the objects of each class in pictures.
 
@@ -55,22 +37,9 @@ def count(
     """
     if as_json and as_csv:
         raise ConfigError("Both --json and --csv were given. Only one can be printed. Leave one out.")
-    words = _picture_loop.words_for_pictures(images, more)
-    others = _picture_loop.names_of_rivals(rivals)
-    keep: dict[str, Any] = {
-        "threshold": threshold,
-        "max_instances": max_instances,
-        "nms": nms,
-        "nms_oks": nms_oks,
-        "rivals": others,
-    }
-    asked = _prompts.build_prompts(text, skeleton, keypoints, like, points, bank)
-
-    def counts(_: Detector, prompts: list[EncodedClass], *rest: object) -> _Counts:
-        return _Counts([prompt.names.label for prompt in prompts], as_json, as_csv)
-
-    load = partial(_prompts.load_detector, weights, config, device, dtype, clip)
-    _picture_loop.detect_in_pictures(words, asked, keep, load, counts)
+    _picture_loop.detect_in_pictures(
+        options, lambda _, prompts, *rest: _Counts([prompt.names.label for prompt in prompts], as_json, as_csv)
+    )
 
 
 class _Counts:
@@ -78,9 +47,10 @@ class _Counts:
 
     def __init__(self, labels: list[str], as_json: bool, as_csv: bool) -> None:
         self.labels, self.as_json, self.as_csv = labels, as_json, as_csv
+        self.shown_labels = [printable(label) for label in labels]
         self.rows: list[tuple[str, list[int]]] = []
 
-    def add(self, picture: Picture, poses: Poses, pixels: np.ndarray) -> None:
+    def add(self, picture: InputPicture, poses: Poses, pixels: np.ndarray) -> None:
         self.rows.append((picture.name, [poses.categories.count(label) for label in self.labels]))
 
     def finish(self, faults: Sequence[Fault]) -> None:
@@ -91,17 +61,17 @@ class _Counts:
         elif self.rows:
             _console.show(self._table())
 
-    def _total(self) -> list[int]:
+    def _totals(self) -> list[int]:
         return [sum(numbers[column] for _, numbers in self.rows) for column in range(len(self.labels))]
 
     def _as_dict(self, faults: Sequence[Fault]) -> dict[str, Any]:
-        labels = [printable(label) for label in self.labels]
+        def by_label(numbers: list[int]) -> dict[str, int]:
+            return dict(zip(self.shown_labels, numbers, strict=True))
+
         return {
-            "pictures": [
-                {"picture": name, "counts": dict(zip(labels, numbers, strict=True))} for name, numbers in self.rows
-            ],
-            "total": dict(zip(labels, self._total(), strict=True)),
-            "failed": [{"picture": fault.name, "error": printable(fault.message)} for fault in faults],
+            "pictures": [{"picture": name, "counts": by_label(numbers)} for name, numbers in self.rows],
+            "total": by_label(self._totals()),
+            "failed": [fault.as_dict() for fault in faults],
         }
 
     def _as_csv(self) -> str:
@@ -109,14 +79,14 @@ class _Counts:
 
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["picture", *(safe_cell(printable(label)) for label in self.labels)])
-        for name, numbers in self.rows:
-            writer.writerow([safe_cell(name), *numbers])
+        writer.writerow(["picture", *map(safe_cell, self.shown_labels)])
+        writer.writerows([safe_cell(name), *numbers] for name, numbers in self.rows)
         return text.getvalue()
 
-    def _table(self) -> Any:
-        labels = [printable(label) for label in self.labels]
+    def _table(self) -> Table:
         rows = [[name, *map(str, numbers)] for name, numbers in self.rows]
-        if len(rows) > 1:
-            rows.append([f"all {len(rows)} pictures", *map(str, self._total())])
-        return _console.table(["picture", *labels], rows, right=labels, footer=int(len(rows) > 1))
+        several = len(rows) > 1
+        if several:
+            rows.append([f"all {len(rows)} pictures", *map(str, self._totals())])
+        labels = self.shown_labels
+        return _console.table(["picture", *labels], rows, right=labels, footer=int(several))

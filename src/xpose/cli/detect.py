@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from functools import partial
+import io
+import os
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain, count, repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from xpose.cli import _options, _picture_loop, _prompts
-from xpose.cli._outputs import Results, check_folder
+from xpose.cli import _console, _options, _picture_loop
+from xpose.cli._inputs import DRAWN, Fault, InputPicture, printable
+from xpose.errors import ConfigError, quote
 
 if TYPE_CHECKING:
-    from xpose.cli._inputs import Picture
+    import numpy as np
+    from PIL import Image
+    from rich.table import Table
+
     from xpose.inference import DetectionOptions, Detector
     from xpose.inference.encoded import EncodedClass
+    from xpose.results import Poses
 
-DEFAULT_OUT = Path("xpose-out")
+_DEFAULT_OUT = Path("xpose-out")
+_COCO_FILE = "poses.json"
+_KEEP_ENDING = {".jpg": ".jpg", ".jpeg": ".jpg", ".png": ".png"}
+_LONGEST_STEM = 180  # bytes; file systems end at 255, and a number and an ending follow
+_JPEG_QUALITY = 92
 
 
+@_options.expanded
 def detect(
-    images: _options.Images = None,
-    more: _options.MoreImages = None,
-    text: _options.Objects = None,
-    skeleton: _options.Skeletons = None,
-    keypoints: _options.Keypoints = None,
-    like: _options.Like = None,
-    points: _options.Points = None,
-    bank: _options.Bank = None,
+    options: _options.DetectionCommandOptions,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -42,17 +49,7 @@ def detect(
         Path | None,
         typer.Option(metavar="FILE", help="Write a PyTorch trace of the run, for chrome://tracing or Perfetto."),
     ] = None,
-    threshold: _options.Threshold = None,
     keypoint_threshold: _options.KeypointThreshold = None,
-    max_instances: _options.MaxInstances = None,
-    nms: _options.Nms = None,
-    nms_oks: _options.NmsOks = None,
-    rivals: _options.Rivals = None,
-    weights: _options.Weights = None,
-    config: _options.Config = None,
-    device: _options.Device = None,
-    dtype: _options.Dtype = None,
-    clip: _options.Clip = None,
 ) -> None:
     """Detect objects and their keypoints in pictures.
 
@@ -65,25 +62,170 @@ def detect(
     - xpose detect photos/ -t person,face -k person,68_face_points -o results
     - xpose detect "frames/*.png" --like leaf.jpg --points leaf.json
     """
-    words = _picture_loop.words_for_pictures(images, more)
-    others = _picture_loop.names_of_rivals(rivals)
-    keep: dict[str, Any] = {
-        "threshold": threshold,
-        "keypoint_threshold": keypoint_threshold,
-        "max_instances": max_instances,
-    }
-    keep |= {"nms": nms, "nms_oks": nms_oks, "rivals": others}
-    asked = _prompts.build_prompts(text, skeleton, keypoints, like, points, bank)
-    folder = (None if as_json else DEFAULT_OUT) if out is None else out
+    folder = (None if as_json else _DEFAULT_OUT) if out is None else out
     if folder is not None:
-        check_folder(folder)
+        _check_folder(folder)
 
     def results(
-        detector: Detector, prompts: list[EncodedClass], pictures: list[Picture], options: DetectionOptions
-    ) -> Results:
-        limits = detector.limits(prompts, options=options)
-        inputs = [*(like or ()), *(points or ()), *([bank] if bank else ())]
-        return Results(pictures, folder, prompts, limits, inputs, as_json=as_json)
+        detector: Detector, prompts: list[EncodedClass], pictures: list[InputPicture], kept: DetectionOptions
+    ) -> _Results:
+        inputs = [*(options.like or ()), *(options.points or ()), *([options.bank] if options.bank else ())]
+        inputs += [picture.path for picture in pictures]
+        return _Results(pictures, folder, prompts, detector.limits(prompts, options=kept), inputs, as_json)
 
-    load = partial(_prompts.load_detector, weights, config, device, dtype, clip)
-    _picture_loop.detect_in_pictures(words, asked, keep, load, results, folder, profile)
+    _picture_loop.detect_in_pictures(options, results, keypoint_threshold, folder, profile)
+
+
+def _check_folder(folder: Path) -> None:
+    """Check that results can be written there, without creating anything."""
+    target = folder.expanduser()
+    nearest = next(place for place in (target, *target.absolute().parents) if place.exists())
+    if not nearest.is_dir():
+        raise ConfigError(f"{quote(nearest)} is a file. Results go into a folder; give another name with -o.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"The folder {quote(nearest)} is not writable. Results go there; give another folder with -o."
+        )
+
+
+def drawing_paths(pictures: Iterable[InputPicture], folder: Path, taken: Iterable[Path]) -> dict[InputPicture, Path]:
+    """The file of each picture's drawing: in the same subfolder of `folder`, with `_xpose` added to the name.
+
+    All are different, even on file systems that ignore case, and none is in `taken` (the inputs): a number is added.
+    """
+    used = {_key(path) for path in taken}
+    targets = {}
+    for picture in pictures:
+        stem = os.fsencode(picture.below.stem)[:_LONGEST_STEM].decode("utf-8", "ignore")
+        ending = _KEEP_ENDING.get(picture.below.suffix.lower(), ".png")
+        target = _unused(folder / picture.below.with_name(f"{stem}{DRAWN}{ending}"), used)
+        used.add(_key(target))
+        targets[picture] = target
+    return targets
+
+
+def _unused(target: Path, used: Collection[str]) -> Path:
+    """The path, with a number added if it is used already."""
+    numbered = (target.with_stem(f"{target.stem}-{number}") for number in count(2))
+    return next(path for path in chain([target], numbered) if _key(path) not in used)
+
+
+def _key(path: Path) -> str:
+    return os.path.abspath(path.expanduser()).casefold()
+
+
+class _Row(NamedTuple):
+    """One picture and one class in the table."""
+
+    picture: str
+    label: str
+    number: int
+    best: float | None
+    present: int
+
+
+class _Results:
+    """Draws the result of each picture at once, and writes everything else at the end or after Ctrl-C."""
+
+    def __init__(
+        self,
+        pictures: Sequence[InputPicture],
+        folder: Path | None,
+        prompts: Sequence[EncodedClass],
+        limits: Mapping[str, float],
+        inputs: Sequence[Path],
+        as_json: bool,
+    ) -> None:
+        """`limits` are the minimum scores by class; `inputs` are files that must not be overwritten."""
+        self.as_json, self.limits = as_json, limits
+        self.folder = None if folder is None else folder.expanduser()
+        self.points = {prompt.names.label: len(prompt.names.names) for prompt in prompts}
+        self.poses: list[Poses] = []
+        self.rows: list[_Row] = []
+        self._drawn: list[str | None] = []
+        self._drawings = {} if self.folder is None else drawing_paths(pictures, self.folder, inputs)
+        self._coco = None if self.folder is None else _unused(self.folder / _COCO_FILE, set(map(_key, inputs)))
+
+    def add(self, picture: InputPicture, poses: Poses, pixels: np.ndarray) -> None:
+        """Draw the result of one picture, and keep it for the end."""
+        drawing = self._drawings.get(picture)
+        if drawing is not None:
+            _save_picture(poses.draw(pixels), drawing)
+        self.poses.append(poses)
+        self._drawn.append(None if drawing is None else printable(drawing))
+        for label in self.points:
+            of_class = poses[label]
+            present = int((of_class.visibility[0] > 0).sum()) if len(of_class) else 0
+            best = float(of_class.scores[0]) if len(of_class) else None
+            self.rows.append(_Row(picture.name, label, len(of_class), best, present))
+
+    def finish(self, faults: Sequence[Fault]) -> None:
+        """Write the COCO file of the finished pictures, and print the table or JSON."""
+        from xpose.pictures.atomic import write_bytes
+        from xpose.results.formats.table import encoded
+
+        if self._coco is not None and self.poses:
+            write_bytes(self._coco, encoded(self.poses, "coco"))
+        if self.as_json:
+            _console.show_json(self._as_dict(faults))
+        elif self.rows:
+            _console.show(self._table())
+        if self._coco is not None and self.poses:
+            _console.note(f"Drawings are in {printable(self.folder)}, all results in {printable(self._coco)}.")
+        if self.rows and not any(row.number for row in self.rows):
+            _console.note(_advice(self.limits))
+
+    def _as_dict(self, faults: Sequence[Fault]) -> dict[str, Any]:
+        return {
+            "pictures": [
+                {"drawing": drawn, **poses.to_dict()} for drawn, poses in zip(self._drawn, self.poses, strict=True)
+            ],
+            "counts": dict(self._totals()),
+            "failed": [fault.as_dict() for fault in faults],
+        }
+
+    def _totals(self) -> Counter[str]:
+        totals = Counter(dict.fromkeys(self.points, 0))
+        for row in self.rows:
+            totals[row.label] += row.number
+        return totals
+
+    def _table(self) -> Table:
+        numbers = ("count", "best score", "its keypoints")
+        cells = []
+        for position, row in enumerate(self.rows):
+            total = self.points[row.label]
+            best = "" if row.best is None else f"{row.best:.2f}"
+            present = f"{row.present} of {total}" if row.number and total else ""
+            picture = "" if position % len(self.points) else row.picture
+            cells.append([picture, printable(row.label), str(row.number), best, present])
+        several = len(self.poses) > 1
+        if several:
+            titles = chain([f"all {len(self.poses)} pictures"], repeat(""))
+            for title, (label, number) in zip(titles, self._totals().items(), strict=False):
+                cells.append([title, printable(label), str(number), "", ""])
+        columns = ("picture", "object", *numbers)
+        return _console.table(columns, cells, right=numbers, footer=len(self.points) * several)
+
+
+def _save_picture(picture: Image.Image, path: Path) -> None:
+    from xpose.pictures.atomic import write_bytes
+
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG" if path.suffix == ".jpg" else "PNG", quality=_JPEG_QUALITY)
+    write_bytes(path, stream.getvalue())
+
+
+def _advice(limits: Mapping[str, float]) -> str:
+    """What to try if nothing was detected."""
+    lowest, highest = min(limits.values()), max(limits.values())
+    if lowest == highest:
+        passed = f"the threshold of {lowest:.2g}"
+    elif len(limits) <= 4:
+        passed = "the threshold (" + ", ".join(f"{printable(name)} {limit:.2g}" for name, limit in limits.items()) + ")"
+    else:
+        passed = f"the thresholds, {lowest:.2g} to {highest:.2g}"
+    tips = ["Classes compete with each other; try one at a time."] if len(limits) > 1 else []
+    if highest > 0:
+        tips.append(f"A lower threshold detects more, with more false alarms (--threshold {highest / 2:.1g}).")
+    return " ".join((f"No detection passed {passed}.", *tips, "An example picture often helps (--like)."))

@@ -47,10 +47,7 @@ def describe() -> dict[str, Any]:
     ]
     known = [
         {
-            "name": weights.name,
-            "what": weights.what,
-            "licence": weights.licence,
-            "where": weights.where,
+            **{name: getattr(weights, name) for name in ("name", "what", "licence", "where")},
             "use": weights.use.partition(";")[0],
             "convert": f"xpose convert {weights.name} weights/{Path(weights.name).stem}",
         }
@@ -61,11 +58,10 @@ def describe() -> dict[str, Any]:
 
 def _facts(folder: Path) -> dict[str, Any]:
     """Network, licence and size of a weight folder; None if its files do not state them."""
-    config = json.loads((folder / "config.json").read_text("utf-8"))
     card = folder / "README.md"
     stated = re.search(r"^license: *(.+)$", card.read_text("utf-8"), re.MULTILINE) if card.is_file() else None
     return {
-        "network": config.get("name"),
+        "network": json.loads((folder / "config.json").read_text("utf-8")).get("name"),
         "licence": stated[1].strip() if stated else None,
         "bytes": (folder / "model.safetensors").stat().st_size,
         "folder": str(folder),
@@ -73,7 +69,7 @@ def _facts(folder: Path) -> dict[str, Any]:
 
 
 def _show(entry: dict[str, Any], keys: tuple[str, ...]) -> None:
-    titles = {"what": "description", "where": "source", "use": "use", "convert": "convert"}
+    titles = {"what": "description", "where": "source"}
     values = {**entry, "size": f"{entry['bytes'] / 1e6:.1f} MB" if "bytes" in entry else None}
     for key in keys:
         _console.show(f"    {titles.get(key, key)}: {values[key] or 'not stated'}")

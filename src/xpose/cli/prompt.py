@@ -25,13 +25,10 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="A prompt bank, FILE.
 
 
 @app.command("save")
+@_options.expanded
 def save(
     file: File,
-    text: _options.Objects = None,
-    skeleton: _options.Skeletons = None,
-    keypoints: _options.Keypoints = None,
-    like: _options.Like = None,
-    points: _options.Points = None,
+    prompt_options: _options.PromptOptions,
     weights: _options.Weights = None,
     device: _options.Device = None,
     clip: _options.Clip = None,
@@ -45,12 +42,12 @@ def save(
     """
     target = file.expanduser()
     _check_target(target, overwrite)
-    asked = _prompts.build_prompts(text, skeleton, keypoints, like, points)
-    _prompts.say_what_is_looked_for(asked)
+    prompts = _prompts.build_prompts(prompt_options)
+    _prompts.show_prompts(prompts)
     detector = _prompts.load_detector(weights, None, device, None, clip)
     from xpose.inference import PromptBank
 
-    bank = PromptBank.make(detector, list(asked.prompts))
+    bank = PromptBank.make(detector, prompts)
     bank.save(target)
     _console.show(f"Wrote {printable(file)} ({target.stat().st_size / 1e3:.0f} kB): {', '.join(map(printable, bank))}")
 

@@ -33,8 +33,11 @@ def skeletons(
     """
     from xpose.vocabulary import list_skeletons, load_skeleton
 
-    if draw is not None:
-        _check_target(draw)
+    if draw is not None and draw.suffix.lower() not in PICTURES:
+        raise ConfigError(
+            f"Cannot draw into {quote(draw)}. A picture ends in {', '.join(PICTURES)}. "
+            f"Try: --draw {draw.with_suffix('.png')}"
+        )
     chosen = load_skeleton(name) if name is not None else None
     if as_json:
         _console.show_json(as_dict(chosen) if chosen else [summary(skeleton) for skeleton in list_skeletons()])
@@ -125,7 +128,7 @@ def _show(skeleton: Skeleton) -> None:
         if fact:
             _console.show(f"  {key}: {fact}")
     rows = []
-    for number, point in enumerate(skeleton.points):
+    for number, point in enumerate(skeleton.points, start=1):
         partner = "" if point.flip == point.name else point.flip
         # The quotes make a space at the end of an alias visible.
         alias = "" if point.alias in (None, point.name) else quote(point.alias)
@@ -135,14 +138,6 @@ def _show(skeleton: Skeleton) -> None:
     for point in skeleton.points:
         if point.note:
             _console.show(f"  {point.name}: {point.note}")
-
-
-def _check_target(draw: Path) -> None:
-    if draw.suffix.lower() not in PICTURES:
-        raise ConfigError(
-            f"Cannot draw into {quote(draw)}. A picture ends in {', '.join(PICTURES)}. "
-            f"Try: --draw {draw.with_suffix('.png')}"
-        )
 
 
 def _draw(skeleton: Skeleton | None, target: Path) -> None:

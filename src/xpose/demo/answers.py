@@ -1,4 +1,4 @@
-"""One run of the network, and everything that the thresholds make of it without another run."""
+"""The candidates of one run, and what thresholds make of them without another run: drawings, tables and files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from xpose.results.formats.table import encoded
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from xpose.demo.pictures import Picture
+    from xpose.demo.pictures import UploadedPicture
     from xpose.inference import Detector
     from xpose.inference.detector import Prompts
     from xpose.results import Poses
@@ -34,7 +34,7 @@ _PLURALS |= {"goose": "geese", "wolf": "wolves", "leaf": "leaves"}
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Objects of each class must score higher, points be as sure; of boxes that overlap by more, the best stays."""
+    """The score threshold of each class, that of keypoints, and the largest overlap of two boxes."""
 
     scores: Mapping[str, float]
     confidence: float
@@ -42,56 +42,56 @@ class Thresholds:
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
-    """What the network found, before anything is dropped.
+class RunCandidates:
+    """What the network detected, before thresholds are applied.
 
     Attributes:
-        usual: what the weights would keep.
-        pictures, candidates: those that were searched, and for each of them every candidate, best first.
+        usual: the thresholds of the weights.
+        pictures, candidates: the searched pictures, and for each of them all candidates, best first.
         failed: a line for each picture that could not be searched.
     """
 
     usual: Thresholds
-    pictures: Sequence[Picture]
+    pictures: Sequence[UploadedPicture]
     candidates: Sequence[Poses]
     failed: Sequence[str] = ()
 
     def keep(self, thresholds: Thresholds) -> list[Poses]:
-        """What `detect` would have given with these thresholds. A slider that was not moved means the exact number."""
+        """What `detect` returns with these thresholds. A slider that was not moved stands for the exact value."""
         scores = {
             name: limit if thresholds.scores[name] == rounded(limit) else thresholds.scores[name]
             for name, limit in self.usual.scores.items()
         }
-        kept = (poses.filter(threshold=scores, keypoint_threshold=thresholds.confidence) for poses in self.candidates)
-        return [poses[suppress_boxes(poses.boxes, np.arange(len(poses)), thresholds.overlap)] for poses in kept]
+        passed = (poses.filter(threshold=scores, keypoint_threshold=thresholds.confidence) for poses in self.candidates)
+        return [poses[suppress_boxes(poses.boxes, np.arange(len(poses)), thresholds.overlap)] for poses in passed]
 
 
-def candidates(detector: Detector, prompts: Prompts, picture: Picture) -> Poses:
-    """Every candidate in a picture, called after the uploaded file."""
+def candidates(detector: Detector, prompts: Prompts, picture: UploadedPicture) -> Poses:
+    """All candidates in a picture, with the name of the uploaded file as their source."""
     poses = detector.detect(picture.pixels, prompts, threshold=0.0, keypoint_threshold=0.0, nms=1.0)
     named: Poses = dataclasses.replace(poses, source=picture.name)
     return named
 
 
 def usual_thresholds(detector: Detector, prompts: Prompts) -> Thresholds:
-    """Those of the weights."""
+    """The thresholds stored with the weights."""
     stored = detector.calibration
     return Thresholds(detector.limits(prompts), rounded(stored.keypoint_threshold), rounded(stored.nms))
 
 
 def rounded(number: float) -> float:
-    """As many digits as a slider shows, not more than the number, so that nothing is dropped for it."""
+    """Rounded down to the digits of a slider, so that no object is lost."""
     return math.floor(number * 1000 + 1e-6) / 1000
 
 
 def counted(results: Iterable[Poses]) -> str:
-    """How many of each class, as in "3 people, 1 dog"; empty where there are none."""
+    """The number of objects of each class, as in "3 people, 1 dog"; empty if there are none."""
     totals = sum((Counter(poses.count()) for poses in results), Counter[str]())
     return ", ".join(f"{number} {name if number == 1 else plural(name)}" for name, number in totals.items())
 
 
 def plural(name: str) -> str:
-    """The English plural of an object's name, by its last word; what looks like a plural stays."""
+    """The English plural of an object's name, by its last word; a plural is returned unchanged."""
     start, blank, last = name.rpartition(" ")
     if last in _PLURALS:
         return f"{start}{blank}{_PLURALS[last]}"
@@ -103,7 +103,7 @@ def plural(name: str) -> str:
 
 
 def name_at(poses: Poses, x: float, y: float) -> str:
-    """What lies at a pixel: the nearest keypoint, else the smallest box around it, with scores; empty for nothing."""
+    """What was detected at a pixel: the nearest keypoint, or the smallest box around it, with scores; or nothing."""
     points = [
         (math.dist((x, y), (point.x, point.y)), f"{name} {point.score:.2f} ({pose.category} {pose.score:.2f})")
         for pose in poses
@@ -113,43 +113,44 @@ def name_at(poses: Poses, x: float, y: float) -> str:
     distance, text = min(points, default=(math.inf, ""))
     if distance <= 0.02 * max(poses.image_size):
         return text
-    around = []
-    for pose in poses:
-        x1, y1, x2, y2 = map(float, pose.box)
-        if x1 <= x <= x2 and y1 <= y <= y2:
-            around.append(((x2 - x1) * (y2 - y1), f"{pose.category} {pose.score:.2f}"))
+    around = [
+        (pose.area, f"{pose.category} {pose.score:.2f}")
+        for pose in poses
+        if (pose.box[:2] <= (x, y)).all() and (pose.box[2:] >= (x, y)).all()
+    ]
     return min(around, default=(0.0, ""))[1]
 
 
 def table(results: Sequence[Poses]) -> list[list[object]]:
-    """A row for each keypoint, for the page; objects count from 1 in each picture."""
+    """A row for each keypoint; objects are counted from 1 in each picture."""
     rows: list[list[object]] = []
     for poses in results:
         for number, pose in enumerate(poses, start=1):
-            label, whole = f"{pose.category} {number}", [round(float(pose.score), 3), poses.source]
-            rows += [] if pose.names else [[label, "", "", "", "", "", *whole]]
+            label, end = f"{pose.category} {number}", [round(float(pose.score), 3), poses.source]
+            if not pose.names:
+                rows.append([label, "", "", "", "", "", *end])
             for name, point in pose.points.items():
                 place = [round(float(point.x), 1), round(float(point.y), 1)] if point.v else ["", ""]
-                rows.append([label, name, *place, round(float(point.score), 3), _STATES[point.v], *whole])
+                rows.append([label, name, *place, round(float(point.score), 3), _STATES[point.v], *end])
     return rows[:_MOST_ROWS]
 
 
-def write_file(kind: str, answer: Answer, kept: Sequence[Poses], folder: Path) -> Path:
-    """One of `FILES`: the drawing of a single picture, or everything about several in one archive."""
-    names = [picture.name for picture in answer.pictures]
+def write_file(kind: str, result: RunCandidates, kept: Sequence[Poses], folder: Path) -> Path:
+    """One of `FILES`; for several pictures, the drawings and all other files are in one archive."""
+    names = [picture.name for picture in result.pictures]
     texts = {"poses.json": encoded(kept, "coco", file_names=names), "poses.csv": encoded(kept, "csv")}
-    if answer.failed:
-        texts["failed.txt"] = "".join(f"{line}\n" for line in answer.failed).encode("utf-8", "replace")
+    if result.failed:
+        texts["failed.txt"] = "".join(f"{line}\n" for line in result.failed).encode("utf-8", "replace")
     if kind in texts:
         (folder / kind).write_bytes(texts[kind])
         return folder / kind
     stems = file_stems(names)
     if len(names) == 1:
         path = folder / f"{stems[0]}_xpose.png"
-        kept[0].draw(answer.pictures[0].pixels).save(path)
+        kept[0].draw(result.pictures[0].pixels).save(path)
         return path
-    with zipfile.ZipFile(folder / "xpose.zip", "w", zipfile.ZIP_STORED) as archive:  # pictures are packed already
-        for poses, picture, stem in zip(kept, answer.pictures, stems, strict=True):
+    with zipfile.ZipFile(folder / "xpose.zip", "w", zipfile.ZIP_STORED) as archive:  # pictures are compressed already
+        for poses, picture, stem in zip(kept, result.pictures, stems, strict=True):
             jpeg = picture.name.lower().endswith((".jpg", ".jpeg"))
             with archive.open(f"{stem}_xpose.{'jpg' if jpeg else 'png'}", "w") as file:
                 poses.draw(picture.pixels).save(file, "JPEG" if jpeg else "PNG", quality=92)
@@ -159,11 +160,11 @@ def write_file(kind: str, answer: Answer, kept: Sequence[Poses], folder: Path) -
 
 
 def file_stems(names: Sequence[str]) -> list[str]:
-    """A name without ending for each picture's drawing, no two the same, also where case does not count."""
+    """A file name without ending for each drawing, all different, even on file systems that ignore case."""
     stems: list[str] = []
     for name in names:
-        kept = "".join(c if c.isalnum() or c in " -_." else "_" for c in name.rpartition(".")[0] or name)
-        stem = unique = kept.strip(" .")[:80] or "picture"
+        safe = "".join(c if c.isalnum() or c in " -_." else "_" for c in name.rpartition(".")[0] or name)
+        stem = unique = safe.strip(" .")[:80] or "picture"
         number, used = 1, {earlier.casefold() for earlier in stems}
         while unique.casefold() in used:
             unique, number = f"{stem}-{number + 1}", number + 1

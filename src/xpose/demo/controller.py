@@ -1,7 +1,7 @@
-"""One method for each thing that a visitor can do, and what belongs to one open page. It knows no web framework.
+"""One method for each thing that a visitor can do, and the state of one open page, independent of the web framework.
 
-A method takes the page's session and the values of fields. It gives updates: by the name of each part of the page that
-changes, the properties of its component. Mistakes are an `XPoseError` whose message is for the visitor.
+A method takes the page's session and the values of fields. It returns updates: new properties of the components that
+change, by their names. A mistake of the visitor is an `XPoseError` whose message the page shows.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from xpose.demo import answers, samples, words
-from xpose.demo.answers import Answer, Thresholds
-from xpose.demo.examples import Example, Examples
-from xpose.demo.pictures import Limits, Picture, read_picture
+from xpose.demo import answers, words
+from xpose.demo.answers import RunCandidates, Thresholds
+from xpose.demo.examples import ClickedExample, ExampleSet
+from xpose.demo.pictures import FACE_POINTS, Limits, UploadedPicture, photographs, read_picture, samples
 from xpose.drawing.skeletons import draw_skeleton
 from xpose.errors import PromptError, XPoseError
 
@@ -37,23 +37,23 @@ Upload = tuple[str, str]  # path of the temporary file, and the name that the vi
 
 @dataclass(eq=False)
 class Session:
-    """Everything that one open page holds; nothing of it is shared with another.
+    """The state of one open page; nothing of it is shared with other pages.
 
     Attributes:
-        history: the examples, and those before each change.
-        named: the points that were chosen for them, by a skeleton or by names.
-        bank: a prompt bank that was loaded.
-        answer, kept, shown: the last answer, what the thresholds leave of it, and which picture of it is shown.
-        stop: set to end a run after the picture that it works on.
-        lock, order: held while something changes, and by the page so that answers keep the order of clicks.
-        folder: downloads are made here.
-        used, closed: when the page was used last, and when it was closed.
+        history: the examples after each change.
+        named: the keypoints that were chosen for them, by a skeleton or by names.
+        bank: the loaded prompt bank.
+        answer, kept, shown: the result of the last run, the poses that pass the thresholds, and the shown picture.
+        stop: set to end a run after its current picture.
+        lock, order: held while the state changes, and by the page to handle clicks in their order.
+        folder: where downloads are created.
+        used, closed: the times when the page was last used, and when it was closed.
     """
 
-    history: list[Examples] = field(default_factory=lambda: [Examples()])
+    history: list[ExampleSet] = field(default_factory=lambda: [ExampleSet()])
     named: tuple[str, ...] = ()
     bank: PromptBank | None = None
-    answer: Answer | None = None
+    answer: RunCandidates | None = None
     kept: list[Poses] = field(default_factory=list)
     shown: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
@@ -64,32 +64,32 @@ class Session:
     closed: float | None = None
 
     @property
-    def examples(self) -> Examples:
-        """The examples as they are now."""
+    def examples(self) -> ExampleSet:
+        """The current examples."""
         return self.history[-1]
 
     def forget(self) -> None:
-        """Stop, and delete everything. A run that is not over keeps what it took; its result goes nowhere."""
+        """Stop, and delete everything. The result of a run in progress is discarded."""
         self.stop.set()
-        self.history, self.bank, self.answer, self.kept = [Examples()], None, None, []
+        self.history, self.bank, self.answer, self.kept = [ExampleSet()], None, None, []
         self.folder.cleanup()
 
 
 class Controller:
-    """What stands between the page and the library. Safe to use from several threads."""
+    """Connects the page with the library. Safe to use from several threads."""
 
     def __init__(
         self, detector: Detector, limits: Limits | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.detector, self.limits, self._clock = detector, limits or Limits(), clock
         self.network = threading.Lock()  # two runs at once would only make both slower
-        self.sessions: OrderedDict[str, Session] = OrderedDict()  # the one that was unused for longest comes first
+        self.sessions: OrderedDict[str, Session] = OrderedDict()  # least recently used first
         self._lock = threading.Lock()
 
     # --- open pages ---------------------------------------------------------------------------------------------------
 
     def session(self, key: str) -> Session:
-        """What an open page holds; for a page that is new or was forgotten, nothing."""
+        """The session of an open page; a new one if the page is new or was forgotten."""
         with self._lock:
             session = self.sessions.pop(key, None) or Session()
             session.used, session.closed = self._clock(), None
@@ -99,12 +99,12 @@ class Controller:
         return session
 
     def close(self, key: str) -> None:
-        """The page was closed; it is forgotten soon, unless it comes back (a phone that slept)."""
+        """The page was closed; it is forgotten soon, unless it comes back (a phone that was asleep)."""
         if key in self.sessions:
             self.sessions[key].closed = self._clock()
 
     def sweep(self, everything: bool = False) -> None:
-        """Forget the pages whose time is over."""
+        """Forget the pages whose time limit was reached."""
         now, limits = self._clock(), self.limits
         with self._lock:
             for key, session in list(self.sessions.items()):
@@ -112,10 +112,10 @@ class Controller:
                 if everything or gone or now - session.used > limits.idle_seconds:
                     self.sessions.pop(key).forget()
 
-    # --- what to look for ---------------------------------------------------------------------------------------------
+    # --- what to detect -----------------------------------------------------------------------------------------------
 
     def show_fields(self, _: Session, way: str) -> Updates:
-        """Each way to say what to look for has its own fields."""
+        """Show the fields of a kind of prompt."""
         label = {BY_WORDS: "Objects", BY_BOTH: "Object"}.get(way, "Name of the object (optional)")
         return {
             "words": {"visible": way != BY_BANK, "label": label},
@@ -125,7 +125,7 @@ class Controller:
         }
 
     def show_skeleton(self, session: Session, typed: object, skeleton: object, names: object) -> Updates:
-        """A drawing of the keypoints that will be searched; chosen ones become the points of the examples."""
+        """Draw the keypoints that will be detected; chosen ones become the keypoints of the examples."""
         chosen = words.skeleton_for(typed, skeleton, names)
         if chosen is None:
             return {"skeleton_drawing": {"visible": False}}
@@ -133,7 +133,7 @@ class Controller:
         updates: Updates = {"skeleton_drawing": {"visible": True, "value": draw_skeleton(chosen[0]), "label": label}}
         points = tuple(point.name for point in chosen[0].points if not point.unused)
         if (words.split_names(names) or skeleton != words.AUTOMATIC) and points != session.named:
-            session.named = points  # not again before other ones are chosen: they may have been renamed since
+            session.named = points  # they may be renamed, so they are set only once
             updates |= self.edit(session, session.examples.with_names(points))
         return updates
 
@@ -141,7 +141,7 @@ class Controller:
         examples = session.examples
         if way == BY_BANK:
             if session.bank is None:
-                raise PromptError("No prompt bank is loaded. Load one, or choose another way to say what to look for.")
+                raise PromptError("No prompt bank is loaded. Load one, or choose another kind of prompt.")
             return session.bank.prompts(self.detector)
         if way == BY_EXAMPLES:
             return examples.prompt(" ".join(str(typed or "").split()) or None)
@@ -152,22 +152,22 @@ class Controller:
 
     def try_sample(self, session: Session, number: int) -> Updates:
         """Fill the fields with one of the samples."""
-        sample, photographs = samples.samples()[number], samples.photographs()
+        sample, files = samples()[number], photographs()
         way = BY_BOTH if sample.joined else BY_EXAMPLES if sample.by_points else BY_WORDS
         updates = self.show_fields(session, way) | self.show_skeleton(session, sample.words, words.AUTOMATIC, "")
         updates["words"]["value"] = sample.words
         fields: dict[str, Any] = {"way": way, "skeleton": words.AUTOMATIC, "names": ""}
-        fields["pictures"] = [(str(photographs[name]), name) for name in sample.pictures]
+        fields["pictures"] = [(str(files[name]), name) for name in sample.pictures]
         if sample.by_points:
-            picture = Picture(photographs["astronaut.png"], "astronaut.png")
-            example = Example.of(picture, samples.FACE_POINTS)
-            updates |= self.edit(session, Examples().with_names(example.points).add(example))
+            picture = UploadedPicture(files["astronaut.png"], "astronaut.png")
+            example = ClickedExample.of(picture, FACE_POINTS)
+            updates |= self.edit(session, ExampleSet().with_names(example.points).add(example))
         return updates | {name: {"value": value} for name, value in fields.items()}
 
     # --- pictures and results -----------------------------------------------------------------------------------------
 
     def check_pictures(self, session: Session, uploads: Sequence[Upload]) -> Updates:
-        """After an upload: leave out what cannot be used, and say why; the last result was about other pictures."""
+        """After an upload: remove unusable files, report why, and hide the result of earlier pictures."""
         pictures, failed = self._read(uploads)
         session.answer = None
         usable = [(str(picture.path), picture.name) for picture in pictures]
@@ -175,7 +175,7 @@ class Controller:
         status = note(text, "problem", failed) if failed else ""
         return {"pictures": {"value": usable}, "status": {"value": status}, "result": {"visible": False}}
 
-    def _read(self, uploads: Sequence[Upload]) -> tuple[list[Picture], list[str]]:
+    def _read(self, uploads: Sequence[Upload]) -> tuple[list[UploadedPicture], list[str]]:
         pictures, failed = [], []
         for number, (path, name) in enumerate(uploads):
             try:
@@ -192,7 +192,7 @@ class Controller:
     def run(
         self, session: Session, progress: Callable[[int, int, str], Any], uploads: Sequence[Upload], *asked: Any
     ) -> Updates:
-        """Search all pictures. The network works for one page at a time, but picture by picture, so that all get on."""
+        """Search all pictures. The pages take turns after each picture, because the network runs for one at a time."""
         prompts = self._prompts(session, *asked)
         pictures, failed = self._read(uploads)
         if not pictures:
@@ -214,7 +214,7 @@ class Controller:
             except XPoseError as error:
                 failed.append(str(error))
         with session.lock:
-            session.answer, session.shown = Answer(usual, searched, candidates, failed), 0
+            session.answer, session.shown = RunCandidates(usual, searched, candidates, failed), 0
             limits = [*usual.scores.items()] + [("", 0.0)] * words.MOST_OBJECTS
             sliders = {
                 f"score-{number}": {"visible": bool(name), "label": f"Score threshold: {name}", "value": rounded}
@@ -225,12 +225,12 @@ class Controller:
             return sliders | self._keep(session, usual)
 
     def stop(self, session: Session) -> Updates:
-        """End the run after the picture that it works on."""
+        """End the run after its current picture."""
         session.stop.set()
         return {}
 
     def filter(self, session: Session, *sliders: float) -> Updates:
-        """A slider was moved; the network does not run."""
+        """Apply the thresholds of the sliders without running the network."""
         *scores, confidence, overlap = sliders
         if session.answer is None:
             return {}
@@ -238,29 +238,30 @@ class Controller:
         return self._keep(session, Thresholds({**usual, **dict(zip(usual, scores, strict=False))}, confidence, overlap))
 
     def _keep(self, session: Session, thresholds: Thresholds) -> Updates:
-        answer = _there(session)
-        kept = answer.keep(thresholds)
-        session.kept = kept
-        found, several = answers.counted(kept), len(kept) > 1
-        text = f"Found: {found or 'nothing'} in {len(kept)} pictures." if several else f"Found: {found or 'nothing'}."
-        if not found:
+        answer = _result(session)
+        session.kept = results = answer.keep(thresholds)
+        counts, several = answers.counted(results), len(results) > 1
+        text = f"Found: {counts or 'nothing'}" + (f" in {len(results)} pictures." if several else ".")
+        if not counts:
             text += " Move the score thresholds to the left to see what is less certain, or show an example."
         drawings = [
             (poses.draw(picture.shown, legend="none"), f"{picture.name}: {answers.counted([poses]) or 'nothing'}")
-            for picture, poses in zip(answer.pictures, kept, strict=True)
+            for picture, poses in zip(answer.pictures, results, strict=True)
             if several
         ]
         return {
-            "status": {"value": note(text, "problem" if answer.failed else "good" if found else "info", answer.failed)},
-            "result": {"visible": bool(kept)},
+            "status": {
+                "value": note(text, "problem" if answer.failed else "good" if counts else "info", answer.failed)
+            },
+            "result": {"visible": bool(results)},
             "gallery": {"value": drawings, "visible": several},
-            "table": {"value": answers.table(kept)},
-            **(self.show_picture(session, session.shown) if kept else {}),
+            "table": {"value": answers.table(results)},
+            **(self.show_picture(session, session.shown) if results else {}),
         }
 
     def show_picture(self, session: Session, number: object) -> Updates:
-        """One picture of the result."""
-        answer = _there(session)
+        """Show one picture of the result."""
+        answer = _result(session)
         if not isinstance(number, int) or not 0 <= number < len(session.kept):
             raise PromptError("There is no such picture in the result. Press Find again.")
         session.shown = number
@@ -271,21 +272,21 @@ class Controller:
         }
 
     def name_at(self, session: Session, spot: object) -> Updates:
-        """A click on the shown picture: what is there."""
-        answer = _there(session)
+        """Name what was detected at a click on the shown picture."""
+        answer = _result(session)
         poses, picture = session.kept[session.shown], answer.pictures[session.shown]
         text = answers.name_at(poses, *_pixel(spot, poses.image_size[1] / picture.shown.width))
         return {"named": {"value": note(text or "Nothing was found here.")}}
 
     def file(self, session: Session, kind: str) -> Updates:
-        """A file of the result to download."""
-        path = answers.write_file(kind, _there(session), session.kept, Path(session.folder.name))
+        """Create a file of the result to download."""
+        path = answers.write_file(kind, _result(session), session.kept, Path(session.folder.name))
         return {"download": {"value": str(path)}}
 
     # --- examples and prompt banks ------------------------------------------------------------------------------------
 
-    def edit(self, session: Session, examples: Examples) -> Updates:
-        """Show changed examples; a step can be undone if it changes what the prompt is made of."""
+    def edit(self, session: Session, examples: ExampleSet) -> Updates:
+        """Show changed examples; a step can be undone if it changes the prompt."""
         if (examples.names, examples.shots) != (session.examples.names, session.examples.shots):
             session.history = [*session.history[-_MOST_UNDO:], examples]
         session.history[-1] = examples
@@ -304,20 +305,20 @@ class Controller:
         }
 
     def add_example(self, session: Session, path: str | None) -> Updates:
-        """An example picture was uploaded."""
+        """Add an uploaded example picture."""
         try:
             picture = read_picture(path or "", Path(path or "").name, self.limits)
         except XPoseError as error:
             return self.edit(session, session.examples) | {"example_status": {"value": note(str(error), "problem")}}
-        return self.edit(session, session.examples.add(Example.of(picture)))
+        return self.edit(session, session.examples.add(ClickedExample.of(picture)))
 
     def click(self, session: Session, spot: object) -> Updates:
-        """A click on the example."""
+        """Handle a click on the example."""
         shot = session.examples.shot
         return self.edit(session, session.examples.click(*_pixel(spot, shot.width / shot.picture.shown.width)))
 
     def undo(self, session: Session) -> Updates:
-        """Take back the last change to the examples."""
+        """Undo the last change to the examples."""
         del session.history[max(1, len(session.history) - 1) :]
         return self.edit(session, session.examples)
 
@@ -330,7 +331,7 @@ class Controller:
         return {"download": {"value": str(bank.save(Path(session.folder.name) / "prompts.safetensors"))}}
 
     def load_bank(self, session: Session, path: str | None) -> Updates:
-        """Use an uploaded prompt bank, or none any longer; say what it holds."""
+        """Use an uploaded prompt bank and list its content, or remove it."""
         from xpose.inference import PromptBank
 
         session.bank = None
@@ -347,19 +348,19 @@ class Controller:
 
 
 def note(text: str, kind: Literal["info", "good", "problem"] = "info", lines: Sequence[str] = ()) -> str:
-    """A message as HTML, with a list under it. Names and words of visitors are escaped here."""
+    """A message as HTML, followed by a list. Texts of visitors are escaped here."""
     items = f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
     return f'<div class="note {kind}" role="{"alert" if kind == "problem" else "status"}">{escape(text)}{items}</div>'
 
 
-def _there(session: Session) -> Answer:
+def _result(session: Session) -> RunCandidates:
     if session.answer is None:
         raise PromptError("The result is no longer there. Press Find again.")
     return session.answer
 
 
-def next_step(examples: Examples) -> str:
-    """What the next click on an example does."""
+def next_step(examples: ExampleSet) -> str:
+    """What to do next with the examples."""
     if not examples.shots:
         return "Upload a picture that shows the object, then click on its points."
     if examples.tool == "box":
@@ -372,8 +373,8 @@ def next_step(examples: Examples) -> str:
 
 
 def _pixel(spot: object, scale: float) -> tuple[float, float]:
-    """The pixel of a picture that was clicked, from one of the picture as it is shown."""
+    """The clicked pixel of a picture, from a pixel of the picture as shown."""
     x, y = spot if isinstance(spot, list | tuple) and len(spot) == 2 else (None, None)
     if not isinstance(x, int | float) or not isinstance(y, int | float):
-        raise PromptError("The page reports a click that is nowhere. Click again, or reload the page.")
+        raise PromptError("The click has no coordinates. Click again, or reload the page.")
     return x * scale, y * scale

@@ -1,6 +1,6 @@
 """Clicks on example pictures become a visual prompt: points by name, hidden points, boxes.
 
-`Examples` never change: each method returns new ones, so that a list of them is all that undoing needs. Clicks come
+An `ExampleSet` never changes: each method returns a new one, so a list of them is all that undoing needs. Clicks come
 from a browser and are checked like any other untrusted input.
 """
 
@@ -13,7 +13,7 @@ from typing import Literal
 
 from PIL import Image, ImageDraw
 
-from xpose.demo.pictures import Picture
+from xpose.demo.pictures import UploadedPicture
 from xpose.drawing.figures import picture_radius
 from xpose.drawing.palette import SIDES
 from xpose.errors import PromptError, quote
@@ -28,28 +28,28 @@ Spot = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Example:
-    """One example picture, and what was clicked on it: places of points, None for a hidden one, and maybe a box."""
+class ClickedExample:
+    """One example picture, its clicked points by name (None for a hidden one), and its box if there is one."""
 
-    picture: Picture
+    picture: UploadedPicture
     width: int
     height: int
     points: Mapping[str, Spot | None] = field(default_factory=dict)
     box: tuple[float, float, float, float] | None = None
 
     @classmethod
-    def of(cls, picture: Picture, points: Mapping[str, Spot] | None = None) -> Example:
-        """A picture as an example, and the points that it shows."""
+    def of(cls, picture: UploadedPicture, points: Mapping[str, Spot] | None = None) -> ClickedExample:
+        """A picture as an example with these points."""
         height, width = picture.pixels.shape[:2]
         return cls(picture, width, height, points or {})
 
     @property
     def usable(self) -> bool:
-        """Whether it shows where the object is."""
+        """Whether the example shows where the object is."""
         return self.box is not None or any(self.points.values())
 
     def draw(self, current: str | None, corner: Spot | None) -> Image.Image:
-        """The picture with its points and its box; the current point and a first corner are highlighted."""
+        """The picture with its points and its box; the current point and the first corner of a box are highlighted."""
         image = self.picture.shown.copy()
         scale, radius, pen = image.width / self.width, picture_radius(*image.size), ImageDraw.Draw(image)
         width = max(2, round(radius / 3))
@@ -59,43 +59,42 @@ class Example:
             if place is not None:
                 outline = _HIGHLIGHT if name in (current, "") else _WHITE
                 spot = (place[0] * scale, place[1] * scale)
-                pen.circle(
-                    spot, 1.4 * radius, fill=SIDES[side_of(name)] if name else None, outline=outline, width=width
-                )
+                fill = SIDES[side_of(name)] if name else None
+                pen.circle(spot, 1.4 * radius, fill=fill, outline=outline, width=width)
         return image
 
 
 @dataclass(frozen=True)
-class Examples:
+class ExampleSet:
     """All examples of one class, and what the next click does.
 
     Attributes:
-        names: the points that the class has, in order.
+        names: the keypoints of the class, in order.
         shots: the examples.
-        at: the one that is worked on.
-        current: the point that the tools are about, and that the next click places if it has no place yet.
+        at: the index of the selected example.
+        current: the selected point, which the next click places if it has no place yet.
         tool: what a click does: place the next point, move the current one, or set a corner of the box.
         corner: the first corner of a box.
     """
 
     names: tuple[str, ...] = ()
-    shots: tuple[Example, ...] = ()
+    shots: tuple[ClickedExample, ...] = ()
     at: int = 0
     current: str | None = None
     tool: Literal["place", "move", "box"] = "place"
     corner: Spot | None = None
 
     @property
-    def shot(self) -> Example:
-        """The example that is worked on."""
+    def shot(self) -> ClickedExample:
+        """The selected example."""
         if not self.shots:
             raise PromptError("There is no example picture yet. Upload one, then click on the points of its object.")
         return self.shots[self.at]
 
-    def click(self, x: float, y: float) -> Examples:
-        """A click on a pixel of the picture: a corner of the box, the choice of a point, or the place of a point."""
+    def click(self, x: float, y: float) -> ExampleSet:
+        """Handle a click on a pixel: set a corner of the box, select a point, or place one."""
         if not (math.isfinite(x) and math.isfinite(y)):
-            raise PromptError("The page reports a click that is nowhere. Click again, or reload the page.")
+            raise PromptError("The click has no coordinates. Click again, or reload the page.")
         spot = (round(min(max(x, 0.0), self.shot.width), 2), round(min(max(y, 0.0), self.shot.height), 2))
         if self.tool == "box":
             return self._corner(spot)
@@ -112,7 +111,7 @@ class Examples:
         placed = replace(self, names=names, tool="place")._with_points({**self.shot.points, name: spot})
         return replace(placed, current=placed._next_name() or name)
 
-    def _corner(self, spot: Spot) -> Examples:
+    def _corner(self, spot: Spot) -> ExampleSet:
         if self.corner is None:
             return replace(self, corner=spot)
         (left, right), (top, bottom) = (sorted(pair) for pair in zip(self.corner, spot, strict=True))
@@ -120,27 +119,27 @@ class Examples:
             raise PromptError("The box has no area. Click on the opposite corner of the object.")
         return replace(self._with_shot(replace(self.shot, box=(left, top, right, bottom))), tool="place", corner=None)
 
-    def choose(self, name: object) -> Examples:
-        """Make a point the current one; the next click gives it a place, or another one."""
+    def choose(self, name: object) -> ExampleSet:
+        """Select a point; the next click places or moves it."""
         if name not in self.names:
             raise PromptError(f"There is no point {quote(name)}. Choose one from the list, or reload the page.")
         return replace(self, current=str(name), tool="move" if name in self.shot.points else "place", corner=None)
 
-    def toggle_hidden(self) -> Examples:
-        """Mark the current point as hidden in this example, or let it be placed again."""
+    def toggle_hidden(self) -> ExampleSet:
+        """Mark the selected point as hidden in this example, or undo that."""
         name = self._chosen()
         if name in self.shot.points and self.shot.points[name] is None:
             return self.remove_point()
         return self._with_points({**self.shot.points, name: None})
 
-    def remove_point(self) -> Examples:
-        """Take the current point off this example; its name stays."""
+    def remove_point(self) -> ExampleSet:
+        """Remove the selected point from this example; its name stays."""
         chosen = self._chosen()
         points = {name: place for name, place in self.shot.points.items() if name != chosen}
         return replace(self._with_points(points), tool="place")
 
-    def rename(self, name: object) -> Examples:
-        """Give the current point another name, in all examples."""
+    def rename(self, name: object) -> ExampleSet:
+        """Rename the selected point in all examples."""
         old, (new,) = self._chosen(), checked_names([name])
         names = checked_names(new if name == old else name for name in self.names)
         shots = tuple(
@@ -149,36 +148,36 @@ class Examples:
         )
         return replace(self, names=names, shots=shots, current=new)
 
-    def draw_box(self) -> Examples:
-        """Let the next two clicks be corners of a box; with a box, remove it; once more, leave it."""
+    def draw_box(self) -> ExampleSet:
+        """Draw a box with the next two clicks, cancel that, or remove the box."""
         if self.shot.box is not None:
             return self._with_shot(replace(self.shot, box=None))
         return replace(self, tool="place" if self.tool == "box" else "box", corner=None)
 
-    def clear(self) -> Examples:
-        """Take all points and the box off this example."""
+    def clear(self) -> ExampleSet:
+        """Remove all points and the box from this example."""
         return self._with_shot(replace(self.shot, points={}, box=None)).go(self.at)
 
-    def add(self, example: Example) -> Examples:
-        """Add an example and go to it."""
+    def add(self, example: ClickedExample) -> ExampleSet:
+        """Add an example and select it."""
         if len(self.shots) >= MOST_SHOTS:
             raise PromptError(f"At most {MOST_SHOTS} example pictures are used for one object. Remove one first.")
         return replace(self, shots=(*self.shots, example)).go(len(self.shots))
 
-    def drop(self) -> Examples:
-        """Remove the example that is worked on."""
+    def drop(self) -> ExampleSet:
+        """Remove the selected example."""
         shots = (*self.shots[: self.at], *self.shots[self.at + 1 :])
         return replace(self, shots=shots).go(max(0, min(self.at, len(shots) - 1)))
 
-    def go(self, at: object) -> Examples:
-        """Work on another example."""
+    def go(self, at: object) -> ExampleSet:
+        """Select another example."""
         if not isinstance(at, int) or not 0 <= at < max(1, len(self.shots)):
             raise PromptError(f"There is no example {quote(repr(at))}. Reload the page.")
         moved = replace(self, at=at, tool="place", corner=None)
         return replace(moved, current=moved._next_name() if self.shots else None)
 
-    def with_names(self, names: Iterable[object]) -> Examples:
-        """Other names of points. Points whose names are not among them go away."""
+    def with_names(self, names: Iterable[object]) -> ExampleSet:
+        """Change the keypoints of the class; points with other names are removed."""
         checked = checked_names(names)
         shots = tuple(
             replace(shot, points={name: place for name, place in shot.points.items() if name in checked})
@@ -187,7 +186,7 @@ class Examples:
         return replace(self, names=checked, shots=shots).go(self.at)
 
     def prompt(self, label: str | None, text: TextPrompt | None = None) -> VisualPrompt | CombinedPrompt:
-        """One class from all examples on which something was clicked, called `label`, or joined by `text`."""
+        """One class from all usable examples, called `label` or combined with `text`."""
         prompts = [
             VisualPrompt(shot.picture.pixels, self._points(shot), shot.box, label) for shot in self.shots if shot.usable
         ]
@@ -197,18 +196,18 @@ class Examples:
             return prompts[0]
         return CombinedPrompt.of(*([] if text is None else [text]), *prompts)
 
-    def _points(self, shot: Example) -> dict[str, tuple[float, float, bool]]:
-        """Name → x, y, visible, in the order of the names; a point that was not clicked is left out."""
+    def _points(self, shot: ClickedExample) -> dict[str, tuple[float, float, bool]]:
+        """Name → x, y, visible, in the order of the names, without points that were not clicked."""
         places = {name: shot.points[name] for name in self.names if name in shot.points}
         return {name: (0.0, 0.0, False) if place is None else (*place, True) for name, place in places.items()}
 
     def _next_name(self) -> str | None:
         return next((name for name in self.names if name not in self.shot.points), None)
 
-    def _with_shot(self, shot: Example) -> Examples:
+    def _with_shot(self, shot: ClickedExample) -> ExampleSet:
         return replace(self, shots=(*self.shots[: self.at], shot, *self.shots[self.at + 1 :]))
 
-    def _with_points(self, points: Mapping[str, Spot | None]) -> Examples:
+    def _with_points(self, points: Mapping[str, Spot | None]) -> ExampleSet:
         return self._with_shot(replace(self.shot, points=points))
 
     def _chosen(self) -> str:
@@ -218,7 +217,7 @@ class Examples:
 
 
 def checked_names(names: Iterable[object]) -> tuple[str, ...]:
-    """Names of points, without blanks around them; none is empty, too long or there twice."""
+    """The names with normalised spaces; a `PromptError` if one is empty, too long or repeated."""
     checked = tuple(" ".join(name.split()) if isinstance(name, str) else "" for name in names)
     for name in checked:
         if not name:

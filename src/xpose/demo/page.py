@@ -1,4 +1,4 @@
-"""The page itself: components of Gradio, and which method of the controller answers what."""
+"""The page: its Gradio components, and the methods of the controller that handle their events."""
 
 # No `from __future__ import annotations`: Gradio looks at the annotations of handlers and needs the classes themselves.
 
@@ -9,15 +9,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from xpose.demo import samples, words
+from xpose.demo import words
 from xpose.demo.answers import COLUMNS, FILES
 from xpose.demo.controller import BY_WORDS, WAYS, Controller, Session, Updates, next_step, note
-from xpose.demo.examples import Examples
+from xpose.demo.examples import ExampleSet
+from xpose.demo.pictures import samples
 from xpose.errors import XPoseError
 
 INTRODUCTION = """# xpose
-Find the keypoints of any object. Describe it in words, click its points in an example picture, or do both.
-Everything stays on the machine that runs this page.
+Detect the keypoints of any object. Describe it in words, click its points in an example picture, or do both.
+No data leaves the machine that runs this page.
 """
 CSS = """
 .note { border-left: 4px solid var(--border-color-primary); border-radius: 4px; padding: 0.5em 0.9em;
@@ -47,8 +48,8 @@ def build(controller: Controller) -> Any:
     """The page as Gradio's Blocks, not yet served."""
     import gradio as gr
 
-    kept = int(controller.limits.idle_seconds)
-    with gr.Blocks(title="xpose", analytics_enabled=False, delete_cache=(60, kept)) as page:
+    idle = int(controller.limits.idle_seconds)
+    with gr.Blocks(title="xpose", analytics_enabled=False, delete_cache=(60, idle)) as page:
         gr.Markdown(INTRODUCTION)
         with gr.Row():
             with gr.Column():
@@ -57,7 +58,10 @@ def build(controller: Controller) -> Any:
                 parts |= _outputs(gr)
         for name, part in parts.items():
             part.elem_id = name.replace(".", "-")
-        _connect(gr, controller, parts)
+        events = _Events(controller, parts)
+        events.connect_run()
+        events.connect_fields()
+        events.connect_examples()
 
         def closed(request: gr.Request) -> None:
             controller.close(str(request.session_hash))
@@ -67,19 +71,19 @@ def build(controller: Controller) -> Any:
 
 
 def _inputs(gr: Any) -> dict[str, Any]:
-    """The left side: pictures, and what to look for."""
+    """The left side: pictures, and what to detect."""
     parts: dict[str, Any] = {}
-    titles = [[sample.title] for sample in samples.samples()]
+    titles = [[sample.title] for sample in samples()]
     parts["samples"] = gr.Dataset(components=["textbox"], samples=titles, type="index", label="Try a sample")
     sources = ["upload", "webcam", "clipboard"]
     look = {"columns": 3, "object_fit": "contain", "height": "auto"}
     parts["pictures"] = gr.Gallery(label="Pictures to search", sources=sources, file_types=["image"], **look)
     parts["pictures"].preprocess = _uploads
-    parts["way"] = gr.Radio(WAYS, value=BY_WORDS, label="What to look for")
+    parts["way"] = gr.Radio(WAYS, value=BY_WORDS, label="What to detect")
     parts["words"] = gr.Textbox(label="Objects", placeholder="person, horse")
     with gr.Column(visible=False) as parts["example_group"]:
         parts["example_number"] = gr.Radio([], label="Examples", visible=False)
-        parts["example_status"] = gr.HTML(note(next_step(Examples())))
+        parts["example_status"] = gr.HTML(note(next_step(ExampleSet())))
         parts["example"] = gr.Image(label="Example picture", type="filepath", format="jpeg", buttons=["fullscreen"])
         parts["points"] = gr.Radio([], label="Points", visible=False)
         with gr.Column(visible=False) as parts["example_tools"]:
@@ -104,7 +108,7 @@ def _inputs(gr: Any) -> dict[str, Any]:
 
 
 def _outputs(gr: Any) -> dict[str, Any]:
-    """The right side: what was found."""
+    """The right side: the results."""
     parts: dict[str, Any] = {"status": gr.HTML()}
     with gr.Column(visible=False) as parts["result"]:
         look = {"columns": 3, "object_fit": "contain", "height": "auto", "format": "jpeg"}
@@ -121,19 +125,25 @@ def _outputs(gr: Any) -> dict[str, Any]:
     return parts
 
 
-def _connect(gr: Any, controller: Controller, parts: dict[str, Any]) -> None:
-    uploads = parts[
-        "pictures"
-    ]  # is no output where it need not be: Gradio would make it anew, without our `preprocess`
-    components = [part for part in parts.values() if part is not uploads]
+class _Events:
+    """Connects the components with the controller."""
 
-    def changed(updates: Updates) -> dict[Any, Any]:
+    def __init__(self, controller: Controller, parts: dict[str, Any]) -> None:
+        self.controller, self.parts = controller, parts
+        # An output is created anew, without our `preprocess`, so the uploads are an output only where necessary.
+        self.outputs = [part for name, part in parts.items() if name != "pictures"]
+        self.all_outputs = [*self.outputs, parts["pictures"]]
+
+    def _changed(self, updates: Updates) -> dict[Any, Any]:
+        import gradio as gr
+
         return {
-            parts[name]: properties["value"] if name == "pictures" else gr.update(**properties)
+            self.parts[name]: properties["value"] if name == "pictures" else gr.update(**properties)
             for name, properties in updates.items()
         }
 
     def on(
+        self,
         events: Sequence[tuple[str, str]],
         handler: Callable[..., Updates],
         inputs: Sequence[str] = (),
@@ -141,69 +151,84 @@ def _connect(gr: Any, controller: Controller, parts: dict[str, Any]) -> None:
         **options: Any,
     ) -> Any:
         """Call a method of the controller with the session, the values of `inputs`, and the place that was clicked."""
+        import gradio as gr
 
         def work(session: Session, *values: Any) -> Any:
             try:
                 with session.lock:
-                    return changed(handler(session, *values))
+                    return self._changed(handler(session, *values))
             except Exception as error:
-                return changed({status: {"value": message(error)}, "download": {"value": None}})
+                return self._changed({status: {"value": message(error)}, "download": {"value": None}})
 
         async def answer(request: gr.Request, event: gr.EventData, *values: Any) -> Any:
-            session = controller.session(request.session_hash)
+            session = self.controller.session(str(request.session_hash))
             place = [event._data["index"]] if events[0][1] == "select" else []
             async with session.order:  # quick clicks one after the other
                 return await asyncio.to_thread(work, session, *values, *place)
 
-        triggers = [getattr(parts[name], event) for name, event in events]
+        triggers = [getattr(self.parts[name], event) for name, event in events]
         direct = {"queue": False, "show_progress": "hidden", "trigger_mode": "multiple", "api_visibility": "private"}
-        read = [parts[name] for name in inputs]
-        return gr.on(triggers, answer, read, **{"outputs": components, **direct, **options})
+        read = [self.parts[name] for name in inputs]
+        return gr.on(triggers, answer, read, **{"outputs": self.outputs, **direct, **options})
 
-    def run(request: gr.Request, *values: Any, progress: Any = gr.Progress()) -> Any:  # noqa: B008
-        step = lambda number, total, name: progress((number, total), desc=name, unit="pictures")  # noqa: E731
-        try:
-            return changed(controller.run(controller.session(request.session_hash), step, *values))
-        except Exception as error:
-            return changed({"status": {"value": message(error)}, "result": {"visible": False}})
+    def edit(self, events: Sequence[tuple[str, str]], method: str, inputs: Sequence[str] = ()) -> None:
+        """Call a method of the examples, and show them."""
+        edit = self.controller.edit
+        self.on(
+            events,
+            lambda session, *values: edit(session, getattr(session.examples, method)(*values)),
+            inputs,
+            "example_status",
+        )
 
-    asked = [parts[name] for name in ("pictures", "way", *_FIELDS)]
-    queued = {"show_progress_on": parts["status"], "concurrency_limit": 4, "api_visibility": "private"}
-    gr.on([parts["run"].click, parts["words"].submit], run, asked, components, **queued).then(None, js=_GO)
-    sampled = on([("samples", "click")], controller.try_sample, ["samples"], outputs=[*components, uploads])
-    sampled.then(run, asked, components, **queued).then(None, js=_GO)
-    on([("stop", "click")], controller.stop)
-    on([("pictures", "upload")], controller.check_pictures, ["pictures"], outputs=[*components, uploads])
-    on([("way", "input")], controller.show_fields, ["way"])
-    on(
-        [("words", "blur"), ("skeleton", "input"), ("names", "blur"), ("names", "submit")],
-        controller.show_skeleton,
-        _FIELDS,
-    )
-    on([(name, "input") for name in _SLIDERS], controller.filter, [*_SLIDERS], trigger_mode="always_last")
-    on([("gallery", "select")], controller.show_picture)
-    on([("picture", "select")], controller.name_at)
-    for kind in FILES:
-        on([(kind, "click")], lambda session, kind=kind: controller.file(session, kind)).then(None, js=_DOWNLOAD)
+    def connect_run(self) -> None:
+        """Searching pictures, by the button, by Enter, or with a sample."""
+        import gradio as gr
 
-    def edit(method: str) -> Callable[..., Updates]:
-        return lambda session, *values: controller.edit(session, getattr(session.examples, method)(*values))
+        parts, controller = self.parts, self.controller
 
-    about = "example_status"
-    on([("example", "select")], controller.click, status=about, js=_IN_ORDER)
-    on([("example", "upload")], controller.add_example, ["example"], about)
-    on([("example", "clear")], edit("drop"), status=about)
-    on([("undo", "click")], controller.undo, status=about)
-    for tool in list(_TOOLS)[1:]:
-        on([(tool, "click")], edit(tool), status=about)
-    for name, event, method in (
-        ("points", "input", "choose"),
-        ("example_number", "input", "go"),
-        ("rename", "submit", "rename"),
-    ):
-        on([(name, event)], edit(method), [name], about)
-    on([("save_bank", "click")], controller.save_bank, ["words"], about).then(None, js=_DOWNLOAD)
-    on([("bank", "upload"), ("bank", "clear")], controller.load_bank, ["bank"], "bank_status")
+        def run(request: gr.Request, *values: Any, progress: Any = gr.Progress()) -> Any:  # noqa: B008
+            step = lambda number, total, name: progress((number, total), desc=name, unit="pictures")  # noqa: E731
+            try:
+                return self._changed(controller.run(controller.session(str(request.session_hash)), step, *values))
+            except Exception as error:
+                return self._changed({"status": {"value": message(error)}, "result": {"visible": False}})
+
+        asked = [parts[name] for name in ("pictures", "way", *_FIELDS)]
+        queued = {"show_progress_on": parts["status"], "concurrency_limit": 4, "api_visibility": "private"}
+        triggers = [parts["run"].click, parts["words"].submit]
+        gr.on(triggers, run, asked, self.outputs, **queued).then(None, js=_GO)
+        sampled = self.on([("samples", "click")], controller.try_sample, ["samples"], outputs=self.all_outputs)
+        sampled.then(run, asked, self.outputs, **queued).then(None, js=_GO)
+        self.on([("stop", "click")], controller.stop)
+
+    def connect_fields(self) -> None:
+        """The fields of the prompt, and the result."""
+        on, controller = self.on, self.controller
+        on([("pictures", "upload")], controller.check_pictures, ["pictures"], outputs=self.all_outputs)
+        on([("way", "input")], controller.show_fields, ["way"])
+        typed = [("words", "blur"), ("skeleton", "input"), ("names", "blur"), ("names", "submit")]
+        on(typed, controller.show_skeleton, _FIELDS)
+        on([(name, "input") for name in _SLIDERS], controller.filter, [*_SLIDERS], trigger_mode="always_last")
+        on([("gallery", "select")], controller.show_picture)
+        on([("picture", "select")], controller.name_at)
+        for kind in FILES:
+            on([(kind, "click")], lambda session, kind=kind: controller.file(session, kind)).then(None, js=_DOWNLOAD)
+
+    def connect_examples(self) -> None:
+        """The example pictures and prompt banks."""
+        on, controller, status = self.on, self.controller, "example_status"
+        on([("example", "select")], controller.click, status=status, js=_IN_ORDER)
+        on([("example", "upload")], controller.add_example, ["example"], status)
+        on([("undo", "click")], controller.undo, status=status)
+        self.edit([("example", "clear")], "drop")
+        for tool in list(_TOOLS)[1:]:
+            self.edit([(tool, "click")], tool)
+        self.edit([("points", "input")], "choose", ["points"])
+        self.edit([("example_number", "input")], "go", ["example_number"])
+        self.edit([("rename", "submit")], "rename", ["rename"])
+        on([("save_bank", "click")], controller.save_bank, ["words"], status).then(None, js=_DOWNLOAD)
+        on([("bank", "upload"), ("bank", "clear")], controller.load_bank, ["bank"], "bank_status")
 
 
 def _uploads(payload: Any) -> list[tuple[str, str]]:
@@ -213,7 +238,7 @@ def _uploads(payload: Any) -> list[tuple[str, str]]:
 
 
 def message(error: Exception) -> str:
-    """What the page shows: the message of a mistake; a bug with the way to report it, never a traceback."""
+    """The message that the page shows for a mistake or a bug, never a traceback."""
     if os.environ.get("XPOSE_DEBUG", "") not in ("", "0"):
         traceback.print_exception(error)
     if isinstance(error, XPoseError):

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpose.demo.controller import Controller
-from xpose.demo.pictures import Limits
-from xpose.demo.samples import photographs
+from xpose.demo.pictures import photographs
 from xpose.errors import ConfigError, missing_extra
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 )
-_CLOSED = ("/gradio_api/proxy", "/gradio_api/stream", "/proxy=")  # what nobody uses nobody can misuse
+_CLOSED = ("/gradio_api/proxy", "/gradio_api/stream", "/proxy=")  # unused by the page
 _SWEEP_SECONDS = 20.0
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif"]
 MONOSPACE = ["ui-monospace", "Consolas", "Menlo", "monospace"]
@@ -92,7 +91,7 @@ def make_app(controller: Controller) -> Any:
 
 
 class Guard:
-    """Adds the headers that keep the browser on this host, and closes what the page does not use."""
+    """Middleware that adds the headers that keep the browser on this host, and closes unused addresses."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -119,12 +118,12 @@ async def _sweep(controller: Controller) -> None:
 
 
 def listen(host: str, port: int | None) -> socket.socket:
-    """A socket for the page: the port that is asked for, else the usual one, else one that is free."""
-    for wanted in (PORT, 0) if port is None else (port,):
+    """A socket for the page: at the given port, or else at the usual one or a free one."""
+    for candidate in (PORT, 0) if port is None else (port,):
         door = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
         try:
             door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            door.bind((host, wanted))
+            door.bind((host, candidate))
             door.listen(128)
             return door
         except (OSError, OverflowError) as error:
@@ -134,7 +133,7 @@ def listen(host: str, port: int | None) -> socket.socket:
     if wrong_host:
         raise ConfigError(
             f"The page cannot be served at {host} {reason}. The address must be one of this machine. Try: --host "
-            "127.0.0.1 (this machine alone), or --host 0.0.0.0 (other machines, too)"
+            "127.0.0.1 (this machine only), or --host 0.0.0.0 (other machines, too)"
         )
     raise ConfigError(
         f"The page cannot be served at {host}, port {port or PORT} {reason}. The address must be one of this machine "
@@ -147,27 +146,26 @@ def serve(
     host: str = HOST,
     port: int | None = None,
     *,
-    limits: Limits | None = None,
     ready: Callable[[str], None] = print,
 ) -> None:
     """Serve the page until Ctrl-C, and call `ready` with its address once it answers.
 
-    The usual host can be reached from this machine only. Port None takes the usual one, or a free one where that is
-    taken; 0 always takes a free one.
+    The default host can be reached from this machine only. The default port is 7860, or a free one if it is in use;
+    port 0 is always a free one.
 
     Raises:
         MissingExtraError: Gradio is not installed.
         ConfigError: the address cannot be used.
     """
     with contextlib.closing(listen(host, port)) as door, tempfile.TemporaryDirectory(prefix="xpose-demo-") as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder  # whatever is written goes there, and vanishes in the end
+        os.environ["GRADIO_TEMP_DIR"] = folder  # deleted at the end
         warm_up = threading.Thread(target=_warm_up, args=[detector])
 
         def started() -> None:
             ready(address_of(door))
             warm_up.start()
 
-        server = make_server(make_app(Controller(detector, limits)), started)
+        server = make_server(make_app(Controller(detector)), started)
         try:
             server.run(sockets=[door])
         finally:
@@ -176,21 +174,21 @@ def serve(
 
 
 def _warm_up(detector: Detector) -> None:
-    """Load what is loaded late, so that the first visitor does not wait for it; never where it would be fetched."""
+    """Load the text encoder before the first visitor needs it, unless that would download it."""
     if detector.engine.config.prompt_encoder == "nano":
-        with contextlib.suppress(Exception):  # whoever asks for the same gets the message
+        with contextlib.suppress(Exception):  # visitors get the message
             detector.detect(np.zeros((480, 640, 3), np.uint8), "object", max_instances=1)
 
 
 def address_of(door: socket.socket) -> str:
-    """Where the browser finds the page."""
+    """The address of the page."""
     host, port = door.getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     return f"http://{shown}:{port}/"
 
 
 def make_server(app: Any, started: Callable[[], None]) -> Any:
-    """A quiet web server that says when it is ready."""
+    """A quiet web server that calls `started` when it is ready."""
     import uvicorn
 
     class Server(uvicorn.Server):

@@ -1,4 +1,4 @@
-"""What a visitor typed becomes prompts, and the skeleton whose keypoints are searched."""
+"""Prompts from what a visitor typed, and the skeleton whose keypoints will be detected."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 from xpose.demo.examples import checked_names
 from xpose.errors import PromptError, quote
-from xpose.prompts import TextPrompt, prompts_from_pairs
+from xpose.prompts import TextPrompt, check_unique, prompts_from_pairs
 from xpose.vocabulary import Skeleton, default_skeleton, list_skeletons, load_skeleton
 from xpose.vocabulary.reading import build_skeleton
 
@@ -17,12 +17,12 @@ _LONGEST_TEXT = 20_000
 
 
 def skeleton_choices() -> list[str]:
-    """What the field for skeletons offers."""
+    """The choices of the field for skeletons."""
     return [AUTOMATIC, *(skeleton.name for skeleton in list_skeletons())]
 
 
 def split_names(text: object) -> list[str]:
-    """Names separated by commas, semicolons or new lines; empty ones are left out."""
+    """Names separated by commas, semicolons or new lines, without empty ones."""
     text = text if isinstance(text, str) else ""
     if len(text) > _LONGEST_TEXT:
         raise PromptError(f"The text has {len(text)} characters; at most {_LONGEST_TEXT} are read. Shorten it.")
@@ -33,36 +33,34 @@ def text_prompts(words: object, skeleton: object, names: object) -> list[TextPro
     """One class for each word.
 
     Args:
-        words: objects, separated by commas; with names of keypoints none are needed.
+        words: objects, separated by commas; optional with names of keypoints.
         skeleton: `AUTOMATIC`, or names of skeletons: one for all words, or one for each, separated by commas.
-        names: of keypoints, separated by commas; they replace the skeleton.
+        names: names of keypoints, separated by commas, instead of a skeleton.
 
     Raises:
-        PromptError: nothing to look for, or too much; a name is there twice.
-        VocabularyError: there is no such skeleton; near matches are proposed.
+        PromptError: there are no prompts or too many, or a name is repeated.
+        VocabularyError: a skeleton is unknown.
     """
     objects, points, skeletons = split_names(words), checked_names(split_names(names)), _skeletons(skeleton)
     if points:
-        prompts = [TextPrompt(word, keypoints=points) for word in objects] or [TextPrompt(keypoints=points)]
+        prompts = prompts_from_pairs(objects, None, points) or [TextPrompt(keypoints=points)]
     elif not objects:
-        raise PromptError('The field "Objects" is empty. Type what to look for, such as horse, or: person, horse')
+        raise PromptError('The field "Objects" is empty. Enter what to detect, such as horse, or: person, horse')
     else:
         skeletons = skeletons * len(objects) if len(skeletons) == 1 else skeletons
-        prompts = prompts_from_pairs(objects, skeletons) if skeletons else [TextPrompt(word) for word in objects]
-    labels = [prompt.resolved.label for prompt in prompts]
-    if twice := next((label for label in labels if labels.count(label) > 1), None):
-        raise PromptError(f"{quote(twice)} is asked for more than once. Results go by name; keep one of them.")
+        prompts = prompts_from_pairs(objects, skeletons or None)
+    check_unique(prompts)
     total = sum(len(prompt.resolved.names) for prompt in prompts)
     if len(prompts) > MOST_OBJECTS or total > MOST_POINTS:
         raise PromptError(
             f"These are {len(prompts)} objects with {total} keypoints. At most {MOST_OBJECTS} objects and "
-            f"{MOST_POINTS} keypoints are searched at once. Ask for a part of them at a time."
+            f"{MOST_POINTS} keypoints can be detected at once. Use fewer at a time."
         )
     return prompts
 
 
 def text_with_examples(words: object, skeleton: object, names: object, clicked: list[str]) -> TextPrompt:
-    """The word that joins examples as one class; without a skeleton or names it has the points that were clicked."""
+    """The word that is combined with examples; by default its keypoints are the clicked ones."""
     if len(split_names(words)) != 1:
         raise PromptError(
             f"There are {len(split_names(words))} objects in the field. Words and examples together describe just one."
@@ -72,7 +70,7 @@ def text_with_examples(words: object, skeleton: object, names: object, clicked: 
 
 
 def skeleton_for(words: object, skeleton: object, names: object) -> tuple[Skeleton, str] | None:
-    """The skeleton that the fields mean, and where it comes from; None where nothing was typed."""
+    """The skeleton for the fields, and how it was chosen; None if the fields are empty."""
     objects, points, skeletons = split_names(words), checked_names(split_names(names)), _skeletons(skeleton)
     if points:
         built, faults = build_skeleton({"name": "own", "title": "Your keypoints", "keypoints": list(points)}, "own")
@@ -87,12 +85,12 @@ def skeleton_for(words: object, skeleton: object, names: object) -> tuple[Skelet
 
 
 def _skeletons(field: object) -> list[str]:
-    """Names of skeletons, none where the choice is automatic; never files, as those of the server are private."""
+    """Names of skeletons, none if the choice is automatic; never files, because those of the server are private."""
     names = [] if field == AUTOMATIC else split_names(field)
     for name in names:
         if name.endswith(".toml") or PurePath(name).name != name:
             raise PromptError(
                 f"{quote(name)} is not the name of a skeleton. The page reads no files of the server. Choose one "
-                "from the list, or type names of keypoints."
+                "from the list, or enter names of keypoints."
             )
     return names

@@ -1,7 +1,7 @@
-"""A sheet to draw on: smooth lines, discs, frames and panels of any opacity, straight onto an array.
+"""A canvas for smooth lines, discs, frames and panels of any opacity.
 
-Pillow draws without smoothing and without opacity; drawing large and reducing costs seconds at 4K. Here every shape
-says how much of each pixel it covers, and only the pixels it touches are computed.
+Pillow draws without smoothing and opacity, and drawing large and reducing takes seconds at 4K. Here the coverage of
+each pixel is computed, only for the pixels that a shape touches.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class Canvas:
         self.height, self.width = self.pixels.shape[:2]
 
     def picture(self) -> Image.Image:
-        """What was drawn so far."""
+        """A copy as a picture."""
         return Image.fromarray(self.pixels)
 
     def blend(self, left: int, top: int, cover: np.ndarray, colour: Colour) -> None:
-        """Mix a colour in where `cover` [h, w] of 0..1 says, with its corner at (left, top); what is outside is cut."""
+        """Blend a colour with the opacities `cover` [h, w] in 0..1, whose corner is at (left, top); it is clipped."""
         x0, y0 = max(left, 0), max(top, 0)
         x1, y1 = min(left + cover.shape[1], self.width), min(top + cover.shape[0], self.height)
         if x0 >= x1 or y0 >= y1:
@@ -39,7 +39,7 @@ class Canvas:
         below[:] = (below + (np.asarray(colour, np.float32) - below) * share + 0.5).astype(np.uint8)
 
     def line(self, start: Place, end: Place, radius: float, colour: Colour, opacity: Place = (1.0, 1.0)) -> None:
-        """A line with round ends, `radius` to each side; its opacity runs from the first number to the second."""
+        """A line with round ends, `radius` to each side; `opacity` is that of both ends."""
         part = _inside(start, end, (-radius, -radius, self.width + radius, self.height + radius))
         if part is None:
             return
@@ -64,7 +64,7 @@ class Canvas:
             self.blend(x0, y0, _edge(radius - distance, radius) * (first + along * (last - first)), colour)
 
     def disc(self, centre: Place, radius: float, colour: Colour, opacity: float = 1.0, hole: float = 0.0) -> None:
-        """A disc, or a ring where `hole` is its inner radius."""
+        """A disc, or a ring with the inner radius `hole`."""
         reach = radius + 1
         x0, x1 = _span(centre[0] - reach, centre[0] + reach, self.width)
         y0, y1 = _span(centre[1] - reach, centre[1] + reach, self.height)
@@ -110,7 +110,7 @@ class Canvas:
 
 
 def _edge(depth: np.ndarray, radius: float) -> np.ndarray:
-    """How much of a pixel is covered whose middle lies `depth` inside a shape; thin shapes cover less than all."""
+    """The coverage of a pixel whose centre is `depth` inside a shape; thin shapes never cover it completely."""
     return (depth + 0.5).clip(0, min(1.0, 2 * radius))
 
 
@@ -120,7 +120,7 @@ def _span(low: float, high: float, size: int) -> tuple[int, int]:
 
 
 def _bands(a: float, b: float, c: float, d: float, size: int) -> list[tuple[int, int]]:
-    """Before, between and after: the pixels of a..b, those to c, and those to d, none twice."""
+    """The pixels of a..b, those up to c, and those up to d, without overlaps."""
     start, first_end = _span(a, b, size)
     last_start, end = _span(c, d, size)
     last_start = max(first_end, last_start)
@@ -128,13 +128,13 @@ def _bands(a: float, b: float, c: float, d: float, size: int) -> list[tuple[int,
 
 
 def _cover(low: float, high: float, start: int, end: int) -> np.ndarray:
-    """How much of each pixel from `start` to `end` lies between `low` and `high`."""
+    """The share of each pixel from `start` to `end` that is between `low` and `high`."""
     pixels = np.arange(start, end)
     return (np.minimum(pixels + 1, high) - np.maximum(pixels, low)).clip(0, 1)
 
 
 def _tame(rect: Rect, width: int, height: int) -> Rect:
-    """The rectangle with far-off sides brought near, where they are as invisible."""
+    """The rectangle with sides far outside the picture moved closer to it, where they are still invisible."""
     sides = np.array((width, height, width, height))
     left, top, right, bottom = np.clip(rect, -9.0 * sides, 10.0 * sides).tolist()
     return left, top, right, bottom

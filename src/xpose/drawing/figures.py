@@ -1,4 +1,4 @@
-"""What is drawn on a picture, in plain values, and how large its strokes are."""
+"""What is drawn on a picture, in plain values, and the sizes of its strokes."""
 
 from __future__ import annotations
 
@@ -16,25 +16,24 @@ from xpose.errors import ConfigError
 Place = tuple[float, float]
 Rect = tuple[float, float, float, float]
 DIRECTIONS = tuple((math.cos(k * math.pi / 8), math.sin(k * math.pi / 8)) for k in range(16))
-LegendPlace = Literal["auto", "inside", "below", "none"]
-Hidden = Literal["skip", "hollow"]
+LegendPlace = Literal["auto", "below", "none"]
 
 
 @dataclass(frozen=True, eq=False)
 class Figure:
-    """One object: its box x1, y1, x2, y2, its points in pixels, and what they are called.
+    """One object.
 
     Attributes:
-        box: in pixels of the picture that is drawn on, as are the points.
+        box: x1, y1, x2, y2 in pixels of the picture that is drawn on, as are the points.
         title: its category.
-        score: in 0..1; None for what people labelled.
-        names: K texts.
+        score: in 0..1; None for labels.
+        names: K names of keypoints.
         sides: K times "left", "right" or "middle".
         xy: [K, 2].
         confidence: [K] in 0..1.
-        visibility: [K]: 0 not there, 1 covered, 2 visible.
+        visibility: [K]: 0 absent, 1 covered, 2 visible.
         edges: pairs of names.
-        errors: [K] expected distances from the true places in pixels, NaN where unknown; or None.
+        errors: [K] expected errors in pixels, NaN where unknown; or None.
     """
 
     box: Rect
@@ -50,24 +49,24 @@ class Figure:
 
     @property
     def seen(self) -> np.ndarray:
-        """[M, 2]: the points that are there."""
+        """[M, 2]: the points that are present."""
         return self.xy[self.visibility > 0]
 
     @property
     def places(self) -> dict[str, Place]:
-        """Name → x, y of the points that are there."""
+        """Name → x, y of the points that are present."""
         rows = zip(self.names, self.xy.tolist(), self.visibility, strict=True)
         return {name: (x, y) for name, (x, y), v in rows if v}
 
     @property
     def lines(self) -> list[tuple[Place, Place]]:
-        """The edges between points that are there."""
+        """The edges between points that are present."""
         places = self.places
         return [(places[start], places[end]) for start, end in self.edges if start in places and end in places]
 
     @property
     def size(self) -> float:
-        """The side of a square as large as the box."""
+        """The square root of the area of the box."""
         x1, y1, x2, y2 = self.box
         return math.sqrt(max(x2 - x1, 0.0) * max(y2 - y1, 0.0))
 
@@ -83,31 +82,26 @@ class Style:
     boxes: bool = True
     labels: bool = True
     legend: LegendPlace = "auto"
-    numbers: bool | None = None
-    hidden: Hidden = "skip"
     errors: bool = False
 
     def __post_init__(self) -> None:
-        for name, value, known in (
-            ("legend", self.legend, get_args(LegendPlace)),
-            ("hidden", self.hidden, get_args(Hidden)),
-        ):
-            if value not in known:
-                raise ConfigError(f"{name} is {value!r}. It must be one of {', '.join(known)}. Choose one of them.")
+        places = get_args(LegendPlace)
+        if self.legend not in places:
+            raise ConfigError(f"legend is {self.legend!r}. It must be one of {', '.join(places)}. Choose one of them.")
 
 
 def text_size(width: int, height: int) -> int:
-    """Letters grow with the picture, but less: 10 pixels at 200, 15 at 640 x 480, 44 at 4K."""
+    """The height of letters: 10 pixels in a picture of 200 x 200, 15 at 640 x 480, 44 at 4K."""
     return max(9, round(8 + 0.0125 * math.sqrt(width * height)))
 
 
 def picture_radius(width: int, height: int) -> float:
-    """How large a point may be in a picture of this size."""
+    """The largest radius of a point in a picture of this size."""
     return 1.0 + 0.005 * math.sqrt(width * height)
 
 
 def point_radius(figure: Figure, largest: float) -> float:
-    """How large this object's points are: small on small objects, and where points are close together."""
+    """The radius of an object's points: smaller on small objects, and if points are close together."""
     limits = [largest, 0.75 + 0.02 * figure.size]
     gap = nearest_gap(figure.seen)
     if gap is not None:
@@ -116,16 +110,16 @@ def point_radius(figure: Figure, largest: float) -> float:
 
 
 def nearest_gap(points: np.ndarray) -> float | None:
-    """The median distance from a point to the one next to it; None for fewer than two."""
+    """The median distance from a point to its nearest neighbour; None for fewer than two points."""
     if len(points) < 2:
         return None
-    apart = np.hypot(*(points[:, None] - points[None]).transpose(2, 0, 1))
-    np.fill_diagonal(apart, np.inf)
-    return float(np.median(apart.min(axis=1)))
+    distances = np.hypot(*(points[:, None] - points[None]).transpose(2, 0, 1))
+    np.fill_diagonal(distances, np.inf)
+    return float(np.median(distances.min(axis=1)))
 
 
 def instance_colours(count: int) -> list[Colour]:
-    """A colour for the box of each object: white for one alone, else hues that are far apart for neighbours in rank."""
+    """A colour for the box of each object: white for a single one, otherwise hues that differ between neighbours."""
     if count < 2:
         return [PAPER] * count
     golden = (math.sqrt(5) - 1) / 2
@@ -136,7 +130,7 @@ def instance_colours(count: int) -> list[Colour]:
 
 
 def distance_to_line(place: Place, start: Place, end: Place) -> float:
-    """From a place to the nearest point of the line between two others."""
+    """The distance from a place to the line between two others."""
     (x, y), (x1, y1), (x2, y2) = place, start, end
     squared = (x2 - x1) ** 2 + (y2 - y1) ** 2
     along = 0.0 if squared == 0 else min(1.0, max(0.0, ((x - x1) * (x2 - x1) + (y - y1) * (y2 - y1)) / squared))

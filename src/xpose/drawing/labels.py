@@ -1,4 +1,4 @@
-"""Where words go on a drawing: an object's category and score at its box, a number at each point."""
+"""The labels of a drawing: category and score at each box, and a number at each point."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from xpose.drawing.canvas import Canvas
 from xpose.drawing.figures import DIRECTIONS, Figure, Place, Rect, distance_to_line, shared_area
 from xpose.drawing.palette import INK, PAPER, SIDES, Colour
 
-_MANY = 12  # objects; with more, labels that find no room are left out
+_MANY = 12  # objects; with more, labels that have no room are omitted
 
 
 def write_labels(
     canvas: Canvas, figures: Sequence[Figure], colours: Sequence[Colour], size: int, taken: list[Rect]
 ) -> None:
-    """Category and score at each box, best first; `taken` are places that are not free."""
+    """Write category and score at each box, best first, avoiding `taken` places."""
     points = np.concatenate([figure.seen for figure in figures]) if figures else np.zeros((0, 2))
     many = len(figures) > _MANY
     for figure, colour in zip(figures, colours, strict=True):
@@ -36,7 +36,7 @@ def write_labels(
 def _spot(
     figure: Figure, size: int, canvas: Canvas, points: np.ndarray, taken: Sequence[Rect], many: bool
 ) -> tuple[str, Rect] | None:
-    """The longest wording that fits, at the place where it covers least; None where a crowd leaves no room."""
+    """The longest wording that fits, at the place where it covers least; None if there is no room in a crowd."""
     title, score = text.clean(figure.title, 28), "" if figure.score is None else f"{figure.score:.2f}"
     wordings = list(filter(None, (" ".join(filter(None, (title, score))), score)))
     wide = figure.box[2] - figure.box[0]
@@ -59,7 +59,7 @@ def _spot(
 
 
 def _rects(box: Rect, width: float, height: float, canvas: Canvas) -> list[Rect]:
-    """Places for a label at a box, the usual ones first, all of them within the picture."""
+    """Places for a label at a box within the picture, preferred ones first."""
     x1, y1, x2, y2 = box
     corners = [
         *((x1, y1 - height), (x2 - width, y1 - height), (x1, y1), (x2 - width, y1)),
@@ -78,7 +78,7 @@ def _inside(rect: Rect, points: np.ndarray) -> int:
 
 
 def write_numbers(canvas: Canvas, figures: Sequence[Figure], radii: Sequence[float], size: int) -> list[Rect]:
-    """A number beside each point that is there, in the colour of its side, where it is clearest; the places taken."""
+    """Write a number beside each point that is present, in the colour of its side; returns the occupied places."""
     written: list[Place] = []
     for figure, radius in zip(figures, radii, strict=True):
         places, lines = figure.places, figure.lines
@@ -102,7 +102,7 @@ def _free_spot(
     canvas: Canvas,
     wide: bool,
 ) -> Place:
-    """Beside the point, away from other points, numbers and edges; farther off only where that is much clearer."""
+    """A place beside the point and away from other points, numbers and edges; farther off only if much clearer."""
     best, most = point, -math.inf
     for far in (1.0, 1.7, 2.4):
         for dx, dy in DIRECTIONS:

@@ -1,4 +1,4 @@
-"""The legend of a drawing: what the numbers mean, or what the colours mean, where it covers nothing."""
+"""The legend of a drawing, which explains its numbers or colours, and where it is placed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -16,15 +17,15 @@ from xpose.drawing.canvas import Canvas
 from xpose.drawing.figures import Figure, LegendPlace, Rect, shared_area
 from xpose.drawing.palette import INK, PAPER, SIDES, Colour
 
-_MANY = 12  # objects; with more, labels become short, and the legend says what there is
+_MANY = 12  # objects; with more, the legend lists their counts
 _LARGEST_SHARE = 0.16  # of the picture, for a legend inside it
-_NARROWEST = 90  # pixels; a smaller picture gets a legend only where it is asked for
-SHADE: Colour = (24, 24, 26)
+_NARROWEST = 90  # pixels; a narrower picture gets no legend by default
+_SHADE: Colour = (24, 24, 26)
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One line: a coloured number or dot (or neither: a heading) and a text; `faint` for a point not found."""
+class LegendEntry:
+    """One line: a text with a coloured dot, with a number at a dot, or as a heading; `faint` for an absent point."""
 
     text: str
     mark: str = ""
@@ -36,23 +37,23 @@ class Entry:
 class Legend:
     """Entries in columns, measured."""
 
-    columns: tuple[tuple[Entry, ...], ...]
+    columns: tuple[tuple[LegendEntry, ...], ...]
     size: int
     widths: tuple[float, ...]
     mark_width: float
 
     @property
     def width(self) -> float:
-        """With its margins."""
+        """The width with its margins."""
         return sum(self.widths) + self.size * (0.7 * (len(self.columns) - 1) + 1.3)
 
     @property
     def height(self) -> float:
-        """With its margins."""
+        """The height with its margins."""
         return text.line_height(self.size) * max(map(len, self.columns)) + 0.8 * self.size
 
     def paint(self, canvas: Canvas, left: float, top: float) -> None:
-        """Write the entries; the ground under them is dark already."""
+        """Write the entries on a dark ground."""
         x = left + 0.65 * self.size
         for column, width in zip(self.columns, self.widths, strict=True):
             y = top + 0.4 * self.size + text.line_height(self.size) / 2
@@ -61,7 +62,7 @@ class Legend:
                 y += text.line_height(self.size)
             x += width + 0.7 * self.size
 
-    def _entry(self, canvas: Canvas, x: float, y: float, entry: Entry) -> None:
+    def _entry(self, canvas: Canvas, x: float, y: float, entry: LegendEntry) -> None:
         opacity = 0.5 if entry.faint else 1.0
         after = x
         if entry.colour is not None:
@@ -76,38 +77,35 @@ class Legend:
         text.write(canvas, (after, y), entry.text, self.size, PAPER, None, opacity)
 
 
-def entries_for(figures: Sequence[Figure], numbered: bool) -> list[Entry]:
-    """Numbered: every point by name. Else the colours of the sides, and with many objects what they are."""
+def entries_for(figures: Sequence[Figure], numbered: bool) -> list[LegendEntry]:
+    """The names of numbered points; otherwise the colours of the sides, and the counts of many objects."""
     if numbered:
         return _names(figures)
     entries = []
     if len(figures) > _MANY:
-        entries = [Entry(f"{number} x {text.clean(title)}") for title, number in _counts(figures)]
+        counts = Counter(figure.title for figure in figures).most_common(8)
+        entries = [LegendEntry(f"{number} x {text.clean(title)}") for title, number in counts]
     present = {side for figure in figures for side, v in zip(figure.sides, figure.visibility, strict=True) if v}
     if present - {"middle"}:
-        entries += [Entry(side, colour=SIDES[side]) for side in SIDES if side in present]
+        entries += [LegendEntry(side, colour=SIDES[side]) for side in SIDES if side in present]
     return entries
 
 
-def _counts(figures: Sequence[Figure]) -> list[tuple[str, int]]:
-    return Counter(figure.title for figure in figures).most_common(8)
-
-
-def _names(figures: Sequence[Figure]) -> list[Entry]:
+def _names(figures: Sequence[Figure]) -> list[LegendEntry]:
     kinds = list(dict.fromkeys((figure.title, tuple(figure.names)) for figure in figures))
-    entries: list[Entry] = []
+    entries: list[LegendEntry] = []
     for title, names in kinds:
-        alike = [figure for figure in figures if (figure.title, tuple(figure.names)) == (title, names)]
+        of_kind = [figure for figure in figures if (figure.title, tuple(figure.names)) == (title, names)]
         if len(kinds) > 1 and names:
-            entries.append(Entry(text.clean(title)))
-        best = np.stack([figure.visibility for figure in alike]).max(0, initial=0)
-        for number, (name, side) in enumerate(zip(names, alike[0].sides, strict=True), start=1):
-            entries.append(Entry(text.clean(name), str(number), SIDES[side], faint=bool(best[number - 1] == 0)))
+            entries.append(LegendEntry(text.clean(title)))
+        best = np.stack([figure.visibility for figure in of_kind]).max(0, initial=0)
+        for number, (name, side) in enumerate(zip(names, of_kind[0].sides, strict=True), start=1):
+            entries.append(LegendEntry(text.clean(name), str(number), SIDES[side], faint=bool(best[number - 1] == 0)))
     return entries
 
 
-def arranged(entries: Sequence[Entry], size: int, height: float, width: float = math.inf) -> Legend:
-    """The entries in as few columns as fit the height (a first wish), but never wider than `width` if avoidable."""
+def arranged(entries: Sequence[LegendEntry], size: int, height: float, width: float = math.inf) -> Legend:
+    """The entries in as few columns as fit the height, but not wider than `width` if possible."""
     rows = max(1, int((height - 0.8 * size) / text.line_height(size)))
     count = math.ceil(len(entries) / rows)
     legend = _columns(entries, size, count)
@@ -117,7 +115,7 @@ def arranged(entries: Sequence[Entry], size: int, height: float, width: float = 
     return legend
 
 
-def _columns(entries: Sequence[Entry], size: int, count: int) -> Legend:
+def _columns(entries: Sequence[LegendEntry], size: int, count: int) -> Legend:
     marks = [round(place * len(entries) / count) for place in range(count + 1)]  # columns of about the same length
     columns = tuple(tuple(entries[start:end]) for start, end in pairwise(marks))
     longest = max((len(entry.mark) for entry in entries), default=0)
@@ -129,18 +127,8 @@ def _columns(entries: Sequence[Entry], size: int, count: int) -> Legend:
     return Legend(columns, size, widths, mark)
 
 
-def place_inside(legend: Legend, figures: Sequence[Figure], width: int, height: int, edge: float) -> tuple[Rect, float]:
-    """The corner where the legend covers least, and what it covers there: 0 means nothing that matters."""
-    w, h = legend.width, legend.height
-    xs, ys = (edge, width - edge - w), (edge, height - edge - h)
-    corners = [(x, y, x + w, y + h) for y in ys for x in (xs[1], xs[0])]
-    costs = [_covered(corner, figures) for corner in corners]
-    best = int(np.argmin(costs))
-    return corners[best], costs[best]
-
-
 def _covered(rect: Rect, figures: Sequence[Figure]) -> float:
-    """Points and pieces of edges under a rectangle, and a little for boxes."""
+    """How much a rectangle covers: points, pieces of edges, and to a lesser degree boxes."""
     left, top, right, bottom = rect
     cost = 0.0
     for figure in figures:
@@ -156,29 +144,28 @@ def _covered(rect: Rect, figures: Sequence[Figure]) -> float:
     return cost
 
 
-def decide(
-    legend: Legend, wanted: LegendPlace, figures: Sequence[Figure], width: int, height: int
-) -> tuple[LegendPlace, Rect]:
-    """Inside, below or nowhere, and where inside."""
-    edge = 0.4 * legend.size
-    rect, cost = place_inside(legend, figures, width, height, edge)
-    if wanted != "auto":
-        return wanted, rect
-    if width < _NARROWEST:
-        return "none", rect
-    fits = legend.width + 2 * edge <= width and legend.height + 2 * edge <= height
-    small = legend.width * legend.height <= _LARGEST_SHARE * width * height
-    return ("inside" if fits and small and cost < 0.5 else "below"), rect
+def place_for(
+    legend: Legend, given: LegendPlace, figures: Sequence[Figure], width: int, height: int
+) -> Rect | Literal["below", "none"]:
+    """Where the legend is placed: the corner where it covers least, below the picture, or nowhere."""
+    edge, w, h = 0.4 * legend.size, legend.width, legend.height
+    xs, ys = (width - edge - w, edge), (edge, height - edge - h)
+    corners = [(x, y, x + w, y + h) for y in ys for x in xs]
+    costs = [_covered(corner, figures) for corner in corners]
+    if given != "auto" or width < _NARROWEST:
+        return "none" if given == "auto" else given
+    fits = w + 2 * edge <= width and h + 2 * edge <= height and w * h <= _LARGEST_SHARE * width * height
+    return corners[int(np.argmin(costs))] if fits and min(costs) < 0.5 else "below"
 
 
-def strip_for(entries: Sequence[Entry], size: int, width: int) -> Legend:
+def strip_for(entries: Sequence[LegendEntry], size: int, width: int) -> Legend:
     """The entries in as many columns as fit side by side."""
     return arranged(entries, size, height=text.line_height(size) + 0.8 * size, width=width)
 
 
 def with_strip(picture: Image.Image, legend: Legend) -> Image.Image:
     """The picture over a dark strip with the legend."""
-    sheet = Image.new("RGB", (picture.width, picture.height + math.ceil(legend.height)), SHADE)
+    sheet = Image.new("RGB", (picture.width, picture.height + math.ceil(legend.height)), _SHADE)
     sheet.paste(picture)
     canvas = Canvas(sheet)
     legend.paint(canvas, 0, picture.height)

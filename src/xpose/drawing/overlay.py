@@ -1,9 +1,7 @@
 """Poses on a picture: boxes, skeletons in the colours of their sides, labels and a legend.
 
-How it looks, and why: left, right and middle have the colours of every picture of this package; each point and edge has
-a white rim, so that it reads on dark and on light ground; the less sure a point, the fainter it is; strokes and letters
-grow with the picture but shrink on small objects and where points are close together; nothing is drawn for a point that
-is not there. Pure functions: the picture that comes in stays as it is.
+Each point and edge has a white rim, so that it is visible on dark and on light ground. Less certain points are fainter.
+Strokes and letters grow with the picture, and are smaller on small objects and for points that are close together.
 """
 
 from __future__ import annotations
@@ -28,17 +26,17 @@ from xpose.drawing.figures import (
 from xpose.drawing.labels import write_labels, write_numbers
 from xpose.drawing.palette import INK, PAPER, SIDES, Colour, edge_side
 
-_FEW = 3  # objects; with more, the legend explains colours rather than points
-_FEW_NAMES = 34  # numbers in a legend that people still look up
-_FAINTEST = 0.35  # opacity of a point that is there with confidence 0
+_FEW = 3  # objects; with more, the legend explains colours instead of points
+_FEW_NAMES = 34  # the largest number of names in a legend
+_FAINTEST = 0.35  # opacity of a present point with confidence 0
 
 __all__ = ["Figure", "Style", "draw_figures"]
 
 
 def draw_figures(picture: Image.Image, figures: Sequence[Figure], style: Style | None = None) -> Image.Image:
-    """A copy of the picture with the figures on it, best first, so that the best lies on top.
+    """A copy of the picture with the figures (best first) drawn on it, the best on top.
 
-    The copy is higher than the picture only where the legend goes below it.
+    The copy is higher than the picture if the legend is below it.
     """
     style = style or Style()
     canvas = Canvas(picture)
@@ -49,21 +47,21 @@ def draw_figures(picture: Image.Image, figures: Sequence[Figure], style: Style |
         for figure, colour in reversed(list(zip(figures, colours, strict=True))):
             _draw_box(canvas, figure, colour, largest)
     for figure, radius in reversed(list(zip(figures, radii, strict=True))):
-        _draw_edges(canvas, figure, radius)
-        _draw_points(canvas, figure, radius, style.hidden == "hollow")
+        draw_edges(canvas, figure, radius)
+        draw_points(canvas, figure, radius)
     if style.errors:
         for figure in figures:
             _draw_errors(canvas, figure)
     numbered = _numbered(figures, style, size, picture.size)
     taken: list[Rect] = write_numbers(canvas, figures, radii, _number_size(size)) if numbered else []
     entries = legends.entries_for(figures, numbered) if style.legend != "none" else []
-    place = "none"
+    place: Rect | str = "none"
     if entries:
         legend = legends.arranged(entries, size, height=0.8 * picture.height)
-        place, rect = legends.decide(legend, style.legend, figures, *picture.size)
-        if place == "inside":
-            legends.paint_inside(canvas, legend, rect)
-            taken.append(rect)
+        place = legends.place_for(legend, style.legend, figures, *picture.size)
+        if isinstance(place, tuple):
+            legends.paint_inside(canvas, legend, place)
+            taken.append(place)
     if style.labels:
         write_labels(canvas, figures, colours, size, taken)
     done = canvas.picture()
@@ -75,9 +73,9 @@ def _number_size(size: int) -> int:
 
 
 def _numbered(figures: Sequence[Figure], style: Style, size: int, area: tuple[int, int]) -> bool:
-    """Whether points get numbers: few objects, few names, room between the points, and room to explain them."""
-    if style.numbers is not None or style.legend == "none":
-        return bool(style.numbers)
+    """Whether points get numbers: there are few objects and names, and room between the points and in the legend."""
+    if style.legend == "none":
+        return False
     kinds = {(figure.title, tuple(figure.names)) for figure in figures}
     if not 1 <= len(figures) <= _FEW or not 1 <= sum(len(names) for _, names in kinds) <= _FEW_NAMES:
         return False
@@ -91,13 +89,14 @@ def _numbered(figures: Sequence[Figure], style: Style, size: int, area: tuple[in
 def _draw_box(canvas: Canvas, figure: Figure, colour: Colour, largest: float) -> None:
     line = max(0.5, 0.24 * largest)
     x1, y1, x2, y2 = figure.box
-    if line < 1:  # on the middles of pixels, where a thin line is sharp
+    if line < 1:  # on pixel centres, where a thin line is sharp
         x1, y1, x2, y2 = (np.floor(value) + 0.5 for value in figure.box)
     canvas.frame((x1, y1, x2, y2), line + max(0.5, 0.5 * line), INK, 0.4)
     canvas.frame((x1, y1, x2, y2), line, colour, 0.95)
 
 
-def _draw_edges(canvas: Canvas, figure: Figure, radius: float) -> None:
+def draw_edges(canvas: Canvas, figure: Figure, radius: float) -> None:
+    """The edges between points that are present."""
     place = {name: row for row, name in enumerate(figure.names)}
     line = max(0.5, 0.5 * radius)
     strokes = []
@@ -114,32 +113,27 @@ def _draw_edges(canvas: Canvas, figure: Figure, radius: float) -> None:
 
 
 def _draw_errors(canvas: Canvas, figure: Figure) -> None:
-    """A faint circle around each point that is there: the true place is expected at that distance."""
+    """A faint circle around each point that is present, with its expected error as the radius."""
+    errors = np.zeros(len(figure.names)) if figure.errors is None else figure.errors
     for row in np.flatnonzero(figure.visibility > 0).tolist():
-        radius = float("nan") if figure.errors is None else float(figure.errors[row])
+        radius = float(errors[row])
         if radius >= 1:
             canvas.disc(_xy(figure, row), radius, SIDES[figure.sides[row]], 0.12)
             canvas.disc(_xy(figure, row), radius, SIDES[figure.sides[row]], 0.4, hole=radius - 1)
 
 
-def _draw_points(canvas: Canvas, figure: Figure, radius: float, hollow: bool) -> None:
-    for row in np.argsort(figure.confidence, kind="stable"):  # the surest on top
+def draw_points(canvas: Canvas, figure: Figure, radius: float) -> None:
+    """The points that are present; covered ones have a white centre."""
+    for row in np.argsort(figure.confidence, kind="stable"):  # the most certain ones on top
         v, opacity = figure.visibility[row], _opacity(figure.confidence[row])
-        if not np.isfinite(figure.xy[row]).all() or (v == 0 and not hollow):
+        if v == 0:
             continue
         colour, centre, rim = SIDES[figure.sides[row]], _xy(figure, row), _rim(radius)
-        if v == 2:
-            canvas.disc(centre, radius + rim, PAPER, opacity)
-            canvas.disc(centre, radius, colour, opacity)
-            continue
-        outer = max(radius, 1.6)
-        if v == 1:  # covered by something: a white heart
-            canvas.disc(centre, outer + rim, PAPER, opacity)
-            canvas.disc(centre, outer, colour, opacity)
+        outer = radius if v == 2 else max(radius, 1.6)
+        canvas.disc(centre, outer + rim, PAPER, opacity)
+        canvas.disc(centre, outer, colour, opacity)
+        if v == 1:
             canvas.disc(centre, 0.5 * outer, PAPER, opacity)
-        else:  # only guessed: a ring that one looks through
-            canvas.disc(centre, outer + rim, PAPER, 0.7 * opacity, hole=0.45 * outer)
-            canvas.disc(centre, outer, colour, opacity, hole=0.6 * outer)
 
 
 def _xy(figure: Figure, row: int) -> tuple[float, float]:

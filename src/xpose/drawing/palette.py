@@ -1,7 +1,7 @@
-"""The colours of every picture this package draws.
+"""The colours of all drawings.
 
-Left, right and middle keep their colour in skeleton pictures and overlays alike. They are taken from the palette of
-Okabe and Ito, which people with common colour blindness can tell apart.
+Those of the left side, the right side and the middle are from the palette of Okabe and Ito, which people with common
+forms of colour blindness can tell apart.
 """
 
 from __future__ import annotations
@@ -20,6 +20,6 @@ RULE: Colour = (222, 222, 222)
 
 
 def edge_side(start: str, end: str) -> str:
-    """The side that both ends of an edge agree on; an edge that leaves the middle belongs to the side it goes to."""
+    """The side of an edge with ends on these sides; an edge between the middle and a side belongs to that side."""
     sides = {start, end} - {"middle"}
     return sides.pop() if len(sides) == 1 else "middle"

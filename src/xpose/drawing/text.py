@@ -1,4 +1,4 @@
-"""Words on pictures: fonts that have the letters, and letters with a halo so that they read on any ground."""
+"""Text on pictures: fonts that have the letters, and a halo that makes letters readable on any ground."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from PIL import Image, ImageDraw, ImageFont
 from xpose.drawing.canvas import Canvas
 from xpose.drawing.palette import INK, PAPER, Colour
 
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+Font = ImageFont.FreeTypeFont
 LONGEST = 40  # characters; a longer name ends with "..."
 
-# Tried in this order for letters that Pillow's own font lacks: first those that have most alphabets.
+# Tried in this order for letters that Pillow's font lacks: fonts with many alphabets first.
 _FONT_FILES = (
     *("DejaVuSans.ttf", "NotoSans-Regular.ttf", "Arial Unicode.ttf", "arial.ttf", "Arial.ttf", "segoeui.ttf"),
     *("NotoSansCJK-Regular.ttc", "NotoSansCJKsc-Regular.otf", "wqy-zenhei.ttc", "DroidSansFallbackFull.ttf"),
@@ -22,29 +22,30 @@ _FONT_FILES = (
     *("AppleSDGothicNeo.ttc", "NotoSansArabic-Regular.ttf", "NotoSansDevanagari-Regular.ttf", "seguisym.ttf"),
     *("LiberationSans-Regular.ttf", "FreeSans.ttf", "unifont.ttf"),
 )
-_NO_LETTER = "\U0010fffe"  # belongs to no alphabet, so every font shows its sign for "missing"
+_NO_LETTER = "\U0010fffe"  # not a letter, so every font shows its sign for a missing glyph
 
 
 def clean(text: str, longest: int = LONGEST) -> str:
-    """A name on one line: no control characters, no double blanks, not too long."""
-    kept = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text)
-    kept = " ".join(kept.split())
-    return kept if len(kept) <= longest else kept[: longest - 3].rstrip() + "..."
+    """A name on one line, without control characters and repeated spaces, shortened if necessary."""
+    printable = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text)
+    line = " ".join(printable.split())
+    return line if len(line) <= longest else line[: longest - 3].rstrip() + "..."
 
 
 @lru_cache(maxsize=256)
 def font_for(text: str, size: int) -> Font:
-    """Pillow's own font where it has all letters, else the installed one that has most of them."""
-    best: Font = ImageFont.load_default(size)
+    """Pillow's font if it has all letters, otherwise the installed font that has most of them."""
+    best = ImageFont.load_default(size)
+    assert isinstance(best, ImageFont.FreeTypeFont)  # Pillow's wheels include FreeType
     if text.isascii():
         return best
-    most = _known(best, text)
+    most = _count_known(best, text)
     for name in _FONT_FILES:
         if most == len(text):
             break
         candidate = _installed(name, size)
-        if candidate is not None and _known(candidate, text) > most:
-            best, most = candidate, _known(candidate, text)
+        if candidate is not None and _count_known(candidate, text) > most:
+            best, most = candidate, _count_known(candidate, text)
     return best
 
 
@@ -56,7 +57,7 @@ def _installed(name: str, size: int) -> Font | None:
         return None
 
 
-def _known(font: Font, text: str) -> int:
+def _count_known(font: Font, text: str) -> int:
     return sum(_has(font, letter) for letter in text)
 
 
@@ -71,32 +72,32 @@ def _has(font: Font, letter: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def spelling(text: str, size: int) -> str:
-    """The text with letters that no font has in their plain form ("é" as "e"), or as a question mark."""
+    """The text with letters that no font has replaced by their plain form ("é" by "e") or a question mark."""
     font = font_for(text, size)
-    if _known(font, text) == len(text):
+    if _count_known(font, text) == len(text):
         return text
     letters = []
     for letter in text:
         plain = "".join(c for c in unicodedata.normalize("NFKD", letter) if not unicodedata.combining(c))
-        known = _has(font, letter)
-        letters.append(letter if known else plain if plain and all(_has(font, c) for c in plain) else "?")
+        fallback = plain if plain and all(_has(font, c) for c in plain) else "?"
+        letters.append(letter if _has(font, letter) else fallback)
     return "".join(letters)
 
 
 def width(text: str, size: int) -> float:
-    """How wide the text is."""
+    """The width of the text."""
     shown = spelling(text, size)
     return float(font_for(shown, size).getlength(shown)) if shown else 0.0
 
 
 def line_height(size: int) -> float:
-    """From one line to the next."""
+    """The distance between two lines."""
     return 1.3 * size
 
 
 @lru_cache(maxsize=512)
 def _masks(text: str, size: int, halo: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where the letters are and where their halo, [h, w] of 0..1; the base line's start is at (2 halo, size + halo)."""
+    """Masks of the letters and of their halo, [h, w] in 0..1; the baseline starts at (2 halo, size + halo)."""
     font = font_for(text, size)
     area = (round(font.getlength(text)) + size + 4 * halo, round(1.5 * size) + 4 * halo)
     masks = []
@@ -104,10 +105,7 @@ def _masks(text: str, size: int, halo: int) -> tuple[np.ndarray, np.ndarray]:
         sheet = Image.new("L", area, 0)
         brush = ImageDraw.Draw(sheet)
         place = (2 * halo, size + halo)
-        if isinstance(font, ImageFont.FreeTypeFont):
-            brush.text(place, text, fill=255, font=font, anchor="ls", stroke_width=stroke)
-        else:  # Pillow without FreeType: one small font, no anchors, no strokes
-            brush.text((2 * halo, halo), text, fill=255, font=font)
+        brush.text(place, text, fill=255, font=font, anchor="ls", stroke_width=stroke)
         masks.append(np.asarray(sheet, np.float32) / 255)
     return masks[0], masks[1]
 

@@ -1,7 +1,7 @@
-"""HTML pages that stand alone: Jinja templates with one style sheet, without scripts or anything loaded from elsewhere.
+"""Self-contained HTML pages: Jinja templates with one style sheet, without scripts or external files.
 
-A page extends `base.html` and takes tables, lists and charts from `macros.html`. Every value is escaped except what a
-template marks as `safe`, which are drawings in SVG. Beside Jinja's own filters there are `thousands` ("1,234") and
+A page extends `base.html` and uses the tables, lists and charts of `macros.html`. Every value is escaped except what a
+template marks as `safe`, which are drawings in SVG. Besides Jinja's filters there are `thousands` ("1,234") and
 `counted` ("2 objects").
 """
 
@@ -12,23 +12,20 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xpose.errors import counted
+
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 
 def render(template: str, **values: object) -> str:
-    """The page that a file of this folder makes of the values."""
+    """The page of a template in this folder, filled with the values."""
     return _templates().get_template(template).render(**values)
 
 
 def embedded(content: bytes, kind: str = "jpeg") -> str:
-    """The bytes of a picture as an address that carries them (`data:image/...`)."""
+    """The bytes of a picture as a data URL (`data:image/...`)."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
-
-
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """A number with its noun: "1 object", "2 objects"; also a filter of the templates."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 @cache

@@ -1,13 +1,21 @@
-"""What to look for: in words, by example pictures, or both.
+"""What to detect: in words, by example pictures, or both.
 
-Prompts are frozen, checked when they are made, and know nothing of devices or networks. A prompt encoder turns them
-into embeddings, and after that nothing can tell the kinds apart.
+Prompts are frozen, checked when they are made, and independent of devices and networks. A prompt encoder turns them
+into embeddings; from then on all kinds of prompt are the same.
 """
 
 from __future__ import annotations
 
-from xpose.prompts.lists import as_prompts, prompts_from_pairs
-from xpose.prompts.prompt import MOST_SHOTS, CombinedPrompt, Prompt, TextPrompt, VisualPrompt
+from xpose.prompts.prompt import (
+    MOST_SHOTS,
+    CombinedPrompt,
+    Prompt,
+    TextPrompt,
+    VisualPrompt,
+    as_prompts,
+    check_unique,
+    prompts_from_pairs,
+)
 from xpose.prompts.prompt_class import ANY_OBJECT, PromptClass
 
 __all__ = [
@@ -19,5 +27,6 @@ __all__ = [
     "TextPrompt",
     "VisualPrompt",
     "as_prompts",
+    "check_unique",
     "prompts_from_pairs",
 ]

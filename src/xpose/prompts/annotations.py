@@ -1,4 +1,4 @@
-"""Example prompts out of annotation files."""
+"""Example prompts from annotation files."""
 
 from __future__ import annotations
 
@@ -77,5 +77,5 @@ def _picture(annotations: Path, name: str, pictures: Path | None) -> Path:
             return candidate
     raise PromptError(
         f"The picture {quote(name)} of {quote(annotations)} is not in {', '.join(quote(f) for f in folders)}. "
-        "Say where the pictures are: from_coco(..., pictures=FOLDER)."
+        "Give their folder: from_coco(..., pictures=FOLDER)."
     )

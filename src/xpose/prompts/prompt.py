@@ -1,4 +1,4 @@
-"""The three kinds of prompt for one class of objects: words, an example picture, or both together."""
+"""The three kinds of prompt for one class of objects (words, an example picture, or both), and lists of them."""
 
 from __future__ import annotations
 
@@ -6,19 +6,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xpose.errors import PromptError, quote
-from xpose.prompts.checks import check_no_repeats, check_words, checked_box, checked_point
-from xpose.prompts.prompt_class import ANY_OBJECT, PromptClass, renamed_edges, resolve_example
+from xpose.prompts.prompt_class import (
+    ANY_OBJECT,
+    PromptClass,
+    check_no_repeats,
+    check_words,
+    checked_box,
+    checked_point,
+)
 from xpose.vocabulary import Skeleton, default_skeleton, load_skeleton
 
 if TYPE_CHECKING:
     from xpose.pictures.reading import PictureSource
 
 MOST_SHOTS = 5
-# A box around lone points: how much is added on each side, as a share of the longer side, and of the picture at least.
-_POINT_MARGIN = 0.1
+_POINT_MARGIN = 0.1  # of the longer side, on each side of a box that is derived from points
 
 Point = tuple[float, float] | tuple[float, float, bool | int]
 
@@ -28,15 +33,15 @@ class TextPrompt:
     """A class of objects in words.
 
     Args:
-        object: what to look for, e.g. "horse"; None with keypoints means these keypoints of any object.
-        skeleton: name of a skeleton, path of a skeleton file, or a Skeleton: which keypoints to look for. Where
-            neither this nor `keypoints` is given, the vocabulary's default for the object is taken.
-        keypoints: names; of the skeleton where one is given or known for the object, else any words.
-        part: look for this part of the object, e.g. "hand" of a "person"; without keypoints it is only boxed.
+        object: what to detect, e.g. "horse"; None with keypoints means these keypoints of any object.
+        skeleton: name of a skeleton, path of a skeleton file, or a Skeleton. If neither this nor `keypoints` is given,
+            the default of the vocabulary for the object is used.
+        keypoints: names in the skeleton if one is given or known for the object, otherwise any words.
+        part: detect this part of the object, e.g. "hand" of a "person"; without keypoints only its box.
         style: kind of picture, e.g. "cartoon".
 
     Raises:
-        PromptError: nothing to look for, an empty or repeated name.
+        PromptError: there is nothing to detect, or a name is empty or repeated.
         VocabularyError: a skeleton or one of its keypoints is unknown; near matches are proposed.
     """
 
@@ -70,7 +75,7 @@ class TextPrompt:
                 f"The part {quote(self.part)} has no object. A part belongs to one. "
                 f'Write TextPrompt("person", part={quote(self.part)}).'
             )
-        self.resolved  # noqa: B018 - faults show where the prompt is made, not where it is used
+        self.resolved  # noqa: B018 - faults are reported where the prompt is made
 
     @cached_property
     def resolved(self) -> PromptClass:
@@ -78,41 +83,17 @@ class TextPrompt:
         label = self.object or ANY_OBJECT
         if self.part:
             label = f"{label}'s {self.part}"
-        skeleton, reason, fallback = self._skeleton()
-        if skeleton is None:
-            names = tuple(self.keypoints or ())
-            return PromptClass(label, names, names, names, ())
-        if self.keypoints is not None:
-            names = tuple(self.keypoints)
-            points = [skeleton.point(name) for name in names]
-        else:
-            points = [point for point in skeleton.points if not point.unused]
-            names = tuple(point.name for point in points)
-        return PromptClass(
-            label=label,
-            names=names,
-            canonical=tuple(point.name for point in points),
-            aliases=tuple(point.name if point.alias is None else point.alias for point in points),
-            edges=renamed_edges(skeleton, [point.name for point in points], names),
-            skeleton=skeleton.name,
-            reason=reason,
-            is_fallback=fallback,
-        )
-
-    def _skeleton(self) -> tuple[Skeleton | None, str | None, bool]:
-        if isinstance(self.skeleton, Skeleton):
-            return self.skeleton, None, False
         if self.skeleton is not None:
-            return load_skeleton(self.skeleton), None, False
-        if self.keypoints is not None:
-            known = default_skeleton(self.object).skeleton if self.object and not self.part else None
-            fits = known is not None and all(name in known for name in self.keypoints)
-            return (known if fits else None), None, False
-        if self.part:
-            return None, None, False
-        assert self.object is not None
-        chosen = default_skeleton(self.object)
-        return chosen.skeleton, chosen.reason, chosen.is_fallback
+            chosen = self.skeleton if isinstance(self.skeleton, Skeleton) else load_skeleton(self.skeleton)
+            return PromptClass.of_skeleton(label, chosen, self.keypoints)
+        default = default_skeleton(self.object) if self.object and not self.part else None
+        if default is None:
+            return PromptClass.of_words(label, self.keypoints or ())
+        if self.keypoints is None:
+            return PromptClass.of_skeleton(label, default.skeleton, None, default.reason, default.is_fallback)
+        if all(name in default.skeleton for name in self.keypoints):
+            return PromptClass.of_skeleton(label, default.skeleton, self.keypoints)
+        return PromptClass.of_words(label, self.keypoints)
 
     def __add__(self, other: TextPrompt | VisualPrompt | CombinedPrompt) -> CombinedPrompt:
         return CombinedPrompt.of(self, other)
@@ -126,8 +107,8 @@ class VisualPrompt:
         image: path, PIL picture, array or tensor, as for `detect`.
         keypoints: name → (x, y) or (x, y, visible) in pixels of the upright picture; or a plain list of points, which
             are then called p1, p2, ...; an invisible point may be (None, None, False).
-        box: x1, y1, x2, y2 of the example object; derived from the points where None.
-        name: what results call the class; "object" where None.
+        box: x1, y1, x2, y2 of the example object; by default derived from the points.
+        name: the name of the class in results; default "object".
 
     Raises:
         PromptError: a point or the box is malformed.
@@ -165,39 +146,35 @@ class VisualPrompt:
         return self.keypoints  # type: ignore[return-value]
 
     def region(self, width: int, height: int) -> tuple[float, float, float, float]:
-        """The example object's box, derived from the visible points where none was given.
+        """The box of the example object, given or derived from the visible points.
 
         Raises:
-            PromptError: a visible point or the box lies outside the picture.
+            PromptError: a visible point or the box is outside the picture.
         """
         for name, (x, y, visible) in self.points.items():
             if visible and not (-0.5 <= x <= width and -0.5 <= y <= height):
                 raise PromptError(
                     f"The example's point {quote(name)} is at ({x:g}, {y:g}), outside the picture of {width} x "
-                    f"{height} pixels. Visible points lie inside it. Correct it, or mark it invisible: (x, y, False)."
+                    f"{height} pixels. Correct it, or mark it invisible: (x, y, False)."
                 )
         if self.box is not None:
             x1, y1, x2, y2 = (float(v) for v in self.box)
             if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
                 raise PromptError(
-                    f"The example's box {(x1, y1, x2, y2)} lies outside the picture of {width} x {height} pixels. "
+                    f"The example's box {(x1, y1, x2, y2)} is outside the picture of {width} x {height} pixels. "
                     "It must cover a part of it. Check that it is in pixels of this picture."
                 )
             return max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
         seen = [(x, y) for x, y, visible in self.points.values() if visible]
         xs, ys = [x for x, _ in seen], [y for _, y in seen]
         margin = max(_POINT_MARGIN * max(max(xs) - min(xs), max(ys) - min(ys)), 0.05 * min(width, height), 1.0)
-        return (
-            max(min(xs) - margin, 0.0),
-            max(min(ys) - margin, 0.0),
-            min(max(xs) + margin, float(width)),
-            min(max(ys) + margin, float(height)),
-        )
+        right, bottom = min(max(xs) + margin, float(width)), min(max(ys) + margin, float(height))
+        return max(min(xs) - margin, 0.0), max(min(ys) - margin, 0.0), right, bottom
 
     @cached_property
     def resolved(self) -> PromptClass:
-        """The prompt with its names; points that a known category names so get its edges."""
-        return resolve_example(self.name, tuple(self.points))
+        """The prompt with its names looked up."""
+        return PromptClass.of_example(self.name, tuple(self.points))
 
     @classmethod
     def from_coco(cls, path: str | Path, annotation_id: int, *, pictures: str | Path | None = None) -> VisualPrompt:
@@ -206,7 +183,7 @@ class VisualPrompt:
         Args:
             path: the JSON file.
             annotation_id: `id` of the annotation.
-            pictures: folder of the pictures; beside the file, or in `images/` beside it, where None.
+            pictures: folder of the pictures; default the folder of the file, or `images/` in it.
 
         Raises:
             PromptError: the file or the annotation does not exist or lacks keypoints or its picture.
@@ -223,8 +200,8 @@ class VisualPrompt:
 class CombinedPrompt:
     """One class by words and examples together, or by several examples: `TextPrompt("tit") + VisualPrompt(...)`.
 
-    Names and order of the keypoints are the text's where there is one, else those of the first example. An example need
-    not show every point.
+    Names and order of the keypoints are those of the text, or else of the first example. An example need not show every
+    point.
     """
 
     text: TextPrompt | None
@@ -235,7 +212,7 @@ class CombinedPrompt:
         """Join prompts for one class.
 
         Raises:
-            PromptError: two texts, more than five examples, or an example with a point the others do not know.
+            PromptError: there are two texts, more than five examples, or an example with an unknown keypoint.
         """
         texts: list[TextPrompt] = []
         examples: list[VisualPrompt] = []
@@ -263,46 +240,101 @@ class CombinedPrompt:
             raise PromptError(
                 f"{len(self.examples)} examples were given for one class. At most {MOST_SHOTS} are used. Take the best."
             )
-        known = set(self.resolved.names)
         for number, example in enumerate(self.examples, start=1):
-            strange = [name for name in self.example_names(example) if name not in known]
-            if strange:
+            unknown = self.example_names(example).keys() - set(self.resolved.names)
+            if unknown:
                 raise PromptError(
-                    f"Example {number} has the point {quote(strange[0])}, which the class does not have. "
+                    f"Example {number} has the point {quote(min(unknown))}, which the class does not have. "
                     f"All examples of a class share its names: {', '.join(self.resolved.names) or '(none)'}."
                 )
 
     def example_names(self, example: VisualPrompt) -> dict[str, str]:
-        """The class's name of each point → the example's own; the vocabulary matches where the spelling differs."""
-        own = {name: name for name in self.resolved.names}
+        """The class's name of each point → the example's name; other spellings are matched by the vocabulary."""
         by_canonical = dict(zip(self.resolved.canonical, self.resolved.names, strict=True))
-        skeleton = self._skeleton()
-        result = {}
+        skeleton: Skeleton | str | Path | None = self.text.skeleton if self.text else None
+        skeleton = skeleton or self.resolved.skeleton
+        if skeleton is not None and not isinstance(skeleton, Skeleton):
+            skeleton = load_skeleton(skeleton)
+        names = {}
         for name in example.points:
-            target = own.get(name)
-            if target is None and skeleton is not None and name in skeleton:
-                target = by_canonical.get(skeleton.point(name).name)
-            result[target or name] = name
-        return result
-
-    def _skeleton(self) -> Skeleton | None:
-        asked = None if self.text is None else self.text.skeleton
-        if isinstance(asked, Skeleton):
-            return asked
-        name = asked or self.resolved.skeleton
-        return None if name is None else load_skeleton(name)
+            target = name
+            if name not in self.resolved.names and skeleton is not None and name in skeleton:
+                target = by_canonical.get(skeleton.point(name).name, name)
+            names[target] = name
+        return names
 
     @cached_property
     def resolved(self) -> PromptClass:
-        """The class's names."""
+        """The prompt with its names looked up."""
         if self.text is not None:
             return self.text.resolved
         names = dict.fromkeys(name for example in self.examples for name in example.points)
         label = next((example.name for example in self.examples if example.name), None)
-        return resolve_example(label, tuple(names))
+        return PromptClass.of_example(label, tuple(names))
 
     def __add__(self, other: TextPrompt | VisualPrompt | CombinedPrompt) -> CombinedPrompt:
         return CombinedPrompt.of(self, other)
 
 
 Prompt = TextPrompt | VisualPrompt | CombinedPrompt
+
+
+def as_prompts(prompts: object) -> list[Any]:
+    """Any form of prompt as a list of classes: "person, horse", one prompt, or a list of prompts and texts.
+
+    Entries of a prompt bank are returned unchanged.
+
+    Raises:
+        PromptError: there is no class, or something that is not a prompt.
+    """
+    if isinstance(prompts, str):
+        words = [part.strip() for part in prompts.split(",")]
+        if not any(words):
+            raise PromptError(
+                f'The prompt is {quote(prompts)}. It must name what to detect. Write "horse" or "person, horse".'
+            )
+        return [TextPrompt(word) for word in words if word]
+    if isinstance(prompts, (TextPrompt, VisualPrompt, CombinedPrompt)) or hasattr(prompts, "object_token"):
+        return [prompts]
+    if isinstance(prompts, Iterable) and not isinstance(prompts, (bytes, Mapping)):
+        result = [single for entry in prompts for single in as_prompts(entry)]
+        if result:
+            return result
+        raise PromptError('The list of prompts is empty. Name at least one class, e.g. ["horse"].')
+    raise PromptError(
+        f"A {type(prompts).__name__} is not a prompt. Give words, a TextPrompt, a VisualPrompt, or a list of them."
+    )
+
+
+def prompts_from_pairs(
+    objects: Sequence[str], skeletons: Sequence[str] | None, keypoints: Sequence[str] | None = None
+) -> list[TextPrompt]:
+    """Classes from words and skeletons paired by position, as on the command line: `-t face,hand -k face,hand`.
+
+    Raises:
+        PromptError: the counts differ.
+    """
+    if skeletons is None:
+        return [TextPrompt(name, keypoints=keypoints) for name in objects]
+    if len(skeletons) != len(objects):
+        raise PromptError(
+            f"Got {len(objects)} object(s) ({', '.join(objects)}) and {len(skeletons)} skeleton(s) "
+            f"({', '.join(skeletons)}). They are paired by position, so the counts must be equal. "
+            "Leave the skeletons out to take each object's own."
+        )
+    return [TextPrompt(name, skeleton, keypoints) for name, skeleton in zip(objects, skeletons, strict=True)]
+
+
+def check_unique(prompts: Sequence[Prompt]) -> None:
+    """Check that all classes have different names, because results are listed by name.
+
+    Raises:
+        PromptError: a name is repeated.
+    """
+    labels = [prompt.resolved.label for prompt in prompts]
+    repeated = next((label for label in labels if labels.count(label) > 1), None)
+    if repeated is not None:
+        raise PromptError(
+            f"{quote(repeated)} was given more than once. Results are listed by name, so each name must be unique. "
+            'Use different words, e.g. "human face,cat face".'
+        )

@@ -1,28 +1,31 @@
-"""One class of a prompt with its names looked up in the vocabulary."""
+"""One class of a prompt with its names looked up in the vocabulary, and what makes words, points and boxes valid."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from xpose.errors import PromptError, quote
 from xpose.vocabulary import Skeleton, default_skeleton
 
-ANY_OBJECT = "object"  # what an object prompt says where the user names only keypoints
+ANY_OBJECT = "object"  # the label of a prompt that names only keypoints
+_LONGEST_NAME = 300
 
 
 @dataclass(frozen=True)
 class PromptClass:
-    """One class of a prompt, resolved against the vocabulary: what the result will call things, and what encoders read.
+    """One class of a prompt, resolved against the vocabulary: the names for results, and what encoders read.
 
     Attributes:
         label: the category name of results.
         names: the keypoints in the order and spelling of the prompt.
-        canonical: their names in the vocabulary; the same where it has none.
+        canonical: their names in the vocabulary, or the same names if it has none.
         aliases: the strings for the released checkpoint's text encoder.
         edges: pairs of `names`.
-        skeleton: the skeleton the names come from, if any.
+        skeleton: the skeleton of the names, if any.
         reason: how the skeleton was chosen, if the prompt did not name it.
-        is_fallback: the skeleton stands in because the category is unknown.
+        is_fallback: whether the skeleton is a fallback for an unknown category.
     """
 
     label: str
@@ -34,27 +37,94 @@ class PromptClass:
     reason: str | None = None
     is_fallback: bool = False
 
+    @classmethod
+    def of_words(cls, label: str, names: Sequence[str]) -> PromptClass:
+        """A class whose keypoints are in no skeleton."""
+        names = tuple(names)
+        return cls(label, names, names, names, ())
 
-def renamed_edges(skeleton: Skeleton, canonical: Sequence[str], names: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """The skeleton's edges between these points, in the prompt's own spelling."""
-    spelling = dict(zip(canonical, names, strict=True))
-    return tuple((spelling[a], spelling[b]) for a, b in skeleton.edges if a in spelling and b in spelling)
+    @classmethod
+    def of_skeleton(
+        cls,
+        label: str,
+        skeleton: Skeleton,
+        names: Sequence[str] | None = None,
+        reason: str | None = None,
+        is_fallback: bool = False,
+    ) -> PromptClass:
+        """A class with these keypoints of a skeleton, by default all of them, and the edges between them."""
+        if names is None:
+            names = [point.name for point in skeleton.points if not point.unused]
+        points = [skeleton.point(name) for name in names]
+        spelling = {point.name: name for point, name in zip(points, names, strict=True)}
+        return cls(
+            label=label,
+            names=tuple(names),
+            canonical=tuple(point.name for point in points),
+            aliases=tuple(point.name if point.alias is None else point.alias for point in points),
+            edges=tuple((spelling[a], spelling[b]) for a, b in skeleton.edges if a in spelling and b in spelling),
+            skeleton=skeleton.name,
+            reason=reason,
+            is_fallback=is_fallback,
+        )
+
+    @classmethod
+    def of_example(cls, label: str | None, names: tuple[str, ...]) -> PromptClass:
+        """The class of an example: it takes the default skeleton of a known category if that has all its keypoints."""
+        skeleton = default_skeleton(label).skeleton if label else None
+        if skeleton is None or not names or not all(name in skeleton for name in names):
+            return cls.of_words(label or ANY_OBJECT, names)
+        if len({skeleton.point(name).name for name in names}) < len(names):
+            return cls.of_words(label or ANY_OBJECT, names)
+        return cls.of_skeleton(label or ANY_OBJECT, skeleton, names)
 
 
-def resolve_example(label: str | None, names: tuple[str, ...]) -> PromptClass:
-    """The class of an example: points that the default skeleton of a known category names so get its edges."""
-    skeleton = default_skeleton(label).skeleton if label else None
-    if skeleton is None or not names or not all(name in skeleton for name in names):
-        return PromptClass(label or ANY_OBJECT, names, names, names, ())
-    points = [skeleton.point(name) for name in names]
-    canonical = tuple(point.name for point in points)
-    if len(set(canonical)) < len(canonical):
-        return PromptClass(label or ANY_OBJECT, names, names, names, ())
-    return PromptClass(
-        label=label or ANY_OBJECT,
-        names=names,
-        canonical=canonical,
-        aliases=tuple(point.name if point.alias is None else point.alias for point in points),
-        edges=renamed_edges(skeleton, canonical, names),
-        skeleton=skeleton.name,
-    )
+def check_words(what: str, words: object, *, needed: bool = False) -> None:
+    """Check that `words`, called `what` in errors, is a non-empty string; None passes unless needed."""
+    if words is None and not needed:
+        return
+    if not isinstance(words, str) or not words.strip():
+        raise PromptError(f"{what} is {quote(repr(words))}. It must be a non-empty string.")
+    if len(words) > _LONGEST_NAME:
+        raise PromptError(
+            f"{what} is {len(words)} characters long ({quote(words)}). Names have at most {_LONGEST_NAME}. Shorten it."
+        )
+
+
+def check_no_repeats(names: tuple[str, ...]) -> None:
+    """Check that no keypoint is named twice."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise PromptError(f"The keypoint {quote(twice[0])} is named more than once. Each may appear once.")
+
+
+def checked_point(name: str, value: object) -> tuple[float, float, bool]:
+    """A keypoint of an example as x, y, visible; the place of an invisible one is NaN."""
+    try:
+        numbers = list(value)  # type: ignore[call-overload]
+        visible = bool(numbers[2]) if len(numbers) > 2 else True
+        if len(numbers) not in (2, 3):
+            raise ValueError
+        if not visible:
+            return math.nan, math.nan, False
+        x, y = float(numbers[0]), float(numbers[1])
+        if not (math.isfinite(x) and math.isfinite(y)):
+            raise ValueError
+    except (TypeError, ValueError, IndexError):
+        raise PromptError(
+            f"The point {quote(name)} is {quote(repr(value))}. It must be (x, y) or (x, y, visible) in pixels."
+        ) from None
+    return x, y, True
+
+
+def checked_box(value: Sequence[float]) -> tuple[float, float, float, float]:
+    """The box of an example as x1, y1, x2, y2; it has finite numbers and a positive area."""
+    try:
+        x1, y1, x2, y2 = (float(v) for v in value)
+    except (TypeError, ValueError):
+        x1 = y1 = x2 = y2 = math.nan
+    if not all(math.isfinite(v) for v in (x1, y1, x2, y2)) or x2 <= x1 or y2 <= y1:
+        raise PromptError(
+            f"The box is {quote(repr(value))}. It must be x1, y1, x2, y2 in pixels with x1 < x2 and y1 < y2."
+        )
+    return x1, y1, x2, y2

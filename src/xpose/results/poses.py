@@ -1,23 +1,24 @@
 """The result of a detection: boxes, scores and keypoints by name, in numpy; filter, slice, draw, write.
 
 Letters: N poses, K the most keypoints that any of them has. Where skeletons differ, rows are padded with NaN (and
-visibility 0), and every pose knows its own names, in the order and spelling of the prompt.
+visibility 0), and every pose has its own names, in the order and spelling of the prompt.
 
 Coordinates are pixels of the *upright* picture (EXIF orientation applied): x to the right, y down, and a picture of
-width W spans 0 to W. Adding a format: see `xpose.results.formats`.
+width W spans 0 to W.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from xpose.errors import ConfigError, unknown
-from xpose.results.outputs import Outputs
 from xpose.vocabulary import normalise, side_of
 
 if TYPE_CHECKING:
@@ -28,12 +29,12 @@ if TYPE_CHECKING:
 Names = tuple[str, ...]
 Edges = tuple[tuple[str, str], ...]
 # The fields of `Poses` with one entry per pose.
-ARRAYS = ("boxes", "scores", "xy", "keypoint_scores", "visibility", "keypoint_errors")
-TUPLES = ("categories", "keypoint_names", "canonical_names", "edges")
+_ARRAYS = ("boxes", "scores", "xy", "keypoint_scores", "visibility", "keypoint_errors")
+_TUPLES = ("categories", "keypoint_names", "canonical_names", "edges")
 
 
 class Point(NamedTuple):
-    """One keypoint: `v` is 2 for visible, 1 for there but covered, 0 for not there (x and y are then only a guess)."""
+    """One keypoint: `v` is 2 for visible, 1 for covered, 0 for absent (x and y are then only a guess)."""
 
     x: float
     y: float
@@ -43,7 +44,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Pose:
-    """One object of a `Poses`, with only its own points; the arrays are views."""
+    """One detected object, with only its own keypoints; the arrays are views."""
 
     category: str
     score: float
@@ -58,18 +59,18 @@ class Pose:
 
     @property
     def points(self) -> dict[str, Point]:
-        """Name → x, y, score, v, in the order of the prompt."""
+        """The keypoints by name, in the order of the prompt."""
         return {name: self._point(row) for row, name in enumerate(self.names)}
 
     @property
     def sides(self) -> tuple[Literal["left", "right", "middle"], ...]:
-        """Left, right or middle for each point, read off its canonical name."""
+        """The side of the body of each keypoint, from its canonical name."""
         return tuple(side_of(name) for name in self.canonical)
 
     @property
     def area(self) -> float:
-        """Of the box, in square pixels."""
-        x1, y1, x2, y2 = (float(value) for value in self.box)
+        """The area of the box in square pixels."""
+        x1, y1, x2, y2 = map(float, self.box)
         return (x2 - x1) * (y2 - y1)
 
     def __getitem__(self, name: str) -> Point:
@@ -81,7 +82,7 @@ class Pose:
         return self._point(row)
 
     def get(self, name: str, default: Point | None = None) -> Point | None:
-        """The point called so in the prompt or in the vocabulary, or `default`."""
+        """The keypoint with this name in the prompt or in the vocabulary, or `default`."""
         row = self._row(name)
         return default if row is None else self._point(row)
 
@@ -92,8 +93,8 @@ class Pose:
         for names in (self.names, self.canonical):
             if name in names:
                 return names.index(name)
-        loose = normalise(name)
-        return next((row for row, known in enumerate(self.names) if normalise(known) == loose), None)
+        normalised = normalise(name)
+        return next((row for row, other in enumerate(self.names) if normalise(other) == normalised), None)
 
     def _point(self, row: int) -> Point:
         x, y = self.xy[row].tolist()
@@ -101,27 +102,27 @@ class Pose:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Poses(Outputs):
-    """All objects found in one picture. A detector gives them best first; indexing keeps the order of the index.
+class Poses:
+    """All objects detected in one picture, best first; indexing keeps the order of the index.
 
     An index may be a number, a slice, a mask, an array of numbers, or the name of a category; it always gives `Poses`.
-    A loop gives one `Pose` after the other. The arrays are copies and cannot be written to.
+    Iterating gives one `Pose` after the other. The arrays are read-only copies.
 
     Attributes:
         boxes: [N, 4] float32, x1, y1, x2, y2.
         scores: [N] float32 in 0..1.
         categories: N names, as the prompt spelt them.
-        xy: [N, K, 2] float32, as the network gave them, also where `visibility` says 0.
+        xy: [N, K, 2] float32, as predicted, also where `visibility` is 0.
         keypoint_scores: [N, K] float32 in 0..1.
-        visibility: [N, K] uint8: 0 not there (below the keypoint threshold), 1 there but covered, 2 visible.
+        visibility: [N, K] uint8: 0 absent (below the keypoint threshold), 1 covered, 2 visible.
         keypoint_errors: [N, K] float32, the expected distance of each keypoint from its true place in pixels, NaN where
-            it is unknown; None where the weights do not predict it.
+            it is unknown; None if the weights do not predict it.
         keypoint_names: N tuples of names, in the order and spelling of the prompt.
-        canonical_names: the same points' names in the vocabulary, or the same names; () takes `keypoint_names`.
-        edges: N tuples of pairs of names; () means none.
+        canonical_names: the names of the same keypoints in the vocabulary; () for `keypoint_names`.
+        edges: N tuples of pairs of names; () for no edges.
         image_size: height, width of the upright picture.
-        source: the picture's path, or None.
-        exif_applied: whether the picture was turned as its EXIF orientation says before coordinates were counted.
+        source: the path of the picture, or None.
+        exif_applied: whether coordinates refer to the picture after its EXIF orientation was applied.
 
     Raises:
         ValueError: shapes, names or values do not fit together; the message says which.
@@ -166,36 +167,65 @@ class Poses(Outputs):
 
     @classmethod
     def concatenate(cls, parts: Iterable[Poses]) -> Poses:
-        """The poses of several results on one picture, best first.
-
-        Raises:
-            ValueError: no result at all, or results of pictures of different sizes.
-        """
+        """The poses of several results on one picture, best first; ValueError if the pictures differ in size."""
         from xpose.results.validation import joined
 
         return cls(**joined(list(parts)))
 
     @classmethod
     def from_dict(cls, values: object) -> Poses:
-        """What `to_dict` wrote.
-
-        Raises:
-            DataError: it is something else.
-        """
+        """The inverse of `to_dict`; DataError for other values."""
         from xpose.results.formats.json import from_dict
 
         return from_dict(values, cls)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Poses:
-        """What `to_json` wrote.
-
-        Raises:
-            DataError: it is something else.
-        """
+        """The inverse of `to_json`; DataError for other texts."""
         from xpose.results.formats.json import from_json
 
         return from_json(text, cls)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON: never NaN; an absent keypoint has x and y None and v 0."""
+        from xpose.results.formats.json import to_dict
+
+        return to_dict(self)
+
+    def to_json(self, indent: int | None = None) -> str:
+        """`to_dict` as JSON in ASCII."""
+        from xpose.results.formats.json import encode
+
+        return encode([self], indent=indent)
+
+    def to_openpose(self, layout: Literal["body_18", "body_25"] = "body_18") -> dict[str, Any]:
+        """OpenPose's JSON, as ControlNet and ComfyUI read it; see `xpose.results.formats.openpose`."""
+        from xpose.results.formats.openpose import to_openpose
+
+        return to_openpose(self, layout)
+
+    def to_supervision(self, kind: Literal["keypoints", "boxes"] = "keypoints") -> Any:
+        """A `supervision.KeyPoints`, or with "boxes" a `supervision.Detections`."""
+        from xpose.results.formats.supervision import to_supervision
+
+        return to_supervision(self, kind)
+
+    def save(self, path: str | Path, format: str = "json", **options: object) -> None:
+        """Write a file atomically; for several pictures in one file see `xpose.results.formats.table.encoded`.
+
+        Args:
+            path: the file; a missing folder is created.
+            format: a name in `xpose.results.formats.table.FORMATS`.
+            options: options of the format, such as `image_ids` and `category_ids` of coco or `layout` of openpose.
+
+        Raises:
+            ConfigError: the format is unknown.
+            XPoseError: the file cannot be written; an existing file is unchanged.
+        """
+        from xpose.pictures.atomic import write_bytes
+        from xpose.results.formats.table import encoded
+
+        write_bytes(Path(path), encoded([self], format, **options))
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -218,14 +248,14 @@ class Poses(Outputs):
         return (self.pose(row) for row in range(len(self)))
 
     def __getitem__(self, key: int | slice | str | Sequence[int] | Sequence[bool] | np.ndarray) -> Poses:
-        from xpose.results.validation import rows
+        from xpose.results.validation import rows_of
 
         if isinstance(key, str):
-            return self._take(np.array([name == key for name in self.categories], dtype=bool).nonzero()[0])
-        return self._take(rows(key, len(self)))
+            key = np.array([name == key for name in self.categories], dtype=bool)
+        return self._take(rows_of(key, len(self)))
 
     def pose(self, row: int) -> Pose:
-        """One object with only its own points."""
+        """One object with only its own keypoints."""
         names = self.keypoint_names[row]
         count = len(names)
         return Pose(
@@ -241,19 +271,9 @@ class Poses(Outputs):
             keypoint_errors=None if self.keypoint_errors is None else self.keypoint_errors[row, :count],
         )
 
-    @property
-    def areas(self) -> np.ndarray:
-        """[N] of the boxes, in square pixels."""
-        sides = self.boxes[:, 2:].astype(np.float64) - self.boxes[:, :2]
-        areas: np.ndarray = sides.prod(axis=1)
-        return areas
-
-    def count(self, categories: Iterable[str] = ()) -> dict[str, int]:
-        """How many of each category; the ones named here come first, with 0 where there is none."""
-        numbers = dict.fromkeys((*categories, *self.categories), 0)
-        for name in self.categories:
-            numbers[name] += 1
-        return numbers
+    def count(self) -> dict[str, int]:
+        """The number of objects of each category."""
+        return dict(Counter(self.categories))
 
     def filter(
         self,
@@ -261,89 +281,71 @@ class Poses(Outputs):
         threshold: float | Mapping[str, float] | None = None,
         categories: str | Iterable[str] | None = None,
         keypoint_threshold: float | None = None,
-        min_area: float = 0.0,
     ) -> Poses:
-        """The poses that pass; no network is involved.
+        """The poses that pass; does not run the network.
 
         Args:
             threshold: keep scores above this: one number, or numbers by category ("" is for all others).
             categories: keep only these.
-            keypoint_threshold: decide anew which points are there: those whose score is at least this. Points that a
-                stricter threshold had hidden come back.
-            min_area: keep boxes of at least so many square pixels.
+            keypoint_threshold: keypoints with a score of at least this are present, also those that a stricter
+                threshold had hidden before.
 
         Raises:
-            ConfigError: a threshold is not a number from 0 to 1, or the area is below 0.
+            ConfigError: a threshold is not a number from 0 to 1.
         """
-        keep = self.areas >= _number("min_area", min_area, most=np.inf)
+        keep = np.ones(len(self), dtype=bool)
         if threshold is not None:
             table = threshold if isinstance(threshold, Mapping) else {"": threshold}
-            limits = {name: _number(f'threshold of "{name}"', value) for name, value in table.items()}
+            limits = {name: _share(f'threshold of "{name}"', value) for name, value in table.items()}
             rest = limits.get("", -1.0)  # no rule: every score passes
             keep &= self.scores > np.array([limits.get(name, rest) for name in self.categories])
         if categories is not None:
-            wanted = {categories} if isinstance(categories, str) else set(categories)
-            keep &= np.array([name in wanted for name in self.categories], dtype=bool)
-        kept = self._take(keep.nonzero()[0])
+            allowed = {categories} if isinstance(categories, str) else set(categories)
+            keep &= np.array([name in allowed for name in self.categories], dtype=bool)
+        poses = self._take(keep.nonzero()[0])
         if keypoint_threshold is None:
-            return kept
-        return kept._with_keypoint_threshold(_number("keypoint_threshold", keypoint_threshold))
+            return poses
+        least, unscored = _share("keypoint_threshold", keypoint_threshold), np.isnan(poses.keypoint_scores)
+        passes = (poses.keypoint_scores >= least) & np.isfinite(poses.xy).all(-1)
+        judged = np.where(passes, np.where(poses.visibility == 0, 2, poses.visibility), 0)
+        return dataclasses.replace(poses, visibility=np.where(unscored, poses.visibility, judged))
 
-    def _with_keypoint_threshold(self, least: float) -> Poses:
-        known = ~np.isnan(self.keypoint_scores)
-        passes = known & (self.keypoint_scores >= least) & np.isfinite(self.xy).all(-1)
-        judged = np.where(passes, np.where(self.visibility == 0, 2, self.visibility), 0)
-        return dataclasses.replace(self, visibility=np.where(known, judged, self.visibility))
-
-    def _take(self, keep: np.ndarray) -> Poses:
-        kept: dict[str, Any] = {name: tuple(getattr(self, name)[row] for row in keep) for name in TUPLES}
-        for name in ARRAYS:
+    def _take(self, rows: np.ndarray) -> Poses:
+        values: dict[str, Any] = {name: tuple(getattr(self, name)[row] for row in rows) for name in _TUPLES}
+        for name in _ARRAYS:
             array = getattr(self, name)
-            kept[name] = None if array is None else array[keep]
-        return dataclasses.replace(self, **kept)
+            values[name] = None if array is None else array[rows]
+        return dataclasses.replace(self, **values)
 
     def draw(
         self,
         image: PictureSource | None = None,
         *,
-        background: tuple[int, int, int] | None = None,
         boxes: bool = True,
         labels: bool = True,
-        legend: Literal["auto", "inside", "below", "none"] = "auto",
-        numbers: bool | None = None,
-        hidden: Literal["skip", "hollow"] = "skip",
+        legend: Literal["auto", "below", "none"] = "auto",
         errors: bool = False,
-        enlarge_to: int = 0,
     ) -> Image.Image:
-        """A picture with the poses on it. See `xpose.drawing.overlay.draw_figures` for how it looks.
+        """The picture with the poses drawn on it. See `xpose.drawing.overlay.draw_figures` for the style.
 
         Args:
-            image: path, PIL picture or array; None takes `source`, or a plain sheet where there is none. It may be the
-                picture in another size.
-            background: draw on a plain sheet of this colour instead.
-            boxes: draw them.
+            image: path, PIL picture or array, in any size; None for `source`, or for a plain sheet without one.
+            boxes: draw the boxes.
             labels: write category and score.
-            legend: inside the picture where it covers nothing, else below ("auto"); always "inside", "below", or
-                "none". Only "inside" and "none" keep the picture's size for certain.
-            numbers: numbers at the points that the legend explains; None decides by room.
-            hidden: what happens to points with visibility 0: left out, or drawn "hollow".
-            errors: draw a faint circle around each point with its expected error (`keypoint_errors`) as the radius.
-            enlarge_to: enlarge a smaller picture until its longer side has so many pixels.
+            legend: "auto" puts the legend inside the picture where it covers nothing, otherwise below it.
+            errors: draw a faint circle around each keypoint with its expected error (`keypoint_errors`) as the radius.
 
         Raises:
             ImageError: the picture cannot be read or has another shape.
-            ConfigError: an option is unknown, or errors are asked for and these poses have none.
+            ConfigError: an option is unknown, or the poses have no `keypoint_errors` to draw.
         """
         from xpose.drawing.overlay import Style
         from xpose.results.draw import draw
 
-        style = Style(boxes=boxes, labels=labels, legend=legend, numbers=numbers, hidden=hidden, errors=errors)
-        return draw(self, image, style, background=background, enlarge_to=enlarge_to)
+        return draw(self, image, Style(boxes=boxes, labels=labels, legend=legend, errors=errors))
 
 
-def _number(what: str, value: object, most: float = 1.0) -> float:
-    fine = isinstance(value, int | float | np.number) and not isinstance(value, bool) and 0 <= value <= most
-    if not fine:
-        rule = "a number from 0 to 1" if most == 1.0 else "a number of at least 0"
-        raise ConfigError(f"{what} is {value!r}. It must be {rule}. Leave it out to keep everything.")
-    return float(value)  # type: ignore[arg-type]
+def _share(what: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 <= value <= 1:
+        raise ConfigError(f"{what} is {value!r}. It must be a number from 0 to 1. Omit it to keep everything.")
+    return float(value)

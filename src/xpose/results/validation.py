@@ -22,25 +22,33 @@ def checked(poses: Poses) -> dict[str, Any]:
     Raises:
         ValueError: something does not fit together.
     """
-    scores = _share("scores", _known("scores", _array("scores", poses.scores, 1)))
+    scores = _share("scores", _finite("scores", _array("scores", poses.scores, 1)))
     number = len(scores)
-    boxes = _known("boxes", _shape("boxes", _array("boxes", poses.boxes, 2), (number, 4)))
-    if (boxes[:, 2:] < boxes[:, :2]).any():
-        row = int((boxes[:, 2:] < boxes[:, :2]).any(1).argmax())
+    boxes = _finite("boxes", _shape("boxes", _array("boxes", poses.boxes, 2), (number, 4)))
+    inverted = np.flatnonzero((boxes[:, 2:] < boxes[:, :2]).any(1))
+    if len(inverted):
         raise ValueError(
-            f"Box {row} is {boxes[row].tolist()}. A box is x1, y1, x2, y2 with x1 <= x2 and y1 <= y2. "
+            f"Box {inverted[0]} is {boxes[inverted[0]].tolist()}. A box is x1, y1, x2, y2 with x1 <= x2 and y1 <= y2. "
             "Convert it first, e.g. with xpose.geometry.xywh_to_xyxy."
         )
-    categories = _names("categories", poses.categories, number, "pose")
     keypoint_names = _tuples("keypoint_names", poses.keypoint_names, number)
     canonical_names = _tuples("canonical_names", poses.canonical_names or keypoint_names, number)
-    _each_once(keypoint_names, canonical_names)
-    arrays = _points(poses, keypoint_names)
+    for row, (names, canonical) in enumerate(zip(keypoint_names, canonical_names, strict=True)):
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"Pose {row} has the keypoint {quote(twice)} twice. Each may appear once. Rename one.")
+        if len(canonical) != len(names):
+            raise ValueError(
+                f"Pose {row} has {len(names)} keypoint_names and {len(canonical)} canonical_names. There is one for "
+                "each keypoint. Repeat the name if the vocabulary has none."
+            )
+    arrays = {"boxes": boxes, "scores": scores, **_points(poses, keypoint_names)}
+    for array in arrays.values():
+        if array is not None:
+            array.flags.writeable = False
     return {
-        "boxes": _frozen(boxes),
-        "scores": _frozen(scores),
-        "categories": categories,
-        **{name: None if array is None else _frozen(array) for name, array in arrays.items()},
+        **arrays,
+        "categories": _names("categories", poses.categories, number, "pose"),
         "keypoint_names": keypoint_names,
         "canonical_names": canonical_names,
         "edges": _edges(poses.edges or ((),) * number, keypoint_names),
@@ -50,8 +58,8 @@ def checked(poses: Poses) -> dict[str, Any]:
     }
 
 
-def rows(key: Any, number: int) -> np.ndarray:
-    """The rows that an index means.
+def rows_of(key: object, number: int) -> np.ndarray:
+    """The rows that an index selects.
 
     Raises:
         IndexError: a number is out of range, a mask has another length, or it is not an index.
@@ -59,27 +67,28 @@ def rows(key: Any, number: int) -> np.ndarray:
     if isinstance(key, slice):
         return np.arange(number)[key]
     try:
-        asked = np.asarray(key)
+        index = np.asarray(key)
     except ValueError:  # lists of different lengths
-        asked = np.zeros((0, 0))
-    if asked.ndim == 0 and np.issubdtype(asked.dtype, np.integer):
-        asked = asked[None]
-    if asked.ndim == 1 and asked.dtype == bool:
-        if len(asked) == number:
-            return asked.nonzero()[0]
-        raise IndexError(f"The mask has {len(asked)} entries for {number} poses. It needs one for each. Recompute it.")
-    if asked.ndim == 1 and (asked.size == 0 or np.issubdtype(asked.dtype, np.integer)):
-        asked = asked.astype(np.int64)
-        outside = asked[(asked < -number) | (asked >= number)]
-        if len(outside):
-            raise IndexError(
-                f"There is no pose {outside[0]}. There are {number}, counted from 0. Look at len(poses) first."
-            )
-        return asked % max(number, 1)
-    raise IndexError(
-        f"A {type(key).__name__} cannot index poses. Use a number, a slice, a mask, an array of numbers, or the name "
-        "of a category."
-    )
+        index = np.zeros((0, 0))
+    integers = np.issubdtype(index.dtype, np.integer)
+    if index.ndim == 0 and integers:
+        index = index[None]
+    if index.ndim == 1 and index.dtype == bool:
+        if len(index) == number:
+            return index.nonzero()[0]
+        raise IndexError(f"The mask has {len(index)} entries for {number} poses. It needs one for each. Recompute it.")
+    if index.ndim != 1 or not (integers or index.size == 0):
+        raise IndexError(
+            f"A {type(key).__name__} cannot index poses. Use a number, a slice, a mask, an array of numbers, or the "
+            "name of a category."
+        )
+    index = index.astype(np.int64)
+    outside = index[(index < -number) | (index >= number)]
+    if len(outside):
+        raise IndexError(
+            f"There is no pose {outside[0]}. There are {number}, counted from 0. Look at len(poses) first."
+        )
+    return index % max(number, 1)
 
 
 def joined(parts: Sequence[Poses]) -> dict[str, Any]:
@@ -103,9 +112,10 @@ def joined(parts: Sequence[Poses]) -> dict[str, Any]:
         values = [getattr(part, name) for part in parts]
         if all(value is None for value in values):
             return None
-        empty = [np.zeros((len(part), 0), np.float32) for part in parts]  # filled up with NaN
-        filled = [none if value is None else value for value, none in zip(values, empty, strict=True)]
-        return np.concatenate([_padded(value, widest) for value in filled])[order]
+        unknown = [np.zeros((len(part), 0), np.float32) for part in parts]  # padded with NaN
+        return np.concatenate(
+            [_padded(none if value is None else value, widest) for value, none in zip(values, unknown, strict=True)]
+        )[order]
 
     def tuples(name: str) -> tuple[Any, ...]:
         values = [value for part in parts for value in getattr(part, name)]
@@ -130,15 +140,16 @@ def _padded(array: np.ndarray, widest: int) -> np.ndarray:
 
 def _points(poses: Poses, names: Sequence[Sequence[str]]) -> dict[str, np.ndarray | None]:
     """xy, keypoint_scores, visibility and keypoint_errors, checked against the names."""
-    number, widest = len(names), max((len(points) for points in names), default=0)
+    lengths = np.array([len(points) for points in names], dtype=int)
     xy = _array("xy", poses.xy, 3)
-    if xy.shape[1] < widest:
+    if xy.shape[1] < lengths.max(initial=0):
         raise ValueError(
-            f"xy has room for {xy.shape[1]} keypoints, and a pose has {widest} names. There is one place for each "
-            "name. Pad the shorter poses with NaN."
+            f"xy has room for {xy.shape[1]} keypoints, and a pose has {lengths.max()} names. There is one place for "
+            "each name. Pad the shorter poses with NaN."
         )
-    _shape("xy", xy, (number, xy.shape[1], 2))
-    scores = _shape("keypoint_scores", _array("keypoint_scores", poses.keypoint_scores, 2), xy.shape[:2])
+    shape = (len(names), xy.shape[1])
+    _shape("xy", xy, (*shape, 2))
+    scores = _shape("keypoint_scores", _array("keypoint_scores", poses.keypoint_scores, 2), shape)
     _share("keypoint_scores", scores)
     visibility = np.asarray(poses.visibility)
     if visibility.ndim != 2 or not np.isin(visibility, (0, 1, 2)).all():
@@ -146,34 +157,33 @@ def _points(poses: Poses, names: Sequence[Sequence[str]]) -> dict[str, np.ndarra
             f"visibility has shape {visibility.shape} and values {np.unique(visibility)[:5].tolist()}. It is [N, K] of "
             "0 (not there), 1 (covered) and 2 (visible). Convert it first."
         )
-    visibility = visibility.astype(np.uint8)
-    _shape("visibility", visibility, xy.shape[:2])
-    beyond = np.arange(xy.shape[1]) >= np.array([len(points) for points in names], dtype=int)[:, None]
-    if np.isinf(xy).any() or not np.isnan(xy[beyond]).all() or visibility[beyond].any():
+    visibility = _shape("visibility", visibility.astype(np.uint8), shape)
+    padding = np.arange(xy.shape[1]) >= lengths[:, None]
+    if np.isinf(xy).any() or not np.isnan(xy[padding]).all() or visibility[padding].any():
         raise ValueError(
-            "xy is infinite somewhere, or has values beyond a pose's own names. Numbers are finite, and what lies "
-            "beyond is padding. Put NaN there, and 0 into visibility."
+            "xy is infinite somewhere, or has values beyond a pose's own names. Numbers are finite, and the rest is "
+            "padding. Put NaN there, and 0 into visibility."
         )
     if (np.isnan(xy).any(-1) & (visibility > 0)).any():
         raise ValueError(
             "A point with NaN coordinates has visibility above 0. A point that is there has a place. Set it to 0."
         )
-    scores[beyond] = np.nan
+    scores[padding] = np.nan
     errors = None
     if poses.keypoint_errors is not None:
-        errors = _shape("keypoint_errors", _array("keypoint_errors", poses.keypoint_errors, 2), xy.shape[:2])
+        errors = _shape("keypoint_errors", _array("keypoint_errors", poses.keypoint_errors, 2), shape)
         if (errors < 0).any() or np.isinf(errors).any():
             raise ValueError(
-                "keypoint_errors is negative or infinite somewhere. It holds distances in pixels. Put NaN where the "
-                "distance is unknown."
+                "keypoint_errors is negative or infinite somewhere. It holds distances in pixels. Use NaN for "
+                "unknown distances."
             )
-        errors[beyond] = np.nan
+        errors[padding] = np.nan
     return {"xy": xy, "keypoint_scores": scores, "visibility": visibility, "keypoint_errors": errors}
 
 
 def _array(what: str, value: Any, ndim: int) -> np.ndarray:
     try:
-        array = np.array(value, dtype=np.float32)  # a copy: nobody else can change it
+        array = np.array(value, dtype=np.float32)  # a copy that nothing else can change
     except (TypeError, ValueError):
         raise ValueError(f"{what} is a {type(value).__name__}. It must be an array of numbers. Convert it.") from None
     if array.ndim != ndim:
@@ -181,15 +191,15 @@ def _array(what: str, value: Any, ndim: int) -> np.ndarray:
     return array
 
 
-def _shape(what: str, array: np.ndarray, wanted: tuple[int, ...]) -> np.ndarray:
-    if array.shape != wanted:
+def _shape(what: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    if array.shape != shape:
         raise ValueError(
-            f"{what} has shape {array.shape}. With these scores and names it must be {wanted}. Give one row per pose."
+            f"{what} has shape {array.shape}. With these scores and names it must be {shape}. Give one row per pose."
         )
     return array
 
 
-def _known(what: str, array: np.ndarray) -> np.ndarray:
+def _finite(what: str, array: np.ndarray) -> np.ndarray:
     if not np.isfinite(array).all():
         raise ValueError(f"{what} holds NaN or infinity. Every pose has real numbers here. Leave such poses out.")
     return array
@@ -220,35 +230,22 @@ def _tuples(what: str, value: Any, number: int) -> tuple[tuple[str, ...], ...]:
     return tuple(done[id(names)] for names in value)
 
 
-def _each_once(keypoint_names: Sequence[tuple[str, ...]], canonical_names: Sequence[tuple[str, ...]]) -> None:
-    for row, (names, canonical) in enumerate(zip(keypoint_names, canonical_names, strict=True)):
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise ValueError(f"Pose {row} has the keypoint {quote(twice)} twice. Each may appear once. Rename one.")
-        if len(canonical) != len(names):
-            raise ValueError(
-                f"Pose {row} has {len(names)} keypoint_names and {len(canonical)} canonical_names. There is one for "
-                "each keypoint. Repeat the name where the vocabulary has none."
-            )
-
-
 def _edges(value: Any, names: Sequence[tuple[str, ...]]) -> tuple[tuple[tuple[str, str], ...], ...]:
     if len(value) != len(names):
         raise ValueError(f"edges has {len(value)} entries for {len(names)} poses. It needs one for each. Add them.")
-    done: dict[tuple[int, int], tuple[tuple[str, str], ...]] = {}
-    keys = [(id(pairs), id(own)) for pairs, own in zip(value, names, strict=True)]
-    for row, (key, pairs, own) in enumerate(zip(keys, value, names, strict=True)):
-        if key in done:
+    done: dict[tuple[int, int], tuple[tuple[str, str], ...]] = {}  # poses of one class are checked once
+    for row, (pairs, points) in enumerate(zip(value, names, strict=True)):
+        if (id(pairs), id(points)) in done:
             continue
-        known = set(own)
+        ends = set(points)
         for pair in pairs:
-            if len(pair) != 2 or not known.issuperset(pair):
+            if len(pair) != 2 or not ends.issuperset(pair):
                 raise ValueError(
                     f"Pose {row} has the edge {tuple(pair)!r}. An edge joins two of the pose's own keypoints, by name. "
                     "Take the names of keypoint_names."
                 )
-        done[key] = tuple((start, end) for start, end in pairs)
-    return tuple(done[key] for key in keys)
+        done[id(pairs), id(points)] = tuple((start, end) for start, end in pairs)
+    return tuple(done[id(pairs), id(points)] for pairs, points in zip(value, names, strict=True))
 
 
 def _size(value: Any) -> tuple[int, int]:
@@ -261,8 +258,3 @@ def _size(value: Any) -> tuple[int, int]:
             f"image_size is {value!r}. It must be (height, width) in whole pixels, at least 1. Take image.shape[:2]."
         )
     return height, width
-
-
-def _frozen(array: np.ndarray) -> np.ndarray:
-    array.flags.writeable = False
-    return array

@@ -29,7 +29,7 @@ def loaded(values):
 
 
 def test_instances_have_names_edges_from_one_and_nothing_where_a_point_is_not():
-    found = DOGS.to_coco(image_id=5)
+    found = coco.instances([DOGS], image_ids=[5])
     assert found["images"] == [{"id": 5, "file_name": "dogs.jpg", "height": 100, "width": 200}]
     dog, hand = found["categories"]
     assert (dog["id"], dog["name"], hand["name"]) == (1, "dog", "hand")
@@ -49,10 +49,10 @@ def test_instances_have_names_edges_from_one_and_nothing_where_a_point_is_not():
 
 
 def test_results_keep_the_coordinates_the_evaluators_compare():
-    first, second = DOGS.to_coco_results(image_id=5)
+    first, second = coco.results([DOGS], image_ids=[5])
     assert (first["image_id"], first["category_id"]) == (5, 1)
     assert second["keypoints"][6:] == [45, 35, 0], "v says it is not there, the place stays"
-    boxes = DOGS.to_coco_results(kind="boxes")
+    boxes = coco.results([DOGS], kind="boxes")
     assert [box["bbox"] for box in boxes] == [[10, 20, 100, 50], [0, 0, 50, 40], [150, 50, 50, 50]]
     assert not any("keypoints" in box for box in boxes)
 
@@ -71,12 +71,13 @@ def test_pycocotools_scores_a_perfect_answer_with_one():
         edges=(skeleton.edges,) * 2,
         image_size=(480, 640),
     )
-    truth = loaded(people.to_coco(image_id=3, category_ids={"person": 1}))
+    truth = loaded(coco.instances([people], image_ids=[3], category_ids={"person": 1}))
     from pycocotools.cocoeval import COCOeval
 
     for kind, name in (("keypoints", "keypoints"), ("boxes", "bbox")):
         with contextlib.redirect_stdout(io.StringIO()):
-            answer = truth.loadRes(people.to_coco_results(image_id=3, category_ids={"person": 1}, kind=kind))
+            entries = coco.results([people], image_ids=[3], category_ids={"person": 1}, kind=kind)
+            answer = truth.loadRes(entries)
             evaluation = COCOeval(truth, answer, name)
             evaluation.evaluate()
             evaluation.accumulate()
@@ -84,11 +85,11 @@ def test_pycocotools_scores_a_perfect_answer_with_one():
         assert evaluation.stats[0] == pytest.approx(1.0)
     # A hidden point costs nothing: its place is still compared.
     hidden = people.filter(keypoint_threshold=1.0)
-    assert hidden.to_coco_results(3) == people.to_coco_results(3)
+    assert coco.results([hidden]) == coco.results([people])
     unsure = Poses(**{**vars(people), "keypoint_scores": np.full((2, 17), 0.1)}).filter(keypoint_threshold=0.5)
-    assert unsure.to_coco()["annotations"][0]["num_keypoints"] == 0
+    assert coco.instances([unsure])["annotations"][0]["num_keypoints"] == 0
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(truth, truth.loadRes(unsure.to_coco_results(3)), "keypoints")
+        evaluation = COCOeval(truth, truth.loadRes(coco.results([unsure], image_ids=[3])), "keypoints")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -113,10 +114,11 @@ def test_pycocotools_loads_any_result(one, other):
 
 def test_two_skeletons_of_one_name_are_two_categories():
     other = two_dogs_and_a_box(keypoint_names=(("a", "b", "c"), ("left eye", "nose", "tail"), ()), edges=())
-    assert [c["name"] for c in other.to_coco()["categories"]] == ["dog", "dog", "hand"]
+    assert [c["name"] for c in coco.instances([other])["categories"]] == ["dog", "dog", "hand"]
     with pytest.raises(ConfigError, match='"dog" shares its id with other keypoints'):
-        other.to_coco(category_ids={"dog": 1, "hand": 2})
-    assert [entry["category_id"] for entry in other.to_coco_results(category_ids={"dog": 1, "hand": 2})] == [1, 1]
+        coco.instances([other], category_ids={"dog": 1, "hand": 2})
+    entries = coco.results([other], category_ids={"dog": 1, "hand": 2})
+    assert [entry["category_id"] for entry in entries] == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -125,8 +127,8 @@ def test_two_skeletons_of_one_name_are_two_categories():
         (lambda: coco.instances([DOGS], image_ids=[1, 2]), "1 results and 2 image ids"),
         (lambda: coco.instances([DOGS, DOGS], image_ids=[1, 1]), "1 of them different"),
         (lambda: coco.instances([DOGS], file_names=[]), "1 results and 0 file names"),
-        (lambda: DOGS.to_coco(category_ids={"dog": 1}), '"hand" has no id'),
-        (lambda: DOGS.to_coco_results(kind="masks"), "kind is 'masks'"),
+        (lambda: coco.instances([DOGS], category_ids={"dog": 1}), '"hand" has no id'),
+        (lambda: coco.results([DOGS], kind="masks"), "kind is 'masks'"),
     ],
 )
 def test_what_does_not_fit_is_refused(call, expected):

@@ -113,7 +113,7 @@ def test_animals_stand_in_the_order_of_ap10k(skeleton):
 
 @pytest.mark.parametrize(("skeleton", "category"), [("hand", "hand"), ("car", "car"), ("animal_face", "cat face")])
 def test_what_has_no_place_is_left_out_with_a_warning(skeleton, category):
-    with pytest.warns(XPoseWarning, match=f'1 of 1 objects \\("{category}"\\) are left out'):
+    with pytest.warns(XPoseWarning, match=f'1 of 1 objects \\("{category}"\\) are omitted'):
         assert one(skeleton, category).to_openpose()["people"] == []
 
 

@@ -1,4 +1,4 @@
-"""YOLO-pose labels and their yaml."""
+"""YOLO-pose labels."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tests.results.pose_cases import any_poses, two_dogs_and_a_box
 from xpose.errors import ConfigError
 from xpose.results.formats import yolo
 
-yaml = pytest.importorskip("yaml", reason='PyYAML is not installed: pip install "xpose[data]"')
+pytest.importorskip("yaml", reason='PyYAML is not installed: pip install "xpose[data]"')
 DOGS = two_dogs_and_a_box()
 
 
 def test_a_line_has_shares_of_the_picture():
-    first, second, hand = DOGS.to_yolo().splitlines()
+    first, second, hand = yolo.encode([DOGS]).splitlines()
     assert first == (
         "0 0.300000 0.450000 0.500000 0.500000 0.100000 0.300000 2 0.150630 0.400000 1 0.500000 0.600000 2"
     )
@@ -36,37 +36,21 @@ def test_skeletons_that_differ_share_one_list():
     )
     layout = yolo.layout_of([poses])
     assert layout == yolo.Layout(("dog", "cat", "hand"), ("left eye", "nose", "tail", "right eye"))
-    cat = yolo.labels(poses, layout).splitlines()[1].split()
+    cat = yolo.encode([poses], layout).splitlines()[1].split()
     assert cat[0] == "1"
     assert cat[5:] == ["0", "0", "0", "0.025000", "0.050000", "2", "0", "0", "0", "0.045000", "0.090000", "2"]
-    values = yaml.safe_load(yolo.yaml_text(layout))
-    assert values["kpt_shape"] == [4, 3]
-    assert values["flip_idx"] == [3, 1, 2, 0], "left eye and right eye change places, by name"
-    assert values["names"] == {0: "dog", 1: "cat", 2: "hand"}
-    assert values["kpt_names"][0] == ["left eye", "nose", "tail", "right eye"]
 
 
 @given(any_poses())
 def test_every_line_is_within_the_picture(poses):
     layout = yolo.layout_of([poses])
-    lines = yolo.labels(poses, layout).splitlines()
+    lines = yolo.encode([poses], layout).splitlines()
     assert len(lines) == len(poses)
     for line in lines:
         words = line.split(" ")
         assert len(words) == 5 + 3 * len(layout.keypoints)
         assert all(0 <= float(word) <= 1 for word in [*words[1:5], *words[5::3], *words[6::3]])
         assert set(words[7::3]) <= {"0", "1", "2"}
-
-
-@given(any_poses())
-def test_no_name_breaks_the_yaml(poses):
-    layout = yolo.layout_of([poses])
-    values = yaml.safe_load(yolo.yaml_text(layout, path='a"b\\: c'))
-    assert values["path"] == 'a"b\\: c'
-    assert tuple((values["names"] or {}).values()) == layout.classes
-    for names in (values["kpt_names"] or {}).values():
-        assert tuple(names) == layout.keypoints
-    assert all(0 <= place < len(layout.keypoints) for place in values["flip_idx"])
 
 
 def test_our_own_importer_reads_it(tmp_path):
@@ -78,8 +62,12 @@ def test_our_own_importer_reads_it(tmp_path):
     for folder in ("images", "labels"):
         (root / folder).mkdir(parents=True)
     Image.new("RGB", (200, 100)).save(root / "images" / "dogs.png")
-    (root / "labels" / "dogs.txt").write_text(yolo.labels(dogs, layout))
-    (root / "data.yaml").write_text(yolo.yaml_text(layout), "utf-8")
+    (root / "labels" / "dogs.txt").write_text(yolo.encode([dogs], layout))
+    points = ", ".join(layout.keypoints)
+    (root / "data.yaml").write_text(
+        "train: images\nval: images\nkpt_shape: [3, 3]\nflip_idx: [0, 1, 2]\n"
+        f"names: {{0: dog}}\nkpt_names: {{0: [{points}]}}\n"
+    )
     done = import_set("yolo-pose", root / "data.yaml", tmp_path / "out", name="mine")
     (record,) = records_of(done.prepared.folder).values()
     for instance, dog in zip(record.instances, dogs, strict=True):
@@ -92,6 +80,6 @@ def test_our_own_importer_reads_it(tmp_path):
 
 def test_a_name_that_is_not_in_the_layout_is_refused():
     with pytest.raises(ConfigError, match='"tail" is not in the layout'):
-        yolo.labels(DOGS, yolo.Layout(("dog", "hand"), ("left eye", "nose")))
+        yolo.encode([DOGS], yolo.Layout(("dog", "hand"), ("left eye", "nose")))
     with pytest.raises(ConfigError, match='"hand" is not in the layout'):
-        yolo.labels(DOGS["hand"], yolo.Layout(("dog",), ()))
+        yolo.encode([DOGS["hand"]], yolo.Layout(("dog",), ()))

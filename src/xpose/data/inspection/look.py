@@ -19,7 +19,8 @@ from xpose.data.collection.manifest import MANIFEST, Places, read_manifest
 from xpose.data.collection.parts import Progress, find_parts, split_files
 from xpose.data.collection.store import CocoSet
 from xpose.data.inspection.overlay import named_svg, picture_svg
-from xpose.pages import counted, render
+from xpose.errors import counted
+from xpose.pages import render
 from xpose.pictures.atomic import write_text
 from xpose.records import HIDDEN, Category, Instance, Record
 

@@ -1,8 +1,7 @@
 """COCO: an instances file with everything, and the result lists that its evaluators read.
 
-COCO cannot say None: a point that is not there (v = 0) stands as 0, 0, 0 in an instances file, as its format asks. The
-results keep those coordinates, because the evaluators compare every predicted point and look at no v of a prediction;
-hiding them would lower the score of a network for its honesty.
+COCO has no null: an absent keypoint (v = 0) is 0, 0, 0 in an instances file, as the format requires. The results keep
+its coordinates, because the evaluators compare every predicted keypoint and ignore the v of a prediction.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ def instances(
 ) -> dict[str, Any]:
     """One COCO instances file for several pictures.
 
-    Each annotation also has its `score`, `keypoint_scores` and, where the weights predict them, `keypoint_errors`.
+    Each annotation also has its `score`, `keypoint_scores` and, if the weights predict them, `keypoint_errors`.
 
     Args:
         results: one for each picture.
-        image_ids: their ids; 1, 2, ... where None.
-        category_ids: id by category name; 1, 2, ... in order of appearance where None.
-        file_names: what `images` calls the pictures; their `source` where None.
+        image_ids: the ids of the pictures; default 1, 2, ...
+        category_ids: id by category name; default 1, 2, ... in order of appearance.
+        file_names: the names of the pictures; default their `source`.
 
     Raises:
         ConfigError: counts differ, a category has no id, or two skeletons share one.
@@ -46,10 +45,7 @@ def instances(
     numbers = _image_ids(results, image_ids)
     names = _file_names(results, numbers, file_names)
     kinds = _category_ids(results, category_ids)
-    annotations: list[dict[str, Any]] = []
-    for poses, image_id in zip(results, numbers, strict=True):
-        for pose in poses:
-            annotations.append(_annotation(pose, len(annotations) + 1, image_id, kinds[_kind(pose)]))
+    found = [(pose, image_id) for poses, image_id in zip(results, numbers, strict=True) for pose in poses]
     upright = all(poses.exif_applied for poses in results)
     return {
         "info": {"description": "Found by xpose", "coordinates": UPRIGHT if upright else AS_STORED},
@@ -58,7 +54,10 @@ def instances(
             {"id": image_id, "file_name": name, "height": poses.image_size[0], "width": poses.image_size[1]}
             for poses, image_id, name in zip(results, numbers, names, strict=True)
         ],
-        "annotations": annotations,
+        "annotations": [
+            _annotation(pose, annotation_id, image_id, kinds[_kind(pose)])
+            for annotation_id, (pose, image_id) in enumerate(found, start=1)
+        ],
         "categories": [_category(kind, category_id) for kind, category_id in kinds.items()],
     }
 
@@ -74,10 +73,9 @@ def results(
 
     Args:
         results: one for each picture.
-        image_ids: their ids in the annotation file; 1, 2, ... where None.
-        category_ids: id by category name, as in the annotation file; 1, 2, ... in order of appearance where None.
-        kind: "keypoints" (objects without any are left out) or "boxes". The two are scored apart, and an entry with
-            both would be taken for a box.
+        image_ids: the ids of the pictures in the annotation file; default 1, 2, ...
+        category_ids: id by category name in the annotation file; default 1, 2, ... in order of appearance.
+        kind: "keypoints" (objects without any are omitted) or "boxes". An entry with both would be read as a box.
 
     Raises:
         ConfigError: counts differ, a category has no id, or the kind is unknown.
@@ -86,12 +84,12 @@ def results(
         raise ConfigError(f'kind is {kind!r}. It must be "keypoints" or "boxes". Write them into two files.')
     numbers = _image_ids(results, image_ids)
     kinds = _category_ids(results, category_ids, alone=False)
-    entries: list[dict[str, Any]] = []
-    for poses, image_id in zip(results, numbers, strict=True):
-        for pose in poses:
-            if pose.names or kind == "boxes":
-                entries.append(result_entry(pose, image_id, kinds[_kind(pose)], kind))
-    return entries
+    return [
+        result_entry(pose, image_id, kinds[_kind(pose)], kind)
+        for poses, image_id in zip(results, numbers, strict=True)
+        for pose in poses
+        if pose.names or kind == "boxes"
+    ]
 
 
 def result_entry(
@@ -103,13 +101,8 @@ def result_entry(
 ) -> dict[str, Any]:
     """One entry of a results file, in full precision; with `keypoint_scores` and, if there are any, `keypoint_errors`.
 
-    Args:
-        pose: what was found.
-        image_id: of the annotation file, as is `category_id`.
-        category_id: its category.
-        kind: what the entry is about.
-        columns: [K] for each keypoint of the category its row in the pose, -1 where the pose lacks it (it then stands
-            as zeros); by default the category has the pose's own keypoints.
+    `columns` [K] is the row in the pose of each keypoint of the category, or -1 (zeros) if the pose lacks it. By
+    default the category has the pose's own keypoints.
     """
     entry: dict[str, Any] = {"image_id": image_id, "category_id": category_id, "score": float(pose.score)}
     if kind == "boxes":
@@ -117,7 +110,7 @@ def result_entry(
     if columns is None:
         columns = np.arange(len(pose.names))
     flat: list[float] = []
-    # The row that is added is the one that -1 means.
+    # -1 selects the row that is appended.
     places = np.vstack((pose.xy, np.full((1, 2), np.nan)))[columns].astype(np.float64).tolist()
     for (x, y), v in zip(places, np.append(pose.visibility, 0)[columns].tolist(), strict=True):
         flat += [x, y, v] if math.isfinite(x + y) else [0, 0, 0]
@@ -132,8 +125,13 @@ def _listed(values: np.ndarray, columns: np.ndarray) -> list[float | None]:
 
 
 def encode(results: Sequence[Poses], **options: Any) -> str:
-    """The text of an instances file; options as of `instances`."""
+    """The text of an instances file; for the options see `instances`."""
     return json_text(instances(results, **options), indent=1)
+
+
+def encode_results(poses: Sequence[Poses], **options: Any) -> str:
+    """The text of a results file; for the options see `results`."""
+    return json_text(results(poses, **options), indent=1)
 
 
 def _kind(pose: Pose) -> Kind:
@@ -141,22 +139,24 @@ def _kind(pose: Pose) -> Kind:
 
 
 def _annotation(pose: Pose, annotation_id: int, image_id: int, category_id: int) -> dict[str, Any]:
-    # COCO has no place for the expected errors; its tools ignore keys that they do not know.
-    values = None if pose.keypoint_errors is None else pose.keypoint_errors.tolist()
-    errors = {} if values is None else {"keypoint_errors": [error(value) for value in values]}
-    return {
+    flat: list[float] = []
+    for x, y, _, v in pose.points.values():
+        flat += [number(x), number(y), v] if v else [0, 0, 0]
+    annotation = {
         "id": annotation_id,
         "image_id": image_id,
         "category_id": category_id,
-        "bbox": _xywh(pose.box),
+        "bbox": [number(value) for value in xyxy_to_xywh(pose.box.astype(np.float64))],
         "area": number(pose.area),
         "iscrowd": 0,
-        "keypoints": _flat(pose),
+        "keypoints": flat,
         "num_keypoints": int((pose.visibility > 0).sum()),
         "score": score(pose.score),
         "keypoint_scores": [score(value) for value in pose.keypoint_scores.tolist()],
-        **errors,
     }
+    if pose.keypoint_errors is not None:  # not part of COCO, whose tools ignore keys that they do not know
+        annotation["keypoint_errors"] = [error(value) for value in pose.keypoint_errors.tolist()]
+    return annotation
 
 
 def _category(kind: Kind, category_id: int) -> dict[str, Any]:
@@ -169,18 +169,6 @@ def _category(kind: Kind, category_id: int) -> dict[str, Any]:
         "keypoints": list(names),
         "skeleton": [[place[start], place[end]] for start, end in edges],
     }
-
-
-def _flat(pose: Pose) -> list[float]:
-    """x1, y1, v1, x2, ...; a point that is not there stands as zeros."""
-    flat: list[float] = []
-    for x, y, _, v in pose.points.values():
-        flat += [number(x), number(y), v] if v else [0, 0, 0]
-    return flat
-
-
-def _xywh(box: np.ndarray) -> list[float]:
-    return [number(value) for value in xyxy_to_xywh(box.astype(np.float64))]
 
 
 def _image_ids(results: Sequence[Poses], given: Sequence[int] | None) -> list[int]:
@@ -202,7 +190,7 @@ def _file_names(results: Sequence[Poses], ids: Sequence[int], given: Sequence[st
 
 
 def _category_ids(results: Sequence[Poses], given: Mapping[str, int] | None, *, alone: bool = True) -> dict[Kind, int]:
-    """The id of each category with its own keypoints; `alone`: no two may share one."""
+    """The id of each category with its own keypoints; with `alone`, no two may share one."""
     kinds = list(dict.fromkeys(_kind(pose) for poses in results for pose in poses))
     if given is None:
         return {kind: position for position, kind in enumerate(kinds, start=1)}

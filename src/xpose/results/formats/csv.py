@@ -22,9 +22,9 @@ _FORMULA = ("=", "+", "-", "@")
 def to_csv(results: Sequence[Poses]) -> str:
     """A table of all points of several pictures.
 
-    `object` counts from 1 in each picture. A point that is not there has visibility 0 and empty x and y; an object
-    without keypoints has one row with an empty `keypoint`. Where the weights predict it, a last column `keypoint_error`
-    gives the expected error in pixels.
+    `object` counts from 1 in each picture. An absent keypoint has visibility 0 and empty x and y; an object without
+    keypoints has one row with an empty `keypoint`. If the weights predict it, the last column `keypoint_error` is the
+    expected error in pixels.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -46,6 +46,6 @@ def to_csv(results: Sequence[Poses]) -> str:
 
 
 def safe_cell(text: str) -> str:
-    """A text that stays in its row and that no spreadsheet takes for a formula: a quote goes before what looks so."""
+    """The text without line breaks, and with a quote before it if a spreadsheet would take it for a formula."""
     text = text.replace("\r", " ").replace("\n", " ")
     return f"'{text}" if text.startswith("\t") or text.lstrip().startswith(_FORMULA) else text

@@ -1,4 +1,4 @@
-"""Plain values and our own JSON, there and back: the one format that keeps everything but hidden coordinates."""
+"""Our own JSON, written and read: it keeps everything except the coordinates of absent keypoints."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def number(value: float, digits: int = 2) -> float:
 
 
 def score(value: float) -> float | None:
-    """A score with four digits; None where it is unknown."""
+    """A score with four digits; None if it is unknown."""
     return None if math.isnan(value) else round(float(value), 4)
 
 
 def error(value: float) -> float | None:
-    """The expected error of a keypoint in pixels; None where it is unknown."""
+    """The expected error of a keypoint in pixels; None if it is unknown."""
     return None if math.isnan(value) else number(value)
 
 
@@ -46,7 +46,7 @@ def json_text(values: object, indent: int | None = None) -> str:
 
 
 def to_dict(poses: Poses) -> dict[str, Any]:
-    """See `Poses.to_dict`. Names and edges of each kind of object stand once, under `classes`."""
+    """See `Poses.to_dict`. Names and edges of each kind of object are listed once, under `classes`."""
     kinds: dict[Kind, int] = {}
     keys = zip(poses.categories, poses.keypoint_names, poses.canonical_names, poses.edges, strict=True)
     which = [kinds.setdefault(key, len(kinds)) for key in keys]
@@ -93,11 +93,6 @@ def encode(results: Sequence[Poses], indent: int | None = 1) -> str:
     return json_text(to_dict(results[0]), indent)
 
 
-def decode(text: str | bytes, make: type[Poses]) -> list[Poses]:
-    """What `encode` wrote, as a list of one."""
-    return [from_json(text, make)]
-
-
 def from_json(text: str | bytes, make: Callable[..., Result]) -> Result:
     """See `Poses.from_json`; `make` is `Poses`."""
     try:
@@ -110,8 +105,8 @@ def from_json(text: str | bytes, make: Callable[..., Result]) -> Result:
 def from_dict(values: object, make: Callable[..., Result]) -> Result:
     """See `Poses.from_dict`; `make` is `Poses`."""
     if not isinstance(values, dict) or values.get("format") != FORMAT:
-        found = values.get("format") if isinstance(values, dict) else type(values).__name__
-        raise DataError(f"The format is {quote(found)}. It must be {quote(FORMAT)}. {_WAY_OUT}")
+        other = values.get("format") if isinstance(values, dict) else type(values).__name__
+        raise DataError(f"The format is {quote(other)}. It must be {quote(FORMAT)}. {_WAY_OUT}")
     if values.get("version") != VERSION:
         raise DataError(
             f"The version is {quote(values.get('version'))}. This xpose reads version {VERSION}. Install a newer xpose."
@@ -132,8 +127,8 @@ def _fields(values: dict[str, Any]) -> dict[str, Any]:
     scores = np.full((len(poses), widest), np.nan)
     errors = np.full((len(poses), widest), np.nan)
     visibility = np.zeros((len(poses), widest))
-    for row, (pose, own) in enumerate(zip(poses, names, strict=True)):
-        for column, name in enumerate(own):
+    for row, (pose, points) in enumerate(zip(poses, names, strict=True)):
+        for column, name in enumerate(points):
             point = pose["keypoints"][name]
             visibility[row, column] = point["v"]
             if point["x"] is not None:

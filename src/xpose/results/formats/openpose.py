@@ -1,8 +1,8 @@
 """OpenPose's JSON, as ControlNet and ComfyUI read it: people with body, face and hands, animals in AP-10K's order.
 
-Points go by their canonical names, so any prompt for a person works, and a face or a left hand alone as well. Most
-prompts have no neck: it is then put between the two shoulders, and the middle of the hips likewise, each with the lower
-of the two scores. The format has no place for `keypoint_errors`, which are dropped.
+Keypoints are looked up by their canonical names, so any prompt for a person works, and a face or a left hand alone as
+well. If the prompt has no neck, the middle of the shoulders is used with the lower of both scores; the same holds for
+the middle of the hips. The format drops `keypoint_errors`.
 """
 
 from __future__ import annotations
@@ -43,19 +43,15 @@ def encode(results: Sequence[Poses], layout: Literal["body_18", "body_25"] = "bo
 
 
 def to_openpose(poses: Poses, layout: Literal["body_18", "body_25"] = "body_18") -> dict[str, Any]:
-    """One picture's people and animals.
-
-    Args:
-        poses: what was found. Objects that this format has no place for are left out, with a warning.
-        layout: "body_18" (the COCO model's, which ControlNet takes) or "body_25".
+    """The people and animals of one picture; other objects are omitted with a warning.
 
     Raises:
-        ConfigError: another layout.
+        ConfigError: the layout is neither "body_18" (that of the COCO model, for ControlNet) nor "body_25".
     """
     if layout not in ("body_18", "body_25"):
         raise ConfigError(f'layout is {layout!r}. It must be "body_18" or "body_25". ControlNet takes "body_18".')
     order = BODY_18 if layout == "body_18" else BODY_25
-    people, animals, strange = [], [], []
+    people, animals, others = [], [], []
     for pose in poses:
         points = dict(zip(pose.canonical, pose.points.values(), strict=True))
         animal = _animal(points)
@@ -66,10 +62,10 @@ def to_openpose(poses: Poses, layout: Literal["body_18", "body_25"] = "body_18")
         if any(person.values()):
             people.append({"person_id": [-1], **person})
         else:
-            strange.append(pose.category)
-    if strange:
+            others.append(pose.category)
+    if others:
         warnings.warn(
-            f"{len(strange)} of {len(poses)} objects ({quote(strange[0])}) are left out. OpenPose's files hold people, "
+            f"{len(others)} of {len(poses)} objects ({quote(others[0])}) are omitted. OpenPose's files contain people, "
             "faces, left or right hands, and animals with AP-10K's 17 points. Use to_json() for all others.",
             XPoseWarning,
             stacklevel=4,
@@ -82,7 +78,7 @@ def to_openpose(poses: Poses, layout: Literal["body_18", "body_25"] = "body_18")
 
 
 def _person(pose: Pose, points: dict[str, Point], order: tuple[str, ...]) -> dict[str, list[float]]:
-    """The four lists of a person; an empty one where the prompt had none of its points."""
+    """The four lists of a person; a list is empty if the prompt has none of its keypoints."""
     hand = load_skeleton("hand").keypoints
     face = load_skeleton("face").keypoints
     body = [_triple(points, name) for name in order] if _shared(points, order) >= _LEAST_BODY else []
@@ -104,7 +100,7 @@ def _person(pose: Pose, points: dict[str, Point], order: tuple[str, ...]) -> dic
 
 
 def _animal(points: dict[str, Point]) -> list[list[float]] | None:
-    """The animal's 17 points where the prompt had all of them."""
+    """The 17 keypoints of an animal, if the prompt has all of them."""
     order = load_skeleton("ap10k").keypoints
     if _shared(points, order) < len(order):
         return None
@@ -124,6 +120,6 @@ def _triple(points: dict[str, Point], name: str) -> Triple:
         return number((ends[0][0] + ends[1][0]) / 2), number((ends[0][1] + ends[1][1]) / 2), min(e[2] for e in ends)
     if point is None or point.v == 0:
         return _NOWHERE
-    known = score(point.score)
-    # The third number doubles as "there" in this format, so a point that is there never has 0.
-    return number(point.x), number(point.y), max(1.0 if known is None else known, 1e-4)
+    confidence = score(point.score)
+    # In this format a confidence of 0 means that the point is absent.
+    return number(point.x), number(point.y), max(1.0 if confidence is None else confidence, 1e-4)

@@ -22,19 +22,15 @@ class ResultFormat:
 
     Attributes:
         name: as in `poses.save(path, name)`.
-        ending: the usual ending of its files.
         used_by: programs and people who read it.
         encode: the content of a file with the results of several pictures, from them and the format's own options.
-        decode: the way back, where there is one, from the content and the class `Poses` (which no format imports).
         single: whether a file holds only one picture.
         keypoint_errors: whether the format keeps them.
     """
 
     name: str
-    ending: str
     used_by: str
     encode: Callable[..., str | bytes]
-    decode: Callable[[str | bytes, type[Poses]], list[Poses]] | None = None
     single: bool = False
     keypoint_errors: bool = False
 
@@ -42,17 +38,18 @@ class ResultFormat:
 FORMATS = {
     row.name: row
     for row in (
-        ResultFormat("json", ".json", "programs", json.encode, json.decode, single=True, keypoint_errors=True),
-        ResultFormat("coco", ".json", "COCO tools, annotation programs", coco.encode, keypoint_errors=True),
-        ResultFormat("csv", ".csv", "spreadsheets", csv.to_csv, keypoint_errors=True),
-        ResultFormat("openpose", ".json", "ControlNet, ComfyUI", openpose.encode, single=True),
-        ResultFormat("yolo", ".txt", "YOLO-pose training", yolo.encode, single=True),
+        ResultFormat("json", "programs", json.encode, single=True, keypoint_errors=True),
+        ResultFormat("coco", "COCO tools, annotation programs", coco.encode, keypoint_errors=True),
+        ResultFormat("coco-results", "COCO evaluators", coco.encode_results, keypoint_errors=True),
+        ResultFormat("csv", "spreadsheets", csv.to_csv, keypoint_errors=True),
+        ResultFormat("openpose", "ControlNet, ComfyUI", openpose.encode, single=True),
+        ResultFormat("yolo", "YOLO-pose training", yolo.encode, single=True),
     )
 }
 
 
 def encoded(results: Sequence[Poses], name: str, **options: object) -> bytes:
-    """The content of a file with these results in a format of the table.
+    """The content of a file with the results of several pictures.
 
     Raises:
         ConfigError: the format is unknown, holds only one picture, or cannot hold these results.
