@@ -9,7 +9,7 @@ from PIL import Image
 
 from xpose.drawing import text
 from xpose.drawing.canvas import Canvas
-from xpose.drawing.palette import Colour
+from xpose.drawing.figures import Colour
 
 
 def sheet(width: int = 200, height: int = 200, colour: Colour = (128, 128, 128)) -> Image.Image:

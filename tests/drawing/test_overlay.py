@@ -12,10 +12,22 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests.results.pose_cases import any_poses, two_dogs_and_a_box
 
-from xpose.drawing.figures import Figure, instance_colours, nearest_gap, picture_radius, point_radius, text_size
-from xpose.drawing.legend import arranged, entries_for
+from xpose.drawing.figures import (
+    LEFT,
+    MIDDLE,
+    PAPER,
+    RIGHT,
+    SIDES,
+    Colour,
+    Figure,
+    instance_colours,
+    nearest_gap,
+    picture_radius,
+    point_radius,
+    text_size,
+)
+from xpose.drawing.labels import arranged, entries_for
 from xpose.drawing.overlay import Style, draw_figures
-from xpose.drawing.palette import LEFT, MIDDLE, PAPER, RIGHT, SIDES, Colour
 from xpose.errors import ConfigError, ImageError
 from xpose.pictures.reading import read_picture
 from xpose.results import Poses

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xpose.drawing.palette import LEFT, MIDDLE, RIGHT, Colour
+from xpose.drawing.figures import LEFT, MIDDLE, RIGHT, Colour
 from xpose.drawing.skeletons import circle_layout, contact_sheet, draw_skeleton
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.results.pose_cases import two_dogs_and_a_box
 
-from xpose.drawing.palette import SIDES
+from xpose.drawing.figures import SIDES
 from xpose.errors import ConfigError
 from xpose.results import Poses
 from xpose.results.formats import coco
@@ -23,8 +23,8 @@ DOGS = two_dogs_and_a_box(keypoint_errors=[[1, 12, 3], [4, NAN, 5.126], [NAN] * 
     ("errors", "message"),
     [
         ([[1, 2, 3]], "With these scores and names it must be"),
-        ([[1, 2, -1], [1, 2, 3], [1, 2, 3]], "negative or infinite"),
-        ([[1, 2, np.inf], [1, 2, 3], [1, 2, 3]], "negative or infinite"),
+        ([[1, 2, -1], [1, 2, 3], [1, 2, 3]], "must be distances"),
+        ([[1, 2, np.inf], [1, 2, 3], [1, 2, 3]], "must be distances"),
         ("far", "must be an array of numbers"),
     ],
 )

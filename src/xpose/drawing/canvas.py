@@ -11,10 +11,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from xpose.drawing.palette import Colour
-
-Place = tuple[float, float]
-Rect = tuple[float, float, float, float]
+from xpose.drawing.figures import Colour, Place, Rect
 
 
 class Canvas:
@@ -55,8 +52,6 @@ class Canvas:
                 continue
             xs = [ax + t * (bx - ax) for t in near]
             x0, x1 = _span(min(xs) - reach, max(xs) + reach, self.width)
-            if x0 >= x1:
-                continue
             x, y = np.arange(x0, x1) + 0.5 - ax, (np.arange(y0, y1) + 0.5 - ay)[:, None]
             dx, dy = bx - ax, by - ay
             along = ((x * dx + y * dy) / max(dx * dx + dy * dy, 1e-9)).clip(0, 1)
@@ -68,8 +63,6 @@ class Canvas:
         reach = radius + 1
         x0, x1 = _span(centre[0] - reach, centre[0] + reach, self.width)
         y0, y1 = _span(centre[1] - reach, centre[1] + reach, self.height)
-        if x0 >= x1 or y0 >= y1:
-            return
         distance = np.hypot(np.arange(x0, x1) + 0.5 - centre[0], (np.arange(y0, y1) + 0.5 - centre[1])[:, None])
         cover = _edge(radius - distance, radius)
         if hole > 0:
@@ -83,13 +76,11 @@ class Canvas:
         ys = _bands(top - radius, top + radius, bottom - radius, bottom + radius, self.height)
         for row, (y0, y1) in enumerate(ys):
             for column, (x0, x1) in enumerate(xs):
-                if x0 >= x1 or y0 >= y1 or (row == 1 and column == 1):
+                if (row, column) == (1, 1):
                     continue
-                outer = np.outer(
-                    _cover(top - radius, bottom + radius, y0, y1), _cover(left - radius, right + radius, x0, x1)
-                )
-                inner = np.outer(
-                    _cover(top + radius, bottom - radius, y0, y1), _cover(left + radius, right - radius, x0, x1)
+                outer, inner = (
+                    np.outer(_cover(top - edge, bottom + edge, y0, y1), _cover(left - edge, right + edge, x0, x1))
+                    for edge in (radius, -radius)
                 )
                 self.blend(x0, y0, (outer - inner) * opacity, colour)
 
@@ -98,8 +89,6 @@ class Canvas:
         left, top, right, bottom = _tame(rect, self.width, self.height)
         x0, x1 = _span(left, right, self.width)
         y0, y1 = _span(top, bottom, self.height)
-        if x0 >= x1 or y0 >= y1:
-            return
         corner = min(corner, (right - left) / 2, (bottom - top) / 2)
         x, y = np.arange(x0, x1) + 0.5, (np.arange(y0, y1) + 0.5)[:, None]
         beyond_x = np.maximum(left + corner - x, x - right + corner).clip(0)

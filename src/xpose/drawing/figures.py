@@ -1,4 +1,4 @@
-"""What is drawn on a picture, in plain values, and the sizes of its strokes."""
+"""What is drawn on a picture, in plain values, and the colours and sizes of its strokes."""
 
 from __future__ import annotations
 
@@ -10,42 +10,38 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from xpose.drawing.palette import PAPER, Colour
 from xpose.errors import ConfigError
 
 Place = tuple[float, float]
 Rect = tuple[float, float, float, float]
-DIRECTIONS = tuple((math.cos(k * math.pi / 8), math.sin(k * math.pi / 8)) for k in range(16))
 LegendPlace = Literal["auto", "below", "none"]
+Colour = tuple[int, int, int]
+# The sides have colours from the palette of Okabe and Ito, which people with common forms of colour blindness can tell
+# apart.
+LEFT: Colour = (0, 114, 178)  # blue
+RIGHT: Colour = (213, 94, 0)  # vermilion
+MIDDLE: Colour = (0, 140, 104)  # bluish green, a little darker than the original to be read on white
+SIDES: dict[str, Colour] = {"left": LEFT, "right": RIGHT, "middle": MIDDLE}
+PAPER: Colour = (255, 255, 255)
+INK: Colour = (34, 34, 34)
+FAINT: Colour = (120, 120, 120)
+RULE: Colour = (222, 222, 222)
 
 
 @dataclass(frozen=True, eq=False)
 class Figure:
-    """One object.
+    """One object with K keypoints, in pixels of the picture that is drawn on."""
 
-    Attributes:
-        box: x1, y1, x2, y2 in pixels of the picture that is drawn on, as are the points.
-        title: its category.
-        score: in 0..1; None for labels.
-        names: K names of keypoints.
-        sides: K times "left", "right" or "middle".
-        xy: [K, 2].
-        confidence: [K] in 0..1.
-        visibility: [K]: 0 absent, 1 covered, 2 visible.
-        edges: pairs of names.
-        errors: [K] expected errors in pixels, NaN where unknown; or None.
-    """
-
-    box: Rect
-    title: str
-    score: float | None
+    box: Rect  # x1, y1, x2, y2
+    title: str  # its category
+    score: float | None  # in 0..1; None for labels
     names: Sequence[str]
-    sides: Sequence[str]
-    xy: np.ndarray
-    confidence: np.ndarray
-    visibility: np.ndarray
-    edges: Sequence[tuple[str, str]]
-    errors: np.ndarray | None = None
+    sides: Sequence[str]  # "left", "right" or "middle"
+    xy: np.ndarray  # [K, 2]
+    confidence: np.ndarray  # [K] in 0..1
+    visibility: np.ndarray  # [K]: 0 absent, 1 covered, 2 visible
+    edges: Sequence[tuple[str, str]]  # pairs of names
+    errors: np.ndarray | None = None  # [K] expected errors, NaN where unknown
 
     @property
     def seen(self) -> np.ndarray:
@@ -140,3 +136,9 @@ def distance_to_line(place: Place, start: Place, end: Place) -> float:
 def shared_area(a: Rect, b: Rect) -> float:
     """The area that two rectangles have in common."""
     return max(min(a[2], b[2]) - max(a[0], b[0]), 0.0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0.0)
+
+
+def edge_side(start: str, end: str) -> str:
+    """The side of an edge with ends on these sides; an edge between the middle and a side belongs to that side."""
+    sides = {start, end} - {"middle"}
+    return sides.pop() if len(sides) == 1 else "middle"

@@ -6,29 +6,21 @@ Strokes and letters grow with the picture, and are smaller on small objects and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
-from xpose.drawing import legend as legends
+from xpose.drawing import figures as sizes
 from xpose.drawing.canvas import Canvas
-from xpose.drawing.figures import (
-    Figure,
-    Rect,
-    Style,
-    instance_colours,
-    nearest_gap,
-    picture_radius,
-    point_radius,
-    text_size,
-)
-from xpose.drawing.labels import write_labels, write_numbers
-from xpose.drawing.palette import INK, PAPER, SIDES, Colour, edge_side
+from xpose.drawing.figures import INK, PAPER, SIDES, Colour, Figure, Rect, Style, edge_side
+from xpose.drawing.labels import arranged, entries_for, place_for, strip_for, write_labels, write_numbers
 
 _FEW = 3  # objects; with more, the legend explains colours instead of points
 _FEW_NAMES = 34  # the largest number of names in a legend
 _FAINTEST = 0.35  # opacity of a present point with confidence 0
+_SHADE: Colour = (24, 24, 26)  # of the strip with the legend
 
 __all__ = ["Figure", "Style", "draw_figures"]
 
@@ -40,9 +32,9 @@ def draw_figures(picture: Image.Image, figures: Sequence[Figure], style: Style |
     """
     style = style or Style()
     canvas = Canvas(picture)
-    largest, size = picture_radius(*picture.size), text_size(*picture.size)
-    radii = [point_radius(figure, largest) for figure in figures]
-    colours = instance_colours(len(figures))
+    largest, size = sizes.picture_radius(*picture.size), sizes.text_size(*picture.size)
+    radii = [sizes.point_radius(figure, largest) for figure in figures]
+    colours = sizes.instance_colours(len(figures))
     if style.boxes:
         for figure, colour in reversed(list(zip(figures, colours, strict=True))):
             _draw_box(canvas, figure, colour, largest)
@@ -54,18 +46,25 @@ def draw_figures(picture: Image.Image, figures: Sequence[Figure], style: Style |
             _draw_errors(canvas, figure)
     numbered = _numbered(figures, style, size, picture.size)
     taken: list[Rect] = write_numbers(canvas, figures, radii, _number_size(size)) if numbered else []
-    entries = legends.entries_for(figures, numbered) if style.legend != "none" else []
+    entries = entries_for(figures, numbered) if style.legend != "none" else []
     place: Rect | str = "none"
     if entries:
-        legend = legends.arranged(entries, size, height=0.8 * picture.height)
-        place = legends.place_for(legend, style.legend, figures, *picture.size)
+        legend = arranged(entries, size, height=0.8 * picture.height)
+        place = place_for(legend, style.legend, figures, *picture.size)
         if isinstance(place, tuple):
-            legends.paint_inside(canvas, legend, place)
+            canvas.panel(place, 0.45 * size, INK, 0.78)
+            legend.paint(canvas, *place[:2])
             taken.append(place)
     if style.labels:
         write_labels(canvas, figures, colours, size, taken)
-    done = canvas.picture()
-    return legends.with_strip(done, legends.strip_for(entries, size, done.width)) if place == "below" else done
+    if place != "below":
+        return canvas.picture()
+    strip = strip_for(entries, size, picture.width)
+    sheet = Image.new("RGB", (picture.width, picture.height + math.ceil(strip.height)), _SHADE)
+    sheet.paste(canvas.picture())
+    canvas = Canvas(sheet)
+    strip.paint(canvas, 0, picture.height)
+    return canvas.picture()
 
 
 def _number_size(size: int) -> int:
@@ -79,10 +78,10 @@ def _numbered(figures: Sequence[Figure], style: Style, size: int, area: tuple[in
     kinds = {(figure.title, tuple(figure.names)) for figure in figures}
     if not 1 <= len(figures) <= _FEW or not 1 <= sum(len(names) for _, names in kinds) <= _FEW_NAMES:
         return False
-    gaps = [gap for figure in figures if (gap := nearest_gap(figure.seen)) is not None]
+    gaps = [gap for figure in figures if (gap := sizes.nearest_gap(figure.seen)) is not None]
     if any(gap < 1.5 * _number_size(size) for gap in gaps):
         return False
-    strip = legends.strip_for(legends.entries_for(figures, numbered=True), size, area[0])
+    strip = strip_for(entries_for(figures, numbered=True), size, area[0])
     return strip.height <= 0.5 * area[1] and strip.width <= area[0]
 
 

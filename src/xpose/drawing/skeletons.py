@@ -11,11 +11,9 @@ from PIL import Image, ImageDraw
 
 from xpose.drawing import text
 from xpose.drawing.canvas import Canvas
-from xpose.drawing.figures import Figure, Place
-from xpose.drawing.labels import write_numbers
-from xpose.drawing.legend import arranged, entries_for
+from xpose.drawing.figures import FAINT, INK, PAPER, RULE, Figure, Place
+from xpose.drawing.labels import arranged, entries_for, write_numbers
 from xpose.drawing.overlay import draw_edges, draw_points
-from xpose.drawing.palette import FAINT, INK, PAPER, RULE
 
 if TYPE_CHECKING:
     from xpose.vocabulary import Skeleton

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from xpose.drawing.canvas import Canvas
-from xpose.drawing.palette import INK, PAPER, Colour
+from xpose.drawing.figures import INK, PAPER, Colour
 
 Font = ImageFont.FreeTypeFont
 LONGEST = 40  # characters; a longer name ends with "..."

@@ -23,15 +23,12 @@ def draw(poses: Poses, image: PictureSource | None, style: Style) -> Image.Image
     """See `Poses.draw`."""
     height, width = poses.image_size
     if style.errors and poses.keypoint_errors is None:
-        raise ConfigError(
-            "errors=True, but these poses have no keypoint_errors. Only some weights predict them. Leave errors out."
-        )
+        raise ConfigError("errors=True, but these poses have no keypoint_errors. Only some weights predict them.")
     source = poses.source if image is None else image
     if source is None:
         if max(width, height) > _MOST:
             raise ConfigError(
-                f"The picture has a side of {max(width, height)} pixels. At most {_MOST} are drawn without the picture "
-                "itself. Give it: poses.draw(image)."
+                f"At most {_MOST} pixels per side are drawn without the picture itself. Give it: poses.draw(image)."
             )
         picture = Image.new("RGB", (width, height), _SHEET)
     else:

@@ -76,9 +76,8 @@ class Pose:
     def __getitem__(self, name: str) -> Point:
         row = self._row(name)
         if row is None:
-            raise unknown(
-                f"keypoint of this {self.category}:", name, self.names, f"Its points are {', '.join(self.names)}."
-            )
+            points = f"Its points are {', '.join(self.names)}."
+            raise unknown(f"keypoint of this {self.category}:", name, self.names, points)
         return self._point(row)
 
     def get(self, name: str, default: Point | None = None) -> Point | None:
@@ -103,10 +102,10 @@ class Pose:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Poses:
-    """All objects detected in one picture, best first; indexing keeps the order of the index.
+    """All objects detected in one picture, best first. The arrays are read-only copies.
 
-    An index may be a number, a slice, a mask, an array of numbers, or the name of a category; it always gives `Poses`.
-    Iterating gives one `Pose` after the other. The arrays are read-only copies.
+    An index may be a number, a slice, a mask, an array of numbers, or the name of a category; it always gives `Poses`,
+    in the order of the index. Iterating gives one `Pose` after the other.
 
     Attributes:
         boxes: [N, 4] float32, x1, y1, x2, y2.
@@ -153,17 +152,9 @@ class Poses:
     @classmethod
     def empty(cls, image_size: tuple[int, int], source: str | None = None) -> Poses:
         """No pose in a picture of this height and width."""
-        return cls(
-            boxes=np.zeros((0, 4)),
-            scores=np.zeros(0),
-            categories=(),
-            xy=np.zeros((0, 0, 2)),
-            keypoint_scores=np.zeros((0, 0)),
-            visibility=np.zeros((0, 0)),
-            keypoint_names=(),
-            image_size=image_size,
-            source=source,
-        )
+        arrays = {"boxes": (0, 4), "scores": 0, "xy": (0, 0, 2), "keypoint_scores": (0, 0), "visibility": (0, 0)}
+        values: dict[str, Any] = {name: np.zeros(shape) for name, shape in arrays.items()}
+        return cls(**values, categories=(), keypoint_names=(), image_size=image_size, source=source)
 
     @classmethod
     def concatenate(cls, parts: Iterable[Poses]) -> Poses:
@@ -194,9 +185,9 @@ class Poses:
 
     def to_json(self, indent: int | None = None) -> str:
         """`to_dict` as JSON in ASCII."""
-        from xpose.results.formats.json import encode
+        from xpose.results.formats.json import json_text
 
-        return encode([self], indent=indent)
+        return json_text(self.to_dict(), indent)
 
     def to_openpose(self, layout: Literal["body_18", "body_25"] = "body_18") -> dict[str, Any]:
         """OpenPose's JSON, as ControlNet and ComfyUI read it; see `xpose.results.formats.openpose`."""
@@ -256,19 +247,18 @@ class Poses:
 
     def pose(self, row: int) -> Pose:
         """One object with only its own keypoints."""
-        names = self.keypoint_names[row]
-        count = len(names)
+        part = row, slice(len(self.keypoint_names[row]))
         return Pose(
             category=self.categories[row],
             score=float(self.scores[row]),
             box=self.boxes[row],
-            names=names,
+            names=self.keypoint_names[row],
             canonical=self.canonical_names[row],
             edges=self.edges[row],
-            xy=self.xy[row, :count],
-            keypoint_scores=self.keypoint_scores[row, :count],
-            visibility=self.visibility[row, :count],
-            keypoint_errors=None if self.keypoint_errors is None else self.keypoint_errors[row, :count],
+            xy=self.xy[part],
+            keypoint_scores=self.keypoint_scores[part],
+            visibility=self.visibility[part],
+            keypoint_errors=None if self.keypoint_errors is None else self.keypoint_errors[part],
         )
 
     def count(self) -> dict[str, int]:
@@ -312,10 +302,10 @@ class Poses:
 
     def _take(self, rows: np.ndarray) -> Poses:
         values: dict[str, Any] = {name: tuple(getattr(self, name)[row] for row in rows) for name in _TUPLES}
-        for name in _ARRAYS:
-            array = getattr(self, name)
-            values[name] = None if array is None else array[rows]
-        return dataclasses.replace(self, **values)
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        return dataclasses.replace(
+            self, **values, **{name: array[rows] for name, array in arrays.items() if array is not None}
+        )
 
     def draw(
         self,

@@ -124,8 +124,8 @@ def test_two_skeletons_of_one_name_are_two_categories():
 @pytest.mark.parametrize(
     ("call", "expected"),
     [
-        (lambda: coco.instances([DOGS], image_ids=[1, 2]), "1 results and 2 image ids"),
-        (lambda: coco.instances([DOGS, DOGS], image_ids=[1, 1]), "1 of them different"),
+        (lambda: coco.instances([DOGS], image_ids=[1, 2]), "1 results and 2 different image ids"),
+        (lambda: coco.instances([DOGS, DOGS], image_ids=[1, 1]), "2 results and 1 different image ids"),
         (lambda: coco.instances([DOGS], file_names=[]), "1 results and 0 file names"),
         (lambda: coco.instances([DOGS], category_ids={"dog": 1}), '"hand" has no id'),
         (lambda: coco.results([DOGS], kind="masks"), "kind is 'masks'"),

@@ -16,7 +16,7 @@ DOGS = two_dogs_and_a_box()
 
 
 def test_a_line_has_shares_of_the_picture():
-    first, second, hand = yolo.encode([DOGS]).splitlines()
+    first, second, hand = yolo.encode(DOGS).splitlines()
     assert first == (
         "0 0.300000 0.450000 0.500000 0.500000 0.100000 0.300000 2 0.150630 0.400000 1 0.500000 0.600000 2"
     )
@@ -36,7 +36,7 @@ def test_skeletons_that_differ_share_one_list():
     )
     layout = yolo.layout_of([poses])
     assert layout == yolo.Layout(("dog", "cat", "hand"), ("left eye", "nose", "tail", "right eye"))
-    cat = yolo.encode([poses], layout).splitlines()[1].split()
+    cat = yolo.encode(poses, layout).splitlines()[1].split()
     assert cat[0] == "1"
     assert cat[5:] == ["0", "0", "0", "0.025000", "0.050000", "2", "0", "0", "0", "0.045000", "0.090000", "2"]
 
@@ -44,7 +44,7 @@ def test_skeletons_that_differ_share_one_list():
 @given(any_poses())
 def test_every_line_is_within_the_picture(poses):
     layout = yolo.layout_of([poses])
-    lines = yolo.encode([poses], layout).splitlines()
+    lines = yolo.encode(poses, layout).splitlines()
     assert len(lines) == len(poses)
     for line in lines:
         words = line.split(" ")
@@ -62,7 +62,7 @@ def test_our_own_importer_reads_it(tmp_path):
     for folder in ("images", "labels"):
         (root / folder).mkdir(parents=True)
     Image.new("RGB", (200, 100)).save(root / "images" / "dogs.png")
-    (root / "labels" / "dogs.txt").write_text(yolo.encode([dogs], layout))
+    (root / "labels" / "dogs.txt").write_text(yolo.encode(dogs, layout))
     points = ", ".join(layout.keypoints)
     (root / "data.yaml").write_text(
         "train: images\nval: images\nkpt_shape: [3, 3]\nflip_idx: [0, 1, 2]\n"
@@ -80,6 +80,6 @@ def test_our_own_importer_reads_it(tmp_path):
 
 def test_a_name_that_is_not_in_the_layout_is_refused():
     with pytest.raises(ConfigError, match='"tail" is not in the layout'):
-        yolo.encode([DOGS], yolo.Layout(("dog", "hand"), ("left eye", "nose")))
+        yolo.encode(DOGS, yolo.Layout(("dog", "hand"), ("left eye", "nose")))
     with pytest.raises(ConfigError, match='"hand" is not in the layout'):
-        yolo.encode([DOGS["hand"]], yolo.Layout(("dog",), ()))
+        yolo.encode(DOGS["hand"], yolo.Layout(("dog",), ()))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from xpose.drawing.palette import SIDES, edge_side
+from xpose.drawing.figures import SIDES, edge_side
 from xpose.pages import embedded
 from xpose.pictures.reading import stored_pixels
 from xpose.records import HIDDEN, Instance, Record

@@ -14,7 +14,7 @@ import numpy as np
 
 from xpose.errors import ConfigError, quote
 from xpose.geometry import xyxy_to_xywh
-from xpose.results.formats.json import AS_STORED, UPRIGHT, error, json_text, number, score
+from xpose.results.formats.json import AS_STORED, UPRIGHT, number, score
 
 if TYPE_CHECKING:
     from xpose.results.poses import Pose, Poses
@@ -42,21 +42,24 @@ def instances(
     Raises:
         ConfigError: counts differ, a category has no id, or two skeletons share one.
     """
-    numbers = _image_ids(results, image_ids)
-    names = _file_names(results, numbers, file_names)
+    ids = _image_ids(results, image_ids)
+    if file_names is None:
+        file_names = [poses.source or f"picture-{image_id}" for poses, image_id in zip(results, ids, strict=True)]
+    if len(file_names) != len(results):
+        raise ConfigError(f"Got {len(results)} results and {len(file_names)} file names. Each picture needs one.")
     kinds = _category_ids(results, category_ids)
-    found = [(pose, image_id) for poses, image_id in zip(results, numbers, strict=True) for pose in poses]
+    detected = [(pose, image_id) for poses, image_id in zip(results, ids, strict=True) for pose in poses]
     upright = all(poses.exif_applied for poses in results)
     return {
         "info": {"description": "Found by xpose", "coordinates": UPRIGHT if upright else AS_STORED},
         "licenses": [],
         "images": [
             {"id": image_id, "file_name": name, "height": poses.image_size[0], "width": poses.image_size[1]}
-            for poses, image_id, name in zip(results, numbers, names, strict=True)
+            for poses, image_id, name in zip(results, ids, file_names, strict=True)
         ],
         "annotations": [
             _annotation(pose, annotation_id, image_id, kinds[_kind(pose)])
-            for annotation_id, (pose, image_id) in enumerate(found, start=1)
+            for annotation_id, (pose, image_id) in enumerate(detected, start=1)
         ],
         "categories": [_category(kind, category_id) for kind, category_id in kinds.items()],
     }
@@ -71,22 +74,15 @@ def results(
 ) -> list[dict[str, Any]]:
     """COCO results for several pictures, as `COCO.loadRes` of pycocotools reads them.
 
-    Args:
-        results: one for each picture.
-        image_ids: the ids of the pictures in the annotation file; default 1, 2, ...
-        category_ids: id by category name in the annotation file; default 1, 2, ... in order of appearance.
-        kind: "keypoints" (objects without any are omitted) or "boxes". An entry with both would be read as a box.
-
-    Raises:
-        ConfigError: counts differ, a category has no id, or the kind is unknown.
+    Ids are as for `instances`, and those of the annotation file. `kind` is "keypoints" (objects without any are
+    omitted) or "boxes": an entry with both would be read as a box.
     """
     if kind not in ("keypoints", "boxes"):
         raise ConfigError(f'kind is {kind!r}. It must be "keypoints" or "boxes". Write them into two files.')
-    numbers = _image_ids(results, image_ids)
     kinds = _category_ids(results, category_ids, alone=False)
     return [
         result_entry(pose, image_id, kinds[_kind(pose)], kind)
-        for poses, image_id in zip(results, numbers, strict=True)
+        for poses, image_id in zip(results, _image_ids(results, image_ids), strict=True)
         for pose in poses
         if pose.names or kind == "boxes"
     ]
@@ -124,16 +120,6 @@ def _listed(values: np.ndarray, columns: np.ndarray) -> list[float | None]:
     return [None if math.isnan(value) else value for value in np.append(values, np.nan)[columns].tolist()]
 
 
-def encode(results: Sequence[Poses], **options: Any) -> str:
-    """The text of an instances file; for the options see `instances`."""
-    return json_text(instances(results, **options), indent=1)
-
-
-def encode_results(poses: Sequence[Poses], **options: Any) -> str:
-    """The text of a results file; for the options see `results`."""
-    return json_text(results(poses, **options), indent=1)
-
-
 def _kind(pose: Pose) -> Kind:
     return pose.category, pose.names, pose.edges
 
@@ -155,7 +141,7 @@ def _annotation(pose: Pose, annotation_id: int, image_id: int, category_id: int)
         "keypoint_scores": [score(value) for value in pose.keypoint_scores.tolist()],
     }
     if pose.keypoint_errors is not None:  # not part of COCO, whose tools ignore keys that they do not know
-        annotation["keypoint_errors"] = [error(value) for value in pose.keypoint_errors.tolist()]
+        annotation["keypoint_errors"] = [score(value, 2) for value in pose.keypoint_errors.tolist()]
     return annotation
 
 
@@ -175,18 +161,9 @@ def _image_ids(results: Sequence[Poses], given: Sequence[int] | None) -> list[in
     ids = list(range(1, len(results) + 1)) if given is None else list(given)
     if len(ids) != len(results) or len(set(ids)) < len(ids):
         raise ConfigError(
-            f"Got {len(results)} results and {len(ids)} image ids, {len(set(ids))} of them different. Each picture "
-            "needs its own. Leave image_ids out to count from 1."
+            f"Got {len(results)} results and {len(set(ids))} different image ids. Each picture needs its own."
         )
     return ids
-
-
-def _file_names(results: Sequence[Poses], ids: Sequence[int], given: Sequence[str] | None) -> list[str]:
-    if given is None:
-        given = [poses.source or f"picture-{image_id}" for poses, image_id in zip(results, ids, strict=True)]
-    if len(given) != len(results):
-        raise ConfigError(f"Got {len(results)} results and {len(given)} file names. Each picture needs one. Add them.")
-    return list(given)
 
 
 def _category_ids(results: Sequence[Poses], given: Mapping[str, int] | None, *, alone: bool = True) -> dict[Kind, int]:
@@ -194,17 +171,13 @@ def _category_ids(results: Sequence[Poses], given: Mapping[str, int] | None, *, 
     kinds = list(dict.fromkeys(_kind(pose) for poses in results for pose in poses))
     if given is None:
         return {kind: position for position, kind in enumerate(kinds, start=1)}
-    for name, *_ in kinds:
-        if name not in given:
+    ids: dict[Kind, int] = {}
+    for kind in kinds:
+        if kind[0] not in given:
+            raise ConfigError(f"The category {quote(kind[0])} has no id. Add it to category_ids, or filter its poses.")
+        if alone and given[kind[0]] in ids.values():
             raise ConfigError(
-                f"The category {quote(name)} has no id. category_ids must name each category that was found. Add it, "
-                "or drop its poses with filter(categories=...)."
+                f"The category {quote(kind[0])} shares its id with other keypoints. COCO has one list for each id."
             )
-    ids = {kind: given[kind[0]] for kind in kinds}
-    if alone and len(set(ids.values())) < len(ids):
-        twice = next(kind[0] for kind in kinds if list(ids.values()).count(ids[kind]) > 1)
-        raise ConfigError(
-            f"The category {quote(twice)} shares its id with other keypoints. COCO has one list of keypoints for each "
-            "id. Write two files, or leave category_ids out."
-        )
+        ids[kind] = given[kind[0]]
     return ids

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from xpose.results.formats.json import error, number, score
+from xpose.results.formats.json import number, score
 
 if TYPE_CHECKING:
     from xpose.results.poses import Poses
@@ -40,7 +40,7 @@ def to_csv(results: Sequence[Poses]) -> str:
                 place = [number(point.x), number(point.y)] if point.v else ["", ""]
                 cells = [*head, safe_cell(name), safe_cell(pose.canonical[row]), *place, score(point.score), point.v]
                 if with_errors:
-                    cells.append("" if pose.keypoint_errors is None else error(pose.keypoint_errors[row]))
+                    cells.append("" if pose.keypoint_errors is None else score(pose.keypoint_errors[row], 2))
                 writer.writerow(cells)
     return stream.getvalue()
 

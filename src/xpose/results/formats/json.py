@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -25,19 +25,14 @@ AS_STORED = "pixels of the picture as stored (EXIF orientation not applied), x r
 _WAY_OUT = "Give what Poses.to_dict() or to_json() wrote."
 
 
-def number(value: float, digits: int = 2) -> float:
+def number(value: float) -> float:
     """A coordinate to a hundredth of a pixel, as a plain float; never minus zero."""
-    return round(float(value), digits) + 0.0
+    return round(float(value), 2) + 0.0
 
 
-def score(value: float) -> float | None:
-    """A score with four digits; None if it is unknown."""
-    return None if math.isnan(value) else round(float(value), 4)
-
-
-def error(value: float) -> float | None:
-    """The expected error of a keypoint in pixels; None if it is unknown."""
-    return None if math.isnan(value) else number(value)
+def score(value: float, digits: int = 4) -> float | None:
+    """A score, or with 2 digits an expected error in pixels; None if it is unknown."""
+    return None if math.isnan(value) else round(float(value), digits) + 0.0
 
 
 def json_text(values: object, indent: int | None = None) -> str:
@@ -84,13 +79,8 @@ def _points(pose: Pose) -> dict[str, dict[str, Any]]:
         x, y = (number(point.x), number(point.y)) if point.v else (None, None)
         points[name] = {"x": x, "y": y, "score": score(point.score), "v": point.v}
         if pose.keypoint_errors is not None:
-            points[name]["error"] = error(pose.keypoint_errors[row])
+            points[name]["error"] = score(pose.keypoint_errors[row], 2)
     return points
-
-
-def encode(results: Sequence[Poses], indent: int | None = 1) -> str:
-    """The text of one result's file."""
-    return json_text(to_dict(results[0]), indent)
 
 
 def from_json(text: str | bytes, make: Callable[..., Result]) -> Result:
@@ -109,7 +99,7 @@ def from_dict(values: object, make: Callable[..., Result]) -> Result:
         raise DataError(f"The format is {quote(other)}. It must be {quote(FORMAT)}. {_WAY_OUT}")
     if values.get("version") != VERSION:
         raise DataError(
-            f"The version is {quote(values.get('version'))}. This xpose reads version {VERSION}. Install a newer xpose."
+            f"The version is {quote(values.get('version'))}. This xpose reads version {VERSION}. Update xpose."
         )
     try:
         return make(**_fields(values))

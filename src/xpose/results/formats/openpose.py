@@ -8,11 +8,10 @@ the middle of the hips. The format drops `keypoint_errors`.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from xpose.errors import ConfigError, XPoseWarning, quote
-from xpose.results.formats.json import json_text, number, score
+from xpose.results.formats.json import number, score
 from xpose.vocabulary import load_skeleton, side_of
 
 if TYPE_CHECKING:
@@ -35,11 +34,6 @@ _FACE_PLACES = 70  # our 68, then the pupils of the right and the left eye
 _LEAST_BODY = 5
 _NOWHERE = (0.0, 0.0, 0.0)
 Triple = tuple[float, float, float]
-
-
-def encode(results: Sequence[Poses], layout: Literal["body_18", "body_25"] = "body_18") -> str:
-    """The text of one picture's file."""
-    return json_text(to_openpose(results[0], layout))
 
 
 def to_openpose(poses: Poses, layout: Literal["body_18", "body_25"] = "body_18") -> dict[str, Any]:
@@ -68,7 +62,7 @@ def to_openpose(poses: Poses, layout: Literal["body_18", "body_25"] = "body_18")
             f"{len(others)} of {len(poses)} objects ({quote(others[0])}) are omitted. OpenPose's files contain people, "
             "faces, left or right hands, and animals with AP-10K's 17 points. Use to_json() for all others.",
             XPoseWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
     result: dict[str, Any] = {"version": 1.3, "people": people}
     if animals:

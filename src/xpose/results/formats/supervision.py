@@ -28,8 +28,7 @@ def to_supervision(poses: Poses, kind: Literal["keypoints", "boxes"] = "keypoint
         import supervision
     except ImportError as error:
         raise MissingExtraError(
-            f'to_supervision() needs the package "supervision", which cannot be imported ({error}). xpose does not '
-            "bring it along. Install it with: pip install supervision"
+            f'to_supervision() needs the package "supervision" ({error}). Install it with: pip install supervision'
         ) from None
     order = list(dict.fromkeys(poses.categories))
     shared: dict[str, Any] = {

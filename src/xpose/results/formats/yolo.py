@@ -31,17 +31,13 @@ def layout_of(results: Sequence[Poses]) -> Layout:
     return Layout(tuple(classes), tuple(points))
 
 
-def encode(results: Sequence[Poses], layout: Layout | None = None) -> str:
+def encode(poses: Poses, layout: Layout | None = None) -> str:
     """The label file of one picture: class, box and keypoints as shares of the picture's sides.
 
     The format cannot express what is outside the picture: boxes are clipped, and points outside get v = 0. Use the same
     layout for all pictures of a data set, `layout_of(all results)`; by default it is that of this picture.
-
-    Raises:
-        ConfigError: a category or a keypoint is not in the layout.
     """
-    (poses,) = results
-    layout = layout or layout_of(results)
+    layout = layout or layout_of([poses])
     return "".join(f"{_line(pose, poses.image_size, layout)}\n" for pose in poses)
 
 
@@ -51,20 +47,15 @@ def _line(pose: Pose, size: tuple[int, int], layout: Layout) -> str:
     if pose.category not in layout.classes:
         missing.insert(0, pose.category)
     if missing:
-        raise ConfigError(
-            f"{quote(missing[0])} is not in the layout. All files of a data set share one. Make it from all results: "
-            "layout_of(results)."
-        )
+        raise ConfigError(f"{quote(missing[0])} is not in the layout. Make it from all results: layout_of(results).")
     x1, y1, x2, y2 = (float(value) for value in pose.box)
     x1, x2 = (min(max(x, 0.0), width) / width for x in (x1, x2))
     y1, y2 = (min(max(y, 0.0), height) / height for y in (y1, y2))
-    numbers = [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1]
-    words = [str(layout.classes.index(pose.category)), *(f"{value:.6f}" for value in numbers)]
+    words = [str(layout.classes.index(pose.category))]
+    words += [f"{value:.6f}" for value in ((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1)]
     points = pose.points
     for name in layout.keypoints:
-        point = points.get(name)
-        if point is None or point.v == 0 or not (0 <= point.x <= width and 0 <= point.y <= height):
-            words += ["0", "0", "0"]
-        else:
-            words += [f"{point.x / width:.6f}", f"{point.y / height:.6f}", str(point.v)]
+        x, y, _, v = points.get(name, (0.0, 0.0, 0.0, 0))
+        inside = v and 0 <= x <= width and 0 <= y <= height
+        words += [f"{x / width:.6f}", f"{y / height:.6f}", str(v)] if inside else ["0", "0", "0"]
     return " ".join(words)
