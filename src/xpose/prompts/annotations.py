@@ -10,11 +10,7 @@ from xpose.errors import PromptError, quote
 
 
 def example_from_coco(path: Path, annotation_id: int, pictures: Path | None) -> dict[str, Any]:
-    """The arguments of a VisualPrompt from one annotation of a COCO keypoint file.
-
-    Raises:
-        PromptError: the file cannot be read, or the annotation, its keypoints or its picture are missing.
-    """
+    """The arguments of a VisualPrompt from one annotation of a COCO keypoint file; see `VisualPrompt.from_coco`."""
     content = _read(path)
     try:
         annotation = next((a for a in content["annotations"] if a.get("id") == annotation_id), None)
@@ -23,12 +19,8 @@ def example_from_coco(path: Path, annotation_id: int, pictures: Path | None) -> 
             raise PromptError(f"{quote(path)} has no annotation {annotation_id}. Its first ids are: {ids}.")
         image = next(i for i in content["images"] if i["id"] == annotation["image_id"])
         category = next(c for c in content["categories"] if c["id"] == annotation["category_id"])
-        names, values = category["keypoints"], annotation["keypoints"]
-        points = {
-            name: (values[3 * i], values[3 * i + 1], values[3 * i + 2] > 0)
-            for i, name in enumerate(names)
-            if values[3 * i + 2] > 0
-        }
+        triples = zip(*[iter(annotation["keypoints"])] * 3, strict=True)  # x, y, v
+        points = {name: (x, y, True) for name, (x, y, v) in zip(category["keypoints"], triples, strict=True) if v > 0}
         x, y, width, height = annotation["bbox"]
         label, file_name = category["name"], image["file_name"]
     except (KeyError, TypeError, ValueError, IndexError, StopIteration, AttributeError) as error:
@@ -42,10 +34,7 @@ def example_from_coco(path: Path, annotation_id: int, pictures: Path | None) -> 
 
 def read_points(path: Path) -> dict[str, Any]:
     """The points file of `xpose detect --points`: {"keypoints": {name: [x, y] or [x, y, visible]}, "box": [...]}, or
-    just the mapping of names.
-
-    Raises:
-        PromptError: the file cannot be read or has another form.
+    just the mapping of names. PromptError if the file cannot be read or has another form.
     """
     content = _read(path)
     box = name = None

@@ -9,14 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xpose.errors import PromptError, quote
-from xpose.prompts.prompt_class import (
-    ANY_OBJECT,
-    PromptClass,
-    check_no_repeats,
-    check_words,
-    checked_box,
-    checked_point,
-)
+from xpose.prompts.prompt_class import ANY_OBJECT, PromptClass, check_words, checked_box, checked_point
 from xpose.vocabulary import Skeleton, default_skeleton, load_skeleton
 
 if TYPE_CHECKING:
@@ -28,8 +21,13 @@ _POINT_MARGIN = 0.1  # of the longer side, on each side of a box that is derived
 Point = tuple[float, float] | tuple[float, float, bool | int]
 
 
+class _Joinable:
+    def __add__(self, other: Prompt) -> CombinedPrompt:
+        return CombinedPrompt.of(self, other)  # type: ignore[arg-type]  # all subclasses are prompts
+
+
 @dataclass(frozen=True)
-class TextPrompt:
+class TextPrompt(_Joinable):
     """A class of objects in words.
 
     Args:
@@ -56,25 +54,17 @@ class TextPrompt:
             check_words(name, getattr(self, name))
         if self.keypoints is not None:
             if isinstance(self.keypoints, str):
-                raise PromptError(
-                    f"keypoints is the text {quote(self.keypoints)}. It must be a list of names. "
-                    'Write keypoints=["left eye", "nose"].'
-                )
+                raise PromptError(f"keypoints is the text {quote(self.keypoints)}. It must be a list of names.")
             names = tuple(self.keypoints)
             for name in names:
                 check_words("a keypoint", name, needed=True)
-            check_no_repeats(names)
+                if names.count(name) > 1:
+                    raise PromptError(f"The keypoint {quote(name)} is named more than once. Each may appear once.")
             object.__setattr__(self, "keypoints", names)
         if self.object is None and not self.keypoints and self.skeleton is None:
-            raise PromptError(
-                "The prompt names neither an object nor keypoints. It needs at least one of them. "
-                'Write TextPrompt("horse") or TextPrompt(keypoints=["left eye"]).'
-            )
+            raise PromptError("The prompt names neither an object nor keypoints. Name at least one of them.")
         if self.part is not None and self.object is None:
-            raise PromptError(
-                f"The part {quote(self.part)} has no object. A part belongs to one. "
-                f'Write TextPrompt("person", part={quote(self.part)}).'
-            )
+            raise PromptError(f"The part {quote(self.part)} has no object. Name the object that it belongs to.")
         self.resolved  # noqa: B018 - faults are reported where the prompt is made
 
     @cached_property
@@ -95,12 +85,9 @@ class TextPrompt:
             return PromptClass.of_skeleton(label, default.skeleton, self.keypoints)
         return PromptClass.of_words(label, self.keypoints)
 
-    def __add__(self, other: TextPrompt | VisualPrompt | CombinedPrompt) -> CombinedPrompt:
-        return CombinedPrompt.of(self, other)
-
 
 @dataclass(frozen=True)
-class VisualPrompt:
+class VisualPrompt(_Joinable):
     """A class of objects by one example picture with its points.
 
     Args:
@@ -125,8 +112,7 @@ class VisualPrompt:
         if not isinstance(points, Mapping):
             if isinstance(points, (str, bytes)) or not isinstance(points, Iterable):
                 raise PromptError(
-                    f"keypoints is {quote(repr(points))}. It must be a dictionary of names and points, or a list of "
-                    'points. Write keypoints={"left eye": (x, y)}.'
+                    f'keypoints is {quote(repr(points))}. Write keypoints={{"left eye": (x, y)}}, or a list of points.'
                 )
             points = {f"p{i}": point for i, point in enumerate(points, start=1)}
         for name in points:
@@ -135,10 +121,7 @@ class VisualPrompt:
         if self.box is not None:
             object.__setattr__(self, "box", checked_box(self.box))
         elif not any(visible for *_, visible in self.points.values()):
-            raise PromptError(
-                "The example has no box and no visible keypoint. It must say where the object is. "
-                "Give box=(x1, y1, x2, y2) or at least one visible point."
-            )
+            raise PromptError("The example has no box and no visible keypoint. Give at least one of them.")
 
     @property
     def points(self) -> dict[str, tuple[float, float, bool]]:
@@ -146,30 +129,24 @@ class VisualPrompt:
         return self.keypoints  # type: ignore[return-value]
 
     def region(self, width: int, height: int) -> tuple[float, float, float, float]:
-        """The box of the example object, given or derived from the visible points.
-
-        Raises:
-            PromptError: a visible point or the box is outside the picture.
-        """
+        """The box of the object, given or derived from its points; PromptError if they are outside the picture."""
         for name, (x, y, visible) in self.points.items():
             if visible and not (-0.5 <= x <= width and -0.5 <= y <= height):
                 raise PromptError(
                     f"The example's point {quote(name)} is at ({x:g}, {y:g}), outside the picture of {width} x "
                     f"{height} pixels. Correct it, or mark it invisible: (x, y, False)."
                 )
-        if self.box is not None:
-            x1, y1, x2, y2 = (float(v) for v in self.box)
+        if self.box is None:
+            xs, ys = zip(*((x, y) for x, y, visible in self.points.values() if visible), strict=True)
+            margin = max(_POINT_MARGIN * max(max(xs) - min(xs), max(ys) - min(ys)), 0.05 * min(width, height), 1.0)
+            x1, y1, x2, y2 = min(xs) - margin, min(ys) - margin, max(xs) + margin, max(ys) + margin
+        else:
+            x1, y1, x2, y2 = map(float, self.box)
             if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
                 raise PromptError(
-                    f"The example's box {(x1, y1, x2, y2)} is outside the picture of {width} x {height} pixels. "
-                    "It must cover a part of it. Check that it is in pixels of this picture."
+                    f"The example's box {(x1, y1, x2, y2)} is outside the picture of {width} x {height} pixels."
                 )
-            return max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
-        seen = [(x, y) for x, y, visible in self.points.values() if visible]
-        xs, ys = [x for x, _ in seen], [y for _, y in seen]
-        margin = max(_POINT_MARGIN * max(max(xs) - min(xs), max(ys) - min(ys)), 0.05 * min(width, height), 1.0)
-        right, bottom = min(max(xs) + margin, float(width)), min(max(ys) + margin, float(height))
-        return max(min(xs) - margin, 0.0), max(min(ys) - margin, 0.0), right, bottom
+        return max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
 
     @cached_property
     def resolved(self) -> PromptClass:
@@ -180,10 +157,7 @@ class VisualPrompt:
     def from_coco(cls, path: str | Path, annotation_id: int, *, pictures: str | Path | None = None) -> VisualPrompt:
         """One annotation of a COCO keypoint file as an example.
 
-        Args:
-            path: the JSON file.
-            annotation_id: `id` of the annotation.
-            pictures: folder of the pictures; default the folder of the file, or `images/` in it.
+        `pictures` is the folder of the pictures; default the folder of the file, or `images/` in it.
 
         Raises:
             PromptError: the file or the annotation does not exist or lacks keypoints or its picture.
@@ -192,12 +166,9 @@ class VisualPrompt:
 
         return cls(**example_from_coco(Path(path), annotation_id, None if pictures is None else Path(pictures)))
 
-    def __add__(self, other: TextPrompt | VisualPrompt | CombinedPrompt) -> CombinedPrompt:
-        return CombinedPrompt.of(self, other)
-
 
 @dataclass(frozen=True)
-class CombinedPrompt:
+class CombinedPrompt(_Joinable):
     """One class by words and examples together, or by several examples: `TextPrompt("tit") + VisualPrompt(...)`.
 
     Names and order of the keypoints are those of the text, or else of the first example. An example need not show every
@@ -208,38 +179,26 @@ class CombinedPrompt:
     examples: tuple[VisualPrompt, ...]
 
     @classmethod
-    def of(cls, *parts: TextPrompt | VisualPrompt | CombinedPrompt) -> CombinedPrompt:
-        """Join prompts for one class.
-
-        Raises:
-            PromptError: there are two texts, more than five examples, or an example with an unknown keypoint.
-        """
+    def of(cls, *parts: Prompt) -> CombinedPrompt:
+        """Join prompts for one class; PromptError for two texts, over five examples, or an unknown keypoint."""
         texts: list[TextPrompt] = []
         examples: list[VisualPrompt] = []
         for part in parts:
-            if isinstance(part, CombinedPrompt):
-                texts += [part.text] if part.text else []
-                examples += part.examples
-            elif isinstance(part, TextPrompt):
-                texts.append(part)
-            elif isinstance(part, VisualPrompt):
-                examples.append(part)
-            else:
+            if not isinstance(part, Prompt):
                 raise PromptError(f"A {type(part).__name__} cannot be joined to a prompt. Join texts and examples.")
+            text = part.text if isinstance(part, CombinedPrompt) else part
+            texts += [text] if isinstance(text, TextPrompt) else []
+            examples += part.examples if isinstance(part, CombinedPrompt) else []
+            examples += [part] if isinstance(part, VisualPrompt) else []
         if len(texts) > 1:
-            raise PromptError(
-                "Two texts were joined into one class. A class has one text; several classes are a list: "
-                '[TextPrompt("cat"), TextPrompt("dog")].'
-            )
+            raise PromptError("Two texts were joined into one class. A class has one text; several classes are a list.")
         return cls(texts[0] if texts else None, tuple(examples))
 
     def __post_init__(self) -> None:
         if not self.examples:
             raise PromptError("A combined prompt has no example. Use the TextPrompt alone.")
         if len(self.examples) > MOST_SHOTS:
-            raise PromptError(
-                f"{len(self.examples)} examples were given for one class. At most {MOST_SHOTS} are used. Take the best."
-            )
+            raise PromptError(f"{len(self.examples)} examples were given for one class. At most {MOST_SHOTS} are used.")
         for number, example in enumerate(self.examples, start=1):
             unknown = self.example_names(example).keys() - set(self.resolved.names)
             if unknown:
@@ -251,17 +210,16 @@ class CombinedPrompt:
     def example_names(self, example: VisualPrompt) -> dict[str, str]:
         """The class's name of each point → the example's name; other spellings are matched by the vocabulary."""
         by_canonical = dict(zip(self.resolved.canonical, self.resolved.names, strict=True))
-        skeleton: Skeleton | str | Path | None = self.text.skeleton if self.text else None
-        skeleton = skeleton or self.resolved.skeleton
-        if skeleton is not None and not isinstance(skeleton, Skeleton):
-            skeleton = load_skeleton(skeleton)
-        names = {}
-        for name in example.points:
-            target = name
-            if name not in self.resolved.names and skeleton is not None and name in skeleton:
-                target = by_canonical.get(skeleton.point(name).name, name)
-            names[target] = name
-        return names
+        skeleton = (self.text.skeleton if self.text else None) or self.resolved.skeleton
+        if skeleton is None:
+            return {name: name for name in example.points}
+        known = skeleton if isinstance(skeleton, Skeleton) else load_skeleton(skeleton)
+        return {
+            by_canonical.get(known.point(name).name, name)
+            if name not in self.resolved.names and name in known
+            else name: name
+            for name in example.points
+        }
 
     @cached_property
     def resolved(self) -> PromptClass:
@@ -272,9 +230,6 @@ class CombinedPrompt:
         label = next((example.name for example in self.examples if example.name), None)
         return PromptClass.of_example(label, tuple(names))
 
-    def __add__(self, other: TextPrompt | VisualPrompt | CombinedPrompt) -> CombinedPrompt:
-        return CombinedPrompt.of(self, other)
-
 
 Prompt = TextPrompt | VisualPrompt | CombinedPrompt
 
@@ -282,59 +237,42 @@ Prompt = TextPrompt | VisualPrompt | CombinedPrompt
 def as_prompts(prompts: object) -> list[Any]:
     """Any form of prompt as a list of classes: "person, horse", one prompt, or a list of prompts and texts.
 
-    Entries of a prompt bank are returned unchanged.
-
-    Raises:
-        PromptError: there is no class, or something that is not a prompt.
+    Entries of a prompt bank are returned unchanged. PromptError if there is no class, or something else.
     """
     if isinstance(prompts, str):
         words = [part.strip() for part in prompts.split(",")]
         if not any(words):
-            raise PromptError(
-                f'The prompt is {quote(prompts)}. It must name what to detect. Write "horse" or "person, horse".'
-            )
+            raise PromptError(f'The prompt is {quote(prompts)}. It must name what to detect, e.g. "person, horse".')
         return [TextPrompt(word) for word in words if word]
-    if isinstance(prompts, (TextPrompt, VisualPrompt, CombinedPrompt)) or hasattr(prompts, "object_token"):
+    if isinstance(prompts, Prompt) or hasattr(prompts, "object_token"):
         return [prompts]
     if isinstance(prompts, Iterable) and not isinstance(prompts, (bytes, Mapping)):
         result = [single for entry in prompts for single in as_prompts(entry)]
         if result:
             return result
         raise PromptError('The list of prompts is empty. Name at least one class, e.g. ["horse"].')
-    raise PromptError(
-        f"A {type(prompts).__name__} is not a prompt. Give words, a TextPrompt, a VisualPrompt, or a list of them."
-    )
+    raise PromptError(f"A {type(prompts).__name__} is not a prompt. Give words, a prompt, or a list of them.")
 
 
 def prompts_from_pairs(
     objects: Sequence[str], skeletons: Sequence[str] | None, keypoints: Sequence[str] | None = None
 ) -> list[TextPrompt]:
-    """Classes from words and skeletons paired by position, as on the command line: `-t face,hand -k face,hand`.
-
-    Raises:
-        PromptError: the counts differ.
-    """
+    """Classes from words and skeletons paired by position, as on the command line: `-t face,hand -k face,hand`."""
     if skeletons is None:
         return [TextPrompt(name, keypoints=keypoints) for name in objects]
     if len(skeletons) != len(objects):
         raise PromptError(
             f"Got {len(objects)} object(s) ({', '.join(objects)}) and {len(skeletons)} skeleton(s) "
-            f"({', '.join(skeletons)}). They are paired by position, so the counts must be equal. "
-            "Leave the skeletons out to take each object's own."
+            f"({', '.join(skeletons)}). They are paired by position, so the counts must be equal."
         )
     return [TextPrompt(name, skeleton, keypoints) for name, skeleton in zip(objects, skeletons, strict=True)]
 
 
 def check_unique(prompts: Sequence[Prompt]) -> None:
-    """Check that all classes have different names, because results are listed by name.
-
-    Raises:
-        PromptError: a name is repeated.
-    """
+    """Check that all classes have different names, because results are listed by name; PromptError if not."""
     labels = [prompt.resolved.label for prompt in prompts]
     repeated = next((label for label in labels if labels.count(label) > 1), None)
     if repeated is not None:
         raise PromptError(
-            f"{quote(repeated)} was given more than once. Results are listed by name, so each name must be unique. "
-            'Use different words, e.g. "human face,cat face".'
+            f"{quote(repeated)} was given more than once. Results are listed by name, so each name must be unique."
         )

@@ -15,27 +15,16 @@ _LONGEST_NAME = 300
 
 @dataclass(frozen=True)
 class PromptClass:
-    """One class of a prompt, resolved against the vocabulary: the names for results, and what encoders read.
+    """One class of a prompt, resolved against the vocabulary: the names for results, and what encoders read."""
 
-    Attributes:
-        label: the category name of results.
-        names: the keypoints in the order and spelling of the prompt.
-        canonical: their names in the vocabulary, or the same names if it has none.
-        aliases: the strings for the released checkpoint's text encoder.
-        edges: pairs of `names`.
-        skeleton: the skeleton of the names, if any.
-        reason: how the skeleton was chosen, if the prompt did not name it.
-        is_fallback: whether the skeleton is a fallback for an unknown category.
-    """
-
-    label: str
-    names: tuple[str, ...]
-    canonical: tuple[str, ...]
-    aliases: tuple[str, ...]
-    edges: tuple[tuple[str, str], ...]
-    skeleton: str | None = None
-    reason: str | None = None
-    is_fallback: bool = False
+    label: str  # the category name of results
+    names: tuple[str, ...]  # the keypoints in the order and spelling of the prompt
+    canonical: tuple[str, ...]  # their names in the vocabulary, or the same names if it has none
+    aliases: tuple[str, ...]  # the strings for the released checkpoint's text encoder
+    edges: tuple[tuple[str, str], ...]  # pairs of `names`
+    skeleton: str | None = None  # the skeleton of the names, if any
+    reason: str | None = None  # how the skeleton was chosen, if the prompt did not name it
+    is_fallback: bool = False  # whether it is the skeleton for unknown categories
 
     @classmethod
     def of_words(cls, label: str, names: Sequence[str]) -> PromptClass:
@@ -72,11 +61,10 @@ class PromptClass:
     def of_example(cls, label: str | None, names: tuple[str, ...]) -> PromptClass:
         """The class of an example: it takes the default skeleton of a known category if that has all its keypoints."""
         skeleton = default_skeleton(label).skeleton if label else None
-        if skeleton is None or not names or not all(name in skeleton for name in names):
-            return cls.of_words(label or ANY_OBJECT, names)
-        if len({skeleton.point(name).name for name in names}) < len(names):
-            return cls.of_words(label or ANY_OBJECT, names)
-        return cls.of_skeleton(label or ANY_OBJECT, skeleton, names)
+        fits = skeleton is not None and all(name in skeleton for name in names)
+        if label and skeleton and fits and len({skeleton.point(name).name for name in names}) == len(names) > 0:
+            return cls.of_skeleton(label, skeleton, names)
+        return cls.of_words(label or ANY_OBJECT, names)
 
 
 def check_words(what: str, words: object, *, needed: bool = False) -> None:
@@ -87,34 +75,24 @@ def check_words(what: str, words: object, *, needed: bool = False) -> None:
         raise PromptError(f"{what} is {quote(repr(words))}. It must be a non-empty string.")
     if len(words) > _LONGEST_NAME:
         raise PromptError(
-            f"{what} is {len(words)} characters long ({quote(words)}). Names have at most {_LONGEST_NAME}. Shorten it."
+            f"{what} is {len(words)} characters long ({quote(words)}); at most {_LONGEST_NAME} are allowed."
         )
-
-
-def check_no_repeats(names: tuple[str, ...]) -> None:
-    """Check that no keypoint is named twice."""
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise PromptError(f"The keypoint {quote(twice[0])} is named more than once. Each may appear once.")
 
 
 def checked_point(name: str, value: object) -> tuple[float, float, bool]:
     """A keypoint of an example as x, y, visible; the place of an invisible one is NaN."""
     try:
-        numbers = list(value)  # type: ignore[call-overload]
-        visible = bool(numbers[2]) if len(numbers) > 2 else True
-        if len(numbers) not in (2, 3):
-            raise ValueError
+        x, y, visible = (*value, True) if len(value) == 2 else value  # type: ignore[arg-type, misc]
         if not visible:
             return math.nan, math.nan, False
-        x, y = float(numbers[0]), float(numbers[1])
-        if not (math.isfinite(x) and math.isfinite(y)):
-            raise ValueError
-    except (TypeError, ValueError, IndexError):
-        raise PromptError(
-            f"The point {quote(name)} is {quote(repr(value))}. It must be (x, y) or (x, y, visible) in pixels."
-        ) from None
-    return x, y, True
+        x, y = float(x), float(y)
+        if math.isfinite(x) and math.isfinite(y):
+            return x, y, True
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise PromptError(
+        f"The point {quote(name)} is {quote(repr(value))}. It must be (x, y) or (x, y, visible) in pixels."
+    )
 
 
 def checked_box(value: Sequence[float]) -> tuple[float, float, float, float]:
