@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -82,8 +83,10 @@ def desk(tmp_path, monkeypatch, bundled):
     points = {"tip": [20, 20], "stalk": [40, 30]}
     (tmp_path / "leaf.json").write_text(json.dumps({"name": "leaf", "keypoints": points}))
     (tmp_path / "unipose_swint.pth").symlink_to(bundled)
-    for module in ("xpose.model.checkpoints.weights", "xpose.inference.loading"):
-        monkeypatch.setattr(f"{module}.bundled_weights", lambda: {"xpose-nano": bundled})
+    # Both modules are imported before one of them is changed: otherwise the second would keep the changed function.
+    modules = [import_module(f"xpose.{name}") for name in ("model.checkpoints.weights", "inference.loading")]
+    for module in modules:
+        monkeypatch.setattr(module, "bundled_weights", lambda: {"xpose-nano": bundled})
     return tmp_path
 
 
