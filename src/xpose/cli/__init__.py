@@ -85,10 +85,7 @@ def _report(error: Exception) -> int:
         place = f"{quote(Path(str(error.filename)))}: " if error.filename is not None else ""
         message = f"{place}{error.strerror}. Check the path, its permissions and the free disk space."
     else:
-        message = (
-            f"Internal error: {type(error).__name__}: {error}\n"
-            "This is a bug in xpose. Please report it with the output of `xpose check`, and the output of this command "
-            "with XPOSE_DEBUG=1 set."
-        )
+        message = f"Internal error: {type(error).__name__}: {error}\nThis is a bug in xpose. Please report it with the "
+        message += "output of `xpose check`, and the output of this command with XPOSE_DEBUG=1 set."
     _console.fail(message)
     return _console.FAILURE

@@ -29,18 +29,11 @@ def _print_version(value: bool) -> None:
         raise typer.Exit
 
 
-QUIET = typer.Option(
-    "--quiet", "-q", callback=_console.be_quiet, expose_value=False, help="Print only results and errors."
-)
-DEBUG = typer.Option(
-    "--debug",
-    callback=_console.be_debugging,
-    expose_value=False,
-    help="Show the full traceback of an error (or set XPOSE_DEBUG=1).",
-)
-VERSION = typer.Option(
-    "--version", callback=_print_version, is_eager=True, expose_value=False, help="Print the version and exit."
-)
+_FLAG: Any = {"expose_value": False}  # the callbacks use the values, not the commands
+_DEBUG = "Show the full traceback of an error (or set XPOSE_DEBUG=1)."
+QUIET = typer.Option("--quiet", "-q", callback=_console.be_quiet, help="Print only results and errors.", **_FLAG)
+DEBUG = typer.Option("--debug", callback=_console.be_debugging, help=_DEBUG, **_FLAG)
+VERSION = typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.", **_FLAG)
 
 
 class _Group(typer.core.TyperGroup):

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 WIDTH_OFF_TERMINAL = 120
-
-FINE, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130
+FINE, FAILURE, INTERRUPTED = 0, 1, 130
 
 
 _settings = {"quiet": False, "debug": False}

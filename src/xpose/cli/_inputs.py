@@ -24,17 +24,11 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-
 
 @dataclass(frozen=True)
 class InputPicture:
-    """An input picture.
-
-    Attributes:
-        path: the file.
-        name: the path as typed, printable on every terminal.
-        below: its path relative to the given folder, or its file name; drawings use the same subfolders.
-    """
+    """An input picture."""
 
     path: Path
-    name: str
-    below: Path
+    name: str  # the path as typed, printable on every terminal
+    below: Path  # relative to the given folder, or the file name; drawings use the same subfolders
 
 
 @dataclass(frozen=True)
@@ -101,10 +95,7 @@ def _pictures_of(word: str) -> list[InputPicture]:
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"{name} is not a usable path ({reason}). Check it.") from None
     if path.suffix.lower() in _VIDEOS:
-        raise ImageError(
-            f"{name} is a video; this command reads pictures. Extract its frames first, "
-            "e.g. with: ffmpeg -i clip.mp4 frames/%06d.png"
-        )
+        raise ImageError(f"{name} is a video. Extract its frames first: ffmpeg -i clip.mp4 frames/%06d.png")
     return [InputPicture(path, printable(word), Path(path.name))]
 
 
@@ -115,36 +106,31 @@ def _in_folder(folder: Path) -> list[InputPicture]:
     below = [path.relative_to(folder) for path in find_pictures(folder)]
     visible = [path for path in below if not any(part.startswith(".") for part in path.parts)]
     if not visible:
-        raise ImageError(
-            f"The folder {quote(printable(folder))} contains no pictures. Check the folder. "
-            f"Pictures end in {', '.join(PICTURE_ENDINGS)}."
-        )
+        endings = ", ".join(PICTURE_ENDINGS)
+        raise ImageError(f"The folder {quote(printable(folder))} contains no pictures. Pictures end in {endings}.")
     return [InputPicture(folder / path, printable(folder / path), path) for path in sorted(visible, key=natural_key)]
 
 
 def _by_pattern(word: str) -> list[InputPicture]:
     from xpose.pictures import PICTURE_ENDINGS
 
+    name = quote(printable(word))
     if not glob.has_magic(word):
-        raise ImageError(_missing(word))
+        path = Path(word).expanduser()
+        try:
+            beside = [entry.name for entry in islice(os.scandir(path.parent), _MOST_COMPARED)]
+        except OSError:
+            raise ImageError(f"There is no picture {name}, and no such folder. Check the path.") from None
+        raise ImageError(f"There is no picture {name}.{did_you_mean(path.name, beside, limit=1)} Check the path.")
     matches = [Path(name) for name in glob.glob(os.path.expanduser(word), recursive=True)]
     files = [path for path in matches if path.is_file() and path.suffix.lower() in PICTURE_ENDINGS]
     if not files:
-        raise ImageError(f"No picture matches the pattern {quote(printable(word))}. Check the folder and the ending.")
+        raise ImageError(f"No picture matches the pattern {name}. Check the folder and the ending.")
     start = Path(os.path.commonpath([os.path.abspath(path.parent) for path in files]))
     return [
         InputPicture(path, printable(path), Path(os.path.abspath(path)).relative_to(start))
         for path in sorted(files, key=natural_key)
     ]
-
-
-def _missing(word: str) -> str:
-    path = Path(word).expanduser()
-    try:
-        beside = [entry.name for entry in islice(os.scandir(path.parent), _MOST_COMPARED)]
-    except OSError:
-        return f"There is no picture {quote(printable(word))}, and no such folder. Check the path."
-    return f"There is no picture {quote(printable(word))}.{did_you_mean(path.name, beside, limit=1)} Check the path."
 
 
 def _without_drawings(by_path: dict[Path, InputPicture], out: Path | None) -> list[InputPicture]:

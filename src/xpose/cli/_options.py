@@ -36,65 +36,36 @@ _SHARE = {"min": 0, "max": 1}
 
 _OBJECTS = 'The objects to detect, e.g. "wren" or "person,dog". Several classes compete for each location.'
 Objects = Annotated[Texts, _option(PROMPTS, "-t --text WORDS", _OBJECTS)]
-Skeletons = Annotated[
-    Texts,
-    _option(
-        PROMPTS,
-        "-k --skeleton NAMES",
-        "The skeleton of each object, in the order of -t: a name from `xpose skeletons`, or a .toml file. Default: "
-        "chosen by the object.",
-    ),
-]
+_SKELETONS = "The skeleton of each object, in the order of -t: a name from `xpose skeletons`, or a .toml file. "
+_SKELETONS += "Default: chosen by the object."
+Skeletons = Annotated[Texts, _option(PROMPTS, "-k --skeleton NAMES", _SKELETONS)]
 _KEYPOINTS = 'Detect only these keypoints, e.g. "beak tip,left eye"; with -k, a subset of that skeleton.'
 Keypoints = Annotated[str | None, _option(PROMPTS, "--keypoints NAMES", _KEYPOINTS)]
-Like = Annotated[
-    Paths, _option(PROMPTS, "--like PICTURE", f"An example picture with its --points; up to {MOST_SHOTS}.")
-]
+_LIKE = f"An example picture with its --points; up to {MOST_SHOTS}."
+Like = Annotated[Paths, _option(PROMPTS, "--like PICTURE", _LIKE)]
 _POINTS = 'Keypoints of the example picture: {"left eye": [x, y], ...} in pixels.'
 Points = Annotated[Paths, _option(PROMPTS, "--points FILE.json", _POINTS)]
 Bank = Annotated[Path | None, _option(PROMPTS, "--bank FILE", "Detect all classes of a bank (`xpose prompt save`).")]
 
-Threshold = Annotated[
-    Number,
-    _option(
-        KEPT,
-        "--threshold NUMBER",
-        "Minimum score of an object. A lower value detects more objects and produces more false alarms. Default: the "
-        "value stored with the weights for each class, or 0.1.",
-        **_SHARE,
-    ),
-]
+_THRESHOLD = "Minimum score of an object. A lower value detects more objects and produces more false alarms. "
+_THRESHOLD += "Default: the value stored with the weights for each class, or 0.1."
+Threshold = Annotated[Number, _option(KEPT, "--threshold NUMBER", _THRESHOLD, **_SHARE)]
 _KEYPOINT_THRESHOLD = "Keypoints with a lower confidence count as absent. Default: the value stored with the weights."
 KeypointThreshold = Annotated[Number, _option(KEPT, "--keypoint-threshold NUMBER", _KEYPOINT_THRESHOLD, **_SHARE)]
 _MAX_INSTANCES = "Maximum number of objects per picture, best first."
 MaxInstances = Annotated[int | None, _option(KEPT, "--max-instances N", _MAX_INSTANCES, min=1)]
-Nms = Annotated[
-    Number,
-    _option(
-        KEPT,
-        "--nms NUMBER",
-        "Among boxes overlapping by more than this, keep only the best; 1 keeps all. Default: the value stored with "
-        "the weights.",
-        **_SHARE,
-    ),
-]
+_NMS = "Among boxes overlapping by more than this, keep only the best; 1 keeps all. "
+_NMS += "Default: the value stored with the weights."
+Nms = Annotated[Number, _option(KEPT, "--nms NUMBER", _NMS, **_SHARE)]
 _NMS_OKS = "Among poses more similar than this, keep only the best. Use it instead of --nms for crowded animals."
 NmsOks = Annotated[Number, _option(KEPT, "--nms-oks NUMBER", _NMS_OKS, **_SHARE)]
-Rivals = Annotated[
-    str | None,
-    _option(
-        KEPT,
-        "--rivals NAMES",
-        'Classes that objects may be confused with, e.g. "person,cat". Objects that fit one of them better are not '
-        'reported. "none" disables them. Default: the rivals stored with the weights.',
-    ),
-]
+_RIVALS = 'Classes that objects may be confused with, e.g. "person,cat". Objects that fit one of them better are not '
+_RIVALS += 'reported. "none" disables them. Default: the rivals stored with the weights.'
+Rivals = Annotated[str | None, _option(KEPT, "--rivals NAMES", _RIVALS)]
 
 _WEIGHTS = "A weight folder or file, a bundled name, or owner/name on the Hugging Face Hub; see `xpose models`."
 Weights = Annotated[str | None, _option(WEIGHTS, "-p --weights WEIGHTS", _WEIGHTS)]
-_CONFIG = (
-    "For command lines of the released script: selects the network by the name of the file, which is never opened."
-)
+_CONFIG = "For command lines of the released script: selects the network by the name of the file, never opened."
 Config = Annotated[Path | None, _option(WEIGHTS, "-c FILE", _CONFIG)]
 _DEVICE = '"cpu", "cuda" (NVIDIA) or "mps" (Mac). Default: the fastest available.'
 Device = Annotated[str | None, _option(WEIGHTS, "--device NAME", _DEVICE)]

@@ -24,24 +24,18 @@ if TYPE_CHECKING:
 
 
 class PictureOutput(Protocol):
-    """What becomes of the results."""
+    """Takes the result of each picture, and prints and writes the rest at the end or after Ctrl-C."""
 
-    def add(self, picture: InputPicture, poses: Poses, pixels: np.ndarray) -> None:
-        """Take the result of one picture."""
+    def add(self, picture: InputPicture, poses: Poses, pixels: np.ndarray) -> None: ...
 
-    def finish(self, faults: Sequence[Fault]) -> None:
-        """Print and write the remaining output, at the end or after Ctrl-C."""
+    def finish(self, faults: Sequence[Fault]) -> None: ...
 
 
 MakeOutput = Callable[["Detector", "list[EncodedClass]", "list[InputPicture]", "DetectionOptions"], PictureOutput]
 
 
 def names_of_rivals(words: str | None) -> tuple[str, ...] | None:
-    """The names given with `--rivals`: empty for "none", and None if the option was not given.
-
-    Raises:
-        typer.BadParameter: a name is empty.
-    """
+    """The names given with `--rivals`: empty for "none", and None if the option was not given."""
     if words is None or words.strip().lower() == "none":
         return None if words is None else ()
     names = tuple(word.strip() for word in words.split(","))
@@ -59,18 +53,8 @@ def detect_in_pictures(
 ) -> None:
     """Run the detector on all pictures that a command line names, and hand the results to an output.
 
-    The network is loaded after all mistakes in the command line have been reported.
-
-    Args:
-        given: the options of the command.
-        output: creates the output.
-        keypoint_threshold: see `DetectionOptions`.
-        folder: the folder for results; drawings of earlier runs in it are not used as inputs.
-        profile: a file for a PyTorch trace of the run.
-
-    Raises:
-        typer.BadParameter: no picture was named.
-        typer.Exit: a picture could not be used.
+    The network is loaded after all mistakes in the command line have been reported. `folder` is for results; drawings
+    of earlier runs in it are not used as inputs. `profile` is a file for a PyTorch trace of the run.
     """
     words = [*(given.images or ()), *(given.more or ())]
     if not words:

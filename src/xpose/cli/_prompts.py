@@ -18,22 +18,12 @@ if TYPE_CHECKING:
     from xpose.inference.encoded import EncodedClass
 
 # Parts of the names of settings files of the released script, and the networks that they select.
-_PRESETS = {
-    "swint": "xpose-swin-t",
-    "swinl": "xpose-swin-l",
-    "r50": "xpose-r50",
-    "resnet50": "xpose-r50",
-    "nano": "xpose-nano",
-}
+_PRESETS = {"swint": "xpose-swin-t", "swinl": "xpose-swin-l", "r50": "xpose-r50", "resnet50": "xpose-r50"}
+_PRESETS |= {"nano": "xpose-nano"}
 
 
 def build_prompts(options: PromptOptions, bank: Path | None = None) -> list[Prompt]:
-    """The prompts that the options describe; fast, so that mistakes are reported before a network is loaded.
-
-    Raises:
-        PromptError: there is neither a prompt nor a bank, counts do not match, or a word, name or points file is
-            invalid.
-    """
+    """The prompts that the options describe; fast, so that mistakes are reported before a network is loaded."""
     objects, skeletons = _words(options.text, "-t"), _words(options.skeleton, "-k")
     keypoints = _words([options.keypoints] if options.keypoints else None, "--keypoints")
     examples = _examples(list(options.like or ()), list(options.points or ()))
@@ -48,12 +38,7 @@ def build_prompts(options: PromptOptions, bank: Path | None = None) -> list[Prom
 
 
 def encode(prompts: list[Prompt], bank: Path | None, detector: Detector) -> list[EncodedClass]:
-    """The prompts and the classes of the bank, encoded for the detector.
-
-    Raises:
-        PromptError: a class of the bank has the name of another prompt.
-        CheckpointError: the bank is damaged, or was made with other weights.
-    """
+    """The prompts and the classes of the bank, encoded for the detector."""
     from xpose.inference import PromptBank
 
     encoded = list(detector.encode_prompts(prompts)) if prompts else []
@@ -64,8 +49,7 @@ def encode(prompts: list[Prompt], bank: Path | None, detector: Detector) -> list
         shared = {prompt.names.label for prompt in encoded} & {prompt.names.label for prompt in entries}
         if shared:
             raise PromptError(
-                f"{quote(min(shared))} was given and is also in the prompt bank {quote(bank)}. Results are "
-                "listed by name, so each name must be unique. Leave one of them out."
+                f"{quote(min(shared))} was given and is also in the prompt bank {quote(bank)}. Leave one of them out."
             )
         encoded += entries
     return encoded
@@ -91,30 +75,19 @@ def show_prompts(prompts: Sequence[Prompt]) -> None:
 def load_detector(
     weights: str | None, config: Path | None, device: str | None, dtype: str | None, clip: Path | None
 ) -> Detector:
-    """The detector for the options of a command.
-
-    Raises:
-        XPoseError: a name, a device or a type does not exist, or `-c` contradicts `-p`.
-    """
+    """The detector for the options of a command; ConfigError if `-c` contradicts `-p`."""
     expected = None if config is None else _preset_of(config)
     from xpose.inference import load
 
     detector = load(weights, device=device, dtype=dtype, clip=clip)
     name = detector.engine.config.name
     if expected is not None and name != expected:
-        raise ConfigError(
-            f"-c {config} selects the network {expected}, but the weights {quote(detector.name)} belong to {name}. "
-            "Both must be the same. Omit -c: the weights identify their network."
-        )
+        raise ConfigError(f"-c {config} selects the network {expected}, but the weights belong to {name}. Omit -c.")
     return detector
 
 
 def _preset_of(config: Path) -> str:
-    """The network that a settings file of the released script belongs to, by its name; the file is never opened.
-
-    Raises:
-        ConfigError: no network has this name.
-    """
+    """The network that a settings file of the released script belongs to, by its name."""
     name = "".join(letter for letter in config.stem.casefold() if letter.isalnum())
     preset = next((preset for key, preset in _PRESETS.items() if key in name), None)
     if preset is None:
@@ -133,8 +106,7 @@ def _words(values: Sequence[str] | None, flag: str) -> list[str] | None:
     words = [word.strip() for value in values for word in value.split(",")]
     if not all(words):
         raise PromptError(
-            f"{flag} is {quote(','.join(values))}, which contains an empty name. Separate names by single commas. "
-            'Write e.g. "person,dog".'
+            f'{flag} is {quote(",".join(values))}, which contains an empty name. Write e.g. "person,dog".'
         )
     return words
 
@@ -143,8 +115,7 @@ def _texts(objects: list[str] | None, skeletons: list[str] | None, keypoints: li
     if objects is None:
         if skeletons is not None:
             raise PromptError(
-                f"-k {','.join(skeletons)} was given without an object. Each -k belongs to a -t. "
-                "Write e.g. -t face -k 68_face_points."
+                f"-k {','.join(skeletons)} was given without an object. Each -k belongs to a -t, e.g. -t face -k face."
             )
         return [] if keypoints is None else [TextPrompt(keypoints=keypoints)]
     return prompts_from_pairs(objects, skeletons, keypoints)

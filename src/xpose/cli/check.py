@@ -6,6 +6,7 @@ import platform
 import re
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from importlib import metadata
 from typing import Any
@@ -49,28 +50,28 @@ def examine() -> Report:
         "python": f"{platform.python_version()} ({platform.python_implementation()})",
         "platform": platform.platform(),
         "faults": faults,
-        "packages": _packages(faults),
+        "packages": {name: _version(name) for name in CORE_PACKAGES},
         "missing_extras": _missing_extras(),
         "weights": _guarded(_bundled_weights, "Looking for weights", faults) or [],
         "devices": _guarded(_devices, "Looking for devices", faults) or [],
         "kernels": [],
         "forward": [],
     }
+    faults += [
+        f"The package {name} is not installed; install xpose again with: pip install xpose"
+        for name, version in report["packages"].items()
+        if version is None
+    ]
     for device in [entry["device"] for entry in report["devices"]]:
-        report["kernels"] += _guarded(partial(_kernels, device), f"The attention kernels on {device}", faults) or []
+        for kernel in _guarded(partial(_kernels, device), f"The attention kernels on {device}", faults) or []:
+            report["kernels"].append(kernel)
+            if not kernel["ok"]:
+                where = f"{kernel['kernel']} on {device} is off by {kernel['error']:.2g}"
+                faults.append(f"The attention kernel {where}; use another version of torch.")
         forward = _guarded(partial(_forward, device), f"A forward pass on {device}", faults)
         report["forward"] += [forward] if forward else []
-    faults += [
-        f"The attention kernel {kernel['kernel']} on {kernel['device']} is off by {kernel['error']:.2g}; use another "
-        "version of torch."
-        for kernel in report["kernels"]
-        if not kernel["ok"]
-    ]
-    faults += [
-        f"The network computed non-finite numbers on {forward['device']}; use another device or version of torch."
-        for forward in report["forward"]
-        if not forward["finite"]
-    ]
+        if forward and not forward["finite"]:
+            faults.append(f"The network computed non-finite numbers on {device}; use another device or torch.")
     return report
 
 
@@ -85,15 +86,11 @@ def _guarded(part: Callable[[], Any], name: str, faults: list[str]) -> Any:
         return None
 
 
-def _packages(faults: list[str]) -> dict[str, str | None]:
-    versions: dict[str, str | None] = {}
-    for name in CORE_PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = None
-            faults.append(f"The package {name} is not installed; install xpose again with: pip install xpose")
-    return versions
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _missing_extras() -> dict[str, list[str]]:
@@ -105,9 +102,7 @@ def _missing_extras() -> dict[str, list[str]]:
         if match is None or match[1] in seen | {"xpose"} or match[2] in ("all", "dev"):
             continue
         seen.add(match[1])
-        try:
-            metadata.version(match[1])
-        except metadata.PackageNotFoundError:
+        if _version(match[1]) is None:
             missing.setdefault(match[2], []).append(match[1])
     return missing
 
@@ -122,13 +117,8 @@ def _bundled_weights() -> list[Report]:
 def _devices() -> list[Report]:
     import torch
 
-    devices: list[Report] = [
-        {
-            "device": "cpu",
-            "name": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
-            "threads": torch.get_num_threads(),
-        }
-    ]
+    name = f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
+    devices: list[Report] = [{"device": "cpu", "name": name, "threads": torch.get_num_threads()}]
     if torch.accelerator.is_available():
         accelerator = torch.accelerator.current_accelerator()
         assert accelerator is not None
@@ -142,10 +132,7 @@ def _devices() -> list[Report]:
 def _kernels(device: str) -> list[Report]:
     from xpose.model import deformable
 
-    return [
-        {"kernel": result.kernel, "device": device, "error": result.error, "ok": result.ok}
-        for result in deformable.self_check(device)
-    ]
+    return [{"device": device, **asdict(result)} for result in deformable.self_check(device)]
 
 
 def _forward(device: str) -> Report:

@@ -15,16 +15,14 @@ from xpose.errors import CheckpointError, quote
 
 # The files of a weight folder; a folder that contains anything else is never replaced.
 FILES = {"config.json", "calibration.json", "model.safetensors", "README.md"}
+_CHECKPOINT_HELP = "The released file (.pth, .pt or .safetensors)."
+_HALF_HELP = "Store 16-bit numbers, which halves the size and changes results slightly."
 
 
 def convert(
-    checkpoint: Annotated[
-        Path, typer.Argument(metavar="OFFICIAL.pth", help="The released file (.pth, .pt or .safetensors).")
-    ],
+    checkpoint: Annotated[Path, typer.Argument(metavar="OFFICIAL.pth", help=_CHECKPOINT_HELP)],
     out: Annotated[Path, typer.Argument(metavar="FOLDER", help="The weight folder to create.")],
-    half: Annotated[
-        bool, typer.Option("--half", help="Store 16-bit numbers, which halves the size and changes results slightly.")
-    ] = False,
+    half: Annotated[bool, typer.Option("--half", help=_HALF_HELP)] = False,
     overwrite: _options.Overwrite = False,
 ) -> None:
     """Convert a released X-Pose checkpoint to a weight folder.
@@ -52,9 +50,7 @@ def convert(
 
 def _check_target(target: Path, checkpoint: Path, overwrite: bool) -> None:
     if target.exists() and not target.is_dir():
-        raise CheckpointError(
-            f"{quote(target)} is a file. The weights need a folder of their own; choose another name."
-        )
+        raise CheckpointError(f"{quote(target)} is a file. The weights need a folder; choose another name.")
     content = {file.name for file in target.iterdir()} if target.exists() else set()
     if not content:
         return
@@ -64,9 +60,7 @@ def _check_target(target: Path, checkpoint: Path, overwrite: bool) -> None:
             "The weights need a folder of their own; choose another name."
         )
     if not overwrite:
-        raise CheckpointError(
-            f"The folder {quote(target)} already contains weights. Choose another name, or add --overwrite."
-        )
+        raise CheckpointError(f"{quote(target)} already contains weights. Choose another name, or add --overwrite.")
 
 
 def _write(checkpoint: Path, folder: Path, half: bool) -> None:
@@ -77,16 +71,14 @@ def _write(checkpoint: Path, folder: Path, half: bool) -> None:
     from xpose.model.checkpoints.pretrained import save_pretrained
 
     model, encoders = read_official(checkpoint.expanduser())
-    _console.note(
-        "Writing the network " + ("and its prompt encoders" if encoders else "(the file has no prompt encoders)")
-    )
+    content = "and its prompt encoders" if encoders else "(the file has no prompt encoders)"
+    _console.note(f"Writing the network {content}")
     card = _card(checkpoint.expanduser(), model.config.name, bool(encoders), half)
     try:
         save_pretrained(model, folder, encoders=encoders, card=card, dtype=torch.float16 if half else None)
     except SafetensorError as error:  # this is how safetensors reports a full disk
         raise CheckpointError(
-            f"The weights could not be written ({error}). Existing files are unchanged. "
-            "Free some disk space, or choose another folder."
+            f"The weights could not be written ({error}). Free some disk space, or choose another folder."
         ) from None
 
 
@@ -108,21 +100,15 @@ def _swap(staging: Path, target: Path) -> None:
 def _card(checkpoint: Path, network: str, with_encoders: bool, half: bool) -> str:
     with checkpoint.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return f"""---
-library_name: xpose
-tags: [keypoint-detection, pose-estimation]
----
-# {network}, converted
-
-Created by `xpose convert` from a checkpoint in the official layout.
-
-| | |
-|---|---|
-| source file | `{checkpoint.name}`, {checkpoint.stat().st_size} bytes |
-| sha256 of the source | `{digest}` |
-| CLIP prompt encoders included | {"yes" if with_encoders else "no"} |
-| numbers | {"16 bit, rounded from the source" if half else "as in the source"} |
-
-Licence: the weights keep the licence of their source, which this program cannot determine. The public code of the
-released checkpoint is licensed for non-commercial research only.
-"""
+    return (
+        (Path(__file__).parent / "convert_card.md")
+        .read_text("utf-8")
+        .format(
+            network=network,
+            name=checkpoint.name,
+            size=checkpoint.stat().st_size,
+            digest=digest,
+            encoders="yes" if with_encoders else "no",
+            numbers="16 bit, rounded from the source" if half else "as in the source",
+        )
+    )

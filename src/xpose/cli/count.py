@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import io
+import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +15,6 @@ from xpose.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
-    from rich.table import Table
 
     from xpose.results import Poses
 
@@ -54,39 +53,25 @@ class _Counts:
         self.rows.append((picture.name, [poses.categories.count(label) for label in self.labels]))
 
     def finish(self, faults: Sequence[Fault]) -> None:
+        totals = [sum(numbers[column] for _, numbers in self.rows) for column in range(len(self.labels))]
         if self.as_json:
-            _console.show_json(self._as_dict(faults))
+            named = [(name, dict(zip(self.shown_labels, numbers, strict=True))) for name, numbers in self.rows]
+            pictures = [{"picture": name, "counts": counts} for name, counts in named]
+            total = dict(zip(self.shown_labels, totals, strict=True))
+            failed = [fault.as_dict() for fault in faults]
+            _console.show_json({"pictures": pictures, "total": total, "failed": failed})
         elif self.as_csv:
-            print(self._as_csv(), end="")
+            self._print_csv()
         elif self.rows:
-            _console.show(self._table())
+            rows = [[name, *map(str, numbers)] for name, numbers in self.rows]
+            several = len(rows) > 1
+            rows += [[f"all {len(rows)} pictures", *map(str, totals)]] * several
+            columns = ["picture", *self.shown_labels]
+            _console.show(_console.table(columns, rows, right=self.shown_labels, footer=int(several)))
 
-    def _totals(self) -> list[int]:
-        return [sum(numbers[column] for _, numbers in self.rows) for column in range(len(self.labels))]
-
-    def _as_dict(self, faults: Sequence[Fault]) -> dict[str, Any]:
-        def by_label(numbers: list[int]) -> dict[str, int]:
-            return dict(zip(self.shown_labels, numbers, strict=True))
-
-        return {
-            "pictures": [{"picture": name, "counts": by_label(numbers)} for name, numbers in self.rows],
-            "total": by_label(self._totals()),
-            "failed": [fault.as_dict() for fault in faults],
-        }
-
-    def _as_csv(self) -> str:
+    def _print_csv(self) -> None:
         from xpose.results.formats.csv import safe_cell
 
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
+        writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(["picture", *map(safe_cell, self.shown_labels)])
         writer.writerows([safe_cell(name), *numbers] for name, numbers in self.rows)
-        return text.getvalue()
-
-    def _table(self) -> Table:
-        rows = [[name, *map(str, numbers)] for name, numbers in self.rows]
-        several = len(rows) > 1
-        if several:
-            rows.append([f"all {len(rows)} pictures", *map(str, self._totals())])
-        labels = self.shown_labels
-        return _console.table(["picture", *labels], rows, right=labels, footer=int(several))

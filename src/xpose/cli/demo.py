@@ -9,6 +9,8 @@ import typer
 from xpose.cli import _console, _options, _prompts
 
 HOST = "127.0.0.1"
+_HOST_HELP = "Address to listen at; 0.0.0.0 allows other machines to connect."
+_PORT_HELP = "Default: 7860, or a free port if it is in use."
 
 
 def demo(
@@ -16,18 +18,8 @@ def demo(
     device: _options.Device = None,
     dtype: _options.Dtype = None,
     clip: _options.Clip = None,
-    host: Annotated[
-        str,
-        typer.Option(
-            "--host", metavar="ADDRESS", help="Address to listen at; 0.0.0.0 allows other machines to connect."
-        ),
-    ] = HOST,
-    port: Annotated[
-        int | None,
-        typer.Option(
-            "--port", min=0, max=65535, metavar="NUMBER", help="Default: 7860, or a free port if it is in use."
-        ),
-    ] = None,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help=_HOST_HELP)] = HOST,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, metavar="NUMBER", help=_PORT_HELP)] = None,
 ) -> None:
     """Serve a web page for detecting keypoints with words and clicks.
 
@@ -48,4 +40,4 @@ def demo(
         if host not in (HOST, "localhost", "::1"):
             _console.note("Other machines can open it, too: anyone who can reach this address may use it.")
 
-    serve(detector, host, port, ready=ready)
+    serve(detector, host, port, ready)

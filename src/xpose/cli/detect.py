@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import io
 import os
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import chain, count, repeat
+from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,25 +29,16 @@ _COCO_FILE = "poses.json"
 _KEEP_ENDING = {".jpg": ".jpg", ".jpeg": ".jpg", ".png": ".png"}
 _LONGEST_STEM = 180  # bytes; file systems end at 255, and a number and an ending follow
 _JPEG_QUALITY = 92
+_OUT_HELP = "Folder for drawings and poses.json. Default: xpose-out, or no files with --json."
+_PROFILE_HELP = "Write a PyTorch trace of the run, for chrome://tracing or Perfetto."
 
 
 @_options.expanded
 def detect(
     options: _options.DetectionCommandOptions,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--out",
-            metavar="FOLDER",
-            help="Folder for drawings and poses.json. Default: xpose-out, or no files with --json.",
-        ),
-    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FOLDER", help=_OUT_HELP)] = None,
     as_json: _options.AsJson = False,
-    profile: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write a PyTorch trace of the run, for chrome://tracing or Perfetto."),
-    ] = None,
+    profile: Annotated[Path | None, typer.Option(metavar="FILE", help=_PROFILE_HELP)] = None,
     keypoint_threshold: _options.KeypointThreshold = None,
 ) -> None:
     """Detect objects and their keypoints in pictures.
@@ -83,9 +73,7 @@ def _check_folder(folder: Path) -> None:
     if not nearest.is_dir():
         raise ConfigError(f"{quote(nearest)} is a file. Results go into a folder; give another name with -o.")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise ConfigError(
-            f"The folder {quote(nearest)} is not writable. Results go there; give another folder with -o."
-        )
+        raise ConfigError(f"The folder {quote(nearest)} is not writable. Give another folder for results with -o.")
 
 
 def drawing_paths(pictures: Iterable[InputPicture], folder: Path, taken: Iterable[Path]) -> dict[InputPicture, Path]:
@@ -114,16 +102,6 @@ def _key(path: Path) -> str:
     return os.path.abspath(path.expanduser()).casefold()
 
 
-class _Row(NamedTuple):
-    """One picture and one class in the table."""
-
-    picture: str
-    label: str
-    number: int
-    best: float | None
-    present: int
-
-
 class _Results:
     """Draws the result of each picture at once, and writes everything else at the end or after Ctrl-C."""
 
@@ -141,7 +119,6 @@ class _Results:
         self.folder = None if folder is None else folder.expanduser()
         self.points = {prompt.names.label: len(prompt.names.names) for prompt in prompts}
         self.poses: list[Poses] = []
-        self.rows: list[_Row] = []
         self._drawn: list[str | None] = []
         self._drawings = {} if self.folder is None else drawing_paths(pictures, self.folder, inputs)
         self._coco = None if self.folder is None else _unused(self.folder / _COCO_FILE, set(map(_key, inputs)))
@@ -153,11 +130,6 @@ class _Results:
             _save_picture(poses.draw(pixels), drawing)
         self.poses.append(poses)
         self._drawn.append(None if drawing is None else printable(drawing))
-        for label in self.points:
-            of_class = poses[label]
-            present = int((of_class.visibility[0] > 0).sum()) if len(of_class) else 0
-            best = float(of_class.scores[0]) if len(of_class) else None
-            self.rows.append(_Row(picture.name, label, len(of_class), best, present))
 
     def finish(self, faults: Sequence[Fault]) -> None:
         """Write the COCO file of the finished pictures, and print the table or JSON."""
@@ -168,11 +140,11 @@ class _Results:
             write_bytes(self._coco, encoded(self.poses, "coco"))
         if self.as_json:
             _console.show_json(self._as_dict(faults))
-        elif self.rows:
+        elif self.poses:
             _console.show(self._table())
         if self._coco is not None and self.poses:
             _console.note(f"Drawings are in {printable(self.folder)}, all results in {printable(self._coco)}.")
-        if self.rows and not any(row.number for row in self.rows):
+        if self.poses and not any(map(len, self.poses)):
             _console.note(_advice(self.limits))
 
     def _as_dict(self, faults: Sequence[Fault]) -> dict[str, Any]:
@@ -180,32 +152,29 @@ class _Results:
             "pictures": [
                 {"drawing": drawn, **poses.to_dict()} for drawn, poses in zip(self._drawn, self.poses, strict=True)
             ],
-            "counts": dict(self._totals()),
+            "counts": {label: self._total(label) for label in self.points},
             "failed": [fault.as_dict() for fault in faults],
         }
 
-    def _totals(self) -> Counter[str]:
-        totals = Counter(dict.fromkeys(self.points, 0))
-        for row in self.rows:
-            totals[row.label] += row.number
-        return totals
+    def _total(self, label: str) -> int:
+        return sum(poses.categories.count(label) for poses in self.poses)
 
     def _table(self) -> Table:
-        numbers = ("count", "best score", "its keypoints")
-        cells = []
-        for position, row in enumerate(self.rows):
-            total = self.points[row.label]
-            best = "" if row.best is None else f"{row.best:.2f}"
-            present = f"{row.present} of {total}" if row.number and total else ""
-            picture = "" if position % len(self.points) else row.picture
-            cells.append([picture, printable(row.label), str(row.number), best, present])
+        rows = []
+        for poses in self.poses:
+            for number, (label, points) in enumerate(self.points.items()):
+                picture, of_class = "" if number else poses.source or "", poses[label]
+                best = present = ""
+                if len(of_class):
+                    best = f"{of_class.scores[0]:.2f}"
+                    present = f"{(of_class.visibility[0] > 0).sum()} of {points}" if points else ""
+                rows.append([picture, printable(label), str(len(of_class)), best, present])
         several = len(self.poses) > 1
-        if several:
-            titles = chain([f"all {len(self.poses)} pictures"], repeat(""))
-            for title, (label, number) in zip(titles, self._totals().items(), strict=False):
-                cells.append([title, printable(label), str(number), "", ""])
-        columns = ("picture", "object", *numbers)
-        return _console.table(columns, cells, right=numbers, footer=len(self.points) * several)
+        for number, label in enumerate(self.points if several else ()):
+            picture = "" if number else f"all {len(self.poses)} pictures"
+            rows.append([picture, printable(label), str(self._total(label)), "", ""])
+        right = ("count", "best score", "its keypoints")
+        return _console.table(("picture", "object", *right), rows, right=right, footer=len(self.points) * several)
 
 
 def _save_picture(picture: Image.Image, path: Path) -> None:

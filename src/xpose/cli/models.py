@@ -42,9 +42,7 @@ def describe() -> dict[str, Any]:
     """The output of the command, as plain values."""
     from xpose.model.checkpoints.weights import DEFAULT, KNOWN, bundled_weights
 
-    bundled = [
-        {"name": name, "default": name == DEFAULT, **_facts(folder)} for name, folder in bundled_weights().items()
-    ]
+    folders = bundled_weights().items()
     known = [
         {
             **{name: getattr(weights, name) for name in ("name", "what", "licence", "where")},
@@ -53,6 +51,7 @@ def describe() -> dict[str, Any]:
         }
         for weights in KNOWN
     ]
+    bundled = [{"name": name, "default": name == DEFAULT, **_facts(folder)} for name, folder in folders]
     return {"bundled": bundled, "known": known}
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from xpose.cli import _console, _options, _prompts
 from xpose.cli._inputs import printable
 from xpose.errors import CheckpointError, quote
-
-if TYPE_CHECKING:
-    from xpose.inference import PromptBank
 
 app = typer.Typer(
     help="Save prompts in a file (a *prompt bank*) for `xpose detect --bank`.\n\n"
@@ -61,19 +58,9 @@ def show(file: File, as_json: _options.AsJson = False) -> None:
     from xpose.inference import PromptBank
 
     bank = PromptBank.load(file.expanduser())
+    network, _, digest = bank.network.partition(":")
     if as_json:
-        _console.show_json(as_dict(bank))
-    else:
-        _show(bank)
-
-
-def as_dict(bank: PromptBank) -> dict[str, Any]:
-    """The content of a bank without the embeddings."""
-    name, _, digest = bank.network.partition(":")
-    return {
-        "network": name,
-        "weights": digest,
-        "classes": [
+        classes = [
             {
                 "name": label,
                 "skeleton": encoded.names.skeleton,
@@ -81,18 +68,15 @@ def as_dict(bank: PromptBank) -> dict[str, Any]:
                 "edges": [list(edge) for edge in encoded.names.edges],
             }
             for label, encoded in bank.items()
-        ],
-    }
-
-
-def _show(bank: PromptBank) -> None:
-    content = as_dict(bank)
+        ]
+        _console.show_json({"network": network, "weights": digest, "classes": classes})
+        return
     rows = []
-    for entry in content["classes"]:
-        names = ", ".join(map(printable, entry["keypoints"])) or "none, box only"
-        rows.append([printable(entry["name"]), entry["skeleton"] or "", str(len(entry["keypoints"])), names])
+    for label, encoded in bank.items():
+        names = ", ".join(map(printable, encoded.names.names)) or "none, box only"
+        rows.append([printable(label), encoded.names.skeleton or "", str(len(encoded.names.names)), names])
     _console.show(_console.table(("class", "skeleton", "count", "keypoints"), rows, right=["count"]))
-    _console.show(f"Made with {content['network']}, weights {content['weights']}; works with these weights only.")
+    _console.show(f"Made with {network}, weights {digest}; works with these weights only.")
 
 
 def _check_target(target: Path, overwrite: bool) -> None:
