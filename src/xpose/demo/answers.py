@@ -43,18 +43,12 @@ class Thresholds:
 
 @dataclass(frozen=True, eq=False)
 class RunCandidates:
-    """What the network detected, before thresholds are applied.
+    """What the network detected, before thresholds are applied."""
 
-    Attributes:
-        usual: the thresholds of the weights.
-        pictures, candidates: the searched pictures, and for each of them all candidates, best first.
-        failed: a line for each picture that could not be searched.
-    """
-
-    usual: Thresholds
-    pictures: Sequence[UploadedPicture]
-    candidates: Sequence[Poses]
-    failed: Sequence[str] = ()
+    usual: Thresholds  # of the weights
+    pictures: Sequence[UploadedPicture]  # that were searched
+    candidates: Sequence[Poses]  # all of each picture, best first
+    failed: Sequence[str] = ()  # a line for each picture that could not be searched
 
     def keep(self, thresholds: Thresholds) -> list[Poses]:
         """What `detect` returns with these thresholds. A slider that was not moved stands for the exact value."""
@@ -69,8 +63,7 @@ class RunCandidates:
 def candidates(detector: Detector, prompts: Prompts, picture: UploadedPicture) -> Poses:
     """All candidates in a picture, with the name of the uploaded file as their source."""
     poses = detector.detect(picture.pixels, prompts, threshold=0.0, keypoint_threshold=0.0, nms=1.0)
-    named: Poses = dataclasses.replace(poses, source=picture.name)
-    return named
+    return dataclasses.replace(poses, source=picture.name)
 
 
 def usual_thresholds(detector: Detector, prompts: Prompts) -> Thresholds:
@@ -104,21 +97,16 @@ def plural(name: str) -> str:
 
 def name_at(poses: Poses, x: float, y: float) -> str:
     """What was detected at a pixel: the nearest keypoint, or the smallest box around it, with scores; or nothing."""
-    points = [
-        (math.dist((x, y), (point.x, point.y)), f"{name} {point.score:.2f} ({pose.category} {pose.score:.2f})")
-        for pose in poses
-        for name, point in pose.points.items()
-        if point.v
-    ]
-    distance, text = min(points, default=(math.inf, ""))
-    if distance <= 0.02 * max(poses.image_size):
-        return text
-    around = [
-        (pose.area, f"{pose.category} {pose.score:.2f}")
-        for pose in poses
-        if (pose.box[:2] <= (x, y)).all() and (pose.box[2:] >= (x, y)).all()
-    ]
-    return min(around, default=(0.0, ""))[1]
+    points, boxes = [(math.inf, "")], [(math.inf, "")]
+    for pose in poses:
+        title = f"{pose.category} {pose.score:.2f}"
+        for name, point in pose.points.items():
+            if point.v:
+                points.append((math.dist((x, y), (point.x, point.y)), f"{name} {point.score:.2f} ({title})"))
+        if (pose.box[:2] <= (x, y)).all() and (pose.box[2:] >= (x, y)).all():
+            boxes.append((pose.area, title))
+    distance, text = min(points)
+    return text if distance <= 0.02 * max(poses.image_size) else min(boxes)[1]
 
 
 def table(results: Sequence[Poses]) -> list[list[object]]:

@@ -37,30 +37,19 @@ Upload = tuple[str, str]  # path of the temporary file, and the name that the vi
 
 @dataclass(eq=False)
 class Session:
-    """The state of one open page; nothing of it is shared with other pages.
+    """The state of one open page; nothing of it is shared with other pages."""
 
-    Attributes:
-        history: the examples after each change.
-        named: the keypoints that were chosen for them, by a skeleton or by names.
-        bank: the loaded prompt bank.
-        answer, kept, shown: the result of the last run, the poses that pass the thresholds, and the shown picture.
-        stop: set to end a run after its current picture.
-        lock, order: held while the state changes, and by the page to handle clicks in their order.
-        folder: where downloads are created.
-        used, closed: the times when the page was last used, and when it was closed.
-    """
-
-    history: list[ExampleSet] = field(default_factory=lambda: [ExampleSet()])
-    named: tuple[str, ...] = ()
+    history: list[ExampleSet] = field(default_factory=lambda: [ExampleSet()])  # the examples after each change
+    named: tuple[str, ...] = ()  # the keypoints that were chosen for them, by a skeleton or by names
     bank: PromptBank | None = None
-    answer: RunCandidates | None = None
-    kept: list[Poses] = field(default_factory=list)
-    shown: int = 0
-    stop: threading.Event = field(default_factory=threading.Event)
-    lock: threading.RLock = field(default_factory=threading.RLock)
-    order: asyncio.Lock = field(default_factory=asyncio.Lock)
-    folder: tempfile.TemporaryDirectory[str] = field(default_factory=tempfile.TemporaryDirectory)
-    used: float = 0.0
+    answer: RunCandidates | None = None  # of the last run
+    kept: list[Poses] = field(default_factory=list)  # the poses that pass the thresholds
+    shown: int = 0  # the index of the shown picture
+    stop: threading.Event = field(default_factory=threading.Event)  # set to end a run after its current picture
+    lock: threading.RLock = field(default_factory=threading.RLock)  # held while the state changes
+    order: asyncio.Lock = field(default_factory=asyncio.Lock)  # held by the page to handle clicks in their order
+    folder: tempfile.TemporaryDirectory[str] = field(default_factory=tempfile.TemporaryDirectory)  # for downloads
+    used: float = 0.0  # the time when the page was last used
     closed: float | None = None
 
     @property
@@ -86,8 +75,6 @@ class Controller:
         self.sessions: OrderedDict[str, Session] = OrderedDict()  # least recently used first
         self._lock = threading.Lock()
 
-    # --- open pages ---------------------------------------------------------------------------------------------------
-
     def session(self, key: str) -> Session:
         """The session of an open page; a new one if the page is new or was forgotten."""
         with self._lock:
@@ -111,8 +98,6 @@ class Controller:
                 gone = session.closed is not None and now - session.closed > limits.closed_seconds
                 if everything or gone or now - session.used > limits.idle_seconds:
                     self.sessions.pop(key).forget()
-
-    # --- what to detect -----------------------------------------------------------------------------------------------
 
     def show_fields(self, _: Session, way: str) -> Updates:
         """Show the fields of a kind of prompt."""
@@ -164,8 +149,6 @@ class Controller:
             updates |= self.edit(session, ExampleSet().with_names(example.points).add(example))
         return updates | {name: {"value": value} for name, value in fields.items()}
 
-    # --- pictures and results -----------------------------------------------------------------------------------------
-
     def check_pictures(self, session: Session, uploads: Sequence[Upload]) -> Updates:
         """After an upload: remove unusable files, report why, and hide the result of earlier pictures."""
         pictures, failed = self._read(uploads)
@@ -176,17 +159,14 @@ class Controller:
         return {"pictures": {"value": usable}, "status": {"value": status}, "result": {"visible": False}}
 
     def _read(self, uploads: Sequence[Upload]) -> tuple[list[UploadedPicture], list[str]]:
-        pictures, failed = [], []
-        for number, (path, name) in enumerate(uploads):
+        pictures, failed, most = [], [], self.limits.pictures
+        for path, name in uploads[:most]:
             try:
-                if number >= self.limits.pictures:
-                    failed.append(
-                        f"At most {self.limits.pictures} pictures are searched in one run. Search the rest later."
-                    )
-                    break
                 pictures.append(read_picture(path, name, self.limits))
             except XPoseError as error:
                 failed.append(str(error))
+        if len(uploads) > most:
+            failed.append(f"At most {most} pictures are searched in one run. Search the rest later.")
         return pictures, failed
 
     def run(
@@ -215,12 +195,10 @@ class Controller:
                 failed.append(str(error))
         with session.lock:
             session.answer, session.shown = RunCandidates(usual, searched, candidates, failed), 0
-            limits = [*usual.scores.items()] + [("", 0.0)] * words.MOST_OBJECTS
-            sliders = {
-                f"score-{number}": {"visible": bool(name), "label": f"Score threshold: {name}", "value": rounded}
-                for number, (name, limit) in enumerate(limits[: words.MOST_OBJECTS])
-                for rounded in [answers.rounded(limit)]
-            }
+            sliders: Updates = {f"score-{number}": {"visible": False} for number in range(words.MOST_OBJECTS)}
+            for number, (name, limit) in enumerate([*usual.scores.items()][: words.MOST_OBJECTS]):
+                look = {"visible": True, "label": f"Score threshold: {name}", "value": answers.rounded(limit)}
+                sliders[f"score-{number}"] = look
             sliders |= {"confidence": {"value": usual.confidence}, "overlap": {"value": usual.overlap}}
             return sliders | self._keep(session, usual)
 
@@ -249,10 +227,9 @@ class Controller:
             for picture, poses in zip(answer.pictures, results, strict=True)
             if several
         ]
+        status = note(text, "problem" if answer.failed else "good" if counts else "info", answer.failed)
         return {
-            "status": {
-                "value": note(text, "problem" if answer.failed else "good" if counts else "info", answer.failed)
-            },
+            "status": {"value": status},
             "result": {"visible": bool(results)},
             "gallery": {"value": drawings, "visible": several},
             "table": {"value": answers.table(results)},
@@ -266,10 +243,8 @@ class Controller:
             raise PromptError("There is no such picture in the result. Press Find again.")
         session.shown = number
         picture, poses = answer.pictures[number], session.kept[number]
-        return {
-            "picture": {"value": poses.draw(picture.shown, legend="below"), "label": picture.name},
-            "named": {"value": ""},
-        }
+        drawing = poses.draw(picture.shown, legend="below")
+        return {"picture": {"value": drawing, "label": picture.name}, "named": {"value": ""}}
 
     def name_at(self, session: Session, spot: object) -> Updates:
         """Name what was detected at a click on the shown picture."""
@@ -282,8 +257,6 @@ class Controller:
         """Create a file of the result to download."""
         path = answers.write_file(kind, _result(session), session.kept, Path(session.folder.name))
         return {"download": {"value": str(path)}}
-
-    # --- examples and prompt banks ------------------------------------------------------------------------------------
 
     def edit(self, session: Session, examples: ExampleSet) -> Updates:
         """Show changed examples; a step can be undone if it changes the prompt."""

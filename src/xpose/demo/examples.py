@@ -14,8 +14,7 @@ from typing import Literal
 from PIL import Image, ImageDraw
 
 from xpose.demo.pictures import UploadedPicture
-from xpose.drawing.figures import picture_radius
-from xpose.drawing.palette import SIDES
+from xpose.drawing.figures import SIDES, picture_radius
 from xpose.errors import PromptError, quote
 from xpose.prompts import MOST_SHOTS, CombinedPrompt, TextPrompt, VisualPrompt
 from xpose.vocabulary import side_of
@@ -66,23 +65,14 @@ class ClickedExample:
 
 @dataclass(frozen=True)
 class ExampleSet:
-    """All examples of one class, and what the next click does.
+    """All examples of one class, and what the next click does."""
 
-    Attributes:
-        names: the keypoints of the class, in order.
-        shots: the examples.
-        at: the index of the selected example.
-        current: the selected point, which the next click places if it has no place yet.
-        tool: what a click does: place the next point, move the current one, or set a corner of the box.
-        corner: the first corner of a box.
-    """
-
-    names: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()  # the keypoints of the class, in order
     shots: tuple[ClickedExample, ...] = ()
-    at: int = 0
-    current: str | None = None
-    tool: Literal["place", "move", "box"] = "place"
-    corner: Spot | None = None
+    at: int = 0  # the index of the selected example
+    current: str | None = None  # the selected point, which the next click places if it has no place yet
+    tool: Literal["place", "move", "box"] = "place"  # place the next point, move the current one, or set a corner
+    corner: Spot | None = None  # the first corner of a box
 
     @property
     def shot(self) -> ClickedExample:
@@ -187,19 +177,17 @@ class ExampleSet:
 
     def prompt(self, label: str | None, text: TextPrompt | None = None) -> VisualPrompt | CombinedPrompt:
         """One class from all usable examples, called `label` or combined with `text`."""
-        prompts = [
-            VisualPrompt(shot.picture.pixels, self._points(shot), shot.box, label) for shot in self.shots if shot.usable
-        ]
+        prompts = []
+        for shot in self.shots:
+            places = {name: shot.points[name] for name in self.names if name in shot.points}
+            points = {name: (*(place or (0.0, 0.0)), place is not None) for name, place in places.items()}
+            if shot.usable:
+                prompts.append(VisualPrompt(shot.picture.pixels, points, shot.box, label))
         if not prompts:
             raise PromptError("No example shows the object yet. Upload an example picture and click on its points.")
         if text is None and len(prompts) == 1:
             return prompts[0]
         return CombinedPrompt.of(*([] if text is None else [text]), *prompts)
-
-    def _points(self, shot: ClickedExample) -> dict[str, tuple[float, float, bool]]:
-        """Name → x, y, visible, in the order of the names, without points that were not clicked."""
-        places = {name: shot.points[name] for name in self.names if name in shot.points}
-        return {name: (0.0, 0.0, False) if place is None else (*place, True) for name, place in places.items()}
 
     def _next_name(self) -> str | None:
         return next((name for name in self.names if name not in self.shot.points), None)

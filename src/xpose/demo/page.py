@@ -20,17 +20,7 @@ INTRODUCTION = """# xpose
 Detect the keypoints of any object. Describe it in words, click its points in an example picture, or do both.
 No data leaves the machine that runs this page.
 """
-CSS = """
-.note { border-left: 4px solid var(--border-color-primary); border-radius: 4px; padding: 0.5em 0.9em;
-  background: var(--background-fill-secondary); white-space: pre-line; overflow-wrap: anywhere; }
-.note.good { border-color: #008c68; }
-.note.problem { border-color: #d08700; }
-.note ul { margin: 0.3em 0 0 1.2em; list-style: disc; }
-.html-container { padding: 0 !important; }
-#points .wrap { max-height: 13em; overflow: auto; }
-#example img, #picture img { cursor: crosshair; }
-#gallery .grid-wrap, #pictures .grid-wrap { height: auto; max-height: 24em; min-height: 0; }
-"""
+CSS = (Path(__file__).parent / "page.css").read_text("utf-8")
 # The three things for which Gradio has nothing: quick clicks that stay in order, going to the result on a small screen,
 # and a file that is made when its button is pressed; the button that has the file then is hidden, and pressed here.
 _IN_ORDER = """async () => { const now = performance.now(), at = Math.max(now, (window.lastClick ?? 0) + 100);
@@ -173,13 +163,11 @@ class _Events:
 
     def edit(self, events: Sequence[tuple[str, str]], method: str, inputs: Sequence[str] = ()) -> None:
         """Call a method of the examples, and show them."""
-        edit = self.controller.edit
-        self.on(
-            events,
-            lambda session, *values: edit(session, getattr(session.examples, method)(*values)),
-            inputs,
-            "example_status",
-        )
+
+        def edit(session: Session, *values: Any) -> Updates:
+            return self.controller.edit(session, getattr(session.examples, method)(*values))
+
+        self.on(events, edit, inputs, "example_status")
 
     def connect_run(self) -> None:
         """Searching pictures, by the button, by Enter, or with a sample."""

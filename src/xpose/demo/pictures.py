@@ -1,12 +1,10 @@
-"""Uploaded pictures, checked against limits, and samples of pictures and prompts.
-
-The photographs of the samples are part of scikit-image and matplotlib, which the extra of the demo installs.
-"""
+"""Uploaded pictures, checked against limits, and samples of pictures and prompts (`samples.toml`)."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -23,24 +21,15 @@ SHOWN_SIDES = (960, 1600)  # pixels; a picture is shown with its longer side in 
 
 @dataclass(frozen=True)
 class Limits:
-    """What visitors may upload, and how long it is kept.
-
-    Attributes:
-        file_bytes, pixels: the largest size of one picture.
-        pictures: the number of pictures in one run.
-        pages: the number of open pages; beyond it, the page that was unused for longest is forgotten.
-        waiting: the number of runs that may wait for the network.
-        idle_seconds: the time after which an unused page is forgotten, and a temporary file deleted.
-        closed_seconds: the time after which a closed page is forgotten.
-    """
+    """What visitors may upload, and how long it is kept."""
 
     file_bytes: int = 20_000_000
-    pixels: int = 40_000_000
-    pictures: int = 200
-    pages: int = 50
-    waiting: int = 16
-    idle_seconds: float = 3600.0
-    closed_seconds: float = 60.0
+    pixels: int = 40_000_000  # of one picture
+    pictures: int = 200  # in one run
+    pages: int = 50  # open at once; beyond it, the page that was unused for longest is forgotten
+    waiting: int = 16  # runs that wait for the network
+    idle_seconds: float = 3600.0  # until an unused page is forgotten, and a temporary file deleted
+    closed_seconds: float = 60.0  # until a closed page is forgotten
 
 
 @dataclass(frozen=True)
@@ -66,8 +55,7 @@ def read_picture(path: str | Path, name: str, limits: Limits) -> UploadedPicture
     path, name = Path(path), clean(name.replace("\\", "/").rpartition("/")[2], 120) or "picture"
     if path.is_file() and path.stat().st_size > limits.file_bytes:
         raise ImageError(
-            f"{quote(name)} is larger than {limits.file_bytes / 1e6:g} MB, the limit for one file. Save it "
-            "smaller, or use the command line, which has no such limit: xpose detect"
+            f"{quote(name)} is larger than {limits.file_bytes / 1e6:g} MB, the limit for one file. Save it smaller."
         )
     _pixels(path, name, limits.pixels)
     return UploadedPicture(path, name)
@@ -91,48 +79,27 @@ def _shown(picture: UploadedPicture) -> Image.Image:
     return image.resize((max(1, round(image.width * factor)), max(1, round(image.height * factor))), reducing_gap=2.0)
 
 
-_PHOTOGRAPHS = {  # name → package and file in it
-    "astronaut.png": ("skimage", "data/astronaut.png"),
-    "admiral.jpg": ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),
-    "photographer.png": ("skimage", "data/camera.png"),
-}
-FACE_POINTS = {  # of the astronaut
-    "right eye outer corner": (192.0, 101.0),
-    "right eye inner corner": (213.0, 103.0),
-    "left eye inner corner": (237.0, 104.0),
-    "left eye outer corner": (259.0, 103.0),
-    "nose tip": (223.5, 126.5),
-    "right mouth corner": (203.0, 140.0),
-    "left mouth corner": (245.0, 141.0),
-    "chin centre": (225.0, 178.0),
-}
-
-
 @dataclass(frozen=True)
 class DemoSample:
     """Pictures to search by words or, if `by_points`, by an example; `joined` words are a part of the prompt."""
 
     title: str
-    pictures: tuple[str, ...]
+    pictures: Sequence[str]
     words: str
     by_points: bool = False
     joined: bool = False
 
 
-SAMPLES = (
-    DemoSample("A face", ("astronaut.png",), "face"),
-    DemoSample("A person", ("photographer.png",), "person"),
-    DemoSample("A face, by points in an example", ("admiral.jpg",), "face", by_points=True),
-    DemoSample("A face, by a word and an example", ("admiral.jpg",), "face", by_points=True, joined=True),
-    DemoSample("Several pictures", tuple(_PHOTOGRAPHS), "face, person"),
-)
+_CONTENT = tomllib.loads((Path(__file__).parent / "samples.toml").read_text("utf-8"))
+FACE_POINTS: dict[str, tuple[float, float]] = {name: (x, y) for name, (x, y) in _CONTENT["face_points"].items()}
+SAMPLES = [DemoSample(**sample) for sample in _CONTENT["samples"]]
 
 
 @cache
 def photographs() -> Mapping[str, Path]:
-    """The photographs that are installed, by their names in the demo."""
+    """The photographs of the samples that are installed, by their names in the demo."""
     paths = {}
-    for name, (package, file) in _PHOTOGRAPHS.items():
+    for name, (package, file) in _CONTENT["photographs"].items():
         spec = importlib.util.find_spec(package)
         for folder in (spec and spec.submodule_search_locations) or ():
             paths[name] = Path(folder) / file
@@ -141,8 +108,9 @@ def photographs() -> Mapping[str, Path]:
 
 def samples() -> list[DemoSample]:
     """The samples whose photographs are installed."""
+    installed = photographs().keys()
     return [
         sample
         for sample in SAMPLES
-        if {*sample.pictures, *(["astronaut.png"] if sample.by_points else [])} <= photographs().keys()
+        if installed >= {*sample.pictures, *(["astronaut.png"] if sample.by_points else [])}
     ]

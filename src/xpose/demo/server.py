@@ -21,7 +21,7 @@ from xpose.errors import ConfigError, missing_extra
 if TYPE_CHECKING:
     from xpose.inference import Detector
 
-HOST, PORT = "127.0.0.1", 7860
+PORT = 7860
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; "
@@ -130,28 +130,18 @@ def listen(host: str, port: int | None) -> socket.socket:
             door.close()
             reason = f"({getattr(error, 'strerror', None) or error})"
             wrong_host = isinstance(error, socket.gaierror) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL
-    if wrong_host:
-        raise ConfigError(
-            f"The page cannot be served at {host} {reason}. The address must be one of this machine. Try: --host "
-            "127.0.0.1 (this machine only), or --host 0.0.0.0 (other machines, too)"
-        )
+    address = host if wrong_host else f"{host}, port {port or PORT}"
+    other = "" if wrong_host else "--port 0 (any free port), "
     raise ConfigError(
-        f"The page cannot be served at {host}, port {port or PORT} {reason}. The address must be one of this machine "
-        "and the port free. Try: --port 0 (any free port), or --host 127.0.0.1"
+        f"The page cannot be served at {address} {reason}. The address must be a free one of this machine. Try: {other}"
+        "--host 127.0.0.1 (this machine only), or --host 0.0.0.0 (other machines, too)"
     )
 
 
-def serve(
-    detector: Detector,
-    host: str = HOST,
-    port: int | None = None,
-    *,
-    ready: Callable[[str], None] = print,
-) -> None:
+def serve(detector: Detector, host: str, port: int | None, ready: Callable[[str], None]) -> None:
     """Serve the page until Ctrl-C, and call `ready` with its address once it answers.
 
-    The default host can be reached from this machine only. The default port is 7860, or a free one if it is in use;
-    port 0 is always a free one.
+    Without a port it is 7860, or a free one if that is in use; port 0 is always a free one.
 
     Raises:
         MissingExtraError: Gradio is not installed.

@@ -30,16 +30,10 @@ def split_names(text: object) -> list[str]:
 
 
 def text_prompts(words: object, skeleton: object, names: object) -> list[TextPrompt]:
-    """One class for each word.
+    """One class for each word; PromptError if there are none or too many, or a name is repeated or unknown.
 
-    Args:
-        words: objects, separated by commas; optional with names of keypoints.
-        skeleton: `AUTOMATIC`, or names of skeletons: one for all words, or one for each, separated by commas.
-        names: names of keypoints, separated by commas, instead of a skeleton.
-
-    Raises:
-        PromptError: there are no prompts or too many, or a name is repeated.
-        VocabularyError: a skeleton is unknown.
+    All fields are separated by commas. `words` are optional with names of keypoints; `skeleton` is `AUTOMATIC`, or
+    names of skeletons, one for all words or one for each; `names` are keypoints instead of a skeleton.
     """
     objects, points, skeletons = split_names(words), checked_names(split_names(names)), _skeletons(skeleton)
     if points:
@@ -63,7 +57,7 @@ def text_with_examples(words: object, skeleton: object, names: object, clicked: 
     """The word that is combined with examples; by default its keypoints are the clicked ones."""
     if len(split_names(words)) != 1:
         raise PromptError(
-            f"There are {len(split_names(words))} objects in the field. Words and examples together describe just one."
+            f"There are {len(split_names(words))} objects. Words and examples together describe just one."
         )
     chosen = split_names(names) or _skeletons(skeleton)
     return text_prompts(words, skeleton, names if chosen else ", ".join(clicked))[0]
@@ -89,8 +83,5 @@ def _skeletons(field: object) -> list[str]:
     names = [] if field == AUTOMATIC else split_names(field)
     for name in names:
         if name.endswith(".toml") or PurePath(name).name != name:
-            raise PromptError(
-                f"{quote(name)} is not the name of a skeleton. The page reads no files of the server. Choose one "
-                "from the list, or enter names of keypoints."
-            )
+            raise PromptError(f"{quote(name)} is not the name of a skeleton. The page reads no files of the server.")
     return names
