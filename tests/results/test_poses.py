@@ -43,7 +43,7 @@ DOGS = two_dogs_and_a_box()
         (
             "v of 3",
             {"visibility": np.full((3, 3), 3)},
-            "visibility holds 3. Its values must be 0 (absent), 1 (covered) or 2 (visible)",
+            "visibility holds 3. Its values must be 0",
         ),
         ("visibility of one pose", {"visibility": np.zeros((1, 3))}, "visibility has shape (1, 3)"),
         ("confidence in percent", {"keypoint_scores": np.full((3, 3), 90)}, "keypoint_scores holds 90"),

@@ -60,20 +60,10 @@ class Figure:
         places = self.places
         return [(places[start], places[end]) for start, end in self.edges if start in places and end in places]
 
-    @property
-    def size(self) -> float:
-        """The square root of the area of the box."""
-        x1, y1, x2, y2 = self.box
-        return math.sqrt(max(x2 - x1, 0.0) * max(y2 - y1, 0.0))
-
 
 @dataclass(frozen=True)
 class Style:
-    """What `draw_figures` draws; see `xpose.results.Poses.draw`.
-
-    Raises:
-        ConfigError: an option is unknown.
-    """
+    """What `draw_figures` draws; see `xpose.results.Poses.draw`."""
 
     boxes: bool = True
     labels: bool = True
@@ -98,7 +88,8 @@ def picture_radius(width: int, height: int) -> float:
 
 def point_radius(figure: Figure, largest: float) -> float:
     """The radius of an object's points: smaller on small objects, and if points are close together."""
-    limits = [largest, 0.75 + 0.02 * figure.size]
+    x1, y1, x2, y2 = figure.box
+    limits = [largest, 0.75 + 0.02 * math.sqrt(max(x2 - x1, 0.0) * max(y2 - y1, 0.0))]
     gap = nearest_gap(figure.seen)
     if gap is not None:
         limits.append((0.36 if len(figure.names) < 40 else 0.28) * gap)

@@ -42,12 +42,12 @@ def write_labels(
         spot = _spot(figure, size, canvas, points, taken, many)
         if spot is None:
             continue
-        words, (left, top, right, bottom) = spot
-        taken.append((left, top, right, bottom))
-        dark = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2] < 140
-        ground, ink = (colour, PAPER if dark else INK)
-        canvas.panel((left, top, right, bottom), 0.25 * size, ground, 0.9)
-        text.write(canvas, (left + 0.35 * size, (top + bottom) / 2), words, size, ink, ground)
+        words, rect = spot
+        taken.append(rect)
+        left, top, _, bottom = rect
+        ink = PAPER if 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2] < 140 else INK
+        canvas.panel(rect, 0.25 * size, colour, 0.9)
+        text.write(canvas, (left + 0.35 * size, (top + bottom) / 2), words, size, ink, colour)
 
 
 def _spot(
@@ -162,16 +162,16 @@ class Legend:
     @property
     def height(self) -> float:
         """The height with its margins."""
-        return text.line_height(self.size) * max(map(len, self.columns)) + 0.8 * self.size
+        return text.LINE * self.size * max(map(len, self.columns)) + 0.8 * self.size
 
     def paint(self, canvas: Canvas, left: float, top: float) -> None:
         """Write the entries on a dark ground."""
         x = left + 0.65 * self.size
         for column, width in zip(self.columns, self.widths, strict=True):
-            y = top + 0.4 * self.size + text.line_height(self.size) / 2
+            y = top + 0.4 * self.size + text.LINE * self.size / 2
             for entry in column:
                 self._entry(canvas, x, y, entry)
-                y += text.line_height(self.size)
+                y += text.LINE * self.size
             x += width + 0.7 * self.size
 
     def _entry(self, canvas: Canvas, x: float, y: float, entry: LegendEntry) -> None:
@@ -215,7 +215,7 @@ def _names(figures: Sequence[Figure]) -> list[LegendEntry]:
 
 def arranged(entries: Sequence[LegendEntry], size: int, height: float, width: float = math.inf) -> Legend:
     """The entries in as few columns as fit the height, but not wider than `width` if possible."""
-    rows = max(1, int((height - 0.8 * size) / text.line_height(size)))
+    rows = max(1, int((height - 0.8 * size) / (text.LINE * size)))
     for count in range(max(1, math.ceil(len(entries) / rows)), 0, -1):
         legend = _columns(entries, size, count)
         if legend.width <= width:
@@ -245,9 +245,7 @@ def _covered(rect: Rect, figures: Sequence[Figure]) -> float:
             for (x1, y1), (x2, y2) in figure.lines
             for share in (0.2, 0.4, 0.6, 0.8)
         ]
-        spots = np.array([*figure.places.values(), *on_edges]).reshape(-1, 2)
-        x, y = spots[:, 0], spots[:, 1]
-        cost += float(((x > left) & (x < right) & (y > top) & (y < bottom)).sum())
+        cost += _inside(rect, np.array([*figure.places.values(), *on_edges]).reshape(-1, 2))
         cost += 0.9 * shared_area(figure.box, rect) / max((right - left) * (bottom - top), 1.0)
     return cost
 
@@ -268,4 +266,4 @@ def place_for(
 
 def strip_for(entries: Sequence[LegendEntry], size: int, width: int) -> Legend:
     """The entries in as many columns as fit side by side."""
-    return arranged(entries, size, height=text.line_height(size) + 0.8 * size, width=width)
+    return arranged(entries, size, height=text.LINE * size + 0.8 * size, width=width)

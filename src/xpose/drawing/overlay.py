@@ -114,11 +114,10 @@ def draw_edges(canvas: Canvas, figure: Figure, radius: float) -> None:
 def _draw_errors(canvas: Canvas, figure: Figure) -> None:
     """A faint circle around each point that is present, with its expected error as the radius."""
     errors = np.zeros(len(figure.names)) if figure.errors is None else figure.errors
-    for row in np.flatnonzero(figure.visibility > 0).tolist():
-        radius = float(errors[row])
-        if radius >= 1:
-            canvas.disc(_xy(figure, row), radius, SIDES[figure.sides[row]], 0.12)
-            canvas.disc(_xy(figure, row), radius, SIDES[figure.sides[row]], 0.4, hole=radius - 1)
+    for row in np.flatnonzero((figure.visibility > 0) & (errors >= 1)).tolist():
+        centre, radius, colour = _xy(figure, row), float(errors[row]), SIDES[figure.sides[row]]
+        canvas.disc(centre, radius, colour, 0.12)
+        canvas.disc(centre, radius, colour, 0.4, hole=radius - 1)
 
 
 def draw_points(canvas: Canvas, figure: Figure, radius: float) -> None:

@@ -14,6 +14,7 @@ from xpose.drawing.canvas import Canvas
 from xpose.drawing.figures import FAINT, INK, PAPER, RULE, Figure, Place
 from xpose.drawing.labels import arranged, entries_for, write_numbers
 from xpose.drawing.overlay import draw_edges, draw_points
+from xpose.errors import counted
 
 if TYPE_CHECKING:
     from xpose.vocabulary import Skeleton
@@ -40,7 +41,7 @@ def draw_skeleton(skeleton: Skeleton, size: int = 0) -> Image.Image:
     picture.paste(drawing.picture(), (0, head))
     canvas = Canvas(picture)
     text.write(canvas, (24 * unit, 28 * unit), text.clean(skeleton.title), round(26 * unit), INK, None)
-    edges = f"{skeleton.name} · {_points(skeleton)} · {len(figure.edges)} edges"
+    edges = f"{skeleton.name} · {counted(count, 'point')} · {len(figure.edges)} edges"
     caption = edges if skeleton.layout is not None else f"{edges} · arranged in a circle, without a layout in its file"
     text.write(canvas, (24 * unit, 56 * unit), caption, round(14 * unit), FAINT, None)
     canvas.panel((size, head, picture.width, picture.height), 0, INK, 1)
@@ -60,7 +61,8 @@ def contact_sheet(skeletons: Sequence[Skeleton], columns: int = 7, tile: int = 3
     for position, skeleton in enumerate(skeletons):
         middle, bottom = (position % columns + 0.5) * tile, position // columns * (tile + foot) + tile
         text.write(canvas, (middle, bottom + 12), skeleton.name, 17, INK, None, anchor="middle")
-        text.write(canvas, (middle, bottom + 31), _points(skeleton), 13, FAINT, None, anchor="middle")
+        points = counted(len(skeleton.keypoints), "point")
+        text.write(canvas, (middle, bottom + 31), points, 13, FAINT, None, anchor="middle")
     return canvas.picture()
 
 
@@ -68,11 +70,6 @@ def circle_layout(count: int) -> list[Place]:
     """Places on a circle, for a skeleton whose file has no layout."""
     angles = [2 * math.pi * k / max(count, 1) - math.pi / 2 for k in range(count)]
     return [(0.5 + 0.42 * math.cos(angle), 0.5 + 0.42 * math.sin(angle)) for angle in angles]
-
-
-def _points(skeleton: Skeleton) -> str:
-    count = len(skeleton.keypoints)
-    return f"{count} point{'s' if count != 1 else ''}"
 
 
 def _figure(skeleton: Skeleton, size: int) -> Figure:

@@ -13,6 +13,7 @@ from xpose.drawing.figures import INK, PAPER, Colour
 
 Font = ImageFont.FreeTypeFont
 LONGEST = 40  # characters; a longer name ends with "..."
+LINE = 1.3  # the distance between two lines, for a size of 1
 
 # Tried in this order for letters that Pillow's font lacks: fonts with many alphabets first.
 _FONT_FILES = (
@@ -88,11 +89,6 @@ def width(text: str, size: int) -> float:
     """The width of the text."""
     shown = spelling(text, size)
     return float(font_for(shown, size).getlength(shown)) if shown else 0.0
-
-
-def line_height(size: int) -> float:
-    """The distance between two lines."""
-    return 1.3 * size
 
 
 @lru_cache(maxsize=512)

@@ -75,7 +75,7 @@ def check_words(what: str, words: object, *, needed: bool = False) -> None:
         raise PromptError(f"{what} is {quote(repr(words))}. It must be a non-empty string.")
     if len(words) > _LONGEST_NAME:
         raise PromptError(
-            f"{what} is {len(words)} characters long ({quote(words)}); at most {_LONGEST_NAME} are allowed."
+            f"{what} is {len(words)} characters long ({quote(words)}). Names have at most {_LONGEST_NAME}. Shorten it."
         )
 
 

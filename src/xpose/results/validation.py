@@ -183,7 +183,7 @@ def _kind(row: int, names: Iterable[str], canonical: Iterable[str], edges: Itera
         raise ValueError(f"Pose {row} has the keypoint {quote(twice)} twice. Each may appear once. Rename one.")
     if len(canonical) != len(names):
         raise ValueError(
-            f"Pose {row} has {len(names)} keypoint_names and {len(canonical)} canonical_names. Each needs one. Repeat it."
+            f"Pose {row} has {len(names)} keypoint_names and {len(canonical)} canonical_names. Each needs one. Add it."
         )
     for pair in pairs:
         if len(pair) != 2 or not set(names).issuperset(pair):

@@ -67,7 +67,7 @@ def test_points_that_are_not_there_stand_at_zero(key_points, monkeypatch):
 
 def test_the_message_where_it_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "supervision", None)
-    with pytest.raises(MissingExtraError, match="needs the package.*pip install supervision"):
+    with pytest.raises(MissingExtraError, match=r"needs the package.*pip install supervision"):
         DOGS.to_supervision()
 
 

@@ -64,10 +64,8 @@ def to_openpose(poses: Poses, layout: Literal["body_18", "body_25"] = "body_18")
             XPoseWarning,
             stacklevel=3,
         )
-    result: dict[str, Any] = {"version": 1.3, "people": people}
-    if animals:
-        result["animals"] = animals
     height, width = poses.image_size
+    result = {"version": 1.3, "people": people, **({"animals": animals} if animals else {})}
     return {**result, "canvas_width": width, "canvas_height": height}
 
 
@@ -78,18 +76,13 @@ def _person(pose: Pose, points: dict[str, Point], order: tuple[str, ...]) -> dic
     body = [_triple(points, name) for name in order] if _shared(points, order) >= _LEAST_BODY else []
     faces = [_triple(points, name) for name in face] if _shared(points, face) > len(face) // 2 else []
     faces += [_NOWHERE] * (_FACE_PLACES - len(face)) if faces else []
-    hands = {}
+    lists = {"pose_keypoints_2d": body, "face_keypoints_2d": faces}
     for side in ("left", "right"):
         names = [f"{side} hand wrist", *(f"{side} {name}" for name in hand[1:])]
         if not _shared(points, names) and side_of(pose.category) == side:
             names = list(hand)  # a prompt for a left hand need not say "left" at each point
-        hands[side] = [_triple(points, name) for name in names] if _shared(points, names) > 1 else []
-    lists = {
-        "pose_keypoints_2d": body,
-        "face_keypoints_2d": faces,
-        "hand_left_keypoints_2d": hands["left"],
-        "hand_right_keypoints_2d": hands["right"],
-    }
+        triples = [_triple(points, name) for name in names] if _shared(points, names) > 1 else []
+        lists[f"hand_{side}_keypoints_2d"] = triples
     return {name: [value for triple in triples for value in triple] for name, triples in lists.items()}
 
 
