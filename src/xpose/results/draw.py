@@ -13,7 +13,7 @@ from xpose.pictures.reading import read_picture
 
 if TYPE_CHECKING:
     from xpose.pictures.reading import PictureSource
-    from xpose.results.poses import Pose, Poses
+    from xpose.results.poses import Poses
 
 _SHEET = (64, 66, 70)
 _MOST = 16_384  # pixels on a side of a plain sheet
@@ -43,19 +43,19 @@ def draw(poses: Poses, image: PictureSource | None, style: Style) -> Image.Image
             "It may have another size but must have the same shape. Give the upright picture that was detected in."
         )
     scale = np.array([picture.width / width, picture.height / height])
-    return draw_figures(picture, [_figure(pose, scale) for pose in poses], style)
-
-
-def _figure(pose: Pose, scale: np.ndarray) -> Figure:
-    return Figure(
-        box=tuple((pose.box * np.tile(scale, 2)).tolist()),
-        title=pose.category,
-        score=pose.score,
-        names=pose.names,
-        sides=pose.sides,
-        xy=pose.xy.astype(np.float64) * scale,
-        confidence=np.nan_to_num(pose.keypoint_scores.astype(np.float64), nan=1.0),
-        visibility=pose.visibility,
-        edges=pose.edges,
-        errors=None if pose.keypoint_errors is None else pose.keypoint_errors.astype(np.float64) * scale.mean(),
-    )
+    figures = [
+        Figure(
+            box=tuple((pose.box * np.tile(scale, 2)).tolist()),
+            title=pose.category,
+            score=pose.score,
+            names=pose.names,
+            sides=pose.sides,
+            xy=pose.xy.astype(np.float64) * scale,
+            confidence=np.nan_to_num(pose.keypoint_scores.astype(np.float64), nan=1.0),
+            visibility=pose.visibility,
+            edges=pose.edges,
+            errors=None if pose.keypoint_errors is None else pose.keypoint_errors.astype(np.float64) * scale.mean(),
+        )
+        for pose in poses
+    ]
+    return draw_figures(picture, figures, style)

@@ -46,11 +46,11 @@ def to_openpose(poses: Poses, layout: Literal["body_18", "body_25"] = "body_18")
         raise ConfigError(f'layout is {layout!r}. It must be "body_18" or "body_25". ControlNet takes "body_18".')
     order = BODY_18 if layout == "body_18" else BODY_25
     people, animals, others = [], [], []
+    animal_order = load_skeleton("ap10k").keypoints
     for pose in poses:
         points = dict(zip(pose.canonical, pose.points.values(), strict=True))
-        animal = _animal(points)
-        if animal is not None:
-            animals.append(animal)
+        if _shared(points, animal_order) == len(animal_order):
+            animals.append([list(_triple(points, name)) for name in animal_order])
             continue
         person = _person(pose, points, order)
         if any(person.values()):
@@ -84,14 +84,6 @@ def _person(pose: Pose, points: dict[str, Point], order: tuple[str, ...]) -> dic
         triples = [_triple(points, name) for name in names] if _shared(points, names) > 1 else []
         lists[f"hand_{side}_keypoints_2d"] = triples
     return {name: [value for triple in triples for value in triple] for name, triples in lists.items()}
-
-
-def _animal(points: dict[str, Point]) -> list[list[float]] | None:
-    """The 17 keypoints of an animal, if the prompt has all of them."""
-    order = load_skeleton("ap10k").keypoints
-    if _shared(points, order) < len(order):
-        return None
-    return [list(_triple(points, name)) for name in order]
 
 
 def _shared(points: dict[str, Point], names: tuple[str, ...] | list[str]) -> int:
