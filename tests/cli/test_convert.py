@@ -1,11 +1,10 @@
 import hashlib
 import os
 import pickle
-import subprocess
-import sys
 
 import pytest
 import torch
+from tests.cli.conftest import full_disk
 
 from xpose import cli
 from xpose.cli.convert import FILES
@@ -129,20 +128,14 @@ def test_a_file_in_the_way_is_named(tmp_path, capsys):
     assert "is a file" in capsys.readouterr().err
 
 
-def test_a_full_disk_leaves_the_old_weights_and_no_traces(official, tmp_path):
-    """The limit on file sizes stands in for the full disk: writing fails half-way through, for real."""
-    resource = pytest.importorskip("resource", reason="limits on file sizes exist on Unix only")
+def test_a_full_disk_leaves_the_old_weights_and_no_traces(official, tmp_path, capsys):
     out = tmp_path / "weights"
     out.mkdir()
     (out / "model.safetensors").write_bytes(b"old")
-    done = subprocess.run(
-        [sys.executable, "-m", "xpose", "convert", str(official), str(out), "--overwrite"],
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000_000, 10_000_000)),
-    )
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert "could not be written" in done.stderr
+    with full_disk(10_000_000):
+        assert cli.main(["convert", str(official), str(out), "--overwrite"]) == 1
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
+    assert "could not be written" in err
     assert (out / "model.safetensors").read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["weights"]

@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.cli.conftest import make_picture, write_json
+from tests.cli.conftest import full_disk, make_picture, write_json
 from tests.inference.conftest import own_detector, saved
 
 import xpose
+from xpose import cli
 from xpose.cli._inputs import InputPicture, list_pictures, natural_key, printable
 from xpose.cli.detect import drawing_paths
 from xpose.inference import Detector
@@ -323,21 +324,14 @@ def test_a_bad_file_is_skipped_and_the_rest_is_done(here: Path, run: Run, weight
     assert "all 2 pictures" in out
 
 
-def test_a_full_disk_leaves_what_was_there(here: Path, weights: str) -> None:
-    """The limit on file sizes stands in for the full disk."""
-    resource = pytest.importorskip("resource", reason="limits on file sizes exist on Unix only")
+def test_a_full_disk_leaves_what_was_there(here: Path, run: Run, weights: str) -> None:
     make_picture(here / "a.png", size=(400, 300))
     (here / "out").mkdir()
     (here / "out" / "poses.json").write_text("of yesterday")
-    done = subprocess.run(
-        [sys.executable, "-m", "xpose", "detect", "a.png", "-t", "dog", "-p", weights, "-o", "out", *ALL],
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000)),
-    )
-    assert done.returncode == 1
-    assert "could not be written" in done.stderr
-    assert "Traceback" not in done.stderr
+    with full_disk(2_000):
+        code, _, err = run("detect", "a.png", "-t", "dog", "-p", weights, "-o", "out", *ALL)
+    assert code == 1
+    assert "could not be written" in err
     assert [path.name for path in (here / "out").iterdir()] == ["poses.json"]
     assert (here / "out" / "poses.json").read_text() == "of yesterday"
 
@@ -459,7 +453,9 @@ def test_no_progress_and_no_colours_off_a_terminal(here: Path, run: Run, weights
     assert before_the_error(err) == ""
 
 
-def test_progress_and_colours_on_a_terminal(here: Path, weights: str) -> None:
+def test_progress_and_colours_on_a_terminal(
+    here: Path, weights: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     pty = pytest.importorskip("pty", reason="pseudo-terminals exist on Unix only")
     words = four_pictures_one_of_them_broken(here)
     ours, theirs = pty.openpty()
@@ -472,20 +468,17 @@ def test_progress_and_colours_on_a_terminal(here: Path, weights: str) -> None:
 
     watcher = threading.Thread(target=watch, daemon=True)  # a full terminal would stop the program
     watcher.start()
-    environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "GITHUB_ACTIONS")}
-    done = subprocess.run(
-        [sys.executable, "-m", "xpose", *words, "-p", weights],
-        stdout=subprocess.PIPE,
-        stderr=theirs,
-        env=environment | {"TERM": "xterm-256color"},
-        timeout=300,
-    )
-    os.close(theirs)
+    for name in ("NO_COLOR", "FORCE_COLOR", "GITHUB_ACTIONS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        code = cli.main([*words, "-p", weights])
     watcher.join(10)
     os.close(ours)
     err = seen.decode()
-    assert done.returncode == 1, err
-    assert len(strict_json(done.stdout.decode())["pictures"]) == 3
+    assert code == 1, err
+    assert len(strict_json(capsys.readouterr().out)["pictures"]) == 3
     assert "/4" in err
     assert "\x1b" in err
     assert before_the_error(err) == "", "the message begins a line of its own, also under a bar"

@@ -19,6 +19,7 @@ from xpose.results.formats.csv import to_csv
 
 NAN = float("nan")
 DOGS = two_dogs_and_a_box()
+TWO_POINTS = {"xy": np.zeros((3, 2, 2)), "keypoint_scores": np.zeros((3, 2)), "visibility": np.zeros((3, 2))}
 
 
 @pytest.mark.parametrize(
@@ -34,17 +35,13 @@ DOGS = two_dogs_and_a_box()
         ("boxes of three numbers", {"boxes": np.zeros((3, 3))}, "it must be (3, 4)"),
         ("one category for all", {"categories": "dog"}, "categories has 1 entries for 3 poses"),
         ("a category of another type", {"categories": ("dog", 3, "hand")}, "one text for each pose"),
-        ("less room than names", {"xy": np.zeros((3, 2, 2))}, "room for 2 keypoints, and a pose has 3 names"),
+        ("less room than names", TWO_POINTS, "room for 2 keypoints, and a pose has 3 names"),
         ("three coordinates", {"xy": np.zeros((3, 3, 3))}, "xy has shape (3, 3, 3)"),
         ("infinite points", {"xy": np.full((3, 3, 2), np.inf)}, "xy holds inf. Its values must be finite"),
         ("points beyond the names", {"xy": np.zeros((3, 3, 2))}, "values beyond a pose's own names"),
         ("a visible point nowhere", {"xy": np.full((3, 3, 2), NAN)}, "NaN coordinates has visibility above 0"),
         ("visible beyond the names", {"visibility": np.ones((3, 3))}, "NaN coordinates has visibility above 0"),
-        (
-            "v of 3",
-            {"visibility": np.full((3, 3), 3)},
-            "visibility holds 3. Its values must be 0",
-        ),
+        ("v of 3", {"visibility": np.full((3, 3), 3)}, "visibility holds 3. Its values must be 0"),
         ("visibility of one pose", {"visibility": np.zeros((1, 3))}, "visibility has shape (1, 3)"),
         ("confidence in percent", {"keypoint_scores": np.full((3, 3), 90)}, "keypoint_scores holds 90"),
         ("names of two poses", {"keypoint_names": (("a",), ("b",))}, "keypoint_names has 2 entries for 3 poses"),
