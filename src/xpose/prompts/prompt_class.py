@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from xpose.errors import PromptError, quote
 from xpose.vocabulary import Skeleton, default_skeleton
@@ -79,13 +80,13 @@ def check_words(what: str, words: object, *, needed: bool = False) -> None:
         )
 
 
-def checked_point(name: str, value: object) -> tuple[float, float, bool]:
+def checked_point(name: str, value: Any) -> tuple[float, float, bool]:
     """A keypoint of an example as x, y, visible; the place of an invisible one is NaN."""
     try:
-        x, y, visible = (*value, True) if len(value) == 2 else value  # type: ignore[arg-type, misc]
+        first, second, visible = [*value, True] if len(value) == 2 else value
         if not visible:
             return math.nan, math.nan, False
-        x, y = float(x), float(y)
+        x, y = float(first), float(second)
         if math.isfinite(x) and math.isfinite(y):
             return x, y, True
     except (TypeError, ValueError, OverflowError):

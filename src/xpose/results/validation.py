@@ -35,9 +35,8 @@ def checked(poses: Poses) -> dict[str, Any]:
     number, width = arrays["xy"].shape[:2]
     inverted = np.flatnonzero((arrays["boxes"][:, 2:] < arrays["boxes"][:, :2]).any(1))
     if len(inverted):
-        raise ValueError(
-            f"Box {inverted[0]} is {arrays['boxes'][inverted[0]].tolist()}. A box is x1, y1, x2, y2. Reorder it."
-        )
+        box = arrays["boxes"][inverted[0]].tolist()
+        raise ValueError(f"Box {inverted[0]} is {box}. A box is x1, y1, x2, y2. Use xpose.geometry.xywh_to_xyxy.")
     keypoint_names = _for_each_pose("keypoint_names", poses.keypoint_names, number)
     canonical_names = _for_each_pose("canonical_names", poses.canonical_names or keypoint_names, number)
     edges = _for_each_pose("edges", poses.edges or ((),) * number, number)
@@ -154,9 +153,7 @@ def _check_padding(arrays: dict[str, Any], lengths: np.ndarray, width: int) -> N
     if not np.isnan(arrays["xy"][padding]).all():
         raise ValueError("xy has values beyond a pose's own names. The rest is padding. Put NaN there.")
     if (np.isnan(arrays["xy"]).any(-1) & (arrays["visibility"] > 0)).any():
-        raise ValueError(
-            "A point with NaN coordinates has visibility above 0. Only absent points have no place. Set it to 0."
-        )
+        raise ValueError("A point with NaN coordinates has visibility above 0. It has no place. Set it to 0.")
     for name in ("keypoint_scores", "keypoint_errors"):
         if arrays[name] is not None:
             arrays[name][padding] = np.nan
