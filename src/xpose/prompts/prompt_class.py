@@ -80,10 +80,11 @@ def check_words(what: str, words: object, *, needed: bool = False) -> None:
         )
 
 
-def checked_point(name: str, value: Any) -> tuple[float, float, bool]:
+def checked_point(name: str, value: object) -> tuple[float, float, bool]:
     """A keypoint of an example as x, y, visible; the place of an invisible one is NaN."""
+    numbers: Any = value
     try:
-        first, second, visible = [*value, True] if len(value) == 2 else value
+        first, second, visible = [*numbers, True] if len(numbers) == 2 else numbers
         if not visible:
             return math.nan, math.nan, False
         x, y = float(first), float(second)
