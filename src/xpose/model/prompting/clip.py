@@ -105,10 +105,7 @@ class ClipTextEncoder(nn.Module):
 
     def state_dict_official(self) -> dict[str, Tensor]:
         """The weights under their official names."""
-        entries = clip_weights.text_entries(self.tower.config.num_hidden_layers)
-        return clip_weights.to_official(self.tower.state_dict(), entries) | {
-            clip_weights.LOGIT_SCALE: self.logit_scale.detach().clone()
-        }
+        return clip_weights.to_official(self.tower) | {clip_weights.LOGIT_SCALE: self.logit_scale.detach().clone()}
 
     def _embed(self, texts: list[str]) -> Tensor:
         device = self.tower.text_projection.weight.device
@@ -191,9 +188,8 @@ class ClipVisualPromptEncoder(nn.Module):
 
     def state_dict_official(self) -> dict[str, Tensor]:
         """The weights under their official names."""
-        entries = clip_weights.visual_entries(self.tower.config.num_hidden_layers)
         tensors = {name: tensor.detach().clone() for name, tensor in self.state_dict().items() if name in _OWN_NAMES}
-        return clip_weights.to_official(self.tower.state_dict(), entries) | tensors
+        return clip_weights.to_official(self.tower) | tensors
 
     @torch.no_grad()
     def encode(self, pictures: Tensor, points: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:

@@ -84,7 +84,7 @@ class Network:
 def _preset_table(name: str) -> dict[str, Any]:
     from xpose.model.presets import CONFIGS
 
-    return settings_reader.to_table(CONFIGS[name]())
+    return settings_reader.to_table(CONFIGS[name])
 
 
 @dataclass(frozen=True)
