@@ -31,6 +31,7 @@ from xpose.inference.loading import quick_bfloat16, set_precision
 from xpose.model import PromptEmbeddings, XPose, deformable, layers, load_official
 from xpose.model.decoder import DecoderLayer
 from xpose.model.encoder import Fusion
+from xpose.model.types import EncodedScene
 
 Forward = Callable[[], object]
 
@@ -63,12 +64,20 @@ def padded_prompt() -> PromptEmbeddings:
 def plain_forms() -> Iterator[None]:
     """Every saving off: grid_sample, wide fusion, stock linear maps, no pieces, all groups in one masked attention."""
     saved = (deformable.kernel_for, layers.PIECE_ROWS, layers._CONVOLUTION_NUMBERS, Fusion.folded)
-    among_themselves = DecoderLayer._among_themselves
+    forward = DecoderLayer.forward
     masks: dict[tuple[int, int], Tensor] = {}
 
-    def masked(self: DecoderLayer, content: Tensor, position: Tensor, group: int | None, mask: Tensor | None) -> Tensor:
+    def masked(
+        self: DecoderLayer,
+        content: Tensor,
+        position: Tensor,
+        boxes: Tensor,
+        scene: EncodedScene,
+        group: int | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
         if group is None:
-            return among_themselves(self, content, position, group, mask)
+            return forward(self, content, position, boxes, scene)
         size = content.shape[1]
         if (size, group) not in masks:
             number = torch.arange(size, device=content.device) // group
@@ -76,18 +85,17 @@ def plain_forms() -> Iterator[None]:
         keep = masks[size, group][None, None]
         if mask is not None:
             keep = keep & mask.reshape(content.shape[0], 1, 1, -1)
-        placed = content + position
-        return self.self_attention(placed, placed, content, keep)
+        return forward(self, content, position, boxes, scene, size, keep)
 
     deformable.kernel_for = lambda values: "grid"
     layers.PIECE_ROWS = layers._CONVOLUTION_NUMBERS = 2**40
     Fusion.folded = Fusion.plain  # type: ignore[method-assign]
-    DecoderLayer._among_themselves = masked  # type: ignore[method-assign]
+    DecoderLayer.forward = masked  # type: ignore[method-assign]
     try:
         yield
     finally:
         deformable.kernel_for, layers.PIECE_ROWS, layers._CONVOLUTION_NUMBERS, Fusion.folded = saved  # type: ignore[method-assign]
-        DecoderLayer._among_themselves = among_themselves  # type: ignore[method-assign]
+        DecoderLayer.forward = forward  # type: ignore[method-assign]
 
 
 @contextmanager
@@ -176,7 +184,7 @@ def bfloat16_error(model: XPose, low: XPose, images: Tensor) -> dict[str, float]
         scene = net.encoder(net.encode_image(images), net.project(ask))
         queries = net.selection(scene, tokens=tokens)
         instances = net.object_decoder(queries, scene, net.heads, kept=kept)
-        report = net.keypoint_decoder(instances, scene, net.heads).report
+        report = net.keypoint_decoder(instances, scene, net.heads).reports[-1]
         assert report.keypoints is not None
         return queries.tokens, instances.queries, report.boxes, report.keypoints
 

@@ -244,24 +244,15 @@ def sample_grid(values: Tensor, shapes: Shapes, locations: Tensor, weights: Tens
 
 
 def sample_plain(values: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
-    """The definition, corner by corner: slow; the reference for the two kernels."""
-    batch, _, heads, width = values.shape
-    result = values.new_zeros(batch, locations.shape[1], heads, width)
-    start = 0
-    for level, (rows, columns) in enumerate(shapes):
-        piece = values[:, start : start + rows * columns]
-        start += rows * columns
-        place = locations[:, :, :, level]
-        for step_y in (0, 1):
-            for step_x in (0, 1):
-                x, y = place[..., 0].floor() + step_x, place[..., 1].floor() + step_y
-                share = (1 - (place[..., 0] - x).abs()) * (1 - (place[..., 1] - y).abs()) * weights[:, :, :, level]
-                share = share * ((x >= 0) & (x < columns) & (y >= 0) & (y < rows))
-                number = (y.clamp(0, rows - 1) * columns + x.clamp(0, columns - 1)).long()
-                b = torch.arange(batch).view(-1, 1, 1, 1)
-                h = torch.arange(heads).view(1, 1, -1, 1)
-                result = result + (piece[b, number, h] * share[..., None]).sum(3)
-    return result.flatten(2)
+    """The definition, with a weight for every pixel: slow; the reference for the two kernels."""
+    sums = values.new_zeros(())
+    pieces = values.split([rows * columns for rows, columns in shapes], dim=1)
+    for level, ((rows, columns), piece) in enumerate(zip(shapes, pieces, strict=True)):
+        x, y = locations[:, :, :, level, :, None].unbind(-1)  # [B, T, H, P, 1]
+        near_x, near_y = (F.relu(1 - (at - torch.arange(size)).abs()) for at, size in ((x, columns), (y, rows)))
+        shares = torch.einsum("bthp,bthpy,bthpx->bthyx", weights[:, :, :, level], near_y, near_x).flatten(3)
+        sums = sums + torch.einsum("bthn,bnhc->bthc", shares, piece)
+    return sums.flatten(2)
 
 
 @lru_cache(maxsize=64)

@@ -6,7 +6,7 @@ side, W = channels of the map.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -21,18 +21,6 @@ _MARGIN = 1.3  # side of the frame in sides of the box: points may lie a little 
 _LEVELS = 2  # the finest ones are looked at
 _BLOCKS = 2
 _LOG_ERROR = 2.3  # at the start an error of a tenth of the box's longer side is expected
-
-
-@dataclass(frozen=True)
-class DecodedGroups:
-    """All instances after keypoint decoding; values beyond an instance's own keypoints are not yet cleared."""
-
-    report: LayerReport  # the last layer's
-    keypoint_real: Tensor  # [B, G, K] bool
-    group_class: Tensor  # [B, G]
-    reports: tuple[LayerReport, ...]
-    logits: Tensor | None = None  # [B, G, L], where the last layer does not score objects
-    maps: PoseMaps | None = None
 
 
 class SizePrior(nn.Module):
@@ -142,8 +130,8 @@ class KeypointDecoder(nn.Module):
 
     def forward(
         self, instances: Instances, scene: EncodedScene, heads: DecoderHeads, *, with_reports: bool = False
-    ) -> DecodedGroups:
-        """Decode the groups; `with_reports` also returns what every layer would report by itself."""
+    ) -> Instances:
+        """The instances with the last layer's report, or with those of every layer; padding is not cleared yet."""
         tokens, real = self._keypoint_tokens(instances, scene)
         batch, count, points, dim = tokens.shape
         starts, content, maps = instances.points, tokens, None
@@ -169,8 +157,7 @@ class KeypointDecoder(nn.Module):
                 refined = heads.refine_boxes(groups[:, :, :1], seen[:, :, :1])
                 points_now = heads.refine_points(groups[:, :, 1:], seen[:, :, 1:], seen[:, :, :1, 2:])
                 boxes = torch.cat((refined, points_now), dim=2)
-        every = (*instances.reports, *reports)
-        return DecodedGroups(reports[-1], real, instances.group_class, every, instances.logits, maps)
+        return replace(instances, reports=(*instances.reports, *reports), keypoint_mask=real, maps=maps)
 
     def _keypoint_tokens(self, instances: Instances, scene: EncodedScene) -> tuple[Tensor, Tensor]:
         """The keypoint tokens of each instance's own class: [B, G, K, C], and which are real [B, G, K]."""

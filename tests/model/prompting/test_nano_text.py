@@ -10,17 +10,11 @@ import torch
 from torch.nn import functional as F
 
 from xpose.errors import CheckpointError, PromptError
-from xpose.model.prompting import MiniLMEncoder, NanoTextEncoder, side_code
+from xpose.model.prompting import NanoTextEncoder
 from xpose.model.prompting.build_table import main, vocabulary_names
-from xpose.model.prompting.nano import (
-    SIDE_SCALE,
-    SentenceTable,
-    read_table,
-    shipped_table,
-    table_path,
-    write_table,
-)
-from xpose.model.prompting.sentences import MODEL_SHA256
+from xpose.model.prompting.nano import SIDE_SCALE, SentenceTable, read_table, shipped_table, table_path, write_table
+from xpose.model.prompting.sentences import MODEL_SHA256, MiniLMEncoder
+from xpose.model.prompting.sides import side_code
 
 EMPTY = SentenceTable({}, np.zeros((0, 384), dtype=np.float16), "")
 

