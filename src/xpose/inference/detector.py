@@ -98,11 +98,6 @@ class Detector:
         assert isinstance(self.engine, TorchEngine), type(self.engine)
         return self.engine.model
 
-    @property
-    def device(self) -> object:
-        """Where the network runs."""
-        return self.engine.device
-
     @overload
     def detect(  # type: ignore[overload-overlap]  # a path is a sequence of texts, and one picture
         self, images: Picture, prompts: Prompts | None = None, **arguments: Unpack[DetectArguments]

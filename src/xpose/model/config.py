@@ -100,17 +100,20 @@ class XPoseConfig:
             faults.append(f"prompt_scale is {self.prompt_scale}; it must be a number above 0")
         if faults:
             return faults
-        if self.dim % (4 * self.heads):
-            faults.append(f"dim is {self.dim}; it must be a multiple of 4 times heads ({self.heads})")
-        if self.fusion_width % self.fusion_heads:
-            faults.append(
-                f"fusion_width is {self.fusion_width}; it must be a multiple of fusion_heads ({self.fusion_heads})"
-            )
-        if self.encoder == "deformable" and self.levels < 4:
-            faults.append(f"levels is {self.levels}; the deformable encoder needs at least 4")
-        if self.encoder == "hybrid" and self.levels != 3:
-            faults.append(f"levels is {self.levels}; the hybrid encoder works on exactly three backbone levels")
-        return faults
+        rules = {
+            "dim": (self.dim % (4 * self.heads) == 0, f"a multiple of 4 times heads ({self.heads})"),
+            "fusion_width": (
+                self.fusion_width % self.fusion_heads == 0,
+                f"a multiple of fusion_heads ({self.fusion_heads})",
+            ),
+            "levels": (
+                self.levels == 3 if self.encoder == "hybrid" else self.levels >= 4,
+                "3 for the hybrid encoder, and at least 4 for the deformable one",
+            ),
+        }
+        return [
+            f"{name} is {getattr(self, name)}; it must be {rule}" for name, (kept, rule) in rules.items() if not kept
+        ]
 
     def to_json(self) -> str:
         """The settings as readable JSON."""

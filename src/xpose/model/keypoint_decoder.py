@@ -134,12 +134,11 @@ class KeypointDecoder(nn.Module):
         """The instances with the last layer's report, or with those of every layer; padding is not cleared yet."""
         tokens, real = self._keypoint_tokens(instances, scene)
         batch, count, points, dim = tokens.shape
-        starts, content, maps = instances.points, tokens, None
+        centres, content, maps = None, tokens, None
         if self.pose_map is not None and points:
             centres, seen, maps = self.pose_map(instances, tokens, scene)
-            starts = centres if starts is None else torch.where(starts.isnan(), centres, starts)
             content = tokens + seen
-        boxes = self._first_boxes(instances, tokens, heads, starts)
+        boxes = self._first_boxes(instances, tokens, heads, centres)
         content = torch.cat((instances.content[:, :, None], content), dim=2).view(batch, count * (points + 1), dim)
         mask = None
         if not bool(real.all()):
@@ -166,12 +165,12 @@ class KeypointDecoder(nn.Module):
         image = torch.arange(which.shape[0], device=which.device)[:, None]
         return prompts.keypoints[image, which], prompts.keypoint_mask[image, which]
 
-    def _first_boxes(self, instances: Instances, tokens: Tensor, heads: DecoderHeads, starts: Tensor | None) -> Tensor:
+    def _first_boxes(self, instances: Instances, tokens: Tensor, heads: DecoderHeads, centres: Tensor | None) -> Tensor:
         """[B, G, M, 4]: the instance's box, then a small box per keypoint."""
         box = instances.boxes[:, :, None]
-        if starts is None or self.pose_map is None:
+        if centres is None:
             centres = heads.points(tokens, box, box[..., 2:])
-            starts = centres if starts is None else torch.where(starts.isnan(), centres, starts)
+        starts = centres if instances.points is None else instances.points.where(~instances.points.isnan(), centres)
         sizes = box[..., 2:] * self.size_prior(tokens).sigmoid()
         return torch.cat((box, torch.cat((starts, sizes), dim=-1)), dim=2)
 

@@ -61,7 +61,9 @@ class TorchEngine:
             tensor = torch.from_numpy(array)
             return tensor.to(self._weight) if tensor.is_floating_point() else tensor.to(self.device)
 
-        return ProjectedPrompts(**{field.name: moved(getattr(arrays, field.name)) for field in fields(arrays)})
+        return ProjectedPrompts(
+            **{field.name: moved(getattr(arrays, field.name)) for field in fields(ProjectedPrompts)}
+        )
 
     def fingerprint(self) -> str:
         """A short text that tells apart networks whose prompt tokens differ."""

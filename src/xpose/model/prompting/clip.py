@@ -171,7 +171,7 @@ class ClipVisualPromptEncoder(nn.Module):
         Raises:
             CheckpointError: one of them is missing or of another size.
         """
-        parameters = {name: parameter for name, parameter in self.named_parameters() if name in _OWN_NAMES}
+        parameters = {name: self.get_parameter(name) for name in _OWN_NAMES}
         faults = [
             f"{name} is {tuple(state[name].shape) if name in state else 'missing'}, expected {tuple(parameter.shape)}"
             for name, parameter in parameters.items()
@@ -182,9 +182,7 @@ class ClipVisualPromptEncoder(nn.Module):
                 f"No visual prompts from this checkpoint: {'; '.join(faults)}. "
                 "Use the released file, or prompt with words."
             )
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                parameter.copy_(state[name])
+        self.load_state_dict({name: state[name] for name in parameters}, strict=False)
 
     def state_dict_official(self) -> dict[str, Tensor]:
         """The weights under their official names."""
