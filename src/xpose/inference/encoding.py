@@ -93,16 +93,15 @@ class PromptEncoder:
     @torch.inference_mode()
     def _encode(self, prompt: Prompt) -> EncodedClass:
         self.runs += 1
-        if isinstance(prompt, TextPrompt):
-            return EncodedClass(prompt.resolved, *_arrays(self.model.project_tokens(*self._words(prompt))))
         if isinstance(prompt, VisualPrompt):
             prompt = CombinedPrompt(None, (prompt,))
-        tokens = [self.model.project_tokens(*self._examples(prompt))]
-        if prompt.text is not None:
-            tokens.append(self.model.project_tokens(*self._words(prompt.text)))
-        objects, keypoints = zip(*tokens, strict=True)
-        means = torch.stack(objects).mean(0), torch.stack(keypoints).mean(0)
-        return EncodedClass(prompt.resolved, *_arrays(means))
+        text = prompt if isinstance(prompt, TextPrompt) else prompt.text
+        embeddings = [] if isinstance(prompt, TextPrompt) else [self._examples(prompt)]
+        if text is not None:
+            embeddings.append(self._words(text))
+        tokens = [self.model.project_tokens(*pair) for pair in embeddings]
+        object_token, keypoint_tokens = (to_array(torch.stack(parts).mean(0)) for parts in zip(*tokens, strict=True))
+        return EncodedClass(prompt.resolved, object_token, keypoint_tokens)
 
     def _words(self, prompt: TextPrompt) -> tuple[Tensor, Tensor]:
         names = prompt.resolved
@@ -142,10 +141,6 @@ class PromptEncoder:
             named = self.text.encode(list(prompt.resolved.canonical)).to(keypoints)
             keypoints = torch.where(unseen[:, None], named, keypoints)
         return objects, keypoints
-
-
-def _arrays(tokens: tuple[Tensor, Tensor]) -> tuple[np.ndarray, np.ndarray]:
-    return to_array(tokens[0]), to_array(tokens[1])
 
 
 def object_text(prompt: TextPrompt, *, clip: bool) -> str:

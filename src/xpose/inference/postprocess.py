@@ -109,8 +109,7 @@ def _final_classes(logits: np.ndarray, opened: np.ndarray, decoding: DecodingPas
     kind = np.array([kinds.setdefault(entry.names.names, len(kinds)) for entry in decoding.classes])
     allowed = kind[None, :] == kind[opened][:, None]
     above = logits if decoding.required_logits is None else logits - decoding.required_logits
-    best: np.ndarray = np.where(allowed, above, -np.inf).argmax(1)
-    return best
+    return np.asarray(np.where(allowed, above, -np.inf).argmax(1))
 
 
 def sigmas_of(classes: Sequence[EncodedClass], points: int) -> np.ndarray:
@@ -178,8 +177,7 @@ def tempered(scores: np.ndarray, temperature: float) -> np.ndarray:
 def _logits(shares: np.ndarray) -> np.ndarray:
     """Infinite for 0 and 1, NaN for NaN."""
     with np.errstate(divide="ignore"):
-        logits: np.ndarray = np.log(shares) - np.log1p(-shares)
-    return logits
+        return np.asarray(np.log(shares) - np.log1p(-shares))
 
 
 def suppress_boxes(boxes: np.ndarray, order: np.ndarray, limit: float) -> np.ndarray:

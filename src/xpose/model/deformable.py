@@ -1,12 +1,10 @@
 """Multi-scale deformable attention without a compile step.
 
-Two kernels compute the same weighted bilinear sums:
+Two kernels compute the same weighted bilinear sums. `sample_rows`, for the CPU, writes every sample as a weighted sum
+of value rows and lets `embedding_bag` add them up, several times faster than `grid_sample` and with a fraction of its
+memory. `sample_grid`, for the GPU and for training, calls `grid_sample` once per level. `self_check` compares both with
+a slow plain form, so that a broken build is noticed.
 
-* `sample_rows`, for the CPU, writes every sample as a weighted sum of value rows and lets `embedding_bag` add them up,
-  several times faster than `grid_sample` and with a fraction of its memory;
-* `sample_grid`, for the GPU and for training, calls `grid_sample` once per level.
-
-`self_check` compares both with a slow plain form, so that a broken build is noticed before it returns garbage.
 Shape letters: see `types.py`; P = points per head and level, R = levels.
 """
 
@@ -192,13 +190,9 @@ def row_plan(shapes: Shapes, heads: int, points: int, dtype: torch.dtype, device
 
 
 def _sum_rows(table: Tensor, plan: RowPlan, places: Tensor, shares: Tensor) -> Tensor:
-    """The sums [T, C] of one image.
+    """The sums [T, C] of one image, from its table [rows, C/H], with a row per token and head.
 
-    Args:
-        table: [rows, C/H], a row per token and head.
-        plan: constants of the levels.
-        places: [T, 2 · columns] pixels, all x, then all y.
-        shares: [T, columns] attention weights.
+    `places` [T, 2 · columns] are pixels, all x, then all y; `shares` [T, columns] are the attention weights.
     """
     queries = places.shape[0]
     # The two neighbours inside the level that are nearest to the place. A neighbour that is a pixel or more away has

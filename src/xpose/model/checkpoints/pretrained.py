@@ -44,15 +44,9 @@ def save_pretrained(
     card: str | None = None,
     dtype: torch.dtype | None = None,
 ) -> Path:
-    """Write a weight folder; every file is written atomically.
+    """Write a weight folder, with the tensors of its prompt encoders; every file is written atomically.
 
-    Args:
-        model: the network.
-        folder: is made if needed.
-        encoders: tensors of the prompt encoders to store with it.
-        calibration: how its scores are read.
-        card: text of the model card; a short one where None.
-        dtype: floating type on disk, e.g. `torch.float16`; as they are where None.
+    `card` is the text of the model card, a short one where None; `dtype` is the floating type on disk.
 
     Raises:
         XPoseError: the folder cannot be written.

@@ -23,13 +23,5 @@ __all__ = ["ClipTextEncoder", "ClipVisualPromptEncoder", "NanoTextEncoder", "Tex
 class TextEncoder(Protocol):
     """What every text encoder offers. `encode` may be called from several threads."""
 
-    @property
-    def dim(self) -> int:
-        """The width of an embedding."""
-
-    @property
-    def runs(self) -> int:
-        """How often the network behind it ran; cached texts need no run."""
-
     def encode(self, texts: Sequence[str]) -> Tensor:
         """The embeddings [n, dim] of n texts."""

@@ -85,11 +85,6 @@ class ClipTextEncoder(nn.Module):
         """The width of an embedding."""
         return int(self.tower.config.projection_dim)
 
-    @property
-    def runs(self) -> int:
-        """How often the tower ran; cached texts need no run."""
-        return self.cache.runs
-
     def encode(self, texts: Sequence[str]) -> Tensor:
         """The embeddings [n, dim] of n texts, templates included, on the encoder's device.
 
@@ -154,11 +149,6 @@ class ClipVisualPromptEncoder(nn.Module):
         from transformers import CLIPVisionModelWithProjection
 
         return cls(clip_weights.pretrained_tower(CLIPVisionModelWithProjection, name))
-
-    @property
-    def dim(self) -> int:
-        """The width of an embedding."""
-        return int(self.tower.config.projection_dim)
 
     @property
     def size(self) -> int:
@@ -252,13 +242,9 @@ def average_shots(objects: Tensor, keypoints: Tensor, visible: Tensor) -> tuple[
 
 
 def _attend(attention: Any, queries: Tensor, seen: Tensor) -> Tensor:
-    heads = attention.num_heads
-
-    def split(x: Tensor) -> Tensor:
-        return x.unflatten(-1, (heads, -1)).transpose(1, 2)
-
+    projected = attention.q_proj(queries), attention.k_proj(seen), attention.v_proj(seen)
     mixed = F.scaled_dot_product_attention(
-        split(attention.q_proj(queries)), split(attention.k_proj(seen)), split(attention.v_proj(seen))
+        *(x.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for x in projected)
     )
     return attention.out_proj(mixed.transpose(1, 2).flatten(-2))
 

@@ -39,11 +39,6 @@ class NanoTextEncoder:
         self._table = table
         self.cache = EmbeddingCache()
 
-    @property
-    def runs(self) -> int:
-        """How often the sentence encoder ran: 0 as long as every name is in the table."""
-        return self.sentences.runs
-
     def encode(self, texts: Sequence[str]) -> Tensor:
         """The embeddings [n, 400] of n names, spelt in any way that `spell_out` understands.
 

@@ -46,11 +46,6 @@ class MiniLMEncoder:
         self.folder = Path(folder) if folder is not None else None
         self.cache = EmbeddingCache()
 
-    @property
-    def runs(self) -> int:
-        """How often the model ran; cached texts need no run."""
-        return self.cache.runs
-
     def encode(self, texts: Sequence[str]) -> Tensor:
         """The embeddings [n, 384] of n texts, each of length 1.
 
