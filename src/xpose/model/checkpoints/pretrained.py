@@ -144,12 +144,12 @@ def build(config: XPoseConfig, tensors: dict[str, Tensor], source: Path) -> XPos
     """A network with these weights, in eval mode and float32."""
     with torch.device("meta"):
         model = XPose(config)
-    own = model.state_dict()
-    faults = [f"missing {name}" for name in own if name not in tensors]
-    faults += [f"unexpected {name}" for name in tensors if name not in own]
+    expected = model.state_dict()
+    faults = [f"missing {name}" for name in expected if name not in tensors]
+    faults += [f"unexpected {name}" for name in tensors if name not in expected]
     faults += [
         f"{name} has shape {tuple(tensors[name].shape)}, the settings need {tuple(value.shape)}"
-        for name, value in own.items()
+        for name, value in expected.items()
         if name in tensors and tensors[name].shape != value.shape
     ]
     if faults:
