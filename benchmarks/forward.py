@@ -76,16 +76,14 @@ def plain_forms() -> Iterator[None]:
         group: int | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        if group is None:
-            return forward(self, content, position, boxes, scene)
-        size = content.shape[1]
-        if (size, group) not in masks:
-            number = torch.arange(size, device=content.device) // group
-            masks[size, group] = number[:, None] == number[None]
-        keep = masks[size, group][None, None]
-        if mask is not None:
-            keep = keep & mask.reshape(content.shape[0], 1, 1, -1)
-        return forward(self, content, position, boxes, scene, size, keep)
+        if group is not None:
+            size = content.shape[1]
+            if (size, group) not in masks:
+                number = torch.arange(size, device=content.device) // group
+                masks[size, group] = number[:, None] == number[None]
+            keep = masks[size, group][None, None]
+            mask = keep if mask is None else keep & mask.reshape(content.shape[0], 1, 1, -1)
+        return forward(self, content, position, boxes, scene, None, mask)
 
     deformable.kernel_for = lambda values: "grid"
     layers.PIECE_ROWS = layers._CONVOLUTION_NUMBERS = 2**40
