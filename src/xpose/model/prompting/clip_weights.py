@@ -72,8 +72,8 @@ def text_tower(state: Mapping[str, Tensor]) -> CLIPTextModelWithProjection:
     """transformers' text tower with the weights of an official state dict, whose shapes determine its size."""
     from transformers import CLIPTextModelWithProjection
 
-    tower_names = {name for name in state if name.startswith(PREFIX) and not name.startswith(f"{PREFIX}visual.")}
-    weights, layers = _converted(state, tower_names - {LOGIT_SCALE}, CLIPTextModelWithProjection, "CLIP text tower")
+    present = {name for name in state if name.startswith(PREFIX) and not name.startswith(f"{PREFIX}visual.")}
+    weights, layers = _converted(state, present - {LOGIT_SCALE}, CLIPTextModelWithProjection, "CLIP text tower")
     tokens = weights["text_model.embeddings.token_embedding.weight"]
     tower = _built(
         CLIPTextModelWithProjection,
@@ -92,8 +92,8 @@ def vision_tower(state: Mapping[str, Tensor]) -> CLIPVisionModelWithProjection:
     """transformers' image tower with the weights of an official state dict."""
     from transformers import CLIPVisionModelWithProjection
 
-    tower_names = {name for name in state if name.startswith(f"{PREFIX}visual.")}
-    weights, layers = _converted(state, tower_names, CLIPVisionModelWithProjection, "CLIP image tower")
+    present = {name for name in state if name.startswith(f"{PREFIX}visual.")}
+    weights, layers = _converted(state, present, CLIPVisionModelWithProjection, "CLIP image tower")
     patches = weights["vision_model.embeddings.patch_embedding.weight"]
     positions = weights["vision_model.embeddings.position_embedding.weight"].shape[0]
     tower = _built(
@@ -116,15 +116,15 @@ def _built(tower_class: Callable[[Any], Model], **sizes: int) -> Model:
 
 
 def _converted(
-    state: Mapping[str, Tensor], tower_names: set[str], tower_class: Callable[[Any], nn.Module], tower: str
+    state: Mapping[str, Tensor], present: set[str], tower_class: Callable[[Any], nn.Module], tower: str
 ) -> tuple[dict[str, Tensor], int]:
-    """The tensors `tower_names` under transformers' names, as float32 copies, and how many blocks there are."""
-    layers = len({match[1] for name in tower_names if (match := re.search(r"resblocks\.(\d{1,2})\.", name))})
+    """The tensors `present` under transformers' names, as float32 copies, and how many blocks there are."""
+    layers = len({match[1] for name in present if (match := re.search(r"resblocks\.(\d{1,2})\.", name))})
     expected = _built(tower_class, num_hidden_layers=layers).state_dict()
     official = _official_names(expected)
     faults = [
         f"{what} {len(names)} names ({', '.join(sorted(names)[:8])}{', ...' if len(names) > 8 else ''})"
-        for what, names in (("lacks", official.keys() - tower_names), ("has the unknown", tower_names - official.keys()))
+        for what, names in (("lacks", official.keys() - present), ("has the unknown", present - official.keys()))
         if names
     ]
     if faults:
