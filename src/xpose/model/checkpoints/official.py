@@ -44,8 +44,10 @@ def official_names(model: XPose) -> dict[str, tuple[str, ...]]:
         "swin_merging": [(i, i) for i in range(len(depths) - 1)],
         "swin_block": [(f"{i}.blocks.{j}", f"{i}.blocks.{j}") for i, depth in enumerate(depths) for j in range(depth)],
         "encoder": [(i, i) for i in range(config.encoder_layers)],
-        "decoder": [(f"object_decoder.layers.{i}", i) for i in range(objects)]
-        + [(f"keypoint_decoder.layers.{i}", i + objects) for i in range(config.keypoint_layers)],
+        "decoder": [
+            *((f"object_decoder.layers.{i}", i) for i in range(objects)),
+            *((f"keypoint_decoder.layers.{i}", i + objects) for i in range(config.keypoint_layers)),
+        ],
     }
     for part, numbers in layers.items():
         for ours, theirs in names[part].items():
@@ -111,7 +113,8 @@ def to_official(model: XPose) -> dict[str, Tensor]:
         raise CheckpointError(
             f'A "{model.config.name}" network has no form in the official layout. Only xpose-swin-t has one.'
         )
-    tensors, state = model.state_dict(), {}
+    tensors = model.state_dict()
+    state: dict[str, Tensor] = {}
     for ours, names in official_names(model).items():
         state |= dict.fromkeys(names, tensors[ours])
     return state | dict(zip(_TABLE_PIECES, tensors[_TABLE_NAME].tensor_split([_TABLE_SPLIT]), strict=True))
