@@ -238,12 +238,7 @@ class NanoDet(nn.Module):
 
 
 def convert_nanodet(source: str | Path, target: str | Path) -> None:
-    """Write the features of a NanoDet-Plus-m file as safetensors: convert_nanodet("nanodet.onnx", "trunk.safetensors").
-
-    Raises:
-        XPoseError: see `read_nanodet`; or the target cannot be written.
-        MissingExtraError: the package that reads ONNX files is not installed.
-    """
+    """Write the features of a NanoDet-Plus-m ONNX file as safetensors, which a recipe takes as its backbone."""
     from safetensors.torch import save_file
 
     state = read_nanodet(source)

@@ -1,7 +1,4 @@
-"""Our own weight format: a folder with `config.json`, `model.safetensors` and a card, as on the Hugging Face hub.
-
-Some such folders come with the package; other weights are known to exist elsewhere.
-"""
+"""Our own weight format: a folder with `config.json`, `model.safetensors` and a card, as on the Hugging Face hub."""
 
 from __future__ import annotations
 
