@@ -1,6 +1,12 @@
-"""A labelled picture: the picture, the objects in it with their categories and keypoints; what makes each valid.
+"""Labelled pictures: one record for every source, with the picture, its objects and their keypoints by unified name.
 
-The package's docstring states the rules for coordinates and visibility.
+**Coordinates.** Pixels, 0-based, x to the right and y down. A keypoint is a pixel index: (0, 0) is the middle of the
+top left pixel, so a converter of a 1-based original subtracts 1. A box is (x, y, width, height) with its upper left
+corner first; the whole picture is (0, 0, width, height). The half pixel between the two habits is COCO's own and is
+left as it is. Coordinates belong to the stored pixels: an EXIF orientation is not applied.
+
+**Visibility.** 2 is labelled and visible, 1 is labelled but hidden (only from originals that say so), 0 is not
+labelled. A missing name means the same as visibility 0, and that is the form in which records are kept.
 """
 
 from __future__ import annotations
