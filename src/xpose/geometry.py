@@ -1,6 +1,6 @@
 """Boxes and keypoints: pure functions for numpy arrays and torch tensors alike. The kind that comes in goes out.
 
-Shapes: `...` any leading dimensions, N and M numbers of boxes, K keypoints. A box is four numbers in the last dimension:
+Shapes: `...` any leading dimensions, N and M numbers of boxes, K keypoints. A box is four numbers in the last axis:
 
 ========  ===============================================  ==========================
 format    numbers                                          used by

@@ -170,11 +170,7 @@ class Record:
         return faults + [f"the {name} is empty" for name in ("source", "split", "licence") if not getattr(self, name)]
 
     def check(self) -> Record:
-        """The record itself.
-
-        Raises:
-            DataError: it is faulty; the message names all faults.
-        """
+        """The record itself; a DataError names all faults of a faulty one."""
         faults = self.faults()
         if faults:
             raise DataError(

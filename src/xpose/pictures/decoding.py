@@ -20,11 +20,7 @@ _REDUCED = {2: "IMREAD_REDUCED_COLOR_2", 4: "IMREAD_REDUCED_COLOR_4", 8: "IMREAD
 
 @cache
 def opencv() -> Any:
-    """The module `cv2` with its own threads turned off: the loader's workers are the parallel part.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
+    """The module `cv2` with its own threads turned off: the loader's workers are the parallel part."""
     try:
         import cv2
     except ImportError:

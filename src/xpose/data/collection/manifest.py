@@ -88,11 +88,7 @@ class Places:
             raise _wrong_location(self.folder, f"{type(error).__name__}: {error}") from None
 
     def path(self, picture: Picture) -> Path:
-        """The file of a picture.
-
-        Raises:
-            DataError: its name leads elsewhere, or its set is not part of the collection.
-        """
+        """The file of a picture."""
         name, file = "", picture.file
         if self.several:
             name, _, file = picture.file.partition("/")

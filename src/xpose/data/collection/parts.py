@@ -30,11 +30,7 @@ class SplitFile:
 
 
 def split_files(folder: Path, manifest: Mapping[str, Any]) -> dict[str, SplitFile]:
-    """The splits of a prepared set or a collection by name, in a fixed order.
-
-    Raises:
-        DataError: the manifest is damaged.
-    """
+    """The splits of a prepared set or a collection by name, in a fixed order."""
     files = {}
     for split, entry in sorted(manifest["splits"].items()):
         try:
@@ -98,9 +94,6 @@ def find_parts(
 
     A source is a prepared set, a folder of prepared sets, or a folder of COCO sets (`xpose.data.datasets.folder_sets`),
     which are prepared into `out` first. `roles` overrides roles: "SET:SPLIT" to one of `ROLES`.
-
-    Raises:
-        DataError: a folder holds no set, a set is there twice or was changed, or a name is unknown.
     """
     included, excluded = set(only), set(without)
     folders: dict[str, Path] = {}

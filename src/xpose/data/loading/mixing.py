@@ -10,10 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from xpose.data.loading.pictures import Pictures
+from xpose.data.loading.pictures import Pictures, Size, scale_of, similarity
 from xpose.data.loading.samples import Labels, Sample, join
 from xpose.data.loading.transforms import Augmentation, View, good_view, plain_view, show
-from xpose.data.loading.warps import FILL, Size, scale_of, similarity
 
 _SPLIT = (0.35, 0.65)  # where the lines of a mosaic run, in sides of the frame
 _PASTES = 8  # places tried for an object
@@ -31,23 +30,18 @@ def mosaic(rng: np.random.Generator, pictures: Pictures, numbers: list[int], set
     column, row = (round(side * rng.uniform(*_SPLIT)) for side in frame)
     corners = [(0, 0, column, row), (column, 0, *frame[:1], row), (0, row, column, frame[1]), (column, row, *frame)]
     canvas = np.empty((frame[1], frame[0], 3), np.uint8)
-    canvas[:] = FILL
     parts, samples = [], []
     for number, corner in zip(numbers, rng.permutation(4).tolist(), strict=True):
         left, top, right, bottom = corners[corner]
         cell: Size = (right - left, bottom - top)
         sample = show(pictures, number, good_view(rng, pictures, number, settings, cell), settings)
         canvas[top:bottom, left:right] = sample.pixels
-        parts.append(_shifted(sample.labels, left, top))
+        points = sample.labels.points.copy()
+        points[..., :2] += np.where(points[..., 2:] > 0, np.array([left, top], np.float32), np.float32(0))
+        boxes = sample.labels.boxes + np.array([left, top] * 2, np.float32)
+        parts.append(replace(sample.labels, boxes=boxes, points=points))
         samples.append(replace(sample, matrix=sample.matrix + np.array([[0, 0, left], [0, 0, top]])))
     return replace(samples[0], pixels=canvas, labels=join(parts), pictures=tuple(numbers))
-
-
-def _shifted(labels: Labels, left: float, top: float) -> Labels:
-    """Labels of a cell in the frame's coordinates."""
-    points = labels.points.copy()
-    points[..., :2] += np.where(points[..., 2:] > 0, np.array([left, top], np.float32), np.float32(0))
-    return replace(labels, boxes=labels.boxes + np.array([left, top] * 2, np.float32), points=points)
 
 
 def paste(rng: np.random.Generator, sample: Sample, pictures: Pictures, donor: int, settings: Augmentation) -> Sample:
@@ -79,9 +73,12 @@ def paste(rng: np.random.Generator, sample: Sample, pictures: Pictures, donor: i
     if not len(added.real()):
         return sample
     piece = pictures.warped(donor, matrix - np.array([[0, 0, corner[0]], [0, 0, corner[1]]]), size)
-    hidden = _covered(sample.labels, (*corner, corner[0] + size[0], corner[1] + size[1]))
+    points = sample.labels.points.copy()
+    covered = _inside(points, np.array((*corner, corner[0] + size[0], corner[1] + size[1])))
+    points[..., 2][(points[..., 2] == 2) & covered] = 1
+    labels = join([replace(sample.labels, points=points), added])
     canvas = _paste_pixels(sample.pixels, piece, corner)
-    return replace(sample, pixels=canvas, labels=join([hidden, added]), pictures=(*sample.pictures, donor))
+    return replace(sample, pixels=canvas, labels=labels, pictures=(*sample.pictures, donor))
 
 
 def _fit_for_pasting(labels: Labels) -> np.ndarray:
@@ -99,7 +96,7 @@ def _fit_for_pasting(labels: Labels) -> np.ndarray:
 
 
 def _piece(box: np.ndarray, size: Size) -> np.ndarray:
-    """What is cut out for an object: whole pixels, inside the picture."""
+    """The part that is cut out for an object, in whole pixels inside the picture."""
     grow = (box[2:] - box[:2]) * (_MARGIN - 1) / 2
     low = np.floor(np.maximum(box[:2] - grow, 0))
     high = np.ceil(np.minimum(box[2:] + grow, np.array(size, np.float32)))
@@ -126,13 +123,6 @@ def _inside(points: np.ndarray, box: np.ndarray) -> np.ndarray:
     return np.asarray(((places >= box[:2]) & (places < box[2:])).all(-1))
 
 
-def _covered(labels: Labels, box: tuple[int, ...]) -> Labels:
-    """Visible points under a box become hidden."""
-    points = labels.points.copy()
-    points[..., 2][(points[..., 2] == 2) & _inside(points, np.array(box))] = 1
-    return replace(labels, points=points)
-
-
 def _paste_pixels(canvas: np.ndarray, piece: np.ndarray, corner: tuple[int, int]) -> np.ndarray:
     """The canvas with a piece whose edges are soft."""
     (left, top), (height, width) = corner, piece.shape[:2]
@@ -145,6 +135,5 @@ def _paste_pixels(canvas: np.ndarray, piece: np.ndarray, corner: tuple[int, int]
 
 
 def _ramp(side: int, soft: float) -> np.ndarray:
-    """From nearly 0 at both ends to 1 within `soft` pixels."""
     place = np.arange(side) + 0.5
     return np.clip(np.minimum(place, side - place) / soft, 0, 1).astype(np.float32)

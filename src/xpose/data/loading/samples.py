@@ -45,10 +45,7 @@ class Kind:
         edges: Iterable[tuple[str, str]] = (),
         flips: Mapping[str, str] | None = None,
     ) -> Kind:
-        """The kind with the mirror names of its skeleton, or by the words left and right where there is none.
-
-        `flips` are the mirror names of a skeleton that the vocabulary does not hold.
-        """
+        """The kind with the mirror names `flips`, by default those of its skeleton or by the words left and right."""
         flips = skeleton_flips(skeleton) if flips is None else flips
         mirrored = tuple(flips.get(name, flip_name(name)) for name in names)
         return cls(category, skeleton, tuple(names), mirrored, tuple(edges))
@@ -63,7 +60,7 @@ class Kind:
 
     @property
     def sigmas(self) -> tuple[float, ...]:
-        """How freely people place each point, for the object keypoint similarity: the skeleton's own constants."""
+        """The constants of the object keypoint similarity, in the order of the names."""
         return keypoint_sigmas(self.skeleton, self.names)
 
     @cached_property
@@ -84,9 +81,7 @@ class Kind:
         """The kind with the points of both."""
         if other == self:
             return self
-        mirrors = {
-            name: mirror for kind in (self, other) for name, mirror in zip(kind.names, kind.mirrored, strict=True)
-        }
+        mirrors = dict(zip(self.names + other.names, self.mirrored + other.mirrored, strict=True))
         edges = tuple(dict.fromkeys((*self.edges, *other.edges)))
         return Kind(self.category, self.skeleton, tuple(mirrors), tuple(mirrors.values()), edges)
 
@@ -98,7 +93,7 @@ def by_name(kind: Kind, points: np.ndarray | Tensor) -> dict[str, tuple[float, f
 
 @lru_cache(maxsize=1024)
 def skeleton_flips(skeleton: str) -> dict[str, str]:
-    """The mirror name of every point of a skeleton of the vocabulary; empty for one that it does not hold."""
+    """The mirror name of every point of a skeleton of the vocabulary; empty for another skeleton."""
     try:
         return dict(load_skeleton(skeleton).flips)
     except VocabularyError:

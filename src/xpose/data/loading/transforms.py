@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from xpose.data.loading.pictures import Pictures
+from xpose.data.loading.pictures import Pictures, Size, letterbox, move_labels, similarity
 from xpose.data.loading.samples import Labels, Sample
-from xpose.data.loading.warps import Size, letterbox, move_labels, similarity
-from xpose.errors import ConfigError
+from xpose.errors import out_of_range, refuse
 from xpose.pictures.decoding import opencv
 
 TRIES = 8  # to find a view that shows an object
@@ -46,11 +45,8 @@ class Colours:
 
     def faults(self) -> list[str]:
         """What is wrong with the settings, in words."""
-        shares = {name: getattr(self, name) for name in ("share", "grey", "blur")}
-        faults = [f"{name} is {x}, not a share from 0 to 1" for name, x in shares.items() if not 0 <= x <= 1]
-        names = ("brightness", "contrast", "saturation", "hue", "most_blur")
-        amounts = {name: getattr(self, name) for name in names}
-        return faults + [f"{name} is {x}, not a number from 0 up" for name, x in amounts.items() if not x >= 0]
+        amounts = ("brightness", "contrast", "saturation", "hue", "most_blur")
+        return out_of_range(self, 0, "share", "grey", "blur", high=1) + out_of_range(self, 0, *amounts)
 
 
 NO_COLOURS = Colours(share=0.0, grey=0.0, blur=0.0)
@@ -74,19 +70,13 @@ class Augmentation:
     least_side: float = 3.0  # pixels of the longer side of an object
 
     def __post_init__(self) -> None:
-        shares = {name: getattr(self, name) for name in ("crop", "flip", "mosaic", "copy_paste", "least_share")}
-        faults = [f"{name} is {x}, not a share from 0 to 1" for name, x in shares.items() if not 0 <= x <= 1]
-        if self.size is not None and self.size < 16:
-            faults.append(f"size is {self.size}, less than 16 pixels")
+        faults = out_of_range(self, 0, "crop", "flip", "mosaic", "copy_paste", "least_share", high=1)
+        faults += out_of_range(self, 16, "size") + out_of_range(self, 0, "rotation", high=180)
         if not self.sides or min(self.sides) < 16 or self.longest < max(self.sides, default=0):
             faults.append(f"sides are {self.sides} with longest {self.longest}; they run from 16 to longest")
         if not 0 < self.scale[0] <= self.scale[1] < math.inf:
             faults.append(f"scale is {self.scale}, not two numbers above 0, the smaller one first")
-        if not 0 <= self.rotation <= 180:
-            faults.append(f"rotation is {self.rotation}, not from 0 to 180 degrees")
-        faults += [f"colours: {fault}" for fault in self.colours.faults()]
-        if faults:
-            raise ConfigError("The augmentation cannot be used:\n  " + "\n  ".join(faults))
+        refuse("The settings of the augmentation do", [*faults, *(f"colours: {x}" for x in self.colours.faults())])
 
     def plain(self) -> Augmentation:
         """The same frames without any variation: for validation, and for looking at the data."""
@@ -146,7 +136,7 @@ def shape_for(size: tuple[float, float], side: int, longest: int) -> Size:
 
 
 def plain_view(size: Size, settings: Augmentation, frame: Size | None = None) -> View:
-    """The whole picture, upright; in a frame of that size where one is given."""
+    """The whole picture, upright."""
     side = settings.size
     frame = frame or ((side, side) if side else shape_for(size, max(settings.sides), settings.longest))
     return View(letterbox(size, frame), frame, False)

@@ -66,9 +66,6 @@ def generate(
 
     `kinds` are the objects to draw (`xpose.data.synthetic.toys.KINDS`), `objects` the least and the greatest number of
     them in a picture.
-
-    Raises:
-        DataError: an unknown kind, or numbers that make no picture.
     """
     _check(count, size, kinds, objects)
     for number in range(start, start + count):
@@ -123,9 +120,6 @@ def write_drawn(
     """Write drawn pictures as a prepared set; `drawn` gives for each split how many there are, and them.
 
     The manifest contains `stated` (name, title, licence, terms, left_right, skeletons) and the `settings` with a seed.
-
-    Raises:
-        DataError: the folder is not empty.
     """
     if folder.is_dir() and any(folder.iterdir()):
         raise DataError(

@@ -67,9 +67,6 @@ class ClosedLoader(Loader):
         return tuple(Category(kind.category, kind.skeleton, kind.names, kind.edges) for kind in self._kinds.values())
 
     def _asked(self, step: Step, sample: Sample, place: int, kinds: Sequence[int]) -> list[PromptedKind]:
-        return self._asked_plainly(sample)
-
-    def _asked_plainly(self, sample: Sample) -> list[PromptedKind]:
         picture = sample.pictures[0]
         shown = {kind.key: kind for kind in kinds_present(sample.labels)}
         rule = self.absences.rule(picture)
