@@ -17,11 +17,12 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -32,7 +33,7 @@ FLAT = 4.0  # grey levels of standard deviation; below it a picture has no struc
 CHUNK = 256  # pictures handed to the processes and to the memory at once
 NEAR = 12  # bits of 255 in which two looks may differ and still be the same
 BANDS = 16  # of 16 bits each: two looks that differ in fewer bits than this agree in at least one band
-ONES = np.array([number.bit_count() for number in range(256)], dtype=np.uint8)  # bits that are set in a byte
+_ONES = np.array([number.bit_count() for number in range(256)], dtype=np.uint8)  # bits that are set in a byte
 LIMIT = 1_000_000  # pairs compared at once; bounds the memory
 
 
@@ -92,20 +93,16 @@ class PrintStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.workers = workers
         try:
-            self.base = self._open(path)
+            self._open(path)
         except sqlite3.DatabaseError:  # damaged, for instance by a crash; everything in it can be made again
             path.unlink()
-            self.base = self._open(path)
+            self._open(path)
 
-    @staticmethod
-    def _open(path: Path) -> sqlite3.Connection:
-        base = sqlite3.connect(path)
-        base.execute(
-            "CREATE TABLE IF NOT EXISTS prints"
-            " (path TEXT PRIMARY KEY, size INTEGER, time INTEGER, file BLOB, look BLOB, mirrored BLOB)"
-        )
-        base.commit()
-        return base
+    def _open(self, path: Path) -> None:
+        columns = "path TEXT PRIMARY KEY, size INTEGER, time INTEGER, file BLOB, look BLOB, mirrored BLOB"
+        self.base = sqlite3.connect(path)
+        self.base.execute(f"CREATE TABLE IF NOT EXISTS prints ({columns})")
+        self.base.commit()
 
     def close(self) -> None:
         """Close the file."""
@@ -114,13 +111,11 @@ class PrintStore:
     def prints(self, paths: Iterable[Path]) -> Iterator[Prints | None]:
         """The fingerprints of the pictures in their order; None for one that cannot be read."""
         source = iter(paths)
-        pool = ProcessPoolExecutor(self.workers) if self.workers > 1 else None
-        try:
+        executor: AbstractContextManager[ProcessPoolExecutor | None]
+        executor = ProcessPoolExecutor(self.workers) if self.workers > 1 else nullcontext()
+        with executor as pool:
             while chunk := list(islice(source, CHUNK)):
                 yield from self._chunk(chunk, pool)
-        finally:
-            if pool:
-                pool.shutdown(cancel_futures=True)
 
     def _chunk(self, paths: Sequence[Path], pool: ProcessPoolExecutor | None) -> list[Prints | None]:
         stamps = [_stamp(path) for path in paths]
@@ -159,10 +154,6 @@ class Leak:
     how: Literal["same file", "same look", "mirrored"]
     bits: int = 0  # in which their looks differ
 
-    def to_json(self) -> dict[str, Any]:
-        """The entry in `leaks.json`."""
-        return asdict(self)
-
 
 @dataclass
 class Side:
@@ -200,13 +191,11 @@ def find_leaks(train: Side, evaluation: Side) -> list[Leak]:
     for number, digest in enumerate(train.files):
         for other in by_file.get(digest, ()):
             leaks[number, other] = Leak(train.names[number], evaluation.names[other], "same file")
-    kinds: tuple[tuple[Literal["same look", "mirrored"], bytearray], ...] = (
-        ("same look", evaluation.looks),
-        ("mirrored", evaluation.mirrored),
-    )
-    for how, looks in kinds:
+    for mirrored in (False, True):
+        looks = evaluation.mirrored if mirrored else evaluation.looks
         for first, second, bits in _near(_matrix(train.looks), _matrix(looks)):
             number, other = train.rows[first], evaluation.rows[second]
+            how: Literal["same look", "mirrored"] = "mirrored" if mirrored else "same look"
             leaks.setdefault((number, other), Leak(train.names[number], evaluation.names[other], how, bits))
     return [leaks[key] for key in sorted(leaks)]
 
@@ -233,7 +222,7 @@ def _near(first: np.ndarray, second: np.ndarray) -> Iterator[tuple[int, int, int
             left = np.repeat(rows, sizes[rows])
             within = np.arange(len(left)) - np.repeat(np.cumsum(sizes[rows]) - sizes[rows], sizes[rows])
             right = order[np.repeat(starts[rows], sizes[rows]) + within]
-            bits = ONES[first[left] ^ second[right]].sum(axis=1, dtype=np.int32)
+            bits = _ONES[first[left] ^ second[right]].sum(axis=1, dtype=np.int32)
             for pair in np.flatnonzero(bits <= NEAR):
                 yield int(left[pair]), int(right[pair]), int(bits[pair])
 

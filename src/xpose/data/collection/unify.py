@@ -11,7 +11,8 @@ import hashlib
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,7 +80,7 @@ def unify(
     roles: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> Unified:
-    """Merge the sets in the source folders into the collection `out`. See `find_parts` for sources and roles.
+    """Merge the sets in the source folders into the collection `out`; `find_parts` describes sources and roles.
 
     Raises:
         DataError: a set is missing, damaged or given twice, or its sides need a decision.
@@ -89,9 +90,7 @@ def unify(
     parts = find_parts(sources, folder, only=only, without=without, roles=roles, progress=progress)
     for part in parts:
         if folder.resolve() == part.folder.resolve():
-            raise DataError(
-                f"{quote(folder)} holds the set {quote(part.name)} itself. Choose another folder with --out."
-            )
+            raise DataError(f"{quote(folder)} holds the set {quote(part.name)}. Choose another folder with --out.")
     merger = Merger(parts, choices.swap_sides, choices.keep_sides)
     maker = _Maker(folder, parts, merger, choices, progress)
     leaks, unread, parted = maker.compare()
@@ -107,12 +106,7 @@ def unify(
         "xpose": __version__,
         "sampling_seed": choices.seed,
         "sampled": {name: {"taken": taken, "of": total} for name, (taken, total) in sampled.items()},
-        "leaks": {
-            "rule": choices.leaks,
-            "found": len(leaks),
-            "pictures_dropped": skipped,
-            "not_compared": len(unread),
-        },
+        "leaks": {"rule": choices.leaks, "found": len(leaks), "pictures_dropped": skipped, "not_compared": len(unread)},
         "left_right": "anatomical, where the single pictures do not say otherwise",
         **merger.notes(),
         "sets": {part.name: _stated_by(part) for part in parts},
@@ -162,13 +156,10 @@ class _Maker:
         if self.choices.leaks == "off":
             return [], [], {}
         train, evaluation = Side(), Side()
-        store = PrintStore(self.folder / PRINTS, self.choices.workers)
-        try:
+        with closing(PrintStore(self.folder / PRINTS, self.choices.workers)) as store:
             for part in self.parts:
-                for role, side in zip(_SIDES, (train, evaluation), strict=True):
-                    self._print(part, role, side, store)
-        finally:
-            store.close()
+                self._print(part, "train", train, store)
+                self._print(part, "evaluation", evaluation, store)
         return find_leaks(train, evaluation), train.unread + evaluation.unread, shared_groups(train, evaluation)
 
     def _print(self, part: PreparedSet, role: Role, side: Side, store: PrintStore) -> None:
@@ -195,12 +186,11 @@ class _Maker:
         sampled = {}
         for part in self.parts:
             count = self.choices.samples.get(part.name)
-            if count is None or not part.splits("train"):
-                continue
-            digests = [digest for digest, _ in self.all_records(part, "train") if digest not in self.dropped]
-            chosen = heapq.nsmallest(count, digests, key=lambda digest: hashlib.blake2b(digest, key=key).digest())
-            self.taken[part.name] = set(chosen)
-            sampled[part.name] = (len(chosen), len(digests))
+            if count is not None and part.splits("train"):
+                digests = [digest for digest, _ in self.all_records(part, "train") if digest not in self.dropped]
+                chosen = heapq.nsmallest(count, digests, key=lambda digest: hashlib.blake2b(digest, key=key).digest())
+                self.taken[part.name] = set(chosen)
+                sampled[part.name] = (len(chosen), len(digests))
         return sampled
 
     def write(self, dropped: list[Leak]) -> dict[str, Counts]:
@@ -240,7 +230,7 @@ def _digest(name: str) -> bytes:
 def _write_leaks(path: Path, leaks: list[Leak], unread: list[str], parted: dict[str, tuple[int, int]]) -> None:
     def lines() -> Iterator[str]:
         yield f'{{"near_bits":{NEAR},\n"leaks":['
-        yield ",".join(f"\n{dump(leak.to_json())}" for leak in leaks)
+        yield ",".join(f"\n{dump(asdict(leak))}" for leak in leaks)
         yield '\n],\n"not_compared":['
         yield ",".join(f"\n{dump(name)}" for name in unread)
         yield '\n],\n"groups_on_both_sides":{'

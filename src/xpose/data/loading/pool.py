@@ -95,9 +95,7 @@ class Pool:
                     px, py, v = instance.point(name)  # a pixel index, and half a pixel further on here
                     points.extend((px + 0.5, py + 0.5, v) if v else (0.0, 0.0, 0.0))
         if not files:
-            raise DataError(
-                "There is no labelled picture; a pool needs at least one. Check the sets and the split."
-            )
+            raise DataError("There is no labelled picture; a pool needs at least one. Check the sets and the split.")
         self.kinds, self.sets, self.styles = tuple(kinds), tuple(sets), tuple(styles)
         self.labelling = {name: entry for name, entry in (labelling or {}).items() if name in sets}
         self.lengths = np.array([len(kind) for kind in self.kinds], np.int64)
