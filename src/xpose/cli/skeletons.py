@@ -34,10 +34,8 @@ def skeletons(
     from xpose.vocabulary import list_skeletons, load_skeleton
 
     if draw is not None and draw.suffix.lower() not in PICTURES:
-        raise ConfigError(
-            f"Cannot draw into {quote(draw)}. A picture ends in {', '.join(PICTURES)}. "
-            f"Try: --draw {draw.with_suffix('.png')}"
-        )
+        rule = f"A picture ends in {', '.join(PICTURES)}. Try: --draw {draw.with_suffix('.png')}"
+        raise ConfigError(f"Cannot draw into {quote(draw)}. {rule}")
     chosen = load_skeleton(name) if name is not None else None
     if as_json:
         _console.show_json(as_dict(chosen) if chosen else [summary(skeleton) for skeleton in list_skeletons()])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -64,10 +65,9 @@ def look(
 
 def page_name(set_name: str) -> str:
     """The file name of a set's page: plain letters, so that every set gets one and none leaves the folder."""
-    plain = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_") else "_" for letter in set_name)
-    safe = plain == set_name and plain not in ("", "index")
-    suffix = "" if safe else "-" + hashlib.sha256(set_name.encode()).hexdigest()[:6]
-    return f"{plain}{suffix}.html"
+    plain = re.sub(r"[^A-Za-z0-9_-]", "_", set_name)
+    is_safe = plain == set_name and plain not in ("", "index")
+    return f"{plain}.html" if is_safe else f"{plain}-{hashlib.sha256(set_name.encode()).hexdigest()[:6]}.html"
 
 
 def _records(
@@ -94,16 +94,13 @@ def _records(
 
 
 def _set_page(look: SetLook) -> str:
-    """The page of one set."""
+    examples = look.named_examples()
     return render(
         "look_set.html",
         title=str(look.manifest.get("title") or look.name),
         look=look,
         facts_of_set=list(_facts(look)),
-        examples=[
-            (example.instance.category.name, *named_svg(example.record, example.instance, example.path))
-            for example in look.named_examples()
-        ],
+        examples=[(e.instance.category.name, *named_svg(e.record, e.instance, e.path)) for e in examples],
         keypoints=list(_keypoint_charts(look)),
         categories=_most_common(look.categories),
         sheet=[(record.picture.file, picture_svg(record, path)) for _, record, path in look.sheet],
@@ -112,7 +109,6 @@ def _set_page(look: SetLook) -> str:
 
 
 def _index_page(looks: Sequence[SetLook]) -> str:
-    """The page of the whole collection."""
     whole = SetLook("", {}, 0)
     for look in looks:
         whole.include(look)
@@ -138,13 +134,8 @@ def _facts(look: SetLook) -> Iterable[tuple[str, str | list[str]]]:
     yield "home page", str(manifest.get("homepage") or "not stated")
     yield "left and right", _listed(look.left_right) if len(look.left_right) > 1 else next(iter(look.left_right))
     yield from ((key, str(manifest[key])) for key in ("visibility", "boxes") if manifest.get(key))
-    yield (
-        "splits",
-        [
-            f"{split}: {counted(number, 'picture')}, {counted(look.objects[split], 'object')}"
-            for split, number in sorted(look.pictures.items())
-        ],
-    )
+    splits = sorted(look.pictures.items())
+    yield "splits", [f"{name}: {counted(n, 'picture')}, {counted(look.objects[name], 'object')}" for name, n in splits]
     if set(look.styles) != {"not stated"}:
         yield "styles", _listed(look.styles)
     skeletons = [f"{name} ({counted(counts.objects, 'object')})" for name, counts in sorted(look.kinds.items())]
@@ -171,37 +162,30 @@ def _most_common(counter: Counter[str]) -> list[tuple[str, tuple[int]]]:
 
 
 def _cover(look: SetLook) -> str | None:
-    cover = max(look.sheet, key=lambda picture: _prominence(picture.record), default=None)
+    def prominence(picture: _SheetPicture) -> float:
+        """The share of the picture that its largest labelled object takes; more than 0.6 is no better."""
+        area = picture.record.picture.width * picture.record.picture.height
+        return max((min(i.box[2] * i.box[3] / area, 0.6) for i in picture.record.instances if i.keypoints), default=0.0)
+
+    cover = max(look.sheet, key=prominence, default=None)
     return picture_svg(cover.record, cover.path, longest=420) if cover else None
 
 
-def _prominence(record: Record) -> float:
-    """The share of the picture that its largest labelled object takes; more than 0.6 is no better."""
-    area = record.picture.width * record.picture.height
-    return max((min(i.box[2] * i.box[3] / area, 0.6) for i in record.instances if i.keypoints), default=0.0)
-
-
 @dataclass
-class SkeletonCounts:
-    """Counts of the objects with one skeleton."""
-
+class _SkeletonCounts:
     keypoints: tuple[str, ...]
     objects: int = 0
     visible: Counter[str] = field(default_factory=Counter)
     hidden: Counter[str] = field(default_factory=Counter)
 
 
-class SheetPicture(NamedTuple):
-    """A picture of the sheet."""
-
+class _SheetPicture(NamedTuple):
     rank: bytes
     record: Record
     path: Path
 
 
-class LargeObject(NamedTuple):
-    """The object of a category that is shown large."""
-
+class _LargeObject(NamedTuple):
     score: tuple[int, int, bytes]
     record: Record
     instance: Instance
@@ -223,9 +207,9 @@ class SetLook:
     styles: Counter[str] = field(default_factory=Counter)
     licences: Counter[str] = field(default_factory=Counter)
     left_right: Counter[str] = field(default_factory=Counter)
-    kinds: dict[str, SkeletonCounts] = field(default_factory=dict)
-    sheet: list[SheetPicture] = field(default_factory=list)  # those of the smallest ranks, in order
-    examples: dict[Category, LargeObject] = field(default_factory=dict)
+    kinds: dict[str, _SkeletonCounts] = field(default_factory=dict)
+    sheet: list[_SheetPicture] = field(default_factory=list)  # those of the smallest ranks, in order
+    examples: dict[Category, _LargeObject] = field(default_factory=dict)
 
     def add(self, record: Record, path: Path, seed: int) -> None:
         """Count one more record, and keep it if it is among those to show."""
@@ -240,7 +224,7 @@ class SetLook:
             self._count(instance)
             self._keep_example(record, instance, path, rank)
         if any(instance.keypoints for instance in record.instances):
-            bisect.insort(self.sheet, SheetPicture(rank, record, path), key=lambda picture: picture.rank)
+            bisect.insort(self.sheet, _SheetPicture(rank, record, path), key=lambda picture: picture.rank)
             del self.sheet[self.sheet_size :]
 
     def size_bins(self) -> list[tuple[str, int]]:
@@ -256,7 +240,7 @@ class SetLook:
         for name in ("pictures", "objects", "categories", "sizes", "crowds"):
             getattr(self, name).update(getattr(other, name))
         for skeleton, counts in other.kinds.items():
-            total = self.kinds.setdefault(skeleton, SkeletonCounts(counts.keypoints))
+            total = self.kinds.setdefault(skeleton, _SkeletonCounts(counts.keypoints))
             total.visible.update(counts.visible)
             total.hidden.update(counts.hidden)
 
@@ -265,7 +249,7 @@ class SetLook:
         self.categories[category.name] += 1
         side = (instance.box[2] * instance.box[3]) ** 0.5
         self.sizes[bisect.bisect_right(SIZES, side)] += 1
-        counts = self.kinds.setdefault(category.skeleton, SkeletonCounts(category.keypoints))
+        counts = self.kinds.setdefault(category.skeleton, _SkeletonCounts(category.keypoints))
         if not set(category.keypoints) <= set(counts.keypoints):
             counts.keypoints = tuple(dict.fromkeys(counts.keypoints + category.keypoints))
         counts.objects += 1
@@ -280,11 +264,11 @@ class SetLook:
         if best is None and len(self.examples) >= 4 * EXAMPLES:
             return  # of hundreds of categories only the first are candidates
         if instance.keypoints and (best is None or score > best.score):
-            self.examples[instance.category] = LargeObject(score, record, instance, path)
+            self.examples[instance.category] = _LargeObject(score, record, instance, path)
 
-    def named_examples(self) -> list[LargeObject]:
+    def named_examples(self) -> list[_LargeObject]:
         """One object for each of the most common categories."""
-        best: dict[str, LargeObject] = {}
+        best: dict[str, _LargeObject] = {}
         for category, example in self.examples.items():
             if category.name not in best or example.score > best[category.name].score:
                 best[category.name] = example

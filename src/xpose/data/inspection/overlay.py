@@ -47,11 +47,9 @@ def picture_svg(record: Record, path: Path, longest: int = 340) -> str:
     parts = [_image(small_jpeg(path, longest), 0, 0, width, height)]
     for instance in record.instances:
         x, y, w, h = instance.box
-        parts.append(
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" fill="none" stroke="#fff" '
-            f'stroke-opacity=".75" stroke-width="{0.7 * unit:.2f}">'
-            f"<title>{escape(instance.category.name)}</title></rect>"
-        )
+        style = f'fill="none" stroke="#fff" stroke-opacity=".75" stroke-width="{0.7 * unit:.2f}"'
+        title = f"<title>{escape(instance.category.name)}</title>"
+        parts.append(f"<rect {_area(x, y, w, h)} {style}>{title}</rect>")
         radius = min(2.6 * unit, max(1.1 * unit, 0.022 * max(w, h)))
         parts += _drawing(instance, radius, (0.0, 0.0), 1.0)
     return f'<svg viewBox="0 0 {width} {height}" role="img">{"".join(parts)}</svg>'
@@ -95,10 +93,13 @@ def _crop(instance: Instance, width: int, height: int) -> tuple[int, int, int, i
 
 
 def _image(address: str | None, x: float, y: float, width: float, height: float) -> str:
-    place = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
     if address is None:
-        return f'<rect {place} fill="#888"><title>the picture cannot be read</title></rect>'
-    return f'<image {place} preserveAspectRatio="none" href="{address}"/>'
+        return f'<rect {_area(x, y, width, height)} fill="#888"><title>the picture cannot be read</title></rect>'
+    return f'<image {_area(x, y, width, height)} preserveAspectRatio="none" href="{address}"/>'
+
+
+def _area(x: float, y: float, width: float, height: float) -> str:
+    return f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
 
 
 def _place(instance: Instance, name: str, offset: tuple[float, float], scale: float) -> tuple[float, float]:
