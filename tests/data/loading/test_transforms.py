@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests.data.pools import category, colours, dot_pool, dotted, record, spread
 
-from xpose.data.loading.mixing import mosaic, paste
 from xpose.data.loading.pictures import Pictures, letterbox, move_boxes, move_labels, similarity
 from xpose.data.loading.pool import Pool
 from xpose.data.loading.samples import Kind, Labels, join
@@ -20,6 +19,8 @@ from xpose.data.loading.transforms import (
     choose_view,
     colour_matrix,
     good_view,
+    mosaic,
+    paste,
     plain_view,
     shape_for,
     show,

@@ -34,12 +34,11 @@ from xpose.data.loading.batches import (
 )
 from xpose.data.loading.examples import CutOut, ExampleFinder, ExampleSettings
 from xpose.data.loading.labelling import Rule, labelling_of
-from xpose.data.loading.mixing import mosaic, paste
 from xpose.data.loading.pictures import Form, Pictures
 from xpose.data.loading.pool import Pool
 from xpose.data.loading.samples import Kind, Sample
 from xpose.data.loading.sampling import Sampling, SamplingPlan, Step
-from xpose.data.loading.transforms import Augmentation, good_view, show, vary_colours
+from xpose.data.loading.transforms import Augmentation, good_view, mosaic, paste, show, vary_colours
 from xpose.errors import ConfigError, XPoseError, out_of_range, refuse
 from xpose.pictures.decoding import opencv
 

@@ -126,7 +126,7 @@ class Pool:
         return Labels(kinds, label.astype(np.int64), boxes, points, crowd)
 
     def visible_counts(self) -> np.ndarray:
-        """For every instance how many of its points can be seen (visibility 2)."""
+        """The number of visible points (visibility 2) of every instance."""
         seen = _starts(self._points[:, 2] == 2)
         return np.asarray(seen[self._point[1:]] - seen[self._point[:-1]])
 
