@@ -171,12 +171,9 @@ class Record:
 
     def check(self) -> Record:
         """The record itself; a DataError names all faults of a faulty one."""
-        faults = self.faults()
-        if faults:
-            raise DataError(
-                f"{quote(self.picture.file)} makes no valid record: {'; '.join(faults)}. "
-                "A record follows the rules in xpose.records: correct the source entry or leave it out."
-            )
+        if faults := self.faults():
+            rules = "The docstring of xpose.records states the rules: correct the source entry or omit it."
+            raise DataError(f"{quote(self.picture.file)} makes no valid record: {'; '.join(faults)}. {rules}")
         return self
 
 

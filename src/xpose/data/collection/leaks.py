@@ -2,9 +2,8 @@
 
 The look is a perceptual hash of 255 bits: the picture in grey at 32x32, its discrete cosine transform, the 16x16 lowest
 frequencies without the mean; each bit tells whether one is above their median. Another JPEG quality or half the size
-changes 0 to 8 bits; the nearest of 249 other pictures of a mixed collection differed in at least 20 bits, in the median
-in 104 (`python benchmarks/data.py prints FOLDER` measures it on other pictures). A picture without structure has no
-look.
+changes 0 to 8 bits; other pictures of a mixed collection differed in at least 20 bits (`python benchmarks/data.py
+prints FOLDER` measures it). A picture without structure has no look.
 
 All sets are compared with each other, because sets borrow pictures. Groups (a video, a person) with pictures on both
 sides are reported separately: they are not a leak by themselves, because many sets are split within videos on purpose.
@@ -17,9 +16,8 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -35,6 +33,7 @@ NEAR = 12  # bits of 255 in which two looks may differ and still be the same
 BANDS = 16  # of 16 bits each: two looks that differ in fewer bits than this agree in at least one band
 _ONES = np.array([number.bit_count() for number in range(256)], dtype=np.uint8)  # bits that are set in a byte
 LIMIT = 1_000_000  # pairs compared at once; bounds the memory
+_WAVES = np.cos(np.pi * (2 * np.arange(SIDE)[None] + 1) * np.arange(SIDE)[:, None] / (2 * SIDE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +67,7 @@ def looks(grey: np.ndarray) -> tuple[bytes, bytes]:
     """The look of a grey picture (32, 32) and that of its mirror image; two empty ones without structure."""
     if grey.std() < FLAT:
         return b"", b""
-    waves = _waves()
-    low = (waves @ grey @ waves.T)[:LOW, :LOW]
+    low = (_WAVES @ grey @ _WAVES.T)[:LOW, :LOW]
     other = low * np.where(np.arange(LOW) % 2, -1.0, 1.0)  # a mirror changes the sign of odd horizontal waves
     return _bits(low), _bits(other)
 
@@ -77,13 +75,6 @@ def looks(grey: np.ndarray) -> tuple[bytes, bytes]:
 def _bits(low: np.ndarray) -> bytes:
     flat = low.ravel()[1:]
     return np.packbits(flat > np.median(flat)).tobytes()
-
-
-@cache
-def _waves() -> np.ndarray:
-    k = np.arange(SIDE)
-    waves: np.ndarray = np.cos(np.pi * (2 * k[None] + 1) * k[:, None] / (2 * SIDE))
-    return waves
 
 
 class PrintStore:
@@ -138,11 +129,9 @@ class PrintStore:
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns
+    with suppress(OSError):
+        return (status := path.stat()).st_size, status.st_mtime_ns
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +172,7 @@ class Side:
 
 
 def find_leaks(train: Side, evaluation: Side) -> list[Leak]:
-    """All leaks in the order of the training pictures; of several reasons for one pair the strongest."""
+    """All leaks in the order of the training pictures, each pair with its strongest reason."""
     leaks: dict[tuple[int, int], Leak] = {}
     by_file: dict[bytes, list[int]] = defaultdict(list)
     for number, digest in enumerate(evaluation.files):

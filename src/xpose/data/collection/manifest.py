@@ -128,10 +128,8 @@ def verify(folder: str | Path) -> dict[str, Counts]:
             names[record.picture.file] += 1
             faults += [f"{file}, {record.picture.file}: {fault}" for fault in record.faults()]
         faults += [f"{file} holds {name} {n} times" for name, n in names.items() if n > 1]
-        wrong = {key: value for key, value in counts.to_json().items() if stated.get(key) != value}
-        faults += [
-            f"{file} holds {n} {key.replace('_', ' ')}, the manifest says {stated.get(key)}" for key, n in wrong.items()
-        ]
+        wrong = [(key, value) for key, value in counts.to_json().items() if stated.get(key) != value]
+        faults += [f"{file} holds {n} {key.replace('_', ' ')}, the manifest says {stated.get(key)}" for key, n in wrong]
     if faults:
         shown = "; ".join(faults[:20]) + (f"; and {len(faults) - 20} more" if len(faults) > 20 else "")
         raise DataError(f"{quote(folder)} is not what its manifest says: {shown}. Make it again with prepare --fresh.")

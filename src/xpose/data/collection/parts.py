@@ -97,9 +97,7 @@ def find_parts(
         for name, folder in _folders(Path(source), out, is_included, progress).items():
             if name in folders:
                 both = f"{quote(folders[name])} and in {quote(folder)}"
-                raise DataError(
-                    f"The set {quote(name)} is in {both}. A collection holds each set once: omit one folder."
-                )
+                raise DataError(f"The set {quote(name)} is in {both}. A collection holds each set once: omit one.")
             folders[name] = folder
     for name in sorted((included | excluded) - names):
         listed = ", ".join(sorted(names)) or "none"

@@ -87,7 +87,7 @@ def write_coco(path: Path, records: Callable[[], Iterable[Record]], info: Mappin
     """Write the records as one COCO file.
 
     `records` is called twice and has to give the same records both times: the first pass finds the categories and
-    licences, which stand before the images; the second writes. Only those, never the records, are held in memory.
+    licences, which precede the images; the second writes. Only those, never the records, are held in memory.
     """
     counts, categories, licences = Counts(), set[Category](), set[str]()
     for record in records():
@@ -234,8 +234,7 @@ class CocoSet:
 
 
 def _header(file: IO[str], start: str) -> Any:
-    line = file.readline()
-    if not line.startswith(start):
+    if not (line := file.readline()).startswith(start):
         raise ValueError(f"no {start}")
     return json.loads(line.removeprefix(start).rstrip("\n").removesuffix(","))
 
@@ -254,8 +253,7 @@ def _entries(file: IO[str], name: str) -> Iterator[Any]:
 def _category_of(entry: Mapping[str, Any]) -> Category:
     names = entry["keypoints"]
     edges = tuple((names[a - 1], names[b - 1]) for a, b in entry["skeleton"])
-    taxonomy = Taxonomy.from_json(entry["taxonomy"])
-    return Category(entry["name"], entry["skeleton_name"], tuple(names), edges, taxonomy)
+    return Category(entry["name"], entry["skeleton_name"], tuple(names), edges, Taxonomy.from_json(entry["taxonomy"]))
 
 
 def instance_from_json(entry: Mapping[str, Any], category: Category) -> Instance:

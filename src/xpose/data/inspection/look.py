@@ -23,7 +23,7 @@ from xpose.data.inspection.overlay import named_svg, picture_svg
 from xpose.errors import counted
 from xpose.pages import render
 from xpose.pictures.atomic import write_text
-from xpose.records import HIDDEN, Category, Instance, Record
+from xpose.records import HIDDEN, Instance, Record
 
 ROWS = 34  # keypoints in one chart
 SIZE_CAPTION = "size of the box in pixels (root of its area), from"
@@ -112,7 +112,8 @@ def _index_page(looks: Sequence[SetLook]) -> str:
     whole = SetLook("", {}, 0)
     for look in looks:
         whole.include(look)
-    names = {name for counts in whole.kinds.values() for name in (*counts.visible, *counts.hidden)}
+    kinds = [counts for look in looks for counts in look.kinds.values()]
+    names = {name for counts in kinds for name in (*counts.visible, *counts.hidden)}
     return render(
         "look_index.html",
         title="The whole collection",
@@ -209,7 +210,7 @@ class SetLook:
     left_right: Counter[str] = field(default_factory=Counter)
     kinds: dict[str, _SkeletonCounts] = field(default_factory=dict)
     sheet: list[_SheetPicture] = field(default_factory=list)  # those of the smallest ranks, in order
-    examples: dict[Category, _LargeObject] = field(default_factory=dict)
+    examples: dict[str, _LargeObject] = field(default_factory=dict)  # by category
 
     def add(self, record: Record, path: Path, seed: int) -> None:
         """Count one more record, and keep it if it is among those to show."""
@@ -236,13 +237,9 @@ class SetLook:
         return [(label, self.crowds[label]) for label, _ in CROWDS]
 
     def include(self, other: SetLook) -> None:
-        """Add another set's counts of pictures, objects, categories and keypoints."""
+        """Add another set's counts of pictures, objects and categories."""
         for name in ("pictures", "objects", "categories", "sizes", "crowds"):
             getattr(self, name).update(getattr(other, name))
-        for skeleton, counts in other.kinds.items():
-            total = self.kinds.setdefault(skeleton, _SkeletonCounts(counts.keypoints))
-            total.visible.update(counts.visible)
-            total.hidden.update(counts.hidden)
 
     def _count(self, instance: Instance) -> None:
         category = instance.category
@@ -258,19 +255,14 @@ class SetLook:
 
     def _keep_example(self, record: Record, instance: Instance, path: Path, rank: bytes) -> None:
         """Of each category keep the object with the most points, then of a fair size, then by the seed."""
-        size = min(int(min(instance.box[2:]) // 60), 2)
-        score = (len(instance.keypoints), size, rank)
-        best = self.examples.get(instance.category)
+        name, size = instance.category.name, min(int(min(instance.box[2:]) // 60), 2)
+        score, best = (len(instance.keypoints), size, rank), self.examples.get(name)
         if best is None and len(self.examples) >= 4 * EXAMPLES:
             return  # of hundreds of categories only the first are candidates
         if instance.keypoints and (best is None or score > best.score):
-            self.examples[instance.category] = _LargeObject(score, record, instance, path)
+            self.examples[name] = _LargeObject(score, record, instance, path)
 
     def named_examples(self) -> list[_LargeObject]:
         """One object for each of the most common categories."""
-        best: dict[str, _LargeObject] = {}
-        for category, example in self.examples.items():
-            if category.name not in best or example.score > best[category.name].score:
-                best[category.name] = example
-        common = sorted(best, key=lambda name: (-self.categories[name], name))
-        return [best[name] for name in common[:EXAMPLES]]
+        common = sorted(self.examples, key=lambda name: (-self.categories[name], name))
+        return [self.examples[name] for name in common[:EXAMPLES]]

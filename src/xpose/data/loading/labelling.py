@@ -79,7 +79,7 @@ def known_labelling() -> Mapping[str, Labelling]:
 
 
 def labelling_of(name: str, beside: Mapping[str, Labelling] | None = None) -> Labelling:
-    """What is known of a set, by the folder's own file first; the usual where nothing is."""
+    """What is known of a set: by the folder's own file, by the package's, or the defaults."""
     return {**known_labelling(), **(beside or {})}.get(name, Labelling())
 
 
@@ -87,17 +87,14 @@ def labelling_beside(places: Iterable[str | Path]) -> dict[str, Labelling]:
     """What the `labelling.toml` in the root of each folder states, by set; a later folder overrides an earlier one."""
     labelling: dict[str, Labelling] = {}
     for folder in map(Path, places):
-        path = folder / LABELLING_FILE
-        if not path.is_file():
+        if not (path := folder / LABELLING_FILE).is_file():
             continue
         stated = read_labelling(path)
         if is_folder_of_sets(folder):
             sets = {child.name for child in folder.iterdir() if child.is_dir()}
             for name in sorted(set(stated) - sets):
-                raise DataError(
-                    f"{quote(path)} describes the set {quote(name)}, which its folder does not hold."
-                    f"{did_you_mean(name, sets)} Each table has the name of a set's folder: correct or remove it."
-                )
+                rule = f"which its folder does not hold.{did_you_mean(name, sets)} Correct or remove it."
+                raise DataError(f"{quote(path)} describes the set {quote(name)}, {rule}")
         labelling |= stated
     return labelling
 
