@@ -32,7 +32,7 @@ MAX_BOX_SIZE = 4.0  # times the picture's side; objects cut by the edge have box
 
 @dataclass(frozen=True, slots=True)
 class Taxonomy:
-    """Where an animal stands, as far as the source says so; None is unknown, never a guess."""
+    """The ranks of an animal that the source states; None is unknown, never a guess."""
 
     species: str | None = None
     family: str | None = None

@@ -1,7 +1,7 @@
 """Object categories: names, the spellings of the published lists, taxonomy as far as a source states it, skeletons.
 
-The data lie in `categories/*.toml`, one category a line. Which skeleton a category gets by default is the `skeleton` of
-its line or file; the skeletons of the collections that show it follow as further choices.
+The data are in `categories/*.toml`, one category per line. The default skeleton of a category is the `skeleton` of its
+line or file; the skeletons of the collections that show it follow as further choices.
 """
 
 from __future__ import annotations

@@ -29,13 +29,9 @@ _WAY_OUT = "docs/vocabulary.md shows the format; `xpose skeletons person` shows 
 _SKELETON_KEYS = ("name", "also", "released", "title", "note", "left_right", "source", "keypoints", "edges")
 _POINT_KEYS = ("name", "alias", "part", "flip", "sigma", "layout", "source_names", "note", "unused")
 _SOURCE_KEYS = ("dataset", "reference", "names", "sigmas", "edges", "url", "licence")
-_YOURS = {
-    "dataset": "a file of yours",
-    "reference": "a file of yours",
-    "names": "the writer of the file",
-    "sigmas": "the writer of the file; else the rule for free names",
-    "edges": "the writer of the file",
-}
+_WRITER = "the writer of the file"
+_YOURS = {"dataset": "a file of yours", "reference": "a file of yours", "names": _WRITER, "edges": _WRITER}
+_YOURS["sigmas"] = f"{_WRITER}; else the rule for free names"
 
 
 def load_skeleton(name: str | Path) -> Skeleton:

@@ -121,7 +121,7 @@ class Skeleton:
     def index(self, name: str) -> int:
         """The position of a point, found by its name, its alias or a source name, in this order.
 
-        Case, underscores, hyphens and blanks do not matter, but the exact spelling goes first: "right eyebrow 1" is
+        Case, underscores, hyphens and blanks do not matter, but the exact spelling has priority: "right eyebrow 1" is
         an alias and "right_eyebrow_1" another point's field in annotation files. An alias that several points share
         finds none of them.
 

@@ -15,8 +15,8 @@ from xpose.data.loading.pictures import Pictures, move_labels, similarity
 from xpose.data.loading.samples import Kind, by_name
 from xpose.data.loading.transforms import Colours, vary_colours
 from xpose.errors import out_of_range, refuse
+from xpose.prompts import MOST_SHOTS
 
-MOST_SHOTS = 5
 USUAL_SIDE = 224  # of the cut-out in pixels
 _SMALLER = (1.0, 0.75, 0.5, 0.375, 0.25, 0.0)  # of `least_side`, tried in turn
 _TRIED = 64  # instances of a kind from which examples are drawn

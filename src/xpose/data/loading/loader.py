@@ -128,7 +128,7 @@ class Loader:
         self.absences = Absences(pool)
         self.own_kinds = {*pool.kinds, *(kind.mirror[0] for kind in pool.kinds)}
         self.finder = ExampleFinder(self.pictures, self.prompting.examples)
-        self.steps_per_epoch = self.plan.steps_per_epoch  # after them every picture was shown as its weight says
+        self.steps_per_epoch = self.plan.steps_per_epoch
 
     def keep_pictures(self, megabytes: float, *, form: Form = "pixels") -> int:
         """Before the first step: keep copies in memory, as large as they can be shown; how many there are."""

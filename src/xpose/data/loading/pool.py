@@ -1,6 +1,6 @@
 """All labels of a training run in flat arrays: 400,000 objects in about 150 MB, shared by workers without copying.
 
-A picture goes by its number in the pool. Records come from prepared sets, collections and folders of sets:
+Pictures are identified by their number in the pool. Records come from prepared sets, collections and folders of sets:
 
     pool = open_pool(["sets/coco", "../shared/data"], "train")
     pool.labels(17), pool.size(17), pool.set_name(17)

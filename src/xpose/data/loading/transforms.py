@@ -236,7 +236,7 @@ def paste(rng: np.random.Generator, sample: Sample, pictures: Pictures, donor: i
 
 
 def _fit_for_pasting(labels: Labels) -> np.ndarray:
-    """Objects that are not tiny, show at least half of their points, and stand alone."""
+    """Objects that are not tiny, show at least half of their points, and do not overlap others."""
     boxes = labels.boxes
     sides = boxes[:, 2:] - boxes[:, :2]
     lengths = np.array([len(kind) for kind in labels.kinds], np.int64)[labels.label]

@@ -34,7 +34,7 @@ from xpose.vocabulary import load_skeleton
 NAME = "shapes"
 TITLE = "Drawn shapes of many kinds"
 MOST_POINTS = 9
-_TRIES = 20  # damaged pictures in turn after which there is no hope
+_TRIES = 20  # damaged pictures in turn before giving up
 _SKIN = 160  # side of the piece of a photograph that a skin is, in pixels
 _SYLLABLES = ["ba", "ce", "di", "fo", "gu", "hy", "ka", "le", "mi", "no", "pu", "ra", "se", "ti", "vo", "zu"]  # sixteen
 _KIND, _PICTURE = 0, 1  # random streams
@@ -42,7 +42,7 @@ _KIND, _PICTURE = 0, 1  # random streams
 
 @dataclass(frozen=True)
 class ShapePart:
-    """A polygon of a kind. Its frame is turned by `angle` and stands at `place` of the part it hangs on."""
+    """A polygon of a kind. Its frame is turned by `angle`, with its origin at `place` of the part it hangs on."""
 
     hangs_on: int | None  # an earlier part; None for the object itself
     place: tuple[float, float]
