@@ -30,7 +30,7 @@ from xpose.data.collection.manifest import (
 )
 from xpose.data.collection.parts import PreparedSet, Progress, Role, find_parts
 from xpose.data.collection.statistics import Statistics, collect, write_statistics
-from xpose.data.collection.store import CocoSet, Counts, dump, write_atomically, write_coco
+from xpose.data.collection.store import CocoSet, Counts, write_coco
 from xpose.data.datasets.report import write_report
 from xpose.errors import DataError, UnmappedKeypointError, VocabularyError, quote
 from xpose.records import Category, Instance, LeftRight, Record, Skipped, Taxonomy, replaced
@@ -98,7 +98,9 @@ def unify(
     dropped = leaks if choices.leaks == "drop" else []
     sampled = maker.sample(dropped)
     counts = maker.write(dropped)
-    _write_leaks(folder / LEAKS, leaks, unread, parted)
+    pairs = [asdict(leak) for leak in leaks]
+    report = {"near_bits": NEAR, "leaks": pairs, "not_compared": unread, "groups_on_both_sides": parted}
+    write_json(folder / LEAKS, report)
     _write_location(folder, parts)
     skipped = len({leak.train for leak in dropped})
     manifest = {
@@ -336,19 +338,6 @@ class _Maker:
 def _digest(name: str) -> bytes:
     """A short digest of a picture's name in the collection."""
     return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=12).digest()
-
-
-def _write_leaks(path: Path, leaks: list[Leak], unread: list[str], parted: dict[str, tuple[int, int]]) -> None:
-    def lines() -> Iterator[str]:
-        yield f'{{"near_bits":{NEAR},\n"leaks":['
-        yield ",".join(f"\n{dump(asdict(leak))}" for leak in leaks)
-        yield '\n],\n"not_compared":['
-        yield ",".join(f"\n{dump(name)}" for name in unread)
-        yield '\n],\n"groups_on_both_sides":{'
-        yield ",".join(f"\n{dump(group)}:{dump(list(counts))}" for group, counts in parted.items())
-        yield "\n}}\n"
-
-    write_atomically(path, lambda file: file.writelines(lines()))
 
 
 def _write_location(folder: Path, parts: list[PreparedSet]) -> None:

@@ -194,10 +194,8 @@ def open_pool(
         for folder in places:
             for record, place in read_places(Path(folder), split, skipped=skip):
                 sets.add(record.source)
-                if is_included(record.source):
-                    selection = record if keep is None else keep(record)
-                    if selection is not None:
-                        yield selection, place
+                if is_included(record.source) and (selection := keep(record) if keep else record):
+                    yield selection, place
 
     records = selected()
     first = next(records, None)
@@ -208,9 +206,8 @@ def open_pool(
         )
     pool = None if first is None else Pool(chain([first], records), own_flips(places), labelling_beside(places))
     for name in sorted((included | excluded) - sets):
-        raise DataError(
-            f"There is no set {quote(name)}.{did_you_mean(name, sets)} There are: {', '.join(sorted(sets))}."
-        )
+        listed = ", ".join(sorted(sets))
+        raise DataError(f"There is no set {quote(name)}.{did_you_mean(name, sets)} There are: {listed}.")
     if pool is None:
         raise DataError(
             f"Every picture was left out. At least one has to stay. Check what is left out.{_reasons(unusable)}"
