@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import json
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
@@ -30,7 +31,7 @@ from xpose.data.collection.manifest import (
 )
 from xpose.data.collection.parts import PreparedSet, Progress, Role, find_parts
 from xpose.data.collection.statistics import Statistics, collect, write_statistics
-from xpose.data.collection.store import CocoSet, Counts, write_coco
+from xpose.data.collection.store import CocoSet, Counts, write_atomically, write_coco
 from xpose.data.datasets.report import write_report
 from xpose.errors import DataError, UnmappedKeypointError, VocabularyError, quote
 from xpose.records import Category, Instance, LeftRight, Record, Skipped, Taxonomy, replaced
@@ -100,7 +101,7 @@ def unify(
     counts = maker.write(dropped)
     pairs = [asdict(leak) for leak in leaks]
     report = {"near_bits": NEAR, "leaks": pairs, "not_compared": unread, "groups_on_both_sides": parted}
-    write_json(folder / LEAKS, report)
+    write_atomically(folder / LEAKS, lambda file: file.write(json.dumps(report, indent=2)))  # ASCII, for any file name
     _write_location(folder, parts)
     skipped = len({leak.train for leak in dropped})
     manifest = {
