@@ -170,21 +170,14 @@ def _about(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _set_rows(statistics: Statistics) -> list[tuple[str | int, ...]]:
-    return [
-        (
-            name,
-            of_set.images["train"],
-            of_set.images["evaluation"],
-            of_set.instances.total(),
-            of_set.visible + of_set.hidden,
-            of_set.hidden,
-            len(of_set.categories),
-            len(of_set.keypoint_names),
-            ", ".join(sorted(of_set.left_right)) or "none",
-            statistics.manifest.get("sets", {}).get(name, {}).get("licence", ""),
-        )
-        for name, of_set in sorted(statistics.sets.items())
-    ]
+    rows: list[tuple[str | int, ...]] = []
+    for name, of_set in sorted(statistics.sets.items()):
+        pictures, points = (of_set.images["train"], of_set.images["evaluation"]), of_set.visible + of_set.hidden
+        numbers = (*pictures, of_set.instances.total(), points, of_set.hidden, len(of_set.categories))
+        licence = statistics.manifest.get("sets", {}).get(name, {}).get("licence", "")
+        sides = ", ".join(sorted(of_set.left_right)) or "none"
+        rows.append((name, *numbers, len(of_set.keypoint_names), sides, licence))
+    return rows
 
 
 def _paper_table(paper_rows: list[tuple[str, int, int | None]]) -> list[tuple[str | int, ...]]:

@@ -152,17 +152,10 @@ def plain_view(size: Size, settings: Augmentation, frame: Size | None = None) ->
 
 def show(pictures: Pictures, number: int, view: View, settings: Augmentation) -> Sample:
     """The picture `number` as the view shows it."""
-    pool = pictures.pool
-    return Sample(
-        pictures.warped(number, view.matrix, view.frame),
-        view.labels(pool.labels(number), settings),
-        pool.set_name(number),
-        pool.file(number),
-        pool.style(number),
-        view.matrix,
-        view.mirror,
-        (number,),
-    )
+    pool, pixels = pictures.pool, pictures.warped(number, view.matrix, view.frame)
+    labels = view.labels(pool.labels(number), settings)
+    stated = pool.set_name(number), pool.file(number), pool.style(number)
+    return Sample(pixels, labels, *stated, view.matrix, view.mirror, (number,))
 
 
 def good_view(

@@ -97,8 +97,8 @@ def write_synthetic(
         split: (amount, generate(seed, amount, size, kinds=kinds, objects=objects, start=start, split=split))
         for split, (start, amount) in parts.items()
     }
-    stated = {"name": NAME, "title": TITLE, "licence": LICENCE, "terms": "none", "left_right": "anatomical"}
-    stated |= {"skeletons": sorted(f"toy_{kind}" for kind in kinds)}
+    words = {"name": NAME, "title": TITLE, "licence": LICENCE, "terms": "none", "left_right": "anatomical"}
+    stated = {**words, "skeletons": sorted(f"toy_{kind}" for kind in kinds)}
     settings = {"seed": seed, "count": count, "size": list(size), "kinds": list(kinds), "objects": list(objects)}
     return write_drawn(Path(out), stated, settings, drawn, progress)
 
@@ -209,14 +209,13 @@ def _place(
         if np.abs(corners - inside).max() > (0.35 * height if rng.uniform() < 0.2 else 0):
             continue
         mask = _mask(moved, size)
-        if mask.any() and all((other.mask & ~mask).sum() >= LEAST_SEEN * other.mask.sum() for other in others):
-            # What was visible of the others may be covered by several objects together.
-            covered = mask.copy()
-            for other in reversed(others):
-                if (other.mask & ~covered).sum() < LEAST_SEEN * other.mask.sum():
-                    break
-                covered |= other.mask
-            else:
+        covered = mask.copy()  # by all objects in front together
+        for other in reversed(others):
+            if (other.mask & ~covered).sum() < LEAST_SEEN * other.mask.sum():
+                break
+            covered |= other.mask
+        else:
+            if mask.any():
                 return _Placed(kind, moved, mask)
     return None
 

@@ -93,8 +93,8 @@ def write_shapes(
     settings = {"seed": seed, "kinds": kinds, "each": each, "side": side, "behind": [str(folder) for folder in behind]}
     licence = "as the photographs in the background: see the manifest" if behind else LICENCE
     terms = "those of the photographs that `behind` names" if behind else "none"
-    stated = {"name": NAME, "title": TITLE, "licence": licence, "terms": terms, "left_right": "none"}
-    stated |= {"skeletons": ["drawn_shape"]}
+    words = {"name": NAME, "title": TITLE, "licence": licence, "terms": terms, "left_right": "none"}
+    stated = {**words, "skeletons": ["drawn_shape"]}
     drawn = _pictures(shapes, each, seed, photographs, side, licence)
     return write_drawn(Path(out), stated, settings, {"train": (kinds * each, drawn)}, progress)
 
