@@ -150,9 +150,7 @@ def list_formats(as_json: _options.AsJson = False) -> None:
         listed = {name: {key: getattr(importer, key) for key in keys} for name, importer in importers.items()}
         _console.show_json([{"format": name, **fields} for name, fields in listed.items()])
         return
-    rows = [
-        [name, importer.what, _format_status(importer), importer.visibility] for name, importer in importers.items()
-    ]
+    rows = [[name, kind.what, _format_status(kind), kind.visibility] for name, kind in importers.items()]
     _console.show(_console.table(("format", "PATH is", "layout", "visibility"), rows))
     _console.note("To import labels, run: xpose data import FORMAT PATH --out DIR")
 

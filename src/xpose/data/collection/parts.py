@@ -68,7 +68,9 @@ class PreparedSet:
 
 def role_of(split: str) -> Role:
     """The role of a split: "train" and "all" train, "train-split2" and the like repeat pictures, others evaluate."""
-    return "train" if split in ("train", "all") else "none" if "-" in split else "evaluation"
+    if split in ("train", "all"):
+        return "train"
+    return "none" if "-" in split else "evaluation"
 
 
 def find_parts(

@@ -16,10 +16,9 @@ from torch import Tensor
 
 from xpose.data.loading.examples import CutOut
 from xpose.data.loading.pictures import FILL
-from xpose.data.loading.samples import Kind, Labels, Sample, by_name
+from xpose.data.loading.samples import Key, Kind, Labels, Sample, by_name
 
 Mode = Literal["text", "visual", "combined"]
-Key = tuple[str, str]  # `Kind.key`
 # A point's name -> the other end of its line, and where on the line the new point is, from 0 to 1.
 Lines = Mapping[str, tuple[str, float]]
 

@@ -23,7 +23,6 @@ import torch
 
 from xpose.data.loading.batches import (
     Batch,
-    Key,
     Mode,
     PromptedKind,
     Target,
@@ -36,7 +35,7 @@ from xpose.data.loading.examples import CutOut, ExampleFinder, ExampleSettings
 from xpose.data.loading.labelling import Rule, labelling_of
 from xpose.data.loading.pictures import Form, Pictures
 from xpose.data.loading.pool import Pool
-from xpose.data.loading.samples import Kind, Sample
+from xpose.data.loading.samples import Key, Kind, Sample
 from xpose.data.loading.sampling import Sampling, SamplingPlan, Step
 from xpose.data.loading.transforms import Augmentation, good_view, mosaic, paste, show, vary_colours
 from xpose.errors import ConfigError, XPoseError, out_of_range, refuse
@@ -220,7 +219,8 @@ class Loader:
             # it has to answer nothing.
             asked, chosen = [], order[: max(1, len(chosen))]
         asked += [PromptedKind(by_category[absent[i]], False, True) for i in sorted(chosen.tolist())]
-        if not asked and not (asked := self._present(sample)):
+        asked = asked or self._present(sample)
+        if not asked:
             labelled = self.absences.rule(sample.pictures[0]).labelled
             fallback = next((kind for kind in self.pool.kinds if kind.category in labelled), self.pool.kinds[0])
             asked = [PromptedKind(fallback, False, False)]

@@ -25,6 +25,8 @@ from xpose.vocabulary import flip_name, keypoint_sigmas, load_skeleton
 if TYPE_CHECKING:
     from torch import Tensor
 
+Key = tuple[str, str]  # category and skeleton
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -54,7 +56,7 @@ class Kind:
         return len(self.names)
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> Key:
         """Kinds with the same key are one class, though their sets may label other points of it."""
         return self.category, self.skeleton
 
@@ -138,7 +140,7 @@ class Labels:
 
 def join(parts: Sequence[Labels]) -> Labels:
     """The labels of several pictures that became one; kinds of one class are joined by the names of their points."""
-    merged: dict[tuple[str, str], Kind] = {}
+    merged: dict[Key, Kind] = {}
     for kind in (kind for part in parts for kind in part.kinds):
         merged[kind.key] = merged[kind.key].joined(kind) if kind.key in merged else kind
     kinds, place = tuple(merged.values()), {key: i for i, key in enumerate(merged)}
