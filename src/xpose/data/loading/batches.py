@@ -16,7 +16,7 @@ from torch import Tensor
 
 from xpose.data.loading.examples import CutOut
 from xpose.data.loading.pictures import FILL
-from xpose.data.loading.samples import Key, Kind, Labels, Sample, by_name
+from xpose.data.loading.samples import Key, Kind, Sample, by_name
 
 Mode = Literal["text", "visual", "combined"]
 # A point's name -> the other end of its line, and where on the line the new point is, from 0 to 1.
@@ -132,11 +132,6 @@ def target_of(sample: Sample, asked: Sequence[PromptedKind], whole: bool = False
         torch.from_numpy(sample.matrix.astype(np.float32)),
         whole,
     )
-
-
-def kinds_present(labels: Labels) -> list[Kind]:
-    """The kinds of the objects, crowds left out."""
-    return [labels.kinds[i] for i in np.unique(labels.label[~labels.crowd]).tolist()]
 
 
 def collate(

@@ -21,16 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from xpose.data.loading.batches import (
-    Batch,
-    Mode,
-    PromptedKind,
-    Target,
-    collate,
-    kinds_present,
-    move_between,
-    target_of,
-)
+from xpose.data.loading.batches import Batch, Mode, PromptedKind, Target, collate, move_between, target_of
 from xpose.data.loading.examples import CutOut, ExampleFinder, ExampleSettings
 from xpose.data.loading.labelling import Rule, labelling_of
 from xpose.data.loading.pictures import Form, Pictures
@@ -228,7 +219,7 @@ class Loader:
 
     def _present(self, sample: Sample) -> list[PromptedKind]:
         exhaustive = self.absences.rule(sample.pictures[0]).labelling.exhaustive
-        return [PromptedKind(kind, True, exhaustive) for kind in kinds_present(sample.labels)]
+        return [PromptedKind(kind, True, exhaustive) for kind in sample.labels.present()]
 
     def _examples(
         self, step: Step, needed: Iterable[Key], kinds: Sequence[int], shown: set[int]

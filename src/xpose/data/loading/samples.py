@@ -127,6 +127,10 @@ class Labels:
         """The rows that are objects."""
         return self.take(~self.crowd)
 
+    def present(self) -> list[Kind]:
+        """The kinds of the objects, crowds left out."""
+        return [self.kinds[i] for i in np.unique(self.label[~self.crowd]).tolist()]
+
     def renamed_for_mirror(self) -> Labels:
         """The same places under the names that they have in the mirrored picture."""
         kinds, points = [], np.zeros_like(self.points)
