@@ -270,5 +270,5 @@ def record_from_json(image: Mapping[str, Any], instances: tuple[Instance, ...], 
     """The inverse of `image_to_json`."""
     size = image["width"], image["height"]
     picture = Picture(image["file_name"], *size, image.get("stored", "source"), image.get("sha256"))
-    optional = {name: image.get(name) for name in _OPTIONAL}
+    optional: dict[str, Any] = {name: image.get(name) for name in _OPTIONAL}
     return Record(picture, instances, image["source"], image["split"], licence, image["left_right"], **optional)
