@@ -84,7 +84,7 @@ def desk(tmp_path, monkeypatch, bundled):
     (tmp_path / "leaf.json").write_text(json.dumps({"name": "leaf", "keypoints": points}))
     (tmp_path / "unipose_swint.pth").symlink_to(bundled)
     # Both modules are imported before one of them is changed: otherwise the second would keep the changed function.
-    modules = [import_module(f"xpose.{name}") for name in ("model.checkpoints.weights", "inference.loading")]
+    modules = [import_module(f"xpose.{name}") for name in ("model.checkpoints.pretrained", "inference.loading")]
     for module in modules:
         monkeypatch.setattr(module, "bundled_weights", lambda: {"xpose-nano": bundled})
     return tmp_path
