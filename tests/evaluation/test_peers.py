@@ -9,8 +9,8 @@ from tests.evaluation.drawn_sets import TUBE, Known, repeated, thing, write_set
 
 from xpose.errors import CheckpointError
 from xpose.evaluation.peers import POINT, ClipSource, GroundingDinoSource, open_peer
+from xpose.evaluation.questions import Settings
 from xpose.evaluation.runner import evaluate
-from xpose.evaluation.settings import Settings
 
 WORDS = ("glue", "tube", "cap", "crimped", "end", "a", "photo", "of", "the", "bee", "honey", "head", "thorax", ".")
 

@@ -10,8 +10,7 @@ from tests.evaluation.oracle import BOXES, POSES, coco_files, coco_numbers
 
 from xpose.errors import ConfigError, DataError
 from xpose.evaluation import EPE, PCK, Confidence, PointRules
-from xpose.evaluation.coco_truth import read_truth
-from xpose.evaluation.results import read_results, score_results, write_results
+from xpose.evaluation.results import read_results, read_truth, score_results, write_results
 from xpose.records import Category
 from xpose.vocabulary import keypoint_sigmas, load_skeleton
 

@@ -9,9 +9,8 @@ from tests.evaluation.cases import found, labelled, pose, record
 from tests.evaluation.drawn_sets import BIRD, thing, write_set
 from tests.inference.conftest import own_detector
 
-from xpose.evaluation.questions import AskedClass, Question
+from xpose.evaluation.questions import AskedClass, Question, Settings
 from xpose.evaluation.runner import evaluate
-from xpose.evaluation.settings import Settings
 from xpose.evaluation.sources import DetectorSource, in_records_words, merged, prompts_of, unflipped
 
 BIRDS = category("bird", "alpine_bird")

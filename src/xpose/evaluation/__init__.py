@@ -13,8 +13,7 @@ from xpose.evaluation.metrics.as_used import AsUsed, Judgement, judge_answers
 from xpose.evaluation.metrics.average_precision import BoxAP, OksAP
 from xpose.evaluation.metrics.confidence import Confidence, FalseAlarms
 from xpose.evaluation.metrics.distances import EPE, NME, ExpectedErrors, Swaps
-from xpose.evaluation.metrics.pck import AUC, PCK
-from xpose.evaluation.metrics.points import PointRules
+from xpose.evaluation.metrics.points import AUC, PCK, PointRules
 
 # fmt: off
 __all__ = [

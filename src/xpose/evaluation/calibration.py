@@ -29,11 +29,9 @@ from xpose.evaluation.answers import PictureFault
 from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.matching import HIT, IGNORED, judge, plain_name
 from xpose.evaluation.metrics.confidence import auroc, calibration_error, confidences_and_labels
-from xpose.evaluation.protocols.making_questions import known_categories, limited, tasks_of
 from xpose.evaluation.protocols.negatives import absent_classes
-from xpose.evaluation.questions import AskedClass, Question, key_of
+from xpose.evaluation.questions import AskedClass, Question, Settings, key_of, known_categories, limited, tasks_of
 from xpose.evaluation.runner import answered
-from xpose.evaluation.settings import Settings
 from xpose.evaluation.sources import DetectorSource
 from xpose.inference.postprocess import tempered
 from xpose.model.checkpoints.calibration import Calibration
@@ -46,10 +44,6 @@ if TYPE_CHECKING:
 LEAST_OBJECTS = 10  # labelled objects from which a class gets its own threshold
 LEAST_OUTCOMES = 20  # answers, or points, of either kind from which a temperature is fitted
 COLDEST, HOTTEST = 0.05, 20.0
-ROWS = (
-    *("ECE of objects", "precision", "recall", "F1", "wrong poses per picture"),
-    *("ECE of points", "AUROC of visible points", "visible points kept", "absent points hidden"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +66,8 @@ def collect(
     absent: int = 3,
     rivals: Sequence[str] = (),
     limit: int | None = None,
-    progress: Callable[[int], None] | None = None,
-    fault: Callable[[str, str], None] | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+    fault: Callable[[str, str], None] = lambda key, message: None,
 ) -> list[CalibrationSample]:
     """Ask the network about every picture, without its thresholds and temperatures.
 
@@ -91,15 +85,12 @@ def collect(
     tasks = list(tasks_of(placed, lambda record: _questions(record, absent_classes(record, known), absent)))
     for done, (task, answers) in enumerate(answered(tasks, DetectorSource(detector), settings), start=1):
         if isinstance(answers, PictureFault):
-            if fault:
-                fault(answers.key, answers.message)
+            fault(answers.key, answers.message)
         else:
             samples.append(sample(task.key, zip(task.questions, answers, strict=True)))
-        if progress:
-            progress(done)
+        progress(done)
     for key, why in data.skipped.items():
-        if fault:
-            fault(key, why)
+        fault(key, why)
     if not samples:
         raise DataError(
             f'No picture could be asked in "{data.split}" of {", ".join(map(str, data.places))}. Calibration needs '
@@ -276,7 +267,7 @@ def compared(
     earlier: Sequence[CalibrationSample] | None = None,
     **options: float | int | None,
 ) -> dict[str, dict[str, float]]:
-    """The rows of `ROWS` "before" and "after" calibration.
+    """The rows of the table "before" and "after" calibration, see `measure`.
 
     After is measured by two-fold cross-fitting: the calibration is fitted on one half of the pictures and measured on
     the other. `earlier` are the samples with the rivals of `before`, if those were others.
@@ -286,17 +277,15 @@ def compared(
         halves[hashlib.sha256(one.key.encode()).digest()[0] % 2].append(one)
     if not all(halves):
         halves = (list(samples), list(samples))
-    dealt = [
-        (one, fitted)
-        for half, other in (halves, halves[::-1])
-        for fitted in [calibrate(other, **options)]  # type: ignore[arg-type]
-        for one in half
-    ]
+    dealt: list[tuple[CalibrationSample, Calibration]] = []
+    for half, other in (halves, halves[::-1]):
+        fitted = calibrate(other, **options)  # type: ignore[arg-type]
+        dealt += [(one, fitted) for one in half]
     return {"before": measure([(one, before) for one in earlier or samples]), "after": measure(dealt)}
 
 
 def measure(pairs: Sequence[tuple[CalibrationSample, Calibration]]) -> dict[str, float]:
-    """The numbers of `ROWS` for samples with their calibrations."""
+    """The rows of the table for samples with their calibrations."""
     scores, right, passed, points, visible, kept = ([np.zeros(0, dtype=kind)] for kind in (float, bool, bool) * 2)
     for one, use in pairs:
         scores.append(tempered(one.scores, use.temperature))
@@ -309,19 +298,17 @@ def measure(pairs: Sequence[tuple[CalibrationSample, Calibration]]) -> dict[str,
     seen, shown = np.concatenate(visible), np.concatenate(kept)
     labelled = sum(sum(one.labelled.values()) for one, _ in pairs)
     hits = float((was & did).sum())
-    precision, recall = _share(hits, did.sum()), _share(hits, labelled)
-    values = (
-        calibration_error(np.concatenate(scores), was),
-        precision,
-        recall,
-        _share(2 * hits, did.sum() + labelled),
-        _share((~was & did).sum(), len(pairs)),
-        calibration_error(np.concatenate(points), seen),
-        auroc(np.concatenate(points), seen),
-        _share((seen & shown).sum(), seen.sum()),
-        _share((~seen & ~shown).sum(), (~seen).sum()),
-    )
-    return dict(zip(ROWS, values, strict=True))
+    return {
+        "ECE of objects": calibration_error(np.concatenate(scores), was),
+        "precision": _share(hits, did.sum()),
+        "recall": _share(hits, labelled),
+        "F1": _share(2 * hits, did.sum() + labelled),
+        "wrong poses per picture": _share((~was & did).sum(), len(pairs)),
+        "ECE of points": calibration_error(np.concatenate(points), seen),
+        "AUROC of visible points": auroc(np.concatenate(points), seen),
+        "visible points kept": _share((seen & shown).sum(), seen.sum()),
+        "absent points hidden": _share((~seen & ~shown).sum(), (~seen).sum()),
+    }
 
 
 def _share(part: float, whole: float) -> float:

@@ -19,13 +19,11 @@ from typing import TYPE_CHECKING, Any
 from xpose.errors import ConfigError, DataError, ImageError, quote
 from xpose.evaluation.answers import AnswerJournal, Answers, PictureFault, difference, digest_of
 from xpose.evaluation.data import EvaluationData
-from xpose.evaluation.protocols import Protocol, load_protocol
-from xpose.evaluation.questions import Task
+from xpose.evaluation.protocols import Protocol, Table, load_protocol, published_tables
+from xpose.evaluation.questions import Settings, Task
 from xpose.evaluation.run_file import EvaluationRun, RunObject, RunPicture
 from xpose.evaluation.scores import ObjectScore, Scores
-from xpose.evaluation.settings import Settings
 from xpose.evaluation.sources import AnswerSource, DetectorSource, trimmed
-from xpose.evaluation.tables import Table, published
 
 if TYPE_CHECKING:
     from xpose.inference import Detector
@@ -175,7 +173,7 @@ def conclude(
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         headline=protocol.headline,
         statement=statement,
-        tables=(*findings.tables, *published(protocol.published)),
+        tables=(*findings.tables, *(published_tables()[key] for key in protocol.published)),
         faults=tuple(faults),
         scores=scores,
     )

@@ -17,8 +17,8 @@ from xpose.evaluation.protocols.negatives import ABSENT, PRESENT, may_lack
 from xpose.evaluation.protocols.paper_figures import FACE
 from xpose.evaluation.protocols.robustness import VARIANTS, misspelt
 from xpose.evaluation.protocols.similarity import RIGHT, WRONG, SimilaritySource
+from xpose.evaluation.questions import Settings
 from xpose.evaluation.runner import evaluate
-from xpose.evaluation.settings import Settings
 from xpose.model.checkpoints.calibration import Calibration
 from xpose.results import Poses
 

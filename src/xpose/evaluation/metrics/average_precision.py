@@ -83,15 +83,8 @@ class AveragePrecision(ABC):
         """Add one picture."""
         boxes, xy = found.boxes.astype(np.float64), found.xy.astype(np.float64)
         boxes[:, 2:] -= boxes[:, :2]
-        scores = found.scores.astype(np.float64).tolist()
-        names, canonical = found.keypoint_names, found.canonical_names
-        self.take(
-            truth,
-            (
-                FoundObject(category, score, names[row], canonical[row], boxes[row], xy[row, : len(names[row])])
-                for row, (category, score) in enumerate(zip(found.categories, scores, strict=True))
-            ),
-        )
+        rows = zip(found.categories, found.scores.tolist(), found.keypoint_names, found.canonical_names, strict=True)
+        self.take(truth, (FoundObject(*row, boxes[n], xy[n, : len(row[2])]) for n, row in enumerate(rows)))
 
     def take(self, truth: Record, answers: Iterable[FoundObject]) -> None:
         """Add one picture whose answers are in double precision."""
@@ -127,10 +120,9 @@ class AveragePrecision(ABC):
         _, tables, evaluated = self._evaluated()
         curves = {"recall": np.linspace(0, 1, 101).tolist()}
         for label, name in (("precision", "AP"), ("precision@0.5", "AP50"), ("precision@0.75", "AP75")):
-            cells = _cells(tables, evaluated, name)  # [T, R, categories]
-            counts = cells > -1
-            total = np.where(counts, cells, 0).sum(axis=(0, 2)) if cells.size else np.zeros(101)
-            number = counts.sum(axis=(0, 2)) if cells.size else np.zeros(101)
+            cells = _cells(tables, evaluated, name) if tables else np.zeros((0, 101, 0))  # [T, R, categories]
+            number = (cells > -1).sum(axis=(0, 2))
+            total = np.where(cells > -1, cells, 0).sum(axis=(0, 2))
             curves[label] = np.where(number > 0, total / np.maximum(number, 1), np.nan).tolist()
         return curves
 
@@ -138,7 +130,7 @@ class AveragePrecision(ABC):
         if self._tables is not None:
             return self._tables
         self._sort_answers()
-        ranks = sorted(range(len(self._pictures)), key=lambda picture: self._pictures[picture])
+        ranks = sorted(range(len(self._pictures)), key=self._pictures.__getitem__)
         ids = {picture: rank for rank, picture in enumerate(ranks, start=1)}
         names, precision, recall, params = [], [], [], None
         for _, objects in sorted(self._categories.items()):
@@ -190,7 +182,7 @@ class BoxAP(AveragePrecision):
     summary = ("AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L", "AR_1", "AR_10", "AR", "AR_S", "AR_M", "AR_L")
 
     def _evaluator(self, objects: CategoryObjects, ids: dict[int, int]) -> Any:
-        truth = ({"bbox": list(one.box), "area": area_of(one)} for _, one in objects.truth)
+        truth = ({"bbox": list(one.box), "area": _area(one)} for _, one in objects.truth)
         boxes = (one.box.tolist() for _, one in objects.answers)
         answers = ({"bbox": box, "area": box[2] * box[3]} for box in boxes)
         return coco_library().COCOeval_faster(*coco_pair(objects, ids, truth, answers), "bbox")
@@ -226,18 +218,18 @@ class OksAP(AveragePrecision):
         labelled = labelled_points([one for _, one in objects.truth], names)
         counts = (labelled[..., 2] > 0).sum(1).tolist()
         truth = (
-            {"keypoints": points, "num_keypoints": count, "bbox": list(one.box), "area": area_of(one)}
+            {"keypoints": points.ravel(), "num_keypoints": count, "bbox": list(one.box), "area": _area(one)}
             for (_, one), points, count in zip(objects.truth, labelled, counts, strict=True)
         )
         found = [one for _, one in objects.answers]
         points = answered_points(found, names)
         areas = np.ptp(points[..., :2], axis=1).prod(-1).tolist()
         answers = (
-            {"keypoints": placed, "area": area if one.area is None else one.area}
+            {"keypoints": placed.ravel(), "area": area if one.area is None else one.area}
             for one, placed, area in zip(found, points, areas, strict=True)
         )
-        pair = coco_pair(objects, ids, truth, answers)
-        return _evaluator_class()(*pair, "keypoints", kpt_oks_sigmas=np.array(self.sigmas(objects.category)))
+        pair, sigmas = coco_pair(objects, ids, truth, answers), np.array(self.sigmas(objects.category))
+        return coco_library().COCOeval_faster(*pair, "keypoints", kpt_oks_sigmas=sigmas)
 
 
 def answered_points(answers: list[FoundObject], names: tuple[str, ...]) -> np.ndarray:
@@ -253,43 +245,6 @@ def answered_points(answers: list[FoundObject], names: tuple[str, ...]) -> np.nd
             there = (columns >= 0) & np.all(np.isfinite(given), axis=-1)
             points[rows, :, :2] = np.where(there[..., None], given, 0.0)
     return points
-
-
-def oks_table(answers: np.ndarray, truth: list[dict[str, Any]], sigmas: np.ndarray) -> np.ndarray:
-    """COCO's OKS [N, M] of answers [N, K, 3] with labelled objects, all of a picture at once.
-
-    An object without a labelled point is compared by its box, doubled on each side: points inside have no distance.
-    """
-    labelled = np.stack([one["keypoints"] for one in truth]).reshape(len(truth), -1, 3)
-    boxes = np.array([one["bbox"] for one in truth], dtype=np.float64)
-    areas = np.array([one["area"] for one in truth], dtype=np.float64)
-    counts = labelled[..., 2] > 0  # [M, K]
-    apart = answers[:, None, :, :2] - labelled[None, :, :, :2]  # [N, M, K, 2]
-    bare = ~np.any(counts, axis=1)
-    if bare.any():
-        low, high = boxes[bare, :2] - boxes[bare, 2:], boxes[bare, :2] + 2 * boxes[bare, 2:]
-        places = answers[:, None, :, :2]
-        apart[:, bare] = np.maximum(low[None, :, None] - places, 0) + np.maximum(places - high[None, :, None], 0)
-        counts = counts | bare[:, None]
-    squared = (apart**2).sum(-1)
-    # In the order of COCO's own divisions, so that not even the last digit differs without need.
-    similarity = np.exp(-(squared / (sigmas * 2) ** 2 / (areas + np.spacing(1))[:, None] / 2))
-    return np.where(counts, similarity, 0.0).sum(-1) / counts.sum(-1)
-
-
-def _evaluator_class() -> Any:
-    class PoseEvaluator(coco_library().COCOeval_faster):  # type: ignore[misc]
-        """The evaluator with the similarities of a whole picture computed at once, which takes a tenth of the time."""
-
-        def computeOks(self, imgId: int, catId: int) -> Any:  # noqa: N802 - the library's name
-            truth, answers = self.gt_dataset.get(imgId, catId), self.dt_dataset.get(imgId, catId)
-            if not truth or not answers:
-                return []
-            order = np.argsort([-one["score"] for one in answers], kind="mergesort")[: self.params.maxDets[-1]]
-            points = np.stack([answers[row]["keypoints"] for row in order])
-            return oks_table(points.reshape(len(order), -1, 3), truth, self.params.kpt_oks_sigmas)
-
-    return PoseEvaluator
 
 
 def _cells(tables: dict[str, np.ndarray], params: Any, name: str) -> np.ndarray:
@@ -339,7 +294,7 @@ def coco_pair(
     return dataset(labelled), dataset(found)
 
 
-def area_of(instance: Instance) -> float:
+def _area(instance: Instance) -> float:
     """The area that the original states, else that of the box."""
     return instance.box[2] * instance.box[3] if instance.area is None else instance.area
 

@@ -17,12 +17,19 @@ from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.matching import LEAST_IOU, same_category
 from xpose.evaluation.metrics import Metric
 from xpose.evaluation.metrics.confidence import FalseAlarms
-from xpose.evaluation.protocols.base import Findings, Protocol
-from xpose.evaluation.protocols.making_questions import categories_of, known_categories, present, tasks_about
-from xpose.evaluation.questions import AskedClass, Question, Task, key_of
+from xpose.evaluation.protocols import Cell, Findings, Table, percent, stated
+from xpose.evaluation.questions import (
+    AskedClass,
+    Question,
+    Settings,
+    Task,
+    categories_of,
+    key_of,
+    known_categories,
+    present,
+    tasks_about,
+)
 from xpose.evaluation.scores import Scores, mean
-from xpose.evaluation.settings import Settings
-from xpose.evaluation.tables import Cell, Table, percent
 from xpose.records import Category, Record
 from xpose.results import Poses
 from xpose.vocabulary import default_skeleton
@@ -137,24 +144,9 @@ def _conclude(scores: Scores, data: EvaluationData, settings: Settings) -> Findi
         f"Scores above {limit}. Recall: labelled objects with an answer of their class that overlaps their box by "
         f"{LEAST_IOU:g} or more."
     )
-    return Findings(values, (Table("Negative prompts", columns, tuple(rows), (note,), decimals=3),))
+    return Findings(values, (Table("Negative prompts", columns, rows, (note,), decimals=3),))
 
 
-PROTOCOL = Protocol(
-    name="negatives",
-    title="negative prompts: what is returned for absent classes, and the recall beside it",
-    source="this project",
-    data="every set under the folder",
-    boxes="found, not given",
-    prompts="one class per question, in words: each class that the picture shows, and as many absent ones, drawn by "
-    "the seed from the same set's other categories, from what the set is known not to show, and from other sets' "
-    "categories that no photograph shows by chance; or those that --absent names",
-    pck="not measured",
-    metrics=("false alarms per question", "share of absent classes answered at all", "recall of present classes"),
-    headline="false alarms per picture",
-    thresholds=(),
-    tasks=_tasks,
-    scores=_scores,
-    conclude=_conclude,
-    usual=Settings(threshold="weights"),
+PROTOCOL = stated(
+    "negatives", thresholds=(), tasks=_tasks, scores=_scores, conclude=_conclude, usual=Settings(threshold="weights")
 )

@@ -17,20 +17,23 @@ from dataclasses import replace
 
 from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.metrics.points import PointRules
-from xpose.evaluation.protocols.base import Findings, Protocol
-from xpose.evaluation.protocols.making_questions import (
+from xpose.evaluation.protocols import Cell, Findings, Table, percent, stated
+from xpose.evaluation.questions import (
+    KINDS,
+    AskedClass,
+    Question,
     SetCategory,
+    Settings,
     Shots,
+    Task,
     categories_of,
     find_examples,
+    key_of,
     known_categories,
     present,
     tasks_about,
 )
-from xpose.evaluation.questions import AskedClass, Question, Task, key_of
 from xpose.evaluation.scores import Scores, mean, pck
-from xpose.evaluation.settings import KINDS, Settings
-from xpose.evaluation.tables import Cell, Table, percent
 from xpose.records import Category, Record
 from xpose.vocabulary import load_skeleton
 
@@ -75,7 +78,7 @@ def _asked(kind: str, shown: SetCategory, others: Sequence[SetCategory], shots: 
 
 def _conclude_classes(scores: Scores, data: EvaluationData, settings: Settings) -> Findings:
     values: dict[str, float] = {}
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[list[Cell]] = []
     for group in [*scores.groups(), None]:
         cells: list[Cell] = [group or "all", len(scores.of(group, KINDS[0]))]
         for kind in KINDS:
@@ -85,24 +88,15 @@ def _conclude_classes(scores: Scores, data: EvaluationData, settings: Settings) 
             where = "" if group is None else f"/{group}"
             values |= {f"class accuracy/{kind}{where}": accuracy, f"PCK@0.2/{kind}{where}": points}
             cells += [percent(accuracy), percent(points)]
-        rows.append(tuple(cells))
+        rows.append(cells)
     columns = [f"{kind}: {what}" for kind in KINDS for what in ("class", "PCK@0.2")]
     note = f"Asked together with up to {OTHERS} classes that the picture does not show; chance is one in {OTHERS + 1}."
-    table = Table("Class against points", ("set: style", "objects", *columns), tuple(rows), (note,))
+    table = Table("Class against points", ("set: style", "objects", *columns), rows, (note,))
     return Findings(values, (table,), {"PCK@0.2": "objects"})
 
 
-CLASS_POINT = Protocol(
-    name="class-point",
-    title="class accuracy against point accuracy, by kind of prompt and style of picture",
-    source="ECCV paper, figure 7",
-    data="every set under the folder; styles where a set states them (Human-Art, AP-10K)",
-    boxes="found, not given; the answer whose box fits the labelled box best, whatever its class",
-    prompts=f"one list of the category and {OTHERS} that the picture does not show, drawn by the seed; by words, by "
-    "examples from the training split, and by both",
-    pck="longer side of the labelled box; labelled points, 0.2",
-    metrics=("class accuracy", "PCK@0.2"),
-    headline="class accuracy/text",
+CLASS_POINT = stated(
+    "class-point",
     tasks=_class_tasks,
     scores=lambda data, settings: Scores(PointRules(any_category=True)),
     conclude=_conclude_classes,
@@ -112,25 +106,16 @@ LEAST_SHARED = 3  # names shared with the 68
 FACE = load_skeleton("face")
 
 
-def face_of(category: Category) -> Category | None:
-    """The category as a face with 68 points; None if its labels share too few names with them."""
-    shared = [name for name in category.keypoints if name in FACE.keypoints]
-    if len(shared) < LEAST_SHARED:
-        return None
-    # Further names of the set stay, so that its labels still fit; they are not asked.
-    return Category(category.name, FACE.name, category.keypoints)
-
-
 def _face_tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
     names = {name: name for name in FACE.keypoints}
 
     def questions(record: Record) -> Iterator[Question]:
         for category, truth, count in present(record):
-            face = face_of(category)
-            if face is not None:
+            if sum(name in FACE.keypoints for name in category.keypoints) >= LEAST_SHARED:
+                # Further names of the set stay, so that its labels still fit; they are not asked.
+                face = Category(category.name, FACE.name, category.keypoints)
                 label = category.name if category.name.endswith("face") else f"{category.name} face"
-                asked = AskedClass(face, label, names)
-                yield Question((asked,), truth, count, record.source, matched=count)
+                yield Question((AskedClass(face, label, names),), truth, count, record.source, matched=count)
 
     return tasks_about(data, settings, questions)
 
@@ -149,19 +134,7 @@ def _conclude_faces(scores: Scores, data: EvaluationData, settings: Settings) ->
         rows.append((group, ", ".join(styles[:4]) or "–", len(objects), len(shared), percent(value)))
     values["PCK@0.2"] = mean(value for name, value in values.items() if name.startswith("PCK@0.2/set/"))
     columns = ("set", "styles", "objects", "names measured", "PCK@0.2")
-    return Findings(values, (Table("Faces asked for all 68 points", columns, tuple(rows)),))
+    return Findings(values, (Table("Faces asked for all 68 points", columns, rows),))
 
 
-FACES68 = Protocol(
-    name="faces68",
-    title="68 face points on animals and drawings",
-    source="ECCV paper, figure 5, which shows pictures and no numbers",
-    data=f"every category under the folder whose labels share {LEAST_SHARED} names or more with the 68 points",
-    boxes="found, not given; of as many answers as objects, the one whose box fits the labelled box best",
-    prompts='"cat face" and the like, with the names of all 68 points',
-    pck="longer side of the labelled box (the whole animal's, where a set boxes that); the shared names, 0.2",
-    metrics=("PCK@0.2",),
-    headline="PCK@0.2",
-    tasks=_face_tasks,
-    conclude=_conclude_faces,
-)
+FACES68 = stated("faces68", tasks=_face_tasks, conclude=_conclude_faces)

@@ -12,12 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.matching import mirror_names
-from xpose.evaluation.protocols.base import Findings, Protocol
-from xpose.evaluation.protocols.making_questions import present, tasks_about
-from xpose.evaluation.questions import AskedClass, Question, Task
+from xpose.evaluation.protocols import Cell, Findings, Table, percent, stated
+from xpose.evaluation.questions import AskedClass, Question, Settings, Task, present, tasks_about
 from xpose.evaluation.scores import ObjectScore, Scores, mean, pck
-from xpose.evaluation.settings import Settings
-from xpose.evaluation.tables import Cell, Table, percent
 from xpose.records import Category, Record
 from xpose.vocabulary import find_category
 
@@ -139,7 +136,7 @@ def _conclude(scores: Scores, data: EvaluationData, settings: Settings) -> Findi
         '"exchange ignored" judges the same answers by place, and "shuffled points" asks for each point by the word of '
         "another: a detector that reads scores low there."
     )
-    return Findings(values, (Table("Robustness to words", columns, tuple(rows), (note,)),))
+    return Findings(values, (Table("Robustness to words", columns, rows, (note,)),))
 
 
 def _by_sets(objects: list[ObjectScore]) -> float:
@@ -147,16 +144,4 @@ def _by_sets(objects: list[ObjectScore]) -> float:
     return mean(pck([one for one in objects if one.group == group], 0.2) for group in groups)
 
 
-PROTOCOL = Protocol(
-    name="robustness",
-    title="robustness to words: synonyms, narrower words, typos, order, left/right, unrelated words",
-    source="this project",
-    data="every set under the folder",
-    boxes="found, not given; of as many answers as objects, the one whose box fits the labelled box best",
-    prompts="one class per question, in nine wordings, each the same for all pictures of a category (by the seed)",
-    pck="longer side of the labelled box; labelled points, 0.2; mean over objects, then over sets",
-    metrics=("PCK@0.2", "mean score of the answers"),
-    headline="PCK@0.2/usual words",
-    tasks=_tasks,
-    conclude=_conclude,
-)
+PROTOCOL = stated("robustness", tasks=_tasks, conclude=_conclude)

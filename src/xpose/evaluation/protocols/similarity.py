@@ -19,20 +19,22 @@ from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.matching import match
 from xpose.evaluation.metrics.confidence import auroc
 from xpose.evaluation.metrics.points import PointRules
-from xpose.evaluation.protocols.base import Findings, Protocol
-from xpose.evaluation.protocols.making_questions import (
+from xpose.evaluation.protocols import Cell, Findings, Table, percent, stated
+from xpose.evaluation.questions import (
+    AskedClass,
+    Question,
+    Settings,
+    Task,
     ask,
     categories_of,
     find_examples,
+    key_of,
     known_categories,
     present,
     tasks_about,
 )
-from xpose.evaluation.questions import AskedClass, Question, Task, key_of
 from xpose.evaluation.scores import Scores, mean
-from xpose.evaluation.settings import Settings
-from xpose.evaluation.sources import DetectorSource, in_records_words, open_detector, options_of, prompts_of
-from xpose.evaluation.tables import Table, percent
+from xpose.evaluation.sources import DetectorSource, in_records_words, open_detector, options_of
 from xpose.records import Category, Record
 from xpose.results import Poses
 
@@ -70,7 +72,7 @@ class SimilaritySource(DetectorSource):
 
     def _one(self, image: EncodedImage, question: Question, settings: Settings) -> Poses:
         options = options_of(settings, question.most).changed(threshold=0.0, rivals=())
-        found = self.detector.similarity(image, prompts_of(question), options=options)
+        found = self.detector.similarity(image, question.prompts(), options=options)
         poses = found.poses
         points = np.full(poses.keypoint_scores.shape, np.nan)
         points[:, : found.keypoints.shape[1]] = found.keypoints
@@ -88,15 +90,6 @@ def open_similarity(weights: str | None = None, **options: Any) -> SimilaritySou
     return SimilaritySource(source.detector, source.batch)
 
 
-def wrong_class(record: Record, category: Category, known: Sequence[Category], seed: int) -> Category | None:
-    """Another class than those in the picture, drawn by the seed and the picture's name; None if there is none."""
-    here = {one.name for one in categories_of(record)}
-    others = [one for one in known if one.name not in here and one.keypoints]
-    if not others:
-        return None
-    return random.Random(f"{seed}/{key_of(record)}/{category.name}").choice(others)
-
-
 def _tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
     by_name: dict[str, Category] = {}
     for categories in known_categories(data.records()).values():
@@ -110,31 +103,29 @@ def _tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
             if asked is None:
                 continue
             yield Question((asked,), truth, count, record.source, RIGHT)
-            other = wrong_class(record, category, known, settings.seed)
-            if other is not None:
+            here = {shown.name for shown in categories_of(record)}
+            if others := [other for other in known if other.name not in here and other.keypoints]:
+                other = random.Random(f"{settings.seed}/{key_of(record)}/{category.name}").choice(others)
                 yield Question((AskedClass.of(other),), truth, count, record.source, WRONG)
 
     return tasks_about(data, settings, questions)
 
 
 def _conclude(scores: Scores, data: EvaluationData, settings: Settings) -> Findings:
-    rows, values = [], {}
+    rows: list[Sequence[Cell]] = []
     pooled: dict[tuple[str, str], list[float]] = {(level, kind): [] for level in LEVELS for kind in (RIGHT, WRONG)}
     for group in scores.groups():
         lists = {key: _values(scores, group, *key) for key in pooled}
         for key, numbers in lists.items():
             pooled[key] += numbers
-        rows.append((group, *_cells(lists)))
-    rows.append(("all", *_cells(pooled)))
-    for level in LEVELS:
-        right, wrong = pooled[level, RIGHT], pooled[level, WRONG]
-        values[f"{level}/{RIGHT}"], values[f"{level}/{WRONG}"] = mean(right), mean(wrong)
-        values[f"{level}/AUROC"] = _parted(right, wrong)
+        rows.append((group, *map(percent, _numbers(lists).values())))
+    values = _numbers(pooled)
+    rows.append(("all", *map(percent, values.values())))
     columns = [f"{level}: {what}" for level in LEVELS for what in (RIGHT, WRONG, "AUROC")]
     note = (
         "Similarity is (1 + cosine) / 2 in percent; AUROC says how often a right pair is more alike than a wrong one."
     )
-    return Findings(values, (Table("Similarity of regions and words", ("set", *columns), tuple(rows), (note,)),))
+    return Findings(values, (Table("Similarity of regions and words", ("set", *columns), rows, (note,)),))
 
 
 def _values(scores: Scores, group: str, level: str, variant: str) -> list[float]:
@@ -142,29 +133,17 @@ def _values(scores: Scores, group: str, level: str, variant: str) -> list[float]
     return metric.values[level] if isinstance(metric, Likeness) else []
 
 
-def _cells(lists: dict[tuple[str, str], list[float]]) -> list[float | None]:
-    cells: list[float | None] = []
+def _numbers(lists: dict[tuple[str, str], list[float]]) -> dict[str, float]:
+    numbers: dict[str, float] = {}
     for level in LEVELS:
         right, wrong = lists[level, RIGHT], lists[level, WRONG]
-        cells += [percent(mean(right)), percent(mean(wrong)), percent(_parted(right, wrong))]
-    return cells
+        numbers |= {f"{level}/{RIGHT}": mean(right), f"{level}/{WRONG}": mean(wrong)}
+        numbers[f"{level}/AUROC"] = auroc(np.array(right + wrong), np.arange(len(right) + len(wrong)) < len(right))
+    return numbers
 
 
-def _parted(right: list[float], wrong: list[float]) -> float:
-    return auroc(np.array(right + wrong), np.arange(len(right) + len(wrong)) < len(right))
-
-
-PROTOCOL = Protocol(
-    name="similarity",
-    title="similarity of regions and words, instance and keypoint level, right words against wrong ones",
-    source="ECCV paper, table 7, which gives no formula; ours is in docs/evaluation.md",
-    data="every set under the folder",
-    boxes="of as many answers as there are objects the one whose box fits the labelled box best; CLIP gets the labels",
-    prompts="the category's name and its set's keypoint names; for the wrong class another category of the data that "
-    "the picture does not show, drawn by the seed",
-    pck="not measured",
-    metrics=("mean similarity", "AUROC of right against wrong"),
-    headline="instance/AUROC",
+PROTOCOL = stated(
+    "similarity",
     thresholds=(),
     tasks=_tasks,
     scores=lambda data, settings: Scores(PointRules(any_category=True), lambda key: {"likeness": Likeness()}),
