@@ -87,11 +87,7 @@ def calibrate(
 
 
 def _fitted(
-    detector: Detector,
-    pictures: EvaluationData,
-    asked: dict[str, Any],
-    rivals: Sequence[str] | None,
-    fit: dict[str, Any],
+    detector: Detector, data: EvaluationData, asked: dict[str, Any], rivals: Sequence[str] | None, fit: dict[str, Any]
 ) -> tuple[Calibration, dict[str, dict[str, float]], int, int]:
     """The calibration, the table's rows, and how many pictures were used and skipped."""
     from xpose.evaluation.calibration import calibrate, collect, compared

@@ -150,7 +150,7 @@ def calibrate(
     """Temperatures and thresholds from samples.
 
     Args:
-        samples: of pictures.
+        samples: those of all pictures.
         false_alarms: wrong poses of a class per picture that is asked for it; None for the best F1.
         absent_alarms: the largest number of poses of a class per picture that lacks it; None for no limit. A class
             that too few pictures lack to allow a single pose keeps its threshold, unless the limit is 0.

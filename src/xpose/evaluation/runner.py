@@ -60,19 +60,11 @@ def evaluate(
     progress: Progress | None = None,
     fault: Callable[[PictureFault], None] | None = None,
 ) -> Evaluation:
-    """Run a protocol.
+    """Run a protocol, by its name (`xpose eval --list`) or of your own, on one or several folders of labelled pictures.
 
-    Args:
-        protocol: its name (`xpose eval --list`), or a protocol of your own.
-        source: a detector, or another source of answers.
-        data: the folder with the labelled pictures, or several.
-        split: "val", "test", "held-out" (a tenth of train), ...; None for the protocol's own.
-        only: the sets to take; empty for all.
-        settings: prompts, flips, seed, limit; None for the protocol's own.
-        batch: pictures that go through the network together, if a detector is given and the protocol allows it.
-        journal: keeps the answers on disk, and has those of an interrupted run.
-        progress: called with the number of pictures that are done.
-        fault: called at once with every picture that is skipped.
+    `split`, `only` and `settings` default to the protocol's own. `batch` is for a detector, if the protocol allows it.
+    The journal keeps the answers on disk, and has those of an interrupted run. `fault` is called at once with every
+    picture that is skipped.
 
     Raises:
         ConfigError: there is no such protocol, or the journal has answers about other data.

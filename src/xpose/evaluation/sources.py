@@ -109,18 +109,11 @@ class DetectorSource:
         return in_records_words(found, question, settings)
 
 
-def open_detector(
-    weights: str | None = None,
-    *,
-    device: str | None = None,
-    dtype: str | None = None,
-    clip: str | None = None,
-    batch: int = 1,
-) -> DetectorSource:
-    """A detector as a source, from the options of a command line; processes can be sent this function."""
+def open_detector(weights: str | None = None, *, batch: int = 1, **options: str | None) -> DetectorSource:
+    """A detector as a source, with options as for `load`; processes can be sent this function."""
     from xpose.inference import load
 
-    return DetectorSource(load(weights, device=device, dtype=dtype, clip=clip), batch)
+    return DetectorSource(load(weights, **options), batch)
 
 
 ForkingPickler.register(MappingProxyType, lambda proxy: (dict, (dict(proxy),)))  # records and skeletons have some
@@ -144,11 +137,7 @@ class ParallelSource:
         return self._source.identity
 
     def answer(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
-        """For each task the answers to its questions.
-
-        Raises:
-            XPoseError: the fault of a process.
-        """
+        """For each task the answers to its questions; raises the fault of a process."""
         parts = [slice(start, start + self._step) for start in range(0, len(tasks), self._step)]
         futures = [
             self._pool.submit(_answer_in_process, self._make, self._threads, tasks[part], pixels[part], settings)
@@ -158,8 +147,8 @@ class ParallelSource:
             return [answers for future in futures for answers in future.result()]
         except BrokenProcessPool:
             raise XPoseError(
-                "A process ended unexpectedly; it may have run out of memory. The answers so far are kept: run the "
-                "same command again, with fewer --processes."
+                "A process ended unexpectedly; it may have run out of memory. Run the same command again, with fewer "
+                "--processes: the answers so far are kept."
             ) from None
 
     def close(self) -> None:

@@ -62,6 +62,7 @@ class AveragePrecision(ABC):
     """
 
     prefix: str
+    of_points: bool  # categories without keypoints do not count
     summary: tuple[str, ...]  # COCO's names of the numbers, such as "AP50" and "AR_M", the headline first
 
     def __init__(self) -> None:
@@ -70,10 +71,6 @@ class AveragePrecision(ABC):
         self._called: dict[tuple[str, str], list[CategoryKey]] = {}  # set, plain name
         self._answers: list[tuple[str, int, FoundObject]] = []  # set, picture
         self._tables: tuple[list[str], dict[str, np.ndarray], Any] | None = None
-
-    def _concerns(self, category: Category) -> bool:
-        """Whether the measure is defined for a category."""
-        return True
 
     @abstractmethod
     def _evaluator(self, objects: CategoryObjects, ids: dict[int, int]) -> Any:
@@ -102,16 +99,14 @@ class AveragePrecision(ABC):
         names, tables, evaluated = self._evaluated()
         numbers = {self.prefix + name: _mean(_cells(tables, evaluated, name)) for name in self.summary}
         first = self.summary[0]
-        by_name: dict[str, list[int]] = {}
-        for column, name in enumerate(names):
-            by_name.setdefault(name, []).append(column)
-        for name, columns in sorted(by_name.items()):
-            cells = _cells(tables, evaluated, first)[..., columns]
+        for name in sorted(set(names)):
+            cells = _cells(tables, evaluated, first)[
+                ..., [column for column, other in enumerate(names) if other == name]
+            ]
             if (cells > -1).any():
                 numbers[f"{self.prefix}{first}/category/{name}"] = _mean(cells)
-        numbers["objects"] = float(
-            sum(not one.iscrowd for objects in self._categories.values() for _, one in objects.truth)
-        )
+        instances = [instance for objects in self._categories.values() for _, instance in objects.truth]
+        numbers["objects"] = float(sum(not instance.iscrowd for instance in instances))
         numbers["pictures"] = float(len(self._pictures))
         return numbers
 
@@ -134,7 +129,7 @@ class AveragePrecision(ABC):
         ids = {picture: rank for rank, picture in enumerate(ranks, start=1)}
         names, precision, recall, params = [], [], [], None
         for _, objects in sorted(self._categories.items()):
-            if not self._concerns(objects.category):
+            if self.of_points and not objects.category.keypoints:
                 continue
             evaluator = self._evaluator(objects, ids)
             evaluator.evaluate()
@@ -155,8 +150,7 @@ class AveragePrecision(ABC):
         for objects in self._categories.values():
             objects.answers = []
         for source, picture, answer in self._answers:
-            choices = self._called.get((source, plain_name(answer.category)), ())
-            if choices:
+            if choices := self._called.get((source, plain_name(answer.category))):
                 best = choices[0]
                 if len(choices) > 1:
                     columns = [columns_of(keypoints, answer.names, answer.canonical) for _, keypoints, _ in choices]
@@ -179,6 +173,7 @@ class BoxAP(AveragePrecision):
     """COCO's twelve box numbers, each with the prefix "box " to tell them from those of poses."""
 
     prefix = "box "
+    of_points = False
     summary = ("AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L", "AR_1", "AR_10", "AR", "AR_S", "AR_M", "AR_L")
 
     def _evaluator(self, objects: CategoryObjects, ids: dict[int, int]) -> Any:
@@ -196,6 +191,7 @@ class OksAP(AveragePrecision):
     """
 
     prefix = ""
+    of_points = True
     summary = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
 
     def __init__(self, *, sigmas: Mapping[str, float] | None = None) -> None:
@@ -209,9 +205,6 @@ class OksAP(AveragePrecision):
         """The constants of a category's keypoints, in their order."""
         sigmas = keypoint_sigmas(category.skeleton, category.keypoints)
         return tuple(self._sigmas.get(name, stored) for name, stored in zip(category.keypoints, sigmas, strict=True))
-
-    def _concerns(self, category: Category) -> bool:
-        return bool(category.keypoints)
 
     def _evaluator(self, objects: CategoryObjects, ids: dict[int, int]) -> Any:
         names = objects.category.keypoints

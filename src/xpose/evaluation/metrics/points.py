@@ -20,7 +20,7 @@ from xpose.results import Poses
 
 Points = Literal["labelled", "visible"]
 Size = Callable[[Instance], float | None]  # None: a point that the size depends on is not labelled
-Normaliser = str | tuple[str, str] | Size
+Normaliser = str | tuple[str, str]
 Mean = Literal["points", "objects", "keypoints", "categories", "sets"]
 CategoryKey = tuple[str, str, tuple[str, ...]]  # set, category, its keypoints
 
@@ -71,11 +71,9 @@ NORMALISERS: dict[str, Size] = {
 
 
 def normaliser(which: Normaliser) -> Size:
-    """The function for a name, for two keypoint names (their distance), or the function itself."""
-    if callable(which):
-        return which
-    if isinstance(which, Sequence) and not isinstance(which, str) and len(which) == 2:
-        return between((which[0], which[1]))
+    """The function for a name, or for two keypoint names (their distance)."""
+    if not isinstance(which, str):
+        return between(which)
     if which not in NORMALISERS:
         raise ConfigError(
             f"Unknown normaliser {quote(which)}.{did_you_mean(str(which), NORMALISERS)} Choose one of "

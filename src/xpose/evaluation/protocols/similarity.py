@@ -76,12 +76,9 @@ class SimilaritySource(DetectorSource):
         poses = found.poses
         points = np.full(poses.keypoint_scores.shape, np.nan)
         points[:, : found.keypoints.shape[1]] = found.keypoints
-        alike = replace(poses, scores=_share(found.objects), keypoint_scores=_share(points))
+        objects, points = (np.clip((cosine + 1) / 2, 0, 1) for cosine in (found.objects, points))
+        alike = replace(poses, scores=objects, keypoint_scores=points)
         return in_records_words(alike, question, settings)
-
-
-def _share(cosine: np.ndarray) -> np.ndarray:
-    return np.clip((cosine + 1) / 2, 0, 1)
 
 
 def open_similarity(weights: str | None = None, **options: Any) -> SimilaritySource:
