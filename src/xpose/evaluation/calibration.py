@@ -29,7 +29,7 @@ from xpose.evaluation.answers import PictureFault
 from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.matching import HIT, IGNORED, judge, plain_name
 from xpose.evaluation.metrics.confidence import auroc, calibration_error, confidences_and_labels
-from xpose.evaluation.protocols.negatives import absent_classes
+from xpose.evaluation.protocols.word_protocols import absent_classes
 from xpose.evaluation.questions import AskedClass, Question, Settings, key_of, known_categories, limited, tasks_of
 from xpose.evaluation.runner import answered
 from xpose.evaluation.sources import DetectorSource

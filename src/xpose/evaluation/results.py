@@ -29,8 +29,8 @@ from xpose.errors import ConfigError, DataError, UnmappedKeypointError, quote
 from xpose.evaluation.answers import Answers
 from xpose.evaluation.data import HELD_OUT, EvaluationData
 from xpose.evaluation.matching import columns_of, same_category
-from xpose.evaluation.metrics import Metric
 from xpose.evaluation.metrics.average_precision import AveragePrecision, BoxAP, FoundObject, OksAP
+from xpose.evaluation.metrics.points import Metric
 from xpose.evaluation.questions import Question, Settings, Task
 from xpose.evaluation.run_file import read_json
 from xpose.model.checkpoints.calibration import DEFAULT_THRESHOLD

@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from xpose.evaluation.matching import boxes_of
-from xpose.evaluation.metrics import Metric
 from xpose.evaluation.metrics.average_precision import AveragePrecision
 from xpose.evaluation.metrics.confidence import FalseAlarms
-from xpose.evaluation.metrics.points import PointRules, average
+from xpose.evaluation.metrics.points import Metric, PointRules, average
 from xpose.evaluation.questions import Question, Task
 from xpose.geometry import box_iou
 from xpose.records import Record

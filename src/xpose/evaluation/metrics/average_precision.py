@@ -100,9 +100,7 @@ class AveragePrecision(ABC):
         numbers = {self.prefix + name: _mean(_cells(tables, evaluated, name)) for name in self.summary}
         first = self.summary[0]
         for name in sorted(set(names)):
-            cells = _cells(tables, evaluated, first)[
-                ..., [column for column, other in enumerate(names) if other == name]
-            ]
+            cells = _cells(tables, evaluated, first)[..., np.array(names) == name]
             if (cells > -1).any():
                 numbers[f"{self.prefix}{first}/category/{name}"] = _mean(cells)
         instances = [instance for objects in self._categories.values() for _, instance in objects.truth]
@@ -139,10 +137,8 @@ class AveragePrecision(ABC):
             precision.append(np.asarray(evaluator.eval["precision"]))  # [T, R, 1, areas, limits]
             recall.append(np.asarray(evaluator.eval["recall"]))  # [T, 1, areas, limits]
             objects.answers = []
-        tables = {}
-        if names:
-            tables = {"precision": np.concatenate(precision, axis=2), "recall": np.concatenate(recall, axis=1)}
-        self._tables = names, tables, params
+        parts = {"precision": (precision, 2), "recall": (recall, 1)} if names else {}
+        self._tables = names, {name: np.concatenate(part, axis) for name, (part, axis) in parts.items()}, params
         return self._tables
 
     def _sort_answers(self) -> None:
@@ -151,17 +147,13 @@ class AveragePrecision(ABC):
             objects.answers = []
         for source, picture, answer in self._answers:
             if choices := self._called.get((source, plain_name(answer.category))):
-                best = choices[0]
-                if len(choices) > 1:
-                    columns = [columns_of(keypoints, answer.names, answer.canonical) for _, keypoints, _ in choices]
-                    best = choices[int(np.argmax([(found >= 0).sum() for found in columns]))]
+                shared = [columns_of(names, answer.names, answer.canonical) >= 0 for _, names, _ in choices]
+                best = choices[int(np.argmax([found.sum() for found in shared]))]
                 self._categories[best].answers.append((picture, answer))
 
     def _of(self, source: str, category: Category) -> CategoryObjects:
         key = (category.name, category.keypoints, category.skeleton)
-        objects = self._categories.get(key)
-        if objects is None:
-            objects = self._categories[key] = CategoryObjects(category)
+        objects = self._categories.setdefault(key, CategoryObjects(category))
         called = self._called.setdefault((source, plain_name(category.name)), [])
         if key not in called:
             called.append(key)
@@ -266,10 +258,9 @@ def coco_pair(
 
     `labels` and `answers` describe the shapes of `objects.truth` and `objects.answers`, in their order.
     """
-    library = coco_library()
 
     def dataset(annotations: list[Fields]) -> Any:
-        made = library.COCO()
+        made = coco_library().COCO()
         made.dataset = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "category"}]}
         made.createIndex()
         return made

@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 
@@ -23,6 +23,18 @@ Size = Callable[[Instance], float | None]  # None: a point that the size depends
 Normaliser = str | tuple[str, str]
 Mean = Literal["points", "objects", "keypoints", "categories", "sets"]
 CategoryKey = tuple[str, str, tuple[str, ...]]  # set, category, its keypoints
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """Numbers over pictures, independent of the pictures' order."""
+
+    def update(self, truth: Record, found: Poses) -> None:
+        """Add one picture: its labels, and what was found (in the record's pixels)."""
+
+    def compute(self) -> dict[str, float]:
+        """Return the numbers so far; NaN where there was nothing to measure."""
+
 
 # The first pair of which both points are labelled gives the size.
 HEAD = (("head top", "neck"), ("crown", "nape"), ("head", "neck"))

@@ -34,11 +34,11 @@ PROTOCOLS: dict[str, str] = {
     "mp100-1shot": "mp100:ONE_SHOT",
     "mp100-5shot": "mp100:FIVE_SHOT",
     "clamp": "published_sets",
-    "similarity": "similarity:PROTOCOL",
+    "similarity": "paper_figures:SIMILARITY",
     "class-point": "paper_figures:CLASS_POINT",
     "faces68": "paper_figures:FACES68",
-    "robustness": "robustness:PROTOCOL",
-    "negatives": "negatives:PROTOCOL",
+    "robustness": "word_protocols:ROBUSTNESS",
+    "negatives": "word_protocols:NEGATIVES",
     "ablations": "published_sets:ABLATIONS",
 }
 

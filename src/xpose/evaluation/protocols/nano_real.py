@@ -18,10 +18,9 @@ from functools import lru_cache
 from xpose.errors import MissingExtraError
 from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.matching import as_poses
-from xpose.evaluation.metrics import Metric
 from xpose.evaluation.metrics.average_precision import BoxAP, OksAP
 from xpose.evaluation.metrics.distances import ExpectedErrors
-from xpose.evaluation.metrics.points import PCK, PointRules
+from xpose.evaluation.metrics.points import PCK, Metric, PointRules
 from xpose.evaluation.protocols import ERRORS, Cell, Findings, Table, error_correlation, percent, stated
 from xpose.evaluation.questions import Question, SetCategory, Settings, Task, ask, find_examples, present, tasks_about
 from xpose.evaluation.scores import Scores, mean, pck

@@ -1,4 +1,4 @@
-"""Two figures of the ECCV paper: class against point accuracy, and 68 face points on animals and drawings.
+"""Two figures and a table of the ECCV paper: class against point accuracy, 68 face points, and similarity to words.
 
 *Figure 7*, `class-point`: by kind of prompt and style of picture. Each picture is asked for a category that it shows
 and four others of the data that it does not show, all in one list, by words, by examples, and by both. An object's
@@ -7,6 +7,11 @@ class is right if the answer that fits its box best, whatever its class, has it;
 *Figure 5*, `faces68`, measured where labels share their names: no set labels 68 points on a cat. So every object whose
 category labels at least three of the 68 names is asked for as a face with all 68 points, and those that its set labels
 are measured: eyes and nose of animals, all 68 of drawn faces.
+
+*Table 7*, `similarity`, is printed without a formula. Ours (docs/evaluation.md) is the cosine between the embeddings of
+a region and of words, mapped to 0..1. For our networks these are the last layer's query of the answer that fits the
+labelled box best and the prompt token that it is compared with. A single mean says little, so each object is also asked
+for by a wrong class, and the table shows how well the two are separated.
 """
 
 from __future__ import annotations
@@ -14,8 +19,13 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from xpose.evaluation.data import EvaluationData
+from xpose.evaluation.matching import match
+from xpose.evaluation.metrics.confidence import auroc
 from xpose.evaluation.metrics.points import PointRules
 from xpose.evaluation.protocols import Cell, Findings, Table, percent, stated
 from xpose.evaluation.questions import (
@@ -26,6 +36,7 @@ from xpose.evaluation.questions import (
     Settings,
     Shots,
     Task,
+    ask,
     categories_of,
     find_examples,
     key_of,
@@ -34,8 +45,13 @@ from xpose.evaluation.questions import (
     tasks_about,
 )
 from xpose.evaluation.scores import Scores, mean, pck
+from xpose.evaluation.sources import DetectorSource, in_records_words, open_detector, options_of
 from xpose.records import Category, Record
+from xpose.results import Poses
 from xpose.vocabulary import load_skeleton
+
+if TYPE_CHECKING:
+    from xpose.inference import EncodedImage
 
 OTHERS = 4  # classes asked for that the picture does not show
 
@@ -138,3 +154,111 @@ def _conclude_faces(scores: Scores, data: EvaluationData, settings: Settings) ->
 
 
 FACES68 = stated("faces68", tasks=_face_tasks, conclude=_conclude_faces)
+
+
+RIGHT, WRONG = "right words", "wrong class"
+LEVELS = ("instance", "keypoint")
+
+
+class Likeness:
+    """The similarities of the answers that fit labelled boxes best, by level."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[float]] = {level: [] for level in LEVELS}
+
+    def update(self, truth: Record, found: Poses) -> None:
+        """Add one picture."""
+        for instance, row in zip(truth.instances, match(truth, found, any_category=True), strict=True):
+            if instance.iscrowd or row is None:
+                continue
+            points = found.keypoint_scores[row]
+            self.values["instance"].append(float(found.scores[row]))
+            self.values["keypoint"] += points[np.isfinite(points)].tolist()
+
+    def compute(self) -> dict[str, float]:
+        """The means."""
+        return {level: mean(values) for level, values in self.values.items()}
+
+
+class SimilaritySource(DetectorSource):
+    """A detector whose answers have similarities in place of scores, mapped from -1..1 to 0..1."""
+
+    together = False
+
+    def _one(self, image: EncodedImage, question: Question, settings: Settings) -> Poses:
+        options = options_of(settings, question.most).changed(threshold=0.0, rivals=())
+        found = self.detector.similarity(image, question.prompts(), options=options)
+        poses = found.poses
+        points = np.full(poses.keypoint_scores.shape, np.nan)
+        points[:, : found.keypoints.shape[1]] = found.keypoints
+        objects, points = (np.clip((cosine + 1) / 2, 0, 1) for cosine in (found.objects, points))
+        alike = replace(poses, scores=objects, keypoint_scores=points)
+        return in_records_words(alike, question, settings)
+
+
+def open_similarity(weights: str | None = None, **options: Any) -> SimilaritySource:
+    """A detector as a source of similarities; options as for `open_detector`."""
+    source = open_detector(weights, **options)
+    return SimilaritySource(source.detector, source.batch)
+
+
+def _similarity_tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
+    by_name: dict[str, Category] = {}
+    for categories in known_categories(data.records()).values():
+        by_name = categories | by_name  # of one name the first
+    known = [by_name[name] for name in sorted(by_name)]
+    shots = find_examples(data, settings)
+
+    def questions(record: Record) -> Iterator[Question]:
+        for category, truth, count in present(record):
+            asked = ask(record, category, settings, shots)
+            if asked is None:
+                continue
+            yield Question((asked,), truth, count, record.source, RIGHT)
+            here = {shown.name for shown in categories_of(record)}
+            if others := [other for other in known if other.name not in here and other.keypoints]:
+                other = random.Random(f"{settings.seed}/{key_of(record)}/{category.name}").choice(others)
+                yield Question((AskedClass.of(other),), truth, count, record.source, WRONG)
+
+    return tasks_about(data, settings, questions)
+
+
+def _conclude_similarity(scores: Scores, data: EvaluationData, settings: Settings) -> Findings:
+    rows: list[Sequence[Cell]] = []
+    pooled: dict[tuple[str, str], list[float]] = {(level, kind): [] for level in LEVELS for kind in (RIGHT, WRONG)}
+    for group in scores.groups():
+        lists = {key: _values(scores, group, *key) for key in pooled}
+        for key, numbers in lists.items():
+            pooled[key] += numbers
+        rows.append((group, *map(percent, _numbers(lists).values())))
+    values = _numbers(pooled)
+    rows.append(("all", *map(percent, values.values())))
+    columns = [f"{level}: {what}" for level in LEVELS for what in (RIGHT, WRONG, "AUROC")]
+    note = (
+        "Similarity is (1 + cosine) / 2 in percent; AUROC says how often a right pair is more alike than a wrong one."
+    )
+    return Findings(values, (Table("Similarity of regions and words", ("set", *columns), rows, (note,)),))
+
+
+def _values(scores: Scores, group: str, level: str, variant: str) -> list[float]:
+    metric = scores.metrics.get((group, variant), {}).get("likeness")
+    return metric.values[level] if isinstance(metric, Likeness) else []
+
+
+def _numbers(lists: dict[tuple[str, str], list[float]]) -> dict[str, float]:
+    numbers: dict[str, float] = {}
+    for level in LEVELS:
+        right, wrong = lists[level, RIGHT], lists[level, WRONG]
+        numbers |= {f"{level}/{RIGHT}": mean(right), f"{level}/{WRONG}": mean(wrong)}
+        numbers[f"{level}/AUROC"] = auroc(np.array(right + wrong), np.arange(len(right) + len(wrong)) < len(right))
+    return numbers
+
+
+SIMILARITY = stated(
+    "similarity",
+    thresholds=(),
+    tasks=_similarity_tasks,
+    scores=lambda data, settings: Scores(PointRules(any_category=True), lambda key: {"likeness": Likeness()}),
+    conclude=_conclude_similarity,
+    open=open_similarity,
+)

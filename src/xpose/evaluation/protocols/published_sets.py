@@ -18,10 +18,9 @@ from typing import Any
 
 from xpose.errors import missing_extra
 from xpose.evaluation.data import EvaluationData
-from xpose.evaluation.metrics import Metric
 from xpose.evaluation.metrics.average_precision import BoxAP, OksAP
 from xpose.evaluation.metrics.distances import EPE, NME
-from xpose.evaluation.metrics.points import AUC
+from xpose.evaluation.metrics.points import AUC, Metric
 from xpose.evaluation.protocols import Cell, Findings, Protocol, Table, percent, stated
 from xpose.evaluation.questions import (
     PromptKind,
