@@ -1,12 +1,12 @@
-"""How much the words matter (`robustness`), and what is returned for classes that a picture does not show (`negatives`).
+"""How much the words matter (`robustness`), and what is returned for classes that a picture lacks (`negatives`).
 
 *Robustness*: every object is asked for with synonyms, narrower words, typos, another order, left and right exchanged,
 and unrelated words; the table shows PCK and the mean score of the answers beside those of the usual words. A detector
 that reads keeps its numbers with synonyms, another order and narrower words (a "pony"), loses a little with typos,
 follows an exchange of left and right, and scores low for unrelated words.
 
-*Negatives*: a picture is asked for the classes that it shows and for as many absent ones, each by itself, at the shipped
-thresholds. Certainly absent are other categories of the same set, and what the set is known not to show
+*Negatives*: a picture is asked for the classes that it shows and for as many absent ones, each by itself, at the
+thresholds of the weights. Certainly absent are other categories of the same set, and what the set is known not to show
 (`xpose.data.loading.labelling`). Of other sets only categories that no photograph shows by chance are taken (a set of
 people does not label dogs).
 """
@@ -53,7 +53,7 @@ def _synonym(category: Category, stream: random.Random) -> AskedClass | None:
     """Another name of the vocabulary for the category; None if there is none."""
     entry = find_category(category.name)
     others = [name for name in (entry.also if entry else ()) if name != category.name]
-    return _asked_as(category, stream.choice(others)) if others else None
+    return _worded(category, stream.choice(others)) if others else None
 
 
 def _typos(category: Category, stream: random.Random) -> AskedClass:
@@ -61,13 +61,13 @@ def _typos(category: Category, stream: random.Random) -> AskedClass:
     for name in category.keypoints:
         wrong = misspelt(name, stream)
         names[wrong if wrong not in names else name] = name
-    return _asked_as(category, misspelt(category.name, stream), names)
+    return _worded(category, misspelt(category.name, stream), names)
 
 
 def _order(category: Category, stream: random.Random) -> AskedClass:
     names = list(category.keypoints)
     stream.shuffle(names)
-    return _asked_as(category, category.name, {name: name for name in names})
+    return _worded(category, category.name, {name: name for name in names})
 
 
 def _shuffled(category: Category, stream: random.Random) -> AskedClass | None:
@@ -76,7 +76,7 @@ def _shuffled(category: Category, stream: random.Random) -> AskedClass | None:
     if len(names) < 2:
         return None
     stream.shuffle(names)
-    return _asked_as(category, category.name, dict(zip(names, names[1:] + names[:1], strict=True)))
+    return _worded(category, category.name, dict(zip(names, names[1:] + names[:1], strict=True)))
 
 
 def _mirror(category: Category) -> dict[str, str] | None:
@@ -88,33 +88,29 @@ def _mirror(category: Category) -> dict[str, str] | None:
 def _swapped(category: Category, stream: random.Random) -> AskedClass | None:
     """The list with left and right exchanged: each word is in its partner's place, with its own meaning."""
     mirrored = _mirror(category)
-    return None if mirrored is None else _asked_as(category, category.name, {name: name for name in mirrored.values()})
+    return None if mirrored is None else _worded(category, category.name, {name: name for name in mirrored.values()})
 
 
 def _ignored(category: Category, stream: random.Random) -> AskedClass | None:
     """The same question, judged by places in the list and not by words: high only if words are ignored."""
     mirrored = _mirror(category)
-    return (
-        None if mirrored is None else _asked_as(category, category.name, {mirrored[n]: n for n in category.keypoints})
-    )
+    return None if mirrored is None else _worded(category, category.name, {mirrored[n]: n for n in category.keypoints})
 
 
 VARIANTS: dict[str, Variant] = {
     USUAL: lambda category, _: AskedClass.of(category),
     "synonym": _synonym,
-    "related word": lambda category, _: (
-        _asked_as(category, NARROWER[category.name]) if category.name in NARROWER else None
-    ),
+    "related word": lambda kind, _: _worded(kind, NARROWER[kind.name]) if kind.name in NARROWER else None,
     "typos": _typos,
     "other order": _order,
     "shuffled points": _shuffled,
     "left/right exchanged": _swapped,
     "exchange ignored": _ignored,
-    "unrelated words": lambda category, stream: _asked_as(category, stream.choice(UNRELATED_WORDS)),
+    "unrelated words": lambda category, stream: _worded(category, stream.choice(UNRELATED_WORDS)),
 }
 
 
-def _asked_as(category: Category, label: str, names: Mapping[str, str] | None = None) -> AskedClass:
+def _worded(category: Category, label: str, names: Mapping[str, str] | None = None) -> AskedClass:
     return AskedClass(category, label, names if names is not None else {name: name for name in category.keypoints})
 
 
