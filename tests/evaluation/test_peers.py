@@ -160,6 +160,26 @@ def test_clip_by_hand(clip, tree):
     assert found.keypoint_scores[row, 0] == pytest.approx((cosine + 1) / 2, abs=1e-5)
 
 
+def test_clip_asks_each_labelled_point_by_its_own_name(clip, tree):
+    """Also where a point before it has no label."""
+    source = ClipSource(str(clip))
+    task = first_task(tree, "similarity", only=["bees", "tubes"])
+    right = task.questions[0]
+    thing = right.truth.instances[0]
+    last = thing.category.keypoints[-1]
+    partial = replace(thing, keypoints={last: thing.keypoints[last]})
+    asked = []
+
+    def likeness(regions, words):
+        asked.extend(words)
+        return np.full(len(words), 0.5)
+
+    source._likeness = likeness
+    found = source._answer(replace(right, truth=replace(right.truth, instances=(partial,))), task.pixels(), Settings())
+    assert asked[1:] == [POINT.format(point=last, object=right.asked[0].called)]
+    assert found.keypoint_names == ((last,),)
+
+
 def test_identities_differ_by_weights(clip, dino):
     assert ClipSource(str(clip)).identity != GroundingDinoSource(str(dino)).identity
 

@@ -186,16 +186,9 @@ def calibrate(
         threshold = _threshold(scores[of_class], right[of_class], labelled[name], pictures[name], false_alarms)
         if labelled[name] >= least and threshold is not None:
             thresholds[name] = raised(threshold, of_class, lacked[name])
-    least_confidence = 0.0
-    if visible.any() and not visible.all():
-        least_confidence = best_f1(points, visible, int(visible.sum())) or 0.0
-    return replace(
-        before,
-        thresholds=thresholds,
-        keypoint_threshold=least_confidence,
-        temperature=temperature,
-        keypoint_temperature=keypoint_temperature,
-    )
+    least_confidence = 0.0 if visible.all() else best_f1(points, visible, int(visible.sum())) or 0.0
+    temperatures = {"temperature": temperature, "keypoint_temperature": keypoint_temperature}
+    return replace(before, thresholds=thresholds, keypoint_threshold=least_confidence, **temperatures)
 
 
 def fit_temperature(scores: np.ndarray, right: np.ndarray) -> float:
@@ -272,11 +265,9 @@ def compared(
     After is measured by two-fold cross-fitting: the calibration is fitted on one half of the pictures and measured on
     the other. `earlier` are the samples with the rivals of `before`, if those were others.
     """
-    halves: tuple[list[CalibrationSample], list[CalibrationSample]] = ([], [])
-    for one in samples:
-        halves[hashlib.sha256(one.key.encode()).digest()[0] % 2].append(one)
+    halves = [[one for one in samples if hashlib.sha256(one.key.encode()).digest()[0] % 2 == n] for n in (0, 1)]
     if not all(halves):
-        halves = (list(samples), list(samples))
+        halves = [list(samples)] * 2
     dealt: list[tuple[CalibrationSample, Calibration]] = []
     for half, other in (halves, halves[::-1]):
         fitted = calibrate(other, **options)  # type: ignore[arg-type]

@@ -112,11 +112,9 @@ class LabelledExample:
     def prompt(self, name: str, names: Mapping[str, str]) -> VisualPrompt:
         """The example as a prompt of the detector; `names` maps the prompt's keypoint names to the record's."""
         instance, picture = self.instance, self.record.picture
-        points: dict[str, tuple[float, float, bool]] = {}
-        for prompted, labelled in names.items():
-            x, y, v = instance.point(labelled)
-            # Prompts use continuous coordinates, as the detector does; a record's point is a pixel index.
-            points[prompted] = (x + 0.5, y + 0.5, True) if v else (0.0, 0.0, False)
+        labelled = {prompted: instance.point(name) for prompted, name in names.items()}
+        # Prompts use continuous coordinates, as the detector does; a record's point is a pixel index.
+        points = {name: (x + 0.5, y + 0.5, True) if v else (0.0, 0.0, False) for name, (x, y, v) in labelled.items()}
         x, y, width, height = instance.box
         corners = (max(x, 0.0), max(y, 0.0), min(x + width, picture.width), min(y + height, picture.height))
         pixels = _example_pixels(self.place, picture.file, (picture.width, picture.height))
@@ -270,8 +268,8 @@ def tasks_of(records: Iterable[Placed], questions_of: Questions, prefix: str = "
     for record, place in records:
         asked = list(questions_of(record))
         if asked:
-            questions = tuple(one for one in asked if isinstance(one, Question))
-            reasons = tuple(one for one in asked if isinstance(one, str))
+            questions = tuple(question for question in asked if isinstance(question, Question))
+            reasons = tuple(reason for reason in asked if isinstance(reason, str))
             yield Task(prefix + key_of(record), record, place, questions, reasons)
 
 

@@ -9,7 +9,8 @@ Memory holds only one row per labelled object, so that a protocol can have any n
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
@@ -27,8 +28,6 @@ from xpose.evaluation.sources import AnswerSource, DetectorSource, trimmed
 
 if TYPE_CHECKING:
     from xpose.inference import Detector
-
-Progress = Callable[[int], None]  # called with the number of pictures that are done
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +56,14 @@ def evaluate(
     settings: Settings | None = None,
     batch: int = 8,
     journal: AnswerJournal | None = None,
-    progress: Progress | None = None,
-    fault: Callable[[PictureFault], None] | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+    fault: Callable[[PictureFault], None] = lambda fault: None,
 ) -> Evaluation:
     """Run a protocol, by its name (`xpose eval --list`) or of your own, on one or several folders of labelled pictures.
 
     `split`, `only` and `settings` default to the protocol's own. `batch` is for a detector, if the protocol allows it.
-    The journal keeps the answers on disk, and has those of an interrupted run. `fault` is called at once with every
-    picture that is skipped.
+    The journal keeps the answers on disk, and has those of an interrupted run. `progress` is called with the number of
+    pictures that are done, `fault` with every picture that is skipped.
 
     Raises:
         ConfigError: there is no such protocol, or the journal has answers about other data.
@@ -80,23 +79,18 @@ def evaluate(
     asked = DetectorSource(source, 1 if rules.alone else batch) if isinstance(source, Detector) else source
     scores = rules.scores(placed, settings)
     faults: list[PictureFault] = []
-
-    def skip(skipped: PictureFault) -> None:
-        faults.append(skipped)
-        if fault:
-            fault(skipped)
-
     for done, (task, answers) in enumerate(answered(rules.tasks(placed, settings), asked, settings, journal), start=1):
         scores.unasked.update(task.unasked)
         if isinstance(answers, PictureFault):
-            skip(answers)
+            faults.append(answers)
+            fault(answers)
         else:
             for question, found in zip(task.questions, answers, strict=True):
                 scores.add(task, question, found)
-        if progress:
-            progress(done)
+        progress(done)
     for key, why in placed.skipped.items():
-        skip(PictureFault(key, why))
+        faults.append(PictureFault(key, why))
+        fault(faults[-1])
     return conclude(rules, placed, settings, scores, faults, asked.name)
 
 
@@ -120,9 +114,8 @@ def answered(
                 readable.append((number, task, task.pixels()))
             except (ImageError, DataError) as error:
                 results[number] = PictureFault(task.key, str(error))
-        answers: list[Answers] = []
-        if readable:
-            answers = source.answer([task for _, task, _ in readable], [pixels for *_, pixels in readable], settings)
+        asked, pixels = [task for _, task, _ in readable], [pixels for *_, pixels in readable]
+        answers = source.answer(asked, pixels, settings) if readable else []
         for (number, task, _), of_task in zip(readable, answers, strict=True):
             results[number] = tuple(trimmed(a, q) for a, q in zip(of_task, task.questions, strict=True))
         for number, task in enumerate(group):
@@ -171,18 +164,17 @@ def conclude(
     )
 
 
-def _pictures(objects: Iterable[ObjectScore], protocol: Protocol, left_out: Iterable[str]) -> Iterator[RunPicture]:
+def _pictures(objects: Iterable[ObjectScore], protocol: Protocol, left_out: Collection[str]) -> Iterator[RunPicture]:
     """The rows of the run's file: an entry for each picture and question."""
-    without = set(left_out)
     together: dict[tuple[str, str, str], list[ObjectScore]] = {}
-    for one in objects:
-        together.setdefault((one.task, one.group, one.variant), []).append(one)
-    keys: dict[str, int] = {}
-    for (task, group, variant), rows in together.items():
+    for score in objects:
+        together.setdefault((score.task, score.group, score.variant), []).append(score)
+    keys: Counter[str] = Counter()
+    for (task, group, variant), scores in together.items():
         key = f"{task}#{variant}" if variant else task
-        keys[key] = keys.get(key, 0) + 1
+        keys[key] += 1
         unique = key if keys[key] == 1 else f"{key}#{keys[key]}"
-        yield RunPicture(unique, group, tuple(_object(one, protocol, group in without) for one in rows))
+        yield RunPicture(unique, group, tuple(_object(score, protocol, group in left_out) for score in scores))
 
 
 def _object(one: ObjectScore, protocol: Protocol, left_out: bool) -> RunObject:

@@ -123,11 +123,8 @@ class Scores:
 
     def of(self, group: str | None = None, variant: str | None = None) -> list[ObjectScore]:
         """The objects of a group and a variant; None takes all."""
-        return [
-            one
-            for one in self.objects
-            if (group is None or one.group == group) and (variant is None or one.variant == variant)
-        ]
+        chosen = self.objects if group is None else [score for score in self.objects if score.group == group]
+        return [score for score in chosen if variant is None or score.variant == variant]
 
     def numbers(self, group: str, variant: str = "") -> dict[str, float]:
         """The numbers of all metrics of a group and a variant."""

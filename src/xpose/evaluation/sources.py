@@ -124,17 +124,12 @@ class ParallelSource:
     """Several processes that answer in parallel, each with its own copy of `source`, which `make` opens."""
 
     def __init__(self, source: AnswerSource, make: SourceMaker, processes: int) -> None:
-        self._source, self._make, self._step = source, make, source.batch
-        self.name, self.batch = source.name, processes * source.batch
+        self._make, self._step = make, source.batch
+        self.name, self.identity, self.batch = source.name, source.identity, processes * source.batch
         self._threads = max(1, (os.cpu_count() or 1) // processes)
         self._pool = ProcessPoolExecutor(  # this process alone handles Ctrl-C
             processes, multiprocessing.get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
         )
-
-    @property
-    def identity(self) -> str:
-        """That of the source."""
-        return self._source.identity
 
     def answer(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
         """For each task the answers to its questions; raises the fault of a process."""

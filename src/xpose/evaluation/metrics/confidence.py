@@ -47,10 +47,7 @@ class Confidence:
             check_choice("label", label, get_args(PointLabel))
         yes, no = ([LABEL_VALUES[label] for label in labels] for labels in (right, wrong))
         if not yes or not no or set(yes) & set(no):
-            raise ConfigError(
-                f"The labels {list(right)} count as right and {list(wrong)} as wrong. Each side needs at least one, "
-                "and no label can be on both."
-            )
+            raise ConfigError(f"{list(right)} count as right and {list(wrong)} as wrong. Each needs labels of its own.")
 
         def judged(truth: Record, found: Poses) -> tuple[np.ndarray, np.ndarray]:
             scores, labels = confidences_and_labels(truth, found)
@@ -92,12 +89,8 @@ class Confidence:
     def compute(self) -> dict[str, float]:
         """Return the numbers so far."""
         scores, right = map(np.concatenate, zip((np.zeros(0), np.zeros(0, dtype=bool)), *self._pictures, strict=True))
-        return {
-            "AUROC": auroc(scores, right),
-            "ECE": calibration_error(scores, right),
-            "right": float(right.sum()),
-            "wrong": float((~right).sum()),
-        }
+        counts = {"right": float(right.sum()), "wrong": float((~right).sum())}
+        return {"AUROC": auroc(scores, right), "ECE": calibration_error(scores, right), **counts}
 
 
 class FalseAlarms:

@@ -37,9 +37,8 @@ class EPE:
         sets: dict[str, list[float]] = {}
         keypoints: dict[str, list[float]] = {}
         for (source, name), errors in sorted(self._errors.items()):
-            near = [error for error in errors if math.isfinite(error)]
-            sets.setdefault(source, []).extend(near)
-            keypoints.setdefault(name, []).extend(near)
+            for table, key in ((sets, source), (keypoints, name)):
+                table.setdefault(key, []).extend(filter(math.isfinite, errors))
         near = [error for errors in sets.values() for error in errors]
         points = sum(map(len, self._errors.values()))
         return {
@@ -92,16 +91,14 @@ class Swaps:
     numbers by set. "swaps/objects" is the share of objects with more pairs swapped than not.
     """
 
-    def __init__(self, *, rules: PointRules = PIXELS) -> None:
-        self.rules = rules
+    def __init__(self) -> None:
         self._pairs: dict[str, list[bool]] = {}  # by set
         self._objects: list[bool] = []
 
     def update(self, truth: Record, found: Poses) -> None:
         """Add one picture."""
-        for one in self.rules.measure(truth, found):
-            swapped = _swapped_pairs(one)
-            if swapped:
+        for one in PIXELS.measure(truth, found):
+            if swapped := _swapped_pairs(one):
                 self._pairs.setdefault(truth.source, []).extend(swapped)
                 self._objects.append(2 * sum(swapped) > len(swapped))
 
@@ -134,8 +131,7 @@ def _swapped_pairs(one: Measured) -> list[bool]:
 class ExpectedErrors:
     """Spearman's rank correlation between expected errors (`Poses.keypoint_errors`) and true ones, both in pixels."""
 
-    def __init__(self, *, rules: PointRules = PIXELS) -> None:
-        self.rules = rules
+    def __init__(self) -> None:
         self._expected: list[np.ndarray] = [np.zeros(0)]
         self._true: list[np.ndarray] = [np.zeros(0)]
 
@@ -143,7 +139,7 @@ class ExpectedErrors:
         """Add one picture."""
         if found.keypoint_errors is None:
             return
-        for one in self.rules.measure(truth, found):
+        for one in PIXELS.measure(truth, found):
             if one.row is None:
                 continue
             columns = columns_of(one.aligned.names, found.keypoint_names[one.row], found.canonical_names[one.row])

@@ -21,26 +21,8 @@ from xpose.evaluation.questions import Settings, Task
 from xpose.evaluation.scores import Scores, mean
 from xpose.evaluation.sources import AnswerSource
 
-# Name -> "module:attribute", or the module whose `BY_NAME` has it.
-PROTOCOLS: dict[str, str] = {
-    "as-used": "as_used:PROTOCOL",
-    "nano-real": "nano_real:PROTOCOL",
-    "unikpt": "published_sets",
-    "coco": "published_sets",
-    "humanart": "published_sets",
-    "ap10k": "published_sets",
-    "animal-kingdom": "published_sets",
-    "animalpose": "published_sets",
-    "mp100-1shot": "mp100:ONE_SHOT",
-    "mp100-5shot": "mp100:FIVE_SHOT",
-    "clamp": "published_sets",
-    "similarity": "paper_figures:SIMILARITY",
-    "class-point": "paper_figures:CLASS_POINT",
-    "faces68": "paper_figures:FACES68",
-    "robustness": "word_protocols:ROBUSTNESS",
-    "negatives": "word_protocols:NEGATIVES",
-    "ablations": "published_sets:ABLATIONS",
-}
+# What is stated about each protocol, and `at`: its "module:attribute", or the module whose `BY_NAME` has it.
+PROTOCOLS: dict[str, dict[str, Any]] = tomllib.loads(files(__name__).joinpath("protocols.toml").read_text("utf-8"))
 
 ERRORS = "expected errors"  # the name of the metric `ExpectedErrors` in scores
 Cell = str | float | int | None
@@ -126,7 +108,7 @@ class Protocol:
     boxes: str  # where boxes are from, and which answer is assigned to an object
     prompts: str  # how the classes are asked
     pck: str  # what errors are divided by, and the thresholds
-    metrics: tuple[str, ...]  # their names
+    metrics: Sequence[str]  # their names
     headline: str  # the name of the value to look at first
     tasks: Callable[[EvaluationData, Settings], Iterator[Task]]  # the pictures with their questions
     conclude: Callable[[Scores, EvaluationData, Settings], Findings]
@@ -157,8 +139,8 @@ class Protocol:
 
 def stated(name: str, **rules: Any) -> Protocol:
     """A protocol with the words of `protocols.toml`; `rules` are its other fields."""
-    words = tomllib.loads(files(__name__).joinpath("protocols.toml").read_text("utf-8"))[name]
-    return Protocol(name=name, **{**words, "metrics": tuple(words["metrics"])}, **rules)
+    words = {key: value for key, value in PROTOCOLS[name].items() if key != "at"}
+    return Protocol(name=name, **words, **rules)
 
 
 def load_protocol(name: str) -> Protocol:
@@ -167,7 +149,7 @@ def load_protocol(name: str) -> Protocol:
         raise ConfigError(
             f"Unknown protocol {quote(name)}.{did_you_mean(name, PROTOCOLS)} List them with: xpose eval --list"
         )
-    module_name, _, attribute = PROTOCOLS[name].partition(":")
+    module_name, _, attribute = PROTOCOLS[name]["at"].partition(":")
     module = import_module(f"{__name__}.{module_name}")
     protocol: Protocol = getattr(module, attribute) if attribute else module.BY_NAME[name]
     return protocol

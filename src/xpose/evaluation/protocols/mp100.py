@@ -97,16 +97,12 @@ def _modes(task: Task, question: Question) -> list[tuple[str, PointRules]]:
 def _conclude(scores: Scores, data: EvaluationData, settings: Settings) -> Findings:
     values: dict[str, float] = {}
     rows: list[Sequence[Cell]] = []
-    by_mode: dict[str, list[float]] = {mode: [] for mode in MODES}
+    splits: list[dict[str, float]] = []
     for split in scores.groups():
-        cells: list[Cell] = [split, len(scores.of(split, BOX))]
-        for mode in MODES:
-            value = pck(scores.of(split, mode), 0.2)
-            values[f"PCK@0.2/{mode}/{split}"] = value
-            by_mode[mode].append(value)
-            cells.append(percent(value))
-        rows.append(cells)
-    means = {mode: mean(numbers) for mode, numbers in by_mode.items()}
+        splits.append({mode: pck(scores.of(split, mode), 0.2) for mode in MODES})
+        values |= {f"PCK@0.2/{mode}/{split}": value for mode, value in splits[-1].items()}
+        rows.append((split, len(scores.of(split, BOX)), *map(percent, splits[-1].values())))
+    means = {mode: mean(numbers[mode] for numbers in splits) for mode in MODES}
     values |= {f"PCK@0.2/{mode}": value for mode, value in means.items()}
     values["PCK@0.2"] = means[FREE]
     rows.append((f"mean ({len(rows)})", len(scores.of(variant=BOX)), *(percent(means[mode]) for mode in MODES)))

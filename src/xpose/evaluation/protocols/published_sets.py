@@ -21,7 +21,7 @@ from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.metrics.average_precision import BoxAP, OksAP
 from xpose.evaluation.metrics.distances import EPE, NME
 from xpose.evaluation.metrics.points import AUC, Metric
-from xpose.evaluation.protocols import Cell, Findings, Protocol, Table, percent, stated
+from xpose.evaluation.protocols import PROTOCOLS, Cell, Findings, Protocol, Table, percent, stated
 from xpose.evaluation.questions import (
     PromptKind,
     Question,
@@ -160,8 +160,8 @@ def _by_style(scores: Scores, part: MeasuredSet) -> Table:
     return Table(f"{part.label}, by style of picture", ("style", "objects", "PCK@0.2"), rows)
 
 
-def _protocol(name: str, entry: Mapping[str, Any], parts: Sequence[MeasuredSet]) -> Protocol:
-    title = entry["title"]
+def _protocol(name: str, entry: Mapping[str, Any]) -> Protocol:
+    title, parts = entry["title"], [SETS[label] for label in entry["sets"]]
     return Protocol(
         name=name,
         title=title,
@@ -182,16 +182,11 @@ def _protocol(name: str, entry: Mapping[str, Any], parts: Sequence[MeasuredSet])
     )
 
 
-def _protocols() -> dict[str, Protocol]:
-    content = tomllib.loads(files(__package__).joinpath("published_sets.toml").read_text("utf-8"))
-    sets = {label: MeasuredSet(**{"set": label, "label": label, **entry}) for label, entry in content["sets"].items()}
-    return {
-        name: _protocol(name, entry, [sets[label] for label in entry["sets"]])
-        for name, entry in content["protocols"].items()
-    }
-
-
-BY_NAME = _protocols()
+SETS = {
+    label: MeasuredSet(**{"set": label, "label": label, **entry})
+    for label, entry in tomllib.loads(files(__package__).joinpath("published_sets.toml").read_text("utf-8")).items()
+}
+BY_NAME = {name: _protocol(name, entry) for name, entry in PROTOCOLS.items() if entry["at"] == "published_sets"}
 
 # The papers' ablations on AP-10K: the rows differ in how weights were trained, so the table needs one run per recipe
 # (recipes/ablations), compared with `xpose compare`.
