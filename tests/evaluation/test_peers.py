@@ -1,6 +1,7 @@
 """Other systems through transformers, with tiny random networks made here in the form that users' folders have."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
