@@ -2,12 +2,8 @@
 
 Each picture is asked for the classes that it shows and, one at a time, for a few that it certainly lacks (as in
 `negatives`), at threshold 0: if a dog is asked for as well no cat is found in it, alone it easily is. Every answer is
-then right or wrong (`matching.judge`), every point of a matched pose visible or absent. From these samples are fitted:
-
-* a temperature for objects and one for points, which divide the logits so that scores are calibrated (least log loss);
-* a threshold for each class with the best F1, or the lowest with the required number of false alarms per picture; on
-  request it is raised until pictures that lack the class get few answers;
-* the confidence below which a point counts as absent, with the best F1 of visible against absent points.
+then right or wrong (`matching.judge`), every point of a matched pose visible or absent. What is fitted to them, and
+how, is in docs/evaluation-metrics.md.
 
 Letters: n answers, m points.
 """

@@ -69,10 +69,8 @@ def compare(
         ConfigError: the runs are of different protocols.
     """
     if first.protocol != second.protocol:
-        raise ConfigError(
-            f"The first run is of the protocol {quote(first.protocol)}, the second of {quote(second.protocol)}. "
-            "Numbers of different protocols cannot be compared. Run both weights on one."
-        )
+        protocols = f"The first run is of the protocol {quote(first.protocol)}, the second of {quote(second.protocol)}"
+        raise ConfigError(f"{protocols}, so they cannot be compared. Run both weights on one.")
     settings = {
         key: [run.settings.get(key, "not stated") for run in (first, second)]
         for key in sorted({*first.settings, *second.settings})

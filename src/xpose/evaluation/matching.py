@@ -58,10 +58,8 @@ def match(truth: Record, found: Poses, how: Match = "best box", *, any_category:
     """
     if how == "given":
         if len(found) != len(truth.instances):
-            raise ConfigError(
-                f"{quote(truth.picture.file)} has {len(truth.instances)} objects and {len(found)} poses. With matching "
-                'by "given" there must be one pose for each object, in their order. Use "best box" otherwise.'
-            )
+            counts = f"{quote(truth.picture.file)} has {len(truth.instances)} objects and {len(found)} poses"
+            raise ConfigError(f'{counts}. Matching by "given" needs one pose for each object. Use "best box".')
         return list(range(len(found)))
     if not len(found):
         return [None] * len(truth.instances)

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import io
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,10 +164,8 @@ def _distances(objects: Sequence[ObjectScore]) -> dict[str, Any]:
 
 def _errors(objects: Sequence[ObjectScore], threshold: float) -> Iterator[tuple[str, Bars]]:
     within = f"PCK@{threshold:g}"
-    by_size: Bars = []
-    for words, (low, high) in SIZES.items():
-        if sized := [one for one in objects if low <= one.size < high]:
-            by_size.append((f"{words} ({len(sized)})", (pck(sized, threshold),)))
+    sized = {words: [one for one in objects if low <= one.size < high] for words, (low, high) in SIZES.items()}
+    by_size = [(f"{words} ({len(group)})", (pck(group, threshold),)) for words, group in sized.items() if group]
     names: dict[str, list[bool]] = {}
     kinds: dict[str, list[bool]] = {"visible points": [], "hidden points": []}
     for one in objects:
@@ -211,13 +208,11 @@ def choose(objects: Sequence[ObjectScore], threshold: float, *, best: bool) -> l
         share = mean(one.share(threshold) for one in scores)
         error = mean(float(np.minimum(one.values, 9.0).mean()) for one in scores)
         ranked.append(((-share, error) if best else (share, -error), task, GalleryPicture(task, group, share)))
-    taken: Counter[str] = Counter()
     chosen: list[GalleryPicture] = []
     for _, _, candidate in sorted(ranked, key=lambda item: item[:2]):
-        if taken[candidate.group] < MOST_PER_GROUP and len(chosen) < MOST_PICTURES:
-            taken[candidate.group] += 1
+        if sum(other.group == candidate.group for other in chosen) < MOST_PER_GROUP:
             chosen.append(candidate)
-    return chosen
+    return chosen[:MOST_PICTURES]
 
 
 def _drawn_pictures(chosen: Sequence[GalleryPicture], answered: Iterable[tuple[Task, Answers]]) -> list[GalleryPicture]:

@@ -1,12 +1,9 @@
 """Networks of transformers as sources of answers, so that they are measured by the same code as ours.
 
-*GroundingDINO*, as the papers' tables 8 and 16 use it: a class is its name, the boxes are what it finds. It knows no
-keypoints, so each keypoint is asked for as an object of its own ("left eye"): the point is the centre of the box with
-the highest score whose centre is inside the object's box; NaN if there is none.
-
-*CLIP*, as in table 7: how similar a region is to some words. CLIP finds nothing, so it is shown the labelled objects:
-the square around an object's box, and around each of its points a square of a quarter of the box's longer side. Its
-answers are the labels with similarities in place of scores, so it serves the protocol `similarity` alone.
+*GroundingDINO* (the papers' tables 8 and 16) knows no keypoints, so each keypoint is asked for as an object of its own
+("left eye"): the point is the centre of the best box inside the object's box; NaN if there is none. *CLIP* (table 7)
+finds nothing, so it is shown the labelled objects and points as squares. Its answers are the labels with similarities
+in place of scores, so it serves the protocol `similarity` alone.
 """
 
 from __future__ import annotations
@@ -54,10 +51,9 @@ class TransformersSource(ABC):
             )
         import transformers
 
+        kinds = (getattr(transformers, name) for name in self.classes)
         try:
-            model, self.processor = (
-                getattr(transformers, name).from_pretrained(self.folder, local_files_only=True) for name in self.classes
-            )
+            model, self.processor = (kind.from_pretrained(self.folder, local_files_only=True) for kind in kinds)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise CheckpointError(
                 f"{quote(self.folder)} holds no {self.kind} that transformers can read ({first_line(error)}). Download "
@@ -79,9 +75,9 @@ class TransformersSource(ABC):
 
     def answer(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
         """For each task the answers to its questions."""
+        pairs = zip(tasks, pixels, strict=True)
         return [
-            tuple(self._answer(question, picture, settings) for question in task.questions)
-            for task, picture in zip(tasks, pixels, strict=True)
+            tuple(self._answer(question, picture, settings) for question in task.questions) for task, picture in pairs
         ]
 
     @abstractmethod

@@ -218,12 +218,11 @@ def read_pixels(place: Path, file: str, size: tuple[int, int]) -> np.ndarray:
     try:
         pixels = stored_pixels(content)
     except Exception as error:  # decoders raise errors of every kind for damaged files
+        raise ImageError(f"The picture {quote(file)} cannot be read ({first_line(error)}). Fetch it again.") from None
+    height, width = pixels.shape[:2]
+    if (width, height) != size:
         raise ImageError(
-            f"The picture {quote(file)} cannot be read ({first_line(error)}). It is damaged: fetch it again."
-        ) from None
-    if (pixels.shape[1], pixels.shape[0]) != size:
-        raise ImageError(
-            f"The picture {quote(file)} is {pixels.shape[1]}x{pixels.shape[0]}, but its labels are for a picture of "
+            f"The picture {quote(file)} is {width}x{height}, but its labels are for a picture of "
             f"{size[0]}x{size[1]} pixels. Fetch the labelled file."
         )
     return pixels

@@ -108,12 +108,7 @@ def read_truth(path: str | Path, split: str = "val") -> CocoTruth:
     """
     path = Path(path).expanduser()
     name = path.name if path.is_dir() else path.stem
-    if path.is_dir():
-        file = f"{split}.json"
-        if not (path / file).is_file():
-            existing = ", ".join(sorted(place.name for place in path.glob("*.json"))) or "none"
-            raise DataError(f"{quote(path)} has no {file}, only: {existing}. Name the split, or give the file itself.")
-        path = path / file
+    path = path / f"{split}.json" if path.is_dir() else path
     content = Fields(read_json(path, "An annotation file in COCO's format"), path.name)
     try:
         return _truth(content, path, name, split)

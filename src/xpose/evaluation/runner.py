@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xpose.errors import ConfigError, DataError, ImageError, quote
-from xpose.evaluation.answers import AnswerJournal, Answers, PictureFault, difference, digest_of
+from xpose.evaluation.answers import OTHER_FOLDER, AnswerJournal, Answers, PictureFault, difference, digest_of
 from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.protocols import Protocol, Table, load_protocol, published_tables
 from xpose.evaluation.questions import Settings, Task
@@ -104,10 +104,7 @@ def answered(
         for number, task in enumerate(group):
             if journal is not None and task.key in journal:
                 if what := difference(journal.digest(task.key), digest_of(task)):
-                    raise ConfigError(
-                        f"The answers about {quote(task.key)} on disk belong to {what}. A run can only be resumed with "
-                        "the same pictures and labels. Give another folder, or start again."
-                    )
+                    raise ConfigError(f"The answers about {quote(task.key)} on disk belong to {what}. {OTHER_FOLDER}")
                 results[number] = journal.get(task.key)
                 continue
             try:

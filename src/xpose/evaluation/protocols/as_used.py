@@ -35,9 +35,7 @@ NUMBERS = ("right", "right/shown points", "found", "wrong answers per picture")
 def _tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
     """The only category of a set is asked for in every picture, of several those that a picture shows."""
     if settings.prompts != "text":
-        raise ConfigError(
-            f'The protocol "as-used" asks in words alone, not by {settings.prompts} prompts. Leave it out.'
-        )
+        raise ConfigError(f'"as-used" asks in words alone, not by {settings.prompts} prompts. Leave it out.')
     known = known_categories(data.records())
 
     def questions(record: Record) -> Iterator[Question]:

@@ -1,9 +1,5 @@
 """`nano-real`: the sets of any folder of COCO keypoint sets, object by object, beside a baseline that sees nothing.
 
-Per labelled object: a text prompt of its category with its set's keypoint names, threshold 0, as many answers as the
-picture holds objects of that category; the answer whose box overlaps the object's the most is assigned to it; the share
-of labelled points within 0.2 of the box's longer side. Mean over objects, then over sets.
-
 The baseline answers every object of a set and category with the mean place of each point in the training split, in
 shares of the frame. A set on which that alone exceeds 80 % is shown but left out of the means: its objects hardly move.
 """

@@ -1,17 +1,8 @@
-"""Two figures and a table of the ECCV paper: class against point accuracy, 68 face points, and similarity to words.
+"""Two figures and a table of the ECCV paper; docs/evaluation.md says how each is measured.
 
-*Figure 7*, `class-point`: by kind of prompt and style of picture. Each picture is asked for a category that it shows
-and four others of the data that it does not show, all in one list, by words, by examples, and by both. An object's
-class is right if the answer that fits its box best, whatever its class, has it; its points are those of that answer.
-
-*Figure 5*, `faces68`, measured where labels share their names: no set labels 68 points on a cat. So every object whose
-category labels at least three of the 68 names is asked for as a face with all 68 points, and those that its set labels
-are measured: eyes and nose of animals, all 68 of drawn faces.
-
-*Table 7*, `similarity`, is printed without a formula. Ours (docs/evaluation.md) is the cosine between the embeddings of
-a region and of words, mapped to 0..1. For our networks these are the last layer's query of the answer that fits the
-labelled box best and the prompt token that it is compared with. A single mean says little, so each object is also asked
-for by a wrong class, and the table shows how well the two are separated.
+*Figure 7*, `class-point`: class against point accuracy by kind of prompt and style of picture. *Figure 5*, `faces68`,
+is measured where labels share names with the 68 points, since no set labels 68 points on a cat. *Table 7*,
+`similarity`: the cosine between the embeddings of a region and of words, mapped to 0..1, for right and for wrong words.
 """
 
 from __future__ import annotations

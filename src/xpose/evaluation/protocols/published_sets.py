@@ -13,12 +13,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.resources import files
-from importlib.util import find_spec
 from typing import Any
 
-from xpose.errors import missing_extra
 from xpose.evaluation.data import EvaluationData
-from xpose.evaluation.metrics.average_precision import BoxAP, OksAP
+from xpose.evaluation.metrics.average_precision import BoxAP, OksAP, coco_library
 from xpose.evaluation.metrics.distances import EPE, NME
 from xpose.evaluation.metrics.points import AUC, Metric
 from xpose.evaluation.protocols import PROTOCOLS, Cell, Findings, Protocol, Table, percent, stated
@@ -107,15 +105,9 @@ def _chosen(parts: Sequence[MeasuredSet], data: EvaluationData) -> list[Measured
 
 
 def _scores(parts: Sequence[MeasuredSet], data: EvaluationData, settings: Settings) -> Scores:
-    need_precision()
+    coco_library()  # if it is missing, this is reported before the first picture, not after the last
     measures = {part.label: {_metric_of(measure) for measure in part.measures} for part in parts}
     return Scores(metrics=lambda key: {name: make() for name, make in FACTORIES.items() if name in measures[key[0]]})
-
-
-def need_precision() -> None:
-    """Raise a MissingExtraError before the first picture, not after the last, if average precision is not available."""
-    if find_spec("faster_coco_eval") is None:
-        raise missing_extra("Average precision", "faster-coco-eval", "eval")
 
 
 def _metric_of(measure: str) -> str:
@@ -212,7 +204,7 @@ def _ablation_tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
 
 
 def _ablation_scores(data: EvaluationData, settings: Settings) -> Scores:
-    need_precision()
+    coco_library()
     return Scores(metrics=lambda key: {"AP": OksAP()})
 
 

@@ -1,12 +1,6 @@
 """How much the words matter (`robustness`), and what is returned for classes that a picture lacks (`negatives`).
 
-*Robustness*: every object is asked for with synonyms, narrower words, typos, another order, left and right exchanged,
-and unrelated words; the table shows PCK and the mean score of the answers beside those of the usual words. A detector
-that reads keeps its numbers with synonyms, another order and narrower words (a "pony"), loses a little with typos,
-follows an exchange of left and right, and scores low for unrelated words.
-
-*Negatives*: a picture is asked for the classes that it shows and for as many absent ones, each by itself, at the
-thresholds of the weights. Certainly absent are other categories of the same set, and what the set is known not to show
+Certainly absent are other categories of the same set, and what the set is known not to show
 (`xpose.data.loading.labelling`). Of other sets only categories that no photograph shows by chance are taken (a set of
 people does not label dogs).
 """
