@@ -76,9 +76,7 @@ class TransformersSource(ABC):
     def answer(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
         """For each task the answers to its questions."""
         pairs = zip(tasks, pixels, strict=True)
-        return [
-            tuple(self._answer(question, picture, settings) for question in task.questions) for task, picture in pairs
-        ]
+        return [tuple(self._answer(question, image, settings) for question in task.questions) for task, image in pairs]
 
     @abstractmethod
     def _answer(self, question: Question, pixels: np.ndarray, settings: Settings) -> Poses:
