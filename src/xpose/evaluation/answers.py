@@ -195,7 +195,7 @@ def _tidy(value: float, decimals: int) -> float | None:
 
 def digest_of(task: Task) -> str:
     """Checksums of a task's picture file, of its labels, and of its questions with their examples."""
-    asked = [[question.group, question.variant, [_asked(one) for one in question.asked]] for question in task.questions]
+    asked = [[question.group, question.variant, list(map(_asked, question.asked))] for question in task.questions]
     return "/".join((_file(task.place), _short(_labels(task.record.instances)), _short(asked)))
 
 
@@ -257,19 +257,19 @@ def _content(place: Path, size: int, _changed: int) -> str:
 def _labels(instances: Iterable[Instance]) -> list[Any]:
     return [
         [
-            [one.category.name, one.category.skeleton, one.category.keypoints],
-            [float(value) for value in one.box],
-            {name: [float(x), float(y), int(v)] for name, (x, y, v) in one.keypoints.items() if v},
-            bool(one.iscrowd),
-            None if one.area is None else float(one.area),
+            [instance.category.name, instance.category.skeleton, instance.category.keypoints],
+            [float(value) for value in instance.box],
+            {name: [float(x), float(y), int(v)] for name, (x, y, v) in instance.keypoints.items() if v},
+            bool(instance.iscrowd),
+            None if instance.area is None else float(instance.area),
         ]
-        for one in instances
+        for instance in instances
     ]
 
 
-def _asked(one: AskedClass) -> list[Any]:
-    examples = [[example.key, _file(example.place), _labels([example.instance])] for example in one.examples]
-    return [one.called, one.label, None, dict(one.names), examples]  # the empty place is part of runs on disk
+def _asked(asked: AskedClass) -> list[Any]:
+    examples = [[example.key, _file(example.place), _labels([example.instance])] for example in asked.examples]
+    return [asked.called, asked.label, None, dict(asked.names), examples]  # the empty place is part of runs on disk
 
 
 def _short(value: Any) -> str:

@@ -97,15 +97,15 @@ def collect(
 
 def _questions(record: Record, lacking: Sequence[Category], absent: int) -> tuple[Question, ...]:
     """All classes of a picture at once, then some that it lacks, each alone; every name is asked once."""
-    present = {plain_name(one.category.name): one.category for one in record.instances}
-    others = {plain_name(one.name): one for one in lacking if plain_name(one.name) not in present}
+    present = {plain_name(instance.category.name): instance.category for instance in record.instances}
+    others = {plain_name(category.name): category for category in lacking if plain_name(category.name) not in present}
     drawn = sorted(others)
     # By the picture's name, independent of the other pictures.
     random.Random(hashlib.sha256(f"0/{key_of(record)}".encode()).digest()).shuffle(drawn)
     absences = [others[name] for name in drawn[:absent]]
     nothing = replace(record, instances=())  # so that every answer about an absent class is wrong
-    alone = (Question((AskedClass.of(one),), nothing, None, record.source) for one in absences)
-    together = Question(tuple(AskedClass.of(one) for one in present.values()), record, None, record.source)
+    alone = (Question((AskedClass.of(category),), nothing, None, record.source) for category in absences)
+    together = Question(tuple(AskedClass.of(category) for category in present.values()), record, None, record.source)
     return (*([together] if present else []), *alone)
 
 
@@ -117,7 +117,7 @@ def sample(key: str, answered_questions: Iterable[tuple[Question, Poses]]) -> Ca
     for question, poses in answered_questions:
         verdicts, _ = judge(question.truth, poses)
         keep = verdicts != IGNORED
-        names = {plain_name(one.category.name): one.called for one in question.asked}
+        names = {plain_name(asked.category.name): asked.called for asked in question.asked}
         labelled |= dict.fromkeys(names.values(), 0)
         for instance in question.truth.instances:
             labelled[names[plain_name(instance.category.name)]] += not instance.iscrowd
@@ -132,7 +132,7 @@ def sample(key: str, answered_questions: Iterable[tuple[Question, Poses]]) -> Ca
 
 def stacked(samples: Iterable[CalibrationSample], what: str, kind: type = float) -> np.ndarray:
     """One of the arrays of all samples."""
-    return np.concatenate([np.zeros(0, dtype=kind), *(getattr(one, what) for one in samples)])
+    return np.concatenate([np.zeros(0, dtype=kind), *(getattr(picture, what) for picture in samples)])
 
 
 def calibrate(
@@ -160,13 +160,13 @@ def calibrate(
     points, visible = stacked(samples, "confidences"), stacked(samples, "visible", bool)
     temperature, keypoint_temperature = fit_temperature(scores, right), fit_temperature(points, visible)
     scores, points = tempered(scores, temperature), tempered(points, keypoint_temperature)
-    owners = np.array([name for one in samples for name in one.classes], dtype=object)
-    lacking = np.array([not one.labelled[name] for one in samples for name in one.classes], dtype=bool)
+    owners = np.array([name for picture in samples for name in picture.classes], dtype=object)
+    lacking = np.array([not picture.labelled[name] for picture in samples for name in picture.classes], dtype=bool)
     labelled, pictures, lacked = Counter[str](), Counter[str](), Counter[str]()  # objects, pictures, those without it
-    for one in samples:
-        labelled.update(one.labelled)
-        pictures.update(one.labelled.keys())
-        lacked.update(name for name, count in one.labelled.items() if not count)
+    for picture in samples:
+        labelled.update(picture.labelled)
+        pictures.update(picture.labelled.keys())
+        lacked.update(name for name, count in picture.labelled.items() if not count)
 
     def raised(threshold: float, answers: np.ndarray, count: int) -> float:
         if absent_alarms is None or 0 < count * absent_alarms < 1:  # too few to tell so few alarms from none
@@ -261,29 +261,30 @@ def compared(
     After is measured by two-fold cross-fitting: the calibration is fitted on one half of the pictures and measured on
     the other. `earlier` are the samples with the rivals of `before`, if those were others.
     """
-    halves = [[one for one in samples if hashlib.sha256(one.key.encode()).digest()[0] % 2 == n] for n in (0, 1)]
+    half_of = {picture.key: hashlib.sha256(picture.key.encode()).digest()[0] % 2 for picture in samples}
+    halves = [[picture for picture in samples if half_of[picture.key] == half] for half in (0, 1)]
     if not all(halves):
         halves = [list(samples)] * 2
     dealt: list[tuple[CalibrationSample, Calibration]] = []
     for half, other in (halves, halves[::-1]):
         fitted = calibrate(other, **options)  # type: ignore[arg-type]
-        dealt += [(one, fitted) for one in half]
-    return {"before": measure([(one, before) for one in earlier or samples]), "after": measure(dealt)}
+        dealt += [(picture, fitted) for picture in half]
+    return {"before": measure([(picture, before) for picture in earlier or samples]), "after": measure(dealt)}
 
 
 def measure(pairs: Sequence[tuple[CalibrationSample, Calibration]]) -> dict[str, float]:
     """The rows of the table for samples with their calibrations."""
     scores, right, passed, points, visible, kept = ([np.zeros(0, dtype=kind)] for kind in (float, bool, bool) * 2)
-    for one, use in pairs:
-        scores.append(tempered(one.scores, use.temperature))
-        right.append(one.right)
-        passed.append(scores[-1] > np.array([use.threshold(name) for name in one.classes]))
-        points.append(tempered(one.confidences, use.keypoint_temperature))
-        visible.append(one.visible)
+    for picture, use in pairs:
+        scores.append(tempered(picture.scores, use.temperature))
+        right.append(picture.right)
+        passed.append(scores[-1] > np.array([use.threshold(name) for name in picture.classes]))
+        points.append(tempered(picture.confidences, use.keypoint_temperature))
+        visible.append(picture.visible)
         kept.append(points[-1] >= use.keypoint_threshold)
     was, did = np.concatenate(right), np.concatenate(passed)
     seen, shown = np.concatenate(visible), np.concatenate(kept)
-    labelled = sum(sum(one.labelled.values()) for one, _ in pairs)
+    labelled = sum(sum(picture.labelled.values()) for picture, _ in pairs)
     hits = float((was & did).sum())
     return {
         "ECE of objects": calibration_error(np.concatenate(scores), was),

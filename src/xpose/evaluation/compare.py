@@ -143,7 +143,7 @@ class _Bootstrap:
         yield self._row(name, name, mean)
         sets = sorted({picture.set for picture in self.first} & {picture.set for picture in self.second})
         for of_set in sets if len(sets) > 1 else ():
-            first, second = ([one for one in pictures if one.set == of_set] for pictures in (self.first, self.second))
+            first, second = ([picture for picture in run if picture.set == of_set] for run in (self.first, self.second))
             if any(name in row.values for picture in (*first, *second) for row in picture.objects):
                 within = dataclasses.replace(self, first=first, second=second)
                 yield within._row(f"{name}/set/{of_set}", name, "objects" if mean == "sets" else mean)

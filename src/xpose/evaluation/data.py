@@ -114,7 +114,7 @@ def _splits_by_set(folder: Path) -> dict[str, tuple[str, ...]]:
         manifest = read_manifest(folder)
         sets = manifest["sets"] if isinstance(manifest.get("sets"), dict) else [manifest.get("name", folder.name)]
         return dict.fromkeys(sets, tuple(manifest["splits"]))
-    return {one.name: tuple(one.splits) for one in folder_sets(folder)} if is_folder_of_sets(folder) else {}
+    return {entry.name: tuple(entry.splits) for entry in folder_sets(folder)} if is_folder_of_sets(folder) else {}
 
 
 def _parts(folder: Path) -> list[Path]:

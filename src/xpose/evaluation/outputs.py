@@ -111,8 +111,8 @@ def write_report(path: Path, result: Evaluation, protocol: Protocol, answered: I
     threshold = max(protocol.thresholds, default=0.0)
     objects = result.scores.objects if protocol.thresholds else []
     best = choose(objects, threshold, best=True)
-    best_tasks = {one.task for one in best}
-    worst = [one for one in choose(objects, threshold, best=False) if one.task not in best_tasks]
+    best_tasks = {picture.task for picture in best}
+    worst = [picture for picture in choose(objects, threshold, best=False) if picture.task not in best_tasks]
     drawn = _drawn_pictures([*best, *worst], answered)
     made = f"{result.made}, xpose {result.version}"
     page = render(
@@ -126,8 +126,8 @@ def write_report(path: Path, result: Evaluation, protocol: Protocol, answered: I
         precision=list(_precision(result.scores)),
         errors=list(_errors(objects, threshold)) if objects else [],
         distances=_distances(objects) if objects else None,
-        best=[one for one in drawn if one.task in best_tasks],
-        worst=[one for one in drawn if one.task not in best_tasks],
+        best=[picture for picture in drawn if picture.task in best_tasks],
+        worst=[picture for picture in drawn if picture.task not in best_tasks],
     )
     write_text(path, page)
 
@@ -155,7 +155,7 @@ def _precision(scores: Scores) -> Iterator[dict[str, Any]]:
 
 
 def _distances(objects: Sequence[ObjectScore]) -> dict[str, Any]:
-    errors = np.sort(np.concatenate([one.values for one in objects]))
+    errors = np.sort(np.concatenate([score.values for score in objects]))
     xs = np.linspace(0, 1, 101)
     curve = polyline(xs, np.searchsorted(errors, xs, side="right") / len(errors))
     title = "Share of points within a distance (in shares of the object's size)"
@@ -164,14 +164,14 @@ def _distances(objects: Sequence[ObjectScore]) -> dict[str, Any]:
 
 def _errors(objects: Sequence[ObjectScore], threshold: float) -> Iterator[tuple[str, Bars]]:
     within = f"PCK@{threshold:g}"
-    sized = {words: [one for one in objects if low <= one.size < high] for words, (low, high) in SIZES.items()}
+    sized = {words: [score for score in objects if low <= score.size < high] for words, (low, high) in SIZES.items()}
     by_size = [(f"{words} ({len(group)})", (pck(group, threshold),)) for words, group in sized.items() if group]
     names: dict[str, list[bool]] = {}
     kinds: dict[str, list[bool]] = {"visible points": [], "hidden points": []}
-    for one in objects:
-        for name, error in one.errors.items():
+    for score in objects:
+        for name, error in score.errors.items():
             names.setdefault(name, []).append(error <= threshold)
-            kinds["hidden points" if name in one.hidden else "visible points"].append(error <= threshold)
+            kinds["hidden points" if name in score.hidden else "visible points"].append(error <= threshold)
     often = sorted(names, key=lambda name: (-len(names[name]), name))[:MOST_NAMES]
     yield f"{within} by size of the object (root of its box's area)", by_size
     yield f"{within} of visible and of hidden points", _bars(kinds)
@@ -201,12 +201,12 @@ def choose(objects: Sequence[ObjectScore], threshold: float, *, best: bool) -> l
     Ties are resolved by the mean error, then by name, so that the same run shows the same pictures.
     """
     pictures: dict[tuple[str, str], list[ObjectScore]] = {}
-    for one in objects:
-        pictures.setdefault((one.group, one.task), []).append(one)
+    for score in objects:
+        pictures.setdefault((score.group, score.task), []).append(score)
     ranked = []
     for (group, task), scores in pictures.items():
-        share = mean(one.share(threshold) for one in scores)
-        error = mean(float(np.minimum(one.values, 9.0).mean()) for one in scores)
+        share = mean(score.share(threshold) for score in scores)
+        error = mean(float(np.minimum(score.values, 9.0).mean()) for score in scores)
         ranked.append(((-share, error) if best else (share, -error), task, GalleryPicture(task, group, share)))
     chosen: list[GalleryPicture] = []
     for _, _, candidate in sorted(ranked, key=lambda item: item[:2]):
@@ -223,7 +223,7 @@ def _drawn_pictures(chosen: Sequence[GalleryPicture], answered: Iterable[tuple[T
         if task.key in by_task and task.key not in drawn:
             with contextlib.suppress(XPoseError):
                 drawn[task.key] = _drawn(by_task[task.key], task, answers)
-    return [drawn[one.task] for one in chosen if one.task in drawn]
+    return [drawn[picture.task] for picture in chosen if picture.task in drawn]
 
 
 def _drawn(chosen: GalleryPicture, task: Task, answers: Answers) -> GalleryPicture:
@@ -238,7 +238,7 @@ def _drawn(chosen: GalleryPicture, task: Task, answers: Answers) -> GalleryPictu
 
     labels = Poses.concatenate([as_poses(question.truth) for question, _ in pairs])
     answer = Poses.concatenate([found[: most(question)] for question, found in pairs])
-    words = ", ".join(dict.fromkeys(one.called for question, _ in pairs for one in question.asked))
+    words = ", ".join(dict.fromkeys(asked.called for question, _ in pairs for asked in question.asked))
     return dataclasses.replace(chosen, labels=_jpeg(pixels, labels), answer=_jpeg(pixels, answer), words=words)
 
 

@@ -204,7 +204,7 @@ def key_of(record: Record) -> str:
 
 def only(record: Record, category: Category) -> Record:
     """The record with only its objects of one category."""
-    return replace(record, instances=tuple(one for one in record.instances if one.category == category))
+    return replace(record, instances=tuple(instance for instance in record.instances if instance.category == category))
 
 
 def read_pixels(place: Path, file: str, size: tuple[int, int]) -> np.ndarray:
@@ -238,7 +238,7 @@ Questions = Callable[[Record], Iterable[Question | str]]  # a string states what
 
 def categories_of(record: Record) -> list[Category]:
     """The categories of a record's objects without crowds, in the objects' order."""
-    return list(dict.fromkeys(one.category for one in record.instances if not one.iscrowd))
+    return list(dict.fromkeys(instance.category for instance in record.instances if not instance.iscrowd))
 
 
 def known_categories(records: Iterable[Placed]) -> dict[str, dict[str, Category]]:
@@ -254,7 +254,7 @@ def present(record: Record) -> Iterator[tuple[Category, Record, int]]:
     """Each category that a picture shows, the record with only its objects, and how many there are without crowds."""
     for category in categories_of(record):
         truth = only(record, category)
-        yield category, truth, sum(not one.iscrowd for one in truth.instances)
+        yield category, truth, sum(not instance.iscrowd for instance in truth.instances)
 
 
 def tasks_about(data: EvaluationData, settings: Settings, questions_of: Questions) -> Iterator[Task]:
@@ -308,13 +308,13 @@ def find_examples(data: EvaluationData, settings: Settings) -> Shots:
 def _drawn(key: SetCategory, examples: list[LabelledExample], settings: Settings) -> tuple[LabelledExample, ...]:
     large: list[LabelledExample] = []
     for share in _SMALLER:
-        large = [one for one in examples if max(one.instance.box[2:]) >= share * LEAST_SIDE]
-        if len({key_of(one.record) for one in large}) >= settings.shots:
+        large = [example for example in examples if max(example.instance.box[2:]) >= share * LEAST_SIDE]
+        if len({key_of(example.record) for example in large}) >= settings.shots:
             break
     random.Random(f"{settings.seed}/{key[0]}/{key[1].name}/{key[1].skeleton}").shuffle(large)
-    first = {key_of(one.record): one for one in reversed(large)}
-    distinct = [one for one in large if first[key_of(one.record)] is one]
-    return tuple([*distinct, *(one for one in large if one not in distinct)][: settings.shots])
+    first = {key_of(example.record): example for example in reversed(large)}
+    distinct = [example for example in large if first[key_of(example.record)] is example]
+    return tuple([*distinct, *(example for example in large if example not in distinct)][: settings.shots])
 
 
 def ask(record: Record, category: Category, settings: Settings, shots: Shots) -> AskedClass | None:

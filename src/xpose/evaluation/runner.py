@@ -174,12 +174,12 @@ def _pictures(objects: Iterable[ObjectScore], protocol: Protocol, left_out: Coll
         yield RunPicture(unique, group, tuple(_object(score, protocol, group in left_out) for score in scores))
 
 
-def _object(one: ObjectScore, protocol: Protocol, left_out: bool) -> RunObject:
-    values: dict[str, Any] = {f"PCK@{t:g}": one.share(t) for t in protocol.thresholds}
-    values["IoU"] = one.iou
+def _object(score: ObjectScore, protocol: Protocol, left_out: bool) -> RunObject:
+    values: dict[str, Any] = {f"PCK@{t:g}": score.share(t) for t in protocol.thresholds}
+    values["IoU"] = score.iou
     if protocol.thresholds:
-        values["error"] = math.fsum(one.values) / len(one.values)
-    values |= one.further
+        values["error"] = math.fsum(score.values) / len(score.values)
+    values |= score.further
     # A name of its own keeps what is left out of the means out of those that `xpose compare` computes again.
     named = {f"{name} (left out of the means)" if left_out else name: value for name, value in values.items()}
-    return RunObject(f"{one.category}/{one.number}", one.category, len(one.names), named)
+    return RunObject(f"{score.category}/{score.number}", score.category, len(score.names), named)

@@ -77,7 +77,7 @@ class DetectorSource:
         straight = self._ask(tasks, pixels, settings)
         if not settings.flip:
             return straight
-        mirrored = self._ask(tasks, [np.ascontiguousarray(one[:, ::-1]) for one in pixels], settings)
+        mirrored = self._ask(tasks, [np.ascontiguousarray(picture[:, ::-1]) for picture in pixels], settings)
         return [
             tuple(map(merged, answers, flipped, task.questions))
             for task, answers, flipped in zip(tasks, straight, mirrored, strict=True)
@@ -230,8 +230,8 @@ def unflipped(mirrored: Poses, question: Question) -> Poses:
     Points are in the record's pixels, where a picture of width W has its last column at W - 1.
     """
     width = mirrored.image_size[1]
-    classes = {asked.category.name: asked for asked in question.asked}
-    partners = {name: mirror_names(one.category.skeleton, tuple(one.names.values())) for name, one in classes.items()}
+    kinds = {asked.category.name: asked for asked in question.asked}
+    partners = {name: mirror_names(kind.category.skeleton, tuple(kind.names.values())) for name, kind in kinds.items()}
     xy = mirrored.xy.copy()
     xy[..., 0] = width - 1 - xy[..., 0]
     names = tuple(tuple(partners[pose.category].get(name, name) for name in pose.names) for pose in mirrored)

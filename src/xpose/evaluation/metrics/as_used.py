@@ -48,8 +48,8 @@ def judge_answers(truth: Record, found: Poses) -> Judgement:
     overlaps most: first answers take objects for which they are right, then the rest take objects by the boxes alone.
     The remaining answers are wrong, unless at least half of their box is inside a crowd of their category.
     """
-    crowd = np.array([one.iscrowd for one in truth.instances], dtype=bool)
-    labelled = np.array([any(v for *_, v in one.keypoints.values()) for one in truth.instances], dtype=bool)
+    crowd = np.array([instance.iscrowd for instance in truth.instances], dtype=bool)
+    labelled = np.array([any(v for *_, v in instance.keypoints.values()) for instance in truth.instances], dtype=bool)
     overlap, inside = overlaps(truth, found)  # [N, M], [N]
     fits = (overlap >= LEAST_IOU) & ~crowd
     good, plain = np.zeros_like(fits), np.zeros_like(fits)

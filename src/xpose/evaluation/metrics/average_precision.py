@@ -169,8 +169,8 @@ class BoxAP(AveragePrecision):
     summary = ("AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L", "AR_1", "AR_10", "AR", "AR_S", "AR_M", "AR_L")
 
     def _evaluator(self, objects: CategoryObjects, ids: dict[int, int]) -> Any:
-        truth = ({"bbox": list(one.box), "area": _area(one)} for _, one in objects.truth)
-        boxes = (one.box.tolist() for _, one in objects.answers)
+        truth = ({"bbox": list(instance.box), "area": _area(instance)} for _, instance in objects.truth)
+        boxes = (answer.box.tolist() for _, answer in objects.answers)
         answers = ({"bbox": box, "area": box[2] * box[3]} for box in boxes)
         return coco_library().COCOeval_faster(*coco_pair(objects, ids, truth, answers), "bbox")
 
@@ -200,18 +200,18 @@ class OksAP(AveragePrecision):
 
     def _evaluator(self, objects: CategoryObjects, ids: dict[int, int]) -> Any:
         names = objects.category.keypoints
-        labelled = labelled_points([one for _, one in objects.truth], names)
+        labelled = labelled_points([instance for _, instance in objects.truth], names)
         counts = (labelled[..., 2] > 0).sum(1).tolist()
         truth = (
-            {"keypoints": points.ravel(), "num_keypoints": count, "bbox": list(one.box), "area": _area(one)}
-            for (_, one), points, count in zip(objects.truth, labelled, counts, strict=True)
+            {"keypoints": points.ravel(), "num_keypoints": count, "bbox": list(instance.box), "area": _area(instance)}
+            for (_, instance), points, count in zip(objects.truth, labelled, counts, strict=True)
         )
-        found = [one for _, one in objects.answers]
+        found = [answer for _, answer in objects.answers]
         points = answered_points(found, names)
         areas = np.ptp(points[..., :2], axis=1).prod(-1).tolist()
         answers = (
-            {"keypoints": placed.ravel(), "area": area if one.area is None else one.area}
-            for one, placed, area in zip(found, points, areas, strict=True)
+            {"keypoints": placed.ravel(), "area": area if answer.area is None else answer.area}
+            for answer, placed, area in zip(found, points, areas, strict=True)
         )
         pair, sigmas = coco_pair(objects, ids, truth, answers), np.array(self.sigmas(objects.category))
         return coco_library().COCOeval_faster(*pair, "keypoints", kpt_oks_sigmas=sigmas)
@@ -221,8 +221,8 @@ def answered_points(answers: list[FoundObject], names: tuple[str, ...]) -> np.nd
     """[N, K, 3] x, y, 0 of answers in the order of the names; zeros where a point is missing."""
     points = np.zeros((len(answers), len(names), 3))
     groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[int]] = {}
-    for row, one in enumerate(answers):
-        groups.setdefault((one.names, one.canonical), []).append(row)
+    for row, answer in enumerate(answers):
+        groups.setdefault((answer.names, answer.canonical), []).append(row)
     for (pose_names, canonical), rows in groups.items():
         columns = columns_of(names, pose_names, canonical)
         if pose_names:
@@ -268,12 +268,12 @@ def coco_pair(
     concerned = sorted({ids[picture] for picture, _ in (*objects.truth, *objects.answers)})
     images = [{"id": number} for number in concerned]
     labelled = [
-        {"id": number, "category_id": 1, "image_id": ids[picture], "iscrowd": int(one.iscrowd), **shape}
-        for number, ((picture, one), shape) in enumerate(zip(objects.truth, labels, strict=True), start=1)
+        {"id": number, "category_id": 1, "image_id": ids[picture], "iscrowd": int(instance.iscrowd), **shape}
+        for number, ((picture, instance), shape) in enumerate(zip(objects.truth, labels, strict=True), start=1)
     ]
     found = [
-        {"id": number, "category_id": 1, "image_id": ids[picture], "score": one.score, "iscrowd": 0, **shape}
-        for number, ((picture, one), shape) in enumerate(zip(objects.answers, answers, strict=True), start=1)
+        {"id": number, "category_id": 1, "image_id": ids[picture], "score": answer.score, "iscrowd": 0, **shape}
+        for number, ((picture, answer), shape) in enumerate(zip(objects.answers, answers, strict=True), start=1)
     ]
     return dataset(labelled), dataset(found)
 

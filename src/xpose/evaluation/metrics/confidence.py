@@ -63,10 +63,10 @@ class Confidence:
 
         def judged(truth: Record, found: Poses) -> tuple[np.ndarray, np.ndarray]:
             scores, right = [np.zeros(0)], [np.zeros(0, dtype=bool)]
-            for one in rules.measure(truth, found):
-                keep = one.counted & np.isfinite(one.aligned.scores)
-                scores.append(one.aligned.scores[keep])
-                right.append(one.errors[keep] <= threshold)
+            for measured in rules.measure(truth, found):
+                keep = measured.counted & np.isfinite(measured.aligned.scores)
+                scores.append(measured.aligned.scores[keep])
+                right.append(measured.errors[keep] <= threshold)
             return np.concatenate(scores), np.concatenate(right)
 
         return cls(judged)

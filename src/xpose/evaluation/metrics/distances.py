@@ -27,10 +27,10 @@ class EPE:
 
     def update(self, truth: Record, found: Poses) -> None:
         """Add one picture."""
-        for one in self.rules.measure(truth, found):
-            for column in one.counted.nonzero()[0]:
-                key = (truth.source, one.aligned.names[column])
-                self._errors.setdefault(key, []).append(float(one.errors[column]))
+        for measured in self.rules.measure(truth, found):
+            for column in measured.counted.nonzero()[0]:
+                key = (truth.source, measured.aligned.names[column])
+                self._errors.setdefault(key, []).append(float(measured.errors[column]))
 
     def compute(self) -> dict[str, float]:
         """Return the numbers so far."""
@@ -67,7 +67,7 @@ class NME:
     def update(self, truth: Record, found: Poses) -> None:
         """Add one picture."""
         errors = self._errors.setdefault(truth.source, [])
-        errors.extend(float(one.errors[one.counted].mean()) for one in self.rules.measure(truth, found))
+        errors.extend(float(measured.errors[measured.counted].mean()) for measured in self.rules.measure(truth, found))
 
     def compute(self) -> dict[str, float]:
         """ "NME", "NME/failed", "NME/found", "NME/AUC@limit", "NME/mean/sets", "NME/set/NAME", "objects"."""
@@ -97,8 +97,8 @@ class Swaps:
 
     def update(self, truth: Record, found: Poses) -> None:
         """Add one picture."""
-        for one in PIXELS.measure(truth, found):
-            if swapped := _swapped_pairs(one):
+        for measured in PIXELS.measure(truth, found):
+            if swapped := _swapped_pairs(measured):
                 self._pairs.setdefault(truth.source, []).extend(swapped)
                 self._objects.append(2 * sum(swapped) > len(swapped))
 
@@ -113,11 +113,11 @@ class Swaps:
         }
 
 
-def _swapped_pairs(one: Measured) -> list[bool]:
+def _swapped_pairs(measured: Measured) -> list[bool]:
     """For each left-right pair that is labelled and found: whether it is the wrong way round."""
-    true, found, names = one.aligned.true, one.aligned.found, one.aligned.names
-    usable = one.counted & np.isfinite(found).all(-1)
-    partners = mirror_names(one.instance.category.skeleton, names)
+    true, found, names = measured.aligned.true, measured.aligned.found, measured.aligned.names
+    usable = measured.counted & np.isfinite(found).all(-1)
+    partners = mirror_names(measured.instance.category.skeleton, names)
     swapped = []
     for a, name in enumerate(names):
         b = names.index(partners[name]) if partners[name] in names else -1
@@ -139,14 +139,14 @@ class ExpectedErrors:
         """Add one picture."""
         if found.keypoint_errors is None:
             return
-        for one in PIXELS.measure(truth, found):
-            if one.row is None:
+        for measured in PIXELS.measure(truth, found):
+            if (row := measured.row) is None:
                 continue
-            columns = columns_of(one.aligned.names, found.keypoint_names[one.row], found.canonical_names[one.row])
-            expected = np.where(columns >= 0, found.keypoint_errors[one.row][columns], np.nan)
-            usable = one.counted & np.isfinite(expected) & np.isfinite(one.errors)
+            columns = columns_of(measured.aligned.names, found.keypoint_names[row], found.canonical_names[row])
+            expected = np.where(columns >= 0, found.keypoint_errors[row][columns], np.nan)
+            usable = measured.counted & np.isfinite(expected) & np.isfinite(measured.errors)
             self._expected.append(expected[usable])
-            self._true.append(one.errors[usable])
+            self._true.append(measured.errors[usable])
 
     def compute(self) -> dict[str, float]:
         """Return the numbers so far."""

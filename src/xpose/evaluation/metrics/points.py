@@ -149,7 +149,7 @@ def checked_thresholds(values: float | Sequence[float]) -> tuple[float, ...]:
     """One or several thresholds as a tuple; a ConfigError for numbers that are not finite and above 0."""
     thresholds = tuple(map(float, values if isinstance(values, Sequence) else (values,)))
     if not thresholds or not all(0 < value < math.inf for value in thresholds):
-        raise ConfigError(f"The threshold {values!r} must be a number above 0, or at least one of them, e.g. 0.05.")
+        raise ConfigError(f"The thresholds are {values!r}. Each must be a number above 0, and at least one is needed.")
     return thresholds
 
 
@@ -167,16 +167,16 @@ class PointMeans(ABC):
         self._objects: dict[CategoryKey, np.ndarray] = {}  # [T + 1], sums of each object's mean, and how many
 
     @abstractmethod
-    def _values(self, one: Measured) -> np.ndarray:
+    def _values(self, measured: Measured) -> np.ndarray:
         """[K, T] from 0 to 1; 0 where a point does not count."""
 
     def update(self, truth: Record, found: Poses) -> None:
         """Add one picture."""
-        for one in self.rules.measure(truth, found):
-            values = np.column_stack((self._values(one), one.counted)).astype(np.float64)
-            category = one.instance.category
+        for measured in self.rules.measure(truth, found):
+            values = np.column_stack((self._values(measured), measured.counted)).astype(np.float64)
+            category = measured.instance.category
             key = (truth.source, category.name, category.keypoints)
-            shares = values.sum(0) / one.counted.sum()  # the last is 1
+            shares = values.sum(0) / measured.counted.sum()  # the last is 1
             if key in self._points:
                 values, shares = self._points[key] + values, self._objects[key] + shares
             self._points[key], self._objects[key] = values, shares
@@ -230,8 +230,8 @@ class PCK(PointMeans):
         self.thresholds = checked_thresholds(thresholds)
         super().__init__([f"PCK@{threshold:g}" for threshold in self.thresholds], mean, rules or PointRules())
 
-    def _values(self, one: Measured) -> np.ndarray:
-        return (one.errors[:, None] <= np.array(self.thresholds)) & one.counted[:, None]
+    def _values(self, measured: Measured) -> np.ndarray:
+        return (measured.errors[:, None] <= np.array(self.thresholds)) & measured.counted[:, None]
 
 
 class AUC(PointMeans):
@@ -250,10 +250,10 @@ class AUC(PointMeans):
         self.steps = steps
         super().__init__([f"AUC@{self.limit:g}"], mean, rules)
 
-    def _values(self, one: Measured) -> np.ndarray:
-        share = one.errors / self.limit
+    def _values(self, measured: Measured) -> np.ndarray:
+        share = measured.errors / self.limit
         if self.steps is None:
             under = np.clip(1 - share, 0, None)
         else:
             under = (share[:, None] <= np.arange(self.steps) / self.steps).mean(1)
-        return np.where(one.counted, under, 0.0)[:, None]
+        return np.where(measured.counted, under, 0.0)[:, None]

@@ -80,7 +80,7 @@ def _tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
 
 def _question(objects: Mapping[str, LabelledExample], episode: Episode, query: str, split: str) -> Question:
     target, shown = objects[query], tuple(objects[name] for name in episode.supports)
-    labelled = set.intersection(*({name for name, (*_, v) in one.instance.keypoints.items() if v} for one in shown))
+    labelled = set.intersection(*({n for n, (*_, v) in shot.instance.keypoints.items() if v} for shot in shown))
     shared = {name: point for name, point in target.instance.keypoints.items() if name in labelled}
     instance = replace(target.instance, keypoints=shared)
     truth = replace(target.record, instances=(instance,))
@@ -89,7 +89,7 @@ def _question(objects: Mapping[str, LabelledExample], episode: Episode, query: s
 
 def _modes(task: Task, question: Question) -> list[tuple[str, PointRules]]:
     category = question.truth.instances[0].category
-    alone = sum(one.category == category and not one.iscrowd for one in task.record.instances) == 1
+    alone = sum(instance.category == category and not instance.iscrowd for instance in task.record.instances) == 1
     free = PointRules(match="best score")
     return [(BOX, PointRules(match="best box")), (FREE, free), (SINGLE if alone else MULTI, free)]
 

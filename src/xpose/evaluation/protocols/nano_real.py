@@ -105,7 +105,7 @@ def _conclude(scores: Scores, data: EvaluationData, settings: Settings) -> Findi
         objects = scores.of(group)
         points = {f"PCK@{t:g}": pck(objects, t) for t in THRESHOLDS}
         mean_pose = {f"baseline/{name}": blind.get(group, {}).get(name, math.nan) for name in points}
-        numbers[group] = {**points, **mean_pose, "IoU": mean(one.iou for one in objects)}
+        numbers[group] = {**points, **mean_pose, "IoU": mean(score.iou for score in objects)}
     easy = [group for group in numbers if numbers[group]["baseline/PCK@0.2"] > TOO_EASY]
     counted = [group for group in numbers if group not in easy]
     means = {
@@ -164,7 +164,7 @@ def _precision(scores: Scores) -> tuple[dict[str, float], list[Table]]:
 @lru_cache(maxsize=8)
 def _sets_with_several(data: EvaluationData) -> set[str]:
     """Sets of which some evaluated picture holds more than one object."""
-    return {r.source for r, _ in data.records() if sum(not one.iscrowd for one in r.instances) > 1}
+    return {r.source for r, _ in data.records() if sum(not instance.iscrowd for instance in r.instances) > 1}
 
 
 PROTOCOL = stated("nano-real", thresholds=THRESHOLDS, tasks=_tasks, scores=_scores, conclude=_conclude)

@@ -69,7 +69,7 @@ def _class_tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
 
 
 def _others(record: Record, category: Category, known: Known, seed: int) -> list[SetCategory]:
-    here = {one.name for one in categories_of(record)}
+    here = {shown.name for shown in categories_of(record)}
     names = [name for name in known if name not in here]
     drawn = random.Random(f"{seed}/{key_of(record)}/{category.name}").sample(names, min(OTHERS, len(names)))
     return [known[name] for name in drawn]
@@ -79,7 +79,7 @@ def _asked(kind: str, shown: SetCategory, others: Sequence[SetCategory], shots: 
     """The classes of a question; empty if the kind needs an example of the shown class and there is none."""
     if kind != "text" and not shots.get(shown):
         return ()
-    classes = [shown, *(one for one in others if kind == "text" or shots.get(one))]
+    classes = [shown, *(other for other in others if kind == "text" or shots.get(other))]
     return tuple(AskedClass.of(category, kind, shots.get((source, category), ())) for source, category in classes)
 
 
@@ -90,7 +90,7 @@ def _conclude_classes(scores: Scores, data: EvaluationData, settings: Settings) 
         cells: list[Cell] = [group or "all", len(scores.of(group, KINDS[0]))]
         for kind in KINDS:
             objects = scores.of(group, kind)
-            accuracy = mean(float(one.called == one.category) for one in objects)
+            accuracy = mean(float(score.called == score.category) for score in objects)
             points = pck(objects, 0.2)
             where = "" if group is None else f"/{group}"
             values |= {f"class accuracy/{kind}{where}": accuracy, f"PCK@0.2/{kind}{where}": points}
@@ -131,13 +131,13 @@ def _conclude_faces(scores: Scores, data: EvaluationData, settings: Settings) ->
     values: dict[str, float] = {}
     rows: list[tuple[Cell, ...]] = []
     for group in scores.groups():
-        objects = [one for one in scores.of(group) if set(one.names) & set(FACE.keypoints)]
-        shared = {name for one in objects for name in one.names if name in FACE.keypoints}
+        objects = [score for score in scores.of(group) if set(score.names) & set(FACE.keypoints)]
+        shared = {name for score in objects for name in score.names if name in FACE.keypoints}
         value = mean(
-            mean(float(error <= 0.2) for name, error in one.errors.items() if name in shared) for one in objects
+            mean(float(error <= 0.2) for name, error in score.errors.items() if name in shared) for score in objects
         )
         values[f"PCK@0.2/set/{group}"] = value
-        styles = sorted({one.style for one in objects if one.style})
+        styles = sorted({score.style for score in objects if score.style})
         rows.append((group, ", ".join(styles[:4]) or "–", len(objects), len(shared), percent(value)))
     values["PCK@0.2"] = mean(value for name, value in values.items() if name.startswith("PCK@0.2/set/"))
     columns = ("set", "styles", "objects", "names measured", "PCK@0.2")

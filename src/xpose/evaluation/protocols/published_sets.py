@@ -58,16 +58,17 @@ class MeasuredSet:
     def narrowed(self, record: Record) -> Record:
         """The record with only the objects and points that count."""
         instances = []
-        for one in record.instances:
-            if self.families and one.category.taxonomy.family not in self.families:
+        for instance in record.instances:
+            if self.families and instance.category.taxonomy.family not in self.families:
                 continue
             if self.keypoints_of is not None:
                 counted = load_skeleton(self.keypoints_of).keypoints
-                names = tuple(name for name in one.category.keypoints if name in counted)
-                edges = tuple((a, b) for a, b in one.category.edges if a in names and b in names)
-                points = {name: point for name, point in one.keypoints.items() if name in names}
-                one = replace(one, category=replace(one.category, keypoints=names, edges=edges), keypoints=points)
-            instances.append(one)
+                names = tuple(name for name in instance.category.keypoints if name in counted)
+                edges = tuple((a, b) for a, b in instance.category.edges if a in names and b in names)
+                points = {name: point for name, point in instance.keypoints.items() if name in names}
+                category = replace(instance.category, keypoints=names, edges=edges)
+                instance = replace(instance, category=category, keypoints=points)
+            instances.append(instance)
         return replace(record, instances=tuple(instances))
 
 
@@ -93,7 +94,7 @@ def _tasks(parts: Sequence[MeasuredSet], data: EvaluationData, settings: Setting
                 if prompt is None:
                     yield f"{record.source}: {category.name}, without an example in training"
                 else:
-                    count = sum(not one.iscrowd for one in truth.instances)
+                    count = sum(not instance.iscrowd for instance in truth.instances)
                     yield Question((prompt,), truth, None, part.label, matched=count)
 
         # The row's name comes first, since sets in several rows may show a picture twice.
@@ -146,8 +147,8 @@ def _numbers_of(scores: Scores, part: MeasuredSet) -> dict[str, float]:
 
 def _by_style(scores: Scores, part: MeasuredSet) -> Table:
     styles: dict[str, list[ObjectScore]] = {}
-    for one in scores.of(part.label):
-        styles.setdefault(one.style or "not stated", []).append(one)
+    for score in scores.of(part.label):
+        styles.setdefault(score.style or "not stated", []).append(score)
     rows = [(style, len(objects), percent(pck(objects, 0.2))) for style, objects in sorted(styles.items())]
     return Table(f"{part.label}, by style of picture", ("style", "objects", "PCK@0.2"), rows)
 

@@ -137,10 +137,10 @@ def _conclude_robustness(scores: Scores, data: EvaluationData, settings: Setting
     for name in VARIANTS:
         objects = scores.of(variant=name)
         # The same objects by the usual words: not every category has a synonym or a left and a right.
-        same = {(one.task, one.category, one.number) for one in objects}
-        usual = [one for one in scores.of(variant=USUAL) if (one.task, one.category, one.number) in same]
+        same = {(result.task, result.category, result.number) for result in objects}
+        usual = [result for result in scores.of(variant=USUAL) if (result.task, result.category, result.number) in same]
         value, before = _by_sets(objects), _by_sets(usual)
-        score = mean(one.score or 0.0 for one in objects)
+        score = mean(result.score or 0.0 for result in objects)
         values |= {f"PCK@0.2/{name}": value, f"score/{name}": score}
         shown = (percent(value), percent(before), percent(value - before), percent(score))
         rows.append((name, len(objects), *shown))
@@ -154,8 +154,8 @@ def _conclude_robustness(scores: Scores, data: EvaluationData, settings: Setting
 
 
 def _by_sets(objects: list[ObjectScore]) -> float:
-    groups = sorted({one.group for one in objects})
-    return mean(pck([one for one in objects if one.group == group], 0.2) for group in groups)
+    groups = sorted({result.group for result in objects})
+    return mean(pck([result for result in objects if result.group == group], 0.2) for group in groups)
 
 
 ROBUSTNESS = stated("robustness", tasks=_robustness_tasks, conclude=_conclude_robustness)
@@ -174,9 +174,9 @@ Labellings = Mapping[str, Labelling]  # by set, of the folders' own files
 
 def absent_classes(record: Record, known: Known, labelling: Labellings | None = None) -> list[Category]:
     """The categories of the data that the picture certainly does not show, by name."""
-    here = {one.category.name for one in record.instances}
+    here = {instance.category.name for instance in record.instances}
     of_set = known.get(record.source, {})
-    every = {name: one for table in (*known.values(), of_set) for name, one in table.items()}
+    every = {name: category for table in (*known.values(), of_set) for name, category in table.items()}
     rule = Rule(labelling_of(record.source, labelling), frozenset(of_set))
     certain = set(rule.absent(every, record.picture.file, here))
     for name in every:
@@ -206,7 +206,7 @@ def _negative_tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
 
 def may_lack(name: str, record: Record, labelling: Labellings | None = None) -> bool:
     """Whether a picture lacks a class as far as known: none is labelled, and the set reports no unlabelled ones."""
-    labelled = any(same_category(name, one.category.name) for one in record.instances)
+    labelled = any(same_category(name, instance.category.name) for instance in record.instances)
     return not labelled and not labelling_of(record.source, labelling).may_show(record.picture.file)
 
 
@@ -241,7 +241,7 @@ def _negative_scores(data: EvaluationData, settings: Settings) -> Scores:
     def metrics(key: tuple[str, str]) -> dict[str, Metric]:
         by_name: dict[str, Metric] = {"returned": AnswerCounts(threshold)}
         if key[1] == PRESENT:
-            by_name["alarms"] = FalseAlarms(lambda record: [one.name for one in categories_of(record)], threshold)
+            by_name["alarms"] = FalseAlarms(lambda record: [kind.name for kind in categories_of(record)], threshold)
         return by_name
 
     return Scores(metrics=metrics)
