@@ -19,8 +19,7 @@ import numpy as np
 from xpose.errors import ConfigError, quote
 from xpose.evaluation.run_file import EvaluationRun, RunObject, RunPicture
 
-DRAWS = 2000
-LEVEL = 0.95
+DRAWS, LEVEL = 2000, 0.95
 LOWER_IS_BETTER = ("NME", "EPE", "ECE", "error", "swaps", "false alarms", "wrong answers")
 HIGHER_IS_BETTER = ("error correlation",)  # though it begins like one of the others
 _ROUNDING = 1e-12
