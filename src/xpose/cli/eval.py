@@ -40,7 +40,9 @@ ABOUT_OUT = "Answers, tables, run.json, COCO results and report.html go there."
 ABOUT_DATA = "Labelled pictures: a folder of sets or prepared sets; repeatable."
 ABOUT_SPLIT = 'Default: the usual one of the protocol; "held-out" is a tenth of train.'
 
-Text, Number, File = str | None, int | None, Path | None
+Text = str | None
+Number = int | None
+File = Path | None
 Only = Annotated[list[str] | None, option(None, "--only SET", "Only this set; repeatable.")]
 Limit = Annotated[Number, option(None, "--limit N", "At most this many pictures of each set.", min=1)]
 
