@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -143,7 +143,7 @@ def _source_maker(options: EvaluationCommandOptions, rules: Protocol, data: Eval
     from xpose.evaluation.sources import open_detector
 
     clip, batch = options.clip and str(options.clip), 1 if rules.alone else options.batch or BATCH
-    loading = {"device": options.device, "dtype": options.dtype, "clip": clip, "batch": batch}
+    loading: dict[str, Any] = {"device": options.device, "dtype": options.dtype, "clip": clip, "batch": batch}
     return partial(rules.open or open_detector, options.weights, **loading)
 
 

@@ -16,7 +16,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -183,7 +183,7 @@ def calibrate(
         if labelled[name] >= least and threshold is not None:
             thresholds[name] = raised(threshold, of_class, lacked[name])
     least_confidence = 0.0 if visible.all() else best_f1(points, visible, int(visible.sum())) or 0.0
-    temperatures = {"temperature": temperature, "keypoint_temperature": keypoint_temperature}
+    temperatures: dict[str, Any] = {"temperature": temperature, "keypoint_temperature": keypoint_temperature}
     return replace(before, thresholds=thresholds, keypoint_threshold=least_confidence, **temperatures)
 
 

@@ -178,7 +178,7 @@ def _instance(fields: Fields, category: Category) -> Instance:
 
 def _numbers(fields: Fields, key: str, count: int) -> np.ndarray:
     """`Fields.numbers` as an array, in a fifth of the time; null counts as 0 in "keypoint_scores"."""
-    values = fields.value.get(key)
+    values: Any = fields.value.get(key)
     if key == "keypoint_scores" and isinstance(values, list):
         values = [0.0 if value is None else value for value in values]
     # By type first: numpy would take "1" and true for numbers. NaN may pass `max`.
