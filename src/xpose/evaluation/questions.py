@@ -218,7 +218,8 @@ def read_pixels(place: Path, file: str, size: tuple[int, int]) -> np.ndarray:
     try:
         pixels = stored_pixels(content)
     except Exception as error:  # decoders raise errors of every kind for damaged files
-        raise ImageError(f"The picture {quote(file)} cannot be read ({first_line(error)}). Fetch it again.") from None
+        why = first_line(error)
+        raise ImageError(f"The picture {quote(file)} cannot be read ({why}). It is damaged: fetch it again.") from None
     height, width = pixels.shape[:2]
     if (width, height) != size:
         raise ImageError(
