@@ -1,9 +1,7 @@
 """Running a protocol: questions in, answers streamed through, numbers out.
 
-    result = evaluate("nano-real", xpose.load("weights/mine"), "../shared/data", split="held-out")
-    result.summary["PCK@0.2"]
-
-Memory holds only one row per labelled object, so that a protocol can have any number of pictures.
+result = evaluate("nano-real", xpose.load("weights/mine"), "../shared/data", split="held-out")
+result.summary["PCK@0.2"]
 """
 
 from __future__ import annotations
