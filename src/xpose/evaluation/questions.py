@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from xpose.data.loading.pool import content_of
-from xpose.errors import ConfigError, ImageError, VocabularyError, first_line, quote
+from xpose.errors import ConfigError, ImageError, VocabularyError, did_you_mean, first_line, quote
 from xpose.evaluation.data import EvaluationData, Placed
 from xpose.pictures.reading import stored_pixels
 from xpose.prompts import MOST_SHOTS, CombinedPrompt, Prompt, TextPrompt, VisualPrompt
@@ -59,7 +59,8 @@ class Settings:
         broken = {name: rule for name, (holds, rule) in rules.items() if not holds}
         faults = [f"{name} is {getattr(self, name)}; it must be {rule}" for name, rule in broken.items()]
         if faults:
-            raise ConfigError(f"The evaluation cannot be run: {'; '.join(faults)}. Correct these settings.")
+            near = "" if self.prompts in KINDS else did_you_mean(self.prompts, KINDS)
+            raise ConfigError(f"The evaluation cannot be run: {'; '.join(faults)}.{near} Correct these settings.")
 
     @property
     def stored_thresholds(self) -> bool:
