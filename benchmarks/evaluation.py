@@ -29,8 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from xpose.evaluation import PCK, BoxAP, OksAP
-from xpose.evaluation.coco_truth import read_truth
-from xpose.evaluation.results import read_results, score_results
+from xpose.evaluation.results import read_results, read_truth, score_results
 from xpose.vocabulary import load_skeleton
 
 

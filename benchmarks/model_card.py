@@ -23,8 +23,8 @@ from typing import Any
 from PIL import Image
 
 from xpose.evaluation.outputs import TABLES
+from xpose.evaluation.protocols import Cell, Table, percent
 from xpose.evaluation.run_file import EvaluationRun, read_run
-from xpose.evaluation.tables import Cell, Table, percent
 from xpose.model.checkpoints.calibration import Calibration, read_calibration
 from xpose.model.checkpoints.pretrained import CONFIG_FILE, WEIGHT_FILE
 from xpose.model.config import XPoseConfig

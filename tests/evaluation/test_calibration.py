@@ -15,7 +15,6 @@ from tests.inference.conftest import own_detector
 from xpose import cli
 from xpose.errors import CheckpointError, ConfigError
 from xpose.evaluation.calibration import (
-    ROWS,
     CalibrationSample,
     best_f1,
     calibrate,
@@ -30,6 +29,11 @@ from xpose.evaluation.questions import AskedClass, Question
 from xpose.inference.postprocess import tempered
 from xpose.model.checkpoints.calibration import Calibration, read_calibration, write_calibration
 from xpose.model.checkpoints.pretrained import from_pretrained, save_pretrained
+
+ROWS = (
+    *("ECE of objects", "precision", "recall", "F1", "wrong poses per picture"),
+    *("ECE of points", "AUROC of visible points", "visible points kept", "absent points hidden"),
+)
 
 
 def test_tempering_by_hand():

@@ -11,11 +11,10 @@ from tests.evaluation.prepared_sets import prepare_drawn
 from xpose.evaluation.answers import AnswerJournal
 from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.outputs import choose, polyline, write_outputs
-from xpose.evaluation.protocols import PROTOCOLS, load_protocol
+from xpose.evaluation.protocols import PROTOCOLS, Table, load_protocol
 from xpose.evaluation.run_file import read_run
 from xpose.evaluation.runner import Evaluation, evaluate
 from xpose.evaluation.scores import ObjectScore
-from xpose.evaluation.tables import Table
 from xpose.pages import render
 from xpose.records import Category
 

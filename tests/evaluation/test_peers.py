@@ -1,6 +1,7 @@
 """Other systems through transformers, with tiny random networks made here in the form that users' folders have."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +10,8 @@ from tests.evaluation.drawn_sets import TUBE, Known, repeated, thing, write_set
 
 from xpose.errors import CheckpointError
 from xpose.evaluation.peers import POINT, ClipSource, GroundingDinoSource, open_peer
+from xpose.evaluation.questions import Settings
 from xpose.evaluation.runner import evaluate
-from xpose.evaluation.settings import Settings
 
 WORDS = ("glue", "tube", "cap", "crimped", "end", "a", "photo", "of", "the", "bee", "honey", "head", "thorax", ".")
 
@@ -158,6 +159,26 @@ def test_clip_by_hand(clip, tree):
     cosine = torch.nn.functional.cosine_similarity(whole.image_embeds, whole.text_embeds).item()
     (row,) = np.flatnonzero((found.boxes == [0, 0, 40, 20]).all(1))
     assert found.keypoint_scores[row, 0] == pytest.approx((cosine + 1) / 2, abs=1e-5)
+
+
+def test_clip_asks_each_labelled_point_by_its_own_name(clip, tree):
+    """Also where a point before it has no label."""
+    source = ClipSource(str(clip))
+    task = first_task(tree, "similarity", only=["bees", "tubes"])
+    right = task.questions[0]
+    thing = right.truth.instances[0]
+    last = thing.category.keypoints[-1]
+    partial = replace(thing, keypoints={last: thing.keypoints[last]})
+    asked = []
+
+    def likeness(regions, words):
+        asked.extend(words)
+        return np.full(len(words), 0.5)
+
+    source._likeness = likeness
+    found = source._answer(replace(right, truth=replace(right.truth, instances=(partial,))), task.pixels(), Settings())
+    assert asked[1:] == [POINT.format(point=last, object=right.asked[0].called)]
+    assert found.keypoint_names == ((last,),)
 
 
 def test_identities_differ_by_weights(clip, dino):

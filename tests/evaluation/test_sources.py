@@ -9,10 +9,9 @@ from tests.evaluation.cases import found, labelled, pose, record
 from tests.evaluation.drawn_sets import BIRD, thing, write_set
 from tests.inference.conftest import own_detector
 
-from xpose.evaluation.questions import AskedClass, Question
+from xpose.evaluation.questions import AskedClass, Question, Settings
 from xpose.evaluation.runner import evaluate
-from xpose.evaluation.settings import Settings
-from xpose.evaluation.sources import DetectorSource, in_records_words, merged, prompts_of, unflipped
+from xpose.evaluation.sources import DetectorSource, in_records_words, merged, unflipped
 
 BIRDS = category("bird", "alpine_bird")
 QUESTION = Question(
@@ -91,7 +90,7 @@ def test_a_detector_is_asked_both_ways(tmp_path):
     question, pixels = task.questions[0], task.pixels()
     rules = {"threshold": 0.0, "nms": 1.0, "rivals": (), "max_instances": question.most}
     straight, other = (
-        in_records_words(detector.detect(np.ascontiguousarray(one), prompts_of(question), **rules), question, settings)
+        in_records_words(detector.detect(np.ascontiguousarray(one), question.prompts(), **rules), question, settings)
         for one in (pixels, pixels[:, ::-1])
     )
     assert answer == merged(straight, other, question)

@@ -15,8 +15,10 @@ from xpose.prompts import MOST_SHOTS
 PROMPTS, KEPT, WEIGHTS = "What to detect", "Which detections are kept", "Weights and device"
 
 
-def _option(panel: str, names_and_metavar: str, text: str, **limits: Any) -> Any:
-    *names, metavar = names_and_metavar.split()
+def _option(panel: str | None, names_and_metavar: str, text: str, **limits: Any) -> Any:
+    words = names_and_metavar.split()  # flags have no metavar
+    names = [word for word in words if word.startswith("-")]
+    metavar = words[-1] if len(names) < len(words) else None
     return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=panel, **limits)
 
 
@@ -131,7 +133,9 @@ def expanded(command: Callable[..., None]) -> Callable[..., None]:
             continue
         options = get_type_hints(groups[name], include_extras=True)
         parameters += [
-            inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=options[field.name])
+            inspect.Parameter(
+                field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=options[field.name]
+            )
             for field in fields(groups[name])
         ]
 

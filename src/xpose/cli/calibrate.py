@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,7 @@ import typer
 
 from xpose.cli import _console, _options, _picture_loop, _prompts
 from xpose.cli._inputs import printable
+from xpose.cli._options import _option as option
 from xpose.cli.eval import Limit, Only, counting
 from xpose.errors import CheckpointError, ConfigError, DataError, counted, quote
 
@@ -24,72 +26,33 @@ if TYPE_CHECKING:
 
 HOW_FIT = "What is fitted"
 
-DataFolders = Annotated[
-    list[Path],
-    typer.Option("--data", metavar="FOLDER", help="Labelled pictures: a folder of sets, or a prepared set."),
-]
-OutFolder = Annotated[
-    Path | None,
-    typer.Option(
-        "-o", "--out", metavar="FOLDER", help="Write a calibrated copy of the weights instead of changing them."
-    ),
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show the table.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")]
-Split = Annotated[str, typer.Option(metavar="NAME", help='"val", "test" or "held-out" (a tenth of train).')]
-FalseAlarms = Annotated[
-    float | None,
-    typer.Option(
-        min=0,
-        metavar="NUMBER",
-        rich_help_panel=HOW_FIT,
-        help="Wrong poses of a class per picture that is asked for it. Default: the thresholds with the best F1.",
-    ),
-]
-AbsentAlarms = Annotated[
-    float | None,
-    typer.Option(
-        min=0,
-        metavar="NUMBER",
-        rich_help_panel=HOW_FIT,
-        help="Raise thresholds until pictures that lack a class get at most this many poses of it on average.",
-    ),
-]
-Absent = Annotated[
-    int,
-    typer.Option(
-        min=0, metavar="N", rich_help_panel=HOW_FIT, help="Classes that are asked though the picture lacks them."
-    ),
-]
-Least = Annotated[
-    int,
-    typer.Option(min=1, metavar="N", rich_help_panel=HOW_FIT, help="Objects from which a class has its own threshold."),
-]
-Rivals = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAMES",
-        rich_help_panel=HOW_FIT,
-        help='Classes that the network knows well, e.g. "person,dog": where they fit better nothing else is '
-        'answered. "none" for no such names. Default: those stored with the weights.',
-    ),
-]
+ABOUT_DATA = "Labelled pictures: a folder of sets, or a prepared set."
+ABOUT_OUT = "Write a calibrated copy of the weights instead of changing them."
+ABOUT_SPLIT = '"val", "test" or "held-out" (a tenth of train).'
+ABOUT_ALARMS = "Wrong poses of a class per picture that is asked for it. Default: the thresholds with the best F1."
+ABOUT_ABSENT_ALARMS = "Raise thresholds until pictures that lack a class get at most this many poses of it on average."
+ABOUT_ABSENT = "Classes that are asked though the picture lacks them."
+ABOUT_LEAST = "Objects from which a class has its own threshold."
+ABOUT_RIVALS = 'Classes that the network knows well, e.g. "person,dog": where they fit better nothing else is answered.'
+ABOUT_RIVALS += ' "none" for no such names. Default: those stored with the weights.'
+
+Alarms = float | None
 
 
 def calibrate(
-    data: DataFolders,
+    data: Annotated[list[Path], option(None, "--data FOLDER", ABOUT_DATA)],
     weights: _options.Weights = None,
-    out: OutFolder = None,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
-    split: Split = "val",
+    out: Annotated[Path | None, option(None, "-o --out FOLDER", ABOUT_OUT)] = None,
+    dry_run: Annotated[bool, option(None, "--dry-run", "Only show the table.")] = False,
+    as_json: _options.AsJson = False,
+    split: Annotated[str, option(None, "--split NAME", ABOUT_SPLIT)] = "val",
     only: Only = None,
     limit: Limit = None,
-    false_alarms: FalseAlarms = None,
-    absent_alarms: AbsentAlarms = None,
-    absent: Absent = 3,
-    least: Least = 10,
-    rivals: Rivals = None,
+    false_alarms: Annotated[Alarms, option(HOW_FIT, "--false-alarms NUMBER", ABOUT_ALARMS, min=0)] = None,
+    absent_alarms: Annotated[Alarms, option(HOW_FIT, "--absent-alarms NUMBER", ABOUT_ABSENT_ALARMS, min=0)] = None,
+    absent: Annotated[int, option(HOW_FIT, "--absent N", ABOUT_ABSENT, min=0)] = 3,
+    least: Annotated[int, option(HOW_FIT, "--least N", ABOUT_LEAST, min=1)] = 10,
+    rivals: Annotated[str | None, option(HOW_FIT, "--rivals NAMES", ABOUT_RIVALS)] = None,
     device: _options.Device = None,
     dtype: _options.Dtype = None,
     clip: _options.Clip = None,
@@ -112,7 +75,7 @@ def calibrate(
     detector = _prompts.load_detector(weights, None, device, dtype, clip)
     pictures = EvaluationData.at(data, split, only or ())
     fit: dict[str, Any] = {"false_alarms": false_alarms, "absent_alarms": absent_alarms, "least": least}
-    calibration, rows, count, faults = _fitted(detector, pictures, absent, limit, names, fit)
+    calibration, rows, count, faults = _fitted(detector, pictures, {"absent": absent, "limit": limit}, names, fit)
     if as_json:
         _console.show_json(_as_dict(calibration, rows, count))
     else:
@@ -124,12 +87,7 @@ def calibrate(
 
 
 def _fitted(
-    detector: Detector,
-    pictures: EvaluationData,
-    absent: int,
-    limit: int | None,
-    rivals: tuple[str, ...] | None,
-    fit: dict[str, Any],
+    detector: Detector, data: EvaluationData, asked: dict[str, Any], rivals: Sequence[str] | None, fit: dict[str, Any]
 ) -> tuple[Calibration, dict[str, dict[str, float]], int, int]:
     """The calibration, the table's rows, and how many pictures were used and skipped."""
     from xpose.evaluation.calibration import calibrate, collect, compared
@@ -142,12 +100,11 @@ def _fitted(
         _console.fail(f"{printable(key)}: {printable(message.rstrip('. '))}. Skipped.")
 
     stored, earlier = detector.calibration, None
-    rivals = stored.rivals if rivals is None else rivals
+    rivals = stored.rivals if rivals is None else tuple(rivals)
     with counting("calibrate") as progress:
-        options: dict[str, Any] = {"absent": absent, "limit": limit, "progress": progress}
-        samples = collect(detector, pictures, rivals=rivals, fault=fault, **options)
+        samples = collect(detector, data, rivals=rivals, fault=fault, progress=progress, **asked)
         if rivals != stored.rivals:
-            earlier = collect(detector, pictures, rivals=stored.rivals, **options)
+            earlier = collect(detector, data, rivals=stored.rivals, progress=progress, **asked)
     calibration = calibrate(samples, **fit, before=replace(stored, rivals=rivals))
     if not calibration.thresholds:
         raise DataError(
@@ -217,16 +174,13 @@ def _write(weights: str | None, out: Path | None, found: Calibration) -> Path:
 
 
 def _show(found: Calibration, rows: dict[str, dict[str, float]], pictures: int) -> None:
-    from rich.table import Table
+    def cell(value: float) -> str:
+        return "-" if math.isnan(value) else f"{value:.4f}"
 
-    table = Table("", "before", "after", title=counted(pictures, "picture"), box=None, header_style="bold")
-    for name in rows["before"]:
-        table.add_row(name, *("-" if math.isnan(rows[when][name]) else f"{rows[when][name]:.4f}" for when in rows))
-    _console.show(table)
-    limits = Table("class", "threshold", box=None, header_style="bold")
-    for name, value in found.thresholds.items():
-        limits.add_row(name or "(all others)", f"{value:.4f}")
-    _console.show(limits)
+    cells = [(name, *(cell(numbers[name]) for numbers in rows.values())) for name in rows["before"]]
+    _console.show(_console.table((counted(pictures, "picture"), "before", "after"), cells))
+    limits = [(name or "(all others)", cell(value)) for name, value in found.thresholds.items()]
+    _console.show(_console.table(("class", "threshold"), limits))
     _console.show(
         f"temperature {found.temperature:.3f}, of points {found.keypoint_temperature:.3f}; "
         f"points count as absent below {found.keypoint_threshold:.4f}"
@@ -236,15 +190,8 @@ def _show(found: Calibration, rows: dict[str, dict[str, float]], pictures: int) 
 
 
 def _as_dict(found: Calibration, rows: dict[str, dict[str, float]], pictures: int) -> dict[str, Any]:
-    numbers = {
-        when: {name: None if math.isnan(value) else value for name, value in own.items()} for when, own in rows.items()
-    }
-    return {
-        "pictures": pictures,
-        "thresholds": dict(found.thresholds),
-        "keypoint_threshold": found.keypoint_threshold,
-        "temperature": found.temperature,
-        "keypoint_temperature": found.keypoint_temperature,
-        "rivals": list(found.rivals),
-        **numbers,
-    }
+    names = ("thresholds", "keypoint_threshold", "temperature", "keypoint_temperature", "rivals")
+    content: dict[str, Any] = {"pictures": pictures} | {name: getattr(found, name) for name in names}
+    for when, numbers in rows.items():
+        content[when] = {name: None if math.isnan(value) else value for name, value in numbers.items()}
+    return content | {"thresholds": dict(found.thresholds)}

@@ -44,10 +44,8 @@ def compare(
     rows = [row for row in result.rows if sets or "/set/" not in row.name]
     if as_json:
         about = {"protocol": run_a.protocol, "a": run_a.weights, "b": run_b.weights, "level": level}
-        numbers = [_as_dict(row) for row in rows]
-        _console.show_json(
-            {**about, "paired pictures": result.pictures, "notes": list(result.notes), "numbers": numbers}
-        )
+        about |= {"paired pictures": result.pictures, "notes": result.notes}
+        _console.show_json({**about, "numbers": [_as_dict(row) for row in rows]})
     else:
         _console.show(f"{run_a.protocol}: A is {run_a.weights}, B is {run_b.weights}")
         _show(result, rows, level)
@@ -64,9 +62,8 @@ def _show(result: RunComparison, rows: list[ComparedNumber], level: float) -> No
         cells.append([row.name, *numbers, interval, row.verdict])
     titles = ("A", "B", "B − A", f"{level:.0%} interval")
     _console.show(_console.table(("number", *titles, "verdict"), cells, right=titles))
-    pairing = (
-        f"the {result.pictures} pictures of both runs" if result.pictures else "the pictures of each run separately"
-    )
+    both = f"the {result.pictures} pictures of both runs"
+    pairing = both if result.pictures else "the pictures of each run separately"
     _console.note(f"Intervals by bootstrapping over {pairing}; numbers without one do not come from single objects.")
     _console.note("Shares are between 0 and 1 here, as in run.json; xpose eval shows them as percentages.")
     for note in result.notes:
@@ -79,9 +76,6 @@ def _number(value: float, sign: str = "") -> str:
 
 def _as_dict(row: ComparedNumber) -> dict[str, Any]:
     numbers = {"a": row.first, "b": row.second, "difference": row.difference}
-    return {
-        "name": row.name,
-        **{name: None if math.isnan(value) else value for name, value in numbers.items()},
-        "interval": None if math.isnan(row.low) else [row.low, row.high],
-        "verdict": row.verdict,
-    }
+    plain = {name: None if math.isnan(value) else value for name, value in numbers.items()}
+    interval = None if math.isnan(row.low) else [row.low, row.high]
+    return {"name": row.name, **plain, "interval": interval, "verdict": row.verdict}

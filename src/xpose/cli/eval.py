@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,141 +16,73 @@ import typer
 
 from xpose.cli import _console, _options
 from xpose.cli._inputs import printable
+from xpose.cli._options import _option as option
 from xpose.errors import ConfigError, counted
 
 if TYPE_CHECKING:
     from xpose.evaluation.answers import PictureFault
     from xpose.evaluation.data import EvaluationData
     from xpose.evaluation.protocols import Protocol
+    from xpose.evaluation.questions import Settings
     from xpose.evaluation.runner import Evaluation
-    from xpose.evaluation.settings import Settings
     from xpose.evaluation.sources import AnswerSource, SourceMaker
 
 BATCH = 8
 HOW, WHO = "How it is asked", "Whose answers"
 
-ProtocolName = Annotated[
-    str | None, typer.Argument(metavar="PROTOCOL", help="Its name; --list shows all.", show_default=False)
-]
-DataFolders = Annotated[
-    list[Path] | None,
-    typer.Option("--data", metavar="FOLDER", help="Labelled pictures: a folder of sets or prepared sets; repeatable."),
-]
-OutFolder = Annotated[
-    Path | None,
-    typer.Option(
-        "-o", "--out", metavar="FOLDER", help="Answers, tables, run.json, COCO results and report.html go there."
-    ),
-]
-Split = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help='Default: the usual one of the protocol; "held-out" is a tenth of train.'),
-]
-Only = Annotated[list[str] | None, typer.Option("--only", metavar="SET", help="Only this set; repeatable.")]
-Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="At most this many pictures of each set.")]
-PromptKinds = Annotated[str | None, typer.Option(metavar="KIND", rich_help_panel=HOW, help="text, visual or combined.")]
-Shots = Annotated[
-    int | None, typer.Option(metavar="N", rich_help_panel=HOW, help="Examples per class, for visual prompts.")
-]
-Seed = Annotated[
-    int | None, typer.Option(metavar="N", rich_help_panel=HOW, help="Seed for drawing examples and absent classes.")
-]
-Flip = Annotated[
-    bool, typer.Option("--flip", rich_help_panel=HOW, help="Also ask the mirrored picture and average both answers.")
-]
-Side = Annotated[
-    int | None, typer.Option(metavar="PIXELS", rich_help_panel=HOW, help="Longer side of the network's input.")
-]
-Threshold = Annotated[
-    float | None,
-    typer.Option(
-        min=0,
-        max=1,
-        metavar="SCORE",
-        rich_help_panel=HOW,
-        help='Keep answers with a higher score. Default: 0; for "as-used" and "negatives" the thresholds of the '
-        "weights, by class.",
-    ),
-]
-Absent = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="CLASS",
-        rich_help_panel=HOW,
-        help='For "negatives": ask for this class, which the pictures do not show; repeatable.',
-    ),
-]
-IndexPixels = Annotated[
-    bool,
-    typer.Option(
-        "--index-pixels",
-        rich_help_panel=HOW,
-        help="The weights count pixels by index, as the released checkpoint does: do not subtract half a pixel.",
-    ),
-]
-Results = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE.json",
-        rich_help_panel=WHO,
-        help="COCO results of another system instead of weights; or a folder with SET.json for each set.",
-    ),
-]
-Labels = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE.json", rich_help_panel=WHO, help="The annotation file that --results belongs to."),
-]
-Peer = Annotated[
-    str | None,
-    typer.Option(
-        metavar="KIND=FOLDER",
-        rich_help_panel=WHO,
-        help="Another network instead of weights: grounding-dino=FOLDER or clip=FOLDER, in transformers' form.",
-    ),
-]
-Processes = Annotated[int, typer.Option(min=1, metavar="N", help="Processes that share the work.")]
-BatchSize = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        metavar="N",
-        help=f'Pictures that go through the network together. Default: {BATCH}; "as-used" always uses 1.',
-        show_default=False,
-    ),
-]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Discard the answers of an earlier run in --out.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the numbers as JSON instead of tables.")]
-ListProtocols = Annotated[bool, typer.Option("--list", help="List the protocols and what each one measures.")]
+ABOUT_THRESHOLD = 'Keep answers with a higher score. Default: 0; for "as-used" and "negatives" those of the weights.'
+ABOUT_ABSENT = 'For "negatives": ask for this class, which the pictures do not show; repeatable.'
+ABOUT_INDEX = "The weights count pixels by index, as the released checkpoint does: do not subtract half a pixel."
+ABOUT_RESULTS = "COCO results of another system instead of weights; or a folder with SET.json for each set."
+ABOUT_PEER = "Another network instead of weights: grounding-dino=FOLDER or clip=FOLDER, in transformers' form."
+ABOUT_BATCH = f'Pictures that go through the network together. Default: {BATCH}; "as-used" always uses 1.'
+ABOUT_OUT = "Answers, tables, run.json, COCO results and report.html go there."
+ABOUT_DATA = "Labelled pictures: a folder of sets or prepared sets; repeatable."
+ABOUT_SPLIT = 'Default: the usual one of the protocol; "held-out" is a tenth of train.'
+
+Text = str | None
+Number = int | None
+File = Path | None
+Only = Annotated[list[str] | None, option(None, "--only SET", "Only this set; repeatable.")]
+Limit = Annotated[Number, option(None, "--limit N", "At most this many pictures of each set.", min=1)]
 
 
-def evaluate(
-    protocol: ProtocolName = None,
-    data: DataFolders = None,
-    weights: _options.Weights = None,
-    out: OutFolder = None,
-    split: Split = None,
-    only: Only = None,
-    limit: Limit = None,
-    prompts: PromptKinds = None,
-    shots: Shots = None,
-    seed: Seed = None,
-    flip: Flip = False,
-    side: Side = None,
-    threshold: Threshold = None,
-    absent: Absent = None,
-    index_pixels: IndexPixels = False,
-    results: Results = None,
-    labels: Labels = None,
-    peer: Peer = None,
-    processes: Processes = 1,
-    batch: BatchSize = None,
-    fresh: Fresh = False,
-    as_json: AsJson = False,
-    listed: ListProtocols = False,
-    device: _options.Device = None,
-    dtype: _options.Dtype = None,
-    clip: _options.Clip = None,
-) -> None:
+@dataclass(frozen=True)
+class EvaluationCommandOptions:
+    """The options of `xpose eval`."""
+
+    protocol: Annotated[
+        Text, typer.Argument(metavar="PROTOCOL", help="Its name; --list shows all.", show_default=False)
+    ] = None
+    data: Annotated[list[Path] | None, option(None, "--data FOLDER", ABOUT_DATA)] = None
+    weights: _options.Weights = None
+    out: Annotated[File, option(None, "-o --out FOLDER", ABOUT_OUT)] = None
+    split: Annotated[Text, option(None, "--split NAME", ABOUT_SPLIT)] = None
+    only: Only = None
+    limit: Limit = None
+    prompts: Annotated[Text, option(HOW, "--prompts KIND", "text, visual or combined.")] = None
+    shots: Annotated[Number, option(HOW, "--shots N", "Examples per class, for visual prompts.")] = None
+    seed: Annotated[Number, option(HOW, "--seed N", "Seed for drawing examples and absent classes.")] = None
+    flip: Annotated[bool, option(HOW, "--flip", "Also ask the mirrored picture and average both answers.")] = False
+    side: Annotated[Number, option(HOW, "--side PIXELS", "Longer side of the network's input.")] = None
+    threshold: Annotated[float | None, option(HOW, "--threshold SCORE", ABOUT_THRESHOLD, min=0, max=1)] = None
+    absent: Annotated[list[str] | None, option(HOW, "--absent CLASS", ABOUT_ABSENT)] = None
+    index_pixels: Annotated[bool, option(HOW, "--index-pixels", ABOUT_INDEX)] = False
+    results: Annotated[File, option(WHO, "--results FILE.json", ABOUT_RESULTS)] = None
+    labels: Annotated[File, option(WHO, "--labels FILE.json", "The annotation file that --results belongs to.")] = None
+    peer: Annotated[Text, option(WHO, "--peer KIND=FOLDER", ABOUT_PEER)] = None
+    processes: Annotated[int, option(None, "--processes N", "Processes that share the work.", min=1)] = 1
+    batch: Annotated[Number, option(None, "--batch N", ABOUT_BATCH, min=1, show_default=False)] = None
+    fresh: Annotated[bool, option(None, "--fresh", "Discard the answers of an earlier run in --out.")] = False
+    as_json: Annotated[bool, option(None, "--json", "Print the numbers as JSON instead of tables.")] = False
+    listed: Annotated[bool, option(None, "--list", "List the protocols and what each one measures.")] = False
+    device: _options.Device = None
+    dtype: _options.Dtype = None
+    clip: _options.Clip = None
+
+
+@_options.expanded
+def evaluate(options: EvaluationCommandOptions) -> None:
     """Measure weights by a protocol, beside the papers' numbers.
 
     Every table states its boxes, prompts, flips and seed. With --out the answers are saved as they come, and the same
@@ -164,50 +96,41 @@ def evaluate(
     - xpose eval ap10k --data sets --weights mine --flip --processes 4 --out runs/ap10k
     - xpose eval coco --data sets --results other_system.json
     """
-    if listed or protocol is None:
-        _list(as_json)
+    if options.listed or options.protocol is None:
+        _list(options.as_json)
         return
-    if not data:
+    if not options.data:
         raise typer.BadParameter("It must name the folder of the labelled pictures.", param_hint="--data")
     from xpose.evaluation.data import EvaluationData
     from xpose.evaluation.protocols import load_protocol
 
-    rules = load_protocol(protocol)
-    changes: dict[str, Any] = {"prompts": prompts, "shots": shots, "seed": seed, "limit": limit, "side": side}
-    changes |= {"threshold": threshold, "flip": flip or None, "index_pixels": index_pixels or None}
-    changes |= {"absent": tuple(absent) if absent else None}
-    settings = replace(rules.usual, **{name: value for name, value in changes.items() if value is not None})
-    placed = EvaluationData.at([path.expanduser() for path in data], split or rules.split, only or [])
-    options = {"device": device, "dtype": dtype, "clip": None if clip is None else str(clip)}
-    make = _source_maker(rules, results, labels, peer, weights, batch, placed, options)
-    result = _measure(out, rules, settings, make, placed, processes, fresh)
-    _show(result, as_json)
+    rules = load_protocol(options.protocol)
+    names = ("prompts", "shots", "seed", "limit", "side", "threshold", "flip", "index_pixels")
+    changes = {name: getattr(options, name) for name in names} | {"absent": tuple(options.absent or ())}
+    settings = replace(rules.usual, **{name: value for name, value in changes.items() if value not in (None, ())})
+    folders = [path.expanduser() for path in options.data]
+    data = EvaluationData.at(folders, options.split or rules.split, options.only or [])
+    result = _measure(options, rules, settings, _source_maker(options, rules, data), data)
+    _show(result, options.as_json)
     if result.faults:
         raise typer.Exit(_console.FAILURE)
 
 
-def _source_maker(
-    rules: Protocol,
-    results: Path | None,
-    labels: Path | None,
-    peer: str | None,
-    weights: str | None,
-    batch: int | None,
-    data: EvaluationData,
-    options: dict[str, str | None],
-) -> SourceMaker:
+def _source_maker(options: EvaluationCommandOptions, rules: Protocol, data: EvaluationData) -> SourceMaker:
     """A function that opens the source of answers, in this process or in another."""
-    given = [name for name, value in (("--results", results), ("--peer", peer), ("--weights", weights)) if value]
+    results, peer = options.results, options.peer
+    sources = {"--results": results, "--peer": peer, "--weights": options.weights}
+    given = [name for name, value in sources.items() if value]
     if len(given) > 1:
         raise ConfigError(f"{' and '.join(given)} were given. One run has one source of answers. Give one of them.")
-    if rules.alone and batch not in (None, 1):
+    if rules.alone and options.batch not in (None, 1):
         raise ConfigError(
-            f'--batch is {batch}, but the protocol "{rules.name}" asks one picture at a time, as in use. Leave it out.'
+            f'--batch is {options.batch}, but the protocol "{rules.name}" asks one picture at a time. Leave it out.'
         )
     if results is not None:
         from xpose.evaluation.results import ResultsSource
 
-        return partial(ResultsSource, results.expanduser(), labels and labels.expanduser(), data)
+        return partial(ResultsSource, results.expanduser(), options.labels and options.labels.expanduser(), data)
     if peer is not None:
         from xpose.evaluation.peers import open_peer
 
@@ -216,20 +139,16 @@ def _source_maker(
                 f'--peer {peer} does not fit the protocol "{rules.name}". CLIP finds nothing and serves "similarity" '
                 "alone, and that takes CLIP or weights of ours."
             )
-        return partial(open_peer, peer, device=options["device"])
+        return partial(open_peer, peer, device=options.device)
     from xpose.evaluation.sources import open_detector
 
-    return partial(rules.open or open_detector, weights, **options, batch=1 if rules.alone else batch or BATCH)
+    clip, batch = options.clip and str(options.clip), 1 if rules.alone else options.batch or BATCH
+    loading: dict[str, Any] = {"device": options.device, "dtype": options.dtype, "clip": clip, "batch": batch}
+    return partial(rules.open or open_detector, options.weights, **loading)
 
 
 def _measure(
-    out: Path | None,
-    rules: Protocol,
-    settings: Settings,
-    make: SourceMaker,
-    data: EvaluationData,
-    processes: int,
-    fresh: bool,
+    options: EvaluationCommandOptions, rules: Protocol, settings: Settings, make: SourceMaker, data: EvaluationData
 ) -> Evaluation:
     """Run the protocol; with a folder, keep the answers and write all files there."""
     from xpose.evaluation.answers import FOLDER, AnswerJournal, refuse_other_data
@@ -238,14 +157,14 @@ def _measure(
     from xpose.evaluation.runner import evaluate as run
     from xpose.evaluation.sources import ParallelSource
 
-    if out is None:
-        if processes > 1:
+    if options.out is None:
+        if options.processes > 1:
             raise ConfigError("--processes 2 or more need a folder for the answers they share. Give one with --out.")
         with counting(rules.name) as progress:
             return run(rules, make(), data, settings=settings, progress=progress, fault=_tell)
     source: AnswerSource = make()
-    folder = out.expanduser()
-    if fresh and (folder / FOLDER).is_dir():
+    folder = options.out.expanduser()
+    if options.fresh and (folder / FOLDER).is_dir():
         shutil.rmtree(folder / FOLDER)
     asked = {**settings.to_json(), "limit": None}  # more pictures of the same run may be asked later
     identity = {"protocol": rules.name, "source": source.identity, "split": data.split, "settings": asked}
@@ -254,8 +173,8 @@ def _measure(
             refuse_other_data(journal, rules.tasks(data, settings), reported=(folder / RUN).exists())
             _console.note(f"{counted(len(journal), 'picture is', 'pictures are')} answered already; going on.")
     with _resumable(), counting(rules.name) as progress, ExitStack() as stack:
-        if processes > 1:
-            source = stack.enter_context(closing(ParallelSource(source, make, processes)))
+        if options.processes > 1:
+            source = stack.enter_context(closing(ParallelSource(source, make, options.processes)))
         journal = stack.enter_context(AnswerJournal(folder, identity))
         result = run(rules, source, data, settings=settings, journal=journal, progress=progress, fault=_tell)
         written = write_outputs(folder, result, rules, data, settings, journal)

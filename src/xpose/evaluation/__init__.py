@@ -8,13 +8,11 @@ must be converted first (`in_records_pixels`). Definitions and formulas: docs/ev
 from __future__ import annotations
 
 from xpose.evaluation.matching import Aligned, align, in_records_pixels, match
-from xpose.evaluation.metrics import Metric
 from xpose.evaluation.metrics.as_used import AsUsed, Judgement, judge_answers
 from xpose.evaluation.metrics.average_precision import BoxAP, OksAP
 from xpose.evaluation.metrics.confidence import Confidence, FalseAlarms
 from xpose.evaluation.metrics.distances import EPE, NME, ExpectedErrors, Swaps
-from xpose.evaluation.metrics.pck import AUC, PCK
-from xpose.evaluation.metrics.points import PointRules
+from xpose.evaluation.metrics.points import AUC, PCK, Metric, PointRules
 
 # fmt: off
 __all__ = [

@@ -29,6 +29,7 @@ from xpose.results import Poses
 FORMAT = "xpose-answers-2"
 FOLDER = "answers"
 DIGEST_PARTS = ("other picture files", "other labels", "other examples or questions")
+OTHER_FOLDER = "Give another folder with --out, or start again with --fresh."
 _TAIL = 4096  # bytes at a file's end: with its size they tell compressed pictures apart without reading them whole
 
 Answers = tuple[Poses, ...]
@@ -50,9 +51,8 @@ class AnswerJournal(AbstractContextManager["AnswerJournal"]):
     """
 
     def __init__(self, folder: str | Path, identity: Mapping[str, Any]) -> None:
-        self.folder = Path(folder) / FOLDER
+        self.path = Path(folder) / FOLDER / "000.jsonl"
         self.identity = json.loads(json.dumps(identity, sort_keys=True))
-        self.path = self.folder / "000.jsonl"
         self._lines: dict[str, tuple[int, str]] = {}  # by key: start of the line, digest
         self._file: IO[bytes] | None = None
         if self.path.exists():
@@ -83,19 +83,18 @@ class AnswerJournal(AbstractContextManager["AnswerJournal"]):
             file.truncate(whole)
 
     def _check(self, line: bytes) -> None:
+        what = "of another version of xpose, or damaged"
         try:
             head = json.loads(line)
-            stored = head["run"] if head["format"] == FORMAT else None
-        except (ValueError, KeyError, TypeError):
-            stored = None
-        if stored == self.identity:
-            return
-        what = "of another version of xpose, or damaged"
-        if isinstance(stored, dict):
-            what = f"of another run: {'; '.join(_differences(stored, self.identity))}"
+            if head["format"] == FORMAT:
+                if head["run"] == self.identity:
+                    return
+                what = f"of another run: {'; '.join(_differences(head['run'], self.identity))}"
+        except (ValueError, KeyError, TypeError, AttributeError):
+            pass
         raise ConfigError(
-            f"{quote(self.path)} holds answers {what}. A run can only be resumed with "
-            "the same weights, data and settings. Give another folder with --out, or start again with --fresh."
+            f"{quote(self.path)} holds answers {what}. A run can only be resumed with the same weights, data and "
+            f"settings. {OTHER_FOLDER}"
         )
 
     def digest(self, key: str) -> str:
@@ -118,7 +117,7 @@ class AnswerJournal(AbstractContextManager["AnswerJournal"]):
 
     def _opened(self) -> IO[bytes]:
         if self._file is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(self.path, "a+b")  # noqa: SIM115 (closed in `__exit__`)
         return self._file
 
@@ -138,21 +137,18 @@ class AnswerJournal(AbstractContextManager["AnswerJournal"]):
 def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     """The differences between two identities in words; settings one by one."""
     differences = []
-    for name, value in sorted(asked.items(), key=lambda entry: isinstance(entry[1], dict)):
+    for name, value in asked.items():
         before = stored.get(name)
-        if before == value:
-            continue
-        if isinstance(before, dict) and isinstance(value, dict):
-            differences += [
-                f"{inner} is {json.dumps(before.get(inner))} there and {json.dumps(value.get(inner))} now"
-                for inner in sorted({*before, *value})
-                if before.get(inner) != value.get(inner)
-            ]
-        elif name == "source":
+        if name == "source" and before != value:
             differences.append("other weights (or another system's results)")
-        else:
+        elif name != "settings" and before != value:
             differences.append(f"other {name} ({json.dumps(before)} there, {json.dumps(value)} now)")
-    return differences
+    then, now = stored.get("settings", {}), asked.get("settings", {})
+    return differences + [
+        f"{name} is {json.dumps(then.get(name))} there and {json.dumps(now.get(name))} now"
+        for name in sorted({*then, *now})
+        if then.get(name) != now.get(name)
+    ]
 
 
 def _encoded(poses: Poses) -> dict[str, Any]:
@@ -199,7 +195,7 @@ def _tidy(value: float, decimals: int) -> float | None:
 
 def digest_of(task: Task) -> str:
     """Checksums of a task's picture file, of its labels, and of its questions with their examples."""
-    asked = [[question.group, question.variant, [_asked(one) for one in question.asked]] for question in task.questions]
+    asked = [[question.group, question.variant, list(map(_asked, question.asked))] for question in task.questions]
     return "/".join((_file(task.place), _short(_labels(task.record.instances)), _short(asked)))
 
 
@@ -217,18 +213,18 @@ def refuse_other_data(journal: AnswerJournal, tasks: Iterable[Task], *, reported
             answered += 1
             if what := difference(journal.digest(task.key), digest_of(task)):
                 changed.setdefault(what, []).append(task.key)
-    folder = quote(journal.folder.parent)
+    folder = quote(journal.path.parents[1])
     if changed:
         raise ConfigError(
             f"{folder} holds answers about other data "
             f"({'; '.join(f'{what}: {_listed(keys)}' for what, keys in changed.items())}). A run can only be resumed "
-            "with the same pictures and labels. Give another folder with --out, or start again with --fresh."
+            f"with the same pictures and labels. {OTHER_FOLDER}"
         )
     if reported and answered < len(journal):
         raise ConfigError(
             f"{folder} holds a run of {len(journal)} pictures, not all of which are asked now (kept: {answered}, asked "
-            f"now: {total}). A report is not replaced by one of fewer pictures. Give the same --data, "
-            "--only and --limit (or a higher one), another folder with --out, or start again with --fresh."
+            f"now: {total}). A report is not replaced by one of fewer pictures. Give the same --data, --only and "
+            f"--limit (or a higher one). {OTHER_FOLDER}"
         )
 
 
@@ -261,19 +257,19 @@ def _content(place: Path, size: int, _changed: int) -> str:
 def _labels(instances: Iterable[Instance]) -> list[Any]:
     return [
         [
-            [one.category.name, one.category.skeleton, one.category.keypoints],
-            [float(value) for value in one.box],
-            {name: [float(x), float(y), int(v)] for name, (x, y, v) in one.keypoints.items() if v},
-            bool(one.iscrowd),
-            None if one.area is None else float(one.area),
+            [instance.category.name, instance.category.skeleton, instance.category.keypoints],
+            [float(value) for value in instance.box],
+            {name: [float(x), float(y), int(v)] for name, (x, y, v) in instance.keypoints.items() if v},
+            bool(instance.iscrowd),
+            None if instance.area is None else float(instance.area),
         ]
-        for one in instances
+        for instance in instances
     ]
 
 
-def _asked(one: AskedClass) -> list[Any]:
-    examples = [[example.key, _file(example.place), _labels([example.instance])] for example in one.examples]
-    return [one.called, one.label, None, dict(one.names), examples]  # the empty place is part of runs on disk
+def _asked(asked: AskedClass) -> list[Any]:
+    examples = [[example.key, _file(example.place), _labels([example.instance])] for example in asked.examples]
+    return [asked.called, asked.label, None, dict(asked.names), examples]  # the empty place is part of runs on disk
 
 
 def _short(value: Any) -> str:

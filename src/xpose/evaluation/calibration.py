@@ -2,12 +2,8 @@
 
 Each picture is asked for the classes that it shows and, one at a time, for a few that it certainly lacks (as in
 `negatives`), at threshold 0: if a dog is asked for as well no cat is found in it, alone it easily is. Every answer is
-then right or wrong (`matching.judge`), every point of a matched pose visible or absent. From these samples are fitted:
-
-* a temperature for objects and one for points, which divide the logits so that scores are calibrated (least log loss);
-* a threshold for each class with the best F1, or the lowest with the required number of false alarms per picture; on
-  request it is raised until pictures that lack the class get few answers;
-* the confidence below which a point counts as absent, with the best F1 of visible against absent points.
+then right or wrong (`matching.judge`), every point of a matched pose visible or absent. What is fitted to them, and
+how, is in docs/evaluation-metrics.md.
 
 Letters: n answers, m points.
 """
@@ -20,7 +16,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,11 +25,9 @@ from xpose.evaluation.answers import PictureFault
 from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.matching import HIT, IGNORED, judge, plain_name
 from xpose.evaluation.metrics.confidence import auroc, calibration_error, confidences_and_labels
-from xpose.evaluation.protocols.making_questions import known_categories, limited, tasks_of
-from xpose.evaluation.protocols.negatives import absent_classes
-from xpose.evaluation.questions import AskedClass, Question, key_of
+from xpose.evaluation.protocols.word_protocols import absent_classes
+from xpose.evaluation.questions import AskedClass, Question, Settings, key_of, known_categories, limited, tasks_of
 from xpose.evaluation.runner import answered
-from xpose.evaluation.settings import Settings
 from xpose.evaluation.sources import DetectorSource
 from xpose.inference.postprocess import tempered
 from xpose.model.checkpoints.calibration import Calibration
@@ -46,10 +40,6 @@ if TYPE_CHECKING:
 LEAST_OBJECTS = 10  # labelled objects from which a class gets its own threshold
 LEAST_OUTCOMES = 20  # answers, or points, of either kind from which a temperature is fitted
 COLDEST, HOTTEST = 0.05, 20.0
-ROWS = (
-    *("ECE of objects", "precision", "recall", "F1", "wrong poses per picture"),
-    *("ECE of points", "AUROC of visible points", "visible points kept", "absent points hidden"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +62,8 @@ def collect(
     absent: int = 3,
     rivals: Sequence[str] = (),
     limit: int | None = None,
-    progress: Callable[[int], None] | None = None,
-    fault: Callable[[str, str], None] | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+    fault: Callable[[str, str], None] = lambda key, message: None,
 ) -> list[CalibrationSample]:
     """Ask the network about every picture, without its thresholds and temperatures.
 
@@ -91,15 +81,12 @@ def collect(
     tasks = list(tasks_of(placed, lambda record: _questions(record, absent_classes(record, known), absent)))
     for done, (task, answers) in enumerate(answered(tasks, DetectorSource(detector), settings), start=1):
         if isinstance(answers, PictureFault):
-            if fault:
-                fault(answers.key, answers.message)
+            fault(answers.key, answers.message)
         else:
             samples.append(sample(task.key, zip(task.questions, answers, strict=True)))
-        if progress:
-            progress(done)
+        progress(done)
     for key, why in data.skipped.items():
-        if fault:
-            fault(key, why)
+        fault(key, why)
     if not samples:
         raise DataError(
             f'No picture could be asked in "{data.split}" of {", ".join(map(str, data.places))}. Calibration needs '
@@ -110,15 +97,15 @@ def collect(
 
 def _questions(record: Record, lacking: Sequence[Category], absent: int) -> tuple[Question, ...]:
     """All classes of a picture at once, then some that it lacks, each alone; every name is asked once."""
-    present = {plain_name(one.category.name): one.category for one in record.instances}
-    others = {plain_name(one.name): one for one in lacking if plain_name(one.name) not in present}
+    present = {plain_name(instance.category.name): instance.category for instance in record.instances}
+    others = {plain_name(category.name): category for category in lacking if plain_name(category.name) not in present}
     drawn = sorted(others)
     # By the picture's name, independent of the other pictures.
     random.Random(hashlib.sha256(f"0/{key_of(record)}".encode()).digest()).shuffle(drawn)
     absences = [others[name] for name in drawn[:absent]]
     nothing = replace(record, instances=())  # so that every answer about an absent class is wrong
-    alone = (Question((AskedClass.of(one),), nothing, None, record.source) for one in absences)
-    together = Question(tuple(AskedClass.of(one) for one in present.values()), record, None, record.source)
+    alone = (Question((AskedClass.of(category),), nothing, None, record.source) for category in absences)
+    together = Question(tuple(AskedClass.of(category) for category in present.values()), record, None, record.source)
     return (*([together] if present else []), *alone)
 
 
@@ -130,7 +117,7 @@ def sample(key: str, answered_questions: Iterable[tuple[Question, Poses]]) -> Ca
     for question, poses in answered_questions:
         verdicts, _ = judge(question.truth, poses)
         keep = verdicts != IGNORED
-        names = {plain_name(one.category.name): one.called for one in question.asked}
+        names = {plain_name(asked.category.name): asked.called for asked in question.asked}
         labelled |= dict.fromkeys(names.values(), 0)
         for instance in question.truth.instances:
             labelled[names[plain_name(instance.category.name)]] += not instance.iscrowd
@@ -145,7 +132,7 @@ def sample(key: str, answered_questions: Iterable[tuple[Question, Poses]]) -> Ca
 
 def stacked(samples: Iterable[CalibrationSample], what: str, kind: type = float) -> np.ndarray:
     """One of the arrays of all samples."""
-    return np.concatenate([np.zeros(0, dtype=kind), *(getattr(one, what) for one in samples)])
+    return np.concatenate([np.zeros(0, dtype=kind), *(getattr(picture, what) for picture in samples)])
 
 
 def calibrate(
@@ -159,7 +146,7 @@ def calibrate(
     """Temperatures and thresholds from samples.
 
     Args:
-        samples: of pictures.
+        samples: those of all pictures.
         false_alarms: wrong poses of a class per picture that is asked for it; None for the best F1.
         absent_alarms: the largest number of poses of a class per picture that lacks it; None for no limit. A class
             that too few pictures lack to allow a single pose keeps its threshold, unless the limit is 0.
@@ -173,13 +160,13 @@ def calibrate(
     points, visible = stacked(samples, "confidences"), stacked(samples, "visible", bool)
     temperature, keypoint_temperature = fit_temperature(scores, right), fit_temperature(points, visible)
     scores, points = tempered(scores, temperature), tempered(points, keypoint_temperature)
-    owners = np.array([name for one in samples for name in one.classes], dtype=object)
-    lacking = np.array([not one.labelled[name] for one in samples for name in one.classes], dtype=bool)
+    owners = np.array([name for picture in samples for name in picture.classes], dtype=object)
+    lacking = np.array([not picture.labelled[name] for picture in samples for name in picture.classes], dtype=bool)
     labelled, pictures, lacked = Counter[str](), Counter[str](), Counter[str]()  # objects, pictures, those without it
-    for one in samples:
-        labelled.update(one.labelled)
-        pictures.update(one.labelled.keys())
-        lacked.update(name for name, count in one.labelled.items() if not count)
+    for picture in samples:
+        labelled.update(picture.labelled)
+        pictures.update(picture.labelled.keys())
+        lacked.update(name for name, count in picture.labelled.items() if not count)
 
     def raised(threshold: float, answers: np.ndarray, count: int) -> float:
         if absent_alarms is None or 0 < count * absent_alarms < 1:  # too few to tell so few alarms from none
@@ -195,16 +182,9 @@ def calibrate(
         threshold = _threshold(scores[of_class], right[of_class], labelled[name], pictures[name], false_alarms)
         if labelled[name] >= least and threshold is not None:
             thresholds[name] = raised(threshold, of_class, lacked[name])
-    least_confidence = 0.0
-    if visible.any() and not visible.all():
-        least_confidence = best_f1(points, visible, int(visible.sum())) or 0.0
-    return replace(
-        before,
-        thresholds=thresholds,
-        keypoint_threshold=least_confidence,
-        temperature=temperature,
-        keypoint_temperature=keypoint_temperature,
-    )
+    least_confidence = 0.0 if visible.all() else best_f1(points, visible, int(visible.sum())) or 0.0
+    temperatures: dict[str, Any] = {"temperature": temperature, "keypoint_temperature": keypoint_temperature}
+    return replace(before, thresholds=thresholds, keypoint_threshold=least_confidence, **temperatures)
 
 
 def fit_temperature(scores: np.ndarray, right: np.ndarray) -> float:
@@ -276,52 +256,47 @@ def compared(
     earlier: Sequence[CalibrationSample] | None = None,
     **options: float | int | None,
 ) -> dict[str, dict[str, float]]:
-    """The rows of `ROWS` "before" and "after" calibration.
+    """The rows of the table "before" and "after" calibration, see `measure`.
 
     After is measured by two-fold cross-fitting: the calibration is fitted on one half of the pictures and measured on
     the other. `earlier` are the samples with the rivals of `before`, if those were others.
     """
-    halves: tuple[list[CalibrationSample], list[CalibrationSample]] = ([], [])
-    for one in samples:
-        halves[hashlib.sha256(one.key.encode()).digest()[0] % 2].append(one)
+    half_of = {picture.key: hashlib.sha256(picture.key.encode()).digest()[0] % 2 for picture in samples}
+    halves = [[picture for picture in samples if half_of[picture.key] == half] for half in (0, 1)]
     if not all(halves):
-        halves = (list(samples), list(samples))
-    dealt = [
-        (one, fitted)
-        for half, other in (halves, halves[::-1])
-        for fitted in [calibrate(other, **options)]  # type: ignore[arg-type]
-        for one in half
-    ]
-    return {"before": measure([(one, before) for one in earlier or samples]), "after": measure(dealt)}
+        halves = [list(samples)] * 2
+    dealt: list[tuple[CalibrationSample, Calibration]] = []
+    for half, other in (halves, halves[::-1]):
+        fitted = calibrate(other, **options)  # type: ignore[arg-type]
+        dealt += [(picture, fitted) for picture in half]
+    return {"before": measure([(picture, before) for picture in earlier or samples]), "after": measure(dealt)}
 
 
 def measure(pairs: Sequence[tuple[CalibrationSample, Calibration]]) -> dict[str, float]:
-    """The numbers of `ROWS` for samples with their calibrations."""
+    """The rows of the table for samples with their calibrations."""
     scores, right, passed, points, visible, kept = ([np.zeros(0, dtype=kind)] for kind in (float, bool, bool) * 2)
-    for one, use in pairs:
-        scores.append(tempered(one.scores, use.temperature))
-        right.append(one.right)
-        passed.append(scores[-1] > np.array([use.threshold(name) for name in one.classes]))
-        points.append(tempered(one.confidences, use.keypoint_temperature))
-        visible.append(one.visible)
+    for picture, use in pairs:
+        scores.append(tempered(picture.scores, use.temperature))
+        right.append(picture.right)
+        passed.append(scores[-1] > np.array([use.threshold(name) for name in picture.classes]))
+        points.append(tempered(picture.confidences, use.keypoint_temperature))
+        visible.append(picture.visible)
         kept.append(points[-1] >= use.keypoint_threshold)
     was, did = np.concatenate(right), np.concatenate(passed)
     seen, shown = np.concatenate(visible), np.concatenate(kept)
-    labelled = sum(sum(one.labelled.values()) for one, _ in pairs)
+    labelled = sum(sum(picture.labelled.values()) for picture, _ in pairs)
     hits = float((was & did).sum())
-    precision, recall = _share(hits, did.sum()), _share(hits, labelled)
-    values = (
-        calibration_error(np.concatenate(scores), was),
-        precision,
-        recall,
-        _share(2 * hits, did.sum() + labelled),
-        _share((~was & did).sum(), len(pairs)),
-        calibration_error(np.concatenate(points), seen),
-        auroc(np.concatenate(points), seen),
-        _share((seen & shown).sum(), seen.sum()),
-        _share((~seen & ~shown).sum(), (~seen).sum()),
-    )
-    return dict(zip(ROWS, values, strict=True))
+    return {
+        "ECE of objects": calibration_error(np.concatenate(scores), was),
+        "precision": _share(hits, did.sum()),
+        "recall": _share(hits, labelled),
+        "F1": _share(2 * hits, did.sum() + labelled),
+        "wrong poses per picture": _share((~was & did).sum(), len(pairs)),
+        "ECE of points": calibration_error(np.concatenate(points), seen),
+        "AUROC of visible points": auroc(np.concatenate(points), seen),
+        "visible points kept": _share((seen & shown).sum(), seen.sum()),
+        "absent points hidden": _share((~seen & ~shown).sum(), (~seen).sum()),
+    }
 
 
 def _share(part: float, whole: float) -> float:

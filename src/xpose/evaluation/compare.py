@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +19,7 @@ import numpy as np
 from xpose.errors import ConfigError, quote
 from xpose.evaluation.run_file import EvaluationRun, RunObject, RunPicture
 
-DRAWS = 2000
-LEVEL = 0.95
+DRAWS, LEVEL = 2000, 0.95
 LOWER_IS_BETTER = ("NME", "EPE", "ECE", "error", "swaps", "false alarms", "wrong answers")
 HIGHER_IS_BETTER = ("error correlation",)  # though it begins like one of the others
 _ROUNDING = 1e-12
@@ -66,22 +65,16 @@ def compare(
     """Compare two runs of one protocol; `level` is the share of the draws in the interval.
 
     Raises:
-        ConfigError: the runs are of different protocols, or an option is out of range.
+        ConfigError: the runs are of different protocols.
     """
-    if type(draws) is not int or draws < 1:
-        raise ConfigError(f"draws is {draws!r}. It must be a whole number of at least 1, usually {DRAWS}.")
-    if not 0 < level < 1:
-        raise ConfigError(f"level is {level!r}. It must be between 0 and 1, usually {LEVEL}.")
     if first.protocol != second.protocol:
-        raise ConfigError(
-            f"The first run is of the protocol {quote(first.protocol)}, the second of {quote(second.protocol)}. "
-            "Numbers of different protocols cannot be compared. Run both weights on one."
-        )
-    notes = []
-    for key in sorted({*first.settings, *second.settings}):
-        before, after = (run.settings.get(key, "not stated") for run in (first, second))
-        if before != after:
-            notes.append(f"{key} differs: {before} and {after}")
+        protocols = f"The first run is of the protocol {quote(first.protocol)}, the second of {quote(second.protocol)}"
+        raise ConfigError(f"{protocols}, so they cannot be compared. Run both weights on one.")
+    settings = {
+        key: [run.settings.get(key, "not stated") for run in (first, second)]
+        for key in sorted({*first.settings, *second.settings})
+    }
+    notes = [f"{key} differs: {before} and {after}" for key, (before, after) in settings.items() if before != after]
     pictures, others = ({picture.key: picture for picture in run.pictures} for run in (first, second))
     keys = [key for key in pictures if key in others and pictures[key].set == others[key].set]
     if keys:
@@ -109,36 +102,28 @@ def _group(picture: RunPicture, row: RunObject, mean: str) -> str:
     return picture.set if mean == "sets" else row.category if mean == "categories" else ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Sums:
-    """What a number is computed from: sums and weights of each picture's rows by group, both [P, G]."""
+def _number_of(pictures: Sequence[RunPicture], name: str, mean: str) -> Callable[[np.ndarray], np.ndarray]:
+    """The function from how often pictures are drawn [B, P] to the number [B], the mean over groups of their means."""
+    rows = [
+        (place, _group(picture, row, mean), row.values[name], row.points if mean == "points" else 1)
+        for place, picture in enumerate(pictures)
+        for row in picture.objects
+        if not math.isnan(row.values.get(name, math.nan))
+    ]
+    columns = {group: column for column, group in enumerate(sorted({group for _, group, *_ in rows}))}
+    values, weights = np.zeros((2, len(pictures), len(columns)))  # of each picture's rows by group
+    for place, group, value, weight in rows:
+        values[place, columns[group]] += value * weight
+        weights[place, columns[group]] += weight
 
-    values: np.ndarray
-    weights: np.ndarray
-
-    @classmethod
-    def of(cls, pictures: Sequence[RunPicture], name: str, mean: str) -> _Sums:
-        """The sums of the rows that have the number."""
-        rows = [
-            (place, _group(picture, row, mean), row.values[name], row.points if mean == "points" else 1)
-            for place, picture in enumerate(pictures)
-            for row in picture.objects
-            if not math.isnan(row.values.get(name, math.nan))
-        ]
-        columns = {group: column for column, group in enumerate(sorted({group for _, group, *_ in rows}))}
-        values, weights = np.zeros((2, len(pictures), len(columns)))
-        for place, group, value, weight in rows:
-            values[place, columns[group]] += value * weight
-            weights[place, columns[group]] += weight
-        return cls(values, weights)
-
-    def number(self, counts: np.ndarray) -> np.ndarray:
-        """[B] the number for pictures drawn that often [B, P]: the mean over groups of the means within."""
-        weights = counts @ self.weights
-        means = np.full(weights.shape, np.nan)
-        np.divide(counts @ self.values, weights, out=means, where=weights > 0)
+    def number(counts: np.ndarray) -> np.ndarray:
+        drawn = counts @ weights
+        means = np.full(drawn.shape, np.nan)
+        np.divide(counts @ values, drawn, out=means, where=drawn > 0)
         groups = (~np.isnan(means)).sum(1)
         return np.where(groups > 0, np.nansum(means, axis=1) / np.maximum(groups, 1), np.nan)
+
+    return number
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,19 +142,19 @@ class _Bootstrap:
         yield self._row(name, name, mean)
         sets = sorted({picture.set for picture in self.first} & {picture.set for picture in self.second})
         for of_set in sets if len(sets) > 1 else ():
-            first, second = ([one for one in pictures if one.set == of_set] for pictures in (self.first, self.second))
+            first, second = ([picture for picture in run if picture.set == of_set] for run in (self.first, self.second))
             if any(name in row.values for picture in (*first, *second) for row in picture.objects):
                 within = dataclasses.replace(self, first=first, second=second)
                 yield within._row(f"{name}/set/{of_set}", name, "objects" if mean == "sets" else mean)
 
     def _row(self, name: str, value: str, mean: str) -> ComparedNumber:
-        first, second = (_Sums.of(pictures, value, mean) for pictures in (self.first, self.second))
-        before, after = (float(sums.number(np.ones((1, len(sums.values))))[0]) for sums in (first, second))
+        first, second = (_number_of(pictures, value, mean) for pictures in (self.first, self.second))
+        before, after = first(np.ones((1, len(self.first))))[0], second(np.ones((1, len(self.second))))[0]
         if not math.isfinite(before + after):
-            return ComparedNumber(name, before, after)
-        differences = [second.number(theirs) - first.number(ours) for ours, theirs in self._counts()]
+            return ComparedNumber(name, float(before), float(after))
+        differences = [second(theirs) - first(ours) for ours, theirs in self._counts()]
         edges = np.nanquantile(np.concatenate(differences), [(1 - self.level) / 2, (1 + self.level) / 2])
-        return ComparedNumber(name, before, after, float(edges[0]), float(edges[1]))
+        return ComparedNumber(name, *map(float, (before, after, *edges)))
 
     def _counts(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """How often each picture is drawn, [B, P] for both runs."""

@@ -6,15 +6,16 @@ the rest, so that neither examples nor baselines come from evaluated pictures.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from xpose.data.collection.held_out import is_held_out
 from xpose.data.collection.manifest import LOCATION, read_manifest
 from xpose.data.datasets.folder_sets import folder_sets, is_folder_of_sets
-from xpose.data.loading.labelling import Labelling, labelling_beside
 from xpose.data.loading.pool import read_places
 from xpose.errors import DataError, did_you_mean, quote
 from xpose.records import Record, Skipped
@@ -39,8 +40,8 @@ class EvaluationData:
         cls, data: str | Path | Iterable[str | Path], split: str = "val", only: Iterable[str] = ()
     ) -> EvaluationData:
         """The data in one or several folders, each a set or a folder of sets."""
-        given = [data] if isinstance(data, str | Path) else list(data)
-        return cls(tuple(part for one in given for part in _parts(Path(one))), split, tuple(only))
+        folders = [data] if isinstance(data, str | Path) else list(data)
+        return cls(tuple(part for folder in folders for part in _parts(Path(folder))), split, tuple(only))
 
     def records(self, split: str | None = None) -> Iterator[Placed]:
         """The evaluated records (or those of another split), with the places of their pictures.
@@ -56,34 +57,23 @@ class EvaluationData:
         else:
             yield from self._read(split)
 
-    def first_sets(self) -> frozenset[str]:
+    def first_sets(self) -> set[str]:
         """The sets of the first edition ("since": 1), according to the index of a folder of sets."""
-        names: set[str] = set()
+        entries: list[Any] = []
         for folder in self.places:
-            try:
-                entries = json.loads((folder / "index.json").read_bytes())
-            except (OSError, ValueError):  # reading the sets themselves reports the fault of an index
-                continue
-            for entry in entries if isinstance(entries, list) else []:
-                if isinstance(entry, dict) and entry.get("since") == 1:
-                    names.add(str(entry.get("name")))
-        return frozenset(names)
-
-    def labelling(self) -> dict[str, Labelling]:
-        """What the folders state about the labelling of their sets."""
-        return labelling_beside(self.places)
+            with contextlib.suppress(OSError, ValueError, TypeError):  # reading the sets reports the fault of an index
+                entries += json.loads((folder / "index.json").read_bytes())
+        return {str(entry.get("name")) for entry in entries if isinstance(entry, dict) and entry.get("since") == 1}
 
     def of_set(self, name: str, split: str) -> Iterator[Placed]:
         """One split of one set; nothing if the folders do not hold that set or the set lacks that split."""
-        held = split == HELD_OUT
-        stored = "train" if held else split
+        stored = "train" if split == HELD_OUT else split
         for folder in self.places:
             splits = _splits_by_set(folder)
-            if stored in splits.get(name, ()):
-                for record, place in read_places(folder, stored):
-                    of_set = record.source == name or len(splits) == 1
-                    if of_set and (not held or is_held_out(record.source, record.picture.file)):
-                        yield record, place
+            for record, place in read_places(folder, stored) if stored in splits.get(name, ()) else ():
+                of_set = record.source == name or len(splits) == 1
+                if of_set and (split != HELD_OUT or is_held_out(record.source, record.picture.file)):
+                    yield record, place
 
     def _read(self, split: str) -> Iterator[Placed]:
         seen: set[str] = set()
@@ -124,7 +114,7 @@ def _splits_by_set(folder: Path) -> dict[str, tuple[str, ...]]:
         manifest = read_manifest(folder)
         sets = manifest["sets"] if isinstance(manifest.get("sets"), dict) else [manifest.get("name", folder.name)]
         return dict.fromkeys(sets, tuple(manifest["splits"]))
-    return {one.name: tuple(one.splits) for one in folder_sets(folder)} if is_folder_of_sets(folder) else {}
+    return {entry.name: tuple(entry.splits) for entry in folder_sets(folder)} if is_folder_of_sets(folder) else {}
 
 
 def _parts(folder: Path) -> list[Path]:

@@ -58,10 +58,8 @@ def match(truth: Record, found: Poses, how: Match = "best box", *, any_category:
     """
     if how == "given":
         if len(found) != len(truth.instances):
-            raise ConfigError(
-                f"{quote(truth.picture.file)} has {len(truth.instances)} objects and {len(found)} poses. With matching "
-                'by "given" there must be one pose for each object, in their order. Use "best box" otherwise.'
-            )
+            counts = f"{quote(truth.picture.file)} has {len(truth.instances)} objects and {len(found)} poses"
+            raise ConfigError(f'{counts}. Matching by "given" needs one pose for each object. Use "best box".')
         return list(range(len(found)))
     if not len(found):
         return [None] * len(truth.instances)
@@ -145,7 +143,7 @@ def boxes_of(truth: Record) -> np.ndarray:
 
 def labelled_points(instances: Sequence[Instance], names: Names) -> np.ndarray:
     """[M, K, 3] x, y, v of these keypoints of each object; zeros where not labelled."""
-    rows = (one.keypoints.get(name, (0.0, 0.0, 0)) for one in instances for name in names)
+    rows = (instance.keypoints.get(name, (0.0, 0.0, 0)) for instance in instances for name in names)
     flat = np.fromiter(chain.from_iterable(rows), dtype=np.float64, count=3 * len(names) * len(instances))
     return flat.reshape(len(instances), len(names), 3)
 
@@ -179,22 +177,22 @@ def columns_of(labelled: Names, names: Names, canonical: Names) -> np.ndarray:
 
 def as_poses(record: Record) -> Poses:
     """The labels of a record as poses, in its own pixels."""
-    names = tuple(one.category.keypoints for one in record.instances)
+    names = tuple(instance.category.keypoints for instance in record.instances)
     labelled = np.zeros((len(names), max(map(len, names), default=0), 3))
-    for row, one in enumerate(record.instances):
-        labelled[row, : len(names[row])] = labelled_points([one], names[row])[0]
+    for row, instance in enumerate(record.instances):
+        labelled[row, : len(names[row])] = labelled_points([instance], names[row])[0]
     seen = labelled[..., 2]
-    boxes = np.array([one.box for one in record.instances], dtype=np.float64).reshape(-1, 4)
+    boxes = np.array([instance.box for instance in record.instances], dtype=np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     return Poses(
         boxes=boxes,
         scores=np.ones(len(names)),
-        categories=tuple(one.category.name for one in record.instances),
+        categories=tuple(instance.category.name for instance in record.instances),
         xy=np.where(seen[..., None] > 0, labelled[..., :2], np.nan),
         keypoint_scores=np.where(seen > 0, 1.0, np.nan),
         visibility=seen,
         keypoint_names=names,
-        edges=tuple(one.category.edges for one in record.instances),
+        edges=tuple(instance.category.edges for instance in record.instances),
         image_size=(record.picture.height, record.picture.width),
     )
 

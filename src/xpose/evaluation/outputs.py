@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +16,14 @@ from PIL import Image
 
 from xpose.errors import XPoseError
 from xpose.evaluation.answers import AnswerJournal, Answers
-from xpose.evaluation.coco_truth import CocoTruth, annotation_file, read_truth
 from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.matching import as_poses
 from xpose.evaluation.metrics.average_precision import AveragePrecision
 from xpose.evaluation.protocols import Protocol
-from xpose.evaluation.questions import Question, Task
-from xpose.evaluation.results import write_results
+from xpose.evaluation.questions import Question, Settings, Task
+from xpose.evaluation.results import CocoTruth, annotation_file, read_truth, write_results
 from xpose.evaluation.run_file import RUN, write_run
 from xpose.evaluation.scores import ObjectScore, Scores, mean, pck
-from xpose.evaluation.settings import Settings
 from xpose.pages import embedded, render
 from xpose.pictures.atomic import write_text
 from xpose.results import Poses
@@ -87,26 +85,22 @@ def write_coco(folder: Path, data: EvaluationData, answered: Iterable[tuple[Task
 
     Variants of questions (typos, other prompts) are left out, since a file holds one answer.
     """
-    truths: dict[tuple[str, str], CocoTruth | None] = {}
+    truths: dict[tuple[str, str], CocoTruth] = {}
     poses: dict[tuple[str, str], list[tuple[int, Poses]]] = {}
     for task, answers in answered:
         key = (task.record.source, task.record.split)
-        if key not in truths:
-            labels = annotation_file(data, *key)
-            truths[key] = None if labels is None else read_truth(labels)
-        truth = truths[key]
-        if truth is not None and not any(question.trim for question in task.questions):
+        if key not in poses:
+            poses[key] = []
+            if labels := annotation_file(data, *key):
+                truths[key] = read_truth(labels)
+        if key in truths and not any(question.trim for question in task.questions):
             plain = [answer for question, answer in zip(task.questions, answers, strict=True) if not question.variant]
-            if plain:
-                image_id = truth.id_of(task.record)
-                poses.setdefault(key, []).extend((image_id, answer) for answer in plain)
+            poses[key] += [(truths[key].id_of(task.record), answer) for answer in plain]
     written = []
-    for (source, split), answers_of_set in poses.items():
-        truth = truths[source, split]
-        assert truth is not None
-        for kind in ("keypoints", "boxes"):
+    for (source, split), of_set in poses.items():
+        for kind in ("keypoints", "boxes") if of_set else ():
             written.append(folder / f"{source}.{split}.{kind}.json")
-            write_results(written[-1], answers_of_set, truth.unified_categories, kind)
+            write_results(written[-1], of_set, truths[source, split].unified_categories, kind)
     return written
 
 
@@ -117,24 +111,23 @@ def write_report(path: Path, result: Evaluation, protocol: Protocol, answered: I
     threshold = max(protocol.thresholds, default=0.0)
     objects = result.scores.objects if protocol.thresholds else []
     best = choose(objects, threshold, best=True)
-    best_tasks = {one.task for one in best}
-    worst = [one for one in choose(objects, threshold, best=False) if one.task not in best_tasks]
-    drawn = draw_chosen([*best, *worst], answered)
+    best_tasks = {picture.task for picture in best}
+    worst = [picture for picture in choose(objects, threshold, best=False) if picture.task not in best_tasks]
+    drawn = _drawn_pictures([*best, *worst], answered)
+    made = f"{result.made}, xpose {result.version}"
     page = render(
         "evaluation_report.html",
         title=f"{result.protocol}: {result.weights}",
         result=result,
         headline=shown if math.isfinite(result.value) else "–",
         headline_name=result.headline if result.headline != "headline" else result.tables[0].columns[4],
-        statement=list(
-            {"weights": result.weights, **result.statement, "made": f"{result.made}, xpose {result.version}"}.items()
-        ),
+        statement=[("weights", result.weights), *result.statement.items(), ("made", made)],
         threshold=threshold,
         precision=list(_precision(result.scores)),
         errors=list(_errors(objects, threshold)) if objects else [],
         distances=_distances(objects) if objects else None,
-        best=[one for one in drawn if one.task in best_tasks],
-        worst=[one for one in drawn if one.task not in best_tasks],
+        best=[picture for picture in drawn if picture.task in best_tasks],
+        worst=[picture for picture in drawn if picture.task not in best_tasks],
     )
     write_text(path, page)
 
@@ -162,29 +155,23 @@ def _precision(scores: Scores) -> Iterator[dict[str, Any]]:
 
 
 def _distances(objects: Sequence[ObjectScore]) -> dict[str, Any]:
-    errors = np.sort(np.concatenate([one.values for one in objects]))
+    errors = np.sort(np.concatenate([score.values for score in objects]))
     xs = np.linspace(0, 1, 101)
-    ys = np.searchsorted(errors, xs, side="right") / len(errors)
-    return {
-        "title": "Share of points within a distance (in shares of the object's size)",
-        "x": "distance / size",
-        "y": "share of points",
-        "curves": [("", COLOURS[0], polyline(xs, ys))],
-    }
+    curve = polyline(xs, np.searchsorted(errors, xs, side="right") / len(errors))
+    title = "Share of points within a distance (in shares of the object's size)"
+    return {"title": title, "x": "distance / size", "y": "share of points", "curves": [("", COLOURS[0], curve)]}
 
 
 def _errors(objects: Sequence[ObjectScore], threshold: float) -> Iterator[tuple[str, Bars]]:
     within = f"PCK@{threshold:g}"
-    by_size: Bars = []
-    for words, (low, high) in SIZES.items():
-        if sized := [one for one in objects if low <= one.size < high]:
-            by_size.append((f"{words} ({len(sized)})", (pck(sized, threshold),)))
+    sized = {words: [score for score in objects if low <= score.size < high] for words, (low, high) in SIZES.items()}
+    by_size = [(f"{words} ({len(group)})", (pck(group, threshold),)) for words, group in sized.items() if group]
     names: dict[str, list[bool]] = {}
     kinds: dict[str, list[bool]] = {"visible points": [], "hidden points": []}
-    for one in objects:
-        for name, error in one.errors.items():
+    for score in objects:
+        for name, error in score.errors.items():
             names.setdefault(name, []).append(error <= threshold)
-            kinds["hidden points" if name in one.hidden else "visible points"].append(error <= threshold)
+            kinds["hidden points" if name in score.hidden else "visible points"].append(error <= threshold)
     often = sorted(names, key=lambda name: (-len(names[name]), name))[:MOST_NAMES]
     yield f"{within} by size of the object (root of its box's area)", by_size
     yield f"{within} of visible and of hidden points", _bars(kinds)
@@ -214,63 +201,52 @@ def choose(objects: Sequence[ObjectScore], threshold: float, *, best: bool) -> l
     Ties are resolved by the mean error, then by name, so that the same run shows the same pictures.
     """
     pictures: dict[tuple[str, str], list[ObjectScore]] = {}
-    for one in objects:
-        pictures.setdefault((one.group, one.task), []).append(one)
+    for score in objects:
+        pictures.setdefault((score.group, score.task), []).append(score)
     ranked = []
     for (group, task), scores in pictures.items():
-        share = mean(one.share(threshold) for one in scores)
-        error = mean(float(np.minimum(one.values, 9.0).mean()) for one in scores)
+        share = mean(score.share(threshold) for score in scores)
+        error = mean(float(np.minimum(score.values, 9.0).mean()) for score in scores)
         ranked.append(((-share, error) if best else (share, -error), task, GalleryPicture(task, group, share)))
-    taken: Counter[str] = Counter()
     chosen: list[GalleryPicture] = []
     for _, _, candidate in sorted(ranked, key=lambda item: item[:2]):
-        if taken[candidate.group] < MOST_PER_GROUP and len(chosen) < MOST_PICTURES:
-            taken[candidate.group] += 1
+        if sum(other.group == candidate.group for other in chosen) < MOST_PER_GROUP:
             chosen.append(candidate)
-    return chosen
+    return chosen[:MOST_PICTURES]
 
 
-def draw_chosen(
-    chosen: Sequence[GalleryPicture], answered: Iterable[tuple[Task, tuple[Poses, ...]]]
-) -> list[GalleryPicture]:
+def _drawn_pictures(chosen: Sequence[GalleryPicture], answered: Iterable[tuple[Task, Answers]]) -> list[GalleryPicture]:
     """The chosen pictures with labels and answers drawn, in their order; unreadable ones are left out."""
     by_task = {picture.task: picture for picture in chosen}
     drawn: dict[str, GalleryPicture] = {}
     for task, answers in answered:
         if task.key in by_task and task.key not in drawn:
-            picture = _drawn(by_task[task.key], task, answers)
-            if picture is not None:
-                drawn[task.key] = picture
-    return [drawn[one.task] for one in chosen if one.task in drawn]
+            with contextlib.suppress(XPoseError):
+                drawn[task.key] = _drawn(by_task[task.key], task, answers)
+    return [drawn[picture.task] for picture in chosen if picture.task in drawn]
 
 
-def _drawn(chosen: GalleryPicture, task: Task, answers: tuple[Poses, ...]) -> GalleryPicture | None:
+def _drawn(chosen: GalleryPicture, task: Task, answers: Answers) -> GalleryPicture:
     pairs = [(q, a) for q, a in zip(task.questions, answers, strict=True) if q.group == chosen.group]
     pairs = [(q, a) for q, a in pairs if q.variant == pairs[0][0].variant][:MOST_QUESTIONS]
-    if not pairs:
-        return None
-    try:
-        pixels = task.pixels()
-    except XPoseError:
-        return None
+    pixels = task.pixels()
+
+    def most(question: Question) -> int | None:
+        """As many answers as can be assigned to objects, or all if the question has no limit."""
+        one_each = max(1, len(question.truth.instances)) if question.trim else None
+        return question.matched or question.most or one_each
+
     labels = Poses.concatenate([as_poses(question.truth) for question, _ in pairs])
-    answer = Poses.concatenate([found[: _count(question)] for question, found in pairs])
-    words = ", ".join(dict.fromkeys(one.called for question, _ in pairs for one in question.asked))
+    answer = Poses.concatenate([found[: most(question)] for question, found in pairs])
+    words = ", ".join(dict.fromkeys(asked.called for question, _ in pairs for asked in question.asked))
     return dataclasses.replace(chosen, labels=_jpeg(pixels, labels), answer=_jpeg(pixels, answer), words=words)
-
-
-def _count(question: Question) -> int | None:
-    """How many answers are drawn: as many as can be assigned to objects, or all if the question has no limit."""
-    one_each = max(1, len(question.truth.instances)) if question.trim else None
-    return question.matched or question.most or one_each
 
 
 def _jpeg(pixels: np.ndarray, poses: Poses) -> str:
     """A drawing as the data URL of an image."""
-    factor = min(1.0, SIDE / max(pixels.shape[:2]))
     small = Image.fromarray(pixels)
-    size = (max(1, round(pixels.shape[1] * factor)), max(1, round(pixels.shape[0] * factor)))
-    small = small.resize(size, Image.Resampling.BILINEAR) if factor < 1 else small
+    small.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR)
+    size = small.size
     scale = np.array([size[0] / pixels.shape[1], size[1] / pixels.shape[0]])
     # Half a pixel more: drawing uses continuous coordinates. All points are drawn, since all are scored.
     placed = dataclasses.replace(

@@ -1,12 +1,9 @@
 """Networks of transformers as sources of answers, so that they are measured by the same code as ours.
 
-*GroundingDINO*, as the papers' tables 8 and 16 use it: a class is its name, the boxes are what it finds. It knows no
-keypoints, so each keypoint is asked for as an object of its own ("left eye"): the point is the centre of the box with
-the highest score whose centre is inside the object's box; NaN if there is none.
-
-*CLIP*, as in table 7: how similar a region is to some words. CLIP finds nothing, so it is shown the labelled objects:
-the square around an object's box, and around each of its points a square of a quarter of the box's longer side. Its
-answers are the labels with similarities in place of scores, so it serves the protocol `similarity` alone.
+*GroundingDINO* (the papers' tables 8 and 16) knows no keypoints, so each keypoint is asked for as an object of its own
+("left eye"): the point is the centre of the best box inside the object's box; NaN if there is none. *CLIP* (table 7)
+finds nothing, so it is shown the labelled objects and points as squares. Its answers are the labels with similarities
+in place of scores, so it serves the protocol `similarity` alone.
 """
 
 from __future__ import annotations
@@ -23,8 +20,7 @@ from PIL import Image
 
 from xpose.errors import CheckpointError, ConfigError, did_you_mean, first_line, quote
 from xpose.evaluation.answers import Answers
-from xpose.evaluation.questions import AskedClass, Question, Task
-from xpose.evaluation.settings import Settings
+from xpose.evaluation.questions import AskedClass, Question, Settings, Task
 from xpose.evaluation.sources import AnswerSource
 from xpose.geometry import cxcywh_to_xyxy
 from xpose.inference.postprocess import suppress_boxes
@@ -43,6 +39,7 @@ class TransformersSource(ABC):
     """A source that answers with a network of transformers from a local folder, one picture at a time."""
 
     kind: ClassVar[str]
+    classes: ClassVar[tuple[str, str]]  # of the network and its processor in transformers
     batch = 1
 
     def __init__(self, folder: str, *, device: str | None = None) -> None:
@@ -52,8 +49,11 @@ class TransformersSource(ABC):
                 f"{quote(self.folder)} holds no config.json. {self.kind} is given as a folder in transformers' form; "
                 "nothing is downloaded. Fetch the model first and name its folder."
             )
+        import transformers
+
+        kinds = (getattr(transformers, name) for name in self.classes)
         try:
-            model, self.processor = self._load()
+            model, self.processor = (kind.from_pretrained(self.folder, local_files_only=True) for kind in kinds)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise CheckpointError(
                 f"{quote(self.folder)} holds no {self.kind} that transformers can read ({first_line(error)}). Download "
@@ -61,10 +61,6 @@ class TransformersSource(ABC):
             ) from None
         self.model = model.eval().to(device or "cpu")
         self.name = f"{self.kind} ({self.folder.name})"
-
-    @abstractmethod
-    def _load(self) -> tuple[Any, Any]:
-        """The network and its processor."""
 
     @property
     def identity(self) -> str:
@@ -79,10 +75,8 @@ class TransformersSource(ABC):
 
     def answer(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
         """For each task the answers to its questions."""
-        return [
-            tuple(self._answer(question, picture, settings) for question in task.questions)
-            for task, picture in zip(tasks, pixels, strict=True)
-        ]
+        pairs = zip(tasks, pixels, strict=True)
+        return [tuple(self._answer(question, image, settings) for question in task.questions) for task, image in pairs]
 
     @abstractmethod
     def _answer(self, question: Question, pixels: np.ndarray, settings: Settings) -> Poses:
@@ -93,12 +87,7 @@ class GroundingDinoSource(TransformersSource):
     """Answers of a GroundingDINO; text prompts only."""
 
     kind = "GroundingDINO"
-
-    def _load(self) -> tuple[Any, Any]:
-        from transformers import AutoProcessor, GroundingDinoForObjectDetection
-
-        model = GroundingDinoForObjectDetection.from_pretrained(self.folder, local_files_only=True)
-        return model, AutoProcessor.from_pretrained(self.folder, local_files_only=True)
+    classes = ("GroundingDinoForObjectDetection", "AutoProcessor")
 
     def _answer(self, question: Question, pixels: np.ndarray, settings: Settings) -> Poses:
         return Poses.concatenate([self._class(asked, question, pixels, settings) for asked in question.asked])
@@ -154,16 +143,11 @@ class ClipSource(TransformersSource):
     """Similarities by a CLIP model."""
 
     kind = "CLIP"
+    classes = ("CLIPModel", "CLIPProcessor")
 
     def __init__(self, folder: str, *, device: str | None = None) -> None:
         super().__init__(folder, device=device)
         self._texts: dict[str, torch.Tensor] = {}
-
-    def _load(self) -> tuple[Any, Any]:
-        from transformers import CLIPModel, CLIPProcessor
-
-        model = CLIPModel.from_pretrained(self.folder, local_files_only=True)
-        return model, CLIPProcessor.from_pretrained(self.folder, local_files_only=True)
 
     def _answer(self, question: Question, pixels: np.ndarray, settings: Settings) -> Poses:
         (asked,) = question.asked
@@ -171,24 +155,29 @@ class ClipSource(TransformersSource):
         return Poses.concatenate(parts) if parts else Poses.empty((pixels.shape[0], pixels.shape[1]))
 
     def _object(self, asked: AskedClass, instance: Instance, pixels: np.ndarray) -> Poses:
+        """The labels of an object with similarities: of its labelled points that the class asks for by name.
+
+        A wrong class has no name of them. It takes the places of the object's labelled points in their order.
+        """
         x, y, width, height = instance.box
         longer = max(width, height)
-        placed = [(px + 0.5, py + 0.5) for px, py, v in instance.keypoints.values() if v]
-        names = list(asked.names)[: len(placed)]
-        placed = placed[: len(names)]
+        labelled = {name: (px, py) for name, (px, py, v) in instance.keypoints.items() if v}
+        places = {word: labelled[name] for word, name in asked.names.items() if name in labelled}
+        if asked.category != instance.category:
+            places = dict(zip(asked.names, labelled.values(), strict=False))
         regions = [_square(pixels, (x + width / 2, y + height / 2), longer)]
-        regions += [_square(pixels, centre, POINT_SIDE * longer) for centre in placed]
+        regions += [_square(pixels, (px + 0.5, py + 0.5), POINT_SIDE * longer) for px, py in places.values()]
         words = [OBJECT.format(object=asked.called)]
-        words += [POINT.format(point=name, object=asked.called) for name in names]
+        words += [POINT.format(point=word, object=asked.called) for word in places]
         likeness = self._likeness(regions, words)
         return Poses(
             boxes=np.array([[x, y, x + width, y + height]]),
             scores=likeness[:1],
             categories=(asked.category.name,),
-            xy=np.array(placed, dtype=np.float64).reshape(1, -1, 2) - 0.5,
+            xy=np.array([*places.values()], dtype=np.float64).reshape(1, -1, 2),
             keypoint_scores=likeness[None, 1:],
-            visibility=np.full((1, len(names)), 2),
-            keypoint_names=(tuple(asked.names[name] for name in names),),
+            visibility=np.full((1, len(places)), 2),
+            keypoint_names=(tuple(asked.names[word] for word in places),),
             image_size=(pixels.shape[0], pixels.shape[1]),
         )
 

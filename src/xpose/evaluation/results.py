@@ -1,9 +1,11 @@
-"""COCO results files, keypoints and boxes: written, read back from any program, scored, and as a source of answers.
+"""COCO annotation and results files: labels without pictures, and answers of any program, scored or as a source.
 
     [{"image_id": 42, "category_id": 1, "score": 0.9, "keypoints": [x, y, v, ...]},
      {"image_id": 42, "category_id": 1, "score": 0.8, "bbox": [x, y, width, height]}]
 
-So the results of other systems are measured by the same code as ours. Coordinates are those of the annotation file.
+So the results of other systems are measured by the same code as ours. Coordinates are those of the annotation file, of
+which nothing is repaired or left out. Keypoints take their unified names if a skeleton of the vocabulary has all of a
+category's points; otherwise they keep the file's.
 """
 
 from __future__ import annotations
@@ -11,31 +13,179 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from xpose.errors import ConfigError, DataError, quote
+from xpose.data.collection.manifest import MANIFEST, read_manifest
+from xpose.data.datasets.folder_sets import skeleton_for
+from xpose.data.datasets.sources import Fields, box_of_points
+from xpose.errors import ConfigError, DataError, UnmappedKeypointError, quote
 from xpose.evaluation.answers import Answers
-from xpose.evaluation.coco_truth import CocoTruth, annotation_file, read_truth, unified_name
-from xpose.evaluation.data import EvaluationData
+from xpose.evaluation.data import HELD_OUT, EvaluationData
 from xpose.evaluation.matching import columns_of, same_category
-from xpose.evaluation.metrics import Metric
 from xpose.evaluation.metrics.average_precision import AveragePrecision, BoxAP, FoundObject, OksAP
-from xpose.evaluation.questions import Question, Task
+from xpose.evaluation.metrics.points import Metric
+from xpose.evaluation.questions import Question, Settings, Task
 from xpose.evaluation.run_file import read_json
-from xpose.evaluation.settings import Settings
 from xpose.model.checkpoints.calibration import DEFAULT_THRESHOLD
 from xpose.pictures.atomic import write_text
-from xpose.records import Category
+from xpose.records import Category, Instance, Picture, Point, Record
 from xpose.results import Poses
 from xpose.results.formats import coco
+from xpose.vocabulary import find_category
 
 MOST = 1e9  # pixels; larger coordinates are an error of the file, though networks that diverge go far
-Shape = Literal["keypoints", "boxes"]
+RESULTS_RULE = (
+    "Results are a list of objects with image_id, category_id, score and keypoints (x, y, v of each point) or bbox "
+    "(x, y, width, height). Write the file again."
+)
+
+
+@dataclass(frozen=True)
+class CocoTruth:
+    """The labelled pictures of a COCO file."""
+
+    path: Path
+    name: str  # of the set
+    records: Mapping[int, Record]  # by image id, in the order of the file
+    categories: Mapping[int, Category]  # by category id, under the file's names
+
+    def __iter__(self) -> Iterator[tuple[int, Record]]:
+        return iter(self.records.items())
+
+    @cached_property
+    def unified_categories(self) -> dict[int, Category]:
+        """By id, under the records' names."""
+        rename = dataclasses.replace
+        return {number: rename(kind, name=unified_name(kind.name)) for number, kind in self.categories.items()}
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {record.picture.file.removeprefix("images/"): number for number, record in self}
+
+    def id_of(self, record: Record) -> int:
+        """The image id of a picture of the set; a DataError if the file does not have it."""
+        # Folder sets leave out the folder `images` in the file, but not in records.
+        image_id = self._ids.get(record.picture.file.removeprefix("images/"))
+        if image_id is None and record.source_id is not None and record.source_id.isdecimal():
+            image_id = int(record.source_id) if int(record.source_id) in self.records else None
+        if image_id is None:
+            raise DataError(
+                f"{quote(self.path)} has no picture {quote(record.picture.file)} of {quote(record.source)}. Labels and "
+                "data must be the same set and split. Give the right file with --labels."
+            )
+        return image_id
+
+
+def unified_name(name: str) -> str:
+    """The vocabulary's name for a category of an annotation file, which records use; else the file's own."""
+    category = find_category(name)
+    return category.name if category else name
+
+
+def annotation_file(data: EvaluationData, source: str, split: str) -> Path | None:
+    """The annotation file of a set's split in the given folders; None for collections."""
+    for folder in data.places:
+        for place in (folder / source, folder):
+            path = place / f"{'train' if split == HELD_OUT else split}.json"
+            manifest = read_manifest(place) if (place / MANIFEST).is_file() else {}
+            if path.is_file() and source in (place.name, manifest.get("name")):
+                return path
+    return None
+
+
+def read_truth(path: str | Path, split: str = "val") -> CocoTruth:
+    """The labels in a COCO file, or in that of a split of a folder set (`NAME/val.json`).
+
+    Raises:
+        DataError: the file breaks COCO's format.
+    """
+    path = Path(path).expanduser()
+    name = path.name if path.is_dir() else path.stem
+    path = path / f"{split}.json" if path.is_dir() else path
+    content = Fields(read_json(path, "An annotation file in COCO's format"), path.name)
+    try:
+        return _truth(content, path, name, split)
+    except DataError as error:
+        raise DataError(f"{str(error).rstrip('.')}. Labels are scored as they are, so correct {quote(path)}.") from None
+
+
+def _truth(content: Fields, path: Path, name: str, split: str) -> CocoTruth:
+    categories = {fields.integer("id"): _category(fields) for fields in _entries(content, "categories", "category")}
+    pictures: dict[int, Picture] = {}
+    for fields in _entries(content, "images", "image"):
+        image_id = fields.integer("id")
+        if image_id in pictures:
+            raise DataError(f"{fields.where}: its id {image_id} is also that of another image")
+        width, height = (fields.integer(key) if key in fields else 0 for key in ("width", "height"))
+        pictures[image_id] = Picture(str(fields.value.get("file_name") or image_id), width, height)
+    instances: dict[int, list[Instance]] = {image_id: [] for image_id in pictures}
+    for fields in _entries(content, "annotations", "annotation"):
+        for what, ids in (("image", pictures), ("category", categories)):
+            if fields.integer(f"{what}_id") not in ids:
+                raise DataError(f"{fields.where}: there is no {what} {fields.integer(f'{what}_id')}")
+        category = categories[fields.integer("category_id")]
+        instances[fields.integer("image_id")].append(_instance(fields, category))
+    records = {
+        image_id: Record(
+            picture, tuple(instances[image_id]), name, split, "not stated", "not stated", source_id=str(image_id)
+        )
+        for image_id, picture in pictures.items()
+    }
+    return CocoTruth(path, name, records, categories)
+
+
+def _entries(content: Fields, key: str, kind: str) -> Iterator[Fields]:
+    for number, value in enumerate(content.list(key), start=1):
+        yield Fields(value, f"{content.where}: {kind} number {number}")
+
+
+def _category(fields: Fields) -> Category:
+    name, skeleton = fields.text("name"), ""
+    names = tuple(map(str, fields.list("keypoints"))) if "keypoints" in fields else ()
+    if names:
+        try:
+            known = skeleton_for(name, names)
+            skeleton, names = known.name, tuple(known.point(point).name for point in names)
+        except UnmappedKeypointError:
+            pass  # the file's own names
+    category = Category(name, skeleton, names)
+    if faults := category.faults():
+        raise DataError(f"{fields.where}: {'; '.join(faults)}")
+    return category
+
+
+def _instance(fields: Fields, category: Category) -> Instance:
+    points: dict[str, Point] = {}
+    if category.keypoints and "keypoints" in fields:
+        rows = _numbers(fields, "keypoints", 3 * len(category.keypoints)).reshape(-1, 3)
+        if not np.isin(rows[:, 2], (0, 1, 2)).all():
+            raise DataError(f'{fields.where}: "keypoints" has a visibility that is not 0, 1 or 2')
+        points = {name: (x, y, int(v)) for name, (x, y, v) in zip(category.keypoints, rows.tolist(), strict=True) if v}
+    if "bbox" not in fields and not points:
+        raise DataError(f"{fields.where}: it has neither a bbox nor a labelled keypoint")
+    box: Any = tuple(fields.numbers("bbox", 4)) if "bbox" in fields else box_of_points(points.values())
+    crowd = bool(fields.integer("iscrowd")) if "iscrowd" in fields else False
+    area = fields.number("area") if "area" in fields else None
+    return Instance(category, box, points, crowd, area, str(fields.value.get("id", "")))
+
+
+def _numbers(fields: Fields, key: str, count: int) -> np.ndarray:
+    """`Fields.numbers` as an array, in a fifth of the time; null counts as 0 in "keypoint_scores"."""
+    values: Any = fields.value.get(key)
+    if key == "keypoint_scores" and isinstance(values, list):
+        values = [0.0 if value is None else value for value in values]
+    # By type first: numpy would take "1" and true for numbers. NaN may pass `max`.
+    plain = isinstance(values, list) and len(values) == count and set(map(type, values)) <= {int, float}
+    if plain and max(map(abs, values), default=0) <= MOST and not math.isnan(sum(values)):
+        return np.array(values, dtype=np.float64)
+    raise DataError(f"{fields.where}: {quote(key)} is {quote(values)}, but must be a list of {count} finite numbers")
 
 
 @dataclass(frozen=True)
@@ -51,133 +201,94 @@ class ResultsFile:
     def poses(self, image_id: int, size: tuple[int, int]) -> Poses:
         """The answers about a picture, best first; scores beyond 0..1 are squeezed into it, in order."""
         answers = self.answers.get(image_id, ())
-        scores = np.array([one.score for one in answers])
+        scores = np.array([answer.score for answer in answers])
         if not self.shares:
             scores = 0.5 + scores / (1 + np.abs(scores)) / 2
         order = np.argsort(-scores, kind="stable")
         answers = [answers[row] for row in order]
-        widest = max((len(one.xy) for one in answers), default=0)
+        widest = max((len(answer.xy) for answer in answers), default=0)
         xy, confidences = np.full((len(order), widest, 2), np.nan), np.full((len(order), widest), np.nan)
-        for row, one in enumerate(answers):
-            xy[row, : len(one.xy)] = one.xy
-            if one.confidences is not None:
-                confidences[row, : len(one.xy)] = one.confidences
-        boxes = np.array([one.box for one in answers]).reshape(-1, 4)
+        for row, answer in enumerate(answers):
+            xy[row, : len(answer.xy)] = answer.xy
+            if answer.confidences is not None:
+                confidences[row, : len(answer.xy)] = answer.confidences
+        boxes = np.array([answer.box for answer in answers]).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
         return Poses(
             boxes=boxes,
             scores=scores[order],
-            categories=tuple(one.category for one in answers),
+            categories=tuple(answer.category for answer in answers),
             xy=xy,
             keypoint_scores=confidences,
             visibility=np.where(np.isfinite(xy).all(-1), 2, 0),
-            keypoint_names=tuple(one.names for one in answers),
+            keypoint_names=tuple(answer.names for answer in answers),
             image_size=(max(size[0], 1), max(size[1], 1)),
         )
 
 
 def read_results(path: str | Path, truth: CocoTruth) -> ResultsFile:
-    """Read a results file that belongs to these labels; a DataError names the faulty entry."""
+    """Read a results file that belongs to these labels; a DataError names the faulty entry.
+
+    The first entry decides whether the file has keypoints, boxes or both, as with COCO's own reader.
+    """
     path = Path(path).expanduser()
     entries = read_json(path, "A COCO results file")
     if isinstance(entries, Mapping) and isinstance(entries.get("annotations"), list):
         entries = entries["annotations"]  # an annotation file with scores, as some programs write
     if not isinstance(entries, list):
-        raise DataError(
-            f"{quote(path)} holds no list. COCO results are a list of objects with image_id, category_id, score and "
-            "keypoints or bbox. Write it again."
-        )
-    return _Reader(path, truth).read(entries)
-
-
-class _Reader:
-    """Checks entry by entry; the first entry decides the kind of file, as with COCO's own reader."""
-
-    def __init__(self, path: Path, truth: CocoTruth) -> None:
-        self.path, self.truth = path, truth
-        self.answers: dict[int, list[FoundObject]] = {}
-        self.thirds: list[tuple[FoundObject, np.ndarray]] = []  # the third numbers of each answer's keypoints
-
-    def read(self, entries: list[Any]) -> ResultsFile:
-        first = entries[0] if entries and isinstance(entries[0], Mapping) else {}
-        boxes, keypoints = bool(first.get("bbox")), not entries or bool(first.get("keypoints"))
-        ignored = 0
-        for number, entry in enumerate(entries, start=1):
-            if not isinstance(entry, Mapping):
-                raise self._wrong(number, f"is {quote(entry)}, not an object with named fields")
+        raise DataError(f"{quote(path)} holds no list. {RESULTS_RULE}")
+    first = entries[0] if entries and isinstance(entries[0], Mapping) else {}
+    boxes, keypoints = bool(first.get("bbox")), not entries or bool(first.get("keypoints"))
+    answers: dict[int, list[FoundObject]] = {}
+    thirds: list[tuple[FoundObject, np.ndarray]] = []  # the third numbers of each answer's keypoints
+    ignored = 0
+    for number, entry in enumerate(entries, start=1):
+        try:
+            fields = Fields(entry, f"entry {number}")
+            image_id, category = fields.integer("image_id"), truth.categories.get(fields.integer("category_id"))
+            if image_id not in truth.records:
+                raise DataError(
+                    f"entry {number} is about the image {image_id}, which the labels {quote(truth.name)} lack"
+                )
             if not boxes and not keypoints:
-                raise self._wrong(number, 'has neither "keypoints" nor "bbox"')
-            ignored += not self._take(number, entry, boxes, keypoints)
-        third = np.concatenate([np.zeros(0), *(values for _, values in self.thirds)])
-        # Third numbers are confidences rather than visibilities if they are all from 0 to 1, and not all 0 or 1.
-        if keypoints and ((third >= 0) & (third <= 1)).all() and ((third > 0) & (third < 1)).any():
-            for answer, values in self.thirds:
-                answer.confidences = values if answer.confidences is None else answer.confidences
-        shares = all(0 <= one.score <= 1 for answers in self.answers.values() for one in answers)
-        return ResultsFile(self.answers, keypoints, boxes, shares, ignored)
+                raise DataError(f'entry {number} has neither "keypoints" nor "bbox"')
+            if category is None:
+                ignored += 1
+                continue
+            answer, third = _answer(fields, category, boxes, keypoints)
+        except DataError as error:
+            raise DataError(f"{quote(path)}: {error}. {RESULTS_RULE}") from None
+        answers.setdefault(image_id, []).append(answer)
+        thirds.append((answer, third))
+    # Third numbers are confidences rather than visibilities if they are all from 0 to 1, and not all 0 or 1.
+    values = np.concatenate([np.zeros(0), *(third for _, third in thirds)])
+    if keypoints and ((values >= 0) & (values <= 1)).all() and ((values > 0) & (values < 1)).any():
+        for answer, third in thirds:
+            answer.confidences = third if answer.confidences is None else answer.confidences
+    shares = all(0 <= answer.score <= 1 for of_image in answers.values() for answer in of_image)
+    return ResultsFile(answers, keypoints, boxes, shares, ignored)
 
-    def _take(self, number: int, entry: Mapping[str, Any], boxes: bool, keypoints: bool) -> bool:
-        image_id, category_id = (self._whole(number, entry, key) for key in ("image_id", "category_id"))
-        if image_id not in self.truth.records:
-            raise self._wrong(number, f"is about the image {image_id}, which the labels {quote(self.truth.name)} lack")
-        category = self.truth.categories.get(category_id)
-        if category is None:
-            return False
-        score = self._numbers(number, "score", [entry.get("score")], 1)[0]
-        names = category.keypoints
-        points = np.full((len(names), 3), np.nan)
-        if keypoints:
-            points = self._numbers(number, "keypoints", entry.get("keypoints"), points.size).reshape(-1, 3)
-        area = None
-        if boxes:
-            box = self._numbers(number, "bbox", entry.get("bbox"), 4)
-            if (box[2:] < 0).any():
-                raise self._wrong(number, f'has the "bbox" {box.tolist()}, whose width and height must be at least 0')
-            area = float(box[2] * box[3])
-        elif names:
-            box = np.concatenate((points[:, :2].min(0), np.ptp(points[:, :2], axis=0)))
-        else:
-            box = np.zeros(4)
-        confidences = self._confidences(number, entry.get("keypoint_scores"), len(names))
-        answer = FoundObject(category.name, float(score), names, names, box, points[:, :2], area, confidences)
-        self.answers.setdefault(image_id, []).append(answer)
-        self.thirds.append((answer, points[:, 2]))
-        return True
 
-    def _confidences(self, number: int, values: Any, count: int) -> np.ndarray | None:
-        if values is None:
-            return None
-        if isinstance(values, list):  # null: the program gave none for this point
-            values = [0.0 if value is None else value for value in values]
-        confidences = self._numbers(number, "keypoint_scores", values, count)
+def _answer(fields: Fields, category: Category, boxes: bool, keypoints: bool) -> tuple[FoundObject, np.ndarray]:
+    """The answer of an entry, and the third numbers of its keypoints."""
+    names = category.keypoints
+    points = np.full((len(names), 3), np.nan)
+    if keypoints:
+        points = _numbers(fields, "keypoints", points.size).reshape(-1, 3)
+    area, box, confidences = None, np.zeros(4), None
+    if boxes:
+        box = _numbers(fields, "bbox", 4)
+        if (box[2:] < 0).any():
+            raise DataError(f'{fields.where} has the "bbox" {box.tolist()}; width and height must be at least 0')
+        area = float(box[2] * box[3])
+    elif names:
+        box = np.concatenate((points[:, :2].min(0), np.ptp(points[:, :2], axis=0)))
+    if "keypoint_scores" in fields:
+        confidences = _numbers(fields, "keypoint_scores", len(names))
         if ((confidences < 0) | (confidences > 1)).any():
-            raise self._wrong(number, 'has "keypoint_scores" that are not from 0 to 1')
-        return confidences
-
-    def _whole(self, number: int, entry: Mapping[str, Any], key: str) -> int:
-        value = entry.get(key)
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise self._wrong(number, f'has the "{key}" {quote(value)}, which must be a whole number')
-        return value
-
-    def _numbers(self, number: int, key: str, values: Any, count: int) -> np.ndarray:
-        # By type first: numpy would take "1" and true for numbers. NaN may pass min and max.
-        plain = isinstance(values, list) and len(values) == count and set(map(type, values)) <= {int, float}
-        if plain and min(values, default=0) >= -MOST and max(values, default=0) <= MOST:
-            array = np.array(values, dtype=np.float64)
-            if not np.isnan(array.sum()):
-                return array
-        rule = "a finite number" if key == "score" else f"a list of {count} finite numbers"
-        stated = values[0] if key == "score" else values
-        raise self._wrong(number, f'has the "{key}" {quote(stated)}, which must be {rule}')
-
-    def _wrong(self, number: int, fault: str) -> DataError:
-        return DataError(
-            f"{quote(self.path)}: entry {number} {fault}. Results are a list of objects with image_id, category_id, "
-            "score and keypoints (x, y, v of each point) or bbox (x, y, width, height). Write the file again."
-        )
+            raise DataError(f'{fields.where} has "keypoint_scores" that are not from 0 to 1')
+    score = fields.number("score")
+    return FoundObject(category.name, score, names, names, box, points[:, :2], area, confidences), points[:, 2]
 
 
 def score_results(truth: CocoTruth, results: ResultsFile, metrics: Iterable[Metric] | None = None) -> dict[str, float]:
@@ -202,7 +313,7 @@ def write_results(
     path: str | Path,
     found: Iterable[tuple[int, Poses]],
     categories: Mapping[int, Category],
-    kind: Shape = "keypoints",
+    kind: Literal["keypoints", "boxes"] = "keypoints",
 ) -> int:
     """Write the results of pictures by image id, and return the number of entries.
 
@@ -256,9 +367,9 @@ class ResultsSource:
         found = results.poses(truth.id_of(task.record), (picture.height, picture.width))
         rows, categories = [], []
         for row, name in enumerate(found.categories):
-            called = unified_name(name)
             names = found.keypoint_names[row], found.canonical_names[row]
-            fits = [one.category for one in question.asked if same_category(one.category.name, called)]
+            asked = (asked.category for asked in question.asked)
+            fits = [category for category in asked if same_category(category.name, unified_name(name))]
             if fits:  # of several categories of one name the one that shares most keypoints
                 best = max(fits, key=lambda category: int((columns_of(category.keypoints, *names) >= 0).sum()))
                 rows.append(row)

@@ -19,11 +19,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xpose.errors import DataError, quote
+from xpose.errors import DataError, first_line, quote
 from xpose.pictures.atomic import write_text
 
 FORMAT = "xpose-run-1"
@@ -71,17 +71,10 @@ def write_run(path: str | Path, run: EvaluationRun) -> None:
     content: dict[str, Any] = {"format": FORMAT, "protocol": run.protocol, "weights": run.weights}
     content |= {"version": run.version, "made": run.made, "settings": dict(run.settings), "means": dict(run.means)}
     content["summary"] = _plain(run.summary)
-    content["pictures"] = [
-        {
-            "key": picture.key,
-            "set": picture.set,
-            "objects": [
-                {"id": one.id, "category": one.category, "points": one.points, "values": _plain(one.values)}
-                for one in picture.objects
-            ],
-        }
-        for picture in run.pictures
-    ]
+    content["pictures"] = [asdict(picture) for picture in run.pictures]
+    for picture in content["pictures"]:
+        for labelled in picture["objects"]:
+            labelled["values"] = _plain(labelled["values"])
     write_text(Path(path), json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -109,13 +102,13 @@ def read_run(path: str | Path) -> EvaluationRun:
 
 
 def _picture(entry: dict[str, Any]) -> RunPicture:
-    objects = [
-        RunObject(str(one["id"]), str(one["category"]), int(one["points"]), _numbers(one["values"]))
-        for one in entry["objects"]
-    ]
-    if any(one.points < 0 for one in objects):
+    objects = tuple(
+        RunObject(str(row["id"]), str(row["category"]), int(row["points"]), _numbers(row["values"]))
+        for row in entry["objects"]
+    )
+    if any(labelled.points < 0 for labelled in objects):
         raise ValueError("an object has fewer than 0 points")
-    return RunPicture(str(entry["key"]), str(entry["set"]), tuple(objects))
+    return RunPicture(str(entry["key"]), str(entry["set"]), objects)
 
 
 def _numbers(values: dict[str, Any]) -> dict[str, float]:
@@ -134,18 +127,10 @@ def read_json(path: str | Path, kind: str) -> Any:
     path = Path(path).expanduser()
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise DataError(f"{quote(path)} is larger than {MOST_BYTES >> 30} GiB. {kind} is smaller. Check the path.")
+            raise ValueError(f"larger than {MOST_BYTES >> 30} GiB")
         return json.loads(path.read_bytes().decode("utf-8-sig"))
-    except DataError:
-        raise
     except FileNotFoundError:
         raise DataError(f"There is no file {quote(path)}. {kind} was expected. Check the path.") from None
-    except OSError as error:
-        raise DataError(f"{quote(path)} cannot be read ({error.strerror}). {kind} was expected. Check it.") from None
-    except UnicodeDecodeError as error:
-        fault = f"byte {error.start} is not UTF-8"
-    except RecursionError:
-        fault = "it is nested too deeply"
-    except (ValueError, MemoryError) as error:
-        fault = str(error) or "it does not fit into memory"
-    raise DataError(f"{quote(path)} is not a JSON file: {fault}. {kind} was expected. Write or fetch the file again.")
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
+        fault = f"byte {error.start} is not UTF-8" if isinstance(error, UnicodeDecodeError) else first_line(error)
+        raise DataError(f"{quote(path)} is not a JSON file ({fault}). {kind} was expected. Write it again.") from None

@@ -1,15 +1,14 @@
 """Running a protocol: questions in, answers streamed through, numbers out.
 
-    result = evaluate("nano-real", xpose.load("weights/mine"), "../shared/data", split="held-out")
-    result.summary["PCK@0.2"]
-
-Memory holds only one row per labelled object, so that a protocol can have any number of pictures.
+result = evaluate("nano-real", xpose.load("weights/mine"), "../shared/data", split="held-out")
+result.summary["PCK@0.2"]
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
@@ -17,20 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xpose.errors import ConfigError, DataError, ImageError, quote
-from xpose.evaluation.answers import AnswerJournal, Answers, PictureFault, difference, digest_of
+from xpose.evaluation.answers import OTHER_FOLDER, AnswerJournal, Answers, PictureFault, difference, digest_of
 from xpose.evaluation.data import EvaluationData
-from xpose.evaluation.protocols import Protocol, load_protocol
-from xpose.evaluation.questions import Task
+from xpose.evaluation.protocols import Protocol, Table, load_protocol, published_tables
+from xpose.evaluation.questions import Settings, Task
 from xpose.evaluation.run_file import EvaluationRun, RunObject, RunPicture
 from xpose.evaluation.scores import ObjectScore, Scores
-from xpose.evaluation.settings import Settings
 from xpose.evaluation.sources import AnswerSource, DetectorSource, trimmed
-from xpose.evaluation.tables import Table, published
 
 if TYPE_CHECKING:
     from xpose.inference import Detector
-
-Progress = Callable[[int], None]  # called with the number of pictures that are done
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,22 +54,14 @@ def evaluate(
     settings: Settings | None = None,
     batch: int = 8,
     journal: AnswerJournal | None = None,
-    progress: Progress | None = None,
-    fault: Callable[[PictureFault], None] | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+    fault: Callable[[PictureFault], None] = lambda fault: None,
 ) -> Evaluation:
-    """Run a protocol.
+    """Run a protocol, by its name (`xpose eval --list`) or of your own, on one or several folders of labelled pictures.
 
-    Args:
-        protocol: its name (`xpose eval --list`), or a protocol of your own.
-        source: a detector, or another source of answers.
-        data: the folder with the labelled pictures, or several.
-        split: "val", "test", "held-out" (a tenth of train), ...; None for the protocol's own.
-        only: the sets to take; empty for all.
-        settings: prompts, flips, seed, limit; None for the protocol's own.
-        batch: pictures that go through the network together, if a detector is given and the protocol allows it.
-        journal: keeps the answers on disk, and has those of an interrupted run.
-        progress: called with the number of pictures that are done.
-        fault: called at once with every picture that is skipped.
+    `split`, `only` and `settings` default to the protocol's own. `batch` is for a detector, if the protocol allows it.
+    The journal keeps the answers on disk, and has those of an interrupted run. `progress` is called with the number of
+    pictures that are done, `fault` with every picture that is skipped.
 
     Raises:
         ConfigError: there is no such protocol, or the journal has answers about other data.
@@ -90,23 +77,18 @@ def evaluate(
     asked = DetectorSource(source, 1 if rules.alone else batch) if isinstance(source, Detector) else source
     scores = rules.scores(placed, settings)
     faults: list[PictureFault] = []
-
-    def skip(skipped: PictureFault) -> None:
-        faults.append(skipped)
-        if fault:
-            fault(skipped)
-
     for done, (task, answers) in enumerate(answered(rules.tasks(placed, settings), asked, settings, journal), start=1):
         scores.unasked.update(task.unasked)
         if isinstance(answers, PictureFault):
-            skip(answers)
+            faults.append(answers)
+            fault(answers)
         else:
             for question, found in zip(task.questions, answers, strict=True):
                 scores.add(task, question, found)
-        if progress:
-            progress(done)
+        progress(done)
     for key, why in placed.skipped.items():
-        skip(PictureFault(key, why))
+        faults.append(PictureFault(key, why))
+        fault(faults[-1])
     return conclude(rules, placed, settings, scores, faults, asked.name)
 
 
@@ -120,19 +102,15 @@ def answered(
         for number, task in enumerate(group):
             if journal is not None and task.key in journal:
                 if what := difference(journal.digest(task.key), digest_of(task)):
-                    raise ConfigError(
-                        f"The answers about {quote(task.key)} on disk belong to {what}. A run can only be resumed with "
-                        "the same pictures and labels. Give another folder, or start again."
-                    )
+                    raise ConfigError(f"The answers about {quote(task.key)} on disk belong to {what}. {OTHER_FOLDER}")
                 results[number] = journal.get(task.key)
                 continue
             try:
                 readable.append((number, task, task.pixels()))
             except (ImageError, DataError) as error:
                 results[number] = PictureFault(task.key, str(error))
-        answers: list[Answers] = []
-        if readable:
-            answers = source.answer([task for _, task, _ in readable], [pixels for *_, pixels in readable], settings)
+        asked, pixels = [task for _, task, _ in readable], [pixels for *_, pixels in readable]
+        answers = source.answer(asked, pixels, settings) if readable else []
         for (number, task, _), of_task in zip(readable, answers, strict=True):
             results[number] = tuple(trimmed(a, q) for a, q in zip(of_task, task.questions, strict=True))
         for number, task in enumerate(group):
@@ -175,32 +153,31 @@ def conclude(
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         headline=protocol.headline,
         statement=statement,
-        tables=(*findings.tables, *published(protocol.published)),
+        tables=(*findings.tables, *(published_tables()[key] for key in protocol.published)),
         faults=tuple(faults),
         scores=scores,
     )
 
 
-def _pictures(objects: Iterable[ObjectScore], protocol: Protocol, left_out: Iterable[str]) -> Iterator[RunPicture]:
+def _pictures(objects: Iterable[ObjectScore], protocol: Protocol, left_out: Collection[str]) -> Iterator[RunPicture]:
     """The rows of the run's file: an entry for each picture and question."""
-    without = set(left_out)
     together: dict[tuple[str, str, str], list[ObjectScore]] = {}
-    for one in objects:
-        together.setdefault((one.task, one.group, one.variant), []).append(one)
-    keys: dict[str, int] = {}
-    for (task, group, variant), rows in together.items():
+    for score in objects:
+        together.setdefault((score.task, score.group, score.variant), []).append(score)
+    keys: Counter[str] = Counter()
+    for (task, group, variant), scores in together.items():
         key = f"{task}#{variant}" if variant else task
-        keys[key] = keys.get(key, 0) + 1
+        keys[key] += 1
         unique = key if keys[key] == 1 else f"{key}#{keys[key]}"
-        yield RunPicture(unique, group, tuple(_object(one, protocol, group in without) for one in rows))
+        yield RunPicture(unique, group, tuple(_object(score, protocol, group in left_out) for score in scores))
 
 
-def _object(one: ObjectScore, protocol: Protocol, left_out: bool) -> RunObject:
-    values: dict[str, Any] = {f"PCK@{t:g}": one.share(t) for t in protocol.thresholds}
-    values["IoU"] = one.iou
+def _object(score: ObjectScore, protocol: Protocol, left_out: bool) -> RunObject:
+    values: dict[str, Any] = {f"PCK@{t:g}": score.share(t) for t in protocol.thresholds}
+    values["IoU"] = score.iou
     if protocol.thresholds:
-        values["error"] = math.fsum(one.values) / len(one.values)
-    values |= one.further
+        values["error"] = math.fsum(score.values) / len(score.values)
+    values |= score.further
     # A name of its own keeps what is left out of the means out of those that `xpose compare` computes again.
     named = {f"{name} (left out of the means)" if left_out else name: value for name, value in values.items()}
-    return RunObject(f"{one.category}/{one.number}", one.category, len(one.names), named)
+    return RunObject(f"{score.category}/{score.number}", score.category, len(score.names), named)

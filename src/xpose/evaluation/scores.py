@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from xpose.evaluation.matching import boxes_of
-from xpose.evaluation.metrics import Metric
 from xpose.evaluation.metrics.average_precision import AveragePrecision
 from xpose.evaluation.metrics.confidence import FalseAlarms
-from xpose.evaluation.metrics.points import PointRules, average
+from xpose.evaluation.metrics.points import Metric, PointRules, average
 from xpose.evaluation.questions import Question, Task
 from xpose.geometry import box_iou
 from xpose.records import Record
@@ -101,34 +100,31 @@ class Scores:
         truth = question.truth
         corners = boxes_of(truth)
         further = self._further(truth, found) if self._further else ()
-        for one in rules.measure(truth, found):
-            row, (_, _, width, height) = one.row, one.instance.box
-            counted = np.flatnonzero(one.counted)
-            iou = 0.0 if row is None else float(box_iou(corners[one.number], found.boxes[row].astype(np.float64)))
+        for measured in rules.measure(truth, found):
+            row, (_, _, width, height) = measured.row, measured.instance.box
+            aligned, counted = measured.aligned, np.flatnonzero(measured.counted)
+            iou = 0.0 if row is None else float(box_iou(corners[measured.number], found.boxes[row].astype(np.float64)))
             yield ObjectScore(
                 task=task.key,
                 group=question.group,
                 variant=variant,
-                category=one.instance.category.name,
-                number=one.number,
-                names=one.aligned.names if one.counted.all() else tuple(one.aligned.names[k] for k in counted),
-                values=one.errors[counted],
-                hidden=frozenset(one.aligned.names[k] for k in counted if one.aligned.visibility[k] == 1),
+                category=measured.instance.category.name,
+                number=measured.number,
+                names=aligned.names if measured.counted.all() else tuple(aligned.names[k] for k in counted),
+                values=measured.errors[counted],
+                hidden=frozenset(aligned.names[k] for k in counted if aligned.visibility[k] == 1),
                 size=math.sqrt(width * height),
                 iou=iou,
                 score=None if row is None else float(found.scores[row]),
                 called=None if row is None else found.categories[row],
                 style=task.record.style,
-                further=further[one.number] if further else {},
+                further=further[measured.number] if further else {},
             )
 
     def of(self, group: str | None = None, variant: str | None = None) -> list[ObjectScore]:
         """The objects of a group and a variant; None takes all."""
-        return [
-            one
-            for one in self.objects
-            if (group is None or one.group == group) and (variant is None or one.variant == variant)
-        ]
+        chosen = self.objects if group is None else [score for score in self.objects if score.group == group]
+        return [score for score in chosen if variant is None or score.variant == variant]
 
     def numbers(self, group: str, variant: str = "") -> dict[str, float]:
         """The numbers of all metrics of a group and a variant."""
@@ -142,7 +138,7 @@ class Scores:
 
 def pck(objects: Sequence[ObjectScore], threshold: float) -> float:
     """The mean share over objects; NaN of none."""
-    return mean(one.share(threshold) for one in objects)
+    return mean(score.share(threshold) for score in objects)
 
 
 def mean(values: Iterable[float]) -> float:

@@ -25,10 +25,8 @@ import torch
 from xpose.errors import XPoseError
 from xpose.evaluation.answers import Answers
 from xpose.evaluation.matching import in_records_pixels, match, mirror_names
-from xpose.evaluation.questions import Question, Task
-from xpose.evaluation.settings import Settings
+from xpose.evaluation.questions import Question, Settings, Task
 from xpose.geometry import flip_boxes, pairwise_iou
-from xpose.prompts import Prompt
 from xpose.results import Poses
 
 if TYPE_CHECKING:
@@ -79,7 +77,7 @@ class DetectorSource:
         straight = self._ask(tasks, pixels, settings)
         if not settings.flip:
             return straight
-        mirrored = self._ask(tasks, [np.ascontiguousarray(one[:, ::-1]) for one in pixels], settings)
+        mirrored = self._ask(tasks, [np.ascontiguousarray(picture[:, ::-1]) for picture in pixels], settings)
         return [
             tuple(map(merged, answers, flipped, task.questions))
             for task, answers, flipped in zip(tasks, straight, mirrored, strict=True)
@@ -87,16 +85,13 @@ class DetectorSource:
 
     def _ask(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
         usual = self.detector.engine.config.instances
-        together = [
-            n
-            for n, task in enumerate(tasks)
-            if self.together and len(task.questions) == 1 and (task.questions[0].most or 1) <= usual
-        ]
+        single = [n for n, task in enumerate(tasks) if self.together and len(task.questions) == 1]
+        together = [n for n in single if (tasks[n].questions[0].most or 1) <= usual]
         answers: dict[int, Answers] = {}
         if len(together) > 1:
             found = self.detector.detect(
                 [pixels[n] for n in together],
-                per_image=[prompts_of(tasks[n].questions[0]) for n in together],
+                per_image=[tasks[n].questions[0].prompts() for n in together],
                 batch_size=len(together),
                 options=options_of(settings),
             )
@@ -110,22 +105,15 @@ class DetectorSource:
         return [answers.get(n, ()) for n in range(len(tasks))]
 
     def _one(self, image: EncodedImage, question: Question, settings: Settings) -> Poses:
-        found = self.detector.detect(image, prompts_of(question), options=options_of(settings, question.most))
+        found = self.detector.detect(image, question.prompts(), options=options_of(settings, question.most))
         return in_records_words(found, question, settings)
 
 
-def open_detector(
-    weights: str | None = None,
-    *,
-    device: str | None = None,
-    dtype: str | None = None,
-    clip: str | None = None,
-    batch: int = 1,
-) -> DetectorSource:
-    """A detector as a source, from the options of a command line; processes can be sent this function."""
+def open_detector(weights: str | None = None, *, batch: int = 1, **options: str | None) -> DetectorSource:
+    """A detector as a source, with options as for `load`; processes can be sent this function."""
     from xpose.inference import load
 
-    return DetectorSource(load(weights, device=device, dtype=dtype, clip=clip), batch)
+    return DetectorSource(load(weights, **options), batch)
 
 
 ForkingPickler.register(MappingProxyType, lambda proxy: (dict, (dict(proxy),)))  # records and skeletons have some
@@ -136,24 +124,15 @@ class ParallelSource:
     """Several processes that answer in parallel, each with its own copy of `source`, which `make` opens."""
 
     def __init__(self, source: AnswerSource, make: SourceMaker, processes: int) -> None:
-        self._source, self._make, self._step = source, make, source.batch
-        self.name, self.batch = source.name, processes * source.batch
+        self._make, self._step = make, source.batch
+        self.name, self.identity, self.batch = source.name, source.identity, processes * source.batch
         self._threads = max(1, (os.cpu_count() or 1) // processes)
         self._pool = ProcessPoolExecutor(  # this process alone handles Ctrl-C
             processes, multiprocessing.get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
         )
 
-    @property
-    def identity(self) -> str:
-        """That of the source."""
-        return self._source.identity
-
     def answer(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
-        """For each task the answers to its questions.
-
-        Raises:
-            XPoseError: the fault of a process.
-        """
+        """For each task the answers to its questions; raises the fault of a process."""
         parts = [slice(start, start + self._step) for start in range(0, len(tasks), self._step)]
         futures = [
             self._pool.submit(_answer_in_process, self._make, self._threads, tasks[part], pixels[part], settings)
@@ -163,8 +142,8 @@ class ParallelSource:
             return [answers for future in futures for answers in future.result()]
         except BrokenProcessPool:
             raise XPoseError(
-                "A process ended unexpectedly; it may have run out of memory. The answers so far are kept: run the "
-                "same command again, with fewer --processes."
+                "A process ended unexpectedly; it may have run out of memory. Run the same command again, with fewer "
+                "--processes: the answers so far are kept."
             ) from None
 
     def close(self) -> None:
@@ -182,11 +161,6 @@ def _answer_in_process(
 
 
 _in_process: list[AnswerSource] = []  # the source of this process, once it is open
-
-
-def prompts_of(question: Question) -> list[Prompt]:
-    """The prompts of a question, one per class."""
-    return [one.prompt() for one in question.asked]
 
 
 def options_of(settings: Settings, most: int | None = None) -> DetectionOptions:
@@ -211,17 +185,15 @@ def trimmed(found: Poses, question: Question) -> Poses:
 
 def in_records_words(found: Poses, question: Question, settings: Settings) -> Poses:
     """A detector's answer in the pixels and under the names of records; see `Settings.index_pixels`."""
-    asked = {one.called: one for one in question.asked}
-    names = tuple(tuple(asked[pose.category].names[name] for name in pose.names) for pose in found)
-    edges = tuple(
-        tuple((asked[pose.category].names[a], asked[pose.category].names[b]) for a, b in pose.edges) for pose in found
-    )
+    classes = {asked.called: asked for asked in question.asked}
+    words = [(pose, classes[pose.category].names) for pose in found]
+    names = tuple(tuple(of_record[name] for name in pose.names) for pose, of_record in words)
     return replace(
         found if settings.index_pixels else in_records_pixels(found),
-        categories=tuple(asked[name].category.name for name in found.categories),
+        categories=tuple(classes[name].category.name for name in found.categories),
         keypoint_names=names,
         canonical_names=names,
-        edges=edges,
+        edges=tuple(tuple((of_record[a], of_record[b]) for a, b in pose.edges) for pose, of_record in words),
     )
 
 
@@ -258,14 +230,10 @@ def unflipped(mirrored: Poses, question: Question) -> Poses:
     Points are in the record's pixels, where a picture of width W has its last column at W - 1.
     """
     width = mirrored.image_size[1]
-    partners = {
-        one.category.name: mirror_names(one.category.skeleton, tuple(one.names.values())) for one in question.asked
-    }
+    kinds = {asked.category.name: asked for asked in question.asked}
+    partners = {name: mirror_names(kind.category.skeleton, tuple(kind.names.values())) for name, kind in kinds.items()}
     xy = mirrored.xy.copy()
     xy[..., 0] = width - 1 - xy[..., 0]
-    names = tuple(
-        tuple(partners[category].get(name, name) for name in pose_names)
-        for category, pose_names in zip(mirrored.categories, mirrored.keypoint_names, strict=True)
-    )
+    names = tuple(tuple(partners[pose.category].get(name, name) for name in pose.names) for pose in mirrored)
     boxes = flip_boxes(mirrored.boxes, width)
     return replace(mirrored, boxes=boxes, xy=xy, keypoint_names=names, canonical_names=names, edges=())

@@ -17,7 +17,6 @@ from xpose.data.loading.loader import Absences
 from xpose.data.loading.pool import open_pool
 from xpose.data.loading.sampling import Sampling, SamplingPlan, buckets_of, systematic, weights_of
 from xpose.errors import ConfigError, DataError
-from xpose.evaluation.data import EvaluationData
 
 DOG, CAT, COW = (category(name, "animal_pose") for name in ("dog", "cat", "cow"))
 PERSON, FACE, TUBE = category("person", "person"), category("face", "face"), category("glue tube", "glue_tube")
@@ -245,7 +244,6 @@ def test_a_folder_says_of_its_own_sets_what_they_label(tmp_path):
     assert rules["mine"].labelling == Labelling(exhaustive=False, absent=("cat",), why="told")
     assert rules["lspet"].labelling == Labelling()
     assert labelling_of("mine", labelling_beside([tmp_path])) == rules["mine"].labelling
-    assert EvaluationData.at(tmp_path, "train").labelling() == labelling_beside([tmp_path])
 
 
 @pytest.mark.parametrize(

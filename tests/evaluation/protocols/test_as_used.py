@@ -21,9 +21,9 @@ from xpose.errors import ConfigError
 from xpose.evaluation import AsUsed, judge_answers
 from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.protocols import load_protocol
+from xpose.evaluation.questions import Settings
 from xpose.evaluation.run_file import read_run, write_run
 from xpose.evaluation.runner import evaluate
-from xpose.evaluation.settings import Settings
 from xpose.evaluation.sources import DetectorSource
 from xpose.inference import DetectionOptions
 from xpose.records import Category

@@ -11,8 +11,8 @@ from tests.evaluation.drawn_sets import Known
 from tests.inference.conftest import own_detector
 
 from xpose.evaluation.protocols.mp100 import BOX, FREE, MULTI, ONE_SHOT, SINGLE, draw_episodes
+from xpose.evaluation.questions import Settings
 from xpose.evaluation.runner import evaluate
-from xpose.evaluation.settings import Settings
 from xpose.prompts import VisualPrompt
 from xpose.records import Category, Instance
 

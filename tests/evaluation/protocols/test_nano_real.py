@@ -14,8 +14,8 @@ from xpose.errors import ConfigError, DataError
 from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.protocols import load_protocol
 from xpose.evaluation.protocols.nano_real import baseline
+from xpose.evaluation.questions import Settings
 from xpose.evaluation.runner import evaluate
-from xpose.evaluation.settings import Settings
 from xpose.prompts import CombinedPrompt, TextPrompt, VisualPrompt
 
 

@@ -10,10 +10,9 @@ from tests.evaluation.prepared_sets import prepare_drawn
 from tests.inference.conftest import own_detector
 
 from xpose.errors import DataError
-from xpose.evaluation.protocols import PROTOCOLS, load_protocol
+from xpose.evaluation.protocols import PROTOCOLS, load_protocol, published_tables
+from xpose.evaluation.questions import Settings
 from xpose.evaluation.runner import evaluate
-from xpose.evaluation.settings import Settings
-from xpose.evaluation.tables import published, published_tables
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +138,6 @@ def test_every_protocol_states_its_rules(name):
 
 
 def test_published_numbers_have_a_source():
-    for one in published(list(published_tables())):
+    for one in published_tables().values():
         assert one.notes[0].startswith("Source: ")
         assert all(len(row) == len(one.columns) for row in one.rows)

@@ -13,12 +13,10 @@ from tests.inference.conftest import own_detector
 
 from xpose.data.loading.labelling import known_labelling
 from xpose.evaluation.data import EvaluationData
-from xpose.evaluation.protocols.negatives import ABSENT, PRESENT, may_lack
-from xpose.evaluation.protocols.paper_figures import FACE
-from xpose.evaluation.protocols.robustness import VARIANTS, misspelt
-from xpose.evaluation.protocols.similarity import RIGHT, WRONG, SimilaritySource
+from xpose.evaluation.protocols.paper_figures import FACE, RIGHT, WRONG, SimilaritySource
+from xpose.evaluation.protocols.word_protocols import ABSENT, PRESENT, VARIANTS, may_lack, misspelt
+from xpose.evaluation.questions import Settings
 from xpose.evaluation.runner import evaluate
-from xpose.evaluation.settings import Settings
 from xpose.model.checkpoints.calibration import Calibration
 from xpose.results import Poses
 

@@ -6,6 +6,7 @@ Letters: N answers, M labelled objects.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from xpose.records import Record
 from xpose.results import Poses
 
 LEAST_IOU, WITHIN, LEAST_SHARE = 0.5, 0.2, 0.7
+COUNTED = ("asked", "right", "shown", "boxed", "found")  # of a `Judgement`
 _ROUNDING = 1e-9  # 7 of 10 points are 70 %
 
 
@@ -46,8 +48,8 @@ def judge_answers(truth: Record, found: Poses) -> Judgement:
     overlaps most: first answers take objects for which they are right, then the rest take objects by the boxes alone.
     The remaining answers are wrong, unless at least half of their box is inside a crowd of their category.
     """
-    crowd = np.array([one.iscrowd for one in truth.instances], dtype=bool)
-    labelled = np.array([any(v for *_, v in one.keypoints.values()) for one in truth.instances], dtype=bool)
+    crowd = np.array([instance.iscrowd for instance in truth.instances], dtype=bool)
+    labelled = np.array([any(v for *_, v in instance.keypoints.values()) for instance in truth.instances], dtype=bool)
     overlap, inside = overlaps(truth, found)  # [N, M], [N]
     fits = (overlap >= LEAST_IOU) & ~crowd
     good, plain = np.zeros_like(fits), np.zeros_like(fits)
@@ -90,33 +92,26 @@ class AsUsed:
 
     def __init__(self, complete: Callable[[Record], bool] = lambda record: True) -> None:
         self._complete = complete
-        self._objects = self._right = self._shown = self._boxes = self._found = self._wrong = 0
+        self._counts: Counter[str] = Counter()
         self._pictures: set[tuple[str, str]] = set()
 
     def update(self, truth: Record, found: Poses) -> None:
         """Add the answers to one question about a picture."""
         judged = judge_answers(truth, found)
-        self._objects += int(judged.asked.sum())
-        self._right += int(judged.right.sum())
-        self._shown += int(judged.shown.sum())
-        self._boxes += int(judged.boxed.sum())
-        self._found += int(judged.found.sum())
+        self._counts.update({name: int(getattr(judged, name).sum()) for name in COUNTED})
         if self._complete(truth):
             self._pictures.add((truth.source, truth.picture.file))
-            self._wrong += int(judged.wrong.sum())
+            self._counts["wrong"] += int(judged.wrong.sum())
 
     def compute(self) -> dict[str, float]:
         """Return the numbers so far."""
+        counts, pictures = self._counts, len(self._pictures)
         return {
-            "right": _share(self._right, self._objects),
-            "right/shown points": _share(self._shown, self._objects),
-            "found": _share(self._found, self._boxes),
-            "wrong answers per picture": _share(self._wrong, len(self._pictures)),
-            "objects": float(self._objects),
-            "boxes": float(self._boxes),
-            "pictures": float(len(self._pictures)),
+            "right": counts["right"] / counts["asked"] if counts["asked"] else math.nan,
+            "right/shown points": counts["shown"] / counts["asked"] if counts["asked"] else math.nan,
+            "found": counts["found"] / counts["boxed"] if counts["boxed"] else math.nan,
+            "wrong answers per picture": counts["wrong"] / pictures if pictures else math.nan,
+            "objects": float(counts["asked"]),
+            "boxes": float(counts["boxed"]),
+            "pictures": float(pictures),
         }
-
-
-def _share(part: int, whole: int) -> float:
-    return part / whole if whole else math.nan

@@ -62,6 +62,7 @@ class AveragePrecision(ABC):
     """
 
     prefix: str
+    of_points: bool  # categories without keypoints do not count
     summary: tuple[str, ...]  # COCO's names of the numbers, such as "AP50" and "AR_M", the headline first
 
     def __init__(self) -> None:
@@ -71,10 +72,6 @@ class AveragePrecision(ABC):
         self._answers: list[tuple[str, int, FoundObject]] = []  # set, picture
         self._tables: tuple[list[str], dict[str, np.ndarray], Any] | None = None
 
-    def _concerns(self, category: Category) -> bool:
-        """Whether the measure is defined for a category."""
-        return True
-
     @abstractmethod
     def _evaluator(self, objects: CategoryObjects, ids: dict[int, int]) -> Any:
         """A COCO evaluator of one category, ready to run; `ids` maps pictures to image ids."""
@@ -83,15 +80,8 @@ class AveragePrecision(ABC):
         """Add one picture."""
         boxes, xy = found.boxes.astype(np.float64), found.xy.astype(np.float64)
         boxes[:, 2:] -= boxes[:, :2]
-        scores = found.scores.astype(np.float64).tolist()
-        names, canonical = found.keypoint_names, found.canonical_names
-        self.take(
-            truth,
-            (
-                FoundObject(category, score, names[row], canonical[row], boxes[row], xy[row, : len(names[row])])
-                for row, (category, score) in enumerate(zip(found.categories, scores, strict=True))
-            ),
-        )
+        rows = zip(found.categories, found.scores.tolist(), found.keypoint_names, found.canonical_names, strict=True)
+        self.take(truth, (FoundObject(*row, boxes[n], xy[n, : len(row[2])]) for n, row in enumerate(rows)))
 
     def take(self, truth: Record, answers: Iterable[FoundObject]) -> None:
         """Add one picture whose answers are in double precision."""
@@ -109,16 +99,12 @@ class AveragePrecision(ABC):
         names, tables, evaluated = self._evaluated()
         numbers = {self.prefix + name: _mean(_cells(tables, evaluated, name)) for name in self.summary}
         first = self.summary[0]
-        by_name: dict[str, list[int]] = {}
-        for column, name in enumerate(names):
-            by_name.setdefault(name, []).append(column)
-        for name, columns in sorted(by_name.items()):
-            cells = _cells(tables, evaluated, first)[..., columns]
+        for name in sorted(set(names)):
+            cells = _cells(tables, evaluated, first)[..., np.array(names) == name]
             if (cells > -1).any():
                 numbers[f"{self.prefix}{first}/category/{name}"] = _mean(cells)
-        numbers["objects"] = float(
-            sum(not one.iscrowd for objects in self._categories.values() for _, one in objects.truth)
-        )
+        instances = [instance for objects in self._categories.values() for _, instance in objects.truth]
+        numbers["objects"] = float(sum(not instance.iscrowd for instance in instances))
         numbers["pictures"] = float(len(self._pictures))
         return numbers
 
@@ -127,10 +113,9 @@ class AveragePrecision(ABC):
         _, tables, evaluated = self._evaluated()
         curves = {"recall": np.linspace(0, 1, 101).tolist()}
         for label, name in (("precision", "AP"), ("precision@0.5", "AP50"), ("precision@0.75", "AP75")):
-            cells = _cells(tables, evaluated, name)  # [T, R, categories]
-            counts = cells > -1
-            total = np.where(counts, cells, 0).sum(axis=(0, 2)) if cells.size else np.zeros(101)
-            number = counts.sum(axis=(0, 2)) if cells.size else np.zeros(101)
+            cells = _cells(tables, evaluated, name) if tables else np.zeros((0, 101, 0))  # [T, R, categories]
+            number = (cells > -1).sum(axis=(0, 2))
+            total = np.where(cells > -1, cells, 0).sum(axis=(0, 2))
             curves[label] = np.where(number > 0, total / np.maximum(number, 1), np.nan).tolist()
         return curves
 
@@ -138,11 +123,11 @@ class AveragePrecision(ABC):
         if self._tables is not None:
             return self._tables
         self._sort_answers()
-        ranks = sorted(range(len(self._pictures)), key=lambda picture: self._pictures[picture])
+        ranks = sorted(range(len(self._pictures)), key=self._pictures.__getitem__)
         ids = {picture: rank for rank, picture in enumerate(ranks, start=1)}
         names, precision, recall, params = [], [], [], None
         for _, objects in sorted(self._categories.items()):
-            if not self._concerns(objects.category):
+            if self.of_points and not objects.category.keypoints:
                 continue
             evaluator = self._evaluator(objects, ids)
             evaluator.evaluate()
@@ -152,10 +137,8 @@ class AveragePrecision(ABC):
             precision.append(np.asarray(evaluator.eval["precision"]))  # [T, R, 1, areas, limits]
             recall.append(np.asarray(evaluator.eval["recall"]))  # [T, 1, areas, limits]
             objects.answers = []
-        tables = {}
-        if names:
-            tables = {"precision": np.concatenate(precision, axis=2), "recall": np.concatenate(recall, axis=1)}
-        self._tables = names, tables, params
+        parts = {"precision": (precision, 2), "recall": (recall, 1)} if names else {}
+        self._tables = names, {name: np.concatenate(part, axis) for name, (part, axis) in parts.items()}, params
         return self._tables
 
     def _sort_answers(self) -> None:
@@ -163,19 +146,14 @@ class AveragePrecision(ABC):
         for objects in self._categories.values():
             objects.answers = []
         for source, picture, answer in self._answers:
-            choices = self._called.get((source, plain_name(answer.category)), ())
-            if choices:
-                best = choices[0]
-                if len(choices) > 1:
-                    columns = [columns_of(keypoints, answer.names, answer.canonical) for _, keypoints, _ in choices]
-                    best = choices[int(np.argmax([(found >= 0).sum() for found in columns]))]
+            if choices := self._called.get((source, plain_name(answer.category))):
+                shared = [columns_of(names, answer.names, answer.canonical) >= 0 for _, names, _ in choices]
+                best = choices[int(np.argmax([found.sum() for found in shared]))]
                 self._categories[best].answers.append((picture, answer))
 
     def _of(self, source: str, category: Category) -> CategoryObjects:
         key = (category.name, category.keypoints, category.skeleton)
-        objects = self._categories.get(key)
-        if objects is None:
-            objects = self._categories[key] = CategoryObjects(category)
+        objects = self._categories.setdefault(key, CategoryObjects(category))
         called = self._called.setdefault((source, plain_name(category.name)), [])
         if key not in called:
             called.append(key)
@@ -187,11 +165,12 @@ class BoxAP(AveragePrecision):
     """COCO's twelve box numbers, each with the prefix "box " to tell them from those of poses."""
 
     prefix = "box "
+    of_points = False
     summary = ("AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L", "AR_1", "AR_10", "AR", "AR_S", "AR_M", "AR_L")
 
     def _evaluator(self, objects: CategoryObjects, ids: dict[int, int]) -> Any:
-        truth = ({"bbox": list(one.box), "area": area_of(one)} for _, one in objects.truth)
-        boxes = (one.box.tolist() for _, one in objects.answers)
+        truth = ({"bbox": list(instance.box), "area": _area(instance)} for _, instance in objects.truth)
+        boxes = (answer.box.tolist() for _, answer in objects.answers)
         answers = ({"bbox": box, "area": box[2] * box[3]} for box in boxes)
         return coco_library().COCOeval_faster(*coco_pair(objects, ids, truth, answers), "bbox")
 
@@ -204,6 +183,7 @@ class OksAP(AveragePrecision):
     """
 
     prefix = ""
+    of_points = True
     summary = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
 
     def __init__(self, *, sigmas: Mapping[str, float] | None = None) -> None:
@@ -218,34 +198,31 @@ class OksAP(AveragePrecision):
         sigmas = keypoint_sigmas(category.skeleton, category.keypoints)
         return tuple(self._sigmas.get(name, stored) for name, stored in zip(category.keypoints, sigmas, strict=True))
 
-    def _concerns(self, category: Category) -> bool:
-        return bool(category.keypoints)
-
     def _evaluator(self, objects: CategoryObjects, ids: dict[int, int]) -> Any:
         names = objects.category.keypoints
-        labelled = labelled_points([one for _, one in objects.truth], names)
+        labelled = labelled_points([instance for _, instance in objects.truth], names)
         counts = (labelled[..., 2] > 0).sum(1).tolist()
         truth = (
-            {"keypoints": points, "num_keypoints": count, "bbox": list(one.box), "area": area_of(one)}
-            for (_, one), points, count in zip(objects.truth, labelled, counts, strict=True)
+            {"keypoints": points.ravel(), "num_keypoints": count, "bbox": list(instance.box), "area": _area(instance)}
+            for (_, instance), points, count in zip(objects.truth, labelled, counts, strict=True)
         )
-        found = [one for _, one in objects.answers]
+        found = [answer for _, answer in objects.answers]
         points = answered_points(found, names)
         areas = np.ptp(points[..., :2], axis=1).prod(-1).tolist()
         answers = (
-            {"keypoints": placed, "area": area if one.area is None else one.area}
-            for one, placed, area in zip(found, points, areas, strict=True)
+            {"keypoints": placed.ravel(), "area": area if answer.area is None else answer.area}
+            for answer, placed, area in zip(found, points, areas, strict=True)
         )
-        pair = coco_pair(objects, ids, truth, answers)
-        return _evaluator_class()(*pair, "keypoints", kpt_oks_sigmas=np.array(self.sigmas(objects.category)))
+        pair, sigmas = coco_pair(objects, ids, truth, answers), np.array(self.sigmas(objects.category))
+        return coco_library().COCOeval_faster(*pair, "keypoints", kpt_oks_sigmas=sigmas)
 
 
 def answered_points(answers: list[FoundObject], names: tuple[str, ...]) -> np.ndarray:
     """[N, K, 3] x, y, 0 of answers in the order of the names; zeros where a point is missing."""
     points = np.zeros((len(answers), len(names), 3))
     groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[int]] = {}
-    for row, one in enumerate(answers):
-        groups.setdefault((one.names, one.canonical), []).append(row)
+    for row, answer in enumerate(answers):
+        groups.setdefault((answer.names, answer.canonical), []).append(row)
     for (pose_names, canonical), rows in groups.items():
         columns = columns_of(names, pose_names, canonical)
         if pose_names:
@@ -253,43 +230,6 @@ def answered_points(answers: list[FoundObject], names: tuple[str, ...]) -> np.nd
             there = (columns >= 0) & np.all(np.isfinite(given), axis=-1)
             points[rows, :, :2] = np.where(there[..., None], given, 0.0)
     return points
-
-
-def oks_table(answers: np.ndarray, truth: list[dict[str, Any]], sigmas: np.ndarray) -> np.ndarray:
-    """COCO's OKS [N, M] of answers [N, K, 3] with labelled objects, all of a picture at once.
-
-    An object without a labelled point is compared by its box, doubled on each side: points inside have no distance.
-    """
-    labelled = np.stack([one["keypoints"] for one in truth]).reshape(len(truth), -1, 3)
-    boxes = np.array([one["bbox"] for one in truth], dtype=np.float64)
-    areas = np.array([one["area"] for one in truth], dtype=np.float64)
-    counts = labelled[..., 2] > 0  # [M, K]
-    apart = answers[:, None, :, :2] - labelled[None, :, :, :2]  # [N, M, K, 2]
-    bare = ~np.any(counts, axis=1)
-    if bare.any():
-        low, high = boxes[bare, :2] - boxes[bare, 2:], boxes[bare, :2] + 2 * boxes[bare, 2:]
-        places = answers[:, None, :, :2]
-        apart[:, bare] = np.maximum(low[None, :, None] - places, 0) + np.maximum(places - high[None, :, None], 0)
-        counts = counts | bare[:, None]
-    squared = (apart**2).sum(-1)
-    # In the order of COCO's own divisions, so that not even the last digit differs without need.
-    similarity = np.exp(-(squared / (sigmas * 2) ** 2 / (areas + np.spacing(1))[:, None] / 2))
-    return np.where(counts, similarity, 0.0).sum(-1) / counts.sum(-1)
-
-
-def _evaluator_class() -> Any:
-    class PoseEvaluator(coco_library().COCOeval_faster):  # type: ignore[misc]
-        """The evaluator with the similarities of a whole picture computed at once, which takes a tenth of the time."""
-
-        def computeOks(self, imgId: int, catId: int) -> Any:  # noqa: N802 - the library's name
-            truth, answers = self.gt_dataset.get(imgId, catId), self.dt_dataset.get(imgId, catId)
-            if not truth or not answers:
-                return []
-            order = np.argsort([-one["score"] for one in answers], kind="mergesort")[: self.params.maxDets[-1]]
-            points = np.stack([answers[row]["keypoints"] for row in order])
-            return oks_table(points.reshape(len(order), -1, 3), truth, self.params.kpt_oks_sigmas)
-
-    return PoseEvaluator
 
 
 def _cells(tables: dict[str, np.ndarray], params: Any, name: str) -> np.ndarray:
@@ -318,10 +258,9 @@ def coco_pair(
 
     `labels` and `answers` describe the shapes of `objects.truth` and `objects.answers`, in their order.
     """
-    library = coco_library()
 
     def dataset(annotations: list[Fields]) -> Any:
-        made = library.COCO()
+        made = coco_library().COCO()
         made.dataset = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "category"}]}
         made.createIndex()
         return made
@@ -329,17 +268,17 @@ def coco_pair(
     concerned = sorted({ids[picture] for picture, _ in (*objects.truth, *objects.answers)})
     images = [{"id": number} for number in concerned]
     labelled = [
-        {"id": number, "category_id": 1, "image_id": ids[picture], "iscrowd": int(one.iscrowd), **shape}
-        for number, ((picture, one), shape) in enumerate(zip(objects.truth, labels, strict=True), start=1)
+        {"id": number, "category_id": 1, "image_id": ids[picture], "iscrowd": int(instance.iscrowd), **shape}
+        for number, ((picture, instance), shape) in enumerate(zip(objects.truth, labels, strict=True), start=1)
     ]
     found = [
-        {"id": number, "category_id": 1, "image_id": ids[picture], "score": one.score, "iscrowd": 0, **shape}
-        for number, ((picture, one), shape) in enumerate(zip(objects.answers, answers, strict=True), start=1)
+        {"id": number, "category_id": 1, "image_id": ids[picture], "score": answer.score, "iscrowd": 0, **shape}
+        for number, ((picture, answer), shape) in enumerate(zip(objects.answers, answers, strict=True), start=1)
     ]
     return dataset(labelled), dataset(found)
 
 
-def area_of(instance: Instance) -> float:
+def _area(instance: Instance) -> float:
     """The area that the original states, else that of the box."""
     return instance.box[2] * instance.box[3] if instance.area is None else instance.area
 

@@ -32,8 +32,7 @@ class Confidence:
 
     def __init__(self, judged: Judged) -> None:
         self._judged = judged
-        self._scores: list[np.ndarray] = []
-        self._right: list[np.ndarray] = []
+        self._pictures: list[tuple[np.ndarray, np.ndarray]] = []
 
     @classmethod
     def of_visibility(
@@ -48,10 +47,7 @@ class Confidence:
             check_choice("label", label, get_args(PointLabel))
         yes, no = ([LABEL_VALUES[label] for label in labels] for labels in (right, wrong))
         if not yes or not no or set(yes) & set(no):
-            raise ConfigError(
-                f"The labels {list(right)} count as right and {list(wrong)} as wrong. Each side needs at least one, "
-                "and no label can be on both."
-            )
+            raise ConfigError(f"{list(right)} count as right and {list(wrong)} as wrong. Each needs labels of its own.")
 
         def judged(truth: Record, found: Poses) -> tuple[np.ndarray, np.ndarray]:
             scores, labels = confidences_and_labels(truth, found)
@@ -67,10 +63,10 @@ class Confidence:
 
         def judged(truth: Record, found: Poses) -> tuple[np.ndarray, np.ndarray]:
             scores, right = [np.zeros(0)], [np.zeros(0, dtype=bool)]
-            for one in rules.measure(truth, found):
-                keep = one.counted & np.isfinite(one.aligned.scores)
-                scores.append(one.aligned.scores[keep])
-                right.append(one.errors[keep] <= threshold)
+            for measured in rules.measure(truth, found):
+                keep = measured.counted & np.isfinite(measured.aligned.scores)
+                scores.append(measured.aligned.scores[keep])
+                right.append(measured.errors[keep] <= threshold)
             return np.concatenate(scores), np.concatenate(right)
 
         return cls(judged)
@@ -88,20 +84,13 @@ class Confidence:
 
     def update(self, truth: Record, found: Poses) -> None:
         """Add one picture."""
-        scores, right = self._judged(truth, found)
-        self._scores.append(np.asarray(scores, dtype=np.float64))
-        self._right.append(np.asarray(right, dtype=bool))
+        self._pictures.append(self._judged(truth, found))
 
     def compute(self) -> dict[str, float]:
         """Return the numbers so far."""
-        scores = np.concatenate([np.zeros(0), *self._scores])
-        right = np.concatenate([np.zeros(0, dtype=bool), *self._right])
-        return {
-            "AUROC": auroc(scores, right),
-            "ECE": calibration_error(scores, right),
-            "right": float(right.sum()),
-            "wrong": float((~right).sum()),
-        }
+        scores, right = map(np.concatenate, zip((np.zeros(0), np.zeros(0, dtype=bool)), *self._pictures, strict=True))
+        counts = {"right": float(right.sum()), "wrong": float((~right).sum())}
+        return {"AUROC": auroc(scores, right), "ECE": calibration_error(scores, right), **counts}
 
 
 class FalseAlarms:
@@ -113,7 +102,7 @@ class FalseAlarms:
     """
 
     def __init__(self, asked: Classes, threshold: float = 0.1) -> None:
-        if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+        if not 0 <= threshold <= 1:
             raise ConfigError(f"threshold is {threshold!r}. It must be a number from 0 to 1.")
         if isinstance(asked, str):
             raise ConfigError(f'asked is the text "{asked}". It must be a list of classes: ["{asked}"].')
@@ -128,10 +117,9 @@ class FalseAlarms:
         absent = [name for name in asked if not any(same_category(name, other) for other in present)]
         self._pictures += 1
         self._absent += len(absent)
-        for name in absent:
-            alarms = sum(same_category(name, category) for category in poses.categories)
-            self._alarms += alarms
-            self._answered += alarms > 0
+        alarms = [sum(same_category(name, category) for category in poses.categories) for name in absent]
+        self._alarms += sum(alarms)
+        self._answered += sum(map(bool, alarms))
         _, missed = judge(truth, poses)
         self._objects += sum(not instance.iscrowd for instance in truth.instances)
         self._missed += int(missed.sum())

@@ -27,19 +27,18 @@ class EPE:
 
     def update(self, truth: Record, found: Poses) -> None:
         """Add one picture."""
-        for one in self.rules.measure(truth, found):
-            for column in one.counted.nonzero()[0]:
-                key = (truth.source, one.aligned.names[column])
-                self._errors.setdefault(key, []).append(float(one.errors[column]))
+        for measured in self.rules.measure(truth, found):
+            for column in measured.counted.nonzero()[0]:
+                key = (truth.source, measured.aligned.names[column])
+                self._errors.setdefault(key, []).append(float(measured.errors[column]))
 
     def compute(self) -> dict[str, float]:
         """Return the numbers so far."""
         sets: dict[str, list[float]] = {}
         keypoints: dict[str, list[float]] = {}
         for (source, name), errors in sorted(self._errors.items()):
-            near = [error for error in errors if math.isfinite(error)]
-            sets.setdefault(source, []).extend(near)
-            keypoints.setdefault(name, []).extend(near)
+            for table, key in ((sets, source), (keypoints, name)):
+                table.setdefault(key, []).extend(filter(math.isfinite, errors))
         near = [error for errors in sets.values() for error in errors]
         points = sum(map(len, self._errors.values()))
         return {
@@ -68,7 +67,7 @@ class NME:
     def update(self, truth: Record, found: Poses) -> None:
         """Add one picture."""
         errors = self._errors.setdefault(truth.source, [])
-        errors.extend(float(one.errors[one.counted].mean()) for one in self.rules.measure(truth, found))
+        errors.extend(float(measured.errors[measured.counted].mean()) for measured in self.rules.measure(truth, found))
 
     def compute(self) -> dict[str, float]:
         """ "NME", "NME/failed", "NME/found", "NME/AUC@limit", "NME/mean/sets", "NME/set/NAME", "objects"."""
@@ -92,16 +91,14 @@ class Swaps:
     numbers by set. "swaps/objects" is the share of objects with more pairs swapped than not.
     """
 
-    def __init__(self, *, rules: PointRules = PIXELS) -> None:
-        self.rules = rules
+    def __init__(self) -> None:
         self._pairs: dict[str, list[bool]] = {}  # by set
         self._objects: list[bool] = []
 
     def update(self, truth: Record, found: Poses) -> None:
         """Add one picture."""
-        for one in self.rules.measure(truth, found):
-            swapped = _swapped_pairs(one)
-            if swapped:
+        for measured in PIXELS.measure(truth, found):
+            if swapped := _swapped_pairs(measured):
                 self._pairs.setdefault(truth.source, []).extend(swapped)
                 self._objects.append(2 * sum(swapped) > len(swapped))
 
@@ -116,11 +113,11 @@ class Swaps:
         }
 
 
-def _swapped_pairs(one: Measured) -> list[bool]:
+def _swapped_pairs(measured: Measured) -> list[bool]:
     """For each left-right pair that is labelled and found: whether it is the wrong way round."""
-    true, found, names = one.aligned.true, one.aligned.found, one.aligned.names
-    usable = one.counted & np.isfinite(found).all(-1)
-    partners = mirror_names(one.instance.category.skeleton, names)
+    true, found, names = measured.aligned.true, measured.aligned.found, measured.aligned.names
+    usable = measured.counted & np.isfinite(found).all(-1)
+    partners = mirror_names(measured.instance.category.skeleton, names)
     swapped = []
     for a, name in enumerate(names):
         b = names.index(partners[name]) if partners[name] in names else -1
@@ -134,8 +131,7 @@ def _swapped_pairs(one: Measured) -> list[bool]:
 class ExpectedErrors:
     """Spearman's rank correlation between expected errors (`Poses.keypoint_errors`) and true ones, both in pixels."""
 
-    def __init__(self, *, rules: PointRules = PIXELS) -> None:
-        self.rules = rules
+    def __init__(self) -> None:
         self._expected: list[np.ndarray] = [np.zeros(0)]
         self._true: list[np.ndarray] = [np.zeros(0)]
 
@@ -143,14 +139,14 @@ class ExpectedErrors:
         """Add one picture."""
         if found.keypoint_errors is None:
             return
-        for one in self.rules.measure(truth, found):
-            if one.row is None:
+        for measured in PIXELS.measure(truth, found):
+            if (row := measured.row) is None:
                 continue
-            columns = columns_of(one.aligned.names, found.keypoint_names[one.row], found.canonical_names[one.row])
-            expected = np.where(columns >= 0, found.keypoint_errors[one.row][columns], np.nan)
-            usable = one.counted & np.isfinite(expected) & np.isfinite(one.errors)
+            columns = columns_of(measured.aligned.names, found.keypoint_names[row], found.canonical_names[row])
+            expected = np.where(columns >= 0, found.keypoint_errors[row][columns], np.nan)
+            usable = measured.counted & np.isfinite(expected) & np.isfinite(measured.errors)
             self._expected.append(expected[usable])
-            self._true.append(one.errors[usable])
+            self._true.append(measured.errors[usable])
 
     def compute(self) -> dict[str, float]:
         """Return the numbers so far."""

@@ -7,19 +7,25 @@ of the weights, and as many answers as they give. `xpose.evaluation.metrics.as_u
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from xpose.data.loading.labelling import labelling_of
 from xpose.errors import ConfigError
 from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.metrics.as_used import LEAST_IOU, LEAST_SHARE, WITHIN, AsUsed, judge_answers
 from xpose.evaluation.metrics.distances import ExpectedErrors
-from xpose.evaluation.protocols.base import ERRORS, Findings, Protocol, error_correlation
-from xpose.evaluation.protocols.making_questions import categories_of, known_categories, tasks_about
-from xpose.evaluation.questions import AskedClass, Question, Task, only
+from xpose.evaluation.protocols import ERRORS, Cell, Findings, Table, error_correlation, percent, stated
+from xpose.evaluation.questions import (
+    AskedClass,
+    Question,
+    Settings,
+    Task,
+    categories_of,
+    known_categories,
+    only,
+    tasks_about,
+)
 from xpose.evaluation.scores import Scores, mean
-from xpose.evaluation.settings import Settings
-from xpose.evaluation.tables import Cell, Table, percent
 from xpose.records import Record
 from xpose.results import Poses
 
@@ -29,9 +35,7 @@ NUMBERS = ("right", "right/shown points", "found", "wrong answers per picture")
 def _tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
     """The only category of a set is asked for in every picture, of several those that a picture shows."""
     if settings.prompts != "text":
-        raise ConfigError(
-            f'The protocol "as-used" asks in words alone, not by {settings.prompts} prompts. Leave it out.'
-        )
+        raise ConfigError(f'"as-used" asks in words alone, not by {settings.prompts} prompts. Leave it out.')
     known = known_categories(data.records())
 
     def questions(record: Record) -> Iterator[Question]:
@@ -42,23 +46,20 @@ def _tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
     return tasks_about(data, settings, questions)
 
 
-def complete(record: Record) -> bool:
-    """Whether every object of the set's categories is labelled in a picture."""
-    return labelling_of(record.source).exhaustive
-
-
 def _scores(data: EvaluationData, settings: Settings) -> Scores:
-    return Scores(metrics=lambda key: {"as used": AsUsed(complete), ERRORS: ExpectedErrors()}, further=_further)
+    def complete(record: Record) -> bool:
+        return labelling_of(record.source).exhaustive
 
+    def further(truth: Record, found: Poses) -> list[dict[str, float]]:
+        return [{"right": float(right)} for right in judge_answers(truth, found).right]
 
-def _further(truth: Record, found: Poses) -> list[dict[str, float]]:
-    return [{"right": float(right)} for right in judge_answers(truth, found).right]
+    return Scores(metrics=lambda key: {"as used": AsUsed(complete), ERRORS: ExpectedErrors()}, further=further)
 
 
 def _conclude(scores: Scores, data: EvaluationData, settings: Settings) -> Findings:
     rows = {group: scores.metrics[group, ""]["as used"].compute() for group in scores.groups()}
     values: dict[str, float] = {}
-    cells: list[tuple[Cell, ...]] = []
+    cells: list[Sequence[Cell]] = []
     for group, numbers in rows.items():
         values |= {f"{name}/set/{group}": numbers[name] for name in NUMBERS}
         cells.append((group, *_cells(numbers)))
@@ -67,14 +68,13 @@ def _conclude(scores: Scores, data: EvaluationData, settings: Settings) -> Findi
     for suffix, groups in means.items():
         if groups:
             numbers = {name: mean(rows[group][name] for group in groups) for name in NUMBERS}
-            totals = {
-                name: math.fsum(rows[group][name] for group in groups) for name in ("objects", "boxes", "pictures")
-            }
             values |= {f"{name}{suffix}": value for name, value in numbers.items()}
+            for name in ("objects", "boxes", "pictures"):
+                numbers[name] = math.fsum(rows[group][name] for group in groups)
             label = "mean over the first sets" if suffix else "mean over sets"
-            cells.append((f"{label} ({len(groups)})", *_cells({**numbers, **totals})))
+            cells.append((f"{label} ({len(groups)})", *_cells(numbers)))
     columns = ("set", "objects", "right", "shown", "boxes", "found", "pictures", "wrong")
-    table = Table("As used", columns, tuple(cells), _notes(rows), decimals=2)
+    table = Table("As used", columns, cells, _notes(rows), decimals=2)
     correlations, tables = error_correlation(scores)
     return Findings(values | correlations, (table, *tables), {"right": "sets"})
 
@@ -99,19 +99,8 @@ def _notes(rows: Mapping[str, Mapping[str, float]]) -> tuple[str, ...]:
     )
 
 
-PROTOCOL = Protocol(
-    name="as-used",
-    title="what a user gets: right objects and wrong answers, everything as shipped with the weights",
-    source="this project",
-    data="every set under the folder",
-    boxes=f"found, not given; all answers; an answer is right for an object if their boxes overlap by {LEAST_IOU:g} "
-    f"and {LEAST_SHARE:.0%} of the labelled points are near; one answer for one object: the best score chooses first, "
-    "answers that are right for an object before those that only overlap it",
-    prompts="one category per question, in words, with its set's keypoint names: the category of the set in every "
-    "picture, of a set with several those that the picture shows",
-    pck=f"longer side of the labelled box, {WITHIN:g}; labelled points, hidden ones too",
-    metrics=("share of objects that are right", "share of boxes found", "wrong answers per picture"),
-    headline="right",
+PROTOCOL = stated(
+    "as-used",
     thresholds=(WITHIN,),
     tasks=_tasks,
     scores=_scores,

@@ -14,11 +14,9 @@ from dataclasses import dataclass, replace
 
 from xpose.evaluation.data import EvaluationData, Placed
 from xpose.evaluation.metrics.points import PointRules
-from xpose.evaluation.protocols.base import Findings, Protocol
-from xpose.evaluation.questions import AskedClass, LabelledExample, Question, Task, key_of
+from xpose.evaluation.protocols import Cell, Findings, Table, percent, stated
+from xpose.evaluation.questions import AskedClass, LabelledExample, Question, Settings, Task, key_of
 from xpose.evaluation.scores import Scores, mean, pck
-from xpose.evaluation.settings import Settings
-from xpose.evaluation.tables import Cell, Table, percent
 
 SET = "mp100"
 SPLITS = tuple(f"split{n}-test" for n in range(1, 6))
@@ -82,7 +80,7 @@ def _tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
 
 def _question(objects: Mapping[str, LabelledExample], episode: Episode, query: str, split: str) -> Question:
     target, shown = objects[query], tuple(objects[name] for name in episode.supports)
-    labelled = set.intersection(*({name for name, (*_, v) in one.instance.keypoints.items() if v} for one in shown))
+    labelled = set.intersection(*({n for n, (*_, v) in shot.instance.keypoints.items() if v} for shot in shown))
     shared = {name: point for name, point in target.instance.keypoints.items() if name in labelled}
     instance = replace(target.instance, keypoints=shared)
     truth = replace(target.record, instances=(instance,))
@@ -91,24 +89,20 @@ def _question(objects: Mapping[str, LabelledExample], episode: Episode, query: s
 
 def _modes(task: Task, question: Question) -> list[tuple[str, PointRules]]:
     category = question.truth.instances[0].category
-    alone = sum(one.category == category and not one.iscrowd for one in task.record.instances) == 1
+    alone = sum(instance.category == category and not instance.iscrowd for instance in task.record.instances) == 1
     free = PointRules(match="best score")
     return [(BOX, PointRules(match="best box")), (FREE, free), (SINGLE if alone else MULTI, free)]
 
 
 def _conclude(scores: Scores, data: EvaluationData, settings: Settings) -> Findings:
     values: dict[str, float] = {}
-    rows: list[tuple[Cell, ...]] = []
-    by_mode: dict[str, list[float]] = {mode: [] for mode in MODES}
+    rows: list[Sequence[Cell]] = []
+    splits: list[dict[str, float]] = []
     for split in scores.groups():
-        cells: list[Cell] = [split, len(scores.of(split, BOX))]
-        for mode in MODES:
-            value = pck(scores.of(split, mode), 0.2)
-            values[f"PCK@0.2/{mode}/{split}"] = value
-            by_mode[mode].append(value)
-            cells.append(percent(value))
-        rows.append(tuple(cells))
-    means = {mode: mean(numbers) for mode, numbers in by_mode.items()}
+        splits.append({mode: pck(scores.of(split, mode), 0.2) for mode in MODES})
+        values |= {f"PCK@0.2/{mode}/{split}": value for mode, value in splits[-1].items()}
+        rows.append((split, len(scores.of(split, BOX)), *map(percent, splits[-1].values())))
+    means = {mode: mean(numbers[mode] for numbers in splits) for mode in MODES}
     values |= {f"PCK@0.2/{mode}": value for mode, value in means.items()}
     values["PCK@0.2"] = means[FREE]
     rows.append((f"mean ({len(rows)})", len(scores.of(variant=BOX)), *(percent(means[mode]) for mode in MODES)))
@@ -117,22 +111,13 @@ def _conclude(scores: Scores, data: EvaluationData, settings: Settings) -> Findi
         f"{settings.shots}-shot, {EPISODES} episodes per category, {QUERIES} queries each, seed {SEED}; {side}.",
         "A pair without a point that query and examples share is left out.",
     )
-    table = Table(f"MP-100, {settings.shots}-shot, PCK@0.2", ("split", "pairs", *MODES), tuple(rows), notes, decimals=2)
+    table = Table(f"MP-100, {settings.shots}-shot, PCK@0.2", ("split", "pairs", *MODES), rows, notes, decimals=2)
     return Findings(values, (table,))
 
 
-def _protocol(shots: int) -> Protocol:
-    return Protocol(
-        name=f"mp100-{shots}shot",
-        title=f"MP-100, {shots}-shot, in four modes",
-        source="MP-100; modes of the ECCV paper, input sizes of the ICLR draft",
-        data="mp100: each split's test categories; episodes drawn from the test pictures themselves",
-        boxes=f'"{BOX}": the answer whose box has the highest IoU with the query\'s; "{FREE}": the best-scored answer; '
-        f'"{SINGLE}", "{MULTI}": the same over queries whose picture holds one or several objects of the category',
-        prompts=f"one class per question, by {shots} labelled object(s) of other draws, no words",
-        pck="longer side of the query's labelled box, 0.2; points labelled in the query and in every example",
-        metrics=("PCK@0.2, mean over pairs, then over splits",),
-        headline="PCK@0.2",
+ONE_SHOT, FIVE_SHOT = (
+    stated(
+        f"mp100-{shots}shot",
         tasks=_tasks,
         scores=lambda data, settings: Scores(modes=_modes),
         conclude=_conclude,
@@ -141,6 +126,5 @@ def _protocol(shots: int) -> Protocol:
         sets=(SET,),
         published=("mp100",),
     )
-
-
-ONE_SHOT, FIVE_SHOT = _protocol(1), _protocol(5)
+    for shots in (1, 5)
+)

@@ -1,9 +1,5 @@
 """`nano-real`: the sets of any folder of COCO keypoint sets, object by object, beside a baseline that sees nothing.
 
-Per labelled object: a text prompt of its category with its set's keypoint names, threshold 0, as many answers as the
-picture holds objects of that category; the answer whose box overlaps the object's the most is assigned to it; the share
-of labelled points within 0.2 of the box's longer side. Mean over objects, then over sets.
-
 The baseline answers every object of a set and category with the mean place of each point in the training split, in
 shares of the frame. A set on which that alone exceeds 80 % is shown but left out of the means: its objects hardly move.
 """
@@ -11,29 +7,24 @@ shares of the frame. A set on which that alone exceeds 80 % is shown but left ou
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
 from xpose.errors import MissingExtraError
 from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.matching import as_poses
-from xpose.evaluation.metrics import Metric
 from xpose.evaluation.metrics.average_precision import BoxAP, OksAP
 from xpose.evaluation.metrics.distances import ExpectedErrors
-from xpose.evaluation.metrics.pck import PCK
-from xpose.evaluation.metrics.points import PointRules
-from xpose.evaluation.protocols.base import ERRORS, Findings, Protocol, error_correlation
-from xpose.evaluation.protocols.making_questions import SetCategory, ask, find_examples, present, tasks_about
-from xpose.evaluation.questions import Question, Task
+from xpose.evaluation.metrics.points import PCK, Metric, PointRules
+from xpose.evaluation.protocols import ERRORS, Cell, Findings, Table, error_correlation, percent, stated
+from xpose.evaluation.questions import Question, SetCategory, Settings, Task, ask, find_examples, present, tasks_about
 from xpose.evaluation.scores import Scores, mean, pck
-from xpose.evaluation.settings import Settings
-from xpose.evaluation.tables import Cell, Table, percent
 from xpose.records import VISIBLE, Instance, Record
 from xpose.results import Poses
 
 THRESHOLDS = (0.2, 0.1)
-NUMBERS = ("PCK@0.2", "PCK@0.1", "baseline/PCK@0.2", "baseline/PCK@0.1", "IoU")
+NUMBERS = ("PCK@0.2", "baseline/PCK@0.2", "PCK@0.1", "baseline/PCK@0.1", "IoU")
 TOO_EASY = 0.8  # a set is left out of the means if the baseline alone exceeds this
 # For each set and category the place of every point, in shares of the frame's width and height.
 MeanPlaces = dict[SetCategory, dict[str, tuple[float, float]]]
@@ -114,7 +105,7 @@ def _conclude(scores: Scores, data: EvaluationData, settings: Settings) -> Findi
         objects = scores.of(group)
         points = {f"PCK@{t:g}": pck(objects, t) for t in THRESHOLDS}
         mean_pose = {f"baseline/{name}": blind.get(group, {}).get(name, math.nan) for name in points}
-        numbers[group] = {**points, **mean_pose, "IoU": mean(one.iou for one in objects)}
+        numbers[group] = {**points, **mean_pose, "IoU": mean(score.iou for score in objects)}
     easy = [group for group in numbers if numbers[group]["baseline/PCK@0.2"] > TOO_EASY]
     counted = [group for group in numbers if group not in easy]
     means = {
@@ -125,16 +116,17 @@ def _conclude(scores: Scores, data: EvaluationData, settings: Settings) -> Findi
     if first_sets:
         means["/first sets"] = [group for group in counted if group in first_sets]
     values: dict[str, float] = {}
-    cells: list[tuple[Cell, ...]] = []
+    cells: list[Sequence[Cell]] = []
     for group, row in numbers.items():
         shown = "several" if group in several else "one"
-        cells.append((f"{group}{' *' * (group in easy)}", shown, len(scores.of(group)), *_cells(row)))
+        shares = (percent(row[name]) for name in NUMBERS)
+        cells.append((f"{group}{' *' * (group in easy)}", shown, len(scores.of(group)), *shares))
     for suffix, groups in means.items():
         average = {name: mean(numbers[group][name] for group in groups) for name in NUMBERS}
         values |= {f"{name}{suffix}": value for name, value in average.items()}
         label = suffix.replace("/sets with", ":").replace("/", ": ").replace(" objects", "").replace(" object", "")
         count = sum(len(scores.of(group)) for group in groups)
-        cells.append((f"mean{label} ({len(groups)})", "", count, *_cells(average)))
+        cells.append((f"mean{label} ({len(groups)})", "", count, *map(percent, average.values())))
     for group, row in numbers.items():
         values |= {f"{name}/set/{group}": value for name, value in row.items()}
         values[f"easy/set/{group}"] = float(group in easy)
@@ -146,17 +138,13 @@ def _conclude(scores: Scores, data: EvaluationData, settings: Settings) -> Findi
         "whether a picture shows one object or several.",
         f"* Left out of the means because the mean pose alone passes {TOO_EASY:.0%}: {', '.join(easy) or 'none'}.",
     )
-    table = Table("Real sets", ("set", "shown", "objects", *columns, "IoU"), tuple(cells), notes)
+    table = Table("Real sets", ("set", "shown", "objects", *columns, "IoU"), cells, notes)
     return Findings(
         values | precisions | correlations,
         (table, *precision_tables, *correlation_tables),
         dict.fromkeys(("PCK@0.2", "PCK@0.1", "IoU"), "sets"),
         tuple(easy),
     )
-
-
-def _cells(numbers: Mapping[str, float]) -> list[float | None]:
-    return [percent(numbers[name]) for name in ("PCK@0.2", "baseline/PCK@0.2", "PCK@0.1", "baseline/PCK@0.1", "IoU")]
 
 
 def _precision(scores: Scores) -> tuple[dict[str, float], list[Table]]:
@@ -167,7 +155,7 @@ def _precision(scores: Scores) -> tuple[dict[str, float], list[Table]]:
         return {}, [Table("Average precision", ("set",), (), (str(error),))]
     if not numbers:
         return {}, []
-    cells = tuple((group, *(percent(of_set[name]) for name in names)) for group, of_set in numbers.items())
+    cells = [(group, *(percent(of_set[name]) for name in names)) for group, of_set in numbers.items()]
     note = "Every answer counts here; a category is asked only in pictures that hold it."
     values = {f"{name}/set/{group}": of_set[name] for group, of_set in numbers.items() for name in names}
     return values, [Table("Average precision", ("set", *names), cells, (note,))]
@@ -176,22 +164,7 @@ def _precision(scores: Scores) -> tuple[dict[str, float], list[Table]]:
 @lru_cache(maxsize=8)
 def _sets_with_several(data: EvaluationData) -> set[str]:
     """Sets of which some evaluated picture holds more than one object."""
-    return {r.source for r, _ in data.records() if sum(not one.iscrowd for one in r.instances) > 1}
+    return {r.source for r, _ in data.records() if sum(not instance.iscrowd for instance in r.instances) > 1}
 
 
-PROTOCOL = Protocol(
-    name="nano-real",
-    title="real sets of many kinds of objects, each object asked for by its category's name",
-    source="this project",
-    data="every set under the folder",
-    boxes="found, not given; of as many answers as the picture holds objects of the category, the one whose box has "
-    "the highest IoU with the labelled box stands for an object",
-    prompts="the category's name and its set's keypoint names; only categories that the picture holds",
-    pck="longer side of the labelled box; labelled points, hidden ones too; 0.2 and 0.1",
-    metrics=("PCK@0.2", "PCK@0.1", "mean IoU", f"OKS-AP and box AP on {', '.join(PRECISION_SETS)}"),
-    headline="PCK@0.2",
-    thresholds=THRESHOLDS,
-    tasks=_tasks,
-    scores=_scores,
-    conclude=_conclude,
-)
+PROTOCOL = stated("nano-real", thresholds=THRESHOLDS, tasks=_tasks, scores=_scores, conclude=_conclude)

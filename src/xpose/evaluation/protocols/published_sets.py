@@ -13,21 +13,27 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.resources import files
-from importlib.util import find_spec
 from typing import Any
 
-from xpose.errors import missing_extra
-from xpose.evaluation.data import EvaluationData, Placed
-from xpose.evaluation.metrics import Metric
-from xpose.evaluation.metrics.average_precision import BoxAP, OksAP
+from xpose.evaluation.data import EvaluationData
+from xpose.evaluation.metrics.average_precision import BoxAP, OksAP, coco_library
 from xpose.evaluation.metrics.distances import EPE, NME
-from xpose.evaluation.metrics.pck import AUC
-from xpose.evaluation.protocols.base import Findings, Protocol
-from xpose.evaluation.protocols.making_questions import ask, categories_of, find_examples, limited, present, tasks_of
-from xpose.evaluation.questions import Question, Task, only
+from xpose.evaluation.metrics.points import AUC, Metric
+from xpose.evaluation.protocols import PROTOCOLS, Cell, Findings, Protocol, Table, percent, stated
+from xpose.evaluation.questions import (
+    PromptKind,
+    Question,
+    Settings,
+    Task,
+    ask,
+    categories_of,
+    find_examples,
+    limited,
+    only,
+    present,
+    tasks_of,
+)
 from xpose.evaluation.scores import ObjectScore, Scores, pck
-from xpose.evaluation.settings import PromptKind, Settings
-from xpose.evaluation.tables import Cell, Table, percent
 from xpose.records import Category, Record
 from xpose.vocabulary import load_skeleton
 
@@ -42,59 +48,41 @@ class MeasuredSet:
 
     set: str  # the converter's name
     label: str  # of the row
-    splits: tuple[str, ...]  # evaluated together
-    measures: tuple[str, ...]  # names of numbers, the headline first; "PCK@t" for any threshold
-    families: tuple[str, ...] = ()  # only objects of these families (by `taxonomy.family`)
-    keypoints: tuple[str, ...] | None = None  # only these count; None for all
+    splits: Sequence[str]  # evaluated together
+    measures: Sequence[str]  # names of numbers, the headline first; "PCK@t" for any threshold
+    families: Sequence[str] = ()  # only objects of these families (by `taxonomy.family`)
+    keypoints_of: str | None = None  # only the keypoints of this skeleton count; None for all
     by_style: bool = False  # with a table of the styles of pictures
     note: str = ""
-
-    @classmethod
-    def of(cls, label: str, entry: Mapping[str, Any]) -> MeasuredSet:
-        """An entry of the file."""
-        skeleton = entry.get("keypoints_of")
-        return cls(
-            set=entry.get("set", label),
-            label=label,
-            splits=tuple(entry["splits"]),
-            measures=tuple(entry["measures"]),
-            families=tuple(entry.get("families", ())),
-            keypoints=None if skeleton is None else tuple(load_skeleton(skeleton).keypoints),
-            by_style=entry.get("by_style", False),
-            note=entry.get("note", ""),
-        )
 
     def narrowed(self, record: Record) -> Record:
         """The record with only the objects and points that count."""
         instances = []
-        for one in record.instances:
-            if self.families and one.category.taxonomy.family not in self.families:
+        for instance in record.instances:
+            if self.families and instance.category.taxonomy.family not in self.families:
                 continue
-            if self.keypoints is not None:
-                names = tuple(name for name in one.category.keypoints if name in self.keypoints)
-                edges = tuple((a, b) for a, b in one.category.edges if a in names and b in names)
-                points = {name: point for name, point in one.keypoints.items() if name in names}
-                one = replace(one, category=replace(one.category, keypoints=names, edges=edges), keypoints=points)
-            instances.append(one)
+            if self.keypoints_of is not None:
+                counted = load_skeleton(self.keypoints_of).keypoints
+                names = tuple(name for name in instance.category.keypoints if name in counted)
+                edges = tuple((a, b) for a, b in instance.category.edges if a in names and b in names)
+                points = {name: point for name, point in instance.keypoints.items() if name in names}
+                category = replace(instance.category, keypoints=names, edges=edges)
+                instance = replace(instance, category=category, keypoints=points)
+            instances.append(instance)
         return replace(record, instances=tuple(instances))
 
 
-def usual_split(parts: Sequence[MeasuredSet]) -> str:
+def _usual_split(parts: Sequence[MeasuredSet]) -> str:
     """All evaluated splits in words; a run with this as its split takes for each set its own."""
     return ", ".join(sorted({split for part in parts for split in part.splits}))
 
 
-def _records(data: EvaluationData, part: MeasuredSet, usual: str) -> Iterator[Placed]:
-    for split in part.splits if data.split == usual else (data.split,):
-        for record, place in data.of_set(part.set, split):
-            yield part.narrowed(record), place
-
-
 def _tasks(parts: Sequence[MeasuredSet], data: EvaluationData, settings: Settings) -> Iterator[Task]:
     shots = find_examples(data, settings)
-    usual = usual_split(parts)
     for part in _chosen(parts, data):
-        placed = list(limited(_records(data, part, usual), settings.limit))
+        splits = part.splits if data.split == _usual_split(parts) else (data.split,)
+        records = ((part.narrowed(record), place) for split in splits for record, place in data.of_set(part.set, split))
+        placed = list(limited(records, settings.limit))
         categories = list(dict.fromkeys(category for record, _ in placed for category in categories_of(record)))
         only_category = categories if len(categories) == 1 and not part.families else None
 
@@ -106,7 +94,7 @@ def _tasks(parts: Sequence[MeasuredSet], data: EvaluationData, settings: Setting
                 if prompt is None:
                     yield f"{record.source}: {category.name}, without an example in training"
                 else:
-                    count = sum(not one.iscrowd for one in truth.instances)
+                    count = sum(not instance.iscrowd for instance in truth.instances)
                     yield Question((prompt,), truth, None, part.label, matched=count)
 
         # The row's name comes first, since sets in several rows may show a picture twice.
@@ -118,15 +106,9 @@ def _chosen(parts: Sequence[MeasuredSet], data: EvaluationData) -> list[Measured
 
 
 def _scores(parts: Sequence[MeasuredSet], data: EvaluationData, settings: Settings) -> Scores:
-    need_precision()
+    coco_library()  # if it is missing, this is reported before the first picture, not after the last
     measures = {part.label: {_metric_of(measure) for measure in part.measures} for part in parts}
     return Scores(metrics=lambda key: {name: make() for name, make in FACTORIES.items() if name in measures[key[0]]})
-
-
-def need_precision() -> None:
-    """Raise a MissingExtraError before the first picture, not after the last, if average precision is not available."""
-    if find_spec("faster_coco_eval") is None:
-        raise missing_extra("Average precision", "faster-coco-eval", "eval")
 
 
 def _metric_of(measure: str) -> str:
@@ -150,7 +132,7 @@ def _conclude(
     missing = [part.label for part in _chosen(parts, data) if not scores.pictures[part.label, ""]]
     if missing:
         notes.append(f"No evaluated picture of these is under the given folders: {', '.join(missing)}.")
-    tables = [Table(title, ("set", "split", "questions", "objects", *columns), tuple(rows), tuple(notes))]
+    tables = [Table(title, ("set", "split", "questions", "objects", *columns), rows, tuple(notes))]
     tables += [_by_style(scores, part) for part in parts if part.by_style and part.label in scores.groups()]
     return Findings(values, tuple(tables))
 
@@ -165,14 +147,14 @@ def _numbers_of(scores: Scores, part: MeasuredSet) -> dict[str, float]:
 
 def _by_style(scores: Scores, part: MeasuredSet) -> Table:
     styles: dict[str, list[ObjectScore]] = {}
-    for one in scores.of(part.label):
-        styles.setdefault(one.style or "not stated", []).append(one)
-    rows = tuple((style, len(objects), percent(pck(objects, 0.2))) for style, objects in sorted(styles.items()))
+    for score in scores.of(part.label):
+        styles.setdefault(score.style or "not stated", []).append(score)
+    rows = [(style, len(objects), percent(pck(objects, 0.2))) for style, objects in sorted(styles.items())]
     return Table(f"{part.label}, by style of picture", ("style", "objects", "PCK@0.2"), rows)
 
 
-def _protocol(name: str, entry: Mapping[str, Any], parts: Sequence[MeasuredSet]) -> Protocol:
-    title = entry["title"]
+def _protocol(name: str, entry: Mapping[str, Any]) -> Protocol:
+    title, parts = entry["title"], [SETS[label] for label in entry["sets"]]
     return Protocol(
         name=name,
         title=title,
@@ -187,22 +169,17 @@ def _protocol(name: str, entry: Mapping[str, Any], parts: Sequence[MeasuredSet])
         tasks=partial(_tasks, parts),
         scores=partial(_scores, parts),
         conclude=partial(_conclude, parts, title[:1].upper() + title[1:]),
-        split=usual_split(parts),
+        split=_usual_split(parts),
         sets=tuple(dict.fromkeys(part.set for part in parts)),
         published=tuple(entry.get("published", ())),
     )
 
 
-def _protocols() -> dict[str, Protocol]:
-    content = tomllib.loads(files("xpose.evaluation.protocols").joinpath("published_sets.toml").read_text("utf-8"))
-    sets = {label: MeasuredSet.of(label, entry) for label, entry in content["sets"].items()}
-    return {
-        name: _protocol(name, entry, [sets[label] for label in entry["sets"]])
-        for name, entry in content["protocols"].items()
-    }
-
-
-BY_NAME = _protocols()
+SETS = {
+    label: MeasuredSet(**{"set": label, "label": label, **entry})
+    for label, entry in tomllib.loads(files(__package__).joinpath("published_sets.toml").read_text("utf-8")).items()
+}
+BY_NAME = {name: _protocol(name, entry) for name, entry in PROTOCOLS.items() if entry["at"] == "published_sets"}
 
 # The papers' ablations on AP-10K: the rows differ in how weights were trained, so the table needs one run per recipe
 # (recipes/ablations), compared with `xpose compare`.
@@ -228,7 +205,7 @@ def _ablation_tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
 
 
 def _ablation_scores(data: EvaluationData, settings: Settings) -> Scores:
-    need_precision()
+    coco_library()
     return Scores(metrics=lambda key: {"AP": OksAP()})
 
 
@@ -242,19 +219,11 @@ def _conclude_ablation(scores: Scores, data: EvaluationData, settings: Settings)
         shown = [percent(values[f"{name}/{kind}"]) for name in (*ABLATED_PRECISION, "PCK@0.2")]
         rows.append((kind, len(scores.of(ABLATED_SET, kind)), *shown))
     columns = ("tested with", "objects", *ABLATED_PRECISION, "PCK@0.2")
-    return Findings(values, (Table("These weights on AP-10K", columns, tuple(rows)),))
+    return Findings(values, (Table("These weights on AP-10K", columns, rows),))
 
 
-ABLATIONS = Protocol(
-    name="ablations",
-    title="the ablation tables on AP-10K: one run per recipe, by words and by examples",
-    source="ECCV paper, ablations",
-    data="ap10k (val of split 1), weights trained on four sets by the recipe of a published row",
-    boxes="found, not given; for PCK the answer whose box fits the labelled box best",
-    prompts="the category's name and keypoint names; one object of the training split; only categories present",
-    pck="longer side of the labelled box; labelled points, 0.2",
-    metrics=("OKS-AP", "AP50", "AP75", "PCK@0.2"),
-    headline="AP/text",
+ABLATIONS = stated(
+    "ablations",
     split=ABLATED_SPLIT,
     sets=(ABLATED_SET,),
     tasks=_ablation_tasks,

@@ -67,7 +67,6 @@ def test_the_means_differ_by_what_they_run_over():
         ("interocular", 40),
         (("nose", "tail base"), 50),
         ("pixel", 1),
-        (lambda instance: 7.0, 7),
     ],
 )
 def test_normalisers(normaliser, size):
