@@ -34,7 +34,7 @@ def list_sets(as_json: _options.AsJson = False) -> None:
         return
     rows = []
     for converter in converters:
-        numbers = (count(converter.expected.images), count(converter.expected.unikpt))
+        numbers = (count(converter.expected.get("images")), count(converter.expected.get("unikpt_images")))
         rows.append([converter.name, converter.title, format_status(converter), *numbers, converter.licence])
     columns = ("name", "dataset", "format", "pictures", "used in UniKPT", "licence")
     _console.show(_console.table(columns, rows, right=("pictures", "used in UniKPT")))
@@ -54,9 +54,9 @@ def info(name: _options.DatasetName) -> None:
         ("home page", converter.homepage),
         ("format", format_status(converter)),
         ("evaluation", converter.evaluation),
-        ("pictures", count(converter.expected.images)),
-        ("objects", count(converter.expected.instances)),
-        ("used in UniKPT", count(converter.expected.unikpt)),
+        ("pictures", count(converter.expected.get("images"))),
+        ("objects", count(converter.expected.get("instances"))),
+        ("used in UniKPT", count(converter.expected.get("unikpt_images"))),
         ("skeletons", ", ".join(sorted({table.skeleton for table in converter.tables.values()}))),
         ("left and right", converter.left_right),
         ("origin", converter.origin),
@@ -99,5 +99,5 @@ app.command("shapes")(data_collect.draw_shapes)
 
 
 def _split(converter: Converter, split: str, what: str) -> str:
-    expected = converter.expected.splits.get(split)
+    expected = converter.expected.get("split_images", {}).get(split)
     return what if expected is None else f"{what} ({expected:,} pictures)"

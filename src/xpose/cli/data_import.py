@@ -102,7 +102,7 @@ def show_result(converter: Converter, done: Prepared) -> None:
     for split, counts in done.counts.items():
         skipped = ", ".join(f"{n} {what}{'s' if n > 1 else ''}" for what, n in done.skipped.get(split, {}).items())
         numbers = (counts.images_with_keypoints, counts.instances, counts.keypoints)
-        expected = count(converter.expected.splits.get(split))
+        expected = count(converter.expected.get("split_images", {}).get(split))
         rows.append([split, count(counts.images), expected, *map(count, numbers), skipped or "nothing"])
     numbers_of = ("pictures", "expected", "with keypoints", "objects", "keypoints")
     _console.show(_console.table(("split", *numbers_of, "skipped"), rows, right=numbers_of))
