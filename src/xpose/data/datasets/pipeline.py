@@ -85,7 +85,13 @@ def describe(converter: Converter) -> dict[str, Any]:
         "format": converter.status,
         "converter_version": converter.version,
         "skeletons": sorted({table.skeleton for table in converter.tables.values()}),
-        "expected": {"unikpt_images": None, "images": None, "instances": None, "split_images": {}} | converter.expected,
+        "expected": {
+            "unikpt_images": None,
+            "images": None,
+            "instances": None,
+            "split_images": {},
+            **converter.expected,
+        },
     }
 
 

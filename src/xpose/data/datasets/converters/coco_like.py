@@ -37,12 +37,10 @@ class CocoImage:
 
     def category_of(self, annotation: Fields) -> CocoCategory:
         """The category of an annotation."""
-        category = self.categories.get(annotation.integer("category_id"))
-        if category is None:
-            raise DataError(
-                f"{annotation.where}: there is no category {annotation.value['category_id']} with keypoints"
-            )
-        return category
+        number = annotation.integer("category_id")
+        if number not in self.categories:
+            raise DataError(f"{annotation.where}: there is no category {number} with keypoints")
+        return self.categories[number]
 
 
 class CocoLike(Converter):
@@ -107,7 +105,8 @@ class CocoLike(Converter):
 
     def box(self, annotation: Fields, points: Mapping[str, Point], picture: Picture) -> Box:
         """The box of an annotation with these points, by the file's names."""
-        return tuple(annotation.numbers("bbox", 4))  # type: ignore[return-value]
+        x, y, width, height = annotation.numbers("bbox", 4)
+        return x, y, width, height
 
     # The reading itself.
 
@@ -118,9 +117,8 @@ class CocoLike(Converter):
         categories = dict(self.categories(content))
         licences = dict(_licences(content))
         stamp = digest_of([*sorted(categories.items()), *sorted(licences.items())])
-        by_image: dict[int, list[Any]] = {
-            number: [] for image in images if (number := _integer(image, "id")) is not None
-        }
+        by_image: dict[int | None, list[Any]] = {_integer(image, "id"): [] for image in images}
+        by_image.pop(None, None)
         for number, annotation in enumerate(content.list("annotations"), start=1):
             owner = _integer(annotation, "image_id")
             if owner in by_image:
