@@ -42,7 +42,7 @@ class ObjectKind:
     @classmethod
     def numbered(cls, name: str, count: int) -> ObjectKind:
         """A kind whose points the source only numbers."""
-        return cls(name, point_numbers(count), points_named=False)
+        return cls(name, tuple(f"point {number}" for number in range(1, count + 1)), points_named=False)
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,6 @@ class Named:
     skeleton: Skeleton
     shipped: bool  # the skeleton is one of the vocabulary's and needs no file beside the set
     free: tuple[str, ...] = ()  # names that the chosen skeleton does not have
-
-
-def point_numbers(count: int) -> tuple[str, ...]:
-    """Names for points that a source only numbers: "point 1", ..."""
-    return tuple(f"point {number}" for number in range(1, count + 1))
 
 
 def readable(name: str, where: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from xpose.data.datasets.converters.base import PictureEntry
 from xpose.data.datasets.importers.base import Importer, PictureLabels, path_parts
-from xpose.data.datasets.importers.names import MAX_POINTS, ObjectKind, point_numbers
+from xpose.data.datasets.importers.names import MAX_POINTS, ObjectKind
 from xpose.data.datasets.sources import SourceFolder, parse_number
 from xpose.errors import DataError, quote
 from xpose.records import VISIBLE, Instance, Picture, Point, Skipped
@@ -109,7 +109,7 @@ class YoloPose(Importer):
         stated = self.content.get("kpt_names")
         names = stated.get(number, stated.get(str(number))) if isinstance(stated, Mapping) else stated
         if names is None:
-            names = list(point_numbers(self.count))
+            names = list(ObjectKind.numbered(name, self.count).keypoints)
         if not isinstance(names, list) or len(names) != self.count or not all(isinstance(text, str) for text in names):
             raise self._wrong("kpt_names", f"give {quote(name)} a list of {self.count} texts")
         if len(set(names)) < len(names):
