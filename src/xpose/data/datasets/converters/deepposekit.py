@@ -49,10 +49,9 @@ class DeepPoseKit(Converter):
         if not points:
             raise DataError("nobody has confirmed any of its points")
         picture = source.save_picture(entry.name.removeprefix("pictures/"), pixels[:, :, 0])
-        known = find_category(self.animal)
-        category = self.table.category(
-            category_of(self.animal), Taxonomy(species=known.taxonomy.species if known else None)
-        )
+        match = find_category(self.animal)
+        taxonomy = Taxonomy(species=match.taxonomy.species if match else None)
+        category = self.table.category(category_of(self.animal), taxonomy)
         x, y, width, height = box_of_points(points.values())
         instance = Instance(category, (x, y, width + 1, height + 1), points)
         return self.make(picture, [instance], split, source_id=str(entry.data))
