@@ -97,7 +97,7 @@ def read_map(path: Path) -> tuple[dict[str, str | None], str | None]:
         raise fault("has no table [names], or its skeleton is not text")
     for name, unified in names.items():
         if unified is not False and not (isinstance(unified, str) and unified.strip()):
-            raise fault(f"maps {quote(name)} to {quote(unified)}")
+            raise fault(f"has {quote(name)}, which is mapped to {quote(unified)}")
     return {name: unified or None for name, unified in names.items()}, skeleton
 
 
