@@ -51,7 +51,8 @@ def _animal(stated: tuple[Any, Any], number: int) -> Instance:
     where = f"animal {number}"
     points = MACAQUE.unify(_points(labels, where))
     polygons = [polygon for polygon in _polygons(outlines, where) if polygon]
-    places = [corner for polygon in polygons for corner in polygon] or list(points.values())
+    places: list[Sequence[float]] = [corner for polygon in polygons for corner in polygon]
+    places = places or [*points.values()]
     if not places:
         raise DataError(f"{where}: there is neither a box nor a labelled point to make one from")
     box = box_of_points(places)
