@@ -14,14 +14,13 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, distributed
 
-from xpose.errors import TrainingError
+from xpose.errors import TrainingError, out_of_range, refuse
 from xpose.geometry import box_area, box_iou, cxcywh_to_xyxy
 from xpose.model.types import LayerReport, Predictions, ProjectedPrompts, Trace
 from xpose.training.objective import terms
 from xpose.training.objective.denoising import Noised
 from xpose.training.objective.dense import dense_terms
 from xpose.training.objective.matcher import Assignment, Layer, Matcher, OpenedGroups
-from xpose.training.objective.settings_faults import out_of_range, refuse
 from xpose.training.objective.targets import TargetBatch
 from xpose.vocabulary import load_skeleton
 

@@ -23,9 +23,8 @@ from xpose.data.loading.pictures import Form
 from xpose.data.loading.sampling import Sampling
 from xpose.data.loading.transforms import Augmentation
 from xpose.data.synthetic.toys import KINDS
-from xpose.errors import ConfigError, counted, did_you_mean, quote
+from xpose.errors import ConfigError, counted, did_you_mean, out_of_range, quote, refuse
 from xpose.model.config import CALIBRATION_KEYS, XPoseConfig
-from xpose.training.objective.settings_faults import out_of_range, refuse
 from xpose.training.recipes import settings_reader
 from xpose.training.run.settings import RunSettings
 
@@ -84,7 +83,7 @@ class Network:
 def _preset_table(name: str) -> dict[str, Any]:
     from xpose.model.presets import CONFIGS
 
-    return settings_reader.to_table(CONFIGS[name]())
+    return settings_reader.to_table(CONFIGS[name])
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def read_weights(source: str | Path) -> dict[str, Tensor]:
             )
         return unwrap(read_tensors(file))
     if path.suffix == ".onnx":
-        from xpose.model.backbones.nanodet_onnx import read_nanodet
+        from xpose.model.backbones.nanodet import read_nanodet
 
         return read_nanodet(path)
     return unwrap(read_tensors(path))
@@ -211,7 +211,7 @@ def _torchvision_resnet() -> Table:
 _SWIN_TABLE = _patterns(_SWIN, r"(?:swin\.)?") + _patterns(
     _SWIN_BLOCK, r"(?:swin\.)?encoder\.layers\.(\d)\.blocks\.(\d+)\.", r"backbone.stages.\1.blocks.\2."
 )
-# Weights of ours and converted NanoDets have our own names (model.backbones.nanodet_onnx).
+# Weights of ours and converted NanoDets have our own names (model.backbones.nanodet).
 _LAYOUTS = (
     BackboneLayout("xpose", r"^backbone\.", _patterns({r"backbone\.(.+)": r"\1"})),
     BackboneLayout("MobileNetV2 of timm", r"^conv_stem\.", _patterns({r"(conv_stem\..+|bn1\..+|blocks\..+)": r"\1"})),

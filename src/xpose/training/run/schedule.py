@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from xpose.errors import ConfigError
+from xpose.errors import ConfigError, out_of_range, refuse
 from xpose.model import XPose
-from xpose.training.objective.settings_faults import out_of_range, refuse
 
 Shape = Literal["cosine", "step", "constant"]
 

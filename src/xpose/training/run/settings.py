@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import torch
 
+from xpose.errors import out_of_range, refuse
 from xpose.training.objective.denoising import DenoisingSettings
 from xpose.training.objective.losses import LossWeights
-from xpose.training.objective.settings_faults import out_of_range, refuse
 from xpose.training.run.schedule import Schedule
 
 AMP = {"none": None, "auto": None, "bf16": torch.bfloat16, "fp16": torch.float16}
