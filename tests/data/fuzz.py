@@ -44,8 +44,9 @@ NAMES = (
     "with\u2028separator.jpg",
     "\udcff.jpg".encode("utf-8", "surrogatepass").decode("utf-8", "replace"),
 )
-JSON_TRIES = 40
+JSON_TRIES = 40  # of all files together, but at least `LEAST_TRIES` of each
 TEXT_TRIES = 20
+LEAST_TRIES = 8
 
 
 Damage = Callable[[Tree], Iterator[str]]
@@ -130,13 +131,14 @@ def not_text(tree: Tree) -> Iterator[str]:
 
 
 def wrong_json_values(tree: Tree) -> Iterator[str]:
-    for name in (name for name in tree.annotations if name.endswith(".json")):
+    names = [name for name in tree.annotations if name.endswith(".json")]
+    for name in names:
         path = tree.root / name
         content = path.read_bytes()
         value = json.loads(content)
         places = list(_places(value))
         chosen = random.Random(0)
-        for _ in range(JSON_TRIES):
+        for _ in range(max(LEAST_TRIES, JSON_TRIES // len(names))):
             place, new = chosen.choice(places), chosen.choice(VALUES)
             damaged = copy.deepcopy(value)
             holder = damaged
@@ -156,13 +158,14 @@ def _places(value: object, here: tuple = ()) -> Iterator[tuple]:
 
 
 def wrong_text_values(tree: Tree) -> Iterator[str]:
-    for name in (name for name in tree.annotations if not name.endswith(".json")):
+    names = [name for name in tree.annotations if not name.endswith(".json")]
+    for name in names:
         path = tree.root / name
         content = path.read_bytes()
         text = content.decode()
         numbers = list(re.finditer(r"-?\d+(\.\d+)?", text))
         chosen = random.Random(0)
-        for _ in range(TEXT_TRIES):
+        for _ in range(max(LEAST_TRIES, TEXT_TRIES // len(names))):
             found, new = chosen.choice(numbers), chosen.choice(TOKENS)
             path.write_bytes((text[: found.start()] + new + text[found.end() :]).encode())
             yield f"{name}: {found[0]} at {found.start()} = {new[:20]!r}"

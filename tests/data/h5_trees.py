@@ -57,9 +57,8 @@ def write_tree(root: Path, converter: DeepPoseKit) -> Tree:
         known.append(sure)
         truth[f"pictures/row_{row:05}.png"] = Truth([points], "test" if row in test else "train")
     write_h5(root / converter.file, np.stack(images), places, np.array(known))
-    csv = f"{converter.folder}/skeleton.csv"
-    write_text(root / csv, csv_text(list(table.names)))
-    tree = Tree(root, truth, [csv])
+    write_text(root / converter.names_file, csv_text(list(table.names)))
+    tree = Tree(root, truth, [converter.names_file])
     tree.pictures = []  # they are inside the h5 file
     return tree
 

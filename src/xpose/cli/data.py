@@ -35,7 +35,7 @@ def list_sets(as_json: _options.AsJson = False) -> None:
         return
     rows = []
     for converter in converters:
-        numbers = (_count(converter.expected.images), _count(converter.expected.unikpt))
+        numbers = (_count(converter.expected.get("images")), _count(converter.expected.get("unikpt_images")))
         rows.append([converter.name, converter.title, _format_status(converter), *numbers, converter.licence])
     columns = ("name", "dataset", "format", "pictures", "used in UniKPT", "licence")
     _console.show(_console.table(columns, rows, right=("pictures", "used in UniKPT")))
@@ -55,9 +55,9 @@ def info(name: _options.DatasetName) -> None:
         ("home page", converter.homepage),
         ("format", _format_status(converter)),
         ("evaluation", converter.evaluation),
-        ("pictures", _count(converter.expected.images)),
-        ("objects", _count(converter.expected.instances)),
-        ("used in UniKPT", _count(converter.expected.unikpt)),
+        ("pictures", _count(converter.expected.get("images"))),
+        ("objects", _count(converter.expected.get("instances"))),
+        ("used in UniKPT", _count(converter.expected.get("unikpt_images"))),
         ("skeletons", ", ".join(sorted({table.skeleton for table in converter.tables.values()}))),
         ("left and right", converter.left_right),
         ("origin", converter.origin),
@@ -182,7 +182,7 @@ def _show_result(converter: Converter, done: Prepared) -> None:
     for split, counts in done.counts.items():
         skipped = ", ".join(f"{n} {what}{'s' if n > 1 else ''}" for what, n in done.skipped.get(split, {}).items())
         numbers = (counts.images_with_keypoints, counts.instances, counts.keypoints)
-        expected = _count(converter.expected.splits.get(split))
+        expected = _count(converter.expected.get("split_images", {}).get(split))
         rows.append([split, _count(counts.images), expected, *map(_count, numbers), skipped or "nothing"])
     numbers_of = ("pictures", "expected", "with keypoints", "objects", "keypoints")
     _console.show(_console.table(("split", *numbers_of, "skipped"), rows, right=numbers_of))
@@ -198,5 +198,5 @@ def _count(value: int | None) -> str:
 
 
 def _split(converter: Converter, split: str, what: str) -> str:
-    expected = converter.expected.splits.get(split)
+    expected = converter.expected.get("split_images", {}).get(split)
     return what if expected is None else f"{what} ({expected:,} pictures)"

@@ -4,10 +4,6 @@ Nobody writes a name table for these: the skeleton of each category is the one o
 keypoints, by name, alias or source name, else one of its own. A category without keypoints is only boxed. Objects with
 `iscrowd` or `ignore` are regions where a detection is neither right nor wrong. `index.json` (a list of objects with
 `name`, `licence`, ...) gives title and licence; without it, the `info` of the annotation file does.
-
-    for record in read_folder_sets("data", "train"):
-        ...
-
 Each set is a `Converter`, so that `prepare(set, set.root, out)` makes a prepared set of it like of any other.
 """
 
@@ -28,7 +24,6 @@ from xpose.vocabulary import Skeleton, default_skeleton, find_category, list_ske
 
 SPLITS = {"train": "train.json", "val": "val.json", "test": "test.json"}
 GROUP_KEYS = ("clip", "video", "sequence")
-REGION_KEYS = ("iscrowd", "ignore")
 PHOTOGRAPH = "COCO photograph "  # what the group of pictures made of one is called, with the photograph's number
 
 
@@ -36,30 +31,24 @@ class FolderSet(CocoLike):
     """One set of such a folder; `folder_sets` makes a subclass for each."""
 
     root: ClassVar[Path]
-    skeletons: ClassVar[Mapping[str, Skeleton]] = {}  # of its own, that the vocabulary does not have
+    skeletons: ClassVar[Mapping[str, Skeleton]] = {}  # its own, which the vocabulary does not have
+    picture_folder = "images"
+    region_keys = ("iscrowd", "ignore")
     status = "seen"
     origin = "0-based pixels, as in the file"
 
     def table_of(self, category: Fields) -> str:
-        """Each category has a table of its own."""
         return category.text("name")
 
     def category_name(self, category: Fields) -> str:
-        """The name of the vocabulary's category, if there is one."""
         match = find_category(category.text("name"))
         return match.name if match else category.text("name")
 
     def names_of(self, category: Fields) -> tuple[str, ...]:
-        """None where the category is only boxed."""
         return keypoints_of(category) if "keypoints" in category else ()
 
     def points(self, annotation: Fields, names: tuple[str, ...]) -> dict[str, Point]:
-        """None where the object is only boxed."""
         return annotation.points("keypoints", names) if annotation.value.get("keypoints") else {}
-
-    def is_region(self, annotation: Fields) -> bool:
-        """Whether it is marked as a crowd, or as not to be judged."""
-        return any(bool(annotation.integer(key)) for key in REGION_KEYS if key in annotation)
 
     def group(self, image: Fields) -> str | None:
         """The COCO photograph it was made of, else the clip or video, where the file names one."""
@@ -70,11 +59,7 @@ class FolderSet(CocoLike):
 
 
 def folder_sets(root: str | Path) -> list[FolderSet]:
-    """The sets under a folder, by name.
-
-    Raises:
-        DataError: there is none, or a file is damaged.
-    """
+    """The sets under a folder, by name; `DataError` if there is none."""
     source = SourceFolder(root)
     index = _index(source)
     names = sorted(path.name for path in source.root.iterdir() if _is_set(path))
@@ -89,9 +74,6 @@ def read_folder_sets(
     """The records of one split of all sets under a folder; each picture's file name is relative to its set's folder.
 
     `skipped` is called with the name of the set and each thing that was left out of it.
-
-    Raises:
-        DataError: there is no set with that split, or a file is damaged.
     """
     sets = folder_sets(root)
     splits = {name for folder_set in sets for name in folder_set.splits}
@@ -114,10 +96,7 @@ def is_folder_of_sets(root: Path) -> bool:
 def no_sets(folder: Path) -> DataError:
     """The error for a folder without labelled sets: perhaps it is a set's own folder, or a set lacks its pictures."""
     if _is_set(folder):
-        return DataError(
-            f"{quote(folder)} is a set itself. What is wanted is the folder that holds the sets' folders. "
-            f"Give the folder above it: {quote(folder.resolve().parent)}"
-        )
+        return DataError(f"{quote(folder)} is a set itself. Give the folder above it: {quote(folder.resolve().parent)}")
     for place in (folder, *sorted(folder.iterdir() if folder.is_dir() else ())):
         labels = "" if (place / "manifest.json").exists() else _labels_in(place)  # prepared sets have no such folder
         if labels:
@@ -127,9 +106,8 @@ def no_sets(folder: Path) -> DataError:
                 f"{quote(place / 'images')} and give {quote(root.resolve())}"
             )
     return DataError(
-        f"{quote(folder)} holds no labelled pictures. It must be a prepared set, a collection, or a folder "
-        "that holds sets, each a folder with train.json or val.json and images/. Make one: xpose data prepare (see "
-        "docs/data.md)."
+        f"{quote(folder)} holds no labelled pictures. It must be a prepared set, a collection, or a folder of sets, "
+        "each with train.json or val.json and images/. Make one: xpose data prepare (see docs/data.md)."
     )
 
 
@@ -151,15 +129,11 @@ def _index(source: SourceFolder) -> dict[str, Mapping[str, Any]]:
 
 
 @lru_cache(maxsize=4096)
-def _head(root: Path, file: str, _time: int, _size: int) -> tuple[list[ObjectKind], Mapping[str, Any]]:
-    """The categories and the `info` of a file.
-
-    It is read once while it stays the same, because a run opens the sets of a folder several times.
-    """
+def _head(root: Path, file: str, _size: int, _time: int) -> tuple[list[ObjectKind], Mapping[str, Any]]:
+    """The categories and the `info` of a file, read once since a run opens the sets of a folder several times."""
     content = Fields(SourceFolder(root).json(file), f"{root.name}/{file}")
     kinds = []
-    for number, value in enumerate(content.list("categories"), start=1):
-        fields = Fields(value, f"{content.where}: category number {number}")
+    for fields in content.objects("categories", "category"):
         names = keypoints_of(fields) if "keypoints" in fields else ()
         kinds.append(ObjectKind(fields.text("name"), names, edges_of(fields, names)[0]))
     info = content.value.get("info")
@@ -171,9 +145,8 @@ def _folder_set(root: Path, entry: Mapping[str, Any]) -> FolderSet:
     files = {split: file for split, file in SPLITS.items() if source.has(file)}
     kinds: dict[str, ObjectKind] = {}  # of all splits together
     info: Mapping[str, Any] = {}
-    for file in files.values():
-        stat = source.path(file).stat()
-        listed, of_file = _head(root, file, stat.st_mtime_ns, stat.st_size)
+    for stamp in source.stamped(files.values()):
+        listed, of_file = _head(root, *stamp)
         info = info or of_file
         for kind in listed:
             before = kinds.get(kind.name, ObjectKind(kind.name, ()))
@@ -197,7 +170,6 @@ def _folder_set(root: Path, entry: Mapping[str, Any]) -> FolderSet:
             "left_right": rules.pop() if len(rules) == 1 else "disputed" if rules else "none",
             "splits": files,
             "annotation_files": files,
-            "picture_folders": dict.fromkeys(files, "images"),
             "needs": tuple(Need(file, "the folder that the set came in", (split,)) for split, file in files.items()),
             "tables": {name: table for name, (table, _) in settled.items()},
             "skeletons": {skeleton.name: skeleton for skeleton in skeletons if skeleton not in list_skeletons()},
@@ -211,9 +183,6 @@ def _settle(kind: ObjectKind, set_name: str) -> tuple[NameTable, Skeleton | None
     Points that no skeleton of the vocabulary has get a skeleton of the set's own. They are called as in the file, with
     blanks for underscores. What the usual skeleton of the category calls otherwise ("tail_base" of a dog) takes its
     name, so that two sets ask for the same point by the same words.
-
-    Raises:
-        DataError: one of the names is not a name.
     """
     usual = default_skeleton(kind.name)
     if not kind.keypoints:
@@ -234,10 +203,7 @@ def skeleton_for(category: str, names: Sequence[str], set_name: str = "") -> Ske
     """The skeleton of the vocabulary for a category with these keypoint names.
 
     Among those that have every name as a point of its own, the best has no further points, the same order, belongs to
-    the category or is called like the set.
-
-    Raises:
-        UnmappedKeypointError: no skeleton has them all.
+    the category or is called like the set. `UnmappedKeypointError` if no skeleton has them all.
     """
     default = default_skeleton(category).skeleton
     match = find_category(category)
@@ -255,22 +221,18 @@ def skeleton_for(category: str, names: Sequence[str], set_name: str = "") -> Ske
             -len(skeleton),
         )
 
-    candidates = [(skeleton, places) for skeleton in list_skeletons() if (places := _places(skeleton, names))]
+    # Only exact names: `index` would look for similar ones, which takes long.
+    complete = [skeleton for skeleton in list_skeletons() if all(name in skeleton for name in names)]
+    placed = [(skeleton, [skeleton.index(name) for name in names]) for skeleton in complete]
+    candidates = [(skeleton, places) for skeleton, places in placed if len({*places}) == len(places)]
     if not candidates:
         missing = [name for name in names if name not in default]
         raise UnmappedKeypointError(
-            f"The keypoints {', '.join(quote(name) for name in missing[:8])} of the category {quote(category)} have no "
-            f"unified names: no skeleton has all its points, and {quote(default.name)} lacks these. "
+            f"The keypoints {', '.join(map(quote, missing[:8]))} of the category {quote(category)} have no unified "
+            f"names: no skeleton has all its points, and {quote(default.name)} lacks these. "
             "Add a skeleton file with their source_names: docs/vocabulary.md."
         )
     return max(candidates, key=lambda candidate: rank(*candidate))[0]
-
-
-def _places(skeleton: Skeleton, names: Sequence[str]) -> list[int] | None:
-    if not all(name in skeleton for name in names):  # `index` would look for similar names, which takes long
-        return None
-    places = [skeleton.index(name) for name in names]
-    return places if len(set(places)) == len(places) else None
 
 
 def _text(value: object) -> str | None:

@@ -26,6 +26,7 @@ from xpose.records import Category, Record, Skipped, Taxonomy
 
 CHUNK = 1000  # entries; what an interruption costs at most
 WORK = ".work"
+STATED = ("name", "title", "licence", "terms", "homepage", "left_right", "origin", "visibility", "boxes", "evaluation")
 
 Progress = Callable[[str, int, int], None]  # split, entries done, entries in all
 
@@ -60,7 +61,11 @@ def prepare(
     if isinstance(converter, str):
         converter = load_converter(converter)
     folder = Path(out) / converter.name
-    _refuse_inside(Path(root), folder)
+    if Path(root).resolve() in (folder.resolve(), *folder.resolve().parents):
+        raise DataError(
+            f"{quote(folder)} lies inside the original's folder {quote(root)}, where nothing is ever written. "
+            "Choose another folder with --out."
+        )
     source = SourceFolder(root, folder)
     available, missing = _available(converter, source, splits)
     work = folder / WORK
@@ -75,40 +80,19 @@ def prepare(
 
 def describe(converter: Converter) -> dict[str, Any]:
     """All that a converter states about its set, in the form of the manifest."""
-    expected = converter.expected
-    stated = (
-        "name",
-        "title",
-        "licence",
-        "terms",
-        "homepage",
-        "left_right",
-        "origin",
-        "visibility",
-        "boxes",
-        "evaluation",
-    )
     return {
-        **{key: getattr(converter, key) for key in stated},
+        **{key: getattr(converter, key) for key in STATED},
         "format": converter.status,
         "converter_version": converter.version,
         "skeletons": sorted({table.skeleton for table in converter.tables.values()}),
         "expected": {
-            "unikpt_images": expected.unikpt,
-            "images": expected.images,
-            "instances": expected.instances,
-            "split_images": dict(expected.splits),
+            "unikpt_images": None,
+            "images": None,
+            "instances": None,
+            "split_images": {},
+            **converter.expected,
         },
     }
-
-
-def _refuse_inside(root: Path, folder: Path) -> None:
-    place, original = folder.resolve(), root.resolve()
-    if place == original or original in place.parents:
-        raise DataError(
-            f"{quote(folder)} lies inside the original's folder {quote(root)}, where nothing is ever written. "
-            "Choose another folder with --out."
-        )
 
 
 def _available(
@@ -209,10 +193,15 @@ def _decoded(lines: Iterable[str]) -> Iterator[Record | Skipped]:
 def _convert(
     converter: Converter, source: SourceFolder, split: str, work: Path, progress: Progress | None
 ) -> ChunkJournal:
-    """Bring the journal of one split up to date with the original."""
     identity = {"set": converter.name, "converter": converter.version, "xpose": __version__, "split": split}
-    journal = ChunkJournal(work, {**identity, "root": str(source.root.resolve()), "chunk": CHUNK})
-    entries = _entries(converter, source, split)
+    identity |= {"root": str(source.root.resolve()), "chunk": CHUNK, "choices": converter.choices_digest}
+    journal = ChunkJournal(work, identity)
+    try:
+        entries = list(converter.entries(source, split))
+    except UnmappedKeypointError:
+        raise
+    except DataError as error:
+        raise whole_file_fault(error, "The file may be damaged or of another release: fetch it again.") from None
 
     def report(done: int) -> None:
         if progress:
@@ -226,31 +215,12 @@ def _convert(
 
     for number, start in enumerate(range(0, len(entries), CHUNK)):
         chunk = entries[start : start + CHUNK]
-        digest = digest_of([(entry, _stamp(source, entry)) for entry in chunk])
+        digest = digest_of(chunk)
         if not journal.has(number, digest):
             journal.add(number, digest, items(start, chunk))
         report(start + len(chunk))
     del journal.digests[-(-len(entries) // CHUNK) :]  # the original may have become shorter
     return journal
-
-
-def _entries(converter: Converter, source: SourceFolder, split: str) -> list[PictureEntry | Skipped]:
-    try:
-        return list(converter.entries(source, split))
-    except UnmappedKeypointError:
-        raise
-    except DataError as error:
-        raise whole_file_fault(error, "The file may be damaged or of another release: fetch it again.") from None
-
-
-def _stamp(source: SourceFolder, entry: PictureEntry | Skipped) -> object:
-    """Size and time of the annotation file of a single picture, which change with the file."""
-    if isinstance(entry, Skipped) or entry.file is None:
-        return None
-    try:
-        return source.stamped([entry.file])
-    except (OSError, DataError):
-        return None  # `record` reports what is wrong
 
 
 def _write(
@@ -260,23 +230,20 @@ def _write(
     missing: dict[str, list[Need]],
     source: SourceFolder,
 ) -> tuple[dict[str, store.Counts], dict[str, dict[str, int]]]:
-    """The COCO files, the report and the manifest, from the chunks."""
     counts = {}
     for split, journal in journals.items():
         info = {"description": converter.title, "set": converter.name, "split": split, "licence": converter.licence}
         counts[split] = store.write_coco(folder / f"{split}.json", _records_of(journal), info)
-    manifest = describe(converter)
-    manifest["xpose"] = __version__
+    manifest = describe(converter) | {"xpose": __version__}
     earlier = _earlier_splits(folder, manifest, journals)
     skipped = write_report(folder / REPORT, converter.name, _skips_of(folder, earlier, journals))
-    manifest["sampling_seed"] = None  # a converter takes everything; `unify` samples
-    manifest["missing_splits"] = {
-        split: [need.path for need in needs] for split, needs in missing.items() if split not in earlier
-    }
     used = {need.path for need in converter.needs if {*earlier, *journals} & {*(need.splits or converter.splits)}}
-    manifest["originals"] = originals_of(source, sorted(used))
-    manifest["splits"] = earlier | {
-        split: split_entry(folder, split, counts[split], skipped.get(split, {})) for split in journals
+    splits = {split: split_entry(folder, split, counts[split], skipped.get(split, {})) for split in journals}
+    manifest |= {
+        "sampling_seed": None,  # a converter takes everything; `unify` samples
+        "missing_splits": {split: [need.path for need in missing[split]] for split in missing if split not in earlier},
+        "originals": originals_of(source, sorted(used)),
+        "splits": earlier | splits,
     }
     write_json(folder / LOCATION, {"root": str(source.root.resolve())})
     write_json(folder / MANIFEST, manifest)
@@ -291,11 +258,8 @@ def _earlier_splits(folder: Path, now: dict[str, Any], made: Mapping[str, Any]) 
         return {}
     if any(before.get(key) != now[key] for key in ("name", "converter_version", "xpose")):
         return {}
-    return {
-        split: entry
-        for split, entry in before["splits"].items()
-        if split not in made and (folder / entry["file"]).is_file()
-    }
+    others = {split: entry for split, entry in before["splits"].items() if split not in made}
+    return {split: entry for split, entry in others.items() if (folder / entry["file"]).is_file()}
 
 
 def _records_of(journal: ChunkJournal) -> Callable[[], Iterator[Record]]:
@@ -303,10 +267,9 @@ def _records_of(journal: ChunkJournal) -> Callable[[], Iterator[Record]]:
 
 
 def _skips_of(folder: Path, earlier: Iterable[str], journals: dict[str, ChunkJournal]) -> Iterator[tuple[str, Skipped]]:
-    if earlier:
-        for entry in read_report(folder / REPORT):
-            if entry["split"] in earlier:
-                yield entry["split"], Skipped(entry["file"], entry["reason"], entry["what"])
+    for entry in read_report(folder / REPORT) if earlier else ():
+        if entry["split"] in earlier:
+            yield entry["split"], Skipped(entry["file"], entry["reason"], entry["what"])
     for split, journal in journals.items():
         for item, again in _marked(journal):
             if isinstance(item, Skipped):

@@ -14,7 +14,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 from xml.etree.ElementTree import Element, ParseError
 
 from xpose.errors import DataError, missing_extra, quote
@@ -22,22 +22,23 @@ from xpose.pictures import PICTURE_ENDINGS
 from xpose.pictures.reading import opened, picture_size
 from xpose.records import Box, Picture, Point
 
+K = TypeVar("K")
+V = TypeVar("V")
+
 MAX_NUMBER = 1e7  # no pixel coordinate is larger; a larger number is a fault of the file
 MAX_TEXT = 4 << 30  # bytes of one annotation file
 MAX_YAML = 1 << 20  # bytes
 MAX_ALIASES = 20  # references to an earlier value; many of them, nested, make a small YAML file unfold without end
+MAX_DEPTH = 100  # of nested values in a YAML file; PyYAML takes quadratic time for more
 MAX_NAME = 1024  # characters
 MAX_PART = 255  # bytes between two slashes
 MAX_CELL = 1 << 26  # characters in one cell of a csv table
+NESTED = ("FlowSequence", "FlowMapping", "BlockSequence", "BlockMapping")
 EXIF_ORIENTATION, UPRIGHT = 0x0112, 1
 
 
 def safe_name(name: object) -> str:
-    """A file name from an annotation file as a relative path with forward slashes.
-
-    Raises:
-        DataError: it is empty, absolute, or leads outside the folder it is relative to.
-    """
+    """A file name from an annotation file as a relative path with forward slashes; others raise `DataError`."""
     if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME:
         raise DataError(f"{quote(name)} is not a file name. A file name is a text of 1 to {MAX_NAME} characters.")
     if any(ord(letter) < 32 for letter in name):
@@ -58,10 +59,8 @@ class SourceFolder:
         self.root = Path(root)
         self.prepared = None if prepared is None else Path(prepared)
         if not self.root.is_dir():
-            raise DataError(
-                f"{quote(self.root)} is not a folder. --root is the folder of the original download. "
-                "Where to get it: xpose data info NAME"
-            )
+            way_out = "--root is the folder of the original download. Where to get it: xpose data info NAME"
+            raise DataError(f"{quote(self.root)} is not a folder. {way_out}")
 
     def path(self, name: str) -> Path:
         """Where the file or folder of that relative name is, or would be; composed and decomposed accents match."""
@@ -149,10 +148,19 @@ class SourceFolder:
         if self.file(name).stat().st_size > MAX_YAML:
             raise DataError(f"{quote(name)} has more than {MAX_YAML:,} bytes, too many for a description. {way_out}")
         text = self.text(name)
+        opening = tuple(getattr(yaml, f"{kind}StartToken") for kind in NESTED)
+        closing = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
+        aliases = depth = 0
         try:
-            aliases = sum(isinstance(token, yaml.AliasToken) for token in yaml.scan(text))
-            content = yaml.safe_load(text) if aliases <= MAX_ALIASES else f"{aliases} references (*name)"
-        except (yaml.YAMLError, RecursionError, ValueError) as error:
+            for token in yaml.scan(text):
+                aliases += isinstance(token, yaml.AliasToken)
+                depth += isinstance(token, opening) - isinstance(token, closing)
+                if aliases > MAX_ALIASES:
+                    raise ValueError(f"it has more than {MAX_ALIASES} references (*name)")
+                if depth > MAX_DEPTH:
+                    raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
+            content = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError) as error:
             reason = str(error).replace("\n", " ")
             raise DataError(f"{quote(name)} is not plain yaml: {reason}. {way_out}") from None
         if not isinstance(content, dict):
@@ -179,20 +187,15 @@ class SourceFolder:
             yield dict.fromkeys(header, "") | dict(zip(header, row, strict=False))
 
     def picture(self, name: str, size: tuple[int, int] | None = None) -> Picture:
-        """The picture of that name with its true size, from its header; `size` is what the annotation says.
-
-        Raises:
-            DataError: it is missing, not a picture, cut short, or of another size than the annotation says.
-        """
+        """The whole picture of that name with its true size, which must be `size` if the annotation states one."""
         path = self.path(name)
         if not path.is_file():
             raise DataError(f"the picture {quote(name)} is missing")
-        actual = picture_size(path)
-        if size is not None and size != actual:
-            raise DataError(
-                f"the annotation says {size[0]}x{size[1]}, but the picture {quote(name)} is {actual[0]}x{actual[1]}"
-            )
-        return Picture(safe_name(name), *actual)
+        width, height = picture_size(path)
+        if size not in (None, (width, height)):
+            stated = "x".join(map(str, size or ()))
+            raise DataError(f"the annotation says {stated}, but the picture {quote(name)} is {width}x{height}")
+        return Picture(safe_name(name), width, height)
 
     def save_picture(self, name: str, pixels: Any) -> Picture:
         """Store an array (H, W) or (H, W, 3) of bytes as a PNG in the prepared folder, for originals like h5 files."""
@@ -220,40 +223,34 @@ class Fields:
     def __contains__(self, key: str) -> bool:
         return self.value.get(key) is not None
 
-    def _wrong(self, key: str, rule: str) -> DataError:
+    def _refuse(self, key: str, rule: str) -> NoReturn:
         stated = quote(self.value[key]) if key in self.value else "missing"
-        return DataError(f"{self.where}: {quote(key)} is {stated}, but must be {rule}")
+        raise DataError(f"{self.where}: {quote(key)} is {stated}, but must be {rule}")
 
     def text(self, key: str) -> str:
         """A text that is not empty."""
         value = self.value.get(key)
-        if not isinstance(value, str) or not value.strip():
-            raise self._wrong(key, "a text")
-        return value
+        return value if isinstance(value, str) and value.strip() else self._refuse(key, "a text")
 
     def integer(self, key: str) -> int:
         """A whole number (also written as 3.0)."""
         value = self.value.get(key)
         if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise self._wrong(key, "a whole number")
-        return value
+            return int(value)
+        return value if type(value) is int else self._refuse(key, "a whole number")
 
     def number(self, key: str) -> float:
         """A finite number of a size that pixels can have."""
         value = as_number(self.value.get(key))
-        if value is None:
-            raise self._wrong(key, "a finite number")
-        return value
+        return self._refuse(key, "a finite number") if value is None else value
 
-    def numbers(self, key: str, count: int | None = None) -> list[float]:
-        """A flat list of finite numbers, `count` of them if that is given."""
+    def numbers(self, key: str, count: int) -> list[float]:
+        """A flat list of `count` finite numbers."""
         values = self.value.get(key)
-        checked = [as_number(value) for value in values] if isinstance(values, list) else [None]
-        if None in checked or (count is not None and len(checked) != count):
-            raise self._wrong(key, f"a list of {'' if count is None else f'{count} '}finite numbers")
-        return checked  # type: ignore[return-value]
+        numbers = [as_number(value) for value in values] if isinstance(values, list) else [None]
+        if None in numbers or len(numbers) != count:
+            self._refuse(key, f"a list of {count} finite numbers")
+        return numbers  # type: ignore[return-value]
 
     def points(self, key: str, names: Sequence[str]) -> dict[str, Point]:
         """COCO's flat list x, y, v as points by name; those with visibility 0 are left out."""
@@ -266,16 +263,28 @@ class Fields:
                 points[name] = (x, y, int(v))
         return points
 
-    def list(self, key: str) -> list[Any]:
-        """A list of anything."""
+    def list(self, key: str, count: int | None = None) -> list[Any]:
+        """A list of anything, `count` long if that is given."""
         value = self.value.get(key)
-        if not isinstance(value, list):
-            raise self._wrong(key, "a list")
-        return value
+        rule = "a list" if count is None else f"a list of {count}"
+        return value if isinstance(value, list) and count in (None, len(value)) else self._refuse(key, rule)
+
+    def objects(self, key: str, what: str) -> Iterator[Fields]:
+        """The objects in a list; messages call each of them `what` with its number."""
+        for number, value in enumerate(self.list(key), start=1):
+            yield Fields(value, f"{self.where}: {what} number {number}")
 
     def object(self, key: str) -> Fields:
         """An object inside this one."""
         return Fields(self.value.get(key), f"{self.where}: {quote(key)}")
+
+
+def grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
+    """The second values of the pairs by the first, in their order."""
+    groups: dict[K, list[V]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups
 
 
 def as_number(value: object) -> float | None:
@@ -296,21 +305,27 @@ def parse_number(text: str, where: str) -> float:
     return value
 
 
+def parse_numbers(text: str, count: int, where: str, separator: str | None = None) -> list[float]:
+    """`count` finite numbers from a line of a text file."""
+    cells = text.split(separator)
+    if len(cells) != count:
+        raise DataError(f"{where}: {quote(text)} is not {count} numbers")
+    return [parse_number(cell.strip(), where) for cell in cells]
+
+
 def box_of_points(
     points: Iterable[Sequence[float]], margin: float = 0.0, inside: Picture | None = None, *, even: bool = False
 ) -> Box:
-    """The box (x, y, width, height) around the points, cut to a picture if one is given.
+    """The box (x, y, width, height) around points (x and y first), cut to the picture `inside`.
 
-    Args:
-        points: x and y first.
-        margin: a share of the points' extent, added on all sides.
-        inside: the picture to cut the box to.
-        even: whether the margin is a share of the longer side everywhere, instead of each side's own.
+    `margin` is a share of the points' extent, added on all sides; `even` takes the longer side's for both.
     """
-    places = [(point[0], point[1]) for point in points]
-    if not places:
+    xs, ys = [], []
+    for x, y, *_ in points:
+        xs.append(x)
+        ys.append(y)
+    if not xs:
         raise DataError("there is neither a box nor a labelled point to make one from")
-    xs, ys = [x for x, _ in places], [y for _, y in places]
     dx, dy = margin * (max(xs) - min(xs)), margin * (max(ys) - min(ys))
     if even:
         dx = dy = max(dx, dy)
@@ -322,11 +337,7 @@ def box_of_points(
 
 
 def refuse_turned(path: Path) -> None:
-    """Refuse a picture that viewers rotate: its labels were drawn on the rotated one, records describe the stored one.
-
-    Raises:
-        DataError: its EXIF data say that it has to be rotated or mirrored.
-    """
+    """Refuse a picture that viewers rotate: its labels fit the rotated picture, records describe the stored one."""
     try:
         with opened(path) as image:
             orientation = image.getexif().get(EXIF_ORIENTATION, UPRIGHT)

@@ -10,7 +10,7 @@ from tests.data.coco_trees import box_round
 from tests.data.fuzz import fuzz_test
 from tests.data.trees import Tree, Truth, check_prepared, draw, link, records_of, shared, spread, write_json
 
-from xpose.data.datasets.converters.animal_kingdom import ANIMAL, PICTURES, PLACES
+from xpose.data.datasets.converters.animal_kingdom import ANIMAL, PICTURES, AnimalKingdom
 from xpose.data.datasets.pipeline import prepare
 from xpose.data.datasets.report import read_report
 from xpose.vocabulary import load_skeleton
@@ -47,7 +47,7 @@ def write_tree(root: Path) -> Tree:
             draw(root / PICTURES / image, SIZE, [points])
             truth[f"{PICTURES}/{image}"] = Truth([points], split)
             records.append(record_of(image, animal, points))
-        write_json(root / f"annotation/{PLACES[split]}.json", records)
+        write_json(root / AnimalKingdom.annotation_files[split], records)
     return Tree(root, truth, ["annotation/ak_P1/train.json", "annotation/ak_P3_fish/test.json"])
 
 
@@ -90,7 +90,7 @@ def test_two_records_of_one_picture_are_two_animals(tmp_path: Path) -> None:
         (lambda record: record["joints_vis"].pop(), "list of 23 finite numbers"),
         (lambda record: (record["joints_vis"].pop(), record["joints"].pop()), "there are 22 points"),
         (lambda record: record["joints"].__setitem__(0, [-1.0, -1.0]), "counts as visible, but has no place"),
-        (lambda record: record["joints"].__setitem__(0, [5.0]), "not two finite numbers"),
+        (lambda record: record["joints"].__setitem__(0, [5.0]), "must be a list of 2 finite numbers"),
         (lambda record: record.update(joints_vis=[0] * 23), "neither a box nor a labelled point"),
         (lambda record: record.update(joints_vis=[1] + [0] * 22), "no area"),
         (lambda record: record.pop("animal"), '"animal" is missing'),

@@ -11,10 +11,11 @@ from tests.data.datasets.converters.test_animal_kingdom import ANIMALS, SIZE
 from tests.data.fuzz import fuzz_test
 from tests.data.trees import Tree, Truth, check_prepared, draw, link, records_of, shared, spread, write_json
 
-from xpose.data.datasets.converters.animal_kingdom import ANIMAL, COCO_FILES, PICTURES, PLACES
+from xpose.data.datasets.converters.animal_kingdom import ANIMAL, PICTURES, AnimalKingdomCoco
 from xpose.data.datasets.pipeline import prepare
 from xpose.data.datasets.report import read_report
 
+FILES = AnimalKingdomCoco.annotation_files
 CLASSES = ("Amphibian", "Bird", "Fish", "Mammal", "Reptile")
 
 
@@ -52,8 +53,8 @@ def write_tree(root: Path) -> Tree:
             annotations.append(annotation(frame, animal, points))
         licences = [{"url": "", "id": 1, "name": ""}]
         content = {"images": images, "annotations": annotations, "categories": categories, "licenses": licences}
-        write_json(root / COCO_FILES[split], content)
-    return Tree(root, truth, [COCO_FILES["train"], COCO_FILES["test-P3-fish"]])
+        write_json(root / FILES[split], content)
+    return Tree(root, truth, [FILES["train"], FILES["test-P3-fish"]])
 
 
 test_fuzz = fuzz_test("animal-kingdom-coco", write_tree)
@@ -69,7 +70,7 @@ def test_prepared(tmp_path: Path) -> None:
 
 def test_a_picture_without_annotation_is_no_empty_picture(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "original")
-    path = tree.root / COCO_FILES["train"]
+    path = tree.root / FILES["train"]
     content = json.loads(path.read_text())
     content["annotations"].pop()
     path.write_text(json.dumps(content))
@@ -86,7 +87,7 @@ def test_the_real_pictures_and_their_annotations(tmp_path: Path) -> None:
     content = json.loads((sample / "test_animalkingdom.json").read_text())
     first = content["categories"][0]
     content["categories"] = [{**first, "id": i, "name": name} for i, name in enumerate(CLASSES, start=1)]
-    write_json(root / COCO_FILES["test"], content)
+    write_json(root / FILES["test"], content)
     for picture in sample.rglob("*.jpg"):
         link(picture, root / PICTURES / picture.relative_to(sample))
     done = prepare("animal-kingdom-coco", root, tmp_path)
@@ -106,7 +107,7 @@ def test_the_real_pictures_and_their_annotations(tmp_path: Path) -> None:
 
 def test_both_forms_of_the_real_records_agree(tmp_path: Path) -> None:
     sample = shared("format_samples/animal_kingdom_raw")
-    place = f"{PLACES['test-P3-fish']}.json"
+    place = "ak_P3_fish/test.json"
     root = tmp_path / "original"
     for form in ("annotation", "annotation_coco"):
         link(sample / form / place, root / form / place)

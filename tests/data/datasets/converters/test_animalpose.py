@@ -10,12 +10,13 @@ from tests.data.coco_trees import box_round
 from tests.data.fuzz import fuzz_test
 from tests.data.trees import Tree, Truth, check_prepared, draw, link, records_of, shared, spread, write_json
 
-from xpose.data.datasets.converters.animalpose import ANIMAL, FILE, PICTURES
+from xpose.data.datasets.converters.animalpose import ANIMAL, PICTURES, AnimalPose
 from xpose.data.datasets.pipeline import prepare
 from xpose.data.datasets.report import read_report
 from xpose.errors import DataError, UnmappedKeypointError
 from xpose.vocabulary import load_skeleton
 
+FILE = AnimalPose.annotation_files["test"]
 CATEGORIES = {1: "dog", 2: "cat", 3: "sheep", 4: "horse", 5: "cow"}
 
 
@@ -67,8 +68,8 @@ def test_prepared(tmp_path: Path) -> None:
         ({"image_id": 99}, "belongs to no image"),
         ({"category_id": 9}, "no category 9"),
         ({"bbox": [9, 9, 9, 50]}, "no area"),
-        ({"keypoints": [[1, 2, 1]] * 19}, "19 points, but must be 20"),
-        ({"keypoints": [[1, 2]] * 20}, "not x, y and 0 or 1"),
+        ({"keypoints": [[1, 2, 1]] * 19}, "must be a list of 20"),
+        ({"keypoints": [[1, 2]] * 20}, "must be a list of 3 finite numbers"),
         ({"keypoints": [[1, 2, 2]] * 20}, "not x, y and 0 or 1"),
     ],
 )

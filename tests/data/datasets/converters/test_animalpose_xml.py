@@ -134,7 +134,7 @@ def test_what_has_no_partner_is_reported(tmp_path: Path) -> None:
     [
         (('visible="1"', 'visible="2"'), "not 0 or 1"),
         (('name="Throat"', 'name="Nose"'), "occurs twice"),
-        (('name="Throat" ', ""), 'has no "name"'),
+        (('name="Throat" ', ""), '"name" is missing'),
         (("visible_bounds", "invisible_bounds"), "holds no visible_bounds"),
         (("<keypoint ", "<point "), "holds no keypoints"),
         (('xmin="8"', 'xmin="nan"'), "not a finite number"),

@@ -9,7 +9,8 @@ import pytest
 from tests.data.fuzz import fuzz_test
 from tests.data.trees import Tree, Truth, check_prepared, draw, records_of, spread, write_text
 
-from xpose.data.datasets.converters.animalweb import FACE, FOLDER
+from xpose.data.datasets.converters.faces_and_hands import ANIMAL_FACE as FACE
+from xpose.data.datasets.converters.faces_and_hands import ANIMALWEB as FOLDER
 from xpose.data.datasets.pipeline import prepare
 from xpose.data.datasets.report import read_report
 

@@ -11,7 +11,7 @@ from tests.data.fuzz import fuzz_test
 from tests.data.trees import Tree, Truth, check_prepared, draw, link, records_of, shared, spread, write_json
 
 from xpose.data.datasets.converters import load_converter
-from xpose.data.datasets.converters.ap10k import ANIMAL, FILES, PICTURES, STYLES
+from xpose.data.datasets.converters.coco import ANIMAL, AP10K, AP10K_STYLES
 from xpose.data.datasets.pipeline import prepare
 from xpose.data.datasets.sources import Fields
 from xpose.vocabulary import load_skeleton
@@ -50,18 +50,18 @@ def write_split(root: Path, file: str, images: dict[int, list[tuple[int, dict]]]
 
 def write_tree(root: Path) -> Tree:
     truth = {}
-    for first, (split, file) in enumerate(FILES.items()):
+    for first, (split, file) in enumerate(AP10K.annotation_files.items()):
         if split.endswith(("-split2", "-split3")):
             continue  # the same pictures once more
         images = {}
         for number, kind in enumerate(CATEGORIES, start=10 * first + 1):
             objects = [spread(ANIMAL.unified, 12, 12), spread(ANIMAL.unified[:6], 70, 40)][: 1 + number % 2]
-            name = f"{PICTURES}/{number:012}.jpg"
+            name = f"{AP10K.picture_folder}/{number:012}.jpg"
             draw(root / name, (120, 90), objects)
             truth[name] = Truth(objects, split)
             images[number] = [(kind, points) for points in objects]
         write_split(root, file, images)
-    return Tree(root, truth, [FILES["train"], FILES["val"]])
+    return Tree(root, truth, [AP10K.annotation_files["train"], AP10K.annotation_files["val"]])
 
 
 test_fuzz = fuzz_test("ap10k", write_tree)
@@ -76,7 +76,7 @@ def test_prepared(tmp_path: Path) -> None:
     done = check_prepared("ap10k", write_tree(tmp_path / "original"), tmp_path)
     assert set(done.counts) == {"train", "val", "test"}
     assert len(done.missing) == 6, "split 2 and 3"
-    record = records_of(done.folder)[f"{PICTURES}/000000000004.jpg"]
+    record = records_of(done.folder)[f"{AP10K.picture_folder}/000000000004.jpg"]
     assert record.licence == BOTH
     assert record.style == "zoo or human background"
     (rhino,) = record.instances
@@ -87,9 +87,9 @@ def test_prepared(tmp_path: Path) -> None:
 def test_the_three_splits_are_prepared_side_by_side(tmp_path: Path) -> None:
     root = tmp_path / "original"
     points = spread(ANIMAL.unified, 12, 12)
-    draw(root / PICTURES / "000000000007.jpg", (120, 90), [points])
+    draw(root / AP10K.picture_folder / "000000000007.jpg", (120, 90), [points])
     for split in ("train", "test-split2", "val-split3"):
-        write_split(root, FILES[split], {7: [(8, points)]})
+        write_split(root, AP10K.annotation_files[split], {7: [(8, points)]})
     done = prepare("ap10k", root, tmp_path)
     assert {split: counts.images for split, counts in done.counts.items()} == {
         "train": 1,
@@ -98,18 +98,18 @@ def test_the_three_splits_are_prepared_side_by_side(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize(("background", "style"), [*STYLES.items(), (0, None), (9, None)])
+@pytest.mark.parametrize(("background", "style"), [*AP10K_STYLES.items(), (0, None), (9, None)])
 def test_backgrounds(tmp_path: Path, background: int, style: str | None) -> None:
     root = tmp_path / "original"
-    draw(root / PICTURES / "000000000007.jpg", (120, 90), [])
-    write_split(root, FILES["val"], {7: []}, background)
+    draw(root / AP10K.picture_folder / "000000000007.jpg", (120, 90), [])
+    write_split(root, AP10K.annotation_files["val"], {7: []}, background)
     records = records_of(prepare("ap10k", root, tmp_path, splits=["val"]).folder)
     assert [record.style for record in records.values()] == [style]
 
 
 def test_hidden_points_stay_hidden(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "original")
-    path = tree.root / FILES["val"]
+    path = tree.root / AP10K.annotation_files["val"]
     content = json.loads(path.read_text())
     content["annotations"][0]["keypoints"][2] = 1
     path.write_text(json.dumps(content))
@@ -136,9 +136,9 @@ def test_the_families_of_the_zero_shot_protocol_are_those_ids(tmp_path: Path) ->
 def test_the_real_sample_keeps_every_number(tmp_path: Path) -> None:
     sample = shared("format_samples/ap10k")
     root = tmp_path / "original"
-    link(sample / "test_ap10k.json", root / FILES["val"])
+    link(sample / "test_ap10k.json", root / AP10K.annotation_files["val"])
     for picture in sample.glob("*.jpg"):
-        link(picture, root / PICTURES / picture.name)
+        link(picture, root / AP10K.picture_folder / picture.name)
     done = prepare("ap10k", root, tmp_path, splits=["val"])
     assert done.skipped.get("val", {}) == {}
     content = json.loads((sample / "test_ap10k.json").read_text())

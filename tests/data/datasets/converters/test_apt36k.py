@@ -10,7 +10,7 @@ from tests.data.coco_trees import coco_annotation
 from tests.data.fuzz import fuzz_test
 from tests.data.trees import Tree, Truth, check_prepared, draw, records_of, spread, write_json
 
-from xpose.data.datasets.converters.ap10k import ANIMAL, APT_FILE, APT_FOLDER
+from xpose.data.datasets.converters.coco import ANIMAL, APT36K, APT_FOLDER
 from xpose.data.datasets.pipeline import prepare
 from xpose.data.datasets.report import read_report
 from xpose.errors import DataError
@@ -46,8 +46,8 @@ def write_tree(root: Path, written: dict[str, str] = PLACES) -> Tree:
                 annotations.append({**entry, "is_crowd": 0, "video_id": video, "track_id": track})
     categories = [{"id": number, "name": name} for number, name in CATEGORIES.items()]
     content = {"info": {}, "license": [], "images": images, "annotations": annotations, "categories": categories}
-    write_json(root / APT_FILE, content)
-    return Tree(root, truth, [APT_FILE])
+    write_json(root / APT36K.annotation_files["train"], content)
+    return Tree(root, truth, [APT36K.annotation_files["train"]])
 
 
 test_fuzz = fuzz_test("apt36k", write_tree)
@@ -91,7 +91,7 @@ def test_frames_that_the_file_does_not_name_are_reported(tmp_path: Path) -> None
 
 def test_crowds_are_read_from_the_misspelt_key(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "original")
-    path = tree.root / APT_FILE
+    path = tree.root / APT36K.annotation_files["train"]
     path.write_text(path.read_text().replace('"is_crowd": 0', '"is_crowd": 1', 1))
     records = records_of(prepare("apt36k", tree.root, tmp_path).folder)
     assert [i.iscrowd for record in records.values() for i in record.instances].count(True) == 1
@@ -99,7 +99,7 @@ def test_crowds_are_read_from_the_misspelt_key(tmp_path: Path) -> None:
 
 def test_a_category_with_other_keypoints_stops_the_build(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "original")
-    path = tree.root / APT_FILE
+    path = tree.root / APT36K.annotation_files["train"]
     content = json.loads(path.read_text())
     content["categories"][0]["keypoints"] = list(ANIMAL.names)
     path.write_text(json.dumps(content))

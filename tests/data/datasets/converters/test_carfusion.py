@@ -112,7 +112,7 @@ def test_visibility_is_the_authors_and_points_outside_are_reported(tmp_path: Pat
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("1,2,3,4", "line 2 has 4 cells"),
+        ("1,2,3,4", "is not 5 numbers"),
         ("1,2,15,0,1", "point 15 of car 0"),
         ("1,2,2.5,0,1", "point 2.5 of car 0"),
         ("1,2,3,0.5,1", "car 0.5"),

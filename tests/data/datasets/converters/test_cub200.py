@@ -11,7 +11,6 @@ from tests.data.trees import Tree, Truth, check_prepared, draw, link, records_of
 from xpose.data.datasets.converters.cub200 import (
     BOXES,
     CLASSES,
-    FILES,
     IMAGES,
     LABELS,
     PARTS,
@@ -24,6 +23,7 @@ from xpose.data.datasets.pipeline import prepare
 from xpose.data.datasets.report import read_report
 from xpose.errors import DataError, UnmappedKeypointError
 
+FILES = (IMAGES, SPLIT, BOXES, CLASSES, LABELS, PARTS, PLACES)
 NAMES = list(Cub200.tables["bird"].unified)
 SPECIES = {"1": "001.Black_footed_Albatross", "50": "050.Eared_Grebe"}
 

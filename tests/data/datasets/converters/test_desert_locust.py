@@ -71,7 +71,7 @@ def test_the_real_points_come_through(tmp_path: Path) -> None:
     pixels = [np.asarray(Image.open(sample / image["file_name"]).convert("L")) for image in content["images"]]
     places = np.stack([points[:, :2] for points in told])
     write_h5(root / LOCUST.file, np.stack(pixels)[..., None], places, np.stack([points[:, 2] > 0 for points in told]))
-    link(shared("format_samples/deepposekit_skeletons") / "locust_skeleton.csv", root / LOCUST.folder / "skeleton.csv")
+    link(shared("format_samples/deepposekit_skeletons") / "locust_skeleton.csv", root / LOCUST.names_file)
     done = prepare("desert-locust", root, tmp_path)
     records = records_of(done.folder)
     for row, (annotation, points) in enumerate(zip(content["annotations"], told, strict=True)):

@@ -11,7 +11,7 @@ from tests.data.fuzz import fuzz_test
 from tests.data.trees import Tree, Truth, check_prepared, draw, link, records_of, shared, spread, write_json
 
 from xpose.data.datasets.converters import load_converter
-from xpose.data.datasets.converters.coco import HUMANART_FILES
+from xpose.data.datasets.converters.coco import HumanArt
 from xpose.data.datasets.pipeline import prepare
 from xpose.data.datasets.report import read_report
 from xpose.vocabulary import load_skeleton
@@ -36,7 +36,7 @@ def annotation(number: int, image: int, points: dict) -> dict:
 
 def write_tree(root: Path) -> Tree:
     truth = {}
-    for split, file in HUMANART_FILES.items():
+    for split, file in HumanArt.annotation_files.items():
         images, annotations = [], []
         for number, (scene, prefix) in enumerate(SCENES.items(), start=1 + 10 * (split == "val")):
             image = prefix * 10**12 + number  # larger than 32 bit, as in the original
@@ -51,7 +51,7 @@ def write_tree(root: Path) -> Tree:
             annotations += [annotation(image + i, image, points) for i, points in enumerate(objects)]
         category = {"id": 1, "name": "person", "supercategory": "person", "keypoints": list(TABLE.names)}
         write_json(root / file, {"images": images, "annotations": annotations, "categories": [category]})
-    return Tree(root, truth, list(HUMANART_FILES.values()))
+    return Tree(root, truth, list(HumanArt.annotation_files.values()))
 
 
 test_fuzz = fuzz_test("humanart", write_tree)
@@ -76,7 +76,7 @@ def test_prepared(tmp_path: Path) -> None:
 def test_an_annotation_with_17_points_only_is_reported(tmp_path: Path) -> None:
     """The files mixed with COCO have such ones; they are COCO's, and converting them here would count them twice."""
     tree = write_tree(tmp_path / "original")
-    path = tree.root / HUMANART_FILES["train"]
+    path = tree.root / HumanArt.annotation_files["train"]
     content = json.loads(path.read_text())
     del content["annotations"][-1]["keypoints_21"]
     path.write_text(json.dumps(content))
@@ -88,7 +88,7 @@ def test_an_annotation_with_17_points_only_is_reported(tmp_path: Path) -> None:
 def test_the_real_sample_keeps_every_number(tmp_path: Path) -> None:
     sample = shared("format_samples/humanart")
     root = tmp_path / "original"
-    link(sample / "test_humanart.json", root / HUMANART_FILES["val"])
+    link(sample / "test_humanart.json", root / HumanArt.annotation_files["val"])
     for picture in sample.rglob("*.jpg"):
         link(picture, root / "HumanArt/images" / picture.relative_to(sample))
     done = prepare("humanart", root, tmp_path)

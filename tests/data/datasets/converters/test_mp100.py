@@ -157,7 +157,7 @@ def test_a_carfusion_frame_is_told_by_its_cars(tmp_path: Path) -> None:
     done = prepare("mp100", tree.root, tmp_path / "damaged", splits=["split1-test"])
     (entry,) = read_report(done.folder / "report.json")
     assert entry["file"] == "images/suv/300600361.jpg"
-    assert "line 1 has 3 cells" in entry["reason"]
+    assert 'line 1: "1,2,3" is not 5 numbers' in entry["reason"]
 
 
 def test_gathered_carfusion_pictures_do_where_the_original_is_not_there(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ import tomllib
 import pytest
 
 from xpose.data.datasets.converters import CONVERTERS, load_converter
-from xpose.data.datasets.converters.base import SETS, Converter, NameTable
+from xpose.data.datasets.converters.base import FORMATS, SETS, Converter, NameTable
+from xpose.data.datasets.converters.coco_like import CocoLike
+from xpose.data.datasets.importers import IMPORTERS, load_importer
 from xpose.errors import DataError, UnmappedKeypointError
 from xpose.records import LEFT_RIGHT_RULES
 from xpose.vocabulary import load_skeleton
@@ -33,7 +35,7 @@ def test_statements(name: str) -> None:
     assert converter.status in ("seen", "loader only", "format unverified")
     assert converter.left_right in LEFT_RIGHT_RULES
     assert converter.splits
-    assert set(converter.expected.splits) <= set(converter.splits)
+    assert set(converter.expected.get("split_images", {})) <= set(converter.splits)
     assert all(set(need.splits) <= set(converter.splits) for need in converter.needs)
     assert all(need.where.strip() for need in converter.needs)
     assert (type(converter).entries, type(converter).record) != (Converter.entries, Converter.record)
@@ -43,7 +45,15 @@ def test_every_section_of_the_stated_facts_belongs_to_a_converter_and_has_fields
     classes = {base for name in ALL for base in type(load_converter(name)).__mro__}
     for section, facts in tomllib.loads(SETS.read_text("utf-8")).items():
         assert section in {base.__name__ for base in classes}
-        assert set(facts) <= set(Converter.__annotations__)
+        assert set(facts) <= {*Converter.__annotations__, *CocoLike.__annotations__, "where"}
+        assert set(facts.get("expected", {})) <= {"unikpt_images", "images", "instances", "split_images"}
+
+
+def test_every_format_is_described() -> None:
+    described = tomllib.loads(FORMATS.read_text("utf-8"))
+    assert {load_importer(name).__name__: name for name in IMPORTERS} == {
+        section: facts["format"] for section, facts in described.items()
+    }
 
 
 def test_an_unknown_dataset_is_answered_with_near_matches() -> None:

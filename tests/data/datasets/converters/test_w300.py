@@ -9,7 +9,7 @@ from tests.data.fuzz import fuzz_test
 from tests.data.trees import Tree, Truth, check_prepared, draw, link, records_of, shared, spread, write_text
 
 from xpose.data.datasets.converters import load_converter
-from xpose.data.datasets.converters.w300 import read_pts
+from xpose.data.datasets.converters.faces_and_hands import read_pts
 from xpose.data.datasets.pipeline import prepare
 from xpose.data.datasets.report import read_report
 from xpose.data.datasets.sources import SourceFolder
@@ -84,7 +84,7 @@ def test_names_match_with_and_without_blanks(tmp_path: Path) -> None:
         ("version: 1\nn_points: 2\n{\n1 2\n3 4\n", "between braces"),
         ("version: 1\nn_points: 3\n{\n1 2\n3 4\n}\n", "n_points: 3"),
         ("version: 1\nn_points: 2\n{\n1 2\n}\n", "holds 1 points"),
-        ("n_points: 2\n{\n1 2\n3 4 5\n}\n", "not two numbers"),
+        ("n_points: 2\n{\n1 2\n3 4 5\n}\n", "is not 2 numbers"),
         ("n_points: 2\n{\n1 2\n3 nan\n}\n", "not a finite number"),
     ],
 )

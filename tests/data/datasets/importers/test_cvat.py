@@ -158,7 +158,7 @@ def test_hidden_and_outside_points(tmp_path: Path) -> None:
     ("bad", "reason"),
     [
         ('<points label="b" occluded="0" outside="x" points="9,9"></points>', "is not 0 or 1"),
-        ('<points label="b" occluded="0" outside="0" points="9"></points>', "is not x,y"),
+        ('<points label="b" occluded="0" outside="0" points="9"></points>', "is not 2 numbers"),
         ('<points label="b" occluded="0" outside="0" points="9,nan"></points>', "not a finite number"),
     ],
 )

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from tests.data.datasets.importers.test_coco import FILE, write_tree
 
 from xpose.cli import main
-from xpose.data.datasets.importers import IMPORTERS, load_importer
-from xpose.data.datasets.importers.importing import name_of, skeleton_toml
+from xpose.data.datasets.importers import IMPORTERS, load_importer, name_of, skeleton_toml
 from xpose.data.datasets.importers.names import ObjectKind, partner, readable, settle_names
 from xpose.errors import DataError
 from xpose.vocabulary import list_skeletons, load_skeleton

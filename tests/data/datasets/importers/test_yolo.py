@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,15 @@ def test_a_wrong_yaml_is_refused(tmp_path: Path, old: str, new: str, reason: str
         return
     with pytest.raises(DataError, match=reason):
         import_set("yolo-pose", tree.root, tmp_path / "out", name="mine")
+
+
+@pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? "])
+def test_deep_nesting_is_refused_at_once(tmp_path: Path, opening: str) -> None:
+    write_text(tmp_path / "data.yaml", opening * 100_000)
+    begin = time.process_time()
+    with pytest.raises(DataError, match="nested more than 100 levels deep"):
+        import_set("yolo-pose", tmp_path, tmp_path / "out", name="mine")
+    assert time.process_time() - begin < 10, "the time must not grow with the square of the depth"
 
 
 def test_yaml_references_do_not_unfold(tmp_path: Path) -> None:

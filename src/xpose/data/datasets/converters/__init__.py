@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 CONVERTERS = {  # name -> module in this folder and class
     "coco": "coco:Coco",
-    "300w": "w300:W300",
-    "onehand10k": "onehand10k:OneHand10K",
+    "300w": "faces_and_hands:W300",
+    "onehand10k": "faces_and_hands:OneHand10K",
     "macaquepose": "macaquepose:MacaquePose",
     "humanart": "coco:HumanArt",
-    "ap10k": "ap10k:AP10K",
-    "apt36k": "ap10k:APT36K",
+    "ap10k": "coco:AP10K",
+    "apt36k": "coco:APT36K",
     "animal-kingdom": "animal_kingdom:AnimalKingdom",
     "animal-kingdom-coco": "animal_kingdom:AnimalKingdomCoco",
-    "animalweb": "animalweb:AnimalWeb",
+    "animalweb": "faces_and_hands:AnimalWeb",
     "animalpose": "animalpose:AnimalPose",
     "animalpose-xml": "animalpose:AnimalPoseXml",
     "vinegar-fly": "deepposekit:VinegarFly",
@@ -34,16 +34,11 @@ CONVERTERS = {  # name -> module in this folder and class
 
 
 def load_converter(name: str) -> Converter:
-    """The converter of that name.
-
-    Raises:
-        DataError: there is none of that name.
-    """
+    """The converter of that name."""
     target = CONVERTERS.get(name.casefold())
     if target is None:
-        raise DataError(
-            f"Unknown dataset {quote(name)}.{did_you_mean(name, CONVERTERS)} List them with: xpose data list"
-        )
+        hint = did_you_mean(name, CONVERTERS)
+        raise DataError(f"Unknown dataset {quote(name)}.{hint} List them with: xpose data list")
     module, _, attribute = target.partition(":")
     converter: Converter = getattr(import_module(f"{__name__}.{module}"), attribute)()
     return converter

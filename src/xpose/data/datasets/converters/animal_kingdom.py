@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
-from xpose.data.datasets.converters.base import Converter, NameTable, Need, PictureEntry, category_of
+from xpose.data.datasets.converters.base import Converter, NameTable, PictureEntry, category_of
 from xpose.data.datasets.converters.coco_like import CocoImage, CocoLike
-from xpose.data.datasets.sources import Fields, SourceFolder, as_number, box_of_points, safe_name
+from xpose.data.datasets.sources import Fields, SourceFolder, box_of_points, safe_name
 from xpose.errors import DataError, quote
 from xpose.records import VISIBLE, Category, Instance, Picture, Point, Record, Skipped, Taxonomy, replaced
 
-WHERE = "by the request form on the home page; --root is the folder pose_estimation"
 PICTURES = "dataset"
 ABSENT = -1.0
-# The papers report P1, so its parts have the plain names.
-GROUPS = ("amphibian", "bird", "fish", "mammal", "reptile")
-PROTOCOLS = {"": "ak_P1", "-P2": "ak_P2", **{f"-P3-{group}": f"ak_P3_{group}" for group in GROUPS}}
-PLACES = {f"{part}{end}": f"{protocol}/{part}" for end, protocol in PROTOCOLS.items() for part in ("train", "test")}
-COCO_FILES = {split: f"annotation_coco/{place}.json" for split, place in PLACES.items()}
-MEANINGS = {
-    "": "P1: all species",
-    "-P2": "P2: groups of animals that training has not seen; not to be mixed with P1",
-    **{f"-P3-{group}": f"P3: within one class ({group}); not to be mixed with P1" for group in GROUPS},
-}
-TESTED = {"test-P3-amphibian": 1_279, "test-P3-fish": 918, "test-P3-mammal": 1_496, "test-P3-reptile": 1_209}
 CLASSES = {"Amphibian": "Amphibia", "Bird": "Aves", "Mammal": "Mammalia", "Reptile": "Reptilia"}  # "Fish" is no class
 
 ANIMAL = NameTable.from_skeleton("animal_kingdom")  # in the order of `joints`
@@ -33,17 +21,11 @@ ANIMAL = NameTable.from_skeleton("animal_kingdom")  # in the order of `joints`
 class AnimalKingdom(Converter):
     """Animals of 850 species with 23 points, frames of videos; a video (`group`) must not be divided by a split."""
 
-    name = "animal-kingdom"
-    splits = {f"{part}{end}": meaning for end, meaning in MEANINGS.items() for part in ("train", "test")}
-    needs = (
-        *(Need(f"annotation/{place}.json", WHERE, (split,)) for split, place in PLACES.items()),
-        Need(PICTURES, WHERE),
-    )
+    annotation_files: ClassVar[Mapping[str, str]]
     tables = {"animal": ANIMAL}
 
     def entries(self, source: SourceFolder, split: str) -> Iterator[PictureEntry | Skipped]:
-        """One entry per picture, with all of its records."""
-        file = f"annotation/{PLACES[split]}.json"
+        file = self.annotation_files[split]
         content = source.json(file)
         if not isinstance(content, list):
             raise DataError(f"{quote(file)} is {quote(content)}, not a list of records")
@@ -59,24 +41,16 @@ class AnimalKingdom(Converter):
     def record(self, source: SourceFolder, split: str, entry: PictureEntry) -> Record:
         """One picture; in the files that were read it always shows one labelled animal."""
         picture = source.picture(entry.name)
-        instances, dropped = self.read_each(
-            entry.name,
-            entry.data,
-            lambda value, number: _instance(Fields(value, f"record {number} of the picture")),
-        )
+        instances, dropped = self.read_each(entry.name, entry.data, _instance)
         return self.make(picture, instances, split, group=_video_of(entry.name), dropped=dropped)
 
 
 class AnimalKingdomCoco(CocoLike, AnimalKingdom):
     """The same pictures and points; the file's categories are classes, its animals are in the annotations."""
 
-    name = "animal-kingdom-coco"
-    annotation_files = COCO_FILES
-    picture_folders = dict.fromkeys(COCO_FILES, PICTURES)
-    needs = (*(Need(file, WHERE, (split,)) for split, file in COCO_FILES.items()), Need(PICTURES, WHERE))
+    picture_folder = PICTURES
 
     def group(self, image: Fields) -> str | None:
-        """The video."""
         return _video_of(image.text("file_name"))
 
     def record(self, source: SourceFolder, split: str, entry: PictureEntry) -> Record:
@@ -92,13 +66,13 @@ class AnimalKingdomCoco(CocoLike, AnimalKingdom):
         return replaced(instance, category=_species_of(annotation), keypoints=points)
 
 
-def _instance(fields: Fields) -> Instance:
+def _instance(value: Any, number: int) -> Instance:
+    fields = Fields(value, f"record {number} of the picture")
     points = ANIMAL.by_order(_joints(fields))
     return Instance(_species_of(fields), box_of_points(points.values()), points)
 
 
 def _species_of(fields: Fields) -> Category:
-    """The category of a record: its animal, in the class that it states."""
     class_name = fields.text("animal_parent_class")
     return ANIMAL.category(category_of(fields.text("animal")), Taxonomy(class_=CLASSES.get(class_name, class_name)))
 
@@ -112,11 +86,10 @@ def _joints(fields: Fields) -> Iterator[Point]:
     joints = fields.list("joints")
     visible = fields.numbers("joints_vis", len(joints))
     for number, (joint, v) in enumerate(zip(joints, visible, strict=True)):
-        x, y = map(as_number, joint) if isinstance(joint, list) and len(joint) == 2 else (None, None)
-        if x is None or y is None:
-            raise DataError(f"{fields.where}: joint {number} is {quote(joint)}, not two finite numbers")
+        name = f"joint {number}"
+        x, y = Fields({name: joint}, fields.where).numbers(name, 2)
         if v not in (0, 1):
-            raise DataError(f"{fields.where}: the visibility of joint {number} is {v}, not 0 or 1")
+            raise DataError(f"{fields.where}: the visibility of {name} is {v}, not 0 or 1")
         if v and x == ABSENT and y == ABSENT:
-            raise DataError(f"{fields.where}: joint {number} counts as visible, but has no place")
+            raise DataError(f"{fields.where}: {name} counts as visible, but has no place")
         yield x, y, VISIBLE if v else 0

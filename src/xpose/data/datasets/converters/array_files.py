@@ -1,12 +1,9 @@
 """Arrays of numbers from h5 and Matlab files of downloads, and nothing else of what these formats can do.
 
 An HDF5 file may point into other files (external links, external storage, virtual arrays), hold objects to unpickle,
-and promise more than any memory holds. All of this is refused before a number is read.
-
-Matlab's files are read with the few lines below (version 5) and with h5py (version 7.3, which is HDF5). Why not scipy:
-its reader ends the whole process with a segmentation fault where a single byte of the file is damaged (found with scipy
-1.17.1: the type number of an array's data), and a download is not to be trusted. Only arrays of real numbers are read;
-cells, structures, objects and functions are refused.
+and promise more than any memory holds. All of this is refused before a number is read. Matlab's files are read with the
+few lines below (version 5) and with h5py (version 7.3, which is HDF5), because one damaged byte makes scipy's reader
+(1.17.1) end the process with a segmentation fault.
 """
 
 from __future__ import annotations
@@ -46,11 +43,7 @@ COMPLEX = 0x0800
 
 @contextmanager
 def open_h5(source: SourceFolder, name: str, way_out: str = "It may be cut short: fetch it again.") -> Iterator[Any]:
-    """The open `h5py.File`; inside the block only read it, since every error there is taken for one of the file.
-
-    Raises:
-        DataError: it is missing, not an HDF5 file, or damaged where it was read.
-    """
+    """The open `h5py.File`; inside the block only read it, since every error there is taken for one of the file."""
     try:
         import h5py
     except ImportError:
@@ -72,9 +65,6 @@ def array_in(file: Any, key: str, kinds: str, shape: Sequence[int | None], where
     """The `h5py.Dataset` of that name without its numbers: slice it to read them.
 
     `kinds` are numpy's letters for kinds of numbers, `shape` the lengths that are known.
-
-    Raises:
-        DataError: there is none in the file itself, or it is of another kind or shape.
     """
     import h5py
 
@@ -97,11 +87,7 @@ def array_in(file: Any, key: str, kinds: str, shape: Sequence[int | None], where
 
 
 def mat_array(source: SourceFolder, name: str, variable: str, dimensions: int) -> np.ndarray:
-    """One variable of a Matlab file, in Matlab's order of axes.
-
-    Raises:
-        DataError: the file is missing or damaged, or has no such array of numbers.
-    """
+    """One variable of a Matlab file, in Matlab's order of axes."""
     path = source.file(name)
     head = _starts(path, HDF5_AT + len(HDF5))
     try:
@@ -116,8 +102,7 @@ def mat_array(source: SourceFolder, name: str, variable: str, dimensions: int) -
         return _from_mat(path.read_bytes(), variable, dimensions)
     except (ValueError, struct.error, zlib.error) as error:
         raise DataError(
-            f"{quote(name)} is not a Matlab file with the array {quote(variable)}: {error}. "
-            "It may be cut short or of another release: fetch it again."
+            f"{quote(name)} is not a Matlab file with the array {quote(variable)}: {error}. {WAY_OUT}"
         ) from None
 
 

@@ -1,13 +1,7 @@
 """The base of all converters: what a dataset is and needs, its keypoint names, and the two methods that read it.
 
-Adding a dataset is one small file: see docs/data.md, "Adding a dataset". A converter
-
-1. describes the set: `splits` and `needs`, and in `sets.toml` its title, licence, home page and the like;
-2. maps the original's keypoint names to the unified ones: `tables`;
-3. lists the pictures, cheaply: `entries`;
-4. turns one entry into one record: `record`, raising `DataError` for an entry that is wrong.
-
-Everything else (names that leave the folder, points outside, the report, resuming, checking) is done for it.
+See docs/data.md, "Adding a dataset". Names that leave the folder, points outside, the report, resuming and checking
+are done here and in `pipeline.py` for all of them.
 """
 
 from __future__ import annotations
@@ -16,7 +10,7 @@ import functools
 import hashlib
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
@@ -32,10 +26,11 @@ Status = Literal["seen", "loader only", "format unverified"]
 T = TypeVar("T")
 R = TypeVar("R")
 
-NOT_STATED = "not stated"
+NOT_STATED, HOME = "not stated", "the home page"
 EDGE = 2.0  # pixels; a point no further outside is moved to the picture's edge, any other becomes "not labelled"
 MARGIN = 0.1  # of the points' extent, on each side of a box that is made from points
 TABLES, SETS = Path(__file__).with_name("tables"), Path(__file__).with_name("sets.toml")
+FORMATS = Path(__file__).parents[1] / "importers" / "formats.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,26 +43,12 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
-    """Published counts to compare with; None where neither the papers nor the set's own page state them."""
-
-    unikpt: int | None = None  # pictures that the papers used
-    images: int | None = None  # pictures in the whole original
-    instances: int | None = None
-    splits: Mapping[str, int] = field(default_factory=dict)  # pictures per split
-
-
-@dataclass(frozen=True, slots=True)
 class PictureEntry:
-    """One picture of the original before it is opened.
-
-    `data` is plain Python: an interrupted run continues if its repr is unchanged. `file` is the annotation file of
-    this one picture, where a set has one per picture.
-    """
+    """One picture of the original before it is opened."""
 
     name: str
-    data: Any = None  # each converter chooses its own form
-    file: str | None = None
+    data: Any = None  # plain Python in a form of the converter's choice; an interrupted run compares its repr
+    stamp: Any = None  # of the annotation file of this one picture (`SourceFolder.stamped`), where it has its own
 
 
 @dataclass(frozen=True)
@@ -79,20 +60,15 @@ class NameTable:
     own_edges: tuple[tuple[str, str], ...] | None = None  # None: those of the skeleton
 
     @classmethod
-    def underscored(cls, skeleton: str, renamed: Mapping[str, str] | None = None) -> NameTable:
-        """For originals that write the skeleton's names, in its order, with underscores.
-
-        `renamed` gives the original's name for each unified name where it is another.
-        """
-        names = load_skeleton(skeleton).keypoints
-        return cls(skeleton, {(renamed or {}).get(name, name.replace(" ", "_")): name for name in names})
+    def underscored(cls, skeleton: str) -> NameTable:
+        """For originals that write the skeleton's names, in its order, with underscores."""
+        return cls(skeleton, {name.replace(" ", "_"): name for name in load_skeleton(skeleton).keypoints})
 
     @classmethod
     def from_skeleton(cls, skeleton: str) -> NameTable:
         """The source names in a skeleton file with their unified names, in the order of the file."""
-        return cls(
-            skeleton, {(*point.source_names, point.name)[0]: point.name for point in load_skeleton(skeleton).points}
-        )
+        points = load_skeleton(skeleton).points
+        return cls(skeleton, {(*point.source_names, point.name)[0]: point.name for point in points})
 
     @classmethod
     def from_file(cls, skeleton: str, file: str, table: str = "names") -> NameTable:
@@ -116,19 +92,14 @@ class NameTable:
         return tuple(edge for edge in load_skeleton(self.skeleton).edges if {*edge} <= {*self.unified})
 
     def unify(self, points: Mapping[str, Point]) -> dict[str, Point]:
-        """Points by the original's names as points by unified names, the unlabelled ones left out.
-
-        Raises:
-            UnmappedKeypointError: the table does not have one of the names; this stops the build.
-        """
+        """Points by the original's names as points by unified names, the unlabelled ones left out."""
         self.check(points)
         named = ((self.names[name], point) for name, point in points.items())
         return {name: point for name, point in named if name is not None and point[2]}
 
     def by_order(self, points: Iterable[Point]) -> dict[str, Point]:
         """The same for originals that give points by position only: one per name, in the table's order."""
-        ordered = list(points)
-        if len(ordered) != len(self.names):
+        if len(ordered := list(points)) != len(self.names):
             raise DataError(f"there are {len(ordered)} points, but must be {len(self.names)}")
         return self.unify(dict(zip(self.names, ordered, strict=True)))
 
@@ -137,17 +108,13 @@ class NameTable:
         for name in names:
             if name not in self.names:
                 raise UnmappedKeypointError(
-                    f"The source keypoint {quote(name)} has no unified name.{did_you_mean(name, self.names)} "
-                    f'Every keypoint of a source is mapped, or left out with None: add {quote(name)} to "tables" '
-                    "of the converter."
+                    f"The source keypoint {quote(name)} has no unified name.{did_you_mean(name, self.names)} Add it to "
+                    '"tables" of the converter, with None to leave it out.'
                 )
 
 
 def category_of(name: str) -> str:
-    """The vocabulary's name of a category, also where an original leaves the blanks out ("arcticwolf").
-
-    A category that the vocabulary does not have keeps the original's own words.
-    """
+    """The vocabulary's name of a category, also of "arcticwolf"; other categories keep the original's own words."""
     category = find_category(name)
     return category.name if category else _joined_names().get(_letters(name), " ".join(name.split()))
 
@@ -163,7 +130,7 @@ def _joined_names() -> dict[str, str]:
 
 
 def _letters(name: str) -> str:
-    return "".join(letter for letter in name.casefold() if letter.isalnum())
+    return "".join(filter(str.isalnum, name.casefold()))
 
 
 def stem_of(name: str) -> str:
@@ -173,53 +140,55 @@ def stem_of(name: str) -> str:
 
 @functools.cache
 def _stated_facts() -> dict[str, dict[str, Any]]:
-    """What `sets.toml` states about the shipped datasets, by the class of the converter."""
-    facts: dict[str, dict[str, Any]] = tomllib.loads(SETS.read_text("utf-8"))
-    return {
-        name: stated | ({"expected": Expected(**stated["expected"])} if "expected" in stated else {})
-        for name, stated in facts.items()
-    }
+    """What `sets.toml` and `formats.toml` state, by the class of the converter or importer."""
+    facts: dict[str, dict[str, Any]] = {}
+    for file in (SETS, FORMATS):
+        facts |= tomllib.loads(file.read_text("utf-8"))
+    for stated in facts.values():
+        where = stated.pop("where", HOME)
+        needs = [(path, split) for split, path in stated.get("annotation_files", {}).items()]
+        needs += [(path, split) for split, paths in stated.get("needs", {}).items() for path in paths]
+        if needs:
+            stated["needs"] = tuple(Need(path, where, () if split == "all" else (split,)) for path, split in needs)
+    return facts
 
 
 class Converter:
     """One dataset in its authors' own layout. See the module's docstring and docs/data.md."""
 
-    name: ClassVar[str]  # as in `xpose data prepare NAME`
+    # What `sets.toml` states; other classes set it themselves.
+    name: ClassVar[str]
     title: ClassVar[str]
     licence: ClassVar[str] = NOT_STATED
     terms: ClassVar[str] = NOT_STATED  # what else binds who uses it
     homepage: ClassVar[str] = NOT_STATED
     status: ClassVar[Status] = "format unverified"
-    version: ClassVar[int] = 1  # raise it when the same original gives other records
     left_right: ClassVar[LeftRight] = "not stated"
-    origin: ClassVar[str] = NOT_STATED  # 0-based or 1-based pixels, and what was done about it
-    visibility: ClassVar[str] = NOT_STATED  # what v = 1 and v = 2 mean here
-    boxes: ClassVar[str] = NOT_STATED  # where the boxes come from
-    evaluation: ClassVar[str] = NOT_STATED  # split and metric that the papers report
-    expected: ClassVar[Expected] = Expected()
+    origin: ClassVar[str] = NOT_STATED
+    visibility: ClassVar[str] = NOT_STATED
+    boxes: ClassVar[str] = NOT_STATED
+    evaluation: ClassVar[str] = NOT_STATED
+    expected: ClassVar[Mapping[str, Any]] = {}  # published counts; nothing where they are not stated
     needs: ClassVar[tuple[Need, ...]] = ()
     splits: ClassVar[Mapping[str, str]] = {}  # name -> what it is
+    # What a converter states.
+    version: ClassVar[int] = 1  # raise it when the same original gives other records
+    choices_digest: str = ""  # of a user's choices that change the records
     tables: ClassVar[Mapping[str, NameTable]] = {}
 
-    def __init__(self) -> None:
-        for base in reversed(type(self).__mro__):
-            if base.__module__.startswith(f"{__package__}."):  # other classes state their facts as class attributes
-                vars(self).update(_stated_facts().get(base.__name__, {}))
+    def __init_subclass__(cls) -> None:
+        if cls.__module__.startswith("xpose."):  # other classes state their facts as class attributes
+            for name, value in _stated_facts().get(cls.__name__, {}).items():
+                setattr(cls, name, value)
 
     def entries(self, source: SourceFolder, split: str) -> Iterable[PictureEntry | Skipped]:
-        """The pictures of the split, in an order that never changes, without opening them.
-
-        Raises:
-            DataError: an annotation file as a whole is missing or damaged.
-        """
+        """The pictures of the split, in an order that never changes, without opening them."""
         raise NotImplementedError
 
     def record(self, source: SourceFolder, split: str, entry: PictureEntry) -> Record:
         """The record of one entry (`self.make` builds it).
 
-        Raises:
-            DataError: the entry is wrong; it is skipped and reported with this message.
-            UnmappedKeypointError: a keypoint without a unified name; the build stops.
+        `DataError` skips and reports the entry; `UnmappedKeypointError` stops the build.
         """
         raise NotImplementedError
 
@@ -236,8 +205,9 @@ class Converter:
             if name not in named:
                 yield Skipped(name, "no annotation names this picture")
 
+    @staticmethod
     def paired(
-        self, source: SourceFolder, pictures: Iterable[str], files: Iterable[str], key: Callable[[str], str] = stem_of
+        source: SourceFolder, pictures: Iterable[str], files: Iterable[str], key: Callable[[str], str] = stem_of
     ) -> Iterator[PictureEntry | Skipped]:
         """An entry for each picture with the annotation file of the same `key`; what has no partner is reported."""
         partners = {key(file): file for file in files}
@@ -245,7 +215,7 @@ class Converter:
             if (file := partners.pop(key(picture), None)) is None:
                 yield Skipped(picture, "no annotation file belongs to it")
             else:
-                yield PictureEntry(picture, file, file)
+                yield PictureEntry(picture, file, source.stamped([file]))
         yield from (Skipped(file, "no picture belongs to it") for file in partners.values())
 
     @staticmethod
@@ -257,16 +227,8 @@ class Converter:
             return Skipped(name or where, str(error))
 
     @staticmethod
-    def read_each(
-        file: str, values: Iterable[T], read: Callable[[T, int], R], where: str = ""
-    ) -> tuple[list[R], list[Skipped]]:
-        """The objects of one picture, read from `values` (numbered from 1), and a report of those that are wrong.
-
-        `where` precedes each message, with the object's number in the place of `{}`.
-
-        Raises:
-            UnmappedKeypointError: a keypoint without a unified name.
-        """
+    def read_each(file: str, values: Iterable[T], read: Callable[[T, int], R]) -> tuple[list[R], list[Skipped]]:
+        """The objects of one picture, read from `values` (numbered from 1), and a report of those that are wrong."""
         objects, dropped = [], []
         for number, value in enumerate(values, start=1):
             try:
@@ -274,7 +236,7 @@ class Converter:
             except UnmappedKeypointError:
                 raise
             except DataError as error:
-                dropped.append(Skipped(file, f"{where.format(number)}{error}", "object"))
+                dropped.append(Skipped(file, str(error), "object"))
         return objects, dropped
 
     @staticmethod
@@ -282,9 +244,8 @@ class Converter:
         table: NameTable, name: str, points: Mapping[str, Point], picture: Picture, source_id: str | None = None
     ) -> Instance:
         """An object without a box: it gets the extent of its points and `MARGIN`, cut to the picture."""
-        return Instance(
-            table.category(name), box_of_points(points.values(), MARGIN, picture), points, source_id=source_id
-        )
+        box = box_of_points(points.values(), MARGIN, picture)
+        return Instance(table.category(name), box, points, source_id=source_id)
 
     def make(
         self,
@@ -342,11 +303,7 @@ def digest_of(entries: Iterable[object]) -> str:
 
 
 def settle(record: Record) -> Record:
-    """The record in its final form: points outside reported and unlabelled, faulty objects left out and reported.
-
-    Raises:
-        DataError: the picture itself is faulty, or none of the objects it had is left.
-    """
+    """The record in its final form: points outside reported and unlabelled, faulty objects left out and reported."""
     dropped = list(record.dropped)
     file = record.picture.file
     valid = []

@@ -4,27 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from xpose.data.datasets.converters.base import Converter, NameTable, Need, PictureEntry
-from xpose.data.datasets.sources import SourceFolder, box_of_points, parse_number
+from xpose.data.datasets.converters.base import Converter, NameTable, PictureEntry, stem_of
+from xpose.data.datasets.sources import SourceFolder, box_of_points, parse_numbers
 from xpose.errors import DataError, quote
 from xpose.records import HIDDEN, NOT_LABELLED, VISIBLE, Box, Instance, Picture, Point, Record, Skipped
 
-WHERE = "by form on the home page"
-# By the names of the authors' converter to COCO, in the order of the files' point numbers.
-CAR = NameTable.underscored(
-    "car",
-    {
-        "right headlight": "right_front_headlight",
-        "left headlight": "left_front_headlight",
-        "right tail light": "right_back_headlight",
-        "left tail light": "left_back_headlight",
-        "right front roof corner": "right_front_top",
-        "left front roof corner": "left_front_top",
-        "right back roof corner": "right_back_top",
-        "left back roof corner": "left_back_top",
-        "centre": "center",
-    },
-)
+CAR = NameTable.from_file("car", "carfusion")
 POINTS = dict(enumerate(CAR.names, start=1))
 VISIBILITY = {1: VISIBLE, 2: HIDDEN, 3: VISIBLE}
 
@@ -34,25 +19,18 @@ Cars = dict[str, dict[str, Point]]  # a car's number in its file -> its points b
 class CarFusion(Converter):
     """Cars with 14 points, two of which were never seen labelled."""
 
-    name = "carfusion"
-    splits = {"train": "the folder train", "test": "the folder test"}
-    needs = tuple(Need(split, WHERE, (split,)) for split in splits)
     tables = {"car": CAR}
 
     def entries(self, source: SourceFolder, split: str) -> Iterator[PictureEntry | Skipped]:
-        """One entry per picture with a gt file of the same name in the same sequence."""
         return self.paired(source, source.pictures(split, deep=True), gt_files(source, split), _key)
 
     def record(self, source: SourceFolder, split: str, entry: PictureEntry) -> Record:
-        """One frame with its cars; frames of one sequence belong together."""
         picture = source.picture(entry.name)
         dropped: list[Skipped] = []
         cars = read_cars(source, entry.data)
-        instances, faults = self.read_each(
-            entry.name, cars.items(), lambda car, _: _car(*car, picture=picture, dropped=dropped)
-        )
         if not cars:
             raise DataError(f"{quote(entry.data)} holds no car")
+        instances, faults = self.read_each(entry.name, cars.items(), lambda car, _: _car(*car, picture, dropped))
         group = "/".join(entry.name.split("/")[:2])
         return self.make(picture, instances, split, group=group, dropped=dropped + faults)
 
@@ -62,32 +40,26 @@ def gt_files(source: SourceFolder, folder: str) -> list[str]:
     return [name for name in source.files(folder, (".txt",), deep=True) if name.split("/")[-2] == "gt"]
 
 
+def sequence_of(name: str) -> str:
+    """The folders of a picture (in "images_jpg" or "images") or gt file, without the last one."""
+    return "/".join(name.split("/")[:-2])
+
+
 def _key(name: str) -> str:
-    """What a picture (in "images_jpg" or "images") and its gt file share: all but that folder and the ending."""
-    parts = name.rpartition(".")[0].split("/")
-    return "/".join([*parts[:-2], parts[-1]])
+    return f"{sequence_of(name)}/{stem_of(name).rpartition('/')[2]}"
 
 
 def read_cars(source: SourceFolder, file: str) -> Cars:
-    """The cars of a gt file (lines `x,y,point,car,visibility`); (0, 0) and the like are points that are not there.
-
-    Raises:
-        DataError: a line is not of that kind. Its car is then unknown, so none is read.
-    """
+    """The cars of a gt file (lines `x,y,point,car,visibility`); (0, 0) and the like are points that are not there."""
     cars: Cars = {}
     for number, line in enumerate(source.lines(file), start=1):
         where = f"{file}, line {number}"
-        cells = line.split(",")
         if not line.strip():
             continue
-        if len(cells) != 5:
-            raise DataError(f"{where} has {len(cells)} cells, but must have 5")
-        x, y, point, car, visible = (parse_number(cell.strip(), where) for cell in cells)
+        x, y, point, car, visible = parse_numbers(line, 5, where, ",")
         name = POINTS.get(point)  # type: ignore[call-overload]  # 9.0 finds 9
         if name is None or visible not in VISIBILITY or not car.is_integer():
-            raise DataError(
-                f"{where} is for point {point:g} of car {car:g}, visibility {visible:g}: there is no such point"
-            )
+            raise DataError(f"{where}: there is no point {point:g} of car {car:g} with visibility {visible:g}")
         points = cars.setdefault(str(int(car)), {})
         if name in points:
             raise DataError(f"{where}: car {car:g} already has point {point:g}")

@@ -5,6 +5,7 @@ Everything that reads foreign COCO files uses this: the converters of COCO sets,
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -34,14 +35,22 @@ class CocoImage:
     categories: Mapping[int, CocoCategory] = field(repr=False)
     licences: Mapping[int, str] = field(repr=False)
 
+    def category_of(self, annotation: Fields) -> CocoCategory:
+        """The category of an annotation."""
+        number = annotation.integer("category_id")
+        if number not in self.categories:
+            raise DataError(f"{annotation.where}: there is no category {number} with keypoints")
+        return self.categories[number]
+
 
 class CocoLike(Converter):
     """Base of converters whose original is COCO json. A subclass gives the files and, where they differ, the hooks."""
 
     annotation_files: ClassVar[Mapping[str, str]]  # split -> json file
-    picture_folders: ClassVar[Mapping[str, str]]  # split -> what precedes file_name, "" for nothing
-    keypoint_names: ClassVar[tuple[str, ...] | None] = None  # for files whose categories name no keypoints
-    crowd_key: ClassVar[str] = "iscrowd"
+    picture_folder: ClassVar[str] = ""  # what precedes file_name; may contain {split}
+    region_keys: ClassVar[tuple[str, ...]] = ("iscrowd",)  # mark where a detection is neither right nor wrong
+    states_sizes: ClassVar[bool] = True
+    licence_form: ClassVar[str] = "{}"  # of a picture for which the file states a licence
     visibility = "as in the file: 2 visible, 1 labelled but hidden"
     boxes = "as in the file"
     own_folders: ClassVar[bool] = False  # every split has a folder of its own, so that unlisted pictures are reported
@@ -65,7 +74,7 @@ class CocoLike(Converter):
 
     def names_of(self, category: Fields) -> tuple[str, ...]:
         """The file's names of its keypoints, in the order of their numbers."""
-        return self.keypoint_names or keypoints_of(category)
+        return keypoints_of(category)
 
     def table_of(self, category: Fields) -> str:
         """Which of `tables` a category of the file uses."""
@@ -81,24 +90,14 @@ class CocoLike(Converter):
 
     def file_name(self, image: Fields, split: str) -> str:
         """The picture's place relative to the root."""
-        folder = self.picture_folders[split]
-        return safe_name(f"{folder}/{safe_name(image.text('file_name'))}" if folder else image.text("file_name"))
-
-    def size(self, image: Fields) -> tuple[int, int] | None:
-        """Width and height as the file states them, None where it does not."""
-        return image.integer("width"), image.integer("height")
+        folder, name = self.picture_folder.format(split=split), safe_name(image.text("file_name"))
+        return safe_name(f"{folder}/{name}") if folder else name
 
     def style(self, image: Fields) -> str | None:
         """The picture's style, where the file states it."""
-        return None
 
     def group(self, image: Fields) -> str | None:
         """What a split must not separate: a video, a person."""
-        return None
-
-    def picture_licence(self, stated: str) -> str:
-        """The licence of a picture for which the file states one."""
-        return stated
 
     def points(self, annotation: Fields, names: tuple[str, ...]) -> dict[str, Point]:
         """The keypoints of an annotation by the file's names."""
@@ -109,26 +108,20 @@ class CocoLike(Converter):
         x, y, width, height = annotation.numbers("bbox", 4)
         return x, y, width, height
 
-    def is_region(self, annotation: Fields) -> bool:
-        """Whether the annotation is a crowd, where a detection is neither right nor wrong."""
-        return bool(annotation.integer(self.crowd_key)) if self.crowd_key in annotation else False
-
     # The reading itself.
 
     def entries(self, source: SourceFolder, split: str) -> Iterator[PictureEntry | Skipped]:
         """One entry per image, in the file's order; annotations that belong to none are reported."""
         content = self.content(source, split)
-        file = content.where
+        file, images = content.where, content.list("images")
         categories = dict(self.categories(content))
         licences = dict(_licences(content))
         stamp = digest_of([*sorted(categories.items()), *sorted(licences.items())])
-        images = content.list("images")
-        by_image: dict[int, list[Any]] = {
-            image["id"]: [] for image in images if isinstance(image, Mapping) and type(image.get("id")) is int
-        }
+        by_image: dict[int | None, list[Any]] = {_integer(image, "id"): [] for image in images}
+        by_image.pop(None, None)
         for number, annotation in enumerate(content.list("annotations"), start=1):
-            owner = annotation.get("image_id") if isinstance(annotation, Mapping) else None
-            if type(owner) is int and owner in by_image:
+            owner = _integer(annotation, "image_id")
+            if owner in by_image:
                 by_image[owner].append(annotation)
             else:
                 yield Skipped(file, f"annotation {id_of(annotation, number)} belongs to no image", "object")
@@ -146,20 +139,21 @@ class CocoLike(Converter):
             listed.append(name)
             yield PictureEntry(name, CocoImage(image, annotations, stamp, categories, licences))
         if self.own_folders:
-            yield from self.unlisted(source, self.picture_folders[split], listed)
+            yield from self.unlisted(source, self.picture_folder.format(split=split), listed)
 
     def record(self, source: SourceFolder, split: str, entry: PictureEntry) -> Record:
         """The picture with those of its annotations that are well-formed."""
         data: CocoImage = entry.data
         image = Fields(data.image, entry.name)
-        picture = source.picture(entry.name, self.size(image))
+        size = (image.integer("width"), image.integer("height")) if self.states_sizes else None
+        picture = source.picture(entry.name, size)
         stated = data.licences.get(image.integer("license")) if "license" in image else None
         instances, dropped = self.instances(data, picture)
         return self.make(
             picture,
             instances,
             split,
-            licence=self.picture_licence(stated) if stated else None,
+            licence=self.licence_form.format(stated) if stated else None,
             style=self.style(image),
             group=self.group(image),
             source_id=str(image.integer("id")),
@@ -168,45 +162,35 @@ class CocoLike(Converter):
 
     def instances(self, data: CocoImage, picture: Picture) -> tuple[list[Instance], list[Skipped]]:
         """The objects of a picture, and a report of the annotations that are wrong."""
-        return self.read_each(
-            picture.file,
-            data.annotations,
-            lambda value, number: self.instance(
-                Fields(value, f"annotation {id_of(value, number)}"), id_of(value, number), data, picture
-            ),
-        )
+
+        def read(value: Any, number: int) -> Instance:
+            name = id_of(value, number)
+            return self.instance(Fields(value, f"annotation {name}"), name, data, picture)
+
+        return self.read_each(picture.file, data.annotations, read)
 
     def instance(self, annotation: Fields, number: str, data: CocoImage, picture: Picture) -> Instance:
         """One annotation of the file."""
-        category_id = annotation.integer("category_id")
-        category = data.categories.get(category_id)
-        if category is None:
-            raise DataError(f"{annotation.where}: there is no category {category_id}, or it has no keypoints")
+        category = data.category_of(annotation)
         points = self.points(annotation, category.names)
         return Instance(
             category.category,
             self.box(annotation, points, picture),
             self.tables[category.table].unify(points),
-            iscrowd=self.is_region(annotation),
+            iscrowd=any(annotation.integer(key) for key in self.region_keys if key in annotation),
             area=annotation.number("area") if "area" in annotation else None,
             source_id=number,
         )
 
 
 def keypoints_of(category: Fields) -> tuple[str, ...]:
-    """The keypoint names of a category of a COCO file.
-
-    Raises:
-        DataError: they are not all texts, or one occurs twice.
-    """
+    """The keypoint names of a category of a COCO file, which must differ."""
     names = category.list("keypoints")
     if not all(isinstance(name, str) for name in names):
         raise DataError(f"{category.where}: the keypoint names are not all texts. Name each point in the file.")
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(
-            f"{category.where} names the keypoints {', '.join(map(quote, repeated))} more than once. Every keypoint "
-            "needs a name of its own: correct the file."
-        )
+    if repeated := sorted(name for name, count in Counter(names).items() if count > 1):
+        shown = ", ".join(map(quote, repeated))
+        raise DataError(f"{category.where} names the keypoints {shown} more than once. Names differ: correct the file.")
     return tuple(names)
 
 
@@ -220,9 +204,8 @@ def edges_of(category: Fields, names: tuple[str, ...]) -> tuple[tuple[tuple[str,
     pairs = [pair for pair in entries if isinstance(pair, list) and len(pair) == 2 and {*map(type, pair)} == {int}]
     numbers = {number for pair in pairs for number in pair}
     first = 0 if 0 in numbers and max(numbers) < len(names) else 1
-    edges = [
-        (names[a - first], names[b - first]) for a, b in pairs if min(a, b) >= first and max(a, b) - first < len(names)
-    ]
+    by_number = dict(enumerate(names, start=first))
+    edges = [(by_number[a], by_number[b]) for a, b in pairs if a in by_number and b in by_number]
     return tuple(edges), len(entries) - len(edges)
 
 
@@ -235,8 +218,13 @@ def _licences(content: Fields) -> Iterator[tuple[int, str]]:
 
 def id_of(value: object, number: int) -> str:
     """What to call an image or annotation: its id, or its number in the list."""
-    stated = value.get("id") if isinstance(value, Mapping) else None
-    return str(stated) if type(stated) is int else f"number {number}"
+    stated = _integer(value, "id")
+    return f"number {number}" if stated is None else str(stated)
+
+
+def _integer(value: object, key: str) -> int | None:
+    stated = value.get(key) if isinstance(value, Mapping) else None
+    return stated if type(stated) is int else None
 
 
 def _name_of(image: object, file: str, number: int) -> str:

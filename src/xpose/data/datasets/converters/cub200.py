@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from xpose.data.datasets.converters.base import Converter, NameTable, Need, PictureEntry, category_of
-from xpose.data.datasets.sources import SourceFolder, parse_number
+from xpose.data.datasets.converters.base import Converter, NameTable, PictureEntry, category_of
+from xpose.data.datasets.sources import SourceFolder, parse_numbers
 from xpose.errors import DataError, quote
 from xpose.records import NOT_LABELLED, VISIBLE, Instance, Point, Record, Skipped, Taxonomy
 
 ROOT = "CUB_200_2011"
-WHERE = "the home page (CUB_200_2011.tgz)"
 PARTS, PLACES = f"{ROOT}/parts/parts.txt", f"{ROOT}/parts/part_locs.txt"
 IMAGES, SPLIT, BOXES = f"{ROOT}/images.txt", f"{ROOT}/train_test_split.txt", f"{ROOT}/bounding_boxes.txt"
 CLASSES, LABELS = f"{ROOT}/classes.txt", f"{ROOT}/image_class_labels.txt"
-FILES = (IMAGES, SPLIT, BOXES, CLASSES, LABELS, PARTS, PLACES)
 FLAGS = {"1": "train", "0": "test"}
 BIRD = NameTable.from_skeleton("cub_bird")
 
@@ -22,13 +20,9 @@ BIRD = NameTable.from_skeleton("cub_bird")
 class Cub200(Converter):
     """One bird per picture."""
 
-    name = "cub-200-2011"
-    splits = {"train": "1 in train_test_split.txt", "test": "0 in train_test_split.txt"}
-    needs = (*(Need(file, WHERE) for file in FILES), Need(f"{ROOT}/images", WHERE))
     tables = {"bird": BIRD}
 
     def entries(self, source: SourceFolder, split: str) -> Iterator[PictureEntry | Skipped]:
-        """One entry per picture of the split: its name, class, box, and the places of its parts."""
         is_first = split == "train"  # what belongs to no split is reported there
         parts = _parts(source)
         classes, flags, labels, boxes = (_pairs(source, file) for file in (CLASSES, SPLIT, LABELS, BOXES))
@@ -55,7 +49,6 @@ class Cub200(Converter):
             yield from self.unlisted(source, f"{ROOT}/images", listed, deep=True)
 
     def record(self, source: SourceFolder, split: str, entry: PictureEntry) -> Record:
-        """One bird."""
         number, species, box, places = entry.data
         if species is None:
             raise DataError(f"{LABELS} and {CLASSES} do not say what bird it is")
@@ -65,7 +58,7 @@ class Cub200(Converter):
         if missing:
             raise DataError(f"{PLACES} says nothing about {', '.join(map(quote, missing))}")
         picture = source.picture(entry.name)
-        x, y, width, height = _numbers(box, 4, "its box")
+        x, y, width, height = parse_numbers(box, 4, "its box")
         points = BIRD.unify({name: _point(text, name) for name, text in places.items()})
         # "001.Black_footed_Albatross"; a name of the set, not of zoology, hence no species in the taxonomy
         name = category_of(species.partition(".")[2].replace("_", " ") or species)
@@ -78,15 +71,11 @@ def _parts(source: SourceFolder) -> dict[str, str]:
     parts = _pairs(source, PARTS)
     BIRD.check(parts.values())
     if sorted(parts.values()) != sorted(BIRD.names):
-        raise DataError(
-            f"{quote(PARTS)} names {len(parts)} parts, but must name the {len(BIRD.names)} of this "
-            "set once each. It may be cut short: fetch it again."
-        )
+        raise DataError(f"{quote(PARTS)} names {len(parts)} parts, not all {len(BIRD.names)} once. Fetch it again.")
     return parts
 
 
 def _pairs(source: SourceFolder, file: str) -> dict[str, str]:
-    """The lines of a file by their number. The caller reports the pictures whose number is missing."""
     pairs: dict[str, str] = {}
     for number, line in enumerate(source.lines(file), start=1):
         key, _, value = line.strip().partition(" ")
@@ -109,15 +98,8 @@ def _places(source: SourceFolder, parts: dict[str, str]) -> tuple[dict[str, dict
     return places, strays
 
 
-def _numbers(text: str, count: int, where: str) -> list[float]:
-    cells = text.split()
-    if len(cells) != count:
-        raise DataError(f"{where} is {quote(text)}, not {count} numbers")
-    return [parse_number(cell, where) for cell in cells]
-
-
 def _point(text: str, name: str) -> Point:
-    x, y, visible = _numbers(text, 3, f"the part {quote(name)}")
+    x, y, visible = parse_numbers(text, 3, f"the part {quote(name)}")
     if visible not in (0, 1):
         raise DataError(f"the part {quote(name)} has visibility {visible:g}, not 0 or 1")
     return (x, y, VISIBLE) if visible else (0.0, 0.0, NOT_LABELLED)

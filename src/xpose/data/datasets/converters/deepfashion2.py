@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from xpose.data.datasets.converters.base import Converter, NameTable, Need, PictureEntry, category_of, stem_of
+from xpose.data.datasets.converters.base import Converter, NameTable, PictureEntry, category_of, stem_of
 from xpose.data.datasets.sources import Fields, SourceFolder
 from xpose.errors import DataError
 from xpose.records import Instance, Record, Skipped
 
-WHERE = "the home page (its authors give the password of the zip files on request)"
-FOLDERS = {"train": "train", "validation": "validation"}
 ABOUT_THE_PICTURE = ("source", "pair_id")  # every other key is an item
 _SHIRTS = ("short_sleeved_shirt", "long_sleeved_shirt", "short_sleeved_outwear", "long_sleeved_outwear")
 _OTHERS = ("vest", "sling", "shorts", "trousers", "skirt")
@@ -27,21 +25,13 @@ def _numbered(skeleton: str) -> NameTable:
 class DeepFashion2(Converter):
     """Clothes of 13 kinds with 8 to 39 points."""
 
-    name = "deepfashion2"
-    splits = FOLDERS
-    needs = tuple(
-        Need(f"{folder}/{part}", WHERE, (split,)) for split, folder in FOLDERS.items() for part in ("annos", "image")
-    )
     tables = {skeleton: _numbered(skeleton) for skeleton in SKELETONS.values()}
 
     def entries(self, source: SourceFolder, split: str) -> Iterator[PictureEntry | Skipped]:
-        """One entry per picture with a json file of the same number."""
-        files = source.files(f"{FOLDERS[split]}/annos", (".json",))
-        pictures = source.pictures(f"{FOLDERS[split]}/image")
+        pictures, files = source.pictures(f"{split}/image"), source.files(f"{split}/annos", (".json",))
         return self.paired(source, pictures, files, lambda name: stem_of(name).rpartition("/")[2])
 
     def record(self, source: SourceFolder, split: str, entry: PictureEntry) -> Record:
-        """One picture with its items."""
         content = Fields(source.json(entry.data), entry.data)
         picture = source.picture(entry.name)
         keys = [key for key in content.value if key not in ABOUT_THE_PICTURE]

@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from xpose.data.datasets.converters.array_files import array_in, open_h5
-from xpose.data.datasets.converters.base import Converter, NameTable, Need, PictureEntry, category_of
+from xpose.data.datasets.converters.array_files import WAY_OUT, array_in, open_h5
+from xpose.data.datasets.converters.base import Converter, NameTable, PictureEntry, category_of
 from xpose.data.datasets.sources import SourceFolder, as_number, box_of_points
 from xpose.errors import DataError, quote
 from xpose.records import MAX_SIDE, VISIBLE, Instance, Point, Record, Taxonomy
+from xpose.vocabulary import find_category
 
 if TYPE_CHECKING:
     import numpy as np
 
-WHERE = "the home page (a clone without git lfs has only a stand-in for the h5 file)"
-FILES = ("annotation_data_release.h5", "skeleton.csv")
 TRAIN_SHARE = 0.9
 UNSET = (-1.0, -1.0)
 LIMITS = (10_000_000, MAX_SIDE, MAX_SIDE)  # rows, height, width
@@ -28,50 +27,36 @@ LIMITS = (10_000_000, MAX_SIDE, MAX_SIDE)  # rows, height, width
 class DeepPoseKit(Converter):
     """One animal per picture, filling it."""
 
-    folder: ClassVar[str]
-    splits = {
-        "train": "MMPose's rule: rows shuffled with numpy seed 0, the first nine tenths; not checked against its files",
-        "test": "the last tenth of the shuffled rows",
-    }
+    file: ClassVar[str]  # the pictures and points
+    names_file: ClassVar[str]
 
-    @property
-    def file(self) -> str:
-        """The pictures and points."""
-        return f"{self.folder}/{FILES[0]}"
-
-    @property
-    def table(self) -> NameTable:
-        """The only one."""
-        return next(iter(self.tables.values()))
+    def __init__(self) -> None:
+        ((self.animal, self.table),) = self.tables.items()
 
     def entries(self, source: SourceFolder, split: str) -> Iterator[PictureEntry]:
         """One entry per row of the split, in the file's order; the pictures are called by their rows, from 0."""
         self._check_names(source)
         with open_h5(source, self.file) as file:
             count = len(self._arrays(file)[0])
+        stamp = source.stamped([self.file])
         for row in sorted(_rows(count, split)):
-            yield PictureEntry(f"pictures/row_{row:05}.png", row, self.file)
+            yield PictureEntry(f"pictures/row_{row:05}.png", row, stamp)
 
     def record(self, source: SourceFolder, split: str, entry: PictureEntry) -> Record:
-        """One row."""
-        from xpose.vocabulary import find_category
-
-        animal = next(iter(self.tables))
         with open_h5(source, self.file) as file:
             pixels, places, confirmed = (array[entry.data] for array in self._arrays(file))
         points = self.table.by_order(_point(place, bool(sure)) for place, sure in zip(places, confirmed, strict=True))
         if not points:
             raise DataError("nobody has confirmed any of its points")
         picture = source.save_picture(entry.name.removeprefix("pictures/"), pixels[:, :, 0])
-        entry_of_vocabulary = find_category(animal)
-        species = entry_of_vocabulary.taxonomy.species if entry_of_vocabulary else None
-        category = self.table.category(category_of(animal), Taxonomy(species=species))
+        match = find_category(self.animal)
+        taxonomy = Taxonomy(species=match.taxonomy.species if match else None)
+        category = self.table.category(category_of(self.animal), taxonomy)
         x, y, width, height = box_of_points(points.values())
         instance = Instance(category, (x, y, width + 1, height + 1), points)
         return self.make(picture, [instance], split, source_id=str(entry.data))
 
     def _arrays(self, file: Any) -> tuple[Any, Any, Any]:
-        """Pictures, points and whether somebody confirmed them, as arrays that are not read yet."""
         images = array_in(file, "images", "u", (None, None, None, 1), self.file)
         points = array_in(file, "annotations", "f", (len(images), len(self.table.names), 2), self.file)
         confirmed = array_in(file, "annotated", "bui", (len(images), len(self.table.names)), self.file)
@@ -79,38 +64,29 @@ class DeepPoseKit(Converter):
         if images.dtype.itemsize != 1 or not fits:
             shape = " x ".join(map(str, images.shape))
             raise DataError(
-                f"The pictures in {quote(self.file)} are {shape} of {images.dtype}, but must be some of bytes, with a "
-                "size. It may be damaged: fetch it again."
+                f"The pictures in {quote(self.file)} are {shape} of {images.dtype}, not pictures of bytes. {WAY_OUT}"
             )
         return images, points, confirmed
 
     def _check_names(self, source: SourceFolder) -> None:
         """The csv must have the table's names in the table's order, since the h5 file has numbers only."""
-        file = f"{self.folder}/{FILES[1]}"
-        names = [row["name"] for row in source.table(file, ("name",))]
+        names = [row["name"] for row in source.table(self.names_file, ("name",))]
         self.table.check(names)
         if names != list(self.table.names):
-            raise DataError(
-                f"{quote(file)} lists {len(names)} points in another order or number than the {len(self.table.names)} "
-                "of this set. It may be cut short or of another release: fetch it again."
-            )
+            raise DataError(f"{quote(self.names_file)} lists points in another order or number. {WAY_OUT}")
 
 
 class VinegarFly(DeepPoseKit):
     """Fruit flies from above, 32 points (the papers say 31)."""
 
-    name = "vinegar-fly"
-    folder = "datasets/fly"
-    needs = (Need(f"{folder}/{FILES[0]}", WHERE), Need(f"{folder}/{FILES[1]}", WHERE))
+    file, names_file = "datasets/fly/annotation_data_release.h5", "datasets/fly/skeleton.csv"
     tables = {"vinegar fly": NameTable.from_skeleton("fly")}
 
 
 class DesertLocust(DeepPoseKit):
     """Locusts from above, 35 points (the papers say 34)."""
 
-    name = "desert-locust"
-    folder = "datasets/locust"
-    needs = (Need(f"{folder}/{FILES[0]}", WHERE), Need(f"{folder}/{FILES[1]}", WHERE))
+    file, names_file = "datasets/locust/annotation_data_release.h5", "datasets/locust/skeleton.csv"
     tables = {"desert locust": NameTable.from_skeleton("locust")}
 
 

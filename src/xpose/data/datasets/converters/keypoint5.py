@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from statistics import median
 from typing import TYPE_CHECKING
 
-from xpose.data.datasets.converters.array_files import mat_array
-from xpose.data.datasets.converters.base import Converter, NameTable, Need, PictureEntry, category_of
+from xpose.data.datasets.converters.array_files import WAY_OUT, mat_array
+from xpose.data.datasets.converters.base import Converter, NameTable, PictureEntry, category_of
 from xpose.data.datasets.sources import SourceFolder, as_number
 from xpose.errors import DataError, quote
 from xpose.records import NOT_LABELLED, VISIBLE, Point, Record, Skipped
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 CLASSES = ("bed", "chair", "sofa", "swivelchair", "table")
-WHERE = "the home page (Keypoint-5)"
 PEOPLE = 3  # who clicked; the fourth place that the beds have is unused
 SPLIT_OF = {1: "test", 2: "test", 3: "val", 4: "val"}  # by the last digit of a picture's number; others: train
 
@@ -24,17 +23,9 @@ SPLIT_OF = {1: "test", 2: "test", 3: "val", 4: "val"}  # by the last digit of a 
 class Keypoint5(Converter):
     """One piece of furniture per picture, 8 to 14 points."""
 
-    name = "keypoint-5"
-    splits = {
-        "train": "a public loader's rule: pictures whose number does not end in 1 to 4",
-        "val": "numbers that end in 3 or 4",
-        "test": "numbers that end in 1 or 2",
-    }
-    needs = tuple(Need(f"{kind}/{part}", WHERE) for kind in CLASSES for part in ("coords.mat", "images"))
     tables = {kind: NameTable.from_file(kind, "keypoint5", kind) for kind in CLASSES}
 
     def entries(self, source: SourceFolder, split: str) -> Iterator[PictureEntry | Skipped]:
-        """One entry per picture of the split, with everybody's clicks."""
         for kind in CLASSES:
             clicks = self._clicks(source, kind)
             count = clicks.shape[3]
@@ -60,10 +51,9 @@ class Keypoint5(Converter):
         clicks = mat_array(source, file, "coords", 4)
         count = len(self.tables[kind].names)
         if clicks.shape[0] != 2 or clicks.shape[1] < count:
-            raise DataError(
-                f"{quote(file)} has clicks of {' x '.join(map(str, clicks.shape))}, but must have 2 x {count} (or "
-                "more) x people x pictures. It may be of another release: fetch it again."
-            )
+            shape = " x ".join(map(str, clicks.shape))
+            rule = f"2 x {count} (or more) x people x pictures"
+            raise DataError(f"{quote(file)} has clicks of {shape}, but must have {rule}. {WAY_OUT}")
         return clicks[:, :count, :PEOPLE]
 
     def record(self, source: SourceFolder, split: str, entry: PictureEntry) -> Record:

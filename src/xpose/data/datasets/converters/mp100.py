@@ -1,79 +1,66 @@
 """MP-100: 100 categories of eleven sets in five splits, as COCO json whose categories do not name their points.
 
 Folders and categories are called differently (`human_hand` and "hand"), and `amur_tiger_body` holds human faces of AFLW
-with 19 points.
-
-Its authors give away annotations only; the pictures are those of eleven sets. They are looked for where the authors ask
-to gather them (`images/FOLDER/...`, or `FOLDER/...` as in their README), and then in the original downloads, which need
-not be copied: `originals/NAME/...`, NAME being the converter of that set. CarFusion's names cannot be trusted: they
-count the sequences in whatever order a machine listed them. With the original beside it, a frame is identified by its
-camera and number, and then by the points of the cars in it.
+with 19 points. The pictures are those of eleven sets: they are looked for where the authors ask to gather them
+(`images/FOLDER/...`, or `FOLDER/...` as in their README), and then in the originals, `originals/NAME/...`.
+CarFusion's names cannot be trusted, because they count the sequences in whatever order a machine listed them. With the
+original beside it, a frame is identified by its camera and number, and then by the points of the cars in it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
-from xpose.data.datasets.converters.animalweb import FACE, AnimalWeb
-from xpose.data.datasets.converters.ap10k import ANIMAL, AP10K
-from xpose.data.datasets.converters.base import Converter, NameTable, Need, PictureEntry, category_of
-from xpose.data.datasets.converters.carfusion import CAR, CarFusion, Cars, gt_files, read_cars
-from xpose.data.datasets.converters.coco import PERSON, Coco
-from xpose.data.datasets.converters.coco_like import CocoImage, CocoLike
+from xpose.data.datasets.converters.base import HOME, Converter, NameTable, Need, PictureEntry, category_of
+from xpose.data.datasets.converters.carfusion import CAR, CarFusion, Cars, gt_files, read_cars, sequence_of
+from xpose.data.datasets.converters.coco import ANIMAL, AP10K, PERSON, Coco
+from xpose.data.datasets.converters.coco_like import CocoCategory, CocoImage, CocoLike
 from xpose.data.datasets.converters.cub200 import Cub200
 from xpose.data.datasets.converters.deepfashion2 import DeepFashion2
 from xpose.data.datasets.converters.deepposekit import DesertLocust, VinegarFly
+from xpose.data.datasets.converters.faces_and_hands import ANIMAL_FACE, W300, AnimalWeb, OneHand10K
 from xpose.data.datasets.converters.keypoint5 import Keypoint5
 from xpose.data.datasets.converters.macaquepose import MacaquePose
-from xpose.data.datasets.converters.onehand10k import OneHand10K
-from xpose.data.datasets.converters.w300 import W300
-from xpose.data.datasets.sources import Fields, SourceFolder
+from xpose.data.datasets.sources import Fields, SourceFolder, grouped
 from xpose.errors import DataError, quote
-from xpose.records import VISIBLE, Instance, LeftRight, Picture, Point, Record, Skipped, replaced
+from xpose.records import VISIBLE, Instance, Picture, Point, Record, Skipped, replaced
+from xpose.vocabulary import find_category
 
 PARTS = ("train", "val", "test")
 FILES = {f"split{n}-{part}": f"annotations/mp100_split{n}_{part}.json" for n in range(1, 6) for part in PARTS}
-WHERE = {
-    "train": "the home page",
-    "val": "the home page",
-    "test": 'the home page; rename it if it came as "..._test-dev-2017.json"',
-}
+WHERE = f'{HOME}; rename the file if it came as "..._test-dev-2017.json"'
 ORIGINALS = "originals"
 NEAR = 1.0  # pixels; CarFusion's authors' converter cuts fractions off
 
 
-@dataclasses.dataclass(frozen=True)
-class Origin:
-    """A set that MP-100 takes pictures from."""
+class Aflw(Converter):
+    """The set of faces that has no converter."""
 
-    name: str  # of the folder below `originals`
-    licence: str
-    left_right: LeftRight
-    hidden: bool = False  # whether visibility 1 means hidden; elsewhere it only means labelled
+    name = "aflw"
+    left_right = "anatomical"
 
 
-def _origin(of: Converter, hidden: bool = False) -> Origin:
-    return Origin(of.name, of.licence, of.left_right, hidden)
-
-
-# What the categories are made of, by the name or the ending of the name.
-TABLES: dict[str, tuple[NameTable, Origin]] = {
-    "human_body": (PERSON, _origin(Coco(), hidden=True)),
-    "human_face": (W300.tables["face"], _origin(W300())),
-    "human_hand": (OneHand10K.tables["hand"], _origin(OneHand10K())),
-    "amur_tiger_body": (NameTable.from_skeleton("aflw_face"), Origin("aflw", "not stated", "anatomical")),
-    "macaque_body": (PERSON, _origin(MacaquePose())),
-    "fly_body": (VinegarFly.tables["vinegar fly"], _origin(VinegarFly())),
-    "locust_body": (DesertLocust.tables["desert locust"], _origin(DesertLocust())),
-    **{kind: (table, _origin(DeepFashion2(), hidden=True)) for kind, table in DeepFashion2.tables.items()},
-    **{kind: (table, _origin(Keypoint5())) for kind, table in Keypoint5.tables.items()},
-    **{kind: (CAR, _origin(CarFusion(), hidden=True)) for kind in ("car", "bus", "suv")},
-    "*_bird": (Cub200.tables["bird"], _origin(Cub200())),
-    "*_body": (ANIMAL, _origin(AP10K(), hidden=True)),
-    "*_face": (FACE, _origin(AnimalWeb())),
+# Names and origin of the categories, by the name or the ending of the name.
+TABLES: dict[str, tuple[NameTable, Converter]] = {
+    "human_body": (PERSON, Coco()),
+    "human_face": (W300.tables["face"], W300()),
+    "human_hand": (OneHand10K.tables["hand"], OneHand10K()),
+    "amur_tiger_body": (NameTable.from_skeleton("aflw_face"), Aflw()),
+    "macaque_body": (PERSON, MacaquePose()),
+    "fly_body": (VinegarFly.tables["vinegar fly"], VinegarFly()),
+    "locust_body": (DesertLocust.tables["desert locust"], DesertLocust()),
+    **{kind: (table, DeepFashion2()) for kind, table in DeepFashion2.tables.items()},
+    **{kind: (table, Keypoint5()) for kind, table in Keypoint5.tables.items()},
+    **{kind: (CAR, CarFusion()) for kind in ("car", "bus", "suv")},
+    "*_bird": (Cub200.tables["bird"], Cub200()),
+    "*_body": (ANIMAL, AP10K()),
+    "*_face": (ANIMAL_FACE, AnimalWeb()),
 }
+TELL_HIDDEN = (Coco, DeepFashion2, CarFusion, AP10K)  # elsewhere visibility 1 only means labelled
 BIRDS = ("grebe", "gull", "kingfisher", "sparrow", "tern", "warbler", "woodpecker", "wren")
 FOLDERS = {
     **{name.removeprefix("human_"): name for name in ("human_face", "human_hand")},
@@ -86,12 +73,10 @@ NAMES = {"human_body": "person", "human_face": "face", "human_hand": "hand", "am
 class MP100(CocoLike):
     """Each split divides the categories, not the pictures, so splits of different numbers must not be mixed."""
 
-    name = "mp100"
     splits = dict.fromkeys(FILES, "categories that the other parts of this split do not have")
     annotation_files = FILES
-    picture_folders = dict.fromkeys(FILES, "")
     needs = (
-        *(Need(file, WHERE[split.partition("-")[2]], (split,)) for split, file in FILES.items()),
+        *(Need(file, WHERE, (split,)) for split, file in FILES.items()),
         Need("images", f"gather them as the authors say, or put (or link) the original sets into {ORIGINALS}/NAME"),
     )
     tables = {key: table for key, (table, _) in TABLES.items()}
@@ -109,7 +94,6 @@ class MP100(CocoLike):
         return key
 
     def names_of(self, category: Fields) -> tuple[str, ...]:
-        """The files give points by position only."""
         return tuple(self.tables[self.table_of(category)].names)
 
     def category_name(self, category: Fields) -> str:
@@ -128,38 +112,36 @@ class MP100(CocoLike):
                 continue
             key = key_of(entry.name.partition("/")[0])
             try:
-                place = pictures.find(entry.name, TABLES[key][1].name if key else None, self._labelled(entry))
+                objects = [points for _, points in self._labelled(entry)]
+                place = pictures.find(entry.name, TABLES[key][1].name if key else None, objects)
                 first = by_place.get(place)
                 by_place[place] = _joined(first, entry) if first else dataclasses.replace(entry, name=place)
             except DataError as error:
                 yield Skipped(f"images/{entry.name}", str(error))
         yield from by_place.values()
 
-    def _labelled(self, entry: PictureEntry) -> Iterator[Mapping[str, Point]]:
-        """The points of the well-formed annotations; `record` reports what is wrong with the others."""
+    def _labelled(self, entry: PictureEntry) -> Iterator[tuple[CocoCategory, Mapping[str, Point]]]:
+        """Category and points of the well-formed annotations; `instances` reports what is wrong with the others."""
         for annotation in entry.data.annotations:
-            try:
+            with contextlib.suppress(DataError):
                 fields = Fields(annotation, "annotation")
-                yield self.points(fields, entry.data.categories[fields.integer("category_id")].names)
-            except (DataError, KeyError):
-                continue
+                category = entry.data.category_of(fields)
+                yield category, self.points(fields, category.names)
 
     def record(self, source: SourceFolder, split: str, entry: PictureEntry) -> Record:
         """The picture with the licence and the left/right rule of the set that it comes from."""
         record = super().record(source, split, entry)
-        categories = entry.data.categories
-        numbers = [value.get("category_id") for value in entry.data.annotations if isinstance(value, Mapping)]
-        tables = [categories[number].table for number in numbers if type(number) is int and number in categories]
-        if not tables:
+        category = next((category for category, _ in self._labelled(entry)), None)
+        if category is None:
             return record
-        origin = TABLES[tables[0]][1]
+        origin = TABLES[category.table][1]
         licence = f"{self.licence} (MP-100); {origin.name}: {origin.licence}"
         return dataclasses.replace(record, licence=licence, left_right=origin.left_right)
 
     def instance(self, annotation: Fields, number: str, data: CocoImage, picture: Picture) -> Instance:
         """One annotation; where the source knows no hidden points, 1 only means that the point is labelled."""
         instance = super().instance(annotation, number, data, picture)
-        if TABLES[data.categories[annotation.integer("category_id")].table][1].hidden:
+        if isinstance(TABLES[data.category_of(annotation).table][1], TELL_HIDDEN):
             return instance
         points = {name: (x, y, VISIBLE) for name, (x, y, _) in instance.keypoints.items()}
         return replaced(instance, keypoints=points)
@@ -167,22 +149,18 @@ class MP100(CocoLike):
 
 def key_of(name: str) -> str | None:
     """The key into `TABLES` of a category or folder."""
-    from xpose.vocabulary import find_category
-
     plain = FOLDERS.get(_plain(name), _plain(name))
-    if "*" in plain or plain in TABLES:
-        return None if "*" in plain else plain
+    if "*" in plain:
+        return None
+    if plain in TABLES:
+        return plain
     if plain.removesuffix("_body") in BIRDS:
         return "*_bird"
     for key in ("*_body", "*_face"):
         if plain.endswith(key[1:]) and plain != key[1:]:
             return key
     category = find_category(plain)  # clothes also go by the names of their own set: "short sleeve top"
-    return (
-        next((skeleton for skeleton in category.skeletons if skeleton in DeepFashion2.tables), None)
-        if category
-        else None
-    )
+    return next((name for name in (category.skeletons if category else ()) if name in DeepFashion2.tables), None)
 
 
 def _plain(name: str) -> str:
@@ -190,7 +168,6 @@ def _plain(name: str) -> str:
 
 
 def _joined(first: PictureEntry, second: PictureEntry) -> PictureEntry:
-    """Two images of the json file that are the same picture."""
     data = first.data
     if any(data.image.get(side) != second.data.image.get(side) for side in ("width", "height")):
         raise DataError(f"it is the picture {quote(first.name)}, for which another size was given before")
@@ -199,20 +176,14 @@ def _joined(first: PictureEntry, second: PictureEntry) -> PictureEntry:
 
 
 class OriginalPictures:
-    """Finds the pictures of MP-100 below one root."""
+    """The pictures of MP-100 below one root."""
 
     def __init__(self, source: SourceFolder) -> None:
         self.source = source
         self._names: dict[str, dict[str, list[str]]] = {}
 
     def find(self, name: str, origin: str | None, objects: Iterable[Mapping[str, Point]]) -> str:
-        """The place of a picture that the file calls `name`, relative to the root.
-
-        `origin` is the set that it comes from, if that is known; `objects` are the points labelled in it.
-
-        Raises:
-            DataError: it is nowhere, or several pictures match.
-        """
+        """The place of the picture `name` of the set `origin` (if known), in which `objects` are labelled."""
         folder, _, rest = name.partition("/")
         if origin == "carfusion" and self._frames:
             return self._car(rest or folder, objects)
@@ -230,26 +201,20 @@ class OriginalPictures:
         """The pictures of an original by their last name; those of furniture are numbered anew in each folder."""
         place = f"{ORIGINALS}/{origin}/{folder}" if origin == "keypoint-5" else f"{ORIGINALS}/{origin}"
         if place not in self._names:
-            by_name = self._names[place] = {}
-            for name in self.source.pictures(place, deep=True):
-                by_name.setdefault(name.rpartition("/")[2], []).append(name)
+            names = self.source.pictures(place, deep=True)
+            self._names[place] = grouped((name.rpartition("/")[2], name) for name in names)
         return self._names[place]
 
     @cached_property
     def _frames(self) -> dict[tuple[int, int], list[tuple[str, str]]]:
-        """CarFusion's pictures and their gt files by camera and frame."""
         place = f"{ORIGINALS}/carfusion"
-        files = {(*_sequence(name), *_frame(name)): name for name in gt_files(self.source, place)}
-        frames: dict[tuple[int, int], list[tuple[str, str]]] = {}
-        for name in self.source.pictures(place, deep=True):
-            file = files.get((*_sequence(name), *_frame(name)))
-            if file is not None:
-                frames.setdefault(_frame(name), []).append((name, file))
-        return frames
+        files = {(sequence_of(name), _frame(name)): name for name in gt_files(self.source, place)}
+        keys = {name: (sequence_of(name), _frame(name)) for name in self.source.pictures(place, deep=True)}
+        return grouped((key[1], (name, files[key])) for name, key in keys.items() if key in files)
 
     def _car(self, name: str, objects: Iterable[Mapping[str, Point]]) -> str:
         number = name.rpartition(".")[0]
-        if not (number.isascii() and number.isdigit()) or len(number) > 15:
+        if not re.fullmatch("[0-9]{1,15}", number):
             raise DataError(f"{quote(name)} is not a number as CarFusion's frames have")
         frame = int(number) // 10**5 % 10**3, int(number) % 10**5
         labelled = [points for points in objects if points]
@@ -258,32 +223,22 @@ class OriginalPictures:
         candidates = self._frames.get(frame, [])
         matching = [picture for picture, file in candidates if _same_cars(read_cars(self.source, file), labelled)]
         if len(matching) != 1:
-            raise DataError(
-                f"{len(matching)} of the {len(candidates)} frames {frame[0]}_{frame[1]:05} of CarFusion have its cars"
-            )
+            name = f"{frame[0]}_{frame[1]:05}"
+            raise DataError(f"{len(matching)} of the {len(candidates)} frames {name} of CarFusion have its cars")
         return matching[0]
-
-
-def _sequence(name: str) -> tuple[str, str]:
-    """The folders of split and sequence."""
-    parts = name.split("/")
-    return ("", "") if len(parts) < 4 else (parts[-4], parts[-3])
 
 
 def _frame(name: str) -> tuple[int, int]:
     """Camera and frame in "16_06401.jpg"; -1 for other names."""
-    camera, _, frame = name.rpartition("/")[2].rpartition(".")[0].partition("_")
-    plain = (camera + frame).isascii() and camera.isdigit() and frame.isdigit() and len(camera + frame) < 15
-    return (int(camera), int(frame)) if plain else (-1, -1)
+    match = re.fullmatch("([0-9]{1,7})_([0-9]{1,7})", name.rpartition("/")[2].rpartition(".")[0])
+    return (int(match[1]), int(match[2])) if match else (-1, -1)
 
 
 def _same_cars(cars: Cars, objects: list[Mapping[str, Point]]) -> bool:
-    """Whether each object's points are those of one of the cars."""
+    def is_near(a: Point, b: Point) -> bool:
+        return abs(a[0] - b[0]) <= NEAR and abs(a[1] - b[1]) <= NEAR
 
     def is_same(car: Mapping[str, Point], points: Mapping[str, Point]) -> bool:
-        return all(
-            name in car and abs(car[name][0] - x) <= NEAR and abs(car[name][1] - y) <= NEAR
-            for name, (x, y, _) in points.items()
-        )
+        return all(name in car and is_near(car[name], point) for name, point in points.items())
 
     return all(any(is_same(car, points) for car in cars.values()) for points in objects)

@@ -1,6 +1,6 @@
 """The base of all importers: a converter created at run time for one file or folder of a user.
 
-An importer describes its format (class attributes), finds the splits and the kinds of objects (`open`), lists the
+An importer describes its format in `formats.toml`, finds the splits and the kinds of objects (`open`), lists the
 pictures with their raw objects (`listing`), and reads one raw object (`object`). Names, skeletons, boxes where the
 source has none, and everything that `Converter` does are done for it.
 """
@@ -11,7 +11,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT
 from xpose.data.datasets.converters.base import EDGE, MARGIN, NOT_STATED, Converter, PictureEntry, digest_of
 from xpose.data.datasets.importers.names import Named, ObjectKind, read_map, readable, settle_names
-from xpose.data.datasets.sources import SourceFolder, box_of_points, refuse_turned, safe_name, whole_file_fault
+from xpose.data.datasets.sources import SourceFolder, box_of_points, grouped, refuse_turned, safe_name, whole_file_fault
 from xpose.errors import DataError, quote
 from xpose.records import Box, Instance, Picture, Point, Record, Skipped
 
@@ -64,31 +64,19 @@ class RawObject:
 class PictureLabels:
     """What the source states about one picture: the `data` of an entry of `listing`."""
 
-    objects: list[Any] = field(default_factory=list)  # for `Importer.object`
+    objects: list[Any]  # for `Importer.object`
     size: Any = None
     group: str | None = None
-    id: str | None = None
-
-
-@dataclass(frozen=True)
-class LabelledObject:
-    """One object by the source's own names."""
-
-    kind: str
-    points: Mapping[str, Point]
-    box: Box | None = None  # None: made from the points
-    area: float | None = None
-    crowd: bool = False
     id: str | None = None
 
 
 class Importer(Converter):
     """One format. See the module's docstring."""
 
-    format: ClassVar[str]  # as in `xpose data import FORMAT`
-    what: ClassVar[str]  # what PATH is, for the list of formats
-    takes_pictures: ClassVar[bool] = True  # whether --pictures makes sense
-    drawn_upright: ClassVar[bool] = False  # whether the tool shows pictures by their EXIF orientation
+    format: ClassVar[str]  # see `formats.toml`
+    what: ClassVar[str]
+    takes_pictures: ClassVar[bool] = True
+    drawn_upright: ClassVar[bool] = False
     file: str  # the annotation file, set by `open` where there is one
     evaluation = "none: a user's own data"
 
@@ -108,7 +96,7 @@ class Importer(Converter):
             raise whole_file_fault(error, way_out) from None
         _refuse_unsafe_splits(splits)
         self.named = self._settle(kinds, set_name)
-        self.stamp = digest_of([self.format, self.choices, splits, *sorted(self.named.items())])
+        self.choices_digest = digest_of([self.format, self.choices, splits, *sorted(self.named.items())])
         # The base class declares these as class attributes, because a dataset is a class; an import is an object.
         vars(self).update(
             name=set_name,
@@ -125,11 +113,7 @@ class Importer(Converter):
         return self.path if self.path.is_dir() else self.path.parent
 
     def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
-        """The splits (name to meaning) and the kinds of objects.
-
-        Raises:
-            DataError: the source as a whole is damaged, or not of this format.
-        """
+        """The splits (name to meaning) and the kinds of objects; `DataError` if the source as a whole is damaged."""
         raise NotImplementedError
 
     def listing(self, source: SourceFolder, split: str) -> Iterable[PictureEntry | Skipped]:
@@ -147,12 +131,8 @@ class Importer(Converter):
         """The raw objects of an entry."""
         return list(entry.data.objects)
 
-    def object(self, raw: Any, picture: Picture, number: int) -> LabelledObject:
-        """One raw object; `number` is its place in the picture.
-
-        Raises:
-            DataError: it is wrong; it is skipped and reported.
-        """
+    def object(self, raw: Any, picture: Picture, number: int) -> Instance:
+        """One raw object, made with `settled`; `number` is its place in the picture."""
         raise NotImplementedError
 
     def originals(self) -> list[str]:
@@ -162,24 +142,18 @@ class Importer(Converter):
     # What is the same for all formats.
 
     def entries(self, source: SourceFolder, split: str) -> Iterator[PictureEntry | Skipped]:
-        """The listing, marked so that an interrupted import does not continue with other choices."""
+        """The listing; remembers in which splits each picture is."""
         for item in self.listing(source, split):
-            if isinstance(item, Skipped):
-                yield item
-            else:
+            if isinstance(item, PictureEntry):
                 self.splits_of.setdefault(item.name, set()).add(split)
-                yield PictureEntry(item.name, (self.stamp, item.data), item.file)
+            yield item
 
     def record(self, source: SourceFolder, split: str, entry: PictureEntry) -> Record:
         """The record of one picture."""
-        labels: PictureLabels = entry.data[1]
-        entry = PictureEntry(entry.name, labels, entry.file)
+        labels: PictureLabels = entry.data
         picture = self.open_picture(source, entry)
-        instances, dropped = self.read_each(
-            entry.name,
-            self.objects(source, entry),
-            lambda raw, number: self.settled(self.object(raw, picture, number), picture, number),
-        )
+        objects = self.objects(source, entry)
+        instances, dropped = self.read_each(entry.name, objects, lambda raw, number: self.object(raw, picture, number))
         return self.make(picture, instances, split, group=labels.group, source_id=labels.id, dropped=dropped)
 
     def leaks(self) -> list[str]:
@@ -191,32 +165,35 @@ class Importer(Converter):
             for names, count in sorted(shared.items())
         ]
 
-    def settled(self, labelled: LabelledObject, picture: Picture, number: int) -> Instance:
-        """An object by our names, with a box; `number` is its place among the objects of the picture."""
-        where = f"object {labelled.id or number}: "
-        named = self.named.get(labelled.kind)
+    def settled(
+        self,
+        kind: str,
+        points: Mapping[str, Point],
+        picture: Picture,
+        number: int,
+        box: Box | None = None,
+        *,
+        id: str | None = None,
+        area: float | None = None,
+        crowd: bool = False,
+    ) -> Instance:
+        """An object with the source's names by our names; without a box it gets one from its points."""
+        where = f"object {id or number}: "
+        named = self.named.get(kind)
         if named is None:
-            raise DataError(f"{where}{quote(labelled.kind)} is not a kind of object with keypoints in this source")
-        try:
-            box = labelled.box if labelled.box is not None else box_round(labelled.points, picture)
-        except DataError as error:
-            raise DataError(f"{where}{error}") from None
-        category, points = named.table.category(named.title), named.table.unify(labelled.points)
-        return Instance(category, box, points, labelled.crowd, labelled.area, labelled.id)
+            raise DataError(f"{where}{quote(kind)} is not a kind of object with keypoints in this source")
+        box = box_round(points, picture, where) if box is None else box
+        return Instance(named.table.category(named.title), box, named.table.unify(points), crowd, area, id)
 
     def only_file(self, *endings: str) -> str:
-        """PATH if it is a file, else the only file in the folder that ends so.
-
-        Raises:
-            DataError: there is none, or there are several.
-        """
+        """PATH if it is a file, else the only file in the folder that ends so."""
         if self.path.is_file():
             return self.path.name
         names = self.files.files("", endings)
         if len(names) != 1:
             raise DataError(
-                f"{quote(self.path)} holds {len(names)} {endings[0]} files. One is imported at a time: PATH is "
-                f"{self.what}. Give the file itself as PATH."
+                f"{quote(self.path)} holds {len(names)} {endings[0]} files. One is imported at a time: give the file "
+                f"itself as PATH, {self.what}."
             )
         return names[0]
 
@@ -232,8 +209,7 @@ class Importer(Converter):
             raise DataError(f"--pictures {quote(pictures)} is not a folder. Give that of the pictures.")
         if pictures is not None and not self.takes_pictures:
             raise DataError(
-                f"--pictures {quote(pictures)} does not fit: a {self.format} source states itself where its pictures "
-                "are. Leave it out."
+                f"--pictures {quote(pictures)}: a {self.format} source states where its pictures are. Leave it out."
             )
 
     def _settle(self, kinds: list[ObjectKind], set_name: str) -> dict[str, Named]:
@@ -244,29 +220,26 @@ class Importer(Converter):
             skeleton = of_map if skeleton is None else skeleton
         titles = self._titles(kinds)
         named = {kind.name: settle_names(kind, titles[kind.name], skeleton, name_map, set_name) for kind in kinds}
-        self.notes += [
-            f"{settled.title}: {', '.join(map(quote, settled.free))} not found in the skeleton, kept as free names. "
-            "Map them with --names."
-            for settled in named.values()
-            if settled.free
-        ]
+        for settled in (settled for settled in named.values() if settled.free):
+            shown = ", ".join(map(quote, settled.free))
+            self.notes.append(
+                f"{settled.title}: {shown} not found in the skeleton, kept as free names. Map them with --names."
+            )
         return named
 
     def _titles(self, kinds: list[ObjectKind]) -> dict[str, str]:
         """The category of each kind; the one that --category gives goes to the kind that can be meant."""
         if not kinds:
-            raise DataError(
-                f"{quote(self.path)} names no keypoints. An import needs them. Is it {self.what}, as {self.format} "
-                "wants it?"
-            )
+            raise DataError(f"{quote(self.path)} names no keypoints. An import needs them. Is it {self.what}?")
         titles = {kind.name: readable(kind.name, "a category") for kind in kinds}
         unnamed = [kind.name for kind in kinds if not kind.named]
         if self.choices.category is not None:
             chosen = unnamed or list(titles)
             if len(chosen) != 1:
+                shown = ", ".join(map(quote, titles.values()))
                 raise DataError(
-                    f"--category {quote(self.choices.category)} cannot be given: the source has the categories "
-                    f"{', '.join(map(quote, titles.values()))}. It names or renames a single one. Leave it out."
+                    f"--category {quote(self.choices.category)} cannot be given: it names a single category, and the "
+                    f"source has {shown}. Leave it out."
                 )
             titles[chosen[0]] = readable(self.choices.category, "--category")
         elif unnamed:
@@ -276,18 +249,9 @@ class Importer(Converter):
             if count > 1:
                 same = [quote(name) for name in titles if titles[name] == title]
                 raise DataError(
-                    f"The categories {' and '.join(same)} are both called {quote(title)}. Every category needs a name "
-                    "of its own: rename one in the source."
+                    f"The categories {' and '.join(same)} are both called {quote(title)}. Rename one in the source."
                 )
         return titles
-
-
-def parts_of(parts: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """The different names of points of each kind of object, in the order in which they occur."""
-    names: dict[str, dict[str, None]] = {}
-    for kind, name in parts:
-        names.setdefault(kind, {})[name] = None
-    return {kind: list(of_kind) for kind, of_kind in names.items()}
 
 
 def _refuse_unsafe_splits(splits: Iterable[str]) -> None:
@@ -300,19 +264,12 @@ def _refuse_unsafe_splits(splits: Iterable[str]) -> None:
             )
 
 
-def box_round(points: Mapping[str, Point], picture: Picture) -> Box:
-    """A box for an object without one: the extent of its labelled points and a margin, cut to the picture.
-
-    Raises:
-        DataError: fewer than two places in the picture are labelled, so that nothing says how large the object is.
-    """
-
-    def is_near(value: float, side: int) -> bool:
-        return -EDGE <= value <= side + EDGE
-
-    places = {(x, y) for x, y, v in points.values() if v and is_near(x, picture.width) and is_near(y, picture.height)}
+def box_round(points: Mapping[str, Point], picture: Picture, where: str = "") -> Box:
+    """A box for an object without one: the extent of its labelled points and a margin, cut to the picture."""
+    right, bottom = picture.width + EDGE, picture.height + EDGE
+    places = {(x, y) for x, y, v in points.values() if v and -EDGE <= x <= right and -EDGE <= y <= bottom}
     if len(places) < 2:
-        raise DataError("it has no box, and needs two labelled points at different places to make one from")
+        raise DataError(f"{where}it has no box, and needs two labelled points at different places to make one from")
     return box_of_points(places, MARGIN, picture, even=True)
 
 
@@ -329,11 +286,7 @@ class PictureFinder:
         self._by_name: dict[str, list[str]] | None = None
 
     def find(self, name: str, split: str = "") -> str:
-        """Where a picture lies, relative to the root; the name itself if it is nowhere (the report will say so).
-
-        Raises:
-            DataError: the name leads out of the root, or several pictures could be meant.
-        """
+        """Where a picture is, relative to the root; the name itself if it is nowhere (the report will say so)."""
         name = safe_name(name)
         folders = [*(f"{folder}/{split}" for folder in PICTURE_FOLDERS), split] if split else []
         places = (name, *(f"{folder}/{name}" for folder in (*folders, *PICTURE_FOLDERS)))
@@ -341,11 +294,7 @@ class PictureFinder:
         return place or self._search(name, split) or name
 
     def find_url(self, address: str) -> str:
-        """The same for an address as labelling tools export it: of their server, of a cloud store, or a path.
-
-        Raises:
-            DataError: nothing in it is a name, or several pictures could be meant.
-        """
+        """The same for an address as labelling tools export it: of their server, of a cloud store, or a path."""
         path = address
         if re.match(r"[a-z][a-z0-9+.-]*://|/data/local-files", address):
             try:
@@ -364,9 +313,8 @@ class PictureFinder:
     def _search(self, name: str, split: str = "") -> str | None:
         """The picture whose path shares most of its end with the name."""
         if self._by_name is None:
-            self._by_name = {}
-            for place in self.source.pictures("", deep=True)[:MAX_PICTURES]:
-                self._by_name.setdefault(place.rsplit("/", 1)[-1], []).append(place)
+            places = self.source.pictures("", deep=True)[:MAX_PICTURES]
+            self._by_name = grouped((place.rsplit("/", 1)[-1], place) for place in places)
         candidates = self._by_name.get(name.rsplit("/", 1)[-1], [])
         if not candidates:
             return None
@@ -375,14 +323,11 @@ class PictureFinder:
         if len(matches) > 1 and split:
             matches = [place for place in matches if split in place.split("/")] or matches
         if len(matches) > 1:
-            raise DataError(
-                f"{quote(name)} may be {' or '.join(map(quote, matches[:3]))}; "
-                "give the folder that is meant with --pictures"
-            )
+            shown = " or ".join(map(quote, matches[:3]))
+            raise DataError(f"{quote(name)} may be {shown}; give the folder that is meant with --pictures")
         return matches[0]
 
 
 def _shared_parts(place: str, name: str) -> int:
-    """How many parts the ends of two paths have in common."""
     pairs = zip(reversed(place.split("/")), reversed(name.split("/")), strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

@@ -6,15 +6,15 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from xpose.data.datasets.converters.base import PictureEntry, Status
+from xpose.data.datasets.converters.base import PictureEntry
 from xpose.data.datasets.converters.coco_like import CocoCategory, CocoLike, edges_of, keypoints_of
 from xpose.data.datasets.importers.base import Importer, box_round
 from xpose.data.datasets.importers.names import ObjectKind
 from xpose.data.datasets.sources import Fields, SourceFolder, safe_name
 from xpose.errors import DataError, quote
-from xpose.records import Box, Picture, Point, Record, Skipped
+from xpose.records import Box, Picture, Point, Skipped
 
 ANNOTATION_FOLDERS = ("annotations", "annotation", "labels")
 SPLITS = ("train", "val", "test")
@@ -23,12 +23,6 @@ SPLITS = ("train", "val", "test")
 class CocoImport(Importer, CocoLike):
     """COCO keypoints: names, edges and boxes as in the file; an object without a box gets one from its points."""
 
-    format = "coco"
-    what = "a COCO keypoint json, or the folder of several"
-    title = "COCO keypoints"
-    status: ClassVar[Status] = "seen"
-    origin = "0-based pixels, as in the file"
-    boxes = "as in the file; where it has none, the extent of the points and 10 % of its longer side all round"
     annotation_key = "keypoints"  # what annotations of a file of this format have
 
     def base(self) -> Path:
@@ -53,7 +47,6 @@ class CocoImport(Importer, CocoLike):
         return splits, list(kinds.values())
 
     def originals(self) -> list[str]:
-        """The json files."""
         return list(self.annotation_files.values())
 
     def _contents(self) -> Iterator[tuple[str, Fields]]:
@@ -64,28 +57,27 @@ class CocoImport(Importer, CocoLike):
         files = json_files(self.files)
         for file in files:
             content = self.files.json(file)
-            if isinstance(content, Mapping) and self._is_ours(content):
+            if self._is_ours(content):
                 yield file, Fields(content, file)
             else:
                 self.left_out.append(Skipped(file, f"is not a {self.title} file"))
                 self.notes.append(f"{file} was left out: it is not a {self.title} file.")
         if len(self.left_out) == len(files):
             raise DataError(
-                f"{quote(self.path)} holds no {self.title} file. PATH is {self.what}; in a folder the files lie there "
-                "or in annotations/. Give the json itself."
+                f"{quote(self.path)} holds no {self.title} file, neither itself nor in annotations/. PATH is "
+                f"{self.what}. Give the json itself."
             )
 
-    def _is_ours(self, content: Mapping[str, Any]) -> bool:
-        annotations = content.get("annotations")
-        if not isinstance(annotations, list) or not isinstance(content.get("images"), list):
+    def _is_ours(self, content: Any) -> bool:
+        lists = [content.get(key) for key in ("images", "annotations")] if isinstance(content, Mapping) else [None]
+        if not all(isinstance(value, list) for value in lists):
             return False
-        return any(isinstance(entry, Mapping) and entry.get(self.annotation_key) for entry in annotations)
+        return any(isinstance(entry, Mapping) and entry.get(self.annotation_key) for entry in lists[1] or ())
 
     def read_kinds(self, content: Fields) -> Iterator[ObjectKind]:
         """The categories that have keypoints; points that the file does not name are numbered."""
         counts = _counts(content)
-        for number, value in enumerate(content.list("categories"), start=1):
-            category = Fields(value, f"{content.where}: category number {number}")
+        for category in content.objects("categories", "category"):
             name = category.text("name")
             if category.value.get("keypoints"):
                 names = keypoints_of(category)
@@ -97,38 +89,28 @@ class CocoImport(Importer, CocoLike):
                 yield ObjectKind.numbered(name, count)
 
     def listing(self, source: SourceFolder, split: str) -> Iterator[PictureEntry | Skipped]:
-        """One entry per image of the file, its annotations with it."""
         if split == next(iter(self.splits)):
             yield from self.left_out
         yield from CocoLike.entries(self, self.files, split)
 
-    def record(self, source: SourceFolder, split: str, entry: PictureEntry) -> Record:
-        """The picture with those of its annotations that are well-formed."""
-        return CocoLike.record(self, source, split, PictureEntry(entry.name, entry.data[1], entry.file))
+    record = CocoLike.record  # instead of that of `Importer`
 
     # The hooks of `CocoLike`.
 
     def categories(self, content: Fields) -> Iterator[tuple[int, CocoCategory]]:
-        """The categories that have keypoints."""
         kinds = {kind.name: kind.keypoints for kind in self.read_kinds(content)}
-        for value in content.list("categories"):
-            fields = Fields(value, f"{content.where}: a category")
+        for fields in content.objects("categories", "category"):
             if (name := fields.text("name")) in kinds:
                 named = self.named[name]
                 yield fields.integer("id"), CocoCategory(named.table.category(named.title), kinds[name], name)
 
     def file_name(self, image: Fields, split: str) -> str:
-        """Where the picture lies."""
         return self.pictures.find(safe_name(image.text("file_name")), split)
 
     def box(self, annotation: Fields, points: Mapping[str, Point], picture: Picture) -> Box:
-        """The box of the file, else one made from the points."""
         if annotation.value.get("bbox"):
             return super().box(annotation, points, picture)
-        try:
-            return box_round(points, picture)
-        except DataError as error:
-            raise DataError(f"{annotation.where}: {error}") from None
+        return box_round(points, picture, f"{annotation.where}: ")
 
 
 def json_files(source: SourceFolder) -> list[str]:
@@ -137,7 +119,6 @@ def json_files(source: SourceFolder) -> list[str]:
 
 
 def _counts(content: Fields) -> dict[int, int]:
-    """How many points the first annotation of each category has."""
     counts: dict[int, int] = {}
     for entry in content.list("annotations"):
         points = entry.get("keypoints") if isinstance(entry, Mapping) else None
@@ -149,10 +130,8 @@ def _counts(content: Fields) -> dict[int, int]:
 def _split_names(files: list[str]) -> dict[str, str]:
     """Split to file: train, val or test where a file name says so and no other does, else the file's own name."""
     stems = [file.rsplit("/", 1)[-1].removesuffix(".json") for file in files]
-    splits = [
-        next((split for split in SPLITS if re.search(rf"(?<![a-z]){split}(?![a-z])", stem.lower())), "")
-        for stem in stems
-    ]
+    matches = [re.search(rf"(?<![a-z])({'|'.join(SPLITS)})(?![a-z])", stem.lower()) for stem in stems]
+    splits = [match[1] if match else "" for match in matches]
     if len(files) == 1:
         return {splits[0] or "all": files[0]}
     counts = Counter(filter(None, splits))

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
 from xpose.data.datasets.converters.base import PictureEntry
-from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, LabelledObject, PictureLabels, RawObject, parts_of
+from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, PictureLabels, RawObject
 from xpose.data.datasets.importers.names import ObjectKind
-from xpose.data.datasets.sources import SourceFolder, parse_number, safe_name
+from xpose.data.datasets.sources import SourceFolder, grouped, parse_number, parse_numbers, safe_name
 from xpose.errors import DataError, quote
-from xpose.records import HIDDEN, VISIBLE, Box, Picture, Point, Skipped
+from xpose.records import HIDDEN, VISIBLE, Instance, Picture, Point, Skipped
 
 WAY_OUT = 'Export the task again as "CVAT for images 1.1".'
 TAG = re.compile(r"<(line|circle)\b([^>]*)>")
@@ -25,16 +25,7 @@ class Cvat(Importer):
     an element with several points is an object whose points are numbered.
     """
 
-    format = "cvat"
-    what = 'annotations.xml of the export "CVAT for images 1.1", or the folder with it'
-    title = "CVAT for images"
-    drawn_upright = True
-    origin = "as in the file"
-    visibility = "1 where a point is marked as occluded, else 2; points outside are not labelled"
-    boxes = "the box of the same group, else the extent of the points and 10 % of its longer side all round"
-
     def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
-        """The subsets as splits, and the labels that occur."""
         self.file = self.only_file(".xml")
         root = self.files.xml(self.file)
         self.images = root.findall("image")
@@ -44,27 +35,25 @@ class Cvat(Importer):
         drawings = {name: html.unescape(drawing) for name, label in labels if (drawing := label.findtext("svg"))}
         declared = [(label.findtext("parent", "").strip(), name) for name, label in labels if name]
         objects = [raw for image in self.images for raw in _objects(image)]
-        used = parts_of((raw.kind, point[0]) for raw in objects if raw.mark != NUMBERED for point in raw.points)
-        parts = parts_of([*(part for part in declared if part[0] in used), *_pairs(used)])
-        kinds = [
-            ObjectKind(kind, tuple(parts[kind]), _edges(drawings.get(kind, "")), named=kind != OBJECT) for kind in used
-        ]
+        occurring = [(raw.kind, point[0]) for raw in objects if raw.mark != NUMBERED for point in raw.points]
+        used = dict.fromkeys(kind for kind, _ in occurring)
+        parts = grouped(dict.fromkeys([*(part for part in declared if part[0] in used), *occurring]))
+        edges = {kind: _edges(drawings.get(kind, "")) for kind in used}
+        kinds = [ObjectKind(kind, tuple(parts[kind]), edges[kind], named=kind != OBJECT) for kind in used]
         self.counts: dict[str, int] = {}
         for raw in objects:
             if raw.mark == NUMBERED:
                 self.counts[raw.kind] = max(self.counts.get(raw.kind, 0), len(raw.points))
-        for kind in self.counts:
-            if kind in used:
-                raise DataError(
-                    f"{quote(self.file)} labels {quote(kind)} in two ways, as single points and as several at once. "
-                    "One kind of object is labelled in one way. Split the task and import the parts."
-                )
+        for kind in self.counts.keys() & used.keys():
+            raise DataError(
+                f"{quote(self.file)} labels {quote(kind)} in two ways, as single points and as several at once. "
+                "Split the task and import the parts."
+            )
         kinds += [ObjectKind.numbered(kind, count) for kind, count in self.counts.items()]
         splits = sorted({image.get("subset") or "all" for image in self.images})
         return {split: ALL["all"] if split == "all" else f"subset {split}" for split in splits}, kinds
 
     def listing(self, source: SourceFolder, split: str) -> Iterator[PictureEntry | Skipped]:
-        """One entry per image of the subset."""
         for number, image in enumerate(self.images, start=1):
             if (image.get("subset") or "all") != split:
                 continue
@@ -78,38 +67,28 @@ class Cvat(Importer):
             yield PictureEntry(name, PictureLabels(list(_objects(image)), size, id=image.get("id")))
 
     def open_picture(self, source: SourceFolder, entry: PictureEntry) -> Picture:
-        """The picture, which must have the size that the file states."""
         width, height = (parse_number(side, "the size in the annotation") for side in entry.data.size)
         source.picture(entry.name, (int(width), int(height)))
         return super().open_picture(source, entry)
 
-    def object(self, raw: RawObject, picture: Picture, number: int) -> LabelledObject:
-        """One object of an image."""
+    def object(self, raw: RawObject, picture: Picture, number: int) -> Instance:
         where = f"object {number} ({raw.kind})"
         raw.refuse_doubles(f"{where}: ", "group the points of each object in CVAT, or use skeletons")
         if raw.mark == NUMBERED and len(raw.points) != self.counts[raw.kind]:
             raise DataError(f"{where} has {len(raw.points)} points, others have {self.counts[raw.kind]}")
         points: dict[str, Point] = {}
         for name, place, occluded, outside in raw.points:
-            if occluded not in ("0", "1") or outside not in ("0", "1"):
-                raise DataError(
-                    f"{where}, {quote(name)}: occluded {quote(occluded)} or outside {quote(outside)} is not 0 or 1"
-                )
+            what, flags = f"{where}, {quote(name)}", {occluded, outside}
+            if not flags <= {"0", "1"}:
+                raise DataError(f"{what}: occluded {quote(occluded)} or outside {quote(outside)} is not 0 or 1")
             if outside == "0":
-                cells = place.split(",")
-                if len(cells) != 2:
-                    raise DataError(f"{where}, {quote(name)}: {quote(place)} is not x,y")
-                x, y = (parse_number(cell, f"{where}, {quote(name)}") for cell in cells)
+                x, y = parse_numbers(place, 2, what, ",")
                 points[name] = (x, y, HIDDEN if occluded == "1" else VISIBLE)
-        box: Box | None = None
+        box = None
         if raw.box is not None:
             left, top, right, bottom = (parse_number(corner, f"{where}, its box") for corner in raw.box)
             box = (left, top, right - left, bottom - top)
-        return LabelledObject(raw.kind, points, box, id=str(number))
-
-
-def _pairs(parts: dict[str, list[str]]) -> Iterator[tuple[str, str]]:
-    return ((kind, name) for kind, names in parts.items() for name in names)
+        return self.settled(raw.kind, points, picture, number, box, id=str(number))
 
 
 def _edges(drawing: str) -> tuple[tuple[str, str], ...]:
@@ -123,9 +102,7 @@ def _edges(drawing: str) -> tuple[tuple[str, str], ...]:
 
 def _objects(image: Element) -> Iterator[RawObject]:
     """The objects of an image; a point is (name, "x,y", occluded, outside)."""
-    boxes: dict[str, list[Element]] = {}
-    for box in image.iterfind("box"):
-        boxes.setdefault(_group(box), []).append(box)
+    boxes = grouped((_group(box), box) for box in image.iterfind("box"))
     for skeleton in image.iterfind("skeleton"):
         points = [_point(point) for point in skeleton.iterfind("points")]
         yield _raw(skeleton.get("label"), points, _take(boxes, _group(skeleton)))

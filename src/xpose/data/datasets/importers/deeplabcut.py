@@ -1,8 +1,7 @@
 """DeepLabCut projects: `labeled-data/VIDEO/CollectedData_SCORER.csv` (or .h5), single- and multi-animal.
 
-DeepLabCut keeps its labels twice, as csv and as h5. The h5 is written by pandas in one of two layouts. The "fixed" one
-holds everything as plain arrays of numbers and bytes, and h5py reads it. The "table" one keeps the names of its columns
-as a pickle: that is refused, and the csv beside it has the same numbers.
+pandas writes the h5 in one of two layouts. The "fixed" one holds plain arrays of numbers and bytes. The "table" one
+keeps the names of its columns as a pickle: it is refused, and the csv beside it has the same numbers.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from typing import Any
 
 from xpose.data.datasets.converters.array_files import open_h5
 from xpose.data.datasets.converters.base import PictureEntry
-from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, LabelledObject, PictureLabels, RawObject, parts_of
+from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, PictureLabels, RawObject
 from xpose.data.datasets.importers.names import ObjectKind
-from xpose.data.datasets.sources import SourceFolder, as_number, parse_number, safe_name
+from xpose.data.datasets.sources import SourceFolder, as_number, grouped, parse_number, safe_name
 from xpose.errors import DataError, quote
-from xpose.records import VISIBLE, Picture, Skipped
+from xpose.records import VISIBLE, Instance, Picture, Skipped
 
 LABELS, STEM, CONFIG = "labeled-data", "CollectedData", "config.yaml"
 UNIQUE = "single"  # the individual that holds the points of which there is one per picture
@@ -31,37 +30,26 @@ NAN = "N."  # what pandas writes for a missing text, as DeepLabCut's files carry
 class DeepLabCut(Importer):
     """One object per individual in a picture; the points that a project has once per picture are an object too."""
 
-    format = "deeplabcut"
-    what = "a DeepLabCut project, or one of its CollectedData files"
-    title = "DeepLabCut labels"
-    takes_pictures = False
-    status = "seen"
-    origin = "as in the file"
-    visibility = "none in the source: a point is there (2) or its cells are empty"
-    boxes = "extent of the points and 10 % of its longer side all round"
-
     def base(self) -> Path:
-        """The project, also where PATH is one of its files or folders."""
         folder = super().base()
         return next((place.parent for place in (folder, *folder.parents[:2]) if place.name == LABELS), folder)
 
     def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
-        """All label files of the project."""
         config = self.files.yaml(CONFIG) if self.files.has(CONFIG) else {}
         if not config:
             self.notes.append(f"There is no {CONFIG} beside the labels, so the skeleton has no edges.")
         self.label_files = self._label_files(config)
         columns = [column for name in self.label_files for column in read_labels(self.files, name).columns]
+        parts = grouped(dict.fromkeys((column.kind, column.part) for column in columns))
         chains = config.get("skeleton")
         edges = [edge for chain in (chains if isinstance(chains, list) else []) for edge in _edges(chain)]
         kinds = [
             ObjectKind(kind, tuple(names), tuple(edge for edge in edges if {*edge} <= {*names}), named=kind == UNIQUE)
-            for kind, names in parts_of((column.kind, column.part) for column in columns).items()
+            for kind, names in parts.items()
         ]
         return dict(ALL), kinds
 
     def originals(self) -> list[str]:
-        """The label files and config.yaml."""
         return [CONFIG, *self.label_files]
 
     def listing(self, source: SourceFolder, split: str) -> Iterator[PictureEntry | Skipped]:
@@ -82,12 +70,12 @@ class DeepLabCut(Importer):
                 yield PictureEntry(name, PictureLabels(table.objects(row), group=folder.rpartition("/")[2] or None))
             yield from self.unlisted(source, folder, listed)
 
-    def object(self, raw: RawObject, picture: Picture, number: int) -> LabelledObject:
-        """One individual; those without a point are not in the picture."""
+    def object(self, raw: RawObject, picture: Picture, number: int) -> Instance:
         for part, x, y in raw.points:
             if x is None or y is None:
                 raise DataError(f"object {raw.id or 1}: {quote(part)} has only one of its two coordinates")
-        return LabelledObject(raw.kind, {part: (x, y, VISIBLE) for part, x, y in raw.points}, id=raw.id)
+        points = {part: (x, y, VISIBLE) for part, x, y in raw.points}
+        return self.settled(raw.kind, points, picture, number, id=raw.id)
 
     def _place(self, picture: str, folder: str) -> str:
         """Where a row's picture lies: the path in the row is the project's, but folders get renamed."""
@@ -100,14 +88,12 @@ class DeepLabCut(Importer):
             return [self.path_in_base()]
         chosen = self.path_in_base()
         start = LABELS if chosen == "." and self.files.has(LABELS) else chosen
-        folders: dict[str, list[str]] = {}
-        for name in self.files.files(start, (".csv", ".h5"), deep=True):
-            if _stem(name).startswith(STEM):
-                folders.setdefault(name.rpartition("/")[0], []).append(name)
+        names = self.files.files(start, (".csv", ".h5"), deep=True)
+        folders = grouped((name.rpartition("/")[0], name) for name in names if _stem(name).startswith(STEM))
         if not folders:
             raise DataError(
-                f"{quote(self.path)} holds no {STEM}_SCORER.csv. PATH is {self.what}, where they lie in "
-                f"{LABELS}/VIDEO/. Label pictures in DeepLabCut and save them first."
+                f"{quote(self.path)} holds no {LABELS}/VIDEO/{STEM}_SCORER.csv. PATH is {self.what}. Label pictures in "
+                "DeepLabCut and save them first."
             )
         return [_chosen(names, folder, config.get("scorer")) for folder, names in sorted(folders.items())]
 
@@ -119,8 +105,8 @@ def _chosen(names: list[str], folder: str, scorer: Any) -> str:
         stems = [stem for stem in stems if stem == f"{STEM}_{scorer}"]
     if len(stems) != 1:
         raise DataError(
-            f"{quote(folder)} holds the labels of several scorers: {', '.join(map(quote, names))}. One can be "
-            f'imported at a time. Name yours as "scorer" in {CONFIG}, or give the file itself as PATH.'
+            f"{quote(folder)} holds the labels of several scorers: {', '.join(map(quote, names))}. Name yours as "
+            f'"scorer" in {CONFIG}, or give the file itself as PATH.'
         )
     of_scorer = [name for name in names if _stem(name) == stems[0]]
     return next((name for name in of_scorer if name.lower().endswith(".csv")), of_scorer[0])
@@ -131,7 +117,6 @@ def _stem(name: str) -> str:
 
 
 def _edges(chain: Any) -> Iterator[tuple[str, str]]:
-    """An edge of config.yaml; a longer list is a chain."""
     return pairwise([name for name in chain if isinstance(name, str)] if isinstance(chain, list) else [])
 
 
@@ -179,19 +164,14 @@ class LabelTable:
 
 
 def read_labels(source: SourceFolder, name: str) -> LabelTable:
-    """The table in a csv or h5 file, the latter without a single pickle.
-
-    Raises:
-        DataError: it is damaged, or not a table of labels.
-    """
+    """The table in a csv or h5 file, the latter without a single pickle."""
     return _from_csv(source, name) if name.lower().endswith(".csv") else _from_h5(source, name)
 
 
 def _from_csv(source: SourceFolder, name: str) -> LabelTable:
     lines = source.csv_rows(name)
-    heads = {
-        line[0].strip(): [cell.strip() for cell in line] for line in lines[:4] if line and line[0].strip() in LEVELS
-    }
+    heads = {line[0].strip(): [cell.strip() for cell in line] for line in lines[:4] if line}
+    heads = {level: cells for level, cells in heads.items() if level in LEVELS}
     lead = next((i for i, cell in enumerate(heads.get("coords", ())) if i and cell), 0)
     if not lead or "bodyparts" not in heads or len({len(head) for head in heads.values()}) != 1:
         raise _no_table(name, "does not begin with the rows scorer, (individuals,) bodyparts, coords")
@@ -206,14 +186,13 @@ def _row(line: list[str], lead: int, width: int) -> LabelRow:
     if len(line) != width:
         return LabelRow(picture, (), f"its row has {len(line)} cells, the header {width}")
     try:
-        cells = [parse_number(cell, "its row") if cell.strip() else None for cell in line[lead:]]
+        return LabelRow(picture, tuple(parse_number(cell, "its row") if cell.strip() else None for cell in line[lead:]))
     except DataError as error:
         return LabelRow(picture, (), str(error))
-    return LabelRow(picture, tuple(cells))
 
 
 def _columns(name: str, individuals: list[Any], parts: list[str], axes: list[str]) -> tuple[Column, ...]:
-    columns = tuple(Column(who, part, axis) for who, part, axis in zip(individuals, parts, axes, strict=True))
+    columns = tuple(map(Column, individuals, parts, axes))
     if "likelihood" in axes:
         raise _no_table(name, "holds likelihoods, so it is what a model predicted and no labels")
     pairs = [(column.individual, column.part) for column in columns]
@@ -237,21 +216,19 @@ def _from_h5(source: SourceFolder, name: str) -> LabelTable:
         levels = list(_levels(group, "block0_items", name))
         if len(levels) not in (3, 4):
             raise _no_table(name, f"names its columns by {len(levels)} levels, not by scorer, bodyparts and coords")
-        pictures = [
-            "/".join(part for part in row if part != NAN) for row in zip(*_levels(group, "axis1", name), strict=True)
-        ]
+        paths = zip(*_levels(group, "axis1", name), strict=True)
+        pictures = ["/".join(part for part in path if part != NAN) for path in paths]
         if values.shape != (len(pictures), len(levels[0])):
             raise _no_table(name, "has more or fewer numbers than its rows and columns need")
         individuals: list[Any] = levels[1] if len(levels) == 4 else [None] * len(levels[0])
         columns = _columns(name, individuals, levels[-2], levels[-1])
-        return LabelTable(columns, [_checked(picture, row) for picture, row in zip(pictures, values[()], strict=True)])
+        return LabelTable(columns, list(map(_checked, pictures, values[()].tolist())))
 
 
-def _checked(picture: str, row: Any) -> LabelRow:
-    numbers = [float(cell) for cell in row]
+def _checked(picture: str, numbers: list[float]) -> LabelRow:
     if any(number == number and as_number(number) is None for number in numbers):
         return LabelRow(picture, (), "its row holds a number that no pixel can have")
-    return LabelRow(picture, tuple(as_number(number) for number in numbers))  # NaN becomes None
+    return LabelRow(picture, tuple(map(as_number, numbers)))  # NaN becomes None
 
 
 def _levels(group: Any, axis: str, name: str) -> Iterator[list[str]]:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from xpose.data.datasets.converters.base import PictureEntry
-from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, LabelledObject, PictureLabels, RawObject, parts_of
+from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, PictureLabels, RawObject
 from xpose.data.datasets.importers.names import ObjectKind
-from xpose.data.datasets.sources import Fields, SourceFolder, as_number
+from xpose.data.datasets.sources import Fields, SourceFolder, as_number, grouped
 from xpose.errors import DataError, quote
-from xpose.records import VISIBLE, Box, Picture, Point, Skipped
+from xpose.records import VISIBLE, Instance, Picture, Point, Skipped
 
 POINT, RECTANGLE = "keypointlabels", "rectanglelabels"
 WAY_OUT = 'Export the project again as "JSON" (not "JSON-MIN").'
@@ -21,36 +21,21 @@ class LabelStudio(Importer):
     in a picture without rectangles they are one object.
     """
 
-    format = "label-studio"
-    what = 'the json of the export "JSON"'
-    title = "Label Studio"
-    drawn_upright = True
-    origin = "per cent of the picture's sides, times these"
-    visibility = "none in the source: a point is there (2) or not"
-    boxes = "the rectangle, else the extent of the points and 10 % of its longer side all round"
-
     def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
-        """The labels that occur, in their order."""
         self.file = self.only_file(".json")
-        self.tasks = self.files.json(self.file)
-        if not isinstance(self.tasks, list):
-            raise DataError(f"{quote(self.file)} is not a list of tasks. {WAY_OUT}")
-        if not any(isinstance(task, Mapping) and "annotations" in task for task in self.tasks):
-            raise DataError(f'{quote(self.file)} holds no task with "annotations". {WAY_OUT}')
-        objects: list[RawObject] = []
-        faults = []
-        for number, task in enumerate(self.tasks, start=1):
-            try:
-                objects += _objects(Fields(task, f"task number {number}"), [])
-            except DataError as error:
-                faults.append(str(error))  # `listing` reports it
-        parts = parts_of((raw.kind, point[0]) for raw in objects for point in raw.points)
+        self.tasks = tasks = self.files.json(self.file)
+        if not is_export(tasks):
+            raise DataError(f'{quote(self.file)} is not a list of tasks with "annotations". {WAY_OUT}')
+        objects, faults = self.read_each(  # `listing` reports the faults
+            self.file, tasks, lambda task, number: _objects(Fields(task, f"task number {number}"), [])
+        )
+        labels = [(raw.kind, point[0]) for of_task in objects for raw in of_task for point in raw.points]
+        parts = grouped(dict.fromkeys(labels))
         if not parts and faults:
-            raise DataError(f"None of the tasks in {quote(self.file)} can be read; the first: {faults[0]}. {WAY_OUT}")
+            raise DataError(f"No task in {quote(self.file)} can be read; the first: {faults[0].reason}. {WAY_OUT}")
         return dict(ALL), [ObjectKind(kind, tuple(names), named=kind != OBJECT) for kind, names in parts.items()]
 
     def listing(self, source: SourceFolder, split: str) -> Iterator[PictureEntry | Skipped]:
-        """One entry per task."""
         for number, task in enumerate(self.tasks, start=1):
             where = f"{self.file}: task number {number}"
             dropped: list[str] = []
@@ -68,19 +53,15 @@ class LabelStudio(Importer):
             yield PictureEntry(name, PictureLabels(objects, _sizes(fields), id=stated))
 
     def open_picture(self, source: SourceFolder, entry: PictureEntry) -> Picture:
-        """The picture, which must have the size that the task states."""
         picture = super().open_picture(source, entry)
         for size in entry.data.size:
             if size != (picture.width, picture.height):
                 raise DataError(f"the annotation says {size}, but the picture is {picture.width}x{picture.height}")
         return picture
 
-    def object(self, raw: RawObject, picture: Picture, number: int) -> LabelledObject:
-        """A rectangle with its points, or the points of a picture without rectangles."""
+    def object(self, raw: RawObject, picture: Picture, number: int) -> Instance:
         where = f"object {number} ({raw.kind}): "
-        raw.refuse_doubles(
-            where, "draw a rectangle round each object in Label Studio and make it the parent of its points"
-        )
+        raw.refuse_doubles(where, "draw a rectangle round each object and make it the parent of its points")
         if raw.mark:
             raise DataError(f"{where}its rectangle is turned by {quote(raw.mark)} degrees, and boxes are upright")
         sides = (picture.width, picture.height)
@@ -88,19 +69,17 @@ class LabelStudio(Importer):
         for name, *place in raw.points:
             x, y = _pixels(place, sides, where + quote(name))
             points[name] = (x, y, VISIBLE)
-        box: Box | None = None
-        if raw.box is not None:
-            x, y, width, height = _pixels(raw.box, sides * 2, f"{where}its rectangle")
-            box = (x, y, width, height)
-        return LabelledObject(raw.kind, points, box, id=raw.id)
+        box: Any = None if raw.box is None else tuple(_pixels(raw.box, sides * 2, f"{where}its rectangle"))
+        return self.settled(raw.kind, points, picture, number, box, id=raw.id)
+
+
+def is_export(content: object) -> bool:
+    """Whether the content of a json file is a list of tasks with annotations."""
+    return isinstance(content, list) and any(isinstance(task, Mapping) and "annotations" in task for task in content)
 
 
 def _objects(task: Fields, dropped: list[str]) -> list[RawObject]:
-    """The objects of a task.
-
-    Raises:
-        DataError: there is no usable annotation, or the points cannot be told apart.
-    """
+    """The objects of a task; what belongs to none is added to `dropped`."""
     objects: dict[str, RawObject] = {}
     points: list[Fields] = []
     joined: dict[str, list[str]] = {}
@@ -128,7 +107,6 @@ def _objects(task: Fields, dropped: list[str]) -> list[RawObject]:
 
 
 def _owner(point: Fields, value: Fields, objects: dict[str, RawObject], joined: Mapping[str, list[str]]) -> RawObject:
-    """The object that a point belongs to."""
     parent = point.value.get("parentID")
     if isinstance(parent, str) and parent in objects:
         return objects[parent]
@@ -159,7 +137,6 @@ def _results(task: Fields, dropped: list[str]) -> list[Any]:
 
 
 def _sizes(task: Fields) -> list[tuple[Any, Any]]:
-    """The picture's sizes as the results state them, each once."""
     sizes: list[tuple[Any, Any]] = []
     for result in (result for result in _results(task, []) if isinstance(result, Mapping)):
         if rotation := result.get("image_rotation"):
@@ -181,10 +158,8 @@ def _address(data: Fields) -> str:
 
 
 def _label(value: Fields, key: str) -> str:
-    labels = value.list(key)
-    if len(labels) != 1 or not isinstance(labels[0], str) or not labels[0].strip():
-        raise DataError(f"{value.where}: {quote(key)} is {quote(labels)}, not one label")
-    return labels[0]
+    (label,) = value.list(key, 1)
+    return Fields({key: label}, value.where).text(key)
 
 
 def _holds(box: list[Any], value: Fields) -> bool:
@@ -196,11 +171,7 @@ def _holds(box: list[Any], value: Fields) -> bool:
 
 
 def _pixels(values: list[Any], sides: tuple[int, ...], what: str) -> list[float]:
-    """Per cent of the sides as pixels."""
-    pixels = []
-    for value, side in zip(values, sides, strict=True):
-        number = as_number(value)
-        if number is None:
-            raise DataError(f"{what} has {quote(value)} where a number in per cent must be")
-        pixels.append(number / 100 * side)
-    return pixels
+    shares = [number for value in values if (number := as_number(value)) is not None]
+    if len(shares) < len(values):
+        raise DataError(f"{what} has {quote(values)} instead of numbers in per cent")
+    return [share / 100 * side for share, side in zip(shares, sides, strict=True)]

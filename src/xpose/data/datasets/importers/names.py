@@ -1,13 +1,9 @@
-"""Names of a foreign file: made readable, matched to a skeleton, or kept as they are with a skeleton of their own.
+"""Names of a foreign file: mapped by a file, matched to a skeleton, or kept as they are with a skeleton of their own.
 
-Three ways lead from a source's keypoint names to ours:
-
-- a mapping file (`--names`) gives every name its unified one, and a name that is missing from it stops the import;
-- a skeleton (`--skeleton`) is searched for each name, including its aliases and field names; others stay free names;
-- without either all names stay free.
-
-Free names are the source's with blanks for underscores. They get a skeleton of their own: the source's edges, mirror
-partners as the source states them or by the names, sigmas by the rule of `xpose.vocabulary`.
+A mapping file (`--names`) gives every name its unified one. A skeleton (`--skeleton`) is searched for each name,
+including its aliases and field names. Other names stay free: they are the source's with blanks for underscores, and get
+a skeleton with the source's edges, mirror partners as the source states them or by the names, and sigmas by the rule of
+`xpose.vocabulary`.
 """
 
 from __future__ import annotations
@@ -20,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from xpose.data.datasets.converters.base import NameTable
+from xpose.data.datasets.sources import grouped
 from xpose.errors import DataError, UnmappedKeypointError, did_you_mean, quote
 from xpose.vocabulary import Skeleton, flip_name, list_skeletons, load_skeleton, normalise, sigma_for
 from xpose.vocabulary.reading import build_skeleton
@@ -45,7 +42,7 @@ class ObjectKind:
     @classmethod
     def numbered(cls, name: str, count: int) -> ObjectKind:
         """A kind whose points the source only numbers."""
-        return cls(name, point_numbers(count), points_named=False)
+        return cls(name, tuple(f"point {number}" for number in range(1, count + 1)), points_named=False)
 
 
 @dataclass(frozen=True)
@@ -59,32 +56,17 @@ class Named:
     free: tuple[str, ...] = ()  # names that the chosen skeleton does not have
 
 
-def point_numbers(count: int) -> tuple[str, ...]:
-    """Names for points that a source only numbers: "point 1", ..."""
-    return tuple(f"point {number}" for number in range(1, count + 1))
-
-
 def readable(name: str, where: str) -> str:
-    """A source's name as people write it: blanks for underscores, nothing else changed.
-
-    Raises:
-        DataError: it is empty, far too long, or holds control characters.
-    """
+    """A source's name as people write it: blanks for underscores, nothing else changed."""
     text = re.sub(r"[_\s]+", " ", name).strip()
     if not text or len(text) > MAX_NAME or not text.isprintable():
-        raise DataError(
-            f"{where}: {quote(ascii(name))} is not a name. A name has 1 to {MAX_NAME} printable characters. "
-            "Correct it in the source."
-        )
+        rule = f"A name has 1 to {MAX_NAME} printable characters. Correct it in the source."
+        raise DataError(f"{where}: {quote(ascii(name))} is not a name. {rule}")
     return text
 
 
 def partner(name: str, names: Iterable[str]) -> str:
-    """The mirror partner of a name among `names`, itself if there is none.
-
-    Beyond the whole words that `flip_name` knows this finds "leftear" and "rightear", "eyeL" and "eyeR", "L eye" and
-    "R eye", but only if both are there: then nothing else can be meant.
-    """
+    """The mirror partner of a name among `names`, itself if there is none: also of "leftear", "eyeL" and "L eye"."""
     mirrored = (flip_name(name), _GLUED.sub(_other_side, name), _LETTER.sub(_other_side, name))
     return next((other for other in mirrored if other != name and other in {*names}), name)
 
@@ -96,29 +78,26 @@ def _other_side(match: re.Match[str]) -> str:
 
 
 def read_map(path: Path) -> tuple[dict[str, str | None], str | None]:
-    """The names in a mapping file (None: left out on purpose) and its skeleton, if it names one.
+    """The names in a mapping file (None: left out on purpose) and its skeleton, if it names one."""
 
-    The file has a table `[names]` with a line per source name, `false` for a point to leave out; optional `skeleton`.
+    def fault(what: object) -> DataError:
+        rule = 'A mapping file is TOML: a table [names] with lines like snout = "nose" (false leaves a point out).'
+        return DataError(f"{quote(path)} {what}. {rule}")
 
-    Raises:
-        DataError: it cannot be read or breaks this format.
-    """
-    way_out = 'A mapping file is TOML: a table [names] with lines like snout = "nose" (false leaves a point out).'
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise DataError(f"{quote(path)} cannot be read: {error.strerror}. {way_out}") from None
+        raise fault(f"cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"{quote(path)} is not TOML in UTF-8: {error}. {way_out}") from None
+        raise fault(f"is not TOML in UTF-8: {error}") from None
     names, skeleton = content.get("names"), content.get("skeleton")
-    unknown = sorted(set(content) - {"names", "skeleton"})
-    if unknown:
-        raise DataError(f"{quote(path)} holds {', '.join(map(quote, unknown))}, which means nothing there. {way_out}")
+    if unknown := sorted(set(content) - {"names", "skeleton"}):
+        raise fault(f"holds {', '.join(map(quote, unknown))}, which means nothing there")
     if not isinstance(names, dict) or not names or not isinstance(skeleton, str | None):
-        raise DataError(f"{quote(path)} has no table [names], or its skeleton is not text. {way_out}")
+        raise fault("has no table [names], or its skeleton is not text")
     for name, unified in names.items():
         if unified is not False and not (isinstance(unified, str) and unified.strip()):
-            raise DataError(f"{quote(path)}: {quote(name)} is mapped to {quote(unified)}. {way_out}")
+            raise fault(f"has {quote(name)}, which is mapped to {quote(unified)}")
     return {name: unified or None for name, unified in names.items()}, skeleton
 
 
@@ -129,18 +108,9 @@ def settle_names(
     name_map: Mapping[str, str | None] | None,
     set_name: str,
 ) -> Named:
-    """Give every keypoint of a kind its name.
-
-    Raises:
-        UnmappedKeypointError: a name is missing from the mapping file.
-        DataError: two names become one, or numbered points do not fit the skeleton.
-        VocabularyError: there is no such skeleton, or the mapping file names a point it lacks.
-    """
-    if len(kind.keypoints) > MAX_POINTS:
-        raise DataError(
-            f"{quote(title)} has {len(kind.keypoints)} keypoints. There may be {MAX_POINTS} at most. "
-            "Is the file damaged?"
-        )
+    """Give every keypoint of a kind its name."""
+    if (count := len(kind.keypoints)) > MAX_POINTS:
+        raise DataError(f"{quote(title)} has {count} keypoints, more than {MAX_POINTS}. Is the file damaged?")
     skeleton = load_skeleton(skeleton_name) if skeleton_name is not None else None
     free: list[str] = []
     names: dict[str, str | None]
@@ -166,20 +136,15 @@ def settle_names(
             f"The skeleton file {quote(skeleton_name)} is called {quote(skeleton.name)}, as one of the vocabulary is, "
             "but says something else. Sets refer to skeletons by name. Give it a name of its own."
         )
-    return Named(
-        title,
-        NameTable(skeleton.name, names, edges),
-        skeleton,
-        shipped,
-        tuple(free) if skeleton_name is not None else (),
-    )
+    not_found = tuple(free) if skeleton_name is not None else ()
+    return Named(title, NameTable(skeleton.name, names, edges), skeleton, shipped, not_found)
 
 
 def _mapped(name: str, name_map: Mapping[str, str | None], skeleton: Skeleton | None) -> str | None:
     if name not in name_map:
         raise UnmappedKeypointError(
-            f"The source keypoint {quote(name)} has no unified name.{did_you_mean(name, name_map)} With a "
-            f"mapping file every keypoint is mapped, or left out with false: add {quote(name)} to its [names]."
+            f"The source keypoint {quote(name)} has no unified name.{did_you_mean(name, name_map)} Every keypoint is "
+            f"mapped, or left out with false: add {quote(name)} to [names] of the mapping file."
         )
     unified = name_map[name]
     if unified is None:
@@ -209,17 +174,12 @@ def _find(name: str, skeleton: Skeleton | None) -> str | None:
 
 
 def _refuse_doubles(names: Mapping[str, str | None], title: str) -> None:
-    owners: dict[str, list[str]] = {}
-    for name, unified in names.items():
-        if unified is not None:
-            owners.setdefault(normalise(unified), []).append(name)
-    for doubled in owners.values():
-        if len(doubled) > 1:
-            raise DataError(
-                f"{', '.join(map(quote, doubled))} of {quote(title)} become one keypoint, "
-                f"{quote(names[doubled[0]])}. Every keypoint needs a name of its own: tell them apart in a mapping "
-                "file (--names)."
-            )
+    owners = grouped((normalise(unified), name) for name, unified in names.items() if unified is not None)
+    for doubled in (of_point for of_point in owners.values() if len(of_point) > 1):
+        shown, unified = ", ".join(map(quote, doubled)), quote(names[doubled[0]])
+        raise DataError(
+            f"{shown} of {quote(title)} become one keypoint, {unified}. Tell them apart in a mapping file (--names)."
+        )
 
 
 def _derive(
@@ -240,6 +200,8 @@ def _derive(
             row |= {"alias": point.alias} if point.alias is not None else {}
         rows.append(row)
     mirrored = any(row["flip"] != row["name"] for row in rows)
+    pairs = [(names.get(a), names.get(b)) for a, b in kind.edges]
+    edges = list({frozenset(pair): list(pair) for pair in pairs if None not in pair and len({*pair}) == 2}.values())
     content = {
         "name": f"{title} of {set_name}",
         "title": f"{title}, {len(rows)} points",
@@ -253,7 +215,7 @@ def _derive(
             "edges": "the imported file" if kind.edges else "none stated",
         },
         "keypoints": rows,
-        "edges": _edges(kind, names),
+        "edges": edges,
     }
     skeleton, faults = build_skeleton(content, title)
     if skeleton is None:
@@ -262,12 +224,3 @@ def _derive(
             "(--names), or name a skeleton (--skeleton)."
         )
     return skeleton
-
-
-def _edges(kind: ObjectKind, names: Mapping[str, str | None]) -> list[list[str]]:
-    edges: dict[frozenset[str], list[str]] = {}
-    for start, end in kind.edges:
-        a, b = names.get(start), names.get(end)
-        if a is not None and b is not None and a != b:
-            edges.setdefault(frozenset((a, b)), [a, b])
-    return list(edges.values())

@@ -1,30 +1,24 @@
 """Part segmentation in COCO json (PartImageNet and its like): masks of parts become weak keypoints and boxes.
 
-The rule. A part's keypoint is the centroid of its mask; where that falls beside the mask, the nearest pixel of the
-mask. A mask in pieces counts by its largest piece if that has half the pixels; else the part gets no keypoint and the
-report says so: four feet under one name have no place in common. The points carry visibility 1, since nobody has
-placed them. The box of an object is that round all its parts.
-
-Masks are polygons or run lengths, plain or packed. They are decoded here and not by pycocotools, whose C code trusts
-the run lengths of a file.
+docs/data-import.md states the rule. Masks are polygons or run lengths, plain or packed. They are decoded here and not
+by pycocotools, whose C code trusts the run lengths of a file.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from xpose.data.datasets.converters.coco_like import CocoCategory, CocoImage, id_of
-from xpose.data.datasets.importers.base import OBJECT, LabelledObject
+from xpose.data.datasets.importers.base import OBJECT
 from xpose.data.datasets.importers.coco import CocoImport
 from xpose.data.datasets.importers.names import ObjectKind
 from xpose.data.datasets.sources import Fields, as_number
 from xpose.errors import DataError, missing_extra, quote
 from xpose.records import HIDDEN, Box, Instance, Picture, Point, Skipped
-
-if TYPE_CHECKING:
-    import numpy as np
 
 # Fields that say to which object a part's annotation belongs, in the order in which they are looked for.
 OWNERS = ("object_id", "instance_id", "obj_ann_id", "parent_id")
@@ -35,78 +29,64 @@ LEAD = 0.5  # share of a part's pixels that its largest piece needs to stand for
 class PartMasks(CocoImport):
     """Parts of one whole (`supercategory`) in a picture are one object, unless the file says to which they belong."""
 
-    format = "part-masks"
-    what = "a COCO json whose categories are parts and whose annotations are masks, or the folder of several"
-    title = "part masks"
-    status = "format unverified"
-    origin = "pixel indices of the masks"
-    visibility = "1: every keypoint is weak, the centroid of a part's mask and not placed by anybody"
-    boxes = "round the masks of all parts of the object"
     annotation_key = "segmentation"
 
     def read_kinds(self, content: Fields) -> Iterator[ObjectKind]:
-        """One kind per whole, its parts as keypoints in the file's order."""
         wholes: dict[str, list[str]] = {}
         for category, whole, part in _parts(content):
             if part in wholes.setdefault(whole, []):
                 raise DataError(
-                    f"{category.where}: the part {quote(part)} of {quote(whole)} occurs twice. Each part is one "
-                    "category. Rename one in the file."
+                    f"{category.where}: {quote(whole)} has the part {quote(part)} twice. Rename one of them."
                 )
             wholes[whole].append(part)
         for whole, parts in wholes.items():
             yield ObjectKind(whole, tuple(parts), named=whole != OBJECT)
 
     def categories(self, content: Fields) -> Iterator[tuple[int, CocoCategory]]:
-        """The category of a part holds its whole, and the part by the file's name."""
         for category, whole, part in _parts(content):
             named = self.named[whole]
             yield category.integer("id"), CocoCategory(named.table.category(named.title), (part,), whole)
 
     def instances(self, data: CocoImage, picture: Picture) -> tuple[list[Instance], list[Skipped]]:
-        """The objects that the parts in a picture make up."""
         objects: dict[tuple[str, str], list[tuple[str, Fields]]] = {}
 
         def sort(annotation: Any, number: int) -> None:
             fields = Fields(annotation, f"annotation {id_of(annotation, number)}")
-            part = data.categories.get(fields.integer("category_id"))
-            if part is None:
-                raise DataError(f"{fields.where}: there is no category {fields.integer('category_id')}")
+            part = data.category_of(fields)
             objects.setdefault((part.table, _owner(fields)), []).append((part.names[0], fields))
 
         _, dropped = self.read_each(picture.file, data.annotations, sort)
-        labelled = [_labelled(*key, parts, picture, dropped) for key, parts in objects.items()]
-        instances, faults = self.read_each(
-            picture.file, filter(None, labelled), lambda whole, number: self.settled(whole, picture, number)
-        )
-        return instances, dropped + faults
+        instances = []
+        for number, ((kind, owner), parts) in enumerate(objects.items(), start=1):
+            if masks := _masks(parts, picture, dropped):
+                whole = np.logical_or.reduce(list(masks.values()))
+                points = _points(masks, picture, dropped)
+                crowd = all(fields.value.get("iscrowd") == 1 for _, fields in parts)
+                box, area = _box_of(whole), float(whole.sum())
+                instance = self.settled(kind, points, picture, number, box, id=owner or None, area=area, crowd=crowd)
+                instances.append(instance)
+        return instances, dropped
 
 
-def _labelled(
-    kind: str, owner: str, parts: list[tuple[str, Fields]], picture: Picture, dropped: list[Skipped]
-) -> LabelledObject | None:
-    """The object that some parts make up; None if none of them has a mask."""
-    import numpy as np
-
+def _masks(parts: list[tuple[str, Fields]], picture: Picture, dropped: list[Skipped]) -> dict[str, np.ndarray]:
     masks: dict[str, np.ndarray] = {}
     for part, fields in parts:
         try:
             mask = read_mask(fields.value.get("segmentation"), picture)
+            masks[part] = masks[part] | mask if part in masks else mask
         except DataError as error:
             dropped.append(Skipped(picture.file, f"{fields.where} ({part}): {error}", "object"))
-            continue
-        masks[part] = masks[part] | mask if part in masks else mask
-    if not masks:
-        return None
+    return masks
+
+
+def _points(masks: dict[str, np.ndarray], picture: Picture, dropped: list[Skipped]) -> dict[str, Point]:
     points: dict[str, Point] = {}
     for part, mask in masks.items():
         try:
             points[part] = (*point_of(mask), HIDDEN)
         except DataError as error:
             dropped.append(Skipped(picture.file, f"{quote(part)} gets no keypoint: {error}", "point"))
-    whole = np.logical_or.reduce(list(masks.values()))
-    crowd = all(fields.value.get("iscrowd") == 1 for _, fields in parts)
-    return LabelledObject(kind, points, _box_of(whole), float(whole.sum()), crowd, owner or None)
+    return points
 
 
 def _parts(content: Fields) -> Iterator[tuple[Fields, str, str]]:
@@ -114,8 +94,7 @@ def _parts(content: Fields) -> Iterator[tuple[Fields, str, str]]:
 
     "Quadruped Head" of the supercategory "Quadruped" is the head of a quadruped; so is "quadruped:head".
     """
-    for number, value in enumerate(content.list("categories"), start=1):
-        category = Fields(value, f"{content.where}: category number {number}")
+    for category in content.objects("categories", "category"):
         name = category.text("name")
         if category.value.get("supercategory"):
             whole = category.text("supercategory")
@@ -133,11 +112,7 @@ def _owner(annotation: Fields) -> str:
 
 
 def read_mask(segmentation: Any, picture: Picture) -> np.ndarray:
-    """A mask as a boolean array (height, width).
-
-    Raises:
-        DataError: it is neither polygons nor run lengths, does not fit the picture, or covers nothing.
-    """
+    """A mask as a boolean array (height, width)."""
     if picture.width * picture.height > MAX_PIXELS:
         raise DataError(f"the picture has more than {MAX_PIXELS:,} pixels, too many to lay its masks out")
     if isinstance(segmentation, list) and segmentation:
@@ -152,7 +127,6 @@ def read_mask(segmentation: Any, picture: Picture) -> np.ndarray:
 
 
 def _from_polygons(polygons: list[Any], picture: Picture) -> np.ndarray:
-    import numpy as np
     from PIL import Image, ImageDraw
 
     image = Image.new("1", (picture.width, picture.height))
@@ -166,8 +140,6 @@ def _from_polygons(polygons: list[Any], picture: Picture) -> np.ndarray:
 
 
 def _from_runs(runs: dict[str, Any], picture: Picture) -> np.ndarray:
-    import numpy as np
-
     size, counts = runs.get("size"), runs.get("counts")
     if size != [picture.height, picture.width]:
         raise DataError(f"its mask has the size {quote(size)}, the picture [{picture.height}, {picture.width}]")
@@ -207,21 +179,13 @@ def unpack(text: str) -> list[int]:
 
 
 def _box_of(mask: np.ndarray) -> Box:
-    import numpy as np
-
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     left, top = float(columns[0]), float(rows[0])
     return left, top, float(columns[-1] + 1 - left), float(rows[-1] + 1 - top)
 
 
 def point_of(mask: np.ndarray) -> tuple[float, float]:
-    """The centroid of a part's largest piece, or the pixel of that piece next to it if it falls beside the piece.
-
-    Raises:
-        DataError: none of the pieces has half of the pixels, so that no place stands for all.
-    """
-    import numpy as np
-
+    """The centroid of a part's largest piece, or the pixel of that piece next to it if it falls beside the piece."""
     try:
         from scipy import ndimage
     except ImportError:

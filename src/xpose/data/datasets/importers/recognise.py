@@ -1,8 +1,5 @@
 """The format of a file or folder of a user, recognised by its content.
 
-    recognised = recognise("maze-Ann-2024")
-    recognised.format, recognised.path         # "deeplabcut", the project's folder
-
 Nothing is guessed: if several formats match, or none, the message says what was looked for and how to name it.
 """
 
@@ -19,12 +16,14 @@ from xpose.data.datasets.folder_sets import is_folder_of_sets
 from xpose.data.datasets.importers import IMPORTERS
 from xpose.data.datasets.importers.coco import json_files
 from xpose.data.datasets.importers.deeplabcut import LABELS, STEM
+from xpose.data.datasets.importers.label_studio import is_export
 from xpose.data.datasets.sources import SourceFolder
 from xpose.errors import DataError, MissingExtraError, quote
 from xpose.pictures import PICTURE_ENDINGS
 
 PREPARED = "prepared"  # nothing has to be imported
 YAML = (".yaml", ".yml")
+MAIN = ("data", "dataset")  # what the yaml file of YOLO-pose is usually called
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,7 @@ class Recognised:
 
 
 def recognise(path: str | Path) -> Recognised:
-    """The format of a file or folder.
-
-    Raises:
-        DataError: it does not exist, is of no known format, or of several.
-    """
+    """The format of a file or folder; `DataError` if it is of no known format, or of several."""
     place = Path(os.path.abspath(Path(path).expanduser()))
     if not place.exists():
         raise DataError(f"{quote(place)} does not exist. Give the file or folder with the labels. Check the spelling.")
@@ -56,8 +51,8 @@ def recognise(path: str | Path) -> Recognised:
     if len(candidates) > 1:
         shown = ", ".join(f"{quote(candidate.path.name)} ({candidate.format})" for candidate in candidates[:5])
         raise DataError(
-            f"{quote(place)} holds labels in several files: {shown}. They may be of different sets. Give the one that "
-            "is meant, or name the format: --format NAME"
+            f"{quote(place)} holds labels in several files: {shown}. Give the one that is meant, or name the format: "
+            "--format NAME"
         )
     return candidates[0]
 
@@ -78,8 +73,7 @@ def _of_file(path: Path) -> str:
             "pictures is given with --images."
         )
     raise DataError(
-        f"{quote(path)} is not a label file of a known format. Known formats: {', '.join(IMPORTERS)}. List them with: "
-        "xpose data formats"
+        f"{quote(path)} is not a label file of a known format ({', '.join(IMPORTERS)}). See: xpose data formats"
     )
 
 
@@ -97,7 +91,7 @@ def _of_yaml(path: Path) -> str:
 
 def _of_json(path: Path) -> str:
     content = SourceFolder(path.parent).json(path.name)
-    if isinstance(content, list) and any(isinstance(task, Mapping) and "annotations" in task for task in content):
+    if is_export(content):
         return "label-studio"
     if not isinstance(content, Mapping) or not isinstance(content.get("annotations"), list):
         raise DataError(
@@ -116,33 +110,25 @@ def _of_json(path: Path) -> str:
 
 
 def _in_folder(folder: Path) -> Iterator[Recognised]:
-    """Every set of labels that a folder may be."""
     tables = any(any(folder.glob(f"{STEM}*{ending}")) for ending in (".csv", ".h5"))
     if tables or (folder / LABELS).is_dir() or folder.name == LABELS:
         yield Recognised("deeplabcut", folder)
         return  # its folders hold csv and yaml files of its own
     source = SourceFolder(folder)
-    yamls = [folder / name for name in source.files("", YAML) if _is_yolo(folder / name)]
-    preferred = [path for path in yamls if path.stem in ("data", "dataset")]
-    yield from (Recognised("yolo-pose", path) for path in (preferred if len(preferred) == 1 else yamls))
-    yield from (Recognised("sleap", folder / name) for name in source.files("", (".slp",)))
-    yield from (Recognised("cvat", folder / name) for name in source.files("", (".xml",)) if _is_cvat(folder / name))
     formats: dict[Path, str] = {}
-    for path in (folder / name for name in json_files(source)):
+    for path in (folder / name for name in [*source.files("", (*YAML, ".slp", ".xml")), *json_files(source)]):
         try:
-            formats[path] = _of_json(path)
-        except DataError:
-            continue  # other json files lie in such folders too
+            if path.suffix.lower() != ".xml" or _is_cvat(path):
+                formats[path] = _of_file(path)
+        except (DataError, MissingExtraError):  # other files are in such folders too
+            if path.suffix.lower() in YAML and path.stem in MAIN:
+                formats[path] = "yolo-pose"  # the importer says what is wrong with it
     if "coco" in formats.values():  # the importer takes all of them, one split each
         yield Recognised("coco", folder)
-    yield from (Recognised(name, path) for path, name in formats.items() if name != "coco")
-
-
-def _is_yolo(path: Path) -> bool:
-    try:
-        return _of_yaml(path) == "yolo-pose"
-    except (DataError, MissingExtraError):
-        return path.stem in ("data", "dataset")  # the importer says what is wrong with it
+    main = [path for path, name in formats.items() if name == "yolo-pose" and path.stem in MAIN]
+    for path, name in formats.items():
+        if name != "coco" and (name != "yolo-pose" or len(main) != 1 or path in main):
+            yield Recognised(name, path)
 
 
 def _is_cvat(path: Path) -> bool:

@@ -7,34 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from xpose.data.datasets.converters.base import PictureEntry
-from xpose.data.datasets.importers.base import (
-    ALL,
-    OBJECT,
-    Importer,
-    LabelledObject,
-    PictureLabels,
-    RawObject,
-    path_parts,
-)
+from xpose.data.datasets.importers.base import ALL, OBJECT, Importer, PictureLabels, RawObject, path_parts
 from xpose.data.datasets.importers.names import ObjectKind
 from xpose.data.datasets.sources import MAX_NUMBER, SourceFolder, as_number
 from xpose.errors import DataError, missing_extra, quote
-from xpose.records import VISIBLE, Picture, Skipped
+from xpose.records import VISIBLE, Instance, Picture, Skipped
 
 
 class Sleap(Importer):
     """Frames become PNG files in the prepared set; predictions of a model are left out."""
 
-    format = "sleap"
-    what = "a SLEAP label file (.slp or .pkg.slp)"
-    title = "SLEAP labels"
-    status = "loader only"
-    origin = "as in the file"
-    visibility = "none in the source: a point is there (2) or not"
-    boxes = "extent of the points and 10 % of its longer side all round"
-
     def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
-        """The skeletons of the file; a single one is seldom named after the animal."""
         self.file = self.only_file(".slp")
         self.labels = self._load()
         self.opened: dict[int, Any] = {}
@@ -50,7 +33,6 @@ class Sleap(Importer):
         return dict(ALL), kinds
 
     def listing(self, source: SourceFolder, split: str) -> Iterator[PictureEntry | Skipped]:
-        """One entry per frame with labelled objects, by video and frame."""
         videos = {id(video): number for number, video in enumerate(self.labels.videos)}
         frames = [(videos[id(frame.video)], int(frame.frame_idx), frame) for frame in self.labels.labeled_frames]
         seen = set()
@@ -69,7 +51,6 @@ class Sleap(Importer):
             seen.add(name)
 
     def open_picture(self, source: SourceFolder, entry: PictureEntry) -> Picture:
-        """One frame, stored as a picture of its own."""
         video, index = entry.data.size
         try:
             pixels = self._video(video)[index]
@@ -81,15 +62,13 @@ class Sleap(Importer):
             raise DataError(f"frame {index} of video {video} is not a picture of bytes")
         return source.save_picture(entry.name, pixels[:, :, 0] if pixels.shape[2] == 1 else pixels[:, :, :3])
 
-    def object(self, raw: RawObject, picture: Picture, number: int) -> LabelledObject:
+    def object(self, raw: RawObject, picture: Picture, number: int) -> Instance:
         """One object; a place that no picture has is moved far outside, where it is reported as not labelled."""
-        points = {
-            name: tuple(MAX_NUMBER if as_number(value) is None else value for value in place)
-            for name, *place in raw.points
-        }
-        return LabelledObject(
-            raw.kind, {name: (x, y, VISIBLE) for name, (x, y) in points.items()}, id=raw.id or str(number)
-        )
+        points = {}
+        for name, *place in raw.points:
+            x, y = (MAX_NUMBER if as_number(value) is None else value for value in place)
+            points[name] = (x, y, VISIBLE)
+        return self.settled(raw.kind, points, picture, number, id=raw.id or str(number))
 
     def _raw(self, instance: Any) -> RawObject:
         places = zip(instance.skeleton.node_names, instance.numpy().tolist(), strict=True)
@@ -104,9 +83,9 @@ class Sleap(Importer):
         try:
             return sleap_io.load_slp(str(self.files.path(self.file).resolve()), open_videos=False)
         except Exception as error:  # a damaged file fails in as many ways as the reader has lines
+            fault = f"{type(error).__name__}: {error}"
             raise DataError(
-                f"{quote(self.file)} cannot be read as a SLEAP file ({type(error).__name__}: {error}). Is it "
-                "whole? Open it in SLEAP and save it again."
+                f"{quote(self.file)} cannot be read as a SLEAP file ({fault}). Open it in SLEAP and save it again."
             ) from None
 
     def _video(self, number: int) -> Any:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
 from xpose.data.datasets.converters.base import PictureEntry
-from xpose.data.datasets.importers.base import Importer, LabelledObject, PictureLabels, path_parts
-from xpose.data.datasets.importers.names import MAX_POINTS, ObjectKind, point_numbers
+from xpose.data.datasets.importers.base import Importer, PictureLabels, path_parts
+from xpose.data.datasets.importers.names import MAX_POINTS, ObjectKind
 from xpose.data.datasets.sources import SourceFolder, parse_number
 from xpose.errors import DataError, quote
-from xpose.records import VISIBLE, Picture, Point, Skipped
+from xpose.records import VISIBLE, Instance, Picture, Point, Skipped
 
 SPLITS = ("train", "val", "test")
 HEAD = 5  # class, and the box's middle, width and height
@@ -20,18 +20,7 @@ WAY_OUT = 'See docs/data-import.md for a whole data.yaml; it needs "names", "kpt
 class YoloPose(Importer):
     """YOLO-pose: boxes as in the labels, points by number or by `kpt_names`, mirror partners by `flip_idx`."""
 
-    format = "yolo-pose"
-    what = "the data.yaml, or the folder with it"
-    title = "YOLO-pose"
-    takes_pictures = False
-    drawn_upright = True
-    status = "seen"
-    origin = "shares of the picture's sides, times these"
-    visibility = "as in the labels: 2 visible, 1 hidden; with two numbers per point 0 0 and negative pairs are absent"
-    boxes = "as in the labels"
-
     def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
-        """The splits and classes of data.yaml."""
         self.file = self._yaml_name()
         self.content = self.files.yaml(self.file)
         self.classes = self._classes()
@@ -45,7 +34,6 @@ class YoloPose(Importer):
         return {split: f"{split} of {self.file}" for split in self.folders}, kinds
 
     def listing(self, source: SourceFolder, split: str) -> Iterator[PictureEntry | Skipped]:
-        """One entry per picture; labels without a picture and pictures without labels are reported."""
         labels = {}
         for name in (name for place in self.folders[split] for name in self._pictures(source, place)):
             labels[label := _label_of(name)] = name
@@ -54,19 +42,18 @@ class YoloPose(Importer):
                 continue
             if not source.path(label).stat().st_size:
                 yield Skipped(label, "is empty, so the picture counts as one without objects", "object")
-            yield PictureEntry(name, PictureLabels(), label)
+            yield PictureEntry(name, PictureLabels([label]), source.stamped([label]))
         for folder in sorted({label.rpartition("/")[0] for label in labels}):
             for label in source.files(folder, (".txt",)):
                 if label not in labels:
                     yield Skipped(label, "no picture belongs to these labels")
 
     def objects(self, source: SourceFolder, entry: PictureEntry) -> list[tuple[str, list[str]]]:
-        """The lines of the label file."""
-        lines = enumerate(source.lines(str(entry.file)), start=1)
+        (label,) = entry.data.objects
+        lines = enumerate(source.lines(label), start=1)
         return [(f"line {number}", line.split()) for number, line in lines if line.strip()]
 
-    def object(self, raw: tuple[str, list[str]], picture: Picture, number: int) -> LabelledObject:
-        """One line."""
+    def object(self, raw: tuple[str, list[str]], picture: Picture, number: int) -> Instance:
         where, cells = raw
         size = HEAD + self.count * self.numbers
         if len(cells) != size:
@@ -77,68 +64,54 @@ class YoloPose(Importer):
             raise DataError(f"{where}: {cells[0]} is not a class of {self.file}")
         x, width = values[1] * picture.width, values[3] * picture.width
         y, height = values[2] * picture.height, values[4] * picture.height
-        groups = [values[i : i + self.numbers] for i in range(HEAD, size, self.numbers)]
-        points = {
-            name: _point(group, picture, f"{where}, {quote(name)}")
-            for name, group in zip(self.points[kind], groups, strict=True)
-        }
-        return LabelledObject(kind, points, (x - width / 2, y - height / 2, width, height), id=where)
+        points = {}
+        for name, start in zip(self.points[kind], range(HEAD, size, self.numbers), strict=True):
+            points[name] = _point(values[start : start + self.numbers], picture, f"{where}, {quote(name)}")
+        return self.settled(kind, points, picture, number, (x - width / 2, y - height / 2, width, height), id=where)
 
     def _yaml_name(self) -> str:
         preferred = [name for name in ("data.yaml", "dataset.yaml") if self.path.is_dir() and self.files.has(name)]
         return preferred[0] if len(preferred) == 1 else self.only_file(".yaml", ".yml")
 
+    def _wrong(self, key: str, rule: str) -> DataError:
+        return DataError(
+            f"{quote(self.file)}: {quote(key)} is {quote(self.content.get(key))}. It must {rule}. {WAY_OUT}"
+        )
+
     def _classes(self) -> dict[int, str]:
         names = self.content.get("names")
         classes = dict(enumerate(names)) if isinstance(names, list) else names
-        if (
-            not isinstance(classes, Mapping)
-            or not classes
-            or not all(type(number) is int and number >= 0 for number in classes)
-            or not all(isinstance(name, str) and name.strip() for name in classes.values())
-        ):
-            raise DataError(
-                f'{quote(self.file)}: "names" is {quote(names)}. It must list the classes by name. {WAY_OUT}'
-            )
+        if not isinstance(classes, Mapping) or not classes:
+            raise self._wrong("names", "list the classes by name")
+        for number, name in classes.items():
+            if type(number) is not int or number < 0 or not isinstance(name, str) or not name.strip():
+                raise self._wrong("names", "list the classes by name")
         if len(set(classes.values())) < len(classes):
             raise DataError(f'{quote(self.file)}: "names" holds a class twice. Tell them apart. {WAY_OUT}')
         return dict(classes)
 
     def _shape(self) -> tuple[int, int]:
-        shape = self.content.get("kpt_shape")
-        good = isinstance(shape, list) and len(shape) == 2 and all(type(value) is int for value in shape)
-        if not isinstance(shape, list) or not good or not 0 < shape[0] <= MAX_POINTS or shape[1] not in (2, 3):
-            raise DataError(
-                f'{quote(self.file)}: "kpt_shape" is {quote(shape)}. It must be [number of points, 2 or 3]. {WAY_OUT}'
-            )
-        return shape[0], shape[1]
+        match self.content.get("kpt_shape"):
+            case [int(count), 2 | 3 as numbers] if 0 < count <= MAX_POINTS and type(count) is type(numbers) is int:
+                return count, numbers
+        raise self._wrong("kpt_shape", "be [number of points, 2 or 3]")
 
     def _flips(self) -> list[int]:
-        """The mirror partner of each point by number; empty if the yaml states none."""
         flips = self.content.get("flip_idx")
         if flips is None:
             return []
-        numbers = range(self.count)
-        good = (
-            isinstance(flips, list) and len(flips) == self.count and all(type(i) is int and i in numbers for i in flips)
-        )
-        if not good or any(flips[flips[i]] != i for i in numbers):
-            raise DataError(
-                f'{quote(self.file)}: "flip_idx" is {quote(flips)}. It must give each of the {self.count} points its '
-                "partner, and partners go both ways. Correct it or leave it out."
-            )
+        is_list = isinstance(flips, list) and all(type(i) is int for i in flips)
+        if not is_list or sorted(flips) != [*range(self.count)] or any(flips[j] != i for i, j in enumerate(flips)):
+            raise self._wrong("flip_idx", f"give each of the {self.count} points its partner; partners go both ways")
         return list(flips)
 
     def _kind(self, number: int, name: str, flips: list[int]) -> ObjectKind:
         stated = self.content.get("kpt_names")
         names = stated.get(number, stated.get(str(number))) if isinstance(stated, Mapping) else stated
         if names is None:
-            names = list(point_numbers(self.count))
+            names = list(ObjectKind.numbered(name, self.count).keypoints)
         if not isinstance(names, list) or len(names) != self.count or not all(isinstance(text, str) for text in names):
-            raise DataError(
-                f'{quote(self.file)}: "kpt_names" of {quote(name)} is {quote(names)}. It must be a list of '
-                f"{self.count} texts. Correct it or leave it out."
-            )
+            raise self._wrong("kpt_names", f"give {quote(name)} a list of {self.count} texts")
         if len(set(names)) < len(names):
             raise DataError(f'{quote(self.file)}: "kpt_names" of {quote(name)} holds a name twice. Tell them apart.')
         partners = {names[i]: names[j] for i, j in enumerate(flips)}
@@ -157,8 +130,8 @@ class YoloPose(Importer):
             place = next(filter(self.files.has, _ends(f"{root}/{path}" if isinstance(root, str) else path)), None)
             if place is None:
                 raise DataError(
-                    f"{quote(path)} of {quote(self.file)} is not there under {quote(self.files.root)}. The pictures "
-                    'lie beside the yaml or below it. Put them there, or correct "path", "train", "val" and "test".'
+                    f"{quote(path)} of {quote(self.file)} is not there under {quote(self.files.root)}. Put the "
+                    'pictures beside the yaml or below it, or correct "path", "train", "val" and "test".'
                 )
             yield place
 
