@@ -12,7 +12,7 @@ from tests.training.small_targets import AWAY, HORSE, LabelledObject, target_bat
 from xpose.model import PromptEmbeddings, XPose, XPoseConfig
 from xpose.training.objective.denoising import DenoisingSettings, noised_objects
 from xpose.training.objective.losses import Criterion, LossWeights
-from xpose.training.run.schedule import MovingAverage, Schedule
+from xpose.training.run.settings import MovingAverage, Schedule
 
 STEPS = 40
 # Sixty steps are short: what counts little in a real run counts more here, so that it shows.

@@ -12,8 +12,7 @@ from tests.training.small_runs import curve, draw, everything, learn, loader_of,
 
 from xpose.model import XPose
 from xpose.training.run import hardware, step
-from xpose.training.run.schedule import Schedule
-from xpose.training.run.settings import AMP
+from xpose.training.run.settings import AMP, Schedule
 from xpose.training.run.state import load_state
 from xpose.training.run.step import TrainStep, change, gradients
 
