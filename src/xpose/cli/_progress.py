@@ -78,6 +78,8 @@ class RunBar(Bars):
 
     def __init__(self, console: Console, *, say: Callable[[str], None], quiet: bool = False) -> None:
         super().__init__(console, shown=not quiet)
+        text, *columns = self._progress.columns
+        self._progress.columns = (*columns, text)  # the text is long: where space is short, its end is cut off
         self._quiet, self._say = quiet, say
 
     def report(self, progress: RunProgress) -> None:

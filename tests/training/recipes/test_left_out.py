@@ -137,10 +137,10 @@ def test_the_shipped_weights_learn_from_no_validation_picture(monkeypatch: pytes
     """Neither a file, nor its look or mirror image, nor (hands and people out of COCO) a piece of the same original."""
     # It takes a minute to read all pictures: fingerprints of unchanged files are kept for the next run of this test.
     store = PrintStore(Path(gettempdir()) / f"xpose-test-prints-{getpass.getuser()}.sqlite")
-    paths = sorted(SHARED.glob("*/images/*"))
-    prints = dict(zip(paths, store.prints(path.resolve() for path in paths), strict=True))
+    paths = sorted(path.resolve() for path in SHARED.glob("*/images/**/*") if path.is_file())
+    prints = dict(zip(paths, store.prints(paths), strict=True))
     store.close()
-    monkeypatch.setattr(left_out_module, "print_picture", prints.__getitem__)
+    monkeypatch.setattr(left_out_module, "print_picture", lambda path: prints.get(path.resolve()))
     recipe = load_recipe("nano-real", data=[SHARED])
     left_out = LeftOut()
     pool = training_pool(recipe.data, left_out)
@@ -154,7 +154,7 @@ def test_the_shipped_weights_learn_from_no_validation_picture(monkeypatch: pytes
     train, tested = left_out_module.Side(), left_out_module.Side()
     for side, names in ((train, learned), (tested, list(splits["val"]))):
         for source, file in names:
-            side.add(f"{source}/{file}", prints[SHARED / source / file])
+            side.add(f"{source}/{file}", prints.get((SHARED / source / file).resolve()))
     assert not train.unread
     assert not tested.unread
     assert left_out_module.find_leaks(train, tested) == []

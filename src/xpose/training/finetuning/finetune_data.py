@@ -270,9 +270,8 @@ def survey(place: Path, format_name: str, split: str | None = None, notes: Itera
         )
     other = VALIDATION if VALIDATION in names and train != VALIDATION else None
     tested = {key_of(record) for record, _ in _usable(place, other)} if other else set()
-    notes = list(notes)
     if shared := tested & {key_of(record) for record, _ in usable}:
-        notes.append(f"{len(shared)} pictures are in {train} and in {other}, which is therefore not used for testing.")
+        notes = [*notes, f"{len(shared)} pictures are in {train} and in {other}, which is not used for testing."]
         tested = set()
     skipped, validation = Counter(entry["what"] for entry in entries), other if tested else None
     return Material(place, format_name, train, validation, usable, len(tested), kinds, skipped, reasons, tuple(notes))

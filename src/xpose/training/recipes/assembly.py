@@ -19,6 +19,7 @@ from xpose.data.loading.loader import Loader
 from xpose.data.loading.pool import Pool, open_pool, read_places
 from xpose.data.synthetic.scenes import write_synthetic
 from xpose.errors import ConfigError, DataError, quote
+from xpose.evaluation.data import Placed
 from xpose.evaluation.questions import key_of
 from xpose.inference.encoding import PromptEncoder, encoder_for
 from xpose.inference.loading import pick_device
@@ -34,7 +35,7 @@ from xpose.training.objective.closed_set import ClosedLoader, close
 from xpose.training.recipes.left_out import LeftOut, look_alikes
 from xpose.training.recipes.recipe import Drawn, Network, Recipe, TrainingData
 from xpose.training.recipes.starting import load_backbone, settle_norms
-from xpose.training.recipes.validation import Placed, PoseValidator
+from xpose.training.recipes.validation import PoseValidator
 from xpose.training.run.prompt_batches import tensors_to_keep
 
 _NORM_BATCHES = 4  # that the norms of a new backbone are set by

@@ -130,7 +130,8 @@ def settle_norms(model: XPose, batches: Iterable[Batch]) -> None:
 
 @cache
 def _layouts() -> list[dict[str, Any]]:
-    return tomllib.loads(_LAYOUTS_FILE.read_text("utf-8"))["layouts"]
+    layouts: list[dict[str, Any]] = tomllib.loads(_LAYOUTS_FILE.read_text("utf-8"))["layouts"]
+    return layouts
 
 
 def _translated(state: Mapping[str, Tensor], layout: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[str]]:

@@ -25,6 +25,7 @@ from xpose.vocabulary import side_of
 LOOK_FILE, SHEET_FILE = "look.html", "look.png"
 _SIDE, _SHOT_SIDE, _COLUMNS = 420, 200, 4
 _WHITE = (255, 255, 255)
+Drawings = list[tuple["Seen", str]]  # with the address of each drawing
 _STYLE = Style(legend="none", labels=True)
 
 
@@ -72,7 +73,8 @@ class Seen:
 
 def look(loader: Loader, folder: Path, *, pictures: int = 24) -> Path:
     """Write `look.html` and `look.png` with the first pictures of a run; the page."""
-    rows, shown = [], list[Seen]()
+    rows: list[tuple[Batch, Drawings, Drawings]] = []
+    shown: list[Seen] = []
     for batch in loader.steps():
         samples, shots = seen(batch)
         rows.append((batch, _with_drawings(samples, _SIDE), _with_drawings(shots, _SHOT_SIDE)))
@@ -121,7 +123,7 @@ def _pixels(image: Tensor) -> np.ndarray:
     return np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
 
 
-def _with_drawings(pictures: Sequence[Seen], side: int) -> list[tuple[Seen, str]]:
+def _with_drawings(pictures: Sequence[Seen], side: int) -> Drawings:
     """The pictures, each with the address of its drawing."""
     addresses = []
     for picture in pictures:

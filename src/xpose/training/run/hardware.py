@@ -29,11 +29,11 @@ def multiplies_bf16(device: torch.device) -> bool:
     """Whether a device multiplies bfloat16 itself; where it is emulated, it is slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
     if not hasattr(torch.cpu, "get_capabilities"):  # PyTorch before 2.11
-        capabilities = {"amx_bf16": torch.cpu._is_amx_tile_supported(), "bf16": torch.cpu._is_avx512_bf16_supported()}
-    else:
-        capabilities = torch.cpu.get_capabilities()
-    return device.type == "cpu" and any(capabilities.get(name) for name in _BF16_CPU)
+        return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+    return any(torch.cpu.get_capabilities().get(name) for name in _BF16_CPU)
 
 
 def compile_layers(parts: Iterable[nn.Module], device: torch.device) -> int:
