@@ -134,10 +134,7 @@ def _found(material: Material) -> Iterator[str]:
     if material.numbered:
         yield "  Some points are only numbered, without any hint of sides: pictures are not mirrored in training."
     if material.from_videos:
-        yield (
-            "  Many pictures are frames of the same videos and look alike: numbers on held-out frames of these videos "
-            "say little about others."
-        )
+        yield "  Many pictures are frames of the same videos: results on held-out frames say little about other videos."
 
 
 def _first(entries: Sequence[str], most: int, separator: str) -> str:

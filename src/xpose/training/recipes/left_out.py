@@ -60,7 +60,7 @@ class LeftOut:
             yield f"Left out because they are test pictures or look like one: {number}. {full_list}"
         pictures, rest = self._unusable()
         words = ((pictures, "picture", "pictures"), (rest, "object or point", "objects or points"))
-        if numbers := [counted(len(lines), one, many) for lines, one, many in words if lines]:
+        if numbers := [counted(len(lines), singular, plural) for lines, singular, plural in words if lines]:
             yield f"Left out because they cannot be used: {' and '.join(numbers)}. {full_list}"
         yield from (f"  {line}" for line in pictures[:_SHOWN])
         if len(pictures) > _SHOWN:
