@@ -31,6 +31,7 @@ from xpose.inference.loading import quick_bfloat16, set_precision
 from xpose.model import PromptEmbeddings, XPose, deformable, layers, load_official
 from xpose.model.decoder import DecoderLayer
 from xpose.model.encoder import Fusion
+from xpose.model.types import EncodedScene
 
 Forward = Callable[[], object]
 
@@ -63,31 +64,36 @@ def padded_prompt() -> PromptEmbeddings:
 def plain_forms() -> Iterator[None]:
     """Every saving off: grid_sample, wide fusion, stock linear maps, no pieces, all groups in one masked attention."""
     saved = (deformable.kernel_for, layers.PIECE_ROWS, layers._CONVOLUTION_NUMBERS, Fusion.folded)
-    among_themselves = DecoderLayer._among_themselves
+    forward = DecoderLayer.forward
     masks: dict[tuple[int, int], Tensor] = {}
 
-    def masked(self: DecoderLayer, content: Tensor, position: Tensor, group: int | None, mask: Tensor | None) -> Tensor:
-        if group is None:
-            return among_themselves(self, content, position, group, mask)
-        size = content.shape[1]
-        if (size, group) not in masks:
-            number = torch.arange(size, device=content.device) // group
-            masks[size, group] = number[:, None] == number[None]
-        keep = masks[size, group][None, None]
-        if mask is not None:
-            keep = keep & mask.reshape(content.shape[0], 1, 1, -1)
-        placed = content + position
-        return self.self_attention(placed, placed, content, keep)
+    def masked(
+        self: DecoderLayer,
+        content: Tensor,
+        position: Tensor,
+        boxes: Tensor,
+        scene: EncodedScene,
+        group: int | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        if group is not None:
+            size = content.shape[1]
+            if (size, group) not in masks:
+                number = torch.arange(size, device=content.device) // group
+                masks[size, group] = number[:, None] == number[None]
+            keep = masks[size, group][None, None]
+            mask = keep if mask is None else keep & mask.reshape(content.shape[0], 1, 1, -1)
+        return forward(self, content, position, boxes, scene, None, mask)
 
     deformable.kernel_for = lambda values: "grid"
     layers.PIECE_ROWS = layers._CONVOLUTION_NUMBERS = 2**40
     Fusion.folded = Fusion.plain  # type: ignore[method-assign]
-    DecoderLayer._among_themselves = masked  # type: ignore[method-assign]
+    DecoderLayer.forward = masked  # type: ignore[method-assign]
     try:
         yield
     finally:
         deformable.kernel_for, layers.PIECE_ROWS, layers._CONVOLUTION_NUMBERS, Fusion.folded = saved  # type: ignore[method-assign]
-        DecoderLayer._among_themselves = among_themselves  # type: ignore[method-assign]
+        DecoderLayer.forward = forward  # type: ignore[method-assign]
 
 
 @contextmanager
