@@ -20,7 +20,8 @@ JOBS   ?= 2
 EXTRAS ?= data,train,eval,demo,examples,dev
 
 FAST_TESTS := tests/test_imports.py tests/test_names.py tests/test_package.py tests/test_errors.py \
-	tests/drawing tests/geometry tests/inference tests/pictures tests/prompts tests/records tests/results tests/vocabulary
+	tests/test_geometry.py tests/test_records.py tests/drawing tests/inference tests/pictures tests/prompts \
+	tests/results tests/vocabulary
 
 BIN := $(VENV)/bin
 # With more threads per process than cores, small networks become slower.

@@ -3,7 +3,6 @@
 import pytest
 
 from xpose.vocabulary import (
-    hierarchical_object_text,
     hierarchical_text,
     load_skeleton,
     released_keypoint_text,
@@ -55,8 +54,3 @@ def test_the_alias_and_not_the_name_goes_to_the_released_checkpoint() -> None:
 )
 def test_hierarchical(parts: dict[str, str], text: str) -> None:
     assert hierarchical_text("left eye", **parts) == text
-
-
-def test_hierarchical_object() -> None:
-    assert hierarchical_object_text("Lynx") == "a photo of a lynx"
-    assert hierarchical_object_text("lynx", style="shadow play") == "a shadow play photo of a lynx"

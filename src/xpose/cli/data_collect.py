@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from xpose.cli import _console, _options
+from xpose.cli._progress import Bars
+from xpose.errors import ConfigError, quote
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from xpose.data.collection.statistics import Statistics
+    from xpose.data.collection.store import Counts
     from xpose.data.collection.unify import Unified
 
 
@@ -42,9 +43,7 @@ def unify_sets(
     Names, sides and categories are unified, the sets that the papers sample are sampled, and training pictures that are
     also evaluation pictures are excluded. The same sets and seed give the same bytes.
     """
-    from xpose.cli._progress import Bars
     from xpose.data.collection.unify import SEED, Choices, unify
-    from xpose.errors import ConfigError, quote
 
     if leaks not in ("drop", "report", "off"):
         raise ConfigError(f"--leaks {quote(leaks)} is unknown. Use drop, report or off.")
@@ -73,7 +72,6 @@ def look_at_sets(
 
     A source may also be a unified collection. The pages are self-contained and open in any browser.
     """
-    from xpose.cli._progress import Bars
     from xpose.data.inspection.look import look
 
     with Bars() as bars:
@@ -91,23 +89,13 @@ def draw_synthetic(
     most: Annotated[int, typer.Option(min=1, help="Maximum number of objects in a picture.")] = 4,
 ) -> None:
     """Draw a set of toy objects with exactly known keypoints, to try xpose without a download."""
-    from xpose.cli._progress import Bars
     from xpose.data.synthetic.scenes import write_synthetic
     from xpose.data.synthetic.toys import KINDS
 
     with Bars() as bars:
-        counts = write_synthetic(
-            out,
-            count,
-            seed,
-            size=(width, height),
-            kinds=tuple(kind or KINDS),
-            objects=(1, most),
-            progress=bars.update,
-        )
-    for split, counted in counts.items():
-        _console.show(f"{split}: {counted.images:,} pictures, {counted.instances:,} objects")
-    _console.note(f"Written to {out}; look at it: xpose data look {out} --out PAGES")
+        size, kinds = (width, height), tuple(kind or KINDS)
+        counts = write_synthetic(out, count, seed, size=size, kinds=kinds, objects=(1, most), progress=bars.update)
+    _show_drawn(out, counts)
 
 
 def draw_shapes(
@@ -125,19 +113,21 @@ def draw_shapes(
 
     Example: xpose data shapes --out sets/shapes --behind sets
     """
-    from xpose.cli._progress import Bars
     from xpose.data.synthetic.shapes import write_shapes
 
     with Bars() as bars:
         counts = write_shapes(out, kinds, each, seed=seed, behind=behind or (), side=side, progress=bars.update)
+    _show_drawn(out, counts, f" of {kinds:,} kinds")
+
+
+def _show_drawn(out: Path, counts: Mapping[str, Counts], kinds: str = "") -> None:
     for split, counted in counts.items():
-        _console.show(f"{split}: {counted.images:,} pictures, {counted.instances:,} objects of {kinds:,} kinds")
+        _console.show(f"{split}: {counted.images:,} pictures, {counted.instances:,} objects{kinds}")
     _console.note(f"Written to {out}; look at it: xpose data look {out} --out PAGES")
 
 
 def _samples(given: Iterable[str], whole: bool) -> dict[str, int]:
     from xpose.data.collection.unify import SAMPLES
-    from xpose.errors import ConfigError, quote
 
     samples = {} if whole else dict(SAMPLES)
     for text in given:
@@ -149,8 +139,6 @@ def _samples(given: Iterable[str], whole: bool) -> dict[str, int]:
 
 
 def _pair(text: str, option: str, form: str) -> tuple[str, str]:
-    from xpose.errors import ConfigError, quote
-
     name, mark, value = text.rpartition("=")
     if not mark or not name or not value:
         raise ConfigError(f"{option} {quote(text)} does not have the form {form}.")
@@ -158,45 +146,34 @@ def _pair(text: str, option: str, form: str) -> tuple[str, str]:
 
 
 def _show_unified(done: Unified) -> None:
-    _console.show(_set_table(done.statistics))
-    numbers = ("images in the papers", "images here")
-    rows = [
-        [title, f"{images:,}", "missing" if here is None else f"{here:,}"]
-        for title, images, here in done.statistics.paper_rows()
-    ]
-    _console.show(_console.table(("set in the papers", *numbers), rows, right=numbers))
-    _show_totals(done.statistics)
+    _show_statistics(done.statistics)
     for name, (sampled, total) in sorted(done.sampled.items()):
         _console.note(f"{name}: sampled {sampled:,} of {total:,} training pictures with the seed in the manifest")
     if done.leaks:
         pictures = len({leak.train for leak in done.leaks})
         _console.note(f"{pictures:,} training pictures are also evaluation pictures: {done.folder / 'leaks.json'}")
     if done.unread:
-        _console.note(
-            f"{len(done.unread):,} pictures could not be read and were not compared, such as {done.unread[0]}"
-        )
+        _console.note(f"{len(done.unread):,} pictures could not be read or compared, such as {done.unread[0]}")
     if done.parted:
         _console.note(f"{len(done.parted):,} groups (videos, people) have pictures on both sides; see leaks.json")
     _console.note(f"Written to {done.folder}; statistics as an HTML page: {done.folder / 'statistics.html'}")
 
 
-def _set_table(statistics: Statistics) -> Table:
+def _show_statistics(statistics: Statistics) -> None:
+    from xpose.data.collection.statistics import DIFFERENCE, PAPER_ROWS_SUM, PAPER_TOTALS
+
     numbers = ("train", "evaluation", "objects", "keypoints", "categories")
     rows = []
     for name, of_set in sorted(statistics.sets.items()):
         images, keypoints = of_set.images, of_set.visible + of_set.hidden
         counts = (images["train"], images["evaluation"], of_set.instances.total(), keypoints, len(of_set.categories))
         rows.append([name, *(f"{count:,}" for count in counts), ", ".join(sorted(of_set.left_right))])
-    return _console.table(("set", *numbers, "left and right"), rows, right=numbers)
-
-
-def _show_totals(statistics: Statistics) -> None:
-    from xpose.data.collection.statistics import DIFFERENCE, PAPER_ROWS_SUM, PAPER_TOTALS
-
-    totals = statistics.totals()
-    here = ", ".join(f"{value:,} {name}" for name, value in totals.items())
-    _console.show(f"here: {here}")
-    _console.show(f"the papers' totals: {', '.join(f'{value:,} {name}' for name, value in PAPER_TOTALS.items())}")
+    _console.show(_console.table(("set", *numbers, "left and right"), rows, right=numbers))
+    columns, papers = ("images in the papers", "images here"), statistics.paper_rows()
+    rows = [[title, f"{images:,}", "missing" if here is None else f"{here:,}"] for title, images, here in papers]
+    _console.show(_console.table(("set in the papers", *columns), rows, right=columns))
+    for whose, totals in (("here", statistics.totals()), ("the papers' totals", PAPER_TOTALS)):
+        _console.show(f"{whose}: {', '.join(f'{value:,} {name}' for name, value in totals.items())}")
     _console.show(
         f"the sums of the papers' rows: {PAPER_ROWS_SUM['images']:,} images, {PAPER_ROWS_SUM['instances']:,} instances "
         f"({DIFFERENCE:,} images more than their totals)"

@@ -34,13 +34,11 @@ def skeletons(
     from xpose.vocabulary import list_skeletons, load_skeleton
 
     if draw is not None and draw.suffix.lower() not in PICTURES:
-        raise ConfigError(
-            f"Cannot draw into {quote(draw)}. A picture ends in {', '.join(PICTURES)}. "
-            f"Try: --draw {draw.with_suffix('.png')}"
-        )
+        rule = f"A picture ends in {', '.join(PICTURES)}. Try: --draw {draw.with_suffix('.png')}"
+        raise ConfigError(f"Cannot draw into {quote(draw)}. {rule}")
     chosen = load_skeleton(name) if name is not None else None
     if as_json:
-        _console.show_json(as_dict(chosen) if chosen else [summary(skeleton) for skeleton in list_skeletons()])
+        _console.show_json(_as_dict(chosen) if chosen else [_summary(skeleton) for skeleton in list_skeletons()])
     elif chosen is not None:
         _show(chosen)
     elif draw is None:
@@ -49,8 +47,7 @@ def skeletons(
         _draw(chosen, draw)
 
 
-def summary(skeleton: Skeleton) -> dict[str, Any]:
-    """The entry of a skeleton in the list."""
+def _summary(skeleton: Skeleton) -> dict[str, Any]:
     return {
         "name": skeleton.name,
         "also": list(skeleton.also),
@@ -60,12 +57,11 @@ def summary(skeleton: Skeleton) -> dict[str, Any]:
     }
 
 
-def as_dict(skeleton: Skeleton) -> dict[str, Any]:
-    """Everything about a skeleton, as plain values."""
+def _as_dict(skeleton: Skeleton) -> dict[str, Any]:
     from dataclasses import asdict
 
     return {
-        **summary(skeleton),
+        **_summary(skeleton),
         "released": skeleton.released,
         "left_right": skeleton.left_right,
         "note": skeleton.note,

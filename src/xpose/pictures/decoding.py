@@ -15,16 +15,10 @@ from PIL import Image
 from xpose.errors import DataError, missing_extra, quote
 from xpose.pictures.reading import MOST_PIXELS, opened, stored_pixels
 
-_REDUCED = {2: "IMREAD_REDUCED_COLOR_2", 4: "IMREAD_REDUCED_COLOR_4", 8: "IMREAD_REDUCED_COLOR_8"}
-
 
 @cache
 def opencv() -> Any:
-    """The module `cv2` with its own threads turned off: the loader's workers are the parallel part.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
+    """The module `cv2` with its own threads turned off: the loader's workers are the parallel part."""
     try:
         import cv2
     except ImportError:
@@ -36,11 +30,8 @@ def opencv() -> Any:
 def decode(content: bytes, name: str, size: tuple[int, int], scale: float = 1.0) -> tuple[np.ndarray, int]:
     """RGB bytes [h, w, 3] of a picture file, and what its sides were divided by: 1, 2, 4 or 8.
 
-    `name` is for messages, `size` the width and height that the labels belong to. The picture will be shown at `scale`
-    or a smaller one.
-
-    Raises:
-        DataError: it is not a picture, is damaged, or has another size.
+    `name` is for messages, `size` the width and height that the labels belong to; another size is a DataError. The
+    picture will be shown at `scale` or a smaller one.
     """
     width, height = size
     if width * height > MOST_PIXELS:
@@ -63,15 +54,12 @@ def decode(content: bytes, name: str, size: tuple[int, int], scale: float = 1.0)
 
 
 def _wrong(name: str, what: str) -> DataError:
-    return DataError(
-        f"The picture {quote(name)} {what}. It was another file when the set was prepared, or is damaged: "
-        "fetch it again and run xpose data prepare."
-    )
+    return DataError(f"The picture {quote(name)} {what}. Fetch it again and run: xpose data prepare")
 
 
 def _read_jpeg(content: bytes, by: int) -> np.ndarray | None:
     cv2 = opencv()
-    flags = getattr(cv2, _REDUCED[by]) if by > 1 else cv2.IMREAD_COLOR
+    flags = getattr(cv2, f"IMREAD_REDUCED_COLOR_{by}") if by > 1 else cv2.IMREAD_COLOR
     try:
         bgr = cv2.imdecode(np.frombuffer(content, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
@@ -95,16 +83,12 @@ def encode_jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
 
 def grey_thumbnail(content: bytes, side: int) -> np.ndarray:
     """The bytes of a picture file in grey, reduced to [side, side]; damaged files raise whatever the decoder raises."""
-    picture = _grey_webp(content)
-    if picture is not None:
-        return np.asarray(_reduced(picture, side))
-    with opened(content) as stored:
-        stored.draft("L", (4 * side, 4 * side))  # lets the JPEG decoder reduce by itself, which is much faster
-        return np.asarray(_reduced(stored.convert("L"), side))
-
-
-def _reduced(grey: Image.Image, side: int) -> Image.Image:
-    return grey.resize((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    grey = _grey_webp(content)
+    if grey is None:
+        with opened(content) as stored:
+            stored.draft("L", (4 * side, 4 * side))  # lets the JPEG decoder reduce by itself, which is much faster
+            grey = stored.convert("L")
+    return np.asarray(grey.resize((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0))
 
 
 def _grey_webp(content: bytes) -> Image.Image | None:

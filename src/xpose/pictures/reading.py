@@ -97,24 +97,17 @@ def _read(file: Path | bytes, name: str, most: int) -> np.ndarray:
     except ImageError:
         raise
     except UnidentifiedImageError:
-        raise ImageError(
-            f"{name} is not a picture that can be read. Known kinds are {', '.join(PICTURE_ENDINGS)}. "
-            "Convert it to one of them."
-        ) from None
+        kinds = ", ".join(PICTURE_ENDINGS)
+        raise ImageError(f"{name} is not a picture that can be read. Convert it to one of {kinds}.") from None
     except Image.DecompressionBombError:
         raise _too_large(name, "more than twice Pillow's limit of", most) from None
     except (OSError, ValueError, SyntaxError, EOFError, struct.error, MemoryError, TypeError, IndexError) as error:
-        raise ImageError(
-            f"{name} cannot be read ({str(error)[:150] or type(error).__name__}). The file is damaged or cut "
-            "short. Get it again from its source."
-        ) from None
+        reason = str(error)[:150] or type(error).__name__
+        raise ImageError(f"{name} is damaged or cut short ({reason}). Get it again from its source.") from None
 
 
 def _too_large(name: str, pixels: str, most: int) -> ImageError:
-    return ImageError(
-        f"{name} has {pixels} pixels; at most {most:,} are read, so that a small file cannot fill the memory. "
-        "Reduce it first."
-    )
+    return ImageError(f"{name} has {pixels} pixels; at most {most:,} are read. Reduce it first.")
 
 
 def _check_size(picture: Image.Image, name: str, most: int) -> None:
@@ -151,10 +144,8 @@ def _from_array(array: np.ndarray) -> np.ndarray:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))) or 0 in array.shape:
-        raise ImageError(
-            f"An array of shape {array.shape} is not a picture. It must be [height, width] or [height, width, 3 or 4], "
-            "with at least one pixel."
-        )
+        rule = "It must be [height, width] or [height, width, 3 or 4], with at least one pixel."
+        raise ImageError(f"An array of shape {array.shape} is not a picture. {rule}")
     if array.shape[0] * array.shape[1] > MOST_PIXELS:
         raise _too_large("The array", f"{array.shape[1]} x {array.shape[0]}", MOST_PIXELS)
     pixels = _as_bytes(array)
@@ -181,17 +172,13 @@ def _as_bytes(array: np.ndarray) -> np.ndarray:
         limit = next(limit for limit in (4095, 65535, high) if high <= limit)
         return (array.astype(np.float64) * (255 / limit)).round().astype(np.uint8)
     if not np.issubdtype(array.dtype, np.floating):
-        raise ImageError(
-            f"Pixels of type {array.dtype} are not understood. Use bytes, 16-bit numbers or floats in 0..1."
-        )
+        raise ImageError(f"Pixels of type {array.dtype} are not understood. Use bytes, 16-bit numbers or floats.")
     if not np.isfinite(array).all():
         raise ImageError("The picture holds NaN or infinite values. Replace them first, e.g. with numpy.nan_to_num.")
     least, most = float(array.min()), float(array.max())
     if least < 0 or most > 255:
-        raise ImageError(
-            f"The float picture has values from {least:g} to {most:g}. Floats run from 0 to 1 (or to 255). "
-            "Undo any normalisation first."
-        )
+        rule = "Floats run from 0 to 1 (or to 255). Undo any normalisation first."
+        raise ImageError(f"The float picture has values from {least:g} to {most:g}. {rule}")
     return (array * (255.0 if most <= 1 else 1.0)).round().astype(np.uint8)
 
 
@@ -220,9 +207,9 @@ def picture_size(path: Path) -> tuple[int, int]:
 
 
 def webp_size(head: bytes, length: int) -> tuple[int, int] | None:
-    """Width and height of a WebP file by its first `WEBP_HEAD` bytes; None where it is none, or is cut short.
+    """Width and height of a WebP file by its first `WEBP_HEAD` bytes; None for another file or one cut short.
 
-    Pillow reads such a file as a whole to say its size, which takes two milliseconds for each picture.
+    Pillow reads such a file as a whole to tell its size, which takes two milliseconds for each picture.
     """
     if len(head) < WEBP_HEAD or head[:4] != b"RIFF" or head[8:12] != b"WEBP":
         return None

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from xpose.vocabulary.categories import (
     CategoryEntry,
-    DefaultSkeleton,
-    ScientificNames,
     default_skeleton,
     find_category,
     list_categories,
@@ -17,10 +15,9 @@ from xpose.vocabulary.categories import (
 )
 from xpose.vocabulary.names import flip_name, normalise, side_of, sigma_for
 from xpose.vocabulary.reading import keypoint_sigmas, list_skeletons, load_skeleton
-from xpose.vocabulary.skeleton import Keypoint, Skeleton, SkeletonSource
+from xpose.vocabulary.skeleton import Skeleton
 from xpose.vocabulary.templates import (
     bare_object_text,
-    hierarchical_object_text,
     hierarchical_text,
     released_keypoint_text,
     released_object_text,
@@ -28,16 +25,11 @@ from xpose.vocabulary.templates import (
 
 __all__ = [
     "CategoryEntry",
-    "DefaultSkeleton",
-    "Keypoint",
-    "ScientificNames",
     "Skeleton",
-    "SkeletonSource",
     "bare_object_text",
     "default_skeleton",
     "find_category",
     "flip_name",
-    "hierarchical_object_text",
     "hierarchical_text",
     "keypoint_sigmas",
     "list_categories",

@@ -1,7 +1,7 @@
 """Object categories: names, the spellings of the published lists, taxonomy as far as a source states it, skeletons.
 
-The data lie in `categories/*.toml`, one category a line. Which skeleton a category gets by default is the `skeleton` of
-its line or file; the skeletons of the collections that show it follow as further choices.
+The data are in `categories/*.toml`, one category per line. The default skeleton of a category is the `skeleton` of its
+line or file; the skeletons of the collections that show it follow as further choices.
 """
 
 from __future__ import annotations
@@ -67,13 +67,9 @@ class DefaultSkeleton(NamedTuple):
 @functools.cache
 def list_categories() -> tuple[CategoryEntry, ...]:
     """All categories, by file and line."""
-    sources = tomllib.loads((FOLDER / "sources.toml").read_text(encoding="utf-8"))
-    tables = [
-        tomllib.loads(file.read_text(encoding="utf-8"))
-        for file in sorted(FOLDER.glob("*.toml"))
-        if file.name != "sources.toml"
-    ]
-    return tuple(_category(row, table, sources) for table in tables for row in table["categories"])
+    tables = {file.stem: tomllib.loads(file.read_text(encoding="utf-8")) for file in sorted(FOLDER.glob("*.toml"))}
+    sources = tables.pop("sources")
+    return tuple(_category(row, table, sources) for table in tables.values() for row in table["categories"])
 
 
 def find_category(name: str) -> CategoryEntry | None:
@@ -81,8 +77,7 @@ def find_category(name: str) -> CategoryEntry | None:
 
     Case, underscores, hyphens and blanks do not matter, and neither does a plural "s".
     """
-    index = _index()
-    key = normalise(name)
+    index, key = _index(), normalise(name)
     return index.get(key) or index.get(key.removesuffix("s"))
 
 
@@ -124,13 +119,9 @@ def _chosen(skeleton: str, reason: str, is_fallback: bool = False) -> DefaultSke
 def _face(owner: str, category_name: str) -> DefaultSkeleton:
     if owner == "" or owner.split()[-1] in _PEOPLE:
         return _chosen("face", f'"{category_name}" is the face of a person')
-    category = default_skeleton(owner)
-    reason = (
-        "is the face of something unknown; an animal's face is used"
-        if category.is_fallback
-        else "is the face of an animal"
-    )
-    return _chosen("animal_face", f'"{category_name}" {reason}', category.is_fallback)
+    is_fallback = default_skeleton(owner).is_fallback
+    reason = "something unknown; an animal's face is used" if is_fallback else "an animal"
+    return _chosen("animal_face", f'"{category_name}" is the face of {reason}', is_fallback)
 
 
 @functools.cache
@@ -146,15 +137,13 @@ def _category(row: Mapping[str, Any], table: Mapping[str, Any], sources: Mapping
     published = {source: tuple(texts) for source, texts in row.get("published", {}).items()}
     first = row.get("skeleton", table.get("skeleton", FALLBACK))
     others = [sources[source].get("skeleton") for source in published]
-    skeletons = tuple(dict.fromkeys([first, *(other for other in others if other), *row.get("skeletons", [])]))
+    ranks = {rank: row.get(rank) for rank in (*RANKS[:-1], "stated_by")}
     return CategoryEntry(
         name=row["name"],
         kind=row.get("kind", table.get("kind", "animal")),
-        skeletons=skeletons,
+        skeletons=tuple(dict.fromkeys([first, *filter(None, others), *row.get("skeletons", [])])),
         also=tuple(row.get("also", ())),
         published=MappingProxyType(published),
-        taxonomy=ScientificNames(
-            **{rank: row.get(rank) for rank in RANKS[:-1]}, class_=row.get("class"), stated_by=row.get("stated_by")
-        ),
+        taxonomy=ScientificNames(**ranks, class_=row.get("class")),
         note=row.get("note"),
     )

@@ -24,24 +24,10 @@ OFFICIAL_SIGMAS |= {"root of tail": 0.035, "front paw": 0.062, "back paw": 0.089
 UNKNOWN_SIGMA = 0.05
 # Groups without official constants, the first group that shares a word with the name decides.
 _INSECT = {"foreleg", "midleg", "hindleg", "thorax", "abdomen", "antenna", "mandible", "proboscis"}
-_FACE = {
-    "eye",
-    "eyes",
-    "eyelid",
-    "eyebrow",
-    "brow",
-    "pupil",
-    "nose",
-    "nostril",
-    "lip",
-    "lips",
-    "mouth",
-    "beak",
-    "snout",
-}
-_FACE |= {"cheek", "cheekbone", "chin", "jaw"}
+_FACE = {"eye", "eyes", "eyelid", "eyebrow", "brow", "pupil", "nose", "nostril", "lip", "lips", "mouth", "beak"}
+_FACE |= {"snout", "cheek", "cheekbone", "chin", "jaw"}
 _HAND = {"hand", "finger", "fingertip", "forefinger", "thumb", "pinky", "knuckle", "palm"}
-_GROUPS: tuple[tuple[float, set[str]], ...] = ((0.035, _INSECT), (0.025, _FACE), (0.035, _HAND))
+_GROUPS = ((0.035, _INSECT), (0.025, _FACE), (0.035, _HAND))
 # Joints of four-legged animals that veterinary language names apart.
 _SAME_AS = {"hock": "ankle", "stifle": "knee", "carpus": "wrist", "fetlock": "ankle", "hoof": "ankle"}
 
@@ -65,10 +51,10 @@ def flip_name(name: str) -> str:
 
 def side_of(name: str) -> Side:
     """The side in a name, by its first side word; "middle" if it has none."""
-    found = _SIDE_WORD.search(name)
-    if found is None:
+    word = _SIDE_WORD.search(name)
+    if word is None:
         return "middle"
-    return "left" if found[0].lower() == "left" else "right"
+    return "left" if word[0].lower() == "left" else "right"
 
 
 def sigma_for(name: str) -> float:
@@ -77,13 +63,9 @@ def sigma_for(name: str) -> float:
     Official COCO and AP-10K values where the name (without its side) or its last words are one of their points, else
     face 0.025, hands 0.035, insects 0.035, and 0.05 for everything else (clothes, furniture, vehicles, unknown).
     """
-    words = [word for word in normalise(name).split() if word not in ("left", "right")]
-    words = [_SAME_AS.get(word, word) for word in words]
+    words = [_SAME_AS.get(word, word) for word in normalise(name).split() if word not in ("left", "right")]
     for start in range(len(words)):
         official = OFFICIAL_SIGMAS.get(" ".join(words[start:]))
         if official is not None:
             return official
-    for sigma, members in _GROUPS:
-        if members.intersection(words):
-            return sigma
-    return UNKNOWN_SIGMA
+    return next((sigma for sigma, members in _GROUPS if members.intersection(words)), UNKNOWN_SIGMA)

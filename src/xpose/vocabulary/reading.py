@@ -29,13 +29,9 @@ _WAY_OUT = "docs/vocabulary.md shows the format; `xpose skeletons person` shows 
 _SKELETON_KEYS = ("name", "also", "released", "title", "note", "left_right", "source", "keypoints", "edges")
 _POINT_KEYS = ("name", "alias", "part", "flip", "sigma", "layout", "source_names", "note", "unused")
 _SOURCE_KEYS = ("dataset", "reference", "names", "sigmas", "edges", "url", "licence")
-_YOURS = {
-    "dataset": "a file of yours",
-    "reference": "a file of yours",
-    "names": "the writer of the file",
-    "sigmas": "the writer of the file; else the rule for free names",
-    "edges": "the writer of the file",
-}
+_WRITER = "the writer of the file"
+_YOURS = {"dataset": "a file of yours", "reference": "a file of yours", "names": _WRITER, "edges": _WRITER}
+_YOURS["sigmas"] = f"{_WRITER}; else the rule for free names"
 
 
 def load_skeleton(name: str | Path) -> Skeleton:
@@ -88,24 +84,20 @@ def read_skeleton_file(path: Path) -> Skeleton:
     """
     path = path.expanduser()
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise ConfigError(
-                f"{quote(path)} has {size} bytes. A skeleton file has at most {MAX_BYTES}. Is it another file?"
-            )
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise ConfigError(f"{quote(path)} has {size} bytes; a skeleton file has at most {MAX_BYTES}.")
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(
-            f"Cannot read the skeleton file {quote(path)}: {error.strerror}. It must be a readable TOML file. "
-            "Check the path, or give the name of a skeleton (list them with: xpose skeletons)."
+            f"Cannot read the skeleton file {quote(path)}: {error.strerror}. Check the path, or give the name of a "
+            "skeleton (list them with: xpose skeletons)."
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{quote(path)} is not TOML in UTF-8: {error}. {_WAY_OUT}") from None
     skeleton, faults = build_skeleton(table, default_name=path.stem)
     if skeleton is None:
         listed = "\n".join(f"  - {fault}" for fault in faults)
-        many = "one fault" if len(faults) == 1 else counted(len(faults), "fault")
-        raise ConfigError(f"{quote(path)} has {many}:\n{listed}\n{_WAY_OUT}")
+        raise ConfigError(f"{quote(path)} has {counted(len(faults), 'fault')}:\n{listed}\n{_WAY_OUT}")
     return skeleton
 
 
@@ -113,9 +105,8 @@ class _Faults(list[str]):
     """The faults found so far. The readers return a harmless default after a fault, so that all are found."""
 
     def keys(self, table: Mapping[str, Any], allowed: tuple[str, ...], where: str) -> None:
-        self += [
-            f"{where}: unknown key {quote(key)}.{did_you_mean(key, allowed)}" for key in table if key not in allowed
-        ]
+        strangers = [key for key in table if key not in allowed]
+        self.extend(f"{where}: unknown key {quote(key)}.{did_you_mean(key, allowed)}" for key in strangers)
 
     def text(self, table: Mapping[str, Any], key: str, where: str) -> str | None:
         value = table.get(key)
@@ -184,9 +175,7 @@ def _rows(value: Any, faults: _Faults) -> list[dict[str, Any]]:
 
 def _default_left_right(rows: list[dict[str, Any]]) -> str:
     names = {row["name"] for row in rows}
-    pairs = any(
-        "flip" in row or (flip_name(row["name"]) != row["name"] and flip_name(row["name"]) in names) for row in rows
-    )
+    pairs = any("flip" in row or row["name"] != flip_name(row["name"]) in names for row in rows)
     return "anatomical" if pairs else "none"
 
 
@@ -199,9 +188,8 @@ def _points(rows: list[dict[str, Any]], left_right: str, faults: _Faults) -> tup
         mirrored = flip_name(row["name"])
         flip = row.get("flip", mirrored if left_right != "none" and mirrored in names else row["name"])
         if flip not in names:
-            faults.append(
-                f"{where}: flip = {flip!r} is not a keypoint of this skeleton.{did_you_mean(str(flip), names)}"
-            )
+            near = did_you_mean(str(flip), names)
+            faults.append(f"{where}: flip = {flip!r} is not a keypoint of this skeleton.{near}")
         elif left_right == "none" and flip != row["name"]:
             faults.append(f'{where}: flip = {flip!r}, but left_right = "none" says that nothing changes in a mirror')
         points.append(_point(row, where, str(flip), faults))
@@ -209,9 +197,8 @@ def _points(rows: list[dict[str, Any]], left_right: str, faults: _Faults) -> tup
     for point in points:
         back = flips.get(point.flip)
         if back is not None and back != point.name:
-            faults.append(
-                f"{_where(point.name)}: flips to {quote(point.flip)}, which flips to {quote(back)}; flips go both ways"
-            )
+            where = f"{_where(point.name)}: flips to {quote(point.flip)}"
+            faults.append(f"{where}, which flips to {quote(back)}; flips go both ways")
     return tuple(points)
 
 
@@ -221,9 +208,8 @@ def _point(row: dict[str, Any], where: str, flip: str, faults: _Faults) -> Keypo
         faults.append(f"{where}: sigma = {sigma!r} must be a number above 0 and at most 1")
         sigma = 1.0
     layout = row.get("layout")
-    if layout is not None and not (
-        isinstance(layout, list) and len(layout) == 2 and all(_is_number(c) and 0 <= c <= 1 for c in layout)
-    ):
+    place = layout if isinstance(layout, list) else []
+    if layout is not None and not (len(place) == 2 and all(_is_number(c) and 0 <= c <= 1 for c in place)):
         faults.append(f"{where}: layout = {layout!r} must be [x, y] with both in 0..1")
         layout = None
     unused = row.get("unused", False)
@@ -252,10 +238,8 @@ def _edges(value: Any, points: tuple[Keypoint, ...], faults: _Faults) -> tuple[t
         if not (isinstance(item, list) and len(item) == 2 and all(isinstance(end, str) for end in item)):
             faults.append(f"edge {item!r}: must be a pair of keypoint names")
         elif strangers := [end for end in item if end not in names]:
-            faults += [
-                f"edge {item!r}: {quote(end)} is not a keypoint of this skeleton.{did_you_mean(end, names)}"
-                for end in strangers
-            ]
+            rule = "is not a keypoint of this skeleton."
+            faults.extend(f"edge {item!r}: {quote(end)} {rule}{did_you_mean(end, names)}" for end in strangers)
         elif item[0] == item[1]:
             faults.append(f"edge {item!r}: joins a keypoint to itself")
         elif any({*item} == {*edge} for edge in edges):

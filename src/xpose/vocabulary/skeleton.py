@@ -119,23 +119,19 @@ class Skeleton:
         return tuple((self._position[start], self._position[end]) for start, end in self.edges)
 
     def index(self, name: str) -> int:
-        """The position of a point, found by its name, its alias or a source name.
+        """The position of a point, found by its name, its alias or a source name, in this order.
 
-        Case, underscores, hyphens and blanks do not matter, but the exact spelling goes first: "right eyebrow 1" is
-        an alias and "right_eyebrow_1" another point's field in annotation files. Then a name goes before an alias and
-        an alias before a source name. An alias that several points share finds none of them.
+        Case, underscores, hyphens and blanks do not matter, but the exact spelling has priority: "right eyebrow 1" is
+        an alias and "right_eyebrow_1" another point's field in annotation files. An alias that several points share
+        finds none of them.
 
         Raises:
             VocabularyError: no point is called so; the message proposes near matches.
         """
         position = self._spellings.get(name, self._lookup.get(normalise(name)))
         if position is None:
-            raise unknown(
-                f"keypoint of skeleton {quote(self.name)}:",
-                name,
-                (*self.keypoints, *self._lookup),
-                f"List them with: xpose skeletons {self.name}",
-            )
+            kind, way_out = f"keypoint of skeleton {quote(self.name)}:", f"List them with: xpose skeletons {self.name}"
+            raise unknown(kind, name, (*self.keypoints, *self._lookup), way_out)
         return position
 
     def point(self, name: str) -> Keypoint:
@@ -152,16 +148,13 @@ class Skeleton:
         chosen = [self.point(name) for name in names]
         if not chosen:
             raise PromptError(
-                f"A subset of skeleton {quote(self.name)} without points. A skeleton needs at least one. "
+                f"A subset of skeleton {quote(self.name)} needs at least one point. "
                 f"List them with: xpose skeletons {self.name}"
             )
         counts = Counter(point.name for point in chosen)
         if len(counts) < len(chosen):
-            twice = sorted(name for name, count in counts.items() if count > 1)
-            raise PromptError(
-                f"{', '.join(map(quote, twice))} of skeleton {quote(self.name)} named more than once. Each point may "
-                "appear once. Remove the repeats."
-            )
+            twice = ", ".join(quote(name) for name, count in sorted(counts.items()) if count > 1)
+            raise PromptError(f"{twice} of skeleton {quote(self.name)} named more than once. Remove the repeats.")
         edges = tuple(edge for edge in self.edges if counts.keys() >= set(edge))
         return dataclasses.replace(self, points=tuple(chosen), edges=edges)
 
@@ -171,15 +164,14 @@ class Skeleton:
 
     @cached_property
     def _lookup(self) -> dict[str, int]:
-        """Every name that means one point, in the form in which names are compared."""
         return self._names(normalise)
 
     @cached_property
     def _spellings(self) -> dict[str, int]:
-        """Every name that means one point, to the letter."""
         return self._names(str)
 
     def _names(self, form: Callable[[str], str]) -> dict[str, int]:
+        """Every name that means one point, in the given form."""
         rings: tuple[list[tuple[str, ...]], ...] = (
             [(point.name,) for point in self.points],
             [() if point.alias is None else (point.alias,) for point in self.points],

@@ -45,14 +45,5 @@ def hierarchical_text(
     return f"{_opening(style)} {of_what}".lower()
 
 
-def hierarchical_object_text(name: str, *, style: str | None = None) -> str:
-    """The same sentence for a whole object: `a [style] photo of a [object]`.
-
-    >>> hierarchical_object_text("lynx", style="cartoon")
-    'a cartoon photo of a lynx'
-    """
-    return f"{_opening(style)} a {name}".lower()
-
-
 def _opening(style: str | None) -> str:
     return f"a {style} photo of" if style else "a photo of"

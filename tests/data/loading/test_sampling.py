@@ -251,11 +251,11 @@ def test_a_folder_says_of_its_own_sets_what_they_label(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[mine", "not TOML"),
+        ("[mine", "as TOML"),
         ("mine = 3", "has a table"),
         ("[mine]\nclosd = true", 'Did you mean "closed"'),
         ('[mine]\nclosed = "yes"', "true or false"),
-        ("[mine]\nabsent = [1]", "a list of texts"),
+        ("[mine]\nabsent = [1]", "a list of strings"),
         ("[mien]\nclosed = true", 'Did you mean "mine"'),
     ],
 )

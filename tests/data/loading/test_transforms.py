@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests.data.pools import category, colours, dot_pool, dotted, record, spread
 
-from xpose.data.loading.mixing import mosaic, paste
-from xpose.data.loading.pictures import Pictures
+from xpose.data.loading.pictures import Pictures, letterbox, move_boxes, move_labels, similarity
 from xpose.data.loading.pool import Pool
 from xpose.data.loading.samples import Kind, Labels, join
 from xpose.data.loading.transforms import (
@@ -20,12 +19,13 @@ from xpose.data.loading.transforms import (
     choose_view,
     colour_matrix,
     good_view,
+    mosaic,
+    paste,
     plain_view,
     shape_for,
     show,
     vary_colours,
 )
-from xpose.data.loading.warps import letterbox, move_boxes, move_labels, similarity
 from xpose.errors import ConfigError
 from xpose.records import Instance
 from xpose.vocabulary import list_skeletons

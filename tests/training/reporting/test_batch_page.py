@@ -95,7 +95,7 @@ def test_classes_of_other_sets_are_neither_present_nor_known_to_be_absent() -> N
     for number in range(len(pool)):
         pixels = np.zeros((64, 64, 3), np.uint8)
         sample = Sample(pixels, pool.labels(number), pool.set_name(number), "x", None, np.eye(2, 3), False, (number,))
-        asked = loader._asked_plainly(sample)
+        asked = loader._asked(loader.plan.step(0), sample, 0, [])
         assert [entry.kind.category for entry in asked] == ["cow", "person"]
         mine = pool.set_name(number) == "a"
         assert [(entry.present, entry.complete) for entry in asked] == [(mine, mine), (not mine, not mine)]

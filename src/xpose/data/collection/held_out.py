@@ -15,11 +15,7 @@ SHARE = 0.1
 
 
 def is_held_out(source: str, file: str, share: float = SHARE) -> bool:
-    """Whether a picture, by the names of its set and file in a record, belongs to the held-out share of its split.
-
-    Raises:
-        ConfigError: the share is not a number from 0 to 1.
-    """
+    """Whether a picture, by the names of its set and file in a record, belongs to the held-out share of its split."""
     if not 0 <= share <= 1:
         raise ConfigError(f"The held-out share is {share!r}. It must be a number from 0 to 1. The default is {SHARE}.")
     digest = hashlib.sha256(f"{source}/{file}".encode("utf-8", "surrogatepass")).digest()

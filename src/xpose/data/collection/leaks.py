@@ -2,9 +2,8 @@
 
 The look is a perceptual hash of 255 bits: the picture in grey at 32x32, its discrete cosine transform, the 16x16 lowest
 frequencies without the mean; each bit tells whether one is above their median. Another JPEG quality or half the size
-changes 0 to 8 bits; the nearest of 249 other pictures of a mixed collection differed in at least 20 bits, in the median
-in 104 (`python benchmarks/data.py prints FOLDER` measures it on other pictures). A picture without structure has no
-look.
+changes 0 to 8 bits; other pictures of a mixed collection differed in at least 20 bits (`python benchmarks/data.py
+prints FOLDER` measures it). A picture without structure has no look.
 
 All sets are compared with each other, because sets borrow pictures. Groups (a video, a person) with pictures on both
 sides are reported separately: they are not a leak by themselves, because many sets are split within videos on purpose.
@@ -17,11 +16,11 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
-from functools import cache
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -32,8 +31,9 @@ FLAT = 4.0  # grey levels of standard deviation; below it a picture has no struc
 CHUNK = 256  # pictures handed to the processes and to the memory at once
 NEAR = 12  # bits of 255 in which two looks may differ and still be the same
 BANDS = 16  # of 16 bits each: two looks that differ in fewer bits than this agree in at least one band
-ONES = np.array([number.bit_count() for number in range(256)], dtype=np.uint8)  # bits that are set in a byte
+_ONES = np.array([number.bit_count() for number in range(256)], dtype=np.uint8)  # bits that are set in a byte
 LIMIT = 1_000_000  # pairs compared at once; bounds the memory
+_WAVES = np.cos(np.pi * (2 * np.arange(SIDE)[None] + 1) * np.arange(SIDE)[:, None] / (2 * SIDE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,7 @@ def looks(grey: np.ndarray) -> tuple[bytes, bytes]:
     """The look of a grey picture (32, 32) and that of its mirror image; two empty ones without structure."""
     if grey.std() < FLAT:
         return b"", b""
-    waves = _waves()
-    low = (waves @ grey @ waves.T)[:LOW, :LOW]
+    low = (_WAVES @ grey @ _WAVES.T)[:LOW, :LOW]
     other = low * np.where(np.arange(LOW) % 2, -1.0, 1.0)  # a mirror changes the sign of odd horizontal waves
     return _bits(low), _bits(other)
 
@@ -78,13 +77,6 @@ def _bits(low: np.ndarray) -> bytes:
     return np.packbits(flat > np.median(flat)).tobytes()
 
 
-@cache
-def _waves() -> np.ndarray:
-    k = np.arange(SIDE)
-    waves: np.ndarray = np.cos(np.pi * (2 * k[None] + 1) * k[:, None] / (2 * SIDE))
-    return waves
-
-
 class PrintStore:
     """Fingerprints kept in a file between runs: a picture of the same size and time is not read again."""
 
@@ -92,20 +84,16 @@ class PrintStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.workers = workers
         try:
-            self.base = self._open(path)
+            self._open(path)
         except sqlite3.DatabaseError:  # damaged, for instance by a crash; everything in it can be made again
             path.unlink()
-            self.base = self._open(path)
+            self._open(path)
 
-    @staticmethod
-    def _open(path: Path) -> sqlite3.Connection:
-        base = sqlite3.connect(path)
-        base.execute(
-            "CREATE TABLE IF NOT EXISTS prints"
-            " (path TEXT PRIMARY KEY, size INTEGER, time INTEGER, file BLOB, look BLOB, mirrored BLOB)"
-        )
-        base.commit()
-        return base
+    def _open(self, path: Path) -> None:
+        columns = "path TEXT PRIMARY KEY, size INTEGER, time INTEGER, file BLOB, look BLOB, mirrored BLOB"
+        self.base = sqlite3.connect(path)
+        self.base.execute(f"CREATE TABLE IF NOT EXISTS prints ({columns})")
+        self.base.commit()
 
     def close(self) -> None:
         """Close the file."""
@@ -114,13 +102,11 @@ class PrintStore:
     def prints(self, paths: Iterable[Path]) -> Iterator[Prints | None]:
         """The fingerprints of the pictures in their order; None for one that cannot be read."""
         source = iter(paths)
-        pool = ProcessPoolExecutor(self.workers) if self.workers > 1 else None
-        try:
+        executor: AbstractContextManager[ProcessPoolExecutor | None]
+        executor = ProcessPoolExecutor(self.workers) if self.workers > 1 else nullcontext()
+        with executor as pool:
             while chunk := list(islice(source, CHUNK)):
                 yield from self._chunk(chunk, pool)
-        finally:
-            if pool:
-                pool.shutdown(cancel_futures=True)
 
     def _chunk(self, paths: Sequence[Path], pool: ProcessPoolExecutor | None) -> list[Prints | None]:
         stamps = [_stamp(path) for path in paths]
@@ -143,11 +129,9 @@ class PrintStore:
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns
+    with suppress(OSError):
+        return (status := path.stat()).st_size, status.st_mtime_ns
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +142,6 @@ class Leak:
     evaluation: str
     how: Literal["same file", "same look", "mirrored"]
     bits: int = 0  # in which their looks differ
-
-    def to_json(self) -> dict[str, Any]:
-        """The entry in `leaks.json`."""
-        return asdict(self)
 
 
 @dataclass
@@ -192,7 +172,7 @@ class Side:
 
 
 def find_leaks(train: Side, evaluation: Side) -> list[Leak]:
-    """All leaks in the order of the training pictures; of several reasons for one pair the strongest."""
+    """All leaks in the order of the training pictures, each pair with its strongest reason."""
     leaks: dict[tuple[int, int], Leak] = {}
     by_file: dict[bytes, list[int]] = defaultdict(list)
     for number, digest in enumerate(evaluation.files):
@@ -200,13 +180,11 @@ def find_leaks(train: Side, evaluation: Side) -> list[Leak]:
     for number, digest in enumerate(train.files):
         for other in by_file.get(digest, ()):
             leaks[number, other] = Leak(train.names[number], evaluation.names[other], "same file")
-    kinds: tuple[tuple[Literal["same look", "mirrored"], bytearray], ...] = (
-        ("same look", evaluation.looks),
-        ("mirrored", evaluation.mirrored),
-    )
-    for how, looks in kinds:
+    for mirrored in (False, True):
+        looks = evaluation.mirrored if mirrored else evaluation.looks
         for first, second, bits in _near(_matrix(train.looks), _matrix(looks)):
             number, other = train.rows[first], evaluation.rows[second]
+            how: Literal["same look", "mirrored"] = "mirrored" if mirrored else "same look"
             leaks.setdefault((number, other), Leak(train.names[number], evaluation.names[other], how, bits))
     return [leaks[key] for key in sorted(leaks)]
 
@@ -233,7 +211,7 @@ def _near(first: np.ndarray, second: np.ndarray) -> Iterator[tuple[int, int, int
             left = np.repeat(rows, sizes[rows])
             within = np.arange(len(left)) - np.repeat(np.cumsum(sizes[rows]) - sizes[rows], sizes[rows])
             right = order[np.repeat(starts[rows], sizes[rows]) + within]
-            bits = ONES[first[left] ^ second[right]].sum(axis=1, dtype=np.int32)
+            bits = _ONES[first[left] ^ second[right]].sum(axis=1, dtype=np.int32)
             for pair in np.flatnonzero(bits <= NEAR):
                 yield int(left[pair]), int(right[pair]), int(bits[pair])
 

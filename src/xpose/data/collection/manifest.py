@@ -77,29 +77,19 @@ class Places:
         try:
             location = json.loads((self.folder / LOCATION).read_text(encoding="utf-8"))
             self.several = "roots" in location
-            if self.several:
-                self.roots = {
-                    name: (Path(entry["source"]), self.folder / entry["prepared"])
-                    for name, entry in location["roots"].items()
-                }
-            else:
-                self.roots = {"": (Path(location["root"]), self.folder)}
+            stated = location["roots"] if self.several else {"": {"source": location["root"], "prepared": ""}}
+            self.roots = {name: (Path(e["source"]), self.folder / e["prepared"]) for name, e in stated.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise _wrong_location(self.folder, f"{type(error).__name__}: {error}") from None
 
     def path(self, picture: Picture) -> Path:
-        """The file of a picture.
-
-        Raises:
-            DataError: its name leads elsewhere, or its set is not part of the collection.
-        """
+        """The file of a picture."""
         name, file = "", picture.file
         if self.several:
             name, _, file = picture.file.partition("/")
         if name not in self.roots:
-            raise _wrong_location(
-                self.folder, f"it names no folder for the set {quote(name)} of the picture {quote(picture.file)}"
-            )
+            reason = f"it names no folder for the set {quote(name)} of the picture {quote(picture.file)}"
+            raise _wrong_location(self.folder, reason)
         root = self.roots[name][picture.stored == "prepared"]
         if root not in self._sources:
             if not root.is_dir():
@@ -138,11 +128,8 @@ def verify(folder: str | Path) -> dict[str, Counts]:
             names[record.picture.file] += 1
             faults += [f"{file}, {record.picture.file}: {fault}" for fault in record.faults()]
         faults += [f"{file} holds {name} {n} times" for name, n in names.items() if n > 1]
-        faults += [
-            f"{file} holds {value} {key.replace('_', ' ')}, the manifest says {stated.get(key)}"
-            for key, value in counts.to_json().items()
-            if stated.get(key) != value
-        ]
+        wrong = [(key, value) for key, value in counts.to_json().items() if stated.get(key) != value]
+        faults += [f"{file} holds {n} {key.replace('_', ' ')}, the manifest says {stated.get(key)}" for key, n in wrong]
     if faults:
         shown = "; ".join(faults[:20]) + (f"; and {len(faults) - 20} more" if len(faults) > 20 else "")
         raise DataError(f"{quote(folder)} is not what its manifest says: {shown}. Make it again with prepare --fresh.")

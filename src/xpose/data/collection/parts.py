@@ -30,23 +30,15 @@ class SplitFile:
 
 
 def split_files(folder: Path, manifest: Mapping[str, Any]) -> dict[str, SplitFile]:
-    """The splits of a prepared set or a collection by name, in a fixed order.
-
-    Raises:
-        DataError: the manifest is damaged.
-    """
+    """The splits of a prepared set or a collection by name, in a fixed order."""
     files = {}
     for split, entry in sorted(manifest["splits"].items()):
-        try:
-            file, digest, images = entry["file"], entry["sha256"], entry["counts"]["images"]
-        except (KeyError, TypeError):
-            file = digest = images = None
-        if not isinstance(digest, str) or type(images) is not int or images < 0:
-            raise DataError(
-                f"The manifest in {quote(folder)} does not tell file, checksum and counts of the split {quote(split)}. "
-                "It is damaged: prepare the set again."
-            )
-        files[split] = SplitFile(folder / safe_name(file), digest, images)
+        match entry:
+            case {"file": file, "sha256": str(digest), "counts": {"images": int(images)}}:
+                files[split] = SplitFile(folder / safe_name(file), digest, images)
+            case _:
+                damage = f"does not tell file, checksum and counts of the split {quote(split)}"
+                raise DataError(f"The manifest in {quote(folder)} {damage}. It is damaged: prepare the set again.")
     return files
 
 
@@ -75,11 +67,7 @@ class PreparedSet:
 
 
 def role_of(split: str) -> Role:
-    """What a split is for, by its name.
-
-    "train" and "all" are for training. "train-split2" and the like divide the same pictures in another way and are
-    not used. Every other split (val, test, common, ...) is for evaluation.
-    """
+    """The role of a split: "train" and "all" train, "train-split2" and the like repeat pictures, others evaluate."""
     if split in ("train", "all"):
         return "train"
     return "none" if "-" in split else "evaluation"
@@ -98,9 +86,6 @@ def find_parts(
 
     A source is a prepared set, a folder of prepared sets, or a folder of COCO sets (`xpose.data.datasets.folder_sets`),
     which are prepared into `out` first. `roles` overrides roles: "SET:SPLIT" to one of `ROLES`.
-
-    Raises:
-        DataError: a folder holds no set, a set is there twice or was changed, or a name is unknown.
     """
     included, excluded = set(only), set(without)
     folders: dict[str, Path] = {}
@@ -113,10 +98,8 @@ def find_parts(
     for source in sources:
         for name, folder in _folders(Path(source), out, is_included, progress).items():
             if name in folders:
-                raise DataError(
-                    f"The set {quote(name)} is in {quote(folders[name])} and in {quote(folder)}. "
-                    "A collection holds each set once: leave one of the folders out."
-                )
+                both = f"{quote(folders[name])} and in {quote(folder)}"
+                raise DataError(f"The set {quote(name)} is in {both}. A collection holds each set once: omit one.")
             folders[name] = folder
     for name in sorted((included | excluded) - names):
         listed = ", ".join(sorted(names)) or "none"
@@ -140,25 +123,19 @@ def _folders(source: Path, out: Path, is_included: Callable[[str], bool], progre
         prepared = {_name_of(source): source}
     elif not source.is_dir():
         raise DataError(f"{quote(source)} is not a folder. Give the folder that `xpose data prepare --out` wrote.")
-    else:
-        prepared = {_name_of(path): path for path in sorted(source.iterdir()) if _is_prepared(path)}
+    else:  # a collection may be beside its sets, and a folder may hold another program's manifest
+        folders = [path for path in sorted(source.iterdir()) if all((path / x).is_file() for x in (MANIFEST, LOCATION))]
+        prepared = {_name_of(path): path for path in folders if "sets" not in read_manifest(path)}
     if prepared:
         return {name: path for name, path in prepared.items() if is_included(name)}
     if not is_folder_of_sets(source):
-        raise DataError(
-            f"{quote(source)} holds neither prepared sets (folders with {MANIFEST}) nor folders of COCO sets. "
-            "Make a set first: xpose data prepare NAME"
-        )
+        what = f"neither prepared sets (folders with {MANIFEST}) nor folders of COCO sets"
+        raise DataError(f"{quote(source)} holds {what}. Make a set first: xpose data prepare NAME")
     return {
         coco_set.name: prepare(coco_set, coco_set.root, out / INSIDE, progress=progress).folder
         for coco_set in folder_sets(source)
         if is_included(coco_set.name)
     }
-
-
-def _is_prepared(folder: Path) -> bool:
-    """Whether it is a prepared set, not a collection beside its sets or a folder with another program's manifest."""
-    return (folder / MANIFEST).is_file() and (folder / LOCATION).is_file() and "sets" not in read_manifest(folder)
 
 
 def _name_of(folder: Path) -> str:
@@ -177,10 +154,8 @@ def _part(name: str, folder: Path, given: dict[str, str]) -> PreparedSet:
     files = split_files(folder, manifest)
     for split, file in files.items():
         if not file.path.is_file() or sha256_of(file.path) != file.sha256:
-            raise DataError(
-                f"{quote(file.path)} is missing or not the file whose checksum the manifest holds. "
-                f"Prepare the set again: xpose data prepare {name} --fresh"
-            )
+            damage = "is missing or does not have the checksum in the manifest"
+            raise DataError(f"{quote(file.path)} {damage}. Prepare it again: xpose data prepare {name} --fresh")
         role = given.pop(f"{name}:{split}", None) or role_of(split)
         if role not in ROLES:
             raise DataError(f"The role {quote(role)} of {name}:{split} is unknown. Roles are: {', '.join(ROLES)}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,33 +15,10 @@ from xpose.pages import render
 from xpose.pictures.atomic import write_text
 from xpose.records import VISIBLE, Record
 
-# The papers' rows: the set, its images, and the names of the converters that bring it.
-PAPER_ROWS: tuple[tuple[str, int, tuple[str, ...]], ...] = (
-    ("COCO", 58_945, ("coco",)),
-    ("300W", 3_837, ("300w",)),
-    ("OneHand10K", 2_000, ("onehand10k",)),
-    ("Human-Art", 50_000, ("humanart",)),
-    ("AP-10K", 10_015, ("ap10k",)),
-    ("APT-36K", 36_000, ("apt36k",)),
-    ("MacaquePose", 2_000, ("macaquepose",)),
-    ("Animal Kingdom", 33_099, ("animal-kingdom", "animal-kingdom-coco")),
-    ("AnimalWeb", 22_451, ("animalweb",)),
-    ("Vinegar Fly", 1_500, ("vinegar-fly",)),
-    ("Desert Locust", 700, ("desert-locust",)),
-    ("Keypoint-5", 2_000, ("keypoint-5",)),
-    ("MP-100", 16_943, ("mp100", "mp-100")),
-)
-PAPER_TOTALS = {
-    "images": 226_547,
-    "instances": 418_487,
-    "keypoint names": 338,
-    "categories": 1_237,
-    "species": 1_216,
-    "families": 66,
-    "orders": 23,
-    "classes": 7,
-}
-PAPER_ROWS_SUM = {"images": sum(images for _, images, _ in PAPER_ROWS), "instances": 431_307}
+_PAPERS = tomllib.loads(Path(__file__).with_name("papers.toml").read_text(encoding="utf-8"))
+PAPER_ROWS: list[tuple[str, int, list[str]]] = _PAPERS["rows"]
+PAPER_TOTALS: dict[str, int] = _PAPERS["totals"]
+PAPER_ROWS_SUM = {"images": sum(images for _, images, _ in PAPER_ROWS), "instances": _PAPERS["instances_of_rows"]}
 DIFFERENCE = PAPER_ROWS_SUM["images"] - PAPER_TOTALS["images"]
 RANKS = {"species": "species", "families": "family", "orders": "order", "classes": "class_"}
 
@@ -69,8 +47,8 @@ class SetStatistics:
         self.licences[record.licence] += 1
         self.left_right[record.left_right] += 1
         for instance in record.instances:
-            self.labelled += bool(instance.keypoints)
             visible = sum(v == VISIBLE for *_, v in instance.keypoints.values())
+            self.labelled += bool(instance.keypoints)
             self.visible += visible
             self.hidden += len(instance.keypoints) - visible
             self.categories.add(instance.category.name)
@@ -80,18 +58,18 @@ class SetStatistics:
                     self.ranks[rank].add(value)
 
     def to_json(self) -> dict[str, Any]:
-        """The set's entry in `statistics.json`."""
+        """The set's entry in `statistics.json`, whose keys are sorted."""
         return {
-            "images": dict(sorted(self.images.items())),
-            "images_with_keypoints": dict(sorted(self.with_keypoints.items())),
-            "instances": dict(sorted(self.instances.items())),
+            "images": self.images,
+            "images_with_keypoints": self.with_keypoints,
+            "instances": self.instances,
             "instances_with_keypoints": self.labelled,
             "keypoints_visible": self.visible,
             "keypoints_hidden": self.hidden,
             "categories": len(self.categories),
             "keypoint_names": len(self.keypoint_names),
-            "picture_licences": dict(sorted(self.licences.items())),
-            "left_right": dict(sorted(self.left_right.items())),
+            "picture_licences": self.licences,
+            "left_right": self.left_right,
         }
 
 
@@ -148,19 +126,17 @@ def collect(folder: Path) -> Statistics:
 def write_statistics(folder: Path, statistics: Statistics) -> None:
     """Write `statistics.json` and the page `statistics.html`."""
     totals, paper_rows = statistics.totals(), statistics.paper_rows()
-    missing, further = statistics.missing(), statistics.further()
-    papers = {
-        "totals": PAPER_TOTALS,
-        "sum_of_rows": PAPER_ROWS_SUM,
-        "rows_exceed_totals_by_images": DIFFERENCE,
-        "rows": [{"set": name, "images": images, "here": here} for name, images, here in paper_rows],
-    }
+    lists = {"missing": statistics.missing(), "further": statistics.further()}
     content = {
-        "sets": {name: of_set.to_json() for name, of_set in sorted(statistics.sets.items())},
+        "sets": {name: of_set.to_json() for name, of_set in statistics.sets.items()},
         "totals": totals,
-        "papers": papers,
-        "missing_sets": missing,
-        "further_sets": further,
+        "papers": {
+            "totals": PAPER_TOTALS,
+            "sum_of_rows": PAPER_ROWS_SUM,
+            "rows_exceed_totals_by_images": DIFFERENCE,
+            "rows": [{"set": name, "images": images, "here": here} for name, images, here in paper_rows],
+        },
+        **{f"{kind}_sets": names for kind, names in lists.items()},
     }
     page = render(
         "statistics.html",
@@ -171,9 +147,8 @@ def write_statistics(folder: Path, statistics: Statistics) -> None:
         rows_sum=PAPER_ROWS_SUM,
         paper_totals=PAPER_TOTALS,
         paper_rows=_paper_table(paper_rows),
-        missing=missing,
-        further=further,
         total_rows=[(name, value, PAPER_TOTALS[name]) for name, value in totals.items()],
+        **lists,
     )
     write_json(folder / "statistics.json", content)
     write_text(folder / "statistics.html", page)
@@ -195,21 +170,14 @@ def _about(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _set_rows(statistics: Statistics) -> list[tuple[str | int, ...]]:
-    return [
-        (
-            name,
-            of_set.images["train"],
-            of_set.images["evaluation"],
-            of_set.instances.total(),
-            of_set.visible + of_set.hidden,
-            of_set.hidden,
-            len(of_set.categories),
-            len(of_set.keypoint_names),
-            ", ".join(sorted(of_set.left_right)) or "none",
-            statistics.manifest.get("sets", {}).get(name, {}).get("licence", ""),
-        )
-        for name, of_set in sorted(statistics.sets.items())
-    ]
+    rows: list[tuple[str | int, ...]] = []
+    for name, of_set in sorted(statistics.sets.items()):
+        pictures, points = (of_set.images["train"], of_set.images["evaluation"]), of_set.visible + of_set.hidden
+        numbers = (*pictures, of_set.instances.total(), points, of_set.hidden, len(of_set.categories))
+        licence = statistics.manifest.get("sets", {}).get(name, {}).get("licence", "")
+        sides = ", ".join(sorted(of_set.left_right)) or "none"
+        rows.append((name, *numbers, len(of_set.keypoint_names), sides, licence))
+    return rows
 
 
 def _paper_table(paper_rows: list[tuple[str, int, int | None]]) -> list[tuple[str | int, ...]]:

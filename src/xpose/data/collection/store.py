@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
@@ -24,7 +25,7 @@ from xpose.pictures import atomic
 from xpose.records import Category, Instance, Picture, Point, Record, Taxonomy
 
 LAYOUT = 1  # of the file as the module's docstring describes it
-DECIMALS = 3
+_OPTIONAL = ("style", "group", "source_id")  # fields of a record
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Counts:
     instances: int = 0
     instances_with_keypoints: int = 0
     keypoints: int = 0
-    per_category: dict[str, int] = field(default_factory=dict)
+    per_category: Counter[str] = field(default_factory=Counter)
 
     def add(self, record: Record) -> None:
         """Count one more record."""
@@ -46,8 +47,7 @@ class Counts:
         self.instances += len(record.instances)
         self.instances_with_keypoints += len(labelled)
         self.keypoints += sum(len(instance.keypoints) for instance in labelled)
-        for instance in record.instances:
-            self.per_category[instance.category.name] = self.per_category.get(instance.category.name, 0) + 1
+        self.per_category.update(instance.category.name for instance in record.instances)
 
     def to_json(self) -> dict[str, Any]:
         """The counts in a manifest."""
@@ -61,7 +61,7 @@ def dump(value: Any) -> str:
 
 def tidy(value: float) -> float | int:
     """A number rounded for storage; whole ones without a point."""
-    rounded = round(float(value), DECIMALS)
+    rounded = round(float(value), 3)
     return int(rounded) if rounded.is_integer() else rounded
 
 
@@ -87,7 +87,7 @@ def write_coco(path: Path, records: Callable[[], Iterable[Record]], info: Mappin
     """Write the records as one COCO file.
 
     `records` is called twice and has to give the same records both times: the first pass finds the categories and
-    licences, which stand before the images; the second writes. Only those, never the records, are held in memory.
+    licences, which precede the images; the second writes. Only those, never the records, are held in memory.
     """
     counts, categories, licences = Counts(), set[Category](), set[str]()
     for record in records():
@@ -145,19 +145,9 @@ def _images_json(
 def image_to_json(record: Record) -> dict[str, Any]:
     """Everything about a record but its licence, objects and ids; unknown fields are left out."""
     picture = record.picture
-    entry = {
-        "file_name": picture.file,
-        "width": picture.width,
-        "height": picture.height,
-        "sha256": picture.sha256,
-        "stored": None if picture.stored == "source" else picture.stored,
-        "source": record.source,
-        "split": record.split,
-        "left_right": record.left_right,
-        "style": record.style,
-        "group": record.group,
-        "source_id": record.source_id,
-    }
+    entry = {"file_name": picture.file, "width": picture.width, "height": picture.height, "sha256": picture.sha256}
+    entry["stored"] = None if picture.stored == "source" else picture.stored
+    entry |= {name: getattr(record, name) for name in ("source", "split", "left_right", *_OPTIONAL)}
     return {key: value for key, value in entry.items() if value is not None}
 
 
@@ -234,9 +224,7 @@ class CocoSet:
         try:
             return open(self.path, encoding="utf-8", newline="\n")
         except OSError as error:
-            raise DataError(
-                f"{quote(self.path)} cannot be read: {error.strerror}. Make it: xpose data prepare"
-            ) from None
+            raise DataError(f"{quote(self.path)} cannot be read: {error.strerror}. Run: xpose data prepare") from None
 
     def _damaged(self) -> DataError:
         return DataError(
@@ -246,8 +234,7 @@ class CocoSet:
 
 
 def _header(file: IO[str], start: str) -> Any:
-    line = file.readline()
-    if not line.startswith(start):
+    if not (line := file.readline()).startswith(start):
         raise ValueError(f"no {start}")
     return json.loads(line.removeprefix(start).rstrip("\n").removesuffix(","))
 
@@ -266,8 +253,7 @@ def _entries(file: IO[str], name: str) -> Iterator[Any]:
 def _category_of(entry: Mapping[str, Any]) -> Category:
     names = entry["keypoints"]
     edges = tuple((names[a - 1], names[b - 1]) for a, b in entry["skeleton"])
-    taxonomy = Taxonomy.from_json(entry["taxonomy"])
-    return Category(entry["name"], entry["skeleton_name"], tuple(names), edges, taxonomy)
+    return Category(entry["name"], entry["skeleton_name"], tuple(names), edges, Taxonomy.from_json(entry["taxonomy"]))
 
 
 def instance_from_json(entry: Mapping[str, Any], category: Category) -> Instance:
@@ -282,17 +268,7 @@ def instance_from_json(entry: Mapping[str, Any], category: Category) -> Instance
 
 def record_from_json(image: Mapping[str, Any], instances: tuple[Instance, ...], licence: str) -> Record:
     """The inverse of `image_to_json`."""
-    picture = Picture(
-        image["file_name"], image["width"], image["height"], image.get("stored", "source"), image.get("sha256")
-    )
-    return Record(
-        picture,
-        instances,
-        source=image["source"],
-        split=image["split"],
-        licence=licence,
-        left_right=image["left_right"],
-        style=image.get("style"),
-        group=image.get("group"),
-        source_id=image.get("source_id"),
-    )
+    size = image["width"], image["height"]
+    picture = Picture(image["file_name"], *size, image.get("stored", "source"), image.get("sha256"))
+    optional: dict[str, Any] = {name: image.get(name) for name in _OPTIONAL}
+    return Record(picture, instances, image["source"], image["split"], licence, image["left_right"], **optional)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from xpose.data.inspection.overlay import named_svg, picture_svg
 from xpose.errors import counted
 from xpose.pages import render
 from xpose.pictures.atomic import write_text
-from xpose.records import HIDDEN, Category, Instance, Record
+from xpose.records import HIDDEN, Instance, Record
 
 ROWS = 34  # keypoints in one chart
 SIZE_CAPTION = "size of the box in pixels (root of its area), from"
@@ -64,10 +65,9 @@ def look(
 
 def page_name(set_name: str) -> str:
     """The file name of a set's page: plain letters, so that every set gets one and none leaves the folder."""
-    plain = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_") else "_" for letter in set_name)
-    safe = plain == set_name and plain not in ("", "index")
-    suffix = "" if safe else "-" + hashlib.sha256(set_name.encode()).hexdigest()[:6]
-    return f"{plain}{suffix}.html"
+    plain = re.sub(r"[^A-Za-z0-9_-]", "_", set_name)
+    is_safe = plain == set_name and plain not in ("", "index")
+    return f"{plain}.html" if is_safe else f"{plain}-{hashlib.sha256(set_name.encode()).hexdigest()[:6]}.html"
 
 
 def _records(
@@ -94,16 +94,13 @@ def _records(
 
 
 def _set_page(look: SetLook) -> str:
-    """The page of one set."""
+    examples = look.named_examples()
     return render(
         "look_set.html",
         title=str(look.manifest.get("title") or look.name),
         look=look,
         facts_of_set=list(_facts(look)),
-        examples=[
-            (example.instance.category.name, *named_svg(example.record, example.instance, example.path))
-            for example in look.named_examples()
-        ],
+        examples=[(e.instance.category.name, *named_svg(e.record, e.instance, e.path)) for e in examples],
         keypoints=list(_keypoint_charts(look)),
         categories=_most_common(look.categories),
         sheet=[(record.picture.file, picture_svg(record, path)) for _, record, path in look.sheet],
@@ -112,11 +109,11 @@ def _set_page(look: SetLook) -> str:
 
 
 def _index_page(looks: Sequence[SetLook]) -> str:
-    """The page of the whole collection."""
     whole = SetLook("", {}, 0)
     for look in looks:
         whole.include(look)
-    names = {name for counts in whole.kinds.values() for name in (*counts.visible, *counts.hidden)}
+    kinds = [counts for look in looks for counts in look.kinds.values()]
+    names = {name for counts in kinds for name in (*counts.visible, *counts.hidden)}
     return render(
         "look_index.html",
         title="The whole collection",
@@ -138,13 +135,8 @@ def _facts(look: SetLook) -> Iterable[tuple[str, str | list[str]]]:
     yield "home page", str(manifest.get("homepage") or "not stated")
     yield "left and right", _listed(look.left_right) if len(look.left_right) > 1 else next(iter(look.left_right))
     yield from ((key, str(manifest[key])) for key in ("visibility", "boxes") if manifest.get(key))
-    yield (
-        "splits",
-        [
-            f"{split}: {counted(number, 'picture')}, {counted(look.objects[split], 'object')}"
-            for split, number in sorted(look.pictures.items())
-        ],
-    )
+    splits = sorted(look.pictures.items())
+    yield "splits", [f"{name}: {counted(n, 'picture')}, {counted(look.objects[name], 'object')}" for name, n in splits]
     if set(look.styles) != {"not stated"}:
         yield "styles", _listed(look.styles)
     skeletons = [f"{name} ({counted(counts.objects, 'object')})" for name, counts in sorted(look.kinds.items())]
@@ -171,37 +163,30 @@ def _most_common(counter: Counter[str]) -> list[tuple[str, tuple[int]]]:
 
 
 def _cover(look: SetLook) -> str | None:
-    cover = max(look.sheet, key=lambda picture: _prominence(picture.record), default=None)
+    def prominence(picture: _SheetPicture) -> float:
+        """The share of the picture that its largest labelled object takes; more than 0.6 is no better."""
+        area = picture.record.picture.width * picture.record.picture.height
+        return max((min(i.box[2] * i.box[3] / area, 0.6) for i in picture.record.instances if i.keypoints), default=0.0)
+
+    cover = max(look.sheet, key=prominence, default=None)
     return picture_svg(cover.record, cover.path, longest=420) if cover else None
 
 
-def _prominence(record: Record) -> float:
-    """The share of the picture that its largest labelled object takes; more than 0.6 is no better."""
-    area = record.picture.width * record.picture.height
-    return max((min(i.box[2] * i.box[3] / area, 0.6) for i in record.instances if i.keypoints), default=0.0)
-
-
 @dataclass
-class SkeletonCounts:
-    """Counts of the objects with one skeleton."""
-
+class _SkeletonCounts:
     keypoints: tuple[str, ...]
     objects: int = 0
     visible: Counter[str] = field(default_factory=Counter)
     hidden: Counter[str] = field(default_factory=Counter)
 
 
-class SheetPicture(NamedTuple):
-    """A picture of the sheet."""
-
+class _SheetPicture(NamedTuple):
     rank: bytes
     record: Record
     path: Path
 
 
-class LargeObject(NamedTuple):
-    """The object of a category that is shown large."""
-
+class _LargeObject(NamedTuple):
     score: tuple[int, int, bytes]
     record: Record
     instance: Instance
@@ -223,9 +208,9 @@ class SetLook:
     styles: Counter[str] = field(default_factory=Counter)
     licences: Counter[str] = field(default_factory=Counter)
     left_right: Counter[str] = field(default_factory=Counter)
-    kinds: dict[str, SkeletonCounts] = field(default_factory=dict)
-    sheet: list[SheetPicture] = field(default_factory=list)  # those of the smallest ranks, in order
-    examples: dict[Category, LargeObject] = field(default_factory=dict)
+    kinds: dict[str, _SkeletonCounts] = field(default_factory=dict)
+    sheet: list[_SheetPicture] = field(default_factory=list)  # those of the smallest ranks, in order
+    examples: dict[str, _LargeObject] = field(default_factory=dict)  # by category
 
     def add(self, record: Record, path: Path, seed: int) -> None:
         """Count one more record, and keep it if it is among those to show."""
@@ -240,7 +225,7 @@ class SetLook:
             self._count(instance)
             self._keep_example(record, instance, path, rank)
         if any(instance.keypoints for instance in record.instances):
-            bisect.insort(self.sheet, SheetPicture(rank, record, path), key=lambda picture: picture.rank)
+            bisect.insort(self.sheet, _SheetPicture(rank, record, path), key=lambda picture: picture.rank)
             del self.sheet[self.sheet_size :]
 
     def size_bins(self) -> list[tuple[str, int]]:
@@ -252,20 +237,16 @@ class SetLook:
         return [(label, self.crowds[label]) for label, _ in CROWDS]
 
     def include(self, other: SetLook) -> None:
-        """Add another set's counts of pictures, objects, categories and keypoints."""
+        """Add another set's counts of pictures, objects and categories."""
         for name in ("pictures", "objects", "categories", "sizes", "crowds"):
             getattr(self, name).update(getattr(other, name))
-        for skeleton, counts in other.kinds.items():
-            total = self.kinds.setdefault(skeleton, SkeletonCounts(counts.keypoints))
-            total.visible.update(counts.visible)
-            total.hidden.update(counts.hidden)
 
     def _count(self, instance: Instance) -> None:
         category = instance.category
         self.categories[category.name] += 1
         side = (instance.box[2] * instance.box[3]) ** 0.5
         self.sizes[bisect.bisect_right(SIZES, side)] += 1
-        counts = self.kinds.setdefault(category.skeleton, SkeletonCounts(category.keypoints))
+        counts = self.kinds.setdefault(category.skeleton, _SkeletonCounts(category.keypoints))
         if not set(category.keypoints) <= set(counts.keypoints):
             counts.keypoints = tuple(dict.fromkeys(counts.keypoints + category.keypoints))
         counts.objects += 1
@@ -274,19 +255,14 @@ class SetLook:
 
     def _keep_example(self, record: Record, instance: Instance, path: Path, rank: bytes) -> None:
         """Of each category keep the object with the most points, then of a fair size, then by the seed."""
-        size = min(int(min(instance.box[2:]) // 60), 2)
-        score = (len(instance.keypoints), size, rank)
-        best = self.examples.get(instance.category)
+        name, size = instance.category.name, min(int(min(instance.box[2:]) // 60), 2)
+        score, best = (len(instance.keypoints), size, rank), self.examples.get(name)
         if best is None and len(self.examples) >= 4 * EXAMPLES:
             return  # of hundreds of categories only the first are candidates
         if instance.keypoints and (best is None or score > best.score):
-            self.examples[instance.category] = LargeObject(score, record, instance, path)
+            self.examples[name] = _LargeObject(score, record, instance, path)
 
-    def named_examples(self) -> list[LargeObject]:
+    def named_examples(self) -> list[_LargeObject]:
         """One object for each of the most common categories."""
-        best: dict[str, LargeObject] = {}
-        for category, example in self.examples.items():
-            if category.name not in best or example.score > best[category.name].score:
-                best[category.name] = example
-        common = sorted(best, key=lambda name: (-self.categories[name], name))
-        return [best[name] for name in common[:EXAMPLES]]
+        common = sorted(self.examples, key=lambda name: (-self.categories[name], name))
+        return [self.examples[name] for name in common[:EXAMPLES]]

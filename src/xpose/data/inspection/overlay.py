@@ -47,11 +47,9 @@ def picture_svg(record: Record, path: Path, longest: int = 340) -> str:
     parts = [_image(small_jpeg(path, longest), 0, 0, width, height)]
     for instance in record.instances:
         x, y, w, h = instance.box
-        parts.append(
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" fill="none" stroke="#fff" '
-            f'stroke-opacity=".75" stroke-width="{0.7 * unit:.2f}">'
-            f"<title>{escape(instance.category.name)}</title></rect>"
-        )
+        style = f'fill="none" stroke="#fff" stroke-opacity=".75" stroke-width="{0.7 * unit:.2f}"'
+        title = f"<title>{escape(instance.category.name)}</title>"
+        parts.append(f"<rect {_area(x, y, w, h)} {style}>{title}</rect>")
         radius = min(2.6 * unit, max(1.1 * unit, 0.022 * max(w, h)))
         parts += _drawing(instance, radius, (0.0, 0.0), 1.0)
     return f'<svg viewBox="0 0 {width} {height}" role="img">{"".join(parts)}</svg>'
@@ -95,10 +93,13 @@ def _crop(instance: Instance, width: int, height: int) -> tuple[int, int, int, i
 
 
 def _image(address: str | None, x: float, y: float, width: float, height: float) -> str:
-    place = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
     if address is None:
-        return f'<rect {place} fill="#888"><title>the picture cannot be read</title></rect>'
-    return f'<image {place} preserveAspectRatio="none" href="{address}"/>'
+        return f'<rect {_area(x, y, width, height)} fill="#888"><title>the picture cannot be read</title></rect>'
+    return f'<image {_area(x, y, width, height)} preserveAspectRatio="none" href="{address}"/>'
+
+
+def _area(x: float, y: float, width: float, height: float) -> str:
+    return f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
 
 
 def _place(instance: Instance, name: str, offset: tuple[float, float], scale: float) -> tuple[float, float]:
@@ -113,19 +114,14 @@ def _drawing(instance: Instance, radius: float, offset: tuple[float, float], sca
         if start in labelled and end in labelled:
             (x1, y1), (x2, y2) = (_place(instance, name, offset, scale) for name in (start, end))
             colour = SIDE_COLOURS[edge_side(side_of(start), side_of(end))]
-            yield (
-                f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" '
-                f'stroke-width="{0.6 * radius:.2f}" stroke-opacity=".85"/>'
-            )
+            yield _line(x1, y1, x2, y2, colour, 0.85, 0.6 * radius)
     for name, (*_, v) in labelled.items():
         x, y = _place(instance, name, offset, scale)
         colour = SIDE_COLOURS[side_of(name)]
         fill, edge = ("#fff", colour) if v == HIDDEN else (colour, "#fff")
-        title = f"{name} (hidden)" if v == HIDDEN else name
-        yield (
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.2f}" fill="{fill}" stroke="{edge}" '
-            f'stroke-width="{radius / 3:.2f}"><title>{escape(title)}</title></circle>'
-        )
+        title = f"<title>{escape(name)}{' (hidden)' if v == HIDDEN else ''}</title>"
+        style = f'fill="{fill}" stroke="{edge}" stroke-width="{radius / 3:.2f}"'
+        yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.2f}" {style}>{title}</circle>'
 
 
 def _labels(
@@ -146,22 +142,18 @@ def _labels(
         for name, y in zip(names, rows, strict=True):
             px, py = places[name]
             label = name if len(name) <= 26 else name[:25] + "…"
-            parts.append(
-                f'<line x1="{edge - (2 if right else -2):.1f}" y1="{y - 4:.1f}" x2="{px:.1f}" y2="{py:.1f}" '
-                'stroke="var(--ink)" stroke-opacity=".55" stroke-width=".8"/>'
-            )
-            anchor = "start" if right else "end"
-            parts.append(
-                f'<text x="{edge:.1f}" y="{y:.1f}" text-anchor="{anchor}" style="fill:{_readable(name)}">'
-                f"{escape(label)}<title>{escape(name)}</title></text>"
-            )
+            parts.append(_line(edge - (2 if right else -2), y - 4, px, py, "var(--ink)", 0.55, 0.8))
+            side, anchor = side_of(name), "start" if right else "end"
+            ink = "var(--ink)" if side == "middle" else f"color-mix(in srgb, {SIDE_COLOURS[side]} 65%, var(--ink))"
+            text = f"{escape(label)}<title>{escape(name)}</title>"
+            parts.append(f'<text x="{edge:.1f}" y="{y:.1f}" text-anchor="{anchor}" style="fill:{ink}">{text}</text>')
             lowest = max(lowest, y + 4)
     return parts, lowest
 
 
-def _readable(name: str) -> str:
-    side = side_of(name)
-    return "var(--ink)" if side == "middle" else f"color-mix(in srgb, {SIDE_COLOURS[side]} 65%, var(--ink))"
+def _line(x1: float, y1: float, x2: float, y2: float, colour: str, opacity: float, width: float) -> str:
+    stroke = f'stroke="{colour}" stroke-opacity="{opacity}" stroke-width="{width:.2f}"'
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" {stroke}/>'
 
 
 def _spread(places: Sequence[float], gap: float, height: float) -> list[float]:

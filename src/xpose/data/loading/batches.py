@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from xpose.data.loading.examples import CutOut
-from xpose.data.loading.samples import Kind, Labels, Sample, by_name
-from xpose.data.loading.warps import FILL
+from xpose.data.loading.pictures import FILL
+from xpose.data.loading.samples import Key, Kind, Sample, by_name
 
 Mode = Literal["text", "visual", "combined"]
+# A point's name -> the other end of its line, and where on the line the new point is, from 0 to 1.
+Lines = Mapping[str, tuple[str, float]]
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Batch:
     sizes: Tensor  # [B, 2] height and width of each picture; the rest is padding
     targets: tuple[Target, ...]
     crops: Tensor  # [n, 3, side, side] RGB bytes; empty for text
-    shots: Mapping[tuple[str, str], tuple[Shot, ...]]  # by `Kind.key`; a kind without an entry has no example
+    shots: Mapping[Key, tuple[Shot, ...]]  # a kind without an entry has no example
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -132,18 +134,13 @@ def target_of(sample: Sample, asked: Sequence[PromptedKind], whole: bool = False
     )
 
 
-def kinds_present(labels: Labels) -> list[Kind]:
-    """The kinds of the objects, crowds left out."""
-    return [labels.kinds[i] for i in np.unique(labels.label[~labels.crowd]).tolist()]
-
-
 def collate(
     step: int,
     mode: Mode,
     limit: int,
     samples: Sequence[Sample],
     targets: Sequence[Target],
-    examples: Mapping[tuple[str, str], Sequence[CutOut]],
+    examples: Mapping[Key, Sequence[CutOut]],
 ) -> Batch:
     """The batch. Pictures of different sizes are padded at the right and the bottom with the mean colour."""
     height = max(sample.pixels.shape[0] for sample in samples)
@@ -167,3 +164,60 @@ def collate(
     sizes = torch.tensor([sample.pixels.shape[:2] for sample in samples], dtype=torch.long)
     stacked = torch.from_numpy(np.stack(crops)) if crops else torch.zeros((0, 3, 0, 0), dtype=torch.uint8)
     return Batch(step, mode, limit, torch.from_numpy(images), sizes, tuple(targets), stacked, shots)
+
+
+def move_between(
+    rng: np.random.Generator, targets: Sequence[Target], examples: Mapping[Key, Sequence[CutOut]]
+) -> tuple[list[Target], dict[Key, list[CutOut]]]:
+    """The same pictures and examples with points between the labelled ones, of the kinds that have examples.
+
+    A network that is shown the same few kinds again and again memorises their points and treats the example as another
+    word for them. Points anywhere between two labelled ones, drawn anew in every step, can only be found by looking at
+    the example. Each point moves part of the way to a randomly drawn point of its kind (one in K draws itself and
+    stays), the same in all pictures. The new point is labelled where both are. Targets keep only points that an example
+    shows, because nothing else says where they are.
+    """
+    lines = {key: _lines(rng, cut_outs) for key, cut_outs in examples.items() if cut_outs}
+    moved: dict[Key, list[CutOut]] = {key: [] for key in examples}
+    shown: dict[Key, set[str]] = {key: set() for key in examples}
+    for key in lines:
+        for cut_out in examples[key]:
+            moved[key].append(replace(cut_out, points=_between(cut_out.points, cut_out.kind, lines[key])))
+            shown[key].update(moved[key][-1].keypoints)
+    return [_retargeted(target, lines, shown) for target in targets], moved
+
+
+def _lines(rng: np.random.Generator, cut_outs: Sequence[CutOut]) -> Lines:
+    names = list(dict.fromkeys(name for cut_out in cut_outs for name in cut_out.kind.names))
+    ends = rng.integers(0, max(1, len(names)), len(names)).tolist()
+    shares = rng.random(len(names)).tolist()
+    return {name: (names[end], share) for name, end, share in zip(names, ends, shares, strict=True)}
+
+
+def _between(points: np.ndarray, kind: Kind, lines: Lines) -> np.ndarray:
+    """[..., K, 3] with K at least the kind's number; points whose line leads to one that the kind lacks are lost."""
+    row = {name: i for i, name in enumerate(kind.names)}
+    kind_lines = [lines.get(name, ("", 0.0)) for name in kind.names]
+    ends = np.array([row.get(end, -1) for end, _ in kind_lines], np.int64)
+    shares = np.array([share for _, share in kind_lines], points.dtype)[:, None]
+    start = points[..., : len(kind), :]
+    other = start[..., ends, :]
+    moved = np.zeros_like(points)
+    moved[..., : len(kind), :2] = (1 - shares) * start[..., :2] + shares * other[..., :2]
+    moved[..., : len(kind), 2] = np.where(ends >= 0, np.minimum(start[..., 2], other[..., 2]), 0)
+    moved[moved[..., 2] == 0] = 0
+    return moved
+
+
+def _retargeted(target: Target, lines: Mapping[Key, Lines], shown: Mapping[Key, set[str]]) -> Target:
+    if not any(entry.kind.key in lines for entry in target.asked):
+        return target
+    points, labels = target.points.numpy().copy(), target.labels.numpy()
+    for number, entry in enumerate(target.asked):
+        kind, rows = entry.kind, np.flatnonzero(labels == number)
+        if kind.key in lines and len(rows):
+            moved = _between(points[rows], kind, lines[kind.key])
+            moved[:, [i for i, name in enumerate(kind.names) if name not in shown[kind.key]]] = 0
+            points[rows] = moved
+    # It is unknown which of the new points are absent from a picture.
+    return replace(target, points=torch.from_numpy(points), whole=False)

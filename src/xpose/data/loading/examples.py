@@ -11,13 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xpose.data.loading.pictures import Pictures
+from xpose.data.loading.pictures import Pictures, move_labels, similarity
 from xpose.data.loading.samples import Kind, by_name
 from xpose.data.loading.transforms import Colours, vary_colours
-from xpose.data.loading.warps import move_labels, similarity
-from xpose.errors import ConfigError
+from xpose.errors import out_of_range, refuse
+from xpose.prompts import MOST_SHOTS
 
-MOST_SHOTS = 5
 USUAL_SIDE = 224  # of the cut-out in pixels
 _SMALLER = (1.0, 0.75, 0.5, 0.375, 0.25, 0.0)  # of `least_side`, tried in turn
 _TRIED = 64  # instances of a kind from which examples are drawn
@@ -39,14 +38,9 @@ class ExampleSettings:
         faults = [f"colours: {fault}" for fault in self.colours.faults()]
         if not 1 <= self.shots[0] <= self.shots[1] <= MOST_SHOTS:
             faults.append(f"shots are {self.shots}, not two numbers from 1 to {MOST_SHOTS}, the smaller one first")
-        if (self.side is not None and self.side < 16) or not self.margin >= 1 or not self.least_side >= 0:
-            faults.append(
-                f"side {self.side}, margin {self.margin} and least_side {self.least_side} must be at least 16, 1 and 0"
-            )
-        if not 0 <= self.flip <= 1 or not 0 <= self.rotation <= 180:
-            faults.append(f"flip is {self.flip} and rotation {self.rotation}; they run to 1 and to 180 degrees")
-        if faults:
-            raise ConfigError("The examples cannot be made:\n  " + "\n  ".join(faults))
+        faults += out_of_range(self, 16, "side") + out_of_range(self, 1, "margin") + out_of_range(self, 0, "least_side")
+        faults += out_of_range(self, 0, "flip", high=1) + out_of_range(self, 0, "rotation", high=180)
+        refuse("The settings of the examples do", faults)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from xpose.vocabulary import find_category, normalise
 from xpose.vocabulary.categories import RANKS
 
 LABELLING_FILE = "labelling.toml"
-_RULES = {bool: "true or false", list: "a list of texts", str: "a text"}
+_RULES = {bool: "true or false", list: "a list of strings", str: "a string"}
 _FIELDS = {"exhaustive": bool, "closed": bool, "points": bool, "absent": list, "unsure": list, "why": str}
 _PARTS = {"face", "hand"}
 
@@ -38,7 +38,7 @@ class Labelling:
     why: str = "not stated"  # where this is known from
 
     def may_show(self, file: str) -> bool:
-        """Whether a picture is among the `unsure` ones, in whatever folder."""
+        """Whether a picture is among the `unsure` ones, in any folder."""
         return PurePosixPath(file).name in self.unsure
 
     def known_absent(self, category: str, file: str) -> bool:
@@ -57,10 +57,7 @@ class Rule:
     labelled: frozenset[str]  # the categories that the set labels
 
     def absent(self, categories: Iterable[str], file: str, shown: Iterable[str]) -> list[str]:
-        """Those of the categories that the picture `file` does not show, in their order, each once.
-
-        `shown` are the categories that it is known to show.
-        """
+        """Those of the categories that the picture does not show, in order, each once; it is known to show `shown`."""
         shown = tuple(shown)
         return [
             category
@@ -82,45 +79,32 @@ def known_labelling() -> Mapping[str, Labelling]:
 
 
 def labelling_of(name: str, beside: Mapping[str, Labelling] | None = None) -> Labelling:
-    """What is known of a set, by the folder's own file first; the usual where nothing is."""
+    """What is known of a set: by the folder's own file, by the package's, or the defaults."""
     return {**known_labelling(), **(beside or {})}.get(name, Labelling())
 
 
 def labelling_beside(places: Iterable[str | Path]) -> dict[str, Labelling]:
-    """What the `labelling.toml` in the root of each folder states, by set; a later folder overrides an earlier one.
-
-    Raises:
-        DataError: a file cannot be read, or describes a set that its folder does not hold.
-    """
+    """What the `labelling.toml` in the root of each folder states, by set; a later folder overrides an earlier one."""
     labelling: dict[str, Labelling] = {}
     for folder in map(Path, places):
-        path = folder / LABELLING_FILE
-        if not path.is_file():
+        if not (path := folder / LABELLING_FILE).is_file():
             continue
         stated = read_labelling(path)
         if is_folder_of_sets(folder):
             sets = {child.name for child in folder.iterdir() if child.is_dir()}
             for name in sorted(set(stated) - sets):
-                raise DataError(
-                    f"{quote(path)} describes the set {quote(name)}, which its folder does not hold."
-                    f"{did_you_mean(name, sets)} Each table has the name of a set's folder: correct or remove it."
-                )
+                rule = f"which its folder does not hold.{did_you_mean(name, sets)} Correct or remove it."
+                raise DataError(f"{quote(path)} describes the set {quote(name)}, {rule}")
         labelling |= stated
     return labelling
 
 
 def read_labelling(path: Path) -> dict[str, Labelling]:
-    """The entries of such a file, by set.
-
-    Raises:
-        DataError: it is not TOML, or an entry has an unknown field or a value of another type.
-    """
+    """The entries of such a file, by set."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{quote(path)} cannot be read: {error.strerror}. Correct or remove it.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"{quote(path)} is not TOML in UTF-8: {error}. Correct or remove it.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{quote(path)} cannot be read as TOML in UTF-8: {error}. Correct or remove it.") from None
     return {name: _labelling(entry, f"{quote(path)}: [{name}]") for name, entry in content.items()}
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,17 +21,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from xpose.data.loading.batches import Batch, Mode, PromptedKind, Target, collate, kinds_present, target_of
-from xpose.data.loading.between import move_between
+from xpose.data.loading.batches import Batch, Mode, PromptedKind, Target, collate, move_between, target_of
 from xpose.data.loading.examples import CutOut, ExampleFinder, ExampleSettings
 from xpose.data.loading.labelling import Rule, labelling_of
-from xpose.data.loading.mixing import mosaic, paste
 from xpose.data.loading.pictures import Form, Pictures
 from xpose.data.loading.pool import Pool
-from xpose.data.loading.samples import Kind, Sample
+from xpose.data.loading.samples import Key, Kind, Sample
 from xpose.data.loading.sampling import Sampling, SamplingPlan, Step
-from xpose.data.loading.transforms import Augmentation, good_view, show, vary_colours
-from xpose.errors import ConfigError, XPoseError
+from xpose.data.loading.transforms import Augmentation, good_view, mosaic, paste, show, vary_colours
+from xpose.errors import ConfigError, XPoseError, out_of_range, refuse
 from xpose.pictures.decoding import opencv
 
 # Which random numbers are drawn from a stream; part of its seed. Pictures have streams 0, 1, ... by their place.
@@ -52,19 +50,15 @@ class Prompting:
     examples: ExampleSettings = field(default_factory=ExampleSettings)
 
     def __post_init__(self) -> None:
-        faults = []
-        if not (self.visual >= 0 and self.combined >= 0 and self.visual + self.combined <= 1):
+        faults = out_of_range(self, 0, "visual", "combined", "only_absent", "between", high=1)
+        faults += out_of_range(self, 0, "further", whole=True)
+        if self.visual + self.combined > 1:
             faults.append(f"visual {self.visual} and combined {self.combined} must be shares that add up to at most 1")
-        if not 0 <= self.only_absent < 1:
-            faults.append(f"only_absent is {self.only_absent}; it must be a share from 0 to below 1")
-        if not 0 <= self.between <= 1:
-            faults.append(f"between is {self.between}; it must be a share from 0 to 1")
-        if not 0 <= self.absent[0] <= self.absent[1] or self.further < 0:
-            faults.append(
-                f"absent is {self.absent} and further {self.further}; they are numbers from 0 up, the smaller first"
-            )
-        if faults:
-            raise ConfigError("The prompts cannot be drawn:\n  " + "\n  ".join(faults))
+        if self.only_absent == 1:
+            faults.append("only_absent is 1; some pictures must be prompted with what they show")
+        if not 0 <= self.absent[0] <= self.absent[1]:
+            faults.append(f"absent is {self.absent}, not two numbers from 0 up, the smaller one first")
+        refuse("The settings of the prompts do", faults)
 
 
 class Absences:
@@ -112,16 +106,9 @@ class Loader:
         rank: int = 0,  # which part of the whole batch to make
         ranks: int = 1,  # how many parts there are
     ) -> None:
-        """Set up.
-
-        Raises:
-            ConfigError: a number is out of range, or settings name sets that are not there.
-        """
         if workers < 0 or threads < 0 or not 0 <= rank < ranks:
-            raise ConfigError(
-                f"{workers} workers, {threads} threads, rank {rank} of {ranks}: none may be below 0, and the rank must "
-                "be below their number."
-            )
+            message = "none may be below 0, and the rank must be below the number of ranks."
+            raise ConfigError(f"{workers} workers, {threads} threads, rank {rank} of {ranks}: {message}")
         self.pool, self.batch_size, self.seed = pool, batch, seed
         self.augmentation = augmentation or Augmentation()
         self.prompting = prompting or Prompting()
@@ -131,26 +118,15 @@ class Loader:
         self.absences = Absences(pool)
         self.own_kinds = {*pool.kinds, *(kind.mirror[0] for kind in pool.kinds)}
         self.finder = ExampleFinder(self.pictures, self.prompting.examples)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Steps after which every picture was shown as often as its weight says."""
-        return self.plan.steps_per_epoch
+        self.steps_per_epoch = self.plan.steps_per_epoch
 
     def keep_pictures(self, megabytes: float, *, form: Form = "pixels") -> int:
-        """Keep copies in memory, as large as the augmentation can show them (see `Pictures.keep`); how many there are.
-
-        Call it before the first step.
-        """
+        """Before the first step: keep copies in memory, as large as they can be shown; how many there are."""
         largest = (self.augmentation.size or self.augmentation.longest) * max(1.0, self.augmentation.scale[1])
         return self.pictures.keep(round(largest), megabytes, form=form, threads=max(1, self.threads))
 
     def steps(self, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
-        """The batches from step `start` on; without a `stop` they never end.
-
-        Raises:
-            DataError: a picture cannot be read.
-        """
+        """The batches from step `start` on; without a `stop` they never end."""
         numbers = range(start, sys.maxsize if stop is None else stop)
         if self.workers:
             yield from self._by_processes(numbers)
@@ -166,11 +142,9 @@ class Loader:
         places = range(self.rank * self.batch_size, (self.rank + 1) * self.batch_size)
         samples = [self.sample(step, place) for place in places]
         kinds = self._classes(step)
-        targets = [
-            self._target(sample, self._asked(step, sample, place, kinds))
-            for sample, place in zip(samples, places, strict=True)
-        ]
-        examples: dict[tuple[str, str], list[CutOut]] = {}
+        pairs = zip(samples, places, strict=True)
+        targets = [self._target(sample, self._asked(step, sample, place, kinds)) for sample, place in pairs]
+        examples: dict[Key, list[CutOut]] = {}
         if mode != "text":
             shown = {picture for sample in samples for picture in sample.pictures} | set(step.pictures)
             needed = dict.fromkeys(entry.kind.key for target in targets for entry in target.asked)
@@ -219,7 +193,7 @@ class Loader:
         return [*present, *self._rng(step.number, _CLASSES).choice(free, count, replace=False).tolist()]
 
     def _asked(self, step: Step, sample: Sample, place: int, kinds: Sequence[int]) -> list[PromptedKind]:
-        """The kinds that the picture shows, then kinds it is known not to show."""
+        """The kinds that the picture shows, then kinds that it is known not to show."""
         rng = self._rng(step.number, _NEGATIVES, place)
         asked = self._present(sample)
         by_category: dict[str, Kind] = {}
@@ -236,24 +210,23 @@ class Loader:
             # it has to answer nothing.
             asked, chosen = [], order[: max(1, len(chosen))]
         asked += [PromptedKind(by_category[absent[i]], False, True) for i in sorted(chosen.tolist())]
-        return asked or self._asked_plainly(sample)
+        asked = asked or self._present(sample)
+        if not asked:
+            labelled = self.absences.rule(sample.pictures[0]).labelled
+            fallback = next((kind for kind in self.pool.kinds if kind.category in labelled), self.pool.kinds[0])
+            asked = [PromptedKind(fallback, False, False)]
+        return asked
 
     def _present(self, sample: Sample) -> list[PromptedKind]:
         exhaustive = self.absences.rule(sample.pictures[0]).labelling.exhaustive
-        return [PromptedKind(kind, True, exhaustive) for kind in kinds_present(sample.labels)]
-
-    def _asked_plainly(self, sample: Sample) -> list[PromptedKind]:
-        """The kinds that the picture shows; if it shows none, one that its set labels."""
-        labelled = self.absences.rule(sample.pictures[0]).labelled
-        fallback = next((kind for kind in self.pool.kinds if kind.category in labelled), self.pool.kinds[0])
-        return self._present(sample) or [PromptedKind(fallback, False, False)]
+        return [PromptedKind(kind, True, exhaustive) for kind in sample.labels.present()]
 
     def _examples(
-        self, step: Step, needed: Mapping[tuple[str, str], None], kinds: Sequence[int], shown: set[int]
-    ) -> dict[tuple[str, str], list[CutOut]]:
+        self, step: Step, needed: Iterable[Key], kinds: Sequence[int], shown: set[int]
+    ) -> dict[Key, list[CutOut]]:
         low, high = self.prompting.examples.shots
         # Several kinds may be one class. Those without points have no examples and use another one's.
-        number_of: dict[tuple[str, str], int] = {}
+        number_of: dict[Key, int] = {}
         for number in sorted(kinds, key=lambda number: len(self.finder.fit[number]) == 0):
             number_of.setdefault(self.pool.kinds[number].key, number)
         examples = {}

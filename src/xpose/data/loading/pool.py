@@ -1,6 +1,6 @@
 """All labels of a training run in flat arrays: 400,000 objects in about 150 MB, shared by workers without copying.
 
-A picture goes by its number in the pool. Records come from prepared sets, collections and folders of sets:
+Pictures are identified by their number in the pool. Records come from prepared sets, collections and folders of sets:
 
     pool = open_pool(["sets/coco", "../shared/data"], "train")
     pool.labels(17), pool.size(17), pool.set_name(17)
@@ -28,21 +28,14 @@ from xpose.records import Category, Record, Skipped
 if TYPE_CHECKING:
     from xpose.vocabulary import Skeleton
 
-_SHOWN_REASONS = 3
-
 
 def content_of(picture: Path) -> bytes:
-    """The bytes of a picture's file.
-
-    Raises:
-        DataError: it cannot be read.
-    """
+    """The bytes of a picture's file."""
     try:
         return picture.read_bytes()
     except OSError as error:
         raise DataError(
-            f"The picture {quote(picture)} cannot be read: {error.strerror}. It was there when the set was "
-            "prepared. Put it back, or prepare the set again."
+            f"The picture {quote(picture)} cannot be read: {error.strerror}. Put it back, or prepare the set again."
         ) from None
 
 
@@ -73,14 +66,7 @@ class Pool:
         flips: Mapping[str, Mapping[str, str]] | None = None,
         labelling: Mapping[str, Labelling] | None = None,
     ) -> None:
-        """Take in the records; only numbers and names are kept.
-
-        `flips` has the mirror names of skeletons that are not in the vocabulary, `labelling` what the folders state
-        about their sets.
-
-        Raises:
-            DataError: there are no records.
-        """
+        """`flips` are the mirror names of skeletons outside the vocabulary, `labelling` what folders state of sets."""
         kinds: dict[Kind, int] = {}
         kind_numbers: dict[Category, int] = {}  # spares the look-up of the mirror names
         sets: dict[str, int] = {}
@@ -99,8 +85,8 @@ class Pool:
             for instance in record.instances:
                 category = instance.category
                 if category not in kind_numbers:
-                    own_flips = (flips or {}).get(category.skeleton)
-                    kind = Kind.of(category.name, category.skeleton, category.keypoints, category.edges, own_flips)
+                    stated = (flips or {}).get(category.skeleton)
+                    kind = Kind.of(category.name, category.skeleton, category.keypoints, category.edges, stated)
                     kind_numbers[category] = kinds.setdefault(kind, len(kinds))
                 x, y, width, height = instance.box
                 instances.extend((kind_numbers[category], instance.iscrowd))
@@ -109,9 +95,9 @@ class Pool:
                     px, py, v = instance.point(name)  # a pixel index, and half a pixel further on here
                     points.extend((px + 0.5, py + 0.5, v) if v else (0.0, 0.0, 0.0))
         if not files:
-            raise DataError("There is no labelled picture. A pool needs at least one. Check the sets and the split.")
+            raise DataError("There is no labelled picture; a pool needs at least one. Check the sets and the split.")
         self.kinds, self.sets, self.styles = tuple(kinds), tuple(sets), tuple(styles)
-        self.labelling = {name: stated for name, stated in (labelling or {}).items() if name in sets}
+        self.labelling = {name: entry for name, entry in (labelling or {}).items() if name in sets}
         self.lengths = np.array([len(kind) for kind in self.kinds], np.int64)
         self._paths, self._files = _Texts(paths), _Texts(files)
         by_picture = np.array(pictures, np.int64).reshape(-1, 5)
@@ -140,7 +126,7 @@ class Pool:
         return Labels(kinds, label.astype(np.int64), boxes, points, crowd)
 
     def visible_counts(self) -> np.ndarray:
-        """For every instance how many of its points can be seen (visibility 2)."""
+        """The number of visible points (visibility 2) of every instance."""
         seen = _starts(self._points[:, 2] == 2)
         return np.asarray(seen[self._point[1:]] - seen[self._point[:-1]])
 
@@ -183,7 +169,7 @@ def open_pool(
     keep: Callable[[Record], Record | None] | None = None,
     skipped: Callable[[str, Skipped], None] | None = None,
 ) -> Pool:
-    """The pool of one split of all sets in the given folders: of prepared sets, of a collection, or folders of sets.
+    """The pool of one split of all sets in the given folders (prepared sets, collections, folders of sets).
 
     `only` and `without` name the sets to take (all by default) and to leave out. `keep` returns the record to take,
     changed or not, or None to leave it out. `skipped` is called with the set and each item that cannot be used.
@@ -208,23 +194,20 @@ def open_pool(
         for folder in places:
             for record, place in read_places(Path(folder), split, skipped=skip):
                 sets.add(record.source)
-                if is_included(record.source):
-                    selection = record if keep is None else keep(record)
-                    if selection is not None:
-                        yield selection, place
+                if is_included(record.source) and (selection := keep(record) if keep else record):
+                    yield selection, place
 
     records = selected()
     first = next(records, None)
-    if first is None and not sets:
+    if not sets:
         raise DataError(
-            f"No picture of the split {quote(split)} in {', '.join(quote(p) for p in places)} can be used. At least "
-            f"one is needed.{_reasons(unusable) or ' The split is empty: choose another one.'}"
+            f"No picture of the split {quote(split)} in {', '.join(map(quote, places))} can be used. At least one is "
+            f"needed.{_reasons(unusable) or ' The split is empty: choose another one.'}"
         )
     pool = None if first is None else Pool(chain([first], records), own_flips(places), labelling_beside(places))
     for name in sorted((included | excluded) - sets):
-        raise DataError(
-            f"There is no set {quote(name)}.{did_you_mean(name, sets)} There are: {', '.join(sorted(sets))}."
-        )
+        listed = ", ".join(sorted(sets))
+        raise DataError(f"There is no set {quote(name)}.{did_you_mean(name, sets)} There are: {listed}.")
     if pool is None:
         raise DataError(
             f"Every picture was left out. At least one has to stay. Check what is left out.{_reasons(unusable)}"
@@ -236,21 +219,23 @@ def _reasons(unusable: Sequence[str]) -> str:
     """The first pictures that cannot be used, with what is wrong with them."""
     if not unusable:
         return ""
-    first = "; ".join(reason.rstrip(". ") for reason in unusable[:_SHOWN_REASONS])
-    rest = "; ..." if len(unusable) > _SHOWN_REASONS else ""
+    first = "; ".join(reason.rstrip(". ") for reason in unusable[:3])
+    rest = "; ..." if len(unusable) > 3 else ""
     return f" {counted(len(unusable), 'picture')} cannot be used: {first}{rest}. Correct them."
 
 
 def own_flips(places: Iterable[str | Path]) -> dict[str, dict[str, str]]:
-    """The mirror names that skeletons of imported sets and of folders of sets state, by skeleton.
+    """The mirror names that skeletons of imported sets and of folders of sets state, by skeleton."""
+    from xpose.data.datasets.importers import imported_skeletons
 
-    Raises:
-        DataError: two sets mean different things by the same skeleton.
-        VocabularyError: a skeleton file is damaged.
-    """
     flips: dict[str, dict[str, str]] = {}
     for folder in map(Path, places):
-        for name, skeleton in _own_skeletons(folder).items():
+        skeletons: Mapping[str, Skeleton] = {}
+        if (folder / LOCATION).is_file():
+            skeletons = imported_skeletons(folder)
+        elif is_folder_of_sets(folder):
+            skeletons = {name: own for coco_set in folder_sets(folder) for name, own in coco_set.skeletons.items()}
+        for name, skeleton in skeletons.items():
             stated = dict(skeleton.flips)
             if flips.setdefault(name, stated) != stated:
                 raise DataError(
@@ -260,32 +245,16 @@ def own_flips(places: Iterable[str | Path]) -> dict[str, dict[str, str]]:
     return flips
 
 
-def _own_skeletons(folder: Path) -> Mapping[str, Skeleton]:
-    from xpose.data.datasets.importers import imported_skeletons
-
-    if (folder / LOCATION).is_file():
-        return imported_skeletons(folder)
-    if not is_folder_of_sets(folder):
-        return {}
-    return {name: skeleton for coco_set in folder_sets(folder) for name, skeleton in coco_set.skeletons.items()}
-
-
 def read_places(
     folder: Path, split: str, *, skipped: Callable[[str, Skipped], None] | None = None
 ) -> Iterator[tuple[Record, Path]]:
-    """The records of a split, each with the path of its picture.
-
-    `skipped` is called with the set and whatever is left out of a folder of sets; preparing a set reported it already.
-
-    Raises:
-        DataError: the folder holds no sets, or no such split, or a file is damaged.
-    """
+    """The records of a split with the paths of their pictures; `skipped` is called for what folders of sets lack."""
     if (folder / LOCATION).is_file():
         splits = read_manifest(folder)["splits"]
         if split not in splits:
+            listed = ", ".join(splits) or "none"
             raise SplitError(
-                f"{quote(folder)} has no split {quote(split)}.{did_you_mean(split, splits)} There are: "
-                f"{', '.join(splits) or 'none'}."
+                f"{quote(folder)} has no split {quote(split)}.{did_you_mean(split, splits)} There are: {listed}."
             )
         places = Places(folder)
         for record in CocoSet(folder / f"{split}.json"):

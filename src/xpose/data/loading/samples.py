@@ -25,6 +25,8 @@ from xpose.vocabulary import flip_name, keypoint_sigmas, load_skeleton
 if TYPE_CHECKING:
     from torch import Tensor
 
+Key = tuple[str, str]  # category and skeleton
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -45,10 +47,7 @@ class Kind:
         edges: Iterable[tuple[str, str]] = (),
         flips: Mapping[str, str] | None = None,
     ) -> Kind:
-        """The kind with the mirror names of its skeleton, or by the words left and right where there is none.
-
-        `flips` are the mirror names of a skeleton that the vocabulary does not hold.
-        """
+        """The kind with the mirror names `flips`, by default those of its skeleton or by the words left and right."""
         flips = skeleton_flips(skeleton) if flips is None else flips
         mirrored = tuple(flips.get(name, flip_name(name)) for name in names)
         return cls(category, skeleton, tuple(names), mirrored, tuple(edges))
@@ -57,13 +56,13 @@ class Kind:
         return len(self.names)
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> Key:
         """Kinds with the same key are one class, though their sets may label other points of it."""
         return self.category, self.skeleton
 
     @property
     def sigmas(self) -> tuple[float, ...]:
-        """How freely people place each point, for the object keypoint similarity: the skeleton's own constants."""
+        """The constants of the object keypoint similarity, in the order of the names."""
         return keypoint_sigmas(self.skeleton, self.names)
 
     @cached_property
@@ -84,9 +83,7 @@ class Kind:
         """The kind with the points of both."""
         if other == self:
             return self
-        mirrors = {
-            name: mirror for kind in (self, other) for name, mirror in zip(kind.names, kind.mirrored, strict=True)
-        }
+        mirrors = dict(zip(self.names + other.names, self.mirrored + other.mirrored, strict=True))
         edges = tuple(dict.fromkeys((*self.edges, *other.edges)))
         return Kind(self.category, self.skeleton, tuple(mirrors), tuple(mirrors.values()), edges)
 
@@ -98,7 +95,7 @@ def by_name(kind: Kind, points: np.ndarray | Tensor) -> dict[str, tuple[float, f
 
 @lru_cache(maxsize=1024)
 def skeleton_flips(skeleton: str) -> dict[str, str]:
-    """The mirror name of every point of a skeleton of the vocabulary; empty for one that it does not hold."""
+    """The mirror name of every point of a skeleton of the vocabulary; empty for another skeleton."""
     try:
         return dict(load_skeleton(skeleton).flips)
     except VocabularyError:
@@ -130,6 +127,10 @@ class Labels:
         """The rows that are objects."""
         return self.take(~self.crowd)
 
+    def present(self) -> list[Kind]:
+        """The kinds of the objects, crowds left out."""
+        return [self.kinds[i] for i in np.unique(self.label[~self.crowd]).tolist()]
+
     def renamed_for_mirror(self) -> Labels:
         """The same places under the names that they have in the mirrored picture."""
         kinds, points = [], np.zeros_like(self.points)
@@ -143,7 +144,7 @@ class Labels:
 
 def join(parts: Sequence[Labels]) -> Labels:
     """The labels of several pictures that became one; kinds of one class are joined by the names of their points."""
-    merged: dict[tuple[str, str], Kind] = {}
+    merged: dict[Key, Kind] = {}
     for kind in (kind for part in parts for kind in part.kinds):
         merged[kind.key] = merged[kind.key].joined(kind) if kind.key in merged else kind
     kinds, place = tuple(merged.values()), {key: i for i, key in enumerate(merged)}

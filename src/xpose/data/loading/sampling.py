@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from xpose.data.loading.pool import Pool
-from xpose.errors import ConfigError, did_you_mean, quote
+from xpose.errors import ConfigError, did_you_mean, out_of_range, quote, refuse
 
 BALANCE = {"none": 0.0, "sqrt": 0.5, "uniform": 1.0}
 _ORDER, _BATCHES = 11, 12  # random streams; those of steps have smaller numbers
@@ -41,26 +41,16 @@ class Sampling:
             faults.append(f"set_weights are {dict(self.set_weights)}, not finite numbers from 0 up")
         if list(self.buckets) != sorted(set(self.buckets)) or min(self.buckets, default=1) < 1:
             faults.append(f"buckets are {self.buckets}, not rising numbers from 1 up")
-        if not self.most_repeats >= 1:
-            faults.append(f"most_repeats is {self.most_repeats}, less than 1")
-        if self.epoch is not None and self.epoch < 1:
-            faults.append(f"epoch is {self.epoch}, less than 1 picture")
-        if faults:
-            raise ConfigError("The sampling cannot be used:\n  " + "\n  ".join(faults))
+        faults += out_of_range(self, 1, "most_repeats") + out_of_range(self, 1, "epoch", whole=True)
+        refuse("The settings of the sampling do", faults)
 
 
 def weights_of(pool: Pool, sampling: Sampling) -> np.ndarray:
-    """How often each picture appears in an unbounded epoch, on average 1; 0 for pictures of sets with weight 0.
-
-    Raises:
-        ConfigError: a set with a weight is not in the pool, or no picture has one above 0.
-    """
+    """How often each picture appears in an unbounded epoch, on average 1; 0 for pictures of sets with weight 0."""
     for name in sampling.set_weights:
         if name not in pool.sets:
-            raise ConfigError(
-                f"set_weights names the set {quote(name)}, which is not in the pool."
-                f"{did_you_mean(name, pool.sets)} There are: {', '.join(pool.sets)}."
-            )
+            names = f"{did_you_mean(name, pool.sets)} There are: {', '.join(pool.sets)}."
+            raise ConfigError(f"set_weights names the set {quote(name)}, which is not in the pool.{names}")
     weights = np.zeros(len(pool))
     rarity = _rarity(pool, BALANCE[sampling.categories])
     for number, name in enumerate(pool.sets):
@@ -127,15 +117,9 @@ class SamplingPlan:
     """The pictures of every step."""
 
     def __init__(self, pool: Pool, sampling: Sampling, batch: int, seed: int) -> None:
-        """`batch` is the size of the whole batch, over all ranks.
-
-        Raises:
-            ConfigError: the batch, the seed or a weight is out of range.
-        """
+        """`batch` is the size of the whole batch, over all ranks."""
         if batch < 1 or seed < 0:
-            raise ConfigError(
-                f"A batch of {batch} with seed {seed}: the batch must be at least 1, the seed at least 0."
-            )
+            raise ConfigError(f"A batch of {batch} with seed {seed}: they must be at least 1 and 0.")
         self.batch, self.seed = batch, seed
         self.bucket_of, self.limits = buckets_of(pool, sampling.buckets)
         self.weights = weights_of(pool, sampling)
@@ -187,7 +171,7 @@ def systematic(rng: np.random.Generator, weights: np.ndarray, count: int) -> np.
 
 
 def _apart(rng: np.random.Generator, drawn: np.ndarray) -> np.ndarray:
-    """A random order in which the repeats of a picture lie about evenly apart, so that a batch seldom holds two."""
+    """A random order with the repeats of a picture about evenly apart, so that a batch seldom holds two."""
     values, inverse, counts = np.unique(drawn, return_inverse=True, return_counts=True)
     by_value = np.argsort(inverse, kind="stable")
     rank = np.empty(len(drawn), np.int64)

@@ -64,11 +64,7 @@ def generate(
 ) -> Iterator[tuple[np.ndarray, Record]]:
     """`count` pictures of `size` (width, height) with their records, numbered from `start`.
 
-    `kinds` are the objects to draw (`xpose.data.synthetic.toys.KINDS`), `objects` the least and the greatest number of
-    them in a picture.
-
-    Raises:
-        DataError: an unknown kind, or numbers that make no picture.
+    `kinds` are the objects to draw (a part of `toys.KINDS`), `objects` the least and the greatest number in a picture.
     """
     _check(count, size, kinds, objects)
     for number in range(start, start + count):
@@ -101,14 +97,8 @@ def write_synthetic(
         split: (amount, generate(seed, amount, size, kinds=kinds, objects=objects, start=start, split=split))
         for split, (start, amount) in parts.items()
     }
-    stated = {
-        "name": NAME,
-        "title": TITLE,
-        "licence": LICENCE,
-        "terms": "none",
-        "left_right": "anatomical",
-        "skeletons": sorted(f"toy_{kind}" for kind in kinds),
-    }
+    words = {"name": NAME, "title": TITLE, "licence": LICENCE, "terms": "none", "left_right": "anatomical"}
+    stated = {**words, "skeletons": sorted(f"toy_{kind}" for kind in kinds)}
     settings = {"seed": seed, "count": count, "size": list(size), "kinds": list(kinds), "objects": list(objects)}
     return write_drawn(Path(out), stated, settings, drawn, progress)
 
@@ -120,18 +110,12 @@ def write_drawn(
     drawn: Mapping[str, tuple[int, Iterable[tuple[np.ndarray, Record]]]],
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Counts]:
-    """Write drawn pictures as a prepared set; `drawn` gives for each split how many there are, and them.
+    """Write drawn pictures as a prepared set; `drawn` has the number of pictures of each split, and the pictures.
 
     The manifest contains `stated` (name, title, licence, terms, left_right, skeletons) and the `settings` with a seed.
-
-    Raises:
-        DataError: the folder is not empty.
     """
     if folder.is_dir() and any(folder.iterdir()):
-        raise DataError(
-            f"The folder {quote(folder)} is not empty. A new set needs a folder of its own, or old pictures would mix "
-            "with new ones. Name another folder, or empty this one."
-        )
+        raise DataError(f"The folder {quote(folder)} is not empty. Name another folder, or empty this one.")
     counts = {}
     for split, (amount, pictures) in drawn.items():
         records = []
@@ -176,12 +160,12 @@ def _check(count: int, size: tuple[int, int], kinds: Sequence[str], objects: tup
     if count < 1 or min(size) < 32 or not 0 <= objects[0] <= objects[1]:
         raise DataError(
             f"{count} pictures of {size[0]}x{size[1]} with {objects[0]} to {objects[1]} objects cannot be drawn. "
-            "There must be at least one picture, sides of at least 32 pixels, and the smaller number of objects first."
+            "Give at least one picture, sides of at least 32 pixels, and the smaller number of objects first."
         )
 
 
 def category_of(kind: str) -> Category:
-    """The category of a kind: "toy fish" with the skeleton "toy_fish"."""
+    """The category of a kind, such as "toy fish" with the skeleton "toy_fish"."""
     skeleton = load_skeleton(f"toy_{kind}")
     return Category(f"toy {kind}", skeleton.name, skeleton.keypoints, skeleton.edges)
 
@@ -190,12 +174,10 @@ def draw_scene(
     rng: np.random.Generator, size: tuple[int, int], kinds: Sequence[str], objects: tuple[int, int]
 ) -> Scene:
     """One picture: a background, objects from back to front, and a veil of light and noise over all."""
-    count = int(rng.integers(objects[0], objects[1] + 1))
-    placed: list[_Placed] = []
+    count, placed = int(rng.integers(objects[0], objects[1] + 1)), list[_Placed]()
     background = draw_background(rng, size)
     for _ in range(count):
-        placement = _place(rng, str(rng.choice(np.array(kinds))), size, count, placed)
-        if placement is not None:
+        if placement := _place(rng, str(rng.choice(np.array(kinds))), size, count, placed):
             placed.append(placement)
     large = background.resize((size[0] * SMOOTHING, size[1] * SMOOTHING), Image.Resampling.BICUBIC)
     brush = ImageDraw.Draw(large)
@@ -207,8 +189,7 @@ def draw_scene(
         owners[placement.mask] = number
     pixels = np.asarray(large.resize(size, Image.Resampling.BOX), dtype=float)
     light = 0.78 + 0.44 * noise(rng, *size)[..., None]
-    grain = rng.normal(0, rng.uniform(0, 8), pixels.shape)
-    pixels = np.clip(pixels * light + grain, 0, 255).astype(np.uint8)
+    pixels = np.clip(pixels * light + rng.normal(0, rng.uniform(0, 8), pixels.shape), 0, 255).astype(np.uint8)
     return Scene(pixels, owners, tuple(_instance(item, number, owners) for number, item in enumerate(placed, start=1)))
 
 
@@ -222,22 +203,19 @@ def _place(
     for _ in range(TRIES):
         height = rng.uniform(0.3, 1.0) * largest * min(size)
         turn = rotation(rng.normal(0, 0.18)) @ np.diag([rng.uniform(0.85, 1.18), 1.0])
-        matrix = height / reach * turn
-        shift = rng.uniform(0.02, 0.98, 2) * size
-        moved = figure.moved(matrix, shift)
+        moved = figure.moved(height / reach * turn, rng.uniform(0.02, 0.98, 2) * size)
         corners = np.concatenate([corners for corners, _ in moved.shapes])
         inside = np.clip(corners, 0, np.array(size) - 1)
         if np.abs(corners - inside).max() > (0.35 * height if rng.uniform() < 0.2 else 0):
             continue
         mask = _mask(moved, size)
-        if mask.any() and all((other.mask & ~mask).sum() >= LEAST_SEEN * other.mask.sum() for other in others):
-            # What was visible of the others may be covered by several objects together.
-            covered = mask.copy()
-            for other in reversed(others):
-                if (other.mask & ~covered).sum() < LEAST_SEEN * other.mask.sum():
-                    break
-                covered |= other.mask
-            else:
+        covered = mask.copy()  # by all objects in front together
+        for other in reversed(others):
+            if (other.mask & ~covered).sum() < LEAST_SEEN * other.mask.sum():
+                break
+            covered |= other.mask
+        else:
+            if mask.any():
                 return _Placed(kind, moved, mask)
     return None
 

@@ -34,7 +34,7 @@ from xpose.vocabulary import load_skeleton
 NAME = "shapes"
 TITLE = "Drawn shapes of many kinds"
 MOST_POINTS = 9
-_TRIES = 20  # damaged pictures in turn after which there is no hope
+_TRIES = 20  # damaged pictures in turn before giving up
 _SKIN = 160  # side of the piece of a photograph that a skin is, in pixels
 _SYLLABLES = ["ba", "ce", "di", "fo", "gu", "hy", "ka", "le", "mi", "no", "pu", "ra", "se", "ti", "vo", "zu"]  # sixteen
 _KIND, _PICTURE = 0, 1  # random streams
@@ -42,7 +42,7 @@ _KIND, _PICTURE = 0, 1  # random streams
 
 @dataclass(frozen=True)
 class ShapePart:
-    """A polygon of a kind. Its frame is turned by `angle` and stands at `place` of the part it hangs on."""
+    """A polygon of a kind. Its frame is turned by `angle`, with its origin at `place` of the part it hangs on."""
 
     hangs_on: int | None  # an earlier part; None for the object itself
     place: tuple[float, float]
@@ -84,23 +84,17 @@ def write_shapes(
     """
     if not 1 <= kinds <= 65536 or each < 1 or side < 32:
         raise DataError(
-            f"{kinds} kinds with {each} pictures of {side} pixels each cannot be drawn. There must be 1 to 65,536 "
-            "kinds, at least one picture, and sides of at least 32 pixels."
+            f"{kinds} kinds with {each} pictures of {side} pixels each cannot be drawn. Give 1 to 65,536 kinds, at "
+            "least one picture, and sides of at least 32 pixels."
         )
     photographs = _photographs(behind)
-    shapes = [
-        invent(np.random.default_rng([seed, _KIND, number]), name_of(number), photographs) for number in range(kinds)
-    ]
+    streams = [np.random.default_rng([seed, _KIND, number]) for number in range(kinds)]
+    shapes = [invent(rng, name_of(number), photographs) for number, rng in enumerate(streams)]
     settings = {"seed": seed, "kinds": kinds, "each": each, "side": side, "behind": [str(folder) for folder in behind]}
     licence = "as the photographs in the background: see the manifest" if behind else LICENCE
-    stated = {
-        "name": NAME,
-        "title": TITLE,
-        "licence": licence,
-        "terms": "those of the photographs that `behind` names" if behind else "none",
-        "left_right": "none",
-        "skeletons": ["drawn_shape"],
-    }
+    terms = "those of the photographs that `behind` names" if behind else "none"
+    words = {"name": NAME, "title": TITLE, "licence": licence, "terms": terms, "left_right": "none"}
+    stated = {**words, "skeletons": ["drawn_shape"]}
     drawn = _pictures(shapes, each, seed, photographs, side, licence)
     return write_drawn(Path(out), stated, settings, {"train": (kinds * each, drawn)}, progress)
 
@@ -111,10 +105,7 @@ def _photographs(folders: Sequence[str | Path]) -> list[Path]:
         kept_back = _listed(Path(folder))
         here = [path for path in find_pictures(Path(folder)) if path.name not in kept_back]
         if not here:
-            raise DataError(
-                f"{quote(folder)} has no pictures ({', '.join(PICTURE_ENDINGS)}) to draw in front of. "
-                "Name another folder."
-            )
+            raise DataError(f"{quote(folder)} has no pictures ({', '.join(PICTURE_ENDINGS)}). Name another folder.")
         photographs += here
     return photographs
 
@@ -128,8 +119,8 @@ def _listed(folder: Path) -> set[str]:
             names |= {Path(image["file_name"]).name for image in images}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
-                f"{quote(file)} cannot be read ({type(error).__name__}), so it is unknown which pictures must not "
-                "be drawn on. Correct the file, or name other folders."
+                f"{quote(file)}, which lists which pictures must not be drawn on, cannot be read "
+                f"({type(error).__name__}). Correct it, or name other folders."
             ) from None
     return names
 
@@ -226,9 +217,8 @@ def _creature(rng: np.random.Generator, skinned: bool) -> Made:
     parts.append(ShapePart(None, place, head, _rounded(_star(rng, 7, size, 0.2), 2), _paint(rng)))
     points.append((len(parts) - 1, (0.6 * size, 0.0)))
     if rng.random() < 0.6:
-        parts.append(
-            ShapePart(len(parts) - 1, (0.3 * size, 0.4 * size), 0.0, ellipse((0, 0), (0.2 * size,) * 2), _paint(rng))
-        )
+        eye = ellipse((0, 0), (0.2 * size,) * 2)
+        parts.append(ShapePart(len(parts) - 1, (0.3 * size, 0.4 * size), 0.0, eye, _paint(rng)))
         points.append((len(parts) - 1, (0.0, 0.0)))
     return parts, points
 
@@ -262,21 +252,16 @@ def draw(
         paper = draw_background(rng, (large, large))
     alone = len(shapes) == 1
     owners = np.zeros((large, large), np.int32)
-    masks, places = [], []
+    stamped = []
     for number, shape in enumerate(shapes, start=1):
         scale = large * float(rng.uniform(0.14, 0.3) if alone else rng.uniform(0.07, 0.18))
         middle = rng.uniform(0.2, 0.8, 2) * large if alone else rng.uniform(0.1, 0.9, 2) * large
         mask, points = _stamp(rng, paper, shape, middle, scale)
         owners[mask] = number
-        masks.append(mask)
-        places.append(points)
+        stamped.append((shape, number, mask, points))
     pixels = np.asarray(paper.resize((side, side), Image.Resampling.BOX), dtype=float)
     pixels = np.clip(pixels + rng.normal(0, rng.uniform(0, 8), pixels.shape), 0, 255).astype(np.uint8)
-    labelled = (
-        _instance(shape, number, masks[number - 1], places[number - 1], owners)
-        for number, shape in enumerate(shapes, start=1)
-    )
-    return pixels, tuple(instance for instance in labelled if instance is not None)
+    return pixels, tuple(filter(None, (_instance(*parts, owners) for parts in stamped)))
 
 
 def _stamp(
@@ -347,10 +332,8 @@ def _piece(rng: np.random.Generator, photographs: Sequence[Path], side: int) -> 
         if picture is not None:
             break
     else:
-        raise DataError(
-            f"{_TRIES} pictures in turn cannot be read, such as {quote(photographs[number])}. Give folders of whole "
-            "photographs."
-        )
+        example = quote(photographs[number])
+        raise DataError(f"{_TRIES} pictures in turn cannot be read, such as {example}. Give folders of photographs.")
     length = max(1, int(min(picture.size) * rng.uniform(0.3, 1)))
     left, top = (int(rng.integers(0, whole - length + 1)) for whole in picture.size)
     return picture.crop((left, top, left + length, top + length)).resize((side, side), Image.Resampling.BILINEAR)

@@ -7,6 +7,7 @@ in the categories; the tests check the rest.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import product
 
 import numpy as np
 
@@ -95,15 +96,8 @@ def draw_fish(rng: np.random.Generator) -> PolygonFigure:
     eye = at(0.13, -0.3)
     figure.ellipse(eye, (0.03, 0.03), WHITE)
     figure.ellipse(eye, (0.016, 0.016), DARK)
-    figure.points = {
-        "snout": at(0.0, 0.0),
-        "eye": eye,
-        "dorsal fin": dorsal,
-        "pelvic fin": pelvic,
-        "tail base": at(0.96, 0.0),
-        "tail fin top": top,
-        "tail fin bottom": bottom,
-    }
+    figure.points = {"snout": at(0.0, 0.0), "eye": eye, "dorsal fin": dorsal, "pelvic fin": pelvic}
+    figure.points |= {"tail base": at(0.96, 0.0), "tail fin top": top, "tail fin bottom": bottom}
     return figure if rng.uniform() < 0.5 else figure.moved(np.diag([-1.0, 1.0]), np.zeros(2))
 
 
@@ -153,31 +147,23 @@ def draw_car(rng: np.random.Generator) -> PolygonFigure:
     cabin = _box(
         (roof, front - 0.14, top), (half, front + 0.1, high), (roof, rear + 0.1, top), (half, rear - 0.08, high)
     )
-    wheels = {
-        f"{side} {end} wheel": (sx * (half + 0.01), sy * length * 0.62, low)
-        for side, sx in SIDES
-        for end, sy in (("front", 1), ("back", -1))
-    }
-    lights = {
-        f"{side} {name}": (sx * half * 0.72, sy * (length + 0.005), (low + high) / 2 + 0.03)
-        for side, sx in SIDES
-        for name, sy in (("headlight", 1), ("tail light", -1))
-    }
-    roofs = {
-        f"{side} {end} roof corner": (sx * roof, y, top)
-        for side, sx in SIDES
-        for end, y in (("front", front - 0.14), ("back", rear + 0.1))
-    }
+    wheels: dict[str, Corner] = {}
+    lights: dict[str, Corner] = {}
+    roofs: dict[str, Corner] = {}
+    ends = (("front", "headlight", 1, front - 0.14), ("back", "tail light", -1, rear + 0.1))
+    for (side, sx), (end, light, sy, y) in product(SIDES, ends):
+        wheels[f"{side} {end} wheel"] = (sx * (half + 0.01), sy * length * 0.62, low)
+        lights[f"{side} {light}"] = (sx * half * 0.72, sy * (length + 0.005), (low + high) / 2 + 0.03)
+        roofs[f"{side} {end} roof corner"] = (sx * roof, y, top)
     near_left, near_front = view[1, 0] < 0, view[1, 1] < 0
     far_wheels = {name for name in wheels if name.startswith("left") != near_left}
     far_lights = {name for name in lights if ("headlight" in name) != near_front}
     figure = PolygonFigure()
     _draw_wheels(figure, view, (wheels[name] for name in wheels if name in far_wheels))
     _draw_box(figure, view, lower, paint)
-    for name, light in lights.items():
-        if name not in far_lights:
-            lamp = (255, 244, 190) if "headlight" in name else (215, 20, 20)
-            _draw_disc(figure, view, light, (0, 2), (0.075, 0.05), lamp)
+    for name in (name for name in lights if name not in far_lights):
+        lamp = (255, 244, 190) if "headlight" in name else (215, 20, 20)
+        _draw_disc(figure, view, lights[name], (0, 2), (0.075, 0.05), lamp)
     _draw_wheels(figure, view, (wheels[name] for name in wheels if name not in far_wheels))
     _draw_box(figure, view, cabin, paint, windows=4)
     figure.points = {name: _seen(view, np.array(corner)) for name, corner in (wheels | lights | roofs).items()}

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from xpose.data.loading.batches import PromptedKind, kinds_present
+from xpose.data.loading.batches import PromptedKind
 from xpose.data.loading.loader import Loader
 from xpose.data.loading.pool import Pool
 from xpose.data.loading.samples import Kind, Sample
@@ -67,11 +67,8 @@ class ClosedLoader(Loader):
         return tuple(Category(kind.category, kind.skeleton, kind.names, kind.edges) for kind in self._kinds.values())
 
     def _asked(self, step: Step, sample: Sample, place: int, kinds: Sequence[int]) -> list[PromptedKind]:
-        return self._asked_plainly(sample)
-
-    def _asked_plainly(self, sample: Sample) -> list[PromptedKind]:
         picture = sample.pictures[0]
-        shown = {kind.key: kind for kind in kinds_present(sample.labels)}
+        shown = {kind.key: kind for kind in sample.labels.present()}
         rule = self.absences.rule(picture)
         return [
             PromptedKind(

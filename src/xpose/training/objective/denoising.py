@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from xpose.errors import out_of_range, refuse
 from xpose.geometry import box_iou, cxcywh_to_xyxy, xyxy_to_cxcywh
 from xpose.model.types import GivenQueries, PromptEmbeddings
 from xpose.training.objective.matcher import Assignment
-from xpose.training.objective.settings_faults import out_of_range, refuse
 from xpose.training.objective.targets import TargetBatch
 
 _SMALLEST = 1e-3  # side of a disturbed box

@@ -14,12 +14,12 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, distributed
 
+from xpose.errors import out_of_range, refuse
 from xpose.geometry import box_area, box_iou, cxcywh_to_xyxy
 from xpose.model.types import LayerReport, Predictions, Trace
 from xpose.training.objective import terms
 from xpose.training.objective.denoising import Noised
 from xpose.training.objective.matcher import Assignment, Layer, Matcher, OpenedGroups
-from xpose.training.objective.settings_faults import out_of_range, refuse
 from xpose.training.objective.targets import TargetBatch
 from xpose.vocabulary import load_skeleton
 

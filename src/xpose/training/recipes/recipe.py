@@ -22,9 +22,8 @@ from xpose.data.loading.pictures import Form
 from xpose.data.loading.sampling import Sampling
 from xpose.data.loading.transforms import Augmentation
 from xpose.data.synthetic.toys import KINDS
-from xpose.errors import ConfigError, counted, did_you_mean, quote
+from xpose.errors import ConfigError, counted, did_you_mean, out_of_range, quote, refuse
 from xpose.model.config import CALIBRATION_KEYS, XPoseConfig
-from xpose.training.objective.settings_faults import out_of_range, refuse
 from xpose.training.recipes import settings_reader
 from xpose.training.recipes.settings_reader import Table
 from xpose.training.run.settings import RunSettings

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from xpose.errors import ConfigError
+from xpose.errors import ConfigError, out_of_range, refuse
 from xpose.model import XPose
 from xpose.training.objective.denoising import DenoisingSettings
 from xpose.training.objective.losses import LossWeights
-from xpose.training.objective.settings_faults import out_of_range, refuse
 
 AMP = {"none": None, "auto": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 Shape = Literal["cosine", "step", "constant"]

@@ -1,6 +1,12 @@
-"""A labelled picture: the picture, the objects in it with their categories and keypoints; what makes each valid.
+"""Labelled pictures: one record for every source, with the picture, its objects and their keypoints by unified name.
 
-The package's docstring states the rules for coordinates and visibility.
+**Coordinates.** Pixels, 0-based, x to the right and y down. A keypoint is a pixel index: (0, 0) is the middle of the
+top left pixel, so a converter of a 1-based original subtracts 1. A box is (x, y, width, height) with its upper left
+corner first; the whole picture is (0, 0, width, height). The half pixel between the two habits is COCO's own and is
+left as it is. Coordinates belong to the stored pixels: an EXIF orientation is not applied.
+
+**Visibility.** 2 is labelled and visible, 1 is labelled but hidden (only from originals that say so), 0 is not
+labelled. A missing name means the same as visibility 0, and that is the form in which records are kept.
 """
 
 from __future__ import annotations
@@ -26,7 +32,7 @@ MAX_BOX_SIZE = 4.0  # times the picture's side; objects cut by the edge have box
 
 @dataclass(frozen=True, slots=True)
 class Taxonomy:
-    """Where an animal stands, as far as the source says so; None is unknown, never a guess."""
+    """The ranks of an animal that the source states; None is unknown, never a guess."""
 
     species: str | None = None
     family: str | None = None
@@ -164,17 +170,10 @@ class Record:
         return faults + [f"the {name} is empty" for name in ("source", "split", "licence") if not getattr(self, name)]
 
     def check(self) -> Record:
-        """The record itself.
-
-        Raises:
-            DataError: it is faulty; the message names all faults.
-        """
-        faults = self.faults()
-        if faults:
-            raise DataError(
-                f"{quote(self.picture.file)} makes no valid record: {'; '.join(faults)}. "
-                "A record follows the rules in xpose.records: correct the source entry or leave it out."
-            )
+        """The record itself; a DataError names all faults of a faulty one."""
+        if faults := self.faults():
+            rules = "The docstring of xpose.records states the rules: correct the source entry or omit it."
+            raise DataError(f"{quote(self.picture.file)} makes no valid record: {'; '.join(faults)}. {rules}")
         return self
 
 
