@@ -182,7 +182,7 @@ def bfloat16_error(model: XPose, low: XPose, images: Tensor) -> dict[str, float]
         scene = net.encoder(net.encode_image(images), net.project(ask))
         queries = net.selection(scene, tokens=tokens)
         instances = net.object_decoder(queries, scene, net.heads, kept=kept)
-        report = net.keypoint_decoder(instances, scene, net.heads).report
+        report = net.keypoint_decoder(instances, scene, net.heads).reports[-1]
         assert report.keypoints is not None
         return queries.tokens, instances.queries, report.boxes, report.keypoints
 

@@ -147,7 +147,7 @@ class Bench:
         self.device = torch.device(options.device)
         self.run = RunSettings(steps=10**6, amp=options.amp, checkpointing=options.checkpointing)
         self.loader = loader_of(folder, side, batch, options.objects, options.absent)
-        self.model = XPose(CONFIGS[preset]()).to(self.device).train()
+        self.model = XPose(CONFIGS[preset]).to(self.device).train()
         for module in self.model.backbone.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.eval()

@@ -82,7 +82,7 @@ def desk(tmp_path, monkeypatch, bundled):
     points = {"tip": [20, 20], "stalk": [40, 30]}
     (tmp_path / "leaf.json").write_text(json.dumps({"name": "leaf", "keypoints": points}))
     (tmp_path / "unipose_swint.pth").symlink_to(bundled)
-    for module in ("xpose.model.checkpoints.weights", "xpose.inference.loading"):
+    for module in ("xpose.model.checkpoints.pretrained", "xpose.inference.loading"):
         monkeypatch.setattr(f"{module}.bundled_weights", lambda: {"xpose-nano": bundled})
     return tmp_path
 

@@ -63,7 +63,7 @@ def test_calls_from_several_threads_keep_their_options(picture: np.ndarray) -> N
         for nms in (0.2, 1.0)
         for rivals in (None, (), ("violin", "horse", "moon"))
         for side in (None, 64)
-    ] * 4
+    ] * 2
     alone = [detector.detect(picture, "horse", options=options) for options in calls]
     with ThreadPoolExecutor(6) as pool:
         together = list(pool.map(lambda options: detector.detect(picture, "horse", options=options), calls))

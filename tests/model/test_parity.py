@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import pytest
 import torch
 from tests.model.conftest import Case, load_case
@@ -26,12 +29,35 @@ def assert_equal_results(result: Predictions, case: Case) -> None:
         torch.testing.assert_close(result.keypoints[b], case.expected[f"keypoints_{b}"], atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_float64_results(double_model: XPose, name: str) -> None:
-    case = load_case(name, torch.float64)
+@dataclass(frozen=True)
+class Run:
+    """A case, the result of the whole network, and what its stages gave."""
+
+    case: Case
+    model: XPose
+    result: Predictions
+    stages: dict[str, Any]
+
+
+@pytest.fixture(scope="module", params=CASES)
+def double_run(request: pytest.FixtureRequest, double_model: XPose) -> Run:
+    case = load_case(request.param, torch.float64)
+    stages: dict[str, Any] = {}
+    hooks = [
+        getattr(double_model, name).register_forward_hook(
+            lambda module, args, output, name=name: stages.__setitem__(name, output)
+        )
+        for name in ("backbone", "neck", "encoder", "selection", "object_decoder")
+    ]
     with torch.inference_mode():
         result = double_model(case.images, case.prompts, case.padding_mask)
-    assert_equal_results(result, case)
+    for hook in hooks:
+        hook.remove()
+    return Run(case, double_model, result, stages)
+
+
+def test_float64_results(double_run: Run) -> None:
+    assert_equal_results(double_run.result, double_run.case)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -48,33 +74,27 @@ def test_float32_results_with_the_reference_selection(seeded_model: XPose, name:
     assert_equal_results(result, case)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_float64_probes(double_model: XPose, name: str) -> None:
+def test_float64_probes(double_run: Run) -> None:
     """Every stage by itself, so that a difference is found where it starts."""
-    case, model = load_case(name, torch.float64), double_model
-    close = {"atol": 1e-4, "rtol": 0}
-    with torch.inference_mode():
-        for level, plane in enumerate(model.backbone(case.images)):
-            torch.testing.assert_close(plane[:, ::16, ::4, ::4], case.expected[f"backbone_level{level}"], **close)
-        features = model.encode_image(case.images, case.padding_mask)
-        start = 0
-        for level, (h, w) in enumerate(features.geometry.shapes):
-            code = features.positions[:, start : start + h * w] - model.neck.level_embedding[level]
-            start += h * w
-            code = code.transpose(1, 2).unflatten(2, (h, w))[:, ::16, ::4, ::4]
-            expected = case.expected[f"position_level{level}"]
-            torch.testing.assert_close(code.expand_as(expected), expected, **close)
-        scene = model.encoder(features, model.project(case.prompts))
-        queries = model.selection(scene)
-        kept = model.object_decoder(queries, scene, model.heads)
-        for b in range(len(case.images)):
-            expected = case.expected
-            torch.testing.assert_close(scene.tokens[b, ::16, ::16], expected[f"encoder_image_tokens_{b}"], **close)
-            objects = expected[f"encoder_object_tokens_{b}"]
-            torch.testing.assert_close(scene.objects[b, : len(objects)], objects, **close)
-            assert queries.tokens[b].tolist() == expected[f"selected_tokens_{b}"].tolist()
-            torch.testing.assert_close(queries.boxes[b, ::30], expected[f"initial_boxes_{b}"], **close)
-            assert kept.queries[b].tolist() == expected[f"kept_queries_{b}"].tolist()
+    case, stages = double_run.case, double_run.stages
+    expected, close = case.expected, {"atol": 1e-4, "rtol": 0}
+    for level, plane in enumerate(stages["backbone"]):
+        torch.testing.assert_close(plane[:, ::16, ::4, ::4], expected[f"backbone_level{level}"], **close)
+    features = stages["neck"]
+    codes = features.positions.split([h * w for h, w in features.geometry.shapes], dim=1)
+    for level, (code, shape) in enumerate(zip(codes, features.geometry.shapes, strict=True)):
+        code = code - double_run.model.neck.level_embedding[level]
+        code = code.transpose(1, 2).unflatten(2, shape)[:, ::16, ::4, ::4]
+        position = expected[f"position_level{level}"]
+        torch.testing.assert_close(code.expand_as(position), position, **close)
+    scene, queries, kept = (stages[name] for name in ("encoder", "selection", "object_decoder"))
+    for b in range(len(case.images)):
+        torch.testing.assert_close(scene.tokens[b, ::16, ::16], expected[f"encoder_image_tokens_{b}"], **close)
+        objects = expected[f"encoder_object_tokens_{b}"]
+        torch.testing.assert_close(scene.objects[b, : len(objects)], objects, **close)
+        assert queries.tokens[b].tolist() == expected[f"selected_tokens_{b}"].tolist()
+        torch.testing.assert_close(queries.boxes[b, ::30], expected[f"initial_boxes_{b}"], **close)
+        assert kept.queries[b].tolist() == expected[f"kept_queries_{b}"].tolist()
 
 
 def test_plain_float32_finds_the_same_instances(seeded_model: XPose) -> None:

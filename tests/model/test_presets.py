@@ -10,7 +10,7 @@ from tests.model.conftest import tiny_config
 
 from xpose.model import PromptEmbeddings, XPose, XPoseConfig
 from xpose.model.checkpoints.files import read_tensors
-from xpose.model.presets import CONFIGS, nano_config, xpose_nano
+from xpose.model.presets import CONFIGS, xpose_nano
 
 
 def test_nano_is_small() -> None:
@@ -19,7 +19,7 @@ def test_nano_is_small() -> None:
 
 @pytest.mark.parametrize("name", [n for n in CONFIGS if n != "xpose-swin-l"])
 def test_presets_are_named_and_run(name: str) -> None:
-    model = XPose(CONFIGS[name]()).eval()
+    model = XPose(CONFIGS[name]).eval()
     assert model.config.name == name
     width = model.config.prompt_width
     prompt = PromptEmbeddings.from_lists([torch.randn(2, width)], [torch.randn(5, width)])
@@ -30,7 +30,7 @@ def test_presets_are_named_and_run(name: str) -> None:
 
 def test_swin_l_is_the_large_one() -> None:
     with torch.device("meta"):
-        model = XPose(CONFIGS["xpose-swin-l"]())
+        model = XPose(CONFIGS["xpose-swin-l"])
     assert model.backbone.channels == (384, 768, 1536)
     assert sum(p.numel() for p in model.backbone.parameters()) > 190e6
 
@@ -48,5 +48,5 @@ def test_nano_backbone_has_timm_names() -> None:
 
 
 def test_config_json_is_the_same_settings() -> None:
-    for config in (XPoseConfig(), nano_config(), tiny_config()):
+    for config in (XPoseConfig(), CONFIGS["xpose-nano"], tiny_config()):
         assert XPoseConfig.from_json(config.to_json()) == config

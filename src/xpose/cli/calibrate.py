@@ -160,7 +160,7 @@ def _fitted(
 
 def _check_target(weights: str | None, out: Path | None) -> None:
     """Before any work is done: there is a weight folder to change, or one to copy and room for the copy."""
-    from xpose.model.checkpoints.weights import bundled_weights
+    from xpose.model.checkpoints.pretrained import bundled_weights
 
     folder, bundled = _folder(weights), weights is None or weights in bundled_weights()
     if folder is None or (bundled and out is None):
@@ -176,8 +176,7 @@ def _check_target(weights: str | None, out: Path | None) -> None:
 
 
 def _folder(weights: str | None) -> Path | None:
-    from xpose.model.checkpoints.pretrained import CONFIG_FILE, WEIGHT_FILE
-    from xpose.model.checkpoints.weights import bundled_weights, default_weights
+    from xpose.model.checkpoints.pretrained import CONFIG_FILE, WEIGHT_FILE, bundled_weights, default_weights
 
     name = weights or default_weights()
     path = bundled_weights().get(name, Path(name).expanduser())

@@ -40,16 +40,16 @@ def models(as_json: _options.AsJson = False) -> None:
 
 def describe() -> dict[str, Any]:
     """The output of the command, as plain values."""
-    from xpose.model.checkpoints.weights import DEFAULT, KNOWN, bundled_weights
+    from xpose.model.checkpoints.pretrained import DEFAULT, KNOWN, bundled_weights
 
     bundled = [
         {"name": name, "default": name == DEFAULT, **_facts(folder)} for name, folder in bundled_weights().items()
     ]
     known = [
         {
-            **{name: getattr(weights, name) for name in ("name", "what", "licence", "where")},
-            "use": weights.use.partition(";")[0],
-            "convert": f"xpose convert {weights.name} weights/{Path(weights.name).stem}",
+            **weights,
+            "use": f"xpose detect photo.jpg -t horse -p {weights['name']}",
+            "convert": f"xpose convert {weights['name']} weights/{Path(weights['name']).stem}",
         }
         for weights in KNOWN
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 _FORMAT = "xpose-prompt-bank-1"
 
 
-class PromptBank(Mapping[str, EncodedClass]):
+class PromptBank(dict[str, EncodedClass]):
     """Encoded classes by name. A bank belongs to the network that made it."""
 
     def __init__(self, classes: Mapping[str, EncodedClass], network: str) -> None:
-        self.classes, self.network = dict(classes), network
+        super().__init__(classes)
+        self.network = network
 
     @classmethod
     def make(cls, detector: Detector, prompts: Prompts) -> PromptBank:
@@ -55,7 +56,7 @@ class PromptBank(Mapping[str, EncodedClass]):
         if path.suffix != ".safetensors":
             raise CheckpointError(f"{quote(path)} must end in .safetensors. Rename it.")
         tensors, names = {}, []
-        for number, (label, entry) in enumerate(self.classes.items()):
+        for number, (label, entry) in enumerate(self.items()):
             names.append({"label": label, "names": asdict(entry.names)})
             tensors[f"object.{number}"] = np.ascontiguousarray(entry.object_token, np.float32)
             tensors[f"keypoints.{number}"] = np.ascontiguousarray(entry.keypoint_tokens, np.float32)
@@ -106,18 +107,9 @@ class PromptBank(Mapping[str, EncodedClass]):
                 f"The prompt bank was made with another network than {detector.name}. Make it again with these weights."
             )
         for name in names or []:
-            if name not in self.classes:
-                raise unknown("class of the prompt bank:", name, self.classes, f"It has {', '.join(self.classes)}.")
-        return [self.classes[name] for name in names] if names else list(self.classes.values())
-
-    def __getitem__(self, label: str) -> EncodedClass:
-        return self.classes[label]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.classes)
-
-    def __len__(self) -> int:
-        return len(self.classes)
+            if name not in self:
+                raise unknown("class of the prompt bank:", name, self, f"It has {', '.join(self)}.")
+        return [self[name] for name in names or self]
 
 
 def _names(values: dict[str, Any]) -> PromptClass:

@@ -63,11 +63,9 @@ def with_synonyms(
 
 def _likeness(classes: Sequence[EncodedClass], rivals: np.ndarray) -> np.ndarray:
     """Cosines of object tokens, [L, R]."""
-    cosines: np.ndarray = _unit(np.stack([entry.object_token for entry in classes])) @ _unit(rivals).T
-    return cosines
+    return np.asarray(_unit(np.stack([entry.object_token for entry in classes])) @ _unit(rivals).T)
 
 
 def _unit(tokens: np.ndarray) -> np.ndarray:
     tokens = tokens.astype(np.float32)
-    unit: np.ndarray = tokens / np.maximum(np.linalg.norm(tokens, axis=1, keepdims=True), 1e-12)
-    return unit
+    return np.asarray(tokens / np.maximum(np.linalg.norm(tokens, axis=1, keepdims=True), 1e-12))

@@ -98,11 +98,6 @@ class Detector:
         assert isinstance(self.engine, TorchEngine), type(self.engine)
         return self.engine.model
 
-    @property
-    def device(self) -> object:
-        """Where the network runs."""
-        return self.engine.device
-
     @overload
     def detect(  # type: ignore[overload-overlap]  # a path is a sequence of texts, and one picture
         self, images: Picture, prompts: Prompts | None = None, **arguments: Unpack[DetectArguments]
@@ -175,13 +170,15 @@ class Detector:
         """Run the prompt-free part of the network once, to prompt the same picture many times."""
         if isinstance(image, EncodedImage):
             return image
-        pixels, path = read_picture(image)
-        features = self.engine.encode(*batch([self._input(pixels, side)]))
-        return EncodedImage(features, (pixels.shape[0], pixels.shape[1]), path)
+        return self._encode([image], side)[0]
 
-    def _input(self, pixels: np.ndarray, side: int | None) -> np.ndarray:
+    def _encode(self, images: Sequence[PictureSource], side: int | None) -> list[EncodedImage]:
+        """Pictures that go through the network together; their features are of all of them."""
         config = self.engine.config
-        return to_input(pixels, side or config.image_short, side or config.image_long)
+        read = [read_picture(image) for image in images]
+        inputs = [to_input(pixels, side or config.image_short, side or config.image_long) for pixels, _ in read]
+        features = self.engine.encode(*batch(inputs))
+        return [EncodedImage(features, (pixels.shape[0], pixels.shape[1]), path) for pixels, path in read]
 
     def _stream(
         self,
@@ -202,24 +199,21 @@ class Detector:
             yield from self._detect_batch(group, asked, rules)
 
     def _detect_batch(self, images: list[Picture], classes: list[list[EncodedClass]], rules: Rules) -> list[Poses]:
-        if len(images) > 1 and any(isinstance(image, EncodedImage) for image in images):
-            return [self._detect_batch([i], [c], rules)[0] for i, c in zip(images, classes, strict=True)]
         side = rules.options.side
         if len(images) == 1:
             encoded = [self.encode_image(images[0], side=side)]
-            features = encoded[0].features
+        elif any(isinstance(image, EncodedImage) for image in images):
+            return [self._detect_batch([i], [c], rules)[0] for i, c in zip(images, classes, strict=True)]
         else:
-            read = [read_picture(image) for image in images]  # type: ignore[arg-type]  # none is encoded
-            features = self.engine.encode(*batch([self._input(pixels, side) for pixels, _ in read]))
-            encoded = [EncodedImage(None, (pixels.shape[0], pixels.shape[1]), path) for pixels, path in read]
-        candidates = self._candidates(features, encoded, classes, rules)
+            encoded = self._encode(images, side)  # type: ignore[arg-type]  # none is encoded
+        candidates = self._candidates(encoded, classes, rules)
         return [
             poses_of(of_image, _kept(of_image, asked, rules), image, asked, rules.use.keypoint_threshold)
             for of_image, image, asked in zip(candidates, encoded, classes, strict=True)
         ]
 
     def _candidates(
-        self, features: object, images: list[EncodedImage], classes: list[list[EncodedClass]], rules: Rules
+        self, images: list[EncodedImage], classes: list[list[EncodedClass]], rules: Rules
     ) -> list[Candidates]:
         """The candidates of each picture. Its classes go through the decoders in one pass or two."""
         passes_of = {
@@ -231,7 +225,7 @@ class Detector:
         for turn in range(max(map(len, image_passes))):
             # The last pass of a picture is repeated, and its result ignored, while others have further passes.
             current = [steps[min(turn, len(steps) - 1)] for steps in image_passes]
-            answers = self._decode(features, current, rules)
+            answers = self._decode(images[0].features, current, rules)
             for b, steps in enumerate(image_passes):
                 if turn < len(steps):
                     parts[b].append(candidates_of(answers[b], images[b], current[b], rules.use))

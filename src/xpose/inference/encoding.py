@@ -10,6 +10,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,16 +23,10 @@ from xpose.inference.encoded import EncodedClass
 from xpose.inference.engines.torch import to_array
 from xpose.inference.preprocess import MEAN, STD
 from xpose.model import XPose
-from xpose.model.prompting import (
-    ClipTextEncoder,
-    ClipVisualPromptEncoder,
-    NanoTextEncoder,
-    TextEncoder,
-    average_shots,
-    example_picture,
-    prompt_picture,
-)
+from xpose.model.prompting import ClipTextEncoder, ClipVisualPromptEncoder, NanoTextEncoder, TextEncoder
+from xpose.model.prompting.clip import average_shots
 from xpose.model.prompting.clip_weights import vision_tower
+from xpose.model.prompting.picture import example_picture, prompt_picture
 from xpose.pictures.reading import read_picture
 from xpose.prompts import CombinedPrompt, Prompt, TextPrompt, VisualPrompt
 from xpose.vocabulary import bare_object_text, released_keypoint_text, released_object_text
@@ -46,41 +41,30 @@ class PromptEncoder:
     """Encodes prompts for one network and caches the results. Safe to use from several threads."""
 
     def __init__(
-        self,
-        model: XPose,
-        text: Callable[[], TextEncoder],
-        visual: Callable[[], ClipVisualPromptEncoder] | None,
+        self, model: XPose, text: Callable[[], TextEncoder], visual: Callable[[], ClipVisualPromptEncoder] | None
     ) -> None:
         self.model = model
         self._make_text, self._make_visual = text, visual
-        self._text: TextEncoder | None = None
-        self._visual: ClipVisualPromptEncoder | None = None
         self._lock = threading.RLock()
         self._cache: OrderedDict[object, EncodedClass] = OrderedDict()
         self._objects: tuple[tuple[str, ...], np.ndarray] = (), np.zeros((0, model.config.dim), np.float32)
         self._clip = model.config.prompt_encoder == "clip"
         self.runs = 0  # how many prompts were encoded; cached prompts need no run
 
-    @property
+    @cached_property
     def text(self) -> TextEncoder:
         """The text encoder, loaded when first needed."""
-        with self._lock:
-            if self._text is None:
-                self._text = self._make_text()
-            return self._text
+        return self._make_text()
 
-    @property
+    @cached_property
     def visual(self) -> ClipVisualPromptEncoder:
         """CLIP's example encoder, loaded when first needed; only for networks without one of their own."""
-        with self._lock:
-            if self._visual is None:
-                if self._make_visual is None:
-                    raise CheckpointError(
-                        "These weights hold no encoder for example pictures (pos_proj and padding are missing). "
-                        "Use words, or a file that has them."
-                    )
-                self._visual = self._make_visual()
-            return self._visual
+        if self._make_visual is None:
+            raise CheckpointError(
+                "These weights hold no encoder for example pictures (pos_proj and padding are missing). "
+                "Use words, or a file that has them."
+            )
+        return self._make_visual()
 
     def encode(self, prompt: Prompt | EncodedClass) -> EncodedClass:
         """One class's tokens, from the cache where the same prompt was encoded before."""
@@ -109,16 +93,15 @@ class PromptEncoder:
     @torch.inference_mode()
     def _encode(self, prompt: Prompt) -> EncodedClass:
         self.runs += 1
-        if isinstance(prompt, TextPrompt):
-            return EncodedClass(prompt.resolved, *_arrays(self.model.project_tokens(*self._words(prompt))))
         if isinstance(prompt, VisualPrompt):
             prompt = CombinedPrompt(None, (prompt,))
-        tokens = [self.model.project_tokens(*self._examples(prompt))]
-        if prompt.text is not None:
-            tokens.append(self.model.project_tokens(*self._words(prompt.text)))
-        objects, keypoints = zip(*tokens, strict=True)
-        means = torch.stack(objects).mean(0), torch.stack(keypoints).mean(0)
-        return EncodedClass(prompt.resolved, *_arrays(means))
+        text = prompt if isinstance(prompt, TextPrompt) else prompt.text
+        embeddings = [] if isinstance(prompt, TextPrompt) else [self._examples(prompt)]
+        if text is not None:
+            embeddings.append(self._words(text))
+        tokens = [self.model.project_tokens(*pair) for pair in embeddings]
+        object_token, keypoint_tokens = (to_array(torch.stack(parts).mean(0)) for parts in zip(*tokens, strict=True))
+        return EncodedClass(prompt.resolved, object_token, keypoint_tokens)
 
     def _words(self, prompt: TextPrompt) -> tuple[Tensor, Tensor]:
         names = prompt.resolved
@@ -127,14 +110,13 @@ class PromptEncoder:
         return embedded[0], embedded[1:]
 
     def _examples(self, prompt: CombinedPrompt) -> tuple[Tensor, Tensor]:
-        names = prompt.resolved.names
-        own_encoder = self.model.visual_prompts is not None
+        names, own_encoder = prompt.resolved.names, self.model.visual_prompts
         pictures, points, visible = [], [], []
         for example in prompt.examples:
             matched = prompt.example_names(example)
             pixels, _ = read_picture(example.image)
             region = example.region(pixels.shape[1], pixels.shape[0])
-            if own_encoder:
+            if own_encoder is not None:
                 picture = example_picture(pixels, region, MEAN, STD, size=self.model.config.example_side)
             else:
                 picture = prompt_picture(pixels, region)
@@ -147,17 +129,18 @@ class PromptEncoder:
         weight = self.model.heads.norm.weight
         shown_points = torch.stack(visible).to(weight.device)
         stacked = (torch.stack(pictures).to(weight), torch.stack(points).to(weight), shown_points)
-        objects, keypoints = self.model.embed_examples(*stacked) if own_encoder else self.visual.encode(*stacked)
+        if own_encoder is not None:
+            objects, keypoints = own_encoder(self.model.backbone(stacked[0]), *stacked[1:])
+        else:
+            objects, keypoints = self.visual.encode(*stacked)
         objects, keypoints = average_shots(objects, keypoints, shown_points)
         unseen = ~shown_points.any(0)
-        if own_encoder and bool(unseen.any()):  # a point that no example shows is prompted by its name, as in training
+        if own_encoder is not None and bool(
+            unseen.any()
+        ):  # a point that no example shows is prompted by its name, as in training
             named = self.text.encode(list(prompt.resolved.canonical)).to(keypoints)
             keypoints = torch.where(unseen[:, None], named, keypoints)
         return objects, keypoints
-
-
-def _arrays(tokens: tuple[Tensor, Tensor]) -> tuple[np.ndarray, np.ndarray]:
-    return to_array(tokens[0]), to_array(tokens[1])
 
 
 def object_text(prompt: TextPrompt, *, clip: bool) -> str:

@@ -11,8 +11,7 @@ from xpose.errors import CheckpointError, ConfigError, XPoseWarning, first_line
 from xpose.inference.detector import Detector
 from xpose.inference.encoding import encoder_for
 from xpose.inference.engines.torch import TorchEngine
-from xpose.model.checkpoints.pretrained import from_pretrained
-from xpose.model.checkpoints.weights import bundled_weights, default_weights
+from xpose.model.checkpoints.pretrained import bundled_weights, default_weights, from_pretrained
 from xpose.model.deformable import require_sound_kernels
 from xpose.model.encoder import ImageLayer
 from xpose.model.network import XPose

@@ -6,7 +6,8 @@ Letters: G groups of the network, L classes, N candidates, K keypoints.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -67,20 +68,16 @@ def joined(parts: list[Candidates]) -> Candidates:
     """The candidates of several passes as one, with NaN beyond a class's keypoints."""
     widest = max(part.xy.shape[1] for part in parts)
 
-    def stacked(arrays: list[np.ndarray]) -> np.ndarray:
-        missing = [[(0, 0), (0, widest - array.shape[1]), *[(0, 0)] * (array.ndim - 2)] for array in arrays]
-        padded = [np.pad(a, pads, constant_values=np.nan) for a, pads in zip(arrays, missing, strict=True)]
-        return np.concatenate(padded)
+    def stacked(name: str) -> Any:
+        arrays = [getattr(part, name) for part in parts]
+        if arrays[0] is None:
+            return None
+        if name in ("xy", "confidence", "errors"):
+            beyond = [[(0, 0), (0, widest - array.shape[1]), *[(0, 0)] * (array.ndim - 2)] for array in arrays]
+            arrays = [np.pad(*padding, constant_values=np.nan) for padding in zip(arrays, beyond, strict=True)]
+        return np.concatenate(arrays)
 
-    errors = [part.errors for part in parts if part.errors is not None]
-    return Candidates(
-        boxes=np.concatenate([part.boxes for part in parts]),
-        scores=np.concatenate([part.scores for part in parts]),
-        classes=np.concatenate([part.classes for part in parts]),
-        xy=stacked([part.xy for part in parts]),
-        confidence=stacked([part.confidence for part in parts]),
-        errors=stacked(errors) if errors else None,
-    )
+    return Candidates(*(stacked(field.name) for field in fields(Candidates)))
 
 
 def poses_of(
@@ -112,8 +109,7 @@ def _final_classes(logits: np.ndarray, opened: np.ndarray, decoding: DecodingPas
     kind = np.array([kinds.setdefault(entry.names.names, len(kinds)) for entry in decoding.classes])
     allowed = kind[None, :] == kind[opened][:, None]
     above = logits if decoding.required_logits is None else logits - decoding.required_logits
-    best: np.ndarray = np.where(allowed, above, -np.inf).argmax(1)
-    return best
+    return np.asarray(np.where(allowed, above, -np.inf).argmax(1))
 
 
 def sigmas_of(classes: Sequence[EncodedClass], points: int) -> np.ndarray:
@@ -181,8 +177,7 @@ def tempered(scores: np.ndarray, temperature: float) -> np.ndarray:
 def _logits(shares: np.ndarray) -> np.ndarray:
     """Infinite for 0 and 1, NaN for NaN."""
     with np.errstate(divide="ignore"):
-        logits: np.ndarray = np.log(shares) - np.log1p(-shares)
-    return logits
+        return np.asarray(np.log(shares) - np.log1p(-shares))
 
 
 def suppress_boxes(boxes: np.ndarray, order: np.ndarray, limit: float) -> np.ndarray:

@@ -100,17 +100,14 @@ class XPoseConfig:
             faults.append(f"prompt_scale is {self.prompt_scale}; it must be a number above 0")
         if faults:
             return faults
-        if self.dim % (4 * self.heads):
-            faults.append(f"dim is {self.dim}; it must be a multiple of 4 times heads ({self.heads})")
-        if self.fusion_width % self.fusion_heads:
-            faults.append(
-                f"fusion_width is {self.fusion_width}; it must be a multiple of fusion_heads ({self.fusion_heads})"
-            )
-        if self.encoder == "deformable" and self.levels < 4:
-            faults.append(f"levels is {self.levels}; the deformable encoder needs at least 4")
-        if self.encoder == "hybrid" and self.levels != 3:
-            faults.append(f"levels is {self.levels}; the hybrid encoder works on exactly three backbone levels")
-        return faults
+        heads, fusion_heads, hybrid = self.heads, self.fusion_heads, self.encoder == "hybrid"
+        rules = (
+            ("dim", self.dim % (4 * heads) == 0, f"a multiple of 4 times heads ({heads})"),
+            ("fusion_width", self.fusion_width % fusion_heads == 0, f"a multiple of fusion_heads ({fusion_heads})"),
+            ("levels", not hybrid or self.levels == 3, "3 for the hybrid encoder"),
+            ("levels", hybrid or self.levels >= 4, "at least 4 for the deformable encoder"),
+        )
+        return [f"{name} is {getattr(self, name)}; it must be {rule}" for name, kept, rule in rules if not kept]
 
     def to_json(self) -> str:
         """The settings as readable JSON."""
@@ -118,21 +115,13 @@ class XPoseConfig:
 
     @classmethod
     def from_json(cls, text: str, where: str = "config.json") -> XPoseConfig:
-        """Read `config.json`; `where` is the file's name in messages.
-
-        Older files also hold the calibration, which `checkpoints.calibration` reads.
+        """Read `config.json`, without the calibration that older files hold; `where` is the file's name in messages.
 
         Raises:
             ConfigError: the text is not JSON of this format, or has unknown or invalid settings.
         """
-        values = read_settings(text, where)
-        return cls.from_dict({name: value for name, value in values.items() if name not in CALIBRATION_KEYS})
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> XPoseConfig:
-        """Settings from plain values; all unknown names are reported together."""
+        values = {name: value for name, value in read_settings(text, where).items() if name not in CALIBRATION_KEYS}
         refuse_unknown("network settings", values, [entry.name for entry in dataclasses.fields(cls)])
-        values = dict(values)
         try:
             if "swin" in values:
                 sizes = {k: tuple(v) if isinstance(v, list) else v for k, v in dict(values["swin"]).items()}

@@ -1,12 +1,10 @@
 """Multi-scale deformable attention without a compile step.
 
-Two kernels compute the same weighted bilinear sums:
+Two kernels compute the same weighted bilinear sums. `sample_rows`, for the CPU, writes every sample as a weighted sum
+of value rows and lets `embedding_bag` add them up, several times faster than `grid_sample` and with a fraction of its
+memory. `sample_grid`, for the GPU and for training, calls `grid_sample` once per level. `self_check` compares both with
+a slow plain form, so that a broken build is noticed.
 
-* `sample_rows`, for the CPU, writes every sample as a weighted sum of value rows and lets `embedding_bag` add them up,
-  several times faster than `grid_sample` and with a fraction of its memory;
-* `sample_grid`, for the GPU and for training, calls `grid_sample` once per level.
-
-`self_check` compares both with a slow plain form, so that a broken build is noticed before it returns garbage.
 Shape letters: see `types.py`; P = points per head and level, R = levels.
 """
 
@@ -192,13 +190,9 @@ def row_plan(shapes: Shapes, heads: int, points: int, dtype: torch.dtype, device
 
 
 def _sum_rows(table: Tensor, plan: RowPlan, places: Tensor, shares: Tensor) -> Tensor:
-    """The sums [T, C] of one image.
+    """The sums [T, C] of one image, from its table [rows, C/H], with a row per token and head.
 
-    Args:
-        table: [rows, C/H], a row per token and head.
-        plan: constants of the levels.
-        places: [T, 2 · columns] pixels, all x, then all y.
-        shares: [T, columns] attention weights.
+    `places` [T, 2 · columns] are pixels, all x, then all y; `shares` [T, columns] are the attention weights.
     """
     queries = places.shape[0]
     # The two neighbours inside the level that are nearest to the place. A neighbour that is a pixel or more away has
@@ -244,24 +238,15 @@ def sample_grid(values: Tensor, shapes: Shapes, locations: Tensor, weights: Tens
 
 
 def sample_plain(values: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
-    """The definition, corner by corner: slow; the reference for the two kernels."""
-    batch, _, heads, width = values.shape
-    result = values.new_zeros(batch, locations.shape[1], heads, width)
-    start = 0
-    for level, (rows, columns) in enumerate(shapes):
-        piece = values[:, start : start + rows * columns]
-        start += rows * columns
-        place = locations[:, :, :, level]
-        for step_y in (0, 1):
-            for step_x in (0, 1):
-                x, y = place[..., 0].floor() + step_x, place[..., 1].floor() + step_y
-                share = (1 - (place[..., 0] - x).abs()) * (1 - (place[..., 1] - y).abs()) * weights[:, :, :, level]
-                share = share * ((x >= 0) & (x < columns) & (y >= 0) & (y < rows))
-                number = (y.clamp(0, rows - 1) * columns + x.clamp(0, columns - 1)).long()
-                b = torch.arange(batch).view(-1, 1, 1, 1)
-                h = torch.arange(heads).view(1, 1, -1, 1)
-                result = result + (piece[b, number, h] * share[..., None]).sum(3)
-    return result.flatten(2)
+    """The definition, with a weight for every pixel: slow; the reference for the two kernels."""
+    sums = values.new_zeros(())
+    pieces = values.split([rows * columns for rows, columns in shapes], dim=1)
+    for level, ((rows, columns), piece) in enumerate(zip(shapes, pieces, strict=True)):
+        x, y = locations[:, :, :, level, :, None].unbind(-1)  # [B, T, H, P, 1]
+        near_x, near_y = (F.relu(1 - (at - torch.arange(size)).abs()) for at, size in ((x, columns), (y, rows)))
+        shares = torch.einsum("bthp,bthpy,bthpx->bthyx", weights[:, :, :, level], near_y, near_x).flatten(3)
+        sums = sums + torch.einsum("bthn,bnhc->bthc", shares, piece)
+    return sums.flatten(2)
 
 
 @lru_cache(maxsize=64)

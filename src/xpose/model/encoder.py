@@ -66,12 +66,12 @@ class Fusion(nn.Module):
         """Both updates with every map where the papers have it."""
         query = self._split(self.query_image(image) * self.scale)
         scores = query @ self._split(self.key_object(objects)).transpose(2, 3)  # [B, H, N, L]
-        masked = _masked(scores, object_mask, 3)
+        masked = _masked(scores, object_mask)
         if self.sink_key is not None:
             masked = torch.cat((masked, query @ self.sink_key.view(1, self.heads, -1, 1)), 3)
         to_image = masked.softmax(3)[..., : objects.shape[1]] @ self._split(self.value_object(objects))
-        pooling = self._pooled(_masked(scores, None if padding is None else ~padding, 2), 2)
-        to_objects = pooling.transpose(2, 3) @ self._split(self.value_image(image))
+        pooling = self._pooled(scores.transpose(1, 2), padding)
+        to_objects = pooling.permute(0, 2, 3, 1) @ self._split(self.value_image(image))
         to_image, to_objects = (update.transpose(1, 2).flatten(2) for update in (to_image, to_objects))
         return self.out_image(to_image), self.out_object(to_objects)
 
@@ -92,7 +92,7 @@ class Fusion(nn.Module):
         if classes == 1 and self.sink_key is None:  # the softmax is 1: the same message for every image token
             to_image = messages.sum((2, 3))[:, None] + self.out_image.bias
         else:
-            masked = _masked(scores, object_mask, 3)
+            masked = _masked(scores, object_mask)
             if self.sink_key is not None:
                 sink_key = self.sink_key.view(self.heads, -1) * self.scale
                 column = torch.einsum("he,hec->hc", sink_key, query_weight)
@@ -101,7 +101,7 @@ class Fusion(nn.Module):
             share = masked.softmax(3)[..., :classes].flatten(2)
             to_image = _linear_per_image(share, messages.flatten(2), self.out_image.bias)
 
-        pooling = self._pooled(_masked(scores, None if padding is None else ~padding, 1), 1).flatten(2)
+        pooling = self._pooled(scores, padding).flatten(2)
         pooled = (pooling.transpose(1, 2) @ image).view(batch, self.heads, classes, dim)
         value_weight = self.value_image.weight.unflatten(0, (self.heads, -1))
         values = torch.einsum("bhlc,hec->blhe", pooled, value_weight)
@@ -110,28 +110,22 @@ class Fusion(nn.Module):
             bias = pooling.sum(1).view(batch, self.heads, classes).transpose(1, 2)[..., None] * bias
         return to_image, self.out_object((values + bias).flatten(2))
 
-    def _pooled(self, scores: Tensor, axis: int) -> Tensor:
-        """Shares of the image tokens along `axis`; with a sink they add up to at most 1."""
+    def _pooled(self, scores: Tensor, padding: Tensor | None) -> Tensor:
+        """Shares of the image tokens from scores [B, N, H, L]; with a sink they add up to at most 1."""
+        if padding is not None:
+            scores = scores.masked_fill(padding[:, :, None, None], float("-inf"))
         if self.sink_score is None:
-            return scores.softmax(axis)
-        heads = [1, 1, 1, 1]
-        heads[3 - axis] = self.heads
-        shape = list(scores.shape)
-        shape[axis] = 1
-        sink = self.sink_score.view(heads).expand(shape).to(scores.dtype)
-        return torch.cat((scores, sink), axis).softmax(axis).narrow(axis, 0, scores.shape[axis])
+            return scores.softmax(1)
+        sink = self.sink_score[:, None].expand(len(scores), 1, -1, scores.shape[3]).to(scores.dtype)
+        return torch.cat((scores, sink), 1).softmax(1)[:, :-1]
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
-def _masked(scores: Tensor, keep: Tensor | None, axis: int) -> Tensor:
-    """Scores with −inf where `keep` [B, size of `axis`] is False."""
-    if keep is None:
-        return scores
-    shape = [scores.shape[0], 1, 1, 1]
-    shape[axis] = -1
-    return scores.masked_fill(~keep.view(shape), float("-inf"))
+def _masked(scores: Tensor, object_mask: Tensor | None) -> Tensor:
+    """Scores [B, ..., ..., L] with −inf where `object_mask` [B, L] is False."""
+    return scores if object_mask is None else scores.masked_fill(~object_mask[:, None, None], float("-inf"))
 
 
 def _linear_per_image(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

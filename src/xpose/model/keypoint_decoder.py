@@ -6,7 +6,7 @@ side, W = channels of the map.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -21,18 +21,6 @@ _MARGIN = 1.3  # side of the frame in sides of the box: points may lie a little 
 _LEVELS = 2  # the finest ones are looked at
 _BLOCKS = 2
 _LOG_ERROR = 2.3  # at the start an error of a tenth of the box's longer side is expected
-
-
-@dataclass(frozen=True)
-class DecodedGroups:
-    """All instances after keypoint decoding; values beyond an instance's own keypoints are not yet cleared."""
-
-    report: LayerReport  # the last layer's
-    keypoint_real: Tensor  # [B, G, K] bool
-    group_class: Tensor  # [B, G]
-    reports: tuple[LayerReport, ...]
-    logits: Tensor | None = None  # [B, G, L], where the last layer does not score objects
-    maps: PoseMaps | None = None
 
 
 class SizePrior(nn.Module):
@@ -142,16 +130,15 @@ class KeypointDecoder(nn.Module):
 
     def forward(
         self, instances: Instances, scene: EncodedScene, heads: DecoderHeads, *, with_reports: bool = False
-    ) -> DecodedGroups:
-        """Decode the groups; `with_reports` also returns what every layer would report by itself."""
+    ) -> Instances:
+        """The instances with the last layer's report, or with those of every layer; padding is not cleared yet."""
         tokens, real = self._keypoint_tokens(instances, scene)
         batch, count, points, dim = tokens.shape
-        starts, content, maps = instances.points, tokens, None
+        centres, content, maps = None, tokens, None
         if self.pose_map is not None and points:
             centres, seen, maps = self.pose_map(instances, tokens, scene)
-            starts = centres if starts is None else torch.where(starts.isnan(), centres, starts)
             content = tokens + seen
-        boxes = self._first_boxes(instances, tokens, heads, starts)
+        boxes = self._first_boxes(instances, tokens, heads, centres)
         content = torch.cat((instances.content[:, :, None], content), dim=2).view(batch, count * (points + 1), dim)
         mask = None
         if not bool(real.all()):
@@ -169,8 +156,7 @@ class KeypointDecoder(nn.Module):
                 refined = heads.refine_boxes(groups[:, :, :1], seen[:, :, :1])
                 points_now = heads.refine_points(groups[:, :, 1:], seen[:, :, 1:], seen[:, :, :1, 2:])
                 boxes = torch.cat((refined, points_now), dim=2)
-        every = (*instances.reports, *reports)
-        return DecodedGroups(reports[-1], real, instances.group_class, every, instances.logits, maps)
+        return replace(instances, reports=(*instances.reports, *reports), keypoint_mask=real, maps=maps)
 
     def _keypoint_tokens(self, instances: Instances, scene: EncodedScene) -> tuple[Tensor, Tensor]:
         """The keypoint tokens of each instance's own class: [B, G, K, C], and which are real [B, G, K]."""
@@ -179,12 +165,12 @@ class KeypointDecoder(nn.Module):
         image = torch.arange(which.shape[0], device=which.device)[:, None]
         return prompts.keypoints[image, which], prompts.keypoint_mask[image, which]
 
-    def _first_boxes(self, instances: Instances, tokens: Tensor, heads: DecoderHeads, starts: Tensor | None) -> Tensor:
+    def _first_boxes(self, instances: Instances, tokens: Tensor, heads: DecoderHeads, centres: Tensor | None) -> Tensor:
         """[B, G, M, 4]: the instance's box, then a small box per keypoint."""
         box = instances.boxes[:, :, None]
-        if starts is None or self.pose_map is None:
+        if centres is None:
             centres = heads.points(tokens, box, box[..., 2:])
-            starts = centres if starts is None else torch.where(starts.isnan(), centres, starts)
+        starts = centres if instances.points is None else instances.points.where(~instances.points.isnan(), centres)
         sizes = box[..., 2:] * self.size_prior(tokens).sigmoid()
         return torch.cat((box, torch.cat((starts, sizes), dim=-1)), dim=2)
 

@@ -16,7 +16,7 @@ from xpose.model.backbones import build_backbone
 from xpose.model.config import XPoseConfig
 from xpose.model.decoder import Choose, DecoderHeads, ObjectDecoder
 from xpose.model.encoder import CrossModalityEncoder, HybridEncoder
-from xpose.model.keypoint_decoder import DecodedGroups, KeypointDecoder
+from xpose.model.keypoint_decoder import KeypointDecoder
 from xpose.model.layers import MLP, linear
 from xpose.model.positions import level_geometry, level_positions
 from xpose.model.selection import QuerySelection
@@ -24,6 +24,7 @@ from xpose.model.types import (
     EncodedScene,
     GivenQueries,
     ImageFeatures,
+    Instances,
     LayerReport,
     Predictions,
     ProjectedPrompts,
@@ -145,15 +146,6 @@ class XPose(nn.Module):
         objects, keypoints = (x.to(weight.device, weight.dtype) * scale for x in (objects, keypoints))
         return self.object_projection(objects), self.keypoint_projection(keypoints)
 
-    def embed_examples(self, pictures: Tensor, points: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
-        """Prompt embeddings of example pictures: objects [n, D] and keypoints [n, K, D]; see `VisualPrompts`."""
-        if self.visual_prompts is None:
-            raise PromptError(
-                f"{self.config.name} has no example encoder of its own. It takes examples through CLIP's image tower: "
-                "use xpose.model.prompting.ClipVisualPromptEncoder."
-            )
-        return self.visual_prompts(self.backbone(pictures), points, visible)
-
 
 class Neck(nn.Module):
     """Projects every map to C channels, adds coarser levels, flattens all of them."""
@@ -210,9 +202,10 @@ def _projection(config: XPoseConfig) -> MLP:
     return projection
 
 
-def predictions(groups: DecodedGroups, prompts: ProjectedPrompts | PromptEmbeddings) -> Predictions:
+def predictions(groups: Instances, prompts: ProjectedPrompts | PromptEmbeddings) -> Predictions:
     """The last layer's report, one entry per image, cleared of padding."""
-    report, real = groups.report, groups.keypoint_real
+    report, real = groups.reports[-1], groups.keypoint_mask
+    assert real is not None
     logits = report.logits if groups.logits is None else groups.logits
     assert report.keypoints is not None
     assert report.keypoint_logits is not None

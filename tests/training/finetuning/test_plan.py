@@ -10,7 +10,7 @@ from tests.data.trees import draw, write_json
 
 from xpose.data.collection.held_out import is_held_out
 from xpose.errors import CheckpointError, ConfigError, DataError
-from xpose.model.presets import nano_config, swin_t_config
+from xpose.model.presets import CONFIGS
 from xpose.records import Category, Record
 from xpose.training.finetuning.finetune_data import Material, Request, gather, survey
 from xpose.training.finetuning.plan import (
@@ -28,9 +28,9 @@ from xpose.vocabulary import load_skeleton
 
 NEWT = Category("newt", "newt of mine", ("left eye", "right eye", "tail"))
 PERSON = category("person")
-NANO = Start({"start": "weights"}, nano_config(), "weights")
-SWIN = Start({"start": "unipose.pth"}, swin_t_config(), "unipose.pth")
-SCRATCH = Start({}, nano_config(), None)
+NANO = Start({"start": "weights"}, CONFIGS["xpose-nano"], "weights")
+SWIN = Start({"start": "unipose.pth"}, CONFIGS["xpose-swin-t"], "unipose.pth")
+SCRATCH = Start({}, CONFIGS["xpose-nano"], None)
 
 
 def prepared(root: Path, name: str, records: list[Record]) -> Path:
@@ -200,7 +200,7 @@ def test_a_run_keeps_its_data(tmp_path: Path) -> None:
 
 
 def test_what_to_start_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xpose.model.checkpoints.weights.bundled_weights", dict)
+    monkeypatch.setattr("xpose.model.checkpoints.pretrained.bundled_weights", dict)
     with pytest.raises(CheckpointError, match=r"--weights: .*--from-scratch"):
         starting_point(None)
     with pytest.raises(ConfigError, match="exclude each other"):

@@ -14,7 +14,7 @@ from xpose.data.loading.pictures import Pictures
 from xpose.data.loading.pool import open_pool
 from xpose.data.loading.transforms import Colours
 from xpose.inference.preprocess import MEAN, STD
-from xpose.model.prompting import example_picture
+from xpose.model.prompting.picture import example_picture
 from xpose.training.recipes.assembly import build_loader, placed
 from xpose.training.recipes.left_out import LeftOut
 from xpose.training.recipes.recipe import load_recipe

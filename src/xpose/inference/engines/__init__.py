@@ -38,10 +38,6 @@ class Engine(Protocol):
     def config(self) -> XPoseConfig:
         """The settings of the network."""
 
-    @property
-    def device(self) -> object:
-        """Where it runs."""
-
     def encode(self, images: np.ndarray, padding: np.ndarray | None) -> object:
         """Run the prompt-free part and return features for `decode`.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,21 +55,14 @@ class TorchEngine:
     def prompts(self, arrays: PromptArrays) -> ProjectedPrompts:
         """Prompts as the network's own type takes them."""
 
-        def moved(array: np.ndarray) -> Tensor:
+        def moved(array: np.ndarray | None) -> Any:
+            if array is None:
+                return None
             tensor = torch.from_numpy(array)
             return tensor.to(self._weight) if tensor.is_floating_point() else tensor.to(self.device)
 
-        def given(array: np.ndarray | None) -> Tensor | None:
-            return None if array is None else moved(array)
-
         return ProjectedPrompts(
-            objects=moved(arrays.objects),
-            object_mask=given(arrays.object_mask),
-            keypoints=moved(arrays.keypoints),
-            keypoint_mask=moved(arrays.keypoint_mask),
-            keypoint_set=moved(arrays.keypoint_set),
-            silent=given(arrays.silent),
-            required_logits=given(arrays.required_logits),
+            **{field.name: moved(getattr(arrays, field.name)) for field in fields(ProjectedPrompts)}
         )
 
     def fingerprint(self) -> str:

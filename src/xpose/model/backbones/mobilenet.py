@@ -13,9 +13,9 @@ _TAKEN = {2: 32, 4: 96, 6: 320}  # stage number: channels, at strides 8, 16, 32
 
 
 class DepthwiseSeparable(Recomputable):
-    """The first block: no expansion."""
+    """The first block, whose expansion is 1."""
 
-    def __init__(self, width_in: int, width_out: int, stride: int) -> None:
+    def __init__(self, width_in: int, width_out: int, stride: int, expansion: int) -> None:
         super().__init__()
         self.conv_dw = nn.Conv2d(width_in, width_in, 3, stride, 1, groups=width_in, bias=False)
         self.bn1 = nn.BatchNorm2d(width_in)
@@ -60,16 +60,10 @@ class MobileNetV2(nn.Module):
         width = 32
         stages = []
         for expansion, channels, repeats, stride in _STAGES:
-            blocks: list[nn.Module] = []
-            for i in range(repeats):
-                step = stride if i == 0 else 1
-                blocks.append(
-                    DepthwiseSeparable(width, channels, step)
-                    if expansion == 1
-                    else InvertedResidual(width, channels, step, expansion)
-                )
-                width = channels
-            stages.append(nn.Sequential(*blocks))
+            first = (DepthwiseSeparable if expansion == 1 else InvertedResidual)(width, channels, stride, expansion)
+            rest = (InvertedResidual(channels, channels, 1, expansion) for _ in range(repeats - 1))
+            stages.append(nn.Sequential(first, *rest))
+            width = channels
         self.blocks = nn.ModuleList(stages)
 
     def first_stages(self, count: int) -> list[nn.Module]:

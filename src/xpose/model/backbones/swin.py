@@ -27,19 +27,11 @@ class WindowPiece:
     mask: Tensor  # [border windows, 1, A, A], −100 between different regions
 
 
-@dataclass(frozen=True)
-class Windows:
-    """How the pixels of one stage fall into (shifted) windows."""
-
-    pieces: tuple[WindowPiece, ...]
-    scatter: Tensor  # [P] window cell of each pixel
-
-
 @lru_cache(maxsize=32)
 def windows(
     size: tuple[int, int], window: int, shift: int, at_once: int, dtype: torch.dtype, device: torch.device
-) -> Windows:
-    """The windows of a stage in pieces of `at_once`, cached per size."""
+) -> tuple[list[WindowPiece], Tensor]:
+    """The windows of a stage in pieces of `at_once`, and the window cell of each pixel [P]; cached per size."""
     height, width = size
     with torch.inference_mode(False), torch.no_grad():  # a cached tensor must serve training too
         high, wide = -(-height // window) * window, -(-width // window) * window
@@ -55,7 +47,7 @@ def windows(
             border = differ.flatten(1).any(1).nonzero()[:, 0]
             mask = differ[border].to(dtype)[:, None] * -100.0
             pieces.append(WindowPiece(piece.flatten().to(device), border.to(device), mask.to(device)))
-        return Windows(tuple(pieces), scatter[:-1].to(device))
+        return pieces, scatter[:-1].to(device)
 
 
 def _partition(plane: Tensor, window: int) -> Tensor:
@@ -85,11 +77,11 @@ class WindowAttention(nn.Module):
     def forward(self, x: Tensor, size: tuple[int, int], shift: int) -> Tensor:
         """[B, P, C] (normalised) to [B, P, C]."""
         at_once = max(1, PIECE_ROWS // self.window**2) if piecewise(x) else 2**31
-        plan = windows(size, self.window, shift, at_once, x.dtype, x.device)
+        pieces, scatter = windows(size, self.window, shift, at_once, x.dtype, x.device)
         bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)  # [H, A, A]
         padded = F.pad(x, (0, 0, 0, 1))  # the added zero row is what padding cells point to
-        done = [self._attend(padded, piece, bias) for piece in plan.pieces]
-        return torch.cat(done, dim=1).index_select(1, plan.scatter)
+        done = [self._attend(padded, piece, bias) for piece in pieces]
+        return torch.cat(done, dim=1).index_select(1, scatter)
 
     def _attend(self, padded: Tensor, piece: WindowPiece, bias: Tensor) -> Tensor:
         batch, _, dim = padded.shape

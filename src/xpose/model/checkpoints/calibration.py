@@ -12,7 +12,7 @@ from typing import Any
 
 from xpose.errors import CheckpointError, ConfigError, quote
 from xpose.model.config import CALIBRATION_KEYS, read_settings, refuse_unknown
-from xpose.pictures.atomic import write_atomically
+from xpose.pictures.atomic import write_text
 
 CALIBRATION_FILE = "calibration.json"
 DEFAULT_THRESHOLD, DEFAULT_NMS = 0.1, 0.9  # those of the released post-processing
@@ -110,7 +110,7 @@ def write_calibration(folder: str | Path, calibration: Calibration) -> None:
             f"{quote(folder)} has no config.json. A calibration belongs to a weight folder; make one from an official "
             "file with: xpose convert"
         )
-    write_atomically(folder / CALIBRATION_FILE, lambda path: path.write_text(calibration.to_json(), encoding="utf-8"))
+    write_text(folder / CALIBRATION_FILE, calibration.to_json())
 
 
 def are_names(value: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +15,18 @@ from xpose.model.checkpoints.files import read_tensors
 from xpose.model.checkpoints.official import fill, read_official
 from xpose.model.config import XPoseConfig
 from xpose.model.network import XPose
-from xpose.pictures.atomic import write_atomically
+from xpose.pictures.atomic import write_atomically, write_text
 
+DEFAULT = "xpose-nano"
+# Weights that the package does not contain.
+KNOWN = (
+    {
+        "name": "unipose_swint.pth",
+        "what": "The authors' Swin-T checkpoint of X-Pose (also found as xpose.pth), trained on UniKPT.",
+        "licence": "Non-commercial research only, by the authors' repository.",
+        "where": "Linked by the authors' X-Pose repository (IDEA-Research); not fetched or mirrored by xpose.",
+    },
+)
 CONFIG_FILE, WEIGHT_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
 # Prompt encoders are in the same file, with this prefix before their official names.
 ENCODER_PREFIX = "prompt_encoder."
@@ -30,15 +41,9 @@ def save_pretrained(
     card: str | None = None,
     dtype: torch.dtype | None = None,
 ) -> Path:
-    """Write a weight folder; every file is written atomically.
+    """Write a weight folder, with the tensors of its prompt encoders; every file is written atomically.
 
-    Args:
-        model: the network.
-        folder: is made if needed.
-        encoders: tensors of the prompt encoders to store with it.
-        calibration: how its scores are read.
-        card: text of the model card; a short one where None.
-        dtype: floating type on disk, e.g. `torch.float16`; as they are where None.
+    `card` is the text of the model card, a short one where None; `dtype` is the floating type on disk.
 
     Raises:
         XPoseError: the folder cannot be written.
@@ -46,19 +51,13 @@ def save_pretrained(
     from safetensors.torch import save_file
 
     folder = Path(folder)
-    tensors = dict(model.state_dict()) | {ENCODER_PREFIX + k: v for k, v in (encoders or {}).items()}
-    stored = {k: _stored(v, dtype) for k, v in tensors.items()}
+    tensors = model.state_dict() | {ENCODER_PREFIX + name: tensor for name, tensor in (encoders or {}).items()}
+    stored = {name: _stored(tensor, dtype) for name, tensor in tensors.items()}
     metadata = {"format": "pt", "xpose": model.config.name}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CheckpointError(
-            f"The folder {quote(folder)} cannot be made ({error.strerror}). Choose another one."
-        ) from None
     write_atomically(folder / WEIGHT_FILE, lambda p: save_file(stored, p, metadata=metadata))
-    write_atomically(folder / CONFIG_FILE, lambda p: p.write_text(model.config.to_json(), encoding="utf-8"))
+    write_text(folder / CONFIG_FILE, model.config.to_json())
     write_calibration(folder, calibration)
-    write_atomically(folder / CARD_FILE, lambda p: p.write_text(card or _short_card(model.config), encoding="utf-8"))
+    write_text(folder / CARD_FILE, card or _short_card(model.config))
     return folder
 
 
@@ -74,6 +73,23 @@ def _short_card(config: XPoseConfig) -> str:
         f"---\nlibrary_name: xpose\ntags: [keypoint-detection, pose-estimation]\n---\n# {config.name}\n\n"
         'Weights for [xpose](https://github.com/xpose-dev/xpose). Load them with `xpose.load("<this folder>")`.\n\n'
         "The licence of these weights is that of their source; it was not stated when this card was written.\n"
+    )
+
+
+def bundled_weights() -> dict[str, Path]:
+    """Names of the weights in this installation and their folders."""
+    root = Path(str(files("xpose.model") / "bundled"))
+    return {path.parent.name: path.parent for path in sorted(root.glob(f"*/{WEIGHT_FILE}"))}
+
+
+def default_weights() -> str:
+    """The name of the weights that are used when none are named."""
+    if DEFAULT in bundled_weights():
+        return DEFAULT
+    raise CheckpointError(
+        "This installation of xpose is without its trained weights. Install it again, or name a weight folder, the "
+        "released unipose_swint.pth, or a hub id: -p unipose_swint.pth on the command line, "
+        'xpose.load("unipose_swint.pth") in Python. Known weights are listed by: xpose models'
     )
 
 
@@ -115,11 +131,8 @@ def _from_folder(folder: Path) -> Pretrained:
             )
     config = XPoseConfig.from_json((folder / CONFIG_FILE).read_text(encoding="utf-8"), quote(folder / CONFIG_FILE))
     tensors = read_tensors(folder / WEIGHT_FILE)
-    encoders = {
-        name.removeprefix(ENCODER_PREFIX): tensors.pop(name)
-        for name in list(tensors)
-        if name.startswith(ENCODER_PREFIX)
-    }
+    prefixed = [name for name in tensors if name.startswith(ENCODER_PREFIX)]
+    encoders = {name.removeprefix(ENCODER_PREFIX): tensors.pop(name) for name in prefixed}
     encoders = {name: value.float() if value.is_floating_point() else value for name, value in encoders.items()}
     return Pretrained(build(config, tensors, folder / WEIGHT_FILE), encoders, read_calibration(folder))
 
@@ -128,13 +141,13 @@ def build(config: XPoseConfig, tensors: dict[str, Tensor], source: Path) -> XPos
     """A network with these weights, in eval mode and float32."""
     with torch.device("meta"):
         model = XPose(config)
-    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    faults = [f"missing {name}" for name in shapes if name not in tensors]
-    faults += [f"unexpected {name}" for name in tensors if name not in shapes]
+    expected = model.state_dict()
+    faults = [f"missing {name}" for name in expected if name not in tensors]
+    faults += [f"unexpected {name}" for name in tensors if name not in expected]
     faults += [
-        f"{name} has shape {tuple(tensors[name].shape)}, the settings need {shape}"
-        for name, shape in shapes.items()
-        if name in tensors and tuple(tensors[name].shape) != shape
+        f"{name} has shape {tuple(tensors[name].shape)}, the settings need {tuple(value.shape)}"
+        for name, value in expected.items()
+        if name in tensors and tensors[name].shape != value.shape
     ]
     if faults:
         raise CheckpointError(
@@ -153,9 +166,9 @@ def _from_hub(name: str, revision: str | None) -> Path:
         )
     from huggingface_hub import snapshot_download
 
-    files = [CONFIG_FILE, CALIBRATION_FILE, WEIGHT_FILE, CARD_FILE]
+    patterns = [CONFIG_FILE, CALIBRATION_FILE, WEIGHT_FILE, CARD_FILE]
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=files))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
     except Exception as error:  # the hub client raises many kinds; all mean the same to the user
         raise CheckpointError(
             f"The weights {quote(name)} are not on this machine and could not be fetched ({first_line(error)}). "

@@ -14,38 +14,14 @@ from typing import Protocol
 
 from torch import Tensor
 
-from xpose.model.prompting.clip import ClipTextEncoder, ClipVisualPromptEncoder, average_shots
+from xpose.model.prompting.clip import ClipTextEncoder, ClipVisualPromptEncoder
 from xpose.model.prompting.nano import NanoTextEncoder
-from xpose.model.prompting.picture import PromptPicture, example_picture, prompt_picture
-from xpose.model.prompting.sentences import MiniLMEncoder
-from xpose.model.prompting.sides import side_code, spell_out
+
+__all__ = ["ClipTextEncoder", "ClipVisualPromptEncoder", "NanoTextEncoder", "TextEncoder"]
 
 
 class TextEncoder(Protocol):
     """What every text encoder offers. `encode` may be called from several threads."""
 
-    @property
-    def dim(self) -> int:
-        """The width of an embedding."""
-
-    @property
-    def runs(self) -> int:
-        """How often the network behind it ran; cached texts need no run."""
-
     def encode(self, texts: Sequence[str]) -> Tensor:
         """The embeddings [n, dim] of n texts."""
-
-
-__all__ = [
-    "ClipTextEncoder",
-    "ClipVisualPromptEncoder",
-    "MiniLMEncoder",
-    "NanoTextEncoder",
-    "PromptPicture",
-    "TextEncoder",
-    "average_shots",
-    "example_picture",
-    "prompt_picture",
-    "side_code",
-    "spell_out",
-]

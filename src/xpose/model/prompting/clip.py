@@ -85,11 +85,6 @@ class ClipTextEncoder(nn.Module):
         """The width of an embedding."""
         return int(self.tower.config.projection_dim)
 
-    @property
-    def runs(self) -> int:
-        """How often the tower ran; cached texts need no run."""
-        return self.cache.runs
-
     def encode(self, texts: Sequence[str]) -> Tensor:
         """The embeddings [n, dim] of n texts, templates included, on the encoder's device.
 
@@ -105,10 +100,7 @@ class ClipTextEncoder(nn.Module):
 
     def state_dict_official(self) -> dict[str, Tensor]:
         """The weights under their official names."""
-        entries = clip_weights.text_entries(self.tower.config.num_hidden_layers)
-        return clip_weights.to_official(self.tower.state_dict(), entries) | {
-            clip_weights.LOGIT_SCALE: self.logit_scale.detach().clone()
-        }
+        return clip_weights.to_official(self.tower) | {clip_weights.LOGIT_SCALE: self.logit_scale.detach().clone()}
 
     def _embed(self, texts: list[str]) -> Tensor:
         device = self.tower.text_projection.weight.device
@@ -159,11 +151,6 @@ class ClipVisualPromptEncoder(nn.Module):
         return cls(clip_weights.pretrained_tower(CLIPVisionModelWithProjection, name))
 
     @property
-    def dim(self) -> int:
-        """The width of an embedding."""
-        return int(self.tower.config.projection_dim)
-
-    @property
     def size(self) -> int:
         """Height and width of a prompt picture."""
         return int(self.tower.config.image_size)
@@ -174,7 +161,7 @@ class ClipVisualPromptEncoder(nn.Module):
         Raises:
             CheckpointError: one of them is missing or of another size.
         """
-        parameters = {name: parameter for name, parameter in self.named_parameters() if name in _OWN_NAMES}
+        parameters = {name: self.get_parameter(name) for name in _OWN_NAMES}
         faults = [
             f"{name} is {tuple(state[name].shape) if name in state else 'missing'}, expected {tuple(parameter.shape)}"
             for name, parameter in parameters.items()
@@ -185,15 +172,12 @@ class ClipVisualPromptEncoder(nn.Module):
                 f"No visual prompts from this checkpoint: {'; '.join(faults)}. "
                 "Use the released file, or prompt with words."
             )
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                parameter.copy_(state[name])
+        self.load_state_dict({name: state[name] for name in parameters}, strict=False)
 
     def state_dict_official(self) -> dict[str, Tensor]:
         """The weights under their official names."""
-        entries = clip_weights.visual_entries(self.tower.config.num_hidden_layers)
         tensors = {name: tensor.detach().clone() for name, tensor in self.state_dict().items() if name in _OWN_NAMES}
-        return clip_weights.to_official(self.tower.state_dict(), entries) | tensors
+        return clip_weights.to_official(self.tower) | tensors
 
     @torch.no_grad()
     def encode(self, pictures: Tensor, points: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
@@ -258,13 +242,9 @@ def average_shots(objects: Tensor, keypoints: Tensor, visible: Tensor) -> tuple[
 
 
 def _attend(attention: Any, queries: Tensor, seen: Tensor) -> Tensor:
-    heads = attention.num_heads
-
-    def split(x: Tensor) -> Tensor:
-        return x.unflatten(-1, (heads, -1)).transpose(1, 2)
-
+    projected = attention.q_proj(queries), attention.k_proj(seen), attention.v_proj(seen)
     mixed = F.scaled_dot_product_attention(
-        split(attention.q_proj(queries)), split(attention.k_proj(seen)), split(attention.v_proj(seen))
+        *(x.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for x in projected)
     )
     return attention.out_proj(mixed.transpose(1, 2).flatten(-2))
 

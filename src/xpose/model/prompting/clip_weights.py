@@ -6,8 +6,9 @@ there and three here, and both projections are stored transposed there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from xpose.errors import CheckpointError, first_line, quote
-from xpose.model.prompting.tokenizer import END, START
 
 if TYPE_CHECKING:
     from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProjection
@@ -23,189 +23,137 @@ if TYPE_CHECKING:
 PREFIX = "clip_model."
 LOGIT_SCALE = PREFIX + "logit_scale"
 _HEAD_WIDTH = 64  # of every CLIP tower with patches
+_WAY_OUT = "Use the released file, or convert yours again."
+# Parts of transformers' names, and what the official names have instead.
+_RENAMES = (
+    ("text_model.embeddings.position_embedding.weight", "positional_embedding"),
+    ("text_model.embeddings.", ""),
+    ("text_model.final_layer_norm.", "ln_final."),
+    ("text_model.encoder.layers.", "transformer.resblocks."),
+    ("text_projection.weight", "text_projection"),
+    ("vision_model.embeddings.position_embedding.weight", "visual.positional_embedding"),
+    ("vision_model.embeddings.patch_embedding.", "visual.conv1."),
+    ("vision_model.embeddings.", "visual."),
+    ("vision_model.pre_layrnorm.", "visual.ln_pre."),  # transformers' own spelling
+    ("vision_model.post_layernorm.", "visual.ln_post."),
+    ("vision_model.encoder.layers.", "visual.transformer.resblocks."),
+    ("visual_projection.weight", "visual.proj"),
+    (".self_attn.q_proj.", ".attn.in_proj_"),
+    (".self_attn.", ".attn."),
+    (".layer_norm", ".ln_"),
+    (".mlp.fc1.", ".mlp.c_fc."),
+    (".mlp.fc2.", ".mlp.c_proj."),
+)
+_TRANSPOSED = (PREFIX + "text_projection", PREFIX + "visual.proj")
 Model = TypeVar("Model", bound=nn.Module)
 
 
-@dataclass(frozen=True)
-class TowerTensor:
-    """One tensor of the official layout and the one or three tensors it becomes."""
-
-    official: str
-    ours: tuple[str, ...]
-    transposed: bool = False
-
-    @property
-    def rank(self) -> int:
-        """The number of dimensions."""
-        if self.official.endswith(".conv1.weight"):
-            return 4
-        vector = self.official.endswith(("bias", "class_embedding")) or ".ln_" in self.official
-        return 1 if vector else 2
+def _official_names(ours: Iterable[str]) -> dict[str, list[str]]:
+    """The official name of each tensor, with the one or three names of transformers that it becomes."""
+    return {
+        PREFIX + reduce(lambda text, rename: text.replace(*rename), _RENAMES, name): (
+            [name.replace(".q_proj.", f".{role}_proj.") for role in "qkv"] if ".q_proj." in name else [name]
+        )
+        for name in ours
+        if ".k_proj." not in name and ".v_proj." not in name
+    }
 
 
-def text_entries(layers: int) -> list[TowerTensor]:
-    """The text tower (without the logit scale, a scalar that belongs to neither tower)."""
-    return [
-        TowerTensor(f"{PREFIX}positional_embedding", ("text_model.embeddings.position_embedding.weight",)),
-        TowerTensor(f"{PREFIX}token_embedding.weight", ("text_model.embeddings.token_embedding.weight",)),
-        *_pair(f"{PREFIX}ln_final", "text_model.final_layer_norm"),
-        TowerTensor(f"{PREFIX}text_projection", ("text_projection.weight",), transposed=True),
-        *_blocks(f"{PREFIX}transformer.resblocks", "text_model.encoder.layers", layers),
-    ]
-
-
-def visual_entries(layers: int) -> list[TowerTensor]:
-    """The image tower."""
-    official, ours = f"{PREFIX}visual", "vision_model"
-    return [
-        TowerTensor(f"{official}.class_embedding", (f"{ours}.embeddings.class_embedding",)),
-        TowerTensor(f"{official}.positional_embedding", (f"{ours}.embeddings.position_embedding.weight",)),
-        TowerTensor(f"{official}.conv1.weight", (f"{ours}.embeddings.patch_embedding.weight",)),
-        *_pair(f"{official}.ln_pre", f"{ours}.pre_layrnorm"),  # transformers' own spelling
-        *_pair(f"{official}.ln_post", f"{ours}.post_layernorm"),
-        TowerTensor(f"{official}.proj", ("visual_projection.weight",), transposed=True),
-        *_blocks(f"{official}.transformer.resblocks", f"{ours}.encoder.layers", layers),
-    ]
-
-
-def _pair(official: str, ours: str) -> list[TowerTensor]:
-    return [TowerTensor(f"{official}.{kind}", (f"{ours}.{kind}",)) for kind in ("weight", "bias")]
-
-
-def _blocks(official: str, ours: str, layers: int) -> list[TowerTensor]:
-    entries = []
-    for number in range(layers):
-        there, here = f"{official}.{number}", f"{ours}.{number}"
-        for kind in ("weight", "bias"):
-            split = tuple(f"{here}.self_attn.{role}_proj.{kind}" for role in "qkv")
-            entries.append(TowerTensor(f"{there}.attn.in_proj_{kind}", split))
-        entries += _pair(f"{there}.attn.out_proj", f"{here}.self_attn.out_proj")
-        entries += _pair(f"{there}.ln_1", f"{here}.layer_norm1")
-        entries += _pair(f"{there}.mlp.c_fc", f"{here}.mlp.fc1")
-        entries += _pair(f"{there}.mlp.c_proj", f"{here}.mlp.fc2")
-        entries += _pair(f"{there}.ln_2", f"{here}.layer_norm2")
-    return entries
-
-
-def to_ours(state: Mapping[str, Tensor], entries: Sequence[TowerTensor]) -> dict[str, Tensor]:
-    """The tensors under transformers' names, as float32 copies of their own."""
-    ours: dict[str, Tensor] = {}
-    for entry in entries:
-        tensor = state[entry.official].detach()
-        fits = tensor.is_floating_point() and tensor.ndim == entry.rank and tensor.numel()
-        if not fits or tensor.shape[0] % len(entry.ours):
-            raise CheckpointError(
-                f"{entry.official} is {tensor.dtype} of shape {tuple(tensor.shape)}. A CLIP tower has floating-point "
-                f"weights with {entry.rank} dimensions there. Use the released file, or convert yours again."
-            )
-        tensor = tensor.to(torch.float32)
-        parts = tensor.t().chunk(1) if entry.transposed else tensor.chunk(len(entry.ours))
-        ours |= {
-            name: part.clone(memory_format=torch.contiguous_format)
-            for name, part in zip(entry.ours, parts, strict=True)
-        }
-    return ours
-
-
-def to_official(state: Mapping[str, Tensor], entries: Sequence[TowerTensor]) -> dict[str, Tensor]:
-    """The way back: the tensors under the official names."""
-    official = {}
-    for entry in entries:
-        joined = torch.cat([state[name].detach() for name in entry.ours])
-        official[entry.official] = (joined.t() if entry.transposed else joined).contiguous()
+def to_official(tower: nn.Module) -> dict[str, Tensor]:
+    """The weights of a tower under their official names."""
+    state, official = tower.state_dict(), {}
+    for name, ours in _official_names(state).items():
+        joined = torch.cat([state[part].detach() for part in ours])
+        official[name] = (joined.t() if name in _TRANSPOSED else joined).contiguous()
     return official
 
 
 def text_tower(state: Mapping[str, Tensor]) -> CLIPTextModelWithProjection:
     """transformers' text tower with the weights of an official state dict, whose shapes determine its size."""
-    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+    from transformers import CLIPTextModelWithProjection
 
-    names = [
-        name
-        for name in state
-        if name.startswith(PREFIX) and not name.startswith(f"{PREFIX}visual.") and name != LOGIT_SCALE
-    ]
-    layers = _count_layers(names, f"{PREFIX}transformer.resblocks.")
-    weights = _checked(state, names, text_entries(layers), "CLIP text tower")
+    present = {name for name in state if name.startswith(PREFIX) and not name.startswith(f"{PREFIX}visual.")}
+    weights, layers = _converted(state, present - {LOGIT_SCALE}, CLIPTextModelWithProjection, "CLIP text tower")
     tokens = weights["text_model.embeddings.token_embedding.weight"]
-    config = CLIPTextConfig(
-        vocab_size=tokens.shape[0],
-        hidden_size=tokens.shape[-1],
-        intermediate_size=weights["text_model.encoder.layers.0.mlp.fc1.weight"].shape[0],
+    tower = _built(
+        CLIPTextModelWithProjection,
         num_hidden_layers=layers,
+        hidden_size=tokens.shape[-1],
         num_attention_heads=_heads(tokens.shape[-1], "CLIP text tower"),
+        vocab_size=tokens.shape[0],
+        intermediate_size=weights["text_model.encoder.layers.0.mlp.fc1.weight"].shape[0],
         max_position_embeddings=weights["text_model.embeddings.position_embedding.weight"].shape[0],
         projection_dim=weights["text_projection.weight"].shape[0],
-        hidden_act="quick_gelu",
-        layer_norm_eps=1e-5,
-        bos_token_id=START,
-        eos_token_id=END,
     )
-    return _filled(CLIPTextModelWithProjection, config, weights)
+    return _filled(tower, weights)
 
 
 def vision_tower(state: Mapping[str, Tensor]) -> CLIPVisionModelWithProjection:
     """transformers' image tower with the weights of an official state dict."""
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+    from transformers import CLIPVisionModelWithProjection
 
-    prefix = f"{PREFIX}visual."
-    names = [name for name in state if name.startswith(prefix)]
-    layers = _count_layers(names, f"{prefix}transformer.resblocks.")
-    weights = _checked(state, names, visual_entries(layers), "CLIP image tower")
+    present = {name for name in state if name.startswith(f"{PREFIX}visual.")}
+    weights, layers = _converted(state, present, CLIPVisionModelWithProjection, "CLIP image tower")
     patches = weights["vision_model.embeddings.patch_embedding.weight"]
     positions = weights["vision_model.embeddings.position_embedding.weight"].shape[0]
-    config = CLIPVisionConfig(
-        hidden_size=patches.shape[0],
-        intermediate_size=weights["vision_model.encoder.layers.0.mlp.fc1.weight"].shape[0],
+    tower = _built(
+        CLIPVisionModelWithProjection,
         num_hidden_layers=layers,
+        hidden_size=patches.shape[0],
         num_attention_heads=_heads(patches.shape[0], "CLIP image tower"),
+        intermediate_size=weights["vision_model.encoder.layers.0.mlp.fc1.weight"].shape[0],
         patch_size=patches.shape[-1],
         image_size=round((positions - 1) ** 0.5) * patches.shape[-1],
         projection_dim=weights["visual_projection.weight"].shape[0],
-        hidden_act="quick_gelu",
-        layer_norm_eps=1e-5,
     )
-    return _filled(CLIPVisionModelWithProjection, config, weights)
+    return _filled(tower, weights)
 
 
-def _count_layers(names: Iterable[str], prefix: str) -> int:
-    """One more than the highest block number after `prefix`."""
-    numbers = [name.removeprefix(prefix).split(".")[0] for name in names if name.startswith(prefix)]
-    return 1 + max((int(number) for number in numbers if number.isascii() and number.isdigit()), default=-1)
+def _built(tower_class: Callable[[Any], Model], **sizes: int) -> Model:
+    """A tower without weights; transformers' other defaults are those of CLIP."""
+    with torch.device("meta"):
+        return tower_class(tower_class.config_class(**sizes))  # type: ignore[attr-defined]
 
 
-def _checked(
-    state: Mapping[str, Tensor], names: Sequence[str], entries: Sequence[TowerTensor], tower: str
-) -> dict[str, Tensor]:
-    """The tensors under transformers' names; `names` must be exactly the entries' official ones."""
-    official = {entry.official for entry in entries}
-    missing, unexpected = sorted(official - set(names)), sorted(set(names) - official)
-    if missing or unexpected:
-        faults = [
-            f"{what} {len(wrong)} names ({', '.join(wrong[:8])}{', ...' if len(wrong) > 8 else ''})"
-            for what, wrong in (("lacks", missing), ("has the unknown", unexpected))
-            if wrong
-        ]
+def _converted(
+    state: Mapping[str, Tensor], present: set[str], tower_class: Callable[[Any], nn.Module], tower: str
+) -> tuple[dict[str, Tensor], int]:
+    """The tensors `present` under transformers' names, as float32 copies, and how many blocks there are."""
+    layers = len({match[1] for name in present if (match := re.search(r"resblocks\.(\d{1,2})\.", name))})
+    expected = _built(tower_class, num_hidden_layers=layers).state_dict()
+    official = _official_names(expected)
+    faults = [
+        f"{what} {len(names)} names ({', '.join(sorted(names)[:8])}{', ...' if len(names) > 8 else ''})"
+        for what, names in (("lacks", official.keys() - present), ("has the unknown", present - official.keys()))
+        if names
+    ]
+    if faults:
         raise CheckpointError(
             f"The {tower} of this checkpoint {' and '.join(faults)}. "
             'Use a checkpoint that carries its CLIP weights, or load CLIP by name: "openai/clip-vit-base-patch32".'
         )
-    return to_ours(state, entries)
+    weights: dict[str, Tensor] = {}
+    for name, ours in official.items():
+        tensor, rank = state[name].detach(), expected[ours[0]].ndim
+        if not (tensor.is_floating_point() and tensor.ndim == rank and tensor.numel()) or len(tensor) % len(ours):
+            raise CheckpointError(
+                f"{name} is {tensor.dtype} of shape {tuple(tensor.shape)}. A CLIP tower has floating-point weights "
+                f"with {rank} dimensions there. {_WAY_OUT}"
+            )
+        parts = [tensor.t()] if name in _TRANSPOSED else tensor.chunk(len(ours))
+        for our_name, part in zip(ours, parts, strict=True):
+            weights[our_name] = part.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+    return weights, layers
 
 
 def _heads(width: int, tower: str) -> int:
-    if not width or width % _HEAD_WIDTH:
-        raise CheckpointError(
-            f"The {tower} is {width} wide. CLIP's heads are {_HEAD_WIDTH} wide, so the width must be a multiple of it. "
-            "Use the released file, or convert yours again."
-        )
+    if width % _HEAD_WIDTH:
+        raise CheckpointError(f"The {tower} is {width} wide; CLIP's width is a multiple of {_HEAD_WIDTH}. {_WAY_OUT}")
     return width // _HEAD_WIDTH
 
 
-def _filled(model_class: type[Model], config: Any, weights: Mapping[str, Tensor]) -> Model:
-    """A model of `config` that owns the tensors `weights`, without first drawing random ones."""
-    with torch.device("meta"):
-        model = model_class(config)
+def _filled(model: Model, weights: Mapping[str, Tensor]) -> Model:
+    """The tower with these tensors as its own."""
     wrong = [
         f"{name} {tuple(weights[name].shape)} instead of {tuple(parameter.shape)}"
         for name, parameter in model.state_dict().items()
@@ -214,7 +162,7 @@ def _filled(model_class: type[Model], config: Any, weights: Mapping[str, Tensor]
     if wrong:
         raise CheckpointError(
             f"The sizes of these CLIP weights do not fit together: {'; '.join(wrong[:8])}. "
-            "All tensors must come from one tower. Use the released file, or convert yours again."
+            f"All tensors must come from one tower. {_WAY_OUT}"
         )
     model.load_state_dict(weights, strict=True, assign=True)
     for module in model.modules():

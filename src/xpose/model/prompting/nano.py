@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -35,15 +34,10 @@ class NanoTextEncoder:
 
     dim = DIM + sides.DIM
 
-    def __init__(self, sentences: MiniLMEncoder | None = None, table: SentenceTable | None = None) -> None:
+    def __init__(self, sentences: MiniLMEncoder | None = None, table: Mapping[str, np.ndarray] | None = None) -> None:
         self.sentences = sentences if sentences is not None else MiniLMEncoder()
         self._table = table
         self.cache = EmbeddingCache()
-
-    @property
-    def runs(self) -> int:
-        """How often the sentence encoder ran: 0 as long as every name is in the table."""
-        return self.sentences.runs
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """The embeddings [n, 400] of n names, spelt in any way that `spell_out` understands.
@@ -59,10 +53,10 @@ class NanoTextEncoder:
     def _embed(self, names: list[str]) -> Tensor:
         table = self._table if self._table is not None else shipped_table()
         words = np.empty((len(names), DIM), dtype=np.float32)
-        for place, name in enumerate(names):
-            if name in table.rows:
-                words[place] = table.embeddings[table.rows[name]]
-        if unknown := [place for place, name in enumerate(names) if name not in table.rows]:
+        for row, name in zip(words, names, strict=True):
+            if name in table:
+                row[:] = table[name]
+        if unknown := [place for place, name in enumerate(names) if name not in table]:
             words[unknown] = self.sentences.encode([names[place] for place in unknown]).cpu().numpy()
         codes = sides.side_codes(names) * np.float32(SIDE_SCALE)
         return torch.from_numpy(np.concatenate((words, codes), axis=1))
@@ -77,44 +71,29 @@ class NanoTextEncoder:
         return name
 
 
-class SentenceTable(NamedTuple):
-    """Names and their embeddings."""
-
-    rows: Mapping[str, int]  # name -> row
-    embeddings: np.ndarray  # [n, 384] float16
-    model_sha256: str
-
-
 def table_path() -> Path:
     """The path of the table in the installed package."""
     return Path(str(resources.files(__package__) / "assets" / "minilm_table.safetensors"))
 
 
 @lru_cache(maxsize=1)
-def shipped_table() -> SentenceTable:
+def shipped_table() -> Mapping[str, np.ndarray]:
     """The table that comes with the package, read once."""
     return read_table(table_path())
 
 
-def read_table(path: Path) -> SentenceTable:
-    """A table from a file."""
+def read_table(path: Path) -> Mapping[str, np.ndarray]:
+    """The names of a table and their embeddings, [384] in half precision."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
-            about = file.metadata() or {}
-            embeddings = file.get_tensor(_KEY)
-        names = json.loads(about["names"])
-        if not isinstance(names, list) or embeddings.ndim != 2 or len(names) != len(embeddings):
-            raise ValueError(f"Every name needs one row, the array has the shape {embeddings.shape}")
-        sha256 = about["model_sha256"]
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+            return dict(zip(json.loads(file.metadata()["names"]), file.get_tensor(_KEY), strict=True))
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
         raise CheckpointError(
             f"{quote(path)} cannot be read as a table of sentence embeddings ({error}). "
             "Install xpose again, or make the table: python -m xpose.model.prompting.build_table"
         ) from error
-    embeddings.flags.writeable = False
-    return SentenceTable({str(name): row for row, name in enumerate(names)}, embeddings, sha256)
 
 
 def write_table(path: Path, names: list[str], embeddings: np.ndarray, model_sha256: str) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING
 
 import torch
@@ -45,16 +45,6 @@ class MiniLMEncoder:
     def __init__(self, folder: str | Path | None = None) -> None:
         self.folder = Path(folder) if folder is not None else None
         self.cache = EmbeddingCache()
-        self._loaded: tuple[BertModel, Tokenizer] | None = None
-        self._loading = Lock()
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.folder,)  # a lock cannot be copied
-
-    @property
-    def runs(self) -> int:
-        """How often the model ran; cached texts need no run."""
-        return self.cache.runs
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """The embeddings [n, 384] of n texts, each of length 1.
@@ -69,7 +59,7 @@ class MiniLMEncoder:
         return self.cache.encode(listed, self._embed)
 
     def _embed(self, texts: list[str]) -> Tensor:
-        model, tokenizer = self._load()
+        model, tokenizer = _load(self.folder or model_folder())
         rows = tokenizer.encode_batch(texts)
         for text, row in zip(texts, rows, strict=True):
             if (length := sum(row.attention_mask)) > CONTEXT:
@@ -84,12 +74,6 @@ class MiniLMEncoder:
             states = model(input_ids=tokens, attention_mask=mask).last_hidden_state
             weights = mask[..., None].to(states.dtype)
             return F.normalize((states * weights).sum(dim=1) / weights.sum(dim=1), dim=-1)
-
-    def _load(self) -> tuple[BertModel, Tokenizer]:
-        with self._loading:
-            if self._loaded is None:
-                self._loaded = _load(self.folder or model_folder())
-            return self._loaded
 
 
 def model_folder() -> Path:
@@ -120,6 +104,7 @@ def _check_files(folder: Path) -> None:
             )
 
 
+@lru_cache(maxsize=1)
 def _load(folder: Path) -> tuple[BertModel, Tokenizer]:
     from safetensors.torch import load_file
     from tokenizers import Tokenizer

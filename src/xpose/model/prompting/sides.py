@@ -9,56 +9,27 @@ from __future__ import annotations
 
 import math
 import re
+import tomllib
 import unicodedata
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 
 DIM = 16
 
 
-def _signs(minus: str, plus: str) -> dict[str, int]:
-    return dict.fromkeys(minus.split(), -1) | dict.fromkeys(plus.split(), 1)
-
-
-_LEFT_RIGHT = _signs("left", "right")
-_BACK_FRONT = _signs("back hind rear posterior", "front fore anterior")
-_LOWER_UPPER = _signs(
-    "lower lowest low bottom bottommost down under inferior ventral",
-    "upper uppermost up top topmost high superior dorsal",
-)
-_OUTER_INNER = _signs(
-    "outer outside outerside external exterior lateral", "inner inside inter internal interior medial"
-)
-_MIDDLE = _signs("", "middle mid center centre central median")
-_TIP_BASE = _signs("tip end distal", "base root proximal")
-
-_COUNTS = (
-    "one two three four five six seven eight nine ten eleven twelve",
-    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth",
-    "- ii iii iv - vi vii viii ix",  # roman one and five are letters, see _LAST_LETTER
-)
-_NUMBERS = {word: rank for words in _COUNTS for rank, word in enumerate(words.split(), start=1)} | {"zero": 0}
-_LAST_LETTER = {letter: rank for rank, letter in enumerate("abcdefgh", start=1)} | {"i": 1, "v": 5, "x": 10}
-
-_SHORT = {
-    "l": "left",
-    "r": "right",
-    "lf": "left front",
-    "rf": "right front",
-    "lh": "left hind",
-    "rh": "right hind",
-    "fl": "front left",
-    "fr": "front right",
-    "hl": "hind left",
-    "hr": "hind right",
-    "bot": "bottom",
-    "center": "centre",
+_WORDS = tomllib.loads(Path(__file__).with_name("sides.toml").read_text("utf-8"))
+_SIGNS = {
+    name: dict.fromkeys(minus.split(), -1) | dict.fromkeys(plus.split(), 1)
+    for name, (minus, plus) in _WORDS["signs"].items()
 }
-_PARTS = (
-    "eyebrow|eyelid|eye|ear|cheek|mouth|nostril|wing|hand|finger|foot|toe|paw|hoof|leg|arm|knee|hock|elbow|wrist|ankle|"
-    "shoulder|hip|horn|antenna|fin|top|bottom|front|back|rear|corner|side"
-)
+_NUMBERS = {
+    word: number for words in _WORDS["numbers"].values() for number, word in enumerate(words.split(), start=1)
+} | {"zero": 0}
+_LAST_LETTER = {letter: rank for rank, letter in enumerate("abcdefgh", start=1)} | {"i": 1, "v": 5, "x": 10}
+_SHORT: dict[str, str] = _WORDS["short"]
+_PARTS = "|".join(_WORDS["parts"]["names"].split())
 _LIMBS = r"(?:leg|limb|paw|foot|feet|hoof|hooves|wing|toe|claw|fin)s?"
 _GLUED = (
     (re.compile(rf"\b(left|right)(?=(?:{_PARTS}))"), r"\1 "),  # leftear, lefttopcorner
@@ -68,7 +39,7 @@ _GLUED = (
     (re.compile(r"\bant(?=(?:base|tip)\b)"), "antenna "),
 )
 _SPINE = re.compile(r"\b(?:vertebra|spine|spinal|lumbar|dis[ck]\b)")
-_LIMB = re.compile(rf"(fore|hind|mid|front|rear|back)(?={_LIMBS}$)")  # foreleg: one word, but it says where
+_LIMB = re.compile(rf"\b(fore|hind|mid|front|rear|back)(?={_LIMBS}\b)")  # foreleg: one word, but it says where
 
 
 def spell_out(text: str) -> str:
@@ -102,15 +73,14 @@ def side_code(text: str) -> np.ndarray:
     | 8, 9 | size of the last number, log2(1 + n) / 7, at most 1; of the number before it |
     | 10 to 15 | sine and cosine of the last number, periods 4 and 16; of the number before it, period 4 |
     """
-    words = re.findall(r"[^\W\d_]+|\d+", spell_out(text))
-    words = [part for word in words for part in _split_limb(word)]
+    words = _LIMB.sub(r"\1 ", " ".join(re.findall(r"[^\W\d_]+|\d+", spell_out(text)))).split()
     code = np.zeros(DIM, dtype=np.float32)
-    code[0:2] = _first_and_last(words, _LEFT_RIGHT)
-    code[2] = _first_and_last(words, _BACK_FRONT)[0]
-    code[3:5] = _first_and_last(words, _LOWER_UPPER)
-    code[5] = _first_and_last(words, _OUTER_INNER)[0]
-    code[6] = _first_and_last(words, _MIDDLE)[0]
-    code[7] = _first_and_last(words, _TIP_BASE)[0]
+    code[0:2] = _first_and_last(words, "left_right")
+    code[2] = _first_and_last(words, "back_front")[0]
+    code[3:5] = _first_and_last(words, "lower_upper")
+    code[5] = _first_and_last(words, "outer_inner")[0]
+    code[6] = _first_and_last(words, "middle")[0]
+    code[7] = _first_and_last(words, "tip_base")[0]
     numbers = _numbers(words)
     if numbers:
         code[8], code[10:12], code[12:14] = _size(numbers[-1]), _wave(numbers[-1], 4), _wave(numbers[-1], 16)
@@ -125,12 +95,8 @@ def side_codes(texts: Iterable[str]) -> np.ndarray:
     return np.stack(rows) if rows else np.zeros((0, DIM), dtype=np.float32)
 
 
-def _split_limb(word: str) -> list[str]:
-    limb = _LIMB.match(word)
-    return [limb[1], word[limb.end() :]] if limb else [word]
-
-
-def _first_and_last(words: list[str], signs: dict[str, int]) -> tuple[int, int]:
+def _first_and_last(words: list[str], opposites: str) -> tuple[int, int]:
+    signs = _SIGNS[opposites]
     values = [signs[word] for word in words if word in signs]
     return (values[0] if values else 0), (values[-1] if len(values) > 1 else 0)
 

@@ -86,7 +86,7 @@ def _tokenizer() -> Tokenizer:
     table = resources.files(__package__) / "assets" / "bpe_simple_vocab_16e6.txt.gz"
     with table.open("rb") as file, gzip.open(file, "rt", encoding="utf-8") as lines:
         merges = [(left, right) for left, right in (line.split() for line in islice(lines, 1, _MERGES + 1))]
-    letters = _byte_letters()
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())  # those of the 256 bytes, in the order of the table
     symbols = [*letters, *(letter + "</w>" for letter in letters), *(left + right for left, right in merges)]
     model = models.BPE(
         vocab={symbol: number for number, symbol in enumerate(symbols)},
@@ -102,9 +102,3 @@ def _tokenizer() -> Tokenizer:
         ]
     )
     return tokenizer
-
-
-def _byte_letters() -> list[str]:
-    """The printable letters that represent the 256 bytes in the table: first bytes that are printable themselves."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    return [chr(byte) for byte in printable] + [chr(256 + rank) for rank in range(256 - len(printable))]

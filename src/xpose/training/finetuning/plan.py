@@ -10,8 +10,7 @@ from typing import Any, Literal
 
 from xpose.data.collection.held_out import is_held_out
 from xpose.errors import CheckpointError, ConfigError, DataError, counted, quote
-from xpose.model.checkpoints.pretrained import CONFIG_FILE, from_pretrained
-from xpose.model.checkpoints.weights import bundled_weights, default_weights
+from xpose.model.checkpoints.pretrained import CONFIG_FILE, bundled_weights, default_weights, from_pretrained
 from xpose.model.config import XPoseConfig
 from xpose.model.presets import CONFIGS
 from xpose.training.finetuning.finetune_data import Material, absolute
@@ -102,7 +101,7 @@ def starting_point(
         )
     table = {} if clip is None else {"clip": str(clip)}
     if from_scratch:
-        config = CONFIGS.get(network.get("preset", ""), CONFIGS["xpose-nano"])()
+        config = CONFIGS.get(network.get("preset", ""), CONFIGS["xpose-nano"])
         return Start(table if backbone is None else {**table, "backbone": str(backbone)}, config, None)
     if weights is None:
         try:

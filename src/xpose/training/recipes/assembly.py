@@ -25,9 +25,8 @@ from xpose.inference.encoding import PromptEncoder, encoder_for
 from xpose.inference.loading import pick_device
 from xpose.model import XPose
 from xpose.model.checkpoints.calibration import Calibration
-from xpose.model.checkpoints.pretrained import Pretrained, from_pretrained
+from xpose.model.checkpoints.pretrained import Pretrained, bundled_weights, from_pretrained
 from xpose.model.checkpoints.pretrained import build as with_weights
-from xpose.model.checkpoints.weights import bundled_weights
 from xpose.model.presets import CALIBRATIONS
 from xpose.model.prompting import ClipVisualPromptEncoder, TextEncoder
 from xpose.records import Record, Skipped

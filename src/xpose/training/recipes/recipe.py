@@ -46,7 +46,7 @@ class Network:
         if calibrated := [f"network.overrides.{name}" for name in self.overrides if name in CALIBRATION_KEYS]:
             fault = f"{', '.join(calibrated)}: this is calibration, which `xpose calibrate` fits to trained weights"
             refuse("The network does", [fault])
-        faults = self._overridden(CONFIGS.get(self.preset, CONFIGS["xpose-nano"])())[1]
+        faults = self._overridden(CONFIGS.get(self.preset, CONFIGS["xpose-nano"]))[1]
         if self.preset not in CONFIGS:  # values cannot be checked without the preset, but names can
             near = did_you_mean(self.preset, CONFIGS)
             faults = [fault for fault in faults if " is unknown." in fault]
@@ -64,7 +64,7 @@ class Network:
         """The preset's settings with the overrides."""
         from xpose.model.presets import CONFIGS
 
-        return self.overriding(CONFIGS[self.preset]())
+        return self.overriding(CONFIGS[self.preset])
 
     def overriding(self, config: XPoseConfig) -> XPoseConfig:
         """Other settings with the overrides."""

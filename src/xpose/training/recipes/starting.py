@@ -100,7 +100,7 @@ def read_weights(source: str | Path) -> dict[str, Tensor]:
             )
         return unwrap(read_tensors(file))
     if path.suffix == ".onnx":
-        from xpose.model.backbones.nanodet_onnx import read_nanodet
+        from xpose.model.backbones.nanodet import read_nanodet
 
         return read_nanodet(path)
     return unwrap(read_tensors(path))

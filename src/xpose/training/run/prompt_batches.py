@@ -21,7 +21,8 @@ from xpose.data.loading.samples import Kind
 from xpose.errors import TrainingError, XPoseError
 from xpose.inference.preprocess import MEAN, STD
 from xpose.model import PromptEmbeddings, XPose
-from xpose.model.prompting import ClipTextEncoder, ClipVisualPromptEncoder, TextEncoder, average_shots
+from xpose.model.prompting import ClipTextEncoder, ClipVisualPromptEncoder, TextEncoder
+from xpose.model.prompting.clip import average_shots
 from xpose.model.prompting.picture import MEAN as CLIP_MEAN
 from xpose.model.prompting.picture import STD as CLIP_STD
 from xpose.model.types import ProjectedPrompts
