@@ -45,8 +45,7 @@ from xpose.model import PromptEmbeddings, XPose
 from xpose.model.presets import CONFIGS
 from xpose.training.run import hardware
 from xpose.training.run.prompt_batches import PromptBatch, PromptMaker
-from xpose.training.run.schedule import MovingAverage, optimizer_for
-from xpose.training.run.settings import AMP, RunSettings
+from xpose.training.run.settings import AMP, MovingAverage, RunSettings, optimizer_for
 from xpose.training.run.step import TrainStep, change
 
 CLASSES, SLOTS = 350, 68  # of the released network

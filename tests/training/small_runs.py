@@ -24,8 +24,7 @@ from xpose.model.prompting import ClipTextEncoder, ClipVisualPromptEncoder
 from xpose.training.objective.denoising import DenoisingSettings
 from xpose.training.run import prompt_batches
 from xpose.training.run.loop import train
-from xpose.training.run.schedule import Schedule
-from xpose.training.run.settings import RunSettings
+from xpose.training.run.settings import RunSettings, Schedule
 
 
 def draw(folder: Path, kinds: Sequence[str] = tuple(KINDS)) -> Path:

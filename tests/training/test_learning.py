@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import pytest
 import torch
 from tests.model.conftest import random_images, random_prompts, tiny_config, tiny_nano_config
 from tests.training.small_targets import AWAY, HORSE, LabelledObject, target_batch, targets_of
@@ -12,7 +11,7 @@ from tests.training.small_targets import AWAY, HORSE, LabelledObject, target_bat
 from xpose.model import PromptEmbeddings, XPose, XPoseConfig
 from xpose.training.objective.denoising import DenoisingSettings, noised_objects
 from xpose.training.objective.losses import Criterion, LossWeights
-from xpose.training.run.schedule import MovingAverage, Schedule
+from xpose.training.run.settings import MovingAverage, Schedule
 
 STEPS = 40
 # Sixty steps are short: what counts little in a real run counts more here, so that it shows.
@@ -65,15 +64,14 @@ def learn(
     return history[0], history[-1]
 
 
-@pytest.mark.parametrize("config", [tiny_config, tiny_nano_config], ids=["compatible", "own"])
-def test_forty_steps_on_one_batch_lower_every_term(config) -> None:
-    before, after = learn(config())
+def test_forty_steps_on_one_batch_lower_every_term() -> None:
+    before, after = learn(tiny_config())
     assert {name: (before[name], after[name]) for name in before if not after[name] < before[name]} == {}
     assert after["total"] < 0.5 * before["total"]
 
 
-def test_forty_steps_of_denoising_lower_every_term_of_it() -> None:
+def test_forty_steps_with_denoising_lower_every_term_of_our_own_network() -> None:
     before, after = learn(tiny_nano_config(), DenoisingSettings(queries=8, keypoint_runs=1))
-    noised = [name for name in before if "@noised" in name]
-    assert len(noised) == 2 * 3 + 4 * 7
-    assert {name: (before[name], after[name]) for name in noised if not after[name] < before[name]} == {}
+    assert len([name for name in before if "@noised" in name]) == 2 * 3 + 4 * 7
+    assert {name: (before[name], after[name]) for name in before if not after[name] < before[name]} == {}
+    assert after["total"] < 0.5 * before["total"]

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from xpose.cli import _console
 
@@ -18,31 +18,24 @@ if TYPE_CHECKING:
     from xpose.training.run.log import Progress as RunProgress
 
 # Loss terms in the bar of a run, by their names in the log; the others are only in the log.
-_TERMS = {
-    "total": "loss",
-    "object_alignment": "class",
-    "closed_set": "class",
-    "box_l1": "box",
-    "giou": "giou",
-    "keypoint_l1": "points",
-    "oks": "oks",
-}
+_TERMS = {"total": "loss", "object_alignment": "class", "closed_set": "class", "box_l1": "box", "giou": "giou"}
+_TERMS |= {"keypoint_l1": "points", "oks": "oks"}
 
 
 class Bars:
     """One progress bar per name, on standard error; shown only on a terminal and without `--quiet`."""
 
-    def __init__(self, *, shown: bool = True) -> None:
+    def __init__(self, console: Console | None = None, *, shown: bool = True) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        console = _console.console(sys.stderr)
+        console = console or _console.console(sys.stderr)
         self._shown = shown and console.is_terminal and not _console.is_quiet()
         text = TextColumn("{task.description}", markup=False)
         columns = (text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._progress = Progress(*columns, console=console, transient=True)
         self._tasks: dict[str, TaskID] = {}
 
-    def __enter__(self) -> Bars:
+    def __enter__(self) -> Self:
         if self._shown:
             self._progress.start()
         return self
@@ -51,11 +44,11 @@ class Bars:
         if self._shown:
             self._progress.stop()
 
-    def update(self, name: str, done: int, total: int) -> None:
-        """Show that `done` of `total` items are finished."""
+    def update(self, name: str, done: int, total: int, text: str = "") -> None:
+        """Show that `done` of `total` items are finished, beside the text or else the name."""
         if name not in self._tasks:
-            self._tasks[name] = self._progress.add_task(name, total=total)
-        self._progress.update(self._tasks[name], completed=done)
+            self._tasks[name] = self._progress.add_task(text or name, total=total)
+        self._progress.update(self._tasks[name], completed=done, description=text or name)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -80,42 +73,27 @@ def run_line(progress: RunProgress) -> str:
     )
 
 
-class RunBar:
+class RunBar(Bars):
     """The progress of a training run: a bar with the loss terms on a terminal, otherwise a line for each report."""
 
     def __init__(self, console: Console, *, say: Callable[[str], None], quiet: bool = False) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-        text = TextColumn("{task.description}", markup=False)
-        columns = (MofNCompleteColumn(), BarColumn(24), TimeElapsedColumn(), text)
-        self._bar = Progress(*columns, console=console, transient=True)
-        self._live, self._quiet, self._say = console.is_terminal and not quiet, quiet, say
-        self._task: TaskID | None = None
-
-    def __enter__(self) -> RunBar:
-        if self._live:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._live:
-            self._bar.stop()
+        super().__init__(console, shown=not quiet)
+        text, *columns = self._progress.columns
+        self._progress.columns = (*columns, text)  # the text is long: where space is short, its end is cut off
+        self._quiet, self._say = quiet, say
 
     def report(self, progress: RunProgress) -> None:
         """Show a report of the loop."""
         line = run_line(progress)
-        if not self._live:
+        if self._shown:
+            self.update("run", progress.step, progress.steps, line.partition("  ")[2])
+        else:
             self.note(line)
-            return
-        text = line.partition("  ")[2]
-        if self._task is None:
-            self._task = self._bar.add_task(text, total=progress.steps)
-        self._bar.update(self._task, completed=progress.step, description=text)
 
     def note(self, message: str) -> None:
         """Print a message that stays, above the bar."""
-        if self._live:
-            self._bar.console.print(message, markup=False, highlight=False)
+        if self._shown:
+            self._progress.console.print(message, markup=False, highlight=False)
         elif not self._quiet:
             self._say(message)
 

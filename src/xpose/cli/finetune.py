@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xpose.cli import _console
+from xpose.cli.train import DEVICE, MINUTES, SET, run_recipe
 from xpose.errors import ConfigError, counted, quote
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from xpose.training.recipes.assembly import Setup
 
 DEFAULT_OUT = Path("runs") / "finetune"
-_SHOWN_NAMES, _SHOWN_PAIRS = 40, 6
 _labels, _start, _how = (
     partial(typer.Option, rich_help_panel=panel) for panel in ("Your labels", "What to start from", "The run")
 )
@@ -39,19 +39,12 @@ SKELETON = _labels(
 SPLIT = _labels(help="The split to train on, if there are several and none is called train.")
 FORMAT = _labels("--format", help="The format, if it is not recognised (list: xpose data formats).")
 WEIGHTS = _start(
-    "-p",
-    "--weights",
-    help="Weight folder or file, bundled name, or owner/name on the Hugging Face hub. Default: those that come with "
-    "xpose.",
-    metavar="WEIGHTS",
+    "-p", "--weights", help="Weight folder or file, bundled name, or hub name. Default: xpose's own.", metavar="WEIGHTS"
 )
 CLIP = _start(help="CLIP ViT-B/32, for weight files without it.")
 BACKBONE = _start(help="A backbone trained elsewhere, with --from-scratch.")
 OUT = _how(help="Folder of the run; a run in it is continued. Default: runs/finetune.")
 STEPS = _how(min=1, help="Number of steps, instead of the chosen one.")
-MINUTES = _how(min=0, help="Stop after this many minutes, with everything saved.", metavar="NUMBER")
-SET = _how("--set", help="Change a setting, e.g. run.schedule.rate=1e-4; may be repeated.", metavar="NAME=VALUE")
-DEVICE = _how(help="cpu, cuda, mps, ... Default: the best device available.", metavar="NAME")
 
 
 def finetune(
@@ -104,20 +97,17 @@ def finetune(
         return
     for line in _planned(plan, start, material, folder):
         _console.note(line)
-    _run(plan, material, folder, minutes, device, tested=start.weights is not None)
+    _run(plan, material, folder, minutes, device)
 
 
 def _default_folder(request: Request) -> Path:
     """runs/finetune, or a folder beside the data if that would be in their folder, where nothing is written."""
     data = Path(request.data)
-    roots = [data if data.is_dir() else data.parent, *([Path(request.images)] if request.images else [])]
-    here = DEFAULT_OUT.resolve()
-    if not any(root.resolve() in here.parents for root in roots):
-        return DEFAULT_OUT
-    root = roots[0].resolve()
-    folder = root.parent / f"{root.name or 'data'}-finetune"
-    if any(other.resolve() in folder.parents for other in roots):
-        return DEFAULT_OUT  # the import says that a folder elsewhere has to be named
+    places = [data if data.is_dir() else data.parent, *([Path(request.images)] if request.images else [])]
+    roots = [place.resolve() for place in places]
+    folder = roots[0].parent / f"{roots[0].name or 'data'}-finetune"
+    if not set(roots) & set(DEFAULT_OUT.resolve().parents) or set(roots) & set(folder.parents):
+        return DEFAULT_OUT  # where neither will do, the import says that a folder elsewhere has to be named
     _console.note(f"The run goes to {folder}: {DEFAULT_OUT} would lie in the folder of the labels. Other: --out FOLDER")
     return folder
 
@@ -126,18 +116,13 @@ def _found(material: Material) -> Iterator[str]:
     """What is in the labels, and what of them was left out."""
     yield (
         f"Found: {material.format}, {counted(material.pictures, 'picture')} (split {material.split}) with "
-        f"{counted(material.objects, 'object')} to learn from; prepared set: {material.place}"
+        f"{counted(sum(material.kinds.values()), 'object')} to learn from; prepared set: {material.place}"
     )
     for category, count in material.kinds.items():
-        names = category.keypoints
-        rest = f", and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
-        yield (
-            f"  {category.name}: {counted(count, 'object')} with {counted(len(names), 'keypoint')}: "
-            f"{', '.join(names[:_SHOWN_NAMES])}{rest}"
-        )
-        pairs = material.pairs(category)
-        partners = "; ".join(f"{a} and {b}" for a, b in pairs[:_SHOWN_PAIRS]) or "none"
-        partners += f"; and {len(pairs) - _SHOWN_PAIRS} more" if len(pairs) > _SHOWN_PAIRS else ""
+        names = _first(category.keypoints, 40, ", ")
+        points = counted(len(category.keypoints), "keypoint")
+        yield f"  {category.name}: {counted(count, 'object')} with {points}: {names}"
+        partners = _first([f"{a} and {b}" for a, b in material.pairs(category)], 6, "; ") or "none"
         yield f"    skeleton: {category.skeleton}, {counted(len(category.edges), 'edge')}; mirror partners: {partners}"
     if material.skipped:
         total = ", ".join(counted(count, what) for what, count in material.skipped.items())
@@ -147,12 +132,14 @@ def _found(material: Material) -> Iterator[str]:
     for note in material.notes:
         yield f"  {note}"
     if material.numbered:
-        yield ("  Some points are only numbered, without any hint of sides: pictures are not mirrored in training.")
+        yield "  Some points are only numbered, without any hint of sides: pictures are not mirrored in training."
     if material.from_videos:
-        yield (
-            "  Many pictures are frames of the same videos and look alike: numbers on held-out frames of these videos "
-            "say little about others."
-        )
+        yield "  Many pictures are frames of the same videos: results on held-out frames say little about other videos."
+
+
+def _first(entries: Sequence[str], most: int, separator: str) -> str:
+    rest = [f"and {len(entries) - most} more"] if len(entries) > most else []
+    return separator.join([*entries[:most], *rest])
 
 
 def _planned(plan: FinetunePlan, start: Start, material: Material, folder: Path) -> Iterator[str]:
@@ -169,34 +156,28 @@ def _planned(plan: FinetunePlan, start: Start, material: Material, folder: Path)
             "Warning: a network trained from scratch needs tens of thousands of pictures to work on new ones; "
             f"from {material.pictures:,} it mostly memorises these."
         )
-    if plan.tested_on == "the training pictures":
-        yield (
-            "No pictures are kept back, because there are so few. The numbers describe the training pictures: "
-            "they show that something is learned, not how well it works on new pictures. For that, label some more and "
-            "provide them as a split val, or check some pictures with xpose detect."
-        )
-    else:
+    if plan.tested_on != "the training pictures":
         yield f"Tested on {counted(plan.tested, 'picture')} ({plan.tested_on}); they are not used for training."
+        return
+    yield (
+        "No pictures are kept back, because there are so few. The numbers describe the training pictures: they show "
+        "that something is learned, not how well it works on new pictures. For that, label some more and provide them "
+        "as a split val, or check some pictures with xpose detect."
+    )
 
 
-def _run(
-    plan: FinetunePlan, material: Material, folder: Path, minutes: float | None, device: str | None, tested: bool
-) -> None:
-    from xpose.cli.train import run_recipe
+def _run(plan: FinetunePlan, material: Material, folder: Path, minutes: float | None, device: str | None) -> None:
     from xpose.training.finetuning.plan import compare, test_start
 
     def before(setup: Setup) -> None:
-        values = test_start(setup) if tested else {}
-        if values:
+        if plan.recipe.network.start and (values := test_start(setup)):
             summary = ", ".join(f"{measure} {100 * value:.1f}" for measure, value in values.items())
             _console.note(f"Before: {summary}")
 
-    outcome = run_recipe(plan.recipe, folder, minutes, device, before)
-    if not outcome.finished or outcome.weights is None:
+    weights = run_recipe(plan.recipe, folder, minutes, device, before).weights
+    if weights is None:
         return
-    comparison = compare(plan.recipe, folder)
-    weights = outcome.weights
-    if comparison is not None:
+    if (comparison := compare(plan.recipe, folder)) is not None:
         weights = comparison.weights
         _show_comparison(comparison, plan)
     _console.show(f"Weights: {weights}")
@@ -229,8 +210,8 @@ def detect_commands(material: Material, weights: Path, clip: str | None = None) 
     Several objects share a command if their keypoints are whole skeletons.
     """
     whole = [_whole_skeleton(material, category) for category in material.kinds]
-    start, end = ["xpose", "detect", "-p", str(weights)], [str(material.usable[0][1])]
-    end = [*(["--clip", clip] if clip else []), *end]
+    start = ["xpose", "detect", "-p", str(weights)]
+    end = [*(["--clip", clip] if clip else []), str(material.usable[0][1])]
     if all(skeleton is not None for skeleton in whole):
         words = ["-t", ",".join(kind.name for kind in material.kinds), "-k", ",".join(name or "" for name in whole)]
         return [shlex.join([*start, *words, *end])]
@@ -245,10 +226,10 @@ def _whole_skeleton(material: Material, category: Category) -> str | None:
     from xpose.errors import VocabularyError
     from xpose.vocabulary import load_skeleton
 
-    file = material.skeleton_file(category)
+    name = material.skeleton_file(category) or category.skeleton
     try:
-        skeleton = load_skeleton(file if file is not None else category.skeleton)
+        skeleton = load_skeleton(name)
     except VocabularyError:
         return None  # a skeleton of its own that a collection does not carry along
     fits = {point.name for point in skeleton.points if not point.unused} == set(category.keypoints)
-    return str(file or category.skeleton) if fits else None
+    return str(name) if fits else None

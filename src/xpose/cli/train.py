@@ -20,31 +20,25 @@ if TYPE_CHECKING:
     from xpose.training.recipes.session import RunOutcome
 
 _instead = partial(typer.Option, rich_help_panel="Instead of training")
+_run = partial(typer.Option, rich_help_panel="The run")
 RECIPE = typer.Argument(
     help="A shipped recipe (see --list) or your own TOML file.", metavar="RECIPE", show_default=False
 )
-Changes = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Change a setting, e.g. run.steps=500; may be repeated.", metavar="NAME=VALUE"),
-]
-Minutes = Annotated[
-    float | None, typer.Option(min=0, help="Stop after this many minutes, with everything saved.", metavar="NUMBER")
-]
-Device = Annotated[
-    str | None, typer.Option(help="cpu, cuda, mps, ... Default: the best device available.", metavar="NAME")
-]
-DATA = typer.Option("--data", help="Training pictures, instead of the recipe's; may be repeated.", metavar="FOLDER")
-OUT = typer.Option(help="Folder of the run; a run in it is continued. Default: runs/RECIPE.")
-PROFILE = typer.Option(help="Write a PyTorch trace of a few steps, for ui.perfetto.dev.", metavar="FILE")
+SET = _run("--set", help="Change a setting, e.g. run.steps=500; may be repeated.", metavar="NAME=VALUE")
+MINUTES = _run(min=0, help="Stop after this many minutes, with everything saved.", metavar="NUMBER")
+DEVICE = _run(help="cpu, cuda, mps, ... Default: the best device available.", metavar="NAME")
+DATA = _run("--data", help="Training pictures, instead of the recipe's; may be repeated.", metavar="FOLDER")
+OUT = _run(help="Folder of the run; a run in it is continued. Default: runs/RECIPE.")
+PROFILE = _run(help="Write a PyTorch trace of a few steps, for ui.perfetto.dev.", metavar="FILE")
 
 
 def train(
     recipe: Annotated[str | None, RECIPE] = None,
-    changes: Changes = None,
+    changes: Annotated[list[str] | None, SET] = None,
     data: Annotated[list[Path] | None, DATA] = None,
     out: Annotated[Path | None, OUT] = None,
-    minutes: Minutes = None,
-    device: Device = None,
+    minutes: Annotated[float | None, MINUTES] = None,
+    device: Annotated[str | None, DEVICE] = None,
     profile: Annotated[Path | None, PROFILE] = None,
     list_all: Annotated[bool, _instead("--list", help="List the shipped recipes.")] = False,
     show: Annotated[bool, _instead("--show", help="Print the recipe with all its settings, as TOML.")] = False,
@@ -71,26 +65,20 @@ def train(
         raise typer.BadParameter("No recipe was named. List them with: xpose train --list", param_hint="RECIPE")
     from xpose.training.recipes.recipe import load_recipe
 
-    loaded = load_recipe(recipe, changes or (), data=data or ())
+    loaded, folder = load_recipe(recipe, changes or (), data=data or ()), out or Path("runs") / Path(recipe).stem
     if show:
         _console.show(loaded.to_toml().rstrip("\n"))
-        return
-    folder = out if out is not None else Path("runs") / Path(recipe).stem
-    if look:
+    elif look:
         _look(loaded, folder)
-        return
-    run_recipe(loaded, folder, minutes, device, profile=profile)
+    else:
+        run_recipe(loaded, folder, minutes, device, profile=profile)
 
 
 def _list() -> None:
-    from rich.table import Table
-
     from xpose.training.recipes.recipe import read_table, shipped_recipes
 
-    table = Table("recipe", "what it is for", box=None, header_style="bold")
-    for name in shipped_recipes():
-        table.add_row(name, read_table(name)["about"])
-    _console.show(table)
+    rows = [[name, read_table(name)["about"]] for name in shipped_recipes()]
+    _console.show(_console.table(["recipe", "what it is for"], rows))
     _console.note("All settings of one: xpose train RECIPE --show")
 
 
@@ -100,7 +88,7 @@ def _look(recipe: Recipe, folder: Path) -> None:
     from xpose.training.reporting.batch_page import look
 
     left_out = LeftOut()
-    loader = build_loader(recipe, placed(recipe.data, folder), left_out=left_out, folder=folder)
+    loader = build_loader(recipe, placed(recipe.data, folder), left_out, folder)
     for line in left_out.lines(folder):
         _console.note(line)
     page = look(loader, folder)
@@ -139,12 +127,11 @@ def run_recipe(
             raise
     if outcome.finished:
         if here.first:
-            _console.show(
-                f"Done: {counted(outcome.step, 'step')}. Weights: {outcome.weights}  Report: {folder / 'report.html'}"
-            )
+            report = folder / "report.html"
+            _console.show(f"Done: {counted(outcome.step, 'step')}. Weights: {outcome.weights}  Report: {report}")
         return outcome
     why = "Stopped" if interruptions.stopping else "Time limit reached"
-    say(f"{why}; step {outcome.step:,} of {outcome.steps:,} is saved. Continue with the same command.")
+    say(f"{why}; step {outcome.step:,} of {recipe.run.steps:,} is saved. Continue with the same command.")
     if interruptions.stopping:
         raise KeyboardInterrupt
     return outcome

@@ -186,7 +186,7 @@ def test_names_that_the_vocabulary_knows_take_its_mirror_partners(choice: str | 
 def test_a_prepared_set_is_used_where_it_is(tmp_path: Path) -> None:
     place = material(tmp_path, 3).place
     found = gather(Request.of(place), tmp_path / "run")
-    assert (found.place, found.pictures, found.objects) == (place, 3, 3)
+    assert (found.place, found.pictures, sum(found.kinds.values())) == (place, 3, 3)
     with pytest.raises(ConfigError, match=r"--name .* is a prepared set"):
         gather(Request.of(place, name="newt"), tmp_path / "other")
 
@@ -205,7 +205,7 @@ def test_what_to_start_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         starting_point(None)
     with pytest.raises(ConfigError, match="exclude each other"):
         starting_point("a", from_scratch=True)
-    with pytest.raises(ConfigError, match=r"--backbone .* is for --from-scratch"):
+    with pytest.raises(ConfigError, match=r"--backbone .* needs --from-scratch"):
         starting_point("a", backbone=tmp_path)
     with pytest.raises(CheckpointError, match=r"nothing\.pth"):
         starting_point(None, changes=["network.start=nothing.pth"])

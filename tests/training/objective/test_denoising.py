@@ -33,7 +33,7 @@ def objects_of(found: Noised, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """True box [B, E, 4] of every query, which queries are near, which are far."""
     near = torch.zeros_like(found.queries.real)
     number = torch.zeros_like(found.queries.classes)
-    pairs = found.queries_part.assignment
+    pairs = found.of_queries
     near[pairs.images, pairs.queries] = True
     number[pairs.images, pairs.queries] = torch.from_numpy(pairs.objects)
     runs = number.view(len(near), -1, 2, found.queries.run // 2)
@@ -82,7 +82,7 @@ def test_no_noise_is_the_truth(batch: Batch) -> None:
     found = noised(batch, DenoisingSettings(queries=4, box_noise=0, label_noise=0, keypoint_runs=1, keypoint_noise=0))
     true, near, _ = objects_of(found, batch)
     torch.testing.assert_close(found.queries.boxes[near], true[near])
-    pairs = found.groups_part.assignment
+    pairs = found.of_groups
     points = found.queries.points[pairs.images, pairs.queries]
     labelled = batch.targets.visibility[pairs.images, pairs.objects] > 0
     torch.testing.assert_close(points[labelled], batch.targets.keypoints[pairs.images, pairs.objects][labelled])
@@ -91,7 +91,7 @@ def test_no_noise_is_the_truth(batch: Batch) -> None:
 
 def test_a_noised_label_is_another_class_of_the_same_prompt(batch: Batch) -> None:
     found = noised(batch, DenoisingSettings(queries=2000, label_noise=0.3))
-    pairs = found.queries_part.assignment
+    pairs = found.of_queries
     true = batch.targets.classes[pairs.images, pairs.objects]
     given = found.queries.classes[pairs.images, pairs.queries]
     assert set(given.tolist()) == {0, 1}
@@ -116,7 +116,7 @@ def test_ignored_objects_are_not_disturbed_and_no_objects_give_none(batch: Batch
     found = noised_objects(targets, batch.prompts, SETTINGS, seeded())
     assert found is not None
     assert found.queries.run == 2
-    assert set(found.queries_part.assignment.objects) == {0}
+    assert set(found.of_queries.objects) == {0}
     assert not found.queries.real[1].any()
     nothing = target_batch([targets_of(crowd), targets_of()], dtype=torch.float64)
     assert noised_objects(nothing, batch.prompts, SETTINGS, seeded()) is None

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 from PIL import Image, ImageOps
 from tests.evaluation.drawn_sets import TUBE, thing, write_set
 
-from xpose.data.collection.leaks import Prints, print_content, print_picture
+from xpose.data.collection.leaks import PrintStore, print_picture
 from xpose.data.synthetic.scenes import generate
 from xpose.errors import ConfigError, SplitError
 from xpose.training.recipes import left_out as left_out_module
@@ -80,9 +82,7 @@ def test_the_answer_is_kept_until_the_pictures_change(
 ) -> None:
     first = look_alikes([str(sets)], "train", "val", tmp_path)
     read = []
-    monkeypatch.setattr(
-        left_out_module, "print_content", lambda content: read.append(content) or print_content(content)
-    )
+    monkeypatch.setattr(left_out_module, "print_picture", lambda path: read.append(path) or print_picture(path))
     assert look_alikes([str(sets)], "train", "val", tmp_path) == first
     assert not read
     (tmp_path / APART_FILE).write_text("{damaged")
@@ -135,9 +135,12 @@ real = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real collection is n
 @real
 def test_the_shipped_weights_learn_from_no_validation_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a file, nor its look or mirror image, nor (hands and people out of COCO) a piece of the same original."""
-    prints: dict[Path, Prints | None] = {}  # each picture is read once; it takes a minute
-    compute = left_out_module._prints
-    monkeypatch.setattr(left_out_module, "_prints", lambda place: prints.setdefault(place, compute(place)))
+    # It takes a minute to read all pictures: fingerprints of unchanged files are kept for the next run of this test.
+    store = PrintStore(Path(gettempdir()) / f"xpose-test-prints-{getpass.getuser()}.sqlite")
+    paths = sorted(path.resolve() for path in SHARED.glob("*/images/**/*") if path.is_file())
+    prints = dict(zip(paths, store.prints(paths), strict=True))
+    store.close()
+    monkeypatch.setattr(left_out_module, "print_picture", lambda path: prints.get(path.resolve()))
     recipe = load_recipe("nano-real", data=[SHARED])
     left_out = LeftOut()
     pool = training_pool(recipe.data, left_out)
@@ -151,8 +154,7 @@ def test_the_shipped_weights_learn_from_no_validation_picture(monkeypatch: pytes
     train, tested = left_out_module.Side(), left_out_module.Side()
     for side, names in ((train, learned), (tested, list(splits["val"]))):
         for source, file in names:
-            place = SHARED / source / file
-            side.add(f"{source}/{file}", prints[place] if place in prints else print_picture(place))
+            side.add(f"{source}/{file}", prints.get((SHARED / source / file).resolve()))
     assert not train.unread
     assert not tested.unread
     assert left_out_module.find_leaks(train, tested) == []

@@ -114,16 +114,21 @@ def test_a_swin_classifier_of_its_authors_leaves_only_the_norms_of_the_maps(tmp_
     assert result.refused == ()
 
 
+@pytest.fixture(scope="module")
+def resnet() -> nn.Module:
+    return shake(ResNet50())
+
+
 @pytest.mark.parametrize("names", ["transformers", "torchvision"])
-def test_a_resnet_is_taken_whole(tmp_path: Path, names: str) -> None:
-    theirs = shake(ResNet50())
-    state = {name.removeprefix("net."): value for name, value in theirs.state_dict().items()}
+def test_a_resnet_is_taken_whole(resnet: nn.Module, tmp_path: Path, names: str) -> None:
+    state = {name.removeprefix("net."): value for name, value in resnet.state_dict().items()}
     rename: Callable[[str], str] = (lambda name: f"resnet.{name}") if names == "transformers" else as_torchvision
     path = saved({rename(name): value for name, value in state.items()}, tmp_path / "resnet.safetensors")
-    ours = fresh(backbone="resnet50")
+    ours = XPose(tiny_config(backbone="resnet50"))
     result = load_backbone(ours, path)
     assert (result.refused, result.left, result.unused) == ((), (), ())
-    assert all(torch.equal(value, ours.backbone.state_dict()[name]) for name, value in theirs.state_dict().items())
+    mine = ours.backbone.state_dict()
+    assert all(torch.equal(value, mine[name]) for name, value in resnet.state_dict().items())
 
 
 def as_torchvision(name: str) -> str:

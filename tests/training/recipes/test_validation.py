@@ -14,6 +14,7 @@ from tests.inference.conftest import own_detector
 
 from xpose.data.loading.pool import read_places
 from xpose.data.synthetic.scenes import write_synthetic
+from xpose.evaluation.data import Placed
 from xpose.evaluation.questions import key_of
 from xpose.inference import DetectionOptions
 from xpose.model.checkpoints.calibration import Calibration
@@ -21,7 +22,7 @@ from xpose.prompts import CombinedPrompt, TextPrompt, VisualPrompt
 from xpose.records import Record
 from xpose.results import Poses
 from xpose.training.recipes import validation
-from xpose.training.recipes.validation import Placed, PoseValidator
+from xpose.training.recipes.validation import PoseValidator
 
 DETECTOR = own_detector()
 

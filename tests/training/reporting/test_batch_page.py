@@ -50,15 +50,15 @@ def test_points_lie_on_their_dots_after_flips_crops_and_turns(loader: Loader) ->
     mirrored = checked = cut = 0
     for number in range(12):
         batch = loader.batch(number)
-        shown = seen(batch)
-        for one, target in zip(shown.pictures, batch.targets, strict=True):
+        pictures, shots = seen(batch)
+        for one, target in zip(pictures, batch.targets, strict=True):
             assert one.present == ("person",)
             in_mirror = float(np.linalg.det(target.matrix[:, :2].numpy())) < 0
             assert misplaced(one, in_mirror) == []
             checked += sum(len(figure.names) for figure in one.figures)
             cut += sum(len(figure.names) < len(PERSON.keypoints) for figure in one.figures)
             mirrored += in_mirror
-        for one in shown.shots:  # an example does not say whether it is mirrored, but is so as a whole
+        for one in shots:  # an example does not say whether it is mirrored, but is so as a whole
             assert [] in (misplaced(one, False), misplaced(one, True))
             checked += len(one.figures[0].names)
     assert checked > 200
@@ -71,14 +71,14 @@ def test_a_wrong_flip_would_be_seen(loader: Loader) -> None:
     """The check above can fail: with left and right exchanged the dots do not fit."""
     batch = next(batch for batch in map(loader.batch, range(9)) if len(batch.targets[0].labels))
     in_mirror = float(np.linalg.det(batch.targets[0].matrix[:, :2].numpy())) < 0
-    assert misplaced(seen(batch).pictures[0], not in_mirror)
+    assert misplaced(seen(batch)[0][0], not in_mirror)
 
 
 def test_the_pages(loader: Loader, tmp_path: Path) -> None:
     page = look(loader, tmp_path, pictures=6)
     text = page.read_text("utf-8")
     batches = [seen(loader.batch(number)) for number in range(3)]
-    shots = sum(len(batch.shots) for batch in batches)
+    shots = sum(len(examples) for _, examples in batches)
     assert shots
     assert text.count("<img ") == 6 + shots
     assert "asked: <b>person</b>" in text

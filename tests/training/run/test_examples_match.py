@@ -16,6 +16,7 @@ from xpose.data.loading.transforms import Colours
 from xpose.inference.preprocess import MEAN, STD
 from xpose.model.prompting.picture import example_picture
 from xpose.training.recipes.assembly import build_loader, placed
+from xpose.training.recipes.left_out import LeftOut
 from xpose.training.recipes.recipe import load_recipe
 from xpose.training.run.prompt_batches import normalised
 
@@ -45,5 +46,5 @@ def test_cut_outs_are_the_same(tmp_path: Path, side: int) -> None:
 def test_training_cuts_out_as_large_as_the_network_sees_in_use(tmp_path: Path, asked: str, expected: int) -> None:
     changes = ["network.overrides.example_side=96", f"prompting.examples.side={asked}", "prompting.visual=1"]
     recipe = load_recipe("tiny-overfit", [*changes, "prompting.combined=0", "data.drawn.size=[64, 64]"])
-    loader = build_loader(recipe, placed(recipe.data, tmp_path))
+    loader = build_loader(recipe, placed(recipe.data, tmp_path), LeftOut(), tmp_path)
     assert loader.batch(0).crops.shape[1:] == (3, expected, expected)

@@ -24,8 +24,7 @@ from xpose.training.run import loop
 from xpose.training.run import state as states_on_disk
 from xpose.training.run.log import Progress
 from xpose.training.run.prompt_batches import PromptMaker
-from xpose.training.run.schedule import Schedule
-from xpose.training.run.settings import RunSettings
+from xpose.training.run.settings import RunSettings, Schedule
 from xpose.training.run.state import load_state
 from xpose.training.run.step import StepOutcome, TrainStep, gradients
 

@@ -11,9 +11,8 @@ from tests.model.conftest import tiny_config
 from tests.training.small_runs import curve, draw, everything, learn, loader_of, rows, run_of
 
 from xpose.model import XPose
-from xpose.training.run import hardware, step
-from xpose.training.run.schedule import Schedule
-from xpose.training.run.settings import AMP
+from xpose.training.run import hardware
+from xpose.training.run.settings import AMP, Schedule
 from xpose.training.run.state import load_state
 from xpose.training.run.step import TrainStep, change, gradients
 
@@ -120,7 +119,7 @@ def test_a_run_continues_on_another_processor(
     """It begins where bfloat16 is multiplied, and ends where it is not."""
     used: list[torch.dtype | None] = []
     decide = hardware.precision
-    monkeypatch.setattr(step, "precision", lambda *question: used.append(decide(*question)) or used[-1])
+    monkeypatch.setattr(hardware, "precision", lambda *question: used.append(decide(*question)) or used[-1])
     for amp, native in ((first, True), (then, False)):
         monkeypatch.setattr(hardware, "multiplies_bf16", lambda device, native=native: native)
         learn(tmp_path, loader_of(pictures), run_of(2, amp=amp), model=fresh(), minutes=1e-6)

@@ -15,7 +15,7 @@ from tests.training.small_runs import curve, draw, everything, learn, loader_of,
 from xpose.errors import CheckpointError, ConfigError, XPoseError
 from xpose.model import XPose
 from xpose.training.run.processes import Interruptions, Terminated
-from xpose.training.run.schedule import Schedule
+from xpose.training.run.settings import Schedule
 from xpose.training.run.state import load_state, save_state, states
 
 PROGRAM = Path(__file__).with_name("killed_run.py")

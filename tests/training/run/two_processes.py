@@ -30,7 +30,7 @@ from xpose.data.loading.loader import Loader
 from xpose.errors import XPoseWarning
 from xpose.training.run.loop import train
 from xpose.training.run.processes import Here, processes
-from xpose.training.run.schedule import Schedule
+from xpose.training.run.settings import Schedule
 
 
 def main(pictures: Path, out: Path) -> None:

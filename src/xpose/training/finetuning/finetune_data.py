@@ -1,8 +1,4 @@
-"""The data of a fine-tuning run: a user's labels as a prepared set in the run's folder, and what they contain.
-
-material = gather(Request.of(Path("birds/labels.json")), Path("runs/finetune"))
-material.pictures, material.kinds, material.skipped
-"""
+"""The data of a fine-tuning run: a user's labels as a prepared set in the run's folder, and what they contain."""
 
 from __future__ import annotations
 
@@ -80,11 +76,6 @@ class Material:
         """The number of pictures to learn from."""
         return len(self.usable)
 
-    @property
-    def objects(self) -> int:
-        """The number of objects with keypoints in them."""
-        return sum(self.kinds.values())
-
     @cached_property
     def flips(self) -> dict[str, dict[str, str]]:
         """The mirror names of skeletons of its own."""
@@ -144,9 +135,7 @@ def gather(
     `source` is the answer of `opened`, if it was called before.
 
     Raises:
-        DataError: the labels are damaged, of no known format, or hold nothing to learn.
-        ConfigError: the folder holds a run on other data.
-        CheckpointError: the folder cannot be made.
+        DataError, ConfigError: the labels are damaged, of no known format or without keypoints; the run is another's.
     """
     from xpose.data.datasets.importers.recognise import PREPARED
 
@@ -207,12 +196,12 @@ def _forget_other(request: Request, folder: Path) -> None:
 
 
 def _refuse_choices(request: Request) -> None:
-    given = [flag for flag in ("images", "name", "skeleton") if getattr(request, flag) is not None]
-    if given:
-        raise ConfigError(
-            f"--{given[0]} {quote(str(getattr(request, given[0])))} cannot be given: {quote(request.data)} is a "
-            "prepared set, which states it. Leave the option out, or give the labels that the set was made from."
-        )
+    for flag in ("images", "name", "skeleton"):
+        if (value := getattr(request, flag)) is not None:
+            raise ConfigError(
+                f"--{flag} {quote(value)} cannot be given: {quote(request.data)} is a prepared set, which states it. "
+                "Leave the option out, or give the labels that the set was made from."
+            )
 
 
 def _imported(
@@ -281,24 +270,11 @@ def survey(place: Path, format_name: str, split: str | None = None, notes: Itera
         )
     other = VALIDATION if VALIDATION in names and train != VALIDATION else None
     tested = {key_of(record) for record, _ in _usable(place, other)} if other else set()
-    all_notes = [*notes]
     if shared := tested & {key_of(record) for record, _ in usable}:
-        all_notes.append(
-            f"{len(shared)} pictures are in {train} and in {other}, which is therefore not used for testing."
-        )
+        notes = [*notes, f"{len(shared)} pictures are in {train} and in {other}, which is not used for testing."]
         tested = set()
-    return Material(
-        place=place,
-        format=format_name,
-        split=train,
-        validation=other if tested else None,
-        usable=usable,
-        tested=len(tested),
-        kinds=kinds,
-        skipped=Counter(entry["what"] for entry in entries),
-        reasons=reasons,
-        notes=tuple(all_notes),
-    )
+    skipped, validation = Counter(entry["what"] for entry in entries), other if tested else None
+    return Material(place, format_name, train, validation, usable, len(tested), kinds, skipped, reasons, tuple(notes))
 
 
 def _usable(place: Path, split: str) -> Iterator[tuple[Record, Path]]:

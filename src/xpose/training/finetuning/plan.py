@@ -1,11 +1,4 @@
-"""The recipe of a fine-tuning run, chosen by the number of pictures, and what the run changed.
-
-docs/finetuning.md gives the reasons.
-
-start = starting_point("xpose-nano")
-plan = choose(material, start)
-plan.recipe, plan.size, plan.tested_on
-"""
+"""The recipe of a fine-tuning run, chosen by the number of pictures, and what the run changed: docs/finetuning.md."""
 
 from __future__ import annotations
 
@@ -93,8 +86,7 @@ def starting_point(
     The `changes` of `choose` may name the weights (network.start) or the network (network.preset), too.
 
     Raises:
-        CheckpointError: there are no such weights, or none were named and none come with the package.
-        ConfigError: choices that exclude each other.
+        CheckpointError, ConfigError: there are no such weights, or choices exclude each other.
     """
     network: dict[str, Any] = {}
     for text in changes:
@@ -105,13 +97,11 @@ def starting_point(
         raise ConfigError(f"--weights {quote(weights)} and --from-scratch exclude each other. Give one of them.")
     if backbone is not None and not from_scratch:
         raise ConfigError(
-            f"--backbone {quote(str(backbone))} is for --from-scratch: trained weights have a backbone of their own. "
-            "Leave one of them out, or add --from-scratch."
+            f"--backbone {quote(str(backbone))} needs --from-scratch: trained weights have a backbone of their own."
         )
     table = {} if clip is None else {"clip": str(clip)}
     if from_scratch:
-        preset = network.get("preset")
-        config = CONFIGS[preset if preset in CONFIGS else "xpose-nano"]
+        config = CONFIGS.get(network.get("preset", ""), CONFIGS["xpose-nano"])
         return Start(table if backbone is None else {**table, "backbone": str(backbone)}, config, None)
     if weights is None:
         try:
@@ -129,9 +119,8 @@ def starting_point(
 
 def _config_of(weights: str) -> XPoseConfig:
     path = Path(bundled_weights().get(weights, Path(weights).expanduser()))
-    folder = path if path.is_dir() else path.parent
-    if (path.is_dir() or path.suffix == ".safetensors") and (folder / CONFIG_FILE).is_file():
-        file = folder / CONFIG_FILE
+    file = (path if path.is_dir() else path.parent) / CONFIG_FILE
+    if (path.is_dir() or path.suffix == ".safetensors") and file.is_file():
         return XPoseConfig.from_json(file.read_text(encoding="utf-8"), quote(file))
     return from_pretrained(weights).model.config
 
@@ -148,17 +137,15 @@ def refuse_too_few(material: Material) -> None:
 
 
 def choose(material: Material, start: Start, changes: Iterable[str] = ()) -> FinetunePlan:
-    """The recipe for the material, with changes, `a.b=value` each, over what is chosen here.
-
-    Raises:
-        ConfigError: a change does not fit.
-    """
+    """The recipe for the material, with changes, `a.b=value` each, over what is chosen here."""
     size = next(size for size in SIZES if material.pictures <= size.most)
     small, scratch = start.config.backbone == "mobilenetv2", start.weights is None
     held_out = 0.0 if material.validation else share_to_hold_out(material)
     rate, steps = FULL_RATE.get(start.config.backbone, OTHER_RATE), size.steps * (LONGER if scratch else 1)
     by_example = start.config.prompt_encoder == "nano" and material.pictures > 1
     unflipped = {"flip": 0.0} if material.numbered else {}
+    prompts = {"visual": size.visual, "combined": size.combined} if by_example else {"visual": 0.0, "combined": 0.0}
+    schedule = {"rate": rate, "backbone": 0.25} if scratch else {"rate": rate * size.rate, "backbone": size.backbone}
     table = {
         "about": f"fine-tuning on {counted(material.pictures, 'picture')} of {material.place.name} ({size.name})",
         "network": start.network,
@@ -170,8 +157,7 @@ def choose(material: Material, start: Start, changes: Iterable[str] = ()) -> Fin
             **unflipped,
         },
         "prompting": {
-            "visual": size.visual if by_example else 0.0,
-            "combined": size.combined if by_example else 0.0,
+            **prompts,
             "absent": [0, 4],
             "examples": {"shots": [1, max(1, min(3, material.pictures - 1))], **unflipped},
         },
@@ -180,11 +166,7 @@ def choose(material: Material, start: Start, changes: Iterable[str] = ()) -> Fin
             "average": size.average,
             "clip": 0.5 if small else 0.1,
             "log_steps": 10 if steps < 1000 else 20,
-            "schedule": {
-                "rate": rate if scratch else rate * size.rate,
-                "backbone": 0.25 if scratch else size.backbone,
-                "warm_up": min(500, steps // 10),
-            },
+            "schedule": {**schedule, "warm_up": min(500, steps // 10)},
         },
         "validation": {
             "every": size.steps // 5,
@@ -259,10 +241,8 @@ def test_start(setup: Setup) -> Mapping[str, float]:
     """Measure the starting weights, once in a run, as its step 0; the measures."""
     if setup.validator is None or last_step(setup.folder):
         return {}
-    if (setup.folder / LOG_FILE).is_file():
-        values = read_log(setup.folder).validations.get(FIRST, {})
-        if values:
-            return values
+    if (setup.folder / LOG_FILE).is_file() and (values := read_log(setup.folder).validations.get(FIRST)):
+        return values
     values = setup.validator(setup.model.eval())
     write_validation(made(setup.folder), FIRST, values)
     return values
@@ -277,7 +257,5 @@ def compare(recipe: Recipe, folder: Path) -> Comparison | None:
     last = max(steps)
     best = recipe.validation.best_step(tested)
     best = min(tested) if best is None else best
-    use_best = best not in (FIRST, last) and (folder / BEST).is_dir()
-    return Comparison(
-        tested.get(FIRST, {}), tested[last], tested[best], best, last, folder / (BEST if use_best else WEIGHTS)
-    )
+    weights = folder / (BEST if best not in (FIRST, last) and (folder / BEST).is_dir() else WEIGHTS)
+    return Comparison(tested.get(FIRST, {}), tested[last], tested[best], best, last, weights)

@@ -1,9 +1,8 @@
 """Contrastive denoising: labelled objects with noise are further queries, from which the truth has to be recovered.
 
 A query near its object must find it; one further away must learn that it is background. Which object belongs to which
-query is known, so these queries teach the decoder from the first step, when matching is still a lottery. As an option
-some of them open keypoint groups whose points start at noised true places.
-Shape letters as in `xpose.model.types`, and M objects per image, R runs of 2 M queries: first near, then far ones.
+query is known, so these queries teach the decoder from the first step, when matching is still a lottery. Shape letters
+as in `xpose.model.types`, and M objects per image, R runs of 2 M queries: first near, then far ones.
 """
 
 from __future__ import annotations
@@ -41,20 +40,12 @@ class DenoisingSettings:
 
 
 @dataclass(frozen=True)
-class NoisedPart:
-    """What some of the given queries should answer."""
-
-    assignment: Assignment  # the near ones and their objects
-    real: Tensor  # [B, E or P] bool, False for empty places
-
-
-@dataclass(frozen=True)
 class Noised:
-    """Disturbed objects: the queries for the network, and what the losses know about them."""
+    """Disturbed objects: the queries for the network, and what they and the groups that they open should answer."""
 
     queries: GivenQueries
-    queries_part: NoisedPart
-    groups_part: NoisedPart
+    of_queries: Assignment  # the near ones and their objects
+    of_groups: Assignment
 
 
 def noised_objects(
@@ -63,11 +54,7 @@ def noised_objects(
     settings: DenoisingSettings | None = None,
     generator: torch.Generator | None = None,
 ) -> Noised | None:
-    """Disturb the objects of a batch; None where it has none.
-
-    A noised label is another class of the image's own prompt. `generator` is one of the CPU, so that a run can be
-    repeated on any device.
-    """
+    """Disturb the objects of a batch; None where it has none. `generator` is one of the CPU, whatever the device."""
     settings, most = settings or DenoisingSettings(), targets.most
     if most == 0:
         return None
@@ -102,11 +89,7 @@ def noised_objects(
         group_class=targets.classes.gather(1, group_object),
         points=noise.points(targets, group_object, settings.keypoint_noise),
     )
-    return Noised(
-        queries,
-        NoisedPart(_pairs(positive, objects), queries.real),
-        NoisedPart(_pairs(positive[:, at], objects[:, at]), queries.real.gather(1, opened)),
-    )
+    return Noised(queries, _pairs(positive, objects), _pairs(positive[:, at], objects[:, at]))
 
 
 class _Noise:

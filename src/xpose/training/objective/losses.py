@@ -7,19 +7,18 @@ of objects changes it. Shape letters as in `xpose.model.types`; T = queries of a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, distributed
 
-from xpose.errors import TrainingError, out_of_range, refuse
+from xpose.errors import out_of_range, refuse
 from xpose.geometry import box_area, box_iou, cxcywh_to_xyxy
-from xpose.model.types import LayerReport, Predictions, ProjectedPrompts, Trace
+from xpose.model.types import LayerReport, Predictions, Trace
 from xpose.training.objective import terms
 from xpose.training.objective.denoising import Noised
-from xpose.training.objective.dense import dense_terms
 from xpose.training.objective.matcher import Assignment, Layer, Matcher, OpenedGroups
 from xpose.training.objective.targets import TargetBatch
 from xpose.vocabulary import load_skeleton
@@ -94,7 +93,7 @@ class _Task:
     weight: float
     report: LayerReport
     assignment: Assignment
-    counted: Tensor | None  # [B, T] bool, queries that the class loss looks at; None = all
+    counted: Tensor | None = None  # [B, T] bool, queries that the class loss looks at; None = all
 
 
 class Criterion:
@@ -111,21 +110,13 @@ class Criterion:
         noised: Noised | None = None,
         opened: OpenedGroups | None = None,
     ) -> dict[str, Tensor]:
-        """The weighted sum "total", and every term before its weight.
+        """The weighted sum "total", and every term before its weight; layers before the last call theirs "term@place".
 
-        The terms of the last layer have their bare names, the others are called "term@place". `noised` are the objects
-        whose queries were given to the network; `opened` is what opened the keypoint groups, if not the scores did.
-
-        Raises:
-            TrainingError: there are no reports, the targets do not fit the prompts, or the answers are not finite.
+        `noised` are the objects whose queries were given to the network; `opened` is what opened the keypoint groups,
+        if not the scores did. TrainingError if the answers are not finite.
         """
         trace = predictions.trace
-        if trace is None:
-            raise TrainingError(
-                "The predictions hold no reports of the layers, which the losses judge. Call the network with "
-                "with_reports=True."
-            )
-        _check_fit(targets, trace.prompts)
+        assert trace is not None, "the network has to be called with_reports=True"
         if self.weights.sigma_rule == "position":
             targets = replace(targets, sigmas=by_position(targets.sigmas))
         with torch.autocast(targets.boxes.device.type, enabled=False):
@@ -153,7 +144,7 @@ class Criterion:
         proposals = trace.proposals
         if proposals.every is not None and self.weights.dense_class > 0:
             assert proposals.centres is not None
-            sums, count = dense_terms(proposals.every, proposals.centres, targets, trace.prompts.object_mask)
+            sums, count = terms.dense_terms(proposals.every, proposals.centres, targets, trace.prompts.object_mask)
             count = _mean_over_processes(count.view(1))[0].clamp(min=1)
             values |= {name: value / count for name, value in sums.items()}
         if trace.maps is not None and opened is not None and self.weights.pose_map > 0:
@@ -181,13 +172,15 @@ class Criterion:
         judged = [(layer, weight) for layer, weight in zip(layers, weights, strict=True) if weight > 0]
         assignments = self._assignments([layer for layer, _ in judged], targets, opened)
         tasks = [
-            _Task("" if layer is layers[-1] else layer.name, weight, layer.report, assignment, None)
+            _Task("" if layer is layers[-1] else layer.name, weight, layer.report, assignment)
             for (layer, weight), assignment in zip(judged, assignments, strict=True)
         ]
         if noised is not None and w.denoising > 0:
+            real, opened_real = noised.queries.real, noised.queries.real.gather(1, noised.queries.opened)
             for place, report in zip(_places(trace.given), trace.given, strict=True):
-                part = noised.queries_part if report.keypoints is None else noised.groups_part
-                tasks.append(_Task(f"noised {place}", w.denoising, report, part.assignment, part.real))
+                grouped = report.keypoints is not None
+                assignment, counted = (noised.of_groups, opened_real) if grouped else (noised.of_queries, real)
+                tasks.append(_Task(f"noised {place}", w.denoising, report, assignment, counted))
         return tasks
 
     def _assignments(self, layers: list[Layer], targets: TargetBatch, opened: OpenedGroups | None) -> list[Assignment]:
@@ -212,35 +205,31 @@ class Criterion:
         share = 1.0 if report.keypoints is None else w.group_alignment
         if share > 0:
             values[w.on_classes] = share * self._classification(task, targets, object_mask, index).sum() / count[0]
+
+        def add(name: str, column: int, loss: Callable[..., Tensor], *arguments: Any) -> None:
+            if getattr(w, name) > 0:
+                values[name] = loss(*arguments).sum() / count[column]
+
         true = targets.boxes[images, objects]
         boxes = report.boxes[images, queries].to(dtype)
-        if w.box_l1 > 0:
-            values["box_l1"] = terms.box_l1(boxes, true).sum() / count[0]
-        if w.giou > 0:
-            values["giou"] = terms.giou(boxes, true).sum() / count[0]
+        add("box_l1", 0, terms.box_l1, boxes, true)
+        add("giou", 0, terms.giou, boxes, true)
         if report.keypoints is None or report.keypoint_logits is None:
             return values
         points, places = report.keypoints[images, queries].to(dtype), targets.keypoints[images, objects]
         visibility, absent = targets.visibility[images, objects], targets.absent[images, objects]
-        labelled, sizes = visibility > 0, targets.sizes[images]
-        if w.keypoint_l1 > 0:
-            values["keypoint_l1"] = terms.keypoint_l1(points, places, labelled).sum() / count[1]
-        if w.keypoint_relative > 0:
-            loss = terms.keypoint_relative(points, places, labelled, true, sizes)
-            values["keypoint_relative"] = loss.sum() / count[1]
-        if w.oks > 0:
-            loss = terms.pose_distance(points, places, labelled, true, targets.sigmas[images, objects], sizes)
-            values["oks"] = loss.sum() / count[1]
-        if w.keypoint_alignment > 0:
-            logits, real = report.keypoint_logits[images, queries].to(dtype), targets.real[images, objects]
-            loss = terms.keypoint_alignment(logits, visibility, absent, real, w.alpha, w.gamma)
-            values["keypoint_alignment"] = loss.sum() / count[2]
-        if w.visibility > 0 and report.visibility is not None:
-            loss = terms.presence(report.visibility[images, queries].to(dtype), visibility, absent)
-            values["visibility"] = loss.sum() / count[2]
-        if w.point_error > 0 and report.log_error is not None:
+        labelled, sizes, sigmas = visibility > 0, targets.sizes[images], targets.sigmas[images, objects]
+        logits, real = report.keypoint_logits[images, queries].to(dtype), targets.real[images, objects]
+        add("keypoint_l1", 1, terms.keypoint_l1, points, places, labelled)
+        add("keypoint_relative", 1, terms.keypoint_relative, points, places, labelled, true, sizes)
+        add("oks", 1, terms.pose_distance, points, places, labelled, true, sigmas, sizes)
+        add("keypoint_alignment", 2, terms.keypoint_alignment, logits, visibility, absent, real, w.alpha, w.gamma)
+        if report.visibility is not None:
+            shown = report.visibility[images, queries].to(dtype)
+            add("visibility", 2, terms.presence, shown, visibility, absent)
+        if report.log_error is not None:
             log_error = report.log_error[images, queries].to(dtype)
-            values["point_error"] = terms.point_error(points, places, labelled, true, sizes, log_error).sum() / count[1]
+            add("point_error", 1, terms.point_error, points, places, labelled, true, sizes, log_error)
         return values
 
     def _classification(
@@ -269,25 +258,6 @@ class Criterion:
         return terms.focal(logits, target, self.weights.alpha, self.weights.gamma) * judged
 
 
-def _check_fit(targets: TargetBatch, prompts: ProjectedPrompts) -> None:
-    images, slots = prompts.keypoint_mask.shape[0], prompts.keypoint_mask.shape[2]
-    if (len(targets), targets.real.shape[2]) != (images, slots):
-        raise TrainingError(
-            f"The targets are for {len(targets)} images with {targets.real.shape[2]} keypoint slots, the prompts for "
-            f"{images} with {slots}. Both must come from the same batch and the same keypoint lists."
-        )
-    within = targets.classes < prompts.keypoint_set.shape[1]
-    classes = torch.where(within, targets.classes, 0)
-    in_prompt = within if prompts.object_mask is None else within & prompts.object_mask.gather(1, classes)
-    image = torch.arange(images, device=classes.device)[:, None]
-    slots_fit = (prompts.keypoint_mask[image, prompts.keypoint_set.gather(1, classes)] == targets.real).all(-1)
-    if not bool(((in_prompt & slots_fit) | ~targets.present).all()):
-        raise TrainingError(
-            "An object's class is not in its image's prompt, or that class has another number of keypoints there. "
-            "Targets and prompts must be made from the same list of classes and keypoint names."
-        )
-
-
 def by_position(sigmas: Tensor) -> Tensor:
     """COCO's sigmas by position in the list [..., K], whatever the points are; beyond the 17th their mean."""
     coco = sigmas.new_tensor(load_skeleton("person").sigmas)
@@ -306,9 +276,8 @@ def _counts(tasks: Sequence[_Task], targets: TargetBatch, slots: int) -> Tensor:
     """Per task the matched objects, those with labelled points and those with known presence: [slots, 3]."""
     counts = torch.zeros(slots, 3, dtype=targets.boxes.dtype)
     for row, task in enumerate(tasks):
-        index = task.assignment.images, task.assignment.objects
-        numbers = (len(task.assignment), targets.has_points[index].sum(), targets.has_presence[index].sum())
-        counts[row] = torch.tensor(numbers)
+        at = task.assignment.images, task.assignment.objects
+        counts[row] = torch.tensor((len(task.assignment), targets.has_points[at].sum(), targets.has_presence[at].sum()))
     return counts.to(targets.boxes.device)
 
 

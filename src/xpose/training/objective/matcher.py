@@ -1,7 +1,5 @@
 """Which query answers for which object: the cheapest one-to-one assignment, per image and layer.
 
-In training, the keypoint groups of a network with a pose map are opened by matched queries (`OpenedGroups`).
-
 Shape letters as in `xpose.model.types`; T = queries of any layer, M = labelled objects.
 """
 
@@ -119,8 +117,7 @@ def _assign(layer: str, cost: np.ndarray, columns: Sequence[np.ndarray]) -> Assi
 class OpenedGroups:
     """Opens keypoint groups for queries that were matched with an object with labelled points, and keeps the matches.
 
-    The best-scored queries, which open groups in use, often stand for no object at first, and teach nothing about
-    points. See `xpose.model.decoder.Choose`.
+    The best-scored queries, which open groups in use, often stand for no object at first, and teach nothing of points.
     """
 
     def __init__(self, matcher: Matcher, targets: TargetBatch, most: int, seed: int) -> None:

@@ -59,9 +59,6 @@ class TargetBatch:
 
         A point outside the picture counts as absent. Boxes are clipped to the picture. Ignored regions follow the
         objects; those of classes that are not asked for are left out.
-
-        Raises:
-            TrainingError: a box is outside its picture, or a labelled point has no place in its object's class.
         """
         limits = sizes.flip(1).to(torch.float32)
         slots = max((len(asked.kind) for target in targets for asked in target.asked), default=0)
@@ -111,13 +108,9 @@ class TargetBatch:
         """Which class scores the losses judge: [B, T, L] bool.
 
         Not judged are masked classes, and, unless `positive` [B, T, L], answers in ignored regions and those that may
-        show an object that the set left unlabelled.
-
-        Args:
-            positive: the scores that are to be high.
-            object_mask: [B, L] bool, the real classes; None = all.
-            in_ignored: [B, T, M] bool, answers in each object's box; read where `has_ignored`.
-            on_labelled: [B, T, M] bool, answers that mean a labelled object; read where classes are `incomplete`.
+        show an object that the set left unlabelled. `object_mask` [B, L] are the real classes (None = all); [B, T, M]
+        bool are `in_ignored`, answers in each object's box (read where `has_ignored`), and `on_labelled`, answers that
+        mean a labelled object (read where classes are `incomplete`).
         """
         judged = torch.ones_like(positive) if object_mask is None else object_mask[:, None].expand_as(positive)
         if self.has_ignored:

@@ -1,8 +1,4 @@
-"""From a recipe to the parts of a run: network, prompt encoders, batches, validation.
-
-setup = build(load_recipe("tiny-overfit"), Path("runs/tiny"))
-train(setup.model, setup.text, setup.loader, setup.recipe.run, setup.folder)
-"""
+"""From a recipe to the parts of a run: network, prompt encoders, batches, validation."""
 
 from __future__ import annotations
 
@@ -23,6 +19,7 @@ from xpose.data.loading.loader import Loader
 from xpose.data.loading.pool import Pool, open_pool, read_places
 from xpose.data.synthetic.scenes import write_synthetic
 from xpose.errors import ConfigError, DataError, quote
+from xpose.evaluation.data import Placed
 from xpose.evaluation.questions import key_of
 from xpose.inference.encoding import PromptEncoder, encoder_for
 from xpose.inference.loading import pick_device
@@ -34,12 +31,11 @@ from xpose.model.presets import CALIBRATIONS
 from xpose.model.prompting import ClipVisualPromptEncoder, TextEncoder
 from xpose.records import Record, Skipped
 from xpose.training.objective.closed_set import ClosedLoader, close
-from xpose.training.recipes import settings_reader
 from xpose.training.recipes.left_out import LeftOut, look_alikes
 from xpose.training.recipes.recipe import Drawn, Network, Recipe, TrainingData
 from xpose.training.recipes.starting import load_backbone, settle_norms
-from xpose.training.recipes.validation import Placed, PoseValidator
-from xpose.training.run.towers import tensors_to_keep
+from xpose.training.recipes.validation import PoseValidator
+from xpose.training.run.prompt_batches import tensors_to_keep
 
 _NORM_BATCHES = 4  # that the norms of a new backbone are set by
 
@@ -80,17 +76,11 @@ class Setup:
 def build(
     recipe: Recipe, folder: Path, *, device: str | torch.device | None = None, rank: int = 0, ranks: int = 1
 ) -> Setup:
-    """Make all parts of a run in a folder, for process number `rank` of `ranks`.
-
-    Raises:
-        ConfigError: settings that do not fit together, or the device does not exist.
-        DataError: pictures are missing or damaged.
-        CheckpointError: weights to start from are missing or do not fit.
-    """
+    """Make all parts of a run in a folder, for process number `rank` of `ranks`."""
     place = pick_device(device)
     data = placed(recipe.data, folder)
     left_out = LeftOut()
-    loader = build_loader(recipe, data, rank=rank, ranks=ranks, left_out=left_out, folder=folder)
+    loader = build_loader(recipe, data, left_out, folder, rank=rank, ranks=ranks)
     model, encoders, calibration = build_network(recipe.network, seed=recipe.run.seed)
     model = model.to(place)  # before its encoders, which follow it
     prompts = encoder_for(model, encoders, recipe.network.clip, fresh=True)
@@ -101,7 +91,7 @@ def build(
         whole = copy.copy(loader)  # of all processes, so that the start does not depend on their number
         whole.rank, whole.ranks, whole.batch_size = 0, 1, loader.batch_size * ranks
         settle_norms(model, (whole.batch(step) for step in range(_NORM_BATCHES)))
-    validator = build_validator(recipe, data, loader, prompts, calibration, left_out) if rank == 0 else None
+    validator = build_validator(recipe, data, left_out, loader, prompts, calibration) if rank == 0 else None
     small = {name: value for name, value in encoders.items() if not name.startswith("clip_model.")}
     return Setup(recipe, folder, model, prompts, loader, validator, left_out, small, calibration)
 
@@ -118,7 +108,7 @@ def build_network(network: Network, *, seed: int = 0) -> Pretrained:
     pretrained = from_pretrained(path)
     if not network.overrides:
         return pretrained
-    config = network.overriding(settings_reader.to_table(pretrained.model.config))
+    config = network.overriding(pretrained.model.config)
     return pretrained._replace(model=with_weights(config, pretrained.model.state_dict(), Path(path)))
 
 
@@ -126,15 +116,13 @@ def placed(data: TrainingData, folder: Path) -> TrainingData:
     """The data with folders that exist; pictures that the recipe draws are drawn now."""
     if data.drawn is not None:
         return replace(data, places=(str(_drawn(data.drawn, folder)),))
-    needs = f" It needs: {data.needs}" if data.needs else ""
+    remedy = "Name it: --data FOLDER." + (f" It needs: {data.needs}" if data.needs else "")
     if not data.places:
-        raise ConfigError(f"No pictures to train on were named. Name their folders: --data FOLDER.{needs}")
+        raise ConfigError(f"No folder with pictures to train on was named. {remedy}")
     places = [Path(place).expanduser() for place in data.places]
     for place in places:
         if not place.is_dir():
-            raise DataError(
-                f"There is no folder {quote(place)} with pictures to train on. Name it: --data FOLDER.{needs}"
-            )
+            raise DataError(f"There is no folder {quote(place)} with pictures to train on. {remedy}")
     return replace(data, places=tuple(map(str, places)))
 
 
@@ -160,13 +148,7 @@ def _drawn(drawn: Drawn, folder: Path) -> Path:
 
 
 def build_loader(
-    recipe: Recipe,
-    data: TrainingData,
-    *,
-    rank: int = 0,
-    ranks: int = 1,
-    left_out: LeftOut | None = None,
-    folder: Path | None = None,
+    recipe: Recipe, data: TrainingData, left_out: LeftOut, folder: Path, *, rank: int = 0, ranks: int = 1
 ) -> Loader:
     """The batches of one process; `left_out` takes what is not learned from, `folder` keeps what is computed once."""
     loading, examples = recipe.loading, recipe.prompting.examples
@@ -240,17 +222,9 @@ def chooser(categories: Iterable[str], families: Iterable[str]) -> Callable[[Rec
 
 
 def build_validator(
-    recipe: Recipe,
-    data: TrainingData,
-    loader: Loader,
-    prompts: PromptEncoder,
-    calibration: Calibration,
-    left_out: LeftOut | None = None,
+    recipe: Recipe, data: TrainingData, left_out: LeftOut, loader: Loader, prompts: PromptEncoder, start: Calibration
 ) -> PoseValidator | None:
-    """What tests the network during training; None if the recipe keeps no pictures for it.
-
-    The same pictures every time, at most `validation.limit`.
-    """
+    """What tests the network during training, on the same pictures every time; None if the recipe keeps none for it."""
     validation = recipe.validation
     if validation.split is None and not data.held_out:
         return None
@@ -269,11 +243,11 @@ def build_validator(
         with_points = any(instance.keypoints and not instance.iscrowd for instance in record.instances)
         return bool(validation.split is not None or held_out) and in_sets and with_points
 
-    records = [pair for pair in chosen(None if left_out is None else left_out.take) if tested(pair[0])]
+    records = [pair for pair in chosen(left_out.take) if tested(pair[0])]
     if not records:
         raise DataError(
-            f"There is no picture to test on (split {quote(split)}). Choose another with "
-            "--set validation.split=..., or keep some back: --set data.held_out=0.1 --set validation.split=none"
+            f"There is no picture to test on (split {quote(split)}). Choose another: --set validation.split=... Or "
+            "keep some back: --set data.held_out=0.1 --set validation.split=none"
         )
     records.sort(key=lambda pair: hashlib.sha256(key_of(pair[0]).encode()).digest())
     return PoseValidator(
@@ -283,5 +257,5 @@ def build_validator(
         # Examples come from all pictures of the split: of a held-out part, the training pictures too.
         examples=list(chosen()) if set(validation.prompts) - {"text"} else [],
         classes=loader.classes if isinstance(loader, ClosedLoader) else (),
-        calibration=calibration,
+        calibration=start,
     )

@@ -14,10 +14,10 @@ from contextlib import suppress
 from os import cpu_count
 from pathlib import Path
 
-from xpose.data.collection.leaks import Prints, Side, find_leaks, print_content
+from xpose.data.collection.leaks import Side, find_leaks, print_picture
 from xpose.data.datasets.folder_sets import PHOTOGRAPH
-from xpose.data.loading.pool import content_of, read_places
-from xpose.errors import DataError, SplitError, XPoseError, counted
+from xpose.data.loading.pool import read_places
+from xpose.errors import SplitError, XPoseError, counted
 from xpose.pictures.atomic import write_atomically
 from xpose.records import Skipped
 
@@ -43,15 +43,10 @@ class LeftOut:
         prefix = "" if skipped.what == "picture" else f"{skipped.what} in "
         self._skipped[skipped.what, f"{prefix}{source}/{skipped.file}: {skipped.reason}"] = None
 
-    @property
-    def pictures(self) -> list[str]:
-        """Every picture that cannot be used, with its reason."""
-        return [line for what, line in self._skipped if what == "picture"]
-
-    @property
-    def rest(self) -> list[str]:
-        """Every object and point that cannot be used, with its reason."""
-        return [line for what, line in self._skipped if what != "picture"]
+    def _unusable(self) -> tuple[list[str], list[str]]:
+        """A line with the reason for every picture that cannot be used, and for every object and point."""
+        pictures = [line for what, line in self._skipped if what == "picture"]
+        return pictures, [line for what, line in self._skipped if what != "picture"]
 
     def lines(self, folder: Path) -> Iterator[str]:
         """A summary for the start of a run in this folder."""
@@ -63,10 +58,9 @@ class LeftOut:
         if self.apart:
             number = counted(len(self.apart), "picture")
             yield f"Left out because they are test pictures or look like one: {number}. {full_list}"
-        pictures, rest = self.pictures, self.rest
-        numbers = [counted(len(pictures), "picture")] if pictures else []
-        numbers += [counted(len(rest), "object or point", "objects or points")] if rest else []
-        if numbers:
+        pictures, rest = self._unusable()
+        words = ((pictures, "picture", "pictures"), (rest, "object or point", "objects or points"))
+        if numbers := [counted(len(lines), singular, plural) for lines, singular, plural in words if lines]:
             yield f"Left out because they cannot be used: {' and '.join(numbers)}. {full_list}"
         yield from (f"  {line}" for line in pictures[:_SHOWN])
         if len(pictures) > _SHOWN:
@@ -75,8 +69,9 @@ class LeftOut:
     def write(self, folder: Path) -> None:
         """Write the full list into the run's folder; an earlier one is removed if nothing is left out any more."""
         path = folder / LEFT_OUT_FILE
-        apart = [f"{name}: the test picture {other} is the same or looks it" for name, other in self.apart.items()]
-        lines = [*apart, *self.pictures, *self.rest]
+        lines = [f"{name}: the test picture {other} is the same or looks it" for name, other in self.apart.items()]
+        for skipped in self._unusable():
+            lines += skipped
         if not lines:
             path.unlink(missing_ok=True)
             return
@@ -88,19 +83,15 @@ def look_alikes(places: Iterable[str], split: str, tested: str, cache: Path | No
     """The pictures of a split that equal one of the split `tested`, mirrored or not, with it: "SET/FILE" each.
 
     Pieces of one photograph, by the number that a set gives it, equal each other, though they look different. The
-    folder `cache` keeps the answer for as long as the pictures stay the same.
-
-    Raises:
-        DataError: a split is missing.
+    folder `cache` keeps the answer for as long as the pictures stay the same. SplitError if a split is missing.
     """
     sides = {name: _pictures(places, name) for name in (split, tested)}
     stamp = _stamp(sides)
     file = None if cache is None else cache / APART_FILE
-    if file is not None:
-        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # absent or damaged: made again
-            content = json.loads(file.read_text(encoding="utf-8"))
-            if content["stamp"] == stamp:
-                return {str(a): str(b) for a, b in content["pictures"].items()}
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # absent or damaged: made again
+        content = {} if file is None else json.loads(file.read_text(encoding="utf-8"))
+        if content["stamp"] == stamp:
+            return {str(a): str(b) for a, b in content["pictures"].items()}
     photographs = {photo: name for name, (_, photo) in reversed(list(sides[tested].items())) if photo is not None}
     answer = {name: photographs[photo] for name, (_, photo) in sides[split].items() if photo in photographs}
     leaks = find_leaks(*(_side(pictures) for pictures in sides.values()))
@@ -135,16 +126,9 @@ def _side(pictures: Pictures) -> Side:
     with ThreadPoolExecutor(cpu_count() or 1) as pool:
         for start in range(0, len(names), _AT_ONCE):
             chunk = names[start : start + _AT_ONCE]
-            for name, prints in zip(chunk, pool.map(lambda n: _prints(pictures[n][0]), chunk), strict=True):
+            for name, prints in zip(chunk, pool.map(print_picture, [pictures[n][0] for n in chunk]), strict=True):
                 side.add(name, prints)
     return side
-
-
-def _prints(place: Path) -> Prints | None:
-    try:
-        return print_content(content_of(place))
-    except DataError:  # reported when the picture is to be learned from
-        return None
 
 
 def _stamp(sides: Mapping[str, Pictures]) -> str:

@@ -1,10 +1,9 @@
 """Recipes: everything a training run depends on, as typed settings that are checked as a whole.
 
     recipe = load_recipe("nano-real", ["run.steps=500", "loading.batch=8"], data=["../shared/data"])
-    recipe = load_recipe("mine.toml")        # may begin with: base = "nano-real"
 
-A recipe is a TOML file. Its tables are the dataclasses below and those they hold, field by field, so that the names in
-a file are the names in the code.
+A recipe is a TOML file, and may begin with `base = "nano-real"`. Its tables are the dataclasses below and those they
+hold, field by field, so that the names in a file are the names in the code.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
@@ -26,11 +25,8 @@ from xpose.data.synthetic.toys import KINDS
 from xpose.errors import ConfigError, counted, did_you_mean, out_of_range, quote, refuse
 from xpose.model.config import CALIBRATION_KEYS, XPoseConfig
 from xpose.training.recipes import settings_reader
+from xpose.training.recipes.settings_reader import Table
 from xpose.training.run.settings import RunSettings
-
-_BASE = "base"
-Asking = Literal["text", "visual", "combined"]
-Measure = Literal["PCK@0.1", "PCK@0.2"]
 
 
 @dataclass(frozen=True)
@@ -50,40 +46,32 @@ class Network:
         if calibrated := [f"network.overrides.{name}" for name in self.overrides if name in CALIBRATION_KEYS]:
             fault = f"{', '.join(calibrated)}: this is calibration, which `xpose calibrate` fits to trained weights"
             refuse("The network does", [fault])
-        preset = self.preset if self.preset in CONFIGS else "xpose-nano"
-        faults = self._read(_preset_table(preset))[1]
-        if preset != self.preset:  # values cannot be checked without the preset, but names can
+        faults = self._overridden(CONFIGS.get(self.preset, CONFIGS["xpose-nano"]))[1]
+        if self.preset not in CONFIGS:  # values cannot be checked without the preset, but names can
             near = did_you_mean(self.preset, CONFIGS)
-            faults = [
-                f"preset is {quote(self.preset)}, not one of {', '.join(CONFIGS)}.{near}",
-                *(fault for fault in faults if " is unknown." in fault),
-            ]
+            faults = [fault for fault in faults if " is unknown." in fault]
+            faults.insert(0, f"preset is {quote(self.preset)}, not one of {', '.join(CONFIGS)}.{near}")
         elif self.backbone and self.start:
             faults.append("backbone and start are both given; weights to start from have a backbone of their own")
         refuse("The network does", faults)
 
-    def _read(self, table: Mapping[str, Any]) -> tuple[XPoseConfig | None, list[str]]:
-        merged = settings_reader.merged(table, self.overrides)
-        return settings_reader.read(XPoseConfig, merged, "network.overrides")
+    def _overridden(self, config: XPoseConfig) -> tuple[XPoseConfig | None, list[str]]:
+        table = settings_reader.merged(settings_reader.to_table(config), self.overrides)
+        return settings_reader.read(XPoseConfig, table, "network.overrides")
 
-    @property
+    @cached_property
     def config(self) -> XPoseConfig:
         """The preset's settings with the overrides."""
-        return self.overriding(_preset_table(self.preset))
+        from xpose.model.presets import CONFIGS
 
-    def overriding(self, table: Mapping[str, Any]) -> XPoseConfig:
+        return self.overriding(CONFIGS[self.preset])
+
+    def overriding(self, config: XPoseConfig) -> XPoseConfig:
         """Other settings with the overrides."""
-        config, faults = self._read(table)
+        result, faults = self._overridden(config)
         refuse("The network does", faults)
-        assert config is not None
-        return config
-
-
-@cache
-def _preset_table(name: str) -> dict[str, Any]:
-    from xpose.model.presets import CONFIGS
-
-    return settings_reader.to_table(CONFIGS[name])
+        assert result is not None
+        return result
 
 
 @dataclass(frozen=True)
@@ -150,8 +138,8 @@ class Validation:
     places: tuple[str, ...] = ()  # those of the training if empty
     categories: tuple[str, ...] = ()
     families: tuple[str, ...] = ()
-    prompts: tuple[Asking, ...] = ("text",)
-    best: Measure = "PCK@0.1"  # the measure (mean over the prompts) by which the best weights are kept
+    prompts: tuple[Literal["text", "visual", "combined"], ...] = ("text",)
+    best: Literal["PCK@0.1", "PCK@0.2"] = "PCK@0.1"  # mean over the prompts; its best weights are kept
     pictures: int = 8  # drawn into the report
 
     def __post_init__(self) -> None:
@@ -217,10 +205,9 @@ FREE = (
 
 def changed(old: Recipe, new: Recipe) -> list[str]:
     """The settings, with both values, that keep a run from continuing with another recipe."""
-    tables = settings_reader.to_table(old), settings_reader.to_table(new)
     return [
         f"{path} was {was!r}, now {now!r}"
-        for path, was, now in settings_reader.differences(*tables)
+        for path, was, now in settings_reader.differences(settings_reader.to_table(old), settings_reader.to_table(new))
         if not any(path == free or path.startswith(f"{free}.") for free in FREE)
         and not (path == "run.amp" and "auto" in (was, now) and "fp16" not in (was, now))
     ]
@@ -232,12 +219,9 @@ def shipped_recipes() -> dict[str, Path]:
 
 
 def load_recipe(name: str | Path, changes: Iterable[str] = (), *, data: Sequence[str | Path] = ()) -> Recipe:
-    """A shipped recipe by its name, or one from a TOML file, with changes.
+    """A shipped recipe by its name, or one from a TOML file, with changes, `a.b=value` each.
 
-    Args:
-        name: of the recipe, or the path of the file.
-        changes: `a.b=value` each, later ones over earlier ones.
-        data: folders of the training pictures, in the place of the recipe's.
+    `data` are folders of training pictures, instead of the recipe's.
 
     Raises:
         ConfigError: there is no such recipe, or settings do not fit; all faults are named.
@@ -246,25 +230,16 @@ def load_recipe(name: str | Path, changes: Iterable[str] = (), *, data: Sequence
     return recipe_of(name, read_table(name), changes, places)
 
 
-def recipe_of(
-    name: str | Path,
-    table: settings_reader.Table,
-    changes: Iterable[str] = (),
-    last: settings_reader.Table | None = None,
-) -> Recipe:
-    """The recipe of a table with changes, `a.b=value` each, and with the table `last` over all of it.
-
-    Raises:
-        ConfigError: settings do not fit; all faults are named.
-    """
+def recipe_of(name: str | Path, table: Table, changes: Iterable[str] = (), last: Table | None = None) -> Recipe:
+    """The recipe of a table with changes, `a.b=value` each, and with the table `last` over all of it."""
     faults: list[str] = []
     for text in changes:
         try:
             table = settings_reader.merged(table, settings_reader.assigned(text))
         except ConfigError as error:
             faults.append(str(error))
-    recipe, unfit = settings_reader.read(Recipe, settings_reader.merged(table, last or {}))
-    faults += unfit
+    recipe, misfits = settings_reader.read(Recipe, settings_reader.merged(table, last or {}))
+    faults += misfits
     if recipe is None or faults:
         sound = name if str(name) in shipped_recipes() else "nano-real"
         raise ConfigError(
@@ -275,7 +250,7 @@ def recipe_of(
 
 
 def read_table(name: str | Path) -> dict[str, Any]:
-    """The tables of a recipe as its file has them, over those of its base."""
+    """The tables of a recipe as its file has them, over those of its base, a shipped recipe."""
     shipped = shipped_recipes()
     path = shipped.get(str(name), Path(name).expanduser())
     if path.suffix != ".toml" or not path.is_file():
@@ -284,8 +259,14 @@ def read_table(name: str | Path) -> dict[str, Any]:
             f"There is no {what} {quote(name)}.{did_you_mean(str(name), shipped)} Give a TOML file, or one of those "
             "that are listed with: xpose train --list"
         )
-    table = _parsed(path)
-    base = table.pop(_BASE, None)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(
+            f"{quote(path)} is not a readable TOML file ({error}). Correct it; for a valid example, see: "
+            "xpose train nano-real --show"
+        ) from None
+    base = table.pop("base", None)
     if base is None:
         return table
     if base not in shipped:
@@ -293,20 +274,4 @@ def read_table(name: str | Path) -> dict[str, Any]:
             f"The recipe {quote(name)} has the base {base!r}, which is not a shipped recipe."
             f"{did_you_mean(str(base), shipped)} List them with: xpose train --list"
         )
-    below = _parsed(shipped[base])
-    if _BASE in below:
-        raise ConfigError(
-            f"The recipe {quote(name)} has the base {quote(base)}, which has a base itself ({quote(below[_BASE])}). "
-            "Take that one as the base, and add what differs."
-        )
-    return settings_reader.merged(below, table)
-
-
-def _parsed(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(
-            f"{quote(path)} is not a readable TOML file ({error}). Correct it; for a valid example, see: "
-            "xpose train nano-real --show"
-        ) from None
+    return settings_reader.merged(read_table(base), table)

@@ -43,31 +43,23 @@ class RunOutcome:
     """How a call of `run` ended."""
 
     step: int
-    steps: int
-    weights: Path | None  # None if the run is not finished
-
-    @property
-    def finished(self) -> bool:
-        """Whether the last step was done."""
-        return self.step >= self.steps
+    finished: bool
+    weights: Path | None  # of a finished run, in its first process
 
 
 def check_folder(recipe: Recipe, folder: Path) -> int:
     """The step of the run in a folder that this recipe would continue from; 0 if there is none.
 
-    Raises:
-        ConfigError: it is a run with other settings.
+    ConfigError if it is a run with other settings.
     """
     before, done = folder / RECIPE_FILE, last_step(folder)
-    if done and before.is_file():
-        faults = changed(load_recipe(before), recipe)
-        if faults:
-            raise ConfigError(
-                f"The folder {quote(folder)} holds a run at step {done} with other settings:\n  "
-                + "\n  ".join(faults)
-                + "\nA run must continue with the settings it began with. Repeat them, or name another folder: "
-                "--out FOLDER"
-            )
+    if done and before.is_file() and (faults := changed(load_recipe(before), recipe)):
+        raise ConfigError(
+            f"The folder {quote(folder)} holds a run at step {done} with other settings:\n  "
+            + "\n  ".join(faults)
+            + "\n"
+            "A run must continue with the settings it began with. Repeat them, or name another folder: --out FOLDER"
+        )
     return done
 
 
@@ -82,9 +74,8 @@ def made(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CheckpointError(
-            f"The folder {quote(folder)} cannot be made ({error.strerror}). Name another one: --out FOLDER"
-        ) from None
+        message = f"The folder {quote(folder)} cannot be made ({error.strerror}). Name another one: --out FOLDER"
+        raise CheckpointError(message) from None
     return folder
 
 
@@ -98,7 +89,7 @@ def run(
 ) -> RunOutcome:
     """Train to the end, until the time limit or until `stop` says so; called again, the run continues.
 
-    See `xpose.training.run.loop.train` for the options and errors.
+    `xpose.training.run.loop.train` describes the options and errors.
     """
     if is_first():
         text = setup.recipe.to_toml()
@@ -122,11 +113,13 @@ def run(
     finally:
         if watch is not None:
             watch.close()
-    step, steps = last_step(setup.folder), setup.recipe.run.steps
-    if watch is None or step < steps:
-        return RunOutcome(step, steps, None)
+    step = last_step(setup.folder)
+    finished = step >= setup.recipe.run.steps
+    if watch is None or not finished:
+        return RunOutcome(step, finished, None)
     assert isinstance(average.module, XPose)
-    return RunOutcome(step, steps, _save(setup, average.module, WEIGHTS, watch.measures))
+    measures = watch.tested[max(watch.tested)] if watch.tested else {}
+    return RunOutcome(step, finished, _save(setup, average.module, WEIGHTS, measures))
 
 
 class Watch:
@@ -135,18 +128,13 @@ class Watch:
     def __init__(self, setup: Setup, listener: Listener) -> None:
         self.setup, self.listener = setup, listener
         start = last_step(setup.folder)
-        self._tested: dict[int, Mapping[str, float]] = {}
+        self.tested: dict[int, Mapping[str, float]] = {}  # what each validation measured, by step
         self._reported = time.monotonic()
         self._with_report, self._news = True, False
         if (setup.folder / LOG_FILE).is_file():
             log = read_log(setup.folder)
-            self._tested = {step: measures for step, measures in log.validations.items() if step <= start}
+            self.tested = {step: measures for step, measures in log.validations.items() if step <= start}
         self._board = TensorBoard(setup.folder, start) if setup.recipe.output.tensorboard else None
-
-    @property
-    def measures(self) -> Mapping[str, float]:
-        """What the last validation measured."""
-        return self._tested[max(self._tested)] if self._tested else {}
 
     def report(self, progress: Progress) -> None:
         """Pass on a report of the loop."""
@@ -176,10 +164,10 @@ class Watch:
     def _validate(self, step: int, average: XPose) -> None:
         setup, validator = self.setup, self.setup.validator
         assert validator is not None
-        self._tested[step] = values = validator(average)
+        self.tested[step] = values = validator(average)
         drawings = validator.drawings(average, setup.recipe.validation.pictures)
         summary = ", ".join(f"{name} {100 * value:.1f}" for name, value in values.items())
-        if setup.recipe.validation.best_step(self._tested) == step:
+        if setup.recipe.validation.best_step(self.tested) == step:
             _save(setup, average, BEST, values)
             summary += " (the best so far)"
         write_validation(setup.folder, step, values)

@@ -23,10 +23,6 @@ NONE = "none"
 _SETTING = re.compile(r"(\w+)[\w.]* (?:is|are|has) ")  # how a fault begins that names a setting
 
 
-class _FaultError(Exception):
-    """A value that does not fit; the message says why."""
-
-
 def read(kind: type[T], table: Table, where: str = "") -> tuple[T | None, list[str]]:
     """The dataclass `kind` out of a table, and everything that is wrong with the table.
 
@@ -43,12 +39,11 @@ def _dataclass(kind: Any, table: Any, where: str, faults: list[str]) -> Any:
         return None
     hints, values = _hints(kind), {}
     for name, entry in table.items():
-        path = _join(where, name)
-        before = len(faults)
-        if name in hints:
-            value = _value(hints[name], entry, path, faults)
-        else:
+        path, before = _join(where, name), len(faults)
+        if name not in hints:
             faults.append(f"{path} is unknown.{_nearest(kind, str(name), where)}")
+            continue
+        value = _value(hints[name], entry, path, faults)
         if len(faults) == before:
             values[name] = value
     needed = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
@@ -84,42 +79,38 @@ def _value(hint: Any, value: Any, path: str, faults: list[str]) -> Any:
         return _value(next(kind for kind in inner if kind is not type(None)), value, path, faults)
     if is_dataclass(hint):
         return _dataclass(hint, value, path, faults)
-    try:
-        if origin is tuple:
-            if not isinstance(value, list | tuple):
-                raise _FaultError("not a list")
-            hints = inner if inner[-1] is not Ellipsis else [inner[0]] * len(value)
-            if len(hints) != len(value):
-                faults.append(f"{path} has {len(value)} entries, not {len(hints)}")
-                return None
-            entries = enumerate(zip(hints, value, strict=True))
-            return tuple(_value(kind, entry, f"{path}[{number}]", faults) for number, (kind, entry) in entries)
-        if isinstance(origin, type) and issubclass(origin, Mapping):
-            if not isinstance(value, Mapping):
-                raise _FaultError("not a table")
-            return {str(name): _value(inner[1], entry, f"{path}.{name}", faults) for name, entry in value.items()}
-        return _plain(hint, value)
-    except _FaultError as fault:
+    if fault := _misfit(hint, value):
         faults.append(f"{path} is {_shown(value)}, {fault}")
-        return None
+    elif origin is tuple:
+        hints = inner if inner[-1] is not Ellipsis else [inner[0]] * len(value)
+        if len(hints) == len(value):
+            pairs = enumerate(zip(hints, value, strict=True))
+            return tuple(_value(kind, entry, f"{path}[{number}]", faults) for number, (kind, entry) in pairs)
+        faults.append(f"{path} has {len(value)} entries, not {len(hints)}")
+    elif origin is Mapping:
+        return {str(name): _value(inner[1], entry, f"{path}.{name}", faults) for name, entry in value.items()}
+    else:
+        return hint(value) if hint in (int, float) else value
+    return None
 
 
-def _plain(hint: Any, value: Any) -> Any:
-    if hint is Any:
-        return value
-    if get_origin(hint) is Literal:
+def _misfit(hint: Any, value: Any) -> str:
+    """Why a value is not of a type, entries aside; empty if it is."""
+    origin = get_origin(hint)
+    if origin is Literal:
         words = [str(word) for word in get_args(hint)]
-        if value not in get_args(hint):
-            raise _FaultError(f"not one of {', '.join(words)}.{did_you_mean(str(value), words)}")
-        return value
-    if hint in (int, float):
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or (hint is int and not float(value).is_integer()):
-            raise _FaultError("not a whole number" if hint is int else "not a number")
-        return hint(value)
-    if not isinstance(value, hint):
-        raise _FaultError("not true or false" if hint is bool else "not a string")
-    return value
+        fits, rule = value in get_args(hint), f"one of {', '.join(words)}.{did_you_mean(str(value), words)}"
+    elif origin is tuple:
+        fits, rule = isinstance(value, list | tuple), "a list"
+    elif origin is Mapping:
+        fits, rule = isinstance(value, Mapping), "a table"
+    elif hint in (int, float):
+        rule = "a whole number" if hint is int else "a number"
+        fits = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = fits and (hint is float or float(value).is_integer())
+    else:
+        fits, rule = hint is Any or isinstance(value, hint), "true or false" if hint is bool else "a string"
+    return "" if fits else f"not {rule}"
 
 
 @cache
@@ -156,28 +147,21 @@ def _shown(value: Any) -> str:
 
 
 def assigned(text: str) -> dict[str, Any]:
-    """`a.b=value` as nested tables. The value is TOML; a string needs no quotes.
-
-    Raises:
-        ConfigError: it is not of that form.
-    """
+    """`a.b=value` as nested tables. The value is TOML; a string needs no quotes."""
     name, mark, value = text.partition("=")
     path = [part.strip() for part in name.split(".")]
     if not mark or not all(path):
         raise ConfigError(f"--set {quote(text)} is not of the form NAME=VALUE. Write for example run.steps=1000.")
-    return reduce(lambda table, part: {part: table}, reversed(path), _toml_value(value.strip(), text))
-
-
-def _toml_value(value: str, text: str) -> Any:
+    entry: Any = value.strip()
     try:
-        return tomllib.loads(f"value = {value}")["value"]
+        entry = tomllib.loads(f"value = {entry}")["value"]
     except tomllib.TOMLDecodeError as error:
-        if value[:1] in ("[", "{", '"', "'") or not value or "\n" in value:
+        if entry[:1] in ("[", "{", '"', "'") or not entry or "\n" in entry:
             raise ConfigError(
                 f"The value of --set {quote(text)} is not TOML ({error}). Write numbers, true, [1, 2] or "
                 '["a", "b"], and in a shell put the whole of it into single quotes.'
             ) from None
-        return value
+    return reduce(lambda table, part: {part: table}, reversed(path), entry)
 
 
 def merged(base: Table, over: Table) -> dict[str, Any]:
@@ -189,18 +173,14 @@ def merged(base: Table, over: Table) -> dict[str, Any]:
     return result
 
 
-def to_table(value: Any) -> dict[str, Any]:
-    """The inverse of `read`: a dataclass as a table that TOML can hold."""
-    return {f.name: _to_plain(getattr(value, f.name)) for f in fields(value)}
-
-
-def _to_plain(value: Any) -> Any:
+def to_table(value: Any) -> Any:
+    """The inverse of `read`: a dataclass as a table that TOML can hold, and what it holds likewise."""
     if is_dataclass(value):
-        return to_table(value)
+        return {f.name: to_table(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
-        return {str(name): _to_plain(entry) for name, entry in value.items()}
+        return {str(name): to_table(entry) for name, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_to_plain(entry) for entry in value]
+        return [to_table(entry) for entry in value]
     return NONE if value is None else value
 
 
@@ -224,9 +204,7 @@ def _key(name: str) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_text, value))}]"
-    if isinstance(value, float):
-        return repr(value)
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def differences(table: Table, other: Table, where: str = "") -> Iterator[tuple[str, Any, Any]]:

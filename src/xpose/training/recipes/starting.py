@@ -1,16 +1,14 @@
-"""Where a network starts: a backbone that was trained elsewhere, or batch norms set by the first pictures.
-
-model = xpose_nano()
-print(load_backbone(model, "mobilenetv2_100.safetensors"))
-"""
+"""Where a network starts: a backbone that was trained elsewhere, or batch norms set by the first pictures."""
 
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +21,7 @@ from xpose.model.checkpoints.official import unwrap
 from xpose.model.checkpoints.pretrained import WEIGHT_FILE
 from xpose.training.run.prompt_batches import normalised
 
+_LAYOUTS_FILE = Path(__file__).parents[1] / "backbone_layouts.toml"
 _WEIGHT_FILES = (WEIGHT_FILE, "pytorch_model.bin")
 _SHOWN = 5  # names of each sort in a summary
 _BATCH_COUNTER = "num_batches_tracked"  # of no use, and not in every file
@@ -62,40 +61,31 @@ def load_backbone(model: XPose, source: str | Path) -> Taken:
 
     Raises:
         CheckpointError: it is missing, damaged or of an unknown kind, or holds less than half of the backbone.
-        MissingExtraError: it is an `.onnx` file, and the package that reads these is not installed.
     """
     state = read_weights(source)
-    layout = next((layout for layout in _LAYOUTS if any(re.search(layout.sign, name) for name in state)), None)
+    layout = next((entry for entry in _layouts() if any(re.search(entry["sign"], name) for name in state)), None)
     if layout is None:
         raise CheckpointError(
             f"{quote(source)} holds tensors with unknown names ({', '.join(list(state)[:3])}, ...). A backbone to "
-            f"start from may be: {'; '.join(layout.name for layout in _LAYOUTS)}."
+            f"start from may be: {'; '.join(entry['name'] for entry in _layouts())}."
         )
     backbone = {name: value for name, value in model.state_dict().items() if name.startswith("backbone.")}
-    theirs, unused = _translated(state, layout.table)
-    fits = {name: value.shape == theirs[name].shape for name, value in backbone.items() if name in theirs}
-    result = Taken(
-        source=str(source),
-        layout=layout.name,
-        taken=tuple(name for name, fit in fits.items() if fit),
-        refused=tuple(
-            f"{name} {tuple(theirs[name].shape)} for {tuple(backbone[name].shape)}"
-            for name, fit in fits.items()
-            if not fit
-        ),
-        left=tuple(name for name in backbone if name not in theirs and not name.endswith(_BATCH_COUNTER)),
-        unused=(*unused, *(name for name in theirs if name not in backbone)),
-    )
-    needed = sum(not name.endswith(_BATCH_COUNTER) for name in backbone)
-    if 2 * sum(not name.endswith(_BATCH_COUNTER) for name in result.taken) < needed:
-        example = f" For example: {result.refused[0]}." if result.refused else ""
+    theirs, unused = _translated(state, layout)
+    shapes = {name: (theirs[name].shape, backbone[name].shape) for name in backbone if name in theirs}
+    taken = tuple(name for name, (given, needed) in shapes.items() if given == needed)
+    refused = [f"{name} {tuple(a)} for {tuple(b)}" for name, (a, b) in shapes.items() if a != b]
+    counted = [name for name in backbone if not name.endswith(_BATCH_COUNTER)]
+    if 2 * sum(name in taken for name in counted) < len(counted):
+        example = f" For example: {refused[0]}." if refused else ""
         raise CheckpointError(
-            f"{quote(source)} is {layout.name}; it has {len(result.taken)} of the {needed} tensors of the backbone of "
-            f"{model.config.name} ({model.config.backbone}).{example} Take weights of that backbone and size."
+            f"{quote(source)} is {layout['name']}; it has {len(taken)} of the {len(counted)} tensors of the backbone "
+            f"of {model.config.name} ({model.config.backbone}).{example} Take weights of that backbone and size."
         )
     with torch.no_grad():
-        model.load_state_dict({name: theirs[name].to(torch.float32) for name in result.taken}, strict=False)
-    return result
+        model.load_state_dict({name: theirs[name].to(torch.float32) for name in taken}, strict=False)
+    left = tuple(name for name in counted if name not in theirs)
+    unused += [name for name in theirs if name not in backbone]
+    return Taken(str(source), layout["name"], taken, tuple(refused), left, tuple(unused))
 
 
 def read_weights(source: str | Path) -> dict[str, Tensor]:
@@ -117,127 +107,47 @@ def read_weights(source: str | Path) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def settle_norms(model: XPose, batches: Iterable[Batch]) -> int:
-    """Set the statistics of a new backbone's batch norms to those over some batches; how many norms there are.
+def settle_norms(model: XPose, batches: Iterable[Batch]) -> None:
+    """Set the statistics of a new backbone's batch norms to those over some batches.
 
-    In training they are frozen, as is customary for detectors. Frozen at their start (mean 0, deviation 1) they would
-    not normalise at all. Each layer sees what the layers before it give when they normalise by the same batch, so one
-    pass is enough.
+    In training they are frozen; frozen at their start (mean 0, deviation 1) they would not normalise at all. Each layer
+    sees what the layers before it give when they normalise by the same batch, so one pass is enough.
     """
     norms = [module for module in model.backbone.modules() if isinstance(module, nn.BatchNorm2d)]
     if not norms:
-        return 0
+        return
     before = [(norm, norm.momentum, norm.training) for norm in norms]
-    device = model.heads.norm.weight.device
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the plain mean over the batches
         norm.train()
     for batch in batches:
-        model.backbone(normalised(batch.images.to(device)))
+        model.backbone(normalised(batch.images.to(model.heads.norm.weight.device)))
     for norm, momentum, training in before:
         norm.momentum = momentum
         norm.train(training)
-    return len(norms)
 
 
-Table = list[tuple[re.Pattern[str], str]]
+@cache
+def _layouts() -> list[dict[str, Any]]:
+    layouts: list[dict[str, Any]] = tomllib.loads(_LAYOUTS_FILE.read_text("utf-8"))["layouts"]
+    return layouts
 
 
-class BackboneLayout(NamedTuple):
-    """A way in which others name the tensors of a backbone.
-
-    A table is a list of patterns of their names with our name for each; `#1` marks the first part of a tensor that ours
-    holds in one piece with others (query, key and value maps).
-    """
-
-    name: str
-    sign: str  # a pattern that matches a name of this layout and of no other
-    table: Table
-
-
-def _patterns(rows: Mapping[str, str], before: str = "", ours: str = "backbone.") -> Table:
-    return [(re.compile(f"^{before}{theirs}$"), ours + name) for theirs, name in rows.items()]
-
-
-# transformers' Swin: as its files are, and as newer versions call the same tensors in memory.
-_SWIN = {
-    r"embeddings\.patch_embeddings\.projection\.(\w+)": r"patch.\1",
-    r"embeddings\.norm\.(\w+)": r"patch_norm.\1",
-    r"encoder\.layers\.(\d)\.downsample\.(norm|reduction)\.(\w+)": r"stages.\1.merging.\2.\3",
-    r"hidden_states_norms\.stage2\.(\w+)": r"norms.0.\1",
-    r"hidden_states_norms\.stage3\.(\w+)": r"norms.1.\1",
-    r"hidden_states_norms\.stage4\.(\w+)": r"norms.2.\1",
-}
-_SWIN_BLOCK = {
-    r"layernorm_before\.(\w+)": r"norm1.\3",
-    r"layernorm_after\.(\w+)": r"norm2.\3",
-    r"attention\.(?:self\.query|q_proj)\.(\w+)": r"attention.qkv.\3#1",
-    r"attention\.(?:self\.key|k_proj)\.(\w+)": r"attention.qkv.\3#2",
-    r"attention\.(?:self\.value|v_proj)\.(\w+)": r"attention.qkv.\3#3",
-    r"attention\.(?:output\.dense|o_proj)\.(\w+)": r"attention.proj.\3",
-    r"attention\.(?:self|relative_position_bias)\.(relative_position_bias_table)": r"attention.\3",
-    r"(?:intermediate\.dense|mlp\.fc1)\.(\w+)": r"ffn.expand.\3",
-    r"(?:output\.dense|mlp\.fc2)\.(\w+)": r"ffn.contract.\3",
-}
-
-
-# The layout of Swin's authors.
-_SWIN_PLAIN = {
-    r"patch_embed\.proj\.(\w+)": r"patch.\1",
-    r"patch_embed\.norm\.(\w+)": r"patch_norm.\1",
-    r"layers\.(\d)\.downsample\.(norm|reduction)\.(\w+)": r"stages.\1.merging.\2.\3",
-    r"layers\.(\d)\.blocks\.(\d+)\.(norm[12])\.(\w+)": r"stages.\1.blocks.\2.\3.\4",
-    r"layers\.(\d)\.blocks\.(\d+)\.attn\.(qkv|proj)\.(\w+)": r"stages.\1.blocks.\2.attention.\3.\4",
-    r"layers\.(\d)\.blocks\.(\d+)\.attn\.(relative_position_bias_table)": r"stages.\1.blocks.\2.attention.\3",
-    r"layers\.(\d)\.blocks\.(\d+)\.mlp\.fc1\.(\w+)": r"stages.\1.blocks.\2.ffn.expand.\3",
-    r"layers\.(\d)\.blocks\.(\d+)\.mlp\.fc2\.(\w+)": r"stages.\1.blocks.\2.ffn.contract.\3",
-}
-
-
-def _torchvision_resnet() -> Table:
-    """Blocks and convolutions are counted from 1 there, from 0 in transformers."""
-    rows = {r"conv1\.(\w+)": r"embedder.embedder.convolution.\1", r"bn1\.(\w+)": r"embedder.embedder.normalization.\1"}
-    for stage in range(4):
-        theirs, ours = rf"layer{stage + 1}\.(\d+)\.", rf"encoder.stages.{stage}.layers.\1."
-        for number in range(3):
-            rows[rf"{theirs}conv{number + 1}\.(\w+)"] = rf"{ours}layer.{number}.convolution.\2"
-            rows[rf"{theirs}bn{number + 1}\.(\w+)"] = rf"{ours}layer.{number}.normalization.\2"
-        rows[rf"{theirs}downsample\.0\.(\w+)"] = rf"{ours}shortcut.convolution.\2"
-        rows[rf"{theirs}downsample\.1\.(\w+)"] = rf"{ours}shortcut.normalization.\2"
-    return _patterns(rows, ours="backbone.net.")
-
-
-_SWIN_TABLE = _patterns(_SWIN, r"(?:swin\.)?") + _patterns(
-    _SWIN_BLOCK, r"(?:swin\.)?encoder\.layers\.(\d)\.blocks\.(\d+)\.", r"backbone.stages.\1.blocks.\2."
-)
-# Weights of ours and converted NanoDets have our own names (model.backbones.nanodet).
-_LAYOUTS = (
-    BackboneLayout("xpose", r"^backbone\.", _patterns({r"backbone\.(.+)": r"\1"})),
-    BackboneLayout("MobileNetV2 of timm", r"^conv_stem\.", _patterns({r"(conv_stem\..+|bn1\..+|blocks\..+)": r"\1"})),
-    BackboneLayout("NanoDet-Plus-m", r"^pyramid\.laterals\.", _patterns({r"((?:stem|stages|pyramid)\..+)": r"\1"})),
-    BackboneLayout("Swin of transformers", r"^(swin\.)?embeddings\.patch_embeddings\.", _SWIN_TABLE),
-    BackboneLayout("Swin of its authors", r"^patch_embed\.proj\.", _patterns(_SWIN_PLAIN)),
-    BackboneLayout(
-        "ResNet of transformers",
-        r"^(resnet\.)?embedder\.embedder\.",
-        _patterns({r"(?:resnet\.)?((?:embedder|encoder)\..+)": r"net.\1"}),
-    ),
-    BackboneLayout("ResNet of torchvision", r"^layer1\.0\.conv1\.", _torchvision_resnet()),
-)
-
-
-def _translated(state: Mapping[str, Tensor], table: Table) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors by our names, parts put together; and the names that the table does not have."""
+def _translated(state: Mapping[str, Tensor], layout: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors by our names, parts put together; and the names that the layout does not have."""
+    table = [(re.compile(layout.get("prefix", "") + theirs), ours) for theirs, ours in layout["tensors"].items()]
     translation: dict[str, Tensor] = {}
     parts: dict[str, dict[str, Tensor]] = {}
     unknown = []
     for theirs, value in state.items():
-        match, ours = next(((m, o) for pattern, o in table if (m := pattern.match(theirs))), (None, ""))
+        match, ours = next(((m, o) for pattern, o in table if (m := pattern.fullmatch(theirs))), (None, ""))
         if match is None:
             unknown.append(theirs)
             continue
-        name, _, part = match.expand(ours).partition("#")
+        for group in re.findall(r"<(\d)>", ours):
+            ours = ours.replace(f"<{group}>", str(int(match[int(group)]) - 1))
+        name, _, part = f"backbone.{match.expand(ours)}".partition("#")
         if part:
             parts.setdefault(name, {})[part] = value
         else:

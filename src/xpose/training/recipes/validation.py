@@ -6,19 +6,18 @@ category, as in the protocol `nano-real`.
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from xpose.evaluation import PCK, in_records_pixels
+from xpose.evaluation.data import Placed
 from xpose.evaluation.matching import as_poses, match
+from xpose.evaluation.protocols.making_questions import categories_of
 from xpose.evaluation.questions import AskedClass, LabelledExample, key_of, read_pixels
 from xpose.inference import DetectionOptions, Detector
 from xpose.inference.encoding import PromptEncoder
@@ -31,17 +30,6 @@ from xpose.results import Poses
 THRESHOLDS = (0.1, 0.2)  # shares of the longer side of the labelled box
 _EXAMPLES = 4  # of a category that are kept to choose from
 _SIDE = 360  # of a drawn picture
-
-Placed = tuple[Record, Path]
-
-
-class _Answer(NamedTuple):
-    """What was found in one picture, in the record's pixels."""
-
-    record: Record
-    pixels: np.ndarray
-    asking: str
-    poses: Poses
 
 
 class PoseValidator:
@@ -57,15 +45,10 @@ class PoseValidator:
         classes: Sequence[Category] = (),
         calibration: Calibration = Calibration(),  # noqa: B008 - frozen
     ) -> None:
-        """Take pictures to test on.
+        """Take the pictures to test on, and encoders for networks of this kind.
 
-        Args:
-            records: the pictures.
-            prompts: gives the encoders, `text` and `visual`, for networks of this kind.
-            asking: the kinds of prompts: "text", "visual", "combined".
-            examples: pictures whose objects serve as examples; never for the same picture.
-            classes: of a closed-set network, which needs all of them in their order.
-            calibration: of the weights at the start, of which only the suppression of duplicates counts.
+        Objects in `examples` serve as examples, never for the same picture. `classes` are those of a closed-set
+        network, in its order. Of the `calibration` of the weights at the start only the suppression counts.
         """
         self.records, self.prompts, self.asking, self.classes = records, prompts, tuple(asking), tuple(classes)
         # Classes are compared by thresholds, and those of the weights at the start know nothing of what follows.
@@ -75,8 +58,8 @@ class PoseValidator:
     def __call__(self, model: XPose) -> dict[str, float]:
         """The numbers of a network in eval mode."""
         metrics = {asking: PCK(THRESHOLDS) for asking in self.asking}
-        for answer in self._answers(model, self.records):
-            metrics[answer.asking].update(answer.record, answer.poses)
+        for record, _, asking, poses in self._answers(model, self.records):
+            metrics[asking].update(record, poses)
         return {
             f"{asking} {name}": value
             for asking, metric in metrics.items()
@@ -84,8 +67,8 @@ class PoseValidator:
             if name in metric.names
         }
 
-    def _answers(self, model: XPose, records: Sequence[Placed]) -> Iterator[_Answer]:
-        """What the network finds, picture by picture and way by way."""
+    def _answers(self, model: XPose, records: Sequence[Placed]) -> Iterator[tuple[Record, np.ndarray, str, Poses]]:
+        """Each picture with its pixels, the kind of prompt and what the network finds, in the record's pixels."""
         # New for every call: it remembers prompts in the width of the network, whose weights have changed since.
         encoder = PromptEncoder(model, lambda: self.prompts.text, lambda: self.prompts.visual)
         detector = Detector(TorchEngine(model), encoder, "average", self.calibration)
@@ -94,9 +77,10 @@ class PoseValidator:
             pixels = read_pixels(place, record.picture.file, (record.picture.width, record.picture.height))
             encoded = detector.encode_image(pixels)
             for asking in self.asking:
-                questions = [self._asked(category, asking, record) for category in self._categories(record)]
+                categories = self.classes or categories_of(record)  # a closed-set network needs all that it knows
+                questions = [self._asked(category, asking, record) for category in categories]
                 poses = detector.detect(encoded, [question.prompt() for question in questions], options=options)
-                yield _Answer(record, pixels, asking, in_records_pixels(_as_many(poses, record)))
+                yield record, pixels, asking, in_records_pixels(_as_many(poses, record))
 
     def drawings(self, model: XPose, count: int) -> list[tuple[str, Image.Image]]:
         """Some of the pictures with their names: as labelled, then as found by each kind of prompt."""
@@ -108,12 +92,6 @@ class PoseValidator:
             rows[key_of(record)].append(_drawn(pixels, poses[list(matched)]))
         kinds = ", ".join(self.asking)
         return [(f"{name}: labelled, {kinds}", Image.fromarray(np.hstack(row))) for name, row in rows.items()]
-
-    def _categories(self, record: Record) -> list[Category]:
-        """The classes of a picture's prompt: those that it shows, or all that a closed-set network knows."""
-        if self.classes:
-            return list(self.classes)
-        return list(dict.fromkeys(instance.category for instance in _without_crowds(record).instances))
 
     def _asked(self, category: Category, asking: str, record: Record) -> AskedClass:
         others = [e for e in self._examples.get(category.name, ()) if key_of(e.record) != key_of(record)]
@@ -138,25 +116,18 @@ def _examples_by_category(placed: Sequence[Placed]) -> dict[str, list[LabelledEx
     ranked: dict[str, list[tuple[float, float, bytes, LabelledExample]]] = {}
     for record, place in placed:
         for number, instance in enumerate(record.instances):
-            seen = sum(v == VISIBLE for *_, v in instance.keypoints.values())
-            if instance.iscrowd or not seen or 2 * seen < len(instance.category.keypoints):
-                continue
-            share = seen / len(instance.category.keypoints)
-            order = hashlib.sha256(f"{key_of(record)}/{number}".encode()).digest()
-            rows = ranked.setdefault(instance.category.name, [])
-            bisect.insort(
-                rows, (-share, -max(instance.box[2:]), order, LabelledExample(record, place, number)), key=_rank
-            )
-            del rows[_EXAMPLES:]
-    return {name: [example for *_, example in rows] for name, rows in ranked.items()}
-
-
-def _rank(row: tuple[float, float, bytes, LabelledExample]) -> tuple[float, float, bytes]:
-    return row[:3]
+            visible = sum(v == VISIBLE for *_, v in instance.keypoints.values())
+            share = visible / max(1, len(instance.category.keypoints))
+            if share >= 0.5 and not instance.iscrowd:
+                order = hashlib.sha256(f"{key_of(record)}/{number}".encode()).digest()
+                row = (-share, -max(instance.box[2:]), order, LabelledExample(record, place, number))
+                ranked.setdefault(instance.category.name, []).append(row)
+    best = {name: sorted(rows, key=lambda row: row[:3])[:_EXAMPLES] for name, rows in ranked.items()}
+    return {name: [example for *_, example in rows] for name, rows in best.items()}
 
 
 def _without_crowds(record: Record) -> Record:
-    return dataclasses.replace(record, instances=tuple(one for one in record.instances if not one.iscrowd))
+    return dataclasses.replace(record, instances=tuple(i for i in record.instances if not i.iscrowd))
 
 
 def _drawn(pixels: np.ndarray, poses: Poses) -> np.ndarray:

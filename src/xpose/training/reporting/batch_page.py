@@ -25,6 +25,7 @@ from xpose.vocabulary import side_of
 LOOK_FILE, SHEET_FILE = "look.html", "look.png"
 _SIDE, _SHOT_SIDE, _COLUMNS = 420, 200, 4
 _WHITE = (255, 255, 255)
+Drawings = list[tuple["Seen", str]]  # with the address of each drawing
 _STYLE = Style(legend="none", labels=True)
 
 
@@ -70,27 +71,19 @@ class Seen:
     unknown: tuple[str, ...] = ()  # in the prompt, though the set does not label them: masked
 
 
-@dataclass(frozen=True)
-class SeenBatch:
-    """A whole batch."""
-
-    step: int
-    mode: str
-    pictures: tuple[Seen, ...]
-    shots: tuple[Seen, ...]
-
-
 def look(loader: Loader, folder: Path, *, pictures: int = 24) -> Path:
     """Write `look.html` and `look.png` with the first pictures of a run; the page."""
-    batches: list[SeenBatch] = []
+    rows: list[tuple[Batch, Drawings, Drawings]] = []
+    shown: list[Seen] = []
     for batch in loader.steps():
-        batches.append(seen(batch))
-        if sum(len(other.pictures) for other in batches) >= pictures:
+        samples, shots = seen(batch)
+        rows.append((batch, _with_drawings(samples, _SIDE), _with_drawings(shots, _SHOT_SIDE)))
+        shown += samples
+        if len(shown) >= pictures:
             break
-    rows = [(b, _with_drawings(b.pictures, _SIDE), _with_drawings(b.shots, _SHOT_SIDE)) for b in batches]
     content = render("batches.html", title="What the loop sees", batches=rows)
     write_atomically(folder / LOOK_FILE, lambda path: path.write_text(content, encoding="utf-8"))
-    shown = [picture for batch in batches for picture in batch.pictures][:pictures]
+    shown = shown[:pictures]
     sheet = Image.new("RGB", (_COLUMNS * (_SIDE + 8), -(-len(shown) // _COLUMNS) * (_SIDE + 8)), _WHITE)
     for number, picture in enumerate(shown):
         row, column = divmod(number, _COLUMNS)
@@ -99,46 +92,38 @@ def look(loader: Loader, folder: Path, *, pictures: int = 24) -> Path:
     return folder / LOOK_FILE
 
 
-def seen(batch: Batch) -> SeenBatch:
-    """A batch as pictures and figures."""
-    pictures = tuple(
-        _seen(image, size.tolist(), target)
-        for image, size, target in zip(batch.images, batch.sizes, batch.targets, strict=True)
-    )
+def seen(batch: Batch) -> tuple[list[Seen], list[Seen]]:
+    """The pictures of a batch, and its examples."""
+    rows = zip(batch.images, batch.sizes, batch.targets, strict=True)
+    pictures = [_seen(image, size.tolist(), target) for image, size, target in rows]
     shots = []
     for (category, _), examples in batch.shots.items():
         for number, shot in enumerate(examples, start=1):
             pixels, names = _pixels(batch.crops[shot.row]), shot.kind.names
             points = {name: (x, y, int(v)) for name, (x, y, v) in zip(names, shot.points.tolist(), strict=True) if v}
-            side = float(pixels.shape[0])
-            figure = _figure((0, 0, side, side), shot.kind, points)
+            figure = _figure((0, 0, pixels.shape[1], pixels.shape[0]), shot.kind, points)
             shots.append(Seen(f"{category}, example {number}", pixels, (figure,)))
-    return SeenBatch(batch.step, batch.mode, pictures, tuple(shots))
+    return pictures, shots
 
 
 def _seen(image: Tensor, size: Sequence[int], target: Target) -> Seen:
     height, width = size
-    figures = []
-    for row, label in enumerate(target.labels.tolist()):
-        kind = target.asked[label].kind
-        figures.append(_figure(target.boxes[row].tolist(), kind, target.keypoints(row)))
-    absent = [entry for entry in target.asked if not entry.present]
-    return Seen(
-        f"{target.source}/{target.file}",
-        _pixels(image[:, :height, :width]),
-        tuple(figures),
-        len(target.ignored),
-        tuple(entry.kind.category for entry in target.asked if entry.present),
-        tuple(entry.kind.category for entry in absent if entry.complete),
-        tuple(entry.kind.category for entry in absent if not entry.complete),
-    )
+    figures = [
+        _figure(target.boxes[row].tolist(), target.asked[label].kind, target.keypoints(row))
+        for row, label in enumerate(target.labels.tolist())
+    ]
+    names: dict[str, list[str]] = {"present": [], "absent": [], "unknown": []}
+    for entry in target.asked:
+        names["present" if entry.present else "absent" if entry.complete else "unknown"].append(entry.kind.category)
+    caption, pixels = f"{target.source}/{target.file}", _pixels(image[:, :height, :width])
+    return Seen(caption, pixels, tuple(figures), len(target.ignored), **{k: tuple(v) for k, v in names.items()})
 
 
 def _pixels(image: Tensor) -> np.ndarray:
     return np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
 
 
-def _with_drawings(pictures: Sequence[Seen], side: int) -> list[tuple[Seen, str]]:
+def _with_drawings(pictures: Sequence[Seen], side: int) -> Drawings:
     """The pictures, each with the address of its drawing."""
     addresses = []
     for picture in pictures:

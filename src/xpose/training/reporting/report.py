@@ -1,7 +1,6 @@
 """The report of a run: one HTML page with curves, numbers and pictures, rewritten during the run.
 
-Everything in it comes from the run's folder: `log.jsonl`, `recipe.toml` and the pictures of the last validation.
-Therefore `xpose train --report FOLDER` can draw it again at any time.
+Everything in it comes from the run's folder, so `xpose train --report FOLDER` can draw it again at any time.
 """
 
 from __future__ import annotations
@@ -61,16 +60,15 @@ def write_pictures(folder: Path, drawings: Sequence[tuple[str, Image.Image]]) ->
 
 def _facts(log: Log) -> Iterable[tuple[str, str]]:
     yield "last step", f"{log.last:,}"
-    if log.steps:
-        row = log.steps[max(log.steps)]
-        if "total" in row:
-            yield "loss", f"{row['total']:.4g}"
-        if "images_per_second" in row:
-            yield "speed", f"{row['images_per_second']:.1f} images/s"
-        if "seconds" in row:
-            yield "this piece has run for", in_words(row["seconds"])
-        if row.get("memory"):
-            yield "memory at most", f"{row['memory'] / 1024:.1f} GB"
+    row = log.steps[max(log.steps)] if log.steps else {}
+    if "total" in row:
+        yield "loss", f"{row['total']:.4g}"
+    if "images_per_second" in row:
+        yield "speed", f"{row['images_per_second']:.1f} images/s"
+    if "seconds" in row:
+        yield "this piece has run for", in_words(row["seconds"])
+    if row.get("memory"):
+        yield "memory at most", f"{row['memory'] / 1024:.1f} GB"
     yield "drawn", time.strftime("%Y-%m-%d %H:%M:%S")
 
 
@@ -107,11 +105,8 @@ def _write_plot(log: Log, path: Path) -> None:
     _curves(axes[1], {"rate": log.series("rate")}, "rate")
     axes[1].ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
     if log.validations:
-        steps = list(log.validations)
-        measures = {
-            name: (steps, [100 * log.validations[step].get(name, float("nan")) for step in steps])
-            for name in log.measures
-        }
+        steps, values = list(log.validations), list(log.validations.values())
+        measures = {name: (steps, [100 * row.get(name, float("nan")) for row in values]) for name in log.measures}
         _curves(axes[2], measures, "validation, %", marker="o")
         axes[2].set_ylim(0, 102)
     axes[-1].set_xlabel("step")

@@ -1,30 +1,28 @@
-"""What a training step does with its hardware: precision, compiled or recomputed layers, and memory."""
+"""What a training step does with its hardware: precision, compiled or recomputed layers, memory, parted weights."""
 
 from __future__ import annotations
 
+import inspect
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, distributed, nn
 
-from xpose.errors import TrainingError, XPoseWarning
+from xpose.errors import ConfigError, TrainingError, XPoseWarning
 from xpose.model.layers import Recomputable
 from xpose.training.run.settings import AMP, RunSettings
 
-Backend = str | Callable[..., Any]
-BACKEND: Backend = "inductor"
+BACKEND: str | Callable[..., Any] = "inductor"
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "alloc_cpu")  # how PyTorch says it without a GPU
 _BF16_CPU = ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16")  # instructions of x86 and ARM
 
 
 def precision(amp: str, device: torch.device) -> torch.dtype | None:
     """The number format of matrix products under a setting of `amp`; None is float32."""
-    if amp == "auto":
-        return torch.bfloat16 if multiplies_bf16(device) else None
-    return AMP[amp]
+    return torch.bfloat16 if amp == "auto" and multiplies_bf16(device) else AMP[amp]
 
 
 def multiplies_bf16(device: torch.device) -> bool:
@@ -35,33 +33,29 @@ def multiplies_bf16(device: torch.device) -> bool:
         return False
     if not hasattr(torch.cpu, "get_capabilities"):  # PyTorch before 2.11
         return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name) for name in _BF16_CPU)
+    return any(torch.cpu.get_capabilities().get(name) for name in _BF16_CPU)
 
 
-def compile_layers(parts: Iterable[nn.Module], device: torch.device, backend: Backend | None = None) -> int:
+def compile_layers(parts: Iterable[nn.Module], device: torch.device) -> int:
     """Compile the layers of parts of a network in place with `torch.compile`; how many there are.
 
-    Single layers compile in a fraction of the time of the whole, and what is between them depends on the data. Without
-    a compiler nothing is changed, a warning says so, and the answer is 0.
+    Single layers compile in a fraction of the time of the whole. Without a compiler there is only a warning.
     """
-    backend = backend or BACKEND
     try:
-        probe = torch.compile(lambda x: (x * 2 + 1).relu(), backend=backend)
+        probe = torch.compile(lambda x: (x * 2 + 1).relu(), backend=BACKEND)
         probe(torch.ones(8, device=device, requires_grad=True)).sum().backward()
     except Exception as error:  # every backend has errors of its own
         reason = " ".join(str(error).split()) or type(error).__name__
         needed = "Triton" if device.type == "cuda" else "a C++ compiler (g++ or clang++)"
-        warnings.warn(
-            f"The network is not compiled: torch.compile does not work here ({reason[:200]}). It needs "
-            f"{needed}. Training continues without it, with the same results.",
-            XPoseWarning,
-            stacklevel=2,
+        message = (
+            f"The network is not compiled: torch.compile does not work here ({reason[:200]}). It needs {needed}. "
+            "Training continues without it, with the same results."
         )
+        warnings.warn(message, XPoseWarning, stacklevel=2)
         return 0
     layers = [module for part in parts for module in part.modules() if isinstance(module, Recomputable)]
     for layer in layers:
-        layer.compile(backend=backend)
+        layer.compile(backend=BACKEND)
     return len(layers)
 
 
@@ -79,27 +73,23 @@ def recompute(model: nn.Module, *, without: nn.Module | None = None) -> int:
 
 def is_exhausted(error: BaseException) -> bool:
     """Whether this error means that memory ran out."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
+    by_words = isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
+    return by_words or isinstance(error, torch.OutOfMemoryError | MemoryError)
 
 
 def exhausted(error: BaseException, saved: int, run: RunSettings, batch: int) -> TrainingError:
     """The error for the user, with what is still left to try."""
     first = (str(error).strip().splitlines() or [type(error).__name__])[0].split(". ")[0][:200]
-    ways = []
-    if batch > 1:
-        ways.append(
-            f"a batch of {batch // 2} instead of {batch} pictures with accumulate = {2 * run.accumulate} instead of "
-            f"{run.accumulate}, which learns nearly the same"
-        )
-    if not run.checkpointing:
-        ways.append("checkpointing = true, which learns the same in about a third more time")
-    if run.amp == "none":
-        ways.append('amp = "bf16"')
-    ways.append("smaller pictures")
+    ways = {
+        f"a batch of {batch // 2} instead of {batch} pictures with accumulate = {2 * run.accumulate} instead of "
+        f"{run.accumulate}, which learns nearly the same": batch > 1,
+        "checkpointing = true, which learns the same in about a third more time": not run.checkpointing,
+        'amp = "bf16"': run.amp == "none",
+        "smaller pictures": True,
+    }
     left = f" The state of step {saved} is on disk." if saved else ""
-    return TrainingError(f"Memory ran out ({first}). What needs less: {'; '.join(ways)}.{left}")
+    needs_less = "; ".join(way for way, is_left in ways.items() if is_left)
+    return TrainingError(f"Memory ran out ({first}). What needs less: {needs_less}.{left}")
 
 
 def peak(device: torch.device) -> float:
@@ -112,3 +102,89 @@ def peak(device: torch.device) -> float:
         return 0.0
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most / 2**20 if sys.platform == "darwin" else most / 2**10
+
+
+def is_parted(value: Any) -> bool:
+    """Whether a tensor is held in parts by several processes."""
+    return hasattr(value, "full_tensor")
+
+
+def shard(module: nn.Module, device: torch.device, *, whole: Iterable[nn.Parameter] = ()) -> None:
+    """Part the weights of a module among all processes, layer by layer; its own `forward` has to be called.
+
+    A layer has its weights whole only while it computes. A state on disk is the same with and without parts, so a run
+    may continue with another number of processes. Single numbers and the weights in `whole` stay whole in every
+    process; `share_whole` shares their gradients.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    if "ignored_params" not in inspect.signature(fully_shard).parameters:
+        raise ConfigError(
+            f"shard needs PyTorch 2.7 or newer, and this is {torch.__version__}. Update it, or train without shard."
+        )
+    mesh = init_device_mesh(device.type, (distributed.get_world_size(),))
+    numbers = {weight for weight in module.parameters() if weight.ndim == 0} | set(whole)
+    for layer in [part for part in module.modules() if isinstance(part, Recomputable)]:
+        fully_shard(layer, mesh=mesh, ignored_params=numbers)
+    fully_shard(module, mesh=mesh, ignored_params=numbers)
+
+
+def share_whole(weights: Sequence[Tensor]) -> None:
+    """Give all processes the mean gradient of the weights that are not parted."""
+    for weight in weights:
+        if weight.grad is not None and not is_parted(weight):
+            distributed.all_reduce(weight.grad)
+            weight.grad /= distributed.get_world_size()
+
+
+def clip(weights: Sequence[Tensor], length: float) -> float:
+    """As `clip_grad_norm_`, for a mixture of parted and whole weights; all processes have to call this."""
+    sorts = ([w for w in weights if is_parted(w)], [w for w in weights if not is_parted(w)])
+    norms: list[Any] = [nn.utils.get_total_norm([w.grad for w in sort if w.grad is not None]) for sort in sorts]
+    norm = torch.stack([n.full_tensor() if is_parted(n) else n for n in norms]).norm()
+    for sort in sorts:
+        nn.utils.clip_grads_with_norm_(sort, length, norm)
+    return float(norm)
+
+
+def touched(module: nn.Module, total: Tensor) -> Tensor:
+    """The total plus 0 of every weight that is whole now, so that all processes have the same gradients.
+
+    A process whose pictures found no examples would have none for the example encoder, and the others would wait.
+    """
+    nothing = [p.sum() * 0 for p in module.parameters() if p.requires_grad and not is_parted(p)]
+    return total + torch.stack(nothing).sum() if nothing else total
+
+
+def gathered(value: Any) -> Any:
+    """A state dict with every tensor whole and on the CPU; all processes have to call this."""
+    if is_parted(value):
+        return value.full_tensor().cpu()
+    if isinstance(value, Tensor):
+        return value.cpu()
+    if isinstance(value, Mapping):
+        return {name: gathered(entry) for name, entry in value.items()}
+    return [gathered(entry) for entry in value] if isinstance(value, list) else value
+
+
+def parted(state: Mapping[str, Any], part: Any, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """A state dict of whole tensors as a network or the optimiser takes it up; all processes have to call this."""
+    if part is not optimizer:
+        like = part.state_dict()
+        return {name: _as(value, like.get(name)) for name, value in state.items()}
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    rows = {
+        number: {name: _as(value, weights[number]) for name, value in row.items()}
+        for number, row in state["state"].items()
+    }
+    return {**state, "state": rows}
+
+
+def _as(value: Any, like: Any) -> Any:
+    """A tensor parted as another of the same shape is; anything else as it is."""
+    if not is_parted(like) or not isinstance(value, Tensor) or value.shape != like.shape:
+        return value
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)

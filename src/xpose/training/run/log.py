@@ -1,4 +1,4 @@
-"""The log of a run: a row every few steps and one for each validation, in `log.jsonl`, to the caller, to TensorBoard.
+"""The log of a run: a row every few steps and one for each validation, for `log.jsonl`, the caller and TensorBoard.
 
 A resumed run repeats the steps since its last state, so of several rows for a step the last one counts.
 """
@@ -46,13 +46,7 @@ class Journal:
     """Sums up the terms of the steps, and writes the log, on the first process only."""
 
     def __init__(
-        self,
-        folder: Path,
-        run: RunSettings,
-        *,
-        images: int,
-        step: int,
-        report: Callable[[Progress], None] | None = None,
+        self, folder: Path, run: RunSettings, *, images: int, step: int, report: Callable[[Progress], None] | None
     ) -> None:
         """Continue a log; rows after `step` belong to a run that was lost, and are removed.
 
@@ -107,12 +101,11 @@ class Journal:
             remaining=pace * (self.run.steps - step),
         )
         self._clear()
-        row: dict[str, float] = {"step": step, "rate": rate}
-        row |= {"images_per_second": round(progress.images_per_second, 2), "seconds": round(progress.seconds, 1)}
-        row |= {"memory": round(progress.memory), "faulty": progress.faulty}
-        row |= {name: round(value, 5) for name, value in progress.terms.items()}
+        speed = {"images_per_second": round(progress.images_per_second, 2), "seconds": round(progress.seconds, 1)}
+        terms = {name: round(value, 5) for name, value in progress.terms.items()}
         try:
-            _append(self.path, row)
+            memory = {"memory": round(progress.memory), "faulty": progress.faulty}
+            _append(self.path, {"step": step, "rate": rate, **speed, **memory, **terms})
         except OSError as error:
             warnings.warn(
                 f"Step {step} is missing in {self.path} ({error.strerror}); training continues. Free some space.",
@@ -138,8 +131,8 @@ class Log:
 
     def series(self, name: str) -> tuple[list[int], list[float]]:
         """Steps and values of one number of the rows."""
-        rows = [(step, row[name]) for step, row in self.steps.items() if name in row]
-        return [step for step, _ in rows], [value for _, value in rows]
+        values = {step: row[name] for step, row in self.steps.items() if name in row}
+        return list(values), list(values.values())
 
     @property
     def terms(self) -> list[str]:
@@ -158,9 +151,7 @@ def read_log(folder: Path) -> Log:
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        raise TrainingError(
-            f"There is no log {quote(path)}. A report is drawn from the log of a run: name the run's --out folder."
-        ) from None
+        raise TrainingError(f"There is no log {quote(path)}. Name the --out folder of a run.") from None
     steps: dict[int, dict[str, float]] = {}
     validations: dict[int, dict[str, float]] = {}
     for row in filter(None, map(_row, lines)):

@@ -20,16 +20,16 @@ from xpose.errors import CheckpointError, TrainingError, XPoseError, XPoseWarnin
 from xpose.model import XPose
 from xpose.model.profiling import profiled
 from xpose.model.prompting import ClipVisualPromptEncoder, TextEncoder
-from xpose.training.run import hardware, sharding
+from xpose.training.run import hardware
 from xpose.training.run.log import Journal, Progress
 from xpose.training.run.processes import Interruptions, grouped, is_first
-from xpose.training.run.schedule import MovingAverage, optimizer_for
-from xpose.training.run.settings import RunSettings
+from xpose.training.run.prompt_batches import Towers
+from xpose.training.run.settings import MovingAverage, RunSettings, optimizer_for
 from xpose.training.run.state import Keeper
 from xpose.training.run.step import StepOutcome, TrainStep, change, gradients
-from xpose.training.run.towers import Towers
 
 _MOST_FAULTY_STEPS = 20  # in a row, before the run gives up
+Check = Callable[[], bool]
 
 
 def train(
@@ -42,7 +42,7 @@ def train(
     minutes: float | None = None,
     report: Callable[[Progress], None] | None = None,
     watch: Callable[[int, XPose], None] | None = None,
-    stop: Callable[[], bool] | None = None,
+    stop: Check | None = None,
     visual: ClipVisualPromptEncoder | None = None,
     profile: Path | None = None,
 ) -> MovingAverage:
@@ -66,19 +66,21 @@ def train(
     started = time.monotonic()
     training = Training(model, text, loader, run, visual)
     keeper = Keeper(folder / "state", minutes=run.save_minutes, keep=run.keep, binding=training.binding(loader))
-    training.take(keeper.load())
+    if (state := keeper.load()) is not None:
+        training.take(state)
     images = training.batch * run.accumulate
     journal = Journal(folder, run, images=images, step=training.step, report=report) if is_first() else None
 
     def over() -> bool:
         return (minutes is not None and time.monotonic() - started > 60 * minutes) or (stop is not None and stop())
 
+    due = keeper.due if is_first() else lambda: False  # only the process that writes knows when it has written
     batches = loader.steps(start=training.step * run.accumulate, stop=run.steps * run.accumulate)
     trace = profiled(profile if is_first() else None, skipped=2, steps=3)
     with trace as traced, Interruptions() as interruptions:
         try:
             while training.step < run.steps:
-                outcome = training.one_step(batches, over, keeper, interruptions, journal)
+                outcome = training.one_step(batches, over, due, interruptions, journal)
                 with nullcontext() if journal is None else journal.aside():
                     _after_step(training, keeper, outcome, watch)
                 traced()
@@ -97,12 +99,7 @@ class Training:
     """A run under way: everything that changes from step to step."""
 
     def __init__(
-        self,
-        model: XPose,
-        text: TextEncoder,
-        loader: Loader,
-        run: RunSettings,
-        visual: ClipVisualPromptEncoder | None = None,
+        self, model: XPose, text: TextEncoder, loader: Loader, run: RunSettings, visual: ClipVisualPromptEncoder | None
     ) -> None:
         self.model, self.run, self.step = model, run, 0
         self.towers = Towers(text, visual, whole=run.schedule.towers > 0)
@@ -122,9 +119,8 @@ class Training:
     def _prepared(self, text: TextEncoder) -> nn.Module:
         model, run = self.model, self.run
         model.train()
-        if run.frozen_stages:
-            for stage in model.backbone.first_stages(run.frozen_stages):
-                stage.requires_grad_(False)
+        for stage in model.backbone.first_stages(run.frozen_stages) if run.frozen_stages else ():
+            stage.requires_grad_(False)
         if run.frozen_norms:
             for module in model.backbone.modules():
                 if isinstance(module, nn.BatchNorm2d):
@@ -140,17 +136,12 @@ class Training:
             torch.cuda.reset_peak_memory_stats(self.device)
         module = TrainStep(model, text, run, self.towers)
         if self.sharded:
-            sharding.shard(module, self.device, whole=self.towers.learning.parameters())
-            sharding.shard(self.average.module, self.device)
+            hardware.shard(module, self.device, whole=self.towers.learning.parameters())
+            hardware.shard(self.average.module, self.device)
             module.sharded = True
-        if self.sharded or not grouped():
-            return module
-        return DistributedDataParallel(module, find_unused_parameters=True, gradient_as_bucket_view=True)
-
-    @property
-    def rate(self) -> float:
-        """The highest learning rate: that of the network but for its backbone."""
-        return max(group["lr"] for group in self.optimizer.param_groups)
+        elif grouped():
+            return DistributedDataParallel(module, find_unused_parameters=True, gradient_as_bucket_view=True)
+        return module
 
     def binding(self, loader: Loader) -> dict[str, object]:
         """What must stay the same to continue: the order of pictures, and the loss scale, which "auto" never has."""
@@ -159,23 +150,17 @@ class Training:
         return {**order, "pictures": len(loader.pool), **amp}
 
     def one_step(
-        self,
-        batches: Iterator[Batch],
-        over: Callable[[], bool],
-        keeper: Keeper,
-        interruptions: Interruptions,
-        journal: Journal | None,
+        self, batches: Iterator[Batch], over: Check, due: Check, interruptions: Interruptions, journal: Journal | None
     ) -> StepOutcome:
         """Learn from the next batches, and log it."""
-        # Only the process that writes knows when it has written.
-        due = keeper.due if is_first() else lambda: False
         outcome = gradients(self.module, batches, self.run, self.scaler, self.device, over, due)
         with interruptions.held():
             terms = self.go(outcome)
         if journal is not None:
             journal.add(terms)
             if self.step % self.run.log_steps == 0 or self.step == self.run.steps:
-                journal.write(self.step, self.rate, self.device)
+                rate = max(group["lr"] for group in self.optimizer.param_groups)  # of the network but for its backbone
+                journal.write(self.step, rate, self.device)
         return outcome
 
     def go(self, outcome: StepOutcome) -> dict[str, float] | None:
@@ -207,18 +192,16 @@ class Training:
         """What a state on disk holds of this; where weights are sharded, all processes have to call it."""
         state = {name: part.state_dict() for name, part in self._parts().items()}
         if self.sharded:
-            state = sharding.gathered(state)
+            state = hardware.gathered(state)
             self.answer.load_state_dict(state["average"])
         return state
 
-    def take(self, state: dict[str, Any] | None) -> None:
-        """Continue from a state; None does nothing."""
-        if state is None:
-            return
+    def take(self, state: dict[str, Any]) -> None:
+        """Continue from a state."""
         full = [group["full"] for group in self.optimizer.param_groups]
         try:
             for name, part in self._parts().items():
-                values = sharding.parted(state[name], part, self.optimizer) if self.sharded else state[name]
+                values = hardware.parted(state[name], part, self.optimizer) if self.sharded else state[name]
                 part.load_state_dict(values)
         except (RuntimeError, ValueError, KeyError) as error:  # what PyTorch says where names, shapes or groups differ
             raise CheckpointError(

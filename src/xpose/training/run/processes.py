@@ -1,10 +1,4 @@
-"""The processes of a training run, as torchrun starts them, and the signals that end them.
-
-with processes() as here:                      # torchrun --nproc-per-node 4 train.py, or plain: python train.py
-    loader = Loader(pool, batch=4, rank=here.rank, ranks=here.ranks)
-    model = xpose_nano().to(here.device)
-    train(model, text, loader, run, folder)
-"""
+"""The processes of a training run, as torchrun starts them, and the signals that end them."""
 
 from __future__ import annotations
 
@@ -15,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -40,15 +33,11 @@ class Here:
 
 
 @contextmanager
-def processes(
-    device: str | torch.device | None = None, *, store: Path | None = None, patience: float = 60.0
-) -> Iterator[Here]:
+def processes(device: str | torch.device | None = None, *, patience: float = 60.0) -> Iterator[Here]:
     """Join the other processes of the run for as long as the context lasts; alone if torchrun started none.
 
-    Args:
-        device: "cuda" or "cpu"; by default a GPU per process if there are GPUs.
-        store: a file at which the processes of one machine meet, instead of torchrun's address.
-        patience: minutes that a process waits for the others, which may be saving or validating.
+    `device` is "cuda" or "cpu", by default a GPU per process if there are GPUs. A process waits `patience` minutes for
+    the others, which may be saving or validating.
 
     Raises:
         ConfigError: the environment is not one that torchrun makes, or there are fewer GPUs than processes.
@@ -60,16 +49,11 @@ def processes(
         return
     if place.type == "cuda":
         torch.cuda.set_device(place)
-    distributed.init_process_group(
-        "nccl" if place.type == "cuda" else "gloo",
-        init_method="env://" if store is None else store.resolve().as_uri(),
-        rank=rank,
-        world_size=ranks,
-        timeout=timedelta(minutes=patience),
-    )
+    backend = "nccl" if place.type == "cuda" else "gloo"
+    distributed.init_process_group(backend, rank=rank, world_size=ranks, timeout=timedelta(minutes=patience))
     try:
         yield Here(rank, ranks, place)
-        meet(place)  # nobody leaves while another still needs it
+        added(torch.zeros(1, device=place)).item()  # nobody leaves while another still needs it
     finally:
         distributed.destroy_process_group()  # its threads must not outlive the interpreter
 
@@ -93,15 +77,7 @@ def added(values: Tensor) -> Tensor:
 
 def everywhere(fact: bool, device: torch.device) -> bool:
     """Whether something holds in every process."""
-    if not grouped():
-        return fact
-    failed = added(torch.tensor([0.0 if fact else 1.0], device=device))
-    return not bool(failed.item())
-
-
-def meet(device: torch.device) -> None:
-    """Wait until every process is here."""
-    added(torch.zeros(1, device=device)).item()  # unlike a barrier it needs no word about devices
+    return fact if not grouped() else not added(torch.tensor([float(not fact)], device=device)).item()
 
 
 def _environment() -> tuple[int, int, int]:

@@ -7,12 +7,13 @@ Our own networks read bare names, here as in use. Shape letters as in `xpose.mod
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from xpose.data.loading.batches import Batch, Shot, Target
@@ -20,12 +21,13 @@ from xpose.data.loading.samples import Kind
 from xpose.errors import TrainingError, XPoseError
 from xpose.inference.preprocess import MEAN, STD
 from xpose.model import PromptEmbeddings, XPose
-from xpose.model.prompting import ClipVisualPromptEncoder, TextEncoder
+from xpose.model.prompting import ClipTextEncoder, ClipVisualPromptEncoder, TextEncoder
 from xpose.model.prompting.clip import average_shots
 from xpose.model.prompting.picture import MEAN as CLIP_MEAN
 from xpose.model.prompting.picture import STD as CLIP_STD
 from xpose.model.types import ProjectedPrompts
 from xpose.training.objective.targets import TargetBatch
+from xpose.training.run.settings import MovingAverage
 from xpose.vocabulary import (
     bare_object_text,
     find_category,
@@ -115,21 +117,16 @@ class PromptMaker:
         if batch.mode == "text" or not len(batch.crops):
             return PromptBatch(words, None, targets)
         examples = self._examples(batch, words)
-        if batch.mode == "visual":
-            return PromptBatch(examples, None, targets)
-        return PromptBatch(words, examples, targets)
+        return PromptBatch(examples, None, targets) if batch.mode == "visual" else PromptBatch(words, examples, targets)
 
     def project(self, asked: PromptBatch) -> ProjectedPrompts:
         """The prompts in the network's width; of words and examples together the mean, as at inference."""
-        projected = self.model.project(asked.prompts)
+        words = self.model.project(asked.prompts)
         if asked.examples is None:
-            return projected
-        other = self.model.project(asked.examples)
-        return replace(
-            projected,
-            objects=(projected.objects + other.objects) / 2,
-            keypoints=(projected.keypoints + other.keypoints) / 2,
-        )
+            return words
+        examples = self.model.project(asked.examples)
+        objects, keypoints = words.objects + examples.objects, words.keypoints + examples.keypoints
+        return replace(words, objects=objects / 2, keypoints=keypoints / 2)
 
     def _words(self, batch: Batch, seed: int) -> PromptEmbeddings:
         texts = []  # for every picture and every kind in its prompt: the kind's own text and those of its points
@@ -138,25 +135,19 @@ class PromptMaker:
             names = [_synonym(entry.kind.category, rng) for entry in target.asked]
             if len(names) == 1 and target.asked[0].present and rng.random() < NAMELESS:
                 names = ["object"]
-            kinds = [entry.kind for entry in target.asked]
+            wording, style = self.wording, target.style
             texts.append(
                 [
-                    (
-                        self.wording.of_object(name, target.style, rng),
-                        self.wording.of_keypoints(kind, name, target.style, rng),
-                    )
-                    for name, kind in zip(names, kinds, strict=True)
+                    (wording.of_object(name, style, rng), wording.of_keypoints(entry.kind, name, style, rng))
+                    for name, entry in zip(names, target.asked, strict=True)
                 ]
             )
         # Each text once: a tower that is trained runs over all of them together.
         distinct = list(dict.fromkeys(text for row in texts for name, points in row for text in (name, *points)))
-        embeddings = dict(zip(distinct, self.text.encode(distinct), strict=True))
-        none = self.text.encode([])
-        objects = [torch.stack([embeddings[name] for name, _ in row]) for row in texts]
-        keypoints = [
-            [torch.stack([embeddings[text] for text in points]) if points else none for _, points in row]
-            for row in texts
-        ]
+        embeddings = self.text.encode(distinct)
+        number = {text: row for row, text in enumerate(distinct)}
+        objects = [embeddings[[number[name] for name, _ in row]] for row in texts]
+        keypoints = [[embeddings[[number[text] for text in points]] for _, points in row] for row in texts]
         return PromptEmbeddings.from_lists(objects, keypoints).to(self._device)
 
     @property
@@ -165,7 +156,7 @@ class PromptMaker:
 
     def _examples(self, batch: Batch, words: PromptEmbeddings) -> PromptEmbeddings:
         """The words' embeddings with those of examples in their place, wherever a kind has examples."""
-        shots = [(key, shot) for key, shown in batch.shots.items() for shot in shown]
+        shots = [(key, shot) for key, examples in batch.shots.items() for shot in examples]
         counts = [len(shot.points) for _, shot in shots]
         points = pad_sequence([shot.points for _, shot in shots], batch_first=True).to(self._device)
         places, visible = points[..., :2] / batch.crops.shape[-1], points[..., 2] > 0
@@ -241,3 +232,58 @@ def _with_examples(
                 embeddings = torch.stack([by_name[asked.kind.names[place]] for place in places])
                 keypoints[picture, int(words.keypoint_set[picture, number]), places] = embeddings
     return replace(words, objects=objects, keypoints=keypoints)
+
+
+class Towers:
+    """CLIP's encoders in training, beside a network that reads prompts through them.
+
+    The encoder of examples adds two small parts (for the places of points, and for hidden points), which are always
+    trained; the towers are frozen unless `schedule.towers` gives them a rate. What learns is a copy. The given encoders
+    become its moving average: they belong to the averaged network, which is tested and saved.
+    """
+
+    def __init__(self, text: TextEncoder, visual: ClipVisualPromptEncoder | None, *, whole: bool) -> None:
+        """Copy what learns; `whole` says whether the towers learn too, not only what was added to them."""
+        self.given_text = text
+        self.whole = whole and isinstance(text, ClipTextEncoder)
+        self.text: TextEncoder = copy.deepcopy(text) if self.whole else text
+        self.visual = None if visual is None else _copied(visual, whole)
+        self.learning = _parts(self.text, self.visual, whole).requires_grad_(True)
+        self.given = _parts(text, visual, whole).requires_grad_(False)
+
+    def average(self, decay: float) -> MovingAverage:
+        """The moving average of what learns, kept in the encoders that were given."""
+        average = MovingAverage(self.learning, decay)
+        average.module = self.given.eval()
+        return average
+
+    def changed(self) -> None:
+        """Forget what the given encoder of words remembers, after a change of its weights."""
+        if self.whole and isinstance(self.given_text, ClipTextEncoder):
+            self.given_text.cache.clear()
+
+
+def tensors_to_keep(text: TextEncoder, visual: ClipVisualPromptEncoder | None, *, whole: bool) -> dict[str, Tensor]:
+    """What has to be saved beside the network, under the official names: all that training may have changed."""
+    tensors = {} if visual is None else visual.state_dict_official()
+    if not whole:
+        return {name: value for name, value in tensors.items() if not name.startswith("clip_model.")}
+    return tensors | (text.state_dict_official() if isinstance(text, ClipTextEncoder) else {})
+
+
+def _copied(visual: ClipVisualPromptEncoder, whole: bool) -> ClipVisualPromptEncoder:
+    if whole:
+        return copy.deepcopy(visual)
+    small = ClipVisualPromptEncoder(visual.tower)  # the tower stays one and the same
+    small.pos_proj, small.padding = copy.deepcopy(visual.pos_proj), copy.deepcopy(visual.padding)
+    return small
+
+
+def _parts(text: TextEncoder, visual: ClipVisualPromptEncoder | None, whole: bool) -> nn.ModuleDict:
+    parts: dict[str, nn.Module] = {}
+    if visual is not None:
+        parts |= {"pos_proj": visual.pos_proj, "padding": visual.padding}
+        parts |= {"visual": visual.tower} if whole else {}
+    if whole and isinstance(text, ClipTextEncoder):
+        parts["text"] = text.tower
+    return nn.ModuleDict(parts)

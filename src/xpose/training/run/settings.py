@@ -1,17 +1,99 @@
-"""How a network is trained: the recipe's table `run`."""
+"""How a network is trained: the recipe's table `run`, the optimiser and the moving average of the weights."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
 
 import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
 
-from xpose.errors import out_of_range, refuse
+from xpose.errors import ConfigError, out_of_range, refuse
+from xpose.model import XPose
 from xpose.training.objective.denoising import DenoisingSettings
 from xpose.training.objective.losses import LossWeights
-from xpose.training.run.schedule import Schedule
 
 AMP = {"none": None, "auto": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+Shape = Literal["cosine", "step", "constant"]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Learning rates over a run."""
+
+    rate: float = 1e-4  # at a batch of `reference_batch` images per step, all processes together
+    reference_batch: int = 16  # other batches scale the rate in proportion; 0 = never
+    warm_up: int = 500  # steps from 0 to the full rate, at most a tenth of the run
+    shape: Shape = "cosine"
+    last: float = 0.01  # share of the rate that cosine ends with
+    drops: tuple[float, ...] = (11 / 12,)  # shares of the run after which step multiplies the rate by `drop`
+    drop: float = 0.1
+    backbone: float = 0.1  # share of the rate for the backbone
+    towers: float = 0.0  # share of the rate for prompt towers; 0 freezes them
+    weight_decay: float = 1e-4
+
+    def __post_init__(self) -> None:
+        numbers = [name for name, value in vars(self).items() if isinstance(value, int | float)]
+        faults = out_of_range(self, 0, *numbers)
+        if self.rate == 0:
+            faults.append("rate is 0; nothing would be learned")
+        if self.shape not in get_args(Shape):
+            faults.append(f'shape is "{self.shape}", not one of {", ".join(get_args(Shape))}')
+        if any(not 0 < share < 1 for share in self.drops) or list(self.drops) != sorted(self.drops):
+            faults.append(f"drops is {self.drops}, not rising shares of the run between 0 and 1")
+        refuse("The schedule does", faults)
+
+    def rate_for(self, batch: int) -> float:
+        """The full rate at a batch of this many images per step."""
+        return self.rate * batch / self.reference_batch if self.reference_batch else self.rate
+
+    def factor(self, step: int, steps: int) -> float:
+        """The share of the full rate in a step, counted from 0, of a run of `steps`."""
+        warm = min(self.warm_up, steps // 10)
+        if step < warm:
+            return (step + 1) / (warm + 1)
+        if self.shape == "constant":
+            return 1.0
+        if self.shape == "step":
+            return self.drop ** sum(step >= share * steps for share in self.drops)
+        done = min(1.0, (step - warm) / max(1, steps - 1 - warm))
+        return self.last + (1 - self.last) * (1 + math.cos(math.pi * done)) / 2
+
+    def set_rates(self, optimizer: Optimizer, step: int, steps: int) -> None:
+        """Set the rates of a step, counted from 0; the optimiser's groups are those of `groups`.
+
+        They depend on the step alone, so that steps which change nothing do not delay the schedule.
+        """
+        factor = self.factor(step, steps)
+        for group in optimizer.param_groups:
+            group["lr"] = group["full"] * factor
+
+    def groups(self, model: XPose, prompts: nn.ModuleDict | None = None, batch: int = 0) -> list[dict[str, Any]]:
+        """Parameters for an optimiser, in named groups with their rates; parts with rate 0 are frozen.
+
+        `prompts` are the prompt encoders outside of the network that learn (`Towers.learning`). Norms, biases and other
+        vectors, and Swin's tables of relative positions are not decayed. `batch` images per step scale the rate; 0
+        leaves it as it is.
+        """
+        rate = self.rate_for(batch) if batch else self.rate
+        groups: dict[str, dict[str, Any]] = {}
+        for part, name, parameter in _parameters(model, prompts):
+            share = {"backbone": self.backbone, "towers": self.towers}.get(part, 1.0)
+            if share == 0:
+                parameter.requires_grad_(False)
+            if not parameter.requires_grad:
+                continue
+            plain = parameter.ndim < 2 or name.endswith("relative_position_bias_table")
+            key = f"{part}, not decayed" if plain else part
+            decay = 0.0 if plain else self.weight_decay
+            rates = {"lr": rate * share, "full": rate * share, "weight_decay": decay}
+            group = groups.setdefault(key, {"name": key, "params": [], **rates})
+            group["params"].append(parameter)
+        return list(groups.values())
 
 
 @dataclass(frozen=True)
@@ -43,11 +125,8 @@ class RunSettings:
     def __post_init__(self) -> None:
         counts = ("steps", "accumulate", "log_steps", "keep", "groups", "point_queries")
         faults = out_of_range(self, 1, *counts, whole=True) + out_of_range(self, 0, "frozen_stages", whole=True)
-        faults += [
-            f"{name} is {getattr(self, name)}, not above 0"
-            for name in ("clip", "save_minutes")
-            if not getattr(self, name) > 0
-        ]
+        positive = {name: getattr(self, name) for name in ("clip", "save_minutes")}
+        faults += [f"{name} is {value}, not above 0" for name, value in positive.items() if not value > 0]
         if self.amp not in AMP:
             faults.append(f'amp is "{self.amp}", not one of {", ".join(AMP)}')
         if self.shard and self.amp == "fp16":
@@ -55,3 +134,46 @@ class RunSettings:
         if self.shard and self.compile:
             faults.append("shard and compile are both set; compiled layers cannot be sharded: switch one of them off")
         refuse("The run does", faults)
+
+
+def optimizer_for(groups: list[dict[str, Any]], device: torch.device, *, parted: bool = False) -> torch.optim.AdamW:
+    """AdamW for groups of parameters on a device; fused, which is quicker, unless they are `parted` among processes."""
+    return torch.optim.AdamW(groups, fused=not parted and device.type in ("cpu", "cuda"))
+
+
+def _parameters(model: XPose, prompts: nn.ModuleDict | None) -> list[tuple[str, str, nn.Parameter]]:
+    """Every parameter once, with the part it belongs to and its name."""
+    rows: dict[nn.Parameter, tuple[str, str, nn.Parameter]] = {}
+    for module, parts in ((model, {"backbone": "backbone"}), (prompts, {"text": "towers", "visual": "towers"})):
+        for name, parameter in () if module is None else module.named_parameters():
+            rows.setdefault(parameter, (parts.get(name.partition(".")[0], "network"), name, parameter))
+    return list(rows.values())
+
+
+class MovingAverage(AveragedModel):
+    """An exponential moving average whose memory grows with the run.
+
+    After t updates the decay is the smaller of `decay` and (1 + t) / (10 + t): the average spans about the last ninth
+    of a short run instead of remembering its random start. Buffers are copied. `module` is the averaged network, in
+    eval mode; call `update_parameters(model)` after every step of the optimiser.
+    """
+
+    def __init__(self, model: nn.Module, decay: float = 0.9997) -> None:
+        if not 0 <= decay < 1:
+            raise ConfigError(f"The decay of the moving average is {decay}. It must be at least 0 and below 1.")
+
+        def blend(averages: Sequence[Any], current: Sequence[Any], updates: Tensor | int) -> None:
+            torch._foreach_lerp_(_local(averages), _local(current), 1 - decay_after(int(updates), decay))
+
+        super().__init__(model, multi_avg_fn=blend)
+        self.module.eval().requires_grad_(False)
+
+
+def _local(tensors: Sequence[Any]) -> list[Tensor]:
+    """What this process holds of tensors: all, or its part of sharded ones."""
+    return [tensor.to_local() if hasattr(tensor, "to_local") else tensor for tensor in tensors]
+
+
+def decay_after(updates: int, decay: float) -> float:
+    """The share of the old average that stays in update number `updates`, counted from 0."""
+    return min(decay, (1 + updates) / (10 + updates))

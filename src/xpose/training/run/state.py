@@ -38,15 +38,12 @@ def save_state(folder: Path, step: int, state: dict[str, Any], keep: int = 2) ->
 
 def states(folder: Path) -> list[Path]:
     """The states of a run, oldest first."""
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if _NAME.match(path.name))
+    return sorted(path for path in folder.glob("step-*.pt") if _NAME.match(path.name))
 
 
 def load_state(folder: Path) -> dict[str, Any] | None:
     """The newest state that can be read, or None if there is none."""
-    paths = states(folder)
-    for path in reversed(paths):
+    for path in reversed(paths := states(folder)):
         with suppress(CheckpointError):
             return read_tensors(path)
     if paths:

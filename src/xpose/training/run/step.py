@@ -17,14 +17,10 @@ from xpose.model.prompting import TextEncoder
 from xpose.training.objective.denoising import noised_objects
 from xpose.training.objective.losses import Criterion
 from xpose.training.objective.matcher import OpenedGroups
-from xpose.training.run import sharding
-from xpose.training.run.hardware import precision
+from xpose.training.run import hardware
 from xpose.training.run.processes import added, everywhere, grouped
-from xpose.training.run.prompt_batches import PromptMaker, normalised
+from xpose.training.run.prompt_batches import PromptMaker, Towers, normalised
 from xpose.training.run.settings import RunSettings
-from xpose.training.run.towers import Towers
-
-Terms = dict[str, Tensor]
 
 
 class TrainStep(nn.Module):
@@ -39,7 +35,7 @@ class TrainStep(nn.Module):
         self.prompts = PromptMaker(model, text, visual)
         self.criterion = Criterion(run.weights)
 
-    def forward(self, batch: Batch) -> Terms:
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The loss terms of a batch; none if the network of any process answers with a number that is not finite."""
         asked = self.prompts(batch, seed=self.run.seed)
         images = normalised(batch.images.to(asked.prompts.objects.device))
@@ -49,8 +45,8 @@ class TrainStep(nn.Module):
         if self.run.denoising is not None:
             generator = torch.Generator().manual_seed(self.run.seed * 1_000_003 + batch.step)
             noised = noised_objects(asked.targets, asked.prompts, self.run.denoising, generator)
-        padding = batch.padding.to(images.device)
-        features = self.model.encode_image(images, padding if bool(padding.any()) else None)
+        padding = batch.padding.to(images.device) if bool(batch.padding.any()) else None
+        features = self.model.encode_image(images, padding)
         opened = None
         if self.model.config.pose_map:
             most = self.run.groups or self.model.config.instances
@@ -69,7 +65,7 @@ class TrainStep(nn.Module):
             return {}
         terms = self.criterion(predictions, asked.targets, noised, opened)
         if self.sharded:
-            terms["total"] = sharding.touched(self, terms["total"])
+            terms["total"] = hardware.touched(self, terms["total"])
         return terms
 
 
@@ -111,7 +107,7 @@ def gradients(
     gradients are there: processes with clocks of their own must stop, and save, after the same step.
     """
     sums: dict[str, Tensor] = {}
-    sound, dtype = True, precision(run.amp, device)
+    sound, dtype = True, hardware.precision(run.amp, device)
     for part in range(run.accumulate):
         batch = next(batches)  # also after a fault: the order of the batches stays that of the steps
         if not sound:
@@ -143,8 +139,8 @@ def change(
     scaler.unscale_(optimizer)
     parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     if sharded:
-        sharding.share_whole(parameters)
-        length = sharding.clip(parameters, clip)
+        hardware.share_whole(parameters)
+        length = hardware.clip(parameters, clip)
     else:
         length = float(nn.utils.clip_grad_norm_(parameters, clip))
     finite = length < float("inf")  # not of NaN

@@ -8,7 +8,7 @@ from torch import nn
 
 from xpose.errors import ConfigError
 from xpose.model import XPose
-from xpose.training.run.schedule import MovingAverage, Schedule, decay_after
+from xpose.training.run.settings import MovingAverage, Schedule, decay_after
 
 
 @pytest.mark.parametrize(
@@ -132,5 +132,5 @@ def test_the_average_goes_on_from_its_saved_state() -> None:
 
 @pytest.mark.parametrize("decay", [-0.1, 1.0])
 def test_a_decay_that_is_no_average_is_refused(decay: float) -> None:
-    with pytest.raises(ConfigError, match="must be a number from 0"):
+    with pytest.raises(ConfigError, match="at least 0 and below 1"):
         MovingAverage(nn.Linear(1, 1), decay)
