@@ -17,8 +17,7 @@ from PIL import Image
 from xpose.evaluation import PCK, in_records_pixels
 from xpose.evaluation.data import Placed
 from xpose.evaluation.matching import as_poses, match
-from xpose.evaluation.protocols.making_questions import categories_of
-from xpose.evaluation.questions import AskedClass, LabelledExample, key_of, read_pixels
+from xpose.evaluation.questions import AskedClass, LabelledExample, categories_of, key_of, read_pixels
 from xpose.inference import DetectionOptions, Detector
 from xpose.inference.encoding import PromptEncoder
 from xpose.inference.engines.torch import TorchEngine
