@@ -82,9 +82,9 @@ def did_you_mean(value: str, known: Iterable[str], limit: int = 3) -> str:
     return f" Did you mean {' or '.join(quote(by_fold[name]) for name in near)}?"
 
 
-def counted(number: int, one: str, several: str | None = None) -> str:
+def counted(number: int, singular: str, plural: str | None = None) -> str:
     """A number with its noun, as in "1 step" and "2,000 steps"; `several` where an s is not all that is added."""
-    return f"{number:,} {one if number == 1 else several or f'{one}s'}"
+    return f"{number:,} {singular if number == 1 else plural or f'{singular}s'}"
 
 
 def first_line(error: Exception) -> str:

@@ -142,14 +142,14 @@ def _folder(weights: str | None) -> Path | None:
     return path if (path / CONFIG_FILE).is_file() else None
 
 
-def _write(weights: str | None, out: Path | None, found: Calibration) -> Path:
+def _write(weights: str | None, out: Path | None, calibration: Calibration) -> Path:
     """Into the weights' own folder, or into a copy of the folder that appears whole or not at all."""
     from xpose.model.checkpoints.calibration import write_calibration
 
     source = _folder(weights)
     assert source is not None, "checked before the work began"
     if out is None:
-        write_calibration(source, found)
+        write_calibration(source, calibration)
         return source
     target = out.expanduser().resolve()
     staging = None
@@ -157,7 +157,7 @@ def _write(weights: str | None, out: Path | None, found: Calibration) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
         shutil.copytree(source, staging, dirs_exist_ok=True)
-        write_calibration(staging, found)
+        write_calibration(staging, calibration)
         staging.chmod(0o755)  # a temporary folder starts as private
         if target.exists():
             target.rmdir()  # empty, as was checked
@@ -173,25 +173,25 @@ def _write(weights: str | None, out: Path | None, found: Calibration) -> Path:
     return out
 
 
-def _show(found: Calibration, rows: dict[str, dict[str, float]], pictures: int) -> None:
+def _show(calibration: Calibration, rows: dict[str, dict[str, float]], pictures: int) -> None:
     def cell(value: float) -> str:
         return "-" if math.isnan(value) else f"{value:.4f}"
 
     cells = [(name, *(cell(numbers[name]) for numbers in rows.values())) for name in rows["before"]]
     _console.show(_console.table((counted(pictures, "picture"), "before", "after"), cells))
-    limits = [(name or "(all others)", cell(value)) for name, value in found.thresholds.items()]
+    limits = [(name or "(all others)", cell(value)) for name, value in calibration.thresholds.items()]
     _console.show(_console.table(("class", "threshold"), limits))
     _console.show(
-        f"temperature {found.temperature:.3f}, of points {found.keypoint_temperature:.3f}; "
-        f"points count as absent below {found.keypoint_threshold:.4f}"
+        f"temperature {calibration.temperature:.3f}, of points {calibration.keypoint_temperature:.3f}; "
+        f"points count as absent below {calibration.keypoint_threshold:.4f}"
     )
-    if found.rivals:
-        _console.show(f"rivals: {', '.join(found.rivals)}")
+    if calibration.rivals:
+        _console.show(f"rivals: {', '.join(calibration.rivals)}")
 
 
-def _as_dict(found: Calibration, rows: dict[str, dict[str, float]], pictures: int) -> dict[str, Any]:
+def _as_dict(calibration: Calibration, rows: dict[str, dict[str, float]], pictures: int) -> dict[str, Any]:
     names = ("thresholds", "keypoint_threshold", "temperature", "keypoint_temperature", "rivals")
-    content: dict[str, Any] = {"pictures": pictures} | {name: getattr(found, name) for name in names}
+    content: dict[str, Any] = {"pictures": pictures} | {name: getattr(calibration, name) for name in names}
     for when, numbers in rows.items():
         content[when] = {name: None if math.isnan(value) else value for name, value in numbers.items()}
-    return content | {"thresholds": dict(found.thresholds)}
+    return content | {"thresholds": dict(calibration.thresholds)}

@@ -238,8 +238,8 @@ def _list(as_json: bool) -> None:
     known = [load_protocol(name) for name in PROTOCOLS]
     if as_json:
         shown = ("name", "title", "source", "data", "split", "boxes", "prompts", "pck", "metrics", "sets")
-        _console.show_json([{name: getattr(one, name) for name in shown} for one in known])
+        _console.show_json([{name: getattr(protocol, name) for name in shown} for protocol in known])
         return
-    rows = [(one.name, one.title, one.source) for one in known]
+    rows = [(protocol.name, protocol.title, protocol.source) for protocol in known]
     _console.show(_console.table(("protocol", "what it measures", "source"), rows))
     _console.note("Run one: xpose eval PROTOCOL --data FOLDER --weights WEIGHTS --out FOLDER")

@@ -33,13 +33,13 @@ class Aligned:
     names: Names
     true: np.ndarray  # [K, 2] pixels; 0 where not labelled
     visibility: np.ndarray  # [K], 2 visible, 1 hidden, 0 not labelled
-    found: np.ndarray  # [K, 2] pixels; NaN where nothing was found
+    predicted: np.ndarray  # [K, 2] pixels; NaN where nothing was found
     scores: np.ndarray  # [K] confidences; NaN where nothing was found or no confidence was given
 
     @property
     def distances(self) -> np.ndarray:
         """[K] in pixels: infinite where a point was not found. Only labelled points mean anything."""
-        offsets = self.found - self.true
+        offsets = self.predicted - self.true
         distances = np.sqrt(offsets[:, 0] ** 2 + offsets[:, 1] ** 2)
         distances[np.isnan(distances)] = np.inf
         return distances
@@ -49,7 +49,7 @@ class Aligned:
         return self.visibility > (0 if points == "labelled" else 1)
 
 
-def match(truth: Record, found: Poses, how: Match = "best box", *, any_category: bool = False) -> list[int | None]:
+def match(truth: Record, predicted: Poses, how: Match = "best box", *, any_category: bool = False) -> list[int | None]:
     """For each object of the record (also those that no metric counts) the row of the pose that is assigned to it.
 
     `how` is "given": row i for object i, for methods that know where each object is; "best box": the pose whose box has
@@ -57,19 +57,19 @@ def match(truth: Record, found: Poses, how: Match = "best box", *, any_category:
     independently, so two objects may be assigned the same pose. `any_category` also assigns poses of other categories.
     """
     if how == "given":
-        if len(found) != len(truth.instances):
-            counts = f"{quote(truth.picture.file)} has {len(truth.instances)} objects and {len(found)} poses"
+        if len(predicted) != len(truth.instances):
+            counts = f"{quote(truth.picture.file)} has {len(truth.instances)} objects and {len(predicted)} poses"
             raise ConfigError(f'{counts}. Matching by "given" needs one pose for each object. Use "best box".')
-        return list(range(len(found)))
-    if not len(found):
+        return list(range(len(predicted)))
+    if not len(predicted):
         return [None] * len(truth.instances)
     if not truth.instances:
         return []
-    allowed = same_categories(truth, found).T | any_category  # [M, N]
+    allowed = same_categories(truth, predicted).T | any_category  # [M, N]
     if how == "best box":
-        goodness = pairwise_iou(boxes_of(truth), found.boxes.astype(np.float64))  # [M, N]
+        goodness = pairwise_iou(boxes_of(truth), predicted.boxes.astype(np.float64))  # [M, N]
     else:
-        goodness = np.broadcast_to(found.scores.astype(np.float64), allowed.shape)
+        goodness = np.broadcast_to(predicted.scores.astype(np.float64), allowed.shape)
     goodness = np.where(allowed, goodness, -1.0)
     return [int(best) if any(row) else None for best, row in zip(goodness.argmax(1), allowed, strict=True)]
 
@@ -86,7 +86,7 @@ HIT, FALSE, IGNORED = 1, 0, -1
 LEAST_IOU = 0.5
 
 
-def judge(truth: Record, found: Poses) -> tuple[np.ndarray, np.ndarray]:
+def judge(truth: Record, predicted: Poses) -> tuple[np.ndarray, np.ndarray]:
     """Match poses and objects one to one, best scores first.
 
     A pose takes, of the objects of its category that are still free, the one whose box it overlaps most, if the IoU is
@@ -98,11 +98,11 @@ def judge(truth: Record, found: Poses) -> tuple[np.ndarray, np.ndarray]:
         missed: [M] bool, which objects no pose took.
     """
     crowd = np.array([instance.iscrowd for instance in truth.instances], dtype=bool)
-    verdicts, missed = np.full(len(found), FALSE), ~crowd
-    if not len(found) or not truth.instances:
+    verdicts, missed = np.full(len(predicted), FALSE), ~crowd
+    if not len(predicted) or not truth.instances:
         return verdicts, missed
-    overlap, inside = overlaps(truth, found)
-    for row in np.argsort(-found.scores, kind="stable"):
+    overlap, inside = overlaps(truth, predicted)
+    for row in np.argsort(-predicted.scores, kind="stable"):
         free = np.where(missed, overlap[row], -1.0)
         best = int(free.argmax())
         if free[best] >= LEAST_IOU:
@@ -112,11 +112,11 @@ def judge(truth: Record, found: Poses) -> tuple[np.ndarray, np.ndarray]:
     return verdicts, missed
 
 
-def overlaps(truth: Record, found: Poses) -> tuple[np.ndarray, np.ndarray]:
+def overlaps(truth: Record, predicted: Poses) -> tuple[np.ndarray, np.ndarray]:
     """[N, M] IoU of boxes, 0 if categories differ, and [N] the share of each pose inside a crowd of its category."""
     crowd = np.array([instance.iscrowd for instance in truth.instances], dtype=bool)
-    same = same_categories(truth, found)
-    corners, boxes = boxes_of(truth), found.boxes.astype(np.float64)
+    same = same_categories(truth, predicted)
+    corners, boxes = boxes_of(truth), predicted.boxes.astype(np.float64)
     overlap = np.where(same, pairwise_iou(boxes, corners), 0.0)
     shared = np.maximum(boxes[:, None, :2], corners[None, :, :2]), np.minimum(boxes[:, None, 2:], corners[None, :, 2:])
     areas = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(-1), 1e-9)
@@ -124,10 +124,10 @@ def overlaps(truth: Record, found: Poses) -> tuple[np.ndarray, np.ndarray]:
     return overlap, np.where(same & crowd, inside, 0.0).max(axis=1, initial=0.0)
 
 
-def same_categories(truth: Record, found: Poses) -> np.ndarray:
+def same_categories(truth: Record, predicted: Poses) -> np.ndarray:
     """[N, M] bool: whether a pose has the category of an object."""
     labelled = np.array([plain_name(instance.category.name) for instance in truth.instances], dtype=str)
-    return np.array([plain_name(name) for name in found.categories], dtype=str)[:, None] == labelled
+    return np.array([plain_name(name) for name in predicted.categories], dtype=str)[:, None] == labelled
 
 
 def same_category(first: str, second: str) -> bool:
@@ -148,15 +148,18 @@ def labelled_points(instances: Sequence[Instance], names: Names) -> np.ndarray:
     return flat.reshape(len(instances), len(names), 3)
 
 
-def align(instance: Instance, found: Poses, row: int | None) -> Aligned:
+def align(instance: Instance, predicted: Poses, row: int | None) -> Aligned:
     """The object's points and those of pose `row`; NaN for points that the pose does not have, or without a pose."""
     names = instance.category.keypoints
     (true,) = labelled_points([instance], names)
-    places = None if row is None else columns_of(names, found.keypoint_names[row], found.canonical_names[row])
-    if row is None or places is None or not len(found.keypoint_names[row]):
+    places = None if row is None else columns_of(names, predicted.keypoint_names[row], predicted.canonical_names[row])
+    if row is None or places is None or not len(predicted.keypoint_names[row]):
         xy, scores = np.full((len(names), 2), np.nan), np.full(len(names), np.nan)
     else:
-        xy, scores = found.xy[row][places].astype(np.float64), found.keypoint_scores[row][places].astype(np.float64)
+        xy, scores = (
+            predicted.xy[row][places].astype(np.float64),
+            predicted.keypoint_scores[row][places].astype(np.float64),
+        )
         if places.min(initial=0) < 0:
             xy[places < 0], scores[places < 0] = np.nan, np.nan
     return Aligned(names, true[:, :2], true[:, 2].astype(np.int64), xy, scores)
@@ -197,12 +200,12 @@ def as_poses(record: Record) -> Poses:
     )
 
 
-def in_records_pixels(found: Poses) -> Poses:
+def in_records_pixels(predicted: Poses) -> Poses:
     """A detector's result in the pixels of records, where (0, 0) is the middle of the first pixel: half a pixel less.
 
     Boxes do not change: COCO's boxes span a picture of width W from 0 to W, and so do a detector's.
     """
-    return dataclasses.replace(found, xy=found.xy - np.float32(0.5))
+    return dataclasses.replace(predicted, xy=predicted.xy - np.float32(0.5))
 
 
 plain_name = lru_cache(maxsize=65536)(normalise)

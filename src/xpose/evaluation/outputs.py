@@ -237,7 +237,7 @@ def _drawn(chosen: GalleryPicture, task: Task, answers: Answers) -> GalleryPictu
         return question.matched or question.most or one_each
 
     labels = Poses.concatenate([as_poses(question.truth) for question, _ in pairs])
-    answer = Poses.concatenate([found[: most(question)] for question, found in pairs])
+    answer = Poses.concatenate([predicted[: most(question)] for question, predicted in pairs])
     words = ", ".join(dict.fromkeys(asked.called for question, _ in pairs for asked in question.asked))
     return dataclasses.replace(chosen, labels=_jpeg(pixels, labels), answer=_jpeg(pixels, answer), words=words)
 

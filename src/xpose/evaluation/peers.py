@@ -151,7 +151,7 @@ class ClipSource(TransformersSource):
 
     def _answer(self, question: Question, pixels: np.ndarray, settings: Settings) -> Poses:
         (asked,) = question.asked
-        parts = [self._object(asked, one, pixels) for one in question.truth.instances if not one.iscrowd]
+        parts = [self._object(asked, instance, pixels) for instance in question.truth.instances if not instance.iscrowd]
         return Poses.concatenate(parts) if parts else Poses.empty((pixels.shape[0], pixels.shape[1]))
 
     def _object(self, asked: AskedClass, instance: Instance, pixels: np.ndarray) -> Poses:

@@ -311,7 +311,7 @@ def score_results(truth: CocoTruth, results: ResultsFile, metrics: Iterable[Metr
 
 def write_results(
     path: str | Path,
-    found: Iterable[tuple[int, Poses]],
+    predicted: Iterable[tuple[int, Poses]],
     categories: Mapping[int, Category],
     kind: Literal["keypoints", "boxes"] = "keypoints",
 ) -> int:
@@ -323,7 +323,7 @@ def write_results(
     if kind not in ("keypoints", "boxes"):
         raise ConfigError(f'kind is {kind!r}. It must be "keypoints" or "boxes". Write them into two files.')
     entries: list[dict[str, Any]] = []
-    for image_id, poses in found:
+    for image_id, poses in predicted:
         for pose in poses:
             columns = {
                 number: columns_of(category.keypoints, pose.names, pose.canonical)
@@ -364,17 +364,17 @@ class ResultsSource:
     def _answer(self, task: Task, question: Question, settings: Settings) -> Poses:
         truth, results = self._of(task)
         picture = task.record.picture
-        found = results.poses(truth.id_of(task.record), (picture.height, picture.width))
+        predicted = results.poses(truth.id_of(task.record), (picture.height, picture.width))
         rows, categories = [], []
-        for row, name in enumerate(found.categories):
-            names = found.keypoint_names[row], found.canonical_names[row]
+        for row, name in enumerate(predicted.categories):
+            names = predicted.keypoint_names[row], predicted.canonical_names[row]
             asked = (asked.category for asked in question.asked)
             fits = [category for category in asked if same_category(category.name, unified_name(name))]
             if fits:  # of several categories of one name the one that shares most keypoints
                 best = max(fits, key=lambda category: int((columns_of(category.keypoints, *names) >= 0).sum()))
                 rows.append(row)
                 categories.append(best.name)
-        answer = dataclasses.replace(found[rows], categories=tuple(categories))
+        answer = dataclasses.replace(predicted[rows], categories=tuple(categories))
         least = settings.least_score(DEFAULT_THRESHOLD)
         # At 0 all answers count, since scores of other programs may be below it.
         return (answer.filter(threshold=least) if least > 0 else answer)[: question.most]

@@ -83,8 +83,8 @@ def evaluate(
             faults.append(answers)
             fault(answers)
         else:
-            for question, found in zip(task.questions, answers, strict=True):
-                scores.add(task, question, found)
+            for question, predicted in zip(task.questions, answers, strict=True):
+                scores.add(task, question, predicted)
         progress(done)
     for key, why in placed.skipped.items():
         faults.append(PictureFault(key, why))

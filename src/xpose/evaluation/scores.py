@@ -81,10 +81,10 @@ class Scores:
         self.pictures: Counter[Key] = Counter()
         self.unasked: Counter[str] = Counter()  # what could not be asked
 
-    def add(self, task: Task, question: Question, found: Poses) -> None:
+    def add(self, task: Task, question: Question, predicted: Poses) -> None:
         """Add the answer to one question."""
         modes = [(question.variant, self.rules)] if self._modes is None else self._modes(task, question)
-        matched = found[: question.matched]
+        matched = predicted[: question.matched]
         for variant, rules in modes:
             key = (question.group, variant)
             self.pictures[key] += 1
@@ -92,18 +92,22 @@ class Scores:
             if self._make is not None and key not in self.metrics:
                 self.metrics[key] = self._make(key)
             for metric in self.metrics.get(key, {}).values():
-                metric.update(question.truth, found if isinstance(metric, WHOLE) else matched)
+                metric.update(question.truth, predicted if isinstance(metric, WHOLE) else matched)
 
     def _scored(
-        self, task: Task, question: Question, found: Poses, variant: str, rules: PointRules
+        self, task: Task, question: Question, predicted: Poses, variant: str, rules: PointRules
     ) -> Iterable[ObjectScore]:
         truth = question.truth
         corners = boxes_of(truth)
-        further = self._further(truth, found) if self._further else ()
-        for measured in rules.measure(truth, found):
+        further = self._further(truth, predicted) if self._further else ()
+        for measured in rules.measure(truth, predicted):
             row, (_, _, width, height) = measured.row, measured.instance.box
             aligned, counted = measured.aligned, np.flatnonzero(measured.counted)
-            iou = 0.0 if row is None else float(box_iou(corners[measured.number], found.boxes[row].astype(np.float64)))
+            iou = (
+                0.0
+                if row is None
+                else float(box_iou(corners[measured.number], predicted.boxes[row].astype(np.float64)))
+            )
             yield ObjectScore(
                 task=task.key,
                 group=question.group,
@@ -115,8 +119,8 @@ class Scores:
                 hidden=frozenset(aligned.names[k] for k in counted if aligned.visibility[k] == 1),
                 size=math.sqrt(width * height),
                 iou=iou,
-                score=None if row is None else float(found.scores[row]),
-                called=None if row is None else found.categories[row],
+                score=None if row is None else float(predicted.scores[row]),
+                called=None if row is None else predicted.categories[row],
                 style=task.record.style,
                 further=further[measured.number] if further else {},
             )

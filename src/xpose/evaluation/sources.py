@@ -89,13 +89,13 @@ class DetectorSource:
         together = [n for n in single if (tasks[n].questions[0].most or 1) <= usual]
         answers: dict[int, Answers] = {}
         if len(together) > 1:
-            found = self.detector.detect(
+            predicted = self.detector.detect(
                 [pixels[n] for n in together],
                 per_image=[tasks[n].questions[0].prompts() for n in together],
                 batch_size=len(together),
                 options=options_of(settings),
             )
-            for n, poses in zip(together, found, strict=True):
+            for n, poses in zip(together, predicted, strict=True):
                 question = tasks[n].questions[0]
                 answers[n] = (in_records_words(poses[: question.most], question, settings),)
         for n, task in enumerate(tasks):
@@ -105,8 +105,8 @@ class DetectorSource:
         return [answers.get(n, ()) for n in range(len(tasks))]
 
     def _one(self, image: EncodedImage, question: Question, settings: Settings) -> Poses:
-        found = self.detector.detect(image, question.prompts(), options=options_of(settings, question.most))
-        return in_records_words(found, question, settings)
+        predicted = self.detector.detect(image, question.prompts(), options=options_of(settings, question.most))
+        return in_records_words(predicted, question, settings)
 
 
 def open_detector(weights: str | None = None, *, batch: int = 1, **options: str | None) -> DetectorSource:
@@ -175,22 +175,22 @@ def options_of(settings: Settings, most: int | None = None) -> DetectionOptions:
     )
 
 
-def trimmed(found: Poses, question: Question) -> Poses:
+def trimmed(predicted: Poses, question: Question) -> Poses:
     """The answers that can matter, if the question is to be trimmed: protocols with a million questions keep few."""
-    if not question.trim or len(found) < 2:
-        return found
-    fitting = [row for row in match(question.truth, found) if row is not None]
-    return found[sorted({int(found.scores.argmax()), *fitting})]
+    if not question.trim or len(predicted) < 2:
+        return predicted
+    fitting = [row for row in match(question.truth, predicted) if row is not None]
+    return predicted[sorted({int(predicted.scores.argmax()), *fitting})]
 
 
-def in_records_words(found: Poses, question: Question, settings: Settings) -> Poses:
+def in_records_words(predicted: Poses, question: Question, settings: Settings) -> Poses:
     """A detector's answer in the pixels and under the names of records; see `Settings.index_pixels`."""
     classes = {asked.called: asked for asked in question.asked}
-    words = [(pose, classes[pose.category].names) for pose in found]
+    words = [(pose, classes[pose.category].names) for pose in predicted]
     names = tuple(tuple(of_record[name] for name in pose.names) for pose, of_record in words)
     return replace(
-        found if settings.index_pixels else in_records_pixels(found),
-        categories=tuple(classes[name].category.name for name in found.categories),
+        predicted if settings.index_pixels else in_records_pixels(predicted),
+        categories=tuple(classes[name].category.name for name in predicted.categories),
         keypoint_names=names,
         canonical_names=names,
         edges=tuple(tuple((of_record[a], of_record[b]) for a, b in pose.edges) for pose, of_record in words),

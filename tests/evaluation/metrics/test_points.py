@@ -120,8 +120,8 @@ def test_names_of_categories_and_points_are_compared_loosely():
     truth = record(labelled(nose=(1, 2), left_eye=(3, 4)))
     answer = found(pose(spelt, Nose=(1, 2), left_eye=(3, 4), names=("Nose", "left eye")))
     one = align(truth.instances[0], answer, match(truth, answer)[0])
-    np.testing.assert_array_equal(one.found[:2], [(1, 2), (3, 4)])
-    assert np.isnan(one.found[2:]).all()
+    np.testing.assert_array_equal(one.predicted[:2], [(1, 2), (3, 4)])
+    assert np.isnan(one.predicted[2:]).all()
 
 
 def test_given_needs_one_pose_for_each_object():

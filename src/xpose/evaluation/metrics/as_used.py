@@ -38,7 +38,7 @@ class Judgement:
         return self.answer >= 0
 
 
-def judge_answers(truth: Record, found: Poses) -> Judgement:
+def judge_answers(truth: Record, predicted: Poses) -> Judgement:
     """Judge the answers about one picture; `truth` holds all objects of the categories that were asked.
 
     An answer is *right* for an object of its category if the IoU of their boxes is at least `LEAST_IOU` and at least
@@ -50,16 +50,16 @@ def judge_answers(truth: Record, found: Poses) -> Judgement:
     """
     crowd = np.array([instance.iscrowd for instance in truth.instances], dtype=bool)
     labelled = np.array([any(v for *_, v in instance.keypoints.values()) for instance in truth.instances], dtype=bool)
-    overlap, inside = overlaps(truth, found)  # [N, M], [N]
+    overlap, inside = overlaps(truth, predicted)  # [N, M], [N]
     fits = (overlap >= LEAST_IOU) & ~crowd
     good, plain = np.zeros_like(fits), np.zeros_like(fits)
     for row, number in np.argwhere(fits & labelled):
-        shares = _shares(truth, found, int(row), int(number))
+        shares = _shares(truth, predicted, int(row), int(number))
         good[row, number], plain[row, number] = (share >= LEAST_SHARE - _ROUNDING for share in shares)
     answer = np.full(len(crowd), -1)
-    used = np.zeros(len(found), dtype=bool)
+    used = np.zeros(len(predicted), dtype=bool)
     for allowed in (good, fits):
-        for row in np.argsort(-found.scores, kind="stable"):
+        for row in np.argsort(-predicted.scores, kind="stable"):
             free = np.where(allowed[row] & (answer < 0), overlap[row], -1.0)
             if not used[row] and free.max(initial=-1.0) > 0:
                 answer[free.argmax()], used[row] = row, True
@@ -70,16 +70,16 @@ def judge_answers(truth: Record, found: Poses) -> Judgement:
     return Judgement(answer, labelled & ~crowd, ~crowd, right, shown, ~used & ~(inside >= LEAST_IOU))
 
 
-def _shares(truth: Record, found: Poses, row: int, number: int) -> tuple[float, float]:
+def _shares(truth: Record, predicted: Poses, row: int, number: int) -> tuple[float, float]:
     """Of the object's labelled points the share that the answer has near them, and the same of points that it shows."""
     instance = truth.instances[number]
-    aligned = align(instance, found, row)
+    aligned = align(instance, predicted, row)
     counted = aligned.counted("labelled")
     near = aligned.distances[counted] <= WITHIN * max(instance.box[2:])
     if not near.any():
         return 0.0, 0.0
-    columns = columns_of(aligned.names, found.keypoint_names[row], found.canonical_names[row])[counted]
-    visible = (columns >= 0) & (found.visibility[row][columns] > 0)
+    columns = columns_of(aligned.names, predicted.keypoint_names[row], predicted.canonical_names[row])[counted]
+    visible = (columns >= 0) & (predicted.visibility[row][columns] > 0)
     return float(near.mean()), float((near & visible).mean())
 
 
@@ -95,9 +95,9 @@ class AsUsed:
         self._counts: Counter[str] = Counter()
         self._pictures: set[tuple[str, str]] = set()
 
-    def update(self, truth: Record, found: Poses) -> None:
+    def update(self, truth: Record, predicted: Poses) -> None:
         """Add the answers to one question about a picture."""
-        judged = judge_answers(truth, found)
+        judged = judge_answers(truth, predicted)
         self._counts.update({name: int(getattr(judged, name).sum()) for name in COUNTED})
         if self._complete(truth):
             self._pictures.add((truth.source, truth.picture.file))

@@ -76,11 +76,17 @@ class AveragePrecision(ABC):
     def _evaluator(self, objects: CategoryObjects, ids: dict[int, int]) -> Any:
         """A COCO evaluator of one category, ready to run; `ids` maps pictures to image ids."""
 
-    def update(self, truth: Record, found: Poses) -> None:
+    def update(self, truth: Record, predicted: Poses) -> None:
         """Add one picture."""
-        boxes, xy = found.boxes.astype(np.float64), found.xy.astype(np.float64)
+        boxes, xy = predicted.boxes.astype(np.float64), predicted.xy.astype(np.float64)
         boxes[:, 2:] -= boxes[:, :2]
-        rows = zip(found.categories, found.scores.tolist(), found.keypoint_names, found.canonical_names, strict=True)
+        rows = zip(
+            predicted.categories,
+            predicted.scores.tolist(),
+            predicted.keypoint_names,
+            predicted.canonical_names,
+            strict=True,
+        )
         self.take(truth, (FoundObject(*row, boxes[n], xy[n, : len(row[2])]) for n, row in enumerate(rows)))
 
     def take(self, truth: Record, answers: Iterable[FoundObject]) -> None:
@@ -148,7 +154,7 @@ class AveragePrecision(ABC):
         for source, picture, answer in self._answers:
             if choices := self._called.get((source, plain_name(answer.category))):
                 shared = [columns_of(names, answer.names, answer.canonical) >= 0 for _, names, _ in choices]
-                best = choices[int(np.argmax([found.sum() for found in shared]))]
+                best = choices[int(np.argmax([columns.sum() for columns in shared]))]
                 self._categories[best].answers.append((picture, answer))
 
     def _of(self, source: str, category: Category) -> CategoryObjects:
@@ -206,12 +212,12 @@ class OksAP(AveragePrecision):
             {"keypoints": points.ravel(), "num_keypoints": count, "bbox": list(instance.box), "area": _area(instance)}
             for (_, instance), points, count in zip(objects.truth, labelled, counts, strict=True)
         )
-        found = [answer for _, answer in objects.answers]
-        points = answered_points(found, names)
+        predicted = [answer for _, answer in objects.answers]
+        points = answered_points(predicted, names)
         areas = np.ptp(points[..., :2], axis=1).prod(-1).tolist()
         answers = (
             {"keypoints": placed.ravel(), "area": area if answer.area is None else answer.area}
-            for answer, placed, area in zip(found, points, areas, strict=True)
+            for answer, placed, area in zip(predicted, points, areas, strict=True)
         )
         pair, sigmas = coco_pair(objects, ids, truth, answers), np.array(self.sigmas(objects.category))
         return coco_library().COCOeval_faster(*pair, "keypoints", kpt_oks_sigmas=sigmas)
@@ -271,11 +277,11 @@ def coco_pair(
         {"id": number, "category_id": 1, "image_id": ids[picture], "iscrowd": int(instance.iscrowd), **shape}
         for number, ((picture, instance), shape) in enumerate(zip(objects.truth, labels, strict=True), start=1)
     ]
-    found = [
+    predicted = [
         {"id": number, "category_id": 1, "image_id": ids[picture], "score": answer.score, "iscrowd": 0, **shape}
         for number, ((picture, answer), shape) in enumerate(zip(objects.answers, answers, strict=True), start=1)
     ]
-    return dataset(labelled), dataset(found)
+    return dataset(labelled), dataset(predicted)
 
 
 def _area(instance: Instance) -> float:

@@ -49,8 +49,8 @@ class Confidence:
         if not yes or not no or set(yes) & set(no):
             raise ConfigError(f"{list(right)} count as right and {list(wrong)} as wrong. Each needs labels of its own.")
 
-        def judged(truth: Record, found: Poses) -> tuple[np.ndarray, np.ndarray]:
-            scores, labels = confidences_and_labels(truth, found)
+        def judged(truth: Record, predicted: Poses) -> tuple[np.ndarray, np.ndarray]:
+            scores, labels = confidences_and_labels(truth, predicted)
             keep = np.isin(labels, yes + no)
             return scores[keep], np.isin(labels[keep], yes)
 
@@ -61,9 +61,9 @@ class Confidence:
         """Points' confidences: right where a labelled point lies within `threshold` of its place, as PCK counts."""
         rules = rules or PointRules()
 
-        def judged(truth: Record, found: Poses) -> tuple[np.ndarray, np.ndarray]:
+        def judged(truth: Record, predicted: Poses) -> tuple[np.ndarray, np.ndarray]:
             scores, right = [np.zeros(0)], [np.zeros(0, dtype=bool)]
-            for measured in rules.measure(truth, found):
+            for measured in rules.measure(truth, predicted):
                 keep = measured.counted & np.isfinite(measured.aligned.scores)
                 scores.append(measured.aligned.scores[keep])
                 right.append(measured.errors[keep] <= threshold)
@@ -75,16 +75,16 @@ class Confidence:
     def of_objects(cls) -> Confidence:
         """Objects' scores: right where the pose is an object (see `matching.judge`)."""
 
-        def judged(truth: Record, found: Poses) -> tuple[np.ndarray, np.ndarray]:
-            verdicts, _ = judge(truth, found)
+        def judged(truth: Record, predicted: Poses) -> tuple[np.ndarray, np.ndarray]:
+            verdicts, _ = judge(truth, predicted)
             keep = verdicts != IGNORED
-            return found.scores[keep].astype(np.float64), verdicts[keep] > 0
+            return predicted.scores[keep].astype(np.float64), verdicts[keep] > 0
 
         return cls(judged)
 
-    def update(self, truth: Record, found: Poses) -> None:
+    def update(self, truth: Record, predicted: Poses) -> None:
         """Add one picture."""
-        self._pictures.append(self._judged(truth, found))
+        self._pictures.append(self._judged(truth, predicted))
 
     def compute(self) -> dict[str, float]:
         """Return the numbers so far."""
@@ -109,9 +109,9 @@ class FalseAlarms:
         self._asked, self.threshold = asked, threshold
         self._pictures = self._alarms = self._absent = self._answered = self._objects = self._missed = 0
 
-    def update(self, truth: Record, found: Poses) -> None:
+    def update(self, truth: Record, predicted: Poses) -> None:
         """Add one picture."""
-        poses = found.filter(threshold=self.threshold)
+        poses = predicted.filter(threshold=self.threshold)
         asked = self._asked(truth) if callable(self._asked) else self._asked
         present = [instance.category.name for instance in truth.instances]
         absent = [name for name in asked if not any(same_category(name, other) for other in present)]
@@ -153,13 +153,13 @@ def calibration_error(scores: np.ndarray, right: np.ndarray, bins: int = BINS) -
     return float(np.abs(sums - hits).sum() / len(scores))
 
 
-def confidences_and_labels(truth: Record, found: Poses) -> tuple[np.ndarray, np.ndarray]:
+def confidences_and_labels(truth: Record, predicted: Poses) -> tuple[np.ndarray, np.ndarray]:
     """Confidences and labels (2, 1, 0) of the points of matched poses, over all objects that have any label."""
     scores, labels = [np.zeros(0)], [np.zeros(0, dtype=int)]
-    for instance, row in zip(truth.instances, match(truth, found), strict=True):
+    for instance, row in zip(truth.instances, match(truth, predicted), strict=True):
         if row is None or instance.iscrowd or not any(v for *_, v in instance.keypoints.values()):
             continue
-        aligned = align(instance, found, row)
+        aligned = align(instance, predicted, row)
         keep = np.isfinite(aligned.scores)
         scores.append(aligned.scores[keep])
         labels.append(aligned.visibility[keep])

@@ -25,9 +25,9 @@ class EPE:
         self.rules = rules
         self._errors: dict[tuple[str, str], list[float]] = {}  # by set and keypoint
 
-    def update(self, truth: Record, found: Poses) -> None:
+    def update(self, truth: Record, predicted: Poses) -> None:
         """Add one picture."""
-        for measured in self.rules.measure(truth, found):
+        for measured in self.rules.measure(truth, predicted):
             for column in measured.counted.nonzero()[0]:
                 key = (truth.source, measured.aligned.names[column])
                 self._errors.setdefault(key, []).append(float(measured.errors[column]))
@@ -64,10 +64,12 @@ class NME:
         self.rules = rules
         self._errors: dict[str, list[float]] = {}  # by set
 
-    def update(self, truth: Record, found: Poses) -> None:
+    def update(self, truth: Record, predicted: Poses) -> None:
         """Add one picture."""
         errors = self._errors.setdefault(truth.source, [])
-        errors.extend(float(measured.errors[measured.counted].mean()) for measured in self.rules.measure(truth, found))
+        errors.extend(
+            float(measured.errors[measured.counted].mean()) for measured in self.rules.measure(truth, predicted)
+        )
 
     def compute(self) -> dict[str, float]:
         """ "NME", "NME/failed", "NME/found", "NME/AUC@limit", "NME/mean/sets", "NME/set/NAME", "objects"."""
@@ -95,9 +97,9 @@ class Swaps:
         self._pairs: dict[str, list[bool]] = {}  # by set
         self._objects: list[bool] = []
 
-    def update(self, truth: Record, found: Poses) -> None:
+    def update(self, truth: Record, predicted: Poses) -> None:
         """Add one picture."""
-        for measured in PIXELS.measure(truth, found):
+        for measured in PIXELS.measure(truth, predicted):
             if swapped := _swapped_pairs(measured):
                 self._pairs.setdefault(truth.source, []).extend(swapped)
                 self._objects.append(2 * sum(swapped) > len(swapped))
@@ -115,15 +117,15 @@ class Swaps:
 
 def _swapped_pairs(measured: Measured) -> list[bool]:
     """For each left-right pair that is labelled and found: whether it is the wrong way round."""
-    true, found, names = measured.aligned.true, measured.aligned.found, measured.aligned.names
-    usable = measured.counted & np.isfinite(found).all(-1)
+    true, predicted, names = measured.aligned.true, measured.aligned.predicted, measured.aligned.names
+    usable = measured.counted & np.isfinite(predicted).all(-1)
     partners = mirror_names(measured.instance.category.skeleton, names)
     swapped = []
     for a, name in enumerate(names):
         b = names.index(partners[name]) if partners[name] in names else -1
         if b > a and usable[a] and usable[b]:
-            straight = np.linalg.norm(found[a] - true[a]) + np.linalg.norm(found[b] - true[b])
-            crossed = np.linalg.norm(found[a] - true[b]) + np.linalg.norm(found[b] - true[a])
+            straight = np.linalg.norm(predicted[a] - true[a]) + np.linalg.norm(predicted[b] - true[b])
+            crossed = np.linalg.norm(predicted[a] - true[b]) + np.linalg.norm(predicted[b] - true[a])
             swapped.append(bool(crossed < straight))
     return swapped
 
@@ -135,15 +137,15 @@ class ExpectedErrors:
         self._expected: list[np.ndarray] = [np.zeros(0)]
         self._true: list[np.ndarray] = [np.zeros(0)]
 
-    def update(self, truth: Record, found: Poses) -> None:
+    def update(self, truth: Record, predicted: Poses) -> None:
         """Add one picture."""
-        if found.keypoint_errors is None:
+        if predicted.keypoint_errors is None:
             return
-        for measured in PIXELS.measure(truth, found):
+        for measured in PIXELS.measure(truth, predicted):
             if (row := measured.row) is None:
                 continue
-            columns = columns_of(measured.aligned.names, found.keypoint_names[row], found.canonical_names[row])
-            expected = np.where(columns >= 0, found.keypoint_errors[row][columns], np.nan)
+            columns = columns_of(measured.aligned.names, predicted.keypoint_names[row], predicted.canonical_names[row])
+            expected = np.where(columns >= 0, predicted.keypoint_errors[row][columns], np.nan)
             usable = measured.counted & np.isfinite(expected) & np.isfinite(measured.errors)
             self._expected.append(expected[usable])
             self._true.append(measured.errors[usable])

@@ -29,7 +29,7 @@ CategoryKey = tuple[str, str, tuple[str, ...]]  # set, category, its keypoints
 class Metric(Protocol):
     """Numbers over pictures, independent of the pictures' order."""
 
-    def update(self, truth: Record, found: Poses) -> None:
+    def update(self, truth: Record, predicted: Poses) -> None:
         """Add one picture: its labels, and what was found (in the record's pixels)."""
 
     def compute(self) -> dict[str, float]:
@@ -123,14 +123,14 @@ class PointRules:
         check_choice("way of matching", self.match, MATCHES)
         check_choice("choice of points", self.points, get_args(Points))
 
-    def measure(self, truth: Record, found: Poses) -> Iterator[Measured]:
+    def measure(self, truth: Record, predicted: Poses) -> Iterator[Measured]:
         """The objects that count, one by one."""
         size_of = normaliser(self.normaliser)
-        rows = match(truth, found, self.match, any_category=self.any_category)
+        rows = match(truth, predicted, self.match, any_category=self.any_category)
         for number, (instance, row) in enumerate(zip(truth.instances, rows, strict=True)):
             if instance.iscrowd or not instance.keypoints:
                 continue
-            aligned = align(instance, found, row)
+            aligned = align(instance, predicted, row)
             counted = aligned.counted(self.points)
             if (size := size_of(instance)) and size > 0 and counted.any():
                 yield Measured(number, instance, row, aligned, aligned.distances / size, counted)
@@ -170,9 +170,9 @@ class PointMeans(ABC):
     def _values(self, measured: Measured) -> np.ndarray:
         """[K, T] from 0 to 1; 0 where a point does not count."""
 
-    def update(self, truth: Record, found: Poses) -> None:
+    def update(self, truth: Record, predicted: Poses) -> None:
         """Add one picture."""
-        for measured in self.rules.measure(truth, found):
+        for measured in self.rules.measure(truth, predicted):
             values = np.column_stack((self._values(measured), measured.counted)).astype(np.float64)
             category = measured.instance.category
             key = (truth.source, category.name, category.keypoints)

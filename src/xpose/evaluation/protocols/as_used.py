@@ -50,8 +50,8 @@ def _scores(data: EvaluationData, settings: Settings) -> Scores:
     def complete(record: Record) -> bool:
         return labelling_of(record.source).exhaustive
 
-    def further(truth: Record, found: Poses) -> list[dict[str, float]]:
-        return [{"right": float(right)} for right in judge_answers(truth, found).right]
+    def further(truth: Record, predicted: Poses) -> list[dict[str, float]]:
+        return [{"right": float(right)} for right in judge_answers(truth, predicted).right]
 
     return Scores(metrics=lambda key: {"as used": AsUsed(complete), ERRORS: ExpectedErrors()}, further=further)
 

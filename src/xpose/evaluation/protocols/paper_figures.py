@@ -157,13 +157,13 @@ class Likeness:
     def __init__(self) -> None:
         self.values: dict[str, list[float]] = {level: [] for level in LEVELS}
 
-    def update(self, truth: Record, found: Poses) -> None:
+    def update(self, truth: Record, predicted: Poses) -> None:
         """Add one picture."""
-        for instance, row in zip(truth.instances, match(truth, found, any_category=True), strict=True):
+        for instance, row in zip(truth.instances, match(truth, predicted, any_category=True), strict=True):
             if instance.iscrowd or row is None:
                 continue
-            points = found.keypoint_scores[row]
-            self.values["instance"].append(float(found.scores[row]))
+            points = predicted.keypoint_scores[row]
+            self.values["instance"].append(float(predicted.scores[row]))
             self.values["keypoint"] += points[np.isfinite(points)].tolist()
 
     def compute(self) -> dict[str, float]:
@@ -178,11 +178,11 @@ class SimilaritySource(DetectorSource):
 
     def _one(self, image: EncodedImage, question: Question, settings: Settings) -> Poses:
         options = options_of(settings, question.most).changed(threshold=0.0, rivals=())
-        found = self.detector.similarity(image, question.prompts(), options=options)
-        poses = found.poses
+        predicted = self.detector.similarity(image, question.prompts(), options=options)
+        poses = predicted.poses
         points = np.full(poses.keypoint_scores.shape, np.nan)
-        points[:, : found.keypoints.shape[1]] = found.keypoints
-        objects, points = (np.clip((cosine + 1) / 2, 0, 1) for cosine in (found.objects, points))
+        points[:, : predicted.keypoints.shape[1]] = predicted.keypoints
+        objects, points = (np.clip((cosine + 1) / 2, 0, 1) for cosine in (predicted.objects, points))
         alike = replace(poses, scores=objects, keypoint_scores=points)
         return in_records_words(alike, question, settings)
 

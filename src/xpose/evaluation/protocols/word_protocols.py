@@ -226,9 +226,9 @@ class AnswerCounts:
         self.threshold = threshold
         self.counts: list[int] = []
 
-    def update(self, truth: Record, found: Poses) -> None:
+    def update(self, truth: Record, predicted: Poses) -> None:
         """Add the answers to one question."""
-        self.counts.append(int((found.scores > self.threshold).sum()))
+        self.counts.append(int((predicted.scores > self.threshold).sum()))
 
     def compute(self) -> dict[str, float]:
         """Answers per question, and the share of questions with any."""
