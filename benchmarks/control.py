@@ -1,17 +1,17 @@
-"""A control that a lookup table, or a network that ignores the picture or the words, fails.
+"""A control test that fails for a lookup table or a network that ignores the picture or the words.
 
     python benchmarks/control.py WEIGHTS SET.json --pictures FOLDER --limit 100
 
-Three times the share of labelled points that are found within 0.2 of the box's longer side (threshold 0, as many poses
-as the picture holds, the one with the best box counts):
+Measures the share of labelled points found within 0.2 of the box's longer side (threshold 0, as many poses as the
+picture holds, the one with the best box counts) in three cases:
 
-* asked as it should be;
-* asked for the same names in another order, and judged in the old one: what answers by place in the list, or not by the
-  words at all, loses nothing;
-* with another picture of the set in the picture's place.
+* with the correct prompt;
+* with the names in another order, but judged in the original one: weights that answer by position in the list, or
+  ignore the words, lose nothing;
+* with the picture replaced by another one of the set.
 
-Weights that understand words and pictures lose most of the first figure in the other two. The last line says by how
-much; the exit code is 1 if either loss is below `--least`.
+Weights that understand words and pictures lose most of the first figure in the other two. The last line prints
+the losses; the exit code is 1 if either is below `--least`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from xpose.geometry import pairwise_iou
 
 
 def shown(poses: xpose.Poses, boxes: np.ndarray, points: list[np.ndarray]) -> tuple[int, int]:
-    """How many labelled points are found, and how many there are."""
+    """The numbers of found and of labelled points."""
     hits = total = 0
     overlap = pairwise_iou(boxes, poses.boxes.astype(np.float64)) if len(poses) else None
     for row, labelled in enumerate(points):

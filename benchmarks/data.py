@@ -1,12 +1,12 @@
-"""What `xpose data unify` costs: memory and time for a large synthetic collection, and the fingerprints' quality.
+"""Cost of `xpose data unify`: memory and time for a large synthetic collection, and the fingerprints' quality.
 
     python benchmarks/data.py unify                # 400,000 objects in 240,000 pictures; annotations only
     python benchmarks/data.py leaks                # comparing the fingerprints of 240,000 pictures
-    python benchmarks/data.py pictures             # pictures read and compared per second, on drawn ones
-    python benchmarks/data.py prints FOLDER        # bits in which looks differ, on your own pictures
+    python benchmarks/data.py pictures             # pictures read and compared per second, on synthetic ones
+    python benchmarks/data.py prints FOLDER        # differing bits of looks, on your own pictures
 
-`unify` writes a collection's annotation files (no pictures, so leaks are not looked for), then unifies them in a fresh
-process and reports its peak memory. The exit code is 1 if that is over its limit.
+`unify` writes a collection's annotation files (no pictures, so no search for leaks), then unifies them in a fresh
+process and reports its peak memory. The exit code is 1 if it is over the limit.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SETS = ("person", "animal", "face", "hand", "cub_bird", "fly")
 
 
 def write_sets(root: Path, pictures: int, objects: int) -> None:
-    """Prepared sets of several skeletons whose records are random but whole."""
+    """Write prepared sets of several skeletons with random, complete records."""
     from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT, write_json
     from xpose.data.collection.store import sha256_of, write_coco
     from xpose.data.datasets.report import write_report
@@ -73,7 +73,7 @@ def records(number: int, split: str, pictures: int, objects: int) -> Iterator[ob
 
 
 def unify_here(root: Path) -> None:
-    """Unify (in a process of its own) and print time and peak memory."""
+    """Unify (run in a subprocess) and print time and peak memory."""
     from xpose.data.collection.unify import Choices, unify
 
     start = time.perf_counter()
@@ -101,7 +101,7 @@ def run_unify(pictures: int, objects: int) -> int:
 
 
 def run_leaks(pictures: int) -> int:
-    """Compare random fingerprints, a tenth of them evaluation pictures, one in a hundred of these a near copy."""
+    """Compare random fingerprints; a tenth are evaluation pictures, of which one in a hundred is a near copy."""
     from xpose.data.collection.leaks import Prints, Side, find_leaks
 
     rng = np.random.default_rng(0)
@@ -123,7 +123,7 @@ def run_leaks(pictures: int) -> int:
 
 
 def run_pictures(count: int) -> int:
-    """Fingerprints per second and core, on drawn JPEG pictures of 640x480."""
+    """Fingerprints per second and core, on synthetic 640x480 JPEGs."""
     from PIL import Image
 
     from xpose.data.collection.leaks import print_picture
@@ -142,7 +142,7 @@ def run_pictures(count: int) -> int:
 
 
 def run_prints(folder: Path, count: int) -> int:
-    """How far the looks of changed copies and of other pictures lie apart."""
+    """Distances between looks, for changed copies and for other pictures."""
     from PIL import Image
 
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))

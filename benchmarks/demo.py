@@ -1,10 +1,10 @@
-"""How long the web demo takes: from `xpose demo` to the page, and from words to their answer.
+"""Time the web demo: from `xpose demo` to the page, and from words to their results.
 
-    python benchmarks/demo.py                      # xpose-nano with fixed random weights, which take as long as others
-    python benchmarks/demo.py --weights FOLDER     # weights of yours
+    python benchmarks/demo.py                      # xpose-nano with fixed random weights, as fast as trained ones
+    python benchmarks/demo.py --weights FOLDER     # your own weights
 
-The page counts as there when its address answers with the whole of it. An answer is what happens between the
-click and the finished page parts, without the way to the browser; the picture is 640 pixels long.
+The page counts as loaded when its address returns all of it. A result is timed from the click to the finished page
+parts, without the transfer to the browser; the picture is 640 pixels long.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ WORDS = "person"
 
 
 def start_seconds(weights: str) -> float:
-    """From the command to the page, in a fresh process."""
+    """Seconds from the command to the page, in a fresh process."""
     words = [sys.executable, "-m", "xpose", "demo", "-p", weights, "--port", "0"]
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     began = time.perf_counter()
@@ -49,7 +49,7 @@ def start_seconds(weights: str) -> float:
 
 
 def answer_seconds(weights: str, runs: int) -> list[float]:
-    """Answers to words, the first apart."""
+    """Seconds per result; the first is extra."""
     controller = Controller(load(weights))
     noise = np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8)
     seconds = []

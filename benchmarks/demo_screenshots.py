@@ -1,7 +1,7 @@
-"""Pictures of the web demo, wide and narrow: python benchmarks/demo_screenshots.py --weights FOLDER.
+"""Screenshots of the web demo, wide and narrow: python benchmarks/demo_screenshots.py --weights FOLDER.
 
-They go to docs/images/demo. Chromium and its driver must be installed, and the extras demo and dev. The pictures in
-them are those that the demo brings along.
+They are written to docs/images/demo. Chromium, its driver and the extras demo and dev must be installed. The sample
+pictures are those of the demo.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from PIL import Image
 from selenium.webdriver.support.ui import WebDriverWait
 
 FOLDER = Path(__file__).parents[1] / "docs" / "images" / "demo"
-SIZES = {"desktop": (1280, 900, 1), "phone": (390, 844, 1)}  # width, least height, pixels for each of the page's
+SIZES = {"desktop": (1280, 900, 1), "phone": (390, 844, 1)}  # width, minimum height, device pixels per CSS pixel
 PATIENCE = 120
 MOST_HEIGHT = 2600
 
 
 @contextmanager
 def page_of(weights: str) -> Iterator[str]:
-    """A demo in a process of its own; its address."""
+    """Run a demo in a subprocess; yield its address."""
     words = [sys.executable, "-m", "xpose", "demo", "-p", weights, "--port", "0"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}) as run:
         try:
@@ -63,22 +63,22 @@ def browser_of(width: int, height: int) -> Iterator[Any]:
 
 
 def wait(browser: Any, css: str) -> Any:
-    """The first element that fits, once there is one."""
+    """Wait for the first element that matches."""
     return WebDriverWait(browser, PATIENCE).until(lambda found: found.find_elements("css selector", css))[0]
 
 
 def press(browser: Any, css: str) -> None:
-    """Click on something."""
+    """Click on an element."""
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'}); arguments[0].click()", wait(browser, css))
 
 
 def words(browser: Any) -> None:
-    """A sample by words."""
+    """Show a sample with words."""
     press(browser, "#samples .gallery-item:nth-of-type(1)")
 
 
 def example(browser: Any) -> None:
-    """A sample by points in an example picture, one of them selected."""
+    """Show a sample with points in an example picture, one selected."""
     press(browser, "#samples .gallery-item:nth-of-type(3)")
     wait(browser, "#picture img")
     press(browser, "#points label")
@@ -86,7 +86,7 @@ def example(browser: Any) -> None:
 
 
 def several(browser: Any) -> None:
-    """A sample with several pictures and words."""
+    """Show several pictures and words."""
     press(browser, "#samples .gallery-item:nth-of-type(5)")
     wait(browser, "#gallery img")
 
@@ -95,7 +95,7 @@ SCENES: dict[str, Callable[[Any], None]] = {"words": words, "example": example, 
 
 
 def shoot(browser: Any, target: Path, width: int, height: int, scale: int) -> None:
-    """The whole page as a JPEG."""
+    """Save the whole page as a JPEG."""
     full = browser.execute_script("return document.documentElement.scrollHeight")
     clip = {"x": 0, "y": 0, "width": width, "height": min(max(full, height), MOST_HEIGHT), "scale": scale}
     options = {"format": "png", "captureBeyondViewport": True, "clip": clip}
@@ -105,7 +105,7 @@ def shoot(browser: Any, target: Path, width: int, height: int, scale: int) -> No
 
 
 def main() -> None:
-    """Take all of them."""
+    """Take all screenshots."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", required=True, help="weights to show; a name, a folder or a file")
     parser.add_argument("--out", type=Path, default=FOLDER)

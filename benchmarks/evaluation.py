@@ -1,12 +1,12 @@
-"""How long a whole results file takes to score, and how much memory: people with 17 points, drawn at random.
+"""Time and memory to score a whole results file: randomly generated people with 17 points.
 
     python benchmarks/evaluation.py                     # 5,000 pictures with 20 people each, 20 answers per picture
     python benchmarks/evaluation.py --pictures 50 --json out/evaluation.json
-    python benchmarks/evaluation.py --check             # beside it pycocotools on the same files, which takes longer
+    python benchmarks/evaluation.py --check             # also run pycocotools on the same files, which takes longer
 
-Two files in COCO's format are written first, and then everything that a user waits for is measured in a process of its
-own: reading both files, checking them, OKS-AP, box AP, and PCK. The memory is the largest that the process held. The
-last line says whether it keeps within --seconds and --gibibytes; the exit code is 1 if not.
+Two files in COCO's format are written first; then all that a user waits for is measured in a separate process: reading
+both files, checking them, OKS-AP, box AP, and PCK. The memory is the peak of the process. The last line states whether
+--seconds and --gibibytes were kept; the exit code is 1 if not.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from xpose.vocabulary import load_skeleton
 
 
 def write_files(folder: Path, pictures: int, objects: int, seed: int = 0) -> None:
-    """Labels, and answers that are near them, with six digits as networks write them."""
+    """Write labels, and predictions near them with six digits, as networks write them."""
     random = np.random.default_rng(seed)
     names = load_skeleton("person").keypoints
     labels: dict[str, Any] = {
@@ -72,7 +72,7 @@ def write_files(folder: Path, pictures: int, objects: int, seed: int = 0) -> Non
 
 
 def measure(folder: Path) -> dict[str, float]:
-    """Seconds by stage, the numbers, and the most memory that this process ever held."""
+    """Seconds by stage, the scores, and the peak memory of this process."""
     started = time.perf_counter()
     stages: dict[str, float] = {}
 
@@ -97,7 +97,7 @@ def measure(folder: Path) -> dict[str, float]:
 
 
 def by_pycocotools(folder: Path) -> dict[str, float]:
-    """The same two numbers from pycocotools, and how long it took."""
+    """The same two scores from pycocotools, and the time it took."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -123,7 +123,7 @@ def main() -> int:
     parser.add_argument("--gibibytes", type=float, default=2.0, help="the limit for the memory")
     parser.add_argument("--check", action="store_true", help="compare with pycocotools")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)  # the process that is measured
+    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)  # the measured process
     options = parser.parse_args()
     if options.measure:
         print(json.dumps(measure(options.measure)))
@@ -131,7 +131,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_files(folder, options.pictures, options.objects)
-        # A process of its own, so that writing the files does not count as memory.
+        # A separate process, so that memory for writing the files does not count.
         command = [sys.executable, __file__, "--measure", str(folder)]
         ours = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         theirs = by_pycocotools(folder) if options.check else {}

@@ -1,10 +1,10 @@
-"""How long one forward takes, stage by stage, and what each saving buys.
+"""Time of one forward pass, by stage, and the effect of each optimisation.
 
     python benchmarks/forward.py                 # Swin-T, 800×1066, one class, 17 keypoints, two threads
     python benchmarks/forward.py --repeats 9 --json out/forward.json
 
-All times are medians of one process, the variants in turn (A B C A B C ...), so that a machine whose speed drifts does
-not favour one of them. The yardstick is transformers' SwinBackbone of the same sizes: `ratio` is a time divided by it.
+All times are medians in one process, alternating the variants (A B C A B C ...), so that drifts of the machine's speed
+favour none. The reference is transformers' SwinBackbone of the same sizes: `ratio` is a time divided by its time.
 Weights are the seeded ones of the parity fixtures; the time does not depend on them.
 """
 
@@ -62,7 +62,7 @@ def padded_prompt() -> PromptEmbeddings:
 
 @contextmanager
 def plain_forms() -> Iterator[None]:
-    """Every saving off: grid_sample, wide fusion, stock linear maps, no pieces, all groups in one masked attention."""
+    """Turn all optimisations off: grid_sample, wide fusion, stock linear maps, no pieces, one masked attention."""
     saved = (deformable.kernel_for, layers.PIECE_ROWS, layers._CONVOLUTION_NUMBERS, Fusion.folded)
     forward = DecoderLayer.forward
     masks: dict[tuple[int, int], Tensor] = {}
@@ -98,7 +98,7 @@ def plain_forms() -> Iterator[None]:
 
 @contextmanager
 def stock_linear() -> Iterator[None]:
-    """PyTorch's own way for float32 linear maps (MKL) instead of oneDNN."""
+    """Use PyTorch's own float32 linear maps (MKL) instead of oneDNN."""
     saved, layers._CONVOLUTION_NUMBERS = layers._CONVOLUTION_NUMBERS, 2**40
     try:
         yield
@@ -113,7 +113,7 @@ def yardstick() -> Callable[[Tensor], object]:
 
 
 def medians(variants: dict[str, Forward], repeats: int) -> dict[str, float]:
-    """Seconds per variant, taken in turn after one round of warming up."""
+    """Seconds per variant, alternating after one warm-up round."""
     times: dict[str, list[float]] = {name: [] for name in variants}
     for turn in range(repeats + 1):
         for name, forward in variants.items():
@@ -125,7 +125,7 @@ def medians(variants: dict[str, Forward], repeats: int) -> dict[str, float]:
 
 
 def stages(model: XPose, images: Tensor) -> dict[str, Forward]:
-    """Every stage by itself, on what the stage before it gives."""
+    """Every stage by itself, on the output of the previous stage."""
     ask = prompt(1, 17)
     maps = model.backbone(images)
     features = model.neck(maps, None)

@@ -1,12 +1,12 @@
-"""Answers to be judged by eye: `python benchmarks/judge.py --data DIR --out FOLDER`.
+"""Draw answers to judge by eye: `python benchmarks/judge.py --data DIR --out FOLDER`.
 
     python benchmarks/judge.py --data DIR --out out/judge --per-set 2 --seed 0
     python benchmarks/judge.py --data DIR --out out/judge --only coco_person --only animal_pose --total 40
 
-Of each set some pictures of the validation split, chosen by the seed, are asked as the protocol `as-used` asks them: in
-words, one category per question, everything as shipped with the weights. A PNG per picture shows the answers and no
-labels, with what was asked above it; `sheet.png` shows all of them small, `list.tsv` names the pictures. The
-choice does not depend on the weights or on the answers, so that several weights can be judged on the same pictures.
+Some validation pictures of each set, chosen by the seed, are prompted as in the protocol `as-used`: with words, one
+category per prompt, with the settings shipped with the weights. A PNG per picture shows the answers but no labels,
+below the prompt; `sheet.png` shows all pictures at a small size, `list.tsv` lists them. The choice does not
+depend on the weights or on the answers, so that several weights can be judged on the same pictures.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PAPER, INK = (255, 255, 255), (31, 41, 51)
 
 
 def main() -> None:
-    """Choose, ask, draw."""
+    """Choose, detect, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, nargs="+", help="folders with the sets")
     parser.add_argument("--only", action="append", default=[], help="a set; left out: all")
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def chosen(data: EvaluationData, per_set: int, total: int | None, seed: int) -> list[Task]:
-    """Some tasks of each set, by the seed and the names of the pictures alone; a set added changes no other set's."""
+    """Choose tasks of each set by seed and picture names only; adding a set does not change the others' tasks."""
     protocol = load_protocol("as-used")
     sets: dict[str, list[Task]] = {}
     for task in protocol.tasks(data, protocol.usual):
@@ -74,9 +74,9 @@ def chosen(data: EvaluationData, per_set: int, total: int | None, seed: int) -> 
 
 
 def judged(detector: Detector, task: Task, number: int) -> tuple[str, Image.Image]:
-    """What was asked, and the picture with all answers under that title."""
+    """The prompt, and the picture with all answers under that title."""
     pixels = task.pixels()
-    # Drawing counts pixels as the detector does, not as labels do.
+    # Drawing uses the detector's pixel convention, not the labels'.
     settings = replace(load_protocol("as-used").usual, index_pixels=True)
     (answers,) = DetectorSource(detector).answer([task], [pixels], settings)
     poses = Poses.concatenate(answers)
@@ -97,7 +97,7 @@ def _titled(picture: Image.Image, title: str) -> Image.Image:
 
 
 def sheet(pictures: Sequence[Image.Image]) -> Image.Image:
-    """All pictures small, in rows."""
+    """All pictures at a small size, in rows."""
     rows = max(1, -(-len(pictures) // COLUMNS))
     page = Image.new("RGB", (COLUMNS * TILE, rows * TILE), PAPER)
     for place, picture in enumerate(pictures):

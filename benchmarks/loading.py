@@ -1,11 +1,11 @@
-"""How many pictures a second one core loads, stage by stage, and what the labels of a large collection weigh.
+"""Pictures that one core loads per second, by stage, and the memory of a large collection's labels.
 
-    python benchmarks/loading.py                      # 128 drawn JPEGs of 640×480, frames of 256×256
+    python benchmarks/loading.py                      # 128 synthetic JPEGs of 640×480, frames of 256×256
     python benchmarks/loading.py --data ../shared/data --json out/loading.json
 
-"per core" divides by the CPU time of one process without threads, in rounds that take turns (A B C A B C ...), and
-shows the median; "at once" is what workers deliver by the clock. Everything is measured after one round that is thrown
-away, so files come from the system's memory, not from a disk.
+"per core" divides by the CPU time of one process without threads, in alternating rounds (A B C A B C ...), and
+shows the median; "at once" is the wall-clock rate of workers. Everything is measured after one discarded round,
+so files are read from the system's memory, not from a disk.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from xpose.pictures.decoding import encode_jpeg
 from xpose.records import Category, Instance, Picture, Record
 from xpose.vocabulary import load_skeleton
 
-Measure = Callable[[int], int]  # a round's number to how many pictures it loaded
+Measure = Callable[[int], int]  # from a round's number to its loaded pictures
 
 
 def drawn(folder: Path, count: int) -> Pool:
-    """Drawn pictures as JPEG files."""
+    """Create synthetic JPEG files."""
     items = []
     for pixels, record in generate(seed=0, count=count, size=(640, 480)):
         path = folder / f"{len(items):06}.jpg"
@@ -64,7 +64,7 @@ def decoding(loader: Loader, scale: float) -> Measure:
 
 
 def cases(pool: Pool, size: int, batch: int, steps: int) -> dict[str, Measure]:
-    """Name to what is measured."""
+    """The measures by name."""
     words = Prompting(visual=0)
     full = Augmentation(size=size)
 
@@ -104,12 +104,12 @@ def per_core(found: dict[str, Measure], repeats: int) -> dict[str, float]:
 
 
 def at_once(pool: Pool, size: int, batch: int, steps: int, workers: int) -> float:
-    """Pictures per second by the clock, once the workers run."""
+    """Pictures per second of wall time, once the workers run."""
     loader = Loader(
         pool, batch=batch, augmentation=Augmentation(size=size), prompting=Prompting(visual=0), workers=workers
     )
     batches: Iterator[Batch] = loader.steps(0, 4 * workers + steps * max(1, workers))
-    for _ in range(4 * workers):  # what the workers prepared while they were started
+    for _ in range(4 * workers):  # skip batches prepared while the workers started
         next(batches)
     start = time.perf_counter()
     count = sum(len(one) for one in batches)
@@ -117,7 +117,7 @@ def at_once(pool: Pool, size: int, batch: int, steps: int, workers: int) -> floa
 
 
 def large_collection(instances: int) -> tuple[float, float]:
-    """Seconds to take in the labels of that many objects, and megabytes they weigh afterwards."""
+    """Seconds to load the labels of that many objects, and megabytes they take afterwards."""
     skeleton = load_skeleton("ap10k")
     category = Category("animal", skeleton.name, skeleton.keypoints)
     rng = np.random.default_rng(0)

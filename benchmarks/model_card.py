@@ -1,11 +1,11 @@
-"""The card of trained weights, out of what training and evaluation wrote: only the notes are typed by hand.
+"""Write the card of trained weights from training and evaluation outputs; only the notes are manual.
 
     xpose eval nano-real --data DIR --weights W --out runs/text
     xpose eval nano-real --data DIR --weights W --prompts visual --out runs/visual
     python benchmarks/model_card.py W --run runs/nano-real --data DIR --eval runs/text --eval runs/visual --notes n.md
 
-Writes README.md, recipe.toml and losses.png beside the weights; with --failure cat:dog also failures.jpg, what they
-find in scikit-image's and matplotlib's sample photographs when asked so.
+Writes README.md, recipe.toml and losses.png next to the weights; with --failure cat:dog also failures.jpg, which shows
+the answers to this prompt on sample photographs of scikit-image and matplotlib.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PHOTOGRAPHS = ("astronaut", "admiral", "camera", "cat", "coffee")
 
 
 def main() -> None:
-    """Gather, write, say where."""
+    """Write the card, print its path."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", type=Path)
     parser.add_argument("--run", type=Path, required=True, action="append", help="folders of training, in order")
@@ -59,7 +59,7 @@ def main() -> None:
 def write_card(
     weights: Path, runs: Sequence[Path], data: Path, results: Sequence[Path], notes: Path | None = None
 ) -> Path:
-    """The card, and beside it the last run's recipe and curve."""
+    """Write the card and the last run's recipe and curve."""
     config = XPoseConfig.from_json((weights / CONFIG_FILE).read_text("utf-8"))
     recipe = tomllib.loads((runs[-1] / RECIPE_FILE).read_text("utf-8"))
     sets = learned_from(data, recipe["data"])
@@ -85,7 +85,7 @@ def write_card(
 
 
 def draw_failures(weights: Path, asked: Sequence[tuple[str, str]]) -> None:
-    """What the weights answer to each question about a sample photograph, side by side."""
+    """Draw the answers to each prompt on a sample photograph, side by side."""
     import xpose
 
     detector = xpose.load(weights)
@@ -101,7 +101,7 @@ def draw_failures(weights: Path, asked: Sequence[tuple[str, str]]) -> None:
 
 
 def photograph(name: str) -> Image.Image:
-    """One of `PHOTOGRAPHS`, out of the packages that bring them."""
+    """One of `PHOTOGRAPHS`, from the package that ships it."""
     from matplotlib import cbook
     from skimage import data
 
@@ -111,14 +111,14 @@ def photograph(name: str) -> Image.Image:
 
 
 def learned_from(data: Path, chosen: dict[str, Any]) -> list[dict[str, Any]]:
-    """The entries of the sets that the recipe takes."""
+    """The entries of the sets that the recipe uses."""
     entries = json.loads((data / "index.json").read_text("utf-8"))
     only, without = chosen.get("only", ()), chosen.get("without", ())
     return [one for one in entries if (not only or one["name"] in only) and one["name"] not in without]
 
 
 def head(name: str, config: XPoseConfig, sets: Sequence[dict[str, Any]]) -> str:
-    """What the weights are, and what they know."""
+    """Describe the weights and what they know."""
     free = all(one["redistributable"] == "yes" and "NC" not in one["licence"] for one in sets)
     objects = ", ".join(sorted({category for one in sets for category in one["categories"]}))
     return "\n".join(
@@ -141,7 +141,7 @@ def head(name: str, config: XPoseConfig, sets: Sequence[dict[str, Any]]) -> str:
 
 
 def training(runs: Sequence[Path]) -> str:
-    """How much was learned from, with which settings."""
+    """The amount of training data and the settings."""
     rows: list[tuple[Cell, ...]] = []
     pictures = 0
     for number, run in enumerate(runs, start=1):
@@ -161,7 +161,7 @@ def training(runs: Sequence[Path]) -> str:
 
 
 def licences(sets: Sequence[dict[str, Any]]) -> Table:
-    """Where the pictures came from, and what their owners allow."""
+    """The sources of the pictures and their licences."""
     rows = tuple(
         (one["name"], ", ".join(one["categories"]), one["train"], one["source"], one["licence"], one["redistributable"])
         for one in sets
@@ -175,7 +175,7 @@ def licences(sets: Sequence[dict[str, Any]]) -> Table:
 
 
 def per_set(runs: Sequence[EvaluationRun]) -> Table:
-    """A row for each set, a column for each way of asking; average precision is the first run's."""
+    """A row for each set, a column for each kind of prompt; average precision is the first run's."""
     first = runs[0].summary
     names = [key.removeprefix("PCK@0.2/set/") for key in first if key.startswith("PCK@0.2/set/")]
     rows = [
@@ -211,12 +211,12 @@ def _share(numbers: Any, name: str) -> float | None:
 
 
 def folder_tables(folder: Path) -> str:
-    """What another protocol wrote, as it is."""
+    """Another protocol's tables, unchanged."""
     return (folder / TABLES).read_text("utf-8")
 
 
 def thresholds(calibration: Calibration) -> str:
-    """What scores have to pass, by class."""
+    """The score thresholds by class."""
     if not calibration.thresholds:
         return ""
     rows = tuple((name or "(all others)", value) for name, value in calibration.thresholds.items())
@@ -230,7 +230,7 @@ def thresholds(calibration: Calibration) -> str:
 
 
 def checksum(file: Path) -> str:
-    """So that everybody can check the file."""
+    """A checksum to verify the file."""
     content = file.read_bytes()
     return f"### File\n\n`{file.name}`: {len(content):,} bytes, sha256 `{hashlib.sha256(content).hexdigest()}`"
 

@@ -1,12 +1,12 @@
-"""The training collection of the default weights: labelled sets completed by predicted labels, and the pool.
+"""Build the training collection of the default weights: sets completed by predicted labels, and the pool.
 
     python benchmarks/nano_data.py --data DATA --pool POOL --teachers TEACHERS --out OUT
 
-DATA holds COCO keypoint sets (`NAME/train.json`, `NAME/images`, `index.json`). OUT gets the same sets, where the train
-pictures of photographs have further annotations: boxes of COCO's 80 classes by NanoDet-Plus and the people of
-`POOL/extra_people`. What is sure is an object, what is not is a region to leave out (`iscrowd` and `ignore` 1). Nothing
-of a `val.json` is ever labelled: these files are copied. `OUT/labelling.toml` says what may be concluded from it all.
-A run that was broken off goes on where it was; raw detections stay in `OUT/.cache`.
+DATA holds COCO keypoint sets (`NAME/train.json`, `NAME/images`, `index.json`). OUT gets the same sets, but training
+photographs have additional annotations: boxes of COCO's 80 classes by NanoDet-Plus and the people of
+`POOL/extra_people`. Confident detections become objects, others become ignored regions (`iscrowd` and `ignore` 1).
+Pictures of a `val.json` get no new labels; the file is copied. `OUT/labelling.toml` states how complete the labels are.
+An interrupted run can be continued; raw detections are cached in `OUT/.cache`.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ from xpose.data.loading.labelling import Labelling, labelling_of
 
 @dataclass(frozen=True)
 class Photos:
-    """A set of photographs, whose train pictures are completed.
+    """A set of photographs with train pictures to complete.
 
     Attributes:
-        people: "own": of the set's own category, boxes only; "pose": category `person` with COCO's points, from the
+        people: "own": in the set's own category, boxes only; "pose": category `person` with COCO's points, from the
             pool's file; "boxes": category `person`, boxes only.
         exhaustive: with these additions every object of the categories has a label or a region.
-        parts: the own objects are people or parts of people, each of which has to lie in a `person` or a region.
-        person: the score from which a person of the boxes' teacher is one; around single hands its boxes are loose.
+        parts: the own objects are people or parts of people; each must be inside a `person` or a region.
+        person: least score of a sure person from the box teacher, whose boxes around single hands are loose.
     """
 
     people: str = "boxes"
@@ -60,11 +60,11 @@ class Photos:
 
 
 PHOTOS = {
-    "afw_faces": Photos("pose", exhaustive=False, parts=True),  # small faces of the background are unlabelled
+    "afw_faces": Photos("pose", exhaustive=False, parts=True),  # small background faces are unlabelled
     "animal_pose": Photos("pose"),
     "animal_pose2": Photos("pose"),
     "animal_pose3": Photos(),
-    "badminton": Photos("pose", parts=True),  # both players are labelled; judges and spectators are no players
+    "badminton": Photos("pose", parts=True),  # both players are labelled; judges and spectators are not players
     "butterfly": Photos(),
     "carfusion_sample": Photos(),
     "coco_faces": Photos(parts=True),
@@ -88,8 +88,8 @@ PHOTOS = {
     "robot_arm": Photos(),
     "tiger": Photos(),
 }
-# Sets that stay as they are, and why. Laboratories and the like of which the package says nothing are closed unless a
-# wider or narrower word of another set would then be taken to be absent (a rodent is a mouse, lips are in a face).
+# Sets that are not completed, and why. Sets without a labelling in the package are closed, except those marked "!": a
+# wider or narrower word of another set would be taken to be absent (a rodent is a mouse, lips are in a face).
 NO_PHOTOS = {
     "laboratory or microscope": "bee_head cage_mice fish_head! fly_pair_predicted fly_wing honeybee mouse_eye "
     "mouse_mirror mouse_openfield mouse_reaching nematode rodent_treadmill! tethered_fly vinegar_fly "
@@ -105,7 +105,7 @@ PARTIAL = {"goldfish", "wing_vein_junction"}  # not all objects of the category 
 
 
 class Completed:
-    """One set's train.json with what the teachers add."""
+    """One set's train.json with the teachers' additions."""
 
     def __init__(self, name: str, content: dict[str, Any], photos: Photos) -> None:
         self.name, self.content, self.photos = name, content, photos
@@ -130,7 +130,7 @@ class Completed:
             self.write(image, guess, self.category(guess.name, template))
 
     def whole(self, image: Mapping[str, Any], boxes: Sequence[Box], kept: Sequence[Guess]) -> list[Guess]:
-        """Regions of people for own objects (players, faces, hands) that no person was found to."""
+        """Person regions for own objects (players, faces, hands) without a matching person."""
         people = [guess.box for guess in kept if guess.name == "person"]
         bare = [box for box in boxes if not any(covered(box, person) for person in people)]
         if self.name != "badminton" and bare:
@@ -138,7 +138,7 @@ class Completed:
         return [Guess("person", 0.0, box) for box in bare]
 
     def category(self, name: str, template: Mapping[str, Any]) -> dict[str, Any]:
-        """The category of that name, made where the set has none."""
+        """The category of that name, created if missing."""
         if word(name) not in self.own:
             number = max(self.names) + 1
             made: dict[str, Any] = {"id": number, "name": name, "keypoints": [], "skeleton": []}
@@ -151,7 +151,7 @@ class Completed:
         return next(category for category in self.content["categories"] if category["id"] == number)
 
     def write(self, image: Mapping[str, Any], guess: Guess, category: Mapping[str, Any]) -> None:
-        """Annotate one object or region, cut at the picture's edge."""
+        """Annotate one object or region, clipped to the picture."""
         left, top = max(guess.box[0], 0.0), max(guess.box[1], 0.0)
         width, height = min(guess.box[2], image["width"]) - left, min(guess.box[3], image["height"]) - top
         if width < 2 or height < 2:
@@ -177,7 +177,7 @@ class Completed:
 
 @dataclass(frozen=True)
 class Places:
-    """The folders that are read and the one that is written."""
+    """The input folders and the output folder."""
 
     data: Path
     pool: Path
@@ -188,7 +188,7 @@ class Places:
         """The names of the sets.
 
         Raises:
-            SystemExit: a folder is none of that kind, or a set is not listed above.
+            SystemExit: a folder is of the wrong kind, or a set is not listed above.
         """
         load(self.data / "index.json"), load(self.pool / "train.json")
         if self.out.resolve() in (self.data.resolve(), self.pool.resolve()):
@@ -201,13 +201,13 @@ class Places:
 
 
 def reasons() -> dict[str, tuple[str, bool]]:
-    """Why a set is not completed, and whether its pictures show nothing but its own objects."""
+    """Why a set is not completed, and whether its pictures show only its own objects."""
     listed = ((why, entry) for why, entries in NO_PHOTOS.items() for entry in entries.split())
     return {entry.rstrip("!"): (why, not entry.endswith("!")) for why, entry in listed}
 
 
 def held_out(data: Path) -> set[object]:
-    """COCO's ids of all pictures of a val.json: other crops of these are not labelled either."""
+    """COCO's ids of all val.json pictures; other crops of these are not labelled either."""
     files = sorted(data.glob("*/val.json"))
     return {image["coco_id"] for file in files for image in load(file)["images"] if "coco_id" in image}
 
@@ -215,7 +215,7 @@ def held_out(data: Path) -> set[object]:
 def complete(
     places: Places, name: str, detector: Detector, held: set[object], template: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
-    """A set's train.json with its additions, and the pictures that the teachers were not shown."""
+    """A set's train.json with its additions, and the pictures not shown to the teachers."""
     photos, folder = PHOTOS[name], places.data / name
     done = Completed(name, load(folder / "train.json"), photos)
     val = load(folder / "val.json")["images"] if (folder / "val.json").is_file() else []
@@ -244,7 +244,7 @@ def complete(
 
 
 def labelling(name: str, classes: Sequence[str], unseen: Sequence[str] = ()) -> Labelling:
-    """What may be concluded from a set of the collection; of the `unseen` pictures nobody knows what is absent."""
+    """The label completeness of a set; absence is unknown in `unseen` pictures."""
     known = labelling_of(name)
     stated = known != Labelling()
     if name == "pool" or name in PHOTOS:
@@ -274,7 +274,7 @@ def write_labelling(path: Path, sets: Mapping[str, Labelling]) -> None:
 
 
 def link(target: Path, place: Path) -> None:
-    """Let the folder of pictures be the original's."""
+    """Link to the original folder of pictures."""
     place.parent.mkdir(parents=True, exist_ok=True)
     if place.is_symlink():
         place.unlink()
@@ -303,7 +303,7 @@ def pool_entry(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def row(name: str, content: Mapping[str, Any]) -> list[Any]:
-    """The line of the table; all labels of the pool are predicted."""
+    """The table row; all labels of the pool are predicted."""
     names = {category["id"]: category["name"] for category in content["categories"]}
     counts: Counter[str] = Counter()
     for label in content["annotations"]:
@@ -324,7 +324,7 @@ def show(rows: Sequence[Sequence[Any]]) -> None:
 
 
 def adjusted(content: Mapping[str, Any], without: Sequence[str]) -> dict[str, Any]:
-    """Labels whose box-only `mouse` is a computer's, as COCO means it, and without boxes of some classes."""
+    """Rename box-only `mouse` labels, which mean a computer mouse in COCO, and drop boxes of some classes."""
     boxed = {category["id"]: category["name"] for category in content["categories"] if not category.get("keypoints")}
     left_out = {number for number, name in boxed.items() if name in without}
     renamed = {number for number, name in boxed.items() if name == "mouse"}

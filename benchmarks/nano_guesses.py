@@ -1,4 +1,4 @@
-"""What teachers say of a picture, and what of it can be trusted beside the labels that are there."""
+"""Teachers' predictions for a picture, and which can be trusted given the existing labels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SAME, INSIDE, ALIKE = 0.4, 0.7, 3.0  # IoU of one object; share of a box within 
 
 ANIMALS = {"bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe"}
 CONFUSABLE = {"sheep", "bear", "frisbee", "kite", "bed", "bench", "apple", "orange", "banana", "broccoli", "carrot"}
-NEVER_SURE = {"mouse"}  # of a computer; in the vocabulary the word is the animal's
+NEVER_SURE = {"mouse"}  # a computer mouse; in the vocabulary the word means the animal
 CARRIERS = {"couch", "bed", "chair", "bench", "dining table"}  # a cat on a couch has nearly the couch's box
 
 Box = tuple[float, float, float, float]
@@ -50,7 +50,7 @@ def load(path: Path) -> Any:
 
 
 def store(path: Path, content: Any) -> None:
-    """Write JSON so that a broken run leaves the old file or none."""
+    """Write JSON so that an interrupted run leaves the old file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     part.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
@@ -62,7 +62,7 @@ def area(box: Box) -> float:
 
 
 def overlap(one: Box, other: Box) -> tuple[float, float]:
-    """IoU, and the larger share that lies within the other."""
+    """IoU, and the larger share of one box within the other."""
     common = area((max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])))
     return common / max(area(one) + area(other) - common, 1e-9), common / max(min(area(one), area(other)), 1e-9)
 
@@ -92,7 +92,7 @@ def kind(name: str) -> str:
 
 
 def boxes_of(raw: Iterable[Sequence[Any]], person: float = SURE) -> list[Guess]:
-    """The teacher's boxes as objects and regions, by falling score; `person` is what a sure person needs."""
+    """The teacher's boxes as objects and regions, by descending score; `person` is the threshold of a sure person."""
     needed = dict.fromkeys(CONFUSABLE, CONFUSABLE_SURE) | {"person": person}
     guesses = [
         Guess(name, score, tuple(box), score >= needed.get(name, SURE) and name not in NEVER_SURE)
@@ -105,9 +105,9 @@ def boxes_of(raw: Iterable[Sequence[Any]], person: float = SURE) -> list[Guess]:
 def people_of(
     extra: Iterable[Mapping[str, Any]], seen: Sequence[Guess], *, with_points: bool, doubtless: bool
 ) -> list[Guess]:
-    """The pool's people of a picture; a sure one needs a good score or the boxes' teacher as a witness.
+    """The pool's people in a picture; a sure person needs a good score or a match from the box teacher.
 
-    `doubtless` leaves the points of those out of whom a point may or may not be seen.
+    `doubtless` omits all points of people with a point of doubtful visibility.
     """
     people = []
     for entry in extra:
@@ -129,13 +129,13 @@ def people_of(
 
 
 def _one(box: Box, other: Box) -> bool:
-    """Whether two boxes of one kind are rather the same object's."""
+    """Whether two boxes of one kind probably show the same object."""
     iou, inside = overlap(box, other)
     return iou >= SAME or inside >= INSIDE
 
 
 def judged(guess: Guess, own: Sequence[tuple[str, Box, bool]]) -> str:
-    """What becomes of a guess beside the set's own objects (name, box, whether a crowd): keep, region or drop."""
+    """Judge a guess given the set's own objects (name, box, whether a crowd): keep, region or drop."""
     verdict = "keep"
     for name, box, crowd in own:
         iou, inside = overlap(guess.box, box)
@@ -146,20 +146,20 @@ def judged(guess: Guess, own: Sequence[tuple[str, Box, bool]]) -> str:
                 ratio = area(guess.box) / max(area(box), 1e-9)
                 if 1 / ALIKE < ratio < ALIKE:
                     return "drop"
-                verdict = "region"  # a limb, or somebody large before or behind
+                verdict = "region"  # a limb, or a large person in front or behind
         elif kind(name) == "part" or crowd:
-            continue  # a face or a hand belongs to a person, and lies before things
+            continue  # a face or a hand belongs to a person and is in front of things
         elif guess.name in CARRIERS or (kind(guess.name) == "person" and kind(name) == "thing"):
             verdict = "region" if iou >= SAME else verdict
         elif iou >= SAME:
             return "drop"
         elif kind(guess.name) != "thing" and kind(name) != "thing" and covered(guess.box, box):
-            verdict = "region"  # a person within an animal's box, or the reverse
+            verdict = "region"  # a person within an animal's box, or vice versa
     return verdict
 
 
 def settled(guesses: Sequence[Guess], own: Sequence[tuple[str, Box, bool]]) -> list[Guess]:
-    """The guesses that stay, best first; of several for one object only the best is one."""
+    """The guesses to keep, best first; of several for one object, only the best becomes an object."""
     kept: list[Guess] = []
     for guess in sorted(guesses, key=lambda guess: (not guess.sure, -guess.score)):
         verdict = judged(guess, own)
@@ -177,7 +177,7 @@ def settled(guesses: Sequence[Guess], own: Sequence[tuple[str, Box, bool]]) -> l
 
 
 def teacher(folder: Path) -> Any:
-    """The script of the boxes' teacher, as a module."""
+    """The script of the box teacher as a module."""
     if not (folder / "label_boxes.py").is_file():
         raise SystemExit(f"{folder / 'label_boxes.py'} is missing. --teachers is the folder of the trained networks.")
     if str(folder) not in sys.path:
@@ -186,7 +186,7 @@ def teacher(folder: Path) -> Any:
 
 
 class Detector:
-    """The teacher's raw boxes, kept by set; the network is only loaded for pictures that have none yet."""
+    """The teacher's raw boxes, cached by set; the network is only loaded for pictures not in the cache."""
 
     def __init__(self, teachers: Path, cache: Path) -> None:
         self.teachers, self.cache = teachers, cache
@@ -211,7 +211,7 @@ class Detector:
         return boxes
 
     def detect(self, picture: Path) -> list[list[Any]]:
-        """What the network says of one picture."""
+        """The detections in one picture."""
         import cv2
 
         if self.network is None:

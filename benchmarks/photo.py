@@ -1,11 +1,11 @@
-"""One photograph from its file to the result, with the bundled weights: `python benchmarks/photo.py`.
+"""Time one photograph from its file to the result with the bundled weights: `python benchmarks/photo.py`.
 
     python benchmarks/photo.py --threads 2 --repeats 15
     python benchmarks/photo.py --weights weights/mine --words person,face,dog
 
-Two things that a user waits for: a picture in a program that has loaded the network (median of the repeats, words in
-turn), and the whole command `xpose detect` in a fresh process, with the most memory it held. The photograph is
-scikit-image's astronaut, as a JPEG file of 512×512 pixels.
+It measures a picture in a program that has loaded the network (median of the repeats, alternating the words), and the
+whole command `xpose detect` in a fresh process, with its peak memory. The photograph is scikit-image's astronaut, as a
+JPEG file of 512×512 pixels.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How long `import xpose` and `xpose --help` take: `python benchmarks/startup.py`.
 
-Each command runs in fresh processes; the figure is the best of several, so that a busy machine does not count. The
-exit code is 1 if a figure is over its limit. The tests check the cause instead (what is loaded), not the time.
+Each command runs in fresh processes; the figure is the best of several, to exclude other load on the machine. The
+exit code is 1 if a figure is over its limit. The tests check the cause (which modules are loaded), not the time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-# What runs, and its limit in seconds.
+# Commands and their limits in seconds.
 CASES = {
     "python -c pass": (["-c", "pass"], None),
     "import xpose": (["-c", "import xpose"], 0.5),

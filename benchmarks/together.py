@@ -1,20 +1,20 @@
-"""Several objects asked together or one at a time: `python benchmarks/together.py --data DIR`.
+"""Compare words prompted together or one at a time: `python benchmarks/together.py --data DIR`.
 
     python benchmarks/together.py --data DIR --only animal_pose --only livestock --words person,dog,cat,horse
 
-Of each set up to `--limit` pictures of the validation split (drawn by seed 0), at the shipped thresholds. Three ways to
-ask:
+Uses up to `--limit` pictures of each validation split (drawn with seed 0) and the shipped thresholds. Three ways to
+prompt:
 
-    alone      each word by itself, all answers put together
-    likeliest  all words together, a place goes to the likeliest, thresholds come after that
-    margin     all words together, as `Detector.detect` does it: a place goes to the word farthest above its threshold
+    alone      each word by itself, all answers combined
+    likeliest  all words together, a place goes to the likeliest word before thresholds are applied
+    margin     all words together, as in `Detector.detect`: a place goes to the word farthest above its threshold
 
-With `--narrower` the objects of each kind are asked for alone, by the usual word ("dog") and by a narrower one that no
-set uses ("puppy"), at the threshold for words that the weights do not know and at that of the rival which means the
-same.
+With `--narrower` the objects of each kind are prompted alone, by the usual word ("dog") and by a narrower one that no
+set uses ("puppy"), at the threshold for words unknown to the weights and at that of the rival with the same
+meaning.
 
-For each way: objects whose own word answers with a box that overlaps theirs by half, answers at an object that
-is something else or has one already, and answers at nothing labelled.
+Counts for each way: objects found under their own word with a box overlap of half, answers on an object that is
+something else or already has one, and answers on nothing labelled.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from xpose.inference import Detector
 from xpose.inference.postprocess import thresholds_for
 from xpose.results import Poses
 
-SAME = {"cattle": "cow"}  # what a word means in the sets
+SAME = {"cattle": "cow"}  # words with the same meaning in the sets
 NARROWER = {"dog": "puppy", "cat": "kitten", "horse": "pony", "cow": "calf", "sheep": "lamb", "bird": "hen"}
 COLUMNS = ("objects", "found", "wrong name or twice", "nothing there")
 
@@ -59,14 +59,14 @@ def main() -> None:
             print(f"{name:<16} {way:<10}" + "".join(f"{counts[column]:>21}" for column in COLUMNS))
 
 
-Named = list[tuple[str, np.ndarray]]  # boxes, each with a word
-Ways = dict[str, tuple[Named, Named]]  # of asking: what is there, and what was found
+Named = list[tuple[str, np.ndarray]]  # words with their boxes
+Ways = dict[str, tuple[Named, Named]]  # by way: labelled objects, and detected ones
 
 
 def measured(
     detector: Detector, data: str, name: str, words: list[str], limit: int, ways: Callable[..., Ways]
 ) -> dict[str, Counter[str]]:
-    """Counts of one set, by the way of asking."""
+    """Counts of one set, by way of prompting."""
     records = list(EvaluationData.at([data], "val", [name]).records())
     drawn = np.random.default_rng(0).permutation(len(records))[:limit]
     counts: dict[str, Counter[str]] = {}
@@ -82,7 +82,7 @@ def measured(
 
 
 def together(detector: Detector, encoded: Any, real: Named, words: list[str]) -> Ways:
-    """All words at once, or one by one."""
+    """All words together, or one by one."""
     return {
         "alone": (real, [pair for word in words for pair in _pairs(detector.detect(encoded, word))]),
         "likeliest": (real, _likeliest(detector, encoded, words)),
@@ -91,7 +91,7 @@ def together(detector: Detector, encoded: Any, real: Named, words: list[str]) ->
 
 
 def narrower(detector: Detector, encoded: Any, real: Named, words: list[str]) -> Ways:
-    """Each kind that is there by its own word and by a narrower one."""
+    """Each kind present, by its own word and by a narrower one."""
     unknown = detector.calibration.threshold("")
     ways: Ways = {way: ([], []) for way in ("usual", "unknown", "narrower")}
     for word in {name for name, _ in real} & set(words) & set(NARROWER):
@@ -114,7 +114,7 @@ def _pairs(poses: Poses) -> Named:
 def _likeliest(detector: Detector, encoded: Any, words: list[str]) -> Named:
     stored = detector.calibration
     limits = dict(zip(words, thresholds_for(words, None, stored.thresholds), strict=True))
-    plain = detector.calibrated(dataclasses.replace(stored, thresholds={}))  # nothing to compare by but scores
+    plain = detector.calibrated(dataclasses.replace(stored, thresholds={}))  # compare by scores only
     everything = plain.detect(encoded, words, threshold=0.0)
     passed = zip(everything.categories, everything.scores, everything.boxes, strict=True)
     return [(word, box) for word, score, box in passed if score > limits[word]]

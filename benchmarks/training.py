@@ -1,15 +1,15 @@
-"""What a training step costs, stage by stage, against the same step with padded prompts and full attention.
+"""Cost of a training step by stage, compared with the same step with padded prompts and full attention.
 
     python benchmarks/training.py                                 # nano and Swin-T, a minute or more each
     python benchmarks/training.py nano --side 128 --batch 2 --repeats 2
     python benchmarks/training.py swin-t --device cuda --amp bf16 --json out/training.json
 
-Pictures are drawn, with their objects and keypoints; their sizes are those of training, their prompts the kinds that
-they show and some that they do not. The other form is that of the released network: 350 class slots, 68 keypoint slots,
-all keypoint groups in one attention under a mask (of 3450 × 3450 entries for 50 groups), grid_sample, the wide fusion.
-Both forms see the same pictures and compute the same loss, which is printed. Their steps are taken in turn, so that a
-machine whose speed drifts favours none; memory is measured in a process per form. Loading is counted by itself, as in
-training it happens beside the steps.
+Pictures are synthetic, with objects and keypoints; they have the sizes of training, and prompts with kinds that they
+show and some that they do not. The other form is that of the released network: 350 class slots, 68 keypoint slots, all
+keypoint groups in one attention under a mask (of 3450 × 3450 entries for 50 groups), grid_sample, the wide fusion.
+Both forms get the same pictures and compute the same loss, which is printed. Their steps alternate, so that drifts of
+the machine's speed favour neither; memory is measured in a process per form. Loading is measured separately, since
+in training it runs in parallel to the steps.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ FORMS = ("ours", "padded")
 
 
 class RandomWords:
-    """Embeddings that depend on the text alone: the encoders' own time is not that of the step, they remember texts."""
+    """Random embeddings seeded by the text; real encoders cache texts, so their time is not part of the step."""
 
     runs = 0
 
@@ -69,7 +69,7 @@ class RandomWords:
 
 
 class PaddedPromptMaker(PromptMaker):
-    """The same prompts in as many slots as the released network always has."""
+    """The same prompts, padded to the slots of the released network."""
 
     def __call__(self, batch: Batch, *, seed: int = 0) -> PromptBatch:
         """The padded prompts."""
@@ -104,7 +104,7 @@ def padded_targets(targets: Any) -> Any:
 
 @dataclass
 class Watch:
-    """Seconds by stage; of stages within each other the outermost counts."""
+    """Seconds by stage; only the outermost of nested stages counts."""
 
     device: torch.device
     seconds: dict[str, float]
@@ -112,7 +112,7 @@ class Watch:
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
-        """Count the time of a block."""
+        """Measure the time of a block."""
         if self.inside is not None:
             yield
             return
@@ -130,7 +130,7 @@ class Watch:
         return time.perf_counter()
 
     def around(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """A function under the watch."""
+        """Wrap a function to time it."""
 
         def timed(*args: Any, **kwargs: Any) -> Any:
             with self(stage):
@@ -140,7 +140,7 @@ class Watch:
 
 
 class Bench:
-    """One network with its batches, ready to take steps in either form."""
+    """One network with its batches, for steps in either form."""
 
     def __init__(self, preset: str, side: int, batch: int, options: argparse.Namespace, folder: Path) -> None:
         torch.manual_seed(0)
@@ -159,24 +159,24 @@ class Bench:
         self.words = RandomWords(self.model.config.prompt_width)
 
     def train_step(self, form: str) -> TrainStep:
-        """The step of the loop, which asks in the slots of the form."""
+        """The loop's step, with the prompt slots of the form."""
         step = TrainStep(self.model, self.words, self.run)
         if form == "padded":
             step.prompts = PaddedPromptMaker(self.model, self.words)
         return step
 
     def loss(self, form: str, number: int) -> float:
-        """The loss of a batch, before anything is learned from it."""
+        """The loss of a batch, without a weight update."""
         with plain_forms() if form == "padded" else nullcontext(), torch.no_grad(), self.autocast():
             return float(self.train_step(form)(self.loader.batch(number))["total"])
 
     def autocast(self) -> torch.autocast:
-        """The precision that was asked for."""
+        """The requested precision."""
         dtype = hardware.precision(self.run.amp, self.device)
         return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
 
     def step(self, form: str, number: int) -> dict[str, float]:
-        """Seconds of every stage of a whole step; the weights change."""
+        """Take a whole step; return the seconds of every stage."""
         watch = Watch(self.device, {})
         with plain_forms() if form == "padded" else nullcontext():
             with watch("data"):
@@ -195,7 +195,7 @@ class Bench:
 
 @contextmanager
 def staged(module: TrainStep, watch: Watch) -> Iterator[None]:
-    """Time the parts of the real step, whatever it does in between."""
+    """Time the parts of the real step by wrapping them."""
     model: XPose = module.model
     parts = {
         "backbone": (model, "encode_image"),
@@ -219,7 +219,7 @@ def staged(module: TrainStep, watch: Watch) -> Iterator[None]:
 
 
 class WatchedPromptMaker:
-    """A prompt maker under the watch."""
+    """A timed prompt maker."""
 
     def __init__(self, maker: PromptMaker, watch: Watch) -> None:
         self.maker, self.watch = maker, watch
@@ -267,7 +267,7 @@ def whole(seconds: dict[str, float]) -> float:
 
 
 def peak_of(form: str, preset: str, side: int, batch: int, options: argparse.Namespace, folder: Path) -> float:
-    """MiB that a step needs at most above the loaded network, measured here; see `peak_memory`."""
+    """Peak MiB of a step above the loaded network, in this process; see `peak_memory`."""
     bench = Bench(preset, side, batch, options, folder)
     if bench.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(bench.device)
@@ -286,7 +286,7 @@ def status(key: str) -> int:
 
 
 def peak_memory(form: str, name: str, folder: Path) -> float | None:
-    """The same in a fresh process; None where the system does not tell."""
+    """`peak_of` in a fresh process; None if the system does not report it."""
     if not torch.cuda.is_available() and not Path("/proc/self/clear_refs").exists():
         return None
     command = [sys.executable, __file__, *sys.argv[1:], "--peak", name, form, str(folder)]

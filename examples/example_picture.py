@@ -1,6 +1,6 @@
 """Find objects like one in a picture: python examples/example_picture.py PHOTO EXAMPLE POINTS.json [WEIGHTS].
 
-POINTS.json says where the example's points are, in pixels: {"tip": [103, 40], "stalk": [55, 210]}.
+POINTS.json gives the example's points in pixels: {"tip": [103, 40], "stalk": [55, 210]}.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Encode prompts once, save them, use them again: python examples/prompt_bank.py PHOTO [WEIGHTS]."""
+"""Encode prompts once, save and reuse them: python examples/prompt_bank.py PHOTO [WEIGHTS]."""
 
 import sys
 

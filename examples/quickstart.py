@@ -1,6 +1,6 @@
-"""The main job once, from photographs and words to boxes and named points: `make demo`.
+"""Detect objects in photographs by words, with boxes and named points: `make demo`.
 
-The photographs come inside scikit-image and matplotlib, the weights inside xpose; nothing is downloaded.
+The photographs are in scikit-image and matplotlib, the weights in xpose; nothing is downloaded.
 """
 
 import argparse
@@ -12,8 +12,8 @@ from PIL import Image
 
 import xpose
 
-WORDS = "face"  # what to look for; its 68 points come from the vocabulary
-HEIGHT = 480  # of the photographs in the drawing, in pixels
+WORDS = "face"  # what to find; its 68 points are from the vocabulary
+HEIGHT = 480  # of the photographs when drawn, in pixels
 
 
 def photographs() -> dict[str, Image.Image]:

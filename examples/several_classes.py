@@ -1,4 +1,4 @@
-"""Several classes in one pass, each with keypoints of its own: python examples/several_classes.py PHOTO [WEIGHTS]."""
+"""Several classes in one pass, each with its own keypoints: python examples/several_classes.py PHOTO [WEIGHTS]."""
 
 import sys
 
@@ -15,13 +15,13 @@ classes = [
     TextPrompt("face", skeleton="68_face_points"),
     TextPrompt("bicycle", keypoints=["saddle", "handlebar", "front hub", "rear hub"]),
 ]
-poses = detector.detect(photo, classes, threshold={"face": 0.3, "": 0.1})  # "" is the rule for all others
+poses = detector.detect(photo, classes, threshold={"face": 0.3, "": 0.1})  # "" applies to all others
 for name, count in poses.count().items():
     print(f"{name}: {count}")
 faces = poses["face"]
 print(f"shape of the faces' points: {faces.xy.shape}")
 
-# To ask one picture many things, encode it once.
+# To use many prompts on one picture, encode it once.
 encoded = detector.encode_image(photo)
 for words in ("dog", "cat", "horse"):
     print(f"{words}: {len(detector.detect(encoded, words))}")

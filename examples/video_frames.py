@@ -1,4 +1,4 @@
-"""The frames of a video, a folder of pictures, to one table: python examples/video_frames.py FOLDER [WEIGHTS].
+"""Write a table for the frames of a video in a folder: python examples/video_frames.py FOLDER [WEIGHTS].
 
 Save the frames first, e.g. with: ffmpeg -i clip.mp4 frames/%06d.png
 """
@@ -18,7 +18,7 @@ detector = xpose.load(*weights)
 with open("mouse.csv", "w", newline="", encoding="utf-8") as file:
     table = csv.writer(file)
     table.writerow(["frame", "keypoint", "x", "y", "confidence"])
-    # An iterator of pictures gives an iterator of results: one frame at a time is in memory.
+    # An iterator of pictures gives an iterator of results: only one frame is in memory.
     results = detector.detect(iter(frames), xpose.TextPrompt("mouse", keypoints=["nose", "tail base"]), max_instances=1)
     for frame, poses in zip(frames, results, strict=True):
         for pose in poses:

@@ -1,6 +1,6 @@
 """Words and an example picture for one class: python examples/words_and_example.py PHOTO EXAMPLE POINTS.json [WEIGHTS].
 
-The names in POINTS.json are read as words as well, so they must mean something: {"tip": [103, 40], ...}.
+The names in POINTS.json are also used as words, so they must be meaningful: {"tip": [103, 40], ...}.
 """
 
 import json
@@ -15,7 +15,7 @@ photo, example, points, *weights = sys.argv[1:]
 
 keypoints = json.loads(Path(points).read_text("utf-8"))
 words = xpose.TextPrompt("leaf", keypoints=list(keypoints))
-shown = xpose.VisualPrompt(example, keypoints=keypoints)  # `+` joins up to five of them
+shown = xpose.VisualPrompt(example, keypoints=keypoints)  # `+` joins up to five
 
 detector = xpose.load(*weights)
 poses = detector.detect(photo, words + shown, max_instances=10)

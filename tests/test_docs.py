@@ -1,4 +1,4 @@
-"""What the documents promise: links lead somewhere, commands exist, dependencies are explained."""
+"""Links in the documents work, shown commands exist, and dependencies are explained."""
 
 import json
 import re

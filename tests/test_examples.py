@@ -1,4 +1,4 @@
-"""Every script of examples/ runs, and what the demo says and draws is true."""
+"""All scripts of examples/ run, and the demo prints and draws correct results."""
 
 import json
 import runpy

@@ -1,7 +1,7 @@
-"""Who may import whom (ARCHITECTURE.md), and what stays unloaded until it is needed.
+"""Which modules may import which (ARCHITECTURE.md), and what is loaded only if needed.
 
 The rules are checked on the source text of every module, inside functions too; only `if TYPE_CHECKING:` blocks are
-left out, as they never run.
+excluded, as they never run.
 """
 
 import ast

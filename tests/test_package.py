@@ -1,4 +1,4 @@
-"""The package as a whole: its public names, its version, its promises in pyproject.toml."""
+"""The package as a whole: public names, version, and metadata in pyproject.toml."""
 
 import tomllib
 from importlib.metadata import metadata

@@ -1,4 +1,4 @@
-"""Records know their own faults, all of them at once."""
+"""Records report all of their faults together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Packages whose public names are imported when they are first used, so that importing the package stays fast."""
+"""Lazy packages: public names are imported when they are first used, so that importing a package is fast."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""The errors a user can meet, and the one style in which they are written.
+"""The errors that a user can see, and the style of their messages.
 
-Every message has three parts: the value that was found, the rule it breaks, and the way out::
+Every message has three parts: the value that was found, the rule it breaks, and the remedy::
 
     Unknown skeleton "humann". Did you mean "human"? List them with: xpose skeletons
 
 `ValueError` with the same style is fine inside the library for a plain wrong argument; these classes exist so that
-the command line and the demo can tell a mistake of the user (a message and an exit code) from a bug (a traceback).
+the command line and the demo can tell a user's mistake (a message and an exit code) from a bug (a traceback).
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ class XPoseError(Exception):
 
 
 class PromptError(XPoseError, ValueError):
-    """A prompt that cannot be understood: unknown names, no keypoints, too long a text."""
+    """An invalid prompt: unknown names, no keypoints, or a text that is too long."""
 
 
 class VocabularyError(PromptError, KeyError):
     """A skeleton, category or keypoint name that is not in the vocabulary."""
 
-    __str__ = Exception.__str__  # KeyError would print the repr, quotes and all
+    __str__ = Exception.__str__  # KeyError would print the repr, with quotes
 
 
 class ImageError(XPoseError, ValueError):
@@ -35,7 +35,7 @@ class ImageError(XPoseError, ValueError):
 
 
 class CheckpointError(XPoseError, ValueError):
-    """A weight file that is missing, damaged, unsafe or of another network."""
+    """A weight file that is missing, damaged, unsafe or for another network."""
 
 
 class DataError(XPoseError, ValueError):
@@ -43,23 +43,23 @@ class DataError(XPoseError, ValueError):
 
 
 class SplitError(DataError):
-    """A folder of labelled pictures has no split of that name."""
+    """A split that a folder of labelled pictures lacks."""
 
 
 class UnmappedKeypointError(DataError):
-    """A keypoint of an original that no table maps to a unified name; it stops a build instead of getting lost."""
+    """A keypoint of an original that no table maps to a unified name; it stops a build and is not dropped silently."""
 
 
 class ConfigError(XPoseError, ValueError):
-    """One or more settings that do not fit; all of them are named."""
+    """One or more invalid settings; the message lists them all."""
 
 
 class TrainingError(XPoseError, RuntimeError):
-    """A training run that cannot go on: numbers that are not finite, targets that do not fit their prompts."""
+    """A training run that cannot continue: non-finite numbers, or targets that do not fit their prompts."""
 
 
 class MissingExtraError(XPoseError, ImportError):
-    """An optional dependency that the wanted feature needs."""
+    """A missing optional dependency of the requested feature."""
 
 
 class XPoseWarning(UserWarning):
@@ -67,9 +67,9 @@ class XPoseWarning(UserWarning):
 
 
 def quote(value: object) -> str:
-    """The value as it stands in a message: in double quotes, shortened past 80 characters unless it is a path."""
+    """The value for a message: in double quotes, shortened to 80 characters unless it is a path."""
     text = str(value)
-    whole = len(text) <= 80 or isinstance(value, PurePath)  # the end of a path is what tells files apart
+    whole = len(text) <= 80 or isinstance(value, PurePath)  # the end of a path distinguishes files
     return f'"{text if whole else text[:77] + "..."}"'
 
 
@@ -83,12 +83,12 @@ def did_you_mean(value: str, known: Iterable[str], limit: int = 3) -> str:
 
 
 def counted(number: int, singular: str, plural: str | None = None) -> str:
-    """A number with its noun, as in "1 step" and "2,000 steps"; `several` where an s is not all that is added."""
+    """A number with its noun, as in "1 step" and "2,000 steps"; `plural` is for nouns that need more than an s."""
     return f"{number:,} {singular if number == 1 else plural or f'{singular}s'}"
 
 
 def first_line(error: Exception) -> str:
-    """The first line of what another library's error says, cut short; its type where it says nothing."""
+    """The first line of another library's error message, shortened; its type if there is none."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:200]
 
@@ -120,6 +120,6 @@ def out_of_range(settings: object, low: float, *names: str, high: float = math.i
 
 
 def refuse(what: str, faults: Sequence[str]) -> None:
-    """Raise a ConfigError with all faults of a table of settings, a line each, if there are any."""
+    """Raise a ConfigError with all faults of the settings, one per line, if there are any."""
     if faults:
         raise ConfigError(f"{what} not fit:\n  " + "\n  ".join(faults))

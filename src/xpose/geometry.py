@@ -1,6 +1,6 @@
-"""Boxes and keypoints: pure functions for numpy arrays and torch tensors alike. The kind that comes in goes out.
+"""Boxes and keypoints: pure functions for numpy arrays and torch tensors, which return the type they are given.
 
-Shapes: `...` any leading dimensions, N and M numbers of boxes, K keypoints. A box is four numbers in the last axis:
+Shapes: `...` for any leading dimensions, N and M boxes, K keypoints. A box is four numbers in the last axis:
 
 ========  ===============================================  ==========================
 format    numbers                                          used by
@@ -10,8 +10,8 @@ format    numbers                                          used by
 `xywh`    left, top, width, height                         COCO files
 ========  ===============================================  ==========================
 
-Coordinates are continuous: a picture of width W spans 0 to W, and the first pixel 0 to 1. Torch is never imported here:
-who passes a tensor has imported it already, so light modules may use geometry at no cost.
+Coordinates are continuous: a picture of width W spans 0 to W, and the first pixel 0 to 1. Torch is never imported here,
+because callers that pass tensors have already imported it; so light modules can use geometry at no cost.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 else:
     Array = TypeVar("Array")
 
-_EPSILON = np.spacing(1.0)  # COCO's own guard against an area of 0
+_EPSILON = np.spacing(1.0)  # COCO's guard against an area of 0
 
 
 def cxcywh_to_xyxy(boxes: Array) -> Array:
@@ -59,7 +59,7 @@ def xyxy_to_xywh(boxes: Array) -> Array:
 
 
 def clip_boxes(boxes: Array, width: float, height: float) -> Array:
-    """`xyxy` boxes [..., 4] cut off at the edges of a picture; a box outside of it becomes a line on the edge."""
+    """`xyxy` boxes [..., 4] clipped to a picture; a box outside it becomes a line on the edge."""
     _check_boxes(boxes)
     xp = _namespace(boxes)
     limit = _like(boxes, (width, height, width, height))
@@ -114,11 +114,10 @@ def oks(predicted: Array, labelled: Array, visible: Array, areas: Array, sigmas:
         labelled: points in pixels.
         visible: [..., K], bool or COCO's v; only points above 0 are compared.
         areas: [...] of the labelled objects (COCO: of their masks), in square pixels.
-        sigmas: [K], one per keypoint, or [..., K] where the objects have other keypoints.
+        sigmas: [K], one per keypoint, or [..., K] if the objects have different keypoints.
 
     Returns:
-        OKS from 0 to 1; 0 where nothing is labelled (pycocotools, for its counts of false detections, looks at the box
-        instead).
+        OKS from 0 to 1; 0 if nothing is labelled (pycocotools then uses the box, to count false detections).
     """
     _check_last(predicted, 2, "predicted", "a point is x and y")
     _check_last(labelled, 2, "labelled", "a point is x and y")
@@ -149,7 +148,7 @@ def _overlap(a: Array, b: Array) -> tuple[Array, Array]:
 
 
 def _namespace(array: Any) -> Any:
-    """`torch` for a tensor, `numpy` for an array or one of its numbers."""
+    """`torch` for a tensor, `numpy` for an array or a numpy scalar."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(array, torch.Tensor):
         return torch
@@ -159,7 +158,7 @@ def _namespace(array: Any) -> Any:
 
 
 def _like(array: Any, values: Any) -> Any:
-    """`values` as the kind, device and (if `array` holds fractions) precision of `array`."""
+    """`values` with the type, device and (if it is floating-point) precision of `array`."""
     xp = _namespace(array)
     if xp is np:
         return np.asarray(values, dtype=array.dtype if np.issubdtype(array.dtype, np.floating) else np.float64)

@@ -1,12 +1,12 @@
-"""Labelled pictures: one record for every source, with the picture, its objects and their keypoints by unified name.
+"""Labelled pictures: one record type for all sources, with the picture, its objects and keypoints by unified name.
 
-**Coordinates.** Pixels, 0-based, x to the right and y down. A keypoint is a pixel index: (0, 0) is the middle of the
-top left pixel, so a converter of a 1-based original subtracts 1. A box is (x, y, width, height) with its upper left
-corner first; the whole picture is (0, 0, width, height). The half pixel between the two habits is COCO's own and is
-left as it is. Coordinates belong to the stored pixels: an EXIF orientation is not applied.
+**Coordinates** are 0-based pixels, with x to the right and y down. A keypoint is a pixel index: (0, 0) is the centre of
+the top left pixel, so a converter of a 1-based original subtracts 1. A box is (x, y, width, height) from its upper left
+corner; the whole picture is (0, 0, width, height). The half pixel between the two conventions comes from COCO and is
+kept. Coordinates refer to the stored pixels: the EXIF orientation is not applied.
 
-**Visibility.** 2 is labelled and visible, 1 is labelled but hidden (only from originals that say so), 0 is not
-labelled. A missing name means the same as visibility 0, and that is the form in which records are kept.
+**Visibility** is 2 for labelled and visible, 1 for labelled but hidden (only if the original states it), 0 for not
+labelled. Records omit points with visibility 0: a missing name means the same.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ Point = tuple[float, float, int]
 LeftRight = Literal["anatomical", "viewer", "disputed", "none", "not stated"]
 LEFT_RIGHT_RULES: tuple[LeftRight, ...] = get_args(LeftRight)
 
-MAX_SIDE = 100_000  # pixels; past it a width or height is taken for a fault of the file
+MAX_SIDE = 100_000  # pixels; a larger width or height is treated as a fault of the file
 MAX_BOX_SIZE = 4.0  # times the picture's side; objects cut by the edge have boxes that reach beyond it
 
 
 @dataclass(frozen=True, slots=True)
 class Taxonomy:
-    """The ranks of an animal that the source states; None is unknown, never a guess."""
+    """The ranks of an animal that the source states; None means unknown."""
 
     species: str | None = None
     family: str | None = None
@@ -51,16 +51,16 @@ class Taxonomy:
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """What an object is, and the keypoints which its set labels on objects of that kind."""
+    """The category of an object, with the keypoints that its set labels on it."""
 
     name: str
-    skeleton: str  # of xpose.vocabulary, or the name that a user's own file gives
+    skeleton: str  # of xpose.vocabulary, or the name in a user's own file
     keypoints: tuple[str, ...]  # unified names
     edges: tuple[tuple[str, str], ...] = ()
     taxonomy: Taxonomy = Taxonomy()
 
     def faults(self) -> list[str]:
-        """Everything that is wrong with it, in words."""
+        """All faults, as messages."""
         faults = [] if self.name.strip() else ["the category has no name"]
         if repeated := sorted({name for name in self.keypoints if self.keypoints.count(name) > 1}):
             faults.append(f"the category {quote(self.name)} names {', '.join(map(quote, repeated))} more than once")
@@ -72,7 +72,7 @@ class Category:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Something of the original that did not become part of a record, and why; all of them end up in the report."""
+    """A part of the original that is missing from a record, and why; all of these appear in the report."""
 
     file: str  # the picture (or annotation file) it belongs to
     reason: str
@@ -90,7 +90,7 @@ class Picture:
     sha256: str | None = None
 
     def faults(self) -> list[str]:
-        """Everything that is wrong with it, in words."""
+        """All faults, as messages."""
         faults = []
         if not self.file or self.file.startswith("/") or "\\" in self.file or ".." in self.file.split("/"):
             faults.append(f"the file name {quote(self.file)} is not a relative path with forward slashes")
@@ -108,15 +108,15 @@ class Instance:
     box: Box
     keypoints: Mapping[str, Point] = field(default_factory=lambda: MappingProxyType({}))
     iscrowd: bool = False
-    area: float | None = None  # in square pixels; None where the original does not say
+    area: float | None = None  # in square pixels; None if the original does not state it
     source_id: str | None = None  # the object's name in the original: annotation id, track, item
 
     def point(self, name: str) -> Point:
-        """The keypoint of that name, (0, 0, 0) if it is not labelled here."""
+        """The keypoint with this name, or (0, 0, 0) if it is not labelled."""
         return self.keypoints.get(name, (0.0, 0.0, NOT_LABELLED))
 
     def faults(self, picture: Picture) -> list[str]:
-        """Everything that is wrong with it, in words; points outside the picture are `settle`'s business."""
+        """All faults, as messages; `settle` handles points outside the picture."""
         return [*self._box_faults(picture), *self._point_faults(), *self.category.faults()]
 
     def _box_faults(self, picture: Picture) -> list[str]:
@@ -147,21 +147,21 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One picture with everything that is labelled in it."""
+    """One picture with all its labelled objects."""
 
     picture: Picture
     instances: tuple[Instance, ...]
     source: str  # the set it comes from, by the converter's name
     split: str
-    licence: str  # of the picture, in the source's words; "not stated" where it says nothing
+    licence: str  # of the picture, in the source's words; "not stated" if it gives none
     left_right: LeftRight
-    style: str | None = None  # "oil painting", ...; None where the source does not say
-    group: str | None = None  # pictures of one group (a video, a person) must not be parted by a split
+    style: str | None = None  # "oil painting", ...; None if the source does not state it
+    group: str | None = None  # a split must not divide the pictures of one group (a video, a person)
     source_id: str | None = None
     dropped: tuple[Skipped, ...] = field(default=(), compare=False)
 
     def faults(self) -> list[str]:
-        """Everything that is wrong with the record, in words; empty for a good one."""
+        """All faults, as messages; empty for a valid record."""
         faults = self.picture.faults()
         for number, instance in enumerate(self.instances, start=1):
             faults += [f"object {instance.source_id or number}: {fault}" for fault in instance.faults(self.picture)]
@@ -170,7 +170,7 @@ class Record:
         return faults + [f"the {name} is empty" for name in ("source", "split", "licence") if not getattr(self, name)]
 
     def check(self) -> Record:
-        """The record itself; a DataError names all faults of a faulty one."""
+        """Return the record; a DataError lists all faults of an invalid one."""
         if faults := self.faults():
             rules = "The docstring of xpose.records states the rules: correct the source entry or omit it."
             raise DataError(f"{quote(self.picture.file)} makes no valid record: {'; '.join(faults)}. {rules}")

@@ -1,4 +1,4 @@
-"""The typer application behind `xpose`: commands are imported when they are called, and share common flags."""
+"""The typer application behind `xpose`: commands are imported on demand, and share common flags."""
 
 from __future__ import annotations
 

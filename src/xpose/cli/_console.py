@@ -67,7 +67,7 @@ def console(stream: IO[str] | None = None) -> Console:
 
 
 def show(content: RenderableType) -> None:
-    """Print a result (a string, or a rich table and the like) on standard output."""
+    """Print a result (such as a string or a rich table) on standard output."""
     console().print(content, markup=False, soft_wrap=isinstance(content, str))
 
 
@@ -79,7 +79,7 @@ def show_json(content: Any) -> None:
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Collection[str] = (), footer: int = 0
 ) -> Table:
-    """A table without a frame; `right` names right-aligned columns, `footer` counts the last rows, below a line."""
+    """A table without a frame; `right` names right-aligned columns, the last `footer` rows follow a line."""
     from rich import box
     from rich.table import Table
     from rich.text import Text

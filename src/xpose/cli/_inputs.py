@@ -15,9 +15,9 @@ from pathlib import Path
 
 from xpose.errors import ImageError, did_you_mean, quote
 
-DRAWN = "_xpose"  # ends the stem of the file names of our drawings
+DRAWN = "_xpose"  # ends the stem of our drawings' file names
 _VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".mts"}
-_MOST_COMPARED = 5000  # number of file names that a misspelt one is compared with
+_MOST_COMPARED = 5000  # number of file names to compare a misspelt one with
 _ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 

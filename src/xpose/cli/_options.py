@@ -123,7 +123,7 @@ class DetectionCommandOptions(PromptOptions):
 
 
 def expanded(command: Callable[..., None]) -> Callable[..., None]:
-    """A command whose parameters of one of the classes above are replaced by one option for each field."""
+    """Replace parameters of the classes above by one option for each field."""
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
     parameters = []

@@ -1,4 +1,4 @@
-"""What `detect` and `count` share: from the words of the command line to a result for every picture."""
+"""The loop of `detect` and `count`: from command-line arguments to a result for every picture."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def detect_in_pictures(
     folder: Path | None = None,
     profile: Path | None = None,
 ) -> None:
-    """Run the detector on all pictures that a command line names, and hand the results to an output.
+    """Run the detector on all pictures of a command line, and pass the results to an output.
 
     The network is loaded after all mistakes in the command line have been reported. `folder` is for results; drawings
     of earlier runs in it are not used as inputs. `profile` is a file for a PyTorch trace of the run.
@@ -97,7 +97,7 @@ def _detect_each(
     options: DetectionOptions,
     results: PictureOutput,
 ) -> list[Fault]:
-    """Detect in every picture; the pictures that could not be processed, after reporting them."""
+    """Detect in every picture; report and return the pictures that could not be processed."""
     import torch
 
     from xpose.pictures.reading import read_picture

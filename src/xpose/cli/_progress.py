@@ -1,4 +1,4 @@
-"""Progress bars, and Ctrl-C that is never lost."""
+"""Progress bars, and reliable Ctrl-C handling."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Bars:
             self._progress.stop()
 
     def update(self, name: str, done: int, total: int, text: str = "") -> None:
-        """Show that `done` of `total` items are finished, beside the text or else the name."""
+        """Show that `done` of `total` items are finished, next to the text (default: name)."""
         if name not in self._tasks:
             self._tasks[name] = self._progress.add_task(text or name, total=total)
         self._progress.update(self._tasks[name], completed=done, description=text or name)
@@ -79,7 +79,7 @@ class RunBar(Bars):
     def __init__(self, console: Console, *, say: Callable[[str], None], quiet: bool = False) -> None:
         super().__init__(console, shown=not quiet)
         text, *columns = self._progress.columns
-        self._progress.columns = (*columns, text)  # the text is long: where space is short, its end is cut off
+        self._progress.columns = (*columns, text)  # the text is long: without space, its end is cut off
         self._quiet, self._say = quiet, say
 
     def report(self, progress: RunProgress) -> None:

@@ -56,7 +56,7 @@ def encode(prompts: list[Prompt], bank: Path | None, detector: Detector) -> list
 
 
 def show_prompts(prompts: Sequence[Prompt]) -> None:
-    """List the classes, and explain the choice of keypoints that the user has not named."""
+    """List the classes, and explain how unspecified keypoints were chosen."""
     for prompt in prompts:
         names = prompt.resolved
         facts = [counted(len(names.names), "point") if names.names else "box only"]
@@ -100,7 +100,7 @@ def _preset_of(config: Path) -> str:
 
 
 def _words(values: Sequence[str] | None, flag: str) -> list[str] | None:
-    """The words of an option that may be repeated and may contain commas."""
+    """The words of an option that can be repeated and can contain commas."""
     if values is None or not list(values):
         return None
     words = [word.strip() for value in values for word in value.split(",")]
@@ -142,7 +142,7 @@ def _examples(pictures: list[Path], points: list[Path]) -> dict[str | None, list
 
 
 def _joined(texts: list[TextPrompt], examples: dict[str | None, list[VisualPrompt]]) -> list[Prompt]:
-    """Examples are added to the text with their name, or to the only text; others become classes of their own."""
+    """Add examples to the text with their name, or to the only text; others become separate classes."""
     prompts: list[Prompt] = list(texts)
     labels = [text.resolved.label for text in texts]
     for name, shots in examples.items():
@@ -161,7 +161,7 @@ def _joined(texts: list[TextPrompt], examples: dict[str | None, list[VisualPromp
 
 
 def _with_keypoints_of(prompt: Prompt, shots: list[VisualPrompt]) -> Prompt:
-    """The prompt; a text without keypoints of its own takes those of the examples."""
+    """Return the prompt; a text without keypoints takes those of the examples."""
     if not isinstance(prompt, TextPrompt) or prompt.skeleton is not None or prompt.keypoints is not None:
         return prompt
     names = list(dict.fromkeys(name for shot in shots for name in shot.points))

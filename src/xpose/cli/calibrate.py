@@ -1,4 +1,4 @@
-"""`xpose calibrate`: thresholds and temperatures from labelled pictures, written beside the weights."""
+"""`xpose calibrate`: fit thresholds and temperatures to labelled pictures, and write them."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def calibrate(
     dtype: _options.Dtype = None,
     clip: _options.Clip = None,
 ) -> None:
-    """Set thresholds and temperatures of weights from labelled pictures.
+    """Fit thresholds and temperatures of weights to labelled pictures.
 
-    Writes the result into calibration.json of the weight folder, in one step; the weights stay as they are. The table
-    shows each number before and after. After is measured on pictures that the fit has not seen: each half with what was
-    fitted on the other.
+    Writes the result to calibration.json in the weight folder, in one step; the weights do not change. The table shows
+    each number before and after. "after" is cross-validated: each half of the pictures is measured with the fit on the
+    other half.
 
-    Use pictures that the weights were not trained on, with every object of the asked classes labelled.
+    Use pictures that were not used in training, with every object of the queried classes labelled.
 
     Example: xpose calibrate --weights weights/mine --data sets/ --false-alarms 0.1
     """
@@ -89,7 +89,7 @@ def calibrate(
 def _fitted(
     detector: Detector, data: EvaluationData, asked: dict[str, Any], rivals: Sequence[str] | None, fit: dict[str, Any]
 ) -> tuple[Calibration, dict[str, dict[str, float]], int, int]:
-    """The calibration, the table's rows, and how many pictures were used and skipped."""
+    """The calibration, the table's rows, and the counts of used and skipped pictures."""
     from xpose.evaluation.calibration import calibrate, collect, compared
 
     faults = 0
@@ -116,7 +116,7 @@ def _fitted(
 
 
 def _check_target(weights: str | None, out: Path | None) -> None:
-    """Before any work is done: there is a weight folder to change, or one to copy and room for the copy."""
+    """Check before any work that a weight folder can be changed, or copied to a free place."""
     from xpose.model.checkpoints.pretrained import bundled_weights
 
     folder, bundled = _folder(weights), weights is None or weights in bundled_weights()
@@ -143,7 +143,7 @@ def _folder(weights: str | None) -> Path | None:
 
 
 def _write(weights: str | None, out: Path | None, calibration: Calibration) -> Path:
-    """Into the weights' own folder, or into a copy of the folder that appears whole or not at all."""
+    """Write to the weights' own folder, or atomically to a copy of the folder."""
     from xpose.model.checkpoints.calibration import write_calibration
 
     source = _folder(weights)

@@ -1,4 +1,4 @@
-"""`xpose compare`: two evaluation runs side by side, with confidence intervals."""
+"""`xpose compare`: compare two evaluation runs, with confidence intervals."""
 
 from __future__ import annotations
 

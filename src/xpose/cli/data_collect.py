@@ -88,7 +88,7 @@ def draw_synthetic(
     kind: Annotated[list[str] | None, _list("Draw only this kind of object.", "KIND")] = None,
     most: Annotated[int, typer.Option(min=1, help="Maximum number of objects in a picture.")] = 4,
 ) -> None:
-    """Draw a set of toy objects with exactly known keypoints, to try xpose without a download."""
+    """Draw a set of toy objects with exact keypoints, to try xpose without a download."""
     from xpose.data.synthetic.scenes import write_synthetic
     from xpose.data.synthetic.toys import KINDS
 
@@ -109,7 +109,7 @@ def draw_shapes(
     """Draw a set of imaginary shapes, for training the use of example pictures.
 
     A kind is a blob, a bar or a body with limbs. It has its own parts, colours, up to nine keypoints and a meaningless
-    name. Its objects are rotated, squeezed and bent, several in a picture. Use the set together with real ones.
+    name. Pictures show several objects, rotated, squeezed and bent. Use the set together with real ones.
 
     Example: xpose data shapes --out sets/shapes --behind sets
     """

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _DEFAULT_OUT = Path("xpose-out")
 _COCO_FILE = "poses.json"
 _KEEP_ENDING = {".jpg": ".jpg", ".jpeg": ".jpg", ".png": ".png"}
-_LONGEST_STEM = 180  # bytes; file systems end at 255, and a number and an ending follow
+_LONGEST_STEM = 180  # bytes; file systems allow 255; a number and an extension follow
 _JPEG_QUALITY = 92
 _OUT_HELP = "Folder for drawings and poses.json. Default: xpose-out, or no files with --json."
 _PROFILE_HELP = "Write a PyTorch trace of the run, for chrome://tracing or Perfetto."
@@ -67,7 +67,7 @@ def detect(
 
 
 def _check_folder(folder: Path) -> None:
-    """Check that results can be written there, without creating anything."""
+    """Check that results can be written to it, without creating anything."""
     target = folder.expanduser()
     nearest = next(place for place in (target, *target.absolute().parents) if place.exists())
     if not nearest.is_dir():
@@ -79,7 +79,7 @@ def _check_folder(folder: Path) -> None:
 def drawing_paths(pictures: Iterable[InputPicture], folder: Path, taken: Iterable[Path]) -> dict[InputPicture, Path]:
     """The file of each picture's drawing: in the same subfolder of `folder`, with `_xpose` added to the name.
 
-    All are different, even on file systems that ignore case, and none is in `taken` (the inputs): a number is added.
+    A number is added if a path, ignoring case, is already used or in `taken` (the inputs).
     """
     used = {_key(path) for path in taken}
     targets = {}
@@ -103,7 +103,7 @@ def _key(path: Path) -> str:
 
 
 class _Results:
-    """Draws the result of each picture at once, and writes everything else at the end or after Ctrl-C."""
+    """Draws each picture's result immediately, and writes the rest at the end or after Ctrl-C."""
 
     def __init__(
         self,

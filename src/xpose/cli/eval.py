@@ -1,4 +1,4 @@
-"""`xpose eval`: run a protocol and write its numbers beside the papers'."""
+"""`xpose eval`: run a protocol and compare its numbers with the papers'."""
 
 from __future__ import annotations
 
@@ -83,9 +83,9 @@ class EvaluationCommandOptions:
 
 @_options.expanded
 def evaluate(options: EvaluationCommandOptions) -> None:
-    """Measure weights by a protocol, beside the papers' numbers.
+    """Run a protocol, and compare with the papers' numbers.
 
-    Every table states its boxes, prompts, flips and seed. With --out the answers are saved as they come, and the same
+    Every table states its boxes, prompts, flips and seed. With --out, answers are saved immediately, and the same
     command resumes an interrupted run.
 
     Examples:
@@ -150,7 +150,7 @@ def _source_maker(options: EvaluationCommandOptions, rules: Protocol, data: Eval
 def _measure(
     options: EvaluationCommandOptions, rules: Protocol, settings: Settings, make: SourceMaker, data: EvaluationData
 ) -> Evaluation:
-    """Run the protocol; with a folder, keep the answers and write all files there."""
+    """Run the protocol; with a folder given, keep the answers and all files in it."""
     from xpose.evaluation.answers import FOLDER, AnswerJournal, refuse_other_data
     from xpose.evaluation.outputs import COCO, write_outputs
     from xpose.evaluation.run_file import RUN
@@ -166,7 +166,7 @@ def _measure(
     folder = options.out.expanduser()
     if options.fresh and (folder / FOLDER).is_dir():
         shutil.rmtree(folder / FOLDER)
-    asked = {**settings.to_json(), "limit": None}  # more pictures of the same run may be asked later
+    asked = {**settings.to_json(), "limit": None}  # a later run can have more pictures
     identity = {"protocol": rules.name, "source": source.identity, "split": data.split, "settings": asked}
     with AnswerJournal(folder, identity) as journal:
         if len(journal):
@@ -187,7 +187,7 @@ def _measure(
 
 @contextmanager
 def _resumable() -> Iterator[None]:
-    """Say how to resume a run that keeps its answers when it is stopped."""
+    """Tell how to resume if a run that keeps its answers is stopped."""
     try:
         yield
     except KeyboardInterrupt:
@@ -201,7 +201,7 @@ def _tell(fault: PictureFault) -> None:
 
 @contextmanager
 def counting(name: str) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error where somebody watches; the number of pictures is not known beforehand."""
+    """A bar on standard error if it is a terminal; the number of pictures is not known in advance."""
     if _console.is_quiet() or not sys.stderr.isatty():
         yield lambda done: None
         return

@@ -1,4 +1,4 @@
-"""`xpose finetune`: train weights further on a user's own labels, whatever tool they were made with."""
+"""`xpose finetune`: fine-tune weights on a user's own labels, made with any tool."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def finetune(
     """Fine-tune a network on your own labels.
 
     The format is recognised, and the recipe is chosen by the number of pictures. Ctrl-C saves and stops; the same
-    command continues the run. docs/finetuning.md says what is chosen and why.
+    command continues the run. docs/finetuning.md explains the choices.
     """
     if int(os.environ.get("WORLD_SIZE", "1") or 1) > 1:
         raise ConfigError(
@@ -101,19 +101,19 @@ def finetune(
 
 
 def _default_folder(request: Request) -> Path:
-    """runs/finetune, or a folder beside the data if that would be in their folder, where nothing is written."""
+    """runs/finetune, or a folder next to the data if runs/finetune would be inside the data folder."""
     data = Path(request.data)
     places = [data if data.is_dir() else data.parent, *([Path(request.images)] if request.images else [])]
     roots = [place.resolve() for place in places]
     folder = roots[0].parent / f"{roots[0].name or 'data'}-finetune"
     if not set(roots) & set(DEFAULT_OUT.resolve().parents) or set(roots) & set(folder.parents):
-        return DEFAULT_OUT  # where neither will do, the import says that a folder elsewhere has to be named
+        return DEFAULT_OUT  # if neither is possible, the import asks for another folder
     _console.note(f"The run goes to {folder}: {DEFAULT_OUT} would lie in the folder of the labels. Other: --out FOLDER")
     return folder
 
 
 def _found(material: Material) -> Iterator[str]:
-    """What is in the labels, and what of them was left out."""
+    """Describe the labels, and what was omitted."""
     yield (
         f"Found: {material.format}, {counted(material.pictures, 'picture')} (split {material.split}) with "
         f"{counted(sum(material.kinds.values()), 'object')} to learn from; prepared set: {material.place}"
@@ -205,9 +205,9 @@ def _show_comparison(comparison: Comparison, plan: FinetunePlan) -> None:
 
 
 def detect_commands(material: Material, weights: Path, clip: str | None = None) -> list[str]:
-    """Commands that detect these objects with the new weights, in one of their pictures.
+    """Commands that detect these objects in one of the pictures with the new weights.
 
-    Several objects share a command if their keypoints are whole skeletons.
+    Several classes share a command if their keypoints are whole skeletons.
     """
     whole = [_whole_skeleton(material, category) for category in material.kinds]
     start = ["xpose", "detect", "-p", str(weights)]
@@ -222,7 +222,7 @@ def detect_commands(material: Material, weights: Path, clip: str | None = None) 
 
 
 def _whole_skeleton(material: Material, category: Category) -> str | None:
-    """The skeleton that has exactly the category's keypoints, as `-k` takes it; None if there is none."""
+    """The skeleton with exactly the category's keypoints, in the form of `-k`; None if there is none."""
     from xpose.errors import VocabularyError
     from xpose.vocabulary import load_skeleton
 
@@ -230,6 +230,6 @@ def _whole_skeleton(material: Material, category: Category) -> str | None:
     try:
         skeleton = load_skeleton(name)
     except VocabularyError:
-        return None  # a skeleton of its own that a collection does not carry along
+        return None  # a set's own skeleton that a collection does not include
     fits = {point.name for point in skeleton.points if not point.unused} == set(category.keypoints)
     return str(name) if fits else None

@@ -56,7 +56,7 @@ def describe() -> dict[str, Any]:
 
 
 def _facts(folder: Path) -> dict[str, Any]:
-    """Network, licence and size of a weight folder; None if its files do not state them."""
+    """Network, licence and size of a weight folder; None if its files lack them."""
     card = folder / "README.md"
     stated = re.search(r"^license: *(.+)$", card.read_text("utf-8"), re.MULTILINE) if card.is_file() else None
     return {

@@ -80,7 +80,7 @@ def show(file: File, as_json: _options.AsJson = False) -> None:
 
 
 def _check_target(target: Path, overwrite: bool) -> None:
-    """Check whether the file may be written, before the network is loaded."""
+    """Check whether the file can be written, before the network is loaded."""
     if target.suffix != ".safetensors":
         raise CheckpointError(
             f"{quote(target)} must end in .safetensors, the file format of prompt banks. "

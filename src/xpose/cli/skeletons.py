@@ -78,7 +78,7 @@ def _used_for(skeleton: Skeleton) -> list[CategoryEntry]:
 
 
 def _use(skeleton: Skeleton, limit: int) -> str:
-    """The categories that the skeleton is the default for, or those that it can be chosen for."""
+    """The categories with the skeleton as default, or those that can use it."""
     from xpose.vocabulary import list_categories
     from xpose.vocabulary.categories import FALLBACK
 

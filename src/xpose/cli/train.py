@@ -1,4 +1,4 @@
-"""`xpose train`: train a network with a recipe, continue a run, look at its batches."""
+"""`xpose train`: train a network with a recipe, continue a run, inspect its batches."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def run_recipe(
     before: Callable[[Setup], None] | None = None,
     profile: Path | None = None,
 ) -> RunOutcome:
-    """Start or continue a run, with its progress; `before` gets its parts on the first process."""
+    """Start or continue a run with progress; the first process calls `before` with the setup."""
     from xpose.inference.loading import pick_device
     from xpose.training.recipes.assembly import build
     from xpose.training.recipes.session import check_folder, last_step, run

@@ -1,4 +1,4 @@
-"""The web demo: a page to detect keypoints by words, by points clicked in example pictures, or by both.
+"""The web demo: a page that detects keypoints from words, points clicked in example pictures, or both.
 
 `xpose demo` starts it. `page.py` lays out components of Gradio and connects them with methods of the controller. All
 other modules are independent of the page:
@@ -7,8 +7,8 @@ other modules are independent of the page:
     words        typed words -> prompts, and their skeleton
     examples     clicks on example pictures -> prompts
     answers      candidates of one run -> poses above the thresholds, drawings, tables, files
-    controller   one method for each thing that a visitor can do, and the state of one open page
-    server       serves the page, and keeps the browser on this host
+    controller   one method for each action of a visitor, and the state of one open page
+    server       serves the page, and limits the browser to this host
 
-Letters as everywhere: N poses, K keypoints. Coordinates are pixels of the upright picture.
+Shapes: N poses, K keypoints. Coordinates are pixels of the upright picture.
 """

@@ -1,4 +1,4 @@
-"""The candidates of one run, and what thresholds make of them without another run: drawings, tables and files."""
+"""Candidates of one run, filtered by thresholds without another run, and their drawings, tables and files."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 FILES = {"drawings": "Drawings", "poses.json": "Poses (COCO JSON)", "poses.csv": "Table (CSV)"}
 COLUMNS = ["Object", "Keypoint", "x", "y", "Confidence", "State", "Score", "Picture"]
 _STATES = {0: "not found", 1: "covered", 2: "visible"}
-_MOST_ROWS = 2000  # of the table on the page; the file has all
+_MOST_ROWS = 2000  # rows shown on the page; the file has all
 _PLURALS = {"person": "people", "man": "men", "woman": "women", "child": "children", "mouse": "mice", "foot": "feet"}
 _PLURALS |= {"goose": "geese", "wolf": "wolves", "leaf": "leaves"}
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The score threshold of each class, that of keypoints, and the largest overlap of two boxes."""
+    """The score thresholds by class, the keypoint threshold, and the largest overlap of two boxes."""
 
     scores: Mapping[str, float]
     confidence: float
@@ -45,13 +45,13 @@ class Thresholds:
 class RunCandidates:
     """What the network detected, before thresholds are applied."""
 
-    usual: Thresholds  # of the weights
-    pictures: Sequence[UploadedPicture]  # that were searched
-    candidates: Sequence[Poses]  # all of each picture, best first
+    usual: Thresholds  # from the weights
+    pictures: Sequence[UploadedPicture]  # searched ones only
+    candidates: Sequence[Poses]  # one entry per picture, best first
     failed: Sequence[str] = ()  # a line for each picture that could not be searched
 
     def keep(self, thresholds: Thresholds) -> list[Poses]:
-        """What `detect` returns with these thresholds. A slider that was not moved stands for the exact value."""
+        """What `detect` returns with these thresholds. An unmoved slider stands for the exact, unrounded value."""
         scores = {
             name: limit if thresholds.scores[name] == rounded(limit) else thresholds.scores[name]
             for name, limit in self.usual.scores.items()
@@ -73,7 +73,7 @@ def usual_thresholds(detector: Detector, prompts: Prompts) -> Thresholds:
 
 
 def rounded(number: float) -> float:
-    """Rounded down to the digits of a slider, so that no object is lost."""
+    """Round down to the digits of a slider, so that no object is lost."""
     return math.floor(number * 1000 + 1e-6) / 1000
 
 
@@ -96,7 +96,7 @@ def plural(name: str) -> str:
 
 
 def name_at(poses: Poses, x: float, y: float) -> str:
-    """What was detected at a pixel: the nearest keypoint, or the smallest box around it, with scores; or nothing."""
+    """Name the keypoint nearest to a pixel, or the smallest box around it, with scores; empty if there is none."""
     points, boxes = [(math.inf, "")], [(math.inf, "")]
     for pose in poses:
         title = f"{pose.category} {pose.score:.2f}"
@@ -124,7 +124,7 @@ def table(results: Sequence[Poses]) -> list[list[object]]:
 
 
 def write_file(kind: str, result: RunCandidates, kept: Sequence[Poses], folder: Path) -> Path:
-    """One of `FILES`; for several pictures, the drawings and all other files are in one archive."""
+    """Write one of `FILES`; drawings of several pictures share an archive with all other files."""
     names = [picture.name for picture in result.pictures]
     texts = {"poses.json": encoded(kept, "coco", file_names=names), "poses.csv": encoded(kept, "csv")}
     if result.failed:
@@ -148,7 +148,7 @@ def write_file(kind: str, result: RunCandidates, kept: Sequence[Poses], folder: 
 
 
 def file_stems(names: Sequence[str]) -> list[str]:
-    """A file name without ending for each drawing, all different, even on file systems that ignore case."""
+    """A unique file name without ending for each drawing, even on file systems that ignore case."""
     stems: list[str] = []
     for name in names:
         safe = "".join(c if c.isalnum() or c in " -_." else "_" for c in name.rpartition(".")[0] or name)

@@ -1,7 +1,7 @@
-"""One method for each thing that a visitor can do, and the state of one open page, independent of the web framework.
+"""One method for each action of a visitor, and the state of one open page, independent of the web framework.
 
-A method takes the page's session and the values of fields. It returns updates: new properties of the components that
-change, by their names. A mistake of the visitor is an `XPoseError` whose message the page shows.
+A method takes the page's session and the values of fields. It returns updates: new properties by the names of the
+components that change. If the visitor made a mistake, it raises an `XPoseError`, and the page shows the message.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ WAYS = BY_WORDS, BY_EXAMPLES, BY_BOTH, BY_BANK = "Words", "Example pictures", "W
 _MOST_UNDO = 200
 
 Updates = dict[str, dict[str, Any]]
-Upload = tuple[str, str]  # path of the temporary file, and the name that the visitor's file has
+Upload = tuple[str, str]  # path of the temporary file, and name of the visitor's file
 
 
 @dataclass(eq=False)
 class Session:
-    """The state of one open page; nothing of it is shared with other pages."""
+    """The state of one open page, which is not shared with other pages."""
 
     history: list[ExampleSet] = field(default_factory=lambda: [ExampleSet()])  # the examples after each change
-    named: tuple[str, ...] = ()  # the keypoints that were chosen for them, by a skeleton or by names
+    named: tuple[str, ...] = ()  # the keypoints chosen for the examples, by skeleton or names
     bank: PromptBank | None = None
     answer: RunCandidates | None = None  # of the last run
     kept: list[Poses] = field(default_factory=list)  # the poses that pass the thresholds
     shown: int = 0  # the index of the shown picture
     stop: threading.Event = field(default_factory=threading.Event)  # set to end a run after its current picture
     lock: threading.RLock = field(default_factory=threading.RLock)  # held while the state changes
-    order: asyncio.Lock = field(default_factory=asyncio.Lock)  # held by the page to handle clicks in their order
+    order: asyncio.Lock = field(default_factory=asyncio.Lock)  # held by the page to handle clicks in order
     folder: tempfile.TemporaryDirectory[str] = field(default_factory=tempfile.TemporaryDirectory)  # for downloads
     used: float = 0.0  # the time when the page was last used
     closed: float | None = None
@@ -71,7 +71,7 @@ class Controller:
         self, detector: Detector, limits: Limits | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.detector, self.limits, self._clock = detector, limits or Limits(), clock
-        self.network = threading.Lock()  # two runs at once would only make both slower
+        self.network = threading.Lock()  # concurrent runs would slow each other down
         self.sessions: OrderedDict[str, Session] = OrderedDict()  # least recently used first
         self._lock = threading.Lock()
 
@@ -86,12 +86,12 @@ class Controller:
         return session
 
     def close(self, key: str) -> None:
-        """The page was closed; it is forgotten soon, unless it comes back (a phone that was asleep)."""
+        """Mark a page as closed; it is forgotten soon unless it reconnects (a phone that was asleep)."""
         if key in self.sessions:
             self.sessions[key].closed = self._clock()
 
     def sweep(self, everything: bool = False) -> None:
-        """Forget the pages whose time limit was reached."""
+        """Forget the pages that exceeded a time limit."""
         now, limits = self._clock(), self.limits
         with self._lock:
             for key, session in list(self.sessions.items()):
@@ -118,7 +118,7 @@ class Controller:
         updates: Updates = {"skeleton_drawing": {"visible": True, "value": draw_skeleton(chosen[0]), "label": label}}
         points = tuple(point.name for point in chosen[0].points if not point.unused)
         if (words.split_names(names) or skeleton != words.AUTOMATIC) and points != session.named:
-            session.named = points  # they may be renamed, so they are set only once
+            session.named = points  # they can be renamed, so they are set only once
             updates |= self.edit(session, session.examples.with_names(points))
         return updates
 
@@ -172,7 +172,7 @@ class Controller:
     def run(
         self, session: Session, progress: Callable[[int, int, str], Any], uploads: Sequence[Upload], *asked: Any
     ) -> Updates:
-        """Search all pictures. The pages take turns after each picture, because the network runs for one at a time."""
+        """Search all pictures. Pages take turns after each picture, because only one can use the network at a time."""
         prompts = self._prompts(session, *asked)
         pictures, failed = self._read(uploads)
         if not pictures:
@@ -346,7 +346,7 @@ def next_step(examples: ExampleSet) -> str:
 
 
 def _pixel(spot: object, scale: float) -> tuple[float, float]:
-    """The clicked pixel of a picture, from a pixel of the picture as shown."""
+    """Convert a clicked pixel of the shown picture to one of the original."""
     x, y = spot if isinstance(spot, list | tuple) and len(spot) == 2 else (None, None)
     if not isinstance(x, int | float) or not isinstance(y, int | float):
         raise PromptError("The click has no coordinates. Click again, or reload the page.")

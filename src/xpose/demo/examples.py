@@ -1,6 +1,6 @@
-"""Clicks on example pictures become a visual prompt: points by name, hidden points, boxes.
+"""Turns clicks on example pictures into a visual prompt: named points, hidden points, boxes.
 
-An `ExampleSet` never changes: each method returns a new one, so a list of them is all that undoing needs. Clicks come
+An `ExampleSet` is immutable: each method returns a new one, so undo needs only a list of sets. Clicks come
 from a browser and are checked like any other untrusted input.
 """
 
@@ -123,7 +123,7 @@ class ExampleSet:
         return self._with_points({**self.shot.points, name: None})
 
     def remove_point(self) -> ExampleSet:
-        """Remove the selected point from this example; its name stays."""
+        """Remove the selected point from this example; keep its name."""
         chosen = self._chosen()
         points = {name: place for name, place in self.shot.points.items() if name != chosen}
         return replace(self._with_points(points), tool="place")

@@ -21,21 +21,21 @@ Detect the keypoints of any object. Describe it in words, click its points in an
 No data leaves the machine that runs this page.
 """
 CSS = (Path(__file__).parent / "page.css").read_text("utf-8")
-# The three things for which Gradio has nothing: quick clicks that stay in order, going to the result on a small screen,
-# and a file that is made when its button is pressed; the button that has the file then is hidden, and pressed here.
+# Scripts for what Gradio lacks: keeping quick clicks in order, scrolling to the result on a small screen, and creating
+# a file when its button is pressed; a hidden download button then gets the file, and the script presses it.
 _IN_ORDER = """async () => { const now = performance.now(), at = Math.max(now, (window.lastClick ?? 0) + 100);
   window.lastClick = at; await new Promise((go) => setTimeout(go, at - now)); return []; }"""
 _GO = """() => { const part = document.querySelector('#status'), { top } = part.getBoundingClientRect();
   if (top < 0 || top > innerHeight / 2) part.scrollIntoView({ behavior: 'smooth' }); }"""
 _DOWNLOAD = "() => setTimeout(() => document.querySelector('#download').click(), 100)"
 _FIELDS = ["words", "skeleton", "names"]
-_SLIDERS = {f"score-{number}": "" for number in range(words.MOST_OBJECTS)}  # their labels; these get theirs from a run
+_SLIDERS = {f"score-{number}": "" for number in range(words.MOST_OBJECTS)}  # labels by name; a run sets these labels
 _SLIDERS |= {"confidence": "Keypoint threshold", "overlap": "Largest overlap of two boxes"}
 _TOOLS = {"undo": "Undo", "draw_box": "Draw box", "toggle_hidden": "Hidden", "remove_point": "Remove", "clear": "Clear"}
 
 
 def build(controller: Controller) -> Any:
-    """The page as Gradio's Blocks, not yet served."""
+    """Build the page as Gradio's Blocks."""
     import gradio as gr
 
     idle = int(controller.limits.idle_seconds)
@@ -120,7 +120,7 @@ class _Events:
 
     def __init__(self, controller: Controller, parts: dict[str, Any]) -> None:
         self.controller, self.parts = controller, parts
-        # An output is created anew, without our `preprocess`, so the uploads are an output only where necessary.
+        # Gradio recreates outputs without our `preprocess`, so the uploads are an output only if necessary.
         self.outputs = [part for name, part in parts.items() if name != "pictures"]
         self.all_outputs = [*self.outputs, parts["pictures"]]
 
@@ -140,7 +140,7 @@ class _Events:
         status: str = "status",
         **options: Any,
     ) -> Any:
-        """Call a method of the controller with the session, the values of `inputs`, and the place that was clicked."""
+        """On events, call a controller method with the session, the values of `inputs` and any clicked place."""
         import gradio as gr
 
         def work(session: Session, *values: Any) -> Any:
@@ -153,7 +153,7 @@ class _Events:
         async def answer(request: gr.Request, event: gr.EventData, *values: Any) -> Any:
             session = self.controller.session(str(request.session_hash))
             place = [event._data["index"]] if events[0][1] == "select" else []
-            async with session.order:  # quick clicks one after the other
+            async with session.order:  # handle quick clicks one by one
                 return await asyncio.to_thread(work, session, *values, *place)
 
         triggers = [getattr(self.parts[name], event) for name, event in events]
@@ -162,7 +162,7 @@ class _Events:
         return gr.on(triggers, answer, read, **{"outputs": self.outputs, **direct, **options})
 
     def edit(self, events: Sequence[tuple[str, str]], method: str, inputs: Sequence[str] = ()) -> None:
-        """Call a method of the examples, and show them."""
+        """On events, change the examples and show them."""
 
         def edit(session: Session, *values: Any) -> Updates:
             return self.controller.edit(session, getattr(session.examples, method)(*values))
@@ -170,7 +170,7 @@ class _Events:
         self.on(events, edit, inputs, "example_status")
 
     def connect_run(self) -> None:
-        """Searching pictures, by the button, by Enter, or with a sample."""
+        """Connect the search, started by button, Enter or sample."""
         import gradio as gr
 
         parts, controller = self.parts, self.controller
@@ -191,7 +191,7 @@ class _Events:
         self.on([("stop", "click")], controller.stop)
 
     def connect_fields(self) -> None:
-        """The fields of the prompt, and the result."""
+        """Connect the prompt fields and the result."""
         on, controller = self.on, self.controller
         on([("pictures", "upload")], controller.check_pictures, ["pictures"], outputs=self.all_outputs)
         on([("way", "input")], controller.show_fields, ["way"])
@@ -204,7 +204,7 @@ class _Events:
             on([(kind, "click")], lambda session, kind=kind: controller.file(session, kind)).then(None, js=_DOWNLOAD)
 
     def connect_examples(self) -> None:
-        """The example pictures and prompt banks."""
+        """Connect the examples and prompt banks."""
         on, controller, status = self.on, self.controller, "example_status"
         on([("example", "select")], controller.click, status=status, js=_IN_ORDER)
         on([("example", "upload")], controller.add_example, ["example"], status)
@@ -220,7 +220,7 @@ class _Events:
 
 
 def _uploads(payload: Any) -> list[tuple[str, str]]:
-    """Path and name of each picture in a gallery; Gradio's own way drops the names of uploaded files."""
+    """Path and name of each picture in a gallery; Gradio itself drops the names of uploaded files."""
     items = [(item.image.path, item.caption or item.image.orig_name) for item in (payload.root if payload else ())]
     return [(path, name or Path(path).name) for path, name in items]
 

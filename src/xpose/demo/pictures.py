@@ -16,7 +16,7 @@ from xpose.drawing.text import clean
 from xpose.errors import ImageError, quote
 from xpose.pictures.reading import picture_from_bytes
 
-SHOWN_SIDES = (960, 1600)  # pixels; a picture is shown with its longer side in between
+SHOWN_SIDES = (960, 1600)  # pixels; the range of the longer side of a shown picture
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Limits:
     """What visitors may upload, and how long it is kept."""
 
     file_bytes: int = 20_000_000
-    pixels: int = 40_000_000  # of one picture
-    pictures: int = 200  # in one run
-    pages: int = 50  # open at once; beyond it, the page that was unused for longest is forgotten
+    pixels: int = 40_000_000  # per picture
+    pictures: int = 200  # per run
+    pages: int = 50  # open pages; beyond this limit, the least recently used one is forgotten
     waiting: int = 16  # runs that wait for the network
     idle_seconds: float = 3600.0  # until an unused page is forgotten, and a temporary file deleted
     closed_seconds: float = 60.0  # until a closed page is forgotten
@@ -41,7 +41,7 @@ class UploadedPicture:
 
     @property
     def pixels(self) -> np.ndarray:
-        """[height, width, 3], read anew each time."""
+        """[height, width, 3], read on every access."""
         return _pixels(self.path, self.name, Limits.pixels)
 
     @property
@@ -81,7 +81,7 @@ def _shown(picture: UploadedPicture) -> Image.Image:
 
 @dataclass(frozen=True)
 class DemoSample:
-    """Pictures to search by words or, if `by_points`, by an example; `joined` words are a part of the prompt."""
+    """Pictures to search by words, by an example if `by_points`, or by both if `joined` is also set."""
 
     title: str
     pictures: Sequence[str]
@@ -97,7 +97,7 @@ SAMPLES = [DemoSample(**sample) for sample in _CONTENT["samples"]]
 
 @cache
 def photographs() -> Mapping[str, Path]:
-    """The photographs of the samples that are installed, by their names in the demo."""
+    """The installed photographs of the samples, by their names in the demo."""
     paths = {}
     for name, (package, file) in _CONTENT["photographs"].items():
         spec = importlib.util.find_spec(package)

@@ -1,4 +1,4 @@
-"""Serving the page. A Content-Security-Policy lets the browser load from this host only."""
+"""Serves the page; a Content-Security-Policy lets the browser load only from this host."""
 
 from __future__ import annotations
 
@@ -86,18 +86,18 @@ def make_app(controller: Controller) -> Any:
         allowed_paths=[str(path) for path in photographs().values()],
         app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
     )
-    page.has_launched = True  # else Gradio lets a visitor name any file of the server as an upload
+    page.has_launched = True  # otherwise visitors could name any file of the server as an upload
     return app
 
 
 class Guard:
-    """Middleware that adds the headers that keep the browser on this host, and closes unused addresses."""
+    """Middleware that adds headers that limit the browser to this host, and blocks unused addresses."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """One request."""
+        """Handle a request."""
 
         async def send_guarded(message: Any) -> None:
             if message["type"] == "http.response.start":
@@ -118,7 +118,7 @@ async def _sweep(controller: Controller) -> None:
 
 
 def listen(host: str, port: int | None) -> socket.socket:
-    """A socket for the page: at the given port, or else at the usual one or a free one."""
+    """Open a socket at the given port, or by default at the usual port or a free one."""
     for candidate in (PORT, 0) if port is None else (port,):
         door = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
         try:
@@ -141,7 +141,7 @@ def listen(host: str, port: int | None) -> socket.socket:
 def serve(detector: Detector, host: str, port: int | None, ready: Callable[[str], None]) -> None:
     """Serve the page until Ctrl-C, and call `ready` with its address once it answers.
 
-    Without a port it is 7860, or a free one if that is in use; port 0 is always a free one.
+    The default port is 7860, or a free one if it is in use; port 0 selects a free one.
 
     Raises:
         MissingExtraError: Gradio is not installed.
@@ -166,7 +166,7 @@ def serve(detector: Detector, host: str, port: int | None, ready: Callable[[str]
 def _warm_up(detector: Detector) -> None:
     """Load the text encoder before the first visitor needs it, unless that would download it."""
     if detector.engine.config.prompt_encoder == "nano":
-        with contextlib.suppress(Exception):  # visitors get the message
+        with contextlib.suppress(Exception):  # visitors get the error
             detector.detect(np.zeros((480, 640, 3), np.uint8), "object", max_instances=1)
 
 

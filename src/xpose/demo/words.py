@@ -1,4 +1,4 @@
-"""Prompts from what a visitor typed, and the skeleton whose keypoints will be detected."""
+"""Prompts from a visitor's words, and the skeleton of the keypoints to detect."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LONGEST_TEXT = 20_000
 
 
 def skeleton_choices() -> list[str]:
-    """The choices of the field for skeletons."""
+    """The choices of the skeleton field."""
     return [AUTOMATIC, *(skeleton.name for skeleton in list_skeletons())]
 
 
@@ -32,8 +32,8 @@ def split_names(text: object) -> list[str]:
 def text_prompts(words: object, skeleton: object, names: object) -> list[TextPrompt]:
     """One class for each word; PromptError if there are none or too many, or a name is repeated or unknown.
 
-    All fields are separated by commas. `words` are optional with names of keypoints; `skeleton` is `AUTOMATIC`, or
-    names of skeletons, one for all words or one for each; `names` are keypoints instead of a skeleton.
+    Entries are separated by commas. `words` are optional if `names` are given; `skeleton` is `AUTOMATIC`, or the names
+    of skeletons, one for all words or one for each; `names` are keypoints instead of a skeleton.
     """
     objects, points, skeletons = split_names(words), checked_names(split_names(names)), _skeletons(skeleton)
     if points:
@@ -79,7 +79,7 @@ def skeleton_for(words: object, skeleton: object, names: object) -> tuple[Skelet
 
 
 def _skeletons(field: object) -> list[str]:
-    """Names of skeletons, none if the choice is automatic; never files, because those of the server are private."""
+    """Skeleton names, none if the choice is automatic; files are refused because the server's files are private."""
     names = [] if field == AUTOMATIC else split_names(field)
     for name in names:
         if name.endswith(".toml") or PurePath(name).name != name:

@@ -1,1 +1,1 @@
-"""Pictures for people: pure functions on plain values; nothing here knows of models, files or vocabulary."""
+"""Drawings: pure functions on plain values, independent of models, files and vocabulary."""

@@ -1,7 +1,7 @@
 """A canvas for smooth lines, discs, frames and panels of any opacity.
 
-Pillow draws without smoothing and opacity, and drawing large and reducing takes seconds at 4K. Here the coverage of
-each pixel is computed, only for the pixels that a shape touches.
+Pillow draws without smoothing or opacity, and drawing at a larger size and reducing takes seconds at 4K. Here the
+coverage is computed for each pixel that a shape touches.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Canvas:
         return Image.fromarray(self.pixels)
 
     def blend(self, left: int, top: int, cover: np.ndarray, colour: Colour) -> None:
-        """Blend a colour with the opacities `cover` [h, w] in 0..1, whose corner is at (left, top); it is clipped."""
+        """Blend in a colour at (left, top) with the opacities `cover` [h, w] in 0..1, clipped to the canvas."""
         x0, y0 = max(left, 0), max(top, 0)
         x1, y1 = min(left + cover.shape[1], self.width), min(top + cover.shape[0], self.height)
         if x0 >= x1 or y0 >= y1:
@@ -36,7 +36,7 @@ class Canvas:
         below[:] = (below + (np.asarray(colour, np.float32) - below) * share + 0.5).astype(np.uint8)
 
     def line(self, start: Place, end: Place, radius: float, colour: Colour, opacity: Place = (1.0, 1.0)) -> None:
-        """A line with round ends, `radius` to each side; `opacity` is that of both ends."""
+        """Draw a line with round ends and this radius; `opacity` has a value for each end."""
         part = _inside(start, end, (-radius, -radius, self.width + radius, self.height + radius))
         if part is None:
             return
@@ -59,7 +59,7 @@ class Canvas:
             self.blend(x0, y0, _edge(radius - distance, radius) * (first + along * (last - first)), colour)
 
     def disc(self, centre: Place, radius: float, colour: Colour, opacity: float = 1.0, hole: float = 0.0) -> None:
-        """A disc, or a ring with the inner radius `hole`."""
+        """Draw a disc, or a ring with inner radius `hole`."""
         reach = radius + 1
         x0, x1 = _span(centre[0] - reach, centre[0] + reach, self.width)
         y0, y1 = _span(centre[1] - reach, centre[1] + reach, self.height)
@@ -70,7 +70,7 @@ class Canvas:
         self.blend(x0, y0, cover * opacity, colour)
 
     def frame(self, box: Rect, radius: float, colour: Colour, opacity: float = 1.0) -> None:
-        """The outline of a box, `radius` to each side of it."""
+        """Draw a box outline that extends `radius` to each side."""
         left, top, right, bottom = _tame(box, self.width, self.height)
         xs = _bands(left - radius, left + radius, right - radius, right + radius, self.width)
         ys = _bands(top - radius, top + radius, bottom - radius, bottom + radius, self.height)
@@ -85,7 +85,7 @@ class Canvas:
                 self.blend(x0, y0, (outer - inner) * opacity, colour)
 
     def panel(self, rect: Rect, corner: float, colour: Colour, opacity: float) -> None:
-        """A filled rectangle with round corners."""
+        """Fill a rectangle with round corners."""
         left, top, right, bottom = _tame(rect, self.width, self.height)
         x0, x1 = _span(left, right, self.width)
         y0, y1 = _span(top, bottom, self.height)
@@ -104,7 +104,7 @@ def _edge(depth: np.ndarray, radius: float) -> np.ndarray:
 
 
 def _span(low: float, high: float, size: int) -> tuple[int, int]:
-    """The pixels from `low` to `high` that exist."""
+    """The existing pixels from `low` to `high`."""
     return math.floor(min(max(low, 0), size)), math.ceil(min(max(high, 0), size))
 
 
@@ -123,14 +123,14 @@ def _cover(low: float, high: float, start: int, end: int) -> np.ndarray:
 
 
 def _tame(rect: Rect, width: int, height: int) -> Rect:
-    """The rectangle with sides far outside the picture moved closer to it, where they are still invisible."""
+    """Move rectangle sides that are far outside the picture closer to it, where they remain invisible."""
     sides = np.array((width, height, width, height))
     left, top, right, bottom = np.clip(rect, -9.0 * sides, 10.0 * sides).tolist()
     return left, top, right, bottom
 
 
 def _inside(start: Place, end: Place, rect: Rect) -> Place | None:
-    """The shares of a line at which it enters and leaves a rectangle (Liang and Barsky's method), or None."""
+    """The fractions of a line at which it enters and leaves a rectangle (Liang-Barsky method), or None."""
     enter, leave = 0.0, 1.0
     for axis in (0, 1):
         origin, way = start[axis], end[axis] - start[axis]

@@ -16,11 +16,10 @@ Place = tuple[float, float]
 Rect = tuple[float, float, float, float]
 LegendPlace = Literal["auto", "below", "none"]
 Colour = tuple[int, int, int]
-# The sides have colours from the palette of Okabe and Ito, which people with common forms of colour blindness can tell
-# apart.
+# The sides have colours of the Okabe-Ito palette, which are distinct under common forms of colour blindness.
 LEFT: Colour = (0, 114, 178)  # blue
 RIGHT: Colour = (213, 94, 0)  # vermilion
-MIDDLE: Colour = (0, 140, 104)  # bluish green, a little darker than the original to be read on white
+MIDDLE: Colour = (0, 140, 104)  # bluish green, a little darker than the original to be legible on white
 SIDES: dict[str, Colour] = {"left": LEFT, "right": RIGHT, "middle": MIDDLE}
 PAPER: Colour = (255, 255, 255)
 INK: Colour = (34, 34, 34)
@@ -111,7 +110,7 @@ def instance_colours(count: int) -> list[Colour]:
         return [PAPER] * count
     golden = (math.sqrt(5) - 1) / 2
     hues = [(0.12 + number * golden) % 1 for number in range(count)]
-    # Yellow and green look lighter than blue and violet at the same number.
+    # Yellow and green look lighter than blue and violet at the same value.
     shades = [colorsys.hls_to_rgb(hue, 0.62 + 0.08 * math.cos(2 * math.pi * (hue - 0.68)), 0.85) for hue in hues]
     return [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in shades]
 
@@ -125,7 +124,7 @@ def distance_to_line(place: Place, start: Place, end: Place) -> float:
 
 
 def shared_area(a: Rect, b: Rect) -> float:
-    """The area that two rectangles have in common."""
+    """The overlap area of two rectangles."""
     return max(min(a[2], b[2]) - max(a[0], b[0]), 0.0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0.0)
 
 

@@ -53,7 +53,7 @@ def write_labels(
 def _spot(
     figure: Figure, size: int, canvas: Canvas, points: np.ndarray, taken: Sequence[Rect], many: bool
 ) -> tuple[str, Rect] | None:
-    """The longest wording that fits, at the place where it covers least; None if there is no room in a crowd."""
+    """The longest label that fits, at the place where it covers least; None if many objects leave no room."""
     title, score = text.clean(figure.title, 28), "" if figure.score is None else f"{figure.score:.2f}"
     wordings = list(filter(None, (" ".join(filter(None, (title, score))), score)))
     wide = figure.box[2] - figure.box[0]
@@ -137,7 +137,7 @@ def _free_spot(
 
 @dataclass(frozen=True)
 class LegendEntry:
-    """One line: a text with a coloured dot, with a number at a dot, or as a heading; `faint` for an absent point."""
+    """One line: text with a coloured dot, with a numbered dot, or as a heading; `faint` for an absent point."""
 
     text: str
     mark: str = ""
@@ -147,7 +147,7 @@ class LegendEntry:
 
 @dataclass(frozen=True)
 class Legend:
-    """Entries in columns, measured."""
+    """Entries in measured columns."""
 
     columns: tuple[tuple[LegendEntry, ...], ...]
     size: int
@@ -165,7 +165,7 @@ class Legend:
         return text.LINE * self.size * max(map(len, self.columns)) + 0.8 * self.size
 
     def paint(self, canvas: Canvas, left: float, top: float) -> None:
-        """Write the entries on a dark ground."""
+        """Write entries for a dark background."""
         x = left + 0.65 * self.size
         for column, width in zip(self.columns, self.widths, strict=True):
             y = top + 0.4 * self.size + text.LINE * self.size / 2
@@ -186,7 +186,7 @@ class Legend:
 
 
 def entries_for(figures: Sequence[Figure], numbered: bool) -> list[LegendEntry]:
-    """The names of numbered points; otherwise the colours of the sides, and the counts of many objects."""
+    """The names of points if numbered, otherwise the side colours, and counts if there are many objects."""
     if numbered:
         return _names(figures)
     entries = []

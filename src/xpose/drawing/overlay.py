@@ -1,7 +1,7 @@
 """Poses on a picture: boxes, skeletons in the colours of their sides, labels and a legend.
 
-Each point and edge has a white rim, so that it is visible on dark and on light ground. Less certain points are fainter.
-Strokes and letters grow with the picture, and are smaller on small objects and for points that are close together.
+Each point and edge has a white rim, so it is visible on dark and light backgrounds. Less certain points are fainter.
+Strokes and letters scale with the picture, and are smaller on small objects and for points that are close together.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from xpose.drawing.labels import arranged, entries_for, place_for, strip_for, wr
 _FEW = 3  # objects; with more, the legend explains colours instead of points
 _FEW_NAMES = 34  # the largest number of names in a legend
 _FAINTEST = 0.35  # opacity of a present point with confidence 0
-_SHADE: Colour = (24, 24, 26)  # of the strip with the legend
+_SHADE: Colour = (24, 24, 26)  # of the legend strip
 
 __all__ = ["Figure", "Style", "draw_figures"]
 
@@ -28,7 +28,7 @@ __all__ = ["Figure", "Style", "draw_figures"]
 def draw_figures(picture: Image.Image, figures: Sequence[Figure], style: Style | None = None) -> Image.Image:
     """A copy of the picture with the figures (best first) drawn on it, the best on top.
 
-    The copy is higher than the picture if the legend is below it.
+    The copy is taller than the picture if the legend is below it.
     """
     style = style or Style()
     canvas = Canvas(picture)
@@ -95,7 +95,7 @@ def _draw_box(canvas: Canvas, figure: Figure, colour: Colour, largest: float) ->
 
 
 def draw_edges(canvas: Canvas, figure: Figure, radius: float) -> None:
-    """The edges between points that are present."""
+    """Draw the edges between present points."""
     place = {name: row for row, name in enumerate(figure.names)}
     line = max(0.5, 0.5 * radius)
     strokes = []
@@ -112,7 +112,7 @@ def draw_edges(canvas: Canvas, figure: Figure, radius: float) -> None:
 
 
 def _draw_errors(canvas: Canvas, figure: Figure) -> None:
-    """A faint circle around each point that is present, with its expected error as the radius."""
+    """Draw a faint circle around each present point, with its expected error as the radius."""
     errors = np.zeros(len(figure.names)) if figure.errors is None else figure.errors
     for row in np.flatnonzero((figure.visibility > 0) & (errors >= 1)).tolist():
         centre, radius, colour = _xy(figure, row), float(errors[row]), SIDES[figure.sides[row]]
@@ -121,7 +121,7 @@ def _draw_errors(canvas: Canvas, figure: Figure) -> None:
 
 
 def draw_points(canvas: Canvas, figure: Figure, radius: float) -> None:
-    """The points that are present; covered ones have a white centre."""
+    """Draw the present points; covered ones have a white centre."""
     for row in np.argsort(figure.confidence, kind="stable"):  # the most certain ones on top
         v, opacity = figure.visibility[row], _opacity(figure.confidence[row])
         if v == 0:

@@ -1,4 +1,4 @@
-"""Pictures of skeletons: each with its edges, a number at every keypoint and a legend of the names."""
+"""Draws skeletons, each with its edges, numbered keypoints and a legend of the names."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from xpose.errors import counted
 if TYPE_CHECKING:
     from xpose.vocabulary import Skeleton
 
-_MARGIN = 0.065  # around the layout, as a share of the size
+_MARGIN = 0.065  # around the layout, relative to the size
 
 
 def draw_skeleton(skeleton: Skeleton, size: int = 0) -> Image.Image:
-    """The skeleton with numbered keypoints on the left and the legend on the right.
+    """Draw a skeleton with numbered keypoints on the left and the legend on the right.
 
     `size` is the height of the drawing in pixels; 0 chooses one that leaves room for all numbers.
     """
@@ -50,7 +50,7 @@ def draw_skeleton(skeleton: Skeleton, size: int = 0) -> Image.Image:
 
 
 def contact_sheet(skeletons: Sequence[Skeleton], columns: int = 7, tile: int = 300) -> Image.Image:
-    """All skeletons small, each with its name and number of keypoints."""
+    """Small drawings of all skeletons, with names and keypoint counts."""
     foot = 44
     sheet = Image.new("RGB", (columns * tile, max(1, math.ceil(len(skeletons) / columns)) * (tile + foot)), PAPER)
     for position, skeleton in enumerate(skeletons):

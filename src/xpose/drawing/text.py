@@ -1,4 +1,4 @@
-"""Text on pictures: fonts that have the letters, and a halo that makes letters readable on any ground."""
+"""Text on pictures: fonts that have the letters, and a halo for legibility on any background."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from xpose.drawing.figures import INK, PAPER, Colour
 
 Font = ImageFont.FreeTypeFont
 LONGEST = 40  # characters; a longer name ends with "..."
-LINE = 1.3  # the distance between two lines, for a size of 1
+LINE = 1.3  # line spacing relative to the text size
 
-# Tried in this order for letters that Pillow's font lacks: fonts with many alphabets first.
+# Fallback fonts for letters that Pillow's font lacks, those with many alphabets first.
 _FONT_FILES = (
     *("DejaVuSans.ttf", "NotoSans-Regular.ttf", "Arial Unicode.ttf", "arial.ttf", "Arial.ttf", "segoeui.ttf"),
     *("NotoSansCJK-Regular.ttc", "NotoSansCJKsc-Regular.otf", "wqy-zenhei.ttc", "DroidSansFallbackFull.ttf"),
@@ -27,7 +27,7 @@ _NO_LETTER = "\U0010fffe"  # not a letter, so every font shows its sign for a mi
 
 
 def clean(text: str, longest: int = LONGEST) -> str:
-    """A name on one line, without control characters and repeated spaces, shortened if necessary."""
+    """A name on one line, without control characters or repeated spaces, shortened if necessary."""
     printable = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text)
     line = " ".join(printable.split())
     return line if len(line) <= longest else line[: longest - 3].rstrip() + "..."
@@ -73,7 +73,7 @@ def _has(font: Font, letter: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def spelling(text: str, size: int) -> str:
-    """The text with letters that no font has replaced by their plain form ("é" by "e") or a question mark."""
+    """Replace letters that no font has by their plain form ("é" by "e") or a question mark."""
     font = font_for(text, size)
     if _count_known(font, text) == len(text):
         return text
@@ -116,7 +116,7 @@ def write(
     opacity: float = 1.0,
     anchor: str = "left",
 ) -> None:
-    """Write with the middle of the small letters at `place`; `anchor` is "left", "middle" or "right"."""
+    """Write text with the middle of small letters at `place`; `anchor` is "left", "middle" or "right"."""
     shown = spelling(text, size)
     if not shown:
         return

@@ -1,6 +1,6 @@
-"""Measuring as the field does: metrics, results files of other systems, calibration, comparing two runs.
+"""Evaluation by the usual metrics, results files of other systems, calibration, comparison of two runs.
 
-A metric takes one picture after the other (`update(truth, predicted)`) and returns named numbers (`compute()`). The
+A metric takes one picture at a time (`update(truth, predicted)`) and returns named numbers (`compute()`). The
 coordinates of `predicted` follow the records' convention (`xpose.records`): a detector's results differ by half a pixel
 and must be converted first (`in_records_pixels`). Definitions and formulas: docs/evaluation-metrics.md.
 """

@@ -1,9 +1,9 @@
-"""Answers on disk, one line per picture as soon as it is answered, so that an interrupted run can be resumed.
+"""Answers on disk: one line per picture, written immediately, so that an interrupted run can be resumed.
 
-The first line of `OUT/answers/000.jsonl` identifies the run; a second call with other weights or settings is refused.
-Each further line has the digest of its picture as it was (file, labels, questions), so that answers about other data
-under the same names are refused, too. A line that was cut short by a crash is ignored, and its picture asked again;
-so are pictures that could not be read.
+The first line of `OUT/answers/000.jsonl` identifies the run; a later call with other weights or settings is refused.
+Each further line has the digest of its picture (file, labels, questions), so that answers about other data under the
+same names are refused, too. A line that a crash cut short is ignored. Its picture is processed again, as are pictures
+that could not be read.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ FORMAT = "xpose-answers-2"
 FOLDER = "answers"
 DIGEST_PARTS = ("other picture files", "other labels", "other examples or questions")
 OTHER_FOLDER = "Give another folder with --out, or start again with --fresh."
-_TAIL = 4096  # bytes at a file's end: with its size they tell compressed pictures apart without reading them whole
+_TAIL = 4096  # bytes at a file's end; together with the size they distinguish compressed pictures
 
 Answers = tuple[Poses, ...]
 
 
 @dataclass(frozen=True)
 class PictureFault:
-    """A picture that could not be asked, and why."""
+    """A picture that failed, and the reason."""
 
     key: str
     message: str
@@ -47,7 +47,7 @@ class AnswerJournal(AbstractContextManager["AnswerJournal"]):
     """The answers of one run.
 
     Raises:
-        ConfigError: the folder holds answers of a run with another `identity`, i.e. all that the answers depend on.
+        ConfigError: the folder holds answers of a run with another `identity` (all that affects the answers).
     """
 
     def __init__(self, folder: str | Path, identity: Mapping[str, Any]) -> None:
@@ -98,7 +98,7 @@ class AnswerJournal(AbstractContextManager["AnswerJournal"]):
         )
 
     def digest(self, key: str) -> str:
-        """The digest of an answered picture, as it was then."""
+        """The stored digest of an answered picture."""
         return self._lines[key][1]
 
     def get(self, key: str) -> Answers:
@@ -108,7 +108,7 @@ class AnswerJournal(AbstractContextManager["AnswerJournal"]):
         return tuple(map(_decoded, json.loads(file.readline())["answers"]))
 
     def put(self, key: str, answers: Answers, digest: str = "") -> None:
-        """Write the answers about a picture at once, with its digest."""
+        """Write a picture's answers immediately, with its digest."""
         start = self._opened().seek(0, 2)
         if not start:
             start = self._write({"format": FORMAT, "run": self.identity})
@@ -135,7 +135,7 @@ class AnswerJournal(AbstractContextManager["AnswerJournal"]):
 
 
 def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """The differences between two identities in words; settings one by one."""
+    """Describe the differences between two identities by setting."""
     differences = []
     for name, value in asked.items():
         before = stored.get(name)
@@ -200,10 +200,10 @@ def digest_of(task: Task) -> str:
 
 
 def refuse_other_data(journal: AnswerJournal, tasks: Iterable[Task], *, reported: bool = False) -> None:
-    """Compare what a run's folder holds with what is asked now, before anything is answered or written.
+    """Compare a run's stored answers with the current tasks, before anything is answered or written.
 
     Raises:
-        ConfigError: an answered picture has changed, or it is not asked any more although the run was `reported`.
+        ConfigError: an answered picture has changed, or it is no longer included although the run was `reported`.
     """
     changed: dict[str, list[str]] = {}  # keys of pictures by what differs
     answered = total = 0
@@ -269,7 +269,7 @@ def _labels(instances: Iterable[Instance]) -> list[Any]:
 
 def _asked(asked: AskedClass) -> list[Any]:
     examples = [[example.key, _file(example.place), _labels([example.instance])] for example in asked.examples]
-    return [asked.called, asked.label, None, dict(asked.names), examples]  # the empty place is part of runs on disk
+    return [asked.called, asked.label, None, dict(asked.names), examples]  # runs on disk contain the empty entry
 
 
 def _short(value: Any) -> str:

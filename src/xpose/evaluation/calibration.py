@@ -1,9 +1,9 @@
-"""Thresholds and temperatures of weights from labelled pictures: collect samples, fit, measure before and after.
+"""Fit thresholds and temperatures to labelled pictures: collect samples, fit, measure before and after.
 
-Each picture is asked for the classes that it shows and, one at a time, for a few that it certainly lacks (as in
-`negatives`), at threshold 0: if a dog is asked for as well no cat is found in it, alone it easily is. Every answer is
-then right or wrong (`matching.judge`), every point of a matched pose visible or absent. What is fitted to them, and
-how, is in docs/evaluation-metrics.md.
+In each picture, at threshold 0, the network looks for the classes shown and, one at a time, for a few certainly absent
+ones (as in `negatives`): a dog is easily found as a cat, but not if both are prompted together. Every answer is then
+right or wrong (`matching.judge`), every point of a matched pose visible or absent. docs/evaluation-metrics.md describes
+the fit.
 
 Letters: n answers, m points.
 """
@@ -37,14 +37,14 @@ from xpose.results import Poses
 if TYPE_CHECKING:
     from xpose.inference import Detector
 
-LEAST_OBJECTS = 10  # labelled objects from which a class gets its own threshold
-LEAST_OUTCOMES = 20  # answers, or points, of either kind from which a temperature is fitted
+LEAST_OBJECTS = 10  # minimum labelled objects for a threshold of its own
+LEAST_OUTCOMES = 20  # minimum answers, or points, of either kind to fit a temperature
 COLDEST, HOTTEST = 0.05, 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationSample:
-    """The outcomes of one picture; scores are those of the network, without any temperature."""
+    """The outcomes of one picture; scores are the network's, without any temperature."""
 
     key: str  # of the picture
     labelled: Mapping[str, int]  # objects by class, for every class that was asked: 0 for absent ones
@@ -65,17 +65,17 @@ def collect(
     progress: Callable[[int], None] = lambda done: None,
     fault: Callable[[str, str], None] = lambda key, message: None,
 ) -> list[CalibrationSample]:
-    """Ask the network about every picture, without its thresholds and temperatures.
+    """Run the network on every picture, without its thresholds and temperatures.
 
-    Beside its classes each picture is asked for `absent` classes that it lacks. `fault` is called with the key of every
-    picture that is skipped, and why.
+    Each picture is also queried for `absent` classes that it lacks. `fault` is called with the key of every skipped
+    picture and the reason.
     """
     before = detector.calibration
     plain = Calibration({"": 0.0}, nms=before.nms, nms_oks=before.nms_oks, rivals=tuple(rivals))
     detector = detector.calibrated(plain)
-    detector.prompts.objects(plain.rivals)  # reports their faults before any picture is asked
+    detector.prompts.objects(plain.rivals)  # reports invalid rivals before any picture
     samples = []
-    settings = Settings(threshold="weights")  # which are 0 now, and the rivals
+    settings = Settings(threshold="weights")  # thresholds of 0, and the rivals
     placed = list(limited(data.records(), limit))
     known = known_categories(placed)
     tasks = list(tasks_of(placed, lambda record: _questions(record, absent_classes(record, known), absent)))
@@ -96,11 +96,11 @@ def collect(
 
 
 def _questions(record: Record, lacking: Sequence[Category], absent: int) -> tuple[Question, ...]:
-    """All classes of a picture at once, then some that it lacks, each alone; every name is asked once."""
+    """One question for all classes of a picture, then one per absent class; no name is repeated."""
     present = {plain_name(instance.category.name): instance.category for instance in record.instances}
     others = {plain_name(category.name): category for category in lacking if plain_name(category.name) not in present}
     drawn = sorted(others)
-    # By the picture's name, independent of the other pictures.
+    # Seeded by its name, independent of other pictures.
     random.Random(hashlib.sha256(f"0/{key_of(record)}".encode()).digest()).shuffle(drawn)
     absences = [others[name] for name in drawn[:absent]]
     nothing = replace(record, instances=())  # so that every answer about an absent class is wrong
@@ -143,15 +143,15 @@ def calibrate(
     least: int = LEAST_OBJECTS,
     before: Calibration = Calibration(),  # noqa: B008 - frozen
 ) -> Calibration:
-    """Temperatures and thresholds from samples.
+    """Fit temperatures and thresholds.
 
     Args:
         samples: those of all pictures.
-        false_alarms: wrong poses of a class per picture that is asked for it; None for the best F1.
+        false_alarms: wrong poses of a class per picture queried for it; None for the best F1.
         absent_alarms: the largest number of poses of a class per picture that lacks it; None for no limit. A class
             that too few pictures lack to allow a single pose keeps its threshold, unless the limit is 0.
-        least: labelled objects from which a class has its own threshold; the others share that of all together.
-        before: the calibration whose suppression and rivals were in use when the samples were collected.
+        least: minimum labelled objects for a class to get its own threshold; the others share a common one.
+        before: the calibration with the suppression and rivals that the samples were collected with.
     """
     for alarms in (false_alarms, absent_alarms):
         if alarms is not None and not 0 <= alarms < math.inf:
@@ -169,7 +169,7 @@ def calibrate(
         lacked.update(name for name, count in picture.labelled.items() if not count)
 
     def raised(threshold: float, answers: np.ndarray, count: int) -> float:
-        if absent_alarms is None or 0 < count * absent_alarms < 1:  # too few to tell so few alarms from none
+        if absent_alarms is None or 0 < count * absent_alarms < 1:  # too few pictures to allow one alarm
             return threshold
         return max(threshold, quiet_from(scores[answers & lacking], count, absent_alarms))
 
@@ -197,7 +197,7 @@ def fit_temperature(scores: np.ndarray, right: np.ndarray) -> float:
     def loss(slope: float) -> float:
         return float(np.logaddexp(0, -slope * logits).mean())
 
-    # The loss is convex in the slope, so that a ternary search finds the only minimum.
+    # The loss is convex in the slope, so a ternary search finds the only minimum.
     low, high = 1 / HOTTEST, 1 / COLDEST
     for _ in range(200):
         left, middle = low + (high - low) / 3, high - (high - low) / 3
@@ -206,20 +206,20 @@ def fit_temperature(scores: np.ndarray, right: np.ndarray) -> float:
 
 
 def best_f1(scores: np.ndarray, right: np.ndarray, total: int) -> float | None:
-    """The threshold with the best F1 of finding `total` right ones; None without any right one."""
+    """The threshold with the best F1 for `total` positives; None without any right answer."""
     scores, right = scores[scores > 0], right[scores > 0]  # no threshold lets a score of 0 pass
     if not total or not right.any():
         return None
     edges, hits, counts = _steps(scores, right)
-    best = int((2 * hits / (counts + total)).argmax())  # of equal ones the highest threshold
+    best = int((2 * hits / (counts + total)).argmax())  # the highest threshold among ties
     return _between(edges, best)
 
 
 def quiet_from(scores: np.ndarray, pictures: int, alarms: float) -> float:
-    """The lowest threshold that at most `alarms` answers per picture pass, of pictures that lack the class."""
+    """The lowest threshold with at most `alarms` passing answers per picture without the class."""
     allowed = math.floor(alarms * pictures + 1e-9)
     ordered = np.sort(scores)[::-1]
-    # Slightly above the first answer too many, so that it fails in single precision as well.
+    # Slightly above the first excess answer, so that it fails in single precision too.
     return min(1.0, float(ordered[allowed]) + 1e-6) if allowed < len(ordered) else 0.0
 
 
@@ -232,12 +232,12 @@ def _threshold(
         return None
     edges, hits, counts = _steps(scores, right)
     allowed = (counts - hits) / pictures <= false_alarms
-    count = int(allowed.argmin()) if not allowed.all() else len(allowed)  # leading ones: alarms only grow
+    count = int(allowed.argmin()) if not allowed.all() else len(allowed)  # alarms only grow
     return float(edges[0]) if count == 0 else _between(edges, count - 1)
 
 
 def _steps(scores: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distinct scores, best first, and how many right ones and how many in all score at least that."""
+    """Distinct scores, best first, and how many right answers and how many in total reach each."""
     edges, place = np.unique(-scores, return_inverse=True)
     hits = np.bincount(place, right.astype(np.float64), len(edges)).cumsum()
     return -edges, hits, np.bincount(place, minlength=len(edges)).cumsum()
@@ -256,10 +256,10 @@ def compared(
     earlier: Sequence[CalibrationSample] | None = None,
     **options: float | int | None,
 ) -> dict[str, dict[str, float]]:
-    """The rows of the table "before" and "after" calibration, see `measure`.
+    """The table rows "before" and "after" calibration, see `measure`.
 
-    After is measured by two-fold cross-fitting: the calibration is fitted on one half of the pictures and measured on
-    the other. `earlier` are the samples with the rivals of `before`, if those were others.
+    "after" is measured by two-fold cross-fitting: the calibration is fitted on one half of the pictures and measured on
+    the other. `earlier` are samples collected with the rivals of `before`, if those differ.
     """
     half_of = {picture.key: hashlib.sha256(picture.key.encode()).digest()[0] % 2 for picture in samples}
     halves = [[picture for picture in samples if half_of[picture.key] == half] for half in (0, 1)]

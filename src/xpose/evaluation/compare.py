@@ -1,8 +1,8 @@
-"""Two runs side by side: what differs, and whether the difference is more than the luck of the pictures.
+"""Compare two runs: what differs, and whether the difference exceeds the sampling error of the pictures.
 
 Pictures are resampled with replacement, within each set, many times (the bootstrap); the numbers are computed again
 from the rows of the resampled pictures, and the middle 95 % of the results is the confidence interval. If the runs hold
-the same pictures, both get the same samples: what makes a picture hard for both cancels out in the difference.
+the same pictures, both get the same samples: a picture's difficulty for both cancels out in the difference.
 
 Letters: P pictures, G groups (sets or categories), B draws.
 """
@@ -21,9 +21,9 @@ from xpose.evaluation.run_file import EvaluationRun, RunObject, RunPicture
 
 DRAWS, LEVEL = 2000, 0.95
 LOWER_IS_BETTER = ("NME", "EPE", "ECE", "error", "swaps", "false alarms", "wrong answers")
-HIGHER_IS_BETTER = ("error correlation",)  # though it begins like one of the others
+HIGHER_IS_BETTER = ("error correlation",)  # despite the prefix "error"
 _ROUNDING = 1e-12
-_CHUNK = 2_000_000  # counts in memory at once
+_CHUNK = 2_000_000  # counts in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +54,15 @@ class ComparedNumber:
 class RunComparison:
     """The result of `compare`."""
 
-    rows: tuple[ComparedNumber, ...]  # those with intervals first, each followed by those of its sets
-    pictures: int  # how many pictures both runs hold, and are resampled alike; 0 if they hold different ones
+    rows: tuple[ComparedNumber, ...]  # rows with intervals first, each followed by its sets' rows
+    pictures: int  # number of pictures in both runs, resampled together; 0 if theirs differ
     notes: tuple[str, ...]  # what limits the comparison, in words
 
 
 def compare(
     first: EvaluationRun, second: EvaluationRun, *, draws: int = DRAWS, level: float = LEVEL, seed: int = 0
 ) -> RunComparison:
-    """Compare two runs of one protocol; `level` is the share of the draws in the interval.
+    """Compare two runs of one protocol; `level` is the share of draws in the interval.
 
     Raises:
         ConfigError: the runs are of different protocols.
@@ -103,7 +103,7 @@ def _group(picture: RunPicture, row: RunObject, mean: str) -> str:
 
 
 def _number_of(pictures: Sequence[RunPicture], name: str, mean: str) -> Callable[[np.ndarray], np.ndarray]:
-    """The function from how often pictures are drawn [B, P] to the number [B], the mean over groups of their means."""
+    """A function from the pictures' draw counts [B, P] to the number [B], the mean of the groups' means."""
     rows = [
         (place, _group(picture, row, mean), row.values[name], row.points if mean == "points" else 1)
         for place, picture in enumerate(pictures)
@@ -128,7 +128,7 @@ def _number_of(pictures: Sequence[RunPicture], name: str, mean: str) -> Callable
 
 @dataclass(frozen=True, slots=True)
 class _Bootstrap:
-    """Resamples the pictures of both runs; alike if they are `paired`."""
+    """Resamples the pictures of both runs; identically if `paired`."""
 
     first: Sequence[RunPicture]
     second: Sequence[RunPicture]
@@ -167,7 +167,7 @@ class _Bootstrap:
 
 
 def _strata(pictures: Sequence[RunPicture]) -> list[np.ndarray]:
-    """The places of the pictures of each set."""
+    """The indices of the pictures of each set."""
     sets = np.array([picture.set for picture in pictures], dtype=object)
     return [np.flatnonzero(sets == name) for name in sorted(set(sets))]
 

@@ -1,7 +1,7 @@
-"""The labelled pictures that a protocol is run on: folders of sets, prepared sets, collections, by split.
+"""The labelled pictures that a protocol runs on: folders of sets, prepared sets, collections, by split.
 
 Every set has the split `held-out`: the tenth of `train` that `xpose.data.collection.held_out` selects. `train` is then
-the rest, so that neither examples nor baselines come from evaluated pictures.
+the rest, so neither examples nor baselines come from evaluated pictures.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Placed = tuple[Record, Path]
 
 @dataclass(frozen=True)
 class EvaluationData:
-    """Where the pictures are, and which of them are evaluated."""
+    """The places of the pictures, and the evaluated subset."""
 
     places: tuple[Path, ...]  # folders
     split: str = "val"
@@ -39,7 +39,7 @@ class EvaluationData:
     def at(
         cls, data: str | Path | Iterable[str | Path], split: str = "val", only: Iterable[str] = ()
     ) -> EvaluationData:
-        """The data in one or several folders, each a set or a folder of sets."""
+        """The data in the given folders, each a set or a folder of sets."""
         folders = [data] if isinstance(data, str | Path) else list(data)
         return cls(tuple(part for folder in folders for part in _parts(Path(folder))), split, tuple(only))
 
@@ -61,7 +61,7 @@ class EvaluationData:
         """The sets of the first edition ("since": 1), according to the index of a folder of sets."""
         entries: list[Any] = []
         for folder in self.places:
-            with contextlib.suppress(OSError, ValueError, TypeError):  # reading the sets reports the fault of an index
+            with contextlib.suppress(OSError, ValueError, TypeError):  # an invalid index is reported later
                 entries += json.loads((folder / "index.json").read_bytes())
         return {str(entry.get("name")) for entry in entries if isinstance(entry, dict) and entry.get("since") == 1}
 
@@ -95,7 +95,7 @@ class EvaluationData:
                     if not self.only or record.source in self.only:
                         yield record, place
             except DataError as error:
-                # One of several sets may lack a split, but not all of them.
+                # Some of several sets can lack a split, but not all.
                 if begun or len(self.places) == 1:
                     raise
                 faults.append(str(error))
@@ -118,7 +118,7 @@ def _splits_by_set(folder: Path) -> dict[str, tuple[str, ...]]:
 
 
 def _parts(folder: Path) -> list[Path]:
-    """A folder of prepared sets as the sets themselves; any other folder unchanged."""
+    """The sets in a folder of prepared sets; any other folder unchanged."""
     if not folder.is_dir():
         raise DataError(f"{quote(folder)} is not a folder. --data is the folder of the labelled pictures.")
     if (folder / LOCATION).is_file() or is_folder_of_sets(folder):

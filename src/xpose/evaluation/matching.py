@@ -1,4 +1,4 @@
-"""Which found pose is assigned to which labelled object, and their points paired by name.
+"""Assign found poses to labelled objects, and pair their points by name.
 
 Letters: N poses found, M objects labelled, K keypoints of an object's category.
 """
@@ -28,33 +28,33 @@ Names = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Aligned:
-    """An object's keypoints and those of the pose that is assigned to it, in the order of the object's category."""
+    """An object's keypoints and those of its assigned pose, in the order of the object's category."""
 
     names: Names
-    true: np.ndarray  # [K, 2] pixels; 0 where not labelled
+    true: np.ndarray  # [K, 2] pixels; 0 if not labelled
     visibility: np.ndarray  # [K], 2 visible, 1 hidden, 0 not labelled
-    predicted: np.ndarray  # [K, 2] pixels; NaN where nothing was found
-    scores: np.ndarray  # [K] confidences; NaN where nothing was found or no confidence was given
+    predicted: np.ndarray  # [K, 2] pixels; NaN if not found
+    scores: np.ndarray  # [K] confidences; NaN if not found or without a confidence
 
     @property
     def distances(self) -> np.ndarray:
-        """[K] in pixels: infinite where a point was not found. Only labelled points mean anything."""
+        """[K] in pixels: infinite if a point was not found. Only labelled points are meaningful."""
         offsets = self.predicted - self.true
         distances = np.sqrt(offsets[:, 0] ** 2 + offsets[:, 1] ** 2)
         distances[np.isnan(distances)] = np.inf
         return distances
 
     def counted(self, points: str) -> np.ndarray:
-        """[K] bool: which points count, "labelled" (visible or hidden) or "visible" ones."""
+        """[K] bool: the points that count, "labelled" (visible or hidden) or "visible"."""
         return self.visibility > (0 if points == "labelled" else 1)
 
 
 def match(truth: Record, predicted: Poses, how: Match = "best box", *, any_category: bool = False) -> list[int | None]:
-    """For each object of the record (also those that no metric counts) the row of the pose that is assigned to it.
+    """The row of the pose assigned to each object of the record, including objects that no metric counts.
 
-    `how` is "given": row i for object i, for methods that know where each object is; "best box": the pose whose box has
-    the highest IoU with the object's (the first of equal ones); or "best score". The last two match objects
-    independently, so two objects may be assigned the same pose. `any_category` also assigns poses of other categories.
+    `how` is "given": row i for object i, for methods that are given the objects; "best box": the pose whose box has the
+    highest IoU with the object's (the first among ties); or "best score". The last two match objects independently, so
+    two objects may be assigned the same pose. `any_category` also assigns poses of other categories.
     """
     if how == "given":
         if len(predicted) != len(truth.instances):
@@ -75,7 +75,7 @@ def match(truth: Record, predicted: Poses, how: Match = "best box", *, any_categ
 
 
 def check_choice(what: str, value: str, choices: Sequence[str]) -> None:
-    """Raise a ConfigError unless a word is one of the choices."""
+    """Raise a ConfigError unless `value` is one of `choices`."""
     if value not in choices:
         raise ConfigError(
             f"Unknown {what} {quote(value)}.{did_you_mean(value, choices)} It must be one of {', '.join(choices)}."
@@ -89,13 +89,12 @@ LEAST_IOU = 0.5
 def judge(truth: Record, predicted: Poses) -> tuple[np.ndarray, np.ndarray]:
     """Match poses and objects one to one, best scores first.
 
-    A pose takes, of the objects of its category that are still free, the one whose box it overlaps most, if the IoU is
-    at least 0.5. A pose of which at least half is inside a crowd of its category is ignored, and a crowd cannot be
-    missed.
+    Each pose is matched to the free object of its category with the highest box IoU, if this is at least 0.5. A pose is
+    ignored if at least half of it is inside a crowd of its category. A crowd cannot be missed.
 
     Returns:
         verdicts: [N], `HIT`, `FALSE` or `IGNORED` for each pose.
-        missed: [M] bool, which objects no pose took.
+        missed: [M] bool, objects without a pose.
     """
     crowd = np.array([instance.iscrowd for instance in truth.instances], dtype=bool)
     verdicts, missed = np.full(len(predicted), FALSE), ~crowd
@@ -125,7 +124,7 @@ def overlaps(truth: Record, predicted: Poses) -> tuple[np.ndarray, np.ndarray]:
 
 
 def same_categories(truth: Record, predicted: Poses) -> np.ndarray:
-    """[N, M] bool: whether a pose has the category of an object."""
+    """[N, M] bool: whether a pose has an object's category."""
     labelled = np.array([plain_name(instance.category.name) for instance in truth.instances], dtype=str)
     return np.array([plain_name(name) for name in predicted.categories], dtype=str)[:, None] == labelled
 
@@ -142,14 +141,14 @@ def boxes_of(truth: Record) -> np.ndarray:
 
 
 def labelled_points(instances: Sequence[Instance], names: Names) -> np.ndarray:
-    """[M, K, 3] x, y, v of these keypoints of each object; zeros where not labelled."""
+    """[M, K, 3] x, y, v of these keypoints of each object; zeros if not labelled."""
     rows = (instance.keypoints.get(name, (0.0, 0.0, 0)) for instance in instances for name in names)
     flat = np.fromiter(chain.from_iterable(rows), dtype=np.float64, count=3 * len(names) * len(instances))
     return flat.reshape(len(instances), len(names), 3)
 
 
 def align(instance: Instance, predicted: Poses, row: int | None) -> Aligned:
-    """The object's points and those of pose `row`; NaN for points that the pose does not have, or without a pose."""
+    """The object's points and those of pose `row`; NaN for points that the pose lacks, or without a pose."""
     names = instance.category.keypoints
     (true,) = labelled_points([instance], names)
     places = None if row is None else columns_of(names, predicted.keypoint_names[row], predicted.canonical_names[row])
@@ -167,7 +166,7 @@ def align(instance: Instance, predicted: Poses, row: int | None) -> Aligned:
 
 @lru_cache(maxsize=4096)
 def columns_of(labelled: Names, names: Names, canonical: Names) -> np.ndarray:
-    """[K] the index of each labelled name among a pose's names, by its own or the vocabulary's name; -1 if missing."""
+    """[K] the index of each labelled name among a pose's own or canonical names; -1 if missing."""
     rings = (names, canonical, tuple(map(plain_name, names)), tuple(map(plain_name, canonical)))
     places = []
     for name in labelled:
@@ -201,7 +200,7 @@ def as_poses(record: Record) -> Poses:
 
 
 def in_records_pixels(predicted: Poses) -> Poses:
-    """A detector's result in the pixels of records, where (0, 0) is the middle of the first pixel: half a pixel less.
+    """A detector's result in the pixels of records, where (0, 0) is the centre of the first pixel: half a pixel less.
 
     Boxes do not change: COCO's boxes span a picture of width W from 0 to W, and so do a detector's.
     """
@@ -213,9 +212,9 @@ plain_name = lru_cache(maxsize=65536)(normalise)
 
 @lru_cache(maxsize=1024)
 def mirror_names(skeleton: str, names: Names) -> dict[str, str]:
-    """The name of each point in the mirrored picture: by the skeleton, else by the words left and right."""
+    """Map names to the mirrored picture's, by the skeleton or else the words "left" and "right"."""
     flips: dict[str, str] = {}
-    if not skeleton.endswith(".toml"):  # the name is from an annotation file, which must not open files of its choice
-        with contextlib.suppress(VocabularyError):  # a skeleton of the user's own
+    if not skeleton.endswith(".toml"):  # annotation files contain the name and must not open arbitrary files
+        with contextlib.suppress(VocabularyError):  # a user's own skeleton
             flips = dict(load_skeleton(skeleton).flips)
     return {name: flips.get(name, flip_name(name)) for name in names}

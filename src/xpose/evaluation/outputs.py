@@ -41,7 +41,7 @@ SIZES = {
     "96 to 256 px": (96.0, 256.0),
     "256 px and more": (256.0, math.inf),
 }
-MOST_PICTURES, MOST_PER_GROUP, MOST_QUESTIONS = 8, 2, 4  # in the report: best or worst pictures, answers in one
+MOST_PICTURES, MOST_PER_GROUP, MOST_QUESTIONS = 8, 2, 4  # limits of the report; questions are per picture
 SIDE = 380  # pixels, longer side of a picture in the report
 
 Bars = list[tuple[str, tuple[float]]]  # name and share
@@ -55,7 +55,7 @@ def write_outputs(
     settings: Settings,
     journal: AnswerJournal,
 ) -> list[Path]:
-    """Write everything, and return the files in the order in which a reader would open them."""
+    """Write all files, and return their paths in the order in which to read them."""
 
     def answered() -> Iterator[tuple[Task, Answers]]:
         for task in protocol.tasks(data, settings):
@@ -69,7 +69,7 @@ def write_outputs(
 
 
 def markdown(result: Evaluation) -> str:
-    """All tables, below everything that they state about themselves."""
+    """Return all tables, preceded by their statement, as Markdown."""
     lines = [f"# {result.statement['protocol']}", "", f"- weights: {result.weights}"]
     lines += [f"- {name}: {value}" for name, value in result.statement.items() if name != "protocol"]
     lines += [f"- xpose {result.version}, {result.made}", ""]
@@ -81,9 +81,9 @@ def markdown(result: Evaluation) -> str:
 
 
 def write_coco(folder: Path, data: EvaluationData, answered: Iterable[tuple[Task, Answers]]) -> list[Path]:
-    """Write COCO results of every set whose annotation file is in the given folders, poses and boxes in two files.
+    """Write COCO results, poses and boxes separately, for every set with an annotation file in the given folders.
 
-    Variants of questions (typos, other prompts) are left out, since a file holds one answer.
+    Variants of questions (typos, other prompts) are omitted, since a file holds one answer.
     """
     truths: dict[tuple[str, str], CocoTruth] = {}
     poses: dict[tuple[str, str], list[tuple[int, Poses]]] = {}
@@ -105,7 +105,7 @@ def write_coco(folder: Path, data: EvaluationData, answered: Iterable[tuple[Task
 
 
 def write_report(path: Path, result: Evaluation, protocol: Protocol, answered: Iterable[tuple[Task, Answers]]) -> None:
-    """Write the report: one HTML file without scripts or further files."""
+    """Write the report: one self-contained HTML file without scripts."""
     shown = f"{result.value:.3f}" if " per " in result.headline else f"{100 * result.value:.1f}"  # a count or a share
     # Protocols without thresholds do not measure points: no errors, no best and worst pictures.
     threshold = max(protocol.thresholds, default=0.0)
@@ -133,7 +133,7 @@ def write_report(path: Path, result: Evaluation, protocol: Protocol, answered: I
 
 
 def polyline(xs: Iterable[float], ys: Iterable[float]) -> str:
-    """The points of a curve in the chart of the page, without values that are not finite."""
+    """The points of a curve in a chart of the page, without non-finite values."""
     pairs = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
     clipped = np.clip(np.array(pairs).reshape(-1, 2), 0, 1)
     return " ".join(f"{48 + 358 * x:.1f},{220 - 206 * y:.1f}" for x, y in clipped.tolist())
@@ -185,7 +185,7 @@ def _bars(hits: dict[str, list[bool]]) -> Bars:
 
 @dataclass(frozen=True)
 class GalleryPicture:
-    """A question whose answer is shown: its share of near points, and once drawn the pictures as data URLs."""
+    """A question and its answer: the share of near points, and after drawing the pictures as data URLs."""
 
     task: str
     group: str
@@ -216,7 +216,7 @@ def choose(objects: Sequence[ObjectScore], threshold: float, *, best: bool) -> l
 
 
 def _drawn_pictures(chosen: Sequence[GalleryPicture], answered: Iterable[tuple[Task, Answers]]) -> list[GalleryPicture]:
-    """The chosen pictures with labels and answers drawn, in their order; unreadable ones are left out."""
+    """The chosen pictures with labels and answers drawn, in order; unreadable ones are omitted."""
     by_task = {picture.task: picture for picture in chosen}
     drawn: dict[str, GalleryPicture] = {}
     for task, answers in answered:
@@ -232,7 +232,7 @@ def _drawn(chosen: GalleryPicture, task: Task, answers: Answers) -> GalleryPictu
     pixels = task.pixels()
 
     def most(question: Question) -> int | None:
-        """As many answers as can be assigned to objects, or all if the question has no limit."""
+        """The number of answers that can be assigned to objects; None for no limit."""
         one_each = max(1, len(question.truth.instances)) if question.trim else None
         return question.matched or question.most or one_each
 

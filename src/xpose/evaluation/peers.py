@@ -1,9 +1,9 @@
-"""Networks of transformers as sources of answers, so that they are measured by the same code as ours.
+"""Networks from transformers as sources of answers, measured by the same code as ours.
 
-*GroundingDINO* (the papers' tables 8 and 16) knows no keypoints, so each keypoint is asked for as an object of its own
+*GroundingDINO* (the papers' tables 8 and 16) has no keypoints, so each keypoint is detected as an object of its own
 ("left eye"): the point is the centre of the best box inside the object's box; NaN if there is none. *CLIP* (table 7)
-finds nothing, so it is shown the labelled objects and points as squares. Its answers are the labels with similarities
-in place of scores, so it serves the protocol `similarity` alone.
+does not detect, so it gets the labelled objects and points as square crops. Its answers are the labels with
+similarities as scores, so it only serves the protocol `similarity`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from xpose.records import Instance
 from xpose.results import Poses
 
 MOST_ANSWERS = 50  # per class, as many as our own networks give
-LEAST_POINT_SCORE = 0.05  # of a box that may give a point
+LEAST_POINT_SCORE = 0.05  # minimum, of a point's box
 OBJECT, POINT = "a photo of a {object}", "a photo of the {point} of a {object}"
 POINT_SIDE = 0.25  # of the box's longer side
 LEAST_SIDE = 8.0  # pixels
@@ -64,7 +64,7 @@ class TransformersSource(ABC):
 
     @property
     def identity(self) -> str:
-        """The sha256 of all files of the folder that decide its answers."""
+        """The sha256 of all files of the folder that affect its answers."""
         state = hashlib.sha256()
         for path in sorted(self.folder.iterdir()):
             if path.is_file() and path.suffix in (".json", ".safetensors", ".bin", ".txt", ".model"):
@@ -74,7 +74,7 @@ class TransformersSource(ABC):
         return state.hexdigest()
 
     def answer(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
-        """For each task the answers to its questions."""
+        """Each task's answers to its questions."""
         pairs = zip(tasks, pixels, strict=True)
         return [tuple(self._answer(question, image, settings) for question in task.questions) for task, image in pairs]
 
@@ -118,11 +118,11 @@ class GroundingDinoSource(TransformersSource):
 
     @torch.inference_mode()
     def _boxes(self, pixels: np.ndarray, words: str) -> tuple[np.ndarray, np.ndarray]:
-        """All boxes for some words: corners [n, 4] in pixels, and how well each fits, [n]."""
+        """All boxes for the words: corners [n, 4] in pixels, and their scores [n]."""
         text = f"{words.lower().replace('_', ' ')}."
         inputs = self.processor(images=pixels, text=text, return_tensors="pt").to(self.model.device)
         outputs = self.model(**inputs)
-        # The score of a box is that of the best token of the words.
+        # The score of a box is that of the best token.
         scores = outputs.logits[0].sigmoid().amax(-1).float().cpu().numpy()
         corners = cxcywh_to_xyxy(outputs.pred_boxes[0].float().cpu().numpy())
         size = np.tile([pixels.shape[1], pixels.shape[0]], 2)
@@ -130,7 +130,7 @@ class GroundingDinoSource(TransformersSource):
 
 
 def _point(box: np.ndarray, boxes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, float] | None:
-    """The centre of the best box inside the object's, and its score."""
+    """The centre and the score of the best box inside the object's."""
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     inside = ((centres >= box[:2]) & (centres <= box[2:])).all(-1) & (scores >= LEAST_POINT_SCORE)
     if not inside.any():
@@ -155,9 +155,9 @@ class ClipSource(TransformersSource):
         return Poses.concatenate(parts) if parts else Poses.empty((pixels.shape[0], pixels.shape[1]))
 
     def _object(self, asked: AskedClass, instance: Instance, pixels: np.ndarray) -> Poses:
-        """The labels of an object with similarities: of its labelled points that the class asks for by name.
+        """The labels of an object with similarities, for its labelled points that the class names.
 
-        A wrong class has no name of them. It takes the places of the object's labelled points in their order.
+        A wrong class shares none of these names, so its points take the labelled places in order.
         """
         x, y, width, height = instance.box
         longer = max(width, height)
@@ -217,7 +217,7 @@ PEERS: dict[str, type[TransformersSource]] = {"grounding-dino": GroundingDinoSou
 
 
 def open_peer(which: str, *, device: str | None = None) -> AnswerSource:
-    """A peer from `KIND=FOLDER`; FOLDER holds its weights in transformers' form."""
+    """Open a peer, `KIND=FOLDER`; FOLDER holds weights in transformers' format."""
     kind, _, folder = which.partition("=")
     if kind not in PEERS or not folder:
         raise ConfigError(

@@ -1,8 +1,8 @@
-"""What a protocol asks about a picture: plain data that can be made twice alike and sent to other processes.
+"""What a protocol asks about a picture: plain, reproducible data that can be sent to other processes.
 
-A `Task` is one picture with all its questions. A `Question` is one list of classes, and the truth its answer is
-compared with. An `AskedClass` becomes a prompt of the detector only where it is answered. `Settings` are the options of
-one run; all of them are in its file and above its tables.
+A `Task` is one picture with all its questions. A `Question` is one list of classes, and the truth to compare its answer
+with. An `AskedClass` becomes a detector prompt only when it is answered. `Settings` are the options of one run; all are
+stored in its file and printed above its tables.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from xpose.vocabulary import load_skeleton
 
 PromptKind = Literal["text", "visual", "combined"]
 KINDS: tuple[PromptKind, ...] = get_args(PromptKind)
-LEAST_SIDE = 64.0  # of an example's box, its longer side, in pixels
-_SMALLER = (1.0, 0.5, 0.25, 0.0)  # of that, tried in turn
+LEAST_SIDE = 64.0  # longer side of an example's box, in pixels
+_SMALLER = (1.0, 0.5, 0.25, 0.0)  # shares of it to try
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,14 +39,14 @@ class Settings:
     prompts: PromptKind = "text"  # "visual" takes examples from the training split
     shots: int = 1  # examples per class
     seed: int = 0  # for drawing examples and absent classes
-    flip: bool = False  # also ask the mirrored picture, and average both answers
-    limit: int | None = None  # pictures per set at most
-    # Answers must have a higher score; "weights" for the thresholds by class and the rivals stored with the weights.
+    flip: bool = False  # also process the mirrored picture, and average both
+    limit: int | None = None  # maximum pictures per set
+    # Answers must have a higher score; "weights" uses the class thresholds and rivals stored with the weights.
     threshold: float | Literal["weights"] = 0.0
     side: int | None = None  # the longer side of the network's input in pixels; None for the weights' own
     absent: tuple[str, ...] = ()  # classes that the pictures do not show, for `negatives`; empty to draw them
     index_pixels: bool = False  # the weights use pixel indices, as the released checkpoint does
-    rivals: bool = False  # use the weights' rivals with a threshold that is a number, too
+    rivals: bool = False  # use the weights' rivals even if `threshold` is a number
 
     def __post_init__(self) -> None:
         rules = {
@@ -68,11 +68,11 @@ class Settings:
         return self.threshold == "weights"
 
     def least_score(self, stored: float) -> float:
-        """The threshold; `stored` where it is that of the weights."""
+        """The threshold, or `stored` for "weights"."""
         return stored if self.threshold == "weights" else self.threshold
 
     def to_json(self) -> dict[str, Any]:
-        """The settings as plain values, in the form that runs on disk are compared with."""
+        """The settings as plain values, in the form that is compared with runs on disk."""
         values = {**dataclasses.asdict(self), "nms": "weights"}
         return values if self.rivals else {name: value for name, value in values.items() if name != "rivals"}
 
@@ -126,8 +126,8 @@ class LabelledExample:
 class AskedClass:
     """One class of a question: its name and the names of its keypoints in the prompt."""
 
-    category: Category  # as the records know it
-    label: str | None  # its name in the prompt; None for examples alone
+    category: Category  # as in the records
+    label: str | None  # its name in the prompt; None for only examples
     names: Mapping[str, str]  # the prompt's keypoint names → the record's, in the prompt's order
     examples: tuple[LabelledExample, ...] = ()
 
@@ -156,7 +156,7 @@ class AskedClass:
 
 @lru_cache(maxsize=4096)
 def _text(label: str, skeleton_name: str, names: tuple[str, ...]) -> TextPrompt:
-    """Words for a class: its points by the skeleton if that has all of them, else as plain words."""
+    """A text prompt for a class, with its skeleton if that has all points, else with plain words."""
     try:
         skeleton = load_skeleton(skeleton_name)
     except VocabularyError:
@@ -174,7 +174,7 @@ class Question:
     most: int | None  # the largest number of answers, best first; None for all that the network has
     group: str  # the row of the table that it counts for, usually the set
     variant: str = ""  # the difference to other questions about the same picture: kind of prompt, wording, ...
-    matched: int | None = None  # only so many of the best answers can be assigned to objects; None for all
+    matched: int | None = None  # how many of the best answers can be assigned to objects; None for all
     trim: bool = False  # keep only the best answer and those that fit the labelled boxes best
 
     def prompts(self) -> list[Prompt]:
@@ -193,7 +193,7 @@ class Task:
     unasked: tuple[str, ...] = ()  # what could not be asked, and why
 
     def pixels(self) -> np.ndarray:
-        """RGB bytes [h, w, 3] as stored; errors as in `read_pixels`."""
+        """RGB bytes [h, w, 3] as stored; raises as `read_pixels`."""
         picture = self.record.picture
         return read_pixels(self.place, picture.file, (picture.width, picture.height))
 
@@ -212,8 +212,8 @@ def read_pixels(place: Path, file: str, size: tuple[int, int]) -> np.ndarray:
     """RGB bytes [h, w, 3] of a picture; its EXIF orientation is *not* applied, since labels belong to stored pixels.
 
     Raises:
-        ImageError: it is not a picture, damaged, or of another size (width, height) than its labels say.
-        DataError: it cannot be read at all.
+        ImageError: it is not a picture, is damaged, or its size differs from `size` (width, height).
+        DataError: the file cannot be read.
     """
     content = content_of(place)
     try:
@@ -235,7 +235,7 @@ _example_pixels = lru_cache(maxsize=64)(read_pixels)
 
 SetCategory = tuple[str, Category]  # set, category
 Shots = Mapping[SetCategory, tuple[LabelledExample, ...]]
-Questions = Callable[[Record], Iterable[Question | str]]  # a string states what could not be asked, and why
+Questions = Callable[[Record], Iterable[Question | str]]  # a string states a skipped question and why
 
 
 def categories_of(record: Record) -> list[Category]:
@@ -265,7 +265,7 @@ def tasks_about(data: EvaluationData, settings: Settings, questions_of: Question
 
 
 def tasks_of(records: Iterable[Placed], questions_of: Questions, prefix: str = "") -> Iterator[Task]:
-    """One task per picture with its questions, its key after `prefix`; pictures without questions are left out."""
+    """One task per picture with questions; each key starts with `prefix`. Others are omitted."""
     for record, place in records:
         asked = list(questions_of(record))
         if asked:
@@ -275,7 +275,7 @@ def tasks_of(records: Iterable[Placed], questions_of: Questions, prefix: str = "
 
 
 def limited(records: Iterable[Placed], limit: int | None) -> Iterator[Placed]:
-    """At most `limit` pictures of each set: those whose names' sha256 are the smallest, in their usual order."""
+    """At most `limit` pictures of each set: those with the smallest sha256 of the name, in the usual order."""
     if limit is None:
         yield from records
         return
@@ -289,10 +289,10 @@ def limited(records: Iterable[Placed], limit: int | None) -> Iterator[Placed]:
 
 
 def find_examples(data: EvaluationData, settings: Settings) -> Shots:
-    """For each set and category the objects of the training split that serve as examples, drawn by the seed.
+    """Draw the training objects that serve as examples for each set and category, using the seed.
 
-    Preferred are objects of which at least half of the points are visible, with a box of at least 64 pixels, and from
-    different pictures.
+    Objects with at least half of the points visible, a box of at least 64 pixels, and from different pictures are
+    preferred.
     """
     if settings.prompts == "text":
         return {}

@@ -1,11 +1,11 @@
-"""COCO annotation and results files: labels without pictures, and answers of any program, scored or as a source.
+"""COCO annotation and results files: labels without pictures, and any program's answers, scored or as a source.
 
     [{"image_id": 42, "category_id": 1, "score": 0.9, "keypoints": [x, y, v, ...]},
      {"image_id": 42, "category_id": 1, "score": 0.8, "bbox": [x, y, width, height]}]
 
-So the results of other systems are measured by the same code as ours. Coordinates are those of the annotation file, of
-which nothing is repaired or left out. Keypoints take their unified names if a skeleton of the vocabulary has all of a
-category's points; otherwise they keep the file's.
+The same code measures the results of other systems and ours. Coordinates are those of the annotation file, which is
+used without repairs or omissions. Keypoints get unified names if a skeleton of the vocabulary has all of a category's
+points; otherwise they keep the file's names.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from xpose.results import Poses
 from xpose.results.formats import coco
 from xpose.vocabulary import find_category
 
-MOST = 1e9  # pixels; larger coordinates are an error of the file, though networks that diverge go far
+MOST = 1e9  # pixels; larger coordinates are an error of the file; diverged networks give large ones
 RESULTS_RULE = (
     "Results are a list of objects with image_id, category_id, score and keypoints (x, y, v of each point) or bbox "
     "(x, y, width, height). Write the file again."
@@ -71,7 +71,7 @@ class CocoTruth:
 
     def id_of(self, record: Record) -> int:
         """The image id of a picture of the set; a DataError if the file does not have it."""
-        # Folder sets leave out the folder `images` in the file, but not in records.
+        # Folder sets omit the folder `images` in the file, but not in records.
         image_id = self._ids.get(record.picture.file.removeprefix("images/"))
         if image_id is None and record.source_id is not None and record.source_id.isdecimal():
             image_id = int(record.source_id) if int(record.source_id) in self.records else None
@@ -84,7 +84,7 @@ class CocoTruth:
 
 
 def unified_name(name: str) -> str:
-    """The vocabulary's name for a category of an annotation file, which records use; else the file's own."""
+    """The vocabulary's name for an annotation file's category, as in records, or else the file's own."""
     category = find_category(name)
     return category.name if category else name
 
@@ -101,7 +101,7 @@ def annotation_file(data: EvaluationData, source: str, split: str) -> Path | Non
 
 
 def read_truth(path: str | Path, split: str = "val") -> CocoTruth:
-    """The labels in a COCO file, or in that of a split of a folder set (`NAME/val.json`).
+    """Read the labels in a COCO file, or of a split of a folder set (`NAME/val.json`).
 
     Raises:
         DataError: the file breaks COCO's format.
@@ -177,11 +177,11 @@ def _instance(fields: Fields, category: Category) -> Instance:
 
 
 def _numbers(fields: Fields, key: str, count: int) -> np.ndarray:
-    """`Fields.numbers` as an array, in a fifth of the time; null counts as 0 in "keypoint_scores"."""
+    """`Fields.numbers` as an array, five times as fast; null counts as 0 in "keypoint_scores"."""
     values: Any = fields.value.get(key)
     if key == "keypoint_scores" and isinstance(values, list):
         values = [0.0 if value is None else value for value in values]
-    # By type first: numpy would take "1" and true for numbers. NaN may pass `max`.
+    # Check types first: numpy accepts "1" and true. NaN can pass `max`.
     plain = isinstance(values, list) and len(values) == count and set(map(type, values)) <= {int, float}
     if plain and max(map(abs, values), default=0) <= MOST and not math.isnan(sum(values)):
         return np.array(values, dtype=np.float64)
@@ -193,13 +193,13 @@ class ResultsFile:
     """A results file, sorted by picture."""
 
     answers: Mapping[int, Sequence[FoundObject]]  # by image id, in the file's order
-    keypoints: bool  # whether the answers are poses rather than boxes only
-    boxes: bool  # whether the file itself states boxes; otherwise they are those around the keypoints
-    shares: bool  # whether all scores are from 0 to 1; otherwise only their order means something
-    ignored: int  # entries about categories that the annotation file does not have
+    keypoints: bool  # whether the answers are poses, not only boxes
+    boxes: bool  # whether the file itself states boxes; otherwise they enclose the keypoints
+    shares: bool  # whether all scores are from 0 to 1; otherwise only their order is used
+    ignored: int  # entries about categories missing in the annotation file
 
     def poses(self, image_id: int, size: tuple[int, int]) -> Poses:
-        """The answers about a picture, best first; scores beyond 0..1 are squeezed into it, in order."""
+        """The answers about a picture, best first; scores outside 0..1 are rescaled, in order."""
         answers = self.answers.get(image_id, ())
         scores = np.array([answer.score for answer in answers])
         if not self.shares:
@@ -234,7 +234,7 @@ def read_results(path: str | Path, truth: CocoTruth) -> ResultsFile:
     path = Path(path).expanduser()
     entries = read_json(path, "A COCO results file")
     if isinstance(entries, Mapping) and isinstance(entries.get("annotations"), list):
-        entries = entries["annotations"]  # an annotation file with scores, as some programs write
+        entries = entries["annotations"]  # some programs write an annotation file with scores
     if not isinstance(entries, list):
         raise DataError(f"{quote(path)} holds no list. {RESULTS_RULE}")
     first = entries[0] if entries and isinstance(entries[0], Mapping) else {}
@@ -260,7 +260,7 @@ def read_results(path: str | Path, truth: CocoTruth) -> ResultsFile:
             raise DataError(f"{quote(path)}: {error}. {RESULTS_RULE}") from None
         answers.setdefault(image_id, []).append(answer)
         thirds.append((answer, third))
-    # Third numbers are confidences rather than visibilities if they are all from 0 to 1, and not all 0 or 1.
+    # Third numbers are confidences, not visibilities, if all are from 0 to 1 and not all are 0 or 1.
     values = np.concatenate([np.zeros(0), *(third for _, third in thirds)])
     if keypoints and ((values >= 0) & (values <= 1)).all() and ((values > 0) & (values < 1)).any():
         for answer, third in thirds:
@@ -294,7 +294,7 @@ def _answer(fields: Fields, category: Category, boxes: bool, keypoints: bool) ->
 def score_results(truth: CocoTruth, results: ResultsFile, metrics: Iterable[Metric] | None = None) -> dict[str, float]:
     """The numbers of all metrics; by default box AP, and OKS-AP if there are keypoints.
 
-    Average precision is computed in the file's double precision, the rest in that of `Poses`.
+    Average precision uses the file's double precision, other metrics that of `Poses`.
     """
     chosen: Sequence[Metric] = [*metrics] if metrics is not None else [OksAP()] * results.keypoints + [BoxAP()]
     others = [metric for metric in chosen if not isinstance(metric, AveragePrecision)]
@@ -318,7 +318,7 @@ def write_results(
     """Write the results of pictures by image id, and return the number of entries.
 
     Points are in the order of the category; missing ones are zeros, and "keypoint_scores" holds their confidences.
-    Poses of other categories are left out.
+    Poses of other categories are omitted.
     """
     if kind not in ("keypoints", "boxes"):
         raise ConfigError(f'kind is {kind!r}. It must be "keypoints" or "boxes". Write them into two files.')
@@ -338,7 +338,7 @@ def write_results(
 
 
 class ResultsSource:
-    """Answers from one results file for each set, each read when its first picture comes."""
+    """Answers from one results file per set, each read at its first picture."""
 
     batch = 16
 
@@ -358,7 +358,7 @@ class ResultsSource:
         return state.hexdigest()
 
     def answer(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
-        """For each task the file's answers about its picture, in the annotation file's coordinates."""
+        """The file's answers about each task's picture, in the annotation file's coordinates."""
         return [tuple(self._answer(task, question, settings) for question in task.questions) for task in tasks]
 
     def _answer(self, task: Task, question: Question, settings: Settings) -> Poses:
@@ -370,13 +370,13 @@ class ResultsSource:
             names = predicted.keypoint_names[row], predicted.canonical_names[row]
             asked = (asked.category for asked in question.asked)
             fits = [category for category in asked if same_category(category.name, unified_name(name))]
-            if fits:  # of several categories of one name the one that shares most keypoints
+            if fits:  # several can have the name: the one that shares most keypoints
                 best = max(fits, key=lambda category: int((columns_of(category.keypoints, *names) >= 0).sum()))
                 rows.append(row)
                 categories.append(best.name)
         answer = dataclasses.replace(predicted[rows], categories=tuple(categories))
         least = settings.least_score(DEFAULT_THRESHOLD)
-        # At 0 all answers count, since scores of other programs may be below it.
+        # At 0 all answers count, since other programs' scores can be negative.
         return (answer.filter(threshold=least) if least > 0 else answer)[: question.most]
 
     def _of(self, task: Task) -> tuple[CocoTruth, ResultsFile]:

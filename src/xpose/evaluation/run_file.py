@@ -1,4 +1,4 @@
-"""The file of one evaluation run: what was run how, and the numbers of every object of every picture.
+"""The file of one evaluation run: its settings, and the numbers of every object of every picture.
 
     {"format": "xpose-run-1", "protocol": "nano-real", "weights": "xpose-nano", "version": "0.1.0", "made": "2025-...",
      "settings": {"boxes": "best IoU", "prompts": "text", "flip": false, "seed": 0},
@@ -7,11 +7,11 @@
      "pictures": [{"key": "lspet/images/1.jpg", "set": "lspet",
                    "objects": [{"id": "17", "category": "person", "points": 14, "values": {"PCK@0.2": 0.5}}]}]}
 
-`means` defines how a number of the summary is computed from the objects ("points": weighted by their points;
-"objects": with equal weight; "categories", "sets": the mean over these of the mean over their objects), so that
-`xpose compare` can compute it again for resampled pictures. Other numbers, like AP, have no entry there. A number that
-could not be measured is null. A picture that is asked several times (episodes, several questions) has several entries
-with different keys: "a/1.jpg#3". Fields that are not named here are ignored.
+`means` defines how a number of the summary is computed from the objects ("points": weighted by their points; "objects":
+with equal weight; "categories", "sets": the mean over these of the mean over their objects), so that `xpose compare`
+can compute it again for resampled pictures. Other numbers, like AP, have no entry there. A number that could not be
+measured is null. A picture with several questions (such as episodes) has several entries with different keys:
+"a/1.jpg#3". Fields that are not named here are ignored.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from xpose.pictures.atomic import write_text
 
 FORMAT = "xpose-run-1"
 RUN = "run.json"  # its name in the folder of a run
-MOST = 1e300  # larger numbers are taken for an error
+MOST = 1e300  # larger numbers are treated as errors
 MOST_BYTES = 4 << 30  # of a JSON file
 MEANS = ("points", "objects", "categories", "sets")
 
 
 @dataclass(frozen=True, slots=True)
 class RunObject:
-    """One labelled object: number by metric, NaN where it could not be measured."""
+    """One labelled object: number by metric, NaN if it could not be measured."""
 
     id: str
     category: str
@@ -60,7 +60,7 @@ class EvaluationRun:
     settings: Mapping[str, Any]  # boxes, prompts, flips, seed, sets: all that a table states
     weights: str  # as the user named them
     summary: Mapping[str, float]  # the numbers of the whole run
-    means: Mapping[str, str] = field(default_factory=dict)  # how the objects' numbers become those of the summary
+    means: Mapping[str, str] = field(default_factory=dict)  # how the summary averages the objects' numbers
     pictures: tuple[RunPicture, ...] = ()
     version: str = ""  # of this package
     made: str = ""  # time in ISO 8601
@@ -79,7 +79,7 @@ def write_run(path: str | Path, run: EvaluationRun) -> None:
 
 
 def read_run(path: str | Path) -> EvaluationRun:
-    """Read what `write_run` wrote; in a folder that `xpose eval` wrote, its run.json."""
+    """Read a file of `write_run`, or run.json in a folder of `xpose eval`."""
     path = Path(path).expanduser()
     if path.is_dir():
         path = path / RUN

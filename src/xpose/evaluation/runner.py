@@ -1,4 +1,4 @@
-"""Running a protocol: questions in, answers streamed through, numbers out.
+"""Run a protocol: ask questions, stream answers, compute numbers.
 
 result = evaluate("nano-real", xpose.load("weights/mine"), "../shared/data", split="held-out")
 result.summary["PCK@0.2"]
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation(EvaluationRun):
-    """A run that was just made: the content of its file, and all that reports show."""
+    """A finished run: the content of its file, and everything that reports show."""
 
-    headline: str = ""  # the name of the value in `summary` to look at first
-    statement: dict[str, str] = field(default_factory=dict)  # what every table states about itself
+    headline: str = ""  # the name of the main value in `summary`
+    statement: dict[str, str] = field(default_factory=dict)  # the statement of every table
     tables: tuple[Table, ...] = ()
     faults: tuple[PictureFault, ...] = ()  # pictures that were skipped
     scores: Scores = field(default_factory=Scores)
@@ -57,15 +57,15 @@ def evaluate(
     progress: Callable[[int], None] = lambda done: None,
     fault: Callable[[PictureFault], None] = lambda fault: None,
 ) -> Evaluation:
-    """Run a protocol, by its name (`xpose eval --list`) or of your own, on one or several folders of labelled pictures.
+    """Run a protocol, by name (`xpose eval --list`) or your own, on one or several folders of labelled pictures.
 
-    `split`, `only` and `settings` default to the protocol's own. `batch` is for a detector, if the protocol allows it.
-    The journal keeps the answers on disk, and has those of an interrupted run. `progress` is called with the number of
-    pictures that are done, `fault` with every picture that is skipped.
+    `split`, `only` and `settings` default to the protocol's own. `batch` applies to a detector, if the protocol allows
+    it. The journal keeps the answers on disk, including those of an interrupted run. `progress` is called with the
+    number of finished pictures, `fault` with every skipped one.
 
     Raises:
         ConfigError: there is no such protocol, or the journal has answers about other data.
-        DataError: the data cannot be read, or no picture of it can be asked.
+        DataError: the data cannot be read, or no picture can be processed.
     """
     from xpose.inference import Detector
 
@@ -95,7 +95,7 @@ def evaluate(
 def answered(
     tasks: Iterable[Task], source: AnswerSource, settings: Settings, journal: AnswerJournal | None = None
 ) -> Iterator[tuple[Task, Answers | PictureFault]]:
-    """Every task with its answers, or with the fault of its picture, in order; answers in the journal are reused."""
+    """Every task with its answers, or its picture's fault, in order; answers in the journal are reused."""
     waiting = iter(tasks)
     while group := list(islice(waiting, max(1, source.batch))):
         readable, results = [], dict[int, Answers | PictureFault]()
@@ -128,7 +128,7 @@ def conclude(
     faults: Sequence[PictureFault],
     weights: str,
 ) -> Evaluation:
-    """The run's numbers and tables from its scores; a DataError if nothing was scored."""
+    """Compute the run's numbers and tables; a DataError if nothing was scored."""
     from xpose import __version__
 
     if not scores.pictures:
@@ -178,6 +178,6 @@ def _object(score: ObjectScore, protocol: Protocol, left_out: bool) -> RunObject
     if protocol.thresholds:
         values["error"] = math.fsum(score.values) / len(score.values)
     values |= score.further
-    # A name of its own keeps what is left out of the means out of those that `xpose compare` computes again.
+    # A separate name also excludes these numbers from the means that `xpose compare` computes again.
     named = {f"{name} (left out of the means)" if left_out else name: value for name, value in values.items()}
     return RunObject(f"{score.category}/{score.number}", score.category, len(score.names), named)

@@ -1,6 +1,6 @@
-"""What is kept of all answers: one row per labelled object, and the metrics of every group.
+"""The scores of all answers: one row per labelled object, and the metrics of every group.
 
-A group is a row of a table (a set, usually), a variant one of its columns (a kind of prompt, an option).
+A group is a row of a table (usually a set), a variant one of its columns (a kind of prompt, an option).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from xpose.records import Record
 from xpose.results import Poses
 
 Key = tuple[str, str]  # group, variant
-# Metrics that take every answer; the others take only as many as there are objects.
+# Metrics that use all answers; the others use only as many as there are objects.
 WHOLE = (AveragePrecision, FalseAlarms)
 Metrics = Callable[[Key], Mapping[str, Metric]]
 Further = Callable[[Record, Poses], Sequence[Mapping[str, float]]]
@@ -31,7 +31,7 @@ Modes = Callable[[Task, Question], Iterable[tuple[str, PointRules]]]
 
 @dataclass(frozen=True, slots=True)
 class ObjectScore:
-    """One labelled object and the answer that is assigned to it."""
+    """One labelled object and its assigned answer."""
 
     task: str  # the picture's key
     group: str
@@ -59,13 +59,13 @@ class ObjectScore:
 
 
 class Scores:
-    """Collects answers as they come.
+    """Accumulates answers.
 
     Args:
         rules: which objects and points count, and which answer is assigned to an object.
         metrics: further metrics of a group.
-        modes: for protocols that judge one answer by several rules: the variants it counts for, with their rules.
-        further: gives further numbers for every object of a record, which its row keeps.
+        modes: for protocols that judge one answer by several rules: the variants and their rules.
+        further: returns further numbers for the row of every object of a record.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Scores:
         self.objects: list[ObjectScore] = []
         self.metrics: dict[Key, Mapping[str, Metric]] = {}
         self.pictures: Counter[Key] = Counter()
-        self.unasked: Counter[str] = Counter()  # what could not be asked
+        self.unasked: Counter[str] = Counter()  # skipped questions
 
     def add(self, task: Task, question: Question, predicted: Poses) -> None:
         """Add the answer to one question."""
@@ -141,10 +141,10 @@ class Scores:
 
 
 def pck(objects: Sequence[ObjectScore], threshold: float) -> float:
-    """The mean share over objects; NaN of none."""
+    """The mean share over objects; NaN if none."""
     return mean(score.share(threshold) for score in objects)
 
 
 def mean(values: Iterable[float]) -> float:
-    """The mean without NaN values, summed exactly so that the order does not matter; NaN of nothing."""
+    """The mean without NaN values, summed exactly (independent of the order); NaN if empty."""
     return average(value for value in values if not math.isnan(value))

@@ -1,6 +1,6 @@
-"""Who answers the questions: our detector here; results files and other systems give the same kind of answer.
+"""Sources of answers: our detector here; results files and other systems give the same kind of answer.
 
-A source gives `Poses` in the pixels and under the names of the records. Only this module converts a detector's answer:
+Sources return `Poses` in the pixels and under the names of the records. Only this module converts a detector's answer:
 it subtracts half a pixel (records use pixel indices, a detector continuous coordinates), and replaces the prompt's
 words by the record's names.
 """
@@ -40,14 +40,14 @@ class AnswerSource(Protocol):
     """Anything that answers questions about pictures."""
 
     name: str
-    batch: int  # pictures that it takes at once
+    batch: int  # pictures per call
 
     @property
     def identity(self) -> str:
         """A checksum of its weights or its file, different for every source."""
 
     def answer(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
-        """For each task the answers to its questions, in the records' pixels and names."""
+        """Each task's answers to its questions, in the records' pixels and names."""
 
 
 class DetectorSource:
@@ -110,13 +110,13 @@ class DetectorSource:
 
 
 def open_detector(weights: str | None = None, *, batch: int = 1, **options: str | None) -> DetectorSource:
-    """A detector as a source, with options as for `load`; processes can be sent this function."""
+    """A detector as a source, with options as for `load`; picklable for other processes."""
     from xpose.inference import load
 
     return DetectorSource(load(weights, **options), batch)
 
 
-ForkingPickler.register(MappingProxyType, lambda proxy: (dict, (dict(proxy),)))  # records and skeletons have some
+ForkingPickler.register(MappingProxyType, lambda proxy: (dict, (dict(proxy),)))  # records contain some
 SourceMaker = Callable[[], AnswerSource]  # a module's function, or a partial of one, so that it can be pickled
 
 
@@ -132,7 +132,7 @@ class ParallelSource:
         )
 
     def answer(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
-        """For each task the answers to its questions; raises the fault of a process."""
+        """Each task's answers to its questions; re-raises the error of a process."""
         parts = [slice(start, start + self._step) for start in range(0, len(tasks), self._step)]
         futures = [
             self._pool.submit(_answer_in_process, self._make, self._threads, tasks[part], pixels[part], settings)
@@ -160,7 +160,7 @@ def _answer_in_process(
     return _in_process[0].answer(tasks, pixels, settings)
 
 
-_in_process: list[AnswerSource] = []  # the source of this process, once it is open
+_in_process: list[AnswerSource] = []  # the source of this process, once opened
 
 
 def options_of(settings: Settings, most: int | None = None) -> DetectionOptions:
@@ -176,7 +176,7 @@ def options_of(settings: Settings, most: int | None = None) -> DetectionOptions:
 
 
 def trimmed(predicted: Poses, question: Question) -> Poses:
-    """The answers that can matter, if the question is to be trimmed: protocols with a million questions keep few."""
+    """The answers that can matter if the question is trimmed: protocols with a million questions keep few."""
     if not question.trim or len(predicted) < 2:
         return predicted
     fitting = [row for row in match(question.truth, predicted) if row is not None]
@@ -200,8 +200,8 @@ def in_records_words(predicted: Poses, question: Question, settings: Settings) -
 def merged(straight: Poses, mirrored: Poses, question: Question) -> Poses:
     """The mean of the answers for a picture and for its mirror image, both in records' pixels and names.
 
-    A pose and the pose of the mirror image whose box overlaps it the most become one: box, points and scores are
-    averaged. A pose without a counterpart does not change, and poses of the mirror image alone are dropped.
+    Each pose is merged with the mirror image's pose that overlaps it most: box, points and scores are averaged. A pose
+    without a counterpart does not change. Unmatched poses of the mirror image are dropped.
     """
     other = unflipped(mirrored, question)
     if not len(straight) or not len(other):
@@ -225,7 +225,7 @@ def merged(straight: Poses, mirrored: Poses, question: Question) -> Poses:
 
 
 def unflipped(mirrored: Poses, question: Question) -> Poses:
-    """An answer about the mirror image in the coordinates of the picture, left and right exchanged.
+    """An answer about the mirror image in the picture's coordinates, left and right exchanged.
 
     Points are in the record's pixels, where a picture of width W has its last column at W - 1.
     """

@@ -97,7 +97,7 @@ class PromptBank(dict[str, EncodedClass]):
             ) from None
 
     def prompts(self, detector: Detector, names: list[str] | None = None) -> list[EncodedClass]:
-        """Its classes (all, or the named ones), for `detect`.
+        """Return all or only the named classes for `detect`.
 
         Raises:
             CheckpointError: the bank was made with another network, or a name is not in it.

@@ -1,8 +1,8 @@
 """Rivals: classes that a network knows well and that compete silently with the prompted ones.
 
-With the prompt "dog" alone, every place of the picture can attend to "dog" only, and the place most like a dog, perhaps
-a person, gets a good score. With "person" beside it there is a choice. Rivals are never answered; they only change the
-scores of the prompted classes. See docs/decisions/0011-rivals.md.
+With the prompt "dog" alone, every location in the picture can only attend to "dog", and the one most like a dog,
+perhaps a person, gets a good score. Adding "person" offers a choice. Rivals never appear in the results; they only
+change the scores of the prompted classes. See docs/decisions/0011-rivals.md.
 
 Letters: L prompted classes, R rivals, C width of the network.
 """
@@ -16,25 +16,25 @@ import numpy as np
 
 from xpose.inference.encoded import EncodedClass
 
-# Cosine of two object tokens from which they mean one thing: "puppy" and "dog" have 0.98, "dog" and "cat" 0.65.
+# Object tokens with at least this cosine mean the same: "puppy" and "dog" have 0.98, "dog" and "cat" 0.65.
 ALIKE = 0.75
 
 
 def beside(classes: Sequence[EncodedClass], rivals: np.ndarray) -> list[EncodedClass]:
-    """The prompted classes, and after them the rivals [R, C] that mean something else.
+    """The prompted classes, followed by the rivals [R, C] that mean something else.
 
-    Where no prompted class is like any rival, all rivals are omitted, since they say nothing about such words.
+    If no prompted class is like any rival, all rivals are omitted, since they say nothing about such classes.
     """
     alike = _likeness(classes, rivals) >= ALIKE
     if not alike.any():
         return list(classes)
-    # They take the keypoints of the first class: no further keypoint tokens, and nobody reads their points.
+    # Rivals share the first class's keypoints, which adds no keypoint tokens; their points are never read.
     others = [replace(classes[0], object_token=token, silent=True) for token in rivals[~alike.any(0)]]
     return [*classes, *others]
 
 
 def passes(classes: Sequence[EncodedClass], rivals: np.ndarray) -> list[list[int]]:
-    """Numbers of the prompted classes, in groups that go through the decoders separately.
+    """Indices of the prompted classes, in groups that are decoded separately.
 
     Classes that are like rivals exclude each other and form one group. The others, such as faces and hands, which are
     parts of people and would lose to "person", form another.
@@ -46,7 +46,7 @@ def passes(classes: Sequence[EncodedClass], rivals: np.ndarray) -> list[list[int
 def with_synonyms(
     thresholds: Mapping[str, float], classes: Sequence[EncodedClass], names: Sequence[str], rivals: np.ndarray
 ) -> Mapping[str, float]:
-    """Thresholds extended to synonyms: a "puppy" has that of the rival "dog", but none above that for all others."""
+    """Thresholds extended to synonyms: "puppy" gets that of the rival "dog", capped at that of other classes."""
     without_threshold = [entry for entry in classes if entry.names.label not in thresholds]
     with_threshold = [number for number, name in enumerate(names) if name in thresholds]
     if not without_threshold or not with_threshold:

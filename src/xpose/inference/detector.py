@@ -51,7 +51,7 @@ _ALL_MATCHES = DetectionOptions(threshold=0.0, rivals=())
 
 
 class DetectArguments(OptionValues, total=False):
-    """The keywords of `Detector.detect` beside the pictures and prompts."""
+    """The keywords of `Detector.detect` besides pictures and prompts."""
 
     per_image: Iterable[Prompts] | None
     options: DetectionOptions
@@ -60,7 +60,7 @@ class DetectArguments(OptionValues, total=False):
 
 @dataclass(frozen=True, eq=False)
 class Rules:
-    """The options of a call together with what they mean for these weights."""
+    """The options of a call and their values for these weights."""
 
     options: DetectionOptions
     use: Calibration  # the stored one, overridden by the options
@@ -68,13 +68,13 @@ class Rules:
 
 
 class Detector:
-    """Finds prompted objects and their keypoints. `xpose.load()` makes one; it may be used from several threads.
+    """Finds prompted objects and their keypoints. Create it with `xpose.load()`; it is thread-safe.
 
     Attributes:
         engine: runs the network.
-        prompts: encodes prompts for it.
+        prompts: encodes prompts for the engine.
         name: the source of the weights.
-        calibration: what `DetectionOptions` of None mean.
+        calibration: used for `DetectionOptions` that are None.
     """
 
     def __init__(
@@ -87,12 +87,12 @@ class Detector:
         self.engine, self.prompts, self.name, self.calibration = engine, prompts, name, calibration
 
     def calibrated(self, calibration: Calibration) -> Detector:
-        """The same network with another calibration; this detector stays as it is."""
+        """The same network with another calibration; this detector is unchanged."""
         return Detector(self.engine, self.prompts, self.name, calibration)
 
     @property
     def model(self) -> XPose:
-        """The network, where PyTorch runs it."""
+        """The network, if PyTorch runs it."""
         from xpose.inference.engines.torch import TorchEngine
 
         assert isinstance(self.engine, TorchEngine), type(self.engine)
@@ -128,13 +128,13 @@ class Detector:
         Args:
             images: one picture (path, PIL, array, tensor, or an `EncodedImage`) gives Poses; a list gives a list; an
                 iterator gives an iterator, which reads pictures when they are needed.
-            prompts: what to look for in all of them: words ("person, horse"), a prompt, or a list with one per class.
+            prompts: what to look for in all pictures: words ("person, horse"), a prompt, or a list with one per class.
                 Several classes compete: an object belongs to the one farthest above its stored threshold. With rivals,
                 classes that are unlike all rivals, such as faces and hands, do not compete with the others.
-            per_image: instead of `prompts`, one of those for each picture.
+            per_image: the prompts of each picture, instead of `prompts`.
             options: see `DetectionOptions`.
-            batch_size: pictures that go through the network together. Those of other sizes are padded, which moves
-                points a little; 1 is the most exact.
+            batch_size: number of pictures per forward pass. Pictures of different sizes are padded, which moves points
+                slightly; 1 is the most exact.
             **changes: single options, as in `detect(image, "dog", threshold=0.3)`.
 
         Raises:
@@ -163,7 +163,7 @@ class Detector:
         return list(results) if isinstance(images, Sequence) else results
 
     def encode_prompts(self, prompts: Prompts) -> list[EncodedClass]:
-        """Prompts as tokens, which `detect` takes instead of prompts."""
+        """Encode prompts as tokens, which `detect` also accepts."""
         return [self.prompts.encode(prompt) for prompt in as_prompts(prompts)]
 
     def encode_image(self, image: Picture, *, side: int | None = None) -> EncodedImage:
@@ -173,7 +173,7 @@ class Detector:
         return self._encode([image], side)[0]
 
     def _encode(self, images: Sequence[PictureSource], side: int | None) -> list[EncodedImage]:
-        """Pictures that go through the network together; their features are of all of them."""
+        """Encode pictures in one batch; every result holds the features of the whole batch."""
         config = self.engine.config
         read = [read_picture(image) for image in images]
         inputs = [to_input(pixels, side or config.image_short, side or config.image_long) for pixels, _ in read]
@@ -215,7 +215,7 @@ class Detector:
     def _candidates(
         self, images: list[EncodedImage], classes: list[list[EncodedClass]], rules: Rules
     ) -> list[Candidates]:
-        """The candidates of each picture. Its classes go through the decoders in one pass or two."""
+        """The candidates of each picture, whose classes are decoded in one or two passes."""
         passes_of = {
             id(asked): [_pass(asked, numbers, rules) for numbers in passes(asked, rules.rivals)]
             for asked in {id(asked): asked for asked in classes}.values()
@@ -242,7 +242,7 @@ class Detector:
     def limits(
         self, prompts: Prompts, *, options: DetectionOptions = _DEFAULTS, **changes: Unpack[OptionValues]
     ) -> dict[str, float]:
-        """The score that objects must exceed in `detect` with the same options, by the name of their class.
+        """The score that objects must exceed in `detect` with the same options, by class name.
 
         Raises:
             PromptError: a prompt cannot be understood.
@@ -312,7 +312,7 @@ def _limits(classes: list[EncodedClass], rules: Rules) -> np.ndarray:
 
 
 def _kept(candidates: Candidates, classes: list[EncodedClass], rules: Rules) -> np.ndarray:
-    """Numbers of the candidates to keep, best first."""
+    """Indices of the candidates to keep, best first."""
     limits = _limits(classes, rules)
     order = np.argsort(-candidates.scores, kind="stable")
     order = order[candidates.scores[order] > limits[candidates.classes[order]]]

@@ -1,4 +1,4 @@
-"""Encoded pictures and prompts, and prompts as input of an engine.
+"""Encoded pictures, encoded prompts and the prompt input of engines.
 
 Letters: B images, L classes, S keypoint sets, K keypoints, C width of the network.
 """
@@ -31,7 +31,7 @@ class EncodedClass:
     names: PromptClass
     object_token: np.ndarray  # [C]
     keypoint_tokens: np.ndarray  # [K, C]
-    silent: bool = False  # seen by the other classes and never answered
+    silent: bool = False  # seen by other classes but not in the results
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,20 +39,20 @@ class PromptArrays:
     """The prompts of a batch; masks are True where an entry is real."""
 
     objects: np.ndarray  # [B, L, C]
-    object_mask: np.ndarray | None  # [B, L] bool, None where nothing is padded
+    object_mask: np.ndarray | None  # [B, L] bool, None if nothing is padded
     keypoints: np.ndarray  # [B, S, K, C]
     keypoint_mask: np.ndarray  # [B, S, K] bool
     keypoint_set: np.ndarray  # [B, L] int64, the set of each class
-    silent: np.ndarray | None = None  # [B, L] bool, None where no class is
-    required_logits: np.ndarray | None = None  # [B, L], None where all classes need the same
+    silent: np.ndarray | None = None  # [B, L] bool, None if no class is silent
+    required_logits: np.ndarray | None = None  # [B, L], None if all are equal
 
 
 def assemble(
     classes: Sequence[Sequence[EncodedClass]], required_logits: Sequence[np.ndarray | None] = ()
 ) -> PromptArrays:
-    """The prompts of a batch. Classes with the very same keypoint tokens share a set.
+    """Combine prompts into a batch. Classes with the same keypoint array share a set.
 
-    `required_logits` are of each image what its first classes must exceed; None where all need the same.
+    `required_logits` has, per image, the logits that its first classes must exceed; None if all are equal.
 
     Raises:
         PromptError: an image has no class.
@@ -88,7 +88,7 @@ def assemble(
 
 
 def _padded(rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Arrays of unequal length as one with zeros at the end, and the mask of what is real."""
+    """Arrays of unequal length as one zero-padded array, and the mask of real entries."""
     mask = np.arange(max(map(len, rows))) < np.array([len(row) for row in rows])[:, None]
     if mask.all():
         return np.stack(rows), mask

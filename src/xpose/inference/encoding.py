@@ -1,7 +1,7 @@
-"""Prompts to tokens of the network in PyTorch, with a cache.
+"""Encodes prompts as network tokens in PyTorch, with a cache.
 
-Every kind of prompt becomes an `EncodedClass`; from there on nothing can tell words from pictures. Words and examples
-of one class are joined as the mean of their projected tokens, first over the examples, then with the words.
+Every kind of prompt becomes an `EncodedClass`, which is the same for words and pictures. Words and examples of one
+class are joined as the mean of their projected tokens, first over the examples, then with the words.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class PromptEncoder:
         self._cache: OrderedDict[object, EncodedClass] = OrderedDict()
         self._objects: tuple[tuple[str, ...], np.ndarray] = (), np.zeros((0, model.config.dim), np.float32)
         self._clip = model.config.prompt_encoder == "clip"
-        self.runs = 0  # how many prompts were encoded; cached prompts need no run
+        self.runs = 0  # number of prompts encoded, not counting cached ones
 
     @cached_property
     def text(self) -> TextEncoder:
@@ -58,7 +58,7 @@ class PromptEncoder:
 
     @cached_property
     def visual(self) -> ClipVisualPromptEncoder:
-        """CLIP's example encoder, loaded when first needed; only for networks without one of their own."""
+        """CLIP's example encoder, loaded when first needed; only for networks without their own."""
         if self._make_visual is None:
             raise CheckpointError(
                 "These weights hold no encoder for example pictures (pos_proj and padding are missing). "
@@ -67,7 +67,7 @@ class PromptEncoder:
         return self._make_visual()
 
     def encode(self, prompt: Prompt | EncodedClass) -> EncodedClass:
-        """One class's tokens, from the cache where the same prompt was encoded before."""
+        """The tokens of one class, cached if the same prompt was encoded before."""
         if isinstance(prompt, EncodedClass):
             return prompt
         key = prompt_key(prompt)
@@ -144,12 +144,12 @@ class PromptEncoder:
 
 
 def object_text(prompt: TextPrompt, *, clip: bool) -> str:
-    """The words for an object: without style and part exactly the released checkpoint's for CLIP, else bare names."""
+    """An object's text: the bare name or, for CLIP, the released checkpoint's text (exact without style and part)."""
     return (released_object_text if clip else bare_object_text)(prompt.resolved.label, prompt.style)
 
 
 def prompt_key(prompt: Prompt) -> object:
-    """What makes two prompts the same; example pictures count by their content."""
+    """A key for a prompt; example pictures count by their content."""
     if isinstance(prompt, TextPrompt):
         return ("text", prompt.resolved, prompt.style)
     if isinstance(prompt, VisualPrompt):
@@ -160,7 +160,7 @@ def prompt_key(prompt: Prompt) -> object:
 
 
 def picture_key(image: PictureSource) -> object:
-    """A picture's content as a key; files by path, size and time of change."""
+    """A picture's key: its content, or a file's path, size and change time."""
     if isinstance(image, (str, Path)):
         path = Path(image).expanduser()
         try:
@@ -179,9 +179,9 @@ def encoder_for(
 
     Args:
         model: the network.
-        tensors: prompt encoder weights that came with it (official names).
-        clip: folder or hub id of CLIP's weights, where `tensors` has none.
-        fresh: start what the encoder of examples adds to CLIP untrained where `tensors` lacks it (for training).
+        tensors: its prompt encoder weights (official names).
+        clip: folder or hub id of CLIP's weights, if `tensors` has none.
+        fresh: if `tensors` lacks the example encoder's additions to CLIP, start them untrained (for training).
     """
     if model.config.prompt_encoder == "nano":
         return PromptEncoder(model, NanoTextEncoder, None)

@@ -1,4 +1,4 @@
-"""`xpose.load`: weights of any kind to a detector."""
+"""`xpose.load`: create a detector from any weights."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def load(
     clip: str | Path | None = None,
     revision: str | None = None,
 ) -> Detector:
-    """A detector, ready to use.
+    """Load a detector.
 
     Args:
         name_or_path: a bundled name ("xpose-nano"), a weight folder or file, a file in the official layout, or a hub id
             ("owner/name"). None takes the bundled default.
-        weights: the same under another name.
+        weights: an alias of `name_or_path`.
         device: "cpu", "cuda", "mps", ...; None takes the first available one of CUDA, MPS and CPU.
-        dtype: "float32" (None), "bfloat16" (faster on hardware that has it, a little less exact) or "float64".
-        clip: folder or hub id of CLIP ViT-B/32, for weight files that were stripped of it.
+        dtype: "float32" (None), "bfloat16" (faster if hardware supports it, slightly less exact) or "float64".
+        clip: folder or hub id of CLIP ViT-B/32, for weight files that do not contain it.
         revision: branch, tag or commit of a hub id.
 
     Raises:
         CheckpointError: there are no such weights, or they do not fit.
-        ConfigError: the device or the type does not exist here.
+        ConfigError: the device or dtype is not available.
         XPoseError: this build of PyTorch computes wrong numbers on the device.
     """
     if name_or_path is not None and weights is not None:
@@ -61,10 +61,10 @@ def load(
 
 
 def pick_device(device: str | torch.device | None) -> torch.device:
-    """The device of that name, or the best one where None.
+    """The device of that name, or the best one if None.
 
     Raises:
-        ConfigError: it does not exist here.
+        ConfigError: it is not available.
     """
     if device is None:
         if torch.cuda.is_available():
@@ -85,7 +85,7 @@ def quick_bfloat16(device: torch.device | str) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
-        # PyTorch has no public function for this; where a version lacks the private one, the answer is no.
+        # PyTorch has no public function for this; if a version lacks the private one, the answer is no.
         probes = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
         return any(probe() for probe in probes if probe is not None)
     return device.type == "mps"
@@ -95,10 +95,10 @@ def set_precision(model: XPose, dtype: str | torch.dtype | None) -> XPose:
     """Convert a float32 network in place; None is float32.
 
     With bfloat16, everything that determines positions (sampling offsets, box and point heads, the decoders) stays in
-    float32. Where the device has no hardware for bfloat16, the network stays in float32, with a warning.
+    float32. If the device has no hardware for bfloat16, the network stays in float32, with a warning.
 
     Raises:
-        ConfigError: the network does not run in this type.
+        ConfigError: the network does not support this dtype.
     """
     target = DTYPES.get(dtype) if isinstance(dtype, str) else dtype or torch.float32
     if target not in DTYPES.values():

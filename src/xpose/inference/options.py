@@ -1,4 +1,4 @@
-"""The options of a detection: one object from Python and the command line to the detector."""
+"""Detection options, shared by the Python API, the command line and the detector."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ class OptionValues(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionOptions:
-    """What a detection keeps. None always means the value stored with the weights.
+    """Which detections are kept. None always means the value stored with the weights.
 
     Attributes:
-        threshold: keep objects with a higher score: one number, or numbers by class name; other classes have the stored
+        threshold: objects must score above this: one number, or numbers by class name; other classes use the stored
             ones (`Detector.limits` shows them). 0 keeps all.
         keypoint_threshold: keypoints with a lower confidence get visibility 0. 0 keeps all.
-        nms: among boxes overlapping by more than this, of whatever class, keep only the best. 1 keeps all.
+        nms: among boxes overlapping by more than this, of any class, keep only the best. 1 keeps all.
         nms_oks: among poses more similar than this (object keypoint similarity), keep only the best. 1 keeps all.
         max_instances: keep at most this many poses per picture, best first.
         rivals: names of classes that compete silently with the prompts, so that fewer objects of other classes are
-            found. Rivals that mean the same as a prompted class are ignored. Classes that are unlike all of them are
-            detected separately, without rivals. () is for no rivals.
-        side: scale pictures so that their longer side has this many pixels, unless they are encoded already.
+            found. Rivals that mean the same as a prompted class are ignored. Classes that are unlike all rivals are
+            detected separately, without rivals. () means no rivals.
+        side: scale pictures so that their longer side has this many pixels, unless they are already encoded.
 
     Raises:
         ConfigError: a value is out of range.
@@ -71,7 +71,7 @@ class DetectionOptions:
     def over(self, stored: Calibration) -> Calibration:
         """The stored calibration with these options in place of its values.
 
-        Its thresholds stay, because they also decide between classes.
+        Thresholds are kept, because they also decide between classes.
         """
         values = {name: getattr(self, name) for name in ("keypoint_threshold", "nms", "nms_oks")}
         values["rivals"] = None if self.rivals is None else tuple(self.rivals)

@@ -1,4 +1,4 @@
-"""From the network's groups to a few good poses: candidates in pixels, thresholds and removal of duplicates.
+"""Turns the network's groups into poses: candidates in pixels, thresholds and removal of duplicates.
 
 Letters: G groups of the network, L classes, N candidates, K keypoints.
 """
@@ -36,16 +36,16 @@ class Candidates:
 
 @dataclass(frozen=True, eq=False)
 class DecodingPass:
-    """Classes that go through the decoders together."""
+    """Classes that are decoded together."""
 
-    numbers: np.ndarray  # among all classes of the picture
+    numbers: np.ndarray  # indices among the picture's classes
     classes: list[EncodedClass]
-    with_rivals: list[EncodedClass]  # the same, and after them silent rivals
-    required_logits: np.ndarray | None  # [L], which the classes' logits are compared with
+    with_rivals: list[EncodedClass]  # the same, followed by silent rivals
+    required_logits: np.ndarray | None  # [L], subtracted from logits to compare classes
 
 
 def candidates_of(raw: RawInstances, image: EncodedImage, decoding: DecodingPass, use: Calibration) -> Candidates:
-    """The candidates of one picture and the classes of one pass."""
+    """The candidates of one picture in one decoding pass."""
     height, width = image.size
     scale = np.array([width, height])
     logits = raw.logits[:, : len(decoding.classes)]  # rivals come after the classes
@@ -83,7 +83,7 @@ def joined(parts: list[Candidates]) -> Candidates:
 def poses_of(
     candidates: Candidates, kept: np.ndarray, image: EncodedImage, classes: Sequence[EncodedClass], least: float
 ) -> Poses:
-    """The candidates numbered `kept`, in that order; keypoints with a confidence below `least` count as absent."""
+    """The poses of the candidates `kept`, in that order; keypoints with a confidence below `least` count as absent."""
     names = [classes[i].names for i in candidates.classes[kept]]
     widest = max((len(n.names) for n in names), default=0)
     confidence = candidates.confidence[kept][:, :widest]
@@ -104,7 +104,7 @@ def poses_of(
 
 
 def _final_classes(logits: np.ndarray, opened: np.ndarray, decoding: DecodingPass) -> np.ndarray:
-    """The class of each group, [G]: the best of those with the keypoints of the class that opened it."""
+    """The class of each group, [G]: the best with the same keypoints as the class that opened it."""
     kinds: dict[tuple[str, ...], int] = {}
     kind = np.array([kinds.setdefault(entry.names.names, len(kinds)) for entry in decoding.classes])
     allowed = kind[None, :] == kind[opened][:, None]
@@ -113,7 +113,7 @@ def _final_classes(logits: np.ndarray, opened: np.ndarray, decoding: DecodingPas
 
 
 def sigmas_of(classes: Sequence[EncodedClass], points: int) -> np.ndarray:
-    """Similarity constant of each class's points, [L, K]."""
+    """OKS sigmas of each class's points, [L, K]."""
     table = np.full((len(classes), points), 0.05)
     for row, entry in zip(table, classes, strict=True):
         names = entry.names
@@ -145,10 +145,10 @@ def thresholds_for(
 
 
 def required_logits(labels: list[str], stored: Mapping[str, float], temperature: float) -> np.ndarray | None:
-    """Logits above which classes are compared, [L]: those of their thresholds, before `tempered`.
+    """Reference logits to compare classes, [L]: those of their thresholds before `tempered`.
 
-    The stored thresholds say how high a class usually scores. A class without one, or with one near 0 or 1, takes the
-    mean of the others. None where all are the same.
+    The stored thresholds say how high a class usually scores. A class without one, or with one near 0 or 1, gets the
+    mean of the others. None if all are the same.
     """
     shares = np.array([stored.get(label, np.nan) for label in labels])
     shares[(shares < _EXTREME) | (shares > 1 - _EXTREME)] = np.nan
@@ -167,7 +167,7 @@ def check_share(what: str, value: object) -> float:
 
 
 def tempered(scores: np.ndarray, temperature: float) -> np.ndarray:
-    """Scores from 0 to 1 with their logits divided by a temperature; their order and NaN stay."""
+    """Divide the logits of scores from 0 to 1 by a temperature; order and NaN are preserved."""
     if temperature == 1:
         return scores
     logits = _logits(scores.astype(np.float64))
@@ -175,13 +175,13 @@ def tempered(scores: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def _logits(shares: np.ndarray) -> np.ndarray:
-    """Infinite for 0 and 1, NaN for NaN."""
+    """Logits; ±inf for 0 and 1, NaN for NaN."""
     with np.errstate(divide="ignore"):
         return np.asarray(np.log(shares) - np.log1p(-shares))
 
 
 def suppress_boxes(boxes: np.ndarray, order: np.ndarray, limit: float) -> np.ndarray:
-    """The candidates of `order` (best first) that overlap no better one by more than `limit` (box IoU); 1 keeps all."""
+    """Drop candidates of `order` (best first) that overlap a better one by more than `limit` (box IoU); 1 keeps all."""
     if len(order) < 2 or limit >= 1:
         return order
     return _greedy(pairwise_iou(boxes, boxes), order, limit)
@@ -190,17 +190,17 @@ def suppress_boxes(boxes: np.ndarray, order: np.ndarray, limit: float) -> np.nda
 def suppress_poses(
     xy: np.ndarray, keypoint_scores: np.ndarray, boxes: np.ndarray, order: np.ndarray, sigmas: np.ndarray, limit: float
 ) -> np.ndarray:
-    """The candidates of `order` that are not the same pose as a better one (OKS over `limit`); 1 keeps all.
+    """Drop candidates of `order` with the same pose as a better one (OKS over `limit`); 1 keeps all.
 
-    Boxes of two people who embrace overlap, but not their poses; two boxes around one animal have the same pose.
+    Boxes of two embracing people overlap, but their poses differ; two boxes around one animal have the same pose.
 
     Args:
         xy: [N, K, 2] pixels; NaN where a candidate has fewer points.
-        keypoint_scores: [N, K]; the weight of each point of the better pose.
+        keypoint_scores: [N, K]; weights of the points of the better pose.
         boxes: [N, 4].
         order: candidate numbers, best first.
-        sigmas: [N, K] by the candidates' own names.
-        limit: the highest similarity of two poses that are kept.
+        sigmas: [N, K], of each candidate's keypoints.
+        limit: the highest OKS of two kept poses.
     """
     if len(order) < 2 or xy.shape[1] == 0 or limit >= 1:
         return order

@@ -1,9 +1,9 @@
-"""Upright pictures to the network's input. Part of the numbers: "identical" starts at the picture.
+"""Turns upright pictures into network input. Claims of identical results include this step.
 
-The short side becomes `short` pixels and the long side floor(short · long / short side); where that would pass the
-limit, `short` is first replaced by round(limit · short side / long side) (halves to the even number, as Python rounds).
-Resizing is Pillow's bilinear filter, which averages when it reduces ("antialias"), on bytes. Then pixels / 255, minus
-ImageNet's mean, divided by its deviation; a batch is padded with zeros at the right and the bottom after that.
+The short side becomes `short` pixels and the long side floor(short · long side / short side). If that exceeds the
+limit, `short` is first replaced by round(limit · short side / long side), which rounds halves to even as in Python.
+Bytes are resized with Pillow's bilinear filter, which averages when reducing ("antialias"). Pixels are then divided by
+255 and normalised with ImageNet's mean and deviation. Last, batches are padded with zeros at the right and bottom.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def input_size(height: int, width: int, short: int, limit: int) -> tuple[int, in
     small, large = min(height, width), max(height, width)
     if short * large // small > limit:
         short = round(limit * small / large)
-        if short < 1:  # a line: the rule would leave it without a pixel
+        if short < 1:  # a very thin picture would get no pixels
             return (1, limit) if height <= width else (limit, 1)
     long_side = max(1, short * large // small)
     return (short, long_side) if height <= width else (long_side, short)
@@ -31,7 +31,7 @@ def to_input(pixels: np.ndarray, short: int, limit: int) -> np.ndarray:
     height, width = input_size(pixels.shape[0], pixels.shape[1], short, limit)
     if (height, width) != pixels.shape[:2]:
         pixels = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
-    values = pixels.reshape(height, -1).astype(np.float32)  # whole rows at once, which numpy does fastest
+    values = pixels.reshape(height, -1).astype(np.float32)  # whole rows together, which is fastest in numpy
     values /= 255
     values -= np.tile(np.array(MEAN, np.float32), width)
     values /= np.tile(np.array(STD, np.float32), width)
@@ -39,7 +39,7 @@ def to_input(pixels: np.ndarray, short: int, limit: int) -> np.ndarray:
 
 
 def batch(inputs: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Inputs of any sizes as one array [B, 3, h, w] and its padding mask [B, h, w] (None where nothing is padded)."""
+    """Inputs of any sizes as one array [B, 3, h, w] and its padding mask [B, h, w] (None if nothing is padded)."""
     height, width = (max(x.shape[axis] for x in inputs) for axis in (1, 2))
     if all(x.shape[1:] == (height, width) for x in inputs):
         return np.stack(inputs), None

@@ -1,4 +1,4 @@
-"""The typed settings of a network: what `config.json` of a weight folder holds."""
+"""The typed settings of a network, stored in `config.json` of a weight folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EncoderName = Literal["deformable", "hybrid"]
 _FORMAT = "xpose-1"
 _SIZES = "dim heads coarse_heads levels points ffn queries instances object_layers keypoint_layers example_side"
 _LEAST = dict.fromkeys([*_SIZES.split(), "pose_map_width"], 1) | {"pose_map": 0}
-# What `config.json` held before `calibration.json` was written beside it.
+# Settings that `config.json` held before `calibration.json` existed.
 CALIBRATION_KEYS = ("thresholds", "keypoint_threshold", "temperature", "keypoint_temperature", "nms", "rivals")
 
 
@@ -38,7 +38,7 @@ class XPoseConfig:
     swin: SwinSettings = field(default_factory=SwinSettings)
     encoder: EncoderName = "deformable"
     prompt_width: int = 512
-    prompt_scale: float = 1.0  # embeddings of length 1 times the root of their width have numbers of about 1
+    prompt_scale: float = 1.0  # unit-length embeddings times the root of their width have elements of about 1
     dim: int = 256
     heads: int = 8
     levels: int = 4
@@ -55,20 +55,20 @@ class XPoseConfig:
     instances: int = 50
     query_content: Literal["rank", "token"] = "rank"
     size_prior: Literal["table", "token"] = "table"
-    # What a keypoint's steps are measured in: logits of the picture's sides, or the sides of its object's box.
+    # The unit of a keypoint's steps: logits of the picture's sides, or the sides of its object's box.
     point_steps: Literal["picture", "box"] = "picture"
-    # Which layer says how sure an object is: the last one, where every instance is alone with its keypoints, or the
-    # last object layer, where all queries see each other.
+    # Which layer scores objects: the last one, in which instances do not see each other, or the last object layer,
+    # in which all queries do.
     score: Literal["last", "objects"] = "last"
     # Which image tokens become queries: the best ones, or the best of those that score higher than all their
-    # neighbours, where every object is meant to be found by several tokens.
+    # neighbours, if every object is meant to be found by several tokens.
     selection: Literal["best", "peaks"] = "best"
-    # A learned "none of these" beside the prompts and beside the image tokens, wherever one side attends to the other.
+    # A learned "none of these" entry among the prompts and the image tokens, wherever one side attends to the other.
     sinks: bool = False
-    # Cells per side of the map over an object's box in which its keypoints are looked for first; 0 for no map.
+    # Cells per side of the map over an object's box that first locates its keypoints; 0 for no map.
     pose_map: int = 0
     pose_map_width: int = 64
-    point_error: bool = False  # whether the network says how far off it expects a point to be
+    point_error: bool = False  # whether the network predicts the error of each point
     scaled_logits: bool = False
     visibility_head: bool = False
     prompt_encoder: Literal["clip", "nano"] = "clip"
@@ -115,7 +115,7 @@ class XPoseConfig:
 
     @classmethod
     def from_json(cls, text: str, where: str = "config.json") -> XPoseConfig:
-        """Read `config.json`, without the calibration that older files hold; `where` is the file's name in messages.
+        """Read `config.json`, ignoring the calibration in older files; `where` is the file's name in messages.
 
         Raises:
             ConfigError: the text is not JSON of this format, or has unknown or invalid settings.
@@ -134,7 +134,7 @@ class XPoseConfig:
 
 
 def read_settings(text: str, where: str, format: str = _FORMAT) -> dict[str, Any]:
-    """The values of a JSON file of ours, without its format."""
+    """The values of one of our JSON files, without `format`."""
     try:
         values = json.loads(text)
     except json.JSONDecodeError as error:
@@ -149,7 +149,7 @@ def read_settings(text: str, where: str, format: str = _FORMAT) -> dict[str, Any
 
 
 def refuse_unknown(what: str, values: Iterable[str], known: Sequence[str]) -> None:
-    """Report all unknown names of settings together."""
+    """Report all unknown setting names together."""
     unknown = [f"unknown setting {key!r}.{did_you_mean(key, known)}" for key in values if key not in known]
     if unknown:
         raise ConfigError(f"The {what} have faults:\n  " + "\n  ".join(unknown))

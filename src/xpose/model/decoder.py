@@ -17,12 +17,12 @@ from xpose.model.positions import box_code
 from xpose.model.selection import rows_at
 from xpose.model.types import EncodedScene, GivenQueries, Instances, LayerReport, ObjectQueries
 
-# Given the report of the last object layer: the numbers of the queries to keep [B, G], and the class of each [B, G].
+# Maps the report of the last object layer to the indices of the queries to keep [B, G] and their classes [B, G].
 Choose = Callable[[LayerReport], tuple[Tensor, Tensor]]
 
 
 class DecoderLayer(Recomputable):
-    """Self-attention, a look at the object tokens, a look at the image around a box, feed-forward (all post-norm)."""
+    """Self-attention, attention to object tokens and to the image around a box, feed-forward (all post-norm)."""
 
     def __init__(self, config: XPoseConfig) -> None:
         super().__init__()
@@ -47,8 +47,8 @@ class DecoderLayer(Recomputable):
     ) -> Tensor:
         """Queries [B, T, C] after the layer; `position` [B, T, C] is the code of `boxes` [B, T, 4].
 
-        Queries attend only within consecutive runs of `group`, if given, where `mask` [B · T / group, 1, 1, group] is
-        False for empty places.
+        Queries attend only within consecutive runs of `group`, if given; `mask` [B · T / group, 1, 1, group] is False
+        for empty places.
         """
         folded = content if group is None else content.reshape(-1, group, content.shape[2])
         placed = folded + position.reshape(folded.shape)
@@ -71,7 +71,7 @@ def _box_ratios(scene: EncodedScene) -> Tensor:
 
 
 class DecoderHeads(nn.Module):
-    """What all decoder layers share: the code of a query's place, the norm before a report, and the heads."""
+    """What all decoder layers share: a query's position code, the norm before a report, and the heads."""
 
     def __init__(self, config: XPoseConfig) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class DecoderHeads(nn.Module):
         """Centres of `boxes` [..., 2 or 4] moved by the point head of `content` [..., C]: [..., 2].
 
         A step measured in the sides of the object's box, `object_sides` [..., 2], means the same for near and far
-        objects. Such points may lie outside of the picture, as those of truncated objects do.
+        objects. Such points can be outside the picture, like those of truncated objects.
         """
         if self.steps_of_box:
             return boxes[..., :2] + self.point(content) * object_sides
@@ -112,7 +112,7 @@ class DecoderHeads(nn.Module):
 
 
 def _zero_last(head: MLP) -> MLP:
-    """The head, whose first corrections are 0."""
+    """The head, initialised to output 0."""
     nn.init.zeros_(head.layers[-1].weight)  # type: ignore[arg-type]
     nn.init.zeros_(head.layers[-1].bias)  # type: ignore[arg-type]
     return head
@@ -143,10 +143,10 @@ class ObjectDecoder(nn.Module):
             queries: from the query selection.
             scene: the encoded picture and prompt.
             heads: shared with the keypoint decoder.
-            instances: how many to keep; the configuration's number where None.
+            instances: how many to keep; the configuration's number if None.
             kept: [B, G] query numbers to keep instead of the best ones, in order.
-            choose: chooses them from the last layer's report instead; only together with reports.
-            with_reports: also return what every layer would report by itself.
+            choose: selects them from the last layer's report instead; requires `with_reports`.
+            with_reports: also return every layer's own report.
         """
         content, boxes, reports = self._refine(queries.content, queries.boxes, scene, heads, with_reports)
         judged = heads.norm(content) if self.scores else content
@@ -170,7 +170,7 @@ class ObjectDecoder(nn.Module):
     def given(self, given: GivenQueries, scene: EncodedScene, heads: DecoderHeads) -> Instances:
         """The instances that given queries open, with the report of every layer; runs do not see each other."""
         real = given.real.view(len(given.real), -1, given.run)
-        keep = real | ~real.any(-1, keepdim=True)  # attention needs a key, in an empty run too
+        keep = real | ~real.any(-1, keepdim=True)  # attention needs a key, even in an empty run
         start = rows_at(scene.prompts.objects, given.classes)
         mask = keep.view(-1, 1, 1, given.run)
         content, boxes, reports = self._refine(start, given.boxes, scene, heads, True, given.run, mask)
@@ -189,10 +189,10 @@ class ObjectDecoder(nn.Module):
         run: int | None = None,
         mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, tuple[LayerReport, ...]]:
-        """All layers: raw content and refined boxes after the last one, and what each layer would report."""
+        """Run all layers: raw content and refined boxes after the last one, and each layer's report."""
         reports = []
         for layer in self.layers:
-            # A layer's loss must not move earlier boxes by way of the places that this layer looks at.
+            # A layer's loss must not move earlier boxes through the places that this layer attends to.
             seen = boxes.detach()
             content = layer(content, heads.position(seen, scene), seen, scene, group=run, mask=mask)
             if with_reports:

@@ -3,7 +3,7 @@
 Two kernels compute the same weighted bilinear sums. `sample_rows`, for the CPU, writes every sample as a weighted sum
 of value rows and lets `embedding_bag` add them up, several times faster than `grid_sample` and with a fraction of its
 memory. `sample_grid`, for the GPU and for training, calls `grid_sample` once per level. `self_check` compares both with
-a slow plain form, so that a broken build is noticed.
+a slow plain implementation to detect a broken build.
 
 Shape letters: see `types.py`; P = points per head and level, R = levels.
 """
@@ -23,12 +23,12 @@ from xpose.model.layers import Linear, linear
 from xpose.model.types import LevelGeometry
 
 Shapes = tuple[tuple[int, int], ...]
-# Queries handled at once by the row kernel: their row numbers and weights then stay in the processor's cache.
+# Queries per step of the row kernel, so that their row numbers and weights stay in the processor's cache.
 _CHUNK_QUERIES = 1024
 
 
 class DeformableAttention(nn.Module):
-    """Every query looks at a few learned places around its reference, on every level."""
+    """Every query attends to a few learned places around its reference, on every level."""
 
     def __init__(self, dim: int, heads: int, levels: int, points: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class DeformableAttention(nn.Module):
         self.attention_weights = Linear(dim, heads * levels * points)
         self.value_proj = Linear(dim, dim)
         self.output_proj = Linear(dim, dim)
-        # At the start weights are equal and offsets fan out, one direction per head.
+        # Initially, weights are equal and offsets fan out, one direction per head.
         nn.init.zeros_(self.sampling_offsets.weight)
         nn.init.zeros_(self.attention_weights.weight)
         nn.init.zeros_(self.attention_weights.bias)
@@ -52,7 +52,7 @@ class DeformableAttention(nn.Module):
     def forward(self, query: Tensor, reference: Tensor, memory: Tensor, geometry: LevelGeometry) -> Tensor:
         """Queries [B, T, C] attend to `memory` [B, N, C] around `reference`: [B, T, C].
 
-        `reference` has per level a point [B or 1, T, R, 2] or a box [B or 1, T, R, 4] in [0, 1] of the padded level.
+        `reference` has a point [B or 1, T, R, 2] or a box [B or 1, T, R, 4] per level, in [0, 1] of the padded level.
         """
         return self.attend(query, reference, self.values(memory, geometry), geometry)
 
@@ -64,7 +64,7 @@ class DeformableAttention(nn.Module):
         return values
 
     def attend(self, query: Tensor, reference: Tensor, values: Tensor, geometry: LevelGeometry) -> Tensor:
-        """The part after the value map."""
+        """The rest of `forward`, after `values`."""
         if kernel_for(values) == "rows":
             sampled = self._sample_rows(query, reference, values, geometry.shapes)
         else:
@@ -73,11 +73,11 @@ class DeformableAttention(nn.Module):
         return self.output_proj(sampled).to(query.dtype)
 
     def _sample_rows(self, query: Tensor, reference: Tensor, values: Tensor, shapes: Shapes) -> Tensor:
-        """`_samples` and `sample_rows` together, in chunks of queries, with all x before all y: few passes."""
+        """`_samples` and `sample_rows` in one, in chunks of queries, with all x before all y for fewer passes."""
         batch, count, dim = query.shape
-        # Under autocast, queries and references may have a lower precision than the values; places never do.
+        # Under autocast, queries and references can have a lower precision than the values; places never do.
         plan = row_plan(shapes, self.heads, self.points, values.dtype, query.device)
-        # A table per image: the gradient of a table has its full size, however few of its rows an image uses.
+        # A table per image: the gradient of a table has its full size, even if an image uses few of its rows.
         tables = values.reshape(batch, -1, dim // self.heads).unbind(0)
         reference = reference.expand(batch, -1, -1, -1).to(values.dtype)
         weight, bias = self._planar_maps()
@@ -167,7 +167,7 @@ def row_plan(shapes: Shapes, heads: int, points: int, dtype: torch.dtype, device
     def columns_of(values: list[int]) -> Tensor:  # one value per level to one per column
         return torch.tensor(values).repeat_interleave(points).repeat(heads)
 
-    with torch.inference_mode(False), torch.no_grad():  # a cached tensor must serve training too
+    with torch.inference_mode(False), torch.no_grad():  # cached tensors are used in training too
         high, wide = columns_of([h for h, _ in shapes]), columns_of([w for _, w in shapes])
         level = columns_of(list(range(levels)))
         spread = torch.zeros(levels, 2, 2, heads * per_head)
@@ -219,7 +219,7 @@ def _sum_rows(table: Tensor, plan: RowPlan, places: Tensor, shares: Tensor) -> T
 
 
 def sample_grid(values: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
-    """Weighted bilinear sums by `grid_sample`; arguments and result as `sample_rows`."""
+    """Weighted bilinear sums by `grid_sample`; arguments and result as in `sample_rows`."""
     batch, _, heads, width = values.shape
     queries = locations.shape[1]
     sums = []
@@ -238,7 +238,7 @@ def sample_grid(values: Tensor, shapes: Shapes, locations: Tensor, weights: Tens
 
 
 def sample_plain(values: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
-    """The definition, with a weight for every pixel: slow; the reference for the two kernels."""
+    """A slow reference for the two kernels, with a weight for every pixel."""
     sums = values.new_zeros(())
     pieces = values.split([rows * columns for rows, columns in shapes], dim=1)
     for level, ((rows, columns), piece) in enumerate(zip(shapes, pieces, strict=True)):
@@ -266,7 +266,7 @@ class KernelCheck:
 
 
 def self_check(device: torch.device | str = "cpu") -> list[KernelCheck]:
-    """Compare every kernel with the plain form, with places inside, on the border and outside of the levels."""
+    """Compare every kernel with `sample_plain`, at places inside, on the border of and outside the levels."""
     shapes: Shapes = ((5, 7), (3, 4), (1, 2))
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(2, sum(h * w for h, w in shapes), 2, 4, generator=generator)
@@ -282,7 +282,7 @@ def self_check(device: torch.device | str = "cpu") -> list[KernelCheck]:
 
 
 def require_sound_kernels(device: torch.device | str) -> None:
-    """Check the kernels."""
+    """Check that no kernel is wrong."""
     for check in self_check(device):
         if not check.ok:
             raise XPoseError(

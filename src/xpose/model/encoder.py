@@ -2,7 +2,7 @@
 
 `CrossModalityEncoder` is the paper's. `HybridEncoder` is for small networks: prompts meet the coarse levels only, and
 the finest level joins at the end. Plain attention over a few hundred coarse tokens costs less on a CPU than deformable
-attention over all of them, and sees the whole picture at once.
+attention over all of them, and covers the whole picture.
 
 Shape letters: see `types.py`; E = width of the fusion, M = tokens of the coarse levels.
 """
@@ -19,14 +19,14 @@ from xpose.model.layers import Attention, FeedForward, Linear, Recomputable, in_
 from xpose.model.positions import token_centres
 from xpose.model.types import EncodedScene, ImageFeatures, LevelGeometry, ProjectedPrompts
 
-# Folding multiplies image tokens with H · L columns instead of E: it pays up to about this many columns.
+# Folding multiplies image tokens with H · L columns instead of E: this is faster up to about this many.
 _FOLD_COLUMNS = 1024
 
 
 class Fusion(nn.Module):
     """Bidirectional attention between N image tokens and L object tokens.
 
-    The residual is the *normalised* token on both sides. Two equal ways to compute it: `plain`, as written in the
+    The residual is the *normalised* token on both sides. There are two equal implementations: `plain`, as in the
     papers, and `folded`, which moves the wide maps from the many image tokens to the few object tokens.
     """
 
@@ -44,14 +44,14 @@ class Fusion(nn.Module):
         self.out_object = Linear(width, dim)
         self.gamma_image = nn.Parameter(torch.full((dim,), 1e-4))
         self.gamma_object = nn.Parameter(torch.full((dim,), 1e-4))
-        # A key "none of these" beside the objects and a score beside the image tokens; both add nothing.
+        # A "none of these" key for the objects and a score for the image tokens; neither adds a value.
         self.sink_key = nn.Parameter(torch.zeros(width)) if sinks else None
         self.sink_score = nn.Parameter(torch.zeros(heads)) if sinks else None
 
     def forward(
         self, image: Tensor, objects: Tensor, padding: Tensor | None, object_mask: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Image side [B, N, C] and object side [B, L, C] after the exchange.
+        """Image side [B, N, C] and object side [B, L, C] after fusion.
 
         `padding` [B, N] is True where an image token is padding, `object_mask` [B, L] where an object token is real.
         """
@@ -63,7 +63,7 @@ class Fusion(nn.Module):
     def plain(
         self, image: Tensor, objects: Tensor, padding: Tensor | None, object_mask: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Both updates with every map where the papers have it."""
+        """Both updates, with the maps applied as in the papers."""
         query = self._split(self.query_image(image) * self.scale)
         scores = query @ self._split(self.key_object(objects)).transpose(2, 3)  # [B, H, N, L]
         masked = _masked(scores, object_mask)
@@ -78,7 +78,7 @@ class Fusion(nn.Module):
     def folded(
         self, image: Tensor, objects: Tensor, padding: Tensor | None, object_mask: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """The same with the image-side maps folded onto the object tokens: exact in real numbers."""
+        """The same with the image-side maps folded onto the object tokens; equal up to rounding."""
         batch, classes, dim = objects.shape
         keys = self._split(self.key_object(objects)) * self.scale  # [B, H, L, E/H]
         query_weight = self.query_image.weight.unflatten(0, (self.heads, -1))  # [H, E/H, C]
@@ -106,7 +106,7 @@ class Fusion(nn.Module):
         value_weight = self.value_image.weight.unflatten(0, (self.heads, -1))
         values = torch.einsum("bhlc,hec->blhe", pooled, value_weight)
         bias = self.value_image.bias.view(self.heads, -1)
-        if self.sink_score is not None:  # the shares add up to less than 1, and so does what they bring
+        if self.sink_score is not None:  # the shares add up to less than 1, which scales the bias
             bias = pooling.sum(1).view(batch, self.heads, classes).transpose(1, 2)[..., None] * bias
         return to_image, self.out_object((values + bias).flatten(2))
 
@@ -139,7 +139,7 @@ def _linear_per_image(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 class PromptLayer(nn.Module):
-    """Object tokens by themselves: every token attends to itself alone, then a feed-forward block (post-norm)."""
+    """Updates object tokens: every token attends only to itself, then a feed-forward block (post-norm)."""
 
     def __init__(self, dim: int, heads: int, ffn: int) -> None:
         super().__init__()
@@ -155,7 +155,7 @@ class PromptLayer(nn.Module):
 
 
 class ImageLayer(nn.Module):
-    """Image tokens by themselves: deformable self-attention over all levels, then a feed-forward block (post-norm)."""
+    """Updates image tokens: deformable self-attention over all levels, then a feed-forward block (post-norm)."""
 
     def __init__(self, config: XPoseConfig) -> None:
         super().__init__()
@@ -188,7 +188,7 @@ class EncoderLayer(Recomputable):
     def forward(
         self, tokens: Tensor, features: ImageFeatures, objects: Tensor, reference: Tensor, object_mask: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Image side [B, N, C] and object side [B, L, C] after a round; places and padding are of `features`."""
+        """Image side [B, N, C] and object side [B, L, C] after the layer; `features` has positions and padding."""
         geometry = features.geometry
         tokens, objects = self.fusion(tokens, objects, geometry.padding, object_mask)
         return self.image(tokens, features.positions, reference, geometry), self.prompt(objects)
@@ -227,7 +227,7 @@ class CoarseLayer(Recomputable):
     def forward(
         self, tokens: Tensor, objects: Tensor, positions: Tensor, padding: Tensor | None, object_mask: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Image side [B, M, C] and object side [B, L, C] after one round."""
+        """Image side [B, M, C] and object side [B, L, C] after the layer."""
         tokens, objects = self.fusion(tokens, objects, padding, object_mask)
         objects = self.prompt(objects)
         placed = tokens + positions
@@ -237,7 +237,7 @@ class CoarseLayer(Recomputable):
 
 
 class Join(nn.Module):
-    """A coarse map added to the next finer one, then smoothed channel by channel and mixed."""
+    """Adds a coarse map to the next finer one, smooths each channel, then mixes the channels."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

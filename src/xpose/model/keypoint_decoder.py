@@ -1,7 +1,7 @@
 """The keypoint decoder: every instance and its keypoints refine each other, separately from other instances.
 
-Shape letters: see `types.py`; M = 1 + K, a group: one box query and its keypoint queries. In `PoseMap`, R = cells per
-side, W = channels of the map.
+Shape letters: see `types.py`; M = 1 + K, size of a group: a box query and its keypoint queries. In `PoseMap`, R = cells
+per side, W = channels of the map.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from xpose.model.decoder import DecoderHeads, DecoderLayer
 from xpose.model.layers import Linear, Recomputable
 from xpose.model.types import EncodedScene, Instances, LayerReport, PoseMaps
 
-_MARGIN = 1.3  # side of the frame in sides of the box: points may lie a little outside
-_LEVELS = 2  # the finest ones are looked at
+_MARGIN = 1.3  # side of the frame relative to the box: points can be slightly outside
+_LEVELS = 2  # the finest levels are used
 _BLOCKS = 2
-_LOG_ERROR = 2.3  # at the start an error of a tenth of the box's longer side is expected
+_LOG_ERROR = 2.3  # the initial expected error is a tenth of the box's longer side
 
 
 class SizePrior(nn.Module):
     """The first size of a keypoint's neighbourhood, as a share of the instance's box (before the sigmoid).
 
-    The released checkpoint has a table by *position in the keypoint list*; positions beyond it take the table's mean.
+    The released checkpoint has a table by *position in the keypoint list*; positions beyond it get the table's mean.
     Our own presets predict it from the keypoint's prompt token, so that the order of the list does not matter.
     """
 
@@ -49,7 +49,7 @@ class SizePrior(nn.Module):
 
 
 class MapBlock(Recomputable):
-    """Cells look at their neighbours, channel by channel, then mix their channels (residual)."""
+    """Filters neighbouring cells channel by channel, then mixes the channels (residual)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -65,9 +65,9 @@ class MapBlock(Recomputable):
 
 
 class PoseMap(nn.Module):
-    """A map over each instance's box that says, cell by cell, where its keypoints seem to be.
+    """A map over each instance's box that scores every cell as the location of each keypoint.
 
-    Every keypoint's prompt token is compared with what the picture shows in the cells of a frame around the box. The
+    Every keypoint's prompt token is compared with the image features in the cells of a frame around the box. The
     keypoint queries start at the weighted mean of the cells.
     """
 
@@ -86,7 +86,7 @@ class PoseMap(nn.Module):
         nn.init.zeros_(self.seen.bias)
 
     def forward(self, instances: Instances, tokens: Tensor, scene: EncodedScene) -> tuple[Tensor, Tensor, PoseMaps]:
-        """Starting places [B, G, K, 2], what is seen there [B, G, K, C], and the maps.
+        """Initial positions [B, G, K, 2], the features there [B, G, K, C], and the maps.
 
         `tokens` [B, G, K, C] are the prompt tokens of each instance's keypoints.
         """
@@ -108,7 +108,7 @@ class PoseMap(nn.Module):
         return centres, self.seen(shares.to(cells.dtype) @ cells), PoseMaps(logits, frames)
 
     def _sampled(self, places: Tensor, scene: EncodedScene) -> Tensor:
-        """What the levels show at places [B, G, R · R, 2]: [B, G, R · R, W]."""
+        """Features of the levels at places [B, G, R · R, 2]: [B, G, R · R, W]."""
         shapes = scene.geometry.shapes
         levels = scene.tokens.split([h * w for h, w in shapes], dim=1)
         sampled = []
@@ -193,9 +193,9 @@ class KeypointDecoder(nn.Module):
 
 
 def _settled(boxes: Tensor) -> Tensor:
-    """The boxes [B, G, M, 4] that a layer looks around, without the gradients of what earlier layers report.
+    """The boxes [B, G, M, 4] that a layer attends around, detached from what earlier layers report.
 
-    No report has the sizes of keypoints; they learn only from what the layers see with them.
+    No report contains keypoint sizes, so these learn only through the layers' attention.
     """
     points = boxes[:, :, 1:]
     return torch.cat((boxes[:, :, :1].detach(), torch.cat((points[..., :2].detach(), points[..., 2:]), -1)), dim=2)

@@ -17,19 +17,19 @@ from torch.utils.checkpoint import checkpoint
 
 from xpose.model.config import XPoseConfig
 
-# Below these sizes the detour over a convolution costs more than it saves (and PyTorch would not take it to oneDNN).
+# Below these sizes, a convolution costs more than it saves (and PyTorch would not use oneDNN for it).
 _CONVOLUTION_ROWS = 64
 _CONVOLUTION_NUMBERS = 20480
-# Long rows of tokens are worked through in pieces whose intermediate results stay in the processor's cache.
+# Long rows of tokens are processed in pieces, so that intermediate results stay in the processor's cache.
 PIECE_ROWS = 2048
 _PRIOR = -4.595  # logit of 0.01: at the start of training nearly everything is background
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`F.linear`, computed as a 1×1 convolution by oneDNN where that is faster.
+    """`F.linear`, computed as a 1×1 convolution by oneDNN if that is faster.
 
     PyTorch sends float32 matrix products on the CPU to MKL, which is slow on AMD processors; a 1×1 convolution over
-    channels-last pixels is the same product and goes to oneDNN. The input is converted to a reduced weight type.
+    channels-last pixels is the same product and uses oneDNN. The input is converted if the weight has a reduced type.
     """
     if weight.dtype != x.dtype and weight.dtype in (torch.bfloat16, torch.float16):
         return F.linear(x.to(weight.dtype), weight, bias)
@@ -76,10 +76,10 @@ class MLP(nn.Module):
 class Recomputable(nn.Module):
     """A layer that can recompute its intermediate results in the backward pass: less memory, a third more time."""
 
-    recompute = False  # set per layer, by training alone
+    recompute = False  # set per layer, only by training
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """As of any module."""
+        """Run the module."""
         if self.recompute and torch.is_grad_enabled():
             return checkpoint(super().__call__, *args, use_reentrant=False, **kwargs)
         return super().__call__(*args, **kwargs)
@@ -106,7 +106,7 @@ def piecewise(x: Tensor) -> bool:
 
 
 def in_pieces(function: Callable[..., Tensor], tokens: Tensor, *others: Tensor) -> Tensor:
-    """`function(tokens, *others)`, in pieces where that is faster.
+    """`function(tokens, *others)`, in pieces if that is faster.
 
     `function` must treat every token of [B, N, C] independently and keep its shape and type; `others` are
     [B or 1, N, ...].
@@ -135,14 +135,14 @@ class Attention(nn.Module):
     def __init__(self, dim: int, heads: int, sink: bool = False) -> None:
         super().__init__()
         self.heads = heads
-        self.sink = nn.Parameter(torch.zeros(dim)) if sink else None  # a key "none of these", whose value is 0
+        self.sink = nn.Parameter(torch.zeros(dim)) if sink else None  # a key "none of these" with value 0
         self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
         self.out_proj = Linear(dim, dim)
         nn.init.xavier_uniform_(self.in_proj_weight)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Attend from [B, T, C] to [B, M, C]; `mask`, broadcastable to [B, H, T, M], is True where that is allowed."""
+        """Attend from [B, T, C] to [B, M, C]; `mask`, broadcastable to [B, H, T, M], is True where allowed."""
         dim = query.shape[-1]
         if key.shape[1] == 1 and mask is None and self.sink is None:  # the softmax over one key is 1
             return self.single(value).expand_as(query)
@@ -161,7 +161,7 @@ class Attention(nn.Module):
         return self.out_proj(out.transpose(1, 2).flatten(2))
 
     def single(self, value: Tensor) -> Tensor:
-        """The result where every query has exactly one key, whose value is [..., C]."""
+        """The result if every query has exactly one key, with the value [..., C]."""
         dim = value.shape[-1]
         return self.out_proj(linear(value, self.in_proj_weight[2 * dim :], self.in_proj_bias[2 * dim :]))
 
@@ -172,7 +172,7 @@ class Attention(nn.Module):
 class PromptSimilarity(nn.Module):
     """Dot products of features with prompt tokens, as logits.
 
-    The released checkpoint uses the products as they are; our own presets learn a scale and a bias.
+    The released checkpoint uses the raw products; our own presets learn a scale and a bias.
     """
 
     def __init__(self, config: XPoseConfig) -> None:

@@ -1,4 +1,4 @@
-"""The network: five stages, read from top to bottom as in the paper's figure.
+"""The network: five stages, from top to bottom as in the paper's figure.
 
 Shape letters: see `types.py`.
 """
@@ -68,20 +68,20 @@ class XPose(nn.Module):
         Args:
             images: [B, 3, h, w], normalised with the ImageNet mean and deviation, padded with zeros after that.
             prompts: what to look for; one entry per image, or one for all.
-            padding_mask: [B, h, w] bool, True = padding; None where no image is padded.
-            instances: how many instances to return per image; the configuration's number where None.
-            with_reports: also return what every stage and layer would report by itself (for training).
-            given: further object queries for the trace, which change nothing else; only together with reports.
+            padding_mask: [B, h, w] bool, True = padding; None if no image is padded.
+            instances: how many instances to return per image; the configuration's number if None.
+            with_reports: also return the report of every stage and layer (for training).
+            given: further object queries for the trace, which change nothing else; requires `with_reports`.
 
         Raises:
             ImageError: the images or the mask have the wrong shape.
-            PromptError: the prompts are of another width, or for another number of images.
+            PromptError: the prompts have another width or number of images.
         """
         features = self.encode_image(images, padding_mask)
         return self.decode(features, prompts, instances=instances, with_reports=with_reports, given=given)
 
     def encode_image(self, images: Tensor, padding_mask: Tensor | None = None) -> ImageFeatures:
-        """The part that does not depend on prompts; see `decode`."""
+        """Run the prompt-free part; see `decode`."""
         if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
             raise ImageError(f"The images have shape {tuple(images.shape)}. They must be [batch, 3, height, width].")
         if padding_mask is not None and padding_mask.shape != (images.shape[0], *images.shape[2:]):
@@ -123,7 +123,7 @@ class XPose(nn.Module):
         return self.keypoint_decoder(kept, scene, self.heads, with_reports=True).reports
 
     def project(self, prompts: PromptEmbeddings) -> ProjectedPrompts:
-        """Prompt embeddings in the network's own width."""
+        """Project prompt embeddings to the network's width."""
         if prompts.objects.shape[-1] != self.config.prompt_width:
             raise PromptError(
                 f"The prompt embeddings have {prompts.objects.shape[-1]} numbers, this network takes "
@@ -141,14 +141,14 @@ class XPose(nn.Module):
         )
 
     def project_tokens(self, objects: Tensor, keypoints: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings [..., D] of objects and of keypoints, on any device, in the network's own width [..., C]."""
+        """Project embeddings [..., D] of objects and keypoints, on any device, to the network's width [..., C]."""
         weight, scale = next(self.object_projection.parameters()), self.config.prompt_scale
         objects, keypoints = (x.to(weight.device, weight.dtype) * scale for x in (objects, keypoints))
         return self.object_projection(objects), self.keypoint_projection(keypoints)
 
 
 class Neck(nn.Module):
-    """Projects every map to C channels, adds coarser levels, flattens all of them."""
+    """Projects every map to C channels, adds coarser levels and flattens all levels."""
 
     def __init__(self, channels: tuple[int, ...], config: XPoseConfig) -> None:
         super().__init__()
@@ -190,9 +190,9 @@ def _project(projection: nn.Module, plane: Tensor) -> Tensor:
 
 
 def _projection(config: XPoseConfig) -> MLP:
-    """From a prompt embedding to the network's width, initialised so that different prompts stay different.
+    """A projection of prompt embeddings, initialised so that different prompts stay different.
 
-    With the usual start of linear layers all prompts would be nearly one point after three of them.
+    With default initialisation, three linear layers would map all prompts to nearly one point.
     """
     projection = MLP(config.prompt_width, config.dim, config.dim, 3)
     for number, layer in enumerate(projection.layers):
@@ -203,7 +203,7 @@ def _projection(config: XPoseConfig) -> MLP:
 
 
 def predictions(groups: Instances, prompts: ProjectedPrompts | PromptEmbeddings) -> Predictions:
-    """The last layer's report, one entry per image, cleared of padding."""
+    """The last layer's report, one entry per image, without padding."""
     report, real = groups.reports[-1], groups.keypoint_mask
     assert real is not None
     logits = report.logits if groups.logits is None else groups.logits

@@ -48,7 +48,7 @@ def level_positions(height: int, width: int, padding: Tensor | None, dim: int, l
 
 @lru_cache(maxsize=64)
 def _axis_code(size: int, count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    with torch.inference_mode(False), torch.no_grad():  # a cached tensor must serve training too
+    with torch.inference_mode(False), torch.no_grad():  # cached tensors are used in training too
         steps = torch.arange(1, size + 1, dtype=dtype, device=device)
         return sine_code(steps / (size + 1e-6) * (2 * math.pi), count, 20.0)
 
@@ -56,7 +56,7 @@ def _axis_code(size: int, count: int, dtype: torch.dtype, device: torch.device) 
 def level_geometry(
     shapes: tuple[tuple[int, int], ...], padding_mask: Tensor | None, like: Tensor
 ) -> tuple[LevelGeometry, list[Tensor | None]]:
-    """Geometry of all levels, and each level's own padding mask [B, h, w] (None where nothing is padded)."""
+    """Geometry of all levels, and each level's own padding mask [B, h, w] (None if nothing is padded)."""
     if padding_mask is None or not bool(padding_mask.any()):
         ratios = torch.ones(like.shape[0], len(shapes), 2, dtype=like.dtype, device=like.device)
         return LevelGeometry(shapes, None, ratios), [None] * len(shapes)

@@ -1,4 +1,4 @@
-"""The networks of the family: their settings by name, and functions that make one with random weights.
+"""The preset networks: settings by name, and functions that create them with random weights.
 
 `xpose.model.checkpoints.pretrained` loads networks with trained weights.
 """
@@ -43,7 +43,7 @@ _CONFIGS = (
     ),
 )
 CONFIGS = {config.name: config for config in _CONFIGS}
-CALIBRATIONS = {"xpose-nano": Calibration(nms=0.7)}  # of fresh networks, where it is not the usual one
+CALIBRATIONS = {"xpose-nano": Calibration(nms=0.7)}  # of untrained networks, if not the default
 
 
 def xpose_swin_t() -> XPose:

@@ -13,10 +13,10 @@ from xpose.pictures.atomic import write_atomically
 
 @contextmanager
 def profiled(file: Path | None, *, skipped: int = 0, steps: int = 0) -> Iterator[Callable[[], None]]:
-    """Write a trace to a JSON file, which chrome://tracing and https://ui.perfetto.dev show; None traces nothing.
+    """Write a JSON trace for chrome://tracing or https://ui.perfetto.dev; does nothing if `file` is None.
 
-    With `steps`, only that many steps are traced, after at least one that is `skipped`. The function that is yielded
-    has to be called after every step; if fewer steps come, the trace holds those that came.
+    With `steps`, only that many steps are traced, after `skipped` others (at least 1). The yielded function has
+    to be called after every step; if there are fewer steps, the trace contains those that ran.
 
     Raises:
         XPoseError: the file cannot be written.

@@ -18,7 +18,7 @@ from xpose.model.types import EncodedScene, LayerReport, LevelGeometry, ObjectQu
 
 
 class QuerySelection(nn.Module):
-    """Scores every image token against the object tokens and keeps the best as queries, each with a first box."""
+    """Scores every image token against the object tokens and keeps the best as queries, each with an initial box."""
 
     def __init__(self, config: XPoseConfig) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class QuerySelection(nn.Module):
         Args:
             scene: the encoded picture and prompt.
             tokens: [B, Q] token numbers to take instead of the best ones (for comparisons with a reference).
-            with_reports: also return what every token would report by itself, where peaks are selected.
+            with_reports: also return the report of every token, if peaks are selected.
         """
         anchors, excluded = anchor_logits(scene.geometry)
         features = self.norm(self.output(scene.tokens.masked_fill(excluded[..., None], 0)))
@@ -79,7 +79,7 @@ def at_peaks(scores: Tensor, shapes: tuple[tuple[int, int], ...]) -> Tensor:
 def anchor_logits(geometry: LevelGeometry) -> tuple[Tensor, Tensor]:
     """First guess of every token's box before the sigmoid [B or 1, N, 4], and which tokens have none [B or 1, N].
 
-    Padding, and centres or sizes at the rim, are excluded: infinite and True.
+    Padding, and values near 0 or 1, are excluded: infinite and True.
     """
     centres = token_centres(geometry)
     sizes = torch.cat([centres.new_full((h * w,), 0.05 * 2.0**level) for level, (h, w) in enumerate(geometry.shapes)])
@@ -92,5 +92,5 @@ def anchor_logits(geometry: LevelGeometry) -> tuple[Tensor, Tensor]:
 
 
 def rows_at(x: Tensor, index: Tensor) -> Tensor:
-    """Rows of [B, N, C] by [B, Q] numbers: [B, Q, C]."""
+    """Rows of [B, N, C] at indices [B, Q]: [B, Q, C]."""
     return x.gather(1, index[..., None].expand(-1, -1, x.shape[-1]))

@@ -8,7 +8,7 @@ Shape letters, used in every tensor file of this package:
     K  keypoints of a set             C  channels inside the network
     D  width of a prompt embedding    H  attention heads
 
-After `PromptEmbeddings` nothing can tell words from example pictures.
+From `PromptEmbeddings` on, words and example pictures are treated alike.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from xpose.errors import PromptError
 
 @dataclass(frozen=True)
 class PromptEmbeddings:
-    """What to look for, as embeddings: the only form of prompt that the network accepts.
+    """Prompts as embeddings, the only form that the network accepts.
 
-    Classes may have keypoint sets of their own or share one; `keypoint_set` says which set belongs to which class.
-    Images of one batch may have different prompts; masks are True where an entry is real.
+    Classes can have their own keypoint sets or share one; `keypoint_set` maps each class to its set.
+    Images of one batch can have different prompts; masks are True where an entry is real.
     """
 
     objects: Tensor  # [B, L, D]
@@ -108,7 +108,7 @@ class PromptEmbeddings:
 
 
 def pad_rows(rows: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Rows of unequal length as one zero-padded tensor and the mask of what is real."""
+    """Rows of unequal length as one zero-padded tensor, and the mask of real rows."""
     longest = max(r.shape[0] for r in rows)
     lengths = torch.tensor([r.shape[0] for r in rows], device=rows[0].device)
     mask = torch.arange(longest, device=rows[0].device) < lengths[:, None]
@@ -120,15 +120,15 @@ class ProjectedPrompts:
     """Prompt tokens in the network's own width; made once per forward from `PromptEmbeddings`."""
 
     objects: Tensor  # [B, L, C]
-    object_mask: Tensor | None  # [B, L] bool, None where nothing is padded
+    object_mask: Tensor | None  # [B, L] bool, None if nothing is padded
     keypoints: Tensor  # [B, S, K, C]
     keypoint_mask: Tensor  # [B, S, K] bool
     keypoint_set: Tensor  # [B, L]
-    silent: Tensor | None = None  # [B, L] bool, True for classes that compete and are never answered
-    required_logits: Tensor | None = None  # [B, L], what each class must exceed, where classes differ in that
+    silent: Tensor | None = None  # [B, L] bool, True for classes that compete but are never predicted
+    required_logits: Tensor | None = None  # [B, L], what each class must exceed; None if all are equal
 
     def answering(self, scores: Tensor) -> Tensor:
-        """Scores [B, N, L] above what each class requires, for choosing what is answered; −inf for silent classes."""
+        """Scores [B, N, L] relative to what each class requires, to choose results; −inf for silent classes."""
         if self.required_logits is not None:
             scores = scores - self.required_logits[:, None]
         return scores if self.silent is None else scores.masked_fill(self.silent[:, None], -math.inf)
@@ -139,13 +139,13 @@ class LevelGeometry:
     """The positions of the flattened levels' tokens in the padded picture."""
 
     shapes: tuple[tuple[int, int], ...]  # (height, width) of each level, fine to coarse
-    padding: Tensor | None  # [B, N] bool, True = padding; None where no image is padded
+    padding: Tensor | None  # [B, N] bool, True = padding; None if no image is padded
     valid_ratios: Tensor  # [B, levels, 2]: share of real columns (x) and rows (y)
 
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """A picture before any prompt: compute once, prompt many times."""
+    """Prompt-free features of a picture, computed once for many prompts."""
 
     tokens: Tensor  # [B, N, C]
     positions: Tensor  # [B or 1, N, C], sine code plus level embedding
@@ -154,7 +154,7 @@ class ImageFeatures:
 
 @dataclass(frozen=True)
 class EncodedScene:
-    """Image tokens and object tokens that have seen each other."""
+    """Image tokens and object tokens after the encoder."""
 
     tokens: Tensor  # [B, N, C]
     objects: Tensor  # [B, L, C], the enhanced object tokens
@@ -170,25 +170,25 @@ class ObjectQueries:
     boxes: Tensor  # [B, Q, 4] cx, cy, w, h
     tokens: Tensor  # [B, Q] which image token each query comes from
     scores: Tensor  # [B, Q, L] class scores of the chosen tokens
-    every: LayerReport | None = None  # of all N tokens, where reports were requested and peaks are selected
-    centres: Tensor | None = None  # of all N tokens then, [B or 1, N, 2]
+    every: LayerReport | None = None  # of all N tokens, if reports were requested and peaks are selected
+    centres: Tensor | None = None  # likewise of all N tokens, [B or 1, N, 2]
 
 
 @dataclass(frozen=True)
 class GivenQueries:
-    """Object queries of the caller: training adds noised objects and trains the network to restore the true ones.
+    """Object queries from the caller: training adds noised objects and trains the network to restore the true ones.
 
-    They come in runs of `run`. The queries of a run see only each other, and no other query sees them, so that they do
-    not change the predictions. E queries, of which P open a keypoint group.
+    Runs of `run` queries see only each other, and no other query sees them, so that they do not change the predictions.
+    P of the E queries open a keypoint group.
     """
 
     classes: Tensor  # [B, E], the class whose token is the query's content
-    boxes: Tensor  # [B, E, 4] in [0, 1] of the picture, padding not counted, where the queries start
+    boxes: Tensor  # [B, E, 4] in [0, 1] of the picture, excluding padding, where the queries start
     real: Tensor  # [B, E] bool, False where a run has an empty place
     run: int
     opened: Tensor  # [B, P], which of the queries open a keypoint group
     group_class: Tensor  # [B, P], the class whose keypoints the group looks for
-    points: Tensor  # [B, P, K, 2], where the keypoints start; NaN = where they always start
+    points: Tensor  # [B, P, K, 2], initial keypoints; NaN = the network's first guess
 
 
 @dataclass(frozen=True)
@@ -199,10 +199,10 @@ class LayerReport:
     boxes: Tensor  # [B, Q or G, 4]
     keypoints: Tensor | None = None  # [B, G, K, 2]
     keypoint_logits: Tensor | None = None  # [B, G, K, K]: row = query, column = prompt
-    visibility: Tensor | None = None  # [B, G, K] logits of the visibility head, where the network has one
+    visibility: Tensor | None = None  # [B, G, K] logits of the visibility head, if the network has one
     object_cosine: Tensor | None = None  # [B, G, L]: query and object token, keypoint layers only
     keypoint_cosine: Tensor | None = None  # [B, G, K]: keypoint query and its own prompt token
-    log_error: Tensor | None = None  # [B, G, K]: log of the expected error in longer sides of the object's box
+    log_error: Tensor | None = None  # [B, G, K]: log of the expected error in units of the box's longer side
 
 
 @dataclass(frozen=True)
@@ -222,30 +222,28 @@ class Instances:
     group_class: Tensor  # [B, G], the class whose keypoints the group looks for
     queries: Tensor  # [B, G], which of the Q queries each one was
     reports: tuple[LayerReport, ...] = ()
-    points: Tensor | None = None  # [B, G, K, 2], where the keypoints start; NaN or None = at the network's first guess
-    logits: Tensor | None = None  # [B, G, L], what is answered in the place of the last layer's
-    keypoint_mask: Tensor | None = (
-        None  # [B, G, K] bool, after keypoint decoding; as `maps`, where the network has them
-    )
+    points: Tensor | None = None  # [B, G, K, 2], initial keypoints; NaN or None = the network's first guess
+    logits: Tensor | None = None  # [B, G, L], predicted instead of the last layer's
+    keypoint_mask: Tensor | None = None  # [B, G, K] bool, set by keypoint decoding, like `maps` if present
     maps: PoseMaps | None = None
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What the losses read besides the predictions, not cut to an image's own prompt."""
+    """What the losses read besides the predictions, not cropped to each image's prompt."""
 
     prompts: ProjectedPrompts
     proposals: ObjectQueries
     group_class: Tensor  # [B, G]
     given: tuple[LayerReport, ...] = ()  # of the given queries: object layers [B, E], then keypoint layers [B, P]
-    maps: PoseMaps | None = None  # where the network has them
+    maps: PoseMaps | None = None  # if the network has them
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """The network's predictions, one entry per image, instances best first as they were selected.
+    """The network's predictions per image, with instances in selection order, best first.
 
-    Boxes and keypoints are in [0, 1] of the picture, padding not counted.
+    Boxes and keypoints are in [0, 1] of the picture, excluding padding.
     Rows of `keypoints` and `keypoint_confidence` beyond the number of keypoints of an instance's own class are NaN.
     """
 
@@ -254,12 +252,12 @@ class Predictions:
     keypoints: tuple[Tensor, ...]  # [G, K_b, 2]
     keypoint_confidence: tuple[Tensor, ...]  # [G, K_b]
     group_class: tuple[Tensor, ...]  # [G]
-    visibility: tuple[Tensor, ...] | None = None  # [G, K_b], where the network has a visibility head
+    visibility: tuple[Tensor, ...] | None = None  # [G, K_b], if the network has a visibility head
     object_cosine: tuple[Tensor, ...] = ()  # [G, L_b], in −1..1; see `Detector.similarity`
     keypoint_cosine: tuple[Tensor, ...] = ()  # [G, K_b]
-    keypoint_error: tuple[Tensor, ...] | None = None  # [G, K_b], expected, in longer sides of the object's box
-    reports: tuple[LayerReport, ...] = ()  # object layers, then keypoint layers, where reports were requested
-    trace: Trace | None = None  # where reports were requested
+    keypoint_error: tuple[Tensor, ...] | None = None  # [G, K_b], expected, in units of the box's longer side
+    reports: tuple[LayerReport, ...] = ()  # object layers, then keypoint layers, if reports were requested
+    trace: Trace | None = None  # if reports were requested
 
     def __len__(self) -> int:
         """The number of images."""

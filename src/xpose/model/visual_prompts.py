@@ -1,7 +1,7 @@
-"""Example pictures as prompts for our own networks, on the detector's own backbone.
+"""Example pictures as prompts for our own networks, using the detector's backbone.
 
 The example's object is cut out and goes through the same backbone as any picture. An object token and one token per
-keypoint (the picture's feature at the point, plus a sine code of its position; a learned token where it is not visible)
+keypoint (the picture's feature at the point, plus a sine code of its position; a learned token if it is not visible)
 attend to each other and to the cut-out's features. The result has the width of a text embedding.
 
 Letters: n example pictures, K keypoints, P tokens of the cut-out, C channels, D width of a prompt embedding.
@@ -33,7 +33,7 @@ class ExampleLayer(nn.Module):
         self.ffn = FeedForward(dim, ffn, activation="gelu")
 
     def forward(self, tokens: Tensor, picture: Tensor, keep: Tensor) -> Tensor:
-        """[n, 1 + K, C] with pictures [n, P, C]; `keep` [n, 1 + K] False where a token is padding."""
+        """[n, 1 + K, C] with pictures [n, P, C]; `keep` [n, 1 + K] is False at padding."""
         normed = self.norm1(tokens)
         seen = torch.cat((normed, picture), dim=1)
         mask = torch.cat((keep, keep.new_ones(keep.shape[0], picture.shape[1])), dim=1)[:, None, None]
@@ -65,16 +65,16 @@ class VisualPrompts(nn.Module):
 
         Args:
             maps: the backbone's maps of the cut-outs, strides 8, 16 and 32.
-            points: [n, K, 2], x and y in 0..1 of the cut-out; where invisible, anything.
+            points: [n, K, 2], x and y in 0..1 of the cut-out; ignored if invisible.
             visible: [n, K] bool.
-            real: [n, K] bool, False where a point is only padding of the batch; all real where None.
+            real: [n, K] bool, False where a point is only padding of the batch; all real if None.
         """
         dtype = self.place.weight.dtype
         fine, coarse = self.fine(maps[0].to(dtype)), self.coarse(maps[1].to(dtype))
         height, width = coarse.shape[2:]
         positions = level_positions(height, width, None, coarse.shape[1], coarse)
         picture = self.norm(coarse.flatten(2).transpose(1, 2) + positions)
-        places = points.to(dtype).masked_fill(~visible[..., None], 0.0)  # may be NaN there
+        places = points.to(dtype).masked_fill(~visible[..., None], 0.0)  # can be NaN there
         code = sine_code(places[..., [1, 0]] * (2 * math.pi), 128, 10000.0).flatten(-2)
         local = F.grid_sample(fine, places[:, :, None] * 2 - 1, align_corners=False)[..., 0].transpose(1, 2)
         keypoints = torch.where(visible[..., None], local + self.place(code), self.hidden_token)
@@ -84,5 +84,5 @@ class VisualPrompts(nn.Module):
         for layer in self.layers:
             tokens = layer(tokens, picture, keep)
         tokens = self.out_norm(tokens)
-        # Of length 1, as the embeddings of words are.
+        # Normalised, like the embeddings of words.
         return F.normalize(self.object_out(tokens[:, 0]), dim=-1), F.normalize(self.keypoint_out(tokens[:, 1:]), dim=-1)

@@ -1,8 +1,8 @@
 """Self-contained HTML pages: Jinja templates with one style sheet, without scripts or external files.
 
-A page extends `base.html` and uses the tables, lists and charts of `macros.html`. Every value is escaped except what a
-template marks as `safe`, which are drawings in SVG. Besides Jinja's filters there are `thousands` ("1,234") and
-`counted` ("2 objects").
+A page extends `base.html` and uses the tables, lists and charts of `macros.html`. Every value is escaped except SVG
+drawings, which templates mark as `safe`. The filters `thousands` ("1,234") and `counted` ("2 objects") are added to
+Jinja's.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def render(template: str, **values: object) -> str:
-    """The page of a template in this folder, filled with the values."""
+    """Render a template in this folder with the given values."""
     return _templates().get_template(template).render(**values)
 
 

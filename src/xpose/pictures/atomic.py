@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside their place under another name, then renamed."""
+"""Atomic writing: a file is written in its folder under another name and then renamed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Call `write(temporary_path)` and rename the result to `path`; a missing folder is created.
 
     Raises:
-        XPoseError: the disk is full or cannot be written to; what stood at `path` before is still there.
+        XPoseError: the disk is full or cannot be written to; an earlier file at `path` is unchanged.
     """
     path = path.expanduser()
     temporary = None
@@ -32,7 +32,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.chmod(0o644)
         os.replace(temporary, path)
     except Exception as error:
-        # safetensors wraps what the system says; it is too slow to be imported for the sake of this name
+        # safetensors wraps system errors; importing it only for this class would be too slow
         if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
             raise
         raise XPoseError(
@@ -45,10 +45,10 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Put bytes in place of `path` in one step; see `write_atomically`."""
+    """Write bytes to `path` atomically; see `write_atomically`."""
     write_atomically(path, lambda temporary: temporary.write_bytes(data))
 
 
 def write_text(path: Path, text: str) -> None:
-    """Put a text in UTF-8 in place of `path` in one step; see `write_atomically`."""
-    write_bytes(path, text.encode("utf-8", "replace"))  # a lone surrogate, half a character, has no bytes
+    """Write a text to `path` in UTF-8, atomically; see `write_atomically`."""
+    write_bytes(path, text.encode("utf-8", "replace"))  # a lone surrogate cannot be encoded

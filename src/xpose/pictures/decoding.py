@@ -1,6 +1,6 @@
-"""The bytes of a picture file to RGB bytes, no larger than needed.
+"""Decode picture files to RGB bytes, no larger than needed.
 
-The stored orientation is kept (annotations belong to the stored pixels). A JPEG that is to be shown much smaller is
+The stored orientation is kept (annotations refer to the stored pixels). A JPEG that is to be shown much smaller is
 decoded at a half, a quarter or an eighth of its size, which averages pixels and takes a fraction of the time.
 """
 
@@ -18,20 +18,20 @@ from xpose.pictures.reading import MOST_PIXELS, opened, stored_pixels
 
 @cache
 def opencv() -> Any:
-    """The module `cv2` with its own threads turned off: the loader's workers are the parallel part."""
+    """The module `cv2` with its own threads turned off, because the loader already has workers."""
     try:
         import cv2
     except ImportError:
         raise missing_extra("Loading pictures for training", "opencv-python-headless", "data") from None
-    cv2.setNumThreads(0)  # a process that forks while OpenCV's threads run may hang
+    cv2.setNumThreads(0)  # a process that forks while OpenCV's threads run can hang
     return cv2
 
 
 def decode(content: bytes, name: str, size: tuple[int, int], scale: float = 1.0) -> tuple[np.ndarray, int]:
-    """RGB bytes [h, w, 3] of a picture file, and what its sides were divided by: 1, 2, 4 or 8.
+    """RGB bytes [h, w, 3] of a picture file, and the divisor of its sides: 1, 2, 4 or 8.
 
-    `name` is for messages, `size` the width and height that the labels belong to; another size is a DataError. The
-    picture will be shown at `scale` or a smaller one.
+    `name` is for messages. `size` is the width and height that the labels refer to; another size is a DataError. The
+    picture will be shown at `scale` or smaller.
     """
     width, height = size
     if width * height > MOST_PIXELS:
@@ -68,7 +68,7 @@ def _read_jpeg(content: bytes, by: int) -> np.ndarray | None:
 
 
 def decode_jpeg(content: np.ndarray) -> np.ndarray:
-    """RGB bytes [h, w, 3] of what `encode_jpeg` made."""
+    """RGB bytes [h, w, 3] of a result of `encode_jpeg`."""
     cv2 = opencv()
     return np.asarray(cv2.cvtColor(cv2.imdecode(content, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
 
@@ -82,22 +82,22 @@ def encode_jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
 
 
 def grey_thumbnail(content: bytes, side: int) -> np.ndarray:
-    """The bytes of a picture file in grey, reduced to [side, side]; damaged files raise whatever the decoder raises."""
+    """A picture file's content in grey, reduced to [side, side]; damaged files raise the decoder's errors."""
     grey = _grey_webp(content)
     if grey is None:
         with opened(content) as stored:
-            stored.draft("L", (4 * side, 4 * side))  # lets the JPEG decoder reduce by itself, which is much faster
+            stored.draft("L", (4 * side, 4 * side))  # lets the JPEG decoder reduce it, which is much faster
             grey = stored.convert("L")
     return np.asarray(grey.resize((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0))
 
 
 def _grey_webp(content: bytes) -> Image.Image | None:
-    """A WebP picture by OpenCV, where it is installed: in less than half of Pillow's time, and threads help."""
+    """A WebP picture by OpenCV, if installed: takes less than half of Pillow's time, and threads help."""
     if content[:4] != b"RIFF" or content[8:12] != b"WEBP":
         return None
     try:
         cv2 = opencv()
         grey = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
-    except Exception:  # OpenCV is missing, or cannot read it: Pillow may
+    except Exception:  # OpenCV is missing or fails: Pillow is tried
         return None
     return None if grey is None else Image.fromarray(grey)

@@ -1,7 +1,7 @@
-"""Pictures of any kind to one kind: RGB bytes.
+"""Convert pictures of any kind to RGB bytes.
 
-Detections are pixels of the *upright* picture, so `read_picture` applies the EXIF orientation. Labels belong to the
-pixels as they are stored, so `stored_pixels` leaves the orientation alone.
+Detections are pixels of the *upright* picture, so `read_picture` applies the EXIF orientation. Labels refer to the
+stored pixels, so `stored_pixels` ignores the orientation.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
     PictureSource: TypeAlias = str | Path | Image.Image | np.ndarray | Tensor
 
-MOST_PIXELS = 200_000_000  # 14 000 × 14 000; a small file may claim far more
-WEBP_HEAD = 30  # bytes of a WebP file that tell its size
-_TAIL = 4096  # bytes at a picture's end in which its end mark is looked for
+MOST_PIXELS = 200_000_000  # 14 000 × 14 000; a small file can claim far more
+WEBP_HEAD = 30  # bytes of a WebP file that hold its size
+_TAIL = 4096  # bytes at a file's end that are searched for its end marker
 
 
 @contextmanager
 def opened(file: Path | bytes | IO[bytes]) -> Iterator[Image.Image]:
-    """A picture file whose pixels are not decoded yet. Damaged files raise whatever Pillow raises, at any point."""
+    """Open a picture file without decoding its pixels. Damaged files can raise any Pillow error, at any point."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of sizes, which are limited below, and of odd metadata
+        warnings.simplefilter("ignore")  # about sizes, which are limited below, and odd metadata
         with Image.open(BytesIO(file) if isinstance(file, bytes) else file, formats=PICTURE_FORMATS) as picture:
             yield picture
 
@@ -47,7 +47,7 @@ def read_picture(source: PictureSource) -> tuple[np.ndarray, Path | None]:
             floats in [0, 1]; a tensor of one of these forms, or with the channels first.
 
     Raises:
-        ImageError: the picture is missing, damaged, too large, or of a form that is not understood.
+        ImageError: the picture is missing, damaged, too large, or in an unsupported form.
     """
     if isinstance(source, (str, Path)):
         path = Path(source).expanduser()
@@ -67,23 +67,23 @@ def read_picture(source: PictureSource) -> tuple[np.ndarray, Path | None]:
 
 
 def picture_from_bytes(data: bytes, name: str, *, most_pixels: int = MOST_PIXELS) -> np.ndarray:
-    """The bytes of a picture file, as they come with an upload, as upright RGB bytes [height, width, 3].
+    """The content of a picture file, such as an upload, as upright RGB bytes [height, width, 3].
 
-    Errors name the picture `name`. Pictures of more than `most_pixels` are refused before anything is unpacked.
+    Errors call the picture `name`. Pictures of more than `most_pixels` are rejected before decoding.
 
     Raises:
-        ImageError: the picture is damaged, too large, or no picture at all.
+        ImageError: the picture is damaged, too large, or not a picture.
     """
     return _read(data, quote(name), min(most_pixels, MOST_PIXELS))
 
 
 def stored_pixels(file: Path | bytes) -> np.ndarray:
-    """RGB bytes [height, width, 3] of a picture file, its EXIF orientation *not* applied.
+    """RGB bytes [height, width, 3] of a picture file, *without* its EXIF orientation.
 
-    Damaged files raise whatever Pillow raises: callers say which picture it is and what it was needed for.
+    Damaged files raise Pillow's errors; callers add which picture it is and what it was needed for.
 
     Raises:
-        ImageError: the picture is too large, or its pixels have values that no picture has.
+        ImageError: the picture is too large, or its pixels have invalid values.
     """
     with opened(file) as picture:
         _check_size(picture, "The picture", MOST_PIXELS)
@@ -116,13 +116,13 @@ def _check_size(picture: Image.Image, name: str, most: int) -> None:
 
 
 def _upright(picture: Image.Image, name: str, most: int) -> np.ndarray:
-    """The first frame, turned as its EXIF says, as RGB bytes."""
+    """The first frame as RGB bytes, in its EXIF orientation."""
     _check_size(picture, name, most)
     return _rgb(ImageOps.exif_transpose(picture))
 
 
 def _rgb(picture: Image.Image) -> np.ndarray:
-    """RGB bytes: more than 8 bits are scaled, what is transparent becomes white."""
+    """RGB bytes: more than 8 bits are scaled, and transparency becomes white."""
     if picture.mode.startswith(("I", "F")):
         return _from_array(np.asarray(picture))
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
@@ -135,7 +135,7 @@ def _channels_last(array: np.ndarray) -> np.ndarray:
     """A tensor's [c, h, w] as [h, w, c]; a leading axis of one image is dropped."""
     if array.ndim == 4 and array.shape[0] == 1:
         array = array[0]
-    # Where both ends could be channels, PyTorch's order wins, except for four of them.
+    # If both ends can be channels, PyTorch's order is used, except for four channels.
     first, last = (array.shape[0], array.shape[-1]) if array.ndim == 3 else (0, 0)
     return array.transpose(1, 2, 0) if first in (1, 3) or (first == 4 and last not in (1, 3, 4)) else array
 
@@ -163,7 +163,7 @@ def _as_bytes(array: np.ndarray) -> np.ndarray:
     if array.dtype == bool:
         return array.astype(np.uint8) * 255
     if np.issubdtype(array.dtype, np.integer):
-        # Microscopes and scanners fill only part of 16 bits: 12-bit pictures would be black without the largest value.
+        # Microscopes and scanners use only part of 16 bits: 12-bit pictures would be black if divided by 65535.
         low, high = int(array.min()), int(array.max())
         if low < 0:
             raise ImageError(f"The picture has values down to {low}. Integer pictures run from 0 upwards. Rescale it.")
@@ -183,12 +183,12 @@ def _as_bytes(array: np.ndarray) -> np.ndarray:
 
 
 def find_pictures(folder: Path) -> Iterator[Path]:
-    """The pictures in a folder and below it, in order of their names."""
+    """The pictures in a folder and its subfolders, sorted by path."""
     yield from sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_ENDINGS and p.is_file())
 
 
 def picture_size(path: Path) -> tuple[int, int]:
-    """Width and height from the header; a file without its end mark is decoded to see whether it is whole."""
+    """Width and height from the header; a file without its end marker is decoded to check it."""
     try:
         with open(path, "rb") as file:
             whole = webp_size(file.read(WEBP_HEAD), path.stat().st_size)
@@ -207,9 +207,9 @@ def picture_size(path: Path) -> tuple[int, int]:
 
 
 def webp_size(head: bytes, length: int) -> tuple[int, int] | None:
-    """Width and height of a WebP file by its first `WEBP_HEAD` bytes; None for another file or one cut short.
+    """Width and height of a WebP file from its first `WEBP_HEAD` bytes; None for other or truncated files.
 
-    Pillow reads such a file as a whole to tell its size, which takes two milliseconds for each picture.
+    Pillow reads the whole file to get its size, which takes two milliseconds per picture.
     """
     if len(head) < WEBP_HEAD or head[:4] != b"RIFF" or head[8:12] != b"WEBP":
         return None

@@ -1,7 +1,7 @@
-"""What to detect: in words, by example pictures, or both.
+"""Prompts made of words, example pictures, or both.
 
-Prompts are frozen, checked when they are made, and independent of devices and networks. A prompt encoder turns them
-into embeddings; from then on all kinds of prompt are the same.
+Prompts are frozen, checked when created, and independent of devices and networks. A prompt encoder turns them
+into embeddings; all later steps are the same for every kind.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ def example_from_coco(path: Path, annotation_id: int, pictures: Path | None) -> 
 
 
 def read_points(path: Path) -> dict[str, Any]:
-    """The points file of `xpose detect --points`: {"keypoints": {name: [x, y] or [x, y, visible]}, "box": [...]}, or
-    just the mapping of names. PromptError if the file cannot be read or has another form.
+    """Read the file of `xpose detect --points`: {"keypoints": {name: [x, y] or [x, y, visible]}, "box": [...]}, or
+    just the mapping of names. PromptError if the file cannot be read or is malformed.
     """
     content = _read(path)
     box = name = None

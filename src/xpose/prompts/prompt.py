@@ -1,4 +1,4 @@
-"""The three kinds of prompt for one class of objects (words, an example picture, or both), and lists of them."""
+"""The three kinds of prompt for one class of objects (words, an example picture, or both), and prompt lists."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from xpose.pictures.reading import PictureSource
 
 MOST_SHOTS = 5
-_POINT_MARGIN = 0.1  # of the longer side, on each side of a box that is derived from points
+_POINT_MARGIN = 0.1  # margin around a box derived from points, relative to its longer side
 
 Point = tuple[float, float] | tuple[float, float, bool | int]
 
@@ -28,10 +28,10 @@ class _Joinable:
 
 @dataclass(frozen=True)
 class TextPrompt(_Joinable):
-    """A class of objects in words.
+    """A class described by words.
 
     Args:
-        object: what to detect, e.g. "horse"; None with keypoints means these keypoints of any object.
+        object: what to detect, e.g. "horse"; None detects the given keypoints on any object.
         skeleton: name of a skeleton, path of a skeleton file, or a Skeleton. If neither this nor `keypoints` is given,
             the default of the vocabulary for the object is used.
         keypoints: names in the skeleton if one is given or known for the object, otherwise any words.
@@ -65,7 +65,7 @@ class TextPrompt(_Joinable):
             raise PromptError("The prompt names neither an object nor keypoints. Name at least one of them.")
         if self.part is not None and self.object is None:
             raise PromptError(f"The part {quote(self.part)} has no object. Name the object that it belongs to.")
-        self.resolved  # noqa: B018 - faults are reported where the prompt is made
+        self.resolved  # noqa: B018 - errors are reported when the prompt is created
 
     @cached_property
     def resolved(self) -> PromptClass:
@@ -88,12 +88,12 @@ class TextPrompt(_Joinable):
 
 @dataclass(frozen=True)
 class VisualPrompt(_Joinable):
-    """A class of objects by one example picture with its points.
+    """A class defined by one example picture with its points.
 
     Args:
         image: path, PIL picture, array or tensor, as for `detect`.
         keypoints: name → (x, y) or (x, y, visible) in pixels of the upright picture; or a plain list of points, which
-            are then called p1, p2, ...; an invisible point may be (None, None, False).
+            are then called p1, p2, ...; an invisible point can be (None, None, False).
         box: x1, y1, x2, y2 of the example object; by default derived from the points.
         name: the name of the class in results; default "object".
 
@@ -129,7 +129,7 @@ class VisualPrompt(_Joinable):
         return self.keypoints  # type: ignore[return-value]
 
     def region(self, width: int, height: int) -> tuple[float, float, float, float]:
-        """The box of the object, given or derived from its points; PromptError if they are outside the picture."""
+        """The object's box, given or derived from its points; PromptError if box or points are outside the picture."""
         for name, (x, y, visible) in self.points.items():
             if visible and not (-0.5 <= x <= width and -0.5 <= y <= height):
                 raise PromptError(
@@ -155,9 +155,9 @@ class VisualPrompt(_Joinable):
 
     @classmethod
     def from_coco(cls, path: str | Path, annotation_id: int, *, pictures: str | Path | None = None) -> VisualPrompt:
-        """One annotation of a COCO keypoint file as an example.
+        """Create an example from a COCO keypoint annotation.
 
-        `pictures` is the folder of the pictures; default the folder of the file, or `images/` in it.
+        `pictures` is the picture folder; by default the folder of the file, or `images/` in it.
 
         Raises:
             PromptError: the file or the annotation does not exist or lacks keypoints or its picture.
@@ -169,9 +169,9 @@ class VisualPrompt(_Joinable):
 
 @dataclass(frozen=True)
 class CombinedPrompt(_Joinable):
-    """One class by words and examples together, or by several examples: `TextPrompt("tit") + VisualPrompt(...)`.
+    """One class from words and examples, or from several examples: `TextPrompt("tit") + VisualPrompt(...)`.
 
-    Names and order of the keypoints are those of the text, or else of the first example. An example need not show every
+    Names and order of the keypoints come from the text, or else from the examples. An example need not show every
     point.
     """
 
@@ -208,7 +208,7 @@ class CombinedPrompt(_Joinable):
                 )
 
     def example_names(self, example: VisualPrompt) -> dict[str, str]:
-        """The class's name of each point → the example's name; other spellings are matched by the vocabulary."""
+        """Map the class's keypoint names to the example's; spelling variants are matched by the vocabulary."""
         by_canonical = dict(zip(self.resolved.canonical, self.resolved.names, strict=True))
         skeleton = (self.text.skeleton if self.text else None) or self.resolved.skeleton
         if skeleton is None:
@@ -235,9 +235,9 @@ Prompt = TextPrompt | VisualPrompt | CombinedPrompt
 
 
 def as_prompts(prompts: object) -> list[Any]:
-    """Any form of prompt as a list of classes: "person, horse", one prompt, or a list of prompts and texts.
+    """Convert any prompt to a list of classes: "person, horse", one prompt, or a list of prompts and texts.
 
-    Entries of a prompt bank are returned unchanged. PromptError if there is no class, or something else.
+    Prompt bank entries are returned unchanged. PromptError if there is no class, or for other types.
     """
     if isinstance(prompts, str):
         words = [part.strip() for part in prompts.split(",")]

@@ -1,4 +1,4 @@
-"""One class of a prompt with its names looked up in the vocabulary, and what makes words, points and boxes valid."""
+"""One class of a prompt, resolved against the vocabulary, and the validation of words, points and boxes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LONGEST_NAME = 300
 
 @dataclass(frozen=True)
 class PromptClass:
-    """One class of a prompt, resolved against the vocabulary: the names for results, and what encoders read."""
+    """One class of a prompt, resolved against the vocabulary: names for results, and input for encoders."""
 
     label: str  # the category name of results
     names: tuple[str, ...]  # the keypoints in the order and spelling of the prompt
@@ -42,7 +42,7 @@ class PromptClass:
         reason: str | None = None,
         is_fallback: bool = False,
     ) -> PromptClass:
-        """A class with these keypoints of a skeleton, by default all of them, and the edges between them."""
+        """A class with the given (by default all) keypoints of a skeleton, and the edges between them."""
         if names is None:
             names = [point.name for point in skeleton.points if not point.unused]
         points = [skeleton.point(name) for name in names]
@@ -60,7 +60,7 @@ class PromptClass:
 
     @classmethod
     def of_example(cls, label: str | None, names: tuple[str, ...]) -> PromptClass:
-        """The class of an example: it takes the default skeleton of a known category if that has all its keypoints."""
+        """The class of an example. A known category's default skeleton is used if it has all the keypoints."""
         skeleton = default_skeleton(label).skeleton if label else None
         fits = skeleton is not None and all(name in skeleton for name in names)
         if label and skeleton and fits and len({skeleton.point(name).name for name in names}) == len(names) > 0:
@@ -69,7 +69,7 @@ class PromptClass:
 
 
 def check_words(what: str, words: object, *, needed: bool = False) -> None:
-    """Check that `words`, called `what` in errors, is a non-empty string; None passes unless needed."""
+    """Check that `words` (`what` in errors) is a non-empty string, or None unless `needed`."""
     if words is None and not needed:
         return
     if not isinstance(words, str) or not words.strip():
@@ -81,7 +81,7 @@ def check_words(what: str, words: object, *, needed: bool = False) -> None:
 
 
 def checked_point(name: str, value: object) -> tuple[float, float, bool]:
-    """A keypoint of an example as x, y, visible; the place of an invisible one is NaN."""
+    """A keypoint of an example as x, y, visible; x and y are NaN if it is invisible."""
     numbers: Any = value
     try:
         first, second, visible = [*numbers, True] if len(numbers) == 2 else numbers
@@ -98,7 +98,7 @@ def checked_point(name: str, value: object) -> tuple[float, float, bool]:
 
 
 def checked_box(value: Sequence[float]) -> tuple[float, float, float, float]:
-    """The box of an example as x1, y1, x2, y2; it has finite numbers and a positive area."""
+    """The box of an example as finite x1, y1, x2, y2 with a positive area."""
     try:
         x1, y1, x2, y2 = (float(v) for v in value)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""The result of a detection: `Poses`, what makes it valid, its drawing, and other programs' formats."""
+"""The result of a detection: `Poses`, its validation, its drawing, and other programs' formats."""
 
 from xpose.results.poses import Point, Pose, Poses
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from xpose.results.poses import Poses
 
 _SHEET = (64, 66, 70)
-_MOST = 16_384  # pixels on a side of a plain sheet
+_MOST = 16_384  # pixels per side of a plain sheet
 
 
 def draw(poses: Poses, image: PictureSource | None, style: Style) -> Image.Image:

@@ -1,7 +1,7 @@
-"""The result of a detection: boxes, scores and keypoints by name, in numpy; filter, slice, draw, write.
+"""The result of a detection: boxes, scores and named keypoints in numpy, to filter, slice, draw or save.
 
-Letters: N poses, K the most keypoints that any of them has. Where skeletons differ, rows are padded with NaN (and
-visibility 0), and every pose has its own names, in the order and spelling of the prompt.
+Shapes: N poses, at most K keypoints per pose. If skeletons differ, rows are padded with NaN (and visibility 0), and
+every pose has its own names, in the order and spelling of the prompt.
 
 Coordinates are pixels of the *upright* picture (EXIF orientation applied): x to the right, y down, and a picture of
 width W spans 0 to W.
@@ -104,27 +104,27 @@ class Pose:
 class Poses:
     """All objects detected in one picture, best first. The arrays are read-only copies.
 
-    An index may be a number, a slice, a mask, an array of numbers, or the name of a category; it always gives `Poses`,
-    in the order of the index. Iterating gives one `Pose` after the other.
+    An index can be a number, a slice, a mask, an array of numbers, or the name of a category; the result is always
+    `Poses`, in the order of the index. Iterating yields single `Pose` objects.
 
     Attributes:
         boxes: [N, 4] float32, x1, y1, x2, y2.
         scores: [N] float32 in 0..1.
         categories: N names, as the prompt spelt them.
-        xy: [N, K, 2] float32, as predicted, also where `visibility` is 0.
+        xy: [N, K, 2] float32, as predicted, even if `visibility` is 0.
         keypoint_scores: [N, K] float32 in 0..1.
         visibility: [N, K] uint8: 0 absent (below the keypoint threshold), 1 covered, 2 visible.
-        keypoint_errors: [N, K] float32, the expected distance of each keypoint from its true place in pixels, NaN where
-            it is unknown; None if the weights do not predict it.
+        keypoint_errors: [N, K] float32, the expected distance of each keypoint from its true place in pixels, NaN if
+            unknown; None if the weights do not predict it.
         keypoint_names: N tuples of names, in the order and spelling of the prompt.
-        canonical_names: the names of the same keypoints in the vocabulary; () for `keypoint_names`.
+        canonical_names: the names of the same keypoints in the vocabulary; () uses `keypoint_names`.
         edges: N tuples of pairs of names; () for no edges.
         image_size: height, width of the upright picture.
         source: the path of the picture, or None.
         exif_applied: whether coordinates refer to the picture after its EXIF orientation was applied.
 
     Raises:
-        ValueError: shapes, names or values do not fit together; the message says which.
+        ValueError: shapes, names or values are inconsistent; the message says which.
     """
 
     boxes: np.ndarray
@@ -151,34 +151,34 @@ class Poses:
 
     @classmethod
     def empty(cls, image_size: tuple[int, int], source: str | None = None) -> Poses:
-        """No pose in a picture of this height and width."""
+        """An empty result for this height and width."""
         arrays = {"boxes": (0, 4), "scores": 0, "xy": (0, 0, 2), "keypoint_scores": (0, 0), "visibility": (0, 0)}
         values: dict[str, Any] = {name: np.zeros(shape) for name, shape in arrays.items()}
         return cls(**values, categories=(), keypoint_names=(), image_size=image_size, source=source)
 
     @classmethod
     def concatenate(cls, parts: Iterable[Poses]) -> Poses:
-        """The poses of several results on one picture, best first; ValueError if the pictures differ in size."""
+        """Join several results on one picture, best first; ValueError if the pictures differ in size."""
         from xpose.results.validation import joined
 
         return cls(**joined(list(parts)))
 
     @classmethod
     def from_dict(cls, values: object) -> Poses:
-        """The inverse of `to_dict`; DataError for other values."""
+        """The inverse of `to_dict`; DataError for invalid values."""
         from xpose.results.formats.json import from_dict
 
         return from_dict(values, cls)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Poses:
-        """The inverse of `to_json`; DataError for other texts."""
+        """The inverse of `to_json`; DataError for invalid text."""
         from xpose.results.formats.json import from_json
 
         return from_json(text, cls)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON: never NaN; an absent keypoint has x and y None and v 0."""
+        """Plain values for JSON, without NaN; an absent keypoint has x and y None and v 0."""
         from xpose.results.formats.json import to_dict
 
         return to_dict(self)
@@ -196,7 +196,7 @@ class Poses:
         return to_openpose(self, layout)
 
     def to_supervision(self, kind: Literal["keypoints", "boxes"] = "keypoints") -> Any:
-        """A `supervision.KeyPoints`, or with "boxes" a `supervision.Detections`."""
+        """A `supervision.KeyPoints`, or a `supervision.Detections` for "boxes"."""
         from xpose.results.formats.supervision import to_supervision
 
         return to_supervision(self, kind)
@@ -272,13 +272,13 @@ class Poses:
         categories: str | Iterable[str] | None = None,
         keypoint_threshold: float | None = None,
     ) -> Poses:
-        """The poses that pass; does not run the network.
+        """Filter the poses without running the network.
 
         Args:
             threshold: keep scores above this: one number, or numbers by category ("" is for all others).
             categories: keep only these.
-            keypoint_threshold: keypoints with a score of at least this are present, also those that a stricter
-                threshold had hidden before.
+            keypoint_threshold: keypoints with a score of at least this are present, including those that a stricter
+                threshold had hidden.
 
         Raises:
             ConfigError: a threshold is not a number from 0 to 1.
@@ -319,14 +319,14 @@ class Poses:
         """The picture with the poses drawn on it. See `xpose.drawing.overlay.draw_figures` for the style.
 
         Args:
-            image: path, PIL picture or array, in any size; None for `source`, or for a plain sheet without one.
+            image: path, PIL picture or array, in any size; None uses `source` if known, else a plain sheet.
             boxes: draw the boxes.
             labels: write category and score.
-            legend: "auto" puts the legend inside the picture where it covers nothing, otherwise below it.
+            legend: "auto" puts the legend inside the picture if it covers nothing there, otherwise below.
             errors: draw a faint circle around each keypoint with its expected error (`keypoint_errors`) as the radius.
 
         Raises:
-            ImageError: the picture cannot be read or has another shape.
+            ImageError: the picture is unreadable or has another aspect ratio.
             ConfigError: an option is unknown, or the poses have no `keypoint_errors` to draw.
         """
         from xpose.drawing.overlay import Style

@@ -1,6 +1,6 @@
-"""What makes a `Poses` valid, how it is indexed, and how several are joined.
+"""Validation, indexing and concatenation of `Poses`.
 
-Faults here are mistakes of the calling program, so they are plain ValueErrors and IndexErrors.
+Errors here are the caller's mistakes, so plain ValueErrors and IndexErrors are raised.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _RULES: dict[str, tuple[Shape, Callable[[np.ndarray], np.ndarray], str]] = {
 
 
 def checked(poses: Poses) -> dict[str, Any]:
-    """The fields of a `Poses` in their final types; ValueError if something does not fit together."""
+    """The fields of a `Poses` in their final types; ValueError if they are inconsistent."""
     arrays = _arrays(poses)
     number, width = arrays["xy"].shape[:2]
     inverted = np.flatnonzero((arrays["boxes"][:, 2:] < arrays["boxes"][:, :2]).any(1))
@@ -80,7 +80,7 @@ def rows_of(key: object, number: int) -> np.ndarray:
 
 
 def joined(parts: Sequence[Poses]) -> dict[str, Any]:
-    """The fields of the poses of several results, best first; ValueError without any, or for different pictures."""
+    """The joined fields of several results, best first; ValueError for no results or different pictures."""
     if not parts:
         raise ValueError("No result to concatenate. At least one is needed. For no poses at all use Poses.empty(size).")
     size, upright = parts[0].image_size, parts[0].exif_applied
@@ -118,7 +118,7 @@ def joined(parts: Sequence[Poses]) -> dict[str, Any]:
 
 
 def _arrays(poses: Poses) -> dict[str, Any]:
-    """Copies of the arrays that nothing else can change, checked by `_RULES`; the first fields determine N and K."""
+    """Private copies of the arrays, checked by `_RULES`; the first fields determine N and K."""
     sizes: dict[str | int, int] = {}
     arrays: dict[str, np.ndarray | None] = {"keypoint_errors": None}
     for name, (shape, is_valid, rule) in _RULES.items():
@@ -146,7 +146,7 @@ def _arrays(poses: Poses) -> dict[str, Any]:
 
 
 def _check_padding(arrays: dict[str, Any], lengths: np.ndarray, width: int) -> None:
-    """Check the numbers of keypoints, and make the arrays read-only, with NaN beyond the names of a pose."""
+    """Check the padding after each pose's names, set its scores to NaN, and make the arrays read-only."""
     if width < lengths.max(initial=0):
         raise ValueError(f"xy has room for {width} keypoints, and a pose has {lengths.max()} names. Pad it. Use NaN.")
     padding = np.arange(width) >= lengths[:, None]

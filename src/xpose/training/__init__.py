@@ -1,1 +1,1 @@
-"""Training; nothing here is imported by the network or by inference, so what detects never depends on what trains."""
+"""Training; neither the network nor inference imports this package, so detection never depends on training."""

@@ -1,6 +1,6 @@
-"""The words of xpose: skeletons as data (one TOML file each), categories with their default skeletons, text templates.
+"""The vocabulary: skeletons as data (one TOML file each), categories with default skeletons, text templates.
 
-Adding a skeleton: copy the file in `skeletons/` that is nearest, edit it, and run `xpose skeletons NAME --draw out.png`
+To add a skeleton, copy the most similar file in `skeletons/`, edit it, and run `xpose skeletons NAME --draw out.png`
 to look at it. The tests check every file in the folder. docs/vocabulary.md describes the format.
 """
 

@@ -1,7 +1,7 @@
-"""Object categories: names, the spellings of the published lists, taxonomy as far as a source states it, skeletons.
+"""Object categories: names, spellings in published lists, taxonomy (if a source states it) and skeletons.
 
 The data are in `categories/*.toml`, one category per line. The default skeleton of a category is the `skeleton` of its
-line or file; the skeletons of the collections that show it follow as further choices.
+line or file; the skeletons of the collections that contain it are alternatives.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PEOPLE = ("person", "human", "man", "woman", "child", "baby")
 
 @dataclass(frozen=True, slots=True)
 class ScientificNames:
-    """Scientific names as far as a source states them; None is unknown. `class_` carries the rank "class"."""
+    """Scientific names that a source states; None means unknown. `class_` holds the rank "class"."""
 
     species: str | None = None
     genus: str | None = None
@@ -45,7 +45,7 @@ class ScientificNames:
 
 @dataclass(frozen=True, slots=True)
 class CategoryEntry:
-    """One kind of object that the vocabulary lists."""
+    """One category of the vocabulary."""
 
     name: str  # what people read and type
     kind: str  # "person", "face", "hand", "animal", "clothes", "vehicle", "furniture" or "thing"
@@ -73,7 +73,7 @@ def list_categories() -> tuple[CategoryEntry, ...]:
 
 
 def find_category(name: str) -> CategoryEntry | None:
-    """The category of that name, of another name for it, or of a published spelling; None if there is none.
+    """The category with the given name, alternative name or published spelling; None if there is none.
 
     Case, underscores, hyphens and blanks do not matter, and neither does a plural "s".
     """
@@ -84,8 +84,8 @@ def find_category(name: str) -> CategoryEntry | None:
 def default_skeleton(category_name: str) -> DefaultSkeleton:
     """The skeleton to use for a category when the user names none.
 
-    A known category has its own; "<something> face" takes a face; "red car" takes what its last words are; anything
-    else takes the broad animal skeleton, and `is_fallback` says so.
+    A known category has its own; "<something> face" gets a face; "red car" gets the skeleton for its last words; any
+    other name gets the broad animal skeleton, and `is_fallback` is set.
     """
     name = normalise(category_name)
     category = find_category(name)
@@ -106,7 +106,7 @@ def default_skeleton(category_name: str) -> DefaultSkeleton:
 
 
 def taxonomy_coverage() -> dict[str, tuple[int, int]]:
-    """For each rank how many of the animal categories have a name stated by a source and how many have none."""
+    """For each rank, the numbers of animal categories with and without a name stated by a source."""
     animals = [category for category in list_categories() if category.kind == "animal"]
     counts = {rank: sum(animal.taxonomy.rank(rank) is not None for animal in animals) for rank in RANKS}
     return {rank: (stated, len(animals) - stated) for rank, stated in counts.items()}

@@ -1,8 +1,8 @@
-"""Rules that work on a bare keypoint name: how names are compared, mirrored, and how strictly a point is judged.
+"""Rules for bare keypoint names: how names are compared and mirrored, and the default sigma of a point.
 
-These rules serve free names (`"left fin"` typed by a user) and fill what a user's own skeleton file leaves out. The
-skeleton files of this package state flips and sigmas in full; the tests check that they agree with these rules where
-they claim to.
+These rules apply to free names (`"left fin"` typed by a user) and to what a user's own skeleton file omits. The
+skeleton files of this package state all flips and sigmas; the tests check that they agree with these rules if they
+claim to.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ _SWAP = {"left": "right", "right": "left", "Left": "Right", "Right": "Left", "LE
 _SIDE_WORD = re.compile(r"(?<![^\W_])(left|right)(?![^\W_])", re.IGNORECASE)
 _GAPS = re.compile(r"[\s_\-]+")
 
-# Official per-point constants k/2 of the COCO keypoint evaluation (person) and of AP-10K (neck, tail base, paws). Where
-# both have a point (eye, nose, shoulder, elbow, hip, knee) they give it the same number.
+# Official per-point constants k/2 of the COCO keypoint evaluation (person) and of AP-10K (neck, tail base, paws). For
+# points in both (eye, nose, shoulder, elbow, hip, knee), the numbers are equal.
 OFFICIAL_SIGMAS = {"nose": 0.026, "eye": 0.025, "ear": 0.035, "shoulder": 0.079, "elbow": 0.072, "wrist": 0.062}
 OFFICIAL_SIGMAS |= {"hip": 0.107, "knee": 0.087, "ankle": 0.089, "neck": 0.035, "tail base": 0.035}
 OFFICIAL_SIGMAS |= {"root of tail": 0.035, "front paw": 0.062, "back paw": 0.089}
 UNKNOWN_SIGMA = 0.05
-# Groups without official constants, the first group that shares a word with the name decides.
+# Groups without official constants; the first group that shares a word with the name is used.
 _INSECT = {"foreleg", "midleg", "hindleg", "thorax", "abdomen", "antenna", "mandible", "proboscis"}
 _FACE = {"eye", "eyes", "eyelid", "eyebrow", "brow", "pupil", "nose", "nostril", "lip", "lips", "mouth", "beak"}
 _FACE |= {"snout", "cheek", "cheekbone", "chin", "jaw"}
 _HAND = {"hand", "finger", "fingertip", "forefinger", "thumb", "pinky", "knuckle", "palm"}
 _GROUPS = ((0.035, _INSECT), (0.025, _FACE), (0.035, _HAND))
-# Joints of four-legged animals that veterinary language names apart.
+# Veterinary names for joints of four-legged animals.
 _SAME_AS = {"hock": "ankle", "stifle": "knee", "carpus": "wrist", "fetlock": "ankle", "hoof": "ankle"}
 
 
 def normalise(name: str) -> str:
     """The form in which names are compared: case, underscores, hyphens, blanks and apostrophes do not matter.
 
-    "center" and "centre" are the same word, so that American spelling finds the names of the files.
+    "center" and "centre" are the same word, so that American spelling finds names in the files.
     """
     text = _GAPS.sub(" ", name.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")).strip().casefold()
     return text.replace("center", "centre")
@@ -58,10 +58,10 @@ def side_of(name: str) -> Side:
 
 
 def sigma_for(name: str) -> float:
-    """The object keypoint similarity constant of a free name, by rule.
+    """The object keypoint similarity constant of a free name.
 
-    Official COCO and AP-10K values where the name (without its side) or its last words are one of their points, else
-    face 0.025, hands 0.035, insects 0.035, and 0.05 for everything else (clothes, furniture, vehicles, unknown).
+    The official COCO or AP-10K value if the name (without its side) or its last words are one of their points; else
+    0.025 for faces, 0.035 for hands and insects, and 0.05 for the rest (clothes, furniture, vehicles, unknown).
     """
     words = [_SAME_AS.get(word, word) for word in normalise(name).split() if word not in ("left", "right")]
     for start in range(len(words)):

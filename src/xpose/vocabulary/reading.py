@@ -1,6 +1,6 @@
-"""Skeleton files: found by name, read once, and checked in full before anything uses them.
+"""Skeleton files: found by name, read once, and checked in full before they are used.
 
-A skeleton file is TOML. docs/vocabulary.md describes it for people who want to write their own; the smallest one is
+A skeleton file is TOML. docs/vocabulary.md describes how to write one; the smallest one is
 
     name = "forklift"
     keypoints = ["left fork tip", "right fork tip", "mast top"]
@@ -35,11 +35,11 @@ _YOURS["sigmas"] = f"{_WRITER}; else the rule for free names"
 
 
 def load_skeleton(name: str | Path) -> Skeleton:
-    """The skeleton of that name, or the one in a file: a path, or any text that ends in ".toml".
+    """The skeleton with the given name, or in a file (a path, or any string that ends in ".toml").
 
     Raises:
-        VocabularyError: no skeleton has this name; the message proposes near matches.
-        ConfigError: the file is missing, is not TOML, or breaks the format; every fault is named.
+        VocabularyError: no skeleton has this name; the message suggests near matches.
+        ConfigError: the file is missing, is not TOML, or breaks the format; all faults are listed.
     """
     if isinstance(name, Path) or name.endswith(".toml"):
         return read_skeleton_file(Path(name))
@@ -52,9 +52,9 @@ def load_skeleton(name: str | Path) -> Skeleton:
 
 @functools.lru_cache(maxsize=1024)
 def keypoint_sigmas(skeleton: str, names: tuple[str, ...]) -> tuple[float, ...]:
-    """The similarity constant of each keypoint: the skeleton's own, or by the rule for free names where it has none.
+    """The similarity constant of each keypoint: the skeleton's own, or by the rule for free names if it has none.
 
-    A path is never opened, because the name of a skeleton may come from an annotation file.
+    A path is never opened, because the name of a skeleton can come from an annotation file.
     """
     sigmas: dict[str, float] = {}
     if not skeleton.endswith(".toml"):
@@ -77,10 +77,10 @@ def _index() -> dict[str, Skeleton]:
 
 
 def read_skeleton_file(path: Path) -> Skeleton:
-    """The skeleton in a file; its default name is that of the file.
+    """The skeleton in a file; its default name is the file's.
 
     Raises:
-        ConfigError: the file is missing, is not TOML, or breaks the format; every fault is named.
+        ConfigError: the file is missing, is not TOML, or breaks the format; all faults are listed.
     """
     path = path.expanduser()
     try:
@@ -124,7 +124,7 @@ class _Faults(list[str]):
 
 
 def build_skeleton(table: Mapping[str, Any], default_name: str) -> tuple[Skeleton | None, list[str]]:
-    """The skeleton, or None with everything that is wrong in it."""
+    """The skeleton, or None with all faults of the table."""
     faults = _Faults()
     faults.keys(table, _SKELETON_KEYS, "skeleton")
     name = faults.text(table, "name", "skeleton") or default_name
@@ -156,7 +156,7 @@ def _where(name: str) -> str:
 
 
 def _rows(value: Any, faults: _Faults) -> list[dict[str, Any]]:
-    """The keypoints as tables with a name each; a bare text is a keypoint with nothing but a name."""
+    """The keypoints as tables, each with a name; a bare string is a keypoint with only a name."""
     if not isinstance(value, list) or not value:
         faults.append("skeleton: keypoints must be a list with at least one keypoint")
         return []

@@ -1,4 +1,4 @@
-"""Keypoints and skeletons: frozen values, always spoken of by name."""
+"""Keypoints and skeletons: frozen values, referenced by name."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ class Keypoint:
     """One named point."""
 
     name: str  # what people read and type, the same for the same point in every skeleton
-    part: str  # of the object it belongs to, such as "head" or "left front leg"
-    flip: str  # the point that this one becomes when the picture is mirrored; itself where nothing changes
+    part: str  # part of the object, such as "head" or "left front leg"
+    flip: str  # the point that this one becomes when the picture is mirrored; itself if nothing changes
     sigma: float  # how freely people place this point, for the object keypoint similarity
     alias: str | None = None  # the exact string the text encoder of the released checkpoint was trained with
     layout: tuple[float, float] | None = None  # x to the right and y down, each in 0..1, in the skeleton's drawing
-    source_names: tuple[str, ...] = ()  # what annotation files call the point
-    note: str | None = None  # what one should know before using it
+    source_names: tuple[str, ...] = ()  # names of the point in annotation files
+    note: str | None = None  # what users should know about it
     unused: bool = False  # listed by its source but never labelled there
 
     @property
     def side(self) -> Side:
-        """Left, right or middle, read off the name; a point that mirrors onto itself is in the middle."""
+        """Left, right or middle, from the name; a point that mirrors onto itself is in the middle."""
         return "middle" if self.flip == self.name else side_of(self.name)
 
 
@@ -46,18 +46,18 @@ class Keypoint:
 class SkeletonSource:
     """Where a skeleton comes from, and who named its points."""
 
-    dataset: str  # the collection of pictures that brought it
-    reference: str  # the paper, or the source in words
+    dataset: str  # the collection of pictures that introduced it
+    reference: str  # the paper, or a description
     names: str  # who named the points
     sigmas: str  # where the similarity constants come from
     edges: str  # who drew the edges
     url: str | None = None
-    licence: str | None = None  # of the names and annotations, or None where none is stated
+    licence: str | None = None  # of the names and annotations, or None if not stated
 
 
 @dataclass(frozen=True)
 class Skeleton:
-    """A fixed list of keypoints with their edges; points and edges go by name."""
+    """A fixed list of keypoints with their edges; both are referenced by name."""
 
     name: str
     title: str
@@ -82,7 +82,7 @@ class Skeleton:
 
     @cached_property
     def aliases(self) -> tuple[str, ...]:
-        """The strings for the text encoder of the released checkpoint; the name where that checkpoint has none."""
+        """The strings for the text encoder of the released checkpoint; the name if there is none."""
         return tuple(point.name if point.alias is None else point.alias for point in self.points)
 
     @cached_property
@@ -92,7 +92,7 @@ class Skeleton:
 
     @cached_property
     def layout(self) -> tuple[tuple[float, float], ...] | None:
-        """The drawing, in order, or None where a point has no place in it."""
+        """The drawing, in order, or None if a point has no place in it."""
         places = tuple(point.layout for point in self.points if point.layout is not None)
         return places if len(places) == len(self.points) else None
 
@@ -103,30 +103,30 @@ class Skeleton:
 
     @cached_property
     def flips(self) -> Mapping[str, str]:
-        """Each point's name to the name it takes in a mirrored picture."""
+        """Map from each point's name to its name in a mirrored picture."""
         return MappingProxyType({point.name: point.flip for point in self.points})
 
     @cached_property
     def parts(self) -> Mapping[str, tuple[str, ...]]:
-        """Each part to the names of its points, in order of first appearance."""
+        """Map from each part to its points' names, in order of first appearance."""
         parts: dict[str, tuple[str, ...]] = {}
         for point in self.points:
             parts[point.part] = (*parts.get(point.part, ()), point.name)
         return MappingProxyType(parts)
 
     def edge_indices(self) -> tuple[tuple[int, int], ...]:
-        """The edges as pairs of 0-based indices, for files and tensors that want numbers."""
+        """The edges as pairs of 0-based indices, for files and tensors that need numbers."""
         return tuple((self._position[start], self._position[end]) for start, end in self.edges)
 
     def index(self, name: str) -> int:
         """The position of a point, found by its name, its alias or a source name, in this order.
 
         Case, underscores, hyphens and blanks do not matter, but the exact spelling has priority: "right eyebrow 1" is
-        an alias and "right_eyebrow_1" another point's field in annotation files. An alias that several points share
-        finds none of them.
+        an alias, and "right_eyebrow_1" is another point's name in annotation files. An alias that several points share
+        matches no point.
 
         Raises:
-            VocabularyError: no point is called so; the message proposes near matches.
+            VocabularyError: no point has this name; the message suggests near matches.
         """
         position = self._spellings.get(name, self._lookup.get(normalise(name)))
         if position is None:
@@ -143,7 +143,7 @@ class Skeleton:
 
         Raises:
             VocabularyError: a name is unknown.
-            PromptError: no name, or one point twice.
+            PromptError: no name is given, or a point twice.
         """
         chosen = [self.point(name) for name in names]
         if not chosen:
@@ -171,7 +171,7 @@ class Skeleton:
         return self._names(str)
 
     def _names(self, form: Callable[[str], str]) -> dict[str, int]:
-        """Every name that means one point, in the given form."""
+        """The position of each name that means only one point."""
         rings: tuple[list[tuple[str, ...]], ...] = (
             [(point.name,) for point in self.points],
             [() if point.alias is None else (point.alias,) for point in self.points],

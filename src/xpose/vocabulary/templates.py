@@ -1,30 +1,30 @@
-"""The sentences that names are put into before a text encoder reads them: pure functions on strings.
+"""The sentences that a text encoder gets for names: pure functions on strings.
 
-The released checkpoint was trained with two fixed sentences, kept here to the letter. Our own weights use the
-hierarchical sentence of the paper, whose parts are dropped at random in training, so that the bare
-"a photo of left eye" stays a sentence the network has seen.
+The released checkpoint was trained with two fixed sentences, which are copied exactly here. Our own weights use the
+hierarchical sentence of the paper. Its parts are dropped at random in training, so that the network also learns the
+bare "a photo of left eye".
 """
 
 from __future__ import annotations
 
 
 def released_object_text(name: str, style: str | None = None) -> str:
-    """The sentence for an object of the released checkpoint: lower case, `_` and `-` become spaces.
+    """The released checkpoint's sentence for an object: lower case, `_` and `-` become spaces.
 
-    Nothing is stripped: the encoder gets the whole name. A `style` is ours; the checkpoint never saw one.
+    Nothing is stripped: the encoder gets the whole name. `style` is our addition; the checkpoint never saw one.
     """
     return f"{_opening(style and style.lower())} {name.lower().replace('_', ' ').replace('-', ' ')}"
 
 
 def bare_object_text(name: str, style: str | None = None) -> str:
-    """The words for an object that our own networks read: its name, after the picture's style where one is given."""
+    """The text for an object in our own networks: its name, after the picture's style if one is given."""
     return f"{style} {name}" if style else name
 
 
 def released_keypoint_text(alias: str) -> str:
-    """The sentence for a keypoint of the released checkpoint: lower case, `_` becomes a space.
+    """The released checkpoint's sentence for a keypoint: lower case, `_` becomes a space.
 
-    Give it the `alias` of a skeleton's keypoint, oddities included: "ankle left " keeps its trailing blank and
+    Pass the `alias` of a skeleton's keypoint unchanged: "ankle left " keeps its trailing blank and
     "thumb’s first knuckle" its curly apostrophe, because the checkpoint was trained with them.
     """
     return f"a photo of {alias.lower().replace('_', ' ')}"
@@ -33,7 +33,7 @@ def released_keypoint_text(alias: str) -> str:
 def hierarchical_text(
     keypoint: str, *, part: str | None = None, of: str | None = None, style: str | None = None
 ) -> str:
-    """`a [style] photo of a [object]'s [part]'s [keypoint]`; style, object (`of`) and part may each be left out.
+    """`a [style] photo of a [object]'s [part]'s [keypoint]`; style, object (`of`) and part are each optional.
 
     >>> hierarchical_text("left eye")
     'a photo of left eye'

@@ -1,1 +1,1 @@
-"""Prepared sets on disk, and many of them as one collection: store, manifest, leaks, statistics."""
+"""Prepared sets on disk and the collections that merge them: store, manifest, leaks, statistics."""

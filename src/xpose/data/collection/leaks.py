@@ -1,12 +1,12 @@
-"""Training pictures that are also evaluation pictures: the same file, or the same look by their fingerprints.
+"""Find training pictures that are also evaluation pictures, by file or by a fingerprint of their look.
 
-The look is a perceptual hash of 255 bits: the picture in grey at 32x32, its discrete cosine transform, the 16x16 lowest
-frequencies without the mean; each bit tells whether one is above their median. Another JPEG quality or half the size
-changes 0 to 8 bits; other pictures of a mixed collection differed in at least 20 bits (`python benchmarks/data.py
-prints FOLDER` measures it). A picture without structure has no look.
+The look is a perceptual hash of 255 bits. The picture is reduced to 32x32 grey pixels; each bit tells whether one of
+the 16x16 lowest frequencies of its cosine transform, without the mean, is above their median. Another JPEG quality or
+half the size changes 0 to 8 bits; different pictures of a mixed collection differed in at least 20 bits (`python
+benchmarks/data.py prints FOLDER` measures this). A picture without structure has no look.
 
-All sets are compared with each other, because sets borrow pictures. Groups (a video, a person) with pictures on both
-sides are reported separately: they are not a leak by themselves, because many sets are split within videos on purpose.
+All sets are compared with each other, because sets can share pictures. Groups (a video, a person) with pictures on both
+sides are reported separately: they are not leaks by themselves, because many sets are split within videos on purpose.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ import numpy as np
 from xpose.pictures.decoding import grey_thumbnail
 
 SIDE, LOW = 32, 16
-FLAT = 4.0  # grey levels of standard deviation; below it a picture has no structure to compare
-CHUNK = 256  # pictures handed to the processes and to the memory at once
-NEAR = 12  # bits of 255 in which two looks may differ and still be the same
-BANDS = 16  # of 16 bits each: two looks that differ in fewer bits than this agree in at least one band
-_ONES = np.array([number.bit_count() for number in range(256)], dtype=np.uint8)  # bits that are set in a byte
-LIMIT = 1_000_000  # pairs compared at once; bounds the memory
+FLAT = 4.0  # standard deviation in grey levels; below it, a picture has no structure to compare
+CHUNK = 256  # pictures processed and held in memory at a time
+NEAR = 12  # two looks that differ in at most this many of 255 bits are the same
+BANDS = 16  # of 16 bits each; two looks that differ in fewer than 16 bits agree in at least one band
+_ONES = np.array([number.bit_count() for number in range(256)], dtype=np.uint8)  # set bits of each byte value
+LIMIT = 1_000_000  # pairs compared at a time, to bound memory
 _WAVES = np.cos(np.pi * (2 * np.arange(SIDE)[None] + 1) * np.arange(SIDE)[:, None] / (2 * SIDE))
 
 
 @dataclass(frozen=True, slots=True)
 class Prints:
-    """What a picture is known by; an empty `look` is a picture without structure."""
+    """The fingerprints of a picture; `look` is empty if it has no structure."""
 
     file: bytes  # 16
     look: bytes  # 32, or empty
@@ -46,7 +46,7 @@ class Prints:
 
 
 def print_picture(path: Path) -> Prints | None:
-    """The fingerprints of a picture file, None if it cannot be read."""
+    """The fingerprints of a picture file, or None if it cannot be read."""
     try:
         return print_content(path.read_bytes())
     except OSError:
@@ -54,7 +54,7 @@ def print_picture(path: Path) -> Prints | None:
 
 
 def print_content(content: bytes) -> Prints | None:
-    """The fingerprints of the bytes of a picture file, None if they are not a picture."""
+    """The fingerprints of a picture file's content, or None if it is not a picture."""
     try:
         grey = grey_thumbnail(content, SIDE)
     except Exception:  # decoders raise errors of every kind for damaged files
@@ -64,7 +64,7 @@ def print_content(content: bytes) -> Prints | None:
 
 
 def looks(grey: np.ndarray) -> tuple[bytes, bytes]:
-    """The look of a grey picture (32, 32) and that of its mirror image; two empty ones without structure."""
+    """The looks of a grey picture (32, 32) and its mirror image; both are empty if it has no structure."""
     if grey.std() < FLAT:
         return b"", b""
     low = (_WAVES @ grey @ _WAVES.T)[:LOW, :LOW]
@@ -78,14 +78,14 @@ def _bits(low: np.ndarray) -> bytes:
 
 
 class PrintStore:
-    """Fingerprints kept in a file between runs: a picture of the same size and time is not read again."""
+    """Fingerprints cached in a file: a picture with unchanged size and time is not read again."""
 
     def __init__(self, path: Path, workers: int = 1) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.workers = workers
         try:
             self._open(path)
-        except sqlite3.DatabaseError:  # damaged, for instance by a crash; everything in it can be made again
+        except sqlite3.DatabaseError:  # damaged, for instance by a crash; its content can be computed again
             path.unlink()
             self._open(path)
 
@@ -100,7 +100,7 @@ class PrintStore:
         self.base.close()
 
     def prints(self, paths: Iterable[Path]) -> Iterator[Prints | None]:
-        """The fingerprints of the pictures in their order; None for one that cannot be read."""
+        """The fingerprints of the pictures in order; None for a picture that cannot be read."""
         source = iter(paths)
         executor: AbstractContextManager[ProcessPoolExecutor | None]
         executor = ProcessPoolExecutor(self.workers) if self.workers > 1 else nullcontext()
@@ -136,17 +136,17 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """A training picture and the evaluation picture it equals."""
+    """A training picture and the evaluation picture it matches."""
 
     train: str
     evaluation: str
     how: Literal["same file", "same look", "mirrored"]
-    bits: int = 0  # in which their looks differ
+    bits: int = 0  # by which their looks differ
 
 
 @dataclass
 class Side:
-    """The pictures of one side of the comparison; about 150 bytes for each."""
+    """The pictures of one side of the comparison; each takes about 150 bytes."""
 
     names: list[str] = field(default_factory=list)
     files: list[bytes] = field(default_factory=list)
@@ -157,7 +157,7 @@ class Side:
     unread: list[str] = field(default_factory=list)
 
     def add(self, name: str, prints: Prints | None, group: str | None = None) -> None:
-        """Count one more picture."""
+        """Add a picture."""
         if group is not None:
             self.groups[group] += 1
         if prints is None:
@@ -190,7 +190,7 @@ def find_leaks(train: Side, evaluation: Side) -> list[Leak]:
 
 
 def shared_groups(train: Side, evaluation: Side) -> dict[str, tuple[int, int]]:
-    """The groups with pictures on both sides, and how many on each."""
+    """The groups with pictures on both sides, and the number on each side."""
     both = sorted(train.groups.keys() & evaluation.groups.keys())
     return {group: (train.groups[group], evaluation.groups[group]) for group in both}
 
@@ -200,7 +200,7 @@ def _matrix(looks: bytearray) -> np.ndarray:
 
 
 def _near(first: np.ndarray, second: np.ndarray) -> Iterator[tuple[int, int, int]]:
-    """All pairs of rows that differ in at most `NEAR` bits, and in how many; a pair may come more than once."""
+    """All pairs of rows that differ in at most `NEAR` bits, with the number of bits; pairs can be repeated."""
     bands, others = first.view(">u2"), second.view(">u2")
     for band in range(BANDS):
         order = np.argsort(others[:, band], kind="stable")
@@ -217,7 +217,7 @@ def _near(first: np.ndarray, second: np.ndarray) -> Iterator[tuple[int, int, int
 
 
 def _portions(sizes: np.ndarray) -> Iterator[np.ndarray]:
-    """The rows that have partners, in portions of at most `LIMIT` pairs (a single row may have more)."""
+    """The rows that have partners, in portions of at most `LIMIT` pairs (a single row can have more)."""
     rows = np.flatnonzero(sizes)
     ends = np.cumsum(sizes[rows])
     start = 0

@@ -1,8 +1,8 @@
-"""`manifest.json` says what a prepared set is, where it came from and under which terms, with checksums to prove it.
+"""The `manifest.json` of a prepared set: what the set is, its origin and terms of use, and checksums.
 
-It names no folder of the machine and no date, so that the same original gives the same bytes everywhere. Beside it,
-`location.json` names the machine's folders with the pictures: one folder for a set, or one for each set of a
-collection, where the first part of a picture's file name says which.
+It contains no local paths and no dates, so that the same original gives the same bytes everywhere. In the same folder,
+`location.json` holds the local paths of the pictures: one folder for a set, or one for each set of a collection, which
+is selected by the first part of a picture's file name.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MANIFEST, LOCATION, REPORT = "manifest.json", "location.json", "report.json"
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a small JSON file for people and programs: indented, sorted keys, whole or not at all."""
+    """Write a small JSON file atomically, indented and with sorted keys."""
     text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
     write_atomically(path, lambda file: file.writelines((text, "\n")))
 
@@ -31,7 +31,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     """The manifest of a prepared set.
 
     Raises:
-        DataError: there is none, or it is damaged.
+        DataError: the manifest is missing or damaged.
     """
     path = Path(folder) / MANIFEST
     try:
@@ -46,7 +46,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
 
 
 def split_entry(folder: Path, split: str, counts: Counts, skipped: Mapping[str, int]) -> dict[str, Any]:
-    """What the manifest says about the file of a split."""
+    """The manifest's entry for the file of a split."""
     path = folder / f"{split}.json"
     return {
         "file": path.name,
@@ -58,7 +58,7 @@ def split_entry(folder: Path, split: str, counts: Counts, skipped: Mapping[str, 
 
 
 def pictures_root(folder: str | Path) -> Path:
-    """The folder of the original's pictures of a prepared set (pictures `stored` as "prepared" are in `folder`)."""
+    """The folder of a prepared set's original pictures (pictures `stored` as "prepared" are in `folder`)."""
     places = Places(folder)
     if places.several:
         raise _wrong_location(places.folder, "it names no root")
@@ -71,8 +71,8 @@ class Places:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self._sources: dict[Path, SourceFolder] = {}
-        # By set ("" for a single set): the original's folder, and the prepared one. Folders of sets that were prepared
-        # inside the collection are stated relative to it.
+        # For each set ("" for a single set): the original's folder and the prepared one. Folders of sets that were
+        # prepared inside the collection are relative to it.
         self.roots: dict[str, tuple[Path, Path]]
         try:
             location = json.loads((self.folder / LOCATION).read_text(encoding="utf-8"))
@@ -109,7 +109,7 @@ def verify(folder: str | Path) -> dict[str, Counts]:
     """Read a prepared set again from its files and compare it with its manifest.
 
     Raises:
-        DataError: something differs; the message names all of it.
+        DataError: something differs; the message lists the differences.
     """
     folder = Path(folder)
     faults: list[str] = []

@@ -1,4 +1,4 @@
-"""What `xpose data unify` merges: prepared sets, and which of their splits are for training or evaluation."""
+"""The input of `xpose data unify`: prepared sets, and which splits are for training or evaluation."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from xpose.records import Record
 
 Role = Literal["train", "evaluation", "none"]
 ROLES: tuple[Role, ...] = get_args(Role)
-INSIDE = "prepared"  # where folders of sets are prepared, in the collection's own folder
+INSIDE = "prepared"  # subfolder of the collection in which folders of sets are prepared
 
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class SplitFile:
-    """What a manifest says about one split."""
+    """A manifest's entry for one split."""
 
     path: Path
     sha256: str
@@ -53,21 +53,21 @@ class PreparedSet:
     roles: Mapping[str, Role]
 
     def splits(self, role: Role) -> list[str]:
-        """The splits of that role, in a fixed order."""
+        """The splits with this role, in a fixed order."""
         return sorted(split for split, given in self.roles.items() if given == role)
 
     def records(self, role: Role) -> Iterator[Record]:
-        """All records of that role, one by one."""
+        """All records with this role, one by one."""
         for split in self.splits(role):
             yield from CocoSet(self.files[split].path)
 
     def images(self, role: Role) -> int:
-        """How many pictures that is, by the manifest."""
+        """The number of these pictures in the manifest."""
         return sum(self.files[split].images for split in self.splits(role))
 
 
 def role_of(split: str) -> Role:
-    """The role of a split: "train" and "all" train, "train-split2" and the like repeat pictures, others evaluate."""
+    """The role of a split: "train" and "all" are for training, others for evaluation; names with "-" are repeats."""
     if split in ("train", "all"):
         return "train"
     return "none" if "-" in split else "evaluation"
@@ -82,10 +82,10 @@ def find_parts(
     roles: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> list[PreparedSet]:
-    """The sets in these folders, by name.
+    """The sets in the given folders, by name.
 
     A source is a prepared set, a folder of prepared sets, or a folder of COCO sets (`xpose.data.datasets.folder_sets`),
-    which are prepared into `out` first. `roles` overrides roles: "SET:SPLIT" to one of `ROLES`.
+    which are first prepared into `out`. `roles` maps "SET:SPLIT" to one of `ROLES`, to override roles.
     """
     included, excluded = set(only), set(without)
     folders: dict[str, Path] = {}
@@ -115,7 +115,7 @@ def find_parts(
 
 
 def _folders(source: Path, out: Path, is_included: Callable[[str], bool], progress: Progress | None) -> dict[str, Path]:
-    """Name -> prepared folder of the included sets of one source."""
+    """The prepared folders of one source's included sets, by name."""
     from xpose.data.datasets.folder_sets import folder_sets, is_folder_of_sets
     from xpose.data.datasets.pipeline import prepare
 
@@ -123,7 +123,7 @@ def _folders(source: Path, out: Path, is_included: Callable[[str], bool], progre
         prepared = {_name_of(source): source}
     elif not source.is_dir():
         raise DataError(f"{quote(source)} is not a folder. Give the folder that `xpose data prepare --out` wrote.")
-    else:  # a collection may be beside its sets, and a folder may hold another program's manifest
+    else:  # a collection may be next to its sets, and a folder may hold another program's manifest
         folders = [path for path in sorted(source.iterdir()) if all((path / x).is_file() for x in (MANIFEST, LOCATION))]
         prepared = {_name_of(path): path for path in folders if "sets" not in read_manifest(path)}
     if prepared:

@@ -1,4 +1,4 @@
-"""What a unified collection holds, set by set, beside what the papers say they used."""
+"""The contents of a unified collection, set by set, compared with the papers' figures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RANKS = {"species": "species", "families": "family", "orders": "order", "classes
 
 @dataclass
 class SetStatistics:
-    """What one set brings."""
+    """The figures of one set."""
 
     images: Counter[str] = field(default_factory=Counter)  # by role
     with_keypoints: Counter[str] = field(default_factory=Counter)  # images, by role
@@ -81,7 +81,7 @@ class Statistics:
     manifest: Mapping[str, Any]
 
     def totals(self) -> dict[str, int]:
-        """The figures that the papers print, for this collection."""
+        """The figures printed in the papers, for this collection."""
         sets = self.sets.values()
         return {
             "images": sum(of_set.images.total() for of_set in sets),
@@ -92,9 +92,9 @@ class Statistics:
         }
 
     def paper_rows(self) -> list[tuple[str, int, int | None]]:
-        """The papers' sets: name, images there, images with keypoints here (None where the set is missing).
+        """The papers' sets: name, images in the papers, images with keypoints here (None if the set is missing).
 
-        Of a set that was sampled only the sample counts, as the papers count it.
+        For a sampled set, only the sample counts, as in the papers.
         """
         sampled = self.manifest.get("sampled", {})
         rows: list[tuple[str, int, int | None]] = []
@@ -114,7 +114,7 @@ class Statistics:
 
 
 def collect(folder: Path) -> Statistics:
-    """Read a collection's files and count."""
+    """Compute the statistics of a collection."""
     manifest = read_manifest(folder)
     sets: dict[str, SetStatistics] = {name: SetStatistics() for name in manifest.get("sets", {})}
     for role, entry in sorted(manifest["splits"].items()):

@@ -1,10 +1,10 @@
-"""A prepared set on disk: COCO keypoint JSON that pycocotools reads, written and read without holding it in memory.
+"""A prepared set on disk: COCO keypoint JSON, readable by pycocotools, that is streamed and not held in memory.
 
-The file is plain JSON with one image, annotation or category per line, keys sorted, numbers rounded to a thousandth
-of a pixel, annotations in the order of their images; the same records give the same bytes. Further fields, which COCO's
-tools ignore, hold what COCO has no place for: images carry `source`, `split`, `style`, `left_right`, `group`, `stored`,
-`source_id`; categories carry `skeleton_name` and `taxonomy`. Skeleton pairs are 1-based in the file, because COCO's
-are; everywhere else edges are pairs of names.
+The file is plain JSON with one image, annotation or category per line, sorted keys and numbers rounded to a thousandth
+of a pixel. Annotations follow the order of their images, and the same records give the same bytes. COCO's tools ignore
+the additional fields: images have `source`, `split`, `style`, `left_right`, `group`, `stored` and `source_id`;
+categories have `skeleton_name` and `taxonomy`. Skeleton pairs are 1-based in the file, as in COCO; everywhere else
+edges are pairs of names.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from xpose.errors import DataError, quote
 from xpose.pictures import atomic
 from xpose.records import Category, Instance, Picture, Point, Record, Taxonomy
 
-LAYOUT = 1  # of the file as the module's docstring describes it
+LAYOUT = 1  # version of the layout in the module's docstring
 _OPTIONAL = ("style", "group", "source_id")  # fields of a record
 
 
 @dataclass
 class Counts:
-    """What a file holds."""
+    """The counts of a file's contents."""
 
     images: int = 0
     images_with_keypoints: int = 0
@@ -50,23 +50,23 @@ class Counts:
         self.per_category.update(instance.category.name for instance in record.instances)
 
     def to_json(self) -> dict[str, Any]:
-        """The counts in a manifest."""
+        """The counts for a manifest."""
         return {**vars(self), "per_category": dict(sorted(self.per_category.items()))}
 
 
 def dump(value: Any) -> str:
-    """JSON on one line, the same for the same value: sorted keys, ASCII, finite numbers only."""
+    """Canonical JSON on one line: sorted keys, ASCII, finite numbers only."""
     return json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
 
 
 def tidy(value: float) -> float | int:
-    """A number rounded for storage; whole ones without a point."""
+    """Round a number for storage; whole numbers become integers."""
     rounded = round(float(value), 3)
     return int(rounded) if rounded.is_integer() else rounded
 
 
 def write_atomically(path: Path, write: Callable[[IO[str]], object]) -> None:
-    """Write a text file in one step, through to the disk."""
+    """Write a text file atomically and flush it to disk."""
 
     def whole(temporary: Path) -> None:
         with open(temporary, "w", encoding="utf-8", newline="\n") as file:
@@ -86,8 +86,8 @@ def sha256_of(path: Path) -> str:
 def write_coco(path: Path, records: Callable[[], Iterable[Record]], info: Mapping[str, Any]) -> Counts:
     """Write the records as one COCO file.
 
-    `records` is called twice and has to give the same records both times: the first pass finds the categories and
-    licences, which precede the images; the second writes. Only those, never the records, are held in memory.
+    `records` is called twice and must give the same records both times: the first pass finds the categories and
+    licences, which precede the images; the second writes. The records themselves are not held in memory.
     """
     counts, categories, licences = Counts(), set[Category](), set[str]()
     for record in records():
@@ -131,7 +131,7 @@ def _write_lines(file: IO[str], values: Iterable[Any]) -> None:
 def _images_json(
     records: Iterable[Record], licences: Mapping[str, int], categories: Mapping[Category, int], second: IO[str]
 ) -> Iterator[dict[str, Any]]:
-    """The images' entries; their annotations go to the second file as they come."""
+    """Yield the images' entries and write their annotations to the second file."""
     numbers = count(1)
     for image_id, record in enumerate(records, start=1):
         yield {"id": image_id, "license": licences[record.licence], **image_to_json(record)}
@@ -143,7 +143,7 @@ def _images_json(
 
 
 def image_to_json(record: Record) -> dict[str, Any]:
-    """Everything about a record but its licence, objects and ids; unknown fields are left out."""
+    """A record without its licence, objects and ids; unknown fields are omitted."""
     picture = record.picture
     entry = {"file_name": picture.file, "width": picture.width, "height": picture.height, "sha256": picture.sha256}
     entry["stored"] = None if picture.stored == "source" else picture.stored
@@ -152,7 +152,7 @@ def image_to_json(record: Record) -> dict[str, Any]:
 
 
 def instance_to_json(instance: Instance) -> dict[str, Any]:
-    """An object without its ids; an unknown area is filled with the box's and marked so."""
+    """An object without its ids; an unknown area is replaced by the box's and marked."""
     flat: list[float] = []
     for name in instance.category.keypoints:
         x, y, v = instance.point(name)
@@ -188,7 +188,7 @@ _DAMAGE = (KeyError, TypeError, ValueError, IndexError, AttributeError, Recursio
 
 
 class CocoSet:
-    """A file that `write_coco` wrote, read record by record; it may be iterated repeatedly."""
+    """A file written by `write_coco`, read record by record; it can be iterated repeatedly."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)

@@ -1,8 +1,8 @@
-"""`xpose data unify`: any prepared sets become one collection, with balance, leaks and statistics.
+"""Merge prepared sets into one collection (`xpose data unify`): sampling, leaks and statistics.
 
-The result is a prepared set itself (`train.json`, `evaluation.json`, a manifest with checksums) whose pictures stay
-where they are. The same sets and the same seed give the same bytes; only `location.json` and the memory of fingerprints
-(`.prints.sqlite`) belong to the machine. Records pass one by one: each takes a few hundred bytes of memory.
+The result is itself a prepared set (`train.json`, `evaluation.json`, a manifest with checksums); the pictures stay
+where they are. The same sets and the same seed give the same bytes; only `location.json` and the fingerprint cache
+(`.prints.sqlite`) depend on the machine. Records are read one by one, and each takes a few hundred bytes of memory.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from xpose.errors import DataError, UnmappedKeypointError, VocabularyError, quot
 from xpose.records import Category, Instance, LeftRight, Record, Skipped, Taxonomy, replaced
 from xpose.vocabulary import Skeleton, find_category, load_skeleton
 
-SEED = 2024  # of the published selection; every manifest states it
-# The papers take a fixed 2,000 pictures of the sets with one object and few categories.
+SEED = 2024  # of the published selection; stored in every manifest
+# The papers take a fixed sample of 2,000 pictures from sets with one object and few categories.
 SAMPLES: Mapping[str, int] = {"onehand10k": 2000, "macaquepose": 2000, "keypoint-5": 2000}
 TITLE = "Unified keypoint collection"
 LEAKS, PRINTS = "leaks.json", ".prints.sqlite"
@@ -49,11 +49,11 @@ _STATED = ("title", "licence", "terms", "homepage", "format", "left_right", "con
 
 @dataclass(frozen=True)
 class Choices:
-    """How the collection is made."""
+    """Options for making a collection."""
 
     seed: int = SEED
     samples: Mapping[str, int] = field(default_factory=lambda: dict(SAMPLES))
-    leaks: Literal["drop", "report", "off"] = "drop"  # from training; "report" keeps them, "off" reads no pictures
+    leaks: Literal["drop", "report", "off"] = "drop"  # from training; "report" keeps them; "off" reads no pictures
     swap_sides: tuple[str, ...] = ()
     keep_sides: tuple[str, ...] = ()
     workers: int = 1  # processes that read pictures
@@ -61,7 +61,7 @@ class Choices:
 
 @dataclass(frozen=True)
 class Unified:
-    """What `unify` made."""
+    """The result of `unify`."""
 
     folder: Path
     counts: dict[str, Counts]
@@ -69,7 +69,7 @@ class Unified:
     leaks: list[Leak]
     unread: list[str]  # pictures that could not be compared
     parted: dict[str, tuple[int, int]]  # groups on both sides
-    sampled: dict[str, tuple[int, int]]  # set -> pictures taken, pictures there
+    sampled: dict[str, tuple[int, int]]  # set -> pictures taken, pictures in total
 
 
 def unify(
@@ -86,7 +86,7 @@ def unify(
 
     Raises:
         DataError: a set is missing, damaged or given twice, or its sides need a decision.
-        UnmappedKeypointError: a keypoint without a unified name.
+        UnmappedKeypointError: a keypoint has no unified name.
     """
     folder = Path(out)
     parts = find_parts(sources, folder, only=only, without=without, roles=roles, progress=progress)
@@ -127,10 +127,10 @@ def unify(
 
 
 class _Merger:
-    """Turns a set's record into the collection's.
+    """Convert the records of a set for the collection.
 
-    The file name gets the set's name in front. A category takes the vocabulary's name for it, and the taxonomy that
-    the sets state for one name together, as far as they agree. Left and right of the sets in `swap` are exchanged.
+    The file name is prefixed with the set's name. A category gets its name in the vocabulary, and missing ranks of its
+    taxonomy are taken from other sets if these agree. Left and right are exchanged for the sets in `swap`.
     """
 
     def __init__(self, parts: list[PreparedSet], swap: Iterable[str], keep: Iterable[str]) -> None:
@@ -233,13 +233,13 @@ def _skeleton(name: str) -> Skeleton | None:
 
 
 def _filled(taxonomy: Taxonomy, stated: Mapping[str, set[str]]) -> Taxonomy:
-    """The taxonomy with the ranks that other sets state for the same name, where all agree."""
+    """The taxonomy, completed with ranks that other sets state for the name, if all agree."""
     agreed = {rank: min(values) for rank, values in stated.items() if len(values) == 1}
     return Taxonomy(*(getattr(taxonomy, rank) or agreed.get(rank) for rank in _RANKS))
 
 
 class _Maker:
-    """The passes over the records; `taken` and `dropped` hold short digests of file names."""
+    """Makes the passes over the records; `taken` and `dropped` hold short digests of file names."""
 
     def __init__(
         self, folder: Path, parts: list[PreparedSet], merger: _Merger, choices: Choices, progress: Progress | None
@@ -250,7 +250,7 @@ class _Maker:
         self.taken: dict[str, set[bytes]] = {}
 
     def all_records(self, part: PreparedSet, role: Role) -> Iterator[tuple[bytes, Record]]:
-        """The merged records of a set by their digests; of pictures in several of its splits the first counts."""
+        """The merged records of a set with their digests; a picture in several splits is used only once."""
         seen: set[bytes] = set()
         for record in part.records(role):
             merged = self.merger.record(record, part.name)
@@ -295,7 +295,7 @@ class _Maker:
                 self.progress(f"compare {part.name} {role}", number, total)
 
     def sample(self, dropped: list[Leak]) -> dict[str, tuple[int, int]]:
-        """Choose the pictures of the sets that are not taken whole: those with the smallest keyed digests."""
+        """Choose the pictures of the sampled sets: those with the smallest keyed digests."""
         self.dropped = {_digest(leak.train) for leak in dropped}
         key = str(self.choices.seed).encode()
         sampled = {}
@@ -346,7 +346,7 @@ def _write_location(folder: Path, parts: list[PreparedSet]) -> None:
     for part in parts:
         place = part.folder.resolve()
         if place.is_relative_to(folder.resolve()):
-            place = place.relative_to(folder.resolve())  # what was prepared for this collection moves with it
+            place = place.relative_to(folder.resolve())  # a set prepared inside the collection moves with it
         roots[part.name] = {"source": str(pictures_root(part.folder).resolve()), "prepared": place.as_posix()}
     write_json(folder / LOCATION, {"roots": roots})
 

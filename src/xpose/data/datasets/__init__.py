@@ -1,1 +1,1 @@
-"""Originals in, records out: converters of published sets, importers of what users have, folders of COCO sets."""
+"""Reading datasets as records: converters of published sets, importers of users' files, folders of COCO sets."""

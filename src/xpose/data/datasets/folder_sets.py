@@ -1,10 +1,10 @@
-"""Folders of COCO keypoint sets as they are: `ROOT/NAME/{train,val}.json`, `ROOT/NAME/images/`, `ROOT/index.json`.
+"""Folders of unconverted COCO keypoint sets: `ROOT/NAME/{train,val}.json`, `ROOT/NAME/images/`, `ROOT/index.json`.
 
-Nobody writes a name table for these: the skeleton of each category is the one of the vocabulary that has all its
-keypoints, by name, alias or source name, else one of its own. A category without keypoints is only boxed. Objects with
-`iscrowd` or `ignore` are regions where a detection is neither right nor wrong. `index.json` (a list of objects with
-`name`, `licence`, ...) gives title and licence; without it, the `info` of the annotation file does.
-Each set is a `Converter`, so that `prepare(set, set.root, out)` makes a prepared set of it like of any other.
+These sets need no name table: a category gets the vocabulary's skeleton that has all its keypoints (by name, alias or
+source name), else a new skeleton. A category without keypoints only has boxes. Objects with `iscrowd` or `ignore` are
+regions where a detection is neither right nor wrong. Title and licence come from `index.json` (a list of objects with
+`name`, `licence`, ...), or else from the `info` of the annotation file.
+Each set is a `Converter`, so `prepare(set, set.root, out)` makes a prepared set from it.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from xpose.vocabulary import Skeleton, default_skeleton, find_category, list_ske
 
 SPLITS = {"train": "train.json", "val": "val.json", "test": "test.json"}
 GROUP_KEYS = ("clip", "video", "sequence")
-PHOTOGRAPH = "COCO photograph "  # what the group of pictures made of one is called, with the photograph's number
+PHOTOGRAPH = "COCO photograph "  # start of a group's name, before the photograph's number
 
 
 class FolderSet(CocoLike):
-    """One set of such a folder; `folder_sets` makes a subclass for each."""
+    """One set in such a folder; `folder_sets` makes a subclass for each."""
 
     root: ClassVar[Path]
-    skeletons: ClassVar[Mapping[str, Skeleton]] = {}  # its own, which the vocabulary does not have
+    skeletons: ClassVar[Mapping[str, Skeleton]] = {}  # those that the vocabulary lacks
     picture_folder = "images"
     region_keys = ("iscrowd", "ignore")
     status = "seen"
@@ -51,7 +51,7 @@ class FolderSet(CocoLike):
         return annotation.points("keypoints", names) if annotation.value.get("keypoints") else {}
 
     def group(self, image: Fields) -> str | None:
-        """The COCO photograph it was made of, else the clip or video, where the file names one."""
+        """The source COCO photograph, else the clip or video, if the file names one."""
         photograph = image.value.get("coco_id")
         if type(photograph) is int:
             return f"{PHOTOGRAPH}{photograph}"
@@ -73,7 +73,7 @@ def read_folder_sets(
 ) -> Iterator[Record]:
     """The records of one split of all sets under a folder; each picture's file name is relative to its set's folder.
 
-    `skipped` is called with the name of the set and each thing that was left out of it.
+    `skipped` is called with the set's name and each item that was omitted.
     """
     sets = folder_sets(root)
     splits = {name for folder_set in sets for name in folder_set.splits}
@@ -94,7 +94,7 @@ def is_folder_of_sets(root: Path) -> bool:
 
 
 def no_sets(folder: Path) -> DataError:
-    """The error for a folder without labelled sets: perhaps it is a set's own folder, or a set lacks its pictures."""
+    """The error for a folder without labelled sets, e.g. a set's own folder, or a set without pictures."""
     if _is_set(folder):
         return DataError(f"{quote(folder)} is a set itself. Give the folder above it: {quote(folder.resolve().parent)}")
     for place in (folder, *sorted(folder.iterdir() if folder.is_dir() else ())):
@@ -130,7 +130,7 @@ def _index(source: SourceFolder) -> dict[str, Mapping[str, Any]]:
 
 @lru_cache(maxsize=4096)
 def _head(root: Path, file: str, _size: int, _time: int) -> tuple[list[ObjectKind], Mapping[str, Any]]:
-    """The categories and the `info` of a file, read once since a run opens the sets of a folder several times."""
+    """The categories and the `info` of a file; cached, since a run opens a folder's sets several times."""
     content = Fields(SourceFolder(root).json(file), f"{root.name}/{file}")
     kinds = []
     for fields in content.objects("categories", "category"):
@@ -178,11 +178,11 @@ def _folder_set(root: Path, entry: Mapping[str, Any]) -> FolderSet:
 
 
 def _settle(kind: ObjectKind, set_name: str) -> tuple[NameTable, Skeleton | None]:
-    """The names of a category's points, and the skeleton they belong to; None for a category that is only boxed.
+    """The names of a category's points and their skeleton; None for a category that only has boxes.
 
-    Points that no skeleton of the vocabulary has get a skeleton of the set's own. They are called as in the file, with
-    blanks for underscores. What the usual skeleton of the category calls otherwise ("tail_base" of a dog) takes its
-    name, so that two sets ask for the same point by the same words.
+    If no skeleton of the vocabulary has all the points, the set gets its own. Points keep their names in the file, with
+    spaces for underscores, unless the category's usual skeleton has another name for them ("tail_base" of a dog), so
+    that two sets use the same name for the same point.
     """
     usual = default_skeleton(kind.name)
     if not kind.keypoints:
@@ -194,7 +194,7 @@ def _settle(kind: ObjectKind, set_name: str) -> tuple[NameTable, Skeleton | None
         pass
     try:
         named = settle_names(kind, kind.name, None if usual.is_fallback else usual.skeleton.name, None, set_name)
-    except DataError:  # two of the names are one point of the usual skeleton: each keeps its own
+    except DataError:  # two names match one point of the usual skeleton: keep both
         named = settle_names(kind, kind.name, None, None, set_name)
     return named.table, named.skeleton
 
@@ -202,8 +202,8 @@ def _settle(kind: ObjectKind, set_name: str) -> tuple[NameTable, Skeleton | None
 def skeleton_for(category: str, names: Sequence[str], set_name: str = "") -> Skeleton:
     """The skeleton of the vocabulary for a category with these keypoint names.
 
-    Among those that have every name as a point of its own, the best has no further points, the same order, belongs to
-    the category or is called like the set. `UnmappedKeypointError` if no skeleton has them all.
+    All names must match different points. Several matches are ranked by: no further points, the same order, source
+    names, the category, the set's name. `UnmappedKeypointError` if no skeleton has them all.
     """
     default = default_skeleton(category).skeleton
     match = find_category(category)
@@ -221,7 +221,7 @@ def skeleton_for(category: str, names: Sequence[str], set_name: str = "") -> Ske
             -len(skeleton),
         )
 
-    # Only exact names: `index` would look for similar ones, which takes long.
+    # Only exact names: `index` would search for similar ones, which is slow.
     complete = [skeleton for skeleton in list_skeletons() if all(name in skeleton for name in names)]
     placed = [(skeleton, [skeleton.index(name) for name in names]) for skeleton in complete]
     candidates = [(skeleton, places) for skeleton, places in placed if len({*places}) == len(places)]

@@ -1,7 +1,7 @@
-"""From an original download to a prepared set: check, convert in chunks that survive an interruption, write, verify.
+"""Convert an original download into a prepared set, in chunks that survive an interruption, and verify the result.
 
-A journal remembers a digest of the original's entries behind each chunk. On the next run a chunk whose entries are
-still the same is reused; one that differs, or that had to leave out a picture, is converted again.
+A journal stores a digest of each chunk's original entries. The next run reuses a chunk if its entries have not
+changed; a chunk that has changed, or that lacks a picture, is converted again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from xpose.data.datasets.sources import SourceFolder, whole_file_fault
 from xpose.errors import DataError, UnmappedKeypointError, quote
 from xpose.records import Category, Record, Skipped, Taxonomy
 
-CHUNK = 1000  # entries; what an interruption costs at most
+CHUNK = 1000  # entries; the most an interruption costs
 WORK = ".work"
 STATED = ("name", "title", "licence", "terms", "homepage", "left_right", "origin", "visibility", "boxes", "evaluation")
 
@@ -38,7 +38,7 @@ class Prepared:
     folder: Path
     counts: dict[str, store.Counts]
     skipped: dict[str, dict[str, int]]  # split -> picture/object/point -> how many
-    missing: dict[str, list[Need]]  # split -> what it lacks, for the splits that were not made
+    missing: dict[str, list[Need]]  # split not made -> its missing files
 
 
 def prepare(
@@ -52,11 +52,11 @@ def prepare(
 ) -> Prepared:
     """Convert the original under `root` into `out/NAME`; run it again to continue after an interruption.
 
-    Splits whose files are missing are left out and listed, unless they were requested by name.
+    Splits with missing files are omitted and listed, unless they were requested by name.
 
     Raises:
-        DataError: nothing can be converted, an annotation file is damaged, `out` lies in the original's folder, or
-            a keypoint has no unified name. What was there before stays as it was.
+        DataError: nothing can be converted, an annotation file is damaged, `out` is in the original's folder, or a
+            keypoint has no unified name. Existing output is kept.
     """
     if isinstance(converter, str):
         converter = load_converter(converter)
@@ -79,7 +79,7 @@ def prepare(
 
 
 def describe(converter: Converter) -> dict[str, Any]:
-    """All that a converter states about its set, in the form of the manifest."""
+    """A converter's facts about its set, in the manifest's form."""
     return {
         **{key: getattr(converter, key) for key in STATED},
         "format": converter.status,
@@ -98,7 +98,7 @@ def describe(converter: Converter) -> dict[str, Any]:
 def _available(
     converter: Converter, source: SourceFolder, splits: Iterable[str] | None
 ) -> tuple[list[str], dict[str, list[Need]]]:
-    """The splits that can be made, and for the others what they lack."""
+    """The splits that can be made, and the needs of the others."""
     chosen = list(converter.splits) if splits is None else list(splits)
     unknown = [split for split in chosen if split not in converter.splits]
     if unknown:
@@ -131,16 +131,16 @@ class ChunkJournal:
             if state["identity"] == self.identity:
                 self.digests = [str(digest) for digest in state["chunks"]]
         except (OSError, ValueError, KeyError, TypeError):
-            pass  # there is none, or a crash of the machine damaged it: start afresh
+            pass  # missing, or damaged by a crash: start afresh
 
     def has(self, number: int, digest: str) -> bool:
-        """Whether chunk `number` exists and was made of entries with that digest."""
+        """Whether chunk `number` exists and its entries had that digest."""
         return self.digests[number : number + 1] == [digest] and self._chunk(number).is_file()
 
     def add(self, number: int, digest: str, items: Iterable[Record | Skipped]) -> None:
         """Write chunk `number`, or replace it.
 
-        A chunk that lacks pictures is used in this run but not in a later one: they may have been repaired by then.
+        A chunk that lacks pictures is not reused by later runs, since the pictures may be repaired by then.
         """
         lost: list[Skipped] = []
         lines = (f"{store.dump(line)}\n" for line in _encoded(items, lost))
@@ -159,7 +159,7 @@ class ChunkJournal:
 
 
 def _encoded(items: Iterable[Record | Skipped], lost: list[Skipped]) -> Iterator[dict[str, Any]]:
-    """One line each; a category is written once, before the first object that has it, and is a number from there on."""
+    """One line per item; a category is written once, before its first object, and later referenced by number."""
     numbers: dict[Category, int] = {}
     for item in items:
         if isinstance(item, Skipped):
@@ -251,7 +251,7 @@ def _write(
 
 
 def _earlier_splits(folder: Path, now: dict[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
-    """The splits that an earlier run with the same converter made and this one did not make again."""
+    """The splits made by an earlier run with the same converter, but not by this one."""
     try:
         before = read_manifest(folder)
     except DataError:
@@ -279,7 +279,7 @@ def _skips_of(folder: Path, earlier: Iterable[str], journals: dict[str, ChunkJou
 
 
 def _marked(journal: ChunkJournal) -> Iterator[tuple[Record | Skipped, bool]]:
-    """All items of a split, and whether each is a record of a picture that an earlier one has already."""
+    """All items of a split, each with whether it is a record of a picture seen before."""
     seen: set[bytes] = set()  # digests take less memory than names
     for item in journal.items():
         if isinstance(item, Skipped):
@@ -291,6 +291,6 @@ def _marked(journal: ChunkJournal) -> Iterator[tuple[Record | Skipped, bool]]:
 
 
 def originals_of(source: SourceFolder, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Size and checksum of the annotation files among `names`, for the manifest; folders and pictures are left out."""
+    """Size and checksum of the annotation files among `names`, for the manifest; folders and pictures are omitted."""
     files = {name: path for name in names if (path := source.path(name)).is_file()}
     return {name: {"bytes": path.stat().st_size, "sha256": store.sha256_of(path)} for name, path in files.items()}

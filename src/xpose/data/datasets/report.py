@@ -1,4 +1,4 @@
-"""`report.json`: every picture, object and point of an original that did not make it, by name and with the reason."""
+"""`report.json`: every picture, object and point of an original that was skipped, with its name and the reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from xpose.records import Skipped
 
 
 def write_report(path: Path, name: str, skipped: Iterable[tuple[str, Skipped]]) -> dict[str, dict[str, int]]:
-    """Write the (split, skipped) pairs as they come; how many pictures, objects and points each split lost."""
+    """Write the (split, skipped) pairs; return how many pictures, objects and points each split lost."""
     tally: dict[str, Counter[str]] = {}
 
     def write(file: IO[str]) -> None:

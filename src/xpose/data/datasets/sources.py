@@ -1,8 +1,8 @@
-"""Reading an original download safely: names that cannot leave the root, finite numbers, whole pictures.
+"""Read an original download safely: names that cannot leave the root, finite numbers, intact pictures.
 
 A `SourceFolder` is the only way in which converters touch files. It never writes into the original's folder. It
-follows links inside that folder, since people lay out large downloads with them, but refuses *names in annotation
-files* that point outside.
+follows links inside that folder, since people use them to arrange large downloads, but refuses *names in annotation
+files* pointing outside.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from xpose.records import Box, Picture, Point
 K = TypeVar("K")
 V = TypeVar("V")
 
-MAX_NUMBER = 1e7  # no pixel coordinate is larger; a larger number is a fault of the file
+MAX_NUMBER = 1e7  # no pixel coordinate is larger; larger numbers are errors in the file
 MAX_TEXT = 4 << 30  # bytes of one annotation file
 MAX_YAML = 1 << 20  # bytes
-MAX_ALIASES = 20  # references to an earlier value; many of them, nested, make a small YAML file unfold without end
+MAX_ALIASES = 20  # references to earlier values; many nested ones let a small YAML file expand without limit
 MAX_DEPTH = 100  # of nested values in a YAML file; PyYAML takes quadratic time for more
 MAX_NAME = 1024  # characters
 MAX_PART = 255  # bytes between two slashes
@@ -38,7 +38,7 @@ EXIF_ORIENTATION, UPRIGHT = 0x0112, 1
 
 
 def safe_name(name: object) -> str:
-    """A file name from an annotation file as a relative path with forward slashes; others raise `DataError`."""
+    """Convert a file name to a relative path with forward slashes; raise `DataError` if it is not valid."""
     if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME:
         raise DataError(f"{quote(name)} is not a file name. A file name is a text of 1 to {MAX_NAME} characters.")
     if any(ord(letter) < 32 for letter in name):
@@ -53,7 +53,7 @@ def safe_name(name: object) -> str:
 
 
 class SourceFolder:
-    """The folder of an original download, read only, and the folder for pictures that a converter has to create."""
+    """The folder of an original download (read-only) and the folder for pictures created by a converter."""
 
     def __init__(self, root: str | Path, prepared: str | Path | None = None) -> None:
         self.root = Path(root)
@@ -63,7 +63,7 @@ class SourceFolder:
             raise DataError(f"{quote(self.root)} is not a folder. {way_out}")
 
     def path(self, name: str) -> Path:
-        """Where the file or folder of that relative name is, or would be; composed and decomposed accents match."""
+        """The path of a file or folder, which need not exist; composed and decomposed accents match."""
         name = safe_name(name)
         spellings = (name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name))
         return next((path for path in map(self.root.joinpath, spellings) if path.exists()), self.root / name)
@@ -76,11 +76,11 @@ class SourceFolder:
         return path
 
     def has(self, name: str) -> bool:
-        """Whether there is a file or folder of that relative name."""
+        """Whether a file or folder with this relative name exists."""
         return self.path(name).exists()
 
     def files(self, folder: str, endings: Sequence[str], *, deep: bool = False) -> list[str]:
-        """The names (relative to the root, sorted) of the files in a folder that end so, whatever their case."""
+        """The sorted names (relative to the root) of a folder's files with these endings, ignoring case."""
         place = self.path(folder) if folder not in ("", ".") else self.root
         if not place.is_dir():
             return []
@@ -89,16 +89,16 @@ class SourceFolder:
         return sorted(name for name in names if (self.root / name).is_file())
 
     def stamped(self, names: Iterable[str]) -> tuple[tuple[str, int, int], ...]:
-        """The files with size and time of change: a digest of this differs once one of them is changed."""
+        """The files with size and modification time, so that a digest changes when a file changes."""
         states = [(name, self.path(name).stat()) for name in names]
         return tuple((name, state.st_size, state.st_mtime_ns) for name, state in states)
 
     def pictures(self, folder: str, *, deep: bool = False) -> list[str]:
-        """The names of the pictures in a folder, as `files` gives them."""
+        """The names of the pictures in a folder, as in `files`."""
         return self.files(folder, PICTURE_ENDINGS, deep=deep)
 
     def text(self, name: str) -> str:
-        """The whole text of a file (UTF-8, with or without a mark)."""
+        """The whole text of a file (UTF-8, with or without a BOM)."""
         path = self.file(name)
         if path.stat().st_size > MAX_TEXT:
             raise _damaged(path, f"is larger than {MAX_TEXT >> 30} GiB")
@@ -108,12 +108,12 @@ class SourceFolder:
             raise _damaged(path, f"is not text: byte {error.start} is not UTF-8") from None
 
     def lines(self, name: str) -> list[str]:
-        """The lines of a text file without their ends."""
+        """The lines of a text file without line ends."""
         lines = [line.rstrip("\r") for line in self.text(name).split("\n")]  # splitlines would split at U+2028 too
         return lines[:-1] if lines[-1] == "" else lines
 
     def json(self, name: str) -> Any:
-        """The content of a JSON file; NaN and the like are let through here and refused where a number is needed."""
+        """The content of a JSON file; NaN and infinity pass here and are refused where a number is needed."""
         text = self.text(name)
         try:
             return json.loads(text)
@@ -123,7 +123,7 @@ class SourceFolder:
             raise _damaged(self.path(name), f"is not JSON: {error}") from None
 
     def xml(self, name: str) -> Element:
-        """The root element of an XML file; document types and entities, which may reach outside files, are refused."""
+        """The root element of an XML file; document types and entities, which can read other files, are refused."""
         try:
             from defusedxml import DefusedXmlException
             from defusedxml.ElementTree import fromstring
@@ -139,7 +139,7 @@ class SourceFolder:
         return root
 
     def yaml(self, name: str) -> dict[str, Any]:
-        """The mapping in a small YAML file of a user; `safe_load` builds plain values and nothing else."""
+        """The mapping in a user's small YAML file; `safe_load` builds only plain values."""
         try:
             import yaml
         except ImportError:
@@ -187,7 +187,7 @@ class SourceFolder:
             yield dict.fromkeys(header, "") | dict(zip(header, row, strict=False))
 
     def picture(self, name: str, size: tuple[int, int] | None = None) -> Picture:
-        """The whole picture of that name with its true size, which must be `size` if the annotation states one."""
+        """An intact picture with its true size, which must equal `size` if the annotation gives one."""
         path = self.path(name)
         if not path.is_file():
             raise DataError(f"the picture {quote(name)} is missing")
@@ -198,7 +198,7 @@ class SourceFolder:
         return Picture(safe_name(name), width, height)
 
     def save_picture(self, name: str, pixels: Any) -> Picture:
-        """Store an array (H, W) or (H, W, 3) of bytes as a PNG in the prepared folder, for originals like h5 files."""
+        """Store a byte array (H, W) or (H, W, 3) as a PNG in the prepared folder, e.g. from an h5 file."""
         from PIL import Image
 
         if self.prepared is None:
@@ -212,7 +212,7 @@ class SourceFolder:
 
 
 class Fields:
-    """An untrusted JSON object: each getter names the file, the field and the rule if the value does not fit."""
+    """An untrusted JSON object: a getter's error names the file, the field and the rule that is violated."""
 
     def __init__(self, value: object, where: str) -> None:
         if not isinstance(value, Mapping):
@@ -228,7 +228,7 @@ class Fields:
         raise DataError(f"{self.where}: {quote(key)} is {stated}, but must be {rule}")
 
     def text(self, key: str) -> str:
-        """A text that is not empty."""
+        """A non-empty text."""
         value = self.value.get(key)
         return value if isinstance(value, str) and value.strip() else self._refuse(key, "a text")
 
@@ -240,7 +240,7 @@ class Fields:
         return value if type(value) is int else self._refuse(key, "a whole number")
 
     def number(self, key: str) -> float:
-        """A finite number of a size that pixels can have."""
+        """A finite number, at most `MAX_NUMBER` in size."""
         value = as_number(self.value.get(key))
         return self._refuse(key, "a finite number") if value is None else value
 
@@ -253,7 +253,7 @@ class Fields:
         return numbers  # type: ignore[return-value]
 
     def points(self, key: str, names: Sequence[str]) -> dict[str, Point]:
-        """COCO's flat list x, y, v as points by name; those with visibility 0 are left out."""
+        """COCO's flat list x, y, v as points by name; those with visibility 0 are omitted."""
         flat = self.numbers(key, 3 * len(names))
         points = {}
         for name, x, y, v in zip(names, flat[0::3], flat[1::3], flat[2::3], strict=True):
@@ -264,13 +264,13 @@ class Fields:
         return points
 
     def list(self, key: str, count: int | None = None) -> list[Any]:
-        """A list of anything, `count` long if that is given."""
+        """A list of any values, of length `count` if given."""
         value = self.value.get(key)
         rule = "a list" if count is None else f"a list of {count}"
         return value if isinstance(value, list) and count in (None, len(value)) else self._refuse(key, rule)
 
     def objects(self, key: str, what: str) -> Iterator[Fields]:
-        """The objects in a list; messages call each of them `what` with its number."""
+        """The objects in a list; messages refer to each as `what` and its number."""
         for number, value in enumerate(self.list(key), start=1):
             yield Fields(value, f"{self.where}: {what} number {number}")
 
@@ -280,7 +280,7 @@ class Fields:
 
 
 def grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
-    """The second values of the pairs by the first, in their order."""
+    """The second values of the pairs, grouped by the first."""
     groups: dict[K, list[V]] = {}
     for key, value in pairs:
         groups.setdefault(key, []).append(value)
@@ -288,7 +288,7 @@ def grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
 
 
 def as_number(value: object) -> float | None:
-    """The value as a float, or None if it is not a finite number (or no pixel coordinate could be that large)."""
+    """The value as a float, or None if it is not a finite number or too large for a pixel coordinate."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if abs(value) <= MAX_NUMBER else None  # NaN fails the comparison too
@@ -316,9 +316,9 @@ def parse_numbers(text: str, count: int, where: str, separator: str | None = Non
 def box_of_points(
     points: Iterable[Sequence[float]], margin: float = 0.0, inside: Picture | None = None, *, even: bool = False
 ) -> Box:
-    """The box (x, y, width, height) around points (x and y first), cut to the picture `inside`.
+    """The box (x, y, width, height) around points (x, y, ...), clipped to the picture `inside`.
 
-    `margin` is a share of the points' extent, added on all sides; `even` takes the longer side's for both.
+    `margin` is a share of the extent added on each side; `even` uses the longer side's for both axes.
     """
     xs, ys = [], []
     for x, y, *_ in points:
@@ -337,11 +337,11 @@ def box_of_points(
 
 
 def refuse_turned(path: Path) -> None:
-    """Refuse a picture that viewers rotate: its labels fit the rotated picture, records describe the stored one."""
+    """Refuse a picture that viewers rotate: its labels fit the rotated picture, but records use the stored one."""
     try:
         with opened(path) as image:
             orientation = image.getexif().get(EXIF_ORIENTATION, UPRIGHT)
-    except Exception:  # whatever a damaged file does, `SourceFolder.picture` reports it
+    except Exception:  # `SourceFolder.picture` reports damaged files
         return
     if orientation not in (0, UPRIGHT):
         raise DataError(
@@ -351,7 +351,7 @@ def refuse_turned(path: Path) -> None:
 
 
 def whole_file_fault(error: DataError, way_out: str) -> DataError:
-    """The error for a fault that concerns a whole file: its message, with a way out added where it has none."""
+    """The error for a fault of a whole file: its message, with `way_out` added if it gives no advice."""
     message = str(error)
     return error if message.endswith((".", "?")) else DataError(f"{message}. {way_out}")
 

@@ -1,1 +1,1 @@
-"""Pages for people who look at data: what each set holds, with pictures, points by name and charts."""
+"""HTML pages for inspecting data: the contents of each set, with pictures, named points and charts."""

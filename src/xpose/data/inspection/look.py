@@ -1,7 +1,7 @@
 """`xpose data look`: one page per set with pictures, points and charts, and one page for all of them.
 
-The pages are self-contained (embedded pictures, inline SVG charts, no scripts) and name no folder of the machine. Each
-seed selects a fixed set of pictures.
+The pages are self-contained (embedded pictures, inline SVG charts, no scripts) and contain no local paths. Each seed
+selects a fixed set of pictures.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def look(
     only: Iterable[str] = (),
     progress: Progress | None = None,
 ) -> list[Path]:
-    """Write `index.html` and one page per set into `out`; the pages, the index first.
+    """Write `index.html` and one page per set into `out`; return them, index first.
 
     A source is a prepared set, a unified collection, a folder of prepared sets, or a folder of COCO sets.
 
@@ -64,7 +64,7 @@ def look(
 
 
 def page_name(set_name: str) -> str:
-    """The file name of a set's page: plain letters, so that every set gets one and none leaves the folder."""
+    """The file name of a set's page: plain characters only, so that each page is inside the folder."""
     plain = re.sub(r"[^A-Za-z0-9_-]", "_", set_name)
     is_safe = plain == set_name and plain not in ("", "index")
     return f"{plain}.html" if is_safe else f"{plain}-{hashlib.sha256(set_name.encode()).hexdigest()[:6]}.html"
@@ -73,7 +73,7 @@ def page_name(set_name: str) -> str:
 def _records(
     sources: Iterable[str | Path], out: Path, only: set[str], progress: Progress | None
 ) -> Iterator[tuple[Record, Path, Mapping[str, Any], int, int]]:
-    """Every record with its picture's path, its set's manifest, and how far its set is."""
+    """Yield (record, picture path, manifest, records done, total) for every record."""
     others: list[str | Path] = []
     for source in map(Path, sources):
         manifest = read_manifest(source) if (source / MANIFEST).is_file() else {}
@@ -149,7 +149,7 @@ def _listed(counter: Counter[str], limit: int = 12) -> str:
 
 
 def _keypoint_charts(look: SetLook) -> Iterable[tuple[str, int, list[tuple[str, tuple[int, int]]]]]:
-    """For each skeleton its name, its objects, and how often each point is visible and hidden."""
+    """Each skeleton's name, object count, and counts of visible and hidden points."""
     for skeleton, counts in sorted(look.kinds.items()):
         for start in range(0, len(counts.keypoints), ROWS):
             names = counts.keypoints[start : start + ROWS]
@@ -164,7 +164,7 @@ def _most_common(counter: Counter[str]) -> list[tuple[str, tuple[int]]]:
 
 def _cover(look: SetLook) -> str | None:
     def prominence(picture: _SheetPicture) -> float:
-        """The share of the picture that its largest labelled object takes; more than 0.6 is no better."""
+        """The share of the picture covered by its largest labelled object, at most 0.6."""
         area = picture.record.picture.width * picture.record.picture.height
         return max((min(i.box[2] * i.box[3] / area, 0.6) for i in picture.record.instances if i.keypoints), default=0.0)
 
@@ -195,7 +195,7 @@ class _LargeObject(NamedTuple):
 
 @dataclass
 class SetLook:
-    """Everything that a set's page shows, gathered record by record."""
+    """All content of a set's page, collected record by record."""
 
     name: str
     manifest: Mapping[str, Any]
@@ -254,11 +254,11 @@ class SetLook:
             (counts.hidden if v == HIDDEN else counts.visible)[name] += 1
 
     def _keep_example(self, record: Record, instance: Instance, path: Path, rank: bytes) -> None:
-        """Of each category keep the object with the most points, then of a fair size, then by the seed."""
+        """Keep the category's object with the most points, then the larger size class, then by seed."""
         name, size = instance.category.name, min(int(min(instance.box[2:]) // 60), 2)
         score, best = (len(instance.keypoints), size, rank), self.examples.get(name)
         if best is None and len(self.examples) >= 4 * EXAMPLES:
-            return  # of hundreds of categories only the first are candidates
+            return  # limits the number of candidate categories
         if instance.keypoints and (best is None or score > best.score):
             self.examples[name] = _LargeObject(score, record, instance, path)
 

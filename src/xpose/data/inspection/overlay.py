@@ -1,4 +1,4 @@
-"""Pictures with their keypoints as inline SVG: crisp at every size, each point telling its name under the mouse.
+"""Pictures with their keypoints as inline SVG: sharp at every size; hovering over a point shows its name.
 
 The picture itself is embedded as a small JPEG, so that a page needs no other files.
 """
@@ -20,10 +20,10 @@ from xpose.vocabulary import side_of
 
 SIDE_COLOURS = {side: "#{:02x}{:02x}{:02x}".format(*colour) for side, colour in SIDES.items()}
 QUALITY = 80
-MANY = 26  # points; beyond it they get numbers instead of names
-WIDE = 360.0  # units of the drawing for a picture with names, the longer side
+MANY = 26  # with more points, numbers replace names
+WIDE = 360.0  # longer side of a picture with names, in drawing units
 MARGIN = 140.0  # units on each side for the names
-WHOLE = WIDE + 2 * MARGIN  # ... and for one with numbers
+WHOLE = WIDE + 2 * MARGIN  # ... and one with numbers
 
 
 def small_jpeg(path: Path, longest: int, crop: tuple[int, int, int, int] | None = None) -> str | None:
@@ -56,13 +56,13 @@ def picture_svg(record: Record, path: Path, longest: int = 340) -> str:
 
 
 def named_svg(record: Record, instance: Instance, path: Path) -> tuple[str, list[str]]:
-    """One object cut out, its points with their names beside the picture; and the names that only got a number."""
+    """A crop of one object with point names beside it, and the names that were replaced by numbers."""
     left, top, right, bottom = _crop(instance, record.picture.width, record.picture.height)
     names = [name for name in instance.category.keypoints if name in instance.keypoints]
     numbered = names if len(names) > MANY else []
     scale = (WHOLE if numbered else WIDE) / max(right - left, bottom - top)
     width, height = (right - left) * scale, (bottom - top) * scale
-    margin = (WHOLE - width) / 2  # the names have the same size whatever the picture's shape
+    margin = (WHOLE - width) / 2  # keeps the names' size independent of the picture's shape
     image = _image(small_jpeg(path, 600, (left, top, right, bottom)), margin, 0, width, height)
     offset = (margin - left * scale, -top * scale)
     parts = [image, *_drawing(instance, 2.6 if numbered else 4.0, offset, scale)]
@@ -108,7 +108,7 @@ def _place(instance: Instance, name: str, offset: tuple[float, float], scale: fl
 
 
 def _drawing(instance: Instance, radius: float, offset: tuple[float, float], scale: float) -> Iterable[str]:
-    """Edges and points; points of the left, the right and the middle in their colours, hidden ones hollow."""
+    """Edges and points, coloured by side (left, right, middle); hidden points are hollow."""
     labelled = instance.keypoints
     for start, end in instance.category.edges:
         if start in labelled and end in labelled:
@@ -127,11 +127,11 @@ def _drawing(instance: Instance, radius: float, offset: tuple[float, float], sca
 def _labels(
     places: dict[str, tuple[float, float]], margin: float, width: float, height: float
 ) -> tuple[list[str], float]:
-    """Names in the margins, joined to their points by thin lines; and how far down they reach."""
+    """Names in the margins with thin lines to their points, and the lowest position used."""
     middle = sorted(places.values())[len(places) // 2][0] if places else 0.0
     columns: dict[bool, list[str]] = {False: [], True: []}
     for name, (x, _) in sorted(places.items(), key=lambda item: item[1]):
-        # The points left of the median go to the left; of equal ones, whichever column is shorter.
+        # Points left of the median go to the left; points at the median go to the shorter column.
         right = len(columns[False]) > len(columns[True]) if x == middle else x > middle
         columns[right].append(name)
     parts, lowest = [], height
@@ -162,7 +162,7 @@ def _spread(places: Sequence[float], gap: float, height: float) -> list[float]:
     for place in places:
         rows.append(max(place, rows[-1] + gap if rows else gap))
     limit = max(height - 2, gap * len(rows))
-    for number in reversed(range(len(rows))):  # push back up from the bottom as far as there is room
+    for number in reversed(range(len(rows))):  # push rows up from the bottom if needed
         rows[number] = max(min(rows[number], limit), gap * (number + 1))
         limit = rows[number] - gap
     return rows

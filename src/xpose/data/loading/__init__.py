@@ -1,1 +1,1 @@
-"""Labelled pictures on their way into training: the table of all labels, sampling, transforms, batches."""
+"""Loading of labelled pictures for training: the pool of all labels, sampling, transforms, batches."""

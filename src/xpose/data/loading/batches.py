@@ -1,6 +1,6 @@
-"""What the training loop gets: frozen batches of tensors on the CPU, labels by name.
+"""The input of the training loop: frozen batches of CPU tensors, labels by name.
 
-Letters: B pictures, G instances of a picture, K keypoints of its widest kind, n cut-outs.
+Sizes: B pictures, G instances of a picture, K keypoints of its largest kind, n cut-outs.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ Lines = Mapping[str, tuple[str, float]]
 
 @dataclass(frozen=True)
 class PromptedKind:
-    """A kind that a picture is to be asked for."""
+    """A kind with which a picture is prompted."""
 
     kind: Kind
     present: bool
-    complete: bool  # every object of it in the picture is labelled: a detection without a label is wrong
+    complete: bool  # every object of it in the picture is labelled: an unlabelled detection is wrong
 
 
 @dataclass(frozen=True)
 class Target:
-    """What one picture of a batch shows. Coordinates are continuous pixels of the batch's picture."""
+    """The labels of one picture of a batch. Coordinates are continuous pixels of the batch's picture."""
 
-    asked: tuple[PromptedKind, ...]  # kinds that are there, then kinds that are known not to be
+    asked: tuple[PromptedKind, ...]  # present kinds, then kinds known to be absent
     labels: Tensor  # [G] rows of `asked`
     boxes: Tensor  # [G, 4] left, top, right, bottom
     points: Tensor  # [G, K, 3] x, y, visibility in the order of the kind's names; rows past them are zero
-    ignored: Tensor  # [M, 4] regions (crowds, rests of objects) where a detection is neither right nor wrong
-    ignored_labels: Tensor  # [M] rows of `asked`, -1 for a kind that is not asked for
+    ignored: Tensor  # [M, 4] regions (crowds, parts of objects) where a detection is neither right nor wrong
+    ignored_labels: Tensor  # [M] rows of `asked`, -1 for a kind that is not in it
     source: str
     file: str
     style: str | None
     pictures: tuple[int, ...]  # numbers in the pool
-    matrix: Tensor  # [2, 3] from the stored picture's continuous pixels to these; of the first picture of a mosaic
-    whole: bool = False  # points without a label, of objects that have some, are not in the picture
+    matrix: Tensor  # [2, 3] from the stored picture's continuous pixels to these; in a mosaic, of the first picture
+    whole: bool = False  # unlabelled points of objects with labelled ones are not in the picture
 
     def keypoints(self, row: int) -> dict[str, tuple[float, float, int]]:
         """The labelled points of an instance by name."""
@@ -56,7 +56,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Shot:
-    """One example: a row of the batch's cut-outs, and its points there."""
+    """One example: a row of the batch's cut-outs, with its points."""
 
     row: int
     kind: Kind
@@ -67,7 +67,7 @@ class Shot:
 
 @dataclass(frozen=True)
 class Batch:
-    """The pictures of one step (of one rank), with what is to be asked and the examples to ask with."""
+    """The pictures of one step (of one rank), with their prompted kinds and the examples."""
 
     step: int
     mode: Mode  # of the prompts; the same on every rank
@@ -110,7 +110,7 @@ _Tensors = TypeVar("_Tensors", Batch, Target, Shot)
 
 
 def target_of(sample: Sample, asked: Sequence[PromptedKind], whole: bool = False) -> Target:
-    """The target of a sample: its objects of the kinds that are asked for. `whole` says what a missing label means."""
+    """The target of a sample: its objects of the kinds in `asked`. `whole` defines what a missing label means."""
     row_of = {entry.kind: row for row, entry in enumerate(asked)}
     labels, crowd = sample.labels, sample.labels.crowd
     rows = np.array([row_of.get(kind, -1) for kind in labels.kinds], np.int64)
@@ -142,7 +142,7 @@ def collate(
     targets: Sequence[Target],
     examples: Mapping[Key, Sequence[CutOut]],
 ) -> Batch:
-    """The batch. Pictures of different sizes are padded at the right and the bottom with the mean colour."""
+    """Build the batch. Pictures of different sizes are padded right and bottom with the mean colour."""
     height = max(sample.pixels.shape[0] for sample in samples)
     width = max(sample.pixels.shape[1] for sample in samples)
     images = np.empty((len(samples), 3, height, width), np.uint8)
@@ -169,13 +169,13 @@ def collate(
 def move_between(
     rng: np.random.Generator, targets: Sequence[Target], examples: Mapping[Key, Sequence[CutOut]]
 ) -> tuple[list[Target], dict[Key, list[CutOut]]]:
-    """The same pictures and examples with points between the labelled ones, of the kinds that have examples.
+    """The targets and examples with points between the labelled ones, for kinds that have examples.
 
-    A network that is shown the same few kinds again and again memorises their points and treats the example as another
-    word for them. Points anywhere between two labelled ones, drawn anew in every step, can only be found by looking at
-    the example. Each point moves part of the way to a randomly drawn point of its kind (one in K draws itself and
-    stays), the same in all pictures. The new point is labelled where both are. Targets keep only points that an example
-    shows, because nothing else says where they are.
+    A network that repeatedly sees the same few kinds memorises their points and uses the example only as a name for the
+    kind. Random points between two labelled ones, drawn anew in every step, can only be found by looking at the
+    example. Each point moves part of the way to a randomly drawn point of its kind (one in K draws itself and stays),
+    in the same way in all pictures. The new point is labelled if both points are. Targets keep only points that an
+    example shows, because nothing else defines where they are.
     """
     lines = {key: _lines(rng, cut_outs) for key, cut_outs in examples.items() if cut_outs}
     moved: dict[Key, list[CutOut]] = {key: [] for key in examples}
@@ -195,7 +195,7 @@ def _lines(rng: np.random.Generator, cut_outs: Sequence[CutOut]) -> Lines:
 
 
 def _between(points: np.ndarray, kind: Kind, lines: Lines) -> np.ndarray:
-    """[..., K, 3] with K at least the kind's number; points whose line leads to one that the kind lacks are lost."""
+    """Moved points [..., K, 3] with K at least the kind's; points are dropped if the kind lacks their line's end."""
     row = {name: i for i, name in enumerate(kind.names)}
     kind_lines = [lines.get(name, ("", 0.0)) for name in kind.names]
     ends = np.array([row.get(end, -1) for end, _ in kind_lines], np.int64)

@@ -1,7 +1,7 @@
 """Example pictures as prompts: an object of the same category, cut out of another picture, with its points.
 
-An object qualifies if at least half of its points can be seen and its box has a side of `least_side` pixels; if a
-category has no such objects in two pictures, smaller ones are used.
+An object qualifies if at least half of its points are visible and the longer side of its box has `least_side`
+pixels; if fewer than two pictures have such objects of a kind, smaller ones are used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from xpose.errors import out_of_range, refuse
 from xpose.prompts import MOST_SHOTS
 
 USUAL_SIDE = 224  # of the cut-out in pixels
-_SMALLER = (1.0, 0.75, 0.5, 0.375, 0.25, 0.0)  # of `least_side`, tried in turn
+_SMALLER = (1.0, 0.75, 0.5, 0.375, 0.25, 0.0)  # shares of `least_side`, tried in turn
 _TRIED = 64  # instances of a kind from which examples are drawn
 
 
@@ -27,9 +27,9 @@ class ExampleSettings:
     """How examples are cut out and varied."""
 
     shots: tuple[int, int] = (1, MOST_SHOTS)
-    side: int | None = None  # of the cut-out in pixels; in training that of the network, else 224
-    margin: float = 1.25  # side of the cut-out in longer sides of the object's box
-    least_side: float = 64.0  # of the object's box, its longer side, in the stored picture
+    side: int | None = None  # of the cut-out in pixels; None: the network's in training, else 224
+    margin: float = 1.25  # side of the cut-out relative to the box's longer side
+    least_side: float = 64.0  # longer side of the object's box in the stored picture
     flip: float = 0.5
     rotation: float = 25.0
     colours: Colours = Colours(blur=0.0)  # noqa: RUF009 (frozen)
@@ -51,7 +51,7 @@ class CutOut:
     kind: Kind
     points: np.ndarray  # [K, 3] x, y in continuous pixels of the cut-out, visibility, in the order of the kind's names
     box: np.ndarray  # [4] of the object in the cut-out
-    picture: int  # the pool's number
+    picture: int  # number in the pool
     instance: int
 
     @property
@@ -70,7 +70,7 @@ class ExampleFinder:
         sides = (pool.boxes[:, 2:] - pool.boxes[:, :2]).max(1, initial=0)
         seen = pool.visible_counts()
         fit = ~pool.crowd & (2 * seen >= pool.lengths[pool.kind_of]) & (seen > 0)
-        self.fit: list[np.ndarray] = []  # for every kind its instances
+        self.fit: list[np.ndarray] = []  # suitable instances by kind
         for kind in range(len(pool.kinds)):
             instances = np.flatnonzero(fit & (pool.kind_of == kind))
             for share in _SMALLER:
@@ -80,7 +80,7 @@ class ExampleFinder:
             self.fit.append(large)
 
     def find(self, rng: np.random.Generator, kind: int, shots: int, without: Collection[int]) -> list[int]:
-        """Up to `shots` instances of a kind, from different pictures where there are enough, none from `without`."""
+        """Up to `shots` instances of a kind, from different pictures if there are enough, none from `without`."""
         instances, excluded = self.fit[kind], list(without)
         few = len(instances) <= _TRIED
         order = rng.permutation(instances) if few else rng.choice(instances, _TRIED, replace=False)
@@ -93,7 +93,7 @@ class ExampleFinder:
         return [int(instance) for instance in chosen[:shots]]
 
     def cut(self, rng: np.random.Generator, instance: int) -> CutOut:
-        """The cut-out of one instance, varied."""
+        """A randomly varied cut-out of one instance."""
         settings, pool = self.settings, self.pictures.pool
         number = int(self._picture_of[instance])
         row = instance - int(pool.first[number])

@@ -1,10 +1,10 @@
-"""Federated labels: which categories a picture is known not to show, and which were never looked for.
+"""Federated labels: which categories are known to be absent from a picture, and which are unknown.
 
-A category is absent from a picture if its set labels that category on every object (`exhaustive`) and there is none, if
-the set's pictures show nothing but its own objects (`closed`) and the category is not related to any of those, or if it
-is one that the set is known not to show (`absent`). All other categories are unknown: they are never used as negatives.
-`labelling.toml` of the package states what is known of published sets. A file of the same form in a folder of sets
-describes those of that folder; its entries replace the package's.
+A category is absent from a picture in three cases: its set labels every object of that category (`exhaustive`) and
+there is none; the set's pictures show only labelled objects (`closed`) and the category is not related to any of the
+set's; or the set is known not to show the category (`absent`). All other categories are unknown and never used as
+negatives. The package's `labelling.toml` describes published sets. A file of the same form in a folder of sets
+describes the sets in that folder; its entries replace the package's.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ _PARTS = {"face", "hand"}
 
 @dataclass(frozen=True)
 class Labelling:
-    """What a set labels."""
+    """What is known about a set's labels."""
 
     exhaustive: bool = True  # every object of its categories
     closed: bool = False  # its pictures show no other objects
     points: bool = False  # if an object has labelled points, its points without a label are not visible
     absent: tuple[str, ...] = ()  # categories that its pictures never show; "animal" means all animals
     unsure: frozenset[str] = frozenset()  # file names, without folders, of pictures to which `absent` does not apply
-    why: str = "not stated"  # where this is known from
+    why: str = "not stated"  # how this is known
 
     def may_show(self, file: str) -> bool:
-        """Whether a picture is among the `unsure` ones, in any folder."""
+        """Whether a picture's file name, in any folder, is in `unsure`."""
         return PurePosixPath(file).name in self.unsure
 
     def known_absent(self, category: str, file: str) -> bool:
-        """Whether `absent` says so of a picture."""
+        """Whether `absent` applies to a category in a picture."""
         if not self.absent or self.may_show(file):
             return False
         entry = find_category(category)
@@ -51,13 +51,13 @@ class Labelling:
 
 @dataclass(frozen=True)
 class Rule:
-    """Which categories a picture of one set certainly does not show."""
+    """Decides which categories are absent from a set's pictures."""
 
     labelling: Labelling
     labelled: frozenset[str]  # the categories that the set labels
 
     def absent(self, categories: Iterable[str], file: str, shown: Iterable[str]) -> list[str]:
-        """Those of the categories that the picture does not show, in order, each once; it is known to show `shown`."""
+        """The given categories that are absent from the picture, in order, each once; `shown` are present."""
         shown = tuple(shown)
         return [
             category
@@ -74,17 +74,17 @@ class Rule:
 
 @cache
 def known_labelling() -> Mapping[str, Labelling]:
-    """What the package's `labelling.toml` says, by set."""
+    """The entries of the package's `labelling.toml`, by set."""
     return read_labelling(Path(__file__).with_name(LABELLING_FILE))
 
 
 def labelling_of(name: str, beside: Mapping[str, Labelling] | None = None) -> Labelling:
-    """What is known of a set: by the folder's own file, by the package's, or the defaults."""
+    """The labelling of a set from the folder's file, the package's file or the defaults."""
     return {**known_labelling(), **(beside or {})}.get(name, Labelling())
 
 
 def labelling_beside(places: Iterable[str | Path]) -> dict[str, Labelling]:
-    """What the `labelling.toml` in the root of each folder states, by set; a later folder overrides an earlier one."""
+    """The entries of `labelling.toml` in the root of each folder, by set; later folders override earlier ones."""
     labelling: dict[str, Labelling] = {}
     for folder in map(Path, places):
         if not (path := folder / LABELLING_FILE).is_file():
@@ -100,7 +100,7 @@ def labelling_beside(places: Iterable[str | Path]) -> dict[str, Labelling]:
 
 
 def read_labelling(path: Path) -> dict[str, Labelling]:
-    """The entries of such a file, by set."""
+    """The entries of a labelling file, by set."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -123,14 +123,14 @@ def _labelling(entry: object, where: str) -> Labelling:
 
 @cache
 def _same(name: str, other: str) -> bool:
-    """Whether one name is the other, or a wider word for it: an arctic fox is a fox."""
+    """Whether the names are equal or one is more general, as "fox" for "arctic fox"."""
     words, others = set(normalise(name).split()), set(normalise(other).split())
     return words <= others or others <= words
 
 
 @cache
 def related(name: str, other: str) -> bool:
-    """Whether two names may mean the same things, or a part of them; True in doubtful cases."""
+    """Whether two names can mean the same object or a part of it; True if in doubt."""
     words, others = ({word.rstrip("s") for word in normalise(text).split()} for text in (name, other))
     if words & others:
         return True

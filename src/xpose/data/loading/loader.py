@@ -1,12 +1,12 @@
-"""Batches for training, in an order that depends on the seed alone.
+"""Batches for training, in an order that depends only on the seed.
 
     pool = open_pool(["../shared/data"], "train")
     loader = Loader(pool, batch=16, seed=0, augmentation=Augmentation(size=256), workers=2)
     for batch in loader.steps(start=0, stop=1000):     # start=500 continues a run that stopped there
         batch.images, batch.targets, batch.shots
 
-Sample k of step s is made from (seed, s, k) and nothing else: neither the number of workers nor that of ranks changes
-a pixel. A worker makes whole batches.
+Sample k of step s depends only on (seed, s, k): the numbers of workers and ranks do not change a pixel. Each worker
+makes whole batches.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from xpose.data.loading.transforms import Augmentation, good_view, mosaic, paste
 from xpose.errors import ConfigError, XPoseError, out_of_range, refuse
 from xpose.pictures.decoding import opencv
 
-# Which random numbers are drawn from a stream; part of its seed. Pictures have streams 0, 1, ... by their place.
+# The purpose of a random stream, which is part of its seed. Pictures have purpose 0 and a stream for each place.
 _MODE, _CLASSES, _NEGATIVES, _EXAMPLES, _BETWEEN = 1, 2, 3, 4, 5
 _AHEAD = 2  # batches that each worker or thread prepares in advance
 
@@ -42,11 +42,11 @@ class Prompting:
     """Which kinds a picture is prompted with, and how."""
 
     visual: float = 0.5  # share of steps with example pictures
-    combined: float = 0.0  # share of steps with words and examples together; the rest is words alone
+    combined: float = 0.0  # share of steps with text and examples; the rest use text only
     absent: tuple[int, int] = (0, 80)  # least and most kinds per picture that are known not to be in it
-    only_absent: float = 0.0  # share of pictures that are asked for such kinds alone, where there are any
-    further: int = 4  # kinds added to those of the batch's pictures, from which the absent ones are taken
-    between: float = 0.0  # share of the steps with examples alone whose points lie between the labelled ones
+    only_absent: float = 0.0  # share of pictures prompted only with such kinds, if there are any
+    further: int = 4  # kinds added to those of the batch's pictures; absent ones are taken from all
+    between: float = 0.0  # share of example-only steps with points between the labelled ones
     examples: ExampleSettings = field(default_factory=ExampleSettings)
 
     def __post_init__(self) -> None:
@@ -62,7 +62,7 @@ class Prompting:
 
 
 class Absences:
-    """Tells, by what is known of the pool's sets (`labelling`), which categories a picture certainly does not show."""
+    """Tells which categories are certainly absent from a picture, from the `labelling` of the pool's sets."""
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
@@ -81,9 +81,9 @@ class Absences:
         return self.rules[self.pool.set_of[number]]
 
     def absent(self, number: int, categories: Iterable[str], present: Iterable[str] = ()) -> list[str]:
-        """Those of the categories that the picture certainly does not show, in their order, each once.
+        """The given categories that are certainly absent from the picture, in order, each once.
 
-        `present` are categories that other pictures brought along, as in a mosaic.
+        `present` are categories added by other pictures, as in a mosaic.
         """
         shown = {self.pool.kinds[kind].category for kind in self.pool.kinds_in(number)} | set(present)
         return self.rule(number).absent(categories, self.pool.file(number), shown)
@@ -97,10 +97,10 @@ class Loader:
         pool: Pool,
         *,
         batch: int = 16,  # pictures per step and rank
-        seed: int = 0,  # of everything that is drawn
+        seed: int = 0,  # of all random draws
         augmentation: Augmentation | None = None,  # how pictures vary
         sampling: Sampling | None = None,  # how often pictures are shown, and the buckets
-        prompting: Prompting | None = None,  # what they are asked for
+        prompting: Prompting | None = None,  # which prompts they get
         workers: int = 0,  # processes that make batches
         threads: int = 0,  # threads that make batches if there are no workers
         rank: int = 0,  # which part of the whole batch to make
@@ -121,7 +121,7 @@ class Loader:
         self.steps_per_epoch = self.plan.steps_per_epoch
 
     def keep_pictures(self, megabytes: float, *, form: Form = "pixels") -> int:
-        """Before the first step: keep copies in memory, as large as they can be shown; how many there are."""
+        """Keep copies in memory before the first step, as large as they can be shown; returns their number."""
         largest = (self.augmentation.size or self.augmentation.longest) * max(1.0, self.augmentation.scale[1])
         return self.pictures.keep(round(largest), megabytes, form=form, threads=max(1, self.threads))
 
@@ -155,7 +155,7 @@ class Loader:
         return collate(step.number, mode, step.limit, samples, targets, examples)
 
     def mode(self, number: int) -> Mode:
-        """How step `number` prompts; the same on every rank."""
+        """The prompt mode of step `number`; the same on every rank."""
         draw = self._rng(number, _MODE).random()
         if draw < self.prompting.visual:
             return "visual"
@@ -180,34 +180,34 @@ class Loader:
         return np.random.default_rng([self.seed, *stream])
 
     def _target(self, sample: Sample, asked: Sequence[PromptedKind]) -> Target:
-        # A mixed picture may join kinds with other points, such as a one-sided kind and its mirror image. The joined
-        # class has the points of all of them, of which each object was labelled only with its own.
+        # A mixed picture can join kinds with different points, such as a one-sided kind and its mirror image. The
+        # joined class has the points of all kinds, but each object is labelled only with those of its own kind.
         as_labelled = self.own_kinds.issuperset(sample.labels.kinds)
         return target_of(sample, asked, as_labelled and self.absences.rule(sample.pictures[0]).labelling.points)
 
     def _classes(self, step: Step) -> list[int]:
-        """The pool's kinds that the step is about: those of its pictures, and some others of the bucket's width."""
+        """The pool's kinds used in a step: those of its pictures, and some others that fit the bucket."""
         present = sorted({kind for picture in step.pictures for kind in self.pool.kinds_in(picture)})
         free = np.setdiff1d(np.flatnonzero(self.pool.lengths <= step.limit), present)
         count = min(self.prompting.further, len(free))
         return [*present, *self._rng(step.number, _CLASSES).choice(free, count, replace=False).tolist()]
 
     def _asked(self, step: Step, sample: Sample, place: int, kinds: Sequence[int]) -> list[PromptedKind]:
-        """The kinds that the picture shows, then kinds that it is known not to show."""
+        """The kinds in the picture, then kinds that are known to be absent."""
         rng = self._rng(step.number, _NEGATIVES, place)
         asked = self._present(sample)
         by_category: dict[str, Kind] = {}
         for kind in (self.pool.kinds[number] for number in kinds):
             by_category.setdefault(kind.category, kind)
-        # Cropped away is not absent: a rest of it may be in sight.
+        # A cropped object is not absent: part of it can be visible.
         present = {kind.category for kind in sample.labels.kinds} | {entry.kind.category for entry in asked}
         absent = self.absences.absent(sample.pictures[0], by_category, present)
         low, high = (min(limit, len(absent)) for limit in self.prompting.absent)
         order = rng.permutation(len(absent))
         chosen = order[: int(rng.integers(low, high + 1))]
         if absent and self.prompting.only_absent and rng.random() < self.prompting.only_absent:
-            # Asked for a dog and a cat beside a dog, a network can always answer with the dog; asked for a cat alone,
-            # it has to answer nothing.
+            # Prompted with a dog and a cat, a network can always answer with the dog in the picture; prompted only with
+            # a cat, it must answer nothing.
             asked, chosen = [], order[: max(1, len(chosen))]
         asked += [PromptedKind(by_category[absent[i]], False, True) for i in sorted(chosen.tolist())]
         asked = asked or self._present(sample)
@@ -225,7 +225,7 @@ class Loader:
         self, step: Step, needed: Iterable[Key], kinds: Sequence[int], shown: set[int]
     ) -> dict[Key, list[CutOut]]:
         low, high = self.prompting.examples.shots
-        # Several kinds may be one class. Those without points have no examples and use another one's.
+        # Several kinds can be one class. A kind without examples uses those of another one.
         number_of: dict[Key, int] = {}
         for number in sorted(kinds, key=lambda number: len(self.finder.fit[number]) == 0):
             number_of.setdefault(self.pool.kinds[number].key, number)
@@ -270,7 +270,7 @@ class Loader:
 
 
 class _Steps:
-    """Batches by step, for torch's DataLoader; a user error is returned, so that it can be raised unchanged."""
+    """Batches by step, for torch's DataLoader; user errors are returned, so that they can be raised unchanged."""
 
     def __init__(self, loader: Loader) -> None:
         self.loader = loader

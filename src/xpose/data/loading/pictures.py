@@ -1,7 +1,7 @@
-"""The pixels of a pool's pictures, in memory or from files; and the one affine map that moves a picture and its labels.
+"""The pixels of a pool's pictures, from memory or files, and the affine map applied to a picture and its labels.
 
-A matrix is [2, 3] in continuous coordinates, from the stored picture to the frame (the picture that training sees).
-Everything (flip, resize, crop, rotation) goes into it, so that pixels are interpolated once.
+A matrix [2, 3] maps continuous coordinates of the stored picture to the frame (the picture used in training). It
+combines flip, resize, crop and rotation, so that pixels are interpolated only once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from xpose.pictures.decoding import decode, decode_jpeg, encode_jpeg, opencv
 
 Form = Literal["pixels", "jpeg"]
 _QUALITY = 92  # of the copies kept as JPEG
-FILL = (124, 116, 104)  # ImageNet's mean colour, which is zero for the network: the same as padding
+FILL = (124, 116, 104)  # ImageNet's mean colour, which is zero for the network, like padding
 Size = tuple[int, int]  # width, height
 
 
@@ -30,16 +30,16 @@ class _Copy(NamedTuple):
 
 
 class Pictures:
-    """The pixels of a pool's pictures by number, from the memory where a copy is kept, else from the files."""
+    """The pixels of a pool's pictures by number, from copies in memory or else from files."""
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self._copies: dict[int, _Copy] = {}
 
     def read(self, number: int, scale: float = 1.0) -> tuple[np.ndarray, tuple[float, float]]:
-        """RGB bytes of a picture that will be shown at `scale` or a smaller one; perhaps smaller than stored.
+        """RGB bytes of a picture that will be shown at `scale` or smaller; the result can be smaller than stored.
 
-        Continuous x and y of the stored picture times the two factors are those of the result.
+        Multiply continuous x and y of the stored picture by the two factors to get those of the result.
         """
         if number in self._copies:
             content, factors = self._copies[number]
@@ -54,10 +54,10 @@ class Pictures:
         return warp(pixels, compose(matrix, np.diag([1 / factors[0], 1 / factors[1], 1.0])[:2]), frame)
 
     def keep(self, side: int, megabytes: float, *, form: Form = "pixels", threads: int = 2) -> int:
-        """Keep copies with a longest side of `side` in memory, until `megabytes` are full; how many there are.
+        """Keep copies with a longest side of `side` in memory, up to `megabytes`; returns their number.
 
-        Call it before workers are started, so that they share the memory. The labels stay as they are: copies only
-        have fewer pixels.
+        Call this before starting workers, so that they share the memory. The labels do not change: copies only have
+        fewer pixels.
         """
         limit, used = int(megabytes * 1e6), 0
         copies: dict[int, _Copy] = {}
@@ -89,7 +89,7 @@ class Pictures:
 def similarity(
     scale: float, degrees: float, mirror: bool, source: tuple[float, float], target: tuple[float, float]
 ) -> np.ndarray:
-    """The map that mirrors, turns and scales, and brings the point `source` to the point `target`."""
+    """The map that mirrors, rotates and scales, and moves the point `source` to `target`."""
     angle = math.radians(degrees)
     turn = scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     if mirror:
@@ -98,13 +98,13 @@ def similarity(
 
 
 def letterbox(size: Size, frame: Size) -> np.ndarray:
-    """The whole picture, upright, as large as fits, in the middle of the frame."""
+    """The map that fits the whole, upright picture into the frame, centred."""
     scale = min(frame[0] / size[0], frame[1] / size[1])
     return similarity(scale, 0.0, False, (size[0] / 2, size[1] / 2), (frame[0] / 2, frame[1] / 2))
 
 
 def compose(second: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """The map that does `first`, then `second`."""
+    """The map that applies `first`, then `second`."""
     return np.column_stack((second[:, :2] @ first[:, :2], second[:, :2] @ first[:, 2] + second[:, 2]))
 
 
@@ -114,7 +114,7 @@ def scale_of(matrix: np.ndarray) -> float:
 
 
 def warp(pixels: np.ndarray, matrix: np.ndarray, frame: Size) -> np.ndarray:
-    """The pixels in the frame. A much smaller picture is averaged over areas first, so that nothing flickers."""
+    """The pixels in the frame. For a strong reduction, areas are averaged first, to avoid aliasing."""
     cv2 = opencv()
     height, width = pixels.shape[:2]
     scale = scale_of(matrix)
@@ -139,10 +139,10 @@ def move_points(points: np.ndarray, matrix: np.ndarray, frame: Size) -> np.ndarr
 
 
 def move_boxes(boxes: np.ndarray, points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Boxes [G, 4] round the moved objects, before they are cut at the frame's edges.
+    """Boxes [G, 4] around the moved objects, before clipping to the frame.
 
-    A turned box would grow at its corners, where the object seldom is. So the object is taken as the ellipse in its
-    box together with its labelled points; without rotation that is the box itself.
+    The bounding box of a rotated box is too large, because objects seldom fill its corners. So the object is treated
+    as the ellipse in its box plus its labelled points; without rotation, the result is the box itself.
     """
     linear, shift = matrix[:, :2], matrix[:, 2]
     low, high = boxes[:, :2], boxes[:, 2:]

@@ -40,7 +40,7 @@ def content_of(picture: Path) -> bytes:
 
 
 class _Texts:
-    """Many texts in one array of bytes."""
+    """Strings stored in one array of bytes."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         coded = [text.encode("utf-8", "surrogatepass") for text in texts]
@@ -53,12 +53,12 @@ class _Texts:
 
 
 def _starts(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Where each part begins in a concatenation, and its whole length at the end."""
+    """The start of each part in a concatenation, followed by the total length."""
     return np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
 
 
 class Pool:
-    """Pictures by number with their labels. `kinds` and `sets` are what the numbers in the arrays mean."""
+    """Pictures by number with their labels. The arrays hold indices into `kinds` and `sets`."""
 
     def __init__(
         self,
@@ -66,9 +66,9 @@ class Pool:
         flips: Mapping[str, Mapping[str, str]] | None = None,
         labelling: Mapping[str, Labelling] | None = None,
     ) -> None:
-        """`flips` are the mirror names of skeletons outside the vocabulary, `labelling` what folders state of sets."""
+        """`flips`: mirror names of skeletons outside the vocabulary; `labelling`: what folders state about sets."""
         kinds: dict[Kind, int] = {}
-        kind_numbers: dict[Category, int] = {}  # spares the look-up of the mirror names
+        kind_numbers: dict[Category, int] = {}  # avoids looking up mirror names again
         sets: dict[str, int] = {}
         styles: dict[str | None, int] = {}
         files, paths = [], []
@@ -92,7 +92,7 @@ class Pool:
                 instances.extend((kind_numbers[category], instance.iscrowd))
                 boxes.extend((x, y, x + width, y + height))
                 for name in category.keypoints:
-                    px, py, v = instance.point(name)  # a pixel index, and half a pixel further on here
+                    px, py, v = instance.point(name)  # a pixel index; half a pixel is added here
                     points.extend((px + 0.5, py + 0.5, v) if v else (0.0, 0.0, 0.0))
         if not files:
             raise DataError("There is no labelled picture; a pool needs at least one. Check the sets and the split.")
@@ -131,7 +131,7 @@ class Pool:
         return np.asarray(seen[self._point[1:]] - seen[self._point[:-1]])
 
     def kinds_in(self, number: int) -> tuple[int, ...]:
-        """The numbers of the kinds that a picture shows, sorted; crowds count."""
+        """The numbers of the kinds in a picture, sorted, crowds included."""
         return tuple(np.unique(self.kind_of[self.first[number] : self.first[number + 1]]).tolist())
 
     def picture_of(self) -> np.ndarray:
@@ -152,7 +152,7 @@ class Pool:
         return self._files[number]
 
     def style(self, number: int) -> str | None:
-        """Photograph, painting, ... where the source says so."""
+        """Photograph, painting, etc., if the source says so."""
         return self.styles[self._style[number]]
 
     def path(self, number: int) -> str:
@@ -171,8 +171,8 @@ def open_pool(
 ) -> Pool:
     """The pool of one split of all sets in the given folders (prepared sets, collections, folders of sets).
 
-    `only` and `without` name the sets to take (all by default) and to leave out. `keep` returns the record to take,
-    changed or not, or None to leave it out. `skipped` is called with the set and each item that cannot be used.
+    `only` names the sets to include (all by default), `without` those to exclude. `keep` returns the record to use,
+    changed or not, or None to exclude it. `skipped` is called with the set and each item that cannot be used.
 
     Raises:
         DataError: nothing is left to train on, a folder has no such split, or `only` or `without` names an unknown set.
@@ -216,7 +216,7 @@ def open_pool(
 
 
 def _reasons(unusable: Sequence[str]) -> str:
-    """The first pictures that cannot be used, with what is wrong with them."""
+    """The first pictures that cannot be used, with the reasons."""
     if not unusable:
         return ""
     first = "; ".join(reason.rstrip(". ") for reason in unusable[:3])
@@ -225,7 +225,7 @@ def _reasons(unusable: Sequence[str]) -> str:
 
 
 def own_flips(places: Iterable[str | Path]) -> dict[str, dict[str, str]]:
-    """The mirror names that skeletons of imported sets and of folders of sets state, by skeleton."""
+    """The mirror names in the skeletons of imported sets and of folders of sets, by skeleton."""
     from xpose.data.datasets.importers import imported_skeletons
 
     flips: dict[str, dict[str, str]] = {}
@@ -248,7 +248,7 @@ def own_flips(places: Iterable[str | Path]) -> dict[str, dict[str, str]]:
 def read_places(
     folder: Path, split: str, *, skipped: Callable[[str, Skipped], None] | None = None
 ) -> Iterator[tuple[Record, Path]]:
-    """The records of a split with the paths of their pictures; `skipped` is called for what folders of sets lack."""
+    """The records of a split with the paths of their pictures; `skipped` gets unusable items in folders of sets."""
     if (folder / LOCATION).is_file():
         splits = read_manifest(folder)["splits"]
         if split not in splits:

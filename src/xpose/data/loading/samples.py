@@ -1,13 +1,13 @@
-"""What training sees of a picture: pixels, and the labels as flat arrays with names.
+"""The training data of a picture: pixels, and labels as flat arrays with names.
 
-Letters: G instances, K keypoints of the widest kind in the picture.
+Sizes: G instances, K keypoints of the picture's largest kind.
 
-**Coordinates** are continuous here, as in `xpose.geometry`: a picture of width W spans 0 to W, and the middle of its
-first pixel is 0.5. A record's keypoint is a pixel index, so half a pixel is added on the way in (`Pool`) and has to be
-taken off a prediction that is compared with a record's numbers. Boxes are the same in both.
+**Coordinates** are continuous here, as in `xpose.geometry`: a picture of width W spans 0 to W, and the centre of its
+first pixel is at 0.5. A record's keypoint is a pixel index, so `Pool` adds half a pixel, which must be subtracted from
+a prediction before it is compared with a record. Boxes are the same in both.
 
-**Visibility** is a record's: 2 visible, 1 hidden, 0 not labelled or no longer in the picture; the place of such a point
-is (0, 0) and means nothing.
+**Visibility** is as in a record: 2 visible, 1 hidden, 0 not labelled or no longer in the picture. A point with
+visibility 0 is at (0, 0), which has no meaning.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Kind:
     category: str
     skeleton: str
     names: tuple[str, ...]
-    mirrored: tuple[str, ...]  # what each point is called in the mirrored picture
+    mirrored: tuple[str, ...]  # each point's name in the mirrored picture
     edges: tuple[tuple[str, str], ...] = ()
 
     @classmethod
@@ -47,7 +47,7 @@ class Kind:
         edges: Iterable[tuple[str, str]] = (),
         flips: Mapping[str, str] | None = None,
     ) -> Kind:
-        """The kind with the mirror names `flips`, by default those of its skeleton or by the words left and right."""
+        """The kind with the mirror names `flips`; by default its skeleton's, or left and right are swapped."""
         flips = skeleton_flips(skeleton) if flips is None else flips
         mirrored = tuple(flips.get(name, flip_name(name)) for name in names)
         return cls(category, skeleton, tuple(names), mirrored, tuple(edges))
@@ -57,7 +57,7 @@ class Kind:
 
     @property
     def key(self) -> Key:
-        """Kinds with the same key are one class, though their sets may label other points of it."""
+        """Kinds with the same key are one class, even if their sets label different points."""
         return self.category, self.skeleton
 
     @property
@@ -67,10 +67,10 @@ class Kind:
 
     @cached_property
     def mirror(self) -> tuple[Kind, tuple[int, ...]]:
-        """The kind in a mirrored picture, and for each of its points the row that held it before.
+        """The kind in a mirrored picture, and the previous row of each of its points.
 
-        Where all partners are among the names, that is the same kind with rows exchanged. Else (only left points are
-        labelled, say) the mirrored picture shows a kind with the other names.
+        If all partners are among the names, this is the same kind with exchanged rows. Otherwise (for example, if only
+        left points are labelled) it is a kind with the partners' names.
         """
         row = {name: i for i, name in enumerate(self.mirrored)}
         if set(row) == set(self.names):
@@ -95,7 +95,7 @@ def by_name(kind: Kind, points: np.ndarray | Tensor) -> dict[str, tuple[float, f
 
 @lru_cache(maxsize=1024)
 def skeleton_flips(skeleton: str) -> dict[str, str]:
-    """The mirror name of every point of a skeleton of the vocabulary; empty for another skeleton."""
+    """The mirror name of every point of a skeleton; empty if it is not in the vocabulary."""
     try:
         return dict(load_skeleton(skeleton).flips)
     except VocabularyError:
@@ -107,7 +107,7 @@ class Labels:
     """The instances of a picture. Rows with `crowd` are regions that count neither for nor against a class."""
 
     kinds: tuple[Kind, ...]
-    label: np.ndarray  # [G] whole numbers: rows of `kinds`
+    label: np.ndarray  # [G] integers: rows of `kinds`
     boxes: np.ndarray  # [G, 4] left, top, right, bottom
     points: np.ndarray  # [G, K, 3] x, y, visibility, in the order of the kind's names; rows past them are zero
     crowd: np.ndarray  # [G] bool
@@ -128,11 +128,11 @@ class Labels:
         return self.take(~self.crowd)
 
     def present(self) -> list[Kind]:
-        """The kinds of the objects, crowds left out."""
+        """The kinds of the objects, without crowds."""
         return [self.kinds[i] for i in np.unique(self.label[~self.crowd]).tolist()]
 
     def renamed_for_mirror(self) -> Labels:
-        """The same places under the names that they have in the mirrored picture."""
+        """The same points with their names in the mirrored picture."""
         kinds, points = [], np.zeros_like(self.points)
         for number, kind in enumerate(self.kinds):
             mirrored, order = kind.mirror
@@ -143,7 +143,7 @@ class Labels:
 
 
 def join(parts: Sequence[Labels]) -> Labels:
-    """The labels of several pictures that became one; kinds of one class are joined by the names of their points."""
+    """The labels of several pictures combined into one; kinds of one class are joined by point names."""
     merged: dict[Key, Kind] = {}
     for kind in (kind for part in parts for kind in part.kinds):
         merged[kind.key] = merged[kind.key].joined(kind) if kind.key in merged else kind
@@ -176,4 +176,4 @@ class Sample:
     style: str | None
     matrix: np.ndarray  # [2, 3] from the stored picture's continuous pixels to these
     mirrored: bool
-    pictures: tuple[int, ...]  # the pool's numbers of all pictures that it was made of
+    pictures: tuple[int, ...]  # the pool's numbers of all pictures used for it

@@ -1,8 +1,8 @@
-"""Which pictures a step shows: balanced over sets and categories, one bucket of keypoint counts per batch.
+"""The pictures of each step: balanced over sets and categories, with one keypoint-count bucket per batch.
 
-The order is a pure function of the seed: the pictures of step s depend on (seed, s) alone, so a run resumed at any
-step continues as if it had never stopped, on any number of workers and ranks. An epoch is a fixed number of steps, in
-which every picture appears as often as its weight says, rounded up or down at random.
+The order is a pure function of the seed: the pictures of step s depend only on (seed, s), so a run resumed at any
+step continues as if it had never stopped, with any number of workers and ranks. An epoch is a fixed number of steps in
+which every picture appears in proportion to its weight, rounded up or down at random.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _ORDER, _BATCHES = 11, 12  # random streams; those of steps have smaller numbers
 class Sampling:
     """How often pictures are shown."""
 
-    sets: str = "sqrt"  # "none": as large as they are; "sqrt": as their roots; "uniform": all alike
+    sets: str = "sqrt"  # "none": in proportion to size; "sqrt": to its root; "uniform": equally
     categories: str = "sqrt"  # the same for the categories within each set
-    set_weights: Mapping[str, float] = field(default_factory=dict)  # further factors, by set
-    most_repeats: float = 20.0  # of a picture in an epoch, in units of an unbalanced epoch
-    buckets: tuple[int, ...] = (8, 20, 36, 68)  # most keypoints of a category in a batch; more make one more bucket
-    epoch: int | None = None  # pictures of an epoch; as many as there are where None
+    set_weights: Mapping[str, float] = field(default_factory=dict)  # additional factors, by set
+    most_repeats: float = 20.0  # of a picture in an epoch, relative to an unbalanced epoch
+    buckets: tuple[int, ...] = (8, 20, 36, 68)  # most keypoints of a category in a batch; larger ones get a bucket
+    epoch: int | None = None  # pictures per epoch; None for the number of pictures
 
     def __post_init__(self) -> None:
         faults = [
@@ -46,7 +46,7 @@ class Sampling:
 
 
 def weights_of(pool: Pool, sampling: Sampling) -> np.ndarray:
-    """How often each picture appears in an unbounded epoch, on average 1; 0 for pictures of sets with weight 0."""
+    """How often each picture appears in an epoch of default size: 1 on average; 0 in sets with weight 0."""
     for name in sampling.set_weights:
         if name not in pool.sets:
             names = f"{did_you_mean(name, pool.sets)} There are: {', '.join(pool.sets)}."
@@ -63,7 +63,7 @@ def weights_of(pool: Pool, sampling: Sampling) -> np.ndarray:
 
 
 def _rarity(pool: Pool, strength: float) -> np.ndarray:
-    """For each picture that of its rarest category within its set: (1 / pictures that show it) ** strength."""
+    """The rarity of each picture's rarest category in its set: (1 / pictures that show it) ** strength."""
     pictures, kinds = pool.picture_of(), pool.kind_of.astype(np.int64)
     pairs = np.unique(pictures * len(pool.kinds) + kinds) if len(kinds) else np.zeros(0, np.int64)
     picture, kind = pairs // max(1, len(pool.kinds)), pairs % max(1, len(pool.kinds))
@@ -79,7 +79,7 @@ def _rarity(pool: Pool, strength: float) -> np.ndarray:
 
 
 def _bounded(weights: np.ndarray, most: float) -> np.ndarray:
-    """Weights with mean 1 over the pictures in use, none above `most`; what is cut off goes to the others."""
+    """Weights with mean 1 over the pictures in use, none above `most`; the excess goes to the others."""
     used = weights > 0
     result = weights * used.sum() / weights.sum()
     capped = np.zeros(len(weights), bool)
@@ -94,7 +94,7 @@ def _bounded(weights: np.ndarray, most: float) -> np.ndarray:
 
 
 def buckets_of(pool: Pool, limits: tuple[int, ...]) -> tuple[np.ndarray, tuple[int, ...]]:
-    """The bucket of each picture, by the most keypoints of a category in it, and the limits of all buckets."""
+    """The bucket of each picture, by its category with the most keypoints, and the limits of all buckets."""
     most = np.zeros(len(pool), np.int64)
     np.maximum.at(most, pool.picture_of(), pool.lengths[pool.kind_of])
     largest = int(pool.lengths.max(initial=0))
@@ -105,7 +105,7 @@ def buckets_of(pool: Pool, limits: tuple[int, ...]) -> tuple[np.ndarray, tuple[i
 
 @dataclass(frozen=True)
 class Step:
-    """What one step shows: the pictures of the whole batch, those of all ranks together."""
+    """The pictures of one step: the whole batch, over all ranks."""
 
     number: int
     pictures: tuple[int, ...]
@@ -132,12 +132,12 @@ class SamplingPlan:
             for members in self._members
         ]
         self.steps_per_epoch = sum(self._steps)
-        self._epochs: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # the last two that were asked for
+        self._epochs: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # the last two that were requested
 
     def step(self, number: int) -> Step:
-        """The pictures of step `number`, counted from 0 through all epochs."""
+        """The pictures of step `number`, counted from 0 over all epochs."""
         epoch, place = divmod(number, self.steps_per_epoch)
-        epochs = self._epochs  # threads may replace it meanwhile
+        epochs = self._epochs  # another thread may replace it
         if epoch not in epochs:
             self._epochs = epochs = {**dict(list(epochs.items())[-1:]), epoch: self._make_epoch(epoch)}
         pictures, buckets = epochs[epoch]
@@ -145,7 +145,7 @@ class SamplingPlan:
         return Step(number, tuple(pictures[place].tolist()), bucket, self.limits[bucket])
 
     def partners(self, picture: int) -> np.ndarray:
-        """The pictures that may be mixed with this one: of the same set and bucket, itself included."""
+        """The pictures that can be mixed with this one: its set and bucket, including itself."""
         same = (self._set_of == self._set_of[picture]) & (self.bucket_of == self.bucket_of[picture])
         return np.flatnonzero(same)
 
@@ -163,7 +163,7 @@ class SamplingPlan:
 
 
 def systematic(rng: np.random.Generator, weights: np.ndarray, count: int) -> np.ndarray:
-    """`count` rows, each as often as its share of the weights says, rounded up or down at random."""
+    """Draw `count` rows, each in proportion to its weight, rounded up or down at random."""
     order = rng.permutation(len(weights))
     edges = np.cumsum(weights[order])
     ticks = (np.arange(count) + rng.random()) * (edges[-1] / count)
@@ -171,7 +171,7 @@ def systematic(rng: np.random.Generator, weights: np.ndarray, count: int) -> np.
 
 
 def _apart(rng: np.random.Generator, drawn: np.ndarray) -> np.ndarray:
-    """A random order with the repeats of a picture about evenly apart, so that a batch seldom holds two."""
+    """A random order with evenly spaced repeats of a picture, so that a batch seldom has two of them."""
     values, inverse, counts = np.unique(drawn, return_inverse=True, return_counts=True)
     by_value = np.argsort(inverse, kind="stable")
     rank = np.empty(len(drawn), np.int64)

@@ -1,12 +1,12 @@
-"""From a stored picture to what training sees: the settings, and one view of one picture.
+"""Augmentation of stored pictures for training: the settings, and views of a picture.
 
     settings = Augmentation(size=256)                 # squares, for CPUs
-    settings = Augmentation(size=None)                # short side 480 to 800, half of them through a crop, for GPUs
+    settings = Augmentation(size=None)                # short side 480 to 800, half after a crop, for GPUs
     view = choose_view(rng, (640, 480), settings)     # a matrix, the frame's size, whether it mirrors
     sample = show(pictures, number, view, settings)
 
 `mosaic` and `paste` combine several pictures of one set (and one bucket), because only those label the same categories:
-a person without a label in a picture of birds must not appear beside labelled people.
+an unlabelled person in a picture of birds must not appear next to labelled people.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from xpose.pictures.decoding import opencv
 TRIES = 8  # to find a view that shows an object
 _CROP_SIDES = (400, 600)  # short side before the crop
 _CROP = (384, 600)  # sides of the crop
-_SPLIT = (0.35, 0.65)  # where the lines of a mosaic run, in sides of the frame
+_SPLIT = (0.35, 0.65)  # positions of a mosaic's dividing lines in the frame
 _PASTES = 8  # places tried for an object
-_MOST_COVERED = 0.3  # of another object's box, or of its points
-_MOST_FOREIGN = 0.1  # of a pasted piece that other objects of its picture may cover
-_MARGIN = 1.1  # sides of the piece in sides of the object's box
-_SOFT = 0.04  # width of the piece's soft edge in its shorter sides
+_MOST_COVERED = 0.3  # share of another object's box or points
+_MOST_FOREIGN = 0.1  # share of a pasted piece that other objects may cover
+_MARGIN = 1.1  # sides of the piece relative to the object's box
+_SOFT = 0.04  # width of the soft edge relative to the shorter side
 _LEAST_PIECE = 16.0  # pixels in the stored picture
 _LUMA = np.array([0.299, 0.587, 0.114])
-# Luma and two axes of colour (YIQ): hue is a turn of the latter.
+# Luma and two colour axes (YIQ): a hue change rotates the axes.
 _YIQ = np.array([_LUMA, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
 _BACK = np.linalg.inv(_YIQ)
 
@@ -52,7 +52,7 @@ class Colours:
     most_blur: float = 1.5  # pixels (standard deviation)
 
     def faults(self) -> list[str]:
-        """What is wrong with the settings, in words."""
+        """Messages about invalid settings."""
         amounts = ("brightness", "contrast", "saturation", "hue", "most_blur")
         return out_of_range(self, 0, "share", "grey", "blur", high=1) + out_of_range(self, 0, *amounts)
 
@@ -62,18 +62,18 @@ NO_COLOURS = Colours(share=0.0, grey=0.0, blur=0.0)
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How pictures vary. Without a `size` they keep their shape, and a batch is padded to its largest."""
+    """How pictures vary. Without a `size` they keep their shape, and batches are padded to the largest."""
 
     size: int | None = 256  # side of square frames
-    sides: tuple[int, ...] = tuple(range(480, 801, 32))  # short sides to draw from where `size` is None
+    sides: tuple[int, ...] = tuple(range(480, 801, 32))  # short sides to draw from if `size` is None
     longest: int = 1333
-    crop: float = 0.5  # share of pictures that are cropped before, where `size` is None
+    crop: float = 0.5  # share of pictures that are cropped first, if `size` is None
     flip: float = 0.5
-    scale: tuple[float, float] = (0.6, 1.5)  # of the whole picture fitted into the square
+    scale: tuple[float, float] = (0.6, 1.5)  # relative to the whole picture fitted into the square
     rotation: float = 25.0  # degrees to either side
     colours: Colours = field(default_factory=Colours)
-    mosaic: float = 0.0  # share of pictures made of four
-    copy_paste: float = 0.0  # share of pictures that get an object of another
+    mosaic: float = 0.0  # share of pictures made from four
+    copy_paste: float = 0.0  # share of pictures that get an object from another
     least_share: float = 0.3  # of an object's box that must stay in the frame
     least_side: float = 3.0  # pixels of the longer side of an object
 
@@ -87,7 +87,7 @@ class Augmentation:
         refuse("The settings of the augmentation do", [*faults, *(f"colours: {x}" for x in self.colours.faults())])
 
     def plain(self) -> Augmentation:
-        """The same frames without any variation: for validation, and for looking at the data."""
+        """The same frames without variation, for validation and inspection of the data."""
         none: dict[str, Any] = dict.fromkeys(("crop", "flip", "rotation", "mosaic", "copy_paste"), 0.0)
         return replace(self, sides=(max(self.sides),), scale=(1.0, 1.0), colours=NO_COLOURS, **none)
 
@@ -107,7 +107,7 @@ class View:
 
 
 def choose_view(rng: np.random.Generator, size: Size, settings: Augmentation, frame: Size | None = None) -> View:
-    """One view of a picture of that size, drawn at random; in a frame of that size where one is given."""
+    """A random view of a picture of the given size, in a frame of size `frame` if given."""
     mirror = bool(rng.random() < settings.flip)
     degrees = float(rng.uniform(-1, 1)) * settings.rotation
     if frame is None and settings.size is None:
@@ -115,7 +115,7 @@ def choose_view(rng: np.random.Generator, size: Size, settings: Augmentation, fr
     frame = frame or (settings.size or 0, settings.size or 0)
     low, high = (math.log(limit) for limit in settings.scale)
     scale = min(frame[0] / size[0], frame[1] / size[1]) * math.exp(rng.uniform(low, high))
-    # Half the sides of the turned picture; its middle goes anywhere that either keeps it whole or fills the frame.
+    # Half the sides of the rotated picture; its centre can be anywhere that keeps it whole or fills the frame.
     turned = np.abs(similarity(scale, degrees, False, (0, 0), (0, 0))[:, :2]) @ np.array(size) / 2
     middle = [float(rng.uniform(min(e, f - e), max(e, f - e))) for e, f in zip(turned, frame, strict=True)]
     matrix = similarity(scale, degrees, mirror, (size[0] / 2, size[1] / 2), (middle[0], middle[1]))
@@ -123,7 +123,7 @@ def choose_view(rng: np.random.Generator, size: Size, settings: Augmentation, fr
 
 
 def _keeping_shape(rng: np.random.Generator, size: Size, settings: Augmentation, mirror: bool, degrees: float) -> View:
-    """The DETR family's recipe with a rotation: a short and a longest side as set, half of the time after a crop."""
+    """The DETR models' recipe with a rotation: a short and a longest side as set, sometimes after a crop."""
     left, top, width, height = 0.0, 0.0, float(size[0]), float(size[1])
     if rng.random() < settings.crop:
         before = rng.uniform(*_CROP_SIDES) / min(size)
@@ -138,7 +138,7 @@ def _keeping_shape(rng: np.random.Generator, size: Size, settings: Augmentation,
 
 
 def shape_for(size: tuple[float, float], side: int, longest: int) -> Size:
-    """Width and height with a short side of `side`, or less where the longer one would pass `longest`."""
+    """Width and height with a short side of `side`, or less if the longer side would exceed `longest`."""
     scale = min(side / min(size), longest / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
@@ -151,7 +151,7 @@ def plain_view(size: Size, settings: Augmentation, frame: Size | None = None) ->
 
 
 def show(pictures: Pictures, number: int, view: View, settings: Augmentation) -> Sample:
-    """The picture `number` as the view shows it."""
+    """The picture `number` in the given view."""
     pool, pixels = pictures.pool, pictures.warped(number, view.matrix, view.frame)
     labels = view.labels(pool.labels(number), settings)
     stated = pool.set_name(number), pool.file(number), pool.style(number)
@@ -161,7 +161,7 @@ def show(pictures: Pictures, number: int, view: View, settings: Augmentation) ->
 def good_view(
     rng: np.random.Generator, pictures: Pictures, number: int, settings: Augmentation, frame: Size | None = None
 ) -> View:
-    """A view that shows one of the picture's objects, if there is any; the whole picture if none was found."""
+    """A view that shows one of the picture's objects, if any; the whole picture if no view was found."""
     size, labels = pictures.pool.size(number), pictures.pool.labels(number).real()
     for _ in range(TRIES):
         view = choose_view(rng, size, settings, frame)
@@ -251,7 +251,7 @@ def _piece(box: np.ndarray, size: Size) -> np.ndarray:
 
 
 def _free_place(rng: np.random.Generator, others: Labels, frame: Size, size: Size) -> tuple[int, int] | None:
-    """A corner for a piece where it leaves enough of every object; None if none was found."""
+    """A corner at which a piece leaves enough of every object; None if none was found."""
     low, high = others.boxes[:, :2], others.boxes[:, 2:]
     areas = (high - low).prod(1)
     labelled = others.points[..., 2] > 0
@@ -271,7 +271,7 @@ def _inside(points: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 
 def _paste_pixels(canvas: np.ndarray, piece: np.ndarray, corner: tuple[int, int]) -> np.ndarray:
-    """The canvas with a piece whose edges are soft."""
+    """The canvas with a soft-edged piece."""
     (left, top), (height, width) = corner, piece.shape[:2]
     soft = max(1.0, _SOFT * min(width, height))
     share = np.minimum(_ramp(height, soft)[:, None], _ramp(width, soft)[None])[..., None]
@@ -287,7 +287,7 @@ def _ramp(side: int, soft: float) -> np.ndarray:
 
 
 def vary_colours(pixels: np.ndarray, colours: Colours, rng: np.random.Generator) -> np.ndarray:
-    """The picture in other colours; always the same number of draws, so that settings do not shift each other."""
+    """The picture in other colours; the number of draws is fixed, so settings do not affect each other."""
     draws = rng.random(9)
     change, grey, blur = draws[0] < colours.share, draws[1] < colours.grey, draws[2] < colours.blur
     if change or grey:
@@ -299,7 +299,7 @@ def vary_colours(pixels: np.ndarray, colours: Colours, rng: np.random.Generator)
 
 
 def colour_matrix(colours: Colours, draws: np.ndarray, grey: bool) -> np.ndarray:
-    """The map [3, 4] of RGB for four draws from 0 to 1; draws of 0.5 change nothing."""
+    """The RGB transform [3, 4] for four draws from 0 to 1; draws of 0.5 change nothing."""
     limits = (colours.brightness, colours.contrast, colours.saturation)
     bright, contrast, saturation = ((1 + x) ** (2 * d - 1) for x, d in zip(limits, draws[:3], strict=True))
     saturation = 0.0 if grey else saturation

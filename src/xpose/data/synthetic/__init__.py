@@ -1,1 +1,1 @@
-"""Pictures drawn with known keypoints: scenes of toys, and shapes that exist nowhere."""
+"""Drawn pictures with known keypoints: scenes of toys, and invented shapes."""

@@ -1,4 +1,4 @@
-"""What a drawn picture is made of: figures (coloured polygons with named points), colours, and textured backgrounds.
+"""The elements of drawn pictures: figures (coloured polygons with named points), colours and textured backgrounds.
 
 A figure is about one unit high and centred on the origin, x to the right and y down.
 """
@@ -21,7 +21,7 @@ Place = tuple[float, float] | np.ndarray
 
 @dataclass
 class PolygonFigure:
-    """Shapes from back to front, points by name, and the points that the figure itself hides."""
+    """Shapes from back to front, points by name, and the points hidden by the figure itself."""
 
     shapes: list[tuple[np.ndarray, Colour]] = field(default_factory=list)
     points: dict[str, Place] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class PolygonFigure:
         self.shapes.append((np.asarray(corners, dtype=float), colour))
 
     def limb(self, start: Place, end: Place, width: float, colour: Colour, end_width: float | None = None) -> None:
-        """Add a rounded bar from one place to another, `width` thick, perhaps tapering."""
+        """Add a rounded bar from one place to another, `width` thick, or tapering."""
         first, second = np.asarray(start, dtype=float), np.asarray(end, dtype=float)
         along = second - first
         angle = float(np.arctan2(along[1], along[0]))
@@ -84,7 +84,7 @@ def colour(rng: np.random.Generator, saturation: tuple[float, float], value: tup
 
 
 def from_hsv(hue: float, saturation: float, value: float) -> Colour:
-    """A colour from hue (any number, whole turns do not matter), saturation and brightness."""
+    """A colour from hue (any number, modulo 1), saturation and brightness."""
     red, green, blue = colorsys.hsv_to_rgb(hue % 1.0, min(max(saturation, 0), 1), min(max(value, 0), 1))
     return round(255 * red), round(255 * green), round(255 * blue)
 
@@ -96,7 +96,7 @@ def shade(base: Colour, factor: float) -> Colour:
 
 
 def draw_background(rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
-    """A background of that width and height: noise, stripes, tiles or a slope, with meaningless shapes."""
+    """A background of size (width, height): noise, stripes, tiles or a gradient, with random shapes."""
     width, height = size
     first, second = (np.array(colour(rng, (0.05, 0.6), (0.15, 0.95))) for _ in range(2))
     mix = _pattern(rng, width, height)

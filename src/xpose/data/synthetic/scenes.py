@@ -31,14 +31,14 @@ from xpose.vocabulary import load_skeleton
 
 NAME, TITLE = "synthetic", "Drawn objects with exact keypoints"
 LICENCE = "Apache-2.0"
-SMOOTHING = 2  # drawn so many times larger and reduced
-LEAST_SEEN = 0.4  # of an object's pixels; one that is covered further is not drawn at all
-TRIES = 12  # to find a free place for an object
+SMOOTHING = 2  # scale of the drawing before reduction
+LEAST_SEEN = 0.4  # visible share of an object's pixels that later objects must leave
+TRIES = 12  # attempts to place an object
 
 
 @dataclass
 class Scene:
-    """A drawn picture; `owners` holds at each pixel the number of the object that is seen there, counted from 1."""
+    """A drawn picture; `owners` is the number (from 1) of the object that is visible at each pixel."""
 
     pixels: np.ndarray
     owners: np.ndarray
@@ -48,7 +48,7 @@ class Scene:
 @dataclass
 class _Placed:
     kind: str
-    figure: PolygonFigure  # in pixels of the picture
+    figure: PolygonFigure  # in picture pixels
     mask: np.ndarray
 
 
@@ -64,7 +64,7 @@ def generate(
 ) -> Iterator[tuple[np.ndarray, Record]]:
     """`count` pictures of `size` (width, height) with their records, numbered from `start`.
 
-    `kinds` are the objects to draw (a part of `toys.KINDS`), `objects` the least and the greatest number in a picture.
+    `kinds` are the objects to draw (from `toys.KINDS`); `objects` is their minimum and maximum number per picture.
     """
     _check(count, size, kinds, objects)
     for number in range(start, start + count):
@@ -85,10 +85,10 @@ def write_synthetic(
     validation: float = 0.1,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Counts]:
-    """Write `count` pictures as a prepared set into the folder `out`; the last tenth is the split `val`.
+    """Write `count` pictures as a prepared set into `out`; the last ones (share `validation`) form `val`.
 
     Raises:
-        DataError: an unknown kind, or numbers that make no picture.
+        DataError: a kind is unknown, or a number is invalid.
     """
     _check(count, size, kinds, objects)
     held_out = min(count - 1, round(count * validation)) if validation > 0 else 0
@@ -110,7 +110,7 @@ def write_drawn(
     drawn: Mapping[str, tuple[int, Iterable[tuple[np.ndarray, Record]]]],
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Counts]:
-    """Write drawn pictures as a prepared set; `drawn` has the number of pictures of each split, and the pictures.
+    """Write drawn pictures as a prepared set; `drawn` has each split's number of pictures, and the pictures.
 
     The manifest contains `stated` (name, title, licence, terms, left_right, skeletons) and the `settings` with a seed.
     """
@@ -173,7 +173,7 @@ def category_of(kind: str) -> Category:
 def draw_scene(
     rng: np.random.Generator, size: tuple[int, int], kinds: Sequence[str], objects: tuple[int, int]
 ) -> Scene:
-    """One picture: a background, objects from back to front, and a veil of light and noise over all."""
+    """Draw one picture: a background, objects from back to front, then lighting and noise over all."""
     count, placed = int(rng.integers(objects[0], objects[1] + 1)), list[_Placed]()
     background = draw_background(rng, size)
     for _ in range(count):
@@ -196,7 +196,7 @@ def draw_scene(
 def _place(
     rng: np.random.Generator, kind: str, size: tuple[int, int], crowd: int, others: list[_Placed]
 ) -> _Placed | None:
-    """A figure somewhere in the picture where it leaves enough of those behind it; None if there is no room."""
+    """Place a figure where enough of those behind it stays visible; None if there is no room."""
     figure = KINDS[kind](rng)
     reach = float(np.ptp(np.concatenate([corners for corners, _ in figure.shapes]), axis=0).max())
     largest = 0.85 if crowd == 1 else 1.1 / np.sqrt(crowd)
@@ -236,7 +236,7 @@ def _instance(placed: _Placed, number: int, owners: np.ndarray) -> Instance:
         x, y = placed.figure.points[name]
         column, row = round(x), round(y)
         if 0 <= column < width and 0 <= row < height:
-            # Objects are painted in the order of their numbers. A tip whose surroundings are covered is hidden, too.
+            # Objects are painted in the order of their numbers. A tip with covered surroundings is hidden, too.
             near = owners[max(0, row - 2) : row + 3, max(0, column - 2) : column + 3]
             covered = owners[row, column] > number or not (near == number).any()
             points[name] = (x, y, HIDDEN if covered or name in placed.figure.hidden else VISIBLE)

@@ -1,11 +1,11 @@
-"""Drawn kinds of things that exist nowhere, hundreds of them, for learning to look at examples.
+"""Drawn pictures of hundreds of invented kinds of objects, for learning from examples.
 
-A network that meets a few dozen kinds learns those kinds. To find what an example shows, it has to learn to compare
-instead, and for that no kind may come often enough to be memorised. Each kind here is a shape of its own (a blob, a
-bar or a body with limbs), with parts, colours, perhaps a piece of a photograph as its skin, and up to nine points.
-Every object of it is turned, squeezed, bent and lit in its own way.
+A network trained on a few dozen kinds learns those kinds. To find what an example shows, it must learn to compare
+instead, so no kind may occur often enough to be memorised. Each kind has its own shape (a blob, a bar or a body with
+limbs), with parts, colours, sometimes a piece of a photograph as its texture (skin), and up to nine points. Every
+object is turned, squeezed, bent and lit differently.
 
-    write_shapes("sets/shapes", kinds=400, each=6, behind=["sets"])     # in front of the photographs of other sets
+    write_shapes("sets/shapes", kinds=400, each=6, behind=["sets"])     # with other sets' photographs behind
 
 The drawings depend on the seed, the photographs and the two numbers; a kind does not depend on the number of kinds.
 """
@@ -34,15 +34,15 @@ from xpose.vocabulary import load_skeleton
 NAME = "shapes"
 TITLE = "Drawn shapes of many kinds"
 MOST_POINTS = 9
-_TRIES = 20  # damaged pictures in turn before giving up
-_SKIN = 160  # side of the piece of a photograph that a skin is, in pixels
+_TRIES = 20  # damaged pictures in a row before failing
+_SKIN = 160  # side of a skin's piece of a photograph, in pixels
 _SYLLABLES = ["ba", "ce", "di", "fo", "gu", "hy", "ka", "le", "mi", "no", "pu", "ra", "se", "ti", "vo", "zu"]  # sixteen
 _KIND, _PICTURE = 0, 1  # random streams
 
 
 @dataclass(frozen=True)
 class ShapePart:
-    """A polygon of a kind. Its frame is turned by `angle`, with its origin at `place` of the part it hangs on."""
+    """A polygon of a kind. Its frame is turned by `angle`, with its origin at `place` in its parent part."""
 
     hangs_on: int | None  # an earlier part; None for the object itself
     place: tuple[float, float]
@@ -54,11 +54,11 @@ class ShapePart:
 
 @dataclass(frozen=True)
 class Shape:
-    """A kind of thing; without any turn it fits a square from -1 to 1, limbs left out."""
+    """A kind of object; unturned and without limbs, it fits a square from -1 to 1."""
 
     name: str
     parts: tuple[ShapePart, ...]
-    points: tuple[tuple[int, tuple[float, float]], ...]  # number of a part, place in its frame
+    points: tuple[tuple[int, tuple[float, float]], ...]  # part number, place in its frame
     turn: float  # objects are turned by up to this, in radians
     bend: float  # deviation of a limb's angle
     skin: Image.Image | None
@@ -67,20 +67,20 @@ class Shape:
 def write_shapes(
     out: str | Path,
     kinds: int = 400,
-    each: int = 6,  # pictures that are about a kind; they show objects of other kinds as well
+    each: int = 6,  # pictures per kind; they can also show other kinds
     *,
     seed: int = 0,
     behind: Sequence[str | Path] = (),
-    side: int = 288,  # of the pictures, in pixels
+    side: int = 288,  # picture size, in pixels
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Counts]:
-    """Write `each` pictures of every kind as a prepared set, all of it the split `train`.
+    """Write `each` pictures of every kind as a prepared set with only the split `train`.
 
-    The photographs of the folders `behind` serve as backgrounds and skins, except those that a val.json or test.json
-    below them lists; without them backgrounds are drawn. What is drawn in front of photographs has their terms.
+    Photographs in the folders `behind` are used as backgrounds and skins, except those listed in a val.json or
+    test.json below them; otherwise, backgrounds are drawn. Pictures with photographs have the photographs' terms.
 
     Raises:
-        DataError: the folder is not empty, one behind has no pictures, or the numbers make no picture.
+        DataError: the folder is not empty, one in `behind` has no pictures, or a number is invalid.
     """
     if not 1 <= kinds <= 65536 or each < 1 or side < 32:
         raise DataError(
@@ -111,7 +111,7 @@ def _photographs(folders: Sequence[str | Path]) -> list[Path]:
 
 
 def _listed(folder: Path) -> set[str]:
-    """The pictures, by name, of the validation and test splits of the sets in a folder."""
+    """The names of the validation and test pictures of the sets in a folder."""
     names: set[str] = set()
     for file in (*folder.rglob("val.json"), *folder.rglob("test.json")):
         try:
@@ -139,13 +139,13 @@ def _pictures(
 
 
 def name_of(number: int) -> str:
-    """A word that means nothing, another one for every number below 65,536."""
-    mixed = number * 40503 % 65536  # by an odd number, so that none comes twice
+    """A meaningless word, different for every number below 65,536."""
+    mixed = number * 40503 % 65536  # an odd factor, so that none repeats
     return "".join(_SYLLABLES[mixed >> shift & 15] for shift in (12, 8, 4, 0))
 
 
 def invent(rng: np.random.Generator, name: str, photographs: Sequence[Path] = ()) -> Shape:
-    """A kind of thing."""
+    """Invent a kind."""
     skin = _piece(rng, photographs, _SKIN) if photographs and rng.random() < 0.4 else None
     make = (_blob, _bar, _creature)[int(rng.integers(3))]
     parts, points = make(rng, skin is not None)
@@ -184,7 +184,7 @@ def _bar(rng: np.random.Generator, skinned: bool) -> Made:
     parts, points = [body], [(0, (-1.0, 0.0)), (0, (1.0, 0.0))]
     if rng.random() < 0.5:
         points.append((0, (float(rng.uniform(-0.5, 0.5)), 0.0)))
-    if rng.random() < 0.5:  # a bar across
+    if rng.random() < 0.5:  # a cross bar
         half, thick = float(rng.uniform(0.3, 0.9)), float(rng.uniform(0.05, 0.15))
         across = np.array([[-thick, -half], [thick, -half], [thick, half], [-thick, half]])
         paint = _paint(rng) if rng.random() < 0.5 else body.paint
@@ -194,7 +194,7 @@ def _bar(rng: np.random.Generator, skinned: bool) -> Made:
 
 
 def _creature(rng: np.random.Generator, skinned: bool) -> Made:
-    """Limbs, a body over them, and a head with perhaps an eye."""
+    """Limbs, a body over them, and a head, maybe with an eye."""
     flat, paint = float(rng.uniform(0.35, 1)), _paint(rng)
     angles = np.sort(rng.uniform(0, 2 * math.pi, int(rng.integers(2, 6)))).tolist()
     parts: list[ShapePart] = []
@@ -234,7 +234,7 @@ def _star(rng: np.random.Generator, corners: int, radius: float, ragged: float) 
 
 
 def _rounded(corners: np.ndarray, times: int) -> np.ndarray:
-    """Corners cut off again and again (Chaikin)."""
+    """Cut corners off repeatedly (Chaikin)."""
     for _ in range(times):
         after = np.roll(corners, -1, 0)
         corners = np.stack([0.75 * corners + 0.25 * after, 0.25 * corners + 0.75 * after], 1).reshape(-1, 2)
@@ -267,7 +267,7 @@ def draw(
 def _stamp(
     rng: np.random.Generator, paper: Image.Image, shape: Shape, middle: np.ndarray, scale: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Paint an object; its pixels [h, w] and its points [K, 2], both of the large paper."""
+    """Paint an object; return its pixels [h, w] and points [K, 2] on the paper."""
     angle, light = float(rng.uniform(-1, 1)) * shape.turn, float(rng.uniform(0.75, 1.2))
     squeeze = np.array([[1, rng.normal(0, 0.12)], [0, rng.uniform(0.8, 1.2)]])
     frames: list[tuple[np.ndarray, np.ndarray]] = []
@@ -308,7 +308,7 @@ def _instance(shape: Shape, number: int, mask: np.ndarray, places: np.ndarray, o
     if not seen.any():
         return None
     category = category_of(shape)
-    # Too little to be a training object, too much to be background: a region that counts neither for nor against.
+    # Too small for a training object, too large for background: a region that counts neither for nor against.
     rest = bool(seen.sum() < max(LEAST_SEEN * mask.sum(), 100))
     points = {}
     for name, (x, y) in () if rest else zip(category.keypoints, places.tolist(), strict=True):
@@ -321,7 +321,7 @@ def _instance(shape: Shape, number: int, mask: np.ndarray, places: np.ndarray, o
 
 
 def category_of(shape: Shape) -> Category:
-    """A category of the kind's own name, with the first points of the skeleton "drawn_shape"."""
+    """A category named like the kind, with the first points of the skeleton "drawn_shape"."""
     skeleton = load_skeleton("drawn_shape")
     return Category(shape.name, skeleton.name, skeleton.keypoints[: len(shape.points)], ())
 

@@ -1,4 +1,4 @@
-"""Drawn objects with exactly known keypoints, which `xpose.data.synthetic.scenes` puts into its pictures.
+"""Drawn objects with exactly known keypoints, used by `xpose.data.synthetic.scenes`.
 
 To add a kind, write a function `(rng) -> PolygonFigure`, a row in `KINDS`, a skeleton file named `toy_KIND` and a row
 in the categories; the tests check the rest.
@@ -23,7 +23,7 @@ SIDES = (("left", 1), ("right", -1))
 
 
 def draw_face(rng: np.random.Generator) -> PolygonFigure:
-    """A face seen from the front: wobbly outline, brows that rise, a mouth that opens."""
+    """A frontal face with an irregular outline, moving brows and an opening mouth."""
     figure = PolygonFigure()
     skin = from_hsv(rng.uniform(0, 1), rng.uniform(0.2, 0.65), rng.uniform(0.6, 0.98))
     wide, turns = rng.uniform(0.32, 0.44), np.linspace(0, 2 * np.pi, 60, endpoint=False)
@@ -32,7 +32,7 @@ def draw_face(rng: np.random.Generator) -> PolygonFigure:
     hair = colour(rng, (0.2, 0.9), (0.1, 0.8))
     figure.polygon(outline * [1.12, 1.06] + [0, -0.05], hair)
     figure.polygon(outline, skin)
-    look = rng.uniform(-0.045, 0.045, size=2)  # where the face turns to
+    look = rng.uniform(-0.045, 0.045, size=2)  # direction of the face
     eye_y, apart, mouth_y = -0.1 + look[1], rng.uniform(0.13, 0.19), 0.22 + look[1]
     points: dict[str, Place] = {}
     iris, size = colour(rng, (0.4, 0.9), (0.2, 0.7)), rng.uniform(0.04, 0.065)
@@ -64,7 +64,7 @@ def draw_face(rng: np.random.Generator) -> PolygonFigure:
 
 
 def draw_fish(rng: np.random.Generator) -> PolygonFigure:
-    """A fish from the side, looking to the left or to the right, bent like a bow or a wave."""
+    """A fish from the side, facing left or right, bent like a bow or a wave."""
     figure = PolygonFigure()
     scales, fins = colour(rng, (0.3, 1.0), (0.45, 1.0)), colour(rng, (0.5, 1.0), (0.4, 0.9))
     along = np.linspace(0, 1, 24)
@@ -102,7 +102,7 @@ def draw_fish(rng: np.random.Generator) -> PolygonFigure:
 
 
 def draw_plant(rng: np.random.Generator) -> PolygonFigure:
-    """Leaves alternate, beginning on either side."""
+    """A plant; leaves alternate between sides."""
     figure = PolygonFigure()
     green = from_hsv(rng.uniform(0.22, 0.42), rng.uniform(0.45, 0.95), rng.uniform(0.3, 0.8))
     petal, heart = colour(rng, (0.3, 1.0), (0.7, 1.0)), from_hsv(rng.uniform(0.05, 0.17), 0.9, rng.uniform(0.5, 1.0))
@@ -137,7 +137,7 @@ def draw_plant(rng: np.random.Generator) -> PolygonFigure:
 
 
 def draw_car(rng: np.random.Generator) -> PolygonFigure:
-    """A car of two boxes; wheels, lights and roof corners are its points."""
+    """A car of two boxes, with points at wheels, lights and roof corners."""
     view = _view(rng.uniform(-np.pi, np.pi), rng.uniform(0.12, 0.45))
     paint = colour(rng, (0.4, 1.0), (0.45, 1.0))
     half, length, low, high = 0.36, 0.85, -0.2, rng.uniform(0.08, 0.16)
@@ -172,7 +172,7 @@ def draw_car(rng: np.random.Generator) -> PolygonFigure:
 
 
 def _view(yaw: float, pitch: float) -> np.ndarray:
-    """A parallel view [3, 3] of a body turned by `yaw`, from `pitch` above the horizon; it gives x, depth, height."""
+    """A parallel projection [3, 3] to x, depth, height: the body is turned by `yaw`, the camera raised by `pitch`."""
     c, s = np.cos(yaw), np.sin(yaw)
     turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]])
     c, s = np.cos(pitch), np.sin(pitch)
@@ -181,12 +181,12 @@ def _view(yaw: float, pitch: float) -> np.ndarray:
 
 
 def _seen(view: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """Where corners [..., 3] are in the picture."""
+    """Project corners [..., 3] to the picture."""
     return np.asarray((corners @ view.T)[..., [0, 2]] * [1, -1])
 
 
 def _box(front_top: Corner, front_low: Corner, back_top: Corner, back_low: Corner) -> list[np.ndarray]:
-    """A body that is the same on both sides, from the left corners of its ends; faces: ends, sides, top, bottom."""
+    """The faces (ends, sides, top, bottom) of a symmetric body, from the left corners of its ends."""
     left = np.array([front_top, front_low, back_low, back_top])
     right = left * [-1, 1, 1]
     rings = [np.array([left[a], right[a], right[b], left[b]]) for a, b in ((0, 1), (3, 2), (0, 3), (1, 2))]
@@ -196,7 +196,7 @@ def _box(front_top: Corner, front_low: Corner, back_top: Corner, back_low: Corne
 def _draw_box(
     figure: PolygonFigure, view: np.ndarray, faces: Sequence[np.ndarray], paint: Colour, windows: int = 0
 ) -> None:
-    """Add the faces that can be seen, the first `windows` of them with a window."""
+    """Add the visible faces; the first `windows` faces get a window."""
     middle = np.mean([corners.mean(axis=0) for corners in faces], axis=0)
     visible = []
     for number, corners in enumerate(faces):

@@ -1,4 +1,4 @@
-"""What a user gets: how many objects are right, box and points together, and how many answers are wrong.
+"""Metrics of actual use: how many objects are right in box and points, and how many answers are wrong.
 
 Letters: N answers, M labelled objects.
 """
@@ -25,28 +25,28 @@ _ROUNDING = 1e-9  # 7 of 10 points are 70 %
 class Judgement:
     """The verdict on every object and every answer of a picture."""
 
-    answer: np.ndarray  # [M] the row of the answer that belongs to an object; -1 for none
-    asked: np.ndarray  # [M] bool: objects judged by their points, i.e. no crowds, and with a labelled point
-    boxed: np.ndarray  # [M] bool: objects judged by their boxes, i.e. all but crowds
+    answer: np.ndarray  # [M] the row of an object's answer; -1 for none
+    asked: np.ndarray  # [M] bool: objects judged by their points: not crowds, with a labelled point
+    boxed: np.ndarray  # [M] bool: objects judged by their boxes: all except crowds
     right: np.ndarray  # [M] bool: box and points of one answer are right
-    shown: np.ndarray  # [M] bool: also if points that the answer calls absent, which no drawing shows, count as missed
-    wrong: np.ndarray  # [N] bool: answers (also second ones) that belong to no object and are not inside a crowd
+    shown: np.ndarray  # [M] bool: right even if points called absent (not drawn) count as missed
+    wrong: np.ndarray  # [N] bool: answers without an object (including second ones) outside crowds
 
     @property
     def found(self) -> np.ndarray:
-        """[M] bool: objects whose box was found, whatever the points."""
+        """[M] bool: objects with a found box, whatever the points."""
         return self.answer >= 0
 
 
 def judge_answers(truth: Record, predicted: Poses) -> Judgement:
-    """Judge the answers about one picture; `truth` holds all objects of the categories that were asked.
+    """Judge the answers about one picture; `truth` holds all objects of the queried categories.
 
     An answer is *right* for an object of its category if the IoU of their boxes is at least `LEAST_IOU` and at least
-    `LEAST_SHARE` of the object's labelled points, hidden ones too, are within `WITHIN` of the longer side of its box.
-    Each answer belongs to one object at most, and each object has one answer at most. They are assigned in two rounds,
-    in each of which the best score chooses first and takes, of the objects that are still free, the one whose box it
-    overlaps most: first answers take objects for which they are right, then the rest take objects by the boxes alone.
-    The remaining answers are wrong, unless at least half of their box is inside a crowd of their category.
+    `LEAST_SHARE` of the object's labelled points (hidden too) are within `WITHIN` of the longer side of its box.
+    Answers and objects are matched one to one in two rounds: the first considers only answers that are right for the
+    object, the second matches the rest by their boxes alone. In each round, answers are processed in order of
+    descending score, and each takes the free object with the highest box IoU. The remaining answers are wrong, unless
+    at least half of their box is inside a crowd of their category.
     """
     crowd = np.array([instance.iscrowd for instance in truth.instances], dtype=bool)
     labelled = np.array([any(v for *_, v in instance.keypoints.values()) for instance in truth.instances], dtype=bool)
@@ -71,7 +71,7 @@ def judge_answers(truth: Record, predicted: Poses) -> Judgement:
 
 
 def _shares(truth: Record, predicted: Poses, row: int, number: int) -> tuple[float, float]:
-    """Of the object's labelled points the share that the answer has near them, and the same of points that it shows."""
+    """The share of labelled points with a predicted point nearby, and the share with a visible one nearby."""
     instance = truth.instances[number]
     aligned = align(instance, predicted, row)
     counted = aligned.counted("labelled")
@@ -84,10 +84,10 @@ def _shares(truth: Record, predicted: Poses, row: int, number: int) -> tuple[flo
 
 
 class AsUsed:
-    """Shares of right objects and numbers of wrong answers over pictures; docs/evaluation.md defines them.
+    """Shares of right objects and numbers of wrong answers; docs/evaluation.md defines them.
 
-    Several questions about one picture count as one picture. `complete` states whether every object of the categories
-    that were asked is labelled in a picture; otherwise answers without a label are not wrong.
+    Several questions about one picture count as one picture. `complete` states whether a picture has labels for every
+    object of the queried categories; otherwise answers without a label are not wrong.
     """
 
     def __init__(self, complete: Callable[[Record], bool] = lambda record: True) -> None:

@@ -1,8 +1,8 @@
-"""OKS-AP and box AP: truth and answers by category, each scored by COCO's rules on its own.
+"""OKS-AP and box AP: each category is scored separately by COCO's rules.
 
-Categories never mix in COCO's measure, so each is scored alone, with its own keypoints and sigmas and only the pictures
-that concern it, and the tables are concatenated before the mean is taken: the same numbers, for any mixture of
-skeletons. Categories without truth do not count, as with COCO.
+COCO's measure never mixes categories. Each is scored with its own keypoints and sigmas on its own pictures, and the
+tables are concatenated before averaging. This gives the same numbers for any mixture of skeletons. Categories without
+labels do not count, as with COCO.
 
 Letters: N answers, M objects, K keypoints, T thresholds, R recall levels.
 """
@@ -28,10 +28,10 @@ Fields = dict[str, Any]
 SortKey = tuple[str, str, float, str]
 CategoryKey = tuple[str, Names, str]  # name, keypoints, skeleton
 AREAS = {"_S": "small", "_M": "medium", "_L": "large"}
-LIMITS = {"_1": 0, "_10": 1}  # places among COCO's limits of answers per picture; otherwise the last
+LIMITS = {"_1": 0, "_10": 1}  # indices of COCO's limits of answers per picture; default: the last
 
 
-@dataclass(slots=True)  # not frozen, which would take three times as long
+@dataclass(slots=True)  # frozen would take three times as long
 class FoundObject:
     """One answer in double precision, as in a results file."""
 
@@ -40,14 +40,14 @@ class FoundObject:
     names: Names
     canonical: Names  # in the vocabulary
     box: np.ndarray  # [4] x, y, width, height
-    xy: np.ndarray  # [k, 2], NaN where a point was not found
-    area: float | None = None  # of the box that a file states beside the points; None for that around the points
-    confidences: np.ndarray | None = None  # [k] of the points, where a file has them
+    xy: np.ndarray  # [k, 2], NaN if a point was not found
+    area: float | None = None  # of the box in the file; None for the box around the points
+    confidences: np.ndarray | None = None  # [k] of the points, if a file has them
 
 
 @dataclass(slots=True)
 class CategoryObjects:
-    """Everything of one category: its labelled objects and the answers about it, each with its picture's number."""
+    """The labelled objects of one category and its answers, each with the picture's number."""
 
     category: Category
     truth: list[tuple[int, Instance]] = field(default_factory=list)
@@ -55,10 +55,10 @@ class CategoryObjects:
 
 
 class AveragePrecision(ABC):
-    """Collects pictures; a subclass defines the similarity of an answer and an object, and which numbers to give.
+    """Collects pictures; a subclass defines the similarity of answers and objects, and the numbers to return.
 
-    Equal scores are ordered as COCO does, by the pictures' ids: here by set, split, number (the original's id, where it
-    is one) and file name.
+    COCO orders equal scores by the pictures' ids. Here the order is set, split, number (the original id, if it is a
+    number) and file name.
     """
 
     prefix: str
@@ -101,7 +101,7 @@ class AveragePrecision(ABC):
         self._answers += [(truth.source, picture, answer) for answer in answers]
 
     def compute(self) -> dict[str, float]:
-        """The numbers over all categories, the first of them for each category, and "objects" and "pictures"."""
+        """All numbers over all categories, the first also by category, and "objects" and "pictures"."""
         names, tables, evaluated = self._evaluated()
         numbers = {self.prefix + name: _mean(_cells(tables, evaluated, name)) for name in self.summary}
         first = self.summary[0]
@@ -148,7 +148,7 @@ class AveragePrecision(ABC):
         return self._tables
 
     def _sort_answers(self) -> None:
-        """Assign each answer to a category: of those with its name and set, the one with most of its keypoints."""
+        """Assign each answer to the category of its name and set that shares the most keypoints with it."""
         for objects in self._categories.values():
             objects.answers = []
         for source, picture, answer in self._answers:
@@ -163,7 +163,7 @@ class AveragePrecision(ABC):
         called = self._called.setdefault((source, plain_name(category.name)), [])
         if key not in called:
             called.append(key)
-            called.sort()  # independent of the order of the pictures
+            called.sort()  # independent of the pictures' order
         return objects
 
 
@@ -184,7 +184,7 @@ class BoxAP(AveragePrecision):
 class OksAP(AveragePrecision):
     """COCO's ten keypoint numbers, from "AP" to "AR_L"; `sigmas` by keypoint name override those of the skeletons.
 
-    At most 20 answers per picture and category count. A point that an answer lacks is placed at (0, 0), as in a results
+    At most 20 answers count per picture and category. A point that an answer lacks is placed at (0, 0), as in a results
     file. The area of an answer is that of the box around its points.
     """
 
@@ -224,7 +224,7 @@ class OksAP(AveragePrecision):
 
 
 def answered_points(answers: list[FoundObject], names: tuple[str, ...]) -> np.ndarray:
-    """[N, K, 3] x, y, 0 of answers in the order of the names; zeros where a point is missing."""
+    """[N, K, 3] x, y, 0 of answers in the order of the names; zeros if a point is missing."""
     points = np.zeros((len(answers), len(names), 3))
     groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[int]] = {}
     for row, answer in enumerate(answers):
@@ -239,7 +239,7 @@ def answered_points(answers: list[FoundObject], names: tuple[str, ...]) -> np.nd
 
 
 def _cells(tables: dict[str, np.ndarray], params: Any, name: str) -> np.ndarray:
-    """What one of COCO's numbers is the mean of, categories last; -1 where there is nothing to find."""
+    """The values that one of COCO's numbers averages, categories last; -1 without objects."""
     if params is None:
         return np.zeros((0, 0, 0))
     suffix = name[2:]
@@ -249,7 +249,7 @@ def _cells(tables: dict[str, np.ndarray], params: Any, name: str) -> np.ndarray:
 
 
 def coco_library() -> Any:
-    """The module `faster_coco_eval`; a MissingExtraError where it is not installed."""
+    """The module `faster_coco_eval`; a MissingExtraError if it is not installed."""
     try:
         import faster_coco_eval
     except ImportError:
@@ -285,7 +285,7 @@ def coco_pair(
 
 
 def _area(instance: Instance) -> float:
-    """The area that the original states, else that of the box."""
+    """The original's area, or else the area of the box."""
     return instance.box[2] * instance.box[3] if instance.area is None else instance.area
 
 

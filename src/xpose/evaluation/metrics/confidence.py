@@ -1,4 +1,4 @@
-"""What scores are worth: AUROC, calibration error, and false alarms for classes that are not in the picture."""
+"""The quality of scores: AUROC, calibration error, and false alarms for classes that are not in the picture."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Classes = Sequence[str] | Callable[[Record], Sequence[str]]
 
 
 class Confidence:
-    """AUROC and expected calibration error of scores of which each turns out right or wrong.
+    """AUROC and expected calibration error of scores with right or wrong outcomes.
 
     The constructors `of_visibility`, `of_places` and `of_objects` define what is scored: `judged` returns the scores
-    [n] of a picture and whether each came true [n].
+    [n] of a picture and whether each was right [n].
     """
 
     def __init__(self, judged: Judged) -> None:
@@ -38,10 +38,10 @@ class Confidence:
     def of_visibility(
         cls, right: Sequence[PointLabel] = ("visible",), wrong: Sequence[PointLabel] = ("absent",)
     ) -> Confidence:
-        """Points' confidences: right where the point's label is one of `right`, wrong where it is one of `wrong`.
+        """Points' confidences: right if the point's label is in `right`, wrong if it is in `wrong`.
 
-        Labels of neither kind do not count, nor do objects without any label. "absent" is a keypoint that the set
-        labels on such objects but not on this one.
+        Other labels do not count, nor do objects without any label. An "absent" keypoint is labelled on other objects
+        of the category, but not on this one.
         """
         for label in (*right, *wrong):
             check_choice("label", label, get_args(PointLabel))
@@ -58,7 +58,7 @@ class Confidence:
 
     @classmethod
     def of_places(cls, threshold: float = 0.2, *, rules: PointRules | None = None) -> Confidence:
-        """Points' confidences: right where a labelled point lies within `threshold` of its place, as PCK counts."""
+        """Points' confidences: right if a point is within `threshold` of its label, as PCK counts."""
         rules = rules or PointRules()
 
         def judged(truth: Record, predicted: Poses) -> tuple[np.ndarray, np.ndarray]:
@@ -73,7 +73,7 @@ class Confidence:
 
     @classmethod
     def of_objects(cls) -> Confidence:
-        """Objects' scores: right where the pose is an object (see `matching.judge`)."""
+        """Objects' scores: right if the pose is an object (see `matching.judge`)."""
 
         def judged(truth: Record, predicted: Poses) -> tuple[np.ndarray, np.ndarray]:
             verdicts, _ = judge(truth, predicted)
@@ -96,9 +96,8 @@ class Confidence:
 class FalseAlarms:
     """Poses of absent classes per picture, and the recall of present ones, above a threshold.
 
-    Only meaningful where the set labels every object of every class that is asked: a person without a label in a set of
-    animals would count as a false alarm. `asked` are the classes, the same for each picture or a function of the
-    record.
+    Only meaningful if the set labels every object of the queried classes: a person without a label in a set of animals
+    would count as a false alarm. `asked` contains the classes for all pictures, or is a function of the record.
     """
 
     def __init__(self, asked: Classes, threshold: float = 0.1) -> None:
@@ -137,7 +136,7 @@ class FalseAlarms:
 
 
 def auroc(scores: np.ndarray, right: np.ndarray) -> float:
-    """The chance that a right one [n] scores higher than a wrong one, ties counting half; NaN without both kinds."""
+    """The chance that a right score exceeds a wrong one, ties counting half; NaN without both kinds."""
     many, few = int(right.sum()), int((~right).sum())
     if not many or not few:
         return math.nan
@@ -145,16 +144,16 @@ def auroc(scores: np.ndarray, right: np.ndarray) -> float:
 
 
 def calibration_error(scores: np.ndarray, right: np.ndarray, bins: int = BINS) -> float:
-    """The expected calibration error of scores [n] from 0 to 1; NaN of none."""
+    """The expected calibration error of scores [n] from 0 to 1; NaN if none."""
     if not len(scores):
         return math.nan
-    place = np.clip(np.ceil(scores * bins).astype(int) - 1, 0, bins - 1)  # a score on an edge belongs below it
+    place = np.clip(np.ceil(scores * bins).astype(int) - 1, 0, bins - 1)  # an edge belongs to the lower bin
     sums, hits = np.bincount(place, scores, bins), np.bincount(place, right.astype(np.float64), bins)
     return float(np.abs(sums - hits).sum() / len(scores))
 
 
 def confidences_and_labels(truth: Record, predicted: Poses) -> tuple[np.ndarray, np.ndarray]:
-    """Confidences and labels (2, 1, 0) of the points of matched poses, over all objects that have any label."""
+    """Confidences and labels (2, 1, 0) of the points of matched poses, for all objects with any label."""
     scores, labels = [np.zeros(0)], [np.zeros(0, dtype=int)]
     for instance, row in zip(truth.instances, match(truth, predicted), strict=True):
         if row is None or instance.iscrowd or not any(v for *_, v in instance.keypoints.values()):

@@ -17,8 +17,8 @@ FACES = PointRules(normaliser="interocular")
 class EPE:
     """The mean distance in pixels of the points that were found.
 
-    Points without a prediction are not in the mean, so look at "EPE/found" as well: the share of points that were
-    found. `compute()` also gives "EPE/median", "EPE/set/NAME", "EPE/keypoint/NAME" and "points".
+    Points without a prediction are not in the mean, so also check "EPE/found", the share of points that were found.
+    `compute()` also gives "EPE/median", "EPE/set/NAME", "EPE/keypoint/NAME" and "points".
     """
 
     def __init__(self, *, rules: PointRules = PIXELS) -> None:
@@ -52,11 +52,11 @@ class EPE:
 
 
 class NME:
-    """The mean over objects of the mean error of their points as a share of their size; lower is better.
+    """The mean over objects of their points' mean error relative to object size; lower is better.
 
-    An object of which a labelled point was not found has failed: it counts in "NME/failed" and with 0 in the area, but
-    not in the mean. So read the mean together with "NME/found", the share of objects in it. "NME/AUC@0.08" is the area
-    under the curve of the share of objects below an error, up to the limit, as a share.
+    An object fails if one of its labelled points was not found: it counts in "NME/failed" and as 0 in the area, but not
+    in the mean. So read the mean together with "NME/found", the share of objects in it. "NME/AUC@0.08" is the
+    normalised area under the curve of the share of objects below an error, up to the limit.
     """
 
     def __init__(self, limit: float = 0.08, *, rules: PointRules = FACES) -> None:
@@ -87,10 +87,10 @@ class NME:
 
 
 class Swaps:
-    """The share of left-right pairs whose points are closer to their labels when exchanged; 0.5 is guessing.
+    """The share of left-right pairs that fit their labels better when exchanged; 0.5 is chance level.
 
-    Whether the labels' left is the object's own or the viewer's is the set's rule (`Record.left_right`), so read the
-    numbers by set. "swaps/objects" is the share of objects with more pairs swapped than not.
+    Each set defines left as the object's or the viewer's (`Record.left_right`), so read the numbers by set.
+    "swaps/objects" is the share of objects with more pairs swapped than not.
     """
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class Swaps:
                 self._objects.append(2 * sum(swapped) > len(swapped))
 
     def compute(self) -> dict[str, float]:
-        """ "swaps", "swaps/objects", "swaps/set/NAME", and "pairs", how many counted."""
+        """ "swaps", "swaps/objects", "swaps/set/NAME", and "pairs", their number."""
         every = [swapped for pairs in self._pairs.values() for swapped in pairs]
         return {
             "swaps": average(every),
@@ -116,7 +116,7 @@ class Swaps:
 
 
 def _swapped_pairs(measured: Measured) -> list[bool]:
-    """For each left-right pair that is labelled and found: whether it is the wrong way round."""
+    """Whether each labelled and found left-right pair is exchanged."""
     true, predicted, names = measured.aligned.true, measured.aligned.predicted, measured.aligned.names
     usable = measured.counted & np.isfinite(predicted).all(-1)
     partners = mirror_names(measured.instance.category.skeleton, names)
@@ -163,7 +163,7 @@ def ranks(values: np.ndarray) -> np.ndarray:
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's rank correlation of two lists [n]; NaN for fewer than two pairs or where all values are equal."""
+    """Spearman's rank correlation of two lists [n]; NaN for fewer than two pairs or if all values are equal."""
     if len(first) < 2:
         return math.nan
     a, b = (values - values.mean() for values in (ranks(first), ranks(second)))

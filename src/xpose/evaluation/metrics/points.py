@@ -1,6 +1,6 @@
-"""PCK and the area under its curve, and what all keypoint metrics share: which objects and points count, in what size.
+"""PCK and the area under its curve, and the rules of all keypoint metrics: countable objects and points, sizes.
 
-Letters: T numbers per point (one for each threshold), K keypoints of a category.
+Letters: T numbers per point (one per threshold), K keypoints of a category.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class Metric(Protocol):
     """Numbers over pictures, independent of the pictures' order."""
 
     def update(self, truth: Record, predicted: Poses) -> None:
-        """Add one picture: its labels, and what was found (in the record's pixels)."""
+        """Add one picture: its labels and the found poses (in the record's pixels)."""
 
     def compute(self) -> dict[str, float]:
-        """Return the numbers so far; NaN where there was nothing to measure."""
+        """Return the numbers so far; NaN if there was nothing to measure."""
 
 
-# The first pair of which both points are labelled gives the size.
+# The first pair with both points labelled gives the size.
 HEAD = (("head top", "neck"), ("crown", "nape"), ("head", "neck"))
 TORSO = (("left shoulder", "right hip"), ("right shoulder", "left hip"))
 EYE_CORNERS = (("left eye outer corner", "right eye outer corner"), ("left eye", "right eye"))
@@ -47,7 +47,7 @@ _AROUND_EYE = (
 
 
 def between(*pairs: tuple[str, str]) -> Size:
-    """The distance between two labelled points, of the first pair that is labelled."""
+    """The distance between the points of the first labelled pair."""
 
     def size(instance: Instance) -> float | None:
         for first, second in pairs:
@@ -60,7 +60,7 @@ def between(*pairs: tuple[str, str]) -> Size:
 
 
 def interpupil(instance: Instance) -> float | None:
-    """The distance between the centres of the six points around each eye; else between two points called eye."""
+    """The distance between the centres of the six points around each eye, or else between the two eye points."""
     centres = []
     for side in ("left", "right"):
         points = [instance.point(name.format(side)) for name in _AROUND_EYE]
@@ -96,25 +96,25 @@ def normaliser(which: Normaliser) -> Size:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One object that counts: its points, their errors as shares of its size, and which of them count."""
+    """One object that counts: its points, their errors as shares of its size, and which points count."""
 
     number: int  # of the object in the record
     instance: Instance
-    row: int | None  # of the pose that is assigned to it
+    row: int | None  # of the assigned pose
     aligned: Aligned
-    errors: np.ndarray  # [K], infinite where not found
+    errors: np.ndarray  # [K], infinite if not found
     counted: np.ndarray  # [K] bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointRules:
-    """Which objects and points count, and against which pose.
+    """The objects and points that count, and their poses.
 
-    Crowds, objects without a point that counts and objects of unknown size are left out.
+    Crowds, objects without a point that counts and objects of unknown size are excluded.
     """
 
-    normaliser: Normaliser = "box"  # what errors are divided by, see `NORMALISERS`
-    match: Match = "best box"  # which pose is assigned to an object, see `xpose.evaluation.matching.match`
+    normaliser: Normaliser = "box"  # the divisor of errors, see `NORMALISERS`
+    match: Match = "best box"  # how poses are assigned, see `xpose.evaluation.matching.match`
     points: Points = "labelled"  # visible and hidden ones
     any_category: bool = False  # also assign poses of other categories
 
@@ -140,7 +140,7 @@ PIXELS = PointRules(normaliser="pixel")
 
 
 def average(values: Iterable[float]) -> float:
-    """The mean, summed exactly (so that the order does not matter); NaN of nothing."""
+    """The mean, summed exactly (independent of the order); NaN if empty."""
     numbers = list(values)
     return math.fsum(numbers) / len(numbers) if numbers else math.nan
 
@@ -154,10 +154,10 @@ def checked_thresholds(values: float | Sequence[float]) -> tuple[float, ...]:
 
 
 class PointMeans(ABC):
-    """Sums of what `_values` gives for each point, by set, category and keypoint.
+    """Sums of each point's `_values`, by set, category and keypoint.
 
-    `mean` is over what the headlines in `names` are averaged: all points; objects (each the mean of its points);
-    keypoint names; categories or sets (each the mean over its objects). `compute()` gives all of them.
+    `mean` is what the headlines in `names` are averaged over: points; objects (each the mean of its points); keypoint
+    names; categories or sets (each the mean of its objects). `compute()` returns all means.
     """
 
     def __init__(self, names: list[str], mean: Mean, rules: PointRules) -> None:
@@ -168,7 +168,7 @@ class PointMeans(ABC):
 
     @abstractmethod
     def _values(self, measured: Measured) -> np.ndarray:
-        """[K, T] from 0 to 1; 0 where a point does not count."""
+        """[K, T] from 0 to 1; 0 if a point does not count."""
 
     def update(self, truth: Record, predicted: Poses) -> None:
         """Add one picture."""
@@ -182,7 +182,7 @@ class PointMeans(ABC):
             self._points[key], self._objects[key] = values, shares
 
     def compute(self) -> dict[str, float]:
-        """The headlines, their other means, the numbers of every keypoint, category and set; "objects", "points"."""
+        """The headlines, their other means, the numbers by keypoint, category and set; "objects", "points"."""
         numbers: dict[str, float] = {}
         tables = self._tables()
         for column, name in enumerate(self.names):
@@ -196,7 +196,7 @@ class PointMeans(ABC):
         return numbers
 
     def _tables(self) -> dict[str, dict[str, np.ndarray]]:
-        """For each kind of mean: name to means [T]."""
+        """Means [T] by name, for each kind of mean."""
         tables: dict[str, dict[str, list[np.ndarray]]] = {mean: {} for mean in get_args(Mean)}
         for (source, category, names), sums in self._points.items():
             of_objects = self._objects[source, category, names]
@@ -212,16 +212,16 @@ class PointMeans(ABC):
 
 
 def _ratio(parts: list[np.ndarray]) -> np.ndarray:
-    """Sums over the sum of the counts, which are in the last place."""
+    """Sums divided by the total count, which is in the last column."""
     total = np.array([math.fsum(column) for column in zip(*parts, strict=True)])
     return total[:-1] / total[-1]
 
 
 class PCK(PointMeans):
-    """The share of labelled points within `threshold` times the object's size of their place (edge included).
+    """The share of labelled points found within `threshold` times the object's size (inclusive).
 
-    `compute()` gives "PCK@0.2" and, behind it, "/mean/points", "/mean/objects", "/mean/keypoints", "/mean/categories",
-    "/mean/sets", "/keypoint/NAME", "/category/NAME" and "/set/NAME"; also "objects" and "points", how many counted.
+    `compute()` returns "PCK@0.2", also with the suffixes "/mean/points", "/mean/objects", "/mean/keypoints",
+    "/mean/categories", "/mean/sets", "/keypoint/NAME", "/category/NAME", "/set/NAME"; and counts "objects", "points".
     """
 
     def __init__(
@@ -235,10 +235,10 @@ class PCK(PointMeans):
 
 
 class AUC(PointMeans):
-    """The mean of PCK over all thresholds up to `limit`; "AUC@30" and the means behind it as in `PCK`.
+    """The mean of PCK over all thresholds up to `limit`; "AUC@30" and variants as in `PCK`.
 
-    With `steps` it is the mean of PCK at 0, 1/steps, 2/steps ... of the limit, the limit itself excluded, as in the
-    common toolboxes; None takes the exact area.
+    With `steps`, PCK is averaged at 0, 1/steps, 2/steps ... of the limit, excluding the limit itself, as in the common
+    toolboxes; None computes the exact area.
     """
 
     def __init__(

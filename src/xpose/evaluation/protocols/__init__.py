@@ -1,6 +1,6 @@
-"""What every protocol is: a statement of the rules, the questions it asks, and how the answers become tables.
+"""The parts of every protocol: a statement of the rules, the questions, and how answers become tables.
 
-A protocol is a module of this folder, loaded when it is asked for, with its words in `protocols.toml`; adding one:
+A protocol is a module of this folder, loaded on demand, with its texts in `protocols.toml`. To add one, see
 docs/evaluation.md, "Adding a protocol".
 """
 
@@ -21,7 +21,7 @@ from xpose.evaluation.questions import Settings, Task
 from xpose.evaluation.scores import Scores, mean
 from xpose.evaluation.sources import AnswerSource
 
-# What is stated about each protocol, and `at`: its "module:attribute", or the module whose `BY_NAME` has it.
+# Each protocol's statement, and `at`: its "module:attribute", or a module with it in `BY_NAME`.
 PROTOCOLS: dict[str, dict[str, Any]] = tomllib.loads(files(__name__).joinpath("protocols.toml").read_text("utf-8"))
 
 ERRORS = "expected errors"  # the name of the metric `ExpectedErrors` in scores
@@ -44,7 +44,7 @@ class Table:
         return tuple(i for i in range(len(self.columns)) if any(isinstance(row[i], str) for row in self.rows))
 
     def cells(self) -> list[list[str]]:
-        """All cells as they are shown."""
+        """All cells as displayed."""
 
         def shown(cell: Cell) -> str:
             if isinstance(cell, float):
@@ -94,7 +94,7 @@ class Findings:
     values: Mapping[str, float]  # every number by name, as shares of 1 or plain numbers
     tables: tuple[Table, ...]
     means: Mapping[str, str] = field(default_factory=dict)  # of values that are means over objects (`run_file`)
-    left_out: tuple[str, ...] = ()  # groups that do not count for the means
+    left_out: tuple[str, ...] = ()  # groups excluded from the means
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,12 +104,12 @@ class Protocol:
     name: str  # as in `xpose eval NAME`
     title: str
     source: str  # paper and table
-    data: str  # which sets, in words
-    boxes: str  # where boxes are from, and which answer is assigned to an object
+    data: str  # the sets, in words
+    boxes: str  # the source of boxes, and how answers are assigned to objects
     prompts: str  # how the classes are asked
-    pck: str  # what errors are divided by, and the thresholds
+    pck: str  # the divisor of errors, and the thresholds
     metrics: Sequence[str]  # their names
-    headline: str  # the name of the value to look at first
+    headline: str  # the name of the main value
     tasks: Callable[[EvaluationData, Settings], Iterator[Task]]  # the pictures with their questions
     conclude: Callable[[Scores, EvaluationData, Settings], Findings]
     scores: Callable[[EvaluationData, Settings], Scores] = lambda data, settings: Scores()
@@ -117,12 +117,12 @@ class Protocol:
     split: str = "val"  # the default split
     usual: Settings = field(default_factory=Settings)  # the default settings
     sets: tuple[str, ...] = ()  # names of the sets that it needs; empty for any
-    published: tuple[str, ...] = ()  # keys of the papers' numbers that follow our tables
-    alone: bool = False  # pictures go through the network one at a time, so that none is padded
-    open: Callable[..., AnswerSource] | None = None  # makes the source from weights, if it is not plain detection
+    published: tuple[str, ...] = ()  # keys of the papers' tables printed after ours
+    alone: bool = False  # process pictures one at a time, so that none is padded
+    open: Callable[..., AnswerSource] | None = None  # opens the source from weights, unless it is plain detection
 
     def statement(self, data: EvaluationData, settings: Settings) -> dict[str, str]:
-        """Everything that a table states about itself, in words."""
+        """The statement of a table in words."""
         words = settings.describe()
         return {
             "protocol": f"{self.name}: {self.title} ({self.source})",
@@ -138,13 +138,13 @@ class Protocol:
 
 
 def stated(name: str, **rules: Any) -> Protocol:
-    """A protocol with the words of `protocols.toml`; `rules` are its other fields."""
+    """A protocol with the texts of `protocols.toml`; `rules` are its other fields."""
     words = {key: value for key, value in PROTOCOLS[name].items() if key != "at"}
     return Protocol(name=name, **words, **rules)
 
 
 def load_protocol(name: str) -> Protocol:
-    """The protocol of that name; a ConfigError if there is none."""
+    """Load the protocol by name; a ConfigError if there is none."""
     if name not in PROTOCOLS:
         raise ConfigError(
             f"Unknown protocol {quote(name)}.{did_you_mean(name, PROTOCOLS)} List them with: xpose eval --list"
@@ -156,7 +156,7 @@ def load_protocol(name: str) -> Protocol:
 
 
 def error_correlation(scores: Scores) -> tuple[dict[str, float], list[Table]]:
-    """How well predicted errors of points rank the true ones, by set; nothing if no errors are predicted."""
+    """The rank correlation of predicted and true point errors by set; empty if no errors are predicted."""
     name = "error correlation"
     by_set = {group: scores.metrics[group, ""][ERRORS].compute() for group in scores.groups()}
     by_set = {group: numbers for group, numbers in by_set.items() if math.isfinite(numbers[name])}

@@ -1,7 +1,7 @@
-"""`as-used`: what a user gets who asks a picture for one kind of object: right objects, and wrong answers.
+"""`as-used`: right objects and wrong answers if a user looks for one kind of object in a picture.
 
-Nothing is adjusted to the labels: words alone, one picture at a time, the thresholds, rivals and removal of duplicates
-of the weights, and as many answers as they give. `xpose.evaluation.metrics.as_used` judges the answers.
+Nothing is adjusted to the labels: text prompts, one picture at a time, and the thresholds, rivals, duplicate removal
+and number of answers of the weights. `xpose.evaluation.metrics.as_used` judges the answers.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NUMBERS = ("right", "right/shown points", "found", "wrong answers per picture")
 
 
 def _tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
-    """The only category of a set is asked for in every picture, of several those that a picture shows."""
+    """Query every picture for its set's only category, or if there are several, for those that it shows."""
     if settings.prompts != "text":
         raise ConfigError(f'"as-used" asks in words alone, not by {settings.prompts} prompts. Leave it out.')
     known = known_categories(data.records())

@@ -1,9 +1,9 @@
 """MP-100, 1-shot and 5-shot on its five splits: visual prompts for categories that training has not seen.
 
-Per test category 200 episodes; each draws the examples and 15 queries from the category's objects without repetition,
-all from one stream of Python's `random` with seed 1, category by category (the published seed of numpy draws nothing
-here). A point counts if it is labelled in the query and in every example. One pass gives the four published modes: they
-differ only in which answer is assigned to the query, and in which queries count.
+Each test category has 200 episodes. An episode draws the examples and 15 queries from the category's objects without
+repetition; one stream of Python's `random` with seed 1 serves all categories (the published numpy seed has no effect).
+A point counts if it is labelled in the query and in every example. One pass gives the four published modes, which
+differ only in the answer assigned to the query and the queries that count.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Episode:
 def draw_episodes(
     objects: Mapping[str, Sequence[str]], shots: int, *, count: int = EPISODES, queries: int = QUERIES
 ) -> Iterator[Episode]:
-    """The episodes of all categories, in the order of the mapping; small categories have fewer queries or none."""
+    """Draw the episodes of all categories in the mapping's order; small categories have fewer queries or none."""
     stream = random.Random(SEED)
     for category, names in objects.items():
         if len(names) <= shots:
@@ -52,7 +52,7 @@ def draw_episodes(
 
 
 def _objects(records: Iterable[Placed]) -> tuple[dict[str, LabelledExample], dict[str, list[str]]]:
-    """The objects of a test split by name, and the names by category; skeletons may share a category's name."""
+    """The objects of a test split by name, and the names by category and skeleton."""
     objects: dict[str, LabelledExample] = {}
     names: dict[str, list[str]] = {}
     for record, place in records:
@@ -67,7 +67,7 @@ def _objects(records: Iterable[Placed]) -> tuple[dict[str, LabelledExample], dic
 def _tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
     for split in SPLITS if data.split == ALL_SPLITS else (data.split,):
         objects, names = _objects(data.of_set(SET, split))
-        # All questions about one picture together, so that it goes through the network once.
+        # Group the questions by picture, so that each is encoded only once.
         asked: dict[str, list[tuple[Episode, str]]] = {}
         for episode in draw_episodes(names, settings.shots):
             for query in episode.queries:

@@ -1,7 +1,7 @@
-"""`nano-real`: the sets of any folder of COCO keypoint sets, object by object, beside a baseline that sees nothing.
+"""`nano-real`: any folder of COCO keypoint sets, scored by object and compared with a blind baseline.
 
-The baseline answers every object of a set and category with the mean place of each point in the training split, in
-shares of the frame. A set on which that alone exceeds 80 % is shown but left out of the means: its objects hardly move.
+The baseline answers every object of a set and category with the mean position of each point in the training split,
+relative to the frame. A set where it exceeds 80 % is shown but excluded from the means: its objects hardly move.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from xpose.results import Poses
 
 THRESHOLDS = (0.2, 0.1)
 NUMBERS = ("PCK@0.2", "baseline/PCK@0.2", "PCK@0.1", "baseline/PCK@0.1", "IoU")
-TOO_EASY = 0.8  # a set is left out of the means if the baseline alone exceeds this
-# For each set and category the place of every point, in shares of the frame's width and height.
+TOO_EASY = 0.8  # a set is excluded from the means if the baseline exceeds this
+# The position of every point by set and category, relative to the frame's width and height.
 MeanPlaces = dict[SetCategory, dict[str, tuple[float, float]]]
 PRECISION_SETS = ("coco_person", "coco_people", "animal_pose")  # labelled well enough for average precision
 
 
 def mean_places(records: Iterable[Record]) -> MeanPlaces:
-    """The mean place of every labelled point; the centre of pixel (0, 0) is at half a pixel."""
+    """The mean position of labelled points; the centre of pixel (0, 0) is at (0.5, 0.5)."""
     sums: dict[SetCategory, dict[str, list[float]]] = {}
     for record in records:
         for instance in record.instances:
@@ -60,9 +60,9 @@ def blind_answer(record: Record, places: MeanPlaces) -> Poses:
     return as_poses(replace(record, instances=tuple(map(placed, record.instances))))
 
 
-@lru_cache(maxsize=8)  # validation during training calls it again and again
+@lru_cache(maxsize=8)  # validation during training calls it repeatedly
 def baseline(data: EvaluationData) -> dict[str, dict[str, float]]:
-    """For each set "PCK@0.2" and "PCK@0.1" of the mean pose of the training split, on the whole evaluated split."""
+    """By set, "PCK@0.2" and "PCK@0.1" of the training split's mean pose on the whole evaluated split."""
     places = mean_places(record for record, _ in data.records("train"))
     metric = PCK(THRESHOLDS, rules=PointRules(match="given"))
     for record, _ in data.records():
@@ -163,7 +163,7 @@ def _precision(scores: Scores) -> tuple[dict[str, float], list[Table]]:
 
 @lru_cache(maxsize=8)
 def _sets_with_several(data: EvaluationData) -> set[str]:
-    """Sets of which some evaluated picture holds more than one object."""
+    """Sets that have evaluated pictures with several objects."""
     return {r.source for r, _ in data.records() if sum(not instance.iscrowd for instance in r.instances) > 1}
 
 

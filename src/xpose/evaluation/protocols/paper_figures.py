@@ -1,8 +1,8 @@
-"""Two figures and a table of the ECCV paper; docs/evaluation.md says how each is measured.
+"""Two figures and a table of the ECCV paper; docs/evaluation.md describes each.
 
 *Figure 7*, `class-point`: class against point accuracy by kind of prompt and style of picture. *Figure 5*, `faces68`,
-is measured where labels share names with the 68 points, since no set labels 68 points on a cat. *Table 7*,
-`similarity`: the cosine between the embeddings of a region and of words, mapped to 0..1, for right and for wrong words.
+measures labels that share names with the 68 points, since no set labels 68 points on a cat. *Table 7*, `similarity`:
+the cosine between the embeddings of a region and of words, mapped to 0..1, for right and for wrong words.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ from xpose.vocabulary import load_skeleton
 if TYPE_CHECKING:
     from xpose.inference import EncodedImage
 
-OTHERS = 4  # classes asked for that the picture does not show
+OTHERS = 4  # queried classes that the picture does not show
 
-Known = dict[str, SetCategory]  # by name, the first of that name
+Known = dict[str, SetCategory]  # the first category of each name
 
 
 def _class_tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
@@ -76,7 +76,7 @@ def _others(record: Record, category: Category, known: Known, seed: int) -> list
 
 
 def _asked(kind: str, shown: SetCategory, others: Sequence[SetCategory], shots: Shots) -> tuple[AskedClass, ...]:
-    """The classes of a question; empty if the kind needs an example of the shown class and there is none."""
+    """The classes of a question; empty if the kind needs an example of the shown class and none exists."""
     if kind != "text" and not shots.get(shown):
         return ()
     classes = [shown, *(other for other in others if kind == "text" or shots.get(other))]
@@ -119,7 +119,7 @@ def _face_tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
     def questions(record: Record) -> Iterator[Question]:
         for category, truth, count in present(record):
             if sum(name in FACE.keypoints for name in category.keypoints) >= LEAST_SHARED:
-                # Further names of the set stay, so that its labels still fit; they are not asked.
+                # The set's other names stay, so that its labels still fit, but are not queried.
                 face = Category(category.name, FACE.name, category.keypoints)
                 label = category.name if category.name.endswith("face") else f"{category.name} face"
                 yield Question((AskedClass(face, label, names),), truth, count, record.source, matched=count)
@@ -152,7 +152,7 @@ LEVELS = ("instance", "keypoint")
 
 
 class Likeness:
-    """The similarities of the answers that fit labelled boxes best, by level."""
+    """The similarities of the answers that best fit labelled boxes, by level."""
 
     def __init__(self) -> None:
         self.values: dict[str, list[float]] = {level: [] for level in LEVELS}
@@ -172,7 +172,7 @@ class Likeness:
 
 
 class SimilaritySource(DetectorSource):
-    """A detector whose answers have similarities in place of scores, mapped from -1..1 to 0..1."""
+    """A detector whose answers have similarities as scores, mapped from -1..1 to 0..1."""
 
     together = False
 
@@ -196,7 +196,7 @@ def open_similarity(weights: str | None = None, **options: Any) -> SimilaritySou
 def _similarity_tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
     by_name: dict[str, Category] = {}
     for categories in known_categories(data.records()).values():
-        by_name = categories | by_name  # of one name the first
+        by_name = categories | by_name  # keeps existing names
     known = [by_name[name] for name in sorted(by_name)]
     shots = find_examples(data, settings)
 

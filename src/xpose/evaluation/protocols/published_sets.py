@@ -1,8 +1,8 @@
-"""Protocols that measure whole published sets: a row per set, its metrics, the papers' numbers beside ours.
+"""Protocols for whole published sets: one row per set, its metrics, the papers' numbers next to ours.
 
-`published_sets.toml` lists the sets, their splits and measures. A set with one category is asked for it in every
-picture of the split, also where nothing is labelled, as COCO's measure requires; one with several is asked in each
-picture for the categories that it shows.
+`published_sets.toml` lists the sets, their splits and measures. If a set has one category, every picture of the split
+is queried for it, even pictures without labels, as COCO's measure requires. Otherwise each picture is queried for the
+categories that it shows.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class MeasuredSet:
     measures: Sequence[str]  # names of numbers, the headline first; "PCK@t" for any threshold
     families: Sequence[str] = ()  # only objects of these families (by `taxonomy.family`)
     keypoints_of: str | None = None  # only the keypoints of this skeleton count; None for all
-    by_style: bool = False  # with a table of the styles of pictures
+    by_style: bool = False  # also give a table by picture style
     note: str = ""
 
     def narrowed(self, record: Record) -> Record:
@@ -73,7 +73,7 @@ class MeasuredSet:
 
 
 def _usual_split(parts: Sequence[MeasuredSet]) -> str:
-    """All evaluated splits in words; a run with this as its split takes for each set its own."""
+    """The names of all evaluated splits; a run with this split uses each set's own splits."""
     return ", ".join(sorted({split for part in parts for split in part.splits}))
 
 
@@ -97,7 +97,7 @@ def _tasks(parts: Sequence[MeasuredSet], data: EvaluationData, settings: Setting
                     count = sum(not instance.iscrowd for instance in truth.instances)
                     yield Question((prompt,), truth, None, part.label, matched=count)
 
-        # The row's name comes first, since sets in several rows may show a picture twice.
+        # Keys start with the row's name, since a picture can occur in several rows.
         yield from tasks_of(placed, questions, f"{part.label}:")
 
 
@@ -106,7 +106,7 @@ def _chosen(parts: Sequence[MeasuredSet], data: EvaluationData) -> list[Measured
 
 
 def _scores(parts: Sequence[MeasuredSet], data: EvaluationData, settings: Settings) -> Scores:
-    coco_library()  # if it is missing, this is reported before the first picture, not after the last
+    coco_library()  # reports a missing library before the first picture
     measures = {part.label: {_metric_of(measure) for measure in part.measures} for part in parts}
     return Scores(metrics=lambda key: {name: make() for name, make in FACTORIES.items() if name in measures[key[0]]})
 
@@ -138,7 +138,7 @@ def _conclude(
 
 
 def _numbers_of(scores: Scores, part: MeasuredSet) -> dict[str, float]:
-    """The measures of a row: those of its metrics, and PCK at its thresholds."""
+    """The measures of a row: its metrics' numbers, and PCK at its thresholds."""
     objects = scores.of(part.label, "")
     thresholds = {name: float(name.removeprefix("PCK@")) for name in part.measures if name.startswith("PCK@")}
     metrics = {name: value for name, value in scores.numbers(part.label).items() if name in part.measures}

@@ -1,8 +1,8 @@
-"""How much the words matter (`robustness`), and what is returned for classes that a picture lacks (`negatives`).
+"""The effect of wording (`robustness`), and the answers for classes that a picture lacks (`negatives`).
 
-Certainly absent are other categories of the same set, and what the set is known not to show
-(`xpose.data.loading.labelling`). Of other sets only categories that no photograph shows by chance are taken (a set of
-people does not label dogs).
+A picture certainly lacks the other categories of its set, and what the set is known not to show
+(`xpose.data.loading.labelling`). Other sets only provide categories that no photograph shows by chance (a set of people
+does not label dogs).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from xpose.results import Poses
 from xpose.vocabulary import default_skeleton, find_category
 
 USUAL = "usual words"
-# Narrower words for a category, which no set uses.
+# Narrower words for categories; no set uses them.
 NARROWER = {"horse": "pony", "cow": "calf", "cattle": "calf", "sheep": "lamb"}
 NARROWER |= {"dog": "puppy", "cat": "kitten", "bird": "hen"}
 UNRELATED_WORDS = ("teapot", "cathedral", "saxophone", "bulldozer", "snowflake", "typewriter")
@@ -44,7 +44,7 @@ Variant = Callable[[Category, random.Random], AskedClass | None]
 
 
 def _synonym(category: Category, stream: random.Random) -> AskedClass | None:
-    """Another name of the vocabulary for the category; None if there is none."""
+    """Another name of the category in the vocabulary; None if there is none."""
     entry = find_category(category.name)
     others = [name for name in (entry.also if entry else ()) if name != category.name]
     return _worded(category, stream.choice(others)) if others else None
@@ -65,7 +65,7 @@ def _order(category: Category, stream: random.Random) -> AskedClass:
 
 
 def _shuffled(category: Category, stream: random.Random) -> AskedClass | None:
-    """Every point asked by the word of another one."""
+    """Query every point by another point's word."""
     names = list(category.keypoints)
     if len(names) < 2:
         return None
@@ -80,13 +80,13 @@ def _mirror(category: Category) -> dict[str, str] | None:
 
 
 def _swapped(category: Category, stream: random.Random) -> AskedClass | None:
-    """The list with left and right exchanged: each word is in its partner's place, with its own meaning."""
+    """The list with left and right exchanged: each word keeps its meaning in its partner's place."""
     mirrored = _mirror(category)
     return None if mirrored is None else _worded(category, category.name, {name: name for name in mirrored.values()})
 
 
 def _ignored(category: Category, stream: random.Random) -> AskedClass | None:
-    """The same question, judged by places in the list and not by words: high only if words are ignored."""
+    """The same question, judged by position in the list: high only if words are ignored."""
     mirrored = _mirror(category)
     return None if mirrored is None else _worded(category, category.name, {mirrored[n]: n for n in category.keypoints})
 
@@ -109,7 +109,7 @@ def _worded(category: Category, label: str, names: Mapping[str, str] | None = No
 
 
 def misspelt(words: str, stream: random.Random) -> str:
-    """One typing error: two neighbouring letters exchanged, one left out, or one doubled; short words do not change."""
+    """Make one typing error: swap two neighbouring letters, omit or double one; short words do not change."""
     places = [i for i in range(len(words) - 1) if words[i].isalpha() and words[i + 1].isalpha()]
     if len(words) < 4 or not places:
         return words
@@ -122,7 +122,7 @@ def _robustness_tasks(data: EvaluationData, settings: Settings) -> Iterator[Task
     def questions(record: Record) -> Iterator[Question]:
         for category, truth, count in present(record):
             for name, vary in VARIANTS.items():
-                # One wording per category, not per picture, so that prompts are encoded once.
+                # Use one wording per category, so that prompts are encoded once.
                 stream = random.Random(f"{settings.seed}/{category.name}/{category.skeleton}/{name}")
                 asked = vary(category, stream)
                 if asked is not None:
@@ -136,7 +136,7 @@ def _conclude_robustness(scores: Scores, data: EvaluationData, settings: Setting
     rows: list[tuple[Cell, ...]] = []
     for name in VARIANTS:
         objects = scores.of(variant=name)
-        # The same objects by the usual words: not every category has a synonym or a left and a right.
+        # Compare the same objects: not every category has a synonym or a left and a right.
         same = {(result.task, result.category, result.number) for result in objects}
         usual = [result for result in scores.of(variant=USUAL) if (result.task, result.category, result.number) in same]
         value, before = _by_sets(objects), _by_sets(usual)
@@ -162,18 +162,18 @@ ROBUSTNESS = stated("robustness", tasks=_robustness_tasks, conclude=_conclude_ro
 
 
 PRESENT, ABSENT = "present", "absent"
-# What a picture may show though its set does not label it, and parts of such things.
+# Things that pictures can show although their set does not label them, and parts.
 EVERYWHERE = (
     *("person", "face", "hand", "dog", "cat", "bird", "horse", "cow", "sheep", "car", "bus", "suv", "chair", "table"),
     *("sofa", "bed", "swivel chair", "trousers", "shorts", "skirt", "vest", "dress", "shirt", "outwear", "sling"),
 )
 
 Known = Mapping[str, Mapping[str, Category]]  # set -> name -> category
-Labellings = Mapping[str, Labelling]  # by set, of the folders' own files
+Labellings = Mapping[str, Labelling]  # by set, from the folders' files
 
 
 def absent_classes(record: Record, known: Known, labelling: Labellings | None = None) -> list[Category]:
-    """The categories of the data that the picture certainly does not show, by name."""
+    """The categories of the data that the picture certainly lacks, sorted by name."""
     here = {instance.category.name for instance in record.instances}
     of_set = known.get(record.source, {})
     every = {name: category for table in (*known.values(), of_set) for name, category in table.items()}
@@ -205,7 +205,7 @@ def _negative_tasks(data: EvaluationData, settings: Settings) -> Iterator[Task]:
 
 
 def may_lack(name: str, record: Record, labelling: Labellings | None = None) -> bool:
-    """Whether a picture lacks a class as far as known: none is labelled, and the set reports no unlabelled ones."""
+    """Whether no object of a class is labelled in a picture, and the set reports no unlabelled ones."""
     labelled = any(same_category(name, instance.category.name) for instance in record.instances)
     return not labelled and not labelling_of(record.source, labelling).may_show(record.picture.file)
 
@@ -220,7 +220,7 @@ def _named(name: str, known: Known) -> Category:
 
 
 class AnswerCounts:
-    """How many answers there were, and to how many questions at least one."""
+    """The number of answers, and the share of questions with any."""
 
     def __init__(self, threshold: float) -> None:
         self.threshold = threshold

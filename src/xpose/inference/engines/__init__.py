@@ -1,4 +1,4 @@
-"""What runs the network. The detector hands arrays to an engine and gets arrays back; `torch.py` is PyTorch's.
+"""Engines run the network on arrays and return arrays; `torch.py` is the PyTorch engine.
 
 Letters: B images, G groups of the network, L classes, K keypoints, h and w of the network's input.
 """
@@ -18,7 +18,7 @@ __all__ = ["Engine", "RawInstances"]
 
 @dataclass(frozen=True, eq=False)
 class RawInstances:
-    """What the network answers about one image, best first; boxes and points in [0, 1] of the picture."""
+    """The network's output for one image, best first; boxes and points are in [0, 1] of the picture."""
 
     logits: np.ndarray  # [G, L]
     scores: np.ndarray  # [G, L], the logits' sigmoid
@@ -26,9 +26,9 @@ class RawInstances:
     group_class: np.ndarray  # [G], the class whose keypoints the group has
     keypoints: np.ndarray  # [G, K, 2], NaN beyond a class's own points
     confidence: np.ndarray  # [G, K]
-    keypoint_error: np.ndarray | None = None  # [G, K], in longer sides of the box, where the network predicts it
-    object_cosine: np.ndarray | None = None  # [G, L], where requested
-    keypoint_cosine: np.ndarray | None = None  # [G, K], where requested
+    keypoint_error: np.ndarray | None = None  # [G, K], in units of the box's longer side; None if not predicted
+    object_cosine: np.ndarray | None = None  # [G, L], if requested
+    keypoint_cosine: np.ndarray | None = None  # [G, K], if requested
 
 
 class Engine(Protocol):
@@ -43,7 +43,7 @@ class Engine(Protocol):
 
         Args:
             images: [B, 3, h, w] float32, normalised.
-            padding: [B, h, w] bool, True = padding; None where no image is padded.
+            padding: [B, h, w] bool, True = padding; None if no image is padded.
         """
 
     def decode(
@@ -59,4 +59,4 @@ class Engine(Protocol):
         """
 
     def fingerprint(self) -> str:
-        """A short text that differs between networks whose prompt tokens differ."""
+        """A short text shared only by networks with the same prompt tokens."""

@@ -18,7 +18,7 @@ from xpose.model.types import ImageFeatures, Predictions, ProjectedPrompts
 
 
 class TorchEngine:
-    """Runs a network where its weights are and in their type."""
+    """Runs a network on the device and dtype of its weights."""
 
     def __init__(self, model: XPose) -> None:
         self.model = model
@@ -30,7 +30,7 @@ class TorchEngine:
 
     @property
     def device(self) -> torch.device:
-        """Where the network runs."""
+        """The network's device."""
         return self._weight.device
 
     @property
@@ -53,7 +53,7 @@ class TorchEngine:
         return [_raw_instances(predictions, b, with_cosines) for b in range(len(predictions))]
 
     def prompts(self, arrays: PromptArrays) -> ProjectedPrompts:
-        """Prompts as the network's own type takes them."""
+        """Convert prompts to `ProjectedPrompts` tensors."""
 
         def moved(array: np.ndarray | None) -> Any:
             if array is None:
@@ -66,7 +66,7 @@ class TorchEngine:
         )
 
     def fingerprint(self) -> str:
-        """A short text that tells apart networks whose prompt tokens differ."""
+        """A short text shared only by networks with the same prompt tokens."""
         digest = hashlib.sha256(self.config.name.encode())
         for projection in (self.model.object_projection, self.model.keypoint_projection):
             for parameter in projection.parameters():

@@ -1,4 +1,4 @@
-"""Backbones: a picture to feature maps at strides 8, 16 and 32. The settings choose one."""
+"""Backbones, which compute feature maps at strides 8, 16 and 32. The settings choose one."""
 
 from __future__ import annotations
 

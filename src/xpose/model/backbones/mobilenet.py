@@ -1,4 +1,4 @@
-"""MobileNetV2 features, with timm's names so that timm's weight files load as they are."""
+"""MobileNetV2 features, with timm's names so that timm's weight files load unchanged."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class DepthwiseSeparable(Recomputable):
 
 
 class InvertedResidual(Recomputable):
-    """Expand, filter each channel, contract; added to the input where the shape stays."""
+    """Expand, filter each channel, contract; residual if the shape is unchanged."""
 
     def __init__(self, width_in: int, width_out: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class MobileNetV2(nn.Module):
         self.blocks = nn.ModuleList(stages)
 
     def first_stages(self, count: int) -> list[nn.Module]:
-        """The stem and so many stages; 2 of them end at stride 4."""
+        """The stem and `count` stages; the second ends at stride 4."""
         return [self.conv_stem, self.bn1, *self.blocks[:count]]
 
     def forward(self, images: Tensor) -> list[Tensor]:

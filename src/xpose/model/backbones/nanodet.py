@@ -1,6 +1,6 @@
 """NanoDet-Plus-m's features: ShuffleNetV2 and, on top of it, a pyramid of ghost blocks.
 
-The published network without its heads, its batch norms folded into the convolutions, its first convolution reordered
+It is the published network without heads, with batch norms folded into the convolutions and the first one reordered
 from BGR to RGB. `read_nanodet` reads the published ONNX file; parts are registered in the order of its graph.
 """
 
@@ -24,7 +24,7 @@ _STAGES = ((116, 4), (232, 8), (464, 4))  # channels and blocks, at strides 8, 1
 _PYRAMID = 96
 _COARSEST = 32  # pictures are padded to multiples of this, so that every map is twice as large as the next
 
-_WIRING = "f1947cbba6836496"  # of the graph up to the heads, see `_wiring`
+_WIRING = "f1947cbba6836496"  # digest of the graph without heads, see `_wiring`
 _ATTRIBUTES = (
     *("alpha", "auto_pad", "axis", "ceil_mode", "coordinate_transformation_mode", "dilations", "group", "kernel_shape"),
     *("mode", "pads", "perm", "strides"),
@@ -32,7 +32,7 @@ _ATTRIBUTES = (
 
 
 def _activated(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, 0.1, inplace=True)  # a convolution's backward does not need what it gave
+    return F.leaky_relu(x, 0.1, inplace=True)  # a convolution's backward does not need its output
 
 
 def _pointwise(width_in: int, width_out: int) -> nn.Conv2d:
@@ -40,15 +40,15 @@ def _pointwise(width_in: int, width_out: int) -> nn.Conv2d:
 
 
 def _shuffled(left: Tensor, right: Tensor) -> Tensor:
-    """Two halves [B, C/2, h, w] joined, their channels in turn: ShuffleNet's joining and shuffling in one copy."""
+    """Interleave the channels of two halves [B, C/2, h, w]: ShuffleNet's joining and shuffling in one copy."""
     return torch.stack((left, right), dim=2).flatten(1, 2)
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """One filter of an odd size per channel, padded by half of it; weights are named as those of `nn.Conv2d`.
+    """One filter of odd size per channel, padded by half its size; weights are named as in `nn.Conv2d`.
 
-    In bfloat16 on a CPU, the gradients of 5 by 5 and of strided filters take up to ten times as long as in float32:
-    there the backward pass runs in float32.
+    In bfloat16 on a CPU, the gradients of 5 by 5 and of strided filters take up to ten times as long as in float32,
+    so their backward pass runs in float32.
     """
 
     def __init__(self, width: int, kernel: int, stride: int = 1) -> None:
@@ -110,7 +110,7 @@ class ShrinkingBlock(Recomputable):
 
 
 class ShuffleBlock(Recomputable):
-    """One half of the channels stays as it is, the other is filtered; then they are shuffled."""
+    """One half of the channels is unchanged, the other is filtered; then both are shuffled."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ class ShuffleBlock(Recomputable):
 
 
 class Ghost(nn.Module):
-    """One half of the channels mixed from the input, the other filtered from the first."""
+    """Mixes half of the channels from the input and filters the other half from these."""
 
     def __init__(self, width_in: int, width_out: int, *, active: bool) -> None:
         super().__init__()
@@ -144,7 +144,7 @@ class Ghost(nn.Module):
 
 
 class GhostBlock(Recomputable):
-    """Two maps of the pyramid become one: two ghost layers beside a filter of 5 by 5."""
+    """Joins two maps of the pyramid: two ghost layers in parallel with a 5 by 5 filter."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -160,7 +160,7 @@ class GhostBlock(Recomputable):
 
 
 class UpwardStep(Recomputable):
-    """A finer map of the pyramid, halved, meets the coarser one."""
+    """Halves a finer map of the pyramid and joins the coarser one."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -174,7 +174,7 @@ class UpwardStep(Recomputable):
 
 
 class GhostPyramid(nn.Module):
-    """Three maps of the stages to three of one width: from coarse to fine, and back."""
+    """Converts the three stage maps to one width: from coarse to fine, and back."""
 
     def __init__(self, widths: tuple[int, ...], width: int) -> None:
         super().__init__()
@@ -195,12 +195,12 @@ class GhostPyramid(nn.Module):
 
 
 def _doubled(x: Tensor) -> Tensor:
-    with torch.autocast(x.device.type, enabled=False):  # which would widen the map for nothing
+    with torch.autocast(x.device.type, enabled=False):  # which would widen the map needlessly
         return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
 class NanoDet(nn.Module):
-    """Feature maps of 212, 328 and 560 channels at strides 8, 16 and 32: of each stage, then of the pyramid."""
+    """Feature maps of 212, 328 and 560 channels at strides 8, 16 and 32: stage channels, then pyramid channels."""
 
     channels = tuple(width + _PYRAMID for width, _ in _STAGES)
 
@@ -216,16 +216,16 @@ class NanoDet(nn.Module):
         self.stages = nn.ModuleList(stages)
         self.pyramid = GhostPyramid(tuple(wider for wider, _ in _STAGES), _PYRAMID)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):  # without norms the usual start would fade from layer to layer
+            if isinstance(module, nn.Conv2d):  # without norms, default initialisation shrinks activations
                 nn.init.kaiming_normal_(module.weight, 0.1)
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
     def first_stages(self, count: int) -> list[nn.Module]:
-        """Of the stem, which ends at stride 4, and the three stages so many."""
+        """The stem, which ends at stride 4, and `count - 1` stages."""
         return [self.stem, *self.stages[: max(0, count - 1)]]
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Normalised images [B, 3, h, w], which are padded to multiples of 32, to three maps, which are cut back."""
+        """Normalised images [B, 3, h, w], which are padded to multiples of 32, to three maps, which are cropped."""
         height, width = images.shape[-2:]
         x = F.pad(images, (0, -width % _COARSEST, 0, -height % _COARSEST)).to(self.stem.weight.dtype)
         x = F.max_pool2d(_activated(self.stem(x)), 3, 2, 1)
@@ -238,7 +238,7 @@ class NanoDet(nn.Module):
 
 
 def convert_nanodet(source: str | Path, target: str | Path) -> None:
-    """Write the features of a NanoDet-Plus-m ONNX file as safetensors, which a recipe takes as its backbone."""
+    """Convert the backbone of a NanoDet-Plus-m ONNX file to safetensors, for use in a recipe."""
     from safetensors.torch import save_file
 
     state = read_nanodet(source)
@@ -246,10 +246,10 @@ def convert_nanodet(source: str | Path, target: str | Path) -> None:
 
 
 def read_nanodet(source: str | Path) -> dict[str, Tensor]:
-    """The weights of `NanoDet` out of the ONNX file of NanoDet-Plus-m (416 or 320, width 1.0) with folded norms.
+    """Read the weights of `NanoDet` from the ONNX file of NanoDet-Plus-m (416 or 320, width 1.0) with folded norms.
 
     Raises:
-        CheckpointError: the file is missing or damaged, or its graph is another.
+        CheckpointError: the file is missing or damaged, or has another graph.
         MissingExtraError: the package that reads ONNX files is not installed.
     """
     path = existing(Path(source).expanduser())
@@ -266,7 +266,7 @@ def read_nanodet(source: str | Path) -> dict[str, Tensor]:
             "NanoDet-Plus-m (width 1.0, not 1.5x) with folded batch norms, in the published form."
         )
     state = {name: torch.from_numpy(value).float() for name, value in zip(shapes, weights, strict=True)}
-    state["stem.weight"] = state["stem.weight"].flip(1).contiguous()  # it saw BGR
+    state["stem.weight"] = state["stem.weight"].flip(1).contiguous()  # BGR to RGB
     return state
 
 
@@ -283,7 +283,7 @@ def _graph(path: Path) -> tuple[list[Any], dict[str, Any]]:
         for node in graph.node:
             if node.op_type == "Constant" and node.attribute[0].name == "value":
                 values[node.output[0]] = numpy_helper.to_array(node.attribute[0].t).copy()
-    except Exception as error:  # protobuf's own errors have no base that could be named without it
+    except Exception as error:  # protobuf's errors cannot be named without importing it
         raise CheckpointError(
             f"{quote(path)} cannot be read as an ONNX file ({first_line(error)}). It is damaged, cut short or of "
             "another kind. Download it again and compare its size."

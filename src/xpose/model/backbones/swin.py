@@ -1,7 +1,7 @@
 """Swin transformer, written for long rows of tokens.
 
 Tokens stay one row per pixel throughout. Windows are a permutation of rows, made once per picture size, so that
-padding, shifting and partitioning are one gather, and their inverse another.
+padding, shifting and partitioning are one gather, and their inverse is another.
 
 Letters: B images, P pixels of a stage (row by row), W windows, A = window², H heads, C channels.
 """
@@ -20,7 +20,7 @@ from xpose.model.layers import PIECE_ROWS, FeedForward, Linear, Recomputable, in
 
 @dataclass(frozen=True)
 class WindowPiece:
-    """A few windows that are worked through together."""
+    """A few windows that are processed together."""
 
     gather: Tensor  # [W · A] pixel of each window cell; P where the cell is padding
     border: Tensor  # numbers of the windows that hold cells of different regions
@@ -33,7 +33,7 @@ def windows(
 ) -> tuple[list[WindowPiece], Tensor]:
     """The windows of a stage in pieces of `at_once`, and the window cell of each pixel [P]; cached per size."""
     height, width = size
-    with torch.inference_mode(False), torch.no_grad():  # a cached tensor must serve training too
+    with torch.inference_mode(False), torch.no_grad():  # cached tensors are used in training too
         high, wide = -(-height // window) * window, -(-width // window) * window
         pixels = torch.full((high, wide), height * width)
         pixels[:height, :width] = torch.arange(height * width).view(height, width)
@@ -57,13 +57,13 @@ def _partition(plane: Tensor, window: int) -> Tensor:
 
 
 def _regions(size: int, window: int, shift: int) -> Tensor:
-    """0, 1 or 2 for each cell of a shifted axis: cells of different numbers were not neighbours before the shift."""
+    """0, 1 or 2 for each cell of a shifted axis: cells with different numbers were not neighbours before the shift."""
     place = torch.arange(size)
     return (place >= size - window).long() + (place >= size - shift).long() if shift else torch.zeros_like(place)
 
 
 class WindowAttention(nn.Module):
-    """Self-attention within windows with a learned bias for the relative place."""
+    """Self-attention within windows with a learned bias for the relative position."""
 
     def __init__(self, dim: int, heads: int, window: int) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class WindowAttention(nn.Module):
         at_once = max(1, PIECE_ROWS // self.window**2) if piecewise(x) else 2**31
         pieces, scatter = windows(size, self.window, shift, at_once, x.dtype, x.device)
         bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)  # [H, A, A]
-        padded = F.pad(x, (0, 0, 0, 1))  # the added zero row is what padding cells point to
+        padded = F.pad(x, (0, 0, 0, 1))  # padding cells point to the added zero row
         done = [self._attend(padded, piece, bias) for piece in pieces]
         return torch.cat(done, dim=1).index_select(1, scatter)
 
@@ -91,7 +91,7 @@ class WindowAttention(nn.Module):
         scores = (q * (dim // self.heads) ** -0.5) @ k.transpose(-2, -1) + bias
         if piece.border.numel():
             mask = piece.mask.expand(batch, -1, self.heads, -1, -1)
-            scores = scores.index_add(1, piece.border, mask.to(scores.dtype))  # autocast may widen the scores
+            scores = scores.index_add(1, piece.border, mask.to(scores.dtype))  # autocast can widen the scores
         out = (scores.softmax(-1) @ v).transpose(2, 3).reshape(batch, -1, dim)
         return self.proj(out)
 
@@ -147,7 +147,7 @@ class Stage(nn.Module):
 
 
 class Swin(nn.Module):
-    """Feature maps of stages 1 to 3 (strides 8, 16, 32), each through a norm of its own."""
+    """Feature maps of stages 1 to 3 (strides 8, 16, 32), each with its own norm."""
 
     def __init__(self, *, dim: int, depths: tuple[int, ...], heads: tuple[int, ...], window: int) -> None:
         super().__init__()
@@ -162,7 +162,7 @@ class Swin(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(c) for c in self.channels)
 
     def first_stages(self, count: int) -> list[nn.Module]:
-        """The patches and so many stages; the first works at stride 4."""
+        """The patch layers and `count` stages; the first works at stride 4."""
         return [self.patch, self.patch_norm, *self.stages[:count]]
 
     def forward(self, images: Tensor) -> list[Tensor]:

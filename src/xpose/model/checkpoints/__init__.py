@@ -1,1 +1,1 @@
-"""Weights on disk: reading them safely, our own folders, the official layout, and which weights are known."""
+"""Weights on disk: safe reading, our own folders, the official layout and the list of known weights."""

@@ -1,4 +1,4 @@
-"""The calibration of a network: how its scores are read. It is stored beside the architecture in `calibration.json`."""
+"""The calibration of a network's scores, stored in `calibration.json` next to the architecture."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from xpose.model.config import CALIBRATION_KEYS, read_settings, refuse_unknown
 from xpose.pictures.atomic import write_text
 
 CALIBRATION_FILE = "calibration.json"
-DEFAULT_THRESHOLD, DEFAULT_NMS = 0.1, 0.9  # those of the released post-processing
+DEFAULT_THRESHOLD, DEFAULT_NMS = 0.1, 0.9  # from the released post-processing
 _FORMAT = "xpose-calibration-1"
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What `xpose calibrate` fits, and what `DetectionOptions` left at None mean.
+    """Values fitted by `xpose calibrate`, used for `DetectionOptions` that are None.
 
     Attributes:
-        thresholds: scores that objects must exceed, by class name; "" holds for all other classes.
-        keypoint_threshold: confidence from which a keypoint counts as present.
+        thresholds: scores that objects must exceed, by class name; "" applies to all other classes.
+        keypoint_threshold: minimum confidence of a keypoint to count as present.
         temperature: divides the logits of objects before they become scores; 1 changes nothing.
         keypoint_temperature: the same for keypoints.
         nms: among boxes overlapping by more than this only the best is kept; 1 keeps all.
@@ -33,7 +33,7 @@ class Calibration:
         rivals: classes that compete silently with every prompt; see `inference.competing_classes`.
 
     Raises:
-        ConfigError: values are out of range; all of them are listed.
+        ConfigError: values are out of range; the message lists them all.
     """
 
     thresholds: Mapping[str, float] = field(default_factory=dict)
@@ -81,7 +81,7 @@ class Calibration:
 
     @classmethod
     def from_values(cls, values: dict[str, Any]) -> Calibration:
-        """A calibration from plain values; those left out have their default."""
+        """A calibration from plain values; omitted ones have their default."""
         refuse_unknown("calibration", values, [entry.name for entry in dataclasses.fields(cls)])
         if isinstance(values.get("rivals"), list):
             values["rivals"] = tuple(values["rivals"])
@@ -99,7 +99,7 @@ def read_calibration(folder: Path) -> Calibration:
 
 
 def write_calibration(folder: str | Path, calibration: Calibration) -> None:
-    """Write `calibration.json` into a weight folder, whole or not at all.
+    """Write `calibration.json` into a weight folder atomically.
 
     Raises:
         XPoseError: this is not a weight folder, or the file cannot be written.

@@ -1,4 +1,4 @@
-"""Weight files on disk: safe to read."""
+"""Safe reading of weight files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:  # torch's own text advises to run what is in the file
+    except pickle.UnpicklingError:  # torch's own message advises running the file's code
         raise CheckpointError(
             f"{quote(path)} was not opened: it is not a plain weight file, or it would run code. Weight files may hold "
             "only tensors, since anything else in a pickle can run code on this machine. Get the file from its "
@@ -46,7 +46,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def existing(path: Path) -> Path:
-    """The path of a weight file."""
+    """Check the path of a weight file."""
     if path.is_dir():
         raise CheckpointError(f"{quote(path)} is a folder. Give the weight file in it, or load the folder by its path.")
     if not path.exists():

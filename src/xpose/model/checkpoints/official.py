@@ -1,6 +1,6 @@
-"""The official checkpoint layout (`unipose_swint.pth`, also distributed as `xpose.pth`) and ours, name by name.
+"""Conversion from and to the official layout (`unipose_swint.pth`, also distributed as `xpose.pth`).
 
-`official_names.toml`, the table of names, is read in both directions.
+The table of names, `official_names.toml`, is used in both directions.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def official_names(model: XPose) -> dict[str, tuple[str, ...]]:
 
 
 def sort_official(state: Mapping[str, Tensor], model: XPose) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """An official state dict as the network's tensors, by our names, and those of the prompt encoders, by theirs."""
+    """Split an official state dict into the network's tensors (our names) and the prompt encoders' (official names)."""
     state = unwrap(state)
     table = official_names(model)
     used = set(chain.from_iterable(table.values()))
@@ -92,7 +92,7 @@ def sort_official(state: Mapping[str, Tensor], model: XPose) -> tuple[dict[str, 
 
 
 def unwrap(state: Mapping[str, object]) -> dict[str, Tensor]:
-    """The bare state dict: out of `{"model": ...}` and without `module.` prefixes."""
+    """The bare state dict, without a `{"model": ...}` wrapper or `module.` prefixes."""
     inner = next((state[key] for key in ("model", "state_dict") if isinstance(state.get(key), Mapping)), state)
     assert isinstance(inner, Mapping)
     tensors = {
@@ -134,7 +134,7 @@ def load_official(path_or_state_dict: str | Path | Mapping[str, Tensor]) -> XPos
 
 
 def read_official(source: str | Path | Mapping[str, Tensor]) -> tuple[XPose, dict[str, Tensor]]:
-    """The network as of `load_official`, and the tensors of the prompt encoders by their official names."""
+    """The network as in `load_official`, and the tensors of the prompt encoders by their official names."""
     with torch.device("meta"):
         model = XPose(XPoseConfig())
     network, encoders = sort_official(source if isinstance(source, Mapping) else read_tensors(Path(source)), model)
@@ -142,7 +142,7 @@ def read_official(source: str | Path | Mapping[str, Tensor]) -> tuple[XPose, dic
 
 
 def fill(model: XPose, tensors: Mapping[str, Tensor]) -> XPose:
-    """A network that was built on the meta device with these weights, in eval mode and in float32."""
+    """A network built on the meta device, filled with these weights, in eval mode and float32."""
     model = model.to_empty(device="cpu")
     model.load_state_dict(tensors, strict=True)
     for module in model.modules():

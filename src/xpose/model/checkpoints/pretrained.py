@@ -43,7 +43,7 @@ def save_pretrained(
 ) -> Path:
     """Write a weight folder, with the tensors of its prompt encoders; every file is written atomically.
 
-    `card` is the text of the model card, a short one where None; `dtype` is the floating type on disk.
+    `card` is the text of the model card (short if None); `dtype` is the floating type on disk.
 
     Raises:
         XPoseError: the folder cannot be written.
@@ -83,7 +83,7 @@ def bundled_weights() -> dict[str, Path]:
 
 
 def default_weights() -> str:
-    """The name of the weights that are used when none are named."""
+    """The name of the default weights."""
     if DEFAULT in bundled_weights():
         return DEFAULT
     raise CheckpointError(
@@ -97,7 +97,7 @@ class Pretrained(NamedTuple):
     """The content of weights on disk."""
 
     model: XPose  # in eval mode and float32
-    encoders: dict[str, Tensor]  # of its prompt encoders, by official names; may be empty
+    encoders: dict[str, Tensor]  # of its prompt encoders, by official names; can be empty
     calibration: Calibration
 
 
@@ -110,7 +110,7 @@ def from_pretrained(name_or_path: str | Path, *, revision: str | None = None) ->
         revision: branch, tag or commit of a hub id.
 
     Raises:
-        CheckpointError: nothing is there, or it does not fit.
+        CheckpointError: the weights do not exist or do not fit.
     """
     path = Path(name_or_path).expanduser()
     if path.is_dir():

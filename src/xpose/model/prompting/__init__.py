@@ -21,7 +21,7 @@ __all__ = ["ClipTextEncoder", "ClipVisualPromptEncoder", "NanoTextEncoder", "Tex
 
 
 class TextEncoder(Protocol):
-    """What every text encoder offers. `encode` may be called from several threads."""
+    """The interface of text encoders. `encode` can be called from several threads."""
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """The embeddings [n, dim] of n texts."""

@@ -18,7 +18,7 @@ def main(output: Path) -> None:
 
 
 def vocabulary_names() -> list[str]:
-    """Every name and part of the shipped skeletons and every category, spelt out, in order and each once."""
+    """Every name and part of the shipped skeletons and every category, spelt out, sorted and unique."""
     names: list[str] = []
     for skeleton in vocabulary.list_skeletons():
         names += [*skeleton.keypoints, *skeleton.parts]

@@ -1,4 +1,4 @@
-"""The cache of encoded texts of all text encoders. It is bounded and safe to use from several threads."""
+"""A bounded, thread-safe cache of encoded texts, which all text encoders use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class EmbeddingCache:
-    """The embeddings of the texts used last, at most `capacity` of them."""
+    """The embeddings of the `capacity` most recently used texts."""
 
     def __init__(self, capacity: int = 4096, batch: int = 64) -> None:
         self.capacity = capacity
@@ -27,10 +27,10 @@ class EmbeddingCache:
         return len(self._rows)
 
     def __reduce__(self) -> tuple[type[EmbeddingCache], tuple[int, int]]:
-        return EmbeddingCache, (self.capacity, self.batch)  # a copied or pickled network starts with an empty memory
+        return EmbeddingCache, (self.capacity, self.batch)  # a copied or pickled network starts with an empty cache
 
     def clear(self) -> None:
-        """Forget everything, as after a change of the encoder's weights, precision or device."""
+        """Empty the cache, e.g. after a change of the encoder's weights, precision or device."""
         with self._access:
             self._rows.clear()
             self._age += 1
@@ -59,7 +59,7 @@ class EmbeddingCache:
         self.runs += 1
         rows = {text: row.clone() for text, row in zip(texts, embeddings, strict=True)}
         with self._access:
-            if age == self._age:  # else the weights changed meanwhile
+            if age == self._age:  # otherwise the weights have changed
                 self._rows.update(rows)
                 while len(self._rows) > self.capacity:
                     self._rows.popitem(last=False)
@@ -67,7 +67,7 @@ class EmbeddingCache:
 
 
 def check_texts(texts: Sequence[str]) -> list[str]:
-    """The texts as a list, each of them printable as UTF-8."""
+    """The texts as a list, each encodable as UTF-8."""
     if isinstance(texts, str):
         raise TypeError(f"Got the single text {texts!r}. An encoder takes a list of texts: write [{texts!r}].")
     listed = list(texts)
@@ -78,5 +78,5 @@ def check_texts(texts: Sequence[str]) -> list[str]:
 
 
 def without_surrogates(text: str) -> str:
-    """The text with its lone surrogates (a file name's broken bytes, say) replaced: they have no form in UTF-8."""
+    """Replace lone surrogates (e.g. a file name's broken bytes), which cannot be encoded in UTF-8."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,12 +1,12 @@
 """CLIP as prompt encoder: words and example pictures to 512 numbers.
 
-Embeddings are projected and *not* normalised, as the network was trained with. transformers is imported when a tower is
+Embeddings are projected and *not* normalised, as in the network's training. transformers is imported when a tower is
 built, not with this module.
 
-Example pictures go through CLIP's image tower, joined by one token per keypoint. The token of a visible keypoint starts
-from its position, that of an invisible one from a learned token. In every block the keypoint tokens attend to each
-other and to the picture's patches; the class token and the patches never see them, so that CLIP's own outputs stay the
-same to the last bit. What the paper leaves open is decided in docs/prompt-encoders.md. Shape letters:
+Example pictures go through CLIP's image tower, with one added token per keypoint. The token of a visible keypoint
+starts from its position, that of an invisible one from a learned token. In every block the keypoint tokens attend to
+each other and to the picture's patches; the class token and the patches never see them, so that CLIP's own outputs stay
+bit-identical. docs/prompt-encoders.md decides what the paper leaves open. Shape letters:
 
     n  pictures    K  keypoints    P  patches (49)    W  width of the tower (768)    D  width of an embedding (512)
 """
@@ -41,7 +41,7 @@ class ClipTextEncoder(nn.Module):
     It is frozen unless its parameters require gradients: then `encode` computes gradients and caches nothing.
     """
 
-    logit_scale: Tensor  # unused here; kept so that the official layout can be written back whole
+    logit_scale: Tensor  # unused here; kept so that the official layout can be written back in full
 
     def __init__(self, tower: CLIPTextModelWithProjection) -> None:
         super().__init__()
@@ -156,7 +156,7 @@ class ClipVisualPromptEncoder(nn.Module):
         return int(self.tower.config.image_size)
 
     def load_prompt_weights(self, state: Mapping[str, Tensor]) -> None:
-        """Take `pos_proj.*` and `padding.weight` out of a state dict in the official layout.
+        """Load `pos_proj.*` and `padding.weight` from a state dict in the official layout.
 
         Raises:
             CheckpointError: one of them is missing or of another size.
@@ -181,7 +181,7 @@ class ClipVisualPromptEncoder(nn.Module):
 
     @torch.no_grad()
     def encode(self, pictures: Tensor, points: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings without gradients: `forward` for use after training."""
+        """Compute embeddings without gradients; see `forward`."""
         return self(pictures, points, visible)
 
     def forward(self, pictures: Tensor, points: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
@@ -189,7 +189,7 @@ class ClipVisualPromptEncoder(nn.Module):
 
         Args:
             pictures: [n, 3, size, size], normalised as CLIP's input (see `prompt_picture`).
-            points: [n, K, 2], x and y in 0..1 of the picture; where invisible, anything.
+            points: [n, K, 2], x and y in 0..1 of the picture; ignored if invisible.
             visible: [n, K], True where the point is visible.
 
         Raises:
@@ -209,14 +209,14 @@ class ClipVisualPromptEncoder(nn.Module):
         return project(vision.post_layernorm(picture[:, 0])), project(vision.post_layernorm(keypoints))
 
     def train(self, mode: bool = True) -> ClipVisualPromptEncoder:
-        """As in every module, but CLIP stays in eval mode."""
+        """Set the training mode, but keep CLIP in eval mode."""
         super().train(mode)
         self.tower.eval()
         return self
 
     def _keypoint_tokens(self, points: Tensor, visible: Tensor) -> Tensor:
         shown = visible.to(torch.bool)[..., None]
-        points = points.masked_fill(~shown, 0)  # may be NaN there
+        points = points.masked_fill(~shown, 0)  # can be NaN there
         code = sine_code(points[..., [1, 0]] * (2 * math.pi), POSITION_CODE // 2, 10000.0).flatten(-2)
         return torch.where(shown, self.pos_proj(code), self.padding.weight[0])
 
@@ -231,10 +231,10 @@ class ClipVisualPromptEncoder(nn.Module):
 
 
 def average_shots(objects: Tensor, keypoints: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
-    """Several pictures of one kind as one prompt: object [D] and keypoints [K, D] from [n, D] and [n, K, D].
+    """Average several pictures into one prompt: object [D] and keypoints [K, D] from [n, D] and [n, K, D].
 
-    A keypoint's mean is over the pictures that show it, because the token of an invisible keypoint does not depend on
-    the keypoint. A keypoint that no picture shows has the mean over all.
+    A keypoint is averaged over the pictures that show it, because the token of an invisible keypoint does not depend on
+    the keypoint. A keypoint that no picture shows is averaged over all.
     """
     shown = visible.to(torch.bool)
     weights = torch.where(shown.any(dim=0), shown, True).to(keypoints.dtype)[..., None]  # [n, K, 1]

@@ -1,7 +1,7 @@
-"""CLIP's towers as transformers' classes, with weights of the official checkpoint or of transformers' own layout.
+"""CLIP's towers as transformers classes, with weights in the official layout or in that of transformers.
 
-Official names have the prefix `clip_model.`. Two things differ beside the names: query, key and value are one tensor
-there and three here, and both projections are stored transposed there.
+Official names have the prefix `clip_model.`. Besides the names, the official layout stores query, key and value as
+one tensor instead of three, and both projections transposed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PREFIX = "clip_model."
 LOGIT_SCALE = PREFIX + "logit_scale"
 _HEAD_WIDTH = 64  # of every CLIP tower with patches
 _WAY_OUT = "Use the released file, or convert yours again."
-# Parts of transformers' names, and what the official names have instead.
+# Parts of transformers' names and of the corresponding official names.
 _RENAMES = (
     ("text_model.embeddings.position_embedding.weight", "positional_embedding"),
     ("text_model.embeddings.", ""),
@@ -49,7 +49,7 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def _official_names(ours: Iterable[str]) -> dict[str, list[str]]:
-    """The official name of each tensor, with the one or three names of transformers that it becomes."""
+    """The official name of each tensor, with its one or three names in transformers."""
     return {
         PREFIX + reduce(lambda text, rename: text.replace(*rename), _RENAMES, name): (
             [name.replace(".q_proj.", f".{role}_proj.") for role in "qkv"] if ".q_proj." in name else [name]
@@ -118,7 +118,7 @@ def _built(tower_class: Callable[[Any], Model], **sizes: int) -> Model:
 def _converted(
     state: Mapping[str, Tensor], present: set[str], tower_class: Callable[[Any], nn.Module], tower: str
 ) -> tuple[dict[str, Tensor], int]:
-    """The tensors `present` under transformers' names, as float32 copies, and how many blocks there are."""
+    """The tensors `present` under transformers' names, as float32 copies, and the number of blocks."""
     layers = len({match[1] for name in present if (match := re.search(r"resblocks\.(\d{1,2})\.", name))})
     expected = _built(tower_class, num_hidden_layers=layers).state_dict()
     official = _official_names(expected)
@@ -153,7 +153,7 @@ def _heads(width: int, tower: str) -> int:
 
 
 def _filled(model: Model, weights: Mapping[str, Tensor]) -> Model:
-    """The tower with these tensors as its own."""
+    """The tower, filled with these tensors."""
     wrong = [
         f"{name} {tuple(weights[name].shape)} instead of {tuple(parameter.shape)}"
         for name, parameter in model.state_dict().items()
@@ -168,13 +168,13 @@ def _filled(model: Model, weights: Mapping[str, Tensor]) -> Model:
     for module in model.modules():
         for name, buffer in module.named_buffers(recurse=False):
             if buffer.is_meta:
-                assert name == "position_ids", name  # the one buffer of transformers' towers that is in no checkpoint
+                assert name == "position_ids", name  # the only buffer of these towers that no checkpoint contains
                 setattr(module, name, torch.arange(buffer.shape[-1]).expand(buffer.shape))
     return model.eval()
 
 
 def pretrained_tower(model_class: Any, name: str | Path) -> Any:
-    """A tower of transformers' own layout from a folder or the hub, from safetensors files only."""
+    """Load a tower in transformers' layout from a folder or the hub, only from safetensors files."""
     try:
         tower, report = model_class.from_pretrained(
             str(name), use_safetensors=True, output_loading_info=True, local_files_only=Path(name).is_dir()

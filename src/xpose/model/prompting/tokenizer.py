@@ -1,9 +1,9 @@
-"""CLIP's byte-level tokens, offline, from the published merge table.
+"""CLIP's byte-level tokeniser, offline, from the published merge table.
 
-The table `assets/bpe_simple_vocab_16e6.txt.gz` (see NOTICE) is read by the `tokenizers` library; only the cleaning of
-the text before it is ours. The published tokeniser cleans with ftfy; `clean` does what matters for prompts (HTML
-entities, curly quotes, ligatures, full-width letters, composed accents, control characters and Windows' replacements of
-them) but does not repair text that was decoded with a wrong encoding.
+The table `assets/bpe_simple_vocab_16e6.txt.gz` (see NOTICE) is read by the `tokenizers` library; only the text
+cleaning before it is ours. The published tokeniser cleans with ftfy; `clean` does what matters for prompts (HTML
+entities, curly quotes, ligatures, full-width letters, composed accents, control characters and their Windows
+replacements) but does not repair text that was decoded with a wrong encoding.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 VOCABULARY_SIZE = 49408
 START, END = VOCABULARY_SIZE - 2, VOCABULARY_SIZE - 1
 CONTEXT = 77
-"""The most tokens of one text, start and end included."""
+"""Maximum tokens per text, including start and end."""
 
 _MERGES = VOCABULARY_SIZE - 2 * 256 - 2  # the file holds more merges than the released network was trained with
 _WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
@@ -50,9 +50,9 @@ _FIRST, _THEN = _LIGATURES | _WIDTHS | _WINDOWS, _QUOTES | _CONTROLS
 
 
 def clean(text: str) -> str:
-    """The text as CLIP reads it: quotes straight, entities resolved, one blank between words, lower case."""
+    """The text as CLIP reads it: straight quotes, resolved entities, one blank between words, lower case."""
     text = without_surrogates(html.unescape(html.unescape(text)))
-    text = text.translate(_FIRST).translate(_THEN)  # a ligature may hold a quote
+    text = text.translate(_FIRST).translate(_THEN)  # a ligature can hold a quote
     text = unicodedata.normalize("NFC", text)
     return re.sub(r"\s+", " ", text).strip().lower()
 

@@ -1,4 +1,4 @@
 """`Poses` in the formats of other programs, one file per format, and `table.py`, which lists them.
 
-Adding a format: a module here with a function from several results to the content of a file, and a row in `table.py`.
+To add a format, write a module with a function that encodes results as a file, and add a row to `table.py`.
 """

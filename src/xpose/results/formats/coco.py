@@ -1,7 +1,7 @@
-"""COCO: an instances file with everything, and the result lists that its evaluators read.
+"""COCO: complete instances files, and the result lists that COCO's evaluators read.
 
-COCO has no null: an absent keypoint (v = 0) is 0, 0, 0 in an instances file, as the format requires. The results keep
-its coordinates, because the evaluators compare every predicted keypoint and ignore the v of a prediction.
+COCO has no null: absent keypoints (v = 0) are 0, 0, 0 in instances files, as the format requires. Result lists keep
+their coordinates, because the evaluators compare every predicted keypoint and ignore its v.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def instances(
         file_names: the names of the pictures; default their `source`.
 
     Raises:
-        ConfigError: counts differ, a category has no id, or two skeletons share one.
+        ConfigError: counts differ, a category has no id, or two skeletons share an id.
     """
     ids = _image_ids(results, image_ids)
     if file_names is None:
@@ -74,8 +74,8 @@ def results(
 ) -> list[dict[str, Any]]:
     """COCO results for several pictures, as `COCO.loadRes` of pycocotools reads them.
 
-    Ids are as for `instances`, and those of the annotation file. `kind` is "keypoints" (objects without any are
-    omitted) or "boxes": an entry with both would be read as a box.
+    The ids are as for `instances`, and must match the annotation file. `kind` is "keypoints" (objects without any are
+    omitted) or "boxes"; pycocotools would read an entry with both as a box.
     """
     if kind not in ("keypoints", "boxes"):
         raise ConfigError(f'kind is {kind!r}. It must be "keypoints" or "boxes". Write them into two files.')
@@ -95,9 +95,9 @@ def result_entry(
     kind: Literal["keypoints", "boxes"] = "keypoints",
     columns: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """One entry of a results file, in full precision; with `keypoint_scores` and, if there are any, `keypoint_errors`.
+    """One entry of a results file in full precision, with `keypoint_scores` and, if predicted, `keypoint_errors`.
 
-    `columns` [K] is the row in the pose of each keypoint of the category, or -1 (zeros) if the pose lacks it. By
+    `columns` [K] has the row in the pose for each keypoint of the category, or -1 (zeros) if the pose lacks it. By
     default the category has the pose's own keypoints.
     """
     entry: dict[str, Any] = {"image_id": image_id, "category_id": category_id, "score": float(pose.score)}
@@ -140,7 +140,7 @@ def _annotation(pose: Pose, annotation_id: int, image_id: int, category_id: int)
         "score": score(pose.score),
         "keypoint_scores": [score(value) for value in pose.keypoint_scores.tolist()],
     }
-    if pose.keypoint_errors is not None:  # not part of COCO, whose tools ignore keys that they do not know
+    if pose.keypoint_errors is not None:  # not part of COCO; its tools ignore unknown keys
         annotation["keypoint_errors"] = [score(value, 2) for value in pose.keypoint_errors.tolist()]
     return annotation
 
@@ -167,7 +167,7 @@ def _image_ids(results: Sequence[Poses], given: Sequence[int] | None) -> list[in
 
 
 def _category_ids(results: Sequence[Poses], given: Mapping[str, int] | None, *, alone: bool = True) -> dict[Kind, int]:
-    """The id of each category with its own keypoints; with `alone`, no two may share one."""
+    """The id of each pair of category and keypoints; with `alone`, all ids must differ."""
     kinds = list(dict.fromkeys(_kind(pose) for poses in results for pose in poses))
     if given is None:
         return {kind: position for position, kind in enumerate(kinds, start=1)}

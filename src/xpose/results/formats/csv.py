@@ -46,6 +46,6 @@ def to_csv(results: Sequence[Poses]) -> str:
 
 
 def safe_cell(text: str) -> str:
-    """The text without line breaks, and with a quote before it if a spreadsheet would take it for a formula."""
+    """The text without line breaks, prefixed by a quote if a spreadsheet would read it as a formula."""
     text = text.replace("\r", " ").replace("\n", " ")
     return f"'{text}" if text.startswith("\t") or text.lstrip().startswith(_FORMULA) else text

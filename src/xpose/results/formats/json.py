@@ -1,4 +1,4 @@
-"""Our own JSON, written and read: it keeps everything except the coordinates of absent keypoints."""
+"""Writes and reads our own JSON, which keeps everything except the coordinates of absent keypoints."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _WAY_OUT = "Give what Poses.to_dict() or to_json() wrote."
 
 
 def number(value: float) -> float:
-    """A coordinate to a hundredth of a pixel, as a plain float; never minus zero."""
+    """Round a coordinate to 0.01 pixels, as a plain float and never minus zero."""
     return round(float(value), 2) + 0.0
 
 
 def score(value: float, digits: int = 4) -> float | None:
-    """A score, or with 2 digits an expected error in pixels; None if it is unknown."""
+    """Round a score, or with 2 digits an expected error in pixels; None if unknown."""
     return None if math.isnan(value) else round(float(value), digits) + 0.0
 
 

@@ -1,7 +1,7 @@
-"""OpenPose's JSON, as ControlNet and ComfyUI read it: people with body, face and hands, animals in AP-10K's order.
+"""OpenPose's JSON for ControlNet and ComfyUI: people with body, face and hands, and animals in AP-10K's order.
 
-Keypoints are looked up by their canonical names, so any prompt for a person works, and a face or a left hand alone as
-well. If the prompt has no neck, the middle of the shoulders is used with the lower of both scores; the same holds for
+Keypoints are looked up by their canonical names, so any prompt for a person works, even for only a face or a left
+hand. If the prompt has no neck, the middle of the shoulders is used with the lower of both scores; the same holds for
 the middle of the hips. The format drops `keypoint_errors`.
 """
 
@@ -29,8 +29,8 @@ BODY_25 = (
     *("left big toe", "left small toe", "left heel", "right big toe", "right small toe", "right heel"),
 )
 _BETWEEN = {"neck": ("left shoulder", "right shoulder"), "middle of the hips": ("left hip", "right hip")}
-_FACE_PLACES = 70  # our 68, then the pupils of the right and the left eye
-# A person, and not just anything with an eye and a nose: at least so many points of its body are in the prompt.
+_FACE_PLACES = 70  # our 68 points, then the right and the left pupil
+# A prompt needs at least this many body points to count as a person; an eye and a nose are not enough.
 _LEAST_BODY = 5
 _NOWHERE = (0.0, 0.0, 0.0)
 Triple = tuple[float, float, float]
@@ -80,7 +80,7 @@ def _person(pose: Pose, points: dict[str, Point], order: tuple[str, ...]) -> dic
     for side in ("left", "right"):
         names = [f"{side} hand wrist", *(f"{side} {name}" for name in hand[1:])]
         if not _shared(points, names) and side_of(pose.category) == side:
-            names = list(hand)  # a prompt for a left hand need not say "left" at each point
+            names = list(hand)  # the points of a left hand need not say "left"
         triples = [_triple(points, name) for name in names] if _shared(points, names) > 1 else []
         lists[f"hand_{side}_keypoints_2d"] = triples
     return {name: [value for triple in triples for value in triple] for name, triples in lists.items()}

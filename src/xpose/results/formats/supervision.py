@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def to_supervision(poses: Poses, kind: Literal["keypoints", "boxes"] = "keypoints") -> Any:
     """`supervision.KeyPoints` or `supervision.Detections`; `data["class_name"]` holds the categories.
 
-    For supervision a point at 0, 0 is not there, so those points are put there.
+    Absent points are set to 0, 0, which supervision treats as absent.
 
     Raises:
         MissingExtraError: supervision is not installed.

@@ -1,4 +1,4 @@
-"""The formats that results can be written in, one row for each.
+"""The formats for writing results, one row for each.
 
 `Poses.save`, the command line and the documentation read this table.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class ResultFormat:
     """One format.
 
-    `encode` makes the content of a file, as text or as values for JSON, from the results of several pictures (of one if
+    `encode` makes the content of a file, as text or as values for JSON, from the results of several pictures (or one if
     `single`) and the format's own options.
     """
 
@@ -55,4 +55,4 @@ def encoded(results: Sequence[Poses], name: str, **options: object) -> bytes:
         raise ConfigError(f"Got {len(results)} results for one {name} file, which holds exactly one picture.")
     content = row.encode(results[0] if row.single else results, **options)
     text = content if isinstance(content, str) else json.json_text(content, indent=1)
-    return text.encode("utf-8", "replace")  # half a character has no bytes
+    return text.encode("utf-8", "replace")  # replaces lone surrogates

@@ -1,7 +1,7 @@
 """YOLO-pose: a label line for each object.
 
-All objects of a data set have the same list of keypoints. If their skeletons differ, the list has every name of every
-class, and an object has zeros for the names that are not its own. The format drops all scores and `keypoint_errors`.
+All objects of a data set share one list of keypoints. If their skeletons differ, the list has the names of all
+classes, and an object has zeros for names that it lacks. The format drops all scores and `keypoint_errors`.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def layout_of(results: Sequence[Poses]) -> Layout:
 
 
 def encode(poses: Poses, layout: Layout | None = None) -> str:
-    """The label file of one picture: class, box and keypoints as shares of the picture's sides.
+    """The label file of one picture: class, box and keypoints, relative to the picture's size.
 
     The format cannot express what is outside the picture: boxes are clipped, and points outside get v = 0. Use the same
-    layout for all pictures of a data set, `layout_of(all results)`; by default it is that of this picture.
+    layout, `layout_of(all results)`, for all pictures of a data set; the default is the layout of this picture.
     """
     layout = layout or layout_of([poses])
     return "".join(f"{_line(pose, poses.image_size, layout)}\n" for pose in poses)

@@ -1,1 +1,1 @@
-"""Going on from given weights with the labels of a user: the data, the plan of the run, what it changed."""
+"""Fine-tuning of given weights on a user's labels: the data, the plan of the run, and what it changed."""

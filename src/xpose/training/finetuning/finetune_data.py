@@ -31,23 +31,23 @@ if TYPE_CHECKING:
 
 DATA, REQUEST_FILE = "data", "finetune.json"
 TRAIN, VALIDATION = "train", "val"
-OWN_NAMES = "none"  # as a skeleton: the names stay those of the labels
+OWN_NAMES = "none"  # as a skeleton: keep the names of the labels
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the user named."""
+    """The user's choices."""
 
     data: str  # absolute path
     images: str | None = None
     format: str | None = None
-    name: str | None = None  # what the objects are, if the source does not say it
+    name: str | None = None  # what the objects are, if the source does not state it
     skeleton: str | None = None
     split: str | None = None
 
     @classmethod
     def of(cls, data: Path, images: Path | None = None, **choices: str | None) -> Request:
-        """The request with paths that mean the same from every folder."""
+        """The request with absolute paths, valid from every folder."""
         return cls(absolute(data), None if images is None else absolute(images), **choices)
 
 
@@ -62,13 +62,13 @@ class Material:
 
     place: Path  # of the prepared set, collection or folder of sets
     format: str
-    split: str  # that is trained on
+    split: str  # the training split
     validation: str | None  # the source's own validation split
     usable: tuple[tuple[Record, Path], ...]  # the records of the split whose objects have keypoints
     tested: int  # such records of the validation split
-    kinds: Mapping[Category, int]  # of the usable records: how many objects there are
-    skipped: Counter[str]  # what the import left out: "picture", "object", "point"
-    reasons: tuple[str, ...]  # the first of them in words
+    kinds: Mapping[Category, int]  # number of objects in the usable records
+    skipped: Counter[str]  # what the import skipped: "picture", "object", "point"
+    reasons: tuple[str, ...]  # the first reasons as text
     notes: tuple[str, ...]
 
     @property
@@ -78,11 +78,11 @@ class Material:
 
     @cached_property
     def flips(self) -> dict[str, dict[str, str]]:
-        """The mirror names of skeletons of its own."""
+        """The mirror names of the set's own skeletons."""
         return own_flips([self.place])
 
     def pairs(self, category: Category) -> list[tuple[str, str]]:
-        """The points that change names in a mirrored picture, each pair once."""
+        """The points that swap names in a mirrored picture, each pair once."""
         kind = Kind.of(category.name, category.skeleton, category.keypoints, (), self.flips.get(category.skeleton))
         place = {name: number for number, name in enumerate(kind.names)}
         pairs = zip(kind.names, kind.mirrored, strict=True)
@@ -103,7 +103,7 @@ class Material:
         return len(groups) > len(set(groups))
 
     def skeleton_file(self, category: Category) -> Path | None:
-        """The file beside the set that holds the category's skeleton; None for one of the vocabulary."""
+        """The file next to the set with the category's skeleton; None for one of the vocabulary."""
         if not (self.place / MANIFEST).is_file():
             return None
         files = read_manifest(self.place).get("import", {}).get("skeletons", {})
@@ -112,7 +112,7 @@ class Material:
 
 
 def opened(request: Request, folder: Path) -> Recognised | dict[str, Any]:
-    """The recognised labels, or what the run in the folder began with if it is continued; nothing is written."""
+    """The recognised labels, or the initial data of the run in the folder if it continues; nothing is written."""
     before = _before(request, folder)
     return before if before is not None and last_step(folder) else _recognised(request)
 
@@ -130,12 +130,12 @@ def gather(
     source: Recognised | dict[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Material:
-    """The material of a run: imported into its folder, or as it was imported when the run began.
+    """The material of a run: imported into its folder now, or when the run began.
 
-    `source` is the answer of `opened`, if it was called before.
+    `source` is the result of `opened`, if it was called before.
 
     Raises:
-        DataError, ConfigError: the labels are damaged, of no known format or without keypoints; the run is another's.
+        DataError, ConfigError: the labels are damaged, of unknown format or without keypoints; or another run is there.
     """
     from xpose.data.datasets.importers.recognise import PREPARED
 
@@ -159,7 +159,7 @@ def gather(
 
 
 def _before(request: Request, folder: Path) -> dict[str, Any] | None:
-    """What the run in the folder began with; None if no training has begun, whatever was imported for it."""
+    """The initial data of the run in the folder; None if no training has begun, even if data were imported."""
     path, step = folder / REQUEST_FILE, last_step(folder)
     if not step and not ((folder / LOG_FILE).is_file() and path.is_file()):
         return None
@@ -185,7 +185,7 @@ def _before(request: Request, folder: Path) -> dict[str, Any] | None:
 
 
 def _forget_other(request: Request, folder: Path) -> None:
-    """Remove what was imported for a run on other data that never began to train, and nothing else."""
+    """Remove only what was imported for a run on other data that never began to train."""
     try:
         content = json.loads((folder / REQUEST_FILE).read_text(encoding="utf-8"))
         other, place = content["request"] != asdict(request), Path(content["place"])
@@ -233,9 +233,9 @@ def _imported(
 
 
 def _fitting_skeleton(format_name: str, path: Path, request: Request) -> str | None:
-    """The skeleton of the vocabulary that has exactly the points of all kinds of objects, under any names; or None.
+    """The vocabulary's skeleton with exactly the points of all kinds of objects, under any names; or None.
 
-    The weights have learned its names, and it knows mirror partners that the source's names do not tell.
+    The weights have learned its names, and it has mirror partners that the source's names do not reveal.
     """
     from xpose.data.datasets.importers import load_importer
     from xpose.data.datasets.importers.base import ImportChoices
@@ -253,7 +253,7 @@ def _fitting_skeleton(format_name: str, path: Path, request: Request) -> str | N
 
 
 def survey(place: Path, format_name: str, split: str | None = None, notes: Iterable[str] = ()) -> Material:
-    """What is in a set."""
+    """Survey a set."""
     names = _splits(place)
     train = _training_split(place, names, split)
     usable = tuple(_usable(place, train))

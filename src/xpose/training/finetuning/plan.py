@@ -20,24 +20,24 @@ from xpose.training.recipes.recipe import Recipe, recipe_of
 from xpose.training.recipes.session import BEST, WEIGHTS, last_step, made
 from xpose.training.run.log import LOG_FILE, read_log, write_validation
 
-FEWEST = 5  # pictures; with fewer, example pictures as prompts do better without any training
-LEAST_TESTED = 4  # pictures kept back, or none
+FEWEST = 5  # pictures; with fewer, example pictures as prompts work better, without training
+LEAST_TESTED = 4  # held-out pictures, or none
 FIRST = 0  # the step of the starting weights in the log
-_SHARES = (0.1, 0.2, 0.3, 0.4)  # to keep back, the first that gives enough
-FULL_RATE = {"mobilenetv2": 4e-4}  # at 16 pictures a step, for a network that starts from nothing
+_SHARES = (0.1, 0.2, 0.3, 0.4)  # to hold out: the first that gives enough
+FULL_RATE = {"mobilenetv2": 4e-4}  # at 16 pictures a step, for an untrained network
 OTHER_RATE = 1e-4
 TestedOn = Literal["held-out pictures", "a split of its own", "the training pictures"]
 
 
 @dataclass(frozen=True)
 class Size:
-    """The settings for so many pictures."""
+    """The settings for up to `most` pictures."""
 
     name: str
     most: float  # pictures
     steps: int
     batch: int
-    rate: float  # share of the full one
+    rate: float  # share of the full rate
     backbone: float  # share of that rate for the backbone; 0 freezes it
     average: float
     scale: tuple[float, float]
@@ -51,21 +51,21 @@ SIZES = (
     Size("medium", 5000, 6000, 16, 0.5, 0.1, 0.999, (0.6, 1.5), 0.3, 0.1),
     Size("large", float("inf"), 20000, 16, 1.0, 0.25, 0.9995, (0.6, 1.5), 0.3, 0.1),
 )
-LONGER = 4  # times as many steps for a network that starts from nothing
+LONGER = 4  # times as many steps for an untrained network
 
 
 @dataclass(frozen=True)
 class Start:
-    """What the run starts from."""
+    """The starting point of a run."""
 
     network: dict[str, Any]  # the recipe's table
     config: XPoseConfig
-    weights: str | None  # None: from nothing
+    weights: str | None  # None: untrained
 
 
 @dataclass(frozen=True)
 class FinetunePlan:
-    """A recipe, and what was decided for it."""
+    """A recipe, and the decisions behind it."""
 
     recipe: Recipe
     size: str
@@ -81,16 +81,16 @@ def starting_point(
     clip: Path | None = None,
     changes: Iterable[str] = (),
 ) -> Start:
-    """What to start from: named weights, the bundled ones, or nothing.
+    """Choose what to start from: named weights, the bundled ones, or none.
 
-    The `changes` of `choose` may name the weights (network.start) or the network (network.preset), too.
+    The `changes` of `choose` can also name the weights (network.start) or the network (network.preset).
 
     Raises:
-        CheckpointError, ConfigError: there are no such weights, or choices exclude each other.
+        CheckpointError, ConfigError: the weights do not exist, or choices exclude each other.
     """
     network: dict[str, Any] = {}
     for text in changes:
-        with suppress(ConfigError):  # `choose` reports it, with all other faults
+        with suppress(ConfigError):  # `choose` reports all faults
             network = settings_reader.merged(network, settings_reader.assigned(text).get("network", {}))
     weights = weights if weights is not None else network.get("start")
     if from_scratch and weights is not None:
@@ -126,7 +126,7 @@ def _config_of(weights: str) -> XPoseConfig:
 
 
 def refuse_too_few(material: Material) -> None:
-    """Raise DataError for fewer than `FEWEST` pictures, which serve better as examples."""
+    """Raise DataError for fewer than `FEWEST` pictures, which work better as examples."""
     if material.pictures < FEWEST:
         count = counted(material.pictures, "picture")
         raise DataError(
@@ -137,7 +137,7 @@ def refuse_too_few(material: Material) -> None:
 
 
 def choose(material: Material, start: Start, changes: Iterable[str] = ()) -> FinetunePlan:
-    """The recipe for the material, with changes, `a.b=value` each, over what is chosen here."""
+    """The recipe for the material; changes of the form `a.b=value` override its choices."""
     size = next(size for size in SIZES if material.pictures <= size.most)
     small, scratch = start.config.backbone == "mobilenetv2", start.weights is None
     held_out = 0.0 if material.validation else share_to_hold_out(material)
@@ -180,7 +180,7 @@ def choose(material: Material, start: Start, changes: Iterable[str] = ()) -> Fin
 
 
 def _from_anywhere(recipe: Recipe) -> Recipe:
-    """The recipe with absolute paths, so that it means the same wherever it is kept and used."""
+    """The recipe with absolute paths, so that it can be stored and used anywhere."""
     network, data, validation = recipe.network, recipe.data, recipe.validation
     start = network.start if network.start in bundled_weights() else _whole(network.start)
     return replace(
@@ -192,14 +192,14 @@ def _from_anywhere(recipe: Recipe) -> Recipe:
 
 
 def _whole(path: str | None) -> str | None:
-    """An absolute path; what does not exist here may be a name on the hub, and stays as it is."""
+    """An absolute path; a path that does not exist here can be a hub name and is not changed."""
     return path if path is None or not Path(path).expanduser().exists() else absolute(path)
 
 
 def share_to_hold_out(material: Material) -> float:
-    """The smallest share of the pictures that keeps a few back; 0 if that would cost too much.
+    """The smallest share of the pictures that holds out a few; 0 if that would cost too much.
 
-    The pictures are taken by their names (`xpose.data.collection.held_out`), so a share of few pictures is counted.
+    Pictures are chosen by name (`xpose.data.collection.held_out`), so the held-out pictures are counted.
     """
     if material.pictures < 4 * LEAST_TESTED:
         return 0.0
@@ -211,7 +211,7 @@ def _held_out(material: Material, share: float) -> int:
 
 
 def _tested(recipe: Recipe, material: Material) -> tuple[TestedOn, int]:
-    """The pictures that the recipe tests on, after the user's changes."""
+    """The test pictures of the recipe, after the user's changes."""
     split, limit = recipe.validation.split, recipe.validation.limit
     if split is None:
         return "held-out pictures", min(limit, _held_out(material, recipe.data.held_out))
@@ -233,12 +233,12 @@ class Comparison:
 
     @property
     def improved(self) -> bool:
-        """Whether some step was better than the starting weights, as far as both are known."""
+        """Whether any step was better than the starting weights, as far as both are known."""
         return self.best_step != FIRST or not self.before
 
 
 def test_start(setup: Setup) -> Mapping[str, float]:
-    """Measure the starting weights, once in a run, as its step 0; the measures."""
+    """Measure the starting weights, once per run, as step 0; return the measures."""
     if setup.validator is None or last_step(setup.folder):
         return {}
     if (setup.folder / LOG_FILE).is_file() and (values := read_log(setup.folder).validations.get(FIRST)):

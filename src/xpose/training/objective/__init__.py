@@ -1,1 +1,1 @@
-"""What training asks of the network: targets, the matcher, losses, denoising."""
+"""The training objective: targets, the matcher, losses, denoising."""

@@ -1,7 +1,7 @@
-"""The ablation without object alignment: a classifier that knows the training classes by number only, and its batches.
+"""The ablation without object alignment: a classifier over numbered training classes, and its batches.
 
-Every picture is asked for all training classes, always in the same order: column l of the scores is class l. Classes
-that a picture's set does not label are neither `present` nor `complete`, and are masked.
+Every picture is prompted with all training classes in the same order: column l of the scores is class l. Classes that
+a picture's set does not label are neither `present` nor `complete`, and are masked.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from xpose.records import Category
 
 
 class ClosedSetClassifier(nn.Module):
-    """Class scores by a linear map, in the place of the similarity with object prompts."""
+    """Class scores by a linear map, instead of the similarity with object prompts."""
 
     def __init__(self, dim: int, classes: int) -> None:
         super().__init__()
         self.output = Linear(dim, classes)
-        nn.init.constant_(self.output.bias, -math.log(99))  # a score of 0.01: at first nearly all is background
+        nn.init.constant_(self.output.bias, -math.log(99))  # a score of 0.01: initially almost all is background
 
     def forward(self, features: Tensor, prompts: Tensor, mask: Tensor | None) -> Tensor:
-        """Logits [B, T, L] of features [B, T, C]; of the prompts [B, L, C] only the number counts."""
+        """Logits [B, T, L] of features [B, T, C]; only the number of prompts [B, L, C] is used."""
         classes = self.output.out_features
         if prompts.shape[1] != classes:
             raise TrainingError(
@@ -52,7 +52,7 @@ def close(model: XPose, classes: int) -> XPose:
 
 
 class ClosedLoader(Loader):
-    """A loader that asks every picture for every class of the pool."""
+    """A loader that prompts every picture with all classes of the pool."""
 
     def __init__(self, pool: Pool, **options: Any) -> None:
         super().__init__(pool, **options)
@@ -63,7 +63,7 @@ class ClosedLoader(Loader):
 
     @property
     def classes(self) -> tuple[Category, ...]:
-        """What column l of the network's class scores means."""
+        """The classes in the column order of the class scores."""
         return tuple(Category(kind.category, kind.skeleton, kind.names, kind.edges) for kind in self._kinds.values())
 
     def _asked(self, step: Step, sample: Sample, place: int, kinds: Sequence[int]) -> list[PromptedKind]:

@@ -1,8 +1,8 @@
-"""Contrastive denoising: labelled objects with noise are further queries, from which the truth has to be recovered.
+"""Contrastive denoising: labelled objects with added noise become extra queries; the network must recover the labels.
 
-A query near its object must find it; one further away must learn that it is background. Which object belongs to which
-query is known, so these queries teach the decoder from the first step, when matching is still a lottery. Shape letters
-as in `xpose.model.types`, and M objects per image, R runs of 2 M queries: first near, then far ones.
+A query near its object must find it; one further away must learn that it is background. The object of each query is
+known, so these queries train the decoder from the first step, when matching is still random. Shape letters are those
+of `xpose.model.types`, and M objects per image, R runs of 2 M queries: first near, then far ones.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from xpose.model.types import GivenQueries, PromptEmbeddings
 from xpose.training.objective.matcher import Assignment
 from xpose.training.objective.targets import TargetBatch
 
-_SMALLEST = 1e-3  # side of a disturbed box
-_NOT_FAR = 0.5  # overlap (IoU) with the object from which a far box is left out
+_SMALLEST = 1e-3  # least side of a noisy box
+_NOT_FAR = 0.5  # a far box with at least this overlap (IoU) with its object is dropped
 
 
 @dataclass(frozen=True)
 class DenoisingSettings:
-    """How objects are disturbed."""
+    """How noise is added to objects."""
 
-    queries: int = 100  # near queries per image, about; there are as many far ones
-    box_noise: float = 1.0  # edges move by up to this many half sides; those of far queries by one to two of them
-    label_noise: float = 0.5  # share of the queries that pretend to be another class of the prompt
+    queries: int = 100  # approximate near queries per image; as many far ones are added
+    box_noise: float = 1.0  # edges move by up to this many half sides; those of far queries by one to two times it
+    label_noise: float = 0.5  # share of the queries that get another class of the prompt
     keypoint_runs: int = 0  # runs whose near queries open keypoint groups; 0 = no denoising of keypoints
     keypoint_noise: float = 0.25  # points move by up to this many half sides of the box
 
@@ -41,10 +41,10 @@ class DenoisingSettings:
 
 @dataclass(frozen=True)
 class Noised:
-    """Disturbed objects: the queries for the network, and what they and the groups that they open should answer."""
+    """Noisy objects: the queries for the network, and the targets of these queries and the groups they open."""
 
     queries: GivenQueries
-    of_queries: Assignment  # the near ones and their objects
+    of_queries: Assignment  # near queries and their objects
     of_groups: Assignment
 
 
@@ -54,7 +54,7 @@ def noised_objects(
     settings: DenoisingSettings | None = None,
     generator: torch.Generator | None = None,
 ) -> Noised | None:
-    """Disturb the objects of a batch; None where it has none. `generator` is one of the CPU, whatever the device."""
+    """Add noise to the objects of a batch; None if it has none. `generator` is always on the CPU."""
     settings, most = settings or DenoisingSettings(), targets.most
     if most == 0:
         return None
@@ -78,7 +78,7 @@ def noised_objects(
     group_object = number.gather(1, opened)
     true_boxes = targets.boxes.gather(1, number[..., None].expand(-1, -1, 4))
     boxes = noise.boxes(true_boxes, far, settings.box_noise)
-    # The edge of the picture may push a far box back onto its object, where it must not be called nothing.
+    # Clipping to the picture can move a far box back onto its object; then it is not background.
     useful = ~far | (box_iou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(true_boxes)) < _NOT_FAR)
     queries = GivenQueries(
         classes=noise.labels(true_class, prompts.expand(images).object_mask.to(device), settings.label_noise),
@@ -93,7 +93,7 @@ def noised_objects(
 
 
 class _Noise:
-    """Random disturbances, drawn on the CPU and used where the targets are."""
+    """Random noise, drawn on the CPU and moved to the targets' device."""
 
     def __init__(self, generator: torch.Generator | None, like: Tensor) -> None:
         self.generator, self.like = generator, like
@@ -103,7 +103,7 @@ class _Noise:
         return torch.rand(shape, generator=self.generator).to(self.like)
 
     def labels(self, classes: Tensor, mask: Tensor, share: float) -> Tensor:
-        """A share of the classes [B, E] replaced by another real class of the image's prompt, where it has one."""
+        """Replace a share of the classes [B, E] by another real class of the image's prompt, if it has one."""
         others = mask[:, None].expand(-1, classes.shape[1], -1).clone()
         others.scatter_(2, classes[..., None], False)
         lot = self.uniform(*others.shape).masked_fill(~others, -1)
@@ -111,7 +111,7 @@ class _Noise:
         return torch.where(swap, lot.argmax(-1), classes)
 
     def boxes(self, boxes: Tensor, far: Tensor, amount: float) -> Tensor:
-        """Boxes [B, E, 4] with every edge moved, those marked `far` [1, E] further."""
+        """Move every edge of boxes [B, E, 4], further for those marked `far` [1, E]."""
         half = boxes[..., 2:].repeat(1, 1, 2) / 2
         distance = (self.uniform(*boxes.shape) + far[..., None].to(boxes.dtype)) * amount
         sign = torch.where(self.uniform(*boxes.shape) < 0.5, -1.0, 1.0).to(boxes.dtype)
@@ -121,7 +121,7 @@ class _Noise:
         return torch.cat((noised[..., :2], noised[..., 2:].clamp(min=_SMALLEST)), -1)
 
     def points(self, targets: TargetBatch, objects: Tensor, amount: float) -> Tensor:
-        """Disturbed keypoints [B, P, K, 2] of the objects [B, P]; NaN where not labelled."""
+        """Noisy keypoints [B, P, K, 2] of the objects [B, P]; NaN where not labelled."""
         image = torch.arange(len(targets), device=objects.device)[:, None]
         points, labelled = targets.keypoints[image, objects], targets.visibility[image, objects] > 0
         half = targets.boxes[image, objects][:, :, None, 2:] / 2

@@ -1,8 +1,8 @@
-"""The loss of a batch: every stage's answer against the targets, every term with a weight, 0 for off.
+"""The loss of a batch: every stage's output against the targets; every term has a weight, 0 for off.
 
-The encoder's proposals and the object layers answer for class and box, the keypoint layers for keypoints too. Every
-term is a mean over the matched objects of its layer and of all processes, so that neither the batch size nor the number
-of objects changes it. Shape letters as in `xpose.model.types`; T = queries of any layer, M = labelled objects.
+The encoder's proposals and the object layers predict class and box, the keypoint layers also keypoints. Every term is
+a mean over the matched objects of its layer in all processes, so it does not depend on the batch size or the number
+of objects. Shape letters as in `xpose.model.types`; T = queries of any layer, M = labelled objects.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from xpose.training.objective.targets import TargetBatch
 from xpose.vocabulary import load_skeleton
 
 SigmaRule = Literal["name", "position"]
-_IGNORED_SHARE = 0.5  # a query with more of its box than this in an ignored one is not called background
-_SAME = 0.1  # overlap (IoU) from which a query means a labelled object, not perhaps one that nobody labelled
+_IGNORED_SHARE = 0.5  # a query with more than this share of its box in an ignored one is not background
+_SAME = 0.1  # from this overlap (IoU), a query means a labelled object, not a possibly unlabelled one
 
 
 @dataclass(frozen=True)
 class LossWeights:
     """How much every term counts; 0 switches it off.
 
-    Object alignment and closed set are the same focal loss on the network's object logits. The first judges their
-    similarity with prompts; the second a classifier that knows the training classes by number (`closed_set.close`), for
-    ablations. Exactly one of them is on.
+    Object alignment and closed set are the same focal loss on the network's object logits. For the first, these are
+    similarities with prompts; for the second, an ablation, outputs of a classifier over numbered training classes
+    (`closed_set.close`). Exactly one of the two is on.
     """
 
     object_alignment: float = 1.0
@@ -42,26 +42,26 @@ class LossWeights:
     box_l1: float = 5.0
     giou: float = 2.0
     keypoint_l1: float = 10.0
-    keypoint_relative: float = 0.0  # the same in sides of the object's box, bounded; not of the papers
+    keypoint_relative: float = 0.0  # the same in box sides, bounded; not in the papers
     oks: float = 4.0
     keypoint_alignment: float = 1.0
     visibility: float = 1.0
-    pose_map: float = 1.0  # of networks that have the map
-    point_error: float = 1.0  # of networks that say how far off a point may be
-    # Of all image tokens, in networks that select peaks: several tokens answer for each object.
+    pose_map: float = 1.0  # for networks that have the map
+    point_error: float = 1.0  # for networks that predict the error of points
+    # For all image tokens, in networks that select peaks: each object has several tokens.
     dense_class: float = 1.0
     dense_box: float = 2.0
-    # What the places count where the terms are taken; the last layer of the decoder counts 1.
+    # Factors for the layers the terms are taken from; the last decoder layer has 1.
     auxiliary: float = 1.0
     proposals: float = 1.0
     denoising: float = 1.0
-    # How much of the object terms keypoint layers share; 0 for networks whose object layers alone score objects.
+    # Factor of the object terms in keypoint layers; 0 for networks that score objects in object layers only.
     group_alignment: float = 1.0
-    # What a matched query is to score: 1, or with 1 here the IoU of its box, so that the best box scores best.
+    # The target score of a matched query: 1, or with 1 here the IoU of its box, so that the best box scores best.
     quality: float = 0.0
     alpha: float = 0.25
     gamma: float = 2.0
-    # "position" gives every keypoint list COCO's sigmas in order, as the relatives of this network were trained.
+    # "position" gives every keypoint list COCO's sigmas in order, as in the training of related networks.
     sigma_rule: SigmaRule = "name"
 
     def __post_init__(self) -> None:
@@ -81,23 +81,23 @@ class LossWeights:
 
     @property
     def on_classes(self) -> str:
-        """Which of the two terms on object logits is on."""
+        """The name of the active term on object logits."""
         return "object_alignment" if self.object_alignment > 0 else "closed_set"
 
 
 @dataclass(frozen=True)
 class _Task:
-    """One layer's answer with what it should have been."""
+    """One layer's output with its targets."""
 
     place: str  # "" for the last layer
     weight: float
     report: LayerReport
     assignment: Assignment
-    counted: Tensor | None = None  # [B, T] bool, queries that the class loss looks at; None = all
+    counted: Tensor | None = None  # [B, T] bool, queries that the class loss includes; None = all
 
 
 class Criterion:
-    """Judges the network's reports."""
+    """Computes all loss terms."""
 
     def __init__(self, weights: LossWeights | None = None) -> None:
         self.weights = w = weights or LossWeights()
@@ -110,10 +110,10 @@ class Criterion:
         noised: Noised | None = None,
         opened: OpenedGroups | None = None,
     ) -> dict[str, Tensor]:
-        """The weighted sum "total", and every term before its weight; layers before the last call theirs "term@place".
+        """The weighted sum "total", and every unweighted term; those of layers before the last are named "term@place".
 
-        `noised` are the objects whose queries were given to the network; `opened` is what opened the keypoint groups,
-        if not the scores did. TrainingError if the answers are not finite.
+        `noised` holds the objects whose queries were given to the network; `opened` is what opened the keypoint groups
+        if the scores did not. TrainingError if the outputs are not finite.
         """
         trace = predictions.trace
         assert trace is not None, "the network has to be called with_reports=True"
@@ -121,12 +121,12 @@ class Criterion:
             targets = replace(targets, sigmas=by_position(targets.sigmas))
         with torch.autocast(targets.boxes.device.type, enabled=False):
             tasks = self._tasks(predictions, targets, noised, opened)
-            slots = 2 * len(predictions.reports) + 1  # the same in every process, whether or not it has noised objects
+            slots = 2 * len(predictions.reports) + 1  # the same in every process, with or without noised objects
             counts = _mean_over_processes(_counts(tasks, targets, slots))
             result: dict[str, Tensor] = {}
             total = targets.boxes.new_zeros(())
             judges = [r for r in predictions.reports if r.keypoints is None or self.weights.group_alignment > 0]
-            judge = judges[-1] if judges else None  # the last layer that says of which class an object is
+            judge = judges[-1] if judges else None  # the last layer that predicts the class of an object
             for task, count in zip(tasks, counts, strict=False):
                 for name, value in self._terms(task, targets, trace.prompts.object_mask, count).items():
                     result[f"{name}@{task.place}" if task.place else name] = value.detach()
@@ -139,7 +139,7 @@ class Criterion:
         return {"total": total, **result}
 
     def _further(self, trace: Trace, targets: TargetBatch, opened: OpenedGroups | None) -> dict[str, Tensor]:
-        """The terms that no single layer answers for: all image tokens, and the maps of the keypoints."""
+        """The terms that belong to no single layer: those of all image tokens and of the keypoint maps."""
         values: dict[str, Tensor] = {}
         proposals = trace.proposals
         if proposals.every is not None and self.weights.dense_class > 0:
@@ -164,7 +164,7 @@ class Criterion:
         assert trace is not None
         sets = trace.prompts.keypoint_set
         allowed = sets.gather(1, trace.group_class)[:, :, None] == sets.gather(1, targets.classes)[:, None]
-        every = trace.proposals.every is not None and w.dense_class > 0  # which then answers for the proposals too
+        every = trace.proposals.every is not None and w.dense_class > 0  # which then covers the proposals too
         layers = [Layer("proposals", LayerReport(trace.proposals.scores, trace.proposals.boxes))]
         for place, report in zip(_places(predictions.reports), predictions.reports, strict=True):
             layers.append(Layer(place, report, None if report.keypoints is None else allowed))
@@ -184,9 +184,9 @@ class Criterion:
         return tasks
 
     def _assignments(self, layers: list[Layer], targets: TargetBatch, opened: OpenedGroups | None) -> list[Assignment]:
-        """One per layer; what the opening of groups matched is not matched again.
+        """One assignment per layer; matches made when groups were opened are reused.
 
-        Groups that were opened for an object answer for that object in every layer.
+        Groups that were opened for an object are matched with it in every layer.
         """
         if opened is None:
             return self.matcher(layers, targets)
@@ -198,7 +198,7 @@ class Criterion:
         return [(matched | opening).get(id(layer), opened.assignment) for layer in layers]
 
     def _terms(self, task: _Task, targets: TargetBatch, object_mask: Tensor | None, count: Tensor) -> dict[str, Tensor]:
-        """All terms of one layer that are switched on; `count` holds objects, objects with points, with presence."""
+        """All active terms of one layer; `count` holds the numbers of objects, with points, and with presence."""
         w, report, dtype = self.weights, task.report, targets.boxes.dtype
         images, queries, objects = index = task.assignment.index(targets.boxes.device)
         values: dict[str, Tensor] = {}
@@ -235,7 +235,7 @@ class Criterion:
     def _classification(
         self, task: _Task, targets: TargetBatch, object_mask: Tensor | None, index: tuple[Tensor, Tensor, Tensor]
     ) -> Tensor:
-        """Focal loss [B, T, L] of the object logits, 0 where nothing is to be learned."""
+        """Focal loss [B, T, L] of the object logits, 0 where nothing is learned."""
         logits = task.report.logits.to(targets.boxes.dtype)
         images, queries, objects = index
         cells = images, queries, targets.classes[images, objects]
@@ -259,7 +259,7 @@ class Criterion:
 
 
 def by_position(sigmas: Tensor) -> Tensor:
-    """COCO's sigmas by position in the list [..., K], whatever the points are; beyond the 17th their mean."""
+    """COCO's sigmas by position in the list [..., K], regardless of the points; their mean beyond the 17th."""
     coco = sigmas.new_tensor(load_skeleton("person").sigmas)
     count = sigmas.shape[-1]
     table = torch.cat((coco, coco.mean().expand(max(0, count - len(coco)))))
@@ -273,7 +273,7 @@ def _places(reports: Sequence[LayerReport]) -> list[str]:
 
 
 def _counts(tasks: Sequence[_Task], targets: TargetBatch, slots: int) -> Tensor:
-    """Per task the matched objects, those with labelled points and those with known presence: [slots, 3]."""
+    """Per task, the numbers of matched objects, with labelled points, and with known presence: [slots, 3]."""
     counts = torch.zeros(slots, 3, dtype=targets.boxes.dtype)
     for row, task in enumerate(tasks):
         at = task.assignment.images, task.assignment.objects
@@ -282,7 +282,7 @@ def _counts(tasks: Sequence[_Task], targets: TargetBatch, slots: int) -> Tensor:
 
 
 def _mean_over_processes(counts: Tensor) -> Tensor:
-    """The mean over all processes, 1 where none has any: gradients are averaged too, so all objects weigh the same."""
+    """The mean over all processes, or 1 if none has any: gradients are averaged too, so all objects weigh the same."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.all_reduce(counts)
         counts = counts / distributed.get_world_size()
@@ -300,9 +300,9 @@ def _in_objects(boxes: Tensor, targets: TargetBatch) -> Tensor:
 
 @torch.no_grad()
 def _on_objects(boxes: Tensor, targets: TargetBatch) -> Tensor:
-    """Which boxes [B, T, 4] mean a labelled object: [B, T, M] bool.
+    """Which boxes [B, T, 4] match a labelled object: [B, T, M] bool.
 
-    Where a set labels one person of many, a query on another one is right, and one more on the same person is wrong.
+    If a set labels one person of many, a query on another one is right, but a second on the same person is wrong.
     """
     overlap = box_iou(cxcywh_to_xyxy(boxes.to(targets.boxes.dtype))[:, :, None], cxcywh_to_xyxy(targets.boxes)[:, None])
     return (overlap > _SAME) & targets.present[:, None]

@@ -1,4 +1,4 @@
-"""Which query answers for which object: the cheapest one-to-one assignment, per image and layer.
+"""Match queries to objects: the cheapest one-to-one assignment, per image and layer.
 
 Shape letters as in `xpose.model.types`; T = queries of any layer, M = labelled objects.
 """
@@ -17,18 +17,18 @@ from xpose.model.types import LayerReport
 from xpose.training.objective import terms
 from xpose.training.objective.targets import TargetBatch
 
-_FORBIDDEN = 1e6  # dearer than any pair that may be
-# How much each difference costs. In keypoint layers the boxes count only a share, for objects with labelled points.
+_FORBIDDEN = 1e6  # higher than any allowed pair
+# The cost of each difference. In keypoint layers, box costs are reduced for objects with labelled points.
 COSTS = {"classification": 2.0, "box_l1": 5.0, "giou": 2.0, "keypoint_l1": 10.0, "oks": 4.0, "box_share": 0.1}
 
 
 @dataclass(frozen=True)
 class Layer:
-    """What one layer answers, ready to be matched and judged."""
+    """The outputs of one layer, to be matched and scored."""
 
     name: str
     report: LayerReport
-    allowed: Tensor | None = None  # [B, T, M] bool, pairs that may be; None = all
+    allowed: Tensor | None = None  # [B, T, M] bool, allowed pairs; None = all
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ class Assignment:
 
 
 class Matcher:
-    """Assigns every object to be found to a query, by what the pair would cost."""
+    """Assigns every object to be found to a query, by the cost of the pair."""
 
     def __init__(self, alpha: float = 0.25, gamma: float = 2.0, *, groups_judge: bool = True) -> None:
-        """`groups_judge`: whether keypoint layers are matched by their class scores, too."""
+        """`groups_judge`: whether keypoint layers are also matched by class scores."""
         self.alpha, self.gamma, self.groups_judge = alpha, gamma, groups_judge
 
     @torch.no_grad()
@@ -64,7 +64,7 @@ class Matcher:
         for number, (cost, layer) in enumerate(zip(costs, layers, strict=True)):
             if layer.allowed is not None:
                 costs[number] = torch.where(layer.allowed | ~cost.isfinite(), cost, _FORBIDDEN)
-        # One transfer for all layers: the device is waited for once.
+        # One transfer for all layers, so the device is synchronised once.
         numbers = torch.cat([cost.flatten() for cost in costs]).cpu().double()
         parts = numbers.split([cost.numel() for cost in costs])
         return [
@@ -73,7 +73,7 @@ class Matcher:
         ]
 
     def costs(self, report: LayerReport, targets: TargetBatch) -> Tensor:
-        """What every pair of a query and an object would cost: [B, T, M]."""
+        """The cost of every pair of a query and an object: [B, T, M]."""
         dtype = targets.boxes.dtype
         gain = terms.focal_gain(report.logits.to(dtype), self.alpha, self.gamma)
         column = targets.classes[:, None].expand(-1, gain.shape[1], -1)
@@ -84,7 +84,7 @@ class Matcher:
         if report.keypoints is None:
             return cost + on_boxes
         labelled = (targets.visibility > 0)[:, None]
-        share = 1 - (1 - COSTS["box_share"]) * labelled.any(-1).to(dtype)  # without points only the box can tell
+        share = 1 - (1 - COSTS["box_share"]) * labelled.any(-1).to(dtype)  # without points, only the box counts
         cost = cost + share * on_boxes
         points, places = report.keypoints[:, :, None].to(dtype), targets.keypoints[:, None]
         cost = cost + COSTS["keypoint_l1"] * terms.keypoint_l1(points, places, labelled)
@@ -117,7 +117,7 @@ def _assign(layer: str, cost: np.ndarray, columns: Sequence[np.ndarray]) -> Assi
 class OpenedGroups:
     """Opens keypoint groups for queries that were matched with an object with labelled points, and keeps the matches.
 
-    The best-scored queries, which open groups in use, often stand for no object at first, and teach nothing of points.
+    The best-scored queries, which open groups at inference, often match no object at first and teach no points.
     """
 
     def __init__(self, matcher: Matcher, targets: TargetBatch, most: int, seed: int) -> None:

@@ -1,7 +1,7 @@
-"""What the pictures of a batch show, in the form that matcher and losses read.
+"""The labels of a batch in the form used by the matcher and the losses.
 
-Shape letters as in `xpose.model.types`, and M labelled objects (the most of any picture). K is the largest number of
-keypoints of any class in the batch's prompts; `real` says which slots are keypoints of the object's own class.
+Shape letters as in `xpose.model.types`, and M labelled objects (the maximum over pictures). K is the largest number of
+keypoints of any class in the batch's prompts; `real` marks the slots that are keypoints of the object's own class.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from xpose.geometry import box_area, clip_boxes, xyxy_to_cxcywh
 class TargetBatch:
     """The labels of all pictures, padded to the same number of objects, on the network's device.
 
-    Coordinates are in [0, 1] of each picture, without its padding.
+    Coordinates are relative to each picture without its padding.
     """
 
     boxes: Tensor  # [B, M, 4] cx, cy, w, h
@@ -38,13 +38,13 @@ class TargetBatch:
     absent: Tensor  # [B, M, K] bool, True where the point is known not to be in the picture
     ignored: Tensor  # [B, M] bool, neither to be found nor to be called background; False for padding
     present: Tensor  # [B, M] bool, False for padding
-    sizes: Tensor  # [B, 2], width and height in pixels, in which OKS is isotropic
-    # What decides how many of everything there are is kept off the device, so that counting never waits for it.
+    sizes: Tensor  # [B, 2], width and height in pixels, used for an isotropic OKS
+    # The inputs of all counts are kept on the CPU, so that counting never waits for the device.
     columns: tuple[np.ndarray, ...]  # per picture, the columns of the objects to be found
-    has_points: np.ndarray  # [B, M] bool, a keypoint is labelled
-    has_presence: np.ndarray  # [B, M] bool, of a keypoint it is known whether it is in the picture
+    has_points: np.ndarray  # [B, M] bool, whether a keypoint is labelled
+    has_presence: np.ndarray  # [B, M] bool, whether the presence of a keypoint is known
     has_ignored: bool
-    # [B, L] bool, classes of which the picture may show more than is labelled; None = no class.
+    # [B, L] bool, classes of which the picture may show unlabelled objects; None = no class.
     incomplete: Tensor | None = None
 
     @classmethod
@@ -58,7 +58,7 @@ class TargetBatch:
         """The labels of a batch of the loader; `sizes` [B, 2] are height and width of each picture in pixels.
 
         A point outside the picture counts as absent. Boxes are clipped to the picture. Ignored regions follow the
-        objects; those of classes that are not asked for are left out.
+        objects; those of classes outside the prompt are dropped.
         """
         limits = sizes.flip(1).to(torch.float32)
         slots = max((len(asked.kind) for target in targets for asked in target.asked), default=0)
@@ -84,7 +84,7 @@ class TargetBatch:
         _check(boxes, present, labelled & ~real)
         boxes = xyxy_to_cxcywh(boxes / limits.repeat(1, 2)[:, None])
         return cls(
-            # Padding gets boxes with finite overlaps, which nothing reads.
+            # Padding gets boxes with finite overlaps that are not used.
             boxes=boxes.masked_fill(~present[..., None], 0.5).to(device, dtype),
             classes=classes.to(device),
             keypoints=((places / limits[:, None, None]).masked_fill(~seen[..., None], 0)).to(device, dtype),
@@ -107,10 +107,10 @@ class TargetBatch:
     ) -> Tensor:
         """Which class scores the losses judge: [B, T, L] bool.
 
-        Not judged are masked classes, and, unless `positive` [B, T, L], answers in ignored regions and those that may
-        show an object that the set left unlabelled. `object_mask` [B, L] are the real classes (None = all); [B, T, M]
-        bool are `in_ignored`, answers in each object's box (read where `has_ignored`), and `on_labelled`, answers that
-        mean a labelled object (read where classes are `incomplete`).
+        Masked classes are not judged. Unless `positive` [B, T, L], neither are answers in ignored regions or on objects
+        that the set may have left unlabelled. `object_mask` [B, L] marks the real classes (None = all). Two masks are
+        [B, T, M]: `in_ignored`, answers in each object's box (needed if `has_ignored`), and `on_labelled`, answers
+        on a labelled object (needed if there are `incomplete` classes).
         """
         judged = torch.ones_like(positive) if object_mask is None else object_mask[:, None].expand_as(positive)
         if self.has_ignored:
@@ -140,7 +140,7 @@ def _padded(rows: Iterable[Sequence[Tensor]]) -> list[Tensor]:
 
 
 def _objects(target: Target, width: float, height: float, slots: int) -> tuple[Tensor, ...]:
-    """Objects, then ignored regions: boxes in pixels, classes, points, which are ignored, and True for each."""
+    """Objects, then ignored regions: boxes in pixels, classes, points, ignored flags, and True for each."""
     valid = (target.boxes[:, 2:] > target.boxes[:, :2]).all(-1)
     boxes, regions = (clip_boxes(values, width, height) for values in (target.boxes[valid], target.ignored))
     used = (target.ignored_labels >= 0) & (regions[:, 2:] > regions[:, :2]).all(-1)

@@ -1,11 +1,11 @@
-"""The single terms of the loss, as functions of tensors.
+"""The individual loss terms, as functions of tensors.
 
-Letters: n pairs of a query and the object it was matched with, K keypoint slots. Every term takes, where it needs them,
-points [..., K, 2] in [0, 1] of the picture without its padding, bool masks [..., K], boxes [..., 4] of the labelled
-objects, and `sizes` [..., 2], width and height of the picture in pixels.
+Letters: n pairs of a query and the object it was matched with, K keypoint slots. Terms take, as needed, points
+[..., K, 2] relative to the picture without its padding, bool masks [..., K], boxes [..., 4] of the labelled objects,
+and `sizes` [..., 2], width and height of the picture in pixels.
 
-A network learns faces with 68 points beside people with 17. Therefore keypoint terms are means over an object's own
-points, times 17: 68 points weigh no more than 17, and weights known from sets with 17 points keep their meaning.
+A network learns faces with 68 points along with people with 17. Keypoint terms are therefore means over an object's
+own points, times 17: 68 points weigh no more than 17, and loss weights tuned for 17 points remain valid.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from xpose.geometry import box_giou, box_iou, cxcywh_to_xyxy, oks
 from xpose.model.types import LayerReport
 from xpose.training.objective.targets import TargetBatch
 
-REFERENCE_POINTS = 17  # of a COCO person, for whom the customary weights were found
+REFERENCE_POINTS = 17  # of a COCO person, for whom the usual weights were tuned
 VISIBLE = 2
-_BELL = 0.8  # deviation in cells of the bell around a point in its map
-_LEAST_ERROR = 0.004  # of the box's longer side: no label is better than that
+_BELL = 0.8  # standard deviation, in cells, of the bell around a point
+_LEAST_ERROR = 0.004  # of the box's longer side: no label is more accurate
 TOKENS = 10  # per object, at most
-_OVERLAP_POWER = 6.0  # how much more the overlap of a token's box decides than its score
+_OVERLAP_POWER = 6.0  # weight of the overlap of a token's box relative to its score
 
 
 def focal(logits: Tensor, positive: Tensor, alpha: float, gamma: float) -> Tensor:
-    """Sigmoid focal loss of every finite logit: cross-entropy that fades where the answer is right already.
+    """Sigmoid focal loss of every finite logit: cross-entropy that fades for answers that are already right.
 
     `positive` is bool, or holds target scores in [0, 1]. Positives weigh `alpha`, negatives 1 - `alpha`.
     """
@@ -42,7 +42,7 @@ def focal(logits: Tensor, positive: Tensor, alpha: float, gamma: float) -> Tenso
 
 
 def focal_gain(logits: Tensor, alpha: float, gamma: float) -> Tensor:
-    """The focal loss of a logit as a positive less that as a negative: what the matcher pays."""
+    """The focal loss of a logit as a positive minus that as a negative: the matcher's cost."""
     yes = torch.ones_like(logits, dtype=torch.bool)
     return focal(logits, yes, alpha, gamma) - focal(logits, ~yes, alpha, gamma)
 
@@ -66,8 +66,8 @@ def keypoint_l1(points: Tensor, true: Tensor, labelled: Tensor) -> Tensor:
 def keypoint_relative(points: Tensor, true: Tensor, labelled: Tensor, boxes: Tensor, sizes: Tensor) -> Tensor:
     """Mean of d / (1 + d) over the labelled points, d = |Δx| + |Δy| in longer sides of the box, times 17: [...].
 
-    A far person's elbow counts as much as a near one's. Half a box away there is still a slope, where OKS has none; a
-    point that is many boxes away, since another object was found, does not drown all the others.
+    A distant person's elbow counts as much as a near one's. Half a box away there is still a gradient, unlike with OKS;
+    a point many boxes away, because another object was found, does not dominate the others.
     """
     longer = (boxes[..., 2:] * sizes).amax(-1, keepdim=True).clamp(min=1)
     distance = ((points - true) * sizes[..., None, :]).abs().sum(-1) / longer
@@ -78,7 +78,7 @@ def keypoint_relative(points: Tensor, true: Tensor, labelled: Tensor, boxes: Ten
 def pose_distance(
     points: Tensor, true: Tensor, labelled: Tensor, boxes: Tensor, sigmas: Tensor, sizes: Tensor
 ) -> Tensor:
-    """1 - OKS in pixels, so that a wide picture does not stretch it; 0 where nothing is labelled: [...]."""
+    """1 - OKS, in pixels so that a wide picture does not distort it; 0 if nothing is labelled: [...]."""
     areas = (boxes[..., 2:] * sizes).prod(-1)
     similarity = oks(points * sizes[..., None, :], true * sizes[..., None, :], labelled, areas, sigmas)
     return torch.where(labelled.any(-1), 1 - similarity, torch.zeros_like(similarity))
@@ -89,11 +89,11 @@ def keypoint_alignment(
 ) -> Tensor:
     """Focal contrast between the keypoint queries of an object and its keypoint prompts: [n].
 
-    A query must know its own prompt from the others of the object: a visible point's own prompt is positive, all others
-    are negative. Of a hidden point the others are negative too, its own stays open, since the picture does not show it.
-    A point known to be absent matches no prompt. Points that nobody labelled say nothing.
+    A query must tell its own prompt from the others of the object: for a visible point, its own prompt is positive and
+    all others are negative. For a hidden point the others are negative, but its own is ignored, since the picture does
+    not show it. A point known to be absent matches no prompt. Unlabelled points are ignored.
 
-    Of `logits` [n, K, K], rows are queries and columns prompts; `real` [n, K] are the slots of the object's own class.
+    `logits` [n, K, K] has queries as rows, prompts as columns; `real` [n, K] marks the slots of the object's class.
     """
     diagonal = torch.eye(logits.shape[-1], dtype=torch.bool, device=logits.device)
     visible, labelled = visibility == VISIBLE, visibility > 0
@@ -102,7 +102,7 @@ def keypoint_alignment(
     loss = focal(logits, diagonal & visible[:, :, None], alpha, gamma)
     on_own = diagonal & column & (visible | absent)[:, :, None]
     others = column & ~diagonal
-    # As many others as 17 points have, however many there are.
+    # Scale the other prompts to the number that 17 points have.
     share = (REFERENCE_POINTS - 1) / (real.sum(-1) - 1).clamp(min=1)
     per_query = (loss * on_own).sum(-1) + (loss * others).sum(-1) * share[:, None]
     return per_query.sum(-1) / judged.sum(-1).clamp(min=1)
@@ -111,7 +111,7 @@ def keypoint_alignment(
 def presence(logits: Tensor, visibility: Tensor, absent: Tensor) -> Tensor:
     """Cross-entropy of "the point is in the picture, seen or hidden" against "it is not": [n, K] to [n].
 
-    A mean over the points of which it is known; a missing label does not mean a missing point.
+    The mean over points of known presence; a missing label does not mean a missing point.
     """
     there = visibility > 0
     known = there | absent
@@ -137,7 +137,7 @@ def point_error(
 def pose_map(logits: Tensor, frames: Tensor, true: Tensor, labelled: Tensor) -> Tensor:
     """Cross-entropy of the maps [n, K, R · R] with a small bell around each labelled point, mean over points: [n].
 
-    A point outside its frame [n, 4] says nothing.
+    A point outside its frame [n, 4] is ignored.
     """
     cells = math.isqrt(logits.shape[-1])
     place = ((true - frames[:, None, :2]) / frames[:, None, 2:] + 0.5) * cells - 0.5  # [n, K, 2] in cells
@@ -152,30 +152,30 @@ def pose_map(logits: Tensor, frames: Tensor, true: Tensor, labelled: Tensor) -> 
 
 @dataclass(frozen=True)
 class TokenTargets:
-    """What every image token should answer: several tokens per object, the ones that suit it best (one-to-many).
+    """Targets of every image token: each object is assigned to several tokens that suit it best (one-to-many).
 
-    The query selection reads these answers. A detector learns to find things sooner from ten places per object than
-    from the single one of a one-to-one matching. N image tokens, M labelled objects per image.
+    The query selection uses the tokens' outputs. A detector learns faster from ten tokens per object than from the
+    single one of a one-to-one matching. N image tokens, M labelled objects per image.
     """
 
-    objects: Tensor  # [B, N] the object that a token answers for, −1 for none
+    objects: Tensor  # [B, N] the object assigned to a token, −1 for none
     wanted: Tensor  # [B, N] the score it should give that object's class
     inside: Tensor  # [B, N, M] bool, the token's centre is in the object's box; for ignored objects too
 
 
 @torch.no_grad()
 def assign_tokens(report: LayerReport, centres: Tensor, targets: TargetBatch) -> TokenTargets:
-    """Choose the tokens of every object by score and overlap, among those in its box.
+    """Choose the tokens of every object by score and overlap, from those in its box.
 
     `report` has logits [B, N, L] and boxes [B, N, 4] of all tokens; `centres` [B or 1, N, 2] are x and y of each token
-    in the picture, outside of it for tokens that are not used.
+    in the picture, or outside it for unused tokens.
     """
     dtype = targets.boxes.dtype
     true = cxcywh_to_xyxy(targets.boxes)[:, None]  # [B, 1, M, 4]
     spot = centres[:, :, None]
     inside = ((spot > true[..., :2]) & (spot < true[..., 2:])).all(-1) & targets.present[:, None]
     distance = (spot - targets.boxes[:, None, :, :2]).abs().amax(-1)
-    near = inside | (distance <= distance.amin(1, keepdim=True))  # a tiny object has its nearest token at least
+    near = inside | (distance <= distance.amin(1, keepdim=True))  # a tiny object gets at least its nearest token
     near = near & (targets.present & ~targets.ignored)[:, None]
     overlap = box_iou(cxcywh_to_xyxy(report.boxes.to(dtype))[:, :, None], true)  # [B, N, M]
     column = targets.classes[:, None].expand(-1, overlap.shape[1], -1)
@@ -184,12 +184,12 @@ def assign_tokens(report: LayerReport, centres: Tensor, targets: TargetBatch) ->
     count = min(TOKENS, suits.shape[1])
     best = suits.topk(count, dim=1)
     chosen = torch.zeros_like(near).scatter_(1, best.indices, best.values > 0)
-    # A token that several objects want goes to the one that its box overlaps most.
+    # A token chosen by several objects goes to the one its box overlaps most.
     claimed = torch.where(chosen, overlap + 1e-6, torch.zeros_like(overlap))
     most, objects = claimed.max(-1)
     owned = F.one_hot(objects, claimed.shape[2]).bool() & chosen
     suits, overlap = suits * owned, overlap * owned
-    # The best token of an object should score as its box overlaps; the others less, as they suit it less.
+    # The target score of an object's best token is its box's overlap; the others get less.
     scaled = suits / suits.amax(1, keepdim=True).clamp(min=1e-20) * overlap.amax(1, keepdim=True)
     return TokenTargets(torch.where(most > 0, objects, -1), scaled.amax(-1), inside)
 
@@ -197,7 +197,7 @@ def assign_tokens(report: LayerReport, centres: Tensor, targets: TargetBatch) ->
 def dense_terms(
     report: LayerReport, centres: Tensor, targets: TargetBatch, object_mask: Tensor | None
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Sums of the class and the box term over all tokens, and the sum of wanted scores that they are divided by."""
+    """Sums of the class and the box term over all tokens, and the sum of target scores to divide them by."""
     dtype = targets.boxes.dtype
     logits = report.logits.to(dtype)
     target, positive = torch.zeros_like(logits), torch.zeros_like(logits, dtype=torch.bool)
@@ -214,7 +214,7 @@ def dense_terms(
         box, total = ((giou(boxes, true) + box_l1(boxes, true)) * share).sum(), share.sum()
     judged = targets.judged(positive, object_mask, inside, inside & ~targets.ignored[:, None])
     logits = logits.masked_fill(~judged, 0)
-    # Cross-entropy with a target score, less where the answer is right already.
+    # Cross-entropy with a target score, reduced if the answer is already right.
     entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     loss = (logits.sigmoid() - target).square() * entropy * judged
     return {"dense_class": loss.sum(), "dense_box": box}, total

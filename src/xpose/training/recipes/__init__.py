@@ -1,1 +1,1 @@
-"""Recipes: everything a run depends on as typed settings, the parts built from it, and the run in its folder."""
+"""Recipes: the typed settings a run depends on, the parts built from them, and the run in its folder."""

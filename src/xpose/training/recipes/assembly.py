@@ -1,4 +1,4 @@
-"""From a recipe to the parts of a run: network, prompt encoders, batches, validation."""
+"""Build the parts of a run from a recipe: network, prompt encoders, batches, validation."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from xpose.training.recipes.starting import load_backbone, settle_norms
 from xpose.training.recipes.validation import PoseValidator
 from xpose.training.run.prompt_batches import tensors_to_keep
 
-_NORM_BATCHES = 4  # that the norms of a new backbone are set by
+_NORM_BATCHES = 4  # batches to set a new backbone's norms
 
 
 @dataclass(frozen=True)
@@ -47,26 +47,26 @@ class Setup:
     recipe: Recipe
     folder: Path
     model: XPose  # on its device
-    prompts: PromptEncoder  # of the network's kind; its `text` and `visual` also serve an average of the network
+    prompts: PromptEncoder  # for the network's kind; its `text` and `visual` also serve an averaged network
     loader: Loader
     validator: PoseValidator | None
     left_out: LeftOut
-    encoders: dict[str, Tensor]  # of the weights it starts from, what is not CLIP: kept with the trained weights
+    encoders: dict[str, Tensor]  # non-CLIP tensors of the starting weights, saved with the trained weights
     calibration: Calibration  # likewise
 
     @property
     def text(self) -> TextEncoder:
-        """The encoder of words."""
+        """The text encoder."""
         return self.prompts.text
 
     @property
     def visual(self) -> ClipVisualPromptEncoder | None:
-        """CLIP's encoder of examples, if the run shows examples to a network without an encoder of its own."""
+        """CLIP's example encoder, if the run shows examples to a network that has no example encoder."""
         shown = self.recipe.prompting.visual + self.recipe.prompting.combined > 0
         return self.prompts.visual if shown and self.model.visual_prompts is None else None
 
     def kept(self) -> dict[str, Tensor]:
-        """The tensors of prompt encoders that belong to trained weights, beside the network's."""
+        """The prompt encoders' tensors that are saved with the network's weights."""
         whole = self.recipe.run.schedule.towers > 0
         if self.model.config.prompt_encoder != "clip" or not (whole or self.visual is not None):
             return self.encoders
@@ -88,7 +88,7 @@ def build(
         model = close(model, len(loader.classes))
     fresh = recipe.network.start is None and recipe.network.backbone is None
     if fresh and recipe.run.frozen_norms:
-        whole = copy.copy(loader)  # of all processes, so that the start does not depend on their number
+        whole = copy.copy(loader)  # over all processes, so that the start does not depend on their number
         whole.rank, whole.ranks, whole.batch_size = 0, 1, loader.batch_size * ranks
         settle_norms(model, (whole.batch(step) for step in range(_NORM_BATCHES)))
     validator = build_validator(recipe, data, left_out, loader, prompts, calibration) if rank == 0 else None
@@ -97,7 +97,7 @@ def build(
 
 
 def build_network(network: Network, *, seed: int = 0) -> Pretrained:
-    """The network with its first weights, and what came with them."""
+    """The network with its starting weights, and what came with them."""
     torch.manual_seed(seed)
     if network.start is None:
         model = XPose(network.config)
@@ -113,7 +113,7 @@ def build_network(network: Network, *, seed: int = 0) -> Pretrained:
 
 
 def placed(data: TrainingData, folder: Path) -> TrainingData:
-    """The data with folders that exist; pictures that the recipe draws are drawn now."""
+    """The data with existing folders; pictures that the recipe draws are drawn now."""
     if data.drawn is not None:
         return replace(data, places=(str(_drawn(data.drawn, folder)),))
     remedy = "Name it: --data FOLDER." + (f" It needs: {data.needs}" if data.needs else "")
@@ -127,7 +127,7 @@ def placed(data: TrainingData, folder: Path) -> TrainingData:
 
 
 def _drawn(drawn: Drawn, folder: Path) -> Path:
-    """The folder of the drawn pictures; they are drawn once, whole or not at all."""
+    """The folder of the drawn pictures; they are drawn once, completely or not at all."""
     digest = hashlib.sha256(json.dumps(asdict(drawn), sort_keys=True).encode()).hexdigest()[:12]
     done = folder / f"drawn-{digest}"
     if done.is_dir():
@@ -150,14 +150,14 @@ def _drawn(drawn: Drawn, folder: Path) -> Path:
 def build_loader(
     recipe: Recipe, data: TrainingData, left_out: LeftOut, folder: Path, *, rank: int = 0, ranks: int = 1
 ) -> Loader:
-    """The batches of one process; `left_out` takes what is not learned from, `folder` keeps what is computed once."""
+    """The batches of one process; `left_out` collects excluded data, `folder` caches what is computed once."""
     loading, examples = recipe.loading, recipe.prompting.examples
     if loading.batch % ranks:
         raise ConfigError(
             f"A batch of {loading.batch} pictures cannot be divided among {ranks} processes. Its size must be a "
             "multiple of their number: --set loading.batch=..."
         )
-    # By default, examples are cut out as large as the network sees them in use.
+    # By default, examples are cut out at the size used for inference.
     side = examples.side or recipe.network.config.example_side
     kind = ClosedLoader if recipe.closed_set else Loader
     loader = kind(
@@ -178,13 +178,13 @@ def build_loader(
 
 
 def training_pool(data: TrainingData, left_out: LeftOut | None = None, folder: Path | None = None) -> Pool:
-    """The labels of the training pictures; `left_out` takes what is not learned from, `folder` keeps look-alikes."""
+    """The labels of the training pictures; `left_out` collects excluded data, `folder` caches look-alikes."""
     choose, missing = chooser(data.categories, data.families), left_out or LeftOut()
     alike: dict[str, str] = {}
     if data.apart is not None:
         try:
             alike = look_alikes(data.places, data.split, data.apart, folder)
-        except DataError as error:  # a folder without such a split can be learned from all the same
+        except DataError as error:  # a folder without such a split can still be used
             missing.nothing_apart = f"No pictures are kept apart (data.apart = {quote(data.apart)}): {error}"
 
     def keep(record: Record) -> Record | None:
@@ -201,9 +201,9 @@ def training_pool(data: TrainingData, left_out: LeftOut | None = None, folder: P
 
 
 def chooser(categories: Iterable[str], families: Iterable[str]) -> Callable[[Record], Record | None]:
-    """A function that keeps of a record the objects of these categories and families; None if none is left.
+    """A function that keeps a record's objects of these categories and families; None if none is left.
 
-    Without a choice everything stays, pictures without objects too.
+    Without a choice, everything is kept, including pictures without objects.
     """
     names, of = {name.casefold() for name in categories}, {name.casefold() for name in families}
     if not names and not of:
@@ -224,7 +224,7 @@ def chooser(categories: Iterable[str], families: Iterable[str]) -> Callable[[Rec
 def build_validator(
     recipe: Recipe, data: TrainingData, left_out: LeftOut, loader: Loader, prompts: PromptEncoder, start: Calibration
 ) -> PoseValidator | None:
-    """What tests the network during training, on the same pictures every time; None if the recipe keeps none for it."""
+    """The validator for use during training, always on the same pictures; None if the recipe keeps none for it."""
     validation = recipe.validation
     if validation.split is None and not data.held_out:
         return None
@@ -254,7 +254,7 @@ def build_validator(
         records[: validation.limit],
         prompts,
         asking=validation.prompts,
-        # Examples come from all pictures of the split: of a held-out part, the training pictures too.
+        # Examples come from the whole split; for a held-out part, this includes the training pictures.
         examples=list(chosen()) if set(validation.prompts) - {"text"} else [],
         classes=loader.classes if isinstance(loader, ClosedLoader) else (),
         calibration=start,

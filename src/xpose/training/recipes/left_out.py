@@ -1,7 +1,7 @@
-"""Which pictures a run does without, and why: those that cannot be used, and those that are test pictures or look it.
+"""Which pictures a run excludes, and why: unusable pictures, test pictures and look-alikes of test pictures.
 
-Collected sets repeat themselves: neighbouring frames of a video, one photograph in two sets. A score on a picture that
-was memorised says nothing. The fingerprints are those of `xpose data collect`; they are computed once a run.
+Collected sets contain near-duplicates, such as neighbouring frames of a video or one photograph in two sets. A score
+on a memorised picture is meaningless. The fingerprints are those of `xpose data collect`, computed once per run.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ LEFT_OUT_FILE, APART_FILE = "left-out.txt", "apart.json"
 _SHOWN = 5  # pictures on the terminal
 _AT_ONCE = 256  # pictures in memory
 
-# By "SET/FILE": the picture's place, and the photograph that it is a piece of.
+# By "SET/FILE": the picture's path and the photograph it was cut from.
 Pictures = Mapping[str, tuple[Path, str | None]]
 
 
 class LeftOut:
-    """What is not learned from: pictures that cannot be used, objects without a place, pictures kept for testing."""
+    """What is excluded from training: unusable pictures, objects without position, pictures kept for testing."""
 
     def __init__(self) -> None:
         self.held_out = 0  # pictures
         self.apart: dict[str, str] = {}  # pictures that are test pictures or look like one: "SET/FILE" to "SET/FILE"
         self.nothing_apart = ""  # why no training picture was compared with the test pictures
-        self._skipped: dict[tuple[str, str], None] = {}  # what and a line about it, in order, each once
+        self._skipped: dict[tuple[str, str], None] = {}  # kind and message, in order, without duplicates
 
     def take(self, source: str, skipped: Skipped) -> None:
-        """Take what the reader of a folder of sets could not use."""
+        """Record what the reader of a folder of sets could not use."""
         prefix = "" if skipped.what == "picture" else f"{skipped.what} in "
         self._skipped[skipped.what, f"{prefix}{source}/{skipped.file}: {skipped.reason}"] = None
 
     def _unusable(self) -> tuple[list[str], list[str]]:
-        """A line with the reason for every picture that cannot be used, and for every object and point."""
+        """One line with the reason for every unusable picture, and for every object and point."""
         pictures = [line for what, line in self._skipped if what == "picture"]
         return pictures, [line for what, line in self._skipped if what != "picture"]
 
@@ -67,7 +67,7 @@ class LeftOut:
             yield f"  and {len(pictures) - _SHOWN:,} more"
 
     def write(self, folder: Path) -> None:
-        """Write the full list into the run's folder; an earlier one is removed if nothing is left out any more."""
+        """Write the full list into the run's folder; if nothing is excluded, an earlier list is removed."""
         path = folder / LEFT_OUT_FILE
         lines = [f"{name}: the test picture {other} is the same or looks it" for name, other in self.apart.items()]
         for skipped in self._unusable():
@@ -80,15 +80,15 @@ class LeftOut:
 
 
 def look_alikes(places: Iterable[str], split: str, tested: str, cache: Path | None = None) -> dict[str, str]:
-    """The pictures of a split that equal one of the split `tested`, mirrored or not, with it: "SET/FILE" each.
+    """Map the pictures of a split to equal ones, perhaps mirrored, in the split `tested`, by "SET/FILE".
 
-    Pieces of one photograph, by the number that a set gives it, equal each other, though they look different. The
-    folder `cache` keeps the answer for as long as the pictures stay the same. SplitError if a split is missing.
+    Pieces of one photograph, identified by its number in the set, count as equal although they look different. The
+    result is cached in the folder `cache` while the pictures stay the same. SplitError if a split is missing.
     """
     sides = {name: _pictures(places, name) for name in (split, tested)}
     stamp = _stamp(sides)
     file = None if cache is None else cache / APART_FILE
-    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # absent or damaged: made again
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # absent or damaged: recomputed
         content = {} if file is None else json.loads(file.read_text(encoding="utf-8"))
         if content["stamp"] == stamp:
             return {str(a): str(b) for a, b in content["pictures"].items()}
@@ -98,14 +98,14 @@ def look_alikes(places: Iterable[str], split: str, tested: str, cache: Path | No
     answer |= {leak.train: leak.evaluation for leak in leaks}
     if file is not None:
         text = json.dumps({"stamp": stamp, "pictures": answer}, indent=1) + "\n"
-        with suppress(OSError, XPoseError):  # the answer is valid even if it cannot be kept
+        with suppress(OSError, XPoseError):  # the answer is valid even if it cannot be cached
             file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))
     return answer
 
 
 def _pictures(places: Iterable[str], split: str) -> Pictures:
-    """The pictures of all folders; some folder must have the split."""
+    """The pictures of all folders; at least one must have the split."""
     pictures: dict[str, tuple[Path, str | None]] = {}
     missing: list[SplitError] = []
     for folder in places:
@@ -132,7 +132,7 @@ def _side(pictures: Pictures) -> Side:
 
 
 def _stamp(sides: Mapping[str, Pictures]) -> str:
-    """Changes with the names of the pictures and the sizes of their files."""
+    """A stamp of the pictures' names and file sizes."""
     digest = hashlib.sha256()
     for split, pictures in sides.items():
         for name, (path, photograph) in sorted(pictures.items()):

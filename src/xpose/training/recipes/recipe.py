@@ -1,9 +1,9 @@
-"""Recipes: everything a training run depends on, as typed settings that are checked as a whole.
+"""Recipes: everything a training run depends on, as typed settings that are checked together.
 
     recipe = load_recipe("nano-real", ["run.steps=500", "loading.batch=8"], data=["../shared/data"])
 
-A recipe is a TOML file, and may begin with `base = "nano-real"`. Its tables are the dataclasses below and those they
-hold, field by field, so that the names in a file are the names in the code.
+A recipe is a TOML file and can begin with `base = "nano-real"`. Its tables match the dataclasses below and the nested
+ones, field by field, so that files and code use the same names.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from xpose.training.run.settings import RunSettings
 
 @dataclass(frozen=True)
 class Network:
-    """What is trained, and what it starts from."""
+    """The network to train and its initial weights."""
 
     preset: str = "xpose-nano"
     overrides: Mapping[str, Any] = field(default_factory=dict)  # settings of the network (XPoseConfig) by name
@@ -47,7 +47,7 @@ class Network:
             fault = f"{', '.join(calibrated)}: this is calibration, which `xpose calibrate` fits to trained weights"
             refuse("The network does", [fault])
         faults = self._overridden(CONFIGS.get(self.preset, CONFIGS["xpose-nano"]))[1]
-        if self.preset not in CONFIGS:  # values cannot be checked without the preset, but names can
+        if self.preset not in CONFIGS:  # without the preset only names can be checked
             near = did_you_mean(self.preset, CONFIGS)
             faults = [fault for fault in faults if " is unknown." in fault]
             faults.insert(0, f"preset is {quote(self.preset)}, not one of {', '.join(CONFIGS)}.{near}")
@@ -61,13 +61,13 @@ class Network:
 
     @cached_property
     def config(self) -> XPoseConfig:
-        """The preset's settings with the overrides."""
+        """The preset with the overrides applied."""
         from xpose.model.presets import CONFIGS
 
         return self.overriding(CONFIGS[self.preset])
 
     def overriding(self, config: XPoseConfig) -> XPoseConfig:
-        """Other settings with the overrides."""
+        """Apply the overrides to `config`."""
         result, faults = self._overridden(config)
         refuse("The network does", faults)
         assert result is not None
@@ -76,7 +76,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Pictures that are drawn for the run, as by `xpose data synthetic`."""
+    """Pictures drawn for the run, as by `xpose data synthetic`."""
 
     count: int = 16
     kinds: tuple[str, ...] = tuple(KINDS)
@@ -93,18 +93,18 @@ class Drawn:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What is trained on."""
+    """The training data."""
 
     places: tuple[str, ...] = ()  # prepared sets, collections, folders of COCO sets
     split: str = "train"
-    only: tuple[str, ...] = ()  # sets; all if empty
+    only: tuple[str, ...] = ()  # names of sets; all if empty
     without: tuple[str, ...] = ()
-    categories: tuple[str, ...] = ()  # objects of these only; all if empty
-    families: tuple[str, ...] = ()  # animals of these families only, as their set states them; all if empty
-    held_out: float = 0.0  # share of the pictures that is kept for validation, by their names
-    apart: str | None = None  # a split of the same places; pictures that are in it or look like one are left out
+    categories: tuple[str, ...] = ()  # only objects of these; all if empty
+    families: tuple[str, ...] = ()  # only animals of these families, as stated by their set; all if empty
+    held_out: float = 0.0  # share of the pictures kept for validation, chosen by name
+    apart: str | None = None  # a split of the same places; its pictures and their look-alikes are excluded
     drawn: Drawn | None = None  # instead of places
-    needs: str = ""  # what to fetch and prepare, for the message where it is not there
+    needs: str = ""  # what to fetch and prepare, for the message if it is missing
 
     def __post_init__(self) -> None:
         if not 0 <= self.held_out < 1:
@@ -115,11 +115,11 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Loading:
-    """How batches are made; only `batch` changes what is learned."""
+    """How batches are made; only `batch` affects the training result."""
 
     batch: int = 16  # pictures per step, all processes together (times run.accumulate for a step of the optimiser)
     workers: int = 0  # processes that make batches, for each process that trains
-    threads: int = 0  # threads that make them where there are no workers
+    threads: int = 0  # threads that make them if there are no workers
     keep_megabytes: float = 0.0  # memory for small copies of the pictures
     keep_as: Form = "pixels"
 
@@ -134,12 +134,12 @@ class Validation:
 
     every: int = 1000  # steps; 0 = only after the last one
     limit: int = 500  # pictures at most; the same ones every time
-    split: str | None = None  # none: the held-out share; if nothing is held out, nothing is tested
-    places: tuple[str, ...] = ()  # those of the training if empty
+    split: str | None = None  # None: the held-out share; if nothing is held out, nothing is tested
+    places: tuple[str, ...] = ()  # the training places if empty
     categories: tuple[str, ...] = ()
     families: tuple[str, ...] = ()
     prompts: tuple[Literal["text", "visual", "combined"], ...] = ("text",)
-    best: Literal["PCK@0.1", "PCK@0.2"] = "PCK@0.1"  # mean over the prompts; its best weights are kept
+    best: Literal["PCK@0.1", "PCK@0.2"] = "PCK@0.1"  # averaged over the prompts; the best weights are kept
     pictures: int = 8  # drawn into the report
 
     def __post_init__(self) -> None:
@@ -149,7 +149,7 @@ class Validation:
         refuse("The validation does", faults)
 
     def best_step(self, tested: Mapping[int, Mapping[str, float]]) -> int | None:
-        """The first step with the highest mean of the measure `best` over the prompts, of all measures by step."""
+        """The first step at which the mean of the measure `best` over the prompts is highest."""
         means = {
             step: fmean(measures.get(f"{way} {self.best}", math.nan) for way in self.prompts)
             for step, measures in sorted(tested.items())
@@ -159,7 +159,7 @@ class Validation:
 
 @dataclass(frozen=True)
 class Output:
-    """What a run writes beside its log and state."""
+    """What a run writes besides its log and state."""
 
     weights: Literal["float16", "float32"] = "float16"
     tensorboard: bool = False
@@ -195,7 +195,7 @@ class Recipe:
         return self.run.weights.closed_set > 0
 
 
-# Settings that may change when a run is continued: they affect how it proceeds, not what it learns.
+# Settings that can change when a run is continued: they affect how it proceeds, not what it learns.
 FREE = (
     *("about", "data.places", "data.needs", "validation", "output", "network.backbone", "network.start"),
     *("network.clip", "loading.workers", "loading.threads", "loading.keep_megabytes", "loading.keep_as"),
@@ -204,7 +204,7 @@ FREE = (
 
 
 def changed(old: Recipe, new: Recipe) -> list[str]:
-    """The settings, with both values, that keep a run from continuing with another recipe."""
+    """The settings, with both values, that prevent a run from continuing with another recipe."""
     return [
         f"{path} was {was!r}, now {now!r}"
         for path, was, now in settings_reader.differences(settings_reader.to_table(old), settings_reader.to_table(new))
@@ -219,19 +219,19 @@ def shipped_recipes() -> dict[str, Path]:
 
 
 def load_recipe(name: str | Path, changes: Iterable[str] = (), *, data: Sequence[str | Path] = ()) -> Recipe:
-    """A shipped recipe by its name, or one from a TOML file, with changes, `a.b=value` each.
+    """Load a shipped recipe by name, or one from a TOML file, with changes of the form `a.b=value`.
 
     `data` are folders of training pictures, instead of the recipe's.
 
     Raises:
-        ConfigError: there is no such recipe, or settings do not fit; all faults are named.
+        ConfigError: there is no such recipe, or settings are invalid; all faults are named.
     """
     places = {"data": {"places": [str(place) for place in data], "drawn": settings_reader.NONE}} if data else {}
     return recipe_of(name, read_table(name), changes, places)
 
 
 def recipe_of(name: str | Path, table: Table, changes: Iterable[str] = (), last: Table | None = None) -> Recipe:
-    """The recipe of a table with changes, `a.b=value` each, and with the table `last` over all of it."""
+    """Make a recipe from a table with changes (`a.b=value`); the table `last` overrides both."""
     faults: list[str] = []
     for text in changes:
         try:
@@ -250,7 +250,7 @@ def recipe_of(name: str | Path, table: Table, changes: Iterable[str] = (), last:
 
 
 def read_table(name: str | Path) -> dict[str, Any]:
-    """The tables of a recipe as its file has them, over those of its base, a shipped recipe."""
+    """The tables of a recipe file, merged over those of its base, a shipped recipe."""
     shipped = shipped_recipes()
     path = shipped.get(str(name), Path(name).expanduser())
     if path.suffix != ".toml" or not path.is_file():

@@ -1,4 +1,4 @@
-"""A whole run of a recipe in its folder: started or continued, validated during training, reported.
+"""Run a whole recipe in its folder: start or continue, validate during training, and report.
 
 docs/training.md lists what the folder holds.
 """
@@ -29,13 +29,13 @@ STATE, WEIGHTS, BEST = "state", "weights", "best"
 
 
 class Listener(Protocol):
-    """What receives the progress of a run, such as a progress bar."""
+    """Receives the progress of a run, such as a progress bar."""
 
     def report(self, progress: Progress) -> None:
-        """Take a report of the loop."""
+        """Receive a report of the loop."""
 
     def note(self, message: str) -> None:
-        """Take a message."""
+        """Receive a note."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class RunOutcome:
 
 
 def check_folder(recipe: Recipe, folder: Path) -> int:
-    """The step of the run in a folder that this recipe would continue from; 0 if there is none.
+    """The step from which this recipe would continue the run in a folder; 0 if there is none.
 
-    ConfigError if it is a run with other settings.
+    ConfigError if the run has other settings.
     """
     before, done = folder / RECIPE_FILE, last_step(folder)
     if done and before.is_file() and (faults := changed(load_recipe(before), recipe)):
@@ -87,7 +87,7 @@ def run(
     stop: Callable[[], bool] | None = None,
     profile: Path | None = None,
 ) -> RunOutcome:
-    """Train to the end, until the time limit or until `stop` says so; called again, the run continues.
+    """Train to the end, to the time limit or until `stop` returns True; a later call continues the run.
 
     `xpose.training.run.loop.train` describes the options and errors.
     """
@@ -123,7 +123,7 @@ def run(
 
 
 class Watch:
-    """What happens beside the training itself: validation, the best weights, TensorBoard, the report."""
+    """What happens besides the training itself: validation, best weights, TensorBoard, the report."""
 
     def __init__(self, setup: Setup, listener: Listener) -> None:
         self.setup, self.listener = setup, listener
@@ -144,7 +144,7 @@ class Watch:
             self._board.report(progress)
 
     def __call__(self, step: int, average: XPose) -> None:
-        """Validate and report when it is time for it."""
+        """Validate and report when due."""
         recipe = self.setup.recipe
         last, every = step == recipe.run.steps, recipe.validation.every
         due = last or (every > 0 and step % every == 0)
@@ -155,7 +155,7 @@ class Watch:
             self._write_report()
 
     def close(self) -> None:
-        """Write what is left, also after an interruption or an error."""
+        """Write the remaining output, also after an interruption or error."""
         if self._board is not None:
             self._board.close()
         if self._news and (self.setup.folder / LOG_FILE).is_file():

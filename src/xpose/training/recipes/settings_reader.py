@@ -1,7 +1,7 @@
-"""Plain tables, as TOML gives them, to frozen dataclasses and back; every fault is found before any is reported.
+"""Convert plain TOML tables to frozen dataclasses and back; all faults are collected before they are reported.
 
-What a dataclass holds may be: true or false, numbers, strings, one of a few words (Literal), another dataclass, tuples
-and tables of these, and any of them "or none", which a file writes as the string "none".
+A field can be a bool, a number, a string, a Literal of strings, another dataclass, or a tuple or table of these. Any
+field can also be optional; None is written as the string "none" in a file.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from xpose.errors import ConfigError, did_you_mean, quote
 T = TypeVar("T")
 Table = Mapping[str, Any]
 NONE = "none"
-_SETTING = re.compile(r"(\w+)[\w.]* (?:is|are|has) ")  # how a fault begins that names a setting
+_SETTING = re.compile(r"(\w+)[\w.]* (?:is|are|has) ")  # start of a fault that names a setting
 
 
 def read(kind: type[T], table: Table, where: str = "") -> tuple[T | None, list[str]]:
-    """The dataclass `kind` out of a table, and everything that is wrong with the table.
+    """Read the dataclass `kind` from a table; also return all faults of the table.
 
     Missing fields keep their defaults. `where` is the dotted name of the table, for messages.
     """
@@ -52,7 +52,7 @@ def _dataclass(kind: Any, table: Any, where: str, faults: list[str]) -> Any:
         return None
     try:
         return kind(**values)
-    except ConfigError as error:  # the dataclass's own checks, a line each below the first
+    except ConfigError as error:  # the dataclass's own checks, one per line after the first
         first, *rest = str(error).splitlines()
         faults += [_placed(kind, line.strip(), where) for line in rest or [first]]
         return None
@@ -63,7 +63,7 @@ def _join(where: str, name: str) -> str:
 
 
 def _placed(kind: Any, fault: str, where: str) -> str:
-    """A fault of a dataclass's own check, with the whole name of the setting."""
+    """A fault of a dataclass's own check, with the full name of the setting."""
     if not where or fault.startswith(f"{where}."):
         return fault
     setting = _SETTING.match(fault)
@@ -71,7 +71,7 @@ def _placed(kind: Any, fault: str, where: str) -> str:
 
 
 def _value(hint: Any, value: Any, path: str, faults: list[str]) -> Any:
-    """A value of the type; if it does not fit, a fault is noted and the result means nothing."""
+    """Convert a value to the type; on a mismatch, a fault is added and the result is invalid."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         if value == NONE and type(None) in inner:
@@ -95,7 +95,7 @@ def _value(hint: Any, value: Any, path: str, faults: list[str]) -> Any:
 
 
 def _misfit(hint: Any, value: Any) -> str:
-    """Why a value is not of a type, entries aside; empty if it is."""
+    """Why a value is not of a type, ignoring its entries; empty if it is."""
     origin = get_origin(hint)
     if origin is Literal:
         words = [str(word) for word in get_args(hint)]
@@ -120,7 +120,7 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 
 def names_in(kind: Any, where: str = "") -> Iterator[tuple[str, Any]]:
-    """Every setting below a dataclass by its dotted name, with its type; tables too."""
+    """Every setting of a dataclass, including tables: its dotted name and type."""
     for name, hint in _hints(kind).items():
         path = _join(where, name)
         yield path, hint
@@ -130,7 +130,7 @@ def names_in(kind: Any, where: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _nearest(kind: Any, name: str, where: str) -> str:
-    """A proposal: a setting of this table, or else one of the same or a similar name further down."""
+    """A suggestion: a setting of this table, or one with the same or a similar name in a nested one."""
     paths = {setting: _join(where, setting) for setting in _hints(kind)}
     near = did_you_mean(name, paths)
     if not near:
@@ -165,7 +165,7 @@ def assigned(text: str) -> dict[str, Any]:
 
 
 def merged(base: Table, over: Table) -> dict[str, Any]:
-    """The tables of both; where both have a value, that of `over`."""
+    """Merge two tables; values of `over` take precedence."""
     result = dict(base)
     for name, value in over.items():
         below = result.get(name)
@@ -174,7 +174,7 @@ def merged(base: Table, over: Table) -> dict[str, Any]:
 
 
 def to_table(value: Any) -> Any:
-    """The inverse of `read`: a dataclass as a table that TOML can hold, and what it holds likewise."""
+    """The inverse of `read`: convert a dataclass, with its nested values, to a table for TOML."""
     if is_dataclass(value):
         return {f.name: to_table(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
@@ -208,7 +208,7 @@ def _text(value: Any) -> str:
 
 
 def differences(table: Table, other: Table, where: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """The settings in which two tables differ: dotted name, value here, value there."""
+    """The settings in which two tables differ: dotted name, value, other value."""
     for name in dict.fromkeys((*table, *other)):
         a, b, path = table.get(name, NONE), other.get(name, NONE), _join(where, name)
         if isinstance(a, Mapping) and isinstance(b, Mapping):

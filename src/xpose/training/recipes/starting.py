@@ -1,4 +1,4 @@
-"""Where a network starts: a backbone that was trained elsewhere, or batch norms set by the first pictures."""
+"""Initialise a network: a backbone trained elsewhere, or batch norms set by the first pictures."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from xpose.training.run.prompt_batches import normalised
 _LAYOUTS_FILE = Path(__file__).parents[1] / "backbone_layouts.toml"
 _WEIGHT_FILES = (WEIGHT_FILE, "pytorch_model.bin")
 _SHOWN = 5  # names of each sort in a summary
-_BATCH_COUNTER = "num_batches_tracked"  # of no use, and not in every file
+_BATCH_COUNTER = "num_batches_tracked"  # unused, and not in every file
 
 
 @dataclass(frozen=True)
 class Taken:
-    """What became of the tensors of a weight file, and of the backbone's own."""
+    """Which tensors of a weight file and of the backbone were matched."""
 
     source: str
     layout: str
     taken: tuple[str, ...]  # our names
     refused: tuple[str, ...]  # our names, with both shapes
-    left: tuple[str, ...]  # our names of what the file lacks: these keep their random start
-    unused: tuple[str, ...]  # the file's names of what has no place in the backbone
+    left: tuple[str, ...]  # our names, missing in the file: these keep their random values
+    unused: tuple[str, ...]  # the file's names, without a place in the backbone
 
     def __str__(self) -> str:
         """The counts, with the first few names of each sort."""
@@ -54,13 +54,13 @@ class Taken:
 
 
 def load_backbone(model: XPose, source: str | Path) -> Taken:
-    """Start a network's backbone, in place, from weights trained elsewhere; docs/distributed-training.md lists them.
+    """Load external weights into a network's backbone, in place; docs/distributed-training.md lists them.
 
-    The source is a `.safetensors`, `.pth` or `.bin` file, NanoDet's `.onnx` file, or a folder that transformers or
-    xpose saved.
+    The source is a `.safetensors`, `.pth` or `.bin` file, NanoDet's `.onnx` file, or a folder saved by transformers or
+    xpose.
 
     Raises:
-        CheckpointError: it is missing, damaged or of an unknown kind, or holds less than half of the backbone.
+        CheckpointError: the source is missing, damaged or unknown, or holds less than half of the backbone.
     """
     state = read_weights(source)
     layout = next((entry for entry in _layouts() if any(re.search(entry["sign"], name) for name in state)), None)
@@ -108,10 +108,10 @@ def read_weights(source: str | Path) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def settle_norms(model: XPose, batches: Iterable[Batch]) -> None:
-    """Set the statistics of a new backbone's batch norms to those over some batches.
+    """Set the batch-norm statistics of a new backbone to those of some batches.
 
-    In training they are frozen; frozen at their start (mean 0, deviation 1) they would not normalise at all. Each layer
-    sees what the layers before it give when they normalise by the same batch, so one pass is enough.
+    They are frozen in training; with their initial values (mean 0, deviation 1) they would not normalise at all. Each
+    layer sees the output of layers that normalise by the same batch, so one pass is enough.
     """
     norms = [module for module in model.backbone.modules() if isinstance(module, nn.BatchNorm2d)]
     if not norms:
@@ -135,7 +135,7 @@ def _layouts() -> list[dict[str, Any]]:
 
 
 def _translated(state: Mapping[str, Tensor], layout: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors by our names, parts put together; and the names that the layout does not have."""
+    """The tensors by our names, with parts joined, and the names that the layout lacks."""
     table = [(re.compile(layout.get("prefix", "") + theirs), ours) for theirs, ours in layout["tensors"].items()]
     translation: dict[str, Tensor] = {}
     parts: dict[str, dict[str, Tensor]] = {}

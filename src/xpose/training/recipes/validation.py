@@ -1,7 +1,7 @@
-"""Testing the averaged network during training: PCK on labelled pictures, prompted with the categories they show.
+"""Test the averaged network during training: PCK on labelled pictures, prompted with the categories they show.
 
-The prompts are words, examples from other pictures, or both. As many answers count as a picture shows objects of a
-category, as in the protocol `nano-real`.
+The prompts are words, examples from other pictures, or both. For each category, as many answers count as the picture
+shows objects, as in the protocol `nano-real`.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from xpose.records import VISIBLE, Category, Record
 from xpose.results import Poses
 
 THRESHOLDS = (0.1, 0.2)  # shares of the longer side of the labelled box
-_EXAMPLES = 4  # of a category that are kept to choose from
+_EXAMPLES = 4  # kept per category, to choose from
 _SIDE = 360  # of a drawn picture
 
 
 class PoseValidator:
-    """PCK over some pictures, once for every way of asking: "text PCK@0.1", "visual PCK@0.1", ..."""
+    """PCK over some pictures for every kind of prompt: "text PCK@0.1", "visual PCK@0.1", ..."""
 
     def __init__(
         self,
@@ -46,16 +46,16 @@ class PoseValidator:
     ) -> None:
         """Take the pictures to test on, and encoders for networks of this kind.
 
-        Objects in `examples` serve as examples, never for the same picture. `classes` are those of a closed-set
-        network, in its order. Of the `calibration` of the weights at the start only the suppression counts.
+        Objects in `examples` serve as examples for other pictures only. `classes` are those of a closed-set network,
+        in its order. Only the suppression is used from the `calibration` of the starting weights.
         """
         self.records, self.prompts, self.asking, self.classes = records, prompts, tuple(asking), tuple(classes)
-        # Classes are compared by thresholds, and those of the weights at the start know nothing of what follows.
+        # Classes are compared by thresholds; those of the starting weights do not fit the trained ones.
         self.calibration = dataclasses.replace(calibration, thresholds={})
         self._examples = _examples_by_category(examples)
 
     def __call__(self, model: XPose) -> dict[str, float]:
-        """The numbers of a network in eval mode."""
+        """Measure a network in eval mode."""
         metrics = {asking: PCK(THRESHOLDS) for asking in self.asking}
         for record, _, asking, poses in self._answers(model, self.records):
             metrics[asking].update(record, poses)
@@ -67,8 +67,8 @@ class PoseValidator:
         }
 
     def _answers(self, model: XPose, records: Sequence[Placed]) -> Iterator[tuple[Record, np.ndarray, str, Poses]]:
-        """Each picture with its pixels, the kind of prompt and what the network finds, in the record's pixels."""
-        # New for every call: it remembers prompts in the width of the network, whose weights have changed since.
+        """Each picture with its pixels, the kind of prompt and the detected poses, in the record's pixels."""
+        # New for every call: it caches prompts projected by the network's weights, which have changed since.
         encoder = PromptEncoder(model, lambda: self.prompts.text, lambda: self.prompts.visual)
         detector = Detector(TorchEngine(model), encoder, "average", self.calibration)
         options = DetectionOptions(threshold=0.0, rivals=())
@@ -76,13 +76,13 @@ class PoseValidator:
             pixels = read_pixels(place, record.picture.file, (record.picture.width, record.picture.height))
             encoded = detector.encode_image(pixels)
             for asking in self.asking:
-                categories = self.classes or categories_of(record)  # a closed-set network needs all that it knows
+                categories = self.classes or categories_of(record)  # a closed-set network needs all its classes
                 questions = [self._asked(category, asking, record) for category in categories]
                 poses = detector.detect(encoded, [question.prompt() for question in questions], options=options)
                 yield record, pixels, asking, in_records_pixels(_as_many(poses, record))
 
     def drawings(self, model: XPose, count: int) -> list[tuple[str, Image.Image]]:
-        """Some of the pictures with their names: as labelled, then as found by each kind of prompt."""
+        """Some pictures with their names: as labelled, then as detected with each kind of prompt."""
         rows: dict[str, list[np.ndarray]] = {}
         for record, pixels, _, poses in self._answers(model, self.records[:count]):
             if key_of(record) not in rows:
@@ -94,13 +94,13 @@ class PoseValidator:
 
     def _asked(self, category: Category, asking: str, record: Record) -> AskedClass:
         others = [e for e in self._examples.get(category.name, ()) if key_of(e.record) != key_of(record)]
-        if asking == "text" or not others:  # without an example the prompt is words, as in training
+        if asking == "text" or not others:  # without an example, prompt with words, as in training
             return AskedClass.of(category)
         return AskedClass.of(category, asking, (others[0],))
 
 
 def _as_many(poses: Poses, record: Record) -> Poses:
-    """Of every category the best, as many as the record holds."""
+    """The best poses per category, as many as the record holds."""
     left = Counter(instance.category.name for instance in _without_crowds(record).instances)
     keep = []
     for row in np.argsort(-poses.scores, kind="stable").tolist():
@@ -111,7 +111,7 @@ def _as_many(poses: Poses, record: Record) -> Poses:
 
 
 def _examples_by_category(placed: Sequence[Placed]) -> dict[str, list[LabelledExample]]:
-    """For each category some objects with at least half of their points in sight, the best shown and largest first."""
+    """For each category some objects with at least half of their points visible, the most visible and largest first."""
     ranked: dict[str, list[tuple[float, float, bytes, LabelledExample]]] = {}
     for record, place in placed:
         for number, instance in enumerate(record.instances):
@@ -130,7 +130,7 @@ def _without_crowds(record: Record) -> Record:
 
 
 def _drawn(pixels: np.ndarray, poses: Poses) -> np.ndarray:
-    """A small picture with poses in the record's pixels, half a pixel off a drawing's; all their points are shown."""
+    """Draw all points of poses, given in the record's pixels (half a pixel off a drawing's), on a small picture."""
     scale = _SIDE / max(pixels.shape[:2])
     height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
     visibility = np.where(np.isfinite(poses.xy).all(-1), np.maximum(poses.visibility, 1), 0)

@@ -1,1 +1,1 @@
-"""What a run leaves for people: curves, a page with numbers and pictures, a look at its batches."""
+"""Reports of a run for people: curves, a page with numbers and pictures, a view of its batches."""

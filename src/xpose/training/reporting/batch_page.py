@@ -1,4 +1,4 @@
-"""The first batches of a run as pictures, as `xpose train --look` shows them.
+"""Draw the first batches of a run, which `xpose train --look` shows.
 
 They are drawn after all augmentation, so that a wrong flip or crop can be seen.
 """
@@ -47,7 +47,7 @@ def _figure(box: Sequence[float], kind: Kind, points: Mapping[str, tuple[float, 
 
 
 def _drawn(pixels: np.ndarray, figures: Sequence[Figure], side: int) -> Image.Image:
-    """The picture with a longer side of `side`, and the figures on it with lines that stay thin."""
+    """Scale the picture to a longer side of `side` and draw the figures on it with thin lines."""
     picture = Image.fromarray(np.ascontiguousarray(pixels))
     scale = side / max(picture.size)
     picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
@@ -60,7 +60,7 @@ def _drawn(pixels: np.ndarray, figures: Sequence[Figure], side: int) -> Image.Im
 
 @dataclass(frozen=True)
 class Seen:
-    """A picture or an example of a batch: its pixels before anything is drawn, and what will be."""
+    """A picture or an example of a batch: its undrawn pixels and what will be drawn on them."""
 
     caption: str
     pixels: np.ndarray  # [h, w, 3] RGB bytes
@@ -68,11 +68,11 @@ class Seen:
     ignored: int = 0  # regions that count neither for nor against a class
     present: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()  # in the prompt, though the set does not label them: masked
+    unknown: tuple[str, ...] = ()  # classes in the prompt that the set does not label: masked
 
 
 def look(loader: Loader, folder: Path, *, pictures: int = 24) -> Path:
-    """Write `look.html` and `look.png` with the first pictures of a run; the page."""
+    """Write `look.html` and `look.png` with a run's first pictures; return the page."""
     rows: list[tuple[Batch, Drawings, Drawings]] = []
     shown: list[Seen] = []
     for batch in loader.steps():

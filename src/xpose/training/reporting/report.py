@@ -1,6 +1,6 @@
 """The report of a run: one HTML page with curves, numbers and pictures, rewritten during the run.
 
-Everything in it comes from the run's folder, so `xpose train --report FOLDER` can draw it again at any time.
+All its content comes from the run's folder, so `xpose train --report FOLDER` can draw it again at any time.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 REPORT_FILE, PLOT_FILE, RECIPE_FILE, PICTURES = "report.html", "losses.png", "recipe.toml", "pictures"
-_SMOOTH = 200  # points of a curve beyond which it is drawn as means over some of them
+_SMOOTH = 200  # a curve with more points is drawn as means over groups of points
 _COLOURS = ("#1b6ca8", "#d1622b", "#3a7d44", "#7b4fa3", "#b8860b", "#c0392b", "#2b8c8c", "#7f5539", "#555555")
 
 
 def write_report(folder: Path) -> Path:
-    """Draw `losses.png` and `report.html` of a run; the page."""
+    """Draw `losses.png` and `report.html`; return the page."""
     log = read_log(folder)
     _write_plot(log, folder / PLOT_FILE)
     recipe = folder / RECIPE_FILE
@@ -47,7 +47,7 @@ def write_report(folder: Path) -> Path:
 
 
 def write_pictures(folder: Path, drawings: Sequence[tuple[str, Image.Image]]) -> None:
-    """Write the pictures of a validation over those of the last one."""
+    """Replace the pictures of the last validation by new ones."""
     target = folder / PICTURES
     target.mkdir(parents=True, exist_ok=True)
     names = []
@@ -101,7 +101,7 @@ def _write_plot(log: Log, path: Path) -> None:
     terms = {name.replace("_", " "): log.series(name) for name in log.terms}
     _curves(axes[0], terms, "loss terms (unweighted)")
     if any(value > 0 for _, values in terms.values() for value in values):
-        axes[0].set_yscale("log")  # so that the small terms can be seen too
+        axes[0].set_yscale("log")  # so that small terms are visible too
     _curves(axes[1], {"rate": log.series("rate")}, "rate")
     axes[1].ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
     if log.validations:
@@ -117,7 +117,7 @@ def _curves(axes: Axes, curves: Mapping[str, tuple[list[int], list[float]]], tit
     for number, (name, (steps, values)) in enumerate(curves.items()):
         colour, width = ("#111111", 1.8) if name == "total" else (_COLOURS[number % len(_COLOURS)], 1.2)
         dots = marker or ("o" if len(steps) == 1 else "")  # a line would not show a single row
-        # Long curves are the means over equal pieces, so that noise does not hide the trend.
+        # Long curves are averaged over equal pieces, so that noise does not hide the trend.
         pieces = range(0, len(steps), max(1, -(-len(steps) // _SMOOTH)))
         x, y = ([np.mean(row[piece : piece + pieces.step]) for piece in pieces] for row in (steps, values))
         axes.plot(x, y, label=name, marker=dots, markersize=3, color=colour, linewidth=width)

@@ -1,1 +1,1 @@
-"""One run: its settings, the loop over steps, its state on disk, one process or many."""
+"""A single run: settings, the loop over steps, the state on disk, one or many processes."""

@@ -1,4 +1,4 @@
-"""What a training step does with its hardware: precision, compiled or recomputed layers, memory, parted weights."""
+"""Hardware use of a training step: precision, compiled or recomputed layers, memory, sharded weights."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from xpose.model.layers import Recomputable
 from xpose.training.run.settings import AMP, RunSettings
 
 BACKEND: str | Callable[..., Any] = "inductor"
-_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "alloc_cpu")  # how PyTorch says it without a GPU
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "alloc_cpu")  # PyTorch's messages without a GPU
 _BF16_CPU = ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16")  # instructions of x86 and ARM
 
 
 def precision(amp: str, device: torch.device) -> torch.dtype | None:
-    """The number format of matrix products under a setting of `amp`; None is float32."""
+    """The dtype of matrix products for a setting of `amp`; None is float32."""
     return torch.bfloat16 if amp == "auto" and multiplies_bf16(device) else AMP[amp]
 
 
 def multiplies_bf16(device: torch.device) -> bool:
-    """Whether a device multiplies bfloat16 itself; where it is emulated, it is slower than float32."""
+    """Whether a device multiplies bfloat16 natively; emulation is slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu":
@@ -37,14 +37,14 @@ def multiplies_bf16(device: torch.device) -> bool:
 
 
 def compile_layers(parts: Iterable[nn.Module], device: torch.device) -> int:
-    """Compile the layers of parts of a network in place with `torch.compile`; how many there are.
+    """Compile the layers of parts of a network in place with `torch.compile`; return their number.
 
-    Single layers compile in a fraction of the time of the whole. Without a compiler there is only a warning.
+    Single layers compile much faster than the whole. If there is no compiler, a warning is issued.
     """
     try:
         probe = torch.compile(lambda x: (x * 2 + 1).relu(), backend=BACKEND)
         probe(torch.ones(8, device=device, requires_grad=True)).sum().backward()
-    except Exception as error:  # every backend has errors of its own
+    except Exception as error:  # every backend has its own errors
         reason = " ".join(str(error).split()) or type(error).__name__
         needed = "Triton" if device.type == "cuda" else "a C++ compiler (g++ or clang++)"
         message = (
@@ -60,9 +60,9 @@ def compile_layers(parts: Iterable[nn.Module], device: torch.device) -> int:
 
 
 def recompute(model: nn.Module, *, without: nn.Module | None = None) -> int:
-    """Recompute the layers of a network in the backward pass instead of keeping them; how many there are.
+    """Recompute a network's layers in the backward pass to save memory; return their number.
 
-    The part `without` stays as it is: batch norms that learn their statistics would count twice.
+    The part `without` is excluded: batch norms that learn their statistics would update them twice.
     """
     kept = set() if without is None else set(without.modules())
     layers = [module for module in model.modules() if isinstance(module, Recomputable) and module not in kept]
@@ -78,7 +78,7 @@ def is_exhausted(error: BaseException) -> bool:
 
 
 def exhausted(error: BaseException, saved: int, run: RunSettings, batch: int) -> TrainingError:
-    """The error for the user, with what is still left to try."""
+    """The error for the user, with remaining options to try."""
     first = (str(error).strip().splitlines() or [type(error).__name__])[0].split(". ")[0][:200]
     ways = {
         f"a batch of {batch // 2} instead of {batch} pictures with accumulate = {2 * run.accumulate} instead of "
@@ -93,7 +93,7 @@ def exhausted(error: BaseException, saved: int, run: RunSettings, batch: int) ->
 
 
 def peak(device: torch.device) -> float:
-    """The maximum of MiB so far: on a GPU of tensors since the run began, on a CPU of the whole process."""
+    """Peak memory in MiB: of tensors on a GPU since the run began, or of the whole process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     try:
@@ -105,16 +105,16 @@ def peak(device: torch.device) -> float:
 
 
 def is_parted(value: Any) -> bool:
-    """Whether a tensor is held in parts by several processes."""
+    """Whether a tensor is sharded among several processes."""
     return hasattr(value, "full_tensor")
 
 
 def shard(module: nn.Module, device: torch.device, *, whole: Iterable[nn.Parameter] = ()) -> None:
-    """Part the weights of a module among all processes, layer by layer; its own `forward` has to be called.
+    """Shard the weights of a module among all processes, layer by layer; its own `forward` must be called.
 
-    A layer has its weights whole only while it computes. A state on disk is the same with and without parts, so a run
-    may continue with another number of processes. Single numbers and the weights in `whole` stay whole in every
-    process; `share_whole` shares their gradients.
+    A layer has its full weights only while it computes. A state on disk is the same with and without sharding, so a
+    run can continue with another number of processes. Scalars and the weights in `whole` are kept unsharded in every
+    process; `share_whole` averages their gradients.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
@@ -131,7 +131,7 @@ def shard(module: nn.Module, device: torch.device, *, whole: Iterable[nn.Paramet
 
 
 def share_whole(weights: Sequence[Tensor]) -> None:
-    """Give all processes the mean gradient of the weights that are not parted."""
+    """Average the gradients of the unsharded weights over all processes."""
     for weight in weights:
         if weight.grad is not None and not is_parted(weight):
             distributed.all_reduce(weight.grad)
@@ -139,7 +139,7 @@ def share_whole(weights: Sequence[Tensor]) -> None:
 
 
 def clip(weights: Sequence[Tensor], length: float) -> float:
-    """As `clip_grad_norm_`, for a mixture of parted and whole weights; all processes have to call this."""
+    """Like `clip_grad_norm_`, for a mix of sharded and whole weights; all processes must call this."""
     sorts = ([w for w in weights if is_parted(w)], [w for w in weights if not is_parted(w)])
     norms: list[Any] = [nn.utils.get_total_norm([w.grad for w in sort if w.grad is not None]) for sort in sorts]
     norm = torch.stack([n.full_tensor() if is_parted(n) else n for n in norms]).norm()
@@ -149,16 +149,16 @@ def clip(weights: Sequence[Tensor], length: float) -> float:
 
 
 def touched(module: nn.Module, total: Tensor) -> Tensor:
-    """The total plus 0 of every weight that is whole now, so that all processes have the same gradients.
+    """Add 0 times every unsharded weight to the total, so that all processes have the same gradients.
 
-    A process whose pictures found no examples would have none for the example encoder, and the others would wait.
+    A process without examples would have no gradients for the example encoder, and the others would wait.
     """
     nothing = [p.sum() * 0 for p in module.parameters() if p.requires_grad and not is_parted(p)]
     return total + torch.stack(nothing).sum() if nothing else total
 
 
 def gathered(value: Any) -> Any:
-    """A state dict with every tensor whole and on the CPU; all processes have to call this."""
+    """A state dict with every tensor whole and on the CPU; all processes must call this."""
     if is_parted(value):
         return value.full_tensor().cpu()
     if isinstance(value, Tensor):
@@ -169,7 +169,7 @@ def gathered(value: Any) -> Any:
 
 
 def parted(state: Mapping[str, Any], part: Any, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """A state dict of whole tensors as a network or the optimiser takes it up; all processes have to call this."""
+    """Shard a state dict of whole tensors for a network or the optimiser; all processes must call this."""
     if part is not optimizer:
         like = part.state_dict()
         return {name: _as(value, like.get(name)) for name, value in state.items()}
@@ -182,7 +182,7 @@ def parted(state: Mapping[str, Any], part: Any, optimizer: torch.optim.Optimizer
 
 
 def _as(value: Any, like: Any) -> Any:
-    """A tensor parted as another of the same shape is; anything else as it is."""
+    """Shard a tensor like another of the same shape; return anything else unchanged."""
     if not is_parted(like) or not isinstance(value, Tensor) or value.shape != like.shape:
         return value
     from torch.distributed.tensor import distribute_tensor

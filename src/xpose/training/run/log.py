@@ -1,6 +1,6 @@
 """The log of a run: a row every few steps and one for each validation, for `log.jsonl`, the caller and TensorBoard.
 
-A resumed run repeats the steps since its last state, so of several rows for a step the last one counts.
+A resumed run repeats the steps since its last state; if a step has several rows, the last one counts.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from xpose.training.run import hardware
 from xpose.training.run.settings import RunSettings
 
 LOG_FILE = "log.jsonl"
-# What a row holds beside the loss terms.
+# Fields of a row besides the loss terms.
 _NO_TERMS = ("step", "rate", "images_per_second", "seconds", "memory", "faulty", "gradient", "validation")
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a report of the loop says."""
+    """The contents of a report of the loop."""
 
     step: int
     steps: int
@@ -38,23 +38,23 @@ class Progress:
     images_per_second: float
     seconds: float  # since this call of the loop began
     faulty: int = 0  # steps since the last report that changed nothing, because a number was not finite
-    memory: float = 0.0  # the maximum of MiB so far: of the GPU, or of the process
-    remaining: float = math.nan  # seconds to the last step, at the pace of this call
+    memory: float = 0.0  # peak MiB so far: of the GPU, or of the process
+    remaining: float = math.nan  # estimated seconds to the last step
 
 
 class Journal:
-    """Sums up the terms of the steps, and writes the log, on the first process only."""
+    """Sums the terms of the steps and writes the log, on the first process only."""
 
     def __init__(
         self, folder: Path, run: RunSettings, *, images: int, step: int, report: Callable[[Progress], None] | None
     ) -> None:
-        """Continue a log; rows after `step` belong to a run that was lost, and are removed.
+        """Continue a log; rows after `step` belong to lost progress and are removed.
 
         `images` counts the pictures of a step over all processes; `report` is called with every row.
         """
         self.path, self.run, self.images, self.report = folder / LOG_FILE, run, images, report
         self.first = step
-        self.started = self.trained_from = time.monotonic()  # the second moves on with time that does not count
+        self.started = self.trained_from = time.monotonic()  # the second skips time that does not count
         self._clear()
         if self.path.is_file():
             before = self.path.read_text(encoding="utf-8", errors="replace")
@@ -77,7 +77,7 @@ class Journal:
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Time that does not count as training."""
+        """Exclude a block from the training time."""
         start = time.monotonic()
         try:
             yield
@@ -130,7 +130,7 @@ class Log:
         return max((*self.steps, *self.validations), default=0)
 
     def series(self, name: str) -> tuple[list[int], list[float]]:
-        """Steps and values of one number of the rows."""
+        """Steps and values of one field of the rows."""
         values = {step: row[name] for step, row in self.steps.items() if name in row}
         return list(values), list(values.values())
 
@@ -141,7 +141,7 @@ class Log:
 
     @property
     def measures(self) -> list[str]:
-        """The names of what validation measured."""
+        """The names of validation measures."""
         return list(dict.fromkeys(name for row in self.validations.values() for name in row))
 
 
@@ -162,7 +162,7 @@ def read_log(folder: Path) -> Log:
 
 
 def write_validation(folder: Path, step: int, values: Mapping[str, float]) -> None:
-    """Add what a validation measured."""
+    """Add the results of a validation."""
     _append(folder / LOG_FILE, {"step": step, "validation": {name: round(value, 5) for name, value in values.items()}})
 
 
@@ -186,7 +186,7 @@ def _is_number(value: object) -> bool:
 
 
 class TensorBoard:
-    """Curves for TensorBoard in `OUT/tensorboard`; the steps after `start` are drawn again."""
+    """Curves for TensorBoard in `OUT/tensorboard`; steps after `start` are written again."""
 
     def __init__(self, folder: Path, start: int) -> None:
         try:
@@ -203,12 +203,12 @@ class TensorBoard:
         self._writer.add_scalar("images per second", progress.images_per_second, progress.step)
 
     def measures(self, step: int, values: Mapping[str, float]) -> None:
-        """Write what a validation measured."""
+        """Write the results of a validation."""
         for name, value in values.items():
             self._writer.add_scalar(f"validation/{name}", value, step)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Flush and close."""
         self._writer.close()
 
 

@@ -1,4 +1,4 @@
-"""The training loop: one explicit function over plain PyTorch, for one process or many, that never loses work."""
+"""The training loop: an explicit, resumable function in plain PyTorch, for one process or many."""
 
 from __future__ import annotations
 
@@ -48,20 +48,20 @@ def train(
 ) -> MovingAverage:
     """Train until the run's last step or the time limit, and return the moving average of the weights.
 
-    Called again, training continues from the newest state in `folder`, which also holds the log.
+    A later call continues from the newest state in `folder`, which also holds the log.
 
     Args:
         report: called every `log_steps` steps on the first process.
-        watch: called after every step on the first process with its number and the averaged network; with sharded
-            weights only after steps that are saved. Its XPoseError or OSError becomes a warning.
-        stop: called in every step; True in any process acts like the time limit.
-        visual: CLIP's encoder of examples, for a network without one of its own that is shown examples. It and, if
-            `schedule.towers` is above 0, `text` become moving averages of what is trained.
+        watch: called on the first process after every step, with its number and the averaged network; with sharded
+            weights only after saved steps. If it raises XPoseError or OSError, a warning is issued.
+        stop: called in every step; True in any process acts as the time limit.
+        visual: CLIP's example encoder, for a network that has none and trains with examples. It and, if
+            `schedule.towers` is above 0, `text` become moving averages of the trained encoders.
         profile: file for a PyTorch trace of three steps.
 
     Raises:
-        TrainingError: the loss is not finite in many steps in a row, or memory ran out; the last state is on disk.
-        ConfigError, CheckpointError: the state in the folder is of a run with other settings, or of another network.
+        TrainingError: the loss was not finite for many steps in a row, or memory ran out; the last state is on disk.
+        ConfigError, CheckpointError: the state in the folder is from a run with other settings or from another network.
     """
     started = time.monotonic()
     training = Training(model, text, loader, run, visual)
@@ -74,7 +74,7 @@ def train(
     def over() -> bool:
         return (minutes is not None and time.monotonic() - started > 60 * minutes) or (stop is not None and stop())
 
-    due = keeper.due if is_first() else lambda: False  # only the process that writes knows when it has written
+    due = keeper.due if is_first() else lambda: False  # only the writing process knows the time of the last state
     batches = loader.steps(start=training.step * run.accumulate, stop=run.steps * run.accumulate)
     trace = profiled(profile if is_first() else None, skipped=2, steps=3)
     with trace as traced, Interruptions() as interruptions:
@@ -87,7 +87,7 @@ def train(
                 if outcome.stop:
                     break
         except BaseException as error:
-            if is_first() and training.whole and not training.sharded:  # shards cannot be gathered any more
+            if is_first() and training.whole and not training.sharded:  # shards can no longer be gathered
                 keeper.save_if_new(training.step, training.state())
             if hardware.is_exhausted(error):
                 raise hardware.exhausted(error, keeper.step, run, loader.batch_size) from None
@@ -96,7 +96,7 @@ def train(
 
 
 class Training:
-    """A run under way: everything that changes from step to step."""
+    """A run in progress: everything that changes between steps."""
 
     def __init__(
         self, model: XPose, text: TextEncoder, loader: Loader, run: RunSettings, visual: ClipVisualPromptEncoder | None
@@ -109,7 +109,7 @@ class Training:
         self.whole = True  # whether weights, average and step number fit together
         self.sharded = run.shard and grouped()
         self.average = MovingAverage(model, run.average).to(self.device)
-        self.answer = copy.deepcopy(self.average) if self.sharded else self.average  # as others get to see it
+        self.answer = copy.deepcopy(self.average) if self.sharded else self.average  # as passed to callers
         self.towers_average = self.towers.average(run.average).to(self.device) if len(self.towers.learning) else None
         self.module = self._prepared(text)
         groups = run.schedule.groups(model, self.towers.learning, batch=self.batch * run.accumulate)
@@ -130,7 +130,7 @@ class Training:
         if run.checkpointing:
             hardware.recompute(model, without=None if run.frozen_norms else model.backbone)
         if run.compile:
-            # The layers of a backbone are of many shapes, and compiling all of them takes longer than it saves.
+            # A backbone has layers of many shapes; compiling all of them takes longer than it saves.
             hardware.compile_layers([model.encoder, model.object_decoder, model.keypoint_decoder], self.device)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
@@ -144,7 +144,7 @@ class Training:
         return module
 
     def binding(self, loader: Loader) -> dict[str, object]:
-        """What must stay the same to continue: the order of pictures, and the loss scale, which "auto" never has."""
+        """Settings that must not change on resume: the order of pictures and the loss scale, which "auto" never has."""
         order = {"seed": self.run.seed, "accumulate": self.run.accumulate, "batch": self.batch, "order": loader.seed}
         amp = {} if self.run.amp == "auto" else {"amp": self.run.amp}
         return {**order, "pictures": len(loader.pool), **amp}
@@ -152,19 +152,19 @@ class Training:
     def one_step(
         self, batches: Iterator[Batch], over: Check, due: Check, interruptions: Interruptions, journal: Journal | None
     ) -> StepOutcome:
-        """Learn from the next batches, and log it."""
+        """Train on the next batches and log it."""
         outcome = gradients(self.module, batches, self.run, self.scaler, self.device, over, due)
         with interruptions.held():
             terms = self.go(outcome)
         if journal is not None:
             journal.add(terms)
             if self.step % self.run.log_steps == 0 or self.step == self.run.steps:
-                rate = max(group["lr"] for group in self.optimizer.param_groups)  # of the network but for its backbone
+                rate = max(group["lr"] for group in self.optimizer.param_groups)  # of the network without its backbone
                 journal.write(self.step, rate, self.device)
         return outcome
 
     def go(self, outcome: StepOutcome) -> dict[str, float] | None:
-        """End a step: change the weights, if all was finite; the terms and the gradient's length, or None."""
+        """End a step: update the weights if all is finite; return the terms and gradient norm, or None."""
         self.whole = False
         self.run.schedule.set_rates(self.optimizer, self.step, self.run.steps)
         length = None
@@ -189,7 +189,7 @@ class Training:
         return None if length is None or outcome.terms is None else {**outcome.terms, "gradient": length}
 
     def state(self) -> dict[str, Any]:
-        """What a state on disk holds of this; where weights are sharded, all processes have to call it."""
+        """The state to save; if weights are sharded, all processes must call this."""
         state = {name: part.state_dict() for name, part in self._parts().items()}
         if self.sharded:
             state = hardware.gathered(state)
@@ -203,13 +203,13 @@ class Training:
             for name, part in self._parts().items():
                 values = hardware.parted(state[name], part, self.optimizer) if self.sharded else state[name]
                 part.load_state_dict(values)
-        except (RuntimeError, ValueError, KeyError) as error:  # what PyTorch says where names, shapes or groups differ
+        except (RuntimeError, ValueError, KeyError) as error:  # raised by PyTorch if names, shapes or groups differ
             raise CheckpointError(
                 f"The state of step {state.get('step')} is not of this network ({' '.join(str(error).split())[:200]}). "
                 "Train with the settings it was begun with, or in another folder."
             ) from None
         for group, rate in zip(self.optimizer.param_groups, full, strict=True):
-            group["full"] = rate  # the run's setting counts, not that of the state
+            group["full"] = rate  # use the run's setting, not that of the state
         self.step = int(state["step"])
         if self.sharded:
             self.answer.load_state_dict(state["average"])
@@ -224,9 +224,9 @@ class Training:
 def _after_step(
     training: Training, keeper: Keeper, outcome: StepOutcome, watch: Callable[[int, XPose], None] | None
 ) -> None:
-    """Save when it is time for it, then let others look at the result."""
+    """Save if due or at the end, then call `watch`."""
     ended = outcome.stop or training.step == training.run.steps
-    # A state that may be past saving must not push out a good one.
+    # A possibly broken state must not replace a good one.
     saving = ended or (outcome.save and not training.faulty)
     state = training.state() if saving and (training.sharded or is_first()) else None
     if not is_first():

@@ -1,4 +1,4 @@
-"""The processes of a training run, as torchrun starts them, and the signals that end them."""
+"""The processes of a training run started by torchrun, and the signals that end them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from xpose.errors import ConfigError
 
 @dataclass(frozen=True)
 class Here:
-    """This process among the others."""
+    """The rank and device of this process."""
 
     rank: int
     ranks: int
@@ -34,13 +34,13 @@ class Here:
 
 @contextmanager
 def processes(device: str | torch.device | None = None, *, patience: float = 60.0) -> Iterator[Here]:
-    """Join the other processes of the run for as long as the context lasts; alone if torchrun started none.
+    """Join the other processes of the run within the context; run alone if torchrun started none.
 
-    `device` is "cuda" or "cpu", by default a GPU per process if there are GPUs. A process waits `patience` minutes for
-    the others, which may be saving or validating.
+    `device` is "cuda" or "cpu", by default one GPU per process if available. A process waits `patience` minutes for the
+    others, which may be saving or validating.
 
     Raises:
-        ConfigError: the environment is not one that torchrun makes, or there are fewer GPUs than processes.
+        ConfigError: the environment is not from torchrun, or there are fewer GPUs than processes.
     """
     rank, ranks, local = _environment()
     place = _device(device, local, ranks)
@@ -53,13 +53,13 @@ def processes(device: str | torch.device | None = None, *, patience: float = 60.
     distributed.init_process_group(backend, rank=rank, world_size=ranks, timeout=timedelta(minutes=patience))
     try:
         yield Here(rank, ranks, place)
-        added(torch.zeros(1, device=place)).item()  # nobody leaves while another still needs it
+        added(torch.zeros(1, device=place)).item()  # no process leaves while another needs it
     finally:
         distributed.destroy_process_group()  # its threads must not outlive the interpreter
 
 
 def grouped() -> bool:
-    """Whether this process trains together with others."""
+    """Whether this process trains with others."""
     return distributed.is_available() and distributed.is_initialized()
 
 
@@ -69,14 +69,14 @@ def is_first() -> bool:
 
 
 def added(values: Tensor) -> Tensor:
-    """The sum of every process's values, in place."""
+    """Sum the values over all processes, in place."""
     if grouped():
         distributed.all_reduce(values)
     return values
 
 
 def everywhere(fact: bool, device: torch.device) -> bool:
-    """Whether something holds in every process."""
+    """Whether `fact` is true in every process."""
     return fact if not grouped() else not added(torch.tensor([float(not fact)], device=device)).item()
 
 
@@ -115,13 +115,13 @@ def _device(device: str | torch.device | None, local: int, ranks: int) -> torch.
 
 
 class Terminated(SystemExit):
-    """The process was asked to end (SIGTERM: a machine that is taken back, a batch system, torchrun)."""
+    """The process received SIGTERM (from a reclaimed machine, a batch system or torchrun)."""
 
 
 class Interruptions:
-    """A context in which SIGTERM raises `Terminated`, as Ctrl-C raises KeyboardInterrupt, and both can be held back.
+    """A context in which SIGTERM raises `Terminated`, like KeyboardInterrupt for Ctrl-C; both can be deferred.
 
-    With `announce`, the first signal only sets `stopping` and is announced; the second one raises KeyboardInterrupt.
+    With `announce`, the first signal only sets `stopping` and is announced; the second raises KeyboardInterrupt.
     """
 
     def __init__(self, announce: Callable[[str], None] | None = None) -> None:
@@ -132,7 +132,7 @@ class Interruptions:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interruptions:
-        if threading.current_thread() is threading.main_thread():  # Python lets no other thread set handlers
+        if threading.current_thread() is threading.main_thread():  # only the main thread can set handlers
             self._before = {number: signal.signal(number, self._came) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
@@ -142,7 +142,7 @@ class Interruptions:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Let signals wait until the end of this block."""
+        """Defer signals until the end of this block."""
         self._held = True
         try:
             yield
@@ -153,7 +153,7 @@ class Interruptions:
                 self._act(number, None)
 
     def _came(self, number: int, frame: FrameType | None) -> None:
-        if self._held:  # the parts of the run do not fit together at this moment
+        if self._held:  # the parts of the run are inconsistent here
             self._waiting = number
         else:
             self._act(number, frame)
@@ -166,7 +166,7 @@ class Interruptions:
             self._announce("Stopping after this step and saving. Press Ctrl-C again to stop at once.")
             return
         before = self._before[number]
-        if callable(before):  # Python's own, or that of the program around: a command line may stop gently
+        if callable(before):  # Python's handler or the program's: a command line can stop gracefully
             before(number, frame)
         elif before == signal.SIG_DFL:
             raise Terminated(128 + number)

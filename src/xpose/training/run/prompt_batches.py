@@ -1,8 +1,8 @@
-"""A batch as the network and the losses take it: prompts out of names and cut-outs, targets in their order.
+"""Prepare a batch for the network and the losses: prompts from names and cut-outs, targets in their order.
 
 Networks that read words through CLIP get the paper's sentence, "a [style] photo of a [object]'s [part]'s [keypoint]",
-of which style, object and part come and go, so that the bare "a photo of left eye" of use stays a sentence they know.
-Our own networks read bare names, here as in use. Shape letters as in `xpose.model.types`; n cut-outs.
+with style, object and part dropped at random, so that they also know the bare "a photo of left eye" of inference.
+Our own networks read bare names, as at inference. Shape letters as in `xpose.model.types`; n cut-outs.
 """
 
 from __future__ import annotations
@@ -39,37 +39,37 @@ from xpose.vocabulary import (
 
 Key = tuple[str, str]  # of a kind: see `Kind.key`
 NAMELESS = 0.05  # share of the pictures with one class that are prompted with "object"
-SYNONYMS = 0.3  # share of the classes that are called by another of their names
-DROPPED = 0.5  # how often style, object and part are each left out of CLIP's sentence; the keypoint never is
+SYNONYMS = 0.3  # share of the classes that are named by a synonym
+DROPPED = 0.5  # probability of omitting each of style, object and part in CLIP's sentence; never the keypoint
 
 
 @dataclass(frozen=True)
 class PromptBatch:
     """The prompts of one step, and the targets in their order."""
 
-    prompts: PromptEmbeddings  # words, or examples; of a combined step the words
-    examples: PromptEmbeddings | None  # of a combined step
+    prompts: PromptEmbeddings  # words, or examples; the words in a combined step
+    examples: PromptEmbeddings | None  # in a combined step
     targets: TargetBatch
 
 
 def normalised(images: Tensor, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> Tensor:
-    """RGB bytes [B, 3, h, w] as the backbone takes them, or a tower with another normalisation."""
+    """Normalise RGB bytes [B, 3, h, w] for the backbone, or for a tower with its own mean and std."""
     centre, spread = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (mean, std))
     return (images.float() / 255 - centre) / spread
 
 
 @dataclass(frozen=True)
 class Wording:
-    """How names are put to a text encoder. With `rng` None nothing is drawn: the texts are those of use."""
+    """Texts of names for a text encoder. With `rng` None nothing is random, as at inference."""
 
     clip: bool
 
     def of_object(self, name: str, style: str | None, rng: random.Random | None) -> str:
-        """The text for an object that goes by this name, sometimes with the picture's style."""
+        """The text for an object of this name, sometimes with the picture's style."""
         return (released_object_text if self.clip else bare_object_text)(name, _kept(style, rng))
 
     def of_keypoints(self, kind: Kind, name: str, style: str | None, rng: random.Random | None) -> list[str]:
-        """The texts for the keypoints; one draw for all of them, so that they differ in the keypoint only."""
+        """The texts for the keypoints; one random draw for all, so that they differ in the keypoint only."""
         if not self.clip:
             return list(kind.names)
         style, owner = _kept(style, rng), _kept(name, rng)
@@ -89,10 +89,10 @@ def _kept(word: str | None, rng: random.Random | None) -> str | None:
 
 
 def _aliases_and_parts(kind: Kind) -> list[tuple[str, str | None]]:
-    """For each point the released checkpoint's name and the part it belongs to; its own name if it is unknown."""
+    """For each point its name in the released checkpoint and its part; its own name if it is unknown."""
     try:
         points = {point.name: (point.alias or point.name, point.part) for point in load_skeleton(kind.skeleton).points}
-    except XPoseError:  # a skeleton of the user's own
+    except XPoseError:  # a user's own skeleton
         points = {}
     return [points.get(name, (name, None)) for name in kind.names]
 
@@ -106,12 +106,12 @@ class PromptMaker:
     """Turns the names and cut-outs of every batch into prompts."""
 
     def __init__(self, model: XPose, text: TextEncoder, visual: ClipVisualPromptEncoder | None = None) -> None:
-        """Take the encoders; `visual` is CLIP's, for networks that have no encoder of examples of their own."""
+        """Take the encoders; `visual` is CLIP's, for networks without their own example encoder."""
         self.model, self.text, self.visual = model, text, visual
         self.wording = Wording(clip=model.config.prompt_encoder == "clip")
 
     def __call__(self, batch: Batch, *, seed: int = 0) -> PromptBatch:
-        """The prompts of a batch; what is drawn depends on `seed`, the batch's step and the picture alone."""
+        """The prompts of a batch; random choices depend only on `seed`, the batch's step and the picture."""
         words = self._words(batch, seed)
         targets = TargetBatch.of(batch.targets, batch.sizes, self._device)
         if batch.mode == "text" or not len(batch.crops):
@@ -120,7 +120,7 @@ class PromptMaker:
         return PromptBatch(examples, None, targets) if batch.mode == "visual" else PromptBatch(words, examples, targets)
 
     def project(self, asked: PromptBatch) -> ProjectedPrompts:
-        """The prompts in the network's width; of words and examples together the mean, as at inference."""
+        """The prompts in the network's width; words and examples are averaged, as at inference."""
         words = self.model.project(asked.prompts)
         if asked.examples is None:
             return words
@@ -129,7 +129,7 @@ class PromptMaker:
         return replace(words, objects=objects / 2, keypoints=keypoints / 2)
 
     def _words(self, batch: Batch, seed: int) -> PromptEmbeddings:
-        texts = []  # for every picture and every kind in its prompt: the kind's own text and those of its points
+        texts = []  # for every picture and every kind in its prompt: the texts of the kind and its points
         for target in batch.targets:
             rng = random.Random(f"{seed}/{batch.step}/{target.source}/{target.file}")
             names = [_synonym(entry.kind.category, rng) for entry in target.asked]
@@ -142,7 +142,7 @@ class PromptMaker:
                     for name, entry in zip(names, target.asked, strict=True)
                 ]
             )
-        # Each text once: a tower that is trained runs over all of them together.
+        # Each text once: a trained tower processes all of them together.
         distinct = list(dict.fromkeys(text for row in texts for name, points in row for text in (name, *points)))
         embeddings = self.text.encode(distinct)
         number = {text: row for row, text in enumerate(distinct)}
@@ -155,7 +155,7 @@ class PromptMaker:
         return self.model.heads.norm.weight.device
 
     def _examples(self, batch: Batch, words: PromptEmbeddings) -> PromptEmbeddings:
-        """The words' embeddings with those of examples in their place, wherever a kind has examples."""
+        """The words' embeddings, replaced by those of examples for kinds that have examples."""
         shots = [(key, shot) for key, examples in batch.shots.items() for shot in examples]
         counts = [len(shot.points) for _, shot in shots]
         points = pad_sequence([shot.points for _, shot in shots], batch_first=True).to(self._device)
@@ -173,7 +173,7 @@ class PromptMaker:
     def _through_clip(
         self, pictures: Tensor, points: Tensor, visible: Tensor, counts: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
-        """CLIP's embeddings of examples; those with as many points together, since every point sees the others."""
+        """CLIP's embeddings of examples, grouped by number of points, since points attend to each other."""
         if self.visual is None:
             raise TrainingError(
                 f"{self.model.config.name} reads example pictures through CLIP's image tower, which the run lacks. "
@@ -198,12 +198,12 @@ class PromptMaker:
 def _averaged(
     shots: Sequence[tuple[Key, Shot]], objects: Tensor, keypoints: Tensor, visible: Tensor
 ) -> dict[Key, tuple[Tensor, dict[str, Tensor]]]:
-    """For each kind its object embedding, and that of every keypoint that some example shows, by name."""
+    """For each kind its object embedding, and by name those of all keypoints shown in an example."""
     result = {}
     for key in dict.fromkeys(key for key, _ in shots):
         rows = [row for row, (other, _) in enumerate(shots) if other == key]
         names = list(dict.fromkeys(name for row in rows for name in shots[row][1].kind.names))
-        # Sets may label other points of a kind: each example's points are brought to the columns of all names.
+        # Sets can label different points of a kind, so each example's points are mapped to columns of all names.
         column = torch.zeros(len(rows), len(names), dtype=torch.long, device=objects.device)
         seen = torch.zeros(len(rows), len(names), dtype=torch.bool, device=objects.device)
         for number, row in enumerate(rows):
@@ -220,7 +220,7 @@ def _averaged(
 def _with_examples(
     words: PromptEmbeddings, targets: Sequence[Target], by_key: Mapping[Key, tuple[Tensor, dict[str, Tensor]]]
 ) -> PromptEmbeddings:
-    """Embeddings of words with examples in their place; what no example shows stays a word."""
+    """Replace embeddings of words by those of examples; those that no example shows are kept."""
     objects, keypoints = words.objects.clone(), words.keypoints.clone()
     for picture, target in enumerate(targets):
         for number, asked in enumerate(target.asked):
@@ -235,15 +235,15 @@ def _with_examples(
 
 
 class Towers:
-    """CLIP's encoders in training, beside a network that reads prompts through them.
+    """CLIP's encoders in training, next to a network that uses them for prompts.
 
-    The encoder of examples adds two small parts (for the places of points, and for hidden points), which are always
-    trained; the towers are frozen unless `schedule.towers` gives them a rate. What learns is a copy. The given encoders
-    become its moving average: they belong to the averaged network, which is tested and saved.
+    The example encoder adds two small parts (for the positions of points, and for hidden points), which are always
+    trained; the towers are frozen unless `schedule.towers` gives them a rate. A copy is trained. The given encoders
+    become its moving average and belong to the averaged network, which is tested and saved.
     """
 
     def __init__(self, text: TextEncoder, visual: ClipVisualPromptEncoder | None, *, whole: bool) -> None:
-        """Copy what learns; `whole` says whether the towers learn too, not only what was added to them."""
+        """Copy the trained parts; `whole`: train the towers too, not only the added parts."""
         self.given_text = text
         self.whole = whole and isinstance(text, ClipTextEncoder)
         self.text: TextEncoder = copy.deepcopy(text) if self.whole else text
@@ -252,19 +252,19 @@ class Towers:
         self.given = _parts(text, visual, whole).requires_grad_(False)
 
     def average(self, decay: float) -> MovingAverage:
-        """The moving average of what learns, kept in the encoders that were given."""
+        """The moving average of the trained parts, kept in the given encoders."""
         average = MovingAverage(self.learning, decay)
         average.module = self.given.eval()
         return average
 
     def changed(self) -> None:
-        """Forget what the given encoder of words remembers, after a change of its weights."""
+        """Clear the cache of the given text encoder after its weights have changed."""
         if self.whole and isinstance(self.given_text, ClipTextEncoder):
             self.given_text.cache.clear()
 
 
 def tensors_to_keep(text: TextEncoder, visual: ClipVisualPromptEncoder | None, *, whole: bool) -> dict[str, Tensor]:
-    """What has to be saved beside the network, under the official names: all that training may have changed."""
+    """Tensors to save with the network, under the official names: all that training can change."""
     tensors = {} if visual is None else visual.state_dict_official()
     if not whole:
         return {name: value for name, value in tensors.items() if not name.startswith("clip_model.")}
@@ -274,7 +274,7 @@ def tensors_to_keep(text: TextEncoder, visual: ClipVisualPromptEncoder | None, *
 def _copied(visual: ClipVisualPromptEncoder, whole: bool) -> ClipVisualPromptEncoder:
     if whole:
         return copy.deepcopy(visual)
-    small = ClipVisualPromptEncoder(visual.tower)  # the tower stays one and the same
+    small = ClipVisualPromptEncoder(visual.tower)  # the tower itself is shared
     small.pos_proj, small.padding = copy.deepcopy(visual.pos_proj), copy.deepcopy(visual.padding)
     return small
 

@@ -1,4 +1,4 @@
-"""How a network is trained: the recipe's table `run`, the optimiser and the moving average of the weights."""
+"""Training settings: the recipe's table `run`, the optimiser and the moving average of the weights."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Shape = Literal["cosine", "step", "constant"]
 class Schedule:
     """Learning rates over a run."""
 
-    rate: float = 1e-4  # at a batch of `reference_batch` images per step, all processes together
+    rate: float = 1e-4  # at `reference_batch` images per step over all processes
     reference_batch: int = 16  # other batches scale the rate in proportion; 0 = never
-    warm_up: int = 500  # steps from 0 to the full rate, at most a tenth of the run
+    warm_up: int = 500  # steps from 0 to the full rate; at most a tenth of the run
     shape: Shape = "cosine"
-    last: float = 0.01  # share of the rate that cosine ends with
-    drops: tuple[float, ...] = (11 / 12,)  # shares of the run after which step multiplies the rate by `drop`
+    last: float = 0.01  # final share of the rate with "cosine"
+    drops: tuple[float, ...] = (11 / 12,)  # with "step": shares of the run after which `drop` is applied
     drop: float = 0.1
     backbone: float = 0.1  # share of the rate for the backbone
     towers: float = 0.0  # share of the rate for prompt towers; 0 freezes them
@@ -48,11 +48,11 @@ class Schedule:
         refuse("The schedule does", faults)
 
     def rate_for(self, batch: int) -> float:
-        """The full rate at a batch of this many images per step."""
+        """The full rate for this many images per step."""
         return self.rate * batch / self.reference_batch if self.reference_batch else self.rate
 
     def factor(self, step: int, steps: int) -> float:
-        """The share of the full rate in a step, counted from 0, of a run of `steps`."""
+        """The share of the full rate at a step, counted from 0, in a run of `steps`."""
         warm = min(self.warm_up, steps // 10)
         if step < warm:
             return (step + 1) / (warm + 1)
@@ -66,7 +66,7 @@ class Schedule:
     def set_rates(self, optimizer: Optimizer, step: int, steps: int) -> None:
         """Set the rates of a step, counted from 0; the optimiser's groups are those of `groups`.
 
-        They depend on the step alone, so that steps which change nothing do not delay the schedule.
+        They depend only on the step, so steps that change nothing do not delay the schedule.
         """
         factor = self.factor(step, steps)
         for group in optimizer.param_groups:
@@ -75,9 +75,9 @@ class Schedule:
     def groups(self, model: XPose, prompts: nn.ModuleDict | None = None, batch: int = 0) -> list[dict[str, Any]]:
         """Parameters for an optimiser, in named groups with their rates; parts with rate 0 are frozen.
 
-        `prompts` are the prompt encoders outside of the network that learn (`Towers.learning`). Norms, biases and other
-        vectors, and Swin's tables of relative positions are not decayed. `batch` images per step scale the rate; 0
-        leaves it as it is.
+        `prompts` are the trained prompt encoders outside the network (`Towers.learning`). Norms, biases, other vectors
+        and Swin's tables of relative positions have no weight decay. The rate is scaled for `batch` images per step; 0
+        leaves it unchanged.
         """
         rate = self.rate_for(batch) if batch else self.rate
         groups: dict[str, dict[str, Any]] = {}
@@ -98,7 +98,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """How long and how a network is trained."""
+    """Duration and method of training."""
 
     steps: int
     seed: int = 0
@@ -107,17 +107,17 @@ class RunSettings:
     denoising: DenoisingSettings | None = None
     clip: float = 0.1
     average: float = 0.9997
-    amp: str = "none"  # "bf16", "fp16", or "auto": bf16 where the device multiplies it itself, otherwise float32
+    amp: str = "none"  # "bf16", "fp16", or "auto": bf16 if the device supports it natively, otherwise float32
     accumulate: int = 1  # batches per step of the optimiser
-    checkpointing: bool = False  # layers are computed again in the backward pass: less memory, more time
+    checkpointing: bool = False  # recompute layers in the backward pass: less memory, more time
     compile: bool = False  # torch.compile for the layers of encoder and decoders
-    shard: bool = False  # weights, gradients and optimiser state parted among the processes (FSDP)
+    shard: bool = False  # shard weights, gradients and optimiser state among processes (FSDP)
     channels_last: bool = False
     frozen_norms: bool = True  # batch norms of the backbone keep their statistics
-    frozen_stages: int = 0  # of the backbone, from the picture on, that are not trained; 1 is what stride 2 or 4 sees
-    # The most keypoint groups of a picture in training; those that stand for no object teach little.
+    frozen_stages: int = 0  # first backbone stages that are not trained; 1 is the stage up to stride 2 or 4
+    # Maximum of keypoint groups per picture in training; those that match no object teach little.
     groups: int | None = None
-    point_queries: int | None = None  # the most keypoint queries of a picture in training: fewer groups of many points
+    point_queries: int | None = None  # maximum of keypoint queries per picture in training: fewer groups of many points
     save_minutes: float = 5.0
     keep: int = 2  # states on disk
     log_steps: int = 20
@@ -137,12 +137,12 @@ class RunSettings:
 
 
 def optimizer_for(groups: list[dict[str, Any]], device: torch.device, *, parted: bool = False) -> torch.optim.AdamW:
-    """AdamW for groups of parameters on a device; fused, which is quicker, unless they are `parted` among processes."""
+    """AdamW for groups of parameters on a device; fused for speed, unless they are `parted` among processes."""
     return torch.optim.AdamW(groups, fused=not parted and device.type in ("cpu", "cuda"))
 
 
 def _parameters(model: XPose, prompts: nn.ModuleDict | None) -> list[tuple[str, str, nn.Parameter]]:
-    """Every parameter once, with the part it belongs to and its name."""
+    """Every parameter once, with its part and name."""
     rows: dict[nn.Parameter, tuple[str, str, nn.Parameter]] = {}
     for module, parts in ((model, {"backbone": "backbone"}), (prompts, {"text": "towers", "visual": "towers"})):
         for name, parameter in () if module is None else module.named_parameters():
@@ -151,10 +151,10 @@ def _parameters(model: XPose, prompts: nn.ModuleDict | None) -> list[tuple[str, 
 
 
 class MovingAverage(AveragedModel):
-    """An exponential moving average whose memory grows with the run.
+    """An exponential moving average with a window that grows with the run.
 
     After t updates the decay is the smaller of `decay` and (1 + t) / (10 + t): the average spans about the last ninth
-    of a short run instead of remembering its random start. Buffers are copied. `module` is the averaged network, in
+    of a short run and forgets its random start. Buffers are copied. `module` is the averaged network, in
     eval mode; call `update_parameters(model)` after every step of the optimiser.
     """
 
@@ -170,10 +170,10 @@ class MovingAverage(AveragedModel):
 
 
 def _local(tensors: Sequence[Any]) -> list[Tensor]:
-    """What this process holds of tensors: all, or its part of sharded ones."""
+    """The local data of tensors: all, or the local part of sharded ones."""
     return [tensor.to_local() if hasattr(tensor, "to_local") else tensor for tensor in tensors]
 
 
 def decay_after(updates: int, decay: float) -> float:
-    """The share of the old average that stays in update number `updates`, counted from 0."""
+    """The weight of the old average in update number `updates`, counted from 0."""
     return min(decay, (1 + updates) / (10 + updates))

@@ -1,4 +1,4 @@
-"""The state of a run on disk: written atomically, the last few kept, read without running any code."""
+"""The state of a run on disk: written atomically, keeping the last few, and read without executing code."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def save_state(folder: Path, step: int, state: dict[str, Any], keep: int = 2) ->
     def write(temporary: Path) -> None:
         try:
             torch.save(state, temporary)
-        except RuntimeError as error:  # torch reports a full disk in its own way
+        except RuntimeError as error:  # torch's error for a full disk
             raise OSError(28, str(error).splitlines()[0]) from None
 
     write_atomically(path, write)
@@ -56,19 +56,19 @@ def load_state(folder: Path) -> dict[str, Any] | None:
 
 @dataclass
 class Keeper:
-    """Saves the state of a run every few minutes; a run must continue with the settings it began with."""
+    """Saves the state of a run every few minutes; a run must continue with its initial settings."""
 
     folder: Path
     minutes: float  # between two states
     keep: int  # how many states stay on disk
-    binding: Mapping[str, Any]  # settings that decide the order of the data and the meaning of the numbers, by name
+    binding: Mapping[str, Any]  # settings, by name, that determine the data order and the meaning of the numbers
     step: int = 0  # of the newest state on disk
 
     def __post_init__(self) -> None:
         self.written = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
-        """The newest state, or None; ConfigError if it is of a run with other settings."""
+        """The newest state, or None; ConfigError if the run had other settings."""
         state = load_state(self.folder)
         if state is None:
             return None
@@ -83,24 +83,24 @@ class Keeper:
         return state
 
     def due(self) -> bool:
-        """Whether it is time for the next state."""
+        """Whether the next state is due."""
         return time.monotonic() - self.written > 60 * self.minutes
 
     def save(self, step: int, state: Mapping[str, Any]) -> None:
-        """Write the state of a step; if that fails, the state before is still there."""
-        self.written = time.monotonic()  # also where it fails: the next try is when the next state is due
+        """Write the state of a step; if that fails, the previous state is kept."""
+        self.written = time.monotonic()  # even on failure: the next try is when the next state is due
         save_state(self.folder, step, {**state, "step": step, "binding": dict(self.binding)}, self.keep)
         self.step = step
 
     def save_if_possible(self, step: int, state: Mapping[str, Any]) -> None:
-        """Like `save`, but a full disk causes a warning, and another try when the next state is due."""
+        """Like `save`, but a full disk causes a warning and a retry when the next state is due."""
         try:
             self.save(step, state)
         except XPoseError as error:
             warnings.warn(f"Step {step} was not saved; training continues. {error}", XPoseWarning, stacklevel=2)
 
     def save_if_new(self, step: int, state: Mapping[str, Any]) -> None:
-        """Save before an error ends the run, unless the step is on disk or cannot be written: the error counts."""
+        """Save before an error ends the run, unless the step is on disk; a failed write is ignored."""
         if step > self.step:
             with suppress(XPoseError):
                 self.save(step, state)

@@ -1,4 +1,4 @@
-"""One step of training: the loss of a batch, gradients over all its parts and processes, the change of the weights."""
+"""One training step: the loss of a batch, gradients over all its parts and processes, and the weight update."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class TrainStep(nn.Module):
         self.criterion = Criterion(run.weights)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """The loss terms of a batch; none if the network of any process answers with a number that is not finite."""
+        """The loss terms of a batch; empty if the network's output in any process is not finite."""
         asked = self.prompts(batch, seed=self.run.seed)
         images = normalised(batch.images.to(asked.prompts.objects.device))
         if self.run.channels_last:
@@ -70,7 +70,7 @@ class TrainStep(nn.Module):
 
 
 def is_finite(predictions: Predictions) -> bool:
-    """Whether every layer answers with finite numbers; the logits of empty places are −inf and mean nothing."""
+    """Whether every layer's outputs are finite; the logits of empty slots are −inf and are ignored."""
     assert predictions.trace is not None
     proposals = predictions.trace.proposals
     reports = (*predictions.reports, *predictions.trace.given)
@@ -78,7 +78,7 @@ def is_finite(predictions: Predictions) -> bool:
     values = [proposals.boxes, *(value.detach().float().clamp(min=-1e30) for value in scores)]
     for report in reports:
         values += [value for value in (report.boxes, report.keypoints, report.visibility) if value is not None]
-    # The largest magnitude of infinity and NaN is not finite; one transfer from the device for all of them.
+    # The largest magnitude shows any infinity or NaN; one transfer from the device covers all layers.
     largest = [value.detach().float().abs().amax() for value in values if value.numel()]
     return bool(torch.stack(largest).isfinite().all())
 
@@ -87,9 +87,9 @@ def is_finite(predictions: Predictions) -> bool:
 class StepOutcome:
     """The result of a step, over all processes."""
 
-    terms: dict[str, float] | None  # None where something was not finite: nothing may be changed
-    stop: bool  # whether some process is to stop after this step
-    save: bool  # whether it is time for the first process to save
+    terms: dict[str, float] | None  # None if something was not finite: change nothing
+    stop: bool  # whether any process stops after this step
+    save: bool  # whether the first process is due to save
 
 
 def gradients(
@@ -101,10 +101,10 @@ def gradients(
     stop: Callable[[], bool] = lambda: False,
     save: Callable[[], bool] = lambda: False,
 ) -> StepOutcome:
-    """Gradients of the next `run.accumulate` batches, the mean over them and over all processes.
+    """Compute gradients of the next `run.accumulate` batches, averaged over batches and processes.
 
-    `module` is the `TrainStep`, or what shares its gradients among processes. `stop` and `save` are called once the
-    gradients are there: processes with clocks of their own must stop, and save, after the same step.
+    `module` is the `TrainStep` or its distributed wrapper. `stop` and `save` are called once the gradients are
+    computed: processes have their own clocks, but must stop and save after the same step.
     """
     sums: dict[str, Tensor] = {}
     sound, dtype = True, hardware.precision(run.amp, device)
@@ -121,7 +121,7 @@ def gradients(
             if sound:
                 scaler.scale(terms["total"] / run.accumulate).backward()
         for name, value in terms.items():
-            if "@" not in name:  # the last layer's; what the others say is in the total
+            if "@" not in name:  # the last layer's; the others are in the total
                 share = value.detach().float() / run.accumulate
                 sums[name] = sums[name] + share if name in sums else share
     wishes = torch.tensor([float(stop()), float(save())], device=device)
@@ -135,7 +135,7 @@ def gradients(
 def change(
     optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, clip: float, *, sharded: bool = False
 ) -> float | None:
-    """Change the weights by their gradients; the length of the gradient, or None where it is infinite or no number."""
+    """Update the weights; return the norm of the gradient, or None if it is infinite or NaN."""
     scaler.unscale_(optimizer)
     parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     if sharded:
@@ -143,7 +143,7 @@ def change(
         length = hardware.clip(parameters, clip)
     else:
         length = float(nn.utils.clip_grad_norm_(parameters, clip))
-    finite = length < float("inf")  # not of NaN
+    finite = length < float("inf")  # False for NaN
     if finite:
         scaler.step(optimizer)
     scaler.update()

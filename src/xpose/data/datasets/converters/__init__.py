@@ -1,4 +1,4 @@
-"""One class per dataset. Adding one: docs/data.md, "Adding a dataset"; its last step is a row of this table."""
+"""One class per dataset. See docs/data.md, "Adding a dataset", whose last step is a row in `CONVERTERS`."""
 
 from __future__ import annotations
 

@@ -13,13 +13,13 @@ from xpose.records import VISIBLE, Category, Instance, Picture, Point, Record, S
 
 PICTURES = "dataset"
 ABSENT = -1.0
-CLASSES = {"Amphibian": "Amphibia", "Bird": "Aves", "Mammal": "Mammalia", "Reptile": "Reptilia"}  # "Fish" is no class
+CLASSES = {"Amphibian": "Amphibia", "Bird": "Aves", "Mammal": "Mammalia", "Reptile": "Reptilia"}  # no class: "Fish"
 
 ANIMAL = NameTable.from_skeleton("animal_kingdom")  # in the order of `joints`
 
 
 class AnimalKingdom(Converter):
-    """Animals of 850 species with 23 points, frames of videos; a video (`group`) must not be divided by a split."""
+    """Animals of 850 species with 23 points, in video frames; splits must not divide a video (`group`)."""
 
     annotation_files: ClassVar[Mapping[str, str]]
     tables = {"animal": ANIMAL}
@@ -39,14 +39,14 @@ class AnimalKingdom(Converter):
         yield from (PictureEntry(name, values) for name, values in records.items())
 
     def record(self, source: SourceFolder, split: str, entry: PictureEntry) -> Record:
-        """One picture; in the files that were read it always shows one labelled animal."""
+        """One picture; it always shows one labelled animal in all files seen so far."""
         picture = source.picture(entry.name)
         instances, dropped = self.read_each(entry.name, entry.data, _instance)
         return self.make(picture, instances, split, group=_video_of(entry.name), dropped=dropped)
 
 
 class AnimalKingdomCoco(CocoLike, AnimalKingdom):
-    """The same pictures and points; the file's categories are classes, its animals are in the annotations."""
+    """The same pictures and points; the file's categories are classes; annotations name the animals."""
 
     picture_folder = PICTURES
 
@@ -54,13 +54,13 @@ class AnimalKingdomCoco(CocoLike, AnimalKingdom):
         return _video_of(image.text("file_name"))
 
     def record(self, source: SourceFolder, split: str, entry: PictureEntry) -> Record:
-        """A picture without annotation still shows an animal, so it must not count as an empty picture."""
+        """Refuse a picture without annotation: it shows an animal, so it must not count as empty."""
         if not entry.data.annotations:
             raise DataError("it has no annotation: the COCO form leaves out animals with a single labelled point")
         return super().record(source, split, entry)
 
     def instance(self, annotation: Fields, number: str, data: CocoImage, picture: Picture) -> Instance:
-        """The annotation's animal instead of the category, and 2 for every labelled point."""
+        """Use the annotation's animal as category, and 2 for every labelled point."""
         instance = super().instance(annotation, number, data, picture)
         points = {name: (x, y, VISIBLE) for name, (x, y, _) in instance.keypoints.items()}
         return replaced(instance, category=_species_of(annotation), keypoints=points)

@@ -1,4 +1,4 @@
-"""Animal-Pose as json (`keypoints.json`), and in the authors' first form: XML, one file per animal, in two parts."""
+"""Animal-Pose as json (`keypoints.json`), and in its first form: XML, one file per animal, in two parts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class AnimalPose(CocoLike):
     tables = {"animal": ANIMAL}
 
     def content(self, source: SourceFolder, split: str) -> Fields:
-        """The file as COCO would have it: images in a list, annotations with their place in the file as id."""
+        """The file in COCO's form: a list of images, and annotations with their index in the file as id."""
         content = super().content(source, split)
         images = content.object("images").value
         numbers = {key: int(key) if key.isdecimal() and len(key) < 16 else key for key in images}
@@ -54,7 +54,7 @@ class AnimalPose(CocoLike):
         points: dict[str, Point] = {}
         for name, triple in zip(names, triples, strict=True):
             x, y, v = Fields({name: triple}, annotation.where).numbers(name, 3)
-            if v not in (0, 1):  # a 2 has never been seen there; what 1 would mean beside it is unknown
+            if v not in (0, 1):  # a 2 never occurs; the meaning of 1 would then be unknown
                 raise DataError(f"{annotation.where}: {quote(name)} is {quote(triple)}, not x, y and 0 or 1")
             points[name] = x, y, VISIBLE if v else NOT_LABELLED
         return points
@@ -64,14 +64,14 @@ class AnimalPose(CocoLike):
         return left, top, right - left, bottom - top
 
     def record(self, source: SourceFolder, split: str, entry: PictureEntry) -> Record:
-        """A picture without annotation still shows an animal, so it must not count as an empty picture."""
+        """Refuse a picture without annotation: it shows an animal, so it must not count as empty."""
         if not entry.data.annotations:
             raise DataError("no annotation belongs to it, though it shows an animal")
         return super().record(source, split, entry)
 
 
 def _shortened(renamed: Mapping[str, str]) -> NameTable:
-    """The names of the JSON form as the XML files shorten them, in lower case: parts have "L_F_Elbow", "L_F_elbow"."""
+    """The JSON names as shortened in the XML files, in lower case; the parts have "L_F_Elbow" or "L_F_elbow"."""
     names = {}
     for name, unified in ANIMAL.names.items():
         short = re.sub("(left|right|front|back)_", lambda word: f"{word[0][0]}_", name)
@@ -80,7 +80,7 @@ def _shortened(renamed: Mapping[str, str]) -> NameTable:
 
 
 class AnimalPoseXml(Converter):
-    """The animals of `animalpose` in the authors' first form; do not use both sets side by side."""
+    """The animals of `animalpose` in its first form; do not use both sets together."""
 
     needs = (
         Need(XML_FOLDERS["part1"], HOME, ("part1",)),
@@ -101,7 +101,7 @@ class AnimalPoseXml(Converter):
     def entries(self, source: SourceFolder, split: str) -> Iterator[PictureEntry | Skipped]:
         folders = (XML_PICTURES[split], *(VOC_PICTURES if split == "part1" else ()))
         names = [name for folder in folders for name in source.pictures(folder, deep=True)]
-        pictures = {_key_of_picture(name, split): name for name in reversed(names)}  # those in the set's folder win
+        pictures = {_key_of_picture(name, split): name for name in reversed(names)}  # the set's own folder wins
         xml_files = source.files(XML_FOLDERS[split], (".xml",), deep=True)
         files = grouped((_key(file, split), file) for file in xml_files)
         for key, of_picture in files.items():
@@ -133,7 +133,7 @@ class AnimalPoseXml(Converter):
 
 
 def _key(file: str, split: str) -> str:
-    """What a picture and the files of its animals have in common: the VOC number, or the species and its number."""
+    """The key shared by a picture and its animals' files: the VOC number, or the species and number."""
     stem = stem_of(file)
     if split == "part1":
         return re.sub(r"_\d{1,2}$", "", stem.rpartition("/")[2])

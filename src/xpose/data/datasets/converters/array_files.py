@@ -1,9 +1,9 @@
-"""Arrays of numbers from h5 and Matlab files of downloads, and nothing else of what these formats can do.
+"""Reading arrays of numbers, and nothing else, from downloaded h5 and Matlab files.
 
-An HDF5 file may point into other files (external links, external storage, virtual arrays), hold objects to unpickle,
-and promise more than any memory holds. All of this is refused before a number is read. Matlab's files are read with the
-few lines below (version 5) and with h5py (version 7.3, which is HDF5), because one damaged byte makes scipy's reader
-(1.17.1) end the process with a segmentation fault.
+An HDF5 file can point to other files (external links, external storage, virtual arrays), contain pickled objects, and
+declare arrays larger than memory. All of this is refused before a number is read. Matlab files are read with the code
+below (version 5) and with h5py (version 7.3, which is HDF5), because one damaged byte can crash scipy's reader (1.17.1)
+with a segmentation fault.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from xpose.errors import DataError, missing_extra, quote
 if TYPE_CHECKING:
     import numpy as np
 
-MAX_CHUNK = 1 << 30  # bytes that reading one row may unpack
-POINTER = b"version https://git-lfs"  # how the stand-in of a large file begins in a Git repository
+MAX_CHUNK = 1 << 30  # limit of unpacked bytes per row
+POINTER = b"version https://git-lfs"  # start of a Git LFS pointer file
 WAY_OUT = "It may be damaged or of another release: fetch it again."
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
-HDF5_AT = 512  # bytes of text before HDF5 begins in a file of Matlab
+HDF5_AT = 512  # bytes of text before the HDF5 data in a Matlab file
 MAX_NUMBERS = 1 << 27
 MAX_BYTES = 8 * MAX_NUMBERS + 4096
 
-# Matlab's version 5, by the numbers of its published format.
+# Codes in the published format of Matlab's version 5.
 HEADER = 128
 ENDS = {b"IM": "<", b"MI": ">"}
 MATRIX, COMPRESSED = 14, 15
@@ -43,7 +43,7 @@ COMPLEX = 0x0800
 
 @contextmanager
 def open_h5(source: SourceFolder, name: str, way_out: str = "It may be cut short: fetch it again.") -> Iterator[Any]:
-    """The open `h5py.File`; inside the block only read it, since every error there is taken for one of the file."""
+    """The open `h5py.File`; only read it inside the block, since any error there is blamed on the file."""
     try:
         import h5py
     except ImportError:
@@ -62,9 +62,9 @@ def open_h5(source: SourceFolder, name: str, way_out: str = "It may be cut short
 
 
 def array_in(file: Any, key: str, kinds: str, shape: Sequence[int | None], where: str) -> Any:
-    """The `h5py.Dataset` of that name without its numbers: slice it to read them.
+    """The `h5py.Dataset` with that name, not yet read: slice it to read it.
 
-    `kinds` are numpy's letters for kinds of numbers, `shape` the lengths that are known.
+    `kinds` are numpy's dtype kind letters; `shape` has the known lengths.
     """
     import h5py
 
@@ -95,7 +95,7 @@ def mat_array(source: SourceFolder, name: str, variable: str, dimensions: int) -
             with open_h5(source, name) as file:
                 array = array_in(file, variable, "fiu", (None,) * dimensions, name)
                 _check_count(array.shape)
-                numbers: np.ndarray = array[()].T  # HDF5 has Matlab's axes the other way round
+                numbers: np.ndarray = array[()].T  # HDF5 has Matlab's axes in reverse order
             return numbers
         if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"it has {path.stat().st_size} bytes, more than {MAX_BYTES}")
@@ -136,12 +136,12 @@ def _from_mat(content: bytes, variable: str, dimensions: int) -> np.ndarray:
 
 
 def _elements(data: bytes, end: str, *, padded: bool = True) -> Iterator[tuple[int, bytes]]:
-    """Type and content of the elements, one after another; inside a matrix each is padded to 8 bytes."""
+    """Yield each element's type and content; inside a matrix, each is padded to 8 bytes."""
     place = 0
     while place + 8 <= len(data):
         kind, length = struct.unpack_from(f"{end}II", data, place)
         start = place + 8
-        if kind >> 16:  # the short form: up to four bytes, in the place of their number
+        if kind >> 16:  # short form: up to four bytes instead of their count
             kind, length, start = kind & 0xFFFF, kind >> 16, place + 4
             place += 8
             if length > 4:

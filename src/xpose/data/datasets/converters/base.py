@@ -1,7 +1,7 @@
-"""The base of all converters: what a dataset is and needs, its keypoint names, and the two methods that read it.
+"""The base class of all converters: a dataset's facts, needs, keypoint names, and two reading methods.
 
-See docs/data.md, "Adding a dataset". Names that leave the folder, points outside, the report, resuming and checking
-are done here and in `pipeline.py` for all of them.
+See docs/data.md, "Adding a dataset". For all converters, unsafe names, outside points, the report, resuming
+and checking are handled here and in `pipeline.py`.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from xpose.errors import DataError, UnmappedKeypointError, did_you_mean, quote
 from xpose.records import Category, Instance, LeftRight, Picture, Point, Record, Skipped, Taxonomy, replaced
 from xpose.vocabulary import find_category, list_categories, load_skeleton
 
-# How well the layout is known. "loader only": nobody here has seen the files, only public code that reads them.
+# How well the layout is known. "loader only": known only from public code that reads the files.
 Status = Literal["seen", "loader only", "format unverified"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 NOT_STATED, HOME = "not stated", "the home page"
-EDGE = 2.0  # pixels; a point no further outside is moved to the picture's edge, any other becomes "not labelled"
+EDGE = 2.0  # pixels; points up to this far outside are moved to the edge, others become "not labelled"
 MARGIN = 0.1  # of the points' extent, on each side of a box that is made from points
 TABLES, SETS = Path(__file__).with_name("tables"), Path(__file__).with_name("sets.toml")
 FORMATS = Path(__file__).parents[1] / "importers" / "formats.toml"
@@ -35,25 +35,25 @@ FORMATS = Path(__file__).parents[1] / "importers" / "formats.toml"
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A file or folder of the original that has to be fetched by hand."""
+    """A file or folder of the original that must be fetched by hand."""
 
     path: str  # relative to the root
-    where: str  # where to get it, in words or as an address
-    splits: tuple[str, ...] = ()  # the splits that cannot be made without it; empty: all
+    where: str  # where to get it, as a text or URL
+    splits: tuple[str, ...] = ()  # the splits that require it; empty: all
 
 
 @dataclass(frozen=True, slots=True)
 class PictureEntry:
-    """One picture of the original before it is opened."""
+    """One picture of the original, not yet opened."""
 
     name: str
-    data: Any = None  # plain Python in a form of the converter's choice; an interrupted run compares its repr
-    stamp: Any = None  # of the annotation file of this one picture (`SourceFolder.stamped`), where it has its own
+    data: Any = None  # plain Python values, for the converter; a resumed run compares the repr
+    stamp: Any = None  # of the annotation file of this one picture (`SourceFolder.stamped`), if there is one
 
 
 @dataclass(frozen=True)
 class NameTable:
-    """The keypoint names of an original, in its own order, with their unified names (None: left out on purpose)."""
+    """The keypoint names of an original, in its own order, with unified names (None: excluded on purpose)."""
 
     skeleton: str
     names: Mapping[str, str | None]
@@ -61,7 +61,7 @@ class NameTable:
 
     @classmethod
     def underscored(cls, skeleton: str) -> NameTable:
-        """For originals that write the skeleton's names, in its order, with underscores."""
+        """For originals that use the skeleton's names and order, with underscores."""
         return cls(skeleton, {name.replace(" ", "_"): name for name in load_skeleton(skeleton).keypoints})
 
     @classmethod
@@ -72,7 +72,7 @@ class NameTable:
 
     @classmethod
     def from_file(cls, skeleton: str, file: str, table: str = "names") -> NameTable:
-        """A table of `tables/FILE.toml`, in the file's order; `false` there leaves a keypoint out on purpose."""
+        """A table of `tables/FILE.toml`, in the file's order; `false` there excludes a keypoint."""
         names = tomllib.loads((TABLES / f"{file}.toml").read_text("utf-8"))[table]
         return cls(skeleton, {name: unified or None for name, unified in names.items()})
 
@@ -82,7 +82,7 @@ class NameTable:
         return tuple(name for name in self.names.values() if name is not None)
 
     def category(self, name: str, taxonomy: Taxonomy = Taxonomy()) -> Category:  # noqa: B008 (frozen)
-        """A category whose objects have these keypoints; the edges are those of the skeleton between them."""
+        """A category whose objects have these keypoints, with the skeleton's edges between them."""
         return Category(name, self.skeleton, self.unified, self._edges, taxonomy)
 
     @cached_property
@@ -92,19 +92,19 @@ class NameTable:
         return tuple(edge for edge in load_skeleton(self.skeleton).edges if {*edge} <= {*self.unified})
 
     def unify(self, points: Mapping[str, Point]) -> dict[str, Point]:
-        """Points by the original's names as points by unified names, the unlabelled ones left out."""
+        """Convert points by the original's names to unified names, omitting unlabelled ones."""
         self.check(points)
         named = ((self.names[name], point) for name, point in points.items())
         return {name: point for name, point in named if name is not None and point[2]}
 
     def by_order(self, points: Iterable[Point]) -> dict[str, Point]:
-        """The same for originals that give points by position only: one per name, in the table's order."""
+        """The same for originals without names: one point per name, in the table's order."""
         if len(ordered := list(points)) != len(self.names):
             raise DataError(f"there are {len(ordered)} points, but must be {len(self.names)}")
         return self.unify(dict(zip(self.names, ordered, strict=True)))
 
     def check(self, names: Iterable[str]) -> None:
-        """Refuse names that the table does not have."""
+        """Refuse names that are not in the table."""
         for name in names:
             if name not in self.names:
                 raise UnmappedKeypointError(
@@ -114,7 +114,7 @@ class NameTable:
 
 
 def category_of(name: str) -> str:
-    """The vocabulary's name of a category, also of "arcticwolf"; other categories keep the original's own words."""
+    """The vocabulary's name of a category, even for "arcticwolf"; other categories keep the original's name."""
     category = find_category(name)
     return category.name if category else _joined_names().get(_letters(name), " ".join(name.split()))
 
@@ -134,13 +134,13 @@ def _letters(name: str) -> str:
 
 
 def stem_of(name: str) -> str:
-    """A file's relative name without its ending."""
+    """A file's relative name without its suffix."""
     return name.rpartition(".")[0]
 
 
 @functools.cache
 def _stated_facts() -> dict[str, dict[str, Any]]:
-    """What `sets.toml` and `formats.toml` state, by the class of the converter or importer."""
+    """The facts in `sets.toml` and `formats.toml`, by converter or importer class."""
     facts: dict[str, dict[str, Any]] = {}
     for file in (SETS, FORMATS):
         facts |= tomllib.loads(file.read_text("utf-8"))
@@ -156,11 +156,11 @@ def _stated_facts() -> dict[str, dict[str, Any]]:
 class Converter:
     """One dataset in its authors' own layout. See the module's docstring and docs/data.md."""
 
-    # What `sets.toml` states; other classes set it themselves.
+    # Facts from `sets.toml`; other classes set them.
     name: ClassVar[str]
     title: ClassVar[str]
     licence: ClassVar[str] = NOT_STATED
-    terms: ClassVar[str] = NOT_STATED  # what else binds who uses it
+    terms: ClassVar[str] = NOT_STATED  # further terms of use
     homepage: ClassVar[str] = NOT_STATED
     status: ClassVar[Status] = "format unverified"
     left_right: ClassVar[LeftRight] = "not stated"
@@ -168,10 +168,10 @@ class Converter:
     visibility: ClassVar[str] = NOT_STATED
     boxes: ClassVar[str] = NOT_STATED
     evaluation: ClassVar[str] = NOT_STATED
-    expected: ClassVar[Mapping[str, Any]] = {}  # published counts; nothing where they are not stated
+    expected: ClassVar[Mapping[str, Any]] = {}  # published counts; empty if unknown
     needs: ClassVar[tuple[Need, ...]] = ()
     splits: ClassVar[Mapping[str, str]] = {}  # name -> what it is
-    # What a converter states.
+    # Set by a converter.
     version: ClassVar[int] = 1  # raise it when the same original gives other records
     choices_digest: str = ""  # of a user's choices that change the records
     tables: ClassVar[Mapping[str, NameTable]] = {}
@@ -182,7 +182,7 @@ class Converter:
                 setattr(cls, name, value)
 
     def entries(self, source: SourceFolder, split: str) -> Iterable[PictureEntry | Skipped]:
-        """The pictures of the split, in an order that never changes, without opening them."""
+        """The pictures of the split, in a fixed order, without opening them."""
         raise NotImplementedError
 
     def record(self, source: SourceFolder, split: str, entry: PictureEntry) -> Record:
@@ -193,13 +193,13 @@ class Converter:
         raise NotImplementedError
 
     def missing(self, source: SourceFolder, split: str) -> list[Need]:
-        """The needs of a split that are not there."""
+        """The missing needs of a split."""
         return [need for need in self.needs if split in (need.splits or self.splits) and not source.has(need.path)]
 
     def unlisted(
         self, source: SourceFolder, folder: str, listed: Iterable[str], *, deep: bool = False
     ) -> Iterator[Skipped]:
-        """The pictures of a folder that no annotation names; yield them from `entries` so that none goes unnoticed."""
+        """A folder's pictures without annotation; yield them from `entries` so that they are reported."""
         named = set(listed)
         for name in source.pictures(folder, deep=deep):
             if name not in named:
@@ -209,7 +209,7 @@ class Converter:
     def paired(
         source: SourceFolder, pictures: Iterable[str], files: Iterable[str], key: Callable[[str], str] = stem_of
     ) -> Iterator[PictureEntry | Skipped]:
-        """An entry for each picture with the annotation file of the same `key`; what has no partner is reported."""
+        """An entry for each picture and the annotation file with the same `key`; unpaired files are reported."""
         partners = {key(file): file for file in files}
         for picture in pictures:
             if (file := partners.pop(key(picture), None)) is None:
@@ -220,7 +220,7 @@ class Converter:
 
     @staticmethod
     def entry_of(folder: str, name: str, data: object, where: str) -> PictureEntry | Skipped:
-        """The entry of the picture that a line of a table names; a report of the line if the name is unsafe."""
+        """The entry of the picture named in a table's line, or a report of the line if the name is unsafe."""
         try:
             return PictureEntry(f"{folder}/{safe_name(name)}", data)
         except DataError as error:
@@ -228,7 +228,7 @@ class Converter:
 
     @staticmethod
     def read_each(file: str, values: Iterable[T], read: Callable[[T, int], R]) -> tuple[list[R], list[Skipped]]:
-        """The objects of one picture, read from `values` (numbered from 1), and a report of those that are wrong."""
+        """The objects of one picture, read from `values` (numbered from 1), and a report of invalid values."""
         objects, dropped = [], []
         for number, value in enumerate(values, start=1):
             try:
@@ -243,7 +243,7 @@ class Converter:
     def object_around(
         table: NameTable, name: str, points: Mapping[str, Point], picture: Picture, source_id: str | None = None
     ) -> Instance:
-        """An object without a box: it gets the extent of its points and `MARGIN`, cut to the picture."""
+        """An object without a box: it gets its points' extent plus `MARGIN`, clipped to the picture."""
         box = box_of_points(points.values(), MARGIN, picture)
         return Instance(table.category(name), box, points, source_id=source_id)
 
@@ -259,7 +259,7 @@ class Converter:
         source_id: str | None = None,
         dropped: Iterable[Skipped] = (),
     ) -> Record:
-        """A record of this set; `licence` is that of the single picture where the original states it."""
+        """A record of this set; `licence` is the picture's own, if the original gives one."""
         return Record(
             picture,
             tuple(instances),
@@ -274,12 +274,12 @@ class Converter:
         )
 
     def read(self, source: SourceFolder, split: str) -> Iterator[Record | Skipped]:
-        """All of a split: valid records, and everything that was skipped."""
+        """Yield a split's valid records, and everything that was skipped."""
         for entry in self.entries(source, split):
             yield from self.convert(source, split, entry)
 
     def convert(self, source: SourceFolder, split: str, entry: PictureEntry | Skipped) -> Iterator[Record | Skipped]:
-        """One entry as a valid record followed by whatever of it had to be left out, or as one `Skipped`."""
+        """Yield an entry's valid record followed by its skipped items, or one `Skipped`."""
         if isinstance(entry, Skipped):
             yield entry
             return
@@ -303,7 +303,7 @@ def digest_of(entries: Iterable[object]) -> str:
 
 
 def settle(record: Record) -> Record:
-    """The record in its final form: points outside reported and unlabelled, faulty objects left out and reported."""
+    """The record in its final form: points outside become unlabelled, faulty objects are dropped; all reported."""
     dropped = list(record.dropped)
     file = record.picture.file
     valid = []

@@ -17,7 +17,7 @@ Cars = dict[str, dict[str, Point]]  # a car's number in its file -> its points b
 
 
 class CarFusion(Converter):
-    """Cars with 14 points, two of which were never seen labelled."""
+    """Cars with 14 points, two of which seem never labelled."""
 
     tables = {"car": CAR}
 
@@ -50,7 +50,7 @@ def _key(name: str) -> str:
 
 
 def read_cars(source: SourceFolder, file: str) -> Cars:
-    """The cars of a gt file (lines `x,y,point,car,visibility`); (0, 0) and the like are points that are not there."""
+    """The cars of a gt file (lines `x,y,point,car,visibility`); points with x, y <= 0 are not labelled."""
     cars: Cars = {}
     for number, line in enumerate(source.lines(file), start=1):
         where = f"{file}, line {number}"
@@ -83,7 +83,7 @@ def _car(number: str, labels: Mapping[str, Point], picture: Picture, dropped: li
 
 
 def _box(points: Mapping[str, Point], picture: Picture) -> Box:
-    """The box of the authors' converter round the points that lie in the picture, cut to it, in whole pixels."""
+    """The box of the authors' converter: around the points in the picture, clipped to it, in whole pixels."""
     inside = [point for point in points.values() if point[0] <= picture.width and point[1] <= picture.height]
     x, y, width, height = box_of_points(inside)
     left, top = max(x - width / 10, 0.0), max(y - height / 10, 0.0)

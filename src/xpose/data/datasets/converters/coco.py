@@ -11,14 +11,14 @@ from xpose.data.datasets.sources import Fields, SourceFolder, safe_name
 from xpose.errors import DataError
 from xpose.records import Point, Skipped, Taxonomy
 
-PERSON = NameTable.underscored("person")  # shared with every original that uses COCO's 17 points
+PERSON = NameTable.underscored("person")  # shared by all originals with COCO's 17 points
 BACKGROUNDS = ("grass", "forest", "mud or rock", "snow", "zoo or human", "swamp", "desert")
 AP10K_STYLES = {**{number: f"{place} background" for number, place in enumerate(BACKGROUNDS, start=1)}, 8: "mugshot"}
 ANIMAL = NameTable.from_file("ap10k", "ap10k")
 
 APT_FOLDER = "AP-36k-patr1"
 APT_PREFIX = re.compile(r".*?AP-36k-patr\d+/", re.IGNORECASE)
-# As the file spells animals, and as they are spelt: folders have one or the other.
+# The file's and the right spelling of animals; folders use either.
 APT_RESPELLED = {"howling-monkey": "howler-monkey", "raccon": "raccoon", "hourse": "horse"}
 
 
@@ -35,7 +35,7 @@ class HumanArt(CocoLike):
     tables = {"person": NameTable.underscored("humanart_person")}
 
     def points(self, annotation: Fields, names: tuple[str, ...]) -> dict[str, Point]:
-        """All 21; `keypoints` holds the first 17 of them again."""
+        """All 21 points; `keypoints` repeats the first 17."""
         return annotation.points("keypoints_21", names)
 
     def style(self, image: Fields) -> str | None:
@@ -46,8 +46,8 @@ class HumanArt(CocoLike):
 class AP10K(CocoLike):
     """Animals of 54 categories in 23 families, 17 points.
 
-    The family is kept as the file states it, also where zoology disagrees (it puts New World monkeys under
-    Cercopithecidae). The zero-shot protocol by family chooses `category.taxonomy.family`: Bovidae, Canidae, Felidae.
+    The family is kept from the file, even if zoologically wrong (it puts New World monkeys under Cercopithecidae).
+    The zero-shot protocol by family selects by `category.taxonomy.family`: Bovidae, Canidae, Felidae.
     """
 
     tables = {"animal": ANIMAL}
@@ -71,7 +71,7 @@ class APT36K(CocoLike):
     tables = {"animal": ANIMAL}
 
     def names_of(self, category: Fields) -> tuple[str, ...]:
-        """AP-10K's points, which a category that lists its own has to confirm."""
+        """AP-10K's points; a category that lists points must list these."""
         if "keypoints" in category and category.list("keypoints") != list(ANIMAL.names):
             raise DataError(f"{category.where}: its keypoints are {category.list('keypoints')}, not those of AP-10K")
         return tuple(ANIMAL.names)
@@ -89,7 +89,7 @@ class APT36K(CocoLike):
         return str(image.integer("video_id")) if "video_id" in image else None
 
     def entries(self, source: SourceFolder, split: str) -> Iterator[PictureEntry | Skipped]:
-        """One entry per frame, under the name that it has on this disk."""
+        """One entry per frame, with its file name on this disk."""
         places = {"": ""}  # folder in the file -> folder on this disk
         listed = []
         for entry in super().entries(source, split):
@@ -102,9 +102,9 @@ class APT36K(CocoLike):
 
 
 def _place_of(folder: str, source: SourceFolder, places: dict[str, str]) -> str:
-    """The folder's name on this disk with a slash: three animals are misspelt, and five clips unpack differently.
+    """The folder's name on this disk and a slash; three animals are misspelt, and five clips unpack differently.
 
-    The name stays as it is in the file if no folder, or more than one, matches.
+    The file's name is kept unless exactly one folder matches.
     """
     if folder not in places:
         parent, _, last = folder.rpartition("/")
@@ -117,7 +117,7 @@ def _place_of(folder: str, source: SourceFolder, places: dict[str, str]) -> str:
 
 
 def _is_same_folder(name: str, listed: str) -> bool:
-    """Whether `name` is the listed folder with other spelling, or with another tail after its plain letters."""
+    """Whether `name` is the listed folder in another spelling, or equals its ASCII start."""
     pairs = [*APT_RESPELLED.items(), *((right, wrong) for wrong, right in APT_RESPELLED.items())]
     spellings = {listed.replace(old, new) for old, new in pairs if old in listed}
     start = _plain(listed)

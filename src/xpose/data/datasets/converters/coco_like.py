@@ -1,6 +1,6 @@
 """Reading COCO keypoint files: categories with names and edges, and images and annotations joined by their ids.
 
-Everything that reads foreign COCO files uses this: the converters of COCO sets, folders of sets, and the importers.
+Used by everything that reads foreign COCO files: converters of COCO sets, folders of sets, and importers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from xpose.records import Box, Category, Instance, Picture, Point, Record, Skipp
 
 @dataclass(frozen=True)
 class CocoCategory:
-    """A category of the file: our own one, and the file's keypoint names in the file's order."""
+    """A category of the file: the unified category, and the file's keypoint names in order."""
 
     category: Category
     names: tuple[str, ...]
@@ -27,11 +27,11 @@ class CocoCategory:
 
 @dataclass(frozen=True)
 class CocoImage:
-    """An image of the file with its annotations, and what they refer to."""
+    """An image of the file with annotations, categories and licences."""
 
     image: Mapping[str, Any]
     annotations: list[Any]
-    stamp: str  # of the categories and licences, which are not printed
+    stamp: str  # of the categories and licences, which the repr omits
     categories: Mapping[int, CocoCategory] = field(repr=False)
     licences: Mapping[int, str] = field(repr=False)
 
@@ -44,21 +44,21 @@ class CocoImage:
 
 
 class CocoLike(Converter):
-    """Base of converters whose original is COCO json. A subclass gives the files and, where they differ, the hooks."""
+    """Base class of converters for COCO json. A subclass gives the files and overrides hooks where needed."""
 
     annotation_files: ClassVar[Mapping[str, str]]  # split -> json file
-    picture_folder: ClassVar[str] = ""  # what precedes file_name; may contain {split}
-    region_keys: ClassVar[tuple[str, ...]] = ("iscrowd",)  # mark where a detection is neither right nor wrong
+    picture_folder: ClassVar[str] = ""  # prefix of file_name; can contain {split}
+    region_keys: ClassVar[tuple[str, ...]] = ("iscrowd",)  # mark regions that count neither for nor against
     states_sizes: ClassVar[bool] = True
-    licence_form: ClassVar[str] = "{}"  # of a picture for which the file states a licence
+    licence_form: ClassVar[str] = "{}"  # of a picture with a licence in the file
     visibility = "as in the file: 2 visible, 1 labelled but hidden"
     boxes = "as in the file"
-    own_folders: ClassVar[bool] = False  # every split has a folder of its own, so that unlisted pictures are reported
+    own_folders: ClassVar[bool] = False  # each split has its own folder, so unlisted pictures are reported
 
     # Hooks, in the order in which they are called.
 
     def content(self, source: SourceFolder, split: str) -> Fields:
-        """The file, with `images`, `annotations` and `categories` as COCO has them."""
+        """The file, with `images`, `annotations` and `categories` as in COCO."""
         file = self.annotation_files[split]
         return Fields(source.json(file), file)
 
@@ -73,11 +73,11 @@ class CocoLike(Converter):
             yield fields.integer("id"), CocoCategory(category, names, key)
 
     def names_of(self, category: Fields) -> tuple[str, ...]:
-        """The file's names of its keypoints, in the order of their numbers."""
+        """The file's keypoint names, in the order of their numbers."""
         return keypoints_of(category)
 
     def table_of(self, category: Fields) -> str:
-        """Which of `tables` a category of the file uses."""
+        """The key into `tables` for a file's category."""
         return next(iter(self.tables))
 
     def category_name(self, category: Fields) -> str:
@@ -85,19 +85,19 @@ class CocoLike(Converter):
         return category.text("name")
 
     def taxonomy(self, category: Fields) -> Taxonomy:
-        """What the file says about an animal."""
+        """The file's taxonomy of an animal."""
         return Taxonomy()
 
     def file_name(self, image: Fields, split: str) -> str:
-        """The picture's place relative to the root."""
+        """The picture's path relative to the root."""
         folder, name = self.picture_folder.format(split=split), safe_name(image.text("file_name"))
         return safe_name(f"{folder}/{name}") if folder else name
 
     def style(self, image: Fields) -> str | None:
-        """The picture's style, where the file states it."""
+        """The picture's style, if the file gives it."""
 
     def group(self, image: Fields) -> str | None:
-        """What a split must not separate: a video, a person."""
+        """A unit that splits keep whole: a video, a person."""
 
     def points(self, annotation: Fields, names: tuple[str, ...]) -> dict[str, Point]:
         """The keypoints of an annotation by the file's names."""
@@ -108,10 +108,10 @@ class CocoLike(Converter):
         x, y, width, height = annotation.numbers("bbox", 4)
         return x, y, width, height
 
-    # The reading itself.
+    # Reading.
 
     def entries(self, source: SourceFolder, split: str) -> Iterator[PictureEntry | Skipped]:
-        """One entry per image, in the file's order; annotations that belong to none are reported."""
+        """One entry per image, in the file's order; annotations without an image are reported."""
         content = self.content(source, split)
         file, images = content.where, content.list("images")
         categories = dict(self.categories(content))
@@ -142,7 +142,7 @@ class CocoLike(Converter):
             yield from self.unlisted(source, self.picture_folder.format(split=split), listed)
 
     def record(self, source: SourceFolder, split: str, entry: PictureEntry) -> Record:
-        """The picture with those of its annotations that are well-formed."""
+        """The picture with its well-formed annotations."""
         data: CocoImage = entry.data
         image = Fields(data.image, entry.name)
         size = (image.integer("width"), image.integer("height")) if self.states_sizes else None
@@ -161,7 +161,7 @@ class CocoLike(Converter):
         )
 
     def instances(self, data: CocoImage, picture: Picture) -> tuple[list[Instance], list[Skipped]]:
-        """The objects of a picture, and a report of the annotations that are wrong."""
+        """The objects of a picture, and a report of invalid annotations."""
 
         def read(value: Any, number: int) -> Instance:
             name = id_of(value, number)
@@ -184,7 +184,7 @@ class CocoLike(Converter):
 
 
 def keypoints_of(category: Fields) -> tuple[str, ...]:
-    """The keypoint names of a category of a COCO file, which must differ."""
+    """The keypoint names of a COCO category, which must differ."""
     names = category.list("keypoints")
     if not all(isinstance(name, str) for name in names):
         raise DataError(f"{category.where}: the keypoint names are not all texts. Name each point in the file.")
@@ -195,7 +195,7 @@ def keypoints_of(category: Fields) -> tuple[str, ...]:
 
 
 def edges_of(category: Fields, names: tuple[str, ...]) -> tuple[tuple[tuple[str, str], ...], int]:
-    """The edges of a category of a COCO file by name, and how many entries were left out because they are no edges.
+    """The edges of a COCO category by name, and the number of entries omitted because they are not edges.
 
     COCO numbers keypoints from 1. Files whose numbers include 0 and fit the keypoints number them from 0.
     """
@@ -210,14 +210,14 @@ def edges_of(category: Fields, names: tuple[str, ...]) -> tuple[tuple[tuple[str,
 
 
 def _licences(content: Fields) -> Iterator[tuple[int, str]]:
-    """The pictures' licences by id; a file whose list is empty or oddly formed has none."""
+    """The pictures' licences by id; none if the file's list is empty or malformed."""
     for value in content.list("licenses") if isinstance(content.value.get("licenses"), list) else []:
         if isinstance(value, Mapping) and type(value.get("id")) is int and isinstance(value.get("name"), str):
             yield value["id"], value["name"] or "not stated"
 
 
 def id_of(value: object, number: int) -> str:
-    """What to call an image or annotation: its id, or its number in the list."""
+    """How messages call an image or annotation: its id, or its list number."""
     stated = _integer(value, "id")
     return f"number {number}" if stated is None else str(stated)
 

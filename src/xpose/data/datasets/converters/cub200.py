@@ -1,4 +1,4 @@
-"""CUB-200-2011 (`CUB_200_2011/*.txt`, `parts/*.txt`): birds of 200 species, 15 parts, tables joined by numbers."""
+"""CUB-200-2011 (`CUB_200_2011/*.txt`, `parts/*.txt`): birds of 200 species, 15 parts, tables joined by ids."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Cub200(Converter):
     tables = {"bird": BIRD}
 
     def entries(self, source: SourceFolder, split: str) -> Iterator[PictureEntry | Skipped]:
-        is_first = split == "train"  # what belongs to no split is reported there
+        is_first = split == "train"  # items without a split are reported there
         parts = _parts(source)
         classes, flags, labels, boxes = (_pairs(source, file) for file in (CLASSES, SPLIT, LABELS, BOXES))
         places, strays = _places(source, parts)
@@ -60,14 +60,14 @@ class Cub200(Converter):
         picture = source.picture(entry.name)
         x, y, width, height = parse_numbers(box, 4, "its box")
         points = BIRD.unify({name: _point(text, name) for name, text in places.items()})
-        # "001.Black_footed_Albatross"; a name of the set, not of zoology, hence no species in the taxonomy
+        # "001.Black_footed_Albatross": the set's own name, not a zoological one, so not used as species
         name = category_of(species.partition(".")[2].replace("_", " ") or species)
         bird = Instance(BIRD.category(name, Taxonomy(class_="Aves")), (x, y, width, height), points)
         return self.make(picture, [bird], split, source_id=number)
 
 
 def _parts(source: SourceFolder) -> dict[str, str]:
-    """The parts' numbers and names; a part that is missing here would go unnoticed, so all must be there."""
+    """The parts' numbers and names; all must be present, since a missing part would go unnoticed."""
     parts = _pairs(source, PARTS)
     BIRD.check(parts.values())
     if sorted(parts.values()) != sorted(BIRD.names):
@@ -85,7 +85,7 @@ def _pairs(source: SourceFolder, file: str) -> dict[str, str]:
 
 
 def _places(source: SourceFolder, parts: dict[str, str]) -> tuple[dict[str, dict[str, str]], list[Skipped]]:
-    """For each picture's number the rest of the lines by part, and the lines that name no part."""
+    """The rest of each line by picture number and part, and the lines that name no part."""
     places: dict[str, dict[str, str]] = {}
     strays = []
     for number, line in enumerate(source.lines(PLACES), start=1):

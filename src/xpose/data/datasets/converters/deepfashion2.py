@@ -1,4 +1,4 @@
-"""DeepFashion2 (`{train,validation}/{image,annos}/`): a json per picture with one item of clothing or several."""
+"""DeepFashion2 (`{train,validation}/{image,annos}/`): a json per picture with one or more items of clothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SKELETONS = dict(enumerate((*_SHIRTS, *_OTHERS, *_DRESSES), start=1))  # by the 
 
 
 def _numbered(skeleton: str) -> NameTable:
-    """The points in the order of their numbers, which are their only names in the files."""
+    """The points in numerical order; the files name them only by number."""
     names = NameTable.from_skeleton(skeleton).names
     return NameTable(skeleton, {number: names[number] for number in sorted(names, key=int)})
 

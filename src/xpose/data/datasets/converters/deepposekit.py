@@ -1,7 +1,7 @@
-"""What the sets of DeepPoseKit share: pictures and points as arrays in one h5 file, the points' names in a csv file.
+"""Base class and sets of DeepPoseKit: pictures and points are arrays in one h5 file, point names are in a csv file.
 
 The file's own table of mirror partners (second column of `skeleton`, and `swap` in the csv) is wrong for the middle
-legs of the fly, so nothing here reads it: partners come from the vocabulary.
+legs of the fly, so it is not read: partners come from the vocabulary.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class DeepPoseKit(Converter):
         ((self.animal, self.table),) = self.tables.items()
 
     def entries(self, source: SourceFolder, split: str) -> Iterator[PictureEntry]:
-        """One entry per row of the split, in the file's order; the pictures are called by their rows, from 0."""
+        """One entry per row of the split, in the file's order; the pictures are named by row, from 0."""
         self._check_names(source)
         with open_h5(source, self.file) as file:
             count = len(self._arrays(file)[0])
@@ -69,7 +69,7 @@ class DeepPoseKit(Converter):
         return images, points, confirmed
 
     def _check_names(self, source: SourceFolder) -> None:
-        """The csv must have the table's names in the table's order, since the h5 file has numbers only."""
+        """Require the table's names and order in the csv, since the h5 file only has numbers."""
         names = [row["name"] for row in source.table(self.names_file, ("name",))]
         self.table.check(names)
         if names != list(self.table.names):

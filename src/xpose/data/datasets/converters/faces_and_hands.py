@@ -1,4 +1,4 @@
-"""300W, AnimalWeb and OneHand10K: faces and hands whose points are given by their position in text files.
+"""300W, AnimalWeb and OneHand10K: faces and hands with points listed by position in text files.
 
 300W and AnimalWeb have a picture and a `.pts` file per face side by side. OneHand10K has `{Train,Test}/label_joint.txt`
 with lines of name, width, height, number of hands, and 21 times x, y.
@@ -22,20 +22,20 @@ FOLDERS = {
     "challenge": ("ibug",),
     "test": ("300W/01_Indoor", "300W/02_Outdoor"),
 }
-ANIMALWEB = "animal_dataset_v1_clean_check"  # its folder
-# The sides are the person's or animal's own.
+ANIMALWEB = "animal_dataset_v1_clean_check"  # folder
+# Left and right are the subject's own.
 FACE = NameTable.from_file("face", "w300")
 ANIMAL_FACE = NameTable.from_skeleton("animal_face")
 HAND = NameTable.from_file("hand", "onehand10k")
 
 
 class W300(Converter):
-    """Human faces with 68 points. `full` of the field's tables is `common` and `challenge` together."""
+    """Human faces with 68 points. `full` in published tables is `common` plus `challenge`."""
 
     tables = {"face": FACE}
 
     def entries(self, source: SourceFolder, split: str) -> Iterator[PictureEntry | Skipped]:
-        """One entry per picture; public copies differ in whether names hold blanks, so both spellings match."""
+        """One entry per picture; names match with and without spaces, since public copies differ."""
         for folder in FOLDERS[split]:
             files = source.files(folder, (".pts",))
             yield from self.paired(source, source.pictures(folder), files, lambda name: stem_of(name).replace(" ", ""))
@@ -49,12 +49,12 @@ class W300(Converter):
 
 
 class AnimalWeb(Converter):
-    """Animals' faces with 9 points. A photo of two faces is stored twice, and becomes one record of two faces."""
+    """Animals' faces with 9 points. A photo with two faces is stored twice and becomes one record."""
 
     tables = {"face": ANIMAL_FACE}
 
     def entries(self, source: SourceFolder, split: str) -> Iterator[PictureEntry | Skipped]:
-        """One entry per photo; of pictures with the same bytes the first stands for all."""
+        """One entry per photo; pictures with the same bytes share the first one's entry."""
         files: dict[str, str] = {}
         for item in self.paired(source, source.pictures(ANIMALWEB), source.files(ANIMALWEB, (".pts",))):
             if isinstance(item, Skipped):
@@ -80,7 +80,7 @@ def _face(source: SourceFolder, file: str, picture: Picture) -> Instance:
 
 
 def _by_content(source: SourceFolder, names: list[str]) -> list[list[str]]:
-    """The names in their order, those of equal pictures together; only pictures of one size are opened."""
+    """Group the names of equal pictures, in order; only files of equal size are opened."""
     sizes = {name: source.path(name).stat().st_size for name in names}
     counts = Counter(sizes.values())
     pairs = ((_content(source, name) if counts[sizes[name]] > 1 else name, name) for name in names)

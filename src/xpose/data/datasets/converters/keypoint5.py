@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 CLASSES = ("bed", "chair", "sofa", "swivelchair", "table")
-PEOPLE = 3  # who clicked; the fourth place that the beds have is unused
+PEOPLE = 3  # number of annotators; the beds' fourth entry is unused
 SPLIT_OF = {1: "test", 2: "test", 3: "val", 4: "val"}  # by the last digit of a picture's number; others: train
 
 
@@ -39,14 +39,14 @@ class Keypoint5(Converter):
                     yield Skipped(name, f"the picture of that number is already {listed[number]}")
             for number in range(1, count + 1):
                 if number in listed:
-                    # For each point the x and y of everybody's click, as plain numbers.
+                    # The x and y of every click for each point, as plain numbers.
                     points = clicks[:, :, :, number - 1].astype(float).transpose(1, 2, 0).tolist()
                     yield PictureEntry(listed[number], points)
                 elif SPLIT_OF.get(number % 10, "train") == split:
                     yield Skipped(f"{kind}/images/{number}.jpg", "the picture of that number is missing")
 
     def _clicks(self, source: SourceFolder, kind: str) -> np.ndarray:
-        """Axes: x and y, point, person, picture; the file may have room for more points and people than are used."""
+        """Axes: x and y, point, person, picture; the file can have unused entries for points and people."""
         file = f"{kind}/coords.mat"
         clicks = mat_array(source, file, "coords", 4)
         count = len(self.tables[kind].names)
@@ -57,7 +57,7 @@ class Keypoint5(Converter):
         return clicks[:, :count, :PEOPLE]
 
     def record(self, source: SourceFolder, split: str, entry: PictureEntry) -> Record:
-        """One piece of furniture; each point is the median of those who clicked it."""
+        """One piece of furniture; each point is the median of its clicks."""
         kind = entry.name.partition("/")[0]
         table = self.tables[kind]
         points = table.by_order(_point(clicks, name) for name, clicks in zip(table.names, entry.data, strict=True))
@@ -73,7 +73,7 @@ def _number(name: str) -> int | None:
 
 
 def _point(clicks: list[list[float]], name: str) -> Point:
-    clicked = [(x, y) for x, y in clicks if x == x and y == y and (x, y) != (0, 0)]  # NaN or 0 is not clicked
+    clicked = [(x, y) for x, y in clicks if x == x and y == y and (x, y) != (0, 0)]  # NaN or 0: not clicked
     for x, y in clicked:
         if as_number(x) is None or as_number(y) is None:
             raise DataError(f"point {name} was clicked at ({x}, {y}), which no picture has")

@@ -1,4 +1,4 @@
-"""MacaquePose (`v1/annotations.csv`: a row per picture, json inside the cells, a header misspelled in the original)."""
+"""MacaquePose (`v1/annotations.csv`: one row per picture, json in the cells, a misspelled header in the original)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from xpose.records import VISIBLE, Instance, Point, Record, Skipped
 
 FILE, PICTURES = "v1/annotations.csv", "v1/images"
 PICTURE, POINTS, SEGMENTS = "image file name", "keypoinbts", "segmentation"
-TEST_SHARE = 583 / 13_083  # MMPose's: the rows shuffled with numpy's seed 0, the last 583 for testing
+TEST_SHARE = 583 / 13_083  # as in MMPose: rows shuffled with numpy's seed 0, the last 583 for testing
 MACAQUE = NameTable("person", {name: name for name in PERSON.unified})
 
 
@@ -37,7 +37,7 @@ class MacaquePose(Converter):
             yield from self.unlisted(source, PICTURES, listed)
 
     def record(self, source: SourceFolder, split: str, entry: PictureEntry) -> Record:
-        """One picture; animals and outlines are paired by their place in the two lists."""
+        """One picture; animals and outlines are paired by their index in the two lists."""
         picture = source.picture(entry.name)
         animals, outlines = _cell(entry.data, POINTS), _cell(entry.data, SEGMENTS)
         if len(animals) != len(outlines):

@@ -1,10 +1,10 @@
 """MP-100: 100 categories of eleven sets in five splits, as COCO json whose categories do not name their points.
 
-Folders and categories are called differently (`human_hand` and "hand"), and `amur_tiger_body` holds human faces of AFLW
-with 19 points. The pictures are those of eleven sets: they are looked for where the authors ask to gather them
+Folder and category names differ (`human_hand` and "hand"), and `amur_tiger_body` contains human faces of AFLW with 19
+points. The pictures come from eleven sets: they are searched for in the folders that the authors ask for
 (`images/FOLDER/...`, or `FOLDER/...` as in their README), and then in the originals, `originals/NAME/...`.
-CarFusion's names cannot be trusted, because they count the sequences in whatever order a machine listed them. With the
-original beside it, a frame is identified by its camera and number, and then by the points of the cars in it.
+CarFusion's names are unreliable, because they number the sequences in the order in which one machine listed them. If
+the original is available, a frame is identified by camera and number, and then by the points of its cars.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ PARTS = ("train", "val", "test")
 FILES = {f"split{n}-{part}": f"annotations/mp100_split{n}_{part}.json" for n in range(1, 6) for part in PARTS}
 WHERE = f'{HOME}; rename the file if it came as "..._test-dev-2017.json"'
 ORIGINALS = "originals"
-NEAR = 1.0  # pixels; CarFusion's authors' converter cuts fractions off
+NEAR = 1.0  # pixels; the CarFusion authors' converter truncates
 
 
 class Aflw(Converter):
-    """The set of faces that has no converter."""
+    """The face dataset that has no converter."""
 
     name = "aflw"
     left_right = "anatomical"
 
 
-# Names and origin of the categories, by the name or the ending of the name.
+# Names and origin of the categories, by name or end of the name.
 TABLES: dict[str, tuple[NameTable, Converter]] = {
     "human_body": (PERSON, Coco()),
     "human_face": (W300.tables["face"], W300()),
@@ -82,12 +82,12 @@ class MP100(CocoLike):
     tables = {key: table for key, (table, _) in TABLES.items()}
 
     def missing(self, source: SourceFolder, split: str) -> list[Need]:
-        """The pictures may also lie in the originals, or straight in the root as the authors' README has it."""
+        """The pictures can also be in the originals, or directly in the root as in the authors' README."""
         elsewhere = any(map(source.has, (ORIGINALS, *TABLES)))
         return [need for need in super().missing(source, split) if need.path != "images" or not elsewhere]
 
     def table_of(self, category: Fields) -> str:
-        """By the category's name, whether that is the one of the json files or that of the folder."""
+        """Chosen by the category's name, in the form of the json files or of the folder."""
         key = key_of(category.text("name"))
         if key is None:
             raise DataError(f"{category.where}: {quote(category.text('name'))} is not a category of MP-100")
@@ -97,13 +97,13 @@ class MP100(CocoLike):
         return tuple(self.tables[self.table_of(category)].names)
 
     def category_name(self, category: Fields) -> str:
-        """Our name; an animal's face is a category of its own."""
+        """Unified name; an animal's face is its own category."""
         plain, key = _plain(category.text("name")), self.table_of(category)
         stem = plain.removesuffix("_body").removesuffix("_face").replace("_", " ")
         return NAMES.get(key) or category_of(stem) + (" face" if key == "*_face" else "")
 
     def entries(self, source: SourceFolder, split: str) -> Iterator[PictureEntry | Skipped]:
-        """One entry per picture file, with the annotations of all images that the file is used for."""
+        """One entry per picture file, with the annotations of all images that use the file."""
         pictures = OriginalPictures(source)
         by_place: dict[str, PictureEntry] = {}
         for entry in super().entries(source, split):
@@ -121,7 +121,7 @@ class MP100(CocoLike):
         yield from by_place.values()
 
     def _labelled(self, entry: PictureEntry) -> Iterator[tuple[CocoCategory, Mapping[str, Point]]]:
-        """Category and points of the well-formed annotations; `instances` reports what is wrong with the others."""
+        """Category and points of the well-formed annotations; `instances` reports the others."""
         for annotation in entry.data.annotations:
             with contextlib.suppress(DataError):
                 fields = Fields(annotation, "annotation")
@@ -129,7 +129,7 @@ class MP100(CocoLike):
                 yield category, self.points(fields, category.names)
 
     def record(self, source: SourceFolder, split: str, entry: PictureEntry) -> Record:
-        """The picture with the licence and the left/right rule of the set that it comes from."""
+        """The picture with the licence and the left/right rule of its source set."""
         record = super().record(source, split, entry)
         category = next((category for category, _ in self._labelled(entry)), None)
         if category is None:
@@ -139,7 +139,7 @@ class MP100(CocoLike):
         return dataclasses.replace(record, licence=licence, left_right=origin.left_right)
 
     def instance(self, annotation: Fields, number: str, data: CocoImage, picture: Picture) -> Instance:
-        """One annotation; where the source knows no hidden points, 1 only means that the point is labelled."""
+        """One annotation; if the source has no hidden points, 1 only means that the point is labelled."""
         instance = super().instance(annotation, number, data, picture)
         if isinstance(TABLES[data.category_of(annotation).table][1], TELL_HIDDEN):
             return instance
@@ -159,7 +159,7 @@ def key_of(name: str) -> str | None:
     for key in ("*_body", "*_face"):
         if plain.endswith(key[1:]) and plain != key[1:]:
             return key
-    category = find_category(plain)  # clothes also go by the names of their own set: "short sleeve top"
+    category = find_category(plain)  # clothes can have their own set's names: "short sleeve top"
     return next((name for name in (category.skeletons if category else ()) if name in DeepFashion2.tables), None)
 
 
@@ -183,7 +183,7 @@ class OriginalPictures:
         self._names: dict[str, dict[str, list[str]]] = {}
 
     def find(self, name: str, origin: str | None, objects: Iterable[Mapping[str, Point]]) -> str:
-        """The place of the picture `name` of the set `origin` (if known), in which `objects` are labelled."""
+        """The path of the picture `name` of the set `origin` (if known), with `objects` labelled in it."""
         folder, _, rest = name.partition("/")
         if origin == "carfusion" and self._frames:
             return self._car(rest or folder, objects)
@@ -198,7 +198,7 @@ class OriginalPictures:
         return alike[0]
 
     def _by_name(self, origin: str, folder: str) -> dict[str, list[str]]:
-        """The pictures of an original by their last name; those of furniture are numbered anew in each folder."""
+        """The pictures of an original by file name; furniture pictures are numbered anew in each folder."""
         place = f"{ORIGINALS}/{origin}/{folder}" if origin == "keypoint-5" else f"{ORIGINALS}/{origin}"
         if place not in self._names:
             names = self.source.pictures(place, deep=True)

@@ -1,7 +1,7 @@
-"""Importers for labels of other tools: one module per format, each a converter created for one file or folder.
+"""Importers for labels of other tools: one module per format. An importer converts one file or folder.
 
-`import_set("yolo-pose", "my/data.yaml", "sets")` makes a prepared set: it chooses a name, converts, and writes the
-skeletons beside the set. docs/data-import.md has one command per format.
+`import_set("yolo-pose", "my/data.yaml", "sets")` makes a prepared set: it chooses a name, converts and writes the
+skeletons into its folder. docs/data-import.md has one command per format.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ IMPORTERS = {  # format -> module in this folder and class
     "label-studio": "label_studio:LabelStudio",
     "part-masks": "part_masks:PartMasks",
 }
-# Names that say nothing about what is in a file; the folder's is taken instead.
+# File names without information; the folder's name is used instead.
 DULL = {"annotations", "annotation", "data", "dataset", "config", "labels", "result", "results", "export", "project"}
 
 
@@ -45,8 +45,8 @@ class Imported:
 
     prepared: Prepared
     importer: Importer
-    skeletons: dict[str, Path | None]  # skeleton's name -> its file beside the set, None for one of the vocabulary
-    notes: list[str]  # what the user should know
+    skeletons: dict[str, Path | None]  # skeleton's name -> its file in the set, None for one of the vocabulary
+    notes: list[str]  # messages for the user
 
 
 def load_importer(format_name: str) -> type[Importer]:
@@ -74,10 +74,10 @@ def import_set(
     fresh: bool = False,
     progress: Progress | None = None,
 ) -> Imported:
-    """Import a file or folder of a user into `out/NAME`; run it again to continue after an interruption.
+    """Import a user's file or folder into `out/NAME`; run it again to continue after an interruption.
 
     Raises:
-        DataError: the source is damaged or of another format, `out` lies in it, or a name cannot be settled.
+        DataError: the source is damaged or of another format, contains `out`, or has an unresolved name.
     """
     from xpose.data.datasets.importers.base import ImportChoices
 
@@ -89,7 +89,7 @@ def import_set(
             "letters, digits, dots, hyphens and underscores, and none that `xpose data list` shows. Choose another."
         )
     if skeleton is not None and str(skeleton).endswith(".toml"):
-        skeleton = Path(skeleton)  # so that a file is not mixed up with the name of a skeleton
+        skeleton = Path(skeleton)  # so that a file is not confused with a skeleton's name
     map_file, pictures_folder = (None if path is None else Path(path) for path in (names, pictures))
     choices = ImportChoices(category, skeleton, map_file, pictures_folder, licence)
     importer = importer_type(path, choices, set_name)
@@ -103,13 +103,13 @@ def import_set(
 
 
 def imported_skeletons(folder: str | Path) -> dict[str, Skeleton]:
-    """The skeletons that lie beside an imported set, by the name that its categories give."""
+    """The skeletons stored with an imported set, by the name used in its categories."""
     files = read_manifest(folder).get("import", {}).get("skeletons", {})
     return {name: load_skeleton(Path(folder) / file) for name, file in files.items() if file is not None}
 
 
 def name_of(path: Path) -> str:
-    """A name for the set: that of the file, or of its folder if the file's says nothing."""
+    """A name for the set: the file's, or its folder's if the file's is not informative."""
     place = start = Path(os.path.abspath(path))
     while place.name and (place.stem.casefold() in DULL or re.match(r"instances_|collecteddata_", place.stem.lower())):
         place = place.parent
@@ -136,7 +136,7 @@ def _refuse_foreign(folder: Path, importer: Importer) -> None:
 
 
 def _write_skeletons(folder: Path, importer: Importer) -> dict[str, Path | None]:
-    """Write what is not in the vocabulary: `skeleton.toml`, or `CATEGORY.skeleton.toml` each if there are several."""
+    """Write skeletons missing from the vocabulary: `skeleton.toml`, or one `CATEGORY.skeleton.toml` each."""
     new = {named.skeleton.name: named for named in importer.named.values() if not named.shipped}
     files: dict[str, Path | None] = {named.skeleton.name: None for named in importer.named.values()}
     for name, named in new.items():
@@ -166,7 +166,7 @@ def _complete_manifest(folder: Path, importer: Importer, skeletons: Mapping[str,
 
 
 def skeleton_toml(skeleton: Skeleton) -> str:
-    """The TOML file of a skeleton, as `xpose.vocabulary` reads it; the same skeleton gives the same bytes."""
+    """The TOML text of a skeleton, as `xpose.vocabulary` reads it; equal skeletons give equal bytes."""
     fields = {key: getattr(skeleton, key) for key in ("name", "title", "left_right", "note")}
     fields |= {f"source.{key}": value for key, value in dataclasses.asdict(skeleton.source).items()}
     lines = [f"{key} = {_toml(value)}" for key, value in fields.items() if value]
@@ -180,5 +180,5 @@ def skeleton_toml(skeleton: Skeleton) -> str:
 
 
 def _toml(value: Any) -> str:
-    # JSON's texts, numbers, truth values and flat lists are TOML's too, but for one control character.
+    # JSON strings, numbers, booleans and flat lists are valid TOML, except for one control character.
     return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")

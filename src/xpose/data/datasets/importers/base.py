@@ -1,8 +1,8 @@
-"""The base of all importers: a converter created at run time for one file or folder of a user.
+"""Base class of all importers: a converter created at run time for a user's file or folder.
 
 An importer describes its format in `formats.toml`, finds the splits and the kinds of objects (`open`), lists the
-pictures with their raw objects (`listing`), and reads one raw object (`object`). Names, skeletons, boxes where the
-source has none, and everything that `Converter` does are done for it.
+pictures with their raw objects (`listing`), and reads one raw object (`object`). Names, skeletons, missing boxes and
+everything that `Converter` does are handled here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from xpose.records import Box, Instance, Picture, Point, Record, Skipped
 OBJECT = "object"  # the category of objects that the source does not name
 OWN_FILES = tuple(name.removesuffix(".json") for name in (LOCATION, MANIFEST, REPORT))
 PICTURE_FOLDERS = ("images", "imgs", "data")
-UPLOAD_MARK = re.compile(r"^[0-9a-f]{8}-")  # put before the name of an uploaded picture by Label Studio
+UPLOAD_MARK = re.compile(r"^[0-9a-f]{8}-")  # Label Studio's prefix of an uploaded picture's name
 MAX_PICTURES = 5_000_000
 ALL = {"all": "everything in the source; it states no splits"}
 
@@ -37,24 +37,24 @@ class ImportChoices:
     """The user's options."""
 
     category: str | None = None  # what the objects are
-    skeleton: str | Path | None = None  # whose names the keypoints shall take
+    skeleton: str | Path | None = None  # provides the keypoint names
     names: Path | None = None  # a mapping file
-    pictures: Path | None = None  # the folder of the pictures, if it is not that of the annotations
+    pictures: Path | None = None  # the picture folder, if it is not the annotation folder
     licence: str | None = None
 
 
 @dataclass
 class RawObject:
-    """One object in plain values, as the source states it."""
+    """One object in plain values, as given by the source."""
 
     kind: str
-    points: list[tuple[Any, ...]]  # name, then what each format states about a point
+    points: list[tuple[Any, ...]]  # name, then the format's own values for the point
     box: list[Any] | None = None
     id: str | None = None
-    mark: Any = None  # what else the format states about the object
+    mark: Any = None  # further information of the format
 
     def refuse_doubles(self, where: str, way_out: str) -> None:
-        """Refuse an object that has two points of one name."""
+        """Refuse an object with two points of one name."""
         doubled = [name for name, count in Counter(point[0] for point in self.points).items() if count > 1]
         if doubled:
             raise DataError(f"{where}{', '.join(map(quote, doubled))} occur more than once; {way_out}")
@@ -62,7 +62,7 @@ class RawObject:
 
 @dataclass(frozen=True)
 class PictureLabels:
-    """What the source states about one picture: the `data` of an entry of `listing`."""
+    """The source's labels of one picture: the `data` of an entry of `listing`."""
 
     objects: list[Any]  # for `Importer.object`
     size: Any = None
@@ -77,11 +77,11 @@ class Importer(Converter):
     what: ClassVar[str]
     takes_pictures: ClassVar[bool] = True
     drawn_upright: ClassVar[bool] = False
-    file: str  # the annotation file, set by `open` where there is one
+    file: str  # the annotation file, set by `open` if there is one
     evaluation = "none: a user's own data"
 
     def __init__(self, path: str | Path, choices: ImportChoices | None = None, set_name: str = "imported") -> None:
-        self.path = Path(os.path.abspath(path))  # links stay: people lay out large downloads with them
+        self.path = Path(os.path.abspath(path))  # keep links: people arrange large downloads with them
         self.choices = choices or ImportChoices()
         self.notes: list[str] = []
         self.splits_of: dict[str, set[str]] = {}  # filled by `entries`
@@ -97,7 +97,7 @@ class Importer(Converter):
         _refuse_unsafe_splits(splits)
         self.named = self._settle(kinds, set_name)
         self.choices_digest = digest_of([self.format, self.choices, splits, *sorted(self.named.items())])
-        # The base class declares these as class attributes, because a dataset is a class; an import is an object.
+        # The base class has class attributes here, since a dataset is a class; an import is an instance.
         vars(self).update(
             name=set_name,
             title=f"{self.path.name} ({self.title})",
@@ -106,14 +106,14 @@ class Importer(Converter):
             tables={name: named.table for name, named in self.named.items()},
         )
 
-    # What a format implements.
+    # Implemented by formats.
 
     def base(self) -> Path:
         """The folder that holds the annotations, and the pictures unless they are elsewhere."""
         return self.path if self.path.is_dir() else self.path.parent
 
     def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
-        """The splits (name to meaning) and the kinds of objects; `DataError` if the source as a whole is damaged."""
+        """The splits (name to meaning) and the kinds of objects; `DataError` if the whole source is unusable."""
         raise NotImplementedError
 
     def listing(self, source: SourceFolder, split: str) -> Iterable[PictureEntry | Skipped]:
@@ -132,17 +132,17 @@ class Importer(Converter):
         return list(entry.data.objects)
 
     def object(self, raw: Any, picture: Picture, number: int) -> Instance:
-        """One raw object, made with `settled`; `number` is its place in the picture."""
+        """Convert the picture's raw object number `number`, using `settled`."""
         raise NotImplementedError
 
     def originals(self) -> list[str]:
         """The annotation files, relative to `files.root`, for the manifest's checksums."""
         return [self.file]
 
-    # What is the same for all formats.
+    # Shared by all formats.
 
     def entries(self, source: SourceFolder, split: str) -> Iterator[PictureEntry | Skipped]:
-        """The listing; remembers in which splits each picture is."""
+        """The listing; records each picture's splits."""
         for item in self.listing(source, split):
             if isinstance(item, PictureEntry):
                 self.splits_of.setdefault(item.name, set()).add(split)
@@ -177,7 +177,7 @@ class Importer(Converter):
         area: float | None = None,
         crowd: bool = False,
     ) -> Instance:
-        """An object with the source's names by our names; without a box it gets one from its points."""
+        """An object with unified keypoint names; without a box, it gets one from its points."""
         where = f"object {id or number}: "
         named = self.named.get(kind)
         if named is None:
@@ -186,7 +186,7 @@ class Importer(Converter):
         return Instance(named.table.category(named.title), box, named.table.unify(points), crowd, area, id)
 
     def only_file(self, *endings: str) -> str:
-        """PATH if it is a file, else the only file in the folder that ends so."""
+        """PATH if it is a file, else the only file in it with such an ending."""
         if self.path.is_file():
             return self.path.name
         names = self.files.files("", endings)
@@ -198,7 +198,7 @@ class Importer(Converter):
         return names[0]
 
     def path_in_base(self) -> str:
-        """PATH relative to the folder of the annotations."""
+        """PATH relative to the annotation folder."""
         return self.path.relative_to(self.files.root).as_posix()
 
     def _refuse_wrong_paths(self) -> None:
@@ -228,7 +228,7 @@ class Importer(Converter):
         return named
 
     def _titles(self, kinds: list[ObjectKind]) -> dict[str, str]:
-        """The category of each kind; the one that --category gives goes to the kind that can be meant."""
+        """The category of each kind; --category applies to the only unnamed kind, or the only kind."""
         if not kinds:
             raise DataError(f"{quote(self.path)} names no keypoints. An import needs them. Is it {self.what}?")
         titles = {kind.name: readable(kind.name, "a category") for kind in kinds}
@@ -255,7 +255,7 @@ class Importer(Converter):
 
 
 def _refuse_unsafe_splits(splits: Iterable[str]) -> None:
-    """A split's name becomes a file's, so it must be a plain file name and differ from the set's own files."""
+    """A split's name becomes a file name, so it must be plain and differ from the set's own files."""
     for split in splits:
         if not re.fullmatch(r"\w[\w .-]{0,99}", split) or split.casefold() in OWN_FILES:
             raise DataError(
@@ -274,19 +274,19 @@ def box_round(points: Mapping[str, Point], picture: Picture, where: str = "") ->
 
 
 def path_parts(path: str) -> list[str]:
-    """The names in a path of any machine."""
+    """The parts of a path of any system."""
     return [part for part in path.replace("\\", "/").split("/") if part not in ("", ".", "..")]
 
 
 class PictureFinder:
-    """The pictures under a folder, found by as much of their path as a file gives."""
+    """Finds pictures under a folder by whatever part of their path a file gives."""
 
     def __init__(self, source: SourceFolder) -> None:
         self.source = source
         self._by_name: dict[str, list[str]] | None = None
 
     def find(self, name: str, split: str = "") -> str:
-        """Where a picture is, relative to the root; the name itself if it is nowhere (the report will say so)."""
+        """A picture's path relative to the root, or `name` if it is not found (the report will list it)."""
         name = safe_name(name)
         folders = [*(f"{folder}/{split}" for folder in PICTURE_FOLDERS), split] if split else []
         places = (name, *(f"{folder}/{name}" for folder in (*folders, *PICTURE_FOLDERS)))
@@ -294,7 +294,7 @@ class PictureFinder:
         return place or self._search(name, split) or name
 
     def find_url(self, address: str) -> str:
-        """The same for an address as labelling tools export it: of their server, of a cloud store, or a path."""
+        """The same for an address exported by a labelling tool: a server's or cloud store's URL, or a path."""
         path = address
         if re.match(r"[a-z][a-z0-9+.-]*://|/data/local-files", address):
             try:
@@ -311,7 +311,7 @@ class PictureFinder:
         return place or safe_name(pieces[-1])
 
     def _search(self, name: str, split: str = "") -> str | None:
-        """The picture whose path shares most of its end with the name."""
+        """The picture with the longest path end in common with `name`."""
         if self._by_name is None:
             places = self.source.pictures("", deep=True)[:MAX_PICTURES]
             self._by_name = grouped((place.rsplit("/", 1)[-1], place) for place in places)

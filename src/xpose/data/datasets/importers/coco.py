@@ -23,15 +23,15 @@ SPLITS = ("train", "val", "test")
 class CocoImport(Importer, CocoLike):
     """COCO keypoints: names, edges and boxes as in the file; an object without a box gets one from its points."""
 
-    annotation_key = "keypoints"  # what annotations of a file of this format have
+    annotation_key = "keypoints"  # field of the annotations in this format
 
     def base(self) -> Path:
-        """The json's folder, or the one above it where the json lies in a folder for annotations only."""
+        """The json's folder, or its parent if the json is in a folder for annotations only."""
         folder = super().base()
         return folder.parent if folder.name in ANNOTATION_FOLDERS and self.path.is_file() else folder
 
     def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
-        """One split per file, called train, val or test if the file is, else as the file."""
+        """One split per file; `_split_names` determines the names."""
         self.left_out: list[Skipped] = []
         contents = dict(self._contents())
         kinds: dict[str, ObjectKind] = {}
@@ -75,7 +75,7 @@ class CocoImport(Importer, CocoLike):
         return any(isinstance(entry, Mapping) and entry.get(self.annotation_key) for entry in lists[1] or ())
 
     def read_kinds(self, content: Fields) -> Iterator[ObjectKind]:
-        """The categories that have keypoints; points that the file does not name are numbered."""
+        """The categories that have keypoints; unnamed points are numbered."""
         counts = _counts(content)
         for category in content.objects("categories", "category"):
             name = category.text("name")
@@ -93,7 +93,7 @@ class CocoImport(Importer, CocoLike):
             yield from self.left_out
         yield from CocoLike.entries(self, self.files, split)
 
-    record = CocoLike.record  # instead of that of `Importer`
+    record = CocoLike.record  # instead of `Importer.record`
 
     # The hooks of `CocoLike`.
 
@@ -114,7 +114,7 @@ class CocoImport(Importer, CocoLike):
 
 
 def json_files(source: SourceFolder) -> list[str]:
-    """The json files in a folder and in its folders for annotations."""
+    """The json files in a folder and its annotation folders."""
     return [name for folder in (".", *ANNOTATION_FOLDERS) for name in source.files(folder, (".json",))]
 
 
@@ -128,7 +128,7 @@ def _counts(content: Fields) -> dict[int, int]:
 
 
 def _split_names(files: list[str]) -> dict[str, str]:
-    """Split to file: train, val or test where a file name says so and no other does, else the file's own name."""
+    """Split to file: train, val or test if exactly one file name contains it, else the file's own name."""
     stems = [file.rsplit("/", 1)[-1].removesuffix(".json") for file in files]
     matches = [re.search(rf"(?<![a-z])({'|'.join(SPLITS)})(?![a-z])", stem.lower()) for stem in stems]
     splits = [match[1] if match else "" for match in matches]

@@ -1,4 +1,4 @@
-"""CVAT for images 1.1 (annotations.xml): skeletons, or single points held together by groups."""
+"""CVAT for images 1.1 (annotations.xml): skeletons, or single points combined by groups."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ NUMBERED = "numbered"  # marks an object whose points have no names
 
 
 class Cvat(Importer):
-    """A skeleton is an object. Loose points of one group are an object, and without groups those of one picture;
-    an element with several points is an object whose points are numbered.
+    """A skeleton is an object. Single points form one object per group, or one per picture without groups. An
+    element with several points is an object with numbered points.
     """
 
     def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
@@ -92,7 +92,7 @@ class Cvat(Importer):
 
 
 def _edges(drawing: str) -> tuple[tuple[str, str], ...]:
-    """The lines of a skeleton's drawing (SVG); its circles say which node has which label."""
+    """The lines of a skeleton's drawing (SVG); its circles map nodes to labels."""
     tags = [(match[1], dict(ATTRIBUTE.findall(match[2]))) for match in TAG.finditer(drawing)]
     nodes = {values.get("data-node-id"): values.get("data-label-name") for tag, values in tags if tag == "circle"}
     lines = [values for tag, values in tags if tag == "line"]
@@ -127,7 +127,7 @@ def _group(element: Element) -> str:
 
 
 def _take(boxes: dict[str, list[Element]], group: str, alone: bool = False) -> Element | None:
-    """The one box of a group, taken out; outside of groups only if nothing else can be meant."""
+    """Remove and return a group's only box; ungrouped boxes count only if `alone` is true."""
     candidates = boxes.get(group, [])
     return candidates.pop() if len(candidates) == 1 and (group or alone) else None
 

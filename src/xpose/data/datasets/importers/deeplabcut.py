@@ -1,7 +1,7 @@
 """DeepLabCut projects: `labeled-data/VIDEO/CollectedData_SCORER.csv` (or .h5), single- and multi-animal.
 
 pandas writes the h5 in one of two layouts. The "fixed" one holds plain arrays of numbers and bytes. The "table" one
-keeps the names of its columns as a pickle: it is refused, and the csv beside it has the same numbers.
+stores its column names as a pickle. It is refused; the csv in the same folder has the same numbers.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from xpose.errors import DataError, quote
 from xpose.records import VISIBLE, Instance, Picture, Skipped
 
 LABELS, STEM, CONFIG = "labeled-data", "CollectedData", "config.yaml"
-UNIQUE = "single"  # the individual that holds the points of which there is one per picture
+UNIQUE = "single"  # the individual whose points occur once per picture
 LEVELS = ("scorer", "individuals", "bodyparts", "coords")
-MAX_CELLS = 50_000_000  # of one table
-NAN = "N."  # what pandas writes for a missing text, as DeepLabCut's files carry it
+MAX_CELLS = 50_000_000  # in one table
+NAN = "N."  # pandas's mark for a missing text in DeepLabCut's files
 
 
 class DeepLabCut(Importer):
-    """One object per individual in a picture; the points that a project has once per picture are an object too."""
+    """One object per individual in a picture; the points that occur once per picture form another object."""
 
     def base(self) -> Path:
         folder = super().base()
@@ -78,7 +78,7 @@ class DeepLabCut(Importer):
         return self.settled(raw.kind, points, picture, number, id=raw.id)
 
     def _place(self, picture: str, folder: str) -> str:
-        """Where a row's picture lies: the path in the row is the project's, but folders get renamed."""
+        """A row's picture: the path in the row, or one in `folder` if folders were renamed."""
         name = safe_name(picture)
         beside = "/".join(part for part in (folder, name.rsplit("/", 1)[-1]) if part)
         return name if self.files.path(name).is_file() else beside
@@ -99,7 +99,7 @@ class DeepLabCut(Importer):
 
 
 def _chosen(names: list[str], folder: str, scorer: Any) -> str:
-    """The label file of a folder: that of the config's scorer if there are several, the csv if there are two."""
+    """The label file of a folder: the config's scorer decides between scorers, and csv is preferred to h5."""
     stems = sorted({_stem(name) for name in names})
     if len(stems) > 1:
         stems = [stem for stem in stems if stem == f"{STEM}_{scorer}"]
@@ -139,7 +139,7 @@ class Column:
 
 @dataclass(frozen=True)
 class LabelRow:
-    """One picture; `cells` are as many as the columns, None where nothing is labelled."""
+    """One picture; `cells` has one value per column, None for unlabelled points."""
 
     picture: str
     cells: tuple[float | None, ...]
@@ -148,7 +148,7 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class LabelTable:
-    """All of one file."""
+    """A file's table."""
 
     columns: tuple[Column, ...]
     rows: list[LabelRow]
@@ -164,7 +164,7 @@ class LabelTable:
 
 
 def read_labels(source: SourceFolder, name: str) -> LabelTable:
-    """The table in a csv or h5 file, the latter without a single pickle."""
+    """Read the table in a csv or h5 file; pickles are never loaded."""
     return _from_csv(source, name) if name.lower().endswith(".csv") else _from_h5(source, name)
 
 
@@ -232,7 +232,7 @@ def _checked(picture: str, numbers: list[float]) -> LabelRow:
 
 
 def _levels(group: Any, axis: str, name: str) -> Iterator[list[str]]:
-    """The texts along an axis, one list per level; codes point into a level's list of different texts."""
+    """The texts along an axis, one list per level; codes are indices into a level's unique texts."""
     if axis in group:
         yield _texts(group[axis], name)
         return

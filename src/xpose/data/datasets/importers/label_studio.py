@@ -1,4 +1,4 @@
-"""Label Studio's json export: `keypointlabels` in per cent of the picture's sides, held together by rectangles."""
+"""Label Studio's json export: `keypointlabels` in per cent of the picture's sides, combined by rectangles."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ WAY_OUT = 'Export the project again as "JSON" (not "JSON-MIN").'
 
 
 class LabelStudio(Importer):
-    """Points belong to the rectangle that is their parent, that a relation joins them to, or that alone holds them;
-    in a picture without rectangles they are one object.
+    """Points belong to their parent rectangle, to one linked by a relation, or to the only one around them.
+    In a picture without rectangles, they form one object.
     """
 
     def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
@@ -79,7 +79,7 @@ def is_export(content: object) -> bool:
 
 
 def _objects(task: Fields, dropped: list[str]) -> list[RawObject]:
-    """The objects of a task; what belongs to none is added to `dropped`."""
+    """The objects of a task; anything else is added to `dropped`."""
     objects: dict[str, RawObject] = {}
     points: list[Fields] = []
     joined: dict[str, list[str]] = {}

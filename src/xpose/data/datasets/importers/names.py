@@ -1,8 +1,8 @@
-"""Names of a foreign file: mapped by a file, matched to a skeleton, or kept as they are with a skeleton of their own.
+"""Names of a foreign file: mapped by a file, matched to a skeleton, or kept with a skeleton of their own.
 
-A mapping file (`--names`) gives every name its unified one. A skeleton (`--skeleton`) is searched for each name,
-including its aliases and field names. Other names stay free: they are the source's with blanks for underscores, and get
-a skeleton with the source's edges, mirror partners as the source states them or by the names, and sigmas by the rule of
+A mapping file (`--names`) maps every name to a unified name. Otherwise, each name is looked up in a skeleton
+(`--skeleton`), including aliases and field names. Names that are not found are kept, with spaces for underscores, and
+get a skeleton with the source's edges, mirror partners from the source or the names, and sigmas by the rule of
 `xpose.vocabulary`.
 """
 
@@ -22,7 +22,7 @@ from xpose.vocabulary import Skeleton, flip_name, list_skeletons, load_skeleton,
 from xpose.vocabulary.reading import build_skeleton
 
 MAX_NAME = 200  # characters
-MAX_POINTS = 2000  # of one kind of object
+MAX_POINTS = 2000  # in one kind of object
 _HALVES = {"left": "right", "right": "left", "l": "r", "r": "l"}
 _GLUED = re.compile(r"(?<![a-zA-Z])(left|right)|(left|right)(?![a-zA-Z])", re.IGNORECASE)
 _LETTER = re.compile(r"(?<![a-zA-Z])[LR](?![a-z])|(?<![a-zA-Z])[lr](?![a-zA-Z])|(?<=[a-z])[LR](?![a-z])")
@@ -32,12 +32,12 @@ _LETTER = re.compile(r"(?<![a-zA-Z])[LR](?![a-z])|(?<![a-zA-Z])[lr](?![a-zA-Z])|
 class ObjectKind:
     """One kind of object in a source: its keypoints by the source's names, in the source's order."""
 
-    name: str  # as the source calls it, or "object"
+    name: str  # the source's name, or "object"
     keypoints: tuple[str, ...]
     edges: tuple[tuple[str, str], ...] = ()
-    flips: Mapping[str, str] = field(default_factory=dict)  # mirror partners, if the source states them
+    flips: Mapping[str, str] = field(default_factory=dict)  # mirror partners, if the source gives them
     points_named: bool = True  # False: the source only numbers its points
-    named: bool = True  # False: the source does not say what the objects are
+    named: bool = True  # False: the source does not name the objects
 
     @classmethod
     def numbered(cls, name: str, count: int) -> ObjectKind:
@@ -47,17 +47,17 @@ class ObjectKind:
 
 @dataclass(frozen=True)
 class Named:
-    """A kind with its names settled."""
+    """A kind with its final names."""
 
     title: str  # of the category
     table: NameTable
     skeleton: Skeleton
-    shipped: bool  # the skeleton is one of the vocabulary's and needs no file beside the set
+    shipped: bool  # the skeleton is in the vocabulary and needs no file in the set
     free: tuple[str, ...] = ()  # names that the chosen skeleton does not have
 
 
 def readable(name: str, where: str) -> str:
-    """A source's name as people write it: blanks for underscores, nothing else changed."""
+    """A source's name with spaces for underscores, nothing else changed."""
     text = re.sub(r"[_\s]+", " ", name).strip()
     if not text or len(text) > MAX_NAME or not text.isprintable():
         rule = f"A name has 1 to {MAX_NAME} printable characters. Correct it in the source."
@@ -66,7 +66,7 @@ def readable(name: str, where: str) -> str:
 
 
 def partner(name: str, names: Iterable[str]) -> str:
-    """The mirror partner of a name among `names`, itself if there is none: also of "leftear", "eyeL" and "L eye"."""
+    """The mirror partner of a name among `names`, or the name itself; handles "leftear", "eyeL" and "L eye" too."""
     mirrored = (flip_name(name), _GLUED.sub(_other_side, name), _LETTER.sub(_other_side, name))
     return next((other for other in mirrored if other != name and other in {*names}), name)
 
@@ -78,7 +78,7 @@ def _other_side(match: re.Match[str]) -> str:
 
 
 def read_map(path: Path) -> tuple[dict[str, str | None], str | None]:
-    """The names in a mapping file (None: left out on purpose) and its skeleton, if it names one."""
+    """The names in a mapping file (None: excluded on purpose) and its skeleton, if it names one."""
 
     def fault(what: object) -> DataError:
         rule = 'A mapping file is TOML: a table [names] with lines like snout = "nose" (false leaves a point out).'
@@ -108,7 +108,7 @@ def settle_names(
     name_map: Mapping[str, str | None] | None,
     set_name: str,
 ) -> Named:
-    """Give every keypoint of a kind its name."""
+    """Name every keypoint of a kind."""
     if (count := len(kind.keypoints)) > MAX_POINTS:
         raise DataError(f"{quote(title)} has {count} keypoints, more than {MAX_POINTS}. Is the file damaged?")
     skeleton = load_skeleton(skeleton_name) if skeleton_name is not None else None
@@ -163,7 +163,7 @@ def _by_order(kind: ObjectKind, title: str, skeleton: Skeleton) -> dict[str, str
 
 
 def _find(name: str, skeleton: Skeleton | None) -> str | None:
-    """The skeleton's point of that name, whatever its spelling; "leftear" finds "left ear" too."""
+    """The skeleton's point of that name in any spelling; "leftear" finds "left ear" too."""
     if skeleton is None:
         return None
     if name in skeleton:
@@ -185,7 +185,7 @@ def _refuse_doubles(names: Mapping[str, str | None], title: str) -> None:
 def _derive(
     kind: ObjectKind, title: str, names: Mapping[str, str | None], base: Skeleton | None, set_name: str
 ) -> Skeleton:
-    """A skeleton for free names; points that `base` has keep what it says about them."""
+    """A skeleton for free names; points that are in `base` keep their values from it."""
     unified = [name for name in names.values() if name is not None]
     rows = []
     for source, name in names.items():
@@ -205,7 +205,7 @@ def _derive(
     content = {
         "name": f"{title} of {set_name}",
         "title": f"{title}, {len(rows)} points",
-        "left_right": "disputed" if mirrored else "none",  # the file does not say whose left and right they are
+        "left_right": "disputed" if mirrored else "none",  # the file does not define left and right
         "note": "Made from an imported file. Whose left and right the names mean, the file does not say.",
         "source": {
             "dataset": set_name,

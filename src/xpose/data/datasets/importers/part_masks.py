@@ -1,7 +1,7 @@
 """Part segmentation in COCO json (PartImageNet and its like): masks of parts become weak keypoints and boxes.
 
-docs/data-import.md states the rule. Masks are polygons or run lengths, plain or packed. They are decoded here and not
-by pycocotools, whose C code trusts the run lengths of a file.
+docs/data-import.md explains the rule. Masks are polygons or run lengths, plain or packed. They are decoded here
+because the C code of pycocotools does not validate run lengths.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from xpose.data.datasets.sources import Fields, as_number
 from xpose.errors import DataError, missing_extra, quote
 from xpose.records import HIDDEN, Box, Instance, Picture, Point, Skipped
 
-# Fields that say to which object a part's annotation belongs, in the order in which they are looked for.
+# Fields that can link a part's annotation to its object, in search order.
 OWNERS = ("object_id", "instance_id", "obj_ann_id", "parent_id")
-MAX_PIXELS = 100_000_000  # of a picture whose masks are laid out pixel by pixel
-LEAD = 0.5  # share of a part's pixels that its largest piece needs to stand for the part
+MAX_PIXELS = 100_000_000  # limit for pictures with decoded masks
+LEAD = 0.5  # share of a part's pixels that its largest piece must have to represent it
 
 
 class PartMasks(CocoImport):
-    """Parts of one whole (`supercategory`) in a picture are one object, unless the file says to which they belong."""
+    """Parts of one whole (`supercategory`) in a picture form one object, unless the file links them to objects."""
 
     annotation_key = "segmentation"
 
@@ -156,8 +156,8 @@ def _from_runs(runs: dict[str, Any], picture: Picture) -> np.ndarray:
 def unpack(text: str) -> list[int]:
     """COCO's packed run lengths.
 
-    They are groups of five bits from "0" on. The sixth bit says that the number continues, the last group's fifth is
-    its sign; from the fourth number on each is the difference to the one two before.
+    Each character is five bits, counted from "0". A sixth bit means that the number continues; the last
+    group's fifth is its sign. From the fourth on, each number is the difference to the one two before.
     """
     counts: list[int] = []
     number = shift = 0
@@ -185,7 +185,7 @@ def _box_of(mask: np.ndarray) -> Box:
 
 
 def point_of(mask: np.ndarray) -> tuple[float, float]:
-    """The centroid of a part's largest piece, or the pixel of that piece next to it if it falls beside the piece."""
+    """The centroid of a part's largest piece, or the piece's nearest pixel if the centroid is outside it."""
     try:
         from scipy import ndimage
     except ImportError:

@@ -1,6 +1,6 @@
-"""The format of a file or folder of a user, recognised by its content.
+"""Recognise the format of a user's file or folder by its content.
 
-Nothing is guessed: if several formats match, or none, the message says what was looked for and how to name it.
+Nothing is guessed: if several formats or none match, the message says what was expected and what to do.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from xpose.data.datasets.sources import SourceFolder
 from xpose.errors import DataError, MissingExtraError, quote
 from xpose.pictures import PICTURE_ENDINGS
 
-PREPARED = "prepared"  # nothing has to be imported
+PREPARED = "prepared"  # needs no import
 YAML = (".yaml", ".yml")
-MAIN = ("data", "dataset")  # what the yaml file of YOLO-pose is usually called
+MAIN = ("data", "dataset")  # usual names of the yaml file of YOLO-pose
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Recognised:
     """What a path holds."""
 
     format: str  # of `IMPORTERS`, or `PREPARED`
-    path: Path  # what the importer takes; often the path itself
+    path: Path  # input of the importer; often the path itself
 
 
 def recognise(path: str | Path) -> Recognised:
-    """The format of a file or folder; `DataError` if it is of no known format, or of several."""
+    """The format of a file or folder; `DataError` if no format or several formats match."""
     place = Path(os.path.abspath(Path(path).expanduser()))
     if not place.exists():
         raise DataError(f"{quote(place)} does not exist. Give the file or folder with the labels. Check the spelling.")
@@ -122,7 +122,7 @@ def _in_folder(folder: Path) -> Iterator[Recognised]:
                 formats[path] = _of_file(path)
         except (DataError, MissingExtraError):  # other files are in such folders too
             if path.suffix.lower() in YAML and path.stem in MAIN:
-                formats[path] = "yolo-pose"  # the importer says what is wrong with it
+                formats[path] = "yolo-pose"  # the importer reports what is wrong
     if "coco" in formats.values():  # the importer takes all of them, one split each
         yield Recognised("coco", folder)
     main = [path for path, name in formats.items() if name == "yolo-pose" and path.stem in MAIN]

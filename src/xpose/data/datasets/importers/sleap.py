@@ -1,4 +1,4 @@
-"""SLEAP label files (.slp), read by sleap-io: objects that people labelled, frames out of the file or its videos."""
+"""SLEAP label files (.slp), read by sleap-io: objects labelled by people, frames from the file or its videos."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from xpose.records import VISIBLE, Instance, Picture, Skipped
 
 
 class Sleap(Importer):
-    """Frames become PNG files in the prepared set; predictions of a model are left out."""
+    """Frames become PNG files in the prepared set; model predictions are omitted."""
 
     def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
         self.file = self.only_file(".slp")
@@ -63,7 +63,7 @@ class Sleap(Importer):
         return source.save_picture(entry.name, pixels[:, :, 0] if pixels.shape[2] == 1 else pixels[:, :, :3])
 
     def object(self, raw: RawObject, picture: Picture, number: int) -> Instance:
-        """One object; a place that no picture has is moved far outside, where it is reported as not labelled."""
+        """One object; a point with invalid coordinates is moved far outside and reported as not labelled."""
         points = {}
         for name, *place in raw.points:
             x, y = (MAX_NUMBER if as_number(value) is None else value for value in place)
@@ -72,7 +72,7 @@ class Sleap(Importer):
 
     def _raw(self, instance: Any) -> RawObject:
         places = zip(instance.skeleton.node_names, instance.numpy().tolist(), strict=True)
-        points = [(name, x, y) for name, (x, y) in places if x == x or y == y]  # both are NaN where nothing is labelled
+        points = [(name, x, y) for name, (x, y) in places if x == x or y == y]  # both are NaN if not labelled
         return RawObject(self.kinds[id(instance.skeleton)], points, id=instance.track.name if instance.track else None)
 
     def _load(self) -> Any:
@@ -82,14 +82,14 @@ class Sleap(Importer):
             raise missing_extra("Reading SLEAP files", "sleap-io", "data") from None
         try:
             return sleap_io.load_slp(str(self.files.path(self.file).resolve()), open_videos=False)
-        except Exception as error:  # a damaged file fails in as many ways as the reader has lines
+        except Exception as error:  # a damaged file can raise any kind of error
             fault = f"{type(error).__name__}: {error}"
             raise DataError(
                 f"{quote(self.file)} cannot be read as a SLEAP file ({fault}). Open it in SLEAP and save it again."
             ) from None
 
     def _video(self, number: int) -> Any:
-        """A video, open; only files beside the label file or in --pictures are, whatever path the label file gives."""
+        """An open video; only files near the label file or in --pictures are opened, whatever the stored path."""
         if number not in self.opened:
             video = self.labels.videos[number]
             places = self._places(video)
@@ -103,7 +103,7 @@ class Sleap(Importer):
         return self.opened[number]
 
     def _places(self, video: Any) -> str | list[str] | None:
-        """Where the files of a video are on this machine; None if it is inside the label file."""
+        """The paths of a video's files on this machine; None if it is inside the label file."""
         if isinstance(video.filename, list):
             return [self._place(name) for name in video.filename]
         is_inside = Path(video.filename).resolve() == self.files.path(self.file).resolve()

@@ -1,4 +1,4 @@
-"""YOLO-pose: data.yaml, and one text file per picture with a line per object in shares of the picture's sides."""
+"""YOLO-pose: data.yaml, and one text file per picture with a line per object, relative to the picture's size."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from xpose.errors import DataError, quote
 from xpose.records import VISIBLE, Instance, Picture, Point, Skipped
 
 SPLITS = ("train", "val", "test")
-HEAD = 5  # class, and the box's middle, width and height
+HEAD = 5  # class, and the box's centre, width and height
 WAY_OUT = 'See docs/data-import.md for a whole data.yaml; it needs "names", "kpt_shape" and "train".'
 
 
 class YoloPose(Importer):
-    """YOLO-pose: boxes as in the labels, points by number or by `kpt_names`, mirror partners by `flip_idx`."""
+    """YOLO-pose: boxes from the labels, points by number or `kpt_names`, mirror partners from `flip_idx`."""
 
     def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
         self.file = self._yaml_name()
@@ -120,8 +120,8 @@ class YoloPose(Importer):
     def _places(self, split: str) -> Iterator[str]:
         """The folders and lists of pictures that a split names, inside the yaml's folder.
 
-        The yaml often comes from another machine: of a path that does not exist here the longest end that does is
-        used, and nothing outside the folder is ever opened.
+        The yaml often comes from another machine: if a path does not exist here, the longest end of it that exists
+        is used. Nothing outside the folder is ever opened.
         """
         value, root = self.content[split], self.content.get("path")
         for path in value if isinstance(value, list) else [value]:
@@ -145,13 +145,13 @@ class YoloPose(Importer):
 
 
 def _ends(path: str) -> list[str]:
-    """A path of any machine and all that its end may mean below the yaml's folder, the longest first."""
+    """All ends of a path from any machine, as paths below the yaml's folder, the longest first."""
     parts = [part for part in path_parts(path) if ":" not in part]
     return ["/".join(parts[start:]) for start in range(len(parts))]
 
 
 def _label_of(picture: str) -> str:
-    """The label file of a picture: the last folder `images` of its path called `labels`."""
+    """A picture's label file: the path with its last folder `images` renamed `labels`."""
     before, folder, after = f"/{PurePosixPath(picture).with_suffix('.txt')}".rpartition("/images/")
     return f"{before}/labels/{after}".removeprefix("/") if folder else after.removeprefix("/")
 
