@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -167,6 +169,21 @@ class Page:
             return False
 
         self.until(pressed, f"to press {css}")
+
+    def unfold(self, accordion: str, css: str) -> None:
+        """Open an accordion. A redraw of the page may lose the click, so it is repeated until the content is there."""
+        pressed = -math.inf
+
+        def is_open() -> bool:
+            nonlocal pressed
+            if any(element.is_displayed() for element in self.all(css)):
+                return True
+            if time.monotonic() > pressed + 3:
+                self.press(f"{accordion} button")
+                pressed = time.monotonic()
+            return False
+
+        self.until(is_open, f"for {css} in {accordion}")
 
     def type(self, css: str, words: str) -> None:
         """Replace what stands in a field."""

@@ -74,7 +74,7 @@ def answer_of(page: Page, site: Site) -> RunCandidates:
 
 
 def test_words_thresholds_names_and_downloads(page: Page, site: Site, files: Path, tmp_path: Path):
-    page.press("#keypoints button")
+    page.unfold("#keypoints", "#names textarea, #names input")
     page.type("#words", "dog")
     page.says("#skeleton_drawing", "animal")
     upload(page, files / "0.png")
@@ -105,8 +105,8 @@ def stored(site: Site, page: Page) -> dict[str, Any]:
 
 def start_clicking(page: Page, picture: Path, names: str) -> None:
     page.choose("way", "Example pictures")
-    if not page.text("#names label"):
-        page.press("#keypoints button")
+    page.until(lambda: any(element.is_displayed() for element in page.all("#example")), "for the place of the example")
+    page.unfold("#keypoints", "#names textarea, #names input")
     page.type("#names", names)
     page.give("example", picture)
     page.until(lambda: page.all("#example img") and page.all("#undo"), "for the example")
@@ -224,7 +224,7 @@ def test_mistakes_are_messages_that_stay_and_the_page_goes_on(page: Page, site: 
     (files / "large.png").write_bytes(b"x" * (site.controller.limits.file_bytes + 1))
     page.give("pictures", files / "large.png")
     page.says("#status", "larger than 0.9 MB")
-    page.press("#keypoints button")
+    page.unfold("#keypoints", "#names textarea, #names input")
     page.type("#skeleton", "humann")
     upload(page, files / "0.png")
     page.type("#words", "dog")
@@ -292,7 +292,7 @@ def test_two_visitors_do_not_see_each_other(page: Page, site: Site, files: Path)
 def test_names_stay_names(page: Page, site: Site, files: Path):
     evil = files / f"{EVIL.replace('/', '')}.png"
     evil.write_bytes(png(1, SIZE))
-    page.press("#keypoints button")
+    page.unfold("#keypoints", "#names textarea, #names input")
     page.type("#names", f"{EVIL}, ${{window.hacked=1}}, {{{{7*7}}}}")
     upload(page, evil)
     find_by_words(page, EVIL)
