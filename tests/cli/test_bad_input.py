@@ -55,6 +55,7 @@ def mess(here: Path) -> Path:
     write_json(here / "word.json", {"tip": "top left"})
     write_json(here / "infinite.json", {"tip": [float("inf"), 3]})
     write_json(here / "box.json", {"keypoints": {"tip": [1, 2]}, "box": [30, 30, 10, 10]})
+    write_json(here / "edge.json", {"keypoints": {"tip": [20, 20], "base": [40, 30]}, "edges": [["tip", "bas"]]})
     write_json(here / "list.json", [[20, 20], [40, 30]])
     write_json(here / "none.json", {"keypoints": {}})
     write_json(here / "named.json", {"name": "dog", "keypoints": {"rudder": [20, 20]}})
@@ -123,6 +124,7 @@ BAD = [
     ("a point at infinity", f"{SHOWN} infinite.json", 1, 'The point "tip" is'),
     ("a point outside the picture", f"{SHOWN} outside.json", 1, "outside the picture of 64 x 48 pixels"),
     ("a box the wrong way round", f"{SHOWN} box.json", 1, "x1 < x2"),
+    ("an edge to no point", f"{SHOWN} edge.json", 1, 'Did you mean "base"'),
     ("an example picture that is not there", "detect ok.png --like gone.png --points good.json -p W", 1, "gone.png"),
     ("an example picture that is a text", "detect ok.png --like text.png --points good.json -p W", 1, "text.png"),
     ("an example of one of two objects", f"{SHOWN} good.json -t a,b", 1, "has no name, and there are several objects"),

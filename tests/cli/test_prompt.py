@@ -18,7 +18,8 @@ Run = Callable[..., tuple[int, str, str]]
 
 def test_a_bank_of_words_and_examples(here: Path, run: Run, weights: str) -> None:
     make_picture(here / "ref.png")
-    write_json(here / "leaf.json", {"name": "leaf", "keypoints": {"tip": [20, 20], "stalk": [40, 30]}})
+    leaf = {"name": "leaf", "keypoints": {"tip": [20, 20], "stalk": [40, 30]}, "edges": [["tip", "stalk"]]}
+    write_json(here / "leaf.json", leaf)
     made = ["-t", "wren", "--like", "ref.png", "--points", "leaf.json"]
     code, out, err = run("prompt", "save", "birds.safetensors", *made, "-p", weights)
     assert code == 0, err
@@ -27,9 +28,20 @@ def test_a_bank_of_words_and_examples(here: Path, run: Run, weights: str) -> Non
     assert shown["network"] == "tiny"
     assert [(one["name"], one["skeleton"]) for one in shown["classes"]] == [("wren", "animal"), ("leaf", None)]
     assert shown["classes"][1]["keypoints"] == ["tip", "stalk"]
+    assert shown["classes"][1]["edges"] == [["tip", "stalk"]]
     table = run("prompt", "show", "birds.safetensors")[1]
     assert "tip, stalk" in table
     assert "works with these weights only" in table
+
+
+def test_a_bank_keeps_the_edges_of_a_points_file(here: Path, run: Run, weights: str) -> None:
+    make_picture(here / "ref.png")
+    edges = [["tip", "stalk"]]
+    write_json(here / "leaf.json", {"keypoints": {"tip": [20, 20], "stalk": [40, 30]}, "edges": edges})
+    assert run("prompt", "save", "b.safetensors", "--like", "ref.png", "--points", "leaf.json", "-p", weights)[0] == 0
+    code, out, err = run("detect", "ref.png", "--bank", "b.safetensors", "-p", weights, "--json", "--threshold", "0")
+    assert code == 0, err
+    assert json.loads(out)["pictures"][0]["classes"][0]["edges"] == edges
 
 
 def test_a_bank_is_replaced_only_when_asked(here: Path, run: Run, weights: str) -> None:

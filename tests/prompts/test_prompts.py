@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -142,7 +143,7 @@ def coco(tmp_path: Path) -> Path:
     Image.fromarray(PICTURE).save(tmp_path / "images" / "a.png")
     content = {
         "images": [{"id": 1, "file_name": "a.png"}],
-        "categories": [{"id": 3, "name": "cat", "keypoints": ["nose", "tail", "ear"]}],
+        "categories": [{"id": 3, "name": "cat", "keypoints": ["nose", "tail", "ear"], "skeleton": [[1, 3], [1, 2]]}],
         "annotations": [
             {
                 "id": 7,
@@ -163,6 +164,7 @@ def test_from_coco(coco: Path) -> None:
     assert example.name == "cat"
     assert example.box == (5, 5, 35, 25)
     assert list(example.points) == ["nose", "ear"]
+    assert example.edges == (("nose", "ear"),), "without the one to the tail, which is not labelled"
     with pytest.raises(PromptError, match="no annotation 8"):
         VisualPrompt.from_coco(coco, 8)
     with pytest.raises(PromptError, match="Give their folder"):
@@ -188,6 +190,39 @@ def test_points_files(tmp_path: Path) -> None:
         path.write_text(bad)
         with pytest.raises(PromptError):
             read_points(path)
+
+
+def test_edges_of_examples(tmp_path: Path) -> None:
+    """They come from the file, join the class whatever its words are, and replace those of a skeleton."""
+    path = tmp_path / "points.json"
+    points = {"tip": [3, 4], "stalk": [9, 9], "middle": [5, 5]}
+    path.write_text(json.dumps({"keypoints": points, "edges": [["tip", "middle"], ["middle", "tip"]]}))
+    leaf = VisualPrompt(PICTURE, **read_points(path))
+    assert leaf.resolved.edges == (("middle", "tip"),), "each pair once"
+    stalk = VisualPrompt(PICTURE, {"stalk": (1, 1), "middle": (2, 2)}, edges=[("stalk", "middle")])
+    both = TextPrompt("leaf", keypoints=["stalk", "middle", "tip"]) + leaf + stalk
+    assert both.resolved.edges == (("middle", "tip"), ("stalk", "middle"))
+    eyes = {"LEFT_EYE": (1, 1), "nose": (2, 2), "right eye": (3, 3)}
+    known = VisualPrompt(PICTURE, eyes, name="person")
+    assert len(known.resolved.edges) > 1, "those of the skeleton"
+    spelt = VisualPrompt(PICTURE, eyes, name="person", edges=[("LEFT_EYE", "nose")])
+    assert spelt.resolved.edges == (("LEFT_EYE", "nose"),)
+    assert (TextPrompt("person") + spelt).resolved.edges == (("left eye", "nose"),), "in the spelling of the class"
+
+
+@pytest.mark.parametrize(
+    ("edges", "message"),
+    [
+        (3, "must be a list of pairs"),
+        ([["tip"]], "must be a list of pairs"),
+        ([["tip", "stork"]], 'names "stork", which is not a keypoint of the example. Did you mean "stalk"?'),
+        ([["tip", []]], "not a keypoint"),
+        ([["tip", "tip"]], "joins a keypoint to itself"),
+    ],
+)
+def test_wrong_edges(edges: object, message: str) -> None:
+    with pytest.raises(PromptError, match=re.escape(message)):
+        VisualPrompt(PICTURE, {"tip": (1, 1), "stalk": (2, 2)}, edges=edges)  # type: ignore[arg-type]
 
 
 @given(st.one_of(st.none(), st.text(max_size=400)), st.one_of(st.none(), st.lists(st.text(max_size=30), max_size=4)))

@@ -21,6 +21,9 @@ def example_from_coco(path: Path, annotation_id: int, pictures: Path | None) -> 
         category = next(c for c in content["categories"] if c["id"] == annotation["category_id"])
         triples = zip(*[iter(annotation["keypoints"])] * 3, strict=True)  # x, y, v
         points = {name: (x, y, True) for name, (x, y, v) in zip(category["keypoints"], triples, strict=True) if v > 0}
+        numbered = dict(enumerate(category["keypoints"], start=1))  # COCO counts from 1
+        pairs = [(numbered[start], numbered[end]) for start, end in category.get("skeleton") or ()]
+        edges = [pair for pair in pairs if points.keys() >= set(pair) and len(set(pair)) == 2]
         x, y, width, height = annotation["bbox"]
         label, file_name = category["name"], image["file_name"]
     except (KeyError, TypeError, ValueError, IndexError, StopIteration, AttributeError) as error:
@@ -29,24 +32,27 @@ def example_from_coco(path: Path, annotation_id: int, pictures: Path | None) -> 
             "image_id, category_id, bbox and keypoints, and its category needs keypoint names."
         ) from None
     box = (x, y, x + width, y + height) if width > 0 and height > 0 else None
-    return {"image": _picture(path, str(file_name), pictures), "keypoints": points, "box": box, "name": str(label)}
+    picture = _picture(path, str(file_name), pictures)
+    return {"image": picture, "keypoints": points, "box": box, "name": str(label), "edges": edges}
 
 
 def read_points(path: Path) -> dict[str, Any]:
-    """Read the file of `xpose detect --points`: {"keypoints": {name: [x, y] or [x, y, visible]}, "box": [...]}, or
-    just the mapping of names. PromptError if the file cannot be read or is malformed.
+    """Read the file of `xpose detect --points`: {"keypoints": {name: [x, y] or [x, y, visible]}, "box": [...],
+    "name": ..., "edges": [[name, name], ...]}, or just the mapping of names. PromptError if the file cannot be read or
+    is malformed.
     """
     content = _read(path)
     box = name = None
+    edges: Any = ()
     if isinstance(content, dict) and "keypoints" in content:
-        box, name = content.get("box"), content.get("name")
+        box, name, edges = content.get("box"), content.get("name"), content.get("edges") or ()
         content = content["keypoints"]
     if not isinstance(content, (dict, list)) or (not content and box is None):
         raise PromptError(
             f'{quote(path)} has no points. It must hold {{"left eye": [x, y], ...}} or '
             '{"keypoints": {"left eye": [x, y], ...}, "box": [x1, y1, x2, y2]}.'
         )
-    return {"keypoints": content, "box": box, "name": name}
+    return {"keypoints": content, "box": box, "name": name, "edges": edges}
 
 
 def _read(path: Path) -> Any:

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xpose.errors import PromptError, quote
-from xpose.prompts.prompt_class import ANY_OBJECT, PromptClass, check_words, checked_box, checked_point
+from xpose.prompts.prompt_class import (
+    ANY_OBJECT,
+    Edge,
+    PromptClass,
+    check_words,
+    checked_box,
+    checked_edges,
+    checked_point,
+)
 from xpose.vocabulary import Skeleton, default_skeleton, load_skeleton
 
 if TYPE_CHECKING:
@@ -96,15 +104,18 @@ class VisualPrompt(_Joinable):
             are then called p1, p2, ...; an invisible point can be (None, None, False).
         box: x1, y1, x2, y2 of the example object; by default derived from the points.
         name: the name of the class in results; default "object".
+        edges: pairs of keypoint names, which drawings connect by lines; by default those of the skeleton, if `name`
+            has one with these keypoints.
 
     Raises:
-        PromptError: a point or the box is malformed.
+        PromptError: a point, the box or an edge is malformed.
     """
 
     image: PictureSource
     keypoints: Mapping[str, Point] | Sequence[Point] = field(default_factory=dict)
     box: Sequence[float] | None = None
     name: str | None = None
+    edges: Sequence[Edge] = ()
 
     def __post_init__(self) -> None:
         check_words("name", self.name)
@@ -118,6 +129,7 @@ class VisualPrompt(_Joinable):
         for name in points:
             check_words("a keypoint", name, needed=True)
         object.__setattr__(self, "keypoints", {name: checked_point(name, value) for name, value in points.items()})
+        object.__setattr__(self, "edges", checked_edges(self.edges, self.points))
         if self.box is not None:
             object.__setattr__(self, "box", checked_box(self.box))
         elif not any(visible for *_, visible in self.points.values()):
@@ -151,7 +163,7 @@ class VisualPrompt(_Joinable):
     @cached_property
     def resolved(self) -> PromptClass:
         """The prompt with its names looked up."""
-        return PromptClass.of_example(self.name, tuple(self.points))
+        return PromptClass.of_example(self.name, tuple(self.points)).with_edges(self.edges)
 
     @classmethod
     def from_coco(cls, path: str | Path, annotation_id: int, *, pictures: str | Path | None = None) -> VisualPrompt:
@@ -172,7 +184,7 @@ class CombinedPrompt(_Joinable):
     """One class from words and examples, or from several examples: `TextPrompt("tit") + VisualPrompt(...)`.
 
     Names and order of the keypoints come from the text, or else from the examples. An example need not show every
-    point.
+    point. The edges come from the examples, or else from the text.
     """
 
     text: TextPrompt | None
@@ -200,23 +212,23 @@ class CombinedPrompt(_Joinable):
         if len(self.examples) > MOST_SHOTS:
             raise PromptError(f"{len(self.examples)} examples were given for one class. At most {MOST_SHOTS} are used.")
         for number, example in enumerate(self.examples, start=1):
-            unknown = self.example_names(example).keys() - set(self.resolved.names)
+            unknown = self.example_names(example).keys() - set(self._named.names)
             if unknown:
                 raise PromptError(
                     f"Example {number} has the point {quote(min(unknown))}, which the class does not have. "
-                    f"All examples of a class share its names: {', '.join(self.resolved.names) or '(none)'}."
+                    f"All examples of a class share its names: {', '.join(self._named.names) or '(none)'}."
                 )
 
     def example_names(self, example: VisualPrompt) -> dict[str, str]:
         """Map the class's keypoint names to the example's; spelling variants are matched by the vocabulary."""
-        by_canonical = dict(zip(self.resolved.canonical, self.resolved.names, strict=True))
-        skeleton = (self.text.skeleton if self.text else None) or self.resolved.skeleton
+        by_canonical = dict(zip(self._named.canonical, self._named.names, strict=True))
+        skeleton = (self.text.skeleton if self.text else None) or self._named.skeleton
         if skeleton is None:
             return {name: name for name in example.points}
         known = skeleton if isinstance(skeleton, Skeleton) else load_skeleton(skeleton)
         return {
             by_canonical.get(known.point(name).name, name)
-            if name not in self.resolved.names and name in known
+            if name not in self._named.names and name in known
             else name: name
             for name in example.points
         }
@@ -224,6 +236,15 @@ class CombinedPrompt(_Joinable):
     @cached_property
     def resolved(self) -> PromptClass:
         """The prompt with its names looked up."""
+        edges: list[Edge] = []
+        for example in self.examples:
+            spelling = {name: own for own, name in self.example_names(example).items()}
+            edges += [(spelling[start], spelling[end]) for start, end in example.edges]
+        return self._named.with_edges(edges)
+
+    @cached_property
+    def _named(self) -> PromptClass:
+        """The class before its examples' edges are added."""
         if self.text is not None:
             return self.text.resolved
         names = dict.fromkeys(name for example in self.examples for name in example.points)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from xpose.errors import PromptError, quote
+from xpose.errors import PromptError, did_you_mean, quote
 from xpose.vocabulary import Skeleton, default_skeleton
 
 ANY_OBJECT = "object"  # the label of a prompt that names only keypoints
 _LONGEST_NAME = 300
+
+Edge = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class PromptClass:
     names: tuple[str, ...]  # the keypoints in the order and spelling of the prompt
     canonical: tuple[str, ...]  # their names in the vocabulary, or the same names if it has none
     aliases: tuple[str, ...]  # the strings for the released checkpoint's text encoder
-    edges: tuple[tuple[str, str], ...]  # pairs of `names`
+    edges: tuple[Edge, ...]  # pairs of `names`
     skeleton: str | None = None  # the skeleton of the names, if any
     reason: str | None = None  # how the skeleton was chosen, if the prompt did not name it
     is_fallback: bool = False  # whether it is the skeleton for unknown categories
@@ -67,6 +69,11 @@ class PromptClass:
             return cls.of_skeleton(label, skeleton, names)
         return cls.of_words(label or ANY_OBJECT, names)
 
+    def with_edges(self, edges: Iterable[Edge]) -> PromptClass:
+        """The same class with other edges, each pair once; without any, the edges that it has."""
+        unique = {frozenset(edge): edge for edge in edges}
+        return replace(self, edges=tuple(unique.values())) if unique else self
+
 
 def check_words(what: str, words: object, *, needed: bool = False) -> None:
     """Check that `words` (`what` in errors) is a non-empty string, or None unless `needed`."""
@@ -108,3 +115,24 @@ def checked_box(value: Sequence[float]) -> tuple[float, float, float, float]:
             f"The box is {quote(repr(value))}. It must be x1, y1, x2, y2 in pixels with x1 < x2 and y1 < y2."
         )
     return x1, y1, x2, y2
+
+
+def checked_edges(value: object, names: Collection[str]) -> tuple[Edge, ...]:
+    """The edges of an example as pairs of different keypoints of the example."""
+    pairs: Any = value
+    try:
+        edges = tuple((start, end) for start, end in pairs)
+    except (TypeError, ValueError):
+        raise PromptError(
+            f'edges is {quote(repr(value))}. It must be a list of pairs of keypoints: [["tip", "stalk"], ...].'
+        ) from None
+    for edge in edges:
+        for name in edge:
+            if not isinstance(name, str) or name not in names:
+                raise PromptError(
+                    f"The edge {quote(repr(edge))} names {quote(name)}, which is not a keypoint of the example."
+                    f"{did_you_mean(str(name), names)} Its keypoints are {', '.join(names) or '(none)'}."
+                )
+        if edge[0] == edge[1]:
+            raise PromptError(f"The edge {quote(repr(edge))} joins a keypoint to itself. Name two different keypoints.")
+    return edges
