@@ -29,7 +29,7 @@ def demo(
     """
     import os
 
-    from xpose.demo.server import serve
+    from xpose.demo.server import serve_demo
 
     if _console.debugging():
         os.environ["XPOSE_DEBUG"] = "1"  # also print errors while serving
@@ -40,4 +40,4 @@ def demo(
         if host not in (HOST, "localhost", "::1"):
             _console.note("Other machines can open it, too: anyone who can reach this address may use it.")
 
-    serve(detector, host, port, ready)
+    serve_demo(detector, host, port, ready)

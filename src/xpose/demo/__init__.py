@@ -1,7 +1,7 @@
 """The web demo: a page that detects keypoints from words, points clicked in example pictures, or both.
 
-`xpose demo` starts it. `page.py` lays out components of Gradio and connects them with methods of the controller. All
-other modules are independent of the page:
+`xpose demo` starts it. `page.py` lays out components of Gradio, and `events.py` connects them with methods of the
+controller. All other modules are independent of Gradio:
 
     pictures     an uploaded file -> a checked picture; samples to try
     words        typed words -> prompts, and their skeleton

@@ -2,19 +2,16 @@
 
 # No `from __future__ import annotations`: Gradio looks at the annotations of handlers and needs the classes themselves.
 
-import asyncio
-import os
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from xpose.demo import words
 from xpose.demo.answers import COLUMNS, FILES
 from xpose.demo.controller import BY_WORDS, WAYS, Controller, Session, Updates, next_step, note
+from xpose.demo.events import Events, message
 from xpose.demo.examples import ExampleSet
 from xpose.demo.pictures import samples
-from xpose.errors import XPoseError
 
 INTRODUCTION = """# xpose
 Detect the keypoints of any object. Describe it in words, click its points in an example picture, or do both.
@@ -115,51 +112,20 @@ def _outputs(gr: Any) -> dict[str, Any]:
     return parts
 
 
-class _Events:
-    """Connects the components with the controller."""
+class _Events(Events):
+    """Connects the components of the demo with its controller."""
 
     def __init__(self, controller: Controller, parts: dict[str, Any]) -> None:
-        self.controller, self.parts = controller, parts
+        super().__init__(controller.session, parts)
+        self.controller = controller
         # Gradio recreates outputs without our `preprocess`, so the uploads are an output only if necessary.
-        self.outputs = [part for name, part in parts.items() if name != "pictures"]
-        self.all_outputs = [*self.outputs, parts["pictures"]]
+        self.all_outputs, self.outputs = self.outputs, [part for name, part in parts.items() if name != "pictures"]
 
-    def _changed(self, updates: Updates) -> dict[Any, Any]:
-        import gradio as gr
-
-        return {
-            self.parts[name]: properties["value"] if name == "pictures" else gr.update(**properties)
-            for name, properties in updates.items()
-        }
-
-    def on(
-        self,
-        events: Sequence[tuple[str, str]],
-        handler: Callable[..., Updates],
-        inputs: Sequence[str] = (),
-        status: str = "status",
-        **options: Any,
-    ) -> Any:
-        """On events, call a controller method with the session, the values of `inputs` and any clicked place."""
-        import gradio as gr
-
-        def work(session: Session, *values: Any) -> Any:
-            try:
-                with session.lock:
-                    return self._changed(handler(session, *values))
-            except Exception as error:
-                return self._changed({status: {"value": message(error)}, "download": {"value": None}})
-
-        async def answer(request: gr.Request, event: gr.EventData, *values: Any) -> Any:
-            session = self.controller.session(str(request.session_hash))
-            place = [event._data["index"]] if events[0][1] == "select" else []
-            async with session.order:  # handle quick clicks one by one
-                return await asyncio.to_thread(work, session, *values, *place)
-
-        triggers = [getattr(self.parts[name], event) for name, event in events]
-        direct = {"queue": False, "show_progress": "hidden", "trigger_mode": "multiple", "api_visibility": "private"}
-        read = [self.parts[name] for name in inputs]
-        return gr.on(triggers, answer, read, **{"outputs": self.outputs, **direct, **options})
+    def changed(self, updates: Updates) -> dict[Any, Any]:
+        """The updates in Gradio's form; the uploads as their value, for the same reason."""
+        others = dict(updates)
+        uploads = others.pop("pictures", None)
+        return super().changed(others) | ({} if uploads is None else {self.parts["pictures"]: uploads["value"]})
 
     def edit(self, events: Sequence[tuple[str, str]], method: str, inputs: Sequence[str] = ()) -> None:
         """On events, change the examples and show them."""
@@ -178,9 +144,9 @@ class _Events:
         def run(request: gr.Request, *values: Any, progress: Any = gr.Progress()) -> Any:  # noqa: B008
             step = lambda number, total, name: progress((number, total), desc=name, unit="pictures")  # noqa: E731
             try:
-                return self._changed(controller.run(controller.session(str(request.session_hash)), step, *values))
+                return self.changed(controller.run(controller.session(str(request.session_hash)), step, *values))
             except Exception as error:
-                return self._changed({"status": {"value": message(error)}, "result": {"visible": False}})
+                return self.changed({"status": {"value": message(error)}, "result": {"visible": False}})
 
         asked = [parts[name] for name in ("pictures", "way", *_FIELDS)]
         queued = {"show_progress_on": parts["status"], "concurrency_limit": 4, "api_visibility": "private"}
@@ -223,15 +189,3 @@ def _uploads(payload: Any) -> list[tuple[str, str]]:
     """Path and name of each picture in a gallery; Gradio itself drops the names of uploaded files."""
     items = [(item.image.path, item.caption or item.image.orig_name) for item in (payload.root if payload else ())]
     return [(path, name or Path(path).name) for path, name in items]
-
-
-def message(error: Exception) -> str:
-    """The message that the page shows for a mistake or a bug, never a traceback."""
-    if os.environ.get("XPOSE_DEBUG", "") not in ("", "0"):
-        traceback.print_exception(error)
-    if isinstance(error, XPoseError):
-        return note(str(error), "problem")
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return note("The machine ran out of memory. Use a smaller picture, or ask for less at a time.", "problem")
-    text = f"xpose failed unexpectedly: {type(error).__name__}: {error}. This is a bug. Please report it; started with "
-    return note(text + "XPOSE_DEBUG=1, the server shows where it happened.", "problem")

@@ -39,15 +39,7 @@ MONOSPACE = ["ui-monospace", "Consolas", "Menlo", "monospace"]
 
 
 def make_app(controller: Controller) -> Any:
-    """The page as an ASGI application; a `MissingExtraError` without Gradio."""
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read while Gradio is imported
-    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-    try:
-        import fastapi
-        import gradio as gr
-    except ImportError:
-        raise missing_extra("The web demo", "gradio", "demo") from None
-    from xpose.demo.page import CSS, build
+    """The demo as an ASGI application; a `MissingExtraError` without Gradio."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
@@ -58,8 +50,32 @@ def make_app(controller: Controller) -> Any:
             sweeper.cancel()
             controller.sweep(everything=True)
 
+    app = new_app(lifespan)
+    from xpose.demo.page import CSS, build
+
+    limits, paths = controller.limits, [str(path) for path in photographs().values()]
+    # The page's own message about large files is better than the server's.
+    return mount(app, build(controller), CSS, max_file_size=10 * limits.file_bytes, allowed_paths=paths)
+
+
+def new_app(lifespan: Callable[[Any], Any]) -> Any:
+    """An ASGI application without a page; a `MissingExtraError` without Gradio."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read while Gradio is imported
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    try:
+        import fastapi
+        import gradio  # noqa: F401 - fail before any work
+    except ImportError:
+        raise missing_extra("The web page", "gradio", "demo") from None
     app = fastapi.FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(Guard)
+    return app
+
+
+def mount(app: Any, page: Any, css: str, **options: Any) -> Any:
+    """The application with a page of Gradio at its root."""
+    import gradio as gr
+
     theme = gr.themes.Base(font=FONTS, font_mono=MONOSPACE, primary_hue="blue").set(
         body_text_color_subdued="*neutral_600",  # the theme's own grey is too faint to read
         body_text_color_subdued_dark="*neutral_400",
@@ -67,13 +83,12 @@ def make_app(controller: Controller) -> Any:
         block_info_text_color_dark="*neutral_400",
         input_placeholder_color="*neutral_500",
     )
-    page = build(controller)
     app = gr.mount_gradio_app(
         app,
         page,
         path="/",
         theme=theme,
-        css=CSS,
+        css=css,
         i18n=gr.I18n(en={"common.complete": "Done"}),  # Gradio lacks it, and shows screen readers the key
         footer_links=[],
         run_history=False,
@@ -82,9 +97,8 @@ def make_app(controller: Controller) -> Any:
         pwa=False,
         mcp_server=False,
         enable_monitoring=False,
-        max_file_size=10 * controller.limits.file_bytes,  # the page's own message is better
-        allowed_paths=[str(path) for path in photographs().values()],
         app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
+        **options,
     )
     page.has_launched = True  # otherwise visitors could name any file of the server as an upload
     return app
@@ -138,10 +152,17 @@ def listen(host: str, port: int | None) -> socket.socket:
     )
 
 
-def serve(detector: Detector, host: str, port: int | None, ready: Callable[[str], None]) -> None:
-    """Serve the page until Ctrl-C, and call `ready` with its address once it answers.
+def serve_demo(detector: Detector, host: str, port: int | None, ready: Callable[[str], None]) -> None:
+    """Serve the demo until Ctrl-C; see `serve`."""
+    serve(lambda: make_app(Controller(detector)), lambda: _warm_up(detector), host, port, ready)
 
-    The default port is 7860, or a free one if it is in use; port 0 selects a free one.
+
+def serve(
+    make: Callable[[], Any], warm_up: Callable[[], None], host: str, port: int | None, ready: Callable[[str], None]
+) -> None:
+    """Serve the application that `make` returns until Ctrl-C, and call `ready` with its address once it answers.
+
+    The default port is 7860, or a free one if it is in use; port 0 selects a free one. `warm_up` runs in a thread then.
 
     Raises:
         MissingExtraError: Gradio is not installed.
@@ -149,18 +170,18 @@ def serve(detector: Detector, host: str, port: int | None, ready: Callable[[str]
     """
     with contextlib.closing(listen(host, port)) as door, tempfile.TemporaryDirectory(prefix="xpose-demo-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder  # deleted at the end
-        warm_up = threading.Thread(target=_warm_up, args=[detector])
+        warming = threading.Thread(target=warm_up)
 
         def started() -> None:
             ready(address_of(door))
-            warm_up.start()
+            warming.start()
 
-        server = make_server(make_app(Controller(detector)), started)
+        server = make_server(make(), started)
         try:
             server.run(sockets=[door])
         finally:
-            if warm_up.ident is not None:
-                warm_up.join()
+            if warming.ident is not None:
+                warming.join()
 
 
 def _warm_up(detector: Detector) -> None:
