@@ -101,8 +101,8 @@ def test_what_is_written_is_read_back(tmp_path):
         assert back.categories == ("dog", "face")
         assert back.scores.tolist() == answer.scores[:2].tolist()
         if kind == "keypoints":
-            assert back.pose(0)["nose"][:3] == (5.25, 6.125, pytest.approx(0.3))
-            assert tuple(back.pose(0)["left eye"][:2]) == (0, 0)  # missing points are zeros in such files
+            assert back[0]["nose"][:3] == (5.25, 6.125, pytest.approx(0.3))
+            assert tuple(back[0]["left eye"][:2]) == (0, 0)  # missing points are zeros in such files
         else:
             assert back.boxes[0].tolist() == [1, 2, 31, 42]
     with pytest.raises(ConfigError):

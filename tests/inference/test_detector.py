@@ -47,7 +47,7 @@ def test_forms_of_pictures_and_prompts_mean_the_same(detector: Detector, picture
     Image.fromarray(picture).save(path)
     reference = detector.detect(picture, TextPrompt("horse"), **ALL)
     tensor = torch.from_numpy(picture).permute(2, 0, 1)
-    for image in (path, str(path), Image.fromarray(picture), tensor, detector.encode_image(path)):
+    for image in (path, str(path), path.read_bytes(), Image.fromarray(picture), tensor, detector.encode_image(path)):
         same(detector.detect(image, "horse", **ALL), reference)
     for prompt in ("horse", ["horse"], [TextPrompt("horse")], detector.encode_prompts("horse")):
         same(detector.detect(picture, prompt, **ALL), reference)

@@ -35,10 +35,10 @@ def test_errors_that_do_not_fit_are_refused(errors, message):
 
 def test_they_follow_their_poses():
     assert two_dogs_and_a_box().keypoint_errors is None
-    np.testing.assert_array_equal(DOGS[1].keypoint_errors, [[4, NAN, np.float32(5.126)]])
+    np.testing.assert_array_equal(DOGS[1].keypoint_errors, [4, NAN, np.float32(5.126)])
     np.testing.assert_array_equal(DOGS.filter(threshold=0.6).keypoint_errors, [[1, 12, 3]])
-    assert DOGS.pose(0).keypoint_errors.tolist() == [1, 12, 3]
-    assert DOGS.pose(2).keypoint_errors.tolist() == []
+    assert DOGS[0].keypoint_errors.tolist() == [1, 12, 3]
+    assert DOGS[2].keypoint_errors.tolist() == []
     padded = two_dogs_and_a_box(keypoint_errors=[[1, 2, 3]] * 3)
     assert np.isnan(padded.keypoint_errors[2]).all(), "beyond a pose's own names"
 

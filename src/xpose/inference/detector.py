@@ -99,7 +99,7 @@ class Detector:
         return self.engine.model
 
     @overload
-    def detect(  # type: ignore[overload-overlap]  # a path is a sequence of texts, and one picture
+    def detect(  # type: ignore[overload-overlap]  # paths and bytes are sequences, and one picture
         self, images: Picture, prompts: Prompts | None = None, **arguments: Unpack[DetectArguments]
     ) -> Poses: ...
 
@@ -126,8 +126,8 @@ class Detector:
         """Find every prompted object.
 
         Args:
-            images: one picture (path, PIL, array, tensor, or an `EncodedImage`) gives Poses; a list gives a list; an
-                iterator gives an iterator, which reads pictures when they are needed.
+            images: one picture (path, bytes of a file, PIL, array, tensor, or an `EncodedImage`) gives Poses; a list
+                gives a list; an iterator gives an iterator, which reads pictures when they are needed.
             prompts: what to look for in all pictures: words ("person, horse"), a prompt, or a list with one per class.
                 Several classes compete: an object belongs to the one farthest above its stored threshold. With rivals,
                 classes that are unlike all rivals, such as faces and hands, do not compete with the others.
@@ -325,7 +325,7 @@ def _kept(candidates: Candidates, classes: list[EncodedClass], rules: Rules) -> 
 
 def _is_single(images: object) -> bool:
     """Whether this is one picture rather than several."""
-    if isinstance(images, (str, Path, Image.Image, EncodedImage, np.ndarray)):
+    if isinstance(images, (str, bytes, Path, Image.Image, EncodedImage, np.ndarray)):
         return True
     if type(images).__module__.split(".")[0] == "torch":
         shape = images.shape  # type: ignore[attr-defined]

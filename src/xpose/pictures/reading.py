@@ -17,13 +17,13 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from xpose.errors import DataError, ImageError, quote
+from xpose.errors import DataError, ImageError, counted, quote
 from xpose.pictures import PICTURE_ENDINGS, PICTURE_FORMATS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    PictureSource: TypeAlias = str | Path | Image.Image | np.ndarray | Tensor
+    PictureSource: TypeAlias = str | Path | bytes | Image.Image | np.ndarray | Tensor
 
 MOST_PIXELS = 200_000_000  # 14 000 × 14 000; a small file can claim far more
 WEBP_HEAD = 30  # bytes of a WebP file that hold its size
@@ -43,8 +43,9 @@ def read_picture(source: PictureSource) -> tuple[np.ndarray, Path | None]:
     """Any picture as upright RGB bytes [height, width, 3], and the path it came from, if any.
 
     Args:
-        source: a path; a PIL picture; an array [h, w], [h, w, 1], [h, w, 3] or [h, w, 4] of bytes, 16-bit numbers, or
-            floats in [0, 1]; a tensor of one of these forms, or with the channels first.
+        source: a path; the content of a picture file; a PIL picture; an array [h, w], [h, w, 1], [h, w, 3] or
+            [h, w, 4] of bytes, 16-bit numbers, or floats in [0, 1]; a tensor of one of these forms, or with the
+            channels first.
 
     Raises:
         ImageError: the picture is missing, damaged, too large, or in an unsupported form.
@@ -56,6 +57,8 @@ def read_picture(source: PictureSource) -> tuple[np.ndarray, Path | None]:
         if not path.exists():
             raise ImageError(f"There is no picture {quote(path)}. Check the path.")
         return _read(path, quote(path), MOST_PIXELS), path
+    if isinstance(source, bytes):
+        return _read(source, f"The content of {counted(len(source), 'byte')}", MOST_PIXELS), None
     if isinstance(source, Image.Image):
         return _upright(source, "the picture", MOST_PIXELS), None
     if type(source).__module__.split(".")[0] == "torch":
@@ -63,7 +66,10 @@ def read_picture(source: PictureSource) -> tuple[np.ndarray, Path | None]:
         return _from_array(_channels_last(tensor.detach().cpu().numpy())), None
     if isinstance(source, np.ndarray):
         return _from_array(source), None
-    raise ImageError(f"A {type(source).__name__} is not a picture. Give a path, a PIL picture, an array or a tensor.")
+    raise ImageError(
+        f"A {type(source).__name__} is not a picture. Give a path, the bytes of a picture file, a PIL picture, an "
+        "array or a tensor."
+    )
 
 
 def picture_from_bytes(data: bytes, name: str, *, most_pixels: int = MOST_PIXELS) -> np.ndarray:

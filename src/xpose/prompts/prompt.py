@@ -99,7 +99,7 @@ class VisualPrompt(_Joinable):
     """A class defined by one example picture with its points.
 
     Args:
-        image: path, PIL picture, array or tensor, as for `detect`.
+        image: path, bytes of a file, PIL picture, array or tensor, as for `detect`.
         keypoints: name → (x, y) or (x, y, visible) in pixels of the upright picture; or a plain list of points, which
             are then called p1, p2, ...; an invisible point can be (None, None, False).
         box: x1, y1, x2, y2 of the example object; by default derived from the points.

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 
@@ -104,8 +104,8 @@ class Pose:
 class Poses:
     """All objects detected in one picture, best first. The arrays are read-only copies.
 
-    An index can be a number, a slice, a mask, an array of numbers, or the name of a category; the result is always
-    `Poses`, in the order of the index. Iterating yields single `Pose` objects.
+    A number as the index gives a single `Pose`, as iterating does. A slice, a mask, an array of numbers or the name of
+    a category gives `Poses`, in the order of the index.
 
     Attributes:
         boxes: [N, 4] float32, x1, y1, x2, y2.
@@ -236,17 +236,25 @@ class Poses:
         )
 
     def __iter__(self) -> Iterator[Pose]:
-        return (self.pose(row) for row in range(len(self)))
+        return (self[row] for row in range(len(self)))
 
-    def __getitem__(self, key: int | slice | str | Sequence[int] | Sequence[bool] | np.ndarray) -> Poses:
+    @overload
+    def __getitem__(self, key: int | np.integer) -> Pose: ...
+
+    @overload
+    def __getitem__(self, key: slice | str | Sequence[int] | Sequence[bool] | np.ndarray) -> Poses: ...
+
+    def __getitem__(
+        self, key: int | np.integer | slice | str | Sequence[int] | Sequence[bool] | np.ndarray
+    ) -> Pose | Poses:
         from xpose.results.validation import rows_of
 
         if isinstance(key, str):
-            key = np.array([name == key for name in self.categories], dtype=bool)
-        return self._take(rows_of(key, len(self)))
+            return self._take(np.flatnonzero([name == key for name in self.categories]))
+        rows = rows_of(key, len(self))
+        return self._take(rows) if rows.ndim else self._pose(int(rows))
 
-    def pose(self, row: int) -> Pose:
-        """One object with only its own keypoints."""
+    def _pose(self, row: int) -> Pose:
         part = row, slice(len(self.keypoint_names[row]))
         return Pose(
             category=self.categories[row],
@@ -319,7 +327,7 @@ class Poses:
         """The picture with the poses drawn on it. See `xpose.drawing.overlay.draw_figures` for the style.
 
         Args:
-            image: path, PIL picture or array, in any size; None uses `source` if known, else a plain sheet.
+            image: any picture that `detect` reads, in any size; None uses `source` if known, else a plain sheet.
             boxes: draw the boxes.
             labels: write category and score.
             legend: "auto" puts the legend inside the picture if it covers nothing there, otherwise below.

@@ -64,14 +64,14 @@ def checked(poses: Poses) -> dict[str, Any]:
 
 
 def rows_of(key: object, number: int) -> np.ndarray:
-    """The rows that an index selects; IndexError if it is not valid."""
+    """The rows that an index selects, or a single row [] for a number; IndexError if it is not valid."""
     if isinstance(key, slice):
         return np.arange(number)[key]
     try:
         index = np.asarray(key)
         if index.ndim > 1 or (index.ndim == 0 and index.dtype == bool):
             raise IndexError("an index has one dimension")
-        return np.atleast_1d(np.arange(number)[index.astype(np.int64) if index.size == 0 else index])
+        return np.asarray(np.arange(number)[index.astype(np.int64) if index.size == 0 else index])
     except (IndexError, ValueError) as error:
         raise IndexError(
             f"A {type(key).__name__} cannot index these {number} poses: {error}. Use a number, a slice, a mask, an "

@@ -106,7 +106,7 @@ def test_a_batch_of_different_sizes_finds_what_each_picture_alone_does(
 
 def test_the_weights_read_examples_too(detector: Detector, astronaut: np.ndarray) -> None:
     """One face shows what a face is."""
-    shown = detector.detect(astronaut, "face", max_instances=1).pose(0)
+    shown = detector.detect(astronaut, "face", max_instances=1)[0]
     points = {name: (point.x, point.y) for name, point in shown.points.items()}
     example = xpose.VisualPrompt(astronaut, points, tuple(shown.box), name="face")
     mirrored = np.ascontiguousarray(astronaut[:, ::-1])

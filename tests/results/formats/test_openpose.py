@@ -44,7 +44,7 @@ def test_a_person_in_openpose_order_with_the_neck_between_the_shoulders():
     (entry,) = found["people"]
     body = triples(entry["pose_keypoints_2d"])
     assert len(body) == 18
-    pose = person.pose(0)
+    pose = person[0]
     for name, row in zip(BODY_18, body, strict=True):
         if name != "neck":
             assert row == pytest.approx(pose[name][:3], abs=6e-3)
@@ -108,7 +108,7 @@ def test_animals_stand_in_the_order_of_ap10k(skeleton):
     assert found["people"] == []
     order = load_skeleton("ap10k").keypoints
     for name, row in zip(order, found["animals"][0], strict=True):
-        assert row == pytest.approx(animal.pose(0)[name][:3], abs=6e-3)
+        assert row == pytest.approx(animal[0][name][:3], abs=6e-3)
 
 
 @pytest.mark.parametrize(("skeleton", "category"), [("hand", "hand"), ("car", "car"), ("animal_face", "cat face")])
