@@ -23,6 +23,7 @@ from xpose.evaluation.calibration import (
     fit_temperature,
     measure,
     sample,
+    worse_measures,
 )
 from xpose.evaluation.data import EvaluationData
 from xpose.evaluation.questions import AskedClass, Question
@@ -32,7 +33,7 @@ from xpose.model.checkpoints.pretrained import from_pretrained, save_pretrained
 
 ROWS = (
     *("ECE of objects", "precision", "recall", "F1", "wrong poses per picture"),
-    *("ECE of points", "AUROC of visible points", "visible points kept", "absent points hidden"),
+    *("ECE of points", "AUROC of visible points", "F1 of points", "visible points kept", "absent points hidden"),
 )
 
 
@@ -158,12 +159,61 @@ def test_pictures_that_lack_a_class_raise_its_threshold_by_hand():
 
 
 def test_points_are_told_apart_by_the_best_f1():
-    # Visible 0.9, 0.8; absent 0.7, 0.1: between 0.8 and 0.7.
-    points = [(0.9, True), (0.8, True), (0.7, False), (0.1, False)]
-    found_ = calibrate([answered("a", {"dog": 0}, [], points)])
-    assert found_.keypoint_threshold == pytest.approx(0.75)
-    assert calibrate([answered("a", {"dog": 0}, [], points[:2])]).keypoint_threshold == 0  # nothing is absent
+    # Visible 0.9, 0.8; absent 0.7, 0.1: between 0.8 and 0.7, in the logits at the temperature that is fitted too.
+    visible, absent = [(0.9, True), (0.8, True)] * 10, [(0.7, False), (0.1, False)] * 10
+    found_ = calibrate([answered("a", {"dog": 0}, [], visible + absent)])
+    edges = tempered(np.array([0.7, 0.8]), found_.keypoint_temperature)
+    assert found_.keypoint_threshold == pytest.approx(edges.mean())
     assert found_.thresholds == {}
+    stored = Calibration(keypoint_threshold=0.4, keypoint_temperature=0.9)
+    for too_few in (visible, absent, visible + absent[:19], []):  # for a threshold between the two
+        found_ = calibrate([answered("a", {"dog": 0}, [], too_few)], before=stored)
+        assert (found_.keypoint_threshold, found_.keypoint_temperature) == (0.4, 0.9)
+
+
+def test_classes_that_the_data_do_not_show_keep_what_passes():
+    """Their thresholds move only with the temperature, so that the same poses pass; so does the common threshold."""
+    scores, right = drawn(3.0, 400)
+    rabbits = answered("a", {"rabbit": 400, "cat": 0}, [("rabbit", *pair) for pair in zip(scores, right, strict=True)])
+    stored = Calibration({"": 0.3, "dog": 0.05, "cat": 0.6}, 0.4, temperature=0.7)
+    found_ = calibrate([rabbits], before=stored)
+    assert found_.temperature == pytest.approx(3, rel=0.5)
+    assert set(found_.thresholds) == {"", "dog", "cat", "rabbit"}
+    grid = np.linspace(0.001, 0.999, 999)
+    for name in ("dog", "cat", "zebra"):
+        passed, passes = (tempered(grid, each.temperature) > each.threshold(name) for each in (stored, found_))
+        np.testing.assert_array_equal(passed, passes)
+    own = calibrate([rabbits]).thresholds["rabbit"]
+    assert found_.thresholds["rabbit"] == own, "of the class that is shown, nothing is kept"
+
+
+def test_the_common_threshold_is_fitted_to_data_that_show_every_class():
+    answers = [("dog", 0.9, True), ("dog", 0.5, False), ("cat", 0.7, True)]
+    both, dogs = answered("a", {"dog": 1, "cat": 1}, answers), answered("b", {"dog": 1}, answers[:2])
+    stored = Calibration({"": 0.3, "dog": 0.2, "cat": 0.1})
+    assert calibrate([both], before=stored).thresholds == {"": pytest.approx(0.6), "dog": 0.2, "cat": 0.1}
+    assert calibrate([both], before=stored, least=1).thresholds["dog"] == pytest.approx(0.7)
+    assert calibrate([dogs], before=stored).thresholds == stored.thresholds
+    few = calibrate([dogs], before=Calibration({"": 0.3, "cat": 0.1}))
+    assert few.thresholds == {"": 0.3, "cat": 0.1, "dog": pytest.approx(0.7)}, "too few share a threshold of the data"
+
+
+@pytest.mark.parametrize(
+    ("after", "fewer_alarms", "worse"),
+    [
+        ({}, False, []),
+        ({"F1": 0.4}, False, ["F1"]),
+        ({"F1": 0.4, "F1 of points": 0.8}, False, ["F1", "F1 of points"]),
+        ({"F1": 0.4, "wrong poses per picture": 0.1}, False, ["F1"]),
+        ({"F1": 0.4, "wrong poses per picture": 0.1}, True, []),
+        ({"F1": 0.4}, True, ["F1"]),
+        ({"F1 of points": math.nan}, False, []),
+    ],
+)
+def test_what_counts_as_worse(after, fewer_alarms, worse):
+    before = {"F1": 0.5, "F1 of points": 0.9, "wrong poses per picture": 0.2}
+    rows = {"before": before, "after": before | after}
+    assert worse_measures(rows, fewer_alarms=fewer_alarms) == worse
 
 
 def test_what_a_calibration_looks_like_by_hand():
@@ -177,6 +227,7 @@ def test_what_a_calibration_looks_like_by_hand():
         "wrong poses per picture": 0,
         "ECE of points": pytest.approx((0.1 + 0.5 + 0.7) / 3),
         "AUROC of visible points": 0.5,
+        "F1 of points": 0.5,
         "visible points kept": 0.5,
         "absent points hidden": 0,
     }
@@ -308,6 +359,22 @@ def test_the_command(sets, tmp_path, capsys):
     assert read_calibration(weights).thresholds != {}
     assert cli.main([*call, "--out", str(tmp_path / "copy")]) == 1
     assert "already there" in capsys.readouterr().err
+
+
+def test_a_calibration_that_is_worse_is_written_only_by_force(sets, tmp_path, capsys, monkeypatch):
+    rows = {"before": dict.fromkeys(ROWS, 0.5), "after": dict.fromkeys(ROWS, 0.5) | {"F1": 0.25}}
+    monkeypatch.setattr("xpose.evaluation.calibration.compared", lambda *_, **__: rows)
+    weights = save_pretrained(own_detector().model, tmp_path / "tiny")
+    call = ["calibrate", "-p", str(weights), "--data", str(sets), "--device", "cpu", "--false-alarms", "0.5"]
+    before = (weights / "calibration.json").read_bytes()
+    assert cli.main(call) == 1
+    out, err = capsys.readouterr()
+    assert "0.2500" in out, "the table is shown"
+    assert "F1 0.2500 instead of 0.5000" in err
+    assert "--force" in err
+    assert (weights / "calibration.json").read_bytes() == before
+    assert cli.main([*call, "--force"]) == 0
+    assert (weights / "calibration.json").read_bytes() != before
 
 
 def test_rivals_stand_beside_the_questions_and_are_kept(sets, tmp_path, capsys):

@@ -35,6 +35,7 @@ ABOUT_ABSENT = "Classes that are asked though the picture lacks them."
 ABOUT_LEAST = "Objects from which a class has its own threshold."
 ABOUT_RIVALS = 'Classes that the network knows well, e.g. "person,dog": where they fit better nothing else is answered.'
 ABOUT_RIVALS += ' "none" for no such names. Default: those stored with the weights.'
+ABOUT_FORCE = 'Write the result even if "after" is worse than "before".'
 
 Alarms = float | None
 
@@ -44,6 +45,7 @@ def calibrate(
     weights: _options.Weights = None,
     out: Annotated[Path | None, option(None, "-o --out FOLDER", ABOUT_OUT)] = None,
     dry_run: Annotated[bool, option(None, "--dry-run", "Only show the table.")] = False,
+    force: Annotated[bool, option(None, "--force", ABOUT_FORCE)] = False,
     as_json: _options.AsJson = False,
     split: Annotated[str, option(None, "--split NAME", ABOUT_SPLIT)] = "val",
     only: Only = None,
@@ -61,9 +63,10 @@ def calibrate(
 
     Writes the result to calibration.json in the weight folder, in one step; the weights do not change. The table shows
     each number before and after. "after" is cross-validated: each half of the pictures is measured with the fit on the
-    other half.
+    other half. If F1 is lower after than before, nothing is written.
 
-    Use pictures that were not used in training, with every object of the queried classes labelled.
+    Classes that the pictures do not show keep their thresholds. Use pictures that were not used in training, with every
+    object of the queried classes labelled.
 
     Example: xpose calibrate --weights weights/mine --data sets/ --false-alarms 0.1
     """
@@ -81,6 +84,8 @@ def calibrate(
     else:
         _show(calibration, rows, count)
     if not dry_run:
+        if not force:
+            _refuse_worse(rows, fewer_alarms=false_alarms is not None or absent_alarms is not None)
         _console.note(f"Written into {_write(weights, out, calibration) / 'calibration.json'}")
     if faults:
         raise typer.Exit(_console.FAILURE)
@@ -105,14 +110,25 @@ def _fitted(
         samples = collect(detector, data, rivals=rivals, fault=fault, progress=progress, **asked)
         if rivals != stored.rivals:
             earlier = collect(detector, data, rivals=stored.rivals, progress=progress, **asked)
-    calibration = calibrate(samples, **fit, before=replace(stored, rivals=rivals))
-    if not calibration.thresholds:
+    if not any(picture.right.any() if fit["false_alarms"] is None else len(picture.scores) for picture in samples):
         raise DataError(
             f"No pose that these weights found in {counted(len(samples), 'picture')} is right (box IoU of at least "
             "0.5), so there is nothing to fit thresholds to, and nothing was written. Use weights that know these "
             "objects, or other pictures."
         )
+    calibration = calibrate(samples, **fit, before=replace(stored, rivals=rivals))
     return calibration, compared(samples, stored, earlier, **fit), len(samples), faults
+
+
+def _refuse_worse(rows: dict[str, dict[str, float]], *, fewer_alarms: bool) -> None:
+    from xpose.evaluation.calibration import worse_measures
+
+    if worse := worse_measures(rows, fewer_alarms=fewer_alarms):
+        faults = ", ".join(f"{name} {rows['after'][name]:.4f} instead of {rows['before'][name]:.4f}" for name in worse)
+        raise DataError(
+            f"The calibration would make these weights worse on pictures that it was not fitted to: {faults}. Nothing "
+            "was written. Use more labelled pictures, or write it anyway with --force."
+        )
 
 
 def _check_target(weights: str | None, out: Path | None) -> None:

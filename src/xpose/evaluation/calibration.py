@@ -16,7 +16,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from xpose.inference import Detector
 
 LEAST_OBJECTS = 10  # minimum labelled objects for a threshold of its own
-LEAST_OUTCOMES = 20  # minimum answers, or points, of either kind to fit a temperature
+LEAST_OUTCOMES = 20  # minimum answers, or points, of either kind to fit a temperature or the threshold of points
 COLDEST, HOTTEST = 0.05, 20.0
 
 
@@ -143,7 +143,7 @@ def calibrate(
     least: int = LEAST_OBJECTS,
     before: Calibration = Calibration(),  # noqa: B008 - frozen
 ) -> Calibration:
-    """Fit temperatures and thresholds.
+    """Fit temperatures and thresholds; `before` provides what the samples say nothing of.
 
     Args:
         samples: those of all pictures.
@@ -151,14 +151,19 @@ def calibrate(
         absent_alarms: the largest number of poses of a class per picture that lacks it; None for no limit. A class
             that too few pictures lack to allow a single pose keeps its threshold, unless the limit is 0.
         least: minimum labelled objects for a class to get its own threshold; the others share a common one.
-        before: the calibration with the suppression and rivals that the samples were collected with.
+        before: the calibration so far, with the suppression and rivals that the samples were collected with. Classes
+            without labelled objects keep their thresholds, including the common one unless the samples show every
+            class that has a threshold. Temperatures and the threshold of points are kept if there are too few
+            outcomes of either kind.
     """
     for alarms in (false_alarms, absent_alarms):
         if alarms is not None and not 0 <= alarms < math.inf:
             raise ConfigError(f"The number of false alarms per picture is {alarms}. It must be at least 0.")
     scores, right = stacked(samples, "scores"), stacked(samples, "right", bool)
     points, visible = stacked(samples, "confidences"), stacked(samples, "visible", bool)
-    temperature, keypoint_temperature = fit_temperature(scores, right), fit_temperature(points, visible)
+    temperature = fit_temperature(scores, right, before.temperature)
+    keypoint_temperature = fit_temperature(points, visible, before.keypoint_temperature)
+    kept = _retempered(before, temperature, keypoint_temperature)
     scores, points = tempered(scores, temperature), tempered(points, keypoint_temperature)
     owners = np.array([name for picture in samples for name in picture.classes], dtype=object)
     lacking = np.array([not picture.labelled[name] for picture in samples for name in picture.classes], dtype=bool)
@@ -173,24 +178,48 @@ def calibrate(
             return threshold
         return max(threshold, quiet_from(scores[answers & lacking], count, absent_alarms))
 
-    thresholds: dict[str, float] = {}
-    everything = _threshold(scores, right, sum(labelled.values()), sum(pictures.values()), false_alarms)
-    if everything is not None:
-        thresholds[""] = raised(everything, np.ones(len(scores), dtype=bool), sum(lacked.values()))
+    thresholds = dict(kept.thresholds)
+    common = _threshold(scores, right, sum(labelled.values()), sum(pictures.values()), false_alarms)
+    if common is not None:
+        common = raised(common, np.ones(len(scores), dtype=bool), sum(lacked.values()))
+        if all(labelled[name] for name in thresholds if name):
+            thresholds[""] = common
+        else:
+            thresholds |= {name: common for name, count in labelled.items() if count and name not in thresholds}
     for name in sorted(labelled):
         of_class = owners == name
         threshold = _threshold(scores[of_class], right[of_class], labelled[name], pictures[name], false_alarms)
         if labelled[name] >= least and threshold is not None:
             thresholds[name] = raised(threshold, of_class, lacked[name])
-    least_confidence = 0.0 if visible.all() else best_f1(points, visible, int(visible.sum())) or 0.0
-    temperatures: dict[str, Any] = {"temperature": temperature, "keypoint_temperature": keypoint_temperature}
-    return replace(before, thresholds=thresholds, keypoint_threshold=least_confidence, **temperatures)
+    if min(int(visible.sum()), int((~visible).sum())) >= LEAST_OUTCOMES:
+        kept = replace(kept, keypoint_threshold=best_f1(points, visible, int(visible.sum())) or 0.0)
+    return replace(kept, thresholds=thresholds)
 
 
-def fit_temperature(scores: np.ndarray, right: np.ndarray) -> float:
-    """The temperature with the least log loss; 1 if there are too few outcomes of either kind."""
+def _retempered(calibration: Calibration, temperature: float, keypoint_temperature: float) -> Calibration:
+    """The calibration with other temperatures and equivalent thresholds: the same poses and points pass."""
+
+    def moved(threshold: float, before: float, after: float) -> float:
+        return threshold if before == after else float(tempered(np.array([threshold]), after / before)[0])
+
+    return replace(
+        calibration,
+        temperature=temperature,
+        keypoint_temperature=keypoint_temperature,
+        thresholds={
+            name: moved(threshold, calibration.temperature, temperature)
+            for name, threshold in calibration.thresholds.items()
+        },
+        keypoint_threshold=moved(
+            calibration.keypoint_threshold, calibration.keypoint_temperature, keypoint_temperature
+        ),
+    )
+
+
+def fit_temperature(scores: np.ndarray, right: np.ndarray, before: float = 1.0) -> float:
+    """The temperature with the least log loss; `before` if there are too few outcomes of either kind."""
     if min(int(right.sum()), int((~right).sum())) < LEAST_OUTCOMES:
-        return 1.0
+        return before
     limits = np.clip(scores.astype(np.float64), 1e-7, 1 - 1e-7)
     logits = np.where(right, 1, -1) * np.log(limits / (1 - limits))
 
@@ -254,12 +283,15 @@ def compared(
     samples: Sequence[CalibrationSample],
     before: Calibration,
     earlier: Sequence[CalibrationSample] | None = None,
-    **options: float | int | None,
+    *,
+    least: int = LEAST_OBJECTS,
+    **options: float | None,
 ) -> dict[str, dict[str, float]]:
-    """The table rows "before" and "after" calibration, see `measure`.
+    """The table columns "before" and "after" calibration, see `measure`.
 
-    "after" is measured by two-fold cross-fitting: the calibration is fitted on one half of the pictures and measured on
-    the other. `earlier` are samples collected with the rivals of `before`, if those differ.
+    "after" is measured by two-fold cross-fitting: the calibration is fitted on one half of the pictures (in which half
+    of `least` objects suffice) and measured on the other. `earlier` are samples collected with the rivals of `before`,
+    if those differ.
     """
     half_of = {picture.key: hashlib.sha256(picture.key.encode()).digest()[0] % 2 for picture in samples}
     halves = [[picture for picture in samples if half_of[picture.key] == half] for half in (0, 1)]
@@ -267,7 +299,7 @@ def compared(
         halves = [list(samples)] * 2
     dealt: list[tuple[CalibrationSample, Calibration]] = []
     for half, other in (halves, halves[::-1]):
-        fitted = calibrate(other, **options)  # type: ignore[arg-type]
+        fitted = calibrate(other, before=before, least=(least + 1) // 2, **options)
         dealt += [(picture, fitted) for picture in half]
     return {"before": measure([(picture, before) for picture in earlier or samples]), "after": measure(dealt)}
 
@@ -294,9 +326,22 @@ def measure(pairs: Sequence[tuple[CalibrationSample, Calibration]]) -> dict[str,
         "wrong poses per picture": _share((~was & did).sum(), len(pairs)),
         "ECE of points": calibration_error(np.concatenate(points), seen),
         "AUROC of visible points": auroc(np.concatenate(points), seen),
+        "F1 of points": _share(2 * float((seen & shown).sum()), seen.sum() + shown.sum()),
         "visible points kept": _share((seen & shown).sum(), seen.sum()),
         "absent points hidden": _share((~seen & ~shown).sum(), (~seen).sum()),
     }
+
+
+def worse_measures(rows: Mapping[str, Mapping[str, float]], *, fewer_alarms: bool) -> list[str]:
+    """The rows of `compared` by which "after" is worse than "before": F1 of objects, F1 of points.
+
+    With `fewer_alarms`, a lower F1 of objects is accepted if there are fewer wrong poses.
+    """
+    before, after = rows["before"], rows["after"]
+    worse = [name for name in ("F1", "F1 of points") if after[name] < before[name]]  # False for NaN
+    alarms = "wrong poses per picture"
+    accepted = {"F1"} if fewer_alarms and after[alarms] < before[alarms] else set()
+    return [name for name in worse if name not in accepted]
 
 
 def _share(part: float, whole: float) -> float:
