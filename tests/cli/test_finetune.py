@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,7 +66,9 @@ def test_coco_from_labels_to_detected_objects(run: Run, weights: str, tmp_path: 
     assert code == 0, err
     assert snapshot(labels.parent) == before, "the folder of the labels was changed"
     assert "Found: coco, 6 pictures (split all) with 6 objects" in err
+    assert f"prepared set: {out / 'data' / 'heron'}" in err, "the set has the name of the objects"
     assert "heron: 6 objects with 4 keypoints: Left Eye, Right Eye, beak tip, tail" in err
+    assert "skeleton: heron, 3 edges" in err
     assert "mirror partners: Left Eye and Right Eye" in err
     assert "Recipe for few-shot data: 2 steps of 2 pictures" in err
     assert "No pictures are kept back" in err
@@ -76,7 +80,7 @@ def test_coco_from_labels_to_detected_objects(run: Run, weights: str, tmp_path: 
     assert set(read_log(out).validations) == {0, 2}
     assert f"Report: {out / 'report.html'}" in lines
     command = shlex.split(lines[-1])
-    assert command[:4] == ["xpose", "detect", "-p", str(out / "weights")] or (out / "best").is_dir()
+    assert command[:4] == ["xpose", "detect", "-p", str(out)]
     assert command[command.index("-t") + 1] == "heron"
     code, _, err = run(*command[1:], "-o", tmp_path / "found", "--threshold", 0)
     assert code == 0, err
@@ -118,20 +122,40 @@ def test_projects_of_other_tools(
         assert "Tested on 2 pictures (a split of its own)" in err
 
 
-def test_it_goes_on_where_it_was_with_the_labels_it_began_with(run: Run, weights: str, tmp_path: Path) -> None:
+def test_stopped_it_shows_the_best_weights_and_goes_on_with_the_labels_it_began_with(
+    run: Run, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     labels, out = coco(tmp_path / "herons"), tmp_path / "run"
-    words = ["finetune", "--data", labels, "-p", weights, "--out", out, *QUICK]
-    code, text, err = run(*words, "--minutes", "1e-9")
-    assert (code, "Before: text PCK@0.1" in err, "xpose detect" in text) == (0, True, False)
-    assert "step 1 of 2 is saved" in err
+    words = ["finetune", "--data", labels, "-p", weights, "--out", out, *QUICK, "--steps", 3]
+    words += ["--set", "validation.every=1"]
+    measured = iter([0.1, 0.4, 0.3, 0.2])
+
+    def measure(*_: object) -> dict[str, float]:
+        value = next(measured)
+        if value == 0.4:
+            os.kill(os.getpid(), signal.SIGINT)  # Ctrl-C during the first step's validation: stops after the second
+        return {"text PCK@0.1": value}
+
+    monkeypatch.setattr("xpose.training.recipes.validation.PoseValidator.__call__", measure)
+    code, text, err = run(*words)
+    assert code == 130
+    assert "Before: text PCK@0.1 10.0" in err
+    assert "step 2 of 3 is saved" in err
+    assert re.search(r"training pictures\) +before +after 2 steps +best \(step 1\)", text)
+    assert re.search(r"text PCK@0.1 +10.0 +30.0 +40.0", text)
+    assert f"Best weights: {out / 'best'}" in text
+    assert f"xpose detect -p {out} -t heron" in text
+    assert "1 of 3 steps" in (out / "best" / "README.md").read_text("utf-8"), "the card states its own step"
     coco(labels.parent, 5)  # somebody goes on labelling meanwhile
     code, text, err = run(*words)
     assert code == 0, err
-    assert "from step 1" in err
+    assert "from step 2" in err
     assert "Found: coco, 6 pictures" in err
     assert "Before:" not in err, "the starting weights are measured once"
-    assert "after 2 steps" in text
-    assert [path.stem for path in states(out / "state")][-1] == "step-00000002"
+    assert "Done: 3 steps." in text
+    assert "after 3 steps" in text
+    assert f"Best weights: {out / 'best'}" in text
+    assert [path.stem for path in states(out / "state")][-1] == "step-00000003"
     code, _, err = run("finetune", "--data", coco(tmp_path / "other"), "-p", weights, "--out", out, *QUICK)
     assert code == 1
     assert "holds a run on other data" in err
@@ -235,9 +259,11 @@ def test_what_failed_before_any_training_locks_no_folder(
     one, other, out = coco(tmp_path / "a"), coco(tmp_path / "b", 7), tmp_path / "run"
     words = ["-p", weights, "--out", out, *QUICK, "--minutes", "1e-9"]
     assert run("finetune", "--data", one, *words, *wrong)[0] == (0 if wrong == ["--show"] else 1)
-    code, _, err = run("finetune", "--data", other, *words)
+    code, text, err = run("finetune", "--data", other, *words)
     assert code == 0, err
     assert "7 pictures" in err
+    assert "There are no weights to use yet: the first ones are tested and saved at step 2." in err
+    assert text == ""
     code, _, err = run("finetune", "--data", one, *words)
     assert (code, "holds a run on other data" in err) == (1, True)
 

@@ -113,7 +113,7 @@ def test_weights_in_full_and_without_a_test(run: Run, recipe: Path, tmp_path: Pa
     assert not (tmp_path / "best").exists(), "nothing was tested"
     from_pretrained(tmp_path / "weights")
     card = (tmp_path / "weights" / "README.md").read_text("utf-8")
-    assert "trained on: synthetic (8 pictures, 1 step of 2 pictures)" in card
+    assert "trained on: synthetic (8 pictures)\n- trained for: 1 of 1 steps, 2 pictures each" in card
     assert "not tested" in card
 
 

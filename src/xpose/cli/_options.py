@@ -65,7 +65,8 @@ _RIVALS = 'Classes that objects may be confused with, e.g. "person,cat". Objects
 _RIVALS += 'reported. "none" disables them. Default: the rivals stored with the weights.'
 Rivals = Annotated[str | None, _option(KEPT, "--rivals NAMES", _RIVALS)]
 
-_WEIGHTS = "A weight folder or file, a bundled name, or owner/name on the Hugging Face Hub; see `xpose models`."
+_WEIGHTS = "A weight folder or file, the folder of a training run, a bundled name, or owner/name on the Hugging Face "
+_WEIGHTS += "Hub; see `xpose models`."
 Weights = Annotated[str | None, _option(WEIGHTS, "-p --weights WEIGHTS", _WEIGHTS)]
 _CONFIG = "For command lines of the released script: selects the network by the name of the file, never opened."
 Config = Annotated[Path | None, _option(WEIGHTS, "-c FILE", _CONFIG)]

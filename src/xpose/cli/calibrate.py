@@ -149,10 +149,16 @@ def _check_target(weights: str | None, out: Path | None) -> None:
 
 
 def _folder(weights: str | None) -> Path | None:
-    from xpose.model.checkpoints.pretrained import CONFIG_FILE, WEIGHT_FILE, bundled_weights, default_weights
+    from xpose.model.checkpoints.pretrained import (
+        CONFIG_FILE,
+        WEIGHT_FILE,
+        bundled_weights,
+        default_weights,
+        weight_folder,
+    )
 
     name = weights or default_weights()
-    path = bundled_weights().get(name, Path(name).expanduser())
+    path = weight_folder(bundled_weights().get(name, Path(name).expanduser()))
     if path.name == WEIGHT_FILE:
         path = path.parent
     return path if (path / CONFIG_FILE).is_file() else None

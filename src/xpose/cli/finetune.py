@@ -39,7 +39,10 @@ SKELETON = _labels(
 SPLIT = _labels(help="The split to train on, if there are several and none is called train.")
 FORMAT = _labels("--format", help="The format, if it is not recognised (list: xpose data formats).")
 WEIGHTS = _start(
-    "-p", "--weights", help="Weight folder or file, bundled name, or hub name. Default: xpose's own.", metavar="WEIGHTS"
+    "-p",
+    "--weights",
+    help="Weight folder or file, folder of a run, bundled name, or hub name. Default: xpose's own.",
+    metavar="WEIGHTS",
 )
 CLIP = _start(help="CLIP ViT-B/32, for weight files without it.")
 BACKBONE = _start(help="A backbone trained elsewhere, with --from-scratch.")
@@ -68,8 +71,8 @@ def finetune(
 ) -> None:
     """Fine-tune a network on your own labels.
 
-    The format is recognised, and the recipe is chosen by the number of pictures. Ctrl-C saves and stops; the same
-    command continues the run. docs/finetuning.md explains the choices.
+    The format is recognised, and the recipe is chosen by the number of pictures. Ctrl-C and --minutes save and stop;
+    the same command continues the run. docs/finetuning.md explains the choices.
     """
     if int(os.environ.get("WORLD_SIZE", "1") or 1) > 1:
         raise ConfigError(
@@ -167,23 +170,42 @@ def _planned(plan: FinetunePlan, start: Start, material: Material, folder: Path)
 
 
 def _run(plan: FinetunePlan, material: Material, folder: Path, minutes: float | None, device: str | None) -> None:
-    from xpose.training.finetuning.plan import compare, test_start
+    from xpose.training.finetuning.plan import test_start
 
     def before(setup: Setup) -> None:
         if plan.recipe.network.start and (values := test_start(setup)):
             summary = ", ".join(f"{measure} {100 * value:.1f}" for measure, value in values.items())
             _console.note(f"Before: {summary}")
 
-    weights = run_recipe(plan.recipe, folder, minutes, device, before).weights
-    if weights is None:
-        return
-    if (comparison := compare(plan.recipe, folder)) is not None:
-        weights = comparison.weights
+    try:
+        outcome = run_recipe(plan.recipe, folder, minutes, device, before)
+    except KeyboardInterrupt:
+        _show_result(plan, material, folder)
+        raise
+    if outcome.finished:
+        _console.show(f"Done: {counted(outcome.step, 'step')}.")
+    _show_result(plan, material, folder)
+
+
+def _show_result(plan: FinetunePlan, material: Material, folder: Path) -> None:
+    """Show what the run has changed so far, and how to use its best weights."""
+    from xpose.model.checkpoints.pretrained import weight_folder
+    from xpose.training.finetuning.plan import compare
+
+    comparison, recipe = compare(plan.recipe, folder), plan.recipe
+    if comparison is not None:
         _show_comparison(comparison, plan)
-    _console.show(f"Weights: {weights}")
+    weights = weight_folder(folder)
+    if weights == folder:  # none are saved yet
+        if comparison is None:
+            first = min(recipe.validation.every or recipe.run.steps, recipe.run.steps)
+            _console.note(f"There are no weights to use yet: the first ones are tested and saved at step {first:,}.")
+        return
+    best = "Best weights" if comparison is not None and comparison.improved else "Weights"
+    _console.show(f"{best}: {weights}")
     _console.show(f"Report: {folder / 'report.html'}")
     _console.show("Use them, with your own pictures instead of the last argument:")
-    for command in detect_commands(material, weights, plan.recipe.network.clip):
+    for command in detect_commands(material, folder, recipe.network.clip):
         _console.show(f"  {command}")
 
 
@@ -198,9 +220,11 @@ def _show_comparison(comparison: Comparison, plan: FinetunePlan) -> None:
     title = f"{counted(plan.tested, 'picture')} ({plan.tested_on})"
     _console.show(_console.table([title, *columns], rows, right=list(columns)))
     if not comparison.improved:
+        finished = comparison.last == plan.recipe.run.steps
+        way_out = " Try more pictures or other settings (docs/finetuning.md), or use the starting weights."
         _console.note(
-            f"By {plan.recipe.validation.best}, no step was better than the weights it started from. Try more "
-            "pictures or other settings (docs/finetuning.md), or use the starting weights."
+            f"By {plan.recipe.validation.best}, no step {'was' if finished else 'has been'} better than the starting "
+            f"weights.{way_out if finished else ''}"
         )
 
 

@@ -71,7 +71,10 @@ def train(
     elif look:
         _look(loaded, folder)
     else:
-        run_recipe(loaded, folder, minutes, device, profile=profile)
+        outcome = run_recipe(loaded, folder, minutes, device, profile=profile)
+        if outcome.weights is not None:
+            report_page = folder / "report.html"
+            _console.show(f"Done: {counted(outcome.step, 'step')}. Weights: {outcome.weights}  Report: {report_page}")
 
 
 def _list() -> None:
@@ -126,9 +129,6 @@ def run_recipe(
             say(f"Stopped at once; step {last_step(folder):,} is saved. Continue with the same command.")
             raise
     if outcome.finished:
-        if here.first:
-            report = folder / "report.html"
-            _console.show(f"Done: {counted(outcome.step, 'step')}. Weights: {outcome.weights}  Report: {report}")
         return outcome
     why = "Stopped" if interruptions.stopping else "Time limit reached"
     say(f"{why}; step {outcome.step:,} of {recipe.run.steps:,} is saved. Continue with the same command.")

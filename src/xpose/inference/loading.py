@@ -31,8 +31,8 @@ def load(
     """Load a detector.
 
     Args:
-        name_or_path: a bundled name ("xpose-nano"), a weight folder or file, a file in the official layout, or a hub id
-            ("owner/name"). None takes the bundled default.
+        name_or_path: a bundled name ("xpose-nano"), a weight folder or file, the folder of a training run (its best
+            weights), a file in the official layout, or a hub id ("owner/name"). None takes the bundled default.
         weights: an alias of `name_or_path`.
         device: "cpu", "cuda", "mps", ...; None takes the first available one of CUDA, MPS and CPU.
         dtype: "float32" (None), "bfloat16" (faster if hardware supports it, slightly less exact) or "float64".

@@ -16,7 +16,15 @@ from xpose.errors import CheckpointError, ConfigError
 from xpose.model import PromptEmbeddings, XPose, XPoseConfig, load_official, to_official
 from xpose.model.checkpoints.files import read_tensors
 from xpose.model.checkpoints.official import sort_official
-from xpose.model.checkpoints.pretrained import CONFIG_FILE, WEIGHT_FILE, from_pretrained, save_pretrained
+from xpose.model.checkpoints.pretrained import (
+    BEST,
+    CONFIG_FILE,
+    LAST,
+    WEIGHT_FILE,
+    from_pretrained,
+    save_pretrained,
+    weight_folder,
+)
 
 
 def same_weights(a: XPose, b: XPose) -> bool:
@@ -202,6 +210,17 @@ def test_our_folder_round_trip(tmp_path: Path, config: XPoseConfig) -> None:
     prompt, images = PromptEmbeddings.from_lists([o.float()], [k.float()]), random_images(1, 64, 64).float()
     with torch.inference_mode():
         torch.testing.assert_close(again(images, prompt).keypoints[0], model(images, prompt).keypoints[0])
+
+
+def test_the_folder_of_a_run_stands_for_its_best_weights(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="as soon as the run was tested"):
+        from_pretrained(tmp_path)
+    last, best = lively(XPose(tiny_config())), lively(XPose(tiny_config()))
+    save_pretrained(last, tmp_path / LAST)
+    assert same_weights(from_pretrained(tmp_path).model, last)
+    save_pretrained(best, tmp_path / BEST)
+    assert same_weights(from_pretrained(tmp_path).model, best)
+    assert weight_folder(tmp_path / LAST) == tmp_path / LAST
 
 
 def test_official_file_to_folder(tmp_path: Path, official_state: dict, seeded_model: XPose) -> None:

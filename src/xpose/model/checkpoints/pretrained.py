@@ -28,6 +28,7 @@ KNOWN = (
     },
 )
 CONFIG_FILE, WEIGHT_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
+BEST, LAST = "best", "weights"  # the weight folders in the folder of a training run
 # Prompt encoders are in the same file, with this prefix before their official names.
 ENCODER_PREFIX = "prompt_encoder."
 
@@ -105,8 +106,8 @@ def from_pretrained(name_or_path: str | Path, *, revision: str | None = None) ->
     """Read weights.
 
     Args:
-        name_or_path: a folder of our format, its `model.safetensors`, a file in the official layout, or a hub id
-            ("owner/name"), which is fetched once and cached.
+        name_or_path: a folder of our format, its `model.safetensors`, the folder of a training run, a file in the
+            official layout, or a hub id ("owner/name"), which is fetched once and cached.
         revision: branch, tag or commit of a hub id.
 
     Raises:
@@ -114,7 +115,7 @@ def from_pretrained(name_or_path: str | Path, *, revision: str | None = None) ->
     """
     path = Path(name_or_path).expanduser()
     if path.is_dir():
-        return _from_folder(path)
+        return _from_folder(weight_folder(path))
     if path.is_file() or path.suffix in (".pth", ".pt", ".safetensors"):
         if path.name == WEIGHT_FILE and (path.parent / CONFIG_FILE).is_file():
             return _from_folder(path.parent)
@@ -122,12 +123,20 @@ def from_pretrained(name_or_path: str | Path, *, revision: str | None = None) ->
     return _from_folder(_from_hub(str(name_or_path), revision))
 
 
+def weight_folder(folder: Path) -> Path:
+    """The folder itself, or in the folder of a training run its best weights, or its last ones without best ones."""
+    if (folder / CONFIG_FILE).is_file():
+        return folder
+    return next((folder / name for name in (BEST, LAST) if (folder / name / CONFIG_FILE).is_file()), folder)
+
+
 def _from_folder(folder: Path) -> Pretrained:
     for name in (CONFIG_FILE, WEIGHT_FILE):
         if not (folder / name).is_file():
             raise CheckpointError(
                 f"The folder {quote(folder)} has no {name}. A weight folder holds {CONFIG_FILE} and {WEIGHT_FILE}; "
-                "make one from an official file with: xpose convert"
+                "make one from an official file with: xpose convert. The folder of a training run holds one as soon "
+                "as the run was tested or is finished."
             )
     config = XPoseConfig.from_json((folder / CONFIG_FILE).read_text(encoding="utf-8"), quote(folder / CONFIG_FILE))
     tensors = read_tensors(folder / WEIGHT_FILE)

@@ -27,6 +27,7 @@ from xpose.training.recipes.session import last_step, made
 from xpose.training.run.log import LOG_FILE
 
 if TYPE_CHECKING:
+    from xpose.data.datasets.importers.base import Importer
     from xpose.data.datasets.importers.recognise import Recognised
 
 DATA, REQUEST_FILE = "data", "finetune.json"
@@ -207,14 +208,18 @@ def _refuse_choices(request: Request) -> None:
 def _imported(
     format_name: str, path: Path, request: Request, folder: Path, progress: Progress | None
 ) -> tuple[Path, list[str]]:
-    from xpose.data.datasets.importers import import_set
+    from xpose.data.datasets.importers import import_set, load_importer
+    from xpose.data.datasets.importers.base import ImportChoices
 
-    fitting = _fitting_skeleton(format_name, path, request) if request.skeleton is None else None
+    pictures = None if request.images is None else Path(request.images)
+    importer = load_importer(format_name)(path, ImportChoices(request.name, pictures=pictures))
+    fitting = _fitting_skeleton(importer) if request.skeleton is None else None
     skeleton = fitting if request.skeleton in (None, OWN_NAMES) else request.skeleton
     done = import_set(
         format_name,
         path,
         folder / DATA,
+        name=_set_name(importer),
         pictures=request.images,
         category=request.name,
         skeleton=skeleton,
@@ -232,16 +237,27 @@ def _imported(
     return done.prepared.folder, notes
 
 
-def _fitting_skeleton(format_name: str, path: Path, request: Request) -> str | None:
+def _set_name(importer: Importer) -> str:
+    """The name of the only category; of the labels' file or folder if others have that name, or if there are several.
+
+    A set with the name of its category gives that name to its skeleton.
+    """
+    from xpose.data.datasets.converters import CONVERTERS
+    from xpose.data.datasets.importers import name_of, slug_of
+    from xpose.data.datasets.importers.base import OBJECT
+    from xpose.data.datasets.importers.names import in_vocabulary
+
+    titles = [named.title for named in importer.named.values()]
+    slug = slug_of(titles[0])
+    usable = len(titles) == 1 and 0 < len(slug) <= 100 and slug not in (OBJECT, *CONVERTERS)
+    return slug if usable and not in_vocabulary(titles[0]) else name_of(importer.path)
+
+
+def _fitting_skeleton(importer: Importer) -> str | None:
     """The vocabulary's skeleton with exactly the points of all kinds of objects, under any names; or None.
 
     The weights have learned its names, and it has mirror partners that the source's names do not reveal.
     """
-    from xpose.data.datasets.importers import load_importer
-    from xpose.data.datasets.importers.base import ImportChoices
-
-    pictures = None if request.images is None else Path(request.images)
-    importer = load_importer(format_name)(path, ImportChoices(request.name, pictures=pictures))
     skeletons: set[str | None] = set()
     for named in importer.named.values():
         try:

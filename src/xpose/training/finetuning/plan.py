@@ -10,14 +10,20 @@ from typing import Any, Literal
 
 from xpose.data.collection.held_out import is_held_out
 from xpose.errors import CheckpointError, ConfigError, DataError, counted, quote
-from xpose.model.checkpoints.pretrained import CONFIG_FILE, bundled_weights, default_weights, from_pretrained
+from xpose.model.checkpoints.pretrained import (
+    CONFIG_FILE,
+    bundled_weights,
+    default_weights,
+    from_pretrained,
+    weight_folder,
+)
 from xpose.model.config import XPoseConfig
 from xpose.model.presets import CONFIGS
 from xpose.training.finetuning.finetune_data import Material, absolute
 from xpose.training.recipes import settings_reader
 from xpose.training.recipes.assembly import Setup
 from xpose.training.recipes.recipe import Recipe, recipe_of
-from xpose.training.recipes.session import BEST, WEIGHTS, last_step, made
+from xpose.training.recipes.session import last_step, made
 from xpose.training.run.log import LOG_FILE, read_log, write_validation
 
 FEWEST = 5  # pictures; with fewer, example pictures as prompts work better, without training
@@ -118,7 +124,7 @@ def starting_point(
 
 
 def _config_of(weights: str) -> XPoseConfig:
-    path = Path(bundled_weights().get(weights, Path(weights).expanduser()))
+    path = weight_folder(bundled_weights().get(weights, Path(weights).expanduser()))
     file = (path if path.is_dir() else path.parent) / CONFIG_FILE
     if (path.is_dir() or path.suffix == ".safetensors") and file.is_file():
         return XPoseConfig.from_json(file.read_text(encoding="utf-8"), quote(file))
@@ -225,11 +231,10 @@ class Comparison:
     """Measures by name, in shares of 1."""
 
     before: Mapping[str, float]
-    after: Mapping[str, float]  # at the last step
+    after: Mapping[str, float]  # at the last tested step
     best: Mapping[str, float]  # at the best step
     best_step: int  # 0 if no step was better than the start
     last: int
-    weights: Path  # the folder to use
 
     @property
     def improved(self) -> bool:
@@ -249,13 +254,12 @@ def test_start(setup: Setup) -> Mapping[str, float]:
 
 
 def compare(recipe: Recipe, folder: Path) -> Comparison | None:
-    """What a finished run changed; None if nothing was tested."""
-    tested = read_log(folder).validations
+    """What a run has changed so far; None if it was not tested yet."""
+    tested = read_log(folder).validations if (folder / LOG_FILE).is_file() else {}
     steps = [step for step in tested if step != FIRST]
     if not steps:
         return None
     last = max(steps)
     best = recipe.validation.best_step(tested)
     best = min(tested) if best is None else best
-    weights = folder / (BEST if best not in (FIRST, last) and (folder / BEST).is_dir() else WEIGHTS)
-    return Comparison(tested.get(FIRST, {}), tested[last], tested[best], best, last, weights)
+    return Comparison(tested.get(FIRST, {}), tested[last], tested[best], best, last)

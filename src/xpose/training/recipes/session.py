@@ -15,7 +15,7 @@ import torch
 
 from xpose.errors import CheckpointError, ConfigError, XPoseError, counted, quote
 from xpose.model import XPose
-from xpose.model.checkpoints.pretrained import save_pretrained
+from xpose.model.checkpoints.pretrained import BEST, LAST, save_pretrained
 from xpose.pictures.atomic import write_atomically
 from xpose.training.recipes.assembly import Setup
 from xpose.training.recipes.recipe import Recipe, changed, load_recipe
@@ -25,7 +25,7 @@ from xpose.training.run.loop import train
 from xpose.training.run.processes import is_first
 from xpose.training.run.state import states
 
-STATE, WEIGHTS, BEST = "state", "weights", "best"
+STATE = "state"
 
 
 class Listener(Protocol):
@@ -119,7 +119,7 @@ def run(
         return RunOutcome(step, finished, None)
     assert isinstance(average.module, XPose)
     measures = watch.tested[max(watch.tested)] if watch.tested else {}
-    return RunOutcome(step, finished, _save(setup, average.module, WEIGHTS, measures))
+    return RunOutcome(step, finished, _save(setup, average.module, LAST, step, measures))
 
 
 class Watch:
@@ -168,7 +168,7 @@ class Watch:
         drawings = validator.drawings(average, setup.recipe.validation.pictures)
         summary = ", ".join(f"{name} {100 * value:.1f}" for name, value in values.items())
         if setup.recipe.validation.best_step(self.tested) == step:
-            _save(setup, average, BEST, values)
+            _save(setup, average, BEST, step, values)
             summary += " (the best so far)"
         write_validation(setup.folder, step, values)
         write_pictures(setup.folder, drawings)
@@ -187,26 +187,28 @@ class Watch:
             self.listener.note(f"No report from here on: {error}")
 
 
-def _save(setup: Setup, model: XPose, name: str, measures: Mapping[str, float]) -> Path:
+def _save(setup: Setup, model: XPose, name: str, step: int, measures: Mapping[str, float]) -> Path:
     return save_pretrained(
         model,
         setup.folder / name,
         encoders=setup.kept(),
         calibration=setup.calibration,
-        card=_card(setup, measures),
+        card=_card(setup, step, measures),
         dtype=getattr(torch, setup.recipe.output.weights),
     )
 
 
-def _card(setup: Setup, measures: Mapping[str, float]) -> str:
+def _card(setup: Setup, step: int, measures: Mapping[str, float]) -> str:
     recipe, pool = setup.recipe, setup.loader.pool
     config = setup.model.config
     tested = ", ".join(f"{name} {100 * value:.1f}" for name, value in measures.items()) or "not tested"
     return (
         f"---\nlibrary_name: xpose\ntags: [keypoint-detection, pose-estimation]\n---\n# {config.name}\n\n"
-        f'{recipe.about or "Trained with xpose."} Load the weights with `xpose.load("<this folder>")`.\n\n'
-        f"- trained on: {', '.join(pool.sets)} ({counted(len(pool), 'picture')}, "
-        f"{counted(recipe.run.steps, 'step')} of {counted(recipe.loading.batch * recipe.run.accumulate, 'picture')})\n"
+        f"{(recipe.about or 'Trained with xpose').rstrip('.')}. "
+        'Load the weights with `xpose.load("<this folder>")`.\n\n'
+        f"- trained on: {', '.join(pool.sets)} ({counted(len(pool), 'picture')})\n"
+        f"- trained for: {step:,} of {recipe.run.steps:,} steps, "
+        f"{counted(recipe.loading.batch * recipe.run.accumulate, 'picture')} each\n"
         f"- validation while training (averaged weights, no flip): {tested}\n\n"
         "The licences of the sets it was trained on decide what these weights may be used for; look them up before "
         "passing the weights on.\n"

@@ -124,5 +124,5 @@ def _curves(axes: Axes, curves: Mapping[str, tuple[list[int], list[float]]], tit
     axes.set_ylabel(title)
     axes.grid(True, color="#e4e4e0", linewidth=0.7)
     axes.spines[["top", "right"]].set_visible(False)
-    if list(curves) != [title]:
+    if curves and list(curves) != [title]:
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8)

@@ -85,8 +85,8 @@ def test_imported(tmp_path: Path) -> None:
 
 def test_one_file_finds_its_pictures_beside_its_folder(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "original")
-    done = import_set("coco", tree.root / FILE, tmp_path)
-    assert done.prepared.folder.name == "train"
+    done = import_set("coco", tree.root / FILE, tmp_path / "sets")
+    assert done.prepared.folder.name == "original"
     assert set(done.prepared.counts) == {"train"}
     assert set(records_of(done.prepared.folder)) == {f"images/train/{i}.png" for i in (1, 2, 3)}
 

@@ -105,10 +105,14 @@ def test_every_source_name_of_a_skeleton_finds_its_point(skeleton) -> None:
     [
         ("fish/data.yaml", "fish"),
         ("Night Flies.v3.pkg.slp", "night-flies-v3"),
-        ("herons/annotations/train.json", "train"),
+        ("herons/annotations/train.json", "herons"),
+        ("herons/valid/_annotations.coco.json", "herons"),
+        ("herons/annotations/person_keypoints_val2017.json", "person-keypoints-val2017"),
+        ("grey herons.coco.json", "grey-herons"),
         ("herons/annotations/instances_default.json", "herons"),
         ("maze/labeled-data/m4s1/CollectedData_Ann.csv", "m4s1"),
-        ("coco.json", "coco-import"),
+        ("herons/coco.json", "herons"),
+        ("ap10k.json", "ap10k-import"),
     ],
 )
 def test_sets_get_a_name_of_their_own(path: str, name: str, tmp_path: Path) -> None:
@@ -141,7 +145,7 @@ def test_import_and_what_it_says(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "train" in shown.out
     assert "Left Eye, Right Eye, beak tip, tail" in shown.err
     assert "skeleton.toml" in shown.err
-    assert (tmp_path / "sets/train/skeleton.toml").is_file()
+    assert (tmp_path / "sets/herons/skeleton.toml").is_file()
 
 
 @pytest.mark.parametrize(

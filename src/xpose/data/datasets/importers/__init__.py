@@ -35,8 +35,9 @@ IMPORTERS = {  # format -> module in this folder and class
     "label-studio": "label_studio:LabelStudio",
     "part-masks": "part_masks:PartMasks",
 }
-# File names without information; the folder's name is used instead.
+# File and folder names of only these words say nothing; the name of the folder around them is used instead.
 DULL = {"annotations", "annotation", "data", "dataset", "config", "labels", "result", "results", "export", "project"}
+DULL |= {"coco", "instances", "keypoints", "default", "images", "pictures", "all", "train", "val", "valid", "test"}
 
 
 @dataclass(frozen=True)
@@ -111,14 +112,21 @@ def imported_skeletons(folder: str | Path) -> dict[str, Skeleton]:
 def name_of(path: Path) -> str:
     """A name for the set: the file's, or its folder's if the file's is not informative."""
     place = start = Path(os.path.abspath(path))
-    while place.name and (place.stem.casefold() in DULL or re.match(r"instances_|collecteddata_", place.stem.lower())):
+    while place.name and _is_dull(place.stem.casefold()):
         place = place.parent
-    stem = place.stem.removesuffix(".pkg") if place == start and not place.is_dir() else place.name
-    slug = _slug(stem) or "imported"
+    is_file = place == start and not place.is_dir()
+    stem = place.stem.removesuffix(".pkg").removesuffix(".coco") if is_file else place.name
+    slug = slug_of(stem) or "imported"
     return f"{slug}-import" if slug in CONVERTERS else slug
 
 
-def _slug(text: str) -> str:
+def _is_dull(stem: str) -> bool:
+    words = re.findall(r"[a-z]+", stem)
+    return bool(words and set(words) <= DULL) or re.match(r"instances_|collecteddata_", stem) is not None
+
+
+def slug_of(text: str) -> str:
+    """A text as a name of a set: lower case, hyphens for everything but letters and digits."""
     return re.sub(r"[^a-z0-9]+", "-", text.casefold()).strip("-")
 
 
@@ -140,7 +148,7 @@ def _write_skeletons(folder: Path, importer: Importer) -> dict[str, Path | None]
     new = {named.skeleton.name: named for named in importer.named.values() if not named.shipped}
     files: dict[str, Path | None] = {named.skeleton.name: None for named in importer.named.values()}
     for name, named in new.items():
-        slug = _slug(named.title) or "object"
+        slug = slug_of(named.title) or "object"
         path = folder / ("skeleton.toml" if len(new) == 1 else f"{slug}.skeleton.toml")
         while path in files.values():
             path = path.with_name(f"{path.name.removesuffix('.skeleton.toml')}-2.skeleton.toml")

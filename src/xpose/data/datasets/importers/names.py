@@ -130,14 +130,18 @@ def settle_names(
         skeleton = _derive(kind, title, names, skeleton, set_name)
         edges = skeleton.edges
     shipped = skeleton in list_skeletons()
-    taken = {normalise(name) for other in list_skeletons() for name in (other.name, *other.also)}
-    if not shipped and normalise(skeleton.name) in taken:
+    if not shipped and in_vocabulary(skeleton.name):
         raise DataError(
             f"The skeleton file {quote(skeleton_name)} is called {quote(skeleton.name)}, as one of the vocabulary is, "
             "but says something else. Sets refer to skeletons by name. Give it a name of its own."
         )
     not_found = tuple(free) if skeleton_name is not None else ()
     return Named(title, NameTable(skeleton.name, names, edges), skeleton, shipped, not_found)
+
+
+def in_vocabulary(name: str) -> bool:
+    """Whether a skeleton of the vocabulary has this name."""
+    return any(normalise(name) in map(normalise, (skeleton.name, *skeleton.also)) for skeleton in list_skeletons())
 
 
 def _mapped(name: str, name_map: Mapping[str, str | None], skeleton: Skeleton | None) -> str | None:
@@ -202,8 +206,9 @@ def _derive(
     mirrored = any(row["flip"] != row["name"] for row in rows)
     pairs = [(names.get(a), names.get(b)) for a, b in kind.edges]
     edges = list({frozenset(pair): list(pair) for pair in pairs if None not in pair and len({*pair}) == 2}.values())
+    named_after = normalise(title) == normalise(set_name) and not in_vocabulary(title)
     content = {
-        "name": f"{title} of {set_name}",
+        "name": title if named_after else f"{title} of {set_name}",
         "title": f"{title}, {len(rows)} points",
         "left_right": "disputed" if mirrored else "none",  # the file does not define left and right
         "note": "Made from an imported file. Whose left and right the names mean, the file does not say.",
