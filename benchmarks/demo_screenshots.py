@@ -1,4 +1,4 @@
-"""Screenshots of the web demo, wide and narrow: python benchmarks/demo_screenshots.py --weights FOLDER.
+"""Screenshots of the web demo and the labelling page: python benchmarks/demo_screenshots.py --weights FOLDER.
 
 They are written to docs/images/demo. Chromium, its driver and the extras demo and dev must be installed. The sample
 pictures are those of the demo.
@@ -22,7 +22,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import skimage
 from PIL import Image
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.support.ui import WebDriverWait
 
 FOLDER = Path(__file__).parents[1] / "docs" / "images" / "demo"
@@ -32,9 +34,9 @@ MOST_HEIGHT = 2600
 
 
 @contextmanager
-def page_of(weights: str) -> Iterator[str]:
-    """Run a demo in a subprocess; yield its address."""
-    words = [sys.executable, "-m", "xpose", "demo", "-p", weights, "--port", "0"]
+def page_of(*command: str) -> Iterator[str]:
+    """Run a command that serves a page in a subprocess; yield its address."""
+    words = [sys.executable, "-m", "xpose", *command, "--port", "0"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}) as run:
         try:
             assert run.stdout is not None
@@ -91,6 +93,17 @@ def several(browser: Any) -> None:
     wait(browser, "#gallery img")
 
 
+def label(browser: Any) -> None:
+    """Place keypoints in the sample picture."""
+    for x, y in ((173, 110), (314, 132), (265, 238), (52, 10), (388, 14)):
+        place = "const point = new DOMPoint(arguments[0], arguments[1]); const { x, y } = point.matrixTransform("
+        place += "document.querySelector('#picture svg').getScreenCTM()); return [Math.round(x), Math.round(y)]"
+        chain = ActionChains(browser, duration=0)
+        chain.w3c_actions.pointer_action.move_to_location(*browser.execute_script(place, x, y)).click()
+        chain.perform()
+        time.sleep(1)
+
+
 SCENES: dict[str, Callable[[Any], None]] = {"words": words, "example": example, "several": several}
 
 
@@ -111,7 +124,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FOLDER)
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
-    with page_of(asked.weights) as address:
+    width, height, scale = SIZES["desktop"]
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(Path(skimage.__file__).parent / "data" / "chelsea.png", folder)
+        names = "right eye,left eye,nose,right ear,left ear,chin"
+        command = ("label", folder, "-t", "cat", "--keypoints", names, "-p", asked.weights)
+        with page_of(*command) as address, browser_of(width, 760) as browser:
+            browser.get(address)
+            wait(browser, "#picture image")
+            press(browser, "#propose input")
+            time.sleep(2)
+            label(browser)
+            shoot(browser, asked.out / "label-desktop.jpg", width, 640, scale)
+    with page_of("demo", "-p", asked.weights) as address:
         for size, (width, height, scale) in SIZES.items():
             with browser_of(width, height) as browser:
                 metrics = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": size == "phone"}

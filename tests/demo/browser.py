@@ -95,10 +95,10 @@ def foreign_requests(browser: Any) -> list[str]:
 class Page:
     """The demo in a window of a browser, in the words of the tests."""
 
-    def __init__(self, browser: Any, address: str) -> None:
+    def __init__(self, browser: Any, address: str, ready: str = "#run") -> None:
         self.browser = browser
         browser.get(address)
-        self.wait("#run")
+        self.wait(ready)
         self.key = str(self.until(lambda: self.js("return window.__gradio_session_hash__"), "for the session"))
 
     def until(self, what: Any, why: str) -> Any:

@@ -8,7 +8,7 @@ import socket
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,23 +96,30 @@ def no_other_host(tried: list[str]) -> Iterator[None]:
 
 
 @contextmanager
-def served() -> Iterator[Site]:
-    """A demo with a small detector and narrow limits."""
-    detector, forwards = counting_detector()
-    controller = Controller(detector, LIMITS)
+def hosted(make: Callable[[], Any], tried: list[str]) -> Iterator[str]:
+    """Serve the application that `make` returns; its address. `tried` takes the connections to other hosts."""
     started = threading.Event()
     door = listen("127.0.0.1", 0)
-    site = Site(address_of(door), controller, forwards)
-    with no_other_host(site.tried):
-        server = make_server(make_app(controller), started.set)
+    with no_other_host(tried):
+        server = make_server(make(), started.set)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [door]}, daemon=True)
         thread.start()
         try:
             assert started.wait(PATIENCE), "the server did not start"
-            yield site
+            yield address_of(door)
         finally:
             server.should_exit = True
             thread.join(PATIENCE)
             door.close()
     assert not thread.is_alive()
-    assert site.tried == []
+    assert tried == []
+
+
+@contextmanager
+def served() -> Iterator[Site]:
+    """A demo with a small detector and narrow limits."""
+    detector, forwards = counting_detector()
+    controller = Controller(detector, LIMITS)
+    tried: list[str] = []
+    with hosted(lambda: make_app(controller), tried) as address:
+        yield Site(address, controller, forwards, tried)

@@ -21,6 +21,7 @@ COMMANDS = {
     "count": "xpose.cli.count:count",
     "prompt": "xpose.cli.prompt:app",
     "demo": "xpose.cli.demo:demo",
+    "label": "xpose.cli.label:label",
     "models": "xpose.cli.models:models",
     "skeletons": "xpose.cli.skeletons:skeletons",
     "data": "xpose.cli.data:app",

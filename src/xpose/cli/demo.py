@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -11,6 +13,8 @@ from xpose.cli import _console, _options, _prompts
 HOST = "127.0.0.1"
 _HOST_HELP = "Address to listen at; 0.0.0.0 allows other machines to connect."
 _PORT_HELP = "Default: 7860, or a free port if it is in use."
+Host = Annotated[str, typer.Option(metavar="ADDRESS", help=_HOST_HELP)]
+Port = Annotated[int | None, typer.Option(min=0, max=65535, metavar="NUMBER", help=_PORT_HELP)]
 
 
 def demo(
@@ -18,8 +22,8 @@ def demo(
     device: _options.Device = None,
     dtype: _options.Dtype = None,
     clip: _options.Clip = None,
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help=_HOST_HELP)] = HOST,
-    port: Annotated[int | None, typer.Option(min=0, max=65535, metavar="NUMBER", help=_PORT_HELP)] = None,
+    host: Host = HOST,
+    port: Port = None,
 ) -> None:
     """Serve a web page for detecting keypoints with words and clicks.
 
@@ -27,17 +31,20 @@ def demo(
 
     Example: xpose demo
     """
-    import os
-
     from xpose.demo.server import serve_demo
 
+    detector = _prompts.load_detector(weights, None, device, dtype, clip)
+    serve_demo(detector, host, port, announce(host))
+
+
+def announce(host: str) -> Callable[[str], None]:
+    """A function that prints the address of a page that is served at `host`."""
     if _console.debugging():
         os.environ["XPOSE_DEBUG"] = "1"  # also print errors while serving
-    detector = _prompts.load_detector(weights, None, device, dtype, clip)
 
     def ready(address: str) -> None:
         _console.show(f"The page is at {address} (stop it with Ctrl-C)")
         if host not in (HOST, "localhost", "::1"):
             _console.note("Other machines can open it, too: anyone who can reach this address may use it.")
 
-    serve_demo(detector, host, port, ready)
+    return ready

@@ -12,6 +12,10 @@ from typing import Any, Protocol
 from xpose.demo.controller import Updates, note
 from xpose.errors import XPoseError
 
+# A script for what Gradio lacks: keeping quick clicks in order.
+IN_ORDER = """async () => { const now = performance.now(), at = Math.max(now, (window.lastClick ?? 0) + 100);
+  window.lastClick = at; await new Promise((go) => setTimeout(go, at - now)); return []; }"""
+
 
 class PageSession(Protocol):
     """What `Events` needs of the state of one open page."""

@@ -9,7 +9,7 @@ from typing import Any
 from xpose.demo import words
 from xpose.demo.answers import COLUMNS, FILES
 from xpose.demo.controller import BY_WORDS, WAYS, Controller, Session, Updates, next_step, note
-from xpose.demo.events import Events, message
+from xpose.demo.events import IN_ORDER, Events, message
 from xpose.demo.examples import ExampleSet
 from xpose.demo.pictures import samples
 
@@ -18,10 +18,8 @@ Detect the keypoints of any object. Describe it in words, click its points in an
 No data leaves the machine that runs this page.
 """
 CSS = (Path(__file__).parent / "page.css").read_text("utf-8")
-# Scripts for what Gradio lacks: keeping quick clicks in order, scrolling to the result on a small screen, and creating
-# a file when its button is pressed; a hidden download button then gets the file, and the script presses it.
-_IN_ORDER = """async () => { const now = performance.now(), at = Math.max(now, (window.lastClick ?? 0) + 100);
-  window.lastClick = at; await new Promise((go) => setTimeout(go, at - now)); return []; }"""
+# Scripts for what Gradio lacks: scrolling to the result on a small screen, and creating a file when its button is
+# pressed; a hidden download button then gets the file, and the script presses it.
 _GO = """() => { const part = document.querySelector('#status'), { top } = part.getBoundingClientRect();
   if (top < 0 || top > innerHeight / 2) part.scrollIntoView({ behavior: 'smooth' }); }"""
 _DOWNLOAD = "() => setTimeout(() => document.querySelector('#download').click(), 100)"
@@ -172,7 +170,7 @@ class _Events(Events):
     def connect_examples(self) -> None:
         """Connect the examples and prompt banks."""
         on, controller, status = self.on, self.controller, "example_status"
-        on([("example", "select")], controller.click, status=status, js=_IN_ORDER)
+        on([("example", "select")], controller.click, status=status, js=IN_ORDER)
         on([("example", "upload")], controller.add_example, ["example"], status)
         on([("undo", "click")], controller.undo, status=status)
         self.edit([("example", "clear")], "drop")

@@ -58,7 +58,7 @@ def make_app(controller: Controller) -> Any:
     return mount(app, build(controller), CSS, max_file_size=10 * limits.file_bytes, allowed_paths=paths)
 
 
-def new_app(lifespan: Callable[[Any], Any]) -> Any:
+def new_app(lifespan: Callable[[Any], Any] | None = None) -> Any:
     """An ASGI application without a page; a `MissingExtraError` without Gradio."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read while Gradio is imported
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"

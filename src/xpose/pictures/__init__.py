@@ -7,3 +7,7 @@ This is the only part of the package that opens a picture.
 # of them start other programs.
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+
+# What result files state about their coordinates, which are continuous: a picture of width W spans 0 to W.
+UPRIGHT = "pixels of the upright picture (EXIF orientation applied), x right, y down"
+AS_STORED = "pixels of the picture as stored (EXIF orientation not applied), x right, y down"

@@ -13,6 +13,7 @@ from xpose.prompts.prompt_class import (
     ANY_OBJECT,
     Edge,
     PromptClass,
+    box_around,
     check_words,
     checked_box,
     checked_edges,
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from xpose.pictures.reading import PictureSource
 
 MOST_SHOTS = 5
-_POINT_MARGIN = 0.1  # margin around a box derived from points, relative to its longer side
 
 Point = tuple[float, float] | tuple[float, float, bool | int]
 
@@ -149,15 +149,12 @@ class VisualPrompt(_Joinable):
                     f"{height} pixels. Correct it, or mark it invisible: (x, y, False)."
                 )
         if self.box is None:
-            xs, ys = zip(*((x, y) for x, y, visible in self.points.values() if visible), strict=True)
-            margin = max(_POINT_MARGIN * max(max(xs) - min(xs), max(ys) - min(ys)), 0.05 * min(width, height), 1.0)
-            x1, y1, x2, y2 = min(xs) - margin, min(ys) - margin, max(xs) + margin, max(ys) + margin
-        else:
-            x1, y1, x2, y2 = map(float, self.box)
-            if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
-                raise PromptError(
-                    f"The example's box {(x1, y1, x2, y2)} is outside the picture of {width} x {height} pixels."
-                )
+            return box_around([(x, y) for x, y, visible in self.points.values() if visible], width, height)
+        x1, y1, x2, y2 = map(float, self.box)
+        if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
+            raise PromptError(
+                f"The example's box {(x1, y1, x2, y2)} is outside the picture of {width} x {height} pixels."
+            )
         return max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
 
     @cached_property

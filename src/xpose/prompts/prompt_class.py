@@ -12,6 +12,7 @@ from xpose.vocabulary import Skeleton, default_skeleton
 
 ANY_OBJECT = "object"  # the label of a prompt that names only keypoints
 _LONGEST_NAME = 300
+_POINT_MARGIN = 0.1  # around a box derived from points, relative to its longer side
 
 Edge = tuple[str, str]
 
@@ -136,3 +137,11 @@ def checked_edges(value: object, names: Collection[str]) -> tuple[Edge, ...]:
         if edge[0] == edge[1]:
             raise PromptError(f"The edge {quote(repr(edge))} joins a keypoint to itself. Name two different keypoints.")
     return edges
+
+
+def box_around(points: Sequence[tuple[float, float]], width: int, height: int) -> tuple[float, float, float, float]:
+    """A box x1, y1, x2, y2 around the points of an object, with some margin, within a picture of this size."""
+    xs, ys = zip(*points, strict=True)
+    margin = max(_POINT_MARGIN * max(max(xs) - min(xs), max(ys) - min(ys)), 0.05 * min(width, height), 1.0)
+    x1, y1, x2, y2 = min(xs) - margin, min(ys) - margin, max(xs) + margin, max(ys) + margin
+    return max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))

@@ -336,14 +336,19 @@ def box_of_points(
     return left, top, right - left, bottom - top
 
 
-def refuse_turned(path: Path) -> None:
-    """Refuse a picture that viewers rotate: its labels fit the rotated picture, but records use the stored one."""
+def turned(path: Path) -> int:
+    """The EXIF orientation of a picture that viewers rotate or mirror; 0 if they show it as it is stored."""
     try:
         with opened(path) as image:
             orientation = image.getexif().get(EXIF_ORIENTATION, UPRIGHT)
     except Exception:  # `SourceFolder.picture` reports damaged files
-        return
-    if orientation not in (0, UPRIGHT):
+        return 0
+    return 0 if orientation == UPRIGHT else int(orientation)
+
+
+def refuse_turned(path: Path) -> None:
+    """Refuse a picture that viewers rotate: its labels fit the rotated picture, but records use the stored one."""
+    if orientation := turned(path):
         raise DataError(
             f"the picture {quote(path.name)} is stored turned (EXIF orientation {orientation}) and was labelled "
             "upright; save it upright without that mark, then import again"

@@ -14,7 +14,8 @@ import numpy as np
 
 from xpose.errors import ConfigError, quote
 from xpose.geometry import xyxy_to_xywh
-from xpose.results.formats.json import AS_STORED, UPRIGHT, number, score
+from xpose.pictures import AS_STORED, UPRIGHT
+from xpose.results.formats.json import number, score
 
 if TYPE_CHECKING:
     from xpose.results.poses import Pose, Poses

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from xpose.errors import DataError, quote
+from xpose.pictures import AS_STORED, UPRIGHT
 
 if TYPE_CHECKING:
     from xpose.results.poses import Pose, Poses
@@ -19,9 +20,7 @@ Kind = tuple[str, tuple[str, ...], tuple[str, ...], tuple[tuple[str, str], ...]]
 
 FORMAT = "xpose poses"
 VERSION = 1
-UPRIGHT = "pixels of the upright picture (EXIF orientation applied), x right, y down"
 ERRORS = "the expected distance of each keypoint from its true place, in pixels"
-AS_STORED = "pixels of the picture as stored (EXIF orientation not applied), x right, y down"
 _WAY_OUT = "Give what Poses.to_dict() or to_json() wrote."
 
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from xpose.data.datasets.converters.base import Converter, PictureEntry, digest_of
 from xpose.data.datasets.sources import Fields, SourceFolder, safe_name
 from xpose.errors import DataError, quote
+from xpose.pictures import UPRIGHT
 from xpose.records import Box, Category, Instance, Picture, Point, Record, Skipped, Taxonomy
 
 
@@ -34,6 +35,7 @@ class CocoImage:
     stamp: str  # of the categories and licences, which the repr omits
     categories: Mapping[int, CocoCategory] = field(repr=False)
     licences: Mapping[int, str] = field(repr=False)
+    upright: bool = field(default=False, repr=False)  # whether labels are continuous and of the upright picture
 
     def category_of(self, annotation: Fields) -> CocoCategory:
         """The category of an annotation."""
@@ -116,7 +118,9 @@ class CocoLike(Converter):
         file, images = content.where, content.list("images")
         categories = dict(self.categories(content))
         licences = dict(_licences(content))
-        stamp = digest_of([*sorted(categories.items()), *sorted(licences.items())])
+        info = content.value.get("info")
+        upright = isinstance(info, Mapping) and info.get("coordinates") == UPRIGHT  # results and labels of xpose
+        stamp = digest_of([*sorted(categories.items()), *sorted(licences.items()), *([UPRIGHT] if upright else [])])
         by_image: dict[int | None, list[Any]] = {_integer(image, "id"): [] for image in images}
         by_image.pop(None, None)
         for number, annotation in enumerate(content.list("annotations"), start=1):
@@ -137,7 +141,7 @@ class CocoLike(Converter):
                 yield Skipped(_name_of(image, file, number), str(error))
                 continue
             listed.append(name)
-            yield PictureEntry(name, CocoImage(image, annotations, stamp, categories, licences))
+            yield PictureEntry(name, CocoImage(image, annotations, stamp, categories, licences, upright))
         if self.own_folders:
             yield from self.unlisted(source, self.picture_folder.format(split=split), listed)
 
@@ -145,8 +149,7 @@ class CocoLike(Converter):
         """The picture with its well-formed annotations."""
         data: CocoImage = entry.data
         image = Fields(data.image, entry.name)
-        size = (image.integer("width"), image.integer("height")) if self.states_sizes else None
-        picture = source.picture(entry.name, size)
+        picture = self.open_picture(source, entry)
         stated = data.licences.get(image.integer("license")) if "license" in image else None
         instances, dropped = self.instances(data, picture)
         return self.make(
@@ -158,6 +161,13 @@ class CocoLike(Converter):
             group=self.group(image),
             source_id=str(image.integer("id")),
             dropped=dropped,
+        )
+
+    def open_picture(self, source: SourceFolder, entry: PictureEntry) -> Picture:
+        """The picture of an entry, in the size that the file states."""
+        image = Fields(entry.data.image, entry.name)
+        return source.picture(
+            entry.name, (image.integer("width"), image.integer("height")) if self.states_sizes else None
         )
 
     def instances(self, data: CocoImage, picture: Picture) -> tuple[list[Instance], list[Skipped]]:
@@ -173,6 +183,8 @@ class CocoLike(Converter):
         """One annotation of the file."""
         category = data.category_of(annotation)
         points = self.points(annotation, category.names)
+        if data.upright:  # records state pixel indices
+            points = {name: (x - 0.5, y - 0.5, v) for name, (x, y, v) in points.items()}
         return Instance(
             category.category,
             self.box(annotation, points, picture),

@@ -12,8 +12,9 @@ from xpose.data.datasets.converters.base import PictureEntry
 from xpose.data.datasets.converters.coco_like import CocoCategory, CocoLike, edges_of, keypoints_of
 from xpose.data.datasets.importers.base import Importer, box_round
 from xpose.data.datasets.importers.names import ObjectKind
-from xpose.data.datasets.sources import Fields, SourceFolder, safe_name
-from xpose.errors import DataError, quote
+from xpose.data.datasets.sources import Fields, SourceFolder, safe_name, turned
+from xpose.errors import DataError, ImageError, quote
+from xpose.pictures.reading import read_picture
 from xpose.records import Box, Picture, Point, Skipped
 
 ANNOTATION_FOLDERS = ("annotations", "annotation", "labels")
@@ -94,6 +95,23 @@ class CocoImport(Importer, CocoLike):
         yield from CocoLike.entries(self, self.files, split)
 
     record = CocoLike.record  # instead of `Importer.record`
+
+    def open_picture(self, source: SourceFolder, entry: PictureEntry) -> Picture:
+        """The picture of an entry; an upright copy if it is stored turned and was labelled upright."""
+        path = source.path(entry.name)
+        if not (entry.data.upright and turned(path)):
+            return CocoLike.open_picture(self, source, entry)
+        try:
+            pixels, _ = read_picture(path)
+        except ImageError as error:
+            raise DataError(str(error)) from None
+        image, size = Fields(entry.data.image, entry.name), (pixels.shape[1], pixels.shape[0])
+        if (stated := (image.integer("width"), image.integer("height"))) != size:
+            raise DataError(
+                f"the annotation says {stated[0]}x{stated[1]}, but the upright picture {quote(entry.name)} is "
+                f"{size[0]}x{size[1]}"
+            )
+        return source.save_picture(f"{entry.name}.png", pixels)
 
     # The hooks of `CocoLike`.
 
