@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,8 +12,8 @@ from tests.model.conftest import lively, random_images, random_prompts, tiny_con
 from torch import Tensor
 
 from xpose.errors import ImageError, PromptError
-from xpose.model import Predictions, PromptEmbeddings, XPose
-from xpose.model.types import Instances
+from xpose.model import Predictions, PromptEmbeddings, XPose, XPoseConfig
+from xpose.model.types import GivenQueries, Instances
 
 CLOSE = {"atol": 1e-9, "rtol": 1e-9, "equal_nan": True}
 
@@ -221,6 +223,54 @@ def test_encode_once_prompt_twice(tiny: XPose) -> None:
         features = tiny.encode_image(images)
         for prompt in (one(1, 3), one(3, 5, seed=2)):
             assert_same(tiny.decode(features, prompt), run(tiny, images, prompt))
+
+
+def boxes_of(count: int, seed: int = 0) -> Tensor:
+    """Boxes [1, count, 4] inside the picture."""
+    generator = torch.Generator().manual_seed(seed)
+    sides = 0.1 + 0.3 * torch.rand(1, count, 2, generator=generator, dtype=torch.float64)
+    centres = sides / 2 + (1 - sides) * torch.rand(1, count, 2, generator=generator, dtype=torch.float64)
+    return torch.cat((centres, sides), -1)
+
+
+def test_known_boxes_are_decoded_one_by_one_and_in_their_order(tiny: XPose) -> None:
+    prompts, boxes, classes = one(2, 5), boxes_of(4), torch.tensor([[0, 1, 1, 0]])
+    with torch.inference_mode():
+        features = tiny.encode_image(random_images(1, 64, 96))
+        together = tiny.decode_known(features, prompts, boxes, classes)
+        assert together.group_class[0].tolist() == classes[0].tolist()
+        for k in range(4):
+            alone = tiny.decode_known(features, prompts, boxes[:, k : k + 1], classes[:, k : k + 1])
+            for name in ("logits", "boxes", "keypoints", "keypoint_confidence"):
+                torch.testing.assert_close(getattr(alone, name)[0][0], getattr(together, name)[0][k], **CLOSE)
+        moved = tiny.decode_known(features, prompts, boxes.flip(-1), classes)
+        assert (moved.keypoints[0] - together.keypoints[0]).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("config", [tiny_config, tiny_nano_config])
+def test_the_keypoint_decoder_starts_from_known_boxes(config: Callable[[], XPoseConfig]) -> None:
+    """The heads of an untrained network move nothing, so that boxes stay and keypoints are at their centres."""
+    model, boxes = XPose(config()).double().eval(), boxes_of(3)
+    with torch.inference_mode():
+        features = model.encode_image(random_images(1, 64, 96))
+        result = model.decode_known(features, one(1, 5), boxes, torch.zeros(1, 3, dtype=torch.long))
+    torch.testing.assert_close(result.boxes[0], boxes[0])
+    torch.testing.assert_close(result.keypoints[0], boxes[0, :, None, :2].expand(-1, 5, -1))
+
+
+def test_known_boxes_start_as_given_queries_do_in_training() -> None:
+    model, boxes, classes = lively(XPose(tiny_nano_config())).double(), boxes_of(3), torch.tensor([[1, 0, 1]])
+    numbers = torch.arange(3)[None]
+    given = GivenQueries(
+        classes, boxes, torch.ones(1, 3, dtype=torch.bool), 1, numbers, classes, boxes.new_full((1, 3, 5, 2), math.nan)
+    )
+    with torch.inference_mode():
+        scene = model.encoder(model.encode_image(random_images(1, 64, 96)), model.project(one(2, 5)))
+        content = model.selection.known(classes, scene.prompts)
+        known = model.object_decoder.known(content, boxes, classes, scene, model.heads)
+        trained = model.object_decoder.given(given, scene, model.heads)
+    torch.testing.assert_close(known.content, trained.content, **CLOSE)
+    assert torch.equal(known.boxes, boxes)
 
 
 def test_gradients_reach_every_parameter(tiny: XPose) -> None:

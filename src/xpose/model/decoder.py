@@ -179,6 +179,18 @@ class ObjectDecoder(nn.Module):
             rows_at(content, opened), rows_at(boxes, opened), given.group_class, opened, reports, points=given.points
         )
 
+    def known(
+        self, content: Tensor, boxes: Tensor, classes: Tensor, scene: EncodedScene, heads: DecoderHeads
+    ) -> Instances:
+        """The instances of known boxes [B, G, 4] and classes [B, G], with queries that start as `content` [B, G, C].
+
+        The boxes do not move, and the queries do not see each other.
+        """
+        content, _, _ = self._refine(content, boxes, scene, heads, False, run=1)
+        logits = heads.similarity(heads.norm(content), scene.objects, scene.prompts.object_mask)
+        numbers = torch.arange(boxes.shape[1], device=boxes.device).expand(len(boxes), -1)
+        return Instances(content, boxes, classes, numbers, logits=logits if self.scores else None)
+
     def _refine(
         self,
         content: Tensor,

@@ -116,6 +116,21 @@ class XPose(nn.Module):
         reports = () if given is None else self._given_reports(given, scene)
         return replace(answer, trace=Trace(prompts, queries, groups.group_class, reports, groups.maps))
 
+    def decode_known(
+        self, features: ImageFeatures, prompts: PromptEmbeddings | ProjectedPrompts, boxes: Tensor, classes: Tensor
+    ) -> Predictions:
+        """Find the keypoints of objects in known boxes [B, G, 4] (cx, cy, w, h) of known classes [B, G].
+
+        Query selection is skipped: each box becomes an object query, and opens a group at the same place. Predictions
+        are in the order of the boxes. An instance does not depend on the other boxes.
+        """
+        if isinstance(prompts, PromptEmbeddings):
+            prompts = self.project(prompts.expand(features.tokens.shape[0]))
+        scene = self.encoder(features, prompts)
+        content = self.selection.known(classes, prompts)
+        kept = self.object_decoder.known(content, boxes, classes, scene, self.heads)
+        return predictions(self.keypoint_decoder(kept, scene, self.heads), prompts)
+
     def _given_reports(self, given: GivenQueries, scene: EncodedScene) -> tuple[LayerReport, ...]:
         kept = self.object_decoder.given(given, scene, self.heads)
         if not given.opened.shape[1]:

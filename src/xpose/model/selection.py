@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from xpose.model.config import XPoseConfig
 from xpose.model.layers import MLP, Linear, PromptSimilarity
 from xpose.model.positions import token_centres
-from xpose.model.types import EncodedScene, LayerReport, LevelGeometry, ObjectQueries
+from xpose.model.types import EncodedScene, LayerReport, LevelGeometry, ObjectQueries, ProjectedPrompts
 
 
 class QuerySelection(nn.Module):
@@ -63,6 +63,16 @@ class QuerySelection(nn.Module):
             every = LayerReport(scores, (self.box_head(features) + anchors).sigmoid())
             centres = token_centres(scene.geometry).masked_fill(excluded[..., None], -1)
         return ObjectQueries(content, boxes, tokens, rows_at(scores, tokens), every, centres)
+
+    def known(self, classes: Tensor, prompts: ProjectedPrompts) -> Tensor:
+        """The content [B, G, C] of queries for known objects of these classes [B, G].
+
+        Networks with a content for each rank have only seen such contents, and get that of the best rank. Ours get the
+        class's token, as in training with given queries (`GivenQueries`).
+        """
+        if self.by_rank:
+            return self.content.weight[:1].expand(*classes.shape, -1)
+        return rows_at(prompts.objects, classes)
 
 
 @torch.no_grad()
