@@ -39,6 +39,21 @@ def test_frames_are_painted_once_and_clipped():
         canvas.frame(box, 2.0, (200, 200, 200), 0.5)
 
 
+def test_dashes_leave_gaps_and_keep_the_corners():
+    solid, dashed = Canvas(sheet(120, 90, (0, 0, 0))), Canvas(sheet(120, 90, (0, 0, 0)))
+    for canvas, dash in ((solid, None), (dashed, 9.0)):
+        canvas.frame((10.0, 10.0, 110.0, 80.0), 1.0, (200, 200, 200), 0.5, dash)
+    ink, whole = dashed.pixels[..., 0].astype(int), solid.pixels[..., 0].astype(int)
+    assert (ink <= whole).all()
+    assert 0.4 < ink.sum() / whole.sum() < 0.6
+    for y in (10, 79):
+        assert ink[y, 10] == ink[y, 109] == 100
+    row = ink[10, 10:110] > 50
+    assert (row[1:] & ~row[:-1]).sum() == 6, "100 pixels hold six periods of about 18"
+    for box in ((-1e30, -1e30, 1e30, 1e30), (30.0, 30.0, 30.0, 30.0)):
+        dashed.frame(box, 2.0, (200, 200, 200), 0.5, 9.0)
+
+
 def test_discs_and_rings():
     canvas = Canvas(sheet(60, 60, (0, 0, 0)))
     canvas.disc((30.0, 30.0), 10.0, (255, 255, 255))

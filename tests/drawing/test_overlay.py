@@ -314,6 +314,18 @@ def test_any_result_can_be_drawn(poses, style):
         assert picture.height == height
 
 
+def test_a_tentative_pose_has_a_dashed_box():
+    poses = two_dogs_and_a_box(source=None)[:1]
+    style = {"labels": False, "legend": "none"}
+    solid = np.asarray(poses.draw(**style), int)
+    dashed = np.asarray(dataclasses.replace(poses, tentative=[True]).draw(**style), int)
+    y, x = np.nonzero((solid != dashed).any(-1))
+    x1, y1, x2, y2 = poses[0].box
+    distance = np.minimum(np.abs(np.subtract.outer(x, [x1, x2])).min(1), np.abs(np.subtract.outer(y, [y1, y2])).min(1))
+    assert len(x) > 50
+    assert distance.max() <= 3, "only the outline differs"
+
+
 @pytest.mark.parametrize("count", [0, 1, 40])
 def test_the_smallest_picture(count):
     poses = Poses(

@@ -162,6 +162,19 @@ def test_a_wrong_index_says_so(key, expected):
     assert expected in str(refused.value)
 
 
+def test_tentative_poses_are_told_apart_everywhere():
+    assert DOGS.tentative.tolist() == [False] * 3
+    poses = two_dogs_and_a_box(tentative=[False, True, True])
+    assert [pose.tentative for pose in poses] == [False, True, True]
+    assert poses[~poses.tentative].scores.tolist() == [pytest.approx(0.9)]
+    assert Poses.concatenate([poses["hand"], DOGS[:1]]).tentative.tolist() == [False, True]
+    assert [row.get("tentative", False) for row in poses.to_dict()["poses"]] == [False, True, True]
+    assert [row.get("tentative", False) for row in coco.instances([poses])["annotations"]] == [False, True, True]
+    for wrong in ([True], [0.0, 1.0, 0.5]):
+        with pytest.raises(ValueError, match=r"tentative is .* bool for each of the 3 poses"):
+            two_dogs_and_a_box(tentative=wrong)
+
+
 def test_nothing_found_is_a_result_like_any_other():
     none = Poses.empty((3, 4), source="a.png")
     assert (len(none), list(none), none.count(), none.boxes.shape, none.xy.shape) == (0, [], {}, (0, 4), (0, 0, 2))

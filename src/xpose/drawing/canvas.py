@@ -69,8 +69,8 @@ class Canvas:
             cover = cover * (1 - _edge(hole - distance, hole))
         self.blend(x0, y0, cover * opacity, colour)
 
-    def frame(self, box: Rect, radius: float, colour: Colour, opacity: float = 1.0) -> None:
-        """Draw a box outline that extends `radius` to each side."""
+    def frame(self, box: Rect, radius: float, colour: Colour, opacity: float = 1.0, dash: float | None = None) -> None:
+        """Draw a box outline that extends `radius` to each side, with dashes of about the length `dash` if given."""
         left, top, right, bottom = _tame(box, self.width, self.height)
         xs = _bands(left - radius, left + radius, right - radius, right + radius, self.width)
         ys = _bands(top - radius, top + radius, bottom - radius, bottom + radius, self.height)
@@ -82,7 +82,12 @@ class Canvas:
                     np.outer(_cover(top - edge, bottom + edge, y0, y1), _cover(left - edge, right + edge, x0, x1))
                     for edge in (radius, -radius)
                 )
-                self.blend(x0, y0, (outer - inner) * opacity, colour)
+                cover = (outer - inner) * opacity
+                if dash is not None and column == 1:
+                    cover = cover * _dashes(left, right, x0, x1, dash)
+                if dash is not None and row == 1:
+                    cover = cover * _dashes(top, bottom, y0, y1, dash)[:, None]
+                self.blend(x0, y0, cover, colour)
 
     def panel(self, rect: Rect, corner: float, colour: Colour, opacity: float) -> None:
         """Fill a rectangle with round corners."""
@@ -120,6 +125,15 @@ def _cover(low: float, high: float, start: int, end: int) -> np.ndarray:
     """The share of each pixel from `start` to `end` that is between `low` and `high`."""
     pixels = np.arange(start, end)
     return (np.minimum(pixels + 1, high) - np.maximum(pixels, low)).clip(0, 1)
+
+
+def _dashes(low: float, high: float, start: int, end: int, dash: float) -> np.ndarray:
+    """The share of each pixel from `start` to `end` that dashes cover, on a side from `low` to `high`."""
+    periods = max(1, round((high - low) / (2 * dash)))  # whole ones, so that both ends are covered
+    period = max(high - low, 1e-9) / periods
+    place = (np.arange(start, end) + 0.5 - low) / period
+    distance = np.abs(place - np.round(place)) * period  # from the middle of the nearest dash
+    return (period / 4 - distance + 0.5).clip(0, 1)
 
 
 def _tame(rect: Rect, width: int, height: int) -> Rect:

@@ -41,6 +41,7 @@ class Figure:
     visibility: np.ndarray  # [K]: 0 absent, 1 covered, 2 visible
     edges: Sequence[tuple[str, str]]  # pairs of names
     errors: np.ndarray | None = None  # [K] expected errors, NaN where unknown
+    dashed: bool = False  # whether the box is drawn with a dashed line
 
     @property
     def seen(self) -> np.ndarray:

@@ -20,6 +20,7 @@ from xpose.drawing.labels import arranged, entries_for, place_for, strip_for, wr
 _FEW = 3  # objects; with more, the legend explains colours instead of points
 _FEW_NAMES = 34  # the largest number of names in a legend
 _FAINTEST = 0.35  # opacity of a present point with confidence 0
+_DASH = 14  # length of a dash relative to the line's radius
 _SHADE: Colour = (24, 24, 26)  # of the legend strip
 
 __all__ = ["Figure", "Style", "draw_figures"]
@@ -90,8 +91,9 @@ def _draw_box(canvas: Canvas, figure: Figure, colour: Colour, largest: float) ->
     x1, y1, x2, y2 = figure.box
     if line < 1:  # on pixel centres, where a thin line is sharp
         x1, y1, x2, y2 = (np.floor(value) + 0.5 for value in figure.box)
-    canvas.frame((x1, y1, x2, y2), line + max(0.5, 0.5 * line), INK, 0.4)
-    canvas.frame((x1, y1, x2, y2), line, colour, 0.95)
+    dash = _DASH * line if figure.dashed else None
+    canvas.frame((x1, y1, x2, y2), line + max(0.5, 0.5 * line), INK, 0.4, dash)
+    canvas.frame((x1, y1, x2, y2), line, colour, 0.95, dash)
 
 
 def draw_edges(canvas: Canvas, figure: Figure, radius: float) -> None:

@@ -55,6 +55,7 @@ def draw(poses: Poses, image: PictureSource | None, style: Style) -> Image.Image
             visibility=pose.visibility,
             edges=pose.edges,
             errors=None if pose.keypoint_errors is None else pose.keypoint_errors.astype(np.float64) * scale.mean(),
+            dashed=pose.tentative,
         )
         for pose in poses
     ]

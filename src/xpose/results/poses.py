@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Names = tuple[str, ...]
 Edges = tuple[tuple[str, str], ...]
 # The fields of `Poses` with one entry per pose.
-_ARRAYS = ("boxes", "scores", "xy", "keypoint_scores", "visibility", "keypoint_errors")
+_ARRAYS = ("boxes", "scores", "xy", "keypoint_scores", "visibility", "keypoint_errors", "tentative")
 _TUPLES = ("categories", "keypoint_names", "canonical_names", "edges")
 
 
@@ -56,6 +56,7 @@ class Pose:
     keypoint_scores: np.ndarray  # [k]
     visibility: np.ndarray  # [k]
     keypoint_errors: np.ndarray | None = None  # [k], in pixels
+    tentative: bool = False
 
     @property
     def points(self) -> dict[str, Point]:
@@ -116,6 +117,7 @@ class Poses:
         visibility: [N, K] uint8: 0 absent (below the keypoint threshold), 1 covered, 2 visible.
         keypoint_errors: [N, K] float32, the expected distance of each keypoint from its true place in pixels, NaN if
             unknown; None if the weights do not predict it.
+        tentative: [N] bool, True for candidates that only `detect(..., best=True)` returns; by default all False.
         keypoint_names: N tuples of names, in the order and spelling of the prompt.
         canonical_names: the names of the same keypoints in the vocabulary; () uses `keypoint_names`.
         edges: N tuples of pairs of names; () for no edges.
@@ -134,6 +136,7 @@ class Poses:
     keypoint_scores: np.ndarray
     visibility: np.ndarray
     keypoint_errors: np.ndarray | None = None
+    tentative: np.ndarray = None  # type: ignore[assignment]  # always an array after __post_init__
     keypoint_names: tuple[Names, ...]
     canonical_names: tuple[Names, ...] = ()
     edges: tuple[Edges, ...] = ()
@@ -267,6 +270,7 @@ class Poses:
             keypoint_scores=self.keypoint_scores[part],
             visibility=self.visibility[part],
             keypoint_errors=None if self.keypoint_errors is None else self.keypoint_errors[part],
+            tentative=bool(self.tentative[row]),
         )
 
     def count(self) -> dict[str, int]:

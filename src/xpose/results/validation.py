@@ -50,6 +50,7 @@ def checked(poses: Poses) -> dict[str, Any]:
     categories = _for_each_pose("categories", poses.categories, number)
     if not all(isinstance(name, str) for name in categories):
         raise ValueError(f"categories is {categories[:5]}. It must hold one text for each pose. Convert them.")
+    arrays["tentative"] = _tentative(poses.tentative, number)
     _check_padding(arrays, np.array([len(names) for names, *_ in which], dtype=int), width)
     return {
         **arrays,
@@ -61,6 +62,13 @@ def checked(poses: Poses) -> dict[str, Any]:
         "source": None if poses.source is None else str(poses.source),
         "exif_applied": bool(poses.exif_applied),
     }
+
+
+def _tentative(value: Any, number: int) -> np.ndarray:
+    tentative = np.zeros(number, bool) if value is None else np.array(value)
+    if tentative.shape != (number,) or not (tentative.dtype == bool or number == 0):
+        raise ValueError(f"tentative is {value!r}. It must be a bool for each of the {number} poses. Convert it.")
+    return tentative.astype(bool)
 
 
 def rows_of(key: object, number: int) -> np.ndarray:
@@ -103,7 +111,7 @@ def joined(parts: Sequence[Poses]) -> dict[str, Any]:
     fields: dict[str, Any] = {
         name: np.concatenate([padded(getattr(part, name), part) for part in parts])[order] for name in arrays
     }
-    for name in ("boxes", "scores"):
+    for name in ("boxes", "scores", "tentative"):
         fields[name] = np.concatenate([getattr(part, name) for part in parts])[order]
     for name in ("categories", "keypoint_names", "canonical_names", "edges"):
         values = [value for part in parts for value in getattr(part, name)]

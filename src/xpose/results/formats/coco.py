@@ -32,7 +32,8 @@ def instances(
 ) -> dict[str, Any]:
     """One COCO instances file for several pictures.
 
-    Each annotation also has its `score`, `keypoint_scores` and, if the weights predict them, `keypoint_errors`.
+    Each annotation also has its `score`, `keypoint_scores` and, if the weights predict them, `keypoint_errors`, and
+    `tentative` if it is (see `Poses`).
 
     Args:
         results: one for each picture.
@@ -143,6 +144,8 @@ def _annotation(pose: Pose, annotation_id: int, image_id: int, category_id: int)
     }
     if pose.keypoint_errors is not None:  # not part of COCO; its tools ignore unknown keys
         annotation["keypoint_errors"] = [score(value, 2) for value in pose.keypoint_errors.tolist()]
+    if pose.tentative:
+        annotation["tentative"] = True
     return annotation
 
 

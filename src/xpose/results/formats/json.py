@@ -66,6 +66,7 @@ def to_dict(poses: Poses) -> dict[str, Any]:
                 "score": score(pose.score),
                 "box": [number(value) for value in pose.box],
                 "keypoints": _points(pose),
+                **({"tentative": True} if pose.tentative else {}),
             }
             for row, pose in enumerate(poses)
         ],
@@ -135,6 +136,7 @@ def _fields(values: dict[str, Any]) -> dict[str, Any]:
         "keypoint_scores": scores,
         "visibility": visibility,
         "keypoint_errors": errors if "keypoint_errors" in values else None,
+        "tentative": np.array([pose.get("tentative", False) for pose in poses], dtype=bool),
         "keypoint_names": names,
         "canonical_names": tuple(tuple(kind["canonical_names"]) for kind in kinds),
         "edges": tuple(tuple((start, end) for start, end in kind["edges"]) for kind in kinds),
