@@ -78,10 +78,11 @@ def desk(tmp_path, monkeypatch, bundled):
     names = ["photo.jpg", "leaf.jpg", "photos/1.jpg", "photos/2.jpg", "frames/000001.png", "frames/000002.png"]
     for number, name in enumerate(names):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        pixels = np.random.default_rng(number).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+        pixels = np.random.default_rng(number).integers(0, 255, (120, 160, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / name)
     points = {"tip": [20, 20], "stalk": [40, 30]}
     (tmp_path / "leaf.json").write_text(json.dumps({"name": "leaf", "keypoints": points}))
+    (tmp_path / "boxes.json").write_text(json.dumps([{"image_id": "photo", "bbox": [5, 5, 30, 40]}]))
     (tmp_path / "unipose_swint.pth").symlink_to(bundled)
     # Both modules are imported before one of them is changed: otherwise the second would keep the changed function.
     modules = [import_module(f"xpose.{name}") for name in ("model.checkpoints.pretrained", "inference.loading")]

@@ -59,6 +59,8 @@ def mess(here: Path) -> Path:
     write_json(here / "list.json", [[20, 20], [40, 30]])
     write_json(here / "none.json", {"keypoints": {}})
     write_json(here / "named.json", {"name": "dog", "keypoints": {"rudder": [20, 20]}})
+    for name in ("ok", "other"):
+        write_json(here / f"{name}.json", [{"image_id": name, "category_id": 1, "bbox": [5, 5, 20, 20]}])
     (here / "no.json").write_text("{tip: 3")
     (here / "deep.json").write_text("[" * 100_000)
     (here / "bytes.json").write_bytes(b"\xff\xfe\x00")
@@ -93,6 +95,23 @@ BAD = [
     ("an object twice", "detect ok.png -t dog,dog -p W", 1, '"dog" was given more than once'),
     ("a word without end", f"detect ok.png -t {LONG} -p W", 1, "Names have at most 300"),
     ("more words than the encoder reads", f"detect ok.png -t '{'qzx ' * 70}' -p W", 1, "tokens"),
+    # Where to look
+    ("a region of words", "detect ok.png -t dog --region a,b,c,d -p W", 2, "'a,b,c,d' is not X,Y,WIDTH,HEIGHT"),
+    ("three numbers", "count ok.png -t dog --region 1,2,3 -p W", 2, "is not X,Y,WIDTH,HEIGHT"),
+    ("a region without area", "detect ok.png -t dog --region 1,2,0,3 -p W", 1, "a size above 0"),
+    ("a region beyond", "detect ok.png -t dog --region 9,9,90,9 -p W", 1, "beyond the picture of 64 x 48 pixels"),
+    ("boxes that are not there", "detect ok.png -t dog --boxes-from gone.json -p W", 1, '"gone.json" cannot be read'),
+    ("boxes that are no JSON", "detect ok.png -t dog --boxes-from no.json -p W", 1, '"no.json" is not JSON'),
+    ("boxes nested without end", "detect ok.png -t dog --boxes-from deep.json -p W", 1, "is not JSON"),
+    ("boxes that are points", "detect ok.png -t dog --boxes-from good.json -p W", 1, "It must be COCO annotations"),
+    ("boxes that are a list", "detect ok.png -t dog --boxes-from list.json -p W", 1, "It must be COCO annotations"),
+    ("boxes of one picture", "detect ok.png -t dog --boxes-from other.json -p W", 1, "boxes for none of the pictures"),
+    (
+        "boxes and a choice",
+        "detect ok.png -t dog --boxes-from ok.json --best -p W",
+        1,
+        "best and boxes were both given",
+    ),
     # Keypoints
     ("a misspelt skeleton", "detect ok.png -t face -k 68_face_point -p W", 1, 'Did you mean "68_face_points"'),
     (

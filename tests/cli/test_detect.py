@@ -135,6 +135,63 @@ def test_nothing_found_is_a_result(here: Path, run: Run, weights: str) -> None:
     assert Image.open(here / "out" / "a_xpose.png").size == (64, 48)
 
 
+def test_the_best_candidate_below_the_threshold_is_named(here: Path, run: Run, tmp_path: Path) -> None:
+    """In the table and in JSON; only --best draws and keeps it."""
+    make_picture(here / "a.png")
+    weights = str(saved(own_detector(thresholds={"dog": 0.9, "": 0.0}), tmp_path / "strict"))
+    asked = ["detect", "a.png", "-t", "dog", "-p", weights]
+    best = xpose.load(weights).detect("a.png", "dog", best=True)[0]
+    code, out, err = run(*asked, "-o", "out")
+    assert code == 0
+    assert f" 0   {best.score:.2g} < 0.9 " in out
+    assert "To see the best candidates, add --best." in re.sub(r"\s+", " ", err)
+    assert coco(here / "out" / "poses.json")["annotations"] == []
+    plain = np.asarray(Image.open("a.png"))
+    assert np.array_equal(Image.open(here / "out" / "a_xpose.png"), plain)
+    for extra in ([], ["--best"]):
+        content = strict_json(run(*asked, "--json", *extra)[1])
+        (picture,) = content["pictures"]
+        candidate = picture["best_candidates"]["dog"]
+        assert (candidate["score"], candidate["threshold"]) == (pytest.approx(best.score, abs=1e-4), 0.9)
+        assert candidate["box"] == pytest.approx(best.box.tolist(), abs=0.01)
+        assert [row["tentative"] for row in picture["poses"]] == [True] * len(extra)
+        assert content["counts"] == {"dog": 0}
+
+    code, out, err = run(*asked, "-o", "out", "--best")
+    assert f" 0   {best.score:.2g} < 0.9 " in out
+    assert "add --best" not in err
+    (annotation,) = coco(here / "out" / "poses.json")["annotations"]
+    assert annotation["tentative"]
+    assert not np.array_equal(np.asarray(Image.open(here / "out" / "a_xpose.png"))[: len(plain)], plain)
+
+
+def test_a_detected_class_has_no_candidate_and_a_suppressed_one_says_so(here: Path, run: Run, weights: str) -> None:
+    make_picture(here / "a.png")
+    words = ["detect", "a.png", "-t", "dog,cat", "-p", weights, "--threshold", "0", "--max-instances", "1"]
+    content = strict_json(run(*words, "--json")[1])
+    (found,) = (label for label, count in content["counts"].items() if count)
+    (other,) = {"dog", "cat"} - {found}
+    assert list(content["pictures"][0]["best_candidates"]) == [other]
+    assert re.search(rf"{other} +0 +0\.\d\d, suppressed", run(*words, "-o", "out")[1])
+
+
+def test_a_region_is_searched_in_every_picture(here: Path, run: Run, weights: str) -> None:
+    for number in range(2):
+        make_picture(here / "in" / f"{number}.png", seed=number)
+    make_picture(here / "in" / "small.png", size=(30, 30))
+    words = ["in", "-t", "dog", "-p", weights, "--region", "20,8,40,32", *ALL]
+    code, out, err = run("detect", *words, "--json")
+    assert code == 1
+    assert "beyond the picture of 30 x 30 pixels" in err
+    detector = xpose.load(weights)
+    for picture in json.loads(out)["pictures"]:
+        poses = detector.detect(picture["image"]["path"], "dog", region=(20, 8, 40, 32), threshold=0.0, nms=1.0)
+        assert len(picture["poses"]) == 3
+        for row, pose in zip(picture["poses"], poses, strict=False):
+            assert row["box"] == pytest.approx(pose.box.tolist(), abs=0.01)
+    assert json.loads(run("count", *words, "--json")[1])["total"] == {"dog": 6}
+
+
 def test_the_advice_knows_the_thresholds_of_the_weights(here: Path, run: Run, tmp_path: Path) -> None:
     make_picture(here / "a.png")
     weights = str(saved(own_detector(thresholds={"dog": 0.98, "": 0.99}), tmp_path / "strict"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from tests.model.conftest import lively, tiny_config
 
 import xpose
 from xpose import CombinedPrompt, PromptBank, TextPrompt, VisualPrompt
-from xpose.errors import CheckpointError, ConfigError, PromptError, XPoseError
+from xpose.errors import CheckpointError, ConfigError, ImageError, PromptError, XPoseError
 from xpose.inference import Detector
 from xpose.inference.encoded import EncodedClass, PromptArrays, assemble
 from xpose.model import PromptEmbeddings, XPose
@@ -144,6 +145,54 @@ def test_options(detector: Detector, picture: np.ndarray) -> None:
     least = float(np.median(everything.keypoint_scores))
     points = detector.detect(picture, "horse", keypoint_threshold=least, **ALL)
     assert ((points.visibility == 2) == (points.keypoint_scores >= least)).all()
+
+
+def shifted(poses: xpose.Poses, x: float, y: float, size: tuple[int, int]) -> xpose.Poses:
+    offset = np.array([x, y])
+    return replace(poses, boxes=poses.boxes + np.tile(offset, 2), xy=poses.xy + offset, image_size=size)
+
+
+def test_a_region_is_searched_like_a_cropped_picture(detector: Detector, picture: np.ndarray) -> None:
+    expected = shifted(detector.detect(picture[20:81, 30:95], "horse", **ALL), 30, 20, picture.shape[:2])
+    for region in ((30, 20, 65, 61), (30.4, 20.9, 64.2, 59.3)):
+        same(detector.detect(picture, "horse", region=region, **ALL), expected)
+        encoded = detector.encode_image(picture, region=region)
+        same(detector.detect(encoded, "horse", **ALL), expected)
+        for poses in detector.detect([picture] * 2, "horse", region=region, batch_size=2, **ALL):
+            same(poses, expected)
+    whole = detector.detect(picture, "horse", region=(0, 0, 120, 90), **ALL)
+    assert whole == detector.detect(picture, "horse", **ALL)
+    for size, region in (((90, 120), (30, 20, 91, 61)), ((30, 40), (30, 20, 10, 11))):
+        with pytest.raises(ImageError, match=rf"beyond the picture of {size[1]} x {size[0]} pixels"):
+            detector.detect(picture[: size[0], : size[1]], "horse", region=region)
+    with pytest.raises(ConfigError, match="already encoded"):
+        detector.detect(encoded, "horse", region=(0, 0, 9, 9))
+
+
+@pytest.mark.parametrize("region", [(1, 2, 3), (0, 0, 0, 5), (-1, 0, 5, 5), "abcd", (0, 0, float("nan"), 5), 7])
+def test_a_malformed_region_is_refused(detector: Detector, picture: np.ndarray, region: object) -> None:
+    with pytest.raises(ConfigError, match=r"region is .* x, y, width, height"):
+        detector.detect(picture, "horse", region=region)
+
+
+def test_the_best_candidate_of_every_class_is_shown(detector: Detector, picture: np.ndarray) -> None:
+    """Also of those to which no candidate of the picture belongs, because others are better everywhere."""
+    words = ["horse", *(TextPrompt(name, keypoints=["tip"]) for name in ("leaf", "nut", "egg"))]
+    labels = {entry.names.label for entry in detector.encode_prompts(words)}
+    detected = detector.detect(picture, words, **ALL)
+    assert len(detected.count()) < len(labels), "some classes have no candidate"
+    for threshold in (float(detected.scores[2]), 1.0):
+        options = {"threshold": threshold, "nms": 1.0}
+        plain, best = detector.detect(picture, words, **options), detector.detect(picture, words, best=True, **options)
+        assert best[~best.tentative].to_dict() == plain.to_dict()
+        assert best[best.tentative].count() == dict.fromkeys(labels - set(plain.categories), 1)
+        assert (np.diff(best.scores) <= 0).all()
+    (raw,) = detector.engine.decode(detector.encode_image(picture).features, assemble([detector.encode_prompts(words)]))
+    assert sorted(best.scores) == pytest.approx(sorted(raw.scores.max(0)))
+    highest = {label: detected[label].scores.max() for label in detected.count()}
+    assert {pose.category: pose.score for pose in best if pose.category in highest} == pytest.approx(highest)
+    for other in detector.detect([picture] * 2, words, best=True, batch_size=2, **options):
+        same(other, best)
 
 
 def test_thresholds_of_the_weights_are_used(picture: np.ndarray) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from xpose.prompts import MOST_SHOTS
 
-PROMPTS, KEPT, WEIGHTS = "What to detect", "Which detections are kept", "Weights and device"
+PROMPTS, WHERE, KEPT, WEIGHTS = "What to detect", "Where to look", "Which detections are kept", "Weights and device"
 
 
 def _option(panel: str | None, names_and_metavar: str, text: str, **limits: Any) -> Any:
@@ -49,6 +49,11 @@ _POINTS = 'Keypoints of the example picture: {"left eye": [x, y], ...} in pixels
 Points = Annotated[Paths, _option(PROMPTS, "--points FILE.json", _POINTS)]
 Bank = Annotated[Path | None, _option(PROMPTS, "--bank FILE", "Detect all classes of a bank (`xpose prompt save`).")]
 
+_BOXES = "Find only the keypoints of the objects in these boxes: COCO annotations or results, or JSON that xpose wrote."
+BoxesFrom = Annotated[Path | None, _option(WHERE, "--boxes-from FILE", _BOXES)]
+_REGION = "Search only this part of every picture, in pixels."
+Region = Annotated[str | None, _option(WHERE, "--region X,Y,WIDTH,HEIGHT", _REGION)]
+
 _THRESHOLD = "Minimum score of an object. A lower value detects more objects and produces more false alarms. "
 _THRESHOLD += "Default: the value stored with the weights for each class, or 0.1."
 Threshold = Annotated[Number, _option(KEPT, "--threshold NUMBER", _THRESHOLD, **_SHARE)]
@@ -61,6 +66,8 @@ _NMS += "Default: the value stored with the weights."
 Nms = Annotated[Number, _option(KEPT, "--nms NUMBER", _NMS, **_SHARE)]
 _NMS_OKS = "Among poses more similar than this, keep only the best. Use it instead of --nms for crowded animals."
 NmsOks = Annotated[Number, _option(KEPT, "--nms-oks NUMBER", _NMS_OKS, **_SHARE)]
+_BEST = "Also show the best candidate of each class without detections, whatever its score, with a dashed box."
+Best = Annotated[bool, _option(KEPT, "--best", _BEST)]
 _RIVALS = 'Classes that objects may be confused with, e.g. "person,cat". Objects that fit one of them better are not '
 _RIVALS += 'reported. "none" disables them. Default: the rivals stored with the weights.'
 Rivals = Annotated[str | None, _option(KEPT, "--rivals NAMES", _RIVALS)]
@@ -111,6 +118,7 @@ class DetectionCommandOptions(PromptOptions):
     images: Images = None
     more: MoreImages = None
     bank: Bank = None
+    region: Region = None
     threshold: Threshold = None
     max_instances: MaxInstances = None
     nms: Nms = None

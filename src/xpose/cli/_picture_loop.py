@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import typer
 
 from xpose.cli import _console, _prompts
+from xpose.cli._boxes import BoxFile
 from xpose.cli._inputs import Fault, InputPicture, list_pictures
 from xpose.cli._options import DetectionCommandOptions
 from xpose.cli._progress import Bars, noticing_interrupts
@@ -44,28 +45,46 @@ def names_of_rivals(words: str | None) -> tuple[str, ...] | None:
     return names
 
 
+def numbers_of_region(words: str | None) -> tuple[float, ...] | None:
+    """The numbers given with `--region`, or None."""
+    if words is None:
+        return None
+    try:
+        numbers = tuple(float(word) for word in words.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 4:
+        rule = "is not X,Y,WIDTH,HEIGHT in pixels. Write e.g. 100,50,320,240."
+        raise typer.BadParameter(f"{words!r} {rule}", param_hint="--region")
+    return numbers
+
+
 def detect_in_pictures(
     given: DetectionCommandOptions,
     output: MakeOutput,
     keypoint_threshold: float | None = None,
+    best: bool = False,
+    boxes_from: Path | None = None,
     folder: Path | None = None,
     profile: Path | None = None,
 ) -> None:
     """Run the detector on all pictures of a command line, and pass the results to an output.
 
-    The network is loaded after all mistakes in the command line have been reported. `folder` is for results; drawings
-    of earlier runs in it are not used as inputs. `profile` is a file for a PyTorch trace of the run.
+    The network is loaded after all mistakes in the command line have been reported. `boxes_from` is a file of known
+    boxes. `folder` is for results; drawings of earlier runs in it are not used as inputs. `profile` is a file for a
+    PyTorch trace of the run.
     """
     words = [*(given.images or ()), *(given.more or ())]
     if not words:
         raise typer.BadParameter("No picture was given. Name pictures, a folder or a pattern.", param_hint="IMAGE")
-    rivals = names_of_rivals(given.rivals)
+    rivals, region = names_of_rivals(given.rivals), numbers_of_region(given.region)
     prompts = _prompts.build_prompts(given, given.bank)
     pictures, faults = list_pictures(words, folder)
     for fault in faults:
         _console.fail(fault.message)
     if not pictures:
         raise typer.Exit(_console.FAILURE)
+    boxes = None if boxes_from is None else BoxFile(boxes_from, pictures)
     _prompts.show_prompts(prompts)
     from xpose.inference import DetectionOptions
     from xpose.model.profiling import profiled
@@ -77,13 +96,17 @@ def detect_in_pictures(
         nms_oks=given.nms_oks,
         max_instances=given.max_instances,
         rivals=rivals,
+        region=region,
+        best=best,
     )
     detector = _prompts.load_detector(given.weights, given.config, given.device, given.dtype, given.clip)
     encoded = _prompts.encode(prompts, given.bank, detector)
+    if boxes is not None:
+        boxes.keep_classes([entry.names.label for entry in encoded])
     results = output(detector, encoded, pictures, options)
     try:
         with profiled(profile):
-            faults += _detect_each(detector, encoded, pictures, options, results)
+            faults += _detect_each(detector, encoded, pictures, boxes, options, results)
     finally:  # also after Ctrl-C, so that finished results are kept
         results.finish(faults)
     if faults:
@@ -94,6 +117,7 @@ def _detect_each(
     detector: Detector,
     prompts: list[EncodedClass],
     pictures: Sequence[InputPicture],
+    boxes: BoxFile | None,
     options: DetectionOptions,
     results: PictureOutput,
 ) -> list[Fault]:
@@ -109,7 +133,8 @@ def _detect_each(
             bars.update("pictures", number, len(pictures))
             try:
                 pixels, _ = read_picture(picture.path)
-                poses = detector.detect(pixels, prompts, options=options)
+                known = None if boxes is None else boxes.of(picture, (pixels.shape[1], pixels.shape[0]))
+                poses = detector.detect(pixels, prompts, boxes=known, options=options)
             except ImageError as error:
                 message = str(error)
             except (MemoryError, torch.OutOfMemoryError):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from xpose.inference import DetectionOptions, Detector
     from xpose.inference.encoded import EncodedClass
-    from xpose.results import Poses
+    from xpose.results import Pose, Poses
 
 _DEFAULT_OUT = Path("xpose-out")
 _COCO_FILE = "poses.json"
@@ -36,10 +36,12 @@ _PROFILE_HELP = "Write a PyTorch trace of the run, for chrome://tracing or Perfe
 @_options.expanded
 def detect(
     options: _options.DetectionCommandOptions,
+    boxes_from: _options.BoxesFrom = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FOLDER", help=_OUT_HELP)] = None,
     as_json: _options.AsJson = False,
     profile: Annotated[Path | None, typer.Option(metavar="FILE", help=_PROFILE_HELP)] = None,
     keypoint_threshold: _options.KeypointThreshold = None,
+    best: _options.Best = False,
 ) -> None:
     """Detect objects and their keypoints in pictures.
 
@@ -60,10 +62,13 @@ def detect(
         detector: Detector, prompts: list[EncodedClass], pictures: list[InputPicture], kept: DetectionOptions
     ) -> _Results:
         inputs = [*(options.like or ()), *(options.points or ()), *([options.bank] if options.bank else ())]
-        inputs += [picture.path for picture in pictures]
-        return _Results(pictures, folder, prompts, detector.limits(prompts, options=kept), inputs, as_json)
+        inputs += [picture.path for picture in pictures] + ([boxes_from] if boxes_from else [])
+        limits = detector.limits(prompts, options=kept) if boxes_from is None else None
+        return _Results(pictures, folder, prompts, limits, inputs, as_json, best)
 
-    _picture_loop.detect_in_pictures(options, results, keypoint_threshold, folder, profile)
+    # Best candidates are always found, because the table and the JSON list them; --best only draws and keeps them.
+    find_best = best or boxes_from is None
+    _picture_loop.detect_in_pictures(options, results, keypoint_threshold, find_best, boxes_from, folder, profile)
 
 
 def _check_folder(folder: Path) -> None:
@@ -110,25 +115,30 @@ class _Results:
         pictures: Sequence[InputPicture],
         folder: Path | None,
         prompts: Sequence[EncodedClass],
-        limits: Mapping[str, float],
+        limits: Mapping[str, float] | None,
         inputs: Sequence[Path],
         as_json: bool,
+        best: bool,
     ) -> None:
-        """`limits` are the minimum scores by class; `inputs` are files that must not be overwritten."""
-        self.as_json, self.limits = as_json, limits
+        """`limits` are the minimum scores by class, None for known boxes; `inputs` must not be overwritten."""
+        self.as_json, self.limits, self.best = as_json, limits, best
         self.folder = None if folder is None else folder.expanduser()
         self.points = {prompt.names.label: len(prompt.names.names) for prompt in prompts}
         self.poses: list[Poses] = []
+        self.candidates: list[Poses] = []  # of each picture, the best of each class without detections
         self._drawn: list[str | None] = []
         self._drawings = {} if self.folder is None else drawing_paths(pictures, self.folder, inputs)
         self._coco = None if self.folder is None else _unused(self.folder / _COCO_FILE, set(map(_key, inputs)))
 
     def add(self, picture: InputPicture, poses: Poses, pixels: np.ndarray) -> None:
         """Draw the result of one picture, and keep it for the end."""
+        candidates, detections = poses[poses.tentative], poses[~poses.tentative]
+        poses = poses if self.best else detections
         drawing = self._drawings.get(picture)
         if drawing is not None:
             _save_picture(poses.draw(pixels), drawing)
         self.poses.append(poses)
+        self.candidates.append(candidates)
         self._drawn.append(None if drawing is None else printable(drawing))
 
     def finish(self, faults: Sequence[Fault]) -> None:
@@ -144,31 +154,48 @@ class _Results:
             _console.show(self._table())
         if self._coco is not None and self.poses:
             _console.note(f"Drawings are in {printable(self.folder)}, all results in {printable(self._coco)}.")
-        if self.poses and not any(map(len, self.poses)):
-            _console.note(_advice(self.limits))
+        if self.poses and self.limits is not None and not any(map(self._total, self.points)):
+            _console.note(_advice(self.limits, self.best))
 
     def _as_dict(self, faults: Sequence[Fault]) -> dict[str, Any]:
         return {
             "pictures": [
-                {"drawing": drawn, **poses.to_dict()} for drawn, poses in zip(self._drawn, self.poses, strict=True)
+                {
+                    "drawing": drawn,
+                    **poses.to_dict(),
+                    "best_candidates": {pose.category: self._candidate(pose) for pose in candidates},
+                }
+                for drawn, poses, candidates in zip(self._drawn, self.poses, self.candidates, strict=True)
             ],
             "counts": {label: self._total(label) for label in self.points},
             "failed": [fault.as_dict() for fault in faults],
         }
 
+    def _candidate(self, pose: Pose) -> dict[str, Any]:
+        from xpose.results.formats.json import number, score
+
+        assert self.limits is not None
+        threshold = score(self.limits[pose.category])
+        return {"score": score(pose.score), "threshold": threshold, "box": [number(value) for value in pose.box]}
+
     def _total(self, label: str) -> int:
-        return sum(poses.categories.count(label) for poses in self.poses)
+        return sum(poses[~poses.tentative].categories.count(label) for poses in self.poses)
 
     def _table(self) -> Table:
-        rows = []
-        for poses in self.poses:
+        rows, limits = [], self.limits or {}
+        for poses, candidates in zip(self.poses, self.candidates, strict=True):
             for number, (label, points) in enumerate(self.points.items()):
-                picture, of_class = "" if number else poses.source or "", poses[label]
-                best = present = ""
-                if len(of_class):
-                    best = f"{of_class.scores[0]:.2f}"
-                    present = f"{(of_class.visibility[0] > 0).sum()} of {points}" if points else ""
-                rows.append([picture, printable(label), str(len(of_class)), best, present])
+                picture, of_class = "" if number else poses.source or "", poses[~poses.tentative][label]
+                pose = max(of_class or candidates[label], key=lambda pose: pose.score, default=None)
+                score = present = ""
+                if pose is not None:
+                    score = f"{pose.score:.2f}"
+                    if pose.tentative and pose.score > limits[label]:  # a duplicate, or beyond --max-instances
+                        score += ", suppressed"
+                    elif pose.tentative:
+                        score = f"{pose.score:.2g} < {limits[label]:.2g}"
+                    present = f"{(pose.visibility > 0).sum()} of {points}" if points else ""
+                rows.append([picture, printable(label), str(len(of_class)), score, present])
         several = len(self.poses) > 1
         for number, label in enumerate(self.points if several else ()):
             picture = "" if number else f"all {len(self.poses)} pictures"
@@ -185,7 +212,7 @@ def _save_picture(picture: Image.Image, path: Path) -> None:
     write_bytes(path, stream.getvalue())
 
 
-def _advice(limits: Mapping[str, float]) -> str:
+def _advice(limits: Mapping[str, float], best: bool) -> str:
     """What to try if nothing was detected."""
     lowest, highest = min(limits.values()), max(limits.values())
     if lowest == highest:
@@ -197,4 +224,6 @@ def _advice(limits: Mapping[str, float]) -> str:
     tips = ["Classes compete with each other; try one at a time."] if len(limits) > 1 else []
     if highest > 0:
         tips.append(f"A lower threshold detects more, with more false alarms (--threshold {highest / 2:.1g}).")
+    if not best:
+        tips.append("To see the best candidates, add --best.")
     return " ".join((f"No detection passed {passed}.", *tips, "An example picture often helps (--like)."))

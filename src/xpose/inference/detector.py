@@ -6,23 +6,25 @@ Letters: L classes, G groups of the network, N poses kept, K keypoints.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, Unpack, overload
 
 import numpy as np
 from PIL import Image
 
-from xpose.errors import PromptError
+from xpose.errors import ConfigError, PromptError
 from xpose.inference.competing_classes import beside, passes, with_synonyms
 from xpose.inference.encoded import EncodedClass, EncodedImage, assemble
 from xpose.inference.engines import Engine, RawInstances
+from xpose.inference.known_boxes import Boxes, KnownBoxes, box_arrays, known_boxes
 from xpose.inference.options import DetectionOptions, OptionValues, check_count
 from xpose.inference.postprocess import (
     Candidates,
     DecodingPass,
     candidates_of,
+    in_pixels,
     joined,
     poses_of,
     required_logits,
@@ -31,7 +33,7 @@ from xpose.inference.postprocess import (
     suppress_poses,
     thresholds_for,
 )
-from xpose.inference.preprocess import batch, to_input
+from xpose.inference.preprocess import batch, frame_of, to_input
 from xpose.model.checkpoints.calibration import Calibration
 from xpose.pictures.reading import read_picture
 from xpose.prompts import Prompt, as_prompts
@@ -48,12 +50,14 @@ Prompts: TypeAlias = "str | Prompt | EncodedClass | Iterable[Prompts]"
 
 _DEFAULTS = DetectionOptions()
 _ALL_MATCHES = DetectionOptions(threshold=0.0, rivals=())
+_WITHOUT_BOXES = ("threshold", "nms", "nms_oks", "max_instances", "rivals", "best")  # options that choose detections
 
 
 class DetectArguments(OptionValues, total=False):
     """The keywords of `Detector.detect` besides pictures and prompts."""
 
     per_image: Iterable[Prompts] | None
+    boxes: Boxes | Iterable[Boxes] | None
     options: DetectionOptions
     batch_size: int
 
@@ -119,6 +123,7 @@ class Detector:
         prompts: Prompts | None = None,
         *,
         per_image: Iterable[Prompts] | None = None,
+        boxes: Boxes | Iterable[Boxes] | None = None,
         options: DetectionOptions = _DEFAULTS,
         batch_size: int = 1,
         **changes: Unpack[OptionValues],
@@ -132,15 +137,19 @@ class Detector:
                 Several classes compete: an object belongs to the one farthest above its stored threshold. With rivals,
                 classes that are unlike all rivals, such as faces and hands, do not compete with the others.
             per_image: the prompts of each picture, instead of `prompts`.
+            boxes: find only the keypoints of the objects in these boxes. Each gives one pose, in the order of the
+                boxes, with the box as given and the score of its class. For one picture this is a list of boxes (x1,
+                y1, x2, y2 in pixels), of pairs such as ("dog", box) if several classes are prompted, or the `Poses`
+                of an earlier result; for several pictures one such list for each.
             options: see `DetectionOptions`.
             batch_size: number of pictures per forward pass. Pictures of different sizes are padded, which moves points
                 slightly; 1 is the most exact.
             **changes: single options, as in `detect(image, "dog", threshold=0.3)`.
 
         Raises:
-            PromptError: a prompt cannot be understood, or the counts of prompts and pictures differ.
-            ImageError: a picture cannot be read.
-            ConfigError: an option is out of range.
+            PromptError: a prompt or a box cannot be understood, or their counts and that of the pictures differ.
+            ImageError: a picture cannot be read, or does not contain the region or a box.
+            ConfigError: an option is out of range, or has no effect on known boxes.
         """
         options = options.changed(**changes)
         check_count("batch_size", batch_size)
@@ -149,15 +158,17 @@ class Detector:
         rules = self._rules(options)
         single = _is_single(images)
         pictures: Iterable[Picture] = [images] if single else images  # type: ignore[list-item, assignment]
-        if isinstance(images, Sequence) and per_image is not None and not single:
-            per_image = list(per_image)
-            if len(per_image) != len(images):
-                raise PromptError(
-                    f"Got {len(images)} pictures and {len(per_image)} prompts. per_image needs one for each."
-                )
-        # Errors in options and prompts are raised before the first picture is read.
+        if boxes is not None:
+            _check_without_selection(options)
+        places: Iterable[Any] | None = [boxes] if single and boxes is not None else boxes
+        if isinstance(images, Sequence) and not single:
+            per_image = _one_each("per_image", "prompts", per_image, len(images))
+            places = _one_each("boxes", "lists of boxes", places, len(images))
+        # Errors in options, prompts and boxes are raised before the first picture is read.
         classes = None if prompts is None else self.encode_prompts(prompts)
-        results = self._stream(pictures, classes, per_image, rules, batch_size)
+        if isinstance(places, list) and classes is not None:
+            places = [known_boxes(of_image, classes) for of_image in places]
+        results = self._stream(pictures, classes, per_image, places, rules, batch_size)
         if single:
             return next(results)
         return list(results) if isinstance(images, Sequence) else results
@@ -166,29 +177,48 @@ class Detector:
         """Encode prompts as tokens, which `detect` also accepts."""
         return [self.prompts.encode(prompt) for prompt in as_prompts(prompts)]
 
-    def encode_image(self, image: Picture, *, side: int | None = None) -> EncodedImage:
-        """Run the prompt-free part of the network once, to prompt the same picture many times."""
-        if isinstance(image, EncodedImage):
-            return image
-        return self._encode([image], side)[0]
+    def encode_image(
+        self, image: Picture, *, side: int | None = None, region: Sequence[float] | None = None
+    ) -> EncodedImage:
+        """Run the prompt-free part of the network once, to prompt the same picture many times.
 
-    def _encode(self, images: Sequence[PictureSource], side: int | None) -> list[EncodedImage]:
+        `side` and `region` are those of `DetectionOptions`.
+        """
+        if not isinstance(image, EncodedImage):
+            return self._encode([image], DetectionOptions(side=side, region=region))[0]
+        if region is not None:
+            raise ConfigError(
+                f"region is {region!r}, but the picture is already encoded. Encode the region: "
+                "detector.encode_image(picture, region=...)."
+            )
+        return image
+
+    def _encode(self, images: Sequence[PictureSource], options: DetectionOptions) -> list[EncodedImage]:
         """Encode pictures in one batch; every result holds the features of the whole batch."""
-        config = self.engine.config
+        config, side = self.engine.config, options.side
         read = [read_picture(image) for image in images]
-        inputs = [to_input(pixels, side or config.image_short, side or config.image_long) for pixels, _ in read]
+        sizes = [(pixels.shape[0], pixels.shape[1]) for pixels, _ in read]
+        frames = [frame_of(*size, options.region) for size in sizes]
+        inputs = [
+            to_input(pixels[y1:y2, x1:x2], side or config.image_short, side or config.image_long)
+            for (pixels, _), (x1, y1, x2, y2) in zip(read, frames, strict=True)
+        ]
         features = self.engine.encode(*batch(inputs))
-        return [EncodedImage(features, (pixels.shape[0], pixels.shape[1]), path) for pixels, path in read]
+        return [
+            EncodedImage(features, size, frame, path)
+            for (_, path), size, frame in zip(read, sizes, frames, strict=True)
+        ]
 
     def _stream(
         self,
         images: Iterable[Picture],
         classes: list[EncodedClass] | None,
         per_image: Iterable[Prompts] | None,
+        boxes: Iterable[Boxes | KnownBoxes] | None,
         rules: Rules,
         batch_size: int,
     ) -> Iterator[Poses]:
-        pictures, prompts = iter(images), iter(per_image or ())
+        pictures, prompts, places = iter(images), iter(per_image or ()), None if boxes is None else iter(boxes)
         while group := list(islice(pictures, batch_size)):
             if classes is not None:
                 asked = [classes] * len(group)
@@ -196,21 +226,90 @@ class Detector:
                 asked = [self.encode_prompts(prompt) for prompt in islice(prompts, len(group))]
                 if len(asked) < len(group):
                     raise PromptError("per_image ended before the pictures did. It needs one prompt for each picture.")
-            yield from self._detect_batch(group, asked, rules)
+            if places is None:
+                yield from self._detect_batch(group, asked, None, rules)
+                continue
+            given = list(islice(places, len(group)))
+            if len(given) < len(group):
+                raise PromptError("boxes ended before the pictures did. It needs one list for each picture.")
+            yield from self._detect_batch(group, asked, list(map(known_boxes, given, asked)), rules)
 
-    def _detect_batch(self, images: list[Picture], classes: list[list[EncodedClass]], rules: Rules) -> list[Poses]:
-        side = rules.options.side
+    def _detect_batch(
+        self,
+        images: list[Picture],
+        classes: list[list[EncodedClass]],
+        known: list[KnownBoxes] | None,
+        rules: Rules,
+    ) -> list[Poses]:
+        options = rules.options
         if len(images) == 1:
-            encoded = [self.encode_image(images[0], side=side)]
+            encoded = [self.encode_image(images[0], side=options.side, region=options.region)]
         elif any(isinstance(image, EncodedImage) for image in images):
-            return [self._detect_batch([i], [c], rules)[0] for i, c in zip(images, classes, strict=True)]
+            return [
+                self._detect_batch([image], [asked], None if known is None else [known[b]], rules)[0]
+                for b, (image, asked) in enumerate(zip(images, classes, strict=True))
+            ]
         else:
-            encoded = self._encode(images, side)  # type: ignore[arg-type]  # none is encoded
+            encoded = self._encode(images, options)  # type: ignore[arg-type]  # none is encoded
+        if known is not None:
+            return self._in_boxes(encoded, classes, known, rules)
         candidates = self._candidates(encoded, classes, rules)
-        return [
+        results = [
             poses_of(of_image, _kept(of_image, asked, rules), image, asked, rules.use.keypoint_threshold)
             for of_image, image, asked in zip(candidates, encoded, classes, strict=True)
         ]
+        return self._with_best(results, candidates, encoded, classes, rules) if options.best else results
+
+    def _with_best(
+        self,
+        results: list[Poses],
+        candidates: list[Candidates],
+        images: list[EncodedImage],
+        classes: list[list[EncodedClass]],
+        rules: Rules,
+    ) -> list[Poses]:
+        """The results, together with the best candidate of every class without poses.
+
+        A class that no candidate belongs to has its best score in a candidate of another class, which serves as a known
+        box.
+        """
+        parts, known, scores = [[poses] for poses in results], [], []
+        for b, (poses, of_image, asked) in enumerate(zip(results, candidates, classes, strict=True)):
+            missing = [n for n, entry in enumerate(asked) if entry.names.label not in poses.categories]
+            own = [n for n in missing if (of_image.classes == n).any()]
+            rows = np.array([np.where(of_image.classes == n, of_image.scores, -1).argmax() for n in own], np.int64)
+            parts[b].append(poses_of(of_image, rows, images[b], asked, rules.use.keypoint_threshold))
+            others = np.array([n for n in missing if n not in own], np.int64)
+            rows = np.nanargmax(of_image.every_score[:, others], axis=0)
+            known.append(KnownBoxes(of_image.boxes[rows], others))
+            scores.append(of_image.every_score[rows, others])
+        for b, poses in enumerate(self._in_boxes(images, classes, known, rules)):
+            parts[b].append(replace(poses, scores=scores[b]))
+        return [
+            Poses.concatenate([first, *(replace(part, tentative=np.full(len(part), True)) for part in best)])
+            for first, *best in parts
+        ]
+
+    def _in_boxes(
+        self,
+        images: list[EncodedImage],
+        classes: list[list[EncodedClass]],
+        known: list[KnownBoxes],
+        rules: Rules,
+    ) -> list[Poses]:
+        """One pose for each known box."""
+        arrays = box_arrays(known, images)
+        if not arrays.boxes.size:
+            return [Poses.empty(image.size, None if image.path is None else str(image.path)) for image in images]
+        answers = self.engine.decode_known(images[0].features, assemble(classes), arrays)
+        results = []
+        for b, (raw, image, asked, of_image) in enumerate(zip(answers, images, classes, known, strict=True)):
+            raw = replace(raw, boxes=arrays.boxes[b])
+            candidates = in_pixels(raw, image, arrays.classes[b], raw.scores, rules.use)
+            rows = np.arange(len(of_image.boxes))
+            poses = poses_of(candidates, rows, image, asked, rules.use.keypoint_threshold)
+            results.append(replace(poses, boxes=of_image.boxes))
+        return results
 
     def _candidates(
         self, images: list[EncodedImage], classes: list[list[EncodedClass]], rules: Rules
@@ -272,7 +371,7 @@ class Detector:
         """
         rules = self._rules(options.changed(**changes))
         classes = self.encode_prompts(prompt)
-        encoded = self.encode_image(image, side=rules.options.side)
+        encoded = self.encode_image(image, side=rules.options.side, region=rules.options.region)
         asked = _pass(classes, [*range(len(classes))], rules)
         raw = self._decode(encoded.features, [asked], rules, with_cosines=True)[0]
         candidates = candidates_of(raw, encoded, asked, rules.use)
@@ -293,11 +392,31 @@ class Similarity:
     keypoints: np.ndarray  # [N, K], NaN beyond a class's own points
 
 
+def _check_without_selection(options: DetectionOptions) -> None:
+    """Check that no option for choosing detections is set."""
+    given = [name for name in _WITHOUT_BOXES if getattr(options, name) != getattr(_DEFAULTS, name)]
+    if given:
+        raise ConfigError(
+            f"{', '.join(given)} and boxes were both given. Every known box gives one pose, whatever its score, so "
+            "nothing is chosen. Leave one of them out; poses.filter(threshold=...) selects poses afterwards."
+        )
+
+
+def _one_each(name: str, what: str, given: Iterable[Any] | None, pictures: int) -> list[Any] | None:
+    """The entries of an argument that has one for each picture."""
+    if given is None:
+        return None
+    entries = list(given)
+    if len(entries) != pictures:
+        raise PromptError(f"Got {pictures} pictures and {len(entries)} {what}. {name} needs one for each.")
+    return entries
+
+
 def _pass(asked: list[EncodedClass], numbers: list[int], rules: Rules) -> DecodingPass:
     classes = [asked[n] for n in numbers]
     labels = [entry.names.label for entry in classes]
     required = required_logits(labels, _thresholds(classes, rules), rules.use.temperature)
-    return DecodingPass(np.array(numbers), classes, beside(classes, rules.rivals), required)
+    return DecodingPass(np.array(numbers), classes, len(asked), beside(classes, rules.rivals), required)
 
 
 def _thresholds(classes: list[EncodedClass], rules: Rules) -> Mapping[str, float]:

@@ -21,6 +21,7 @@ class EncodedImage:
 
     features: object  # of the engine that made them
     size: tuple[int, int]  # height, width of the upright picture
+    frame: tuple[int, int, int, int]  # x1, y1, x2, y2 of the part that is encoded
     path: Path | None
 
 
@@ -45,6 +46,14 @@ class PromptArrays:
     keypoint_set: np.ndarray  # [B, L] int64, the set of each class
     silent: np.ndarray | None = None  # [B, L] bool, None if no class is silent
     required_logits: np.ndarray | None = None  # [B, L], None if all are equal
+
+
+@dataclass(frozen=True, eq=False)
+class BoxArrays:
+    """The known objects of a batch; rows beyond those of an image repeat any box."""
+
+    boxes: np.ndarray  # [B, N, 4] float32; cx, cy, w, h in [0, 1] of the encoded part of the picture
+    classes: np.ndarray  # [B, N] int64
 
 
 def assemble(

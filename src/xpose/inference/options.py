@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict, Unpack
@@ -22,6 +23,8 @@ class OptionValues(TypedDict, total=False):
     max_instances: int | None
     rivals: Sequence[str] | None
     side: int | None
+    region: Sequence[float] | None
+    best: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,10 @@ class DetectionOptions:
             found. Rivals that mean the same as a prompted class are ignored. Classes that are unlike all rivals are
             detected separately, without rivals. () means no rivals.
         side: scale pictures so that their longer side has this many pixels, unless they are already encoded.
+        region: x, y, width, height in pixels of the only part of every picture that is searched, as if it were cropped.
+            Results are in the coordinates of the whole picture. None searches the whole picture.
+        best: also return the best candidate of each class without detections, whatever its score, in addition to
+            `max_instances`. `Poses.tentative` tells these candidates from detections.
 
     Raises:
         ConfigError: a value is out of range.
@@ -51,6 +58,8 @@ class DetectionOptions:
     max_instances: int | None = None
     rivals: Sequence[str] | None = None
     side: int | None = None
+    region: Sequence[float] | None = None
+    best: bool = False
 
     def __post_init__(self) -> None:
         for name in ("keypoint_threshold", "nms", "nms_oks"):
@@ -63,6 +72,8 @@ class DetectionOptions:
         for name in ("max_instances", "side"):
             if getattr(self, name) is not None:
                 check_count(name, getattr(self, name))
+        if self.region is not None:
+            check_region(self.region)
 
     def changed(self, **values: Unpack[OptionValues]) -> DetectionOptions:
         """The same options with other values."""
@@ -82,3 +93,17 @@ def check_count(name: str, value: object) -> None:
     """Check that a value is a whole number of at least 1."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ConfigError(f"{name} is {value!r}. It must be a whole number of at least 1.")
+
+
+def check_region(region: object) -> None:
+    """Check that a value is x, y, width, height of a part of some picture."""
+    try:
+        x, y, width, height = (float(value) for value in region)  # type: ignore[attr-defined]
+        valid = x >= 0 and y >= 0 and width > 0 and height > 0 and math.isfinite(x + y + width + height)
+    except (TypeError, ValueError):
+        valid = False
+    if not valid:
+        raise ConfigError(
+            f"region is {region!r}. It must be x, y, width, height in pixels, with x and y of at least 0 and a size "
+            "above 0."
+        )

@@ -32,6 +32,7 @@ class Candidates:
     xy: np.ndarray  # [G, K, 2]
     confidence: np.ndarray  # [G, K]
     errors: np.ndarray | None  # [G, K]
+    every_score: np.ndarray  # [G, L], of all classes of the picture; NaN for those of other passes
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,27 +41,38 @@ class DecodingPass:
 
     numbers: np.ndarray  # indices among the picture's classes
     classes: list[EncodedClass]
-    with_rivals: list[EncodedClass]  # the same, followed by silent rivals
+    all_classes: int  # of the picture
+    with_rivals: list[EncodedClass]  # the classes, followed by silent rivals
     required_logits: np.ndarray | None  # [L], subtracted from logits to compare classes
 
 
 def candidates_of(raw: RawInstances, image: EncodedImage, decoding: DecodingPass, use: Calibration) -> Candidates:
     """The candidates of one picture in one decoding pass."""
-    height, width = image.size
-    scale = np.array([width, height])
     logits = raw.logits[:, : len(decoding.classes)]  # rivals come after the classes
     classes = _final_classes(logits, raw.group_class, decoding)
+    scores = np.full((len(logits), decoding.all_classes), np.nan, raw.scores.dtype)
+    scores[:, decoding.numbers] = raw.scores[:, : len(decoding.classes)]
+    return in_pixels(raw, image, decoding.numbers[classes], scores, use)
+
+
+def in_pixels(
+    raw: RawInstances, image: EncodedImage, classes: np.ndarray, scores: np.ndarray, use: Calibration
+) -> Candidates:
+    """The groups of one picture as candidates of these classes [G], with the scores [G, L] of all classes."""
+    scores = tempered(scores, use.temperature)
+    corner, scale = np.array(image.frame[:2]), np.subtract(image.frame[2:], image.frame[:2])
     half = raw.boxes[:, 2:] / 2
     corners = np.concatenate((raw.boxes[:, :2] - half, raw.boxes[:, :2] + half), axis=1)
-    boxes = np.clip(corners * np.tile(scale, 2), 0, [width, height, width, height])
+    boxes = np.tile(corner, 2) + corners.clip(0, 1) * np.tile(scale, 2)
     sides = (boxes[:, 2:] - boxes[:, :2]).max(1, keepdims=True)
     return Candidates(
         boxes=boxes,
-        scores=tempered(raw.scores[np.arange(len(classes)), classes], use.temperature),
-        classes=decoding.numbers[classes],
-        xy=raw.keypoints * scale,
+        scores=scores[np.arange(len(classes)), classes],
+        classes=classes,
+        xy=corner + raw.keypoints * scale,
         confidence=tempered(raw.confidence, use.keypoint_temperature),
         errors=None if raw.keypoint_error is None else raw.keypoint_error * sides,
+        every_score=scores,
     )
 
 
@@ -81,7 +93,11 @@ def joined(parts: list[Candidates]) -> Candidates:
 
 
 def poses_of(
-    candidates: Candidates, kept: np.ndarray, image: EncodedImage, classes: Sequence[EncodedClass], least: float
+    candidates: Candidates,
+    kept: np.ndarray,
+    image: EncodedImage,
+    classes: Sequence[EncodedClass],
+    least: float,
 ) -> Poses:
     """The poses of the candidates `kept`, in that order; keypoints with a confidence below `least` count as absent."""
     names = [classes[i].names for i in candidates.classes[kept]]

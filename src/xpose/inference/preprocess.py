@@ -8,11 +8,33 @@ Bytes are resized with Pillow's bilinear filter, which averages when reducing ("
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image
 
+from xpose.errors import ImageError
+
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+
+
+def frame_of(height: int, width: int, region: Sequence[float] | None) -> tuple[int, int, int, int]:
+    """The corners x1, y1, x2, y2 of the whole pixels that a region (x, y, width, height) of a picture covers.
+
+    Raises:
+        ImageError: the region is not inside the picture.
+    """
+    if region is None:
+        return 0, 0, width, height
+    x, y, w, h = region
+    if x + w > width or y + h > height:
+        raise ImageError(
+            f"The region {x:g},{y:g},{w:g},{h:g} (x, y, width, height) reaches beyond the picture of {width} x "
+            f"{height} pixels. Give a region inside the picture."
+        )
+    return math.floor(x), math.floor(y), math.ceil(x + w), math.ceil(y + h)
 
 
 def input_size(height: int, width: int, short: int, limit: int) -> tuple[int, int]:

@@ -85,6 +85,16 @@ def test_a_face_is_found_with_its_points(detector: Detector, astronaut: np.ndarr
         assert np.hypot(face.points[name].x - x, face.points[name].y - y) < 0.1 * 125, name
 
 
+def test_known_boxes_get_the_keypoints_that_detection_finds(detector: Detector, astronaut: np.ndarray) -> None:
+    (face,) = detector.detect(astronaut, "face", max_instances=1)
+    (again,) = detector.detect(astronaut, "face", boxes=[face.box])
+    (elsewhere,) = detector.detect(astronaut, "face", boxes=[face.box + 200])
+    side = float(max(face.box[2:] - face.box[:2]))
+    assert np.median(np.linalg.norm(again.xy - face.xy, axis=-1)) < 0.05 * side
+    assert np.median(np.linalg.norm(elsewhere.xy - face.xy, axis=-1)) > side
+    assert elsewhere.score < again.score
+
+
 def test_nothing_is_found_of_what_is_not_there(detector: Detector, astronaut: np.ndarray) -> None:
     for words in ("cow", "honey bee", "salmon"):
         assert len(detector.detect(astronaut, words)) == 0, words

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from xpose.inference.encoded import PromptArrays
+from xpose.inference.encoded import BoxArrays, PromptArrays
 from xpose.model.config import XPoseConfig
 
 __all__ = ["Engine", "RawInstances"]
@@ -57,6 +57,9 @@ class Engine(Protocol):
             instances: how many groups to return per image; None for the network's number.
             with_cosines: also return the cosines of queries and prompt tokens.
         """
+
+    def decode_known(self, features: object, prompts: PromptArrays, known: BoxArrays) -> list[RawInstances]:
+        """Find the keypoints of objects in known boxes, in the order of the boxes; see `XPose.decode_known`."""
 
     def fingerprint(self) -> str:
         """A short text shared only by networks with the same prompt tokens."""

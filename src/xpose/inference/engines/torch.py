@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xpose.inference.encoded import PromptArrays
+from xpose.inference.encoded import BoxArrays, PromptArrays
 from xpose.inference.engines import RawInstances
 from xpose.model.config import XPoseConfig
 from xpose.model.network import XPose
@@ -51,6 +51,14 @@ class TorchEngine:
         assert isinstance(features, ImageFeatures), type(features)
         predictions = self.model.decode(features, self.prompts(prompts), instances=instances)
         return [_raw_instances(predictions, b, with_cosines) for b in range(len(predictions))]
+
+    @torch.inference_mode()
+    def decode_known(self, features: object, prompts: PromptArrays, known: BoxArrays) -> list[RawInstances]:
+        """Find the keypoints of objects in known boxes; see `Engine`."""
+        assert isinstance(features, ImageFeatures), type(features)
+        boxes, classes = torch.from_numpy(known.boxes).to(self._weight), torch.from_numpy(known.classes).to(self.device)
+        predictions = self.model.decode_known(features, self.prompts(prompts), boxes, classes)
+        return [_raw_instances(predictions, b, False) for b in range(len(predictions))]
 
     def prompts(self, arrays: PromptArrays) -> ProjectedPrompts:
         """Convert prompts to `ProjectedPrompts` tensors."""
