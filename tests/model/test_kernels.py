@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 import xpose.model.deformable as deformable
 from xpose.errors import XPoseError
 from xpose.model import layers
-from xpose.model.deformable import DeformableAttention, sample_grid, sample_plain, sample_rows, self_check
+from xpose.model.deformable import (
+    DeformableAttention,
+    sample_gather,
+    sample_grid,
+    sample_plain,
+    sample_rows,
+    self_check,
+)
 from xpose.model.encoder import Fusion
 from xpose.model.positions import level_geometry, level_positions, token_centres
 from xpose.model.types import LevelGeometry
@@ -31,7 +38,7 @@ def test_sampling_kernels_agree(shapes: list[tuple[int, int]], batch: int, seed:
     places[:, 1] *= 1000
     weights = torch.rand(places.shape[:-1], **options)
     truth = sample_plain(values, levels, places, weights)
-    for kernel in (sample_rows, sample_grid):
+    for kernel in (sample_rows, sample_grid, sample_gather):
         torch.testing.assert_close(kernel(values, levels, places, weights), truth, atol=1e-9, rtol=1e-9)
 
 
@@ -39,7 +46,7 @@ def test_sampling_kernels_have_the_same_gradients() -> None:
     generator = torch.Generator().manual_seed(0)
     levels = ((4, 5), (2, 3))
     results = []
-    for kernel in (sample_plain, sample_rows, sample_grid):
+    for kernel in (sample_plain, sample_rows, sample_grid, sample_gather):
         generator.manual_seed(0)
         options = {"generator": generator, "dtype": torch.float64}
         inputs = [
@@ -71,7 +78,7 @@ def test_attention_is_the_same_with_either_kernel(width: int, monkeypatch: pytes
 
 
 def test_self_check_passes_here() -> None:
-    assert [c.kernel for c in self_check()] == ["rows", "grid"]
+    assert [c.kernel for c in self_check()] == ["rows", "grid", "gather"]
     assert all(c.ok for c in self_check())
 
 
@@ -80,7 +87,7 @@ def test_a_broken_kernel_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
         return sample_plain(*args) + 0.01  # type: ignore[arg-type]
 
     monkeypatch.setattr(deformable, "sample_grid", broken)
-    assert [c.ok for c in self_check()] == [True, False]
+    assert [c.ok for c in self_check()] == [True, False, True]
     with pytest.raises(XPoseError, match=r'kernel "grid" is off by 0\.01'):
         deformable.require_sound_kernels("cpu")
 

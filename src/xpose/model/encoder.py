@@ -56,7 +56,8 @@ class Fusion(nn.Module):
         `padding` [B, N] is True where an image token is padding, `object_mask` [B, L] where an object token is real.
         """
         image, objects = self.norm_image(image), self.norm_object(objects)
-        way = self.folded if objects.shape[1] * self.heads <= _FOLD_COLUMNS else self.plain
+        few = torch.compiler.is_compiling() or objects.shape[1] * self.heads <= _FOLD_COLUMNS
+        way = self.folded if few else self.plain
         to_image, to_objects = way(image, objects, padding, object_mask)
         return torch.addcmul(image, self.gamma_image, to_image), torch.addcmul(objects, self.gamma_object, to_objects)
 
@@ -89,7 +90,8 @@ class Fusion(nn.Module):
 
         out_weight = self.out_image.weight.unflatten(1, (self.heads, -1))  # [C, H, E/H]
         messages = torch.einsum("bhle,che->bchl", self._split(self.value_object(objects)), out_weight)
-        if classes == 1 and self.sink_key is None:  # the softmax is 1: the same message for every image token
+        single = not torch.compiler.is_compiling() and classes == 1
+        if single and self.sink_key is None:  # the softmax is 1: the same message for every image token
             to_image = messages.sum((2, 3))[:, None] + self.out_image.bias
         else:
             masked = _masked(scores, object_mask)
@@ -116,7 +118,7 @@ class Fusion(nn.Module):
             scores = scores.masked_fill(padding[:, :, None, None], float("-inf"))
         if self.sink_score is None:
             return scores.softmax(1)
-        sink = self.sink_score[:, None].expand(len(scores), 1, -1, scores.shape[3]).to(scores.dtype)
+        sink = self.sink_score[:, None].expand(scores.shape[0], 1, -1, scores.shape[3]).to(scores.dtype)
         return torch.cat((scores, sink), 1).softmax(1)[:, :-1]
 
     def _split(self, x: Tensor) -> Tensor:
@@ -130,7 +132,7 @@ def _masked(scores: Tensor, object_mask: Tensor | None) -> Tensor:
 
 def _linear_per_image(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """[B, N, C] times a weight [B, M, C] of each image, with bias [B, M] or [M]: [B, N, M]."""
-    if x.device.type != "cpu" or torch.is_grad_enabled():
+    if x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
         return torch.baddbmm(bias.unsqueeze(-2), x, weight.transpose(1, 2))
     biases = bias.expand(x.shape[0], -1)
     if x.shape[0] == 1:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from xpose.model.config import XPoseConfig
 from xpose.model.decoder import DecoderHeads, DecoderLayer
+from xpose.model.deformable import sample_gather
 from xpose.model.layers import Linear, Recomputable
 from xpose.model.types import EncodedScene, Instances, LayerReport, PoseMaps
 
@@ -75,6 +76,7 @@ class PoseMap(nn.Module):
         super().__init__()
         dim, width = config.dim, config.pose_map_width
         self.cells = config.pose_map
+        self.graph_kernel = "grid"  # as in `DeformableAttention`
         self.values = nn.ModuleList(Linear(dim, width) for _ in range(_LEVELS))
         self.place = nn.Parameter(torch.randn(self.cells, self.cells, width) * 0.02)
         self.instance = Linear(dim, width)
@@ -115,8 +117,22 @@ class PoseMap(nn.Module):
         for number, value in enumerate(self.values):
             plane = value(levels[number]).transpose(1, 2).unflatten(2, shapes[number])
             ratio = scene.geometry.valid_ratios[:, number, None, None]
-            sampled.append(F.grid_sample(plane, (places * ratio * 2 - 1).to(plane.dtype), align_corners=False))
+            sampled.append(self._bilinear(plane, (places * ratio).to(plane.dtype)))
         return torch.stack(sampled).sum(0).permute(0, 2, 3, 1)
+
+    def _bilinear(self, plane: Tensor, places: Tensor) -> Tensor:
+        """Values of a plane [B, W, h, w] at places [B, G, R · R, 2] in [0, 1] of it: [B, W, G, R · R]."""
+        if self.graph_kernel != "gather" or not torch.compiler.is_compiling():
+            return F.grid_sample(plane, places * 2 - 1, align_corners=False)
+        rows, columns = plane.shape[2:]
+        pixels = torch.stack((places[..., 0] * columns - 0.5, places[..., 1] * rows - 0.5), dim=-1)
+        sampled = sample_gather(
+            plane.flatten(2).transpose(1, 2)[:, :, None],
+            ((rows, columns),),
+            pixels.flatten(1, 2)[:, :, None, None, None],
+            pixels.new_ones(1).expand(*pixels.flatten(1, 2).shape[:2], 1, 1, 1),
+        )
+        return sampled.transpose(1, 2).unflatten(2, pixels.shape[1:3])
 
 
 class KeypointDecoder(nn.Module):
@@ -141,7 +157,7 @@ class KeypointDecoder(nn.Module):
         boxes = self._first_boxes(instances, tokens, heads, centres)
         content = torch.cat((instances.content[:, :, None], content), dim=2).view(batch, count * (points + 1), dim)
         mask = None
-        if not bool(real.all()):
+        if torch.compiler.is_compiling() or not bool(real.all()):
             mask = torch.cat((real.new_ones(batch, count, 1), real), dim=2).view(-1, 1, 1, points + 1)
         reports: list[LayerReport] = []
         for number, layer in enumerate(self.layers):

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache, wraps
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,19 @@ _CONVOLUTION_ROWS = 64
 _CONVOLUTION_NUMBERS = 20480
 # Long rows of tokens are processed in pieces, so that intermediate results stay in the processor's cache.
 PIECE_ROWS = 2048
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 _PRIOR = -4.595  # logit of 0.01: at the start of training nearly everything is background
+
+
+def cached(function: _Function) -> _Function:
+    """Cache the constants that a function makes for sizes, except in compiled or exported graphs, where sizes vary."""
+    remembered = lru_cache(maxsize=64)(function)
+
+    @wraps(function)
+    def call(*arguments: Any) -> Any:
+        return function(*arguments) if torch.compiler.is_compiling() else remembered(*arguments)
+
+    return call  # type: ignore[return-value]
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -33,17 +46,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """
     if weight.dtype != x.dtype and weight.dtype in (torch.bfloat16, torch.float16):
         return F.linear(x.to(weight.dtype), weight, bias)
+    elsewhere = x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
+    if torch.compiler.is_compiling() or torch.is_grad_enabled() or elsewhere:
+        return F.linear(x, weight, bias)
     rows = x.numel() // x.shape[-1] if x.shape[-1] else 0
-    if (
-        x.device.type != "cpu"
-        or x.dtype != torch.float32
-        or rows < _CONVOLUTION_ROWS
-        or x.numel() <= _CONVOLUTION_NUMBERS
-        or torch.is_grad_enabled()
-        or torch.compiler.is_compiling()
-        or torch.onnx.is_in_onnx_export()
-        or torch.is_autocast_enabled("cpu")
-    ):
+    if rows < _CONVOLUTION_ROWS or x.numel() <= _CONVOLUTION_NUMBERS:
         return F.linear(x, weight, bias)
     pixels = x.reshape(1, rows, 1, x.shape[-1]).permute(0, 3, 1, 2)
     y = F.conv2d(pixels, weight[:, :, None, None], bias)
@@ -144,7 +151,8 @@ class Attention(nn.Module):
     def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
         """Attend from [B, T, C] to [B, M, C]; `mask`, broadcastable to [B, H, T, M], is True where allowed."""
         dim = query.shape[-1]
-        if key.shape[1] == 1 and mask is None and self.sink is None:  # the softmax over one key is 1
+        single = not torch.compiler.is_compiling() and key.shape[1] == 1
+        if single and mask is None and self.sink is None:  # the softmax over one key is 1
             return self.single(value).expand_as(query)
         weights, biases = self.in_proj_weight, self.in_proj_bias
         if key is query:
@@ -154,7 +162,7 @@ class Attention(nn.Module):
             k = linear(key, weights[dim : 2 * dim], biases[dim : 2 * dim])
         v = linear(value, weights[2 * dim :], biases[2 * dim :])
         if self.sink is not None:
-            k = torch.cat((k, self.sink.to(k.dtype).expand(len(k), 1, -1)), 1)
+            k = torch.cat((k, self.sink.to(k.dtype).expand(k.shape[0], 1, -1)), 1)
             v = F.pad(v, (0, 0, 0, 1))
             mask = None if mask is None else F.pad(mask, (0, 1), value=True)
         out = attention(self._split(q), self._split(k), self._split(v), mask)

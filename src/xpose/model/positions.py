@@ -6,12 +6,12 @@ Shape letters: see `types.py`.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from xpose.model.layers import cached
 from xpose.model.types import LevelGeometry
 
 
@@ -46,7 +46,7 @@ def level_positions(height: int, width: int, padding: Tensor | None, dim: int, l
     return torch.cat((sine_code(y, half, 20.0), sine_code(x, half, 20.0)), dim=-1).flatten(1, 2)
 
 
-@lru_cache(maxsize=64)
+@cached
 def _axis_code(size: int, count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     with torch.inference_mode(False), torch.no_grad():  # cached tensors are used in training too
         steps = torch.arange(1, size + 1, dtype=dtype, device=device)
@@ -83,7 +83,7 @@ def token_centres(geometry: LevelGeometry) -> Tensor:
     return torch.cat(per_level, dim=1)
 
 
-@lru_cache(maxsize=64)
+@cached
 def _pixel_centres(height: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     with torch.inference_mode(False), torch.no_grad():
         y = torch.arange(height, dtype=dtype, device=device) + 0.5

@@ -5,8 +5,6 @@ Shape letters: see `types.py`.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,6 +13,8 @@ from xpose.model.config import XPoseConfig
 from xpose.model.layers import MLP, Linear, PromptSimilarity
 from xpose.model.positions import token_centres
 from xpose.model.types import EncodedScene, LayerReport, LevelGeometry, ObjectQueries, ProjectedPrompts
+
+_NOT_A_PEAK = 100.0  # more than logits differ, but not so much that their order is lost in rounding
 
 
 class QuerySelection(nn.Module):
@@ -77,12 +77,12 @@ class QuerySelection(nn.Module):
 
 @torch.no_grad()
 def at_peaks(scores: Tensor, shapes: tuple[tuple[int, int], ...]) -> Tensor:
-    """Scores [B, N, L], −inf wherever a neighbour of the same level scores higher for the class."""
+    """Scores [B, N, L], lowered so that tokens with a better neighbour of the same level come after all others."""
     levels = []
     for rows, shape in zip(scores.split([h * w for h, w in shapes], dim=1), shapes, strict=True):
         planes = rows.transpose(1, 2).unflatten(2, shape)
         peaks = planes >= F.max_pool2d(planes, 3, 1, 1)
-        levels.append(planes.masked_fill(~peaks, -math.inf).flatten(2).transpose(1, 2))
+        levels.append(torch.where(peaks, planes, planes - _NOT_A_PEAK).flatten(2).transpose(1, 2))
     return torch.cat(levels, dim=1)
 
 

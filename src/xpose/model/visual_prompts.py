@@ -78,9 +78,9 @@ class VisualPrompts(nn.Module):
         code = sine_code(places[..., [1, 0]] * (2 * math.pi), 128, 10000.0).flatten(-2)
         local = F.grid_sample(fine, places[:, :, None] * 2 - 1, align_corners=False)[..., 0].transpose(1, 2)
         keypoints = torch.where(visible[..., None], local + self.place(code), self.hidden_token)
-        tokens = torch.cat((self.object_token.expand(len(points), 1, -1), keypoints), dim=1)
+        tokens = torch.cat((self.object_token.expand(points.shape[0], 1, -1), keypoints), dim=1)
         keep = visible.new_ones(visible.shape) if real is None else real
-        keep = torch.cat((keep.new_ones(len(keep), 1), keep), dim=1)
+        keep = torch.cat((keep.new_ones(keep.shape[0], 1), keep), dim=1)
         for layer in self.layers:
             tokens = layer(tokens, picture, keep)
         tokens = self.out_norm(tokens)

@@ -234,7 +234,16 @@ class NanoDet(nn.Module):
             x = stage(x)
             stages.append(x)
         maps = [torch.cat(pair, dim=1) for pair in zip(stages, self.pyramid(stages), strict=True)]
-        return [x[..., : -(-height // s), : -(-width // s)] for x, s in zip(maps, (8, 16, 32), strict=True)]
+        # Floor division of negative numbers, the usual way to round up, differs between runtimes.
+        sizes = [((height + s - 1) // s, (width + s - 1) // s) for s in (8, 16, 32)]
+        return [_cropped(x, *size) for x, size in zip(maps, sizes, strict=True)]
+
+
+def _cropped(x: Tensor, height: int, width: int) -> Tensor:
+    if torch.compiler.is_compiling():  # a slice would tie the graph to sizes that are, or are not, multiples of 32
+        rows, columns = (torch.arange(size, device=x.device) for size in (height, width))
+        return x.index_select(2, rows).index_select(3, columns)
+    return x[..., :height, :width]
 
 
 def convert_nanodet(source: str | Path, target: str | Path) -> None:

@@ -76,22 +76,47 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor, size: tuple[int, int], shift: int) -> Tensor:
         """[B, P, C] (normalised) to [B, P, C]."""
+        if torch.compiler.is_compiling():
+            return self._rolled(x, size, shift)
         at_once = max(1, PIECE_ROWS // self.window**2) if piecewise(x) else 2**31
         pieces, scatter = windows(size, self.window, shift, at_once, x.dtype, x.device)
         bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)  # [H, A, A]
         padded = F.pad(x, (0, 0, 0, 1))  # padding cells point to the added zero row
-        done = [self._attend(padded, piece, bias) for piece in pieces]
+        done = [self._attend(padded.index_select(1, p.gather), bias, p.mask, p.border) for p in pieces]
         return torch.cat(done, dim=1).index_select(1, scatter)
 
-    def _attend(self, padded: Tensor, piece: WindowPiece, bias: Tensor) -> Tensor:
-        batch, _, dim = padded.shape
-        qkv = self.qkv(padded.index_select(1, piece.gather))
-        qkv = qkv.view(batch, -1, self.window**2, 3, self.heads, dim // self.heads)
+    def _rolled(self, x: Tensor, size: tuple[int, int], shift: int) -> Tensor:
+        """The same for graphs in which the size varies: pad, roll and partition instead of gathering rows."""
+        (height, width), window = size, self.window
+        bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)
+        plane = F.pad(x.unflatten(1, size), (0, 0, 0, -width % window, 0, -height % window))
+        high, wide = plane.shape[1:3]
+        if shift:
+            plane = plane.roll((-shift, -shift), (1, 2))
+        split = (-1, high // window, window, wide // window, window, x.shape[2])
+        cells = plane.view(split).transpose(2, 3).flatten(1, 4)
+        mask = None
+        if shift:
+            regions = _regions(high, window, shift)[:, None] * 3 + _regions(wide, window, shift)[None]
+            regions = _partition(regions.to(x.device), window)
+            mask = (regions[:, None, :] != regions[:, :, None]).to(x.dtype)[:, None] * -100.0
+        seen = self._attend(cells, bias, mask)
+        plane = seen.view(split[0], split[1], split[3], window, window, x.shape[2]).transpose(2, 3).reshape(plane.shape)
+        if shift:
+            plane = plane.roll((shift, shift), (1, 2))
+        return plane[:, :height, :width].flatten(1, 2)
+
+    def _attend(self, cells: Tensor, bias: Tensor, mask: Tensor | None, border: Tensor | None = None) -> Tensor:
+        """Window cells [B, W · A, C] after attention; `mask` is added to the scores of all windows or of `border`."""
+        batch, _, dim = cells.shape
+        qkv = self.qkv(cells).view(batch, -1, self.window**2, 3, self.heads, dim // self.heads)
         q, k, v = qkv.permute(3, 0, 1, 4, 2, 5).unbind(0)  # [B, W, H, A, C/H]
         scores = (q * (dim // self.heads) ** -0.5) @ k.transpose(-2, -1) + bias
-        if piece.border.numel():
-            mask = piece.mask.expand(batch, -1, self.heads, -1, -1)
-            scores = scores.index_add(1, piece.border, mask.to(scores.dtype))  # autocast can widen the scores
+        if mask is not None and border is None:
+            scores = scores + mask
+        elif mask is not None and border is not None and border.numel():
+            borders = mask.expand(batch, -1, self.heads, -1, -1)
+            scores = scores.index_add(1, border, borders.to(scores.dtype))  # autocast can widen the scores
         out = (scores.softmax(-1) @ v).transpose(2, 3).reshape(batch, -1, dim)
         return self.proj(out)
 
