@@ -84,6 +84,9 @@ def desk(tmp_path, monkeypatch, bundled):
     (tmp_path / "leaf.json").write_text(json.dumps({"name": "leaf", "keypoints": points}))
     (tmp_path / "boxes.json").write_text(json.dumps([{"image_id": "photo", "bbox": [5, 5, 30, 40]}]))
     (tmp_path / "unipose_swint.pth").symlink_to(bundled)
+    (tmp_path / "dog.toml").write_text('name = "my dog"\nkeypoints = ["nose", "collar"]\n')
+    (tmp_path / "runs/dog").mkdir(parents=True)
+    (tmp_path / "runs/dog/best").symlink_to(bundled)
     # Both modules are imported before one of them is changed: otherwise the second would keep the changed function.
     modules = [import_module(f"xpose.{name}") for name in ("model.checkpoints.pretrained", "inference.loading")]
     for module in modules:

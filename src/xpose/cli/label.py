@@ -57,7 +57,7 @@ def label(
 
     - xpose label photos/ -t dog
     - xpose label photos/ -t leaf --keypoints "tip,stalk"
-    - xpose label photos/ -p runs/finetune/weights
+    - xpose label photos/ -p runs/finetune
     """
     from xpose.demo.labelling.controller import LabelController
     from xpose.demo.labelling.folder import LabelFolder

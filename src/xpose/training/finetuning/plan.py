@@ -153,7 +153,7 @@ def choose(material: Material, start: Start, changes: Iterable[str] = ()) -> Fin
     prompts = {"visual": size.visual, "combined": size.combined} if by_example else {"visual": 0.0, "combined": 0.0}
     schedule = {"rate": rate, "backbone": 0.25} if scratch else {"rate": rate * size.rate, "backbone": size.backbone}
     table = {
-        "about": f"fine-tuning on {counted(material.pictures, 'picture')} of {material.place.name} ({size.name})",
+        "about": f"{start.config.name}, fine-tuned on {counted(material.pictures, 'picture')} of {material.place.name}",
         "network": start.network,
         "data": {"places": [str(material.place)], "split": material.split, "held_out": held_out},
         "loading": {"batch": min(size.batch, material.pictures), "threads": 1, "keep_megabytes": 500.0},
