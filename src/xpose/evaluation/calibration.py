@@ -16,7 +16,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -152,19 +152,15 @@ def calibrate(
             that too few pictures lack to allow a single pose keeps its threshold, unless the limit is 0.
         least: minimum labelled objects for a class to get its own threshold; the others share a common one.
         before: the calibration so far, with the suppression and rivals that the samples were collected with. Classes
-            without labelled objects keep their thresholds, including the common one unless the samples show every
-            class that has a threshold. Temperatures and the threshold of points are kept if there are too few
-            outcomes of either kind.
+            without labelled objects keep their thresholds. The common threshold and the temperature of objects are kept
+            unless the samples show every class that has a threshold; temperatures and the threshold of points are kept
+            if there are too few outcomes of either kind.
     """
     for alarms in (false_alarms, absent_alarms):
         if alarms is not None and not 0 <= alarms < math.inf:
             raise ConfigError(f"The number of false alarms per picture is {alarms}. It must be at least 0.")
     scores, right = stacked(samples, "scores"), stacked(samples, "right", bool)
     points, visible = stacked(samples, "confidences"), stacked(samples, "visible", bool)
-    temperature = fit_temperature(scores, right, before.temperature)
-    keypoint_temperature = fit_temperature(points, visible, before.keypoint_temperature)
-    kept = _retempered(before, temperature, keypoint_temperature)
-    scores, points = tempered(scores, temperature), tempered(points, keypoint_temperature)
     owners = np.array([name for picture in samples for name in picture.classes], dtype=object)
     lacking = np.array([not picture.labelled[name] for picture in samples for name in picture.classes], dtype=bool)
     labelled, pictures, lacked = Counter[str](), Counter[str](), Counter[str]()  # objects, pictures, those without it
@@ -172,17 +168,21 @@ def calibrate(
         labelled.update(picture.labelled)
         pictures.update(picture.labelled.keys())
         lacked.update(name for name, count in picture.labelled.items() if not count)
+    shows_every_class = all(labelled[name] for name in before.thresholds if name)
+    temperature = fit_temperature(scores, right, before.temperature) if shows_every_class else before.temperature
+    keypoint_temperature = fit_temperature(points, visible, before.keypoint_temperature)
+    scores, points = tempered(scores, temperature), tempered(points, keypoint_temperature)
 
     def raised(threshold: float, answers: np.ndarray, count: int) -> float:
         if absent_alarms is None or 0 < count * absent_alarms < 1:  # too few pictures to allow one alarm
             return threshold
         return max(threshold, quiet_from(scores[answers & lacking], count, absent_alarms))
 
-    thresholds = dict(kept.thresholds)
+    thresholds = _retempered(before.thresholds, temperature / before.temperature)
     common = _threshold(scores, right, sum(labelled.values()), sum(pictures.values()), false_alarms)
     if common is not None:
         common = raised(common, np.ones(len(scores), dtype=bool), sum(lacked.values()))
-        if all(labelled[name] for name in thresholds if name):
+        if shows_every_class:
             thresholds[""] = common
         else:
             thresholds |= {name: common for name, count in labelled.items() if count and name not in thresholds}
@@ -191,29 +191,17 @@ def calibrate(
         threshold = _threshold(scores[of_class], right[of_class], labelled[name], pictures[name], false_alarms)
         if labelled[name] >= least and threshold is not None:
             thresholds[name] = raised(threshold, of_class, lacked[name])
+    least_confidence = before.keypoint_threshold
     if min(int(visible.sum()), int((~visible).sum())) >= LEAST_OUTCOMES:
-        kept = replace(kept, keypoint_threshold=best_f1(points, visible, int(visible.sum())) or 0.0)
-    return replace(kept, thresholds=thresholds)
+        least_confidence = best_f1(points, visible, int(visible.sum())) or 0.0
+    temperatures: dict[str, Any] = {"temperature": temperature, "keypoint_temperature": keypoint_temperature}
+    return replace(before, thresholds=thresholds, keypoint_threshold=least_confidence, **temperatures)
 
 
-def _retempered(calibration: Calibration, temperature: float, keypoint_temperature: float) -> Calibration:
-    """The calibration with other temperatures and equivalent thresholds: the same poses and points pass."""
-
-    def moved(threshold: float, before: float, after: float) -> float:
-        return threshold if before == after else float(tempered(np.array([threshold]), after / before)[0])
-
-    return replace(
-        calibration,
-        temperature=temperature,
-        keypoint_temperature=keypoint_temperature,
-        thresholds={
-            name: moved(threshold, calibration.temperature, temperature)
-            for name, threshold in calibration.thresholds.items()
-        },
-        keypoint_threshold=moved(
-            calibration.keypoint_threshold, calibration.keypoint_temperature, keypoint_temperature
-        ),
-    )
+def _retempered(thresholds: Mapping[str, float], change: float) -> dict[str, float]:
+    """The thresholds that the same poses pass after the temperature is multiplied by `change`."""
+    moved = tempered(np.array([*thresholds.values()], dtype=np.float64), change)
+    return dict(zip(thresholds, moved.tolist(), strict=True))
 
 
 def fit_temperature(scores: np.ndarray, right: np.ndarray, before: float = 1.0) -> float:
@@ -318,6 +306,7 @@ def measure(pairs: Sequence[tuple[CalibrationSample, Calibration]]) -> dict[str,
     seen, shown = np.concatenate(visible), np.concatenate(kept)
     labelled = sum(sum(picture.labelled.values()) for picture, _ in pairs)
     hits = float((was & did).sum())
+    raw_points = stacked((picture for picture, _ in pairs), "confidences")  # a temperature does not change their order
     return {
         "ECE of objects": calibration_error(np.concatenate(scores), was),
         "precision": _share(hits, did.sum()),
@@ -325,7 +314,7 @@ def measure(pairs: Sequence[tuple[CalibrationSample, Calibration]]) -> dict[str,
         "F1": _share(2 * hits, did.sum() + labelled),
         "wrong poses per picture": _share((~was & did).sum(), len(pairs)),
         "ECE of points": calibration_error(np.concatenate(points), seen),
-        "AUROC of visible points": auroc(np.concatenate(points), seen),
+        "AUROC of visible points": auroc(raw_points, seen),
         "F1 of points": _share(2 * float((seen & shown).sum()), seen.sum() + shown.sum()),
         "visible points kept": _share((seen & shown).sum(), seen.sum()),
         "absent points hidden": _share((~seen & ~shown).sum(), (~seen).sum()),
