@@ -26,7 +26,6 @@ from xpose.drawing.figures import (
     point_radius,
     text_size,
 )
-from xpose.drawing.labels import arranged, entries_for
 from xpose.drawing.overlay import Style, draw_figures
 from xpose.errors import ConfigError, ImageError
 from xpose.pictures.reading import read_picture
@@ -171,6 +170,14 @@ def test_labels_say_what_and_how_sure_and_do_not_lie_on_each_other():
     assert about(drawn(figure(title=""), style=style), PAPER) < about(drawn(figure(title="a cat"), style=style), PAPER)
 
 
+def test_a_picture_that_is_smaller_than_a_label_has_none():
+    style = dataclasses.replace(PLAIN, labels=True)
+    for size in ((14, 25), (200, 40)):
+        tiny = figure(xy=np.zeros((3, 2)), visibility=np.zeros(3), box=(2.0, 2.0, 9.0, 9.0))
+        assert (drawn(tiny, style=style, ground=sheet(*size)) == GREY).all()
+    assert (drawn(figure(visibility=np.zeros(3)), style=style) != GREY).any()
+
+
 def test_what_people_labelled_has_no_score():
     def label(**changes: object) -> int:
         bare = {"xy": np.zeros((3, 2)), "visibility": np.zeros(3, dtype=int)}
@@ -180,74 +187,25 @@ def test_what_people_labelled_has_no_score():
     assert label(score=0.87) > label(score=None) > label(score=None, title="") == 0
 
 
-def test_a_legend_of_colours_or_of_names():
-    big = sheet(640, 480)
-    cat = figure(xy=np.array([[200.0, 150], [400, 150], [300, 350]]), box=(150.0, 100.0, 450.0, 400.0))
-    assert [entry.text for entry in entries_for([cat], numbered=False)] == ["left", "right", "middle"]
-    assert [(e.mark, e.text) for e in entries_for([cat], numbered=True)] == [
-        ("1", "left eye"),
-        ("2", "right eye"),
-        ("3", "nose"),
-    ]
-    unseen = figure(visibility=np.array([2, 0, 2]))
-    assert [entry.faint for entry in entries_for([unseen], numbered=True)] == [False, True, False]
-    assert [entry.text for entry in entries_for([unseen], numbered=False)] == ["left", "middle"]
-    two_kinds = [entry.text for entry in entries_for([cat, figure(title="dog")], numbered=True)]
-    assert two_kinds[0] == "cat"
-    assert two_kinds[4] == "dog"
-    assert entries_for([figure(sides=("middle",) * 3)], numbered=False) == [], "one colour explains itself"
-    assert entries_for([cat] * 13, numbered=False)[0].text == "13 x cat"
-    with_legend = draw_figures(big, [cat], Style(boxes=False, labels=False))
-    assert with_legend.size == (640, 480), "it fits into a corner"
-    assert about(np.asarray(with_legend).astype(int), LEFT) > about(drawn(cat, ground=big), LEFT)
-
-
-def test_the_legend_covers_no_point():
-    everywhere = np.stack(np.meshgrid(np.linspace(5, 635, 12), np.linspace(5, 475, 12)), -1).reshape(-1, 2)
-    full = figure(
-        names=tuple(f"left {i}" for i in range(144)),
-        sides=("left",) * 144,
-        xy=everywhere,
-        confidence=np.ones(144),
-        visibility=np.full(144, 2),
-        edges=(),
-        box=(0.0, 0.0, 640.0, 480.0),
-    )
-    picture = draw_figures(sheet(640, 480), [full])
-    assert picture.width == 640
-    assert picture.height > 480
-    assert draw_figures(sheet(640, 480), [full], Style(legend="none")).height == 480
-    below = draw_figures(sheet(640, 480), [figure()], Style(legend="below"))
-    assert below.height > 480
-
-
 @pytest.mark.parametrize(
-    ("count", "height", "width"), [(1, 10, 5), (7, 60, 1000), (40, 100, 300), (40, 1, 1), (3, 9e9, 1)]
+    ("option", "value"),
+    [("legend", "left"), ("legend", True), ("legend", "auto")]
+    + [("line_width", width) for width in (0, -1, math.nan, math.inf, "4", 1e9)],
 )
-def test_every_entry_of_a_legend_is_in_one_column(count, height, width):
-    entries = entries_for([figure(names=tuple(f"p{i}" for i in range(count)), sides=("left",) * count,
-                                  visibility=np.zeros(count))], numbered=True)  # fmt: skip
-    legend = arranged(entries, 12, height, width)
-    assert [entry for column in legend.columns for entry in column] == entries
-    assert legend.width <= width or len(legend.columns) == 1
-    lengths = [len(column) for column in legend.columns]
-    assert max(lengths) - min(lengths) <= 1
+def test_a_wrong_style_is_refused(option, value):
+    with pytest.raises(ConfigError, match=f"{option} is {value!r}. It must be "):
+        two_dogs_and_a_box(source=None).draw(**{option: value})
 
 
-def test_numbers_appear_where_there_is_room():
-    cat = figure(xy=np.array([[200.0, 150], [400, 150], [300, 350]]), box=(150.0, 100.0, 450.0, 400.0))
-    style = Style(boxes=False, labels=False, legend="below")
-    few = draw_figures(sheet(640, 480), [cat], style)
-    assert np.asarray(few)[:480].tobytes() != np.asarray(draw_figures(sheet(640, 480), [cat], PLAIN)).tobytes()
-    tiny = draw_figures(sheet(200, 200), [figure(xy=np.array(list(PLACES.values())) / 8)], style)
-    plain = draw_figures(sheet(200, 200), [figure(xy=np.array(list(PLACES.values())) / 8)], PLAIN)
-    assert np.asarray(tiny)[:200].tobytes() == np.asarray(plain).tobytes(), "no room for numbers"
-
-
-@pytest.mark.parametrize("value", ["left", True])
-def test_unknown_places_of_the_legend_are_refused(value):
-    with pytest.raises(ConfigError, match=f"legend is {value!r}. It must be one of"):
-        two_dogs_and_a_box(source=None).draw(legend=value)
+def test_the_line_width_is_that_of_edges_and_scales_the_rest():
+    pixels = drawn(figure(), style=dataclasses.replace(PLAIN, line_width=9))
+    across = pixels[80, 70:120]  # two edges of 27 degrees from the vertical
+    assert about(across, LEFT, 60) == pytest.approx(9 / math.cos(math.radians(27)), abs=1.5)
+    disc = pixels[38:63, 40:80]
+    assert about(disc, LEFT) == pytest.approx(math.pi * 9**2, rel=0.15)
+    thin = drawn(figure(), style=dataclasses.replace(PLAIN, line_width=1, boxes=True))
+    thick = drawn(figure(), style=dataclasses.replace(PLAIN, line_width=12, boxes=True))
+    assert about(thick[15:26], PAPER, 60) > 2 * about(thin[15:26], PAPER, 60), "the box too"
 
 
 # Pictures
@@ -299,7 +257,8 @@ STYLES = st.fixed_dictionaries(
     {
         "boxes": st.booleans(),
         "labels": st.booleans(),
-        "legend": st.sampled_from(["auto", "below", "none"]),
+        "legend": st.sampled_from(["inside", "below", "none"]),
+        "line_width": st.none() | st.floats(0.01, 1000),
     }
 )
 
@@ -310,8 +269,7 @@ def test_any_result_can_be_drawn(poses, style):
     picture = dataclasses.replace(poses, source=None).draw(**style)
     height, width = poses.image_size
     assert picture.width == width
-    if style["legend"] == "none":
-        assert picture.height == height
+    assert picture.height == height or style["legend"] == "below"
 
 
 def test_a_tentative_pose_has_a_dashed_box():

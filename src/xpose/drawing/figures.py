@@ -14,7 +14,7 @@ from xpose.errors import ConfigError
 
 Place = tuple[float, float]
 Rect = tuple[float, float, float, float]
-LegendPlace = Literal["auto", "below", "none"]
+LegendPlace = Literal["inside", "below", "none"]
 Colour = tuple[int, int, int]
 # The sides have colours of the Okabe-Ito palette, which are distinct under common forms of colour blindness.
 LEFT: Colour = (0, 114, 178)  # blue
@@ -25,6 +25,16 @@ PAPER: Colour = (255, 255, 255)
 INK: Colour = (34, 34, 34)
 FAINT: Colour = (120, 120, 120)
 RULE: Colour = (222, 222, 222)
+_WIDEST = 1000  # pixels, for lines
+
+
+@dataclass(frozen=True)
+class FigureClass:
+    """A kind of object, as the legend explains it: its name, and its keypoints with their sides."""
+
+    title: str
+    names: tuple[str, ...]
+    sides: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +52,11 @@ class Figure:
     edges: Sequence[tuple[str, str]]  # pairs of names
     errors: np.ndarray | None = None  # [K] expected errors, NaN where unknown
     dashed: bool = False  # whether the box is drawn with a dashed line
+
+    @property
+    def kind(self) -> FigureClass:
+        """Its entry in the legend."""
+        return FigureClass(self.title, tuple(self.names), tuple(self.sides))
 
     @property
     def seen(self) -> np.ndarray:
@@ -67,13 +82,20 @@ class Style:
 
     boxes: bool = True
     labels: bool = True
-    legend: LegendPlace = "auto"
+    legend: LegendPlace = "below"
+    line_width: float | None = None  # in pixels
     errors: bool = False
 
     def __post_init__(self) -> None:
         places = get_args(LegendPlace)
         if self.legend not in places:
             raise ConfigError(f"legend is {self.legend!r}. It must be one of {', '.join(places)}. Choose one of them.")
+        width = self.line_width
+        if width is not None and not (isinstance(width, int | float) and 0 < width <= _WIDEST):
+            raise ConfigError(
+                f"line_width is {width!r}. It must be a number of pixels above 0, at most {_WIDEST}. Omit it to choose "
+                "it by the sizes of picture and objects."
+            )
 
 
 def text_size(width: int, height: int) -> int:
@@ -127,6 +149,12 @@ def distance_to_line(place: Place, start: Place, end: Place) -> float:
 def shared_area(a: Rect, b: Rect) -> float:
     """The overlap area of two rectangles."""
     return max(min(a[2], b[2]) - max(a[0], b[0]), 0.0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0.0)
+
+
+def points_inside(rect: Rect, points: np.ndarray) -> int:
+    """The number of points [M, 2] inside a rectangle."""
+    x, y = points[:, 0], points[:, 1]
+    return int(((x > rect[0]) & (x < rect[2]) & (y > rect[1]) & (y < rect[3])).sum())
 
 
 def edge_side(start: str, end: str) -> str:

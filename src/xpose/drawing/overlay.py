@@ -14,27 +14,36 @@ from PIL import Image
 
 from xpose.drawing import figures as sizes
 from xpose.drawing.canvas import Canvas
-from xpose.drawing.figures import INK, PAPER, SIDES, Colour, Figure, Rect, Style, edge_side
-from xpose.drawing.labels import arranged, entries_for, place_for, strip_for, write_labels, write_numbers
+from xpose.drawing.figures import INK, PAPER, SIDES, Colour, Figure, FigureClass, Style, edge_side
+from xpose.drawing.labels import write_labels, write_numbers
+from xpose.drawing.legend import legend_below, legend_inside
 
-_FEW = 3  # objects; with more, the legend explains colours instead of points
-_FEW_NAMES = 34  # the largest number of names in a legend
+_FEW = 3  # objects; with more, only the best one gets numbers
+_LEGEND_SIZE = 0.85  # of its letters, relative to those of labels
 _FAINTEST = 0.35  # opacity of a present point with confidence 0
 _DASH = 14  # length of a dash relative to the line's radius
 _SHADE: Colour = (24, 24, 26)  # of the legend strip
 
-__all__ = ["Figure", "Style", "draw_figures"]
+__all__ = ["Figure", "FigureClass", "Style", "draw_figures"]
 
 
-def draw_figures(picture: Image.Image, figures: Sequence[Figure], style: Style | None = None) -> Image.Image:
+def draw_figures(
+    picture: Image.Image,
+    figures: Sequence[Figure],
+    style: Style | None = None,
+    classes: Sequence[FigureClass] | None = None,
+) -> Image.Image:
     """A copy of the picture with the figures (best first) drawn on it, the best on top.
 
-    The copy is taller than the picture if the legend is below it.
+    The legend explains `classes`, by default those of the figures. A legend below makes the copy taller, by an amount
+    that depends only on the classes and on the picture's size.
     """
     style = style or Style()
+    classes = list(dict.fromkeys(figure.kind for figure in figures)) if classes is None else classes
     canvas = Canvas(picture)
-    largest, size = sizes.picture_radius(*picture.size), sizes.text_size(*picture.size)
-    radii = [sizes.point_radius(figure, largest) for figure in figures]
+    width, size = style.line_width, sizes.text_size(*picture.size)
+    largest = sizes.picture_radius(*picture.size) if width is None else width
+    radii = [sizes.point_radius(figure, largest) if width is None else width for figure in figures]
     colours = sizes.instance_colours(len(figures))
     if style.boxes:
         for figure, colour in reversed(list(zip(figures, colours, strict=True))):
@@ -45,26 +54,27 @@ def draw_figures(picture: Image.Image, figures: Sequence[Figure], style: Style |
     if style.errors:
         for figure in figures:
             _draw_errors(canvas, figure)
-    numbered = _numbered(figures, style, size, picture.size)
-    taken: list[Rect] = write_numbers(canvas, figures, radii, _number_size(size)) if numbered else []
-    entries = entries_for(figures, numbered) if style.legend != "none" else []
-    place: Rect | str = "none"
-    if entries:
-        legend = arranged(entries, size, height=0.8 * picture.height)
-        place = place_for(legend, style.legend, figures, *picture.size)
-        if isinstance(place, tuple):
-            canvas.panel(place, 0.45 * size, INK, 0.78)
-            legend.paint(canvas, *place[:2])
-            taken.append(place)
+    rows, letters = _numbered(figures, size), max(9, round(_LEGEND_SIZE * size))
+    legend, corner = None, None
+    if style.legend == "below":
+        legend = legend_below(classes, figures, picture.size, letters)
+    elif style.legend == "inside":
+        legend, corner = legend_inside(classes, figures, picture.size, letters, bool(rows)) or (None, None)
+    if legend is None or not legend.names_points:
+        rows = []
+    taken = write_numbers(canvas, [figures[row] for row in rows], [radii[row] for row in rows], _number_size(size))
+    if legend is not None and corner is not None:
+        canvas.panel(corner, 0.45 * size, INK, 0.78)
+        legend.paint(canvas, *corner[:2], numbered=bool(rows))
+        taken.append(corner)
     if style.labels:
         write_labels(canvas, figures, colours, size, taken)
-    if place != "below":
+    if legend is None or corner is not None:
         return canvas.picture()
-    strip = strip_for(entries, size, picture.width)
-    sheet = Image.new("RGB", (picture.width, picture.height + math.ceil(strip.height)), _SHADE)
+    sheet = Image.new("RGB", (picture.width, picture.height + math.ceil(legend.height)), _SHADE)
     sheet.paste(canvas.picture())
     canvas = Canvas(sheet)
-    strip.paint(canvas, 0, picture.height)
+    legend.paint(canvas, 0, picture.height, numbered=bool(rows))
     return canvas.picture()
 
 
@@ -72,18 +82,12 @@ def _number_size(size: int) -> int:
     return max(9, round(0.9 * size))
 
 
-def _numbered(figures: Sequence[Figure], style: Style, size: int, area: tuple[int, int]) -> bool:
-    """Whether points get numbers: there are few objects and names, and room between the points and in the legend."""
-    if style.legend == "none":
-        return False
-    kinds = {(figure.title, tuple(figure.names)) for figure in figures}
-    if not 1 <= len(figures) <= _FEW or not 1 <= sum(len(names) for _, names in kinds) <= _FEW_NAMES:
-        return False
-    gaps = [gap for figure in figures if (gap := sizes.nearest_gap(figure.seen)) is not None]
-    if any(gap < 1.5 * _number_size(size) for gap in gaps):
-        return False
-    strip = strip_for(entries_for(figures, numbered=True), size, area[0])
-    return strip.height <= 0.5 * area[1] and strip.width <= area[0]
+def _numbered(figures: Sequence[Figure], size: int) -> list[int]:
+    """The rows of the figures whose points get numbers: all with room if they are few, otherwise the best of them."""
+    gaps = [sizes.nearest_gap(figure.seen) for figure in figures]
+    room = 1.5 * _number_size(size)
+    rows = [row for row, gap in enumerate(gaps) if len(figures[row].seen) and (gap is None or gap >= room)]
+    return rows if len(figures) <= _FEW else rows[:1]
 
 
 def _draw_box(canvas: Canvas, figure: Figure, colour: Colour, largest: float) -> None:

@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw
 from xpose.drawing import text
 from xpose.drawing.canvas import Canvas
 from xpose.drawing.figures import FAINT, INK, PAPER, RULE, Figure, Place
-from xpose.drawing.labels import arranged, entries_for, write_numbers
+from xpose.drawing.labels import write_numbers
+from xpose.drawing.legend import arranged, name_entries, side_entries
 from xpose.drawing.overlay import draw_edges, draw_points
 from xpose.errors import counted
 
@@ -34,7 +35,7 @@ def draw_skeleton(skeleton: Skeleton, size: int = 0) -> Image.Image:
     radius = (6.5 if count <= 40 else 4.2) * unit
     drawing = _drawn(figure, size, radius)
     write_numbers(drawing, [figure], [radius], round((17 if count <= 40 else 11) * unit))
-    entries = [*entries_for([figure], numbered=True), *entries_for([figure], numbered=False)]
+    entries = [*name_entries([figure.kind], [figure]), *side_entries([figure.kind])]
     legend = arranged(entries, round(17 * unit), size)
     head = round(68 * unit)
     picture = Image.new("RGB", (size + math.ceil(legend.width), size + head), PAPER)
@@ -45,7 +46,7 @@ def draw_skeleton(skeleton: Skeleton, size: int = 0) -> Image.Image:
     caption = edges if skeleton.layout is not None else f"{edges} · arranged in a circle, without a layout in its file"
     text.write(canvas, (24 * unit, 56 * unit), caption, round(14 * unit), FAINT, None)
     canvas.panel((size, head, picture.width, picture.height), 0, INK, 1)
-    legend.paint(canvas, size, head)
+    legend.paint(canvas, size, head, numbered=True)
     return canvas.picture()
 
 

@@ -14,6 +14,7 @@ from xpose.drawing.figures import INK, PAPER, Colour
 Font = ImageFont.FreeTypeFont
 LONGEST = 40  # characters; a longer name ends with "..."
 LINE = 1.3  # line spacing relative to the text size
+_BLANK = 0.3  # width of the blank between words, relative to the text size
 
 # Fallback fonts for letters that Pillow's font lacks, those with many alphabets first.
 _FONT_FILES = (
@@ -87,21 +88,34 @@ def spelling(text: str, size: int) -> str:
 
 def width(text: str, size: int) -> float:
     """The width of the text."""
-    shown = spelling(text, size)
-    return float(font_for(shown, size).getlength(shown)) if shown else 0.0
+    return _placed(spelling(text, size), size)[1]
+
+
+@lru_cache(maxsize=512)
+def _placed(text: str, size: int) -> tuple[list[tuple[int, str]], int]:
+    """The words of a text, each with its left end, and the width of the text.
+
+    Pillow rounds the blank between words to a pixel or two, so that small words run together.
+    """
+    font, words, left = font_for(text, size), [], 0
+    for word in text.split(" ") if text.isascii() else [text]:  # other scripts may run from right to left
+        words.append((left, word))
+        left += round(font.getlength(word)) + round(_BLANK * size)
+    return words, left - round(_BLANK * size)
 
 
 @lru_cache(maxsize=512)
 def _masks(text: str, size: int, halo: int) -> tuple[np.ndarray, np.ndarray]:
     """Masks of the letters and of their halo, [h, w] in 0..1; the baseline starts at (2 halo, size + halo)."""
     font = font_for(text, size)
-    area = (round(font.getlength(text)) + size + 4 * halo, round(1.5 * size) + 4 * halo)
+    words, length = _placed(text, size)
+    area = (length + size + 4 * halo, round(1.5 * size) + 4 * halo)
     masks = []
     for stroke in (0, halo):
         sheet = Image.new("L", area, 0)
         brush = ImageDraw.Draw(sheet)
-        place = (2 * halo, size + halo)
-        brush.text(place, text, fill=255, font=font, anchor="ls", stroke_width=stroke)
+        for left, word in words:
+            brush.text((2 * halo + left, size + halo), word, fill=255, font=font, anchor="ls", stroke_width=stroke)
         masks.append(np.asarray(sheet, np.float32) / 255)
     return masks[0], masks[1]
 

@@ -1,4 +1,4 @@
-"""Draws `Poses`: reads the picture and passes plain values to `xpose.drawing`."""
+"""Draws and crops `Poses`: reads the picture and passes plain values to `xpose.drawing`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from xpose.drawing.overlay import Figure, Style, draw_figures
+from xpose.drawing.overlay import Figure, FigureClass, Style, draw_figures
 from xpose.errors import ConfigError, ImageError
 from xpose.pictures.reading import read_picture
+from xpose.prompts import Prompt, as_prompts
+from xpose.vocabulary import side_of
 
 if TYPE_CHECKING:
     from xpose.pictures.reading import PictureSource
@@ -19,30 +21,20 @@ _SHEET = (64, 66, 70)
 _MOST = 16_384  # pixels per side of a plain sheet
 
 
-def draw(poses: Poses, image: PictureSource | None, style: Style) -> Image.Image:
+def draw(poses: Poses, image: PictureSource | None, prompts: object, style: Style) -> Image.Image:
     """See `Poses.draw`."""
     height, width = poses.image_size
     if style.errors and poses.keypoint_errors is None:
         raise ConfigError("errors=True, but these poses have no keypoint_errors. Only some weights predict them.")
-    source = poses.source if image is None else image
-    if source is None:
+    if image is None and poses.source is None:
         if max(width, height) > _MOST:
             raise ConfigError(
                 f"At most {_MOST} pixels per side are drawn without the picture itself. Give it: poses.draw(image)."
             )
         picture = Image.new("RGB", (width, height), _SHEET)
     else:
-        try:
-            picture = Image.fromarray(read_picture(source)[0])
-        except ImageError as error:
-            raise ImageError(f"{error} A drawing needs the picture itself: poses.draw(image).") from None
-    # Both sides are scaled by the same factor, except for rounding.
-    if abs(picture.width * height - picture.height * width) > sum(picture.size) + width + height:
-        raise ImageError(
-            f"The picture has {picture.width} x {picture.height} pixels, the poses are from one of {width} x {height}. "
-            "It may have another size but must have the same shape. Give the upright picture that was detected in."
-        )
-    scale = np.array([picture.width / width, picture.height / height])
+        picture = _picture(poses, image)
+    scale = _scale(poses, picture)
     figures = [
         Figure(
             box=tuple((pose.box * np.tile(scale, 2)).tolist()),
@@ -59,4 +51,42 @@ def draw(poses: Poses, image: PictureSource | None, style: Style) -> Image.Image
         )
         for pose in poses
     ]
-    return draw_figures(picture, figures, style)
+    return draw_figures(picture, figures, style, None if prompts is None else _classes(prompts))
+
+
+def crops(poses: Poses, image: PictureSource | None) -> list[Image.Image]:
+    """See `Poses.crops`."""
+    if image is None and poses.source is None:
+        raise ConfigError("These poses do not know their picture. Give it: poses.crops(image).")
+    picture = _picture(poses, image)
+    boxes = poses.boxes.astype(np.float64) * np.tile(_scale(poses, picture), 2)
+    starts = np.floor(boxes[:, :2]).clip(0, np.array(picture.size) - 1)  # at least one pixel, also outside the picture
+    ends = np.ceil(boxes[:, 2:]).clip(starts + 1, picture.size)
+    return [picture.crop(tuple(corners)) for corners in np.hstack((starts, ends)).astype(int).tolist()]
+
+
+def _classes(prompts: object) -> list[FigureClass]:
+    """The classes of prompts, as `detect` takes them."""
+    resolved = [entry.resolved if isinstance(entry, Prompt) else entry.names for entry in as_prompts(prompts)]
+    return [FigureClass(names.label, names.names, tuple(map(side_of, names.canonical))) for names in resolved]
+
+
+def _picture(poses: Poses, image: PictureSource | None) -> Image.Image:
+    source = poses.source if image is None else image
+    assert source is not None
+    try:
+        return Image.fromarray(read_picture(source)[0])
+    except ImageError as error:
+        raise ImageError(f"{error} The picture itself is needed here: poses.draw(image).") from None
+
+
+def _scale(poses: Poses, picture: Image.Image) -> np.ndarray:
+    """The size of a picture relative to the one of the poses; ImageError if their shapes differ."""
+    height, width = poses.image_size
+    # Both sides are scaled by the same factor, except for rounding.
+    if abs(picture.width * height - picture.height * width) > sum(picture.size) + width + height:
+        raise ImageError(
+            f"The picture has {picture.width} x {picture.height} pixels, the poses are from one of {width} x {height}. "
+            "It may have another size but must have the same shape. Give the upright picture that was detected in."
+        )
+    return np.array([picture.width / width, picture.height / height])

@@ -323,28 +323,50 @@ class Poses:
         self,
         image: PictureSource | None = None,
         *,
+        prompts: object = None,
         boxes: bool = True,
         labels: bool = True,
-        legend: Literal["auto", "below", "none"] = "auto",
+        legend: Literal["inside", "below", "none"] = "below",
+        line_width: float | None = None,
         errors: bool = False,
     ) -> Image.Image:
         """The picture with the poses drawn on it. See `xpose.drawing.overlay.draw_figures` for the style.
 
         Args:
             image: any picture that `detect` reads, in any size; None uses `source` if known, else a plain sheet.
+            prompts: the prompts of `detect`, whose classes the legend explains, so that pictures of equal size get
+                drawings of equal size, whatever was detected; None explains the classes of the poses.
             boxes: draw the boxes.
             labels: write category and score.
-            legend: "auto" puts the legend inside the picture if it covers nothing there, otherwise below.
+            legend: "below" adds it below the picture; "inside" puts it in the corner where it covers least.
+            line_width: the width of edges in pixels, and the radius of keypoints; None chooses both by the sizes of
+                picture and object.
             errors: draw a faint circle around each keypoint with its expected error (`keypoint_errors`) as the radius.
 
         Raises:
             ImageError: the picture is unreadable or has another aspect ratio.
-            ConfigError: an option is unknown, or the poses have no `keypoint_errors` to draw.
+            PromptError: the prompts cannot be understood.
+            ConfigError: an option is invalid, or the poses have no `keypoint_errors` to draw.
         """
         from xpose.drawing.overlay import Style
         from xpose.results.draw import draw
 
-        return draw(self, image, Style(boxes=boxes, labels=labels, legend=legend, errors=errors))
+        style = Style(boxes=boxes, labels=labels, legend=legend, line_width=line_width, errors=errors)
+        return draw(self, image, prompts, style)
+
+    def crops(self, image: PictureSource | None = None) -> list[Image.Image]:
+        """The part of the picture inside each box, one picture for each pose.
+
+        Args:
+            image: as for `draw`.
+
+        Raises:
+            ImageError: the picture is unreadable or has another aspect ratio.
+            ConfigError: the picture is unknown.
+        """
+        from xpose.results.draw import crops
+
+        return crops(self, image)
 
 
 def _share(what: str, value: object) -> float:
