@@ -33,6 +33,11 @@ def test_every_point_has_a_row():
     assert to_csv([]) == ",".join(COLUMNS) + "\n"
 
 
+def test_tentative_poses_are_marked():
+    poses = two_dogs_and_a_box(tentative=[False, True, True])
+    assert [row["tentative"] for row in rows(to_csv([DOGS, poses]))] == [*"0000000", *"000", *"111", "1"]
+
+
 @pytest.mark.parametrize(
     ("name", "cell"),
     [

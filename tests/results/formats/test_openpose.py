@@ -12,7 +12,7 @@ from tests.results.pose_cases import any_poses, two_dogs_and_a_box
 
 from xpose.errors import ConfigError, XPoseWarning
 from xpose.results import Poses
-from xpose.results.formats.openpose import BODY_18, BODY_25
+from xpose.results.formats.openpose import BODY_18, BODY_25, encode
 from xpose.vocabulary import load_skeleton
 
 
@@ -115,6 +115,13 @@ def test_animals_stand_in_the_order_of_ap10k(skeleton):
 def test_what_has_no_place_is_left_out_with_a_warning(skeleton, category):
     with pytest.warns(XPoseWarning, match=f'1 of 1 objects \\("{category}"\\) are omitted'):
         assert one(skeleton, category).to_openpose()["people"] == []
+
+
+def test_one_warning_for_several_pictures():
+    with pytest.warns(XPoseWarning, match=r'2 of 3 objects \("car"\) are omitted') as caught:
+        contents = encode([one("car", "car"), one("person", "person"), one("hand", "hand")])
+    assert len(caught) == 1
+    assert [len(content["people"]) for content in contents] == [0, 1, 0]
 
 
 def test_a_person_with_other_spellings_and_no_scores():

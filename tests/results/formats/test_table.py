@@ -10,7 +10,7 @@ from tests.results.pose_cases import any_poses, two_dogs_and_a_box
 
 from xpose.errors import ConfigError
 from xpose.results import Poses
-from xpose.results.formats.table import FORMATS, encoded
+from xpose.results.formats.table import FORMATS, encoded, files
 
 DOCS = Path(__file__).parents[3] / "docs" / "results.md"
 PAIR = [two_dogs_and_a_box(), two_dogs_and_a_box()[:1]]
@@ -30,6 +30,19 @@ def test_several_pictures_in_one_file_where_the_format_can(row):
             encoded(PAIR, row.name)
     else:
         assert len(encoded(PAIR, row.name)) > len(encoded(PAIR[:1], row.name))
+
+
+@pytest.mark.filterwarnings("ignore::xpose.errors.XPoseWarning")  # OpenPose has no place for a dog with three points
+@pytest.mark.parametrize("row", FORMATS.values(), ids=FORMATS)
+def test_a_folder_of_results(row):
+    """A file for each picture, named after it, or one for all; its content is that of a single file."""
+    written = dict(files(PAIR, ["a", "sub/b"], row.name))
+    if row.single:
+        expected = [row.file.format(picture=name) for name in ("a", "sub/b")]
+        assert [*written][:2] == expected
+        assert written[expected[0]] == encoded(PAIR[:1], row.name)
+    else:
+        assert written == {row.file: encoded(PAIR, row.name)}
 
 
 @given(any_poses())

@@ -23,25 +23,27 @@ def to_csv(results: Sequence[Poses]) -> str:
     """A table of all points of several pictures.
 
     `object` counts from 1 in each picture. An absent keypoint has visibility 0 and empty x and y; an object without
-    keypoints has one row with an empty `keypoint`. If the weights predict it, the last column `keypoint_error` is the
-    expected error in pixels.
+    keypoints has one row with an empty `keypoint`. If the weights predict it, there is a column `keypoint_error`, the
+    expected error in pixels. If there are tentative poses (see `Poses`), the last column `tentative` is 1 for them.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     with_errors = any(poses.keypoint_errors is not None for poses in results)
-    writer.writerow([*COLUMNS, *["keypoint_error"] * with_errors])
+    with_tentative = any(poses.tentative.any() for poses in results)
+    writer.writerow([*COLUMNS, *["keypoint_error"] * with_errors, *["tentative"] * with_tentative])
     for poses in results:
         for position, pose in enumerate(poses, start=1):
             head = [safe_cell(poses.source or ""), position, safe_cell(pose.category), score(pose.score)]
             head += [number(value) for value in pose.box]
+            tail = [int(pose.tentative)] * with_tentative
             if not pose.names:
-                writer.writerow([*head, *[""] * (6 + with_errors)])
+                writer.writerow([*head, *[""] * (6 + with_errors), *tail])
             for row, (name, point) in enumerate(pose.points.items()):
                 place = [number(point.x), number(point.y)] if point.v else ["", ""]
                 cells = [*head, safe_cell(name), safe_cell(pose.canonical[row]), *place, score(point.score), point.v]
                 if with_errors:
                     cells.append("" if pose.keypoint_errors is None else score(pose.keypoint_errors[row], 2))
-                writer.writerow(cells)
+                writer.writerow([*cells, *tail])
     return stream.getvalue()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -71,6 +71,11 @@ def to_dict(poses: Poses) -> dict[str, Any]:
             for row, pose in enumerate(poses)
         ],
     }
+
+
+def encode(results: Sequence[Poses]) -> list[dict[str, Any]]:
+    """`to_dict` of each picture."""
+    return [to_dict(poses) for poses in results]
 
 
 def _points(pose: Pose) -> dict[str, dict[str, Any]]:

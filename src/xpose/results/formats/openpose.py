@@ -8,6 +8,7 @@ the middle of the hips. The format drops `keypoint_errors`.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from xpose.errors import ConfigError, XPoseWarning, quote
@@ -37,17 +38,36 @@ Triple = tuple[float, float, float]
 
 
 def to_openpose(poses: Poses, layout: Literal["body_18", "body_25"] = "body_18") -> dict[str, Any]:
-    """The people and animals of one picture; other objects are omitted with a warning.
+    """The people and animals of one picture; see `encode`."""
+    return encode([poses], layout)[0]
+
+
+def encode(results: Sequence[Poses], layout: Literal["body_18", "body_25"] = "body_18") -> list[dict[str, Any]]:
+    """The people and animals of each picture; other objects are omitted with one warning, tentative ones without.
 
     Raises:
         ConfigError: the layout is neither "body_18" (that of the COCO model, for ControlNet) nor "body_25".
     """
     if layout not in ("body_18", "body_25"):
         raise ConfigError(f'layout is {layout!r}. It must be "body_18" or "body_25". ControlNet takes "body_18".')
-    order = BODY_18 if layout == "body_18" else BODY_25
-    people, animals, others = [], [], []
+    others: list[str] = []
+    contents = [_content(poses, BODY_18 if layout == "body_18" else BODY_25, others) for poses in results]
+    if others:
+        warnings.warn(
+            f"{len(others)} of {sum(map(len, results))} objects ({quote(others[0])}) are omitted. OpenPose's files "
+            "contain people, faces, left or right hands, and animals with AP-10K's 17 points. Use another format for "
+            "all others.",
+            XPoseWarning,
+            stacklevel=4,
+        )
+    return contents
+
+
+def _content(poses: Poses, order: tuple[str, ...], others: list[str]) -> dict[str, Any]:
+    """The content of one file; the categories of objects without a place in it are added to `others`."""
+    people, animals = [], []
     animal_order = load_skeleton("ap10k").keypoints
-    for pose in poses:
+    for pose in poses[~poses.tentative]:
         points = dict(zip(pose.canonical, pose.points.values(), strict=True))
         if _shared(points, animal_order) == len(animal_order):
             animals.append([list(_triple(points, name)) for name in animal_order])
@@ -57,13 +77,6 @@ def to_openpose(poses: Poses, layout: Literal["body_18", "body_25"] = "body_18")
             people.append({"person_id": [-1], **person})
         else:
             others.append(pose.category)
-    if others:
-        warnings.warn(
-            f"{len(others)} of {len(poses)} objects ({quote(others[0])}) are omitted. OpenPose's files contain people, "
-            "faces, left or right hands, and animals with AP-10K's 17 points. Use to_json() for all others.",
-            XPoseWarning,
-            stacklevel=3,
-        )
     height, width = poses.image_size
     result = {"version": 1.3, "people": people, **({"animals": animals} if animals else {})}
     return {**result, "canvas_width": width, "canvas_height": height}

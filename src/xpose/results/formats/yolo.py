@@ -1,4 +1,4 @@
-"""YOLO-pose: a label line for each object.
+"""YOLO-pose: a label line for each object, and `data.yaml`.
 
 All objects of a data set share one list of keypoints. If their skeletons differ, the list has the names of all
 classes, and an object has zeros for names that it lacks. The format drops all scores and `keypoint_errors`.
@@ -6,11 +6,13 @@ classes, and an object has zeros for names that it lacks. The format drops all s
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xpose.errors import ConfigError, quote
+from xpose.vocabulary import flip_name
 
 if TYPE_CHECKING:
     from xpose.results.poses import Pose, Poses
@@ -31,14 +33,43 @@ def layout_of(results: Sequence[Poses]) -> Layout:
     return Layout(tuple(classes), tuple(points))
 
 
-def encode(poses: Poses, layout: Layout | None = None) -> str:
-    """The label file of one picture: class, box and keypoints, relative to the picture's size.
+def encode(results: Sequence[Poses], layout: Layout | None = None) -> list[str]:
+    """The label file of each picture: class, box and keypoints, relative to the picture's size.
 
-    The format cannot express what is outside the picture: boxes are clipped, and points outside get v = 0. Use the same
-    layout, `layout_of(all results)`, for all pictures of a data set; the default is the layout of this picture.
+    The format cannot express what is outside the picture: boxes are clipped, and points outside get v = 0. Tentative
+    poses are omitted. The default layout is `layout_of(results)`; give the same layout for all pictures of a data set.
     """
-    layout = layout or layout_of([poses])
-    return "".join(f"{_line(pose, poses.image_size, layout)}\n" for pose in poses)
+    layout = layout or layout_of(results)
+    return [
+        "".join(f"{_line(pose, poses.image_size, layout)}\n" for pose in poses if not pose.tentative)
+        for poses in results
+    ]
+
+
+def shared(results: Sequence[Poses], layout: Layout | None = None) -> dict[str, str]:
+    """`data.yaml`, which describes a data set with these label files in `labels` and their pictures in `images`."""
+    layout = layout or layout_of(results)
+    names = layout.keypoints
+    lines = ["# Put the pictures into the folder images, in the same subfolders as their label files in labels."]
+    lines += ["train: images", "val: images", "names:"]
+    lines += [f"  {number}: {_quoted(name)}" for number, name in enumerate(layout.classes)]
+    if names:
+        partners = [_partner(name, names) for name in names]
+        listed = ", ".join(map(_quoted, names))
+        lines += [f"kpt_shape: [{len(names)}, 3]", f"flip_idx: {partners}", "kpt_names:"]
+        lines += [f"  {number}: [{listed}]" for number in range(len(layout.classes))]
+    return {"data.yaml": "\n".join([*lines, ""])}
+
+
+def _partner(name: str, names: tuple[str, ...]) -> int:
+    """The number of a keypoint's mirror partner, or its own."""
+    flipped = flip_name(name)
+    return names.index(flipped if flipped in names and flip_name(flipped) == name else name)
+
+
+def _quoted(text: str) -> str:
+    """A text for YAML, whose quoted texts are those of JSON with more escapes."""
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in json.dumps(text, ensure_ascii=False))
 
 
 def _line(pose: Pose, size: tuple[int, int], layout: Layout) -> str:
