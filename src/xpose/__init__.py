@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from xpose.inference import Detector as Detector
     from xpose.inference import PromptBank as PromptBank
     from xpose.inference import load as load
+    from xpose.pictures.reading import read_frames as read_frames
     from xpose.prompts import CombinedPrompt as CombinedPrompt
     from xpose.prompts import TextPrompt as TextPrompt
     from xpose.prompts import VisualPrompt as VisualPrompt
@@ -27,6 +28,7 @@ _HOMES = {
     **dict.fromkeys(("Detector", "PromptBank", "load"), "xpose.inference"),
     **dict.fromkeys(("XPoseError", "XPoseWarning"), "xpose.errors"),
     "Poses": "xpose.results",
+    "read_frames": "xpose.pictures.reading",
 }
 __getattr__ = lazy_names(__name__, _HOMES)
 
@@ -41,6 +43,7 @@ __all__ = [
     "XPoseWarning",
     "__version__",
     "load",
+    "read_frames",
 ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from xpose.errors import ImageError
+from xpose.errors import ImageError, XPoseWarning
 from xpose.pictures import reading as images
-from xpose.pictures.reading import WEBP_HEAD, find_pictures, read_picture, webp_size
+from xpose.pictures.reading import WEBP_HEAD, count_frames, find_pictures, read_frames, read_picture, webp_size
 
 RAMP = np.linspace(0, 255, 12, dtype=np.uint8).reshape(3, 4)
 COLOURS = np.arange(36, dtype=np.uint8).reshape(3, 4, 3) * 7
@@ -78,10 +79,54 @@ def test_exif_turns_the_picture_upright(tmp_path: Path, orientation: int) -> Non
     np.testing.assert_array_equal(pixels, upright)
 
 
-def test_first_frame_of_an_animation(tmp_path: Path) -> None:
-    frames = [Image.new("RGB", (5, 4), colour) for colour in ("white", "black")]
-    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    assert read_picture(tmp_path / "a.gif")[0].min() == 255
+def save_frames(path: Path, *frames: Image.Image, **options: Any) -> Path:
+    frames[0].save(path, save_all=True, append_images=frames[1:], **options)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.tif", "a.webp", "a.png"])
+def test_frames(tmp_path: Path, name: str) -> None:
+    """Of a picture that says it has several, only the first is read, with a warning; or all of them."""
+    colours = [(255, 255, 255), (0, 0, 0), (128, 128, 128)]
+    path = save_frames(tmp_path / name, *(Image.new("RGB", (5, 4), colour) for colour in colours))
+    for source in (path, str(path), path.read_bytes()):
+        assert [tuple(pixels[2, 2]) for pixels in read_frames(source)] == colours
+        with pytest.warns(XPoseWarning, match=r"has 3 frames; only the first is read\. .*xpose\.read_frames"):
+            assert tuple(read_picture(source)[0][2, 2]) == colours[0]
+    assert count_frames(path) == 3
+
+
+def test_other_pictures_in_a_file_are_no_frames(tmp_path: Path) -> None:
+    """A camera's second view in a JPEG, and the reduced copies in a TIFF."""
+    large, small = Image.new("RGB", (40, 30), "white"), Image.new("RGB", (20, 15), "black")
+    camera = save_frames(tmp_path / "a.jpg", large.copy(), small.copy(), format="MPO")
+    small.encoderinfo = {"tiffinfo": {254: 1}}
+    pyramid = save_frames(tmp_path / "a.tif", large, small)
+    for path in (camera, pyramid):
+        with Image.open(path) as picture:
+            assert picture.n_frames == 2
+        assert count_frames(path) == 1
+        assert [pixels.shape for pixels in read_frames(path)] == [(30, 40, 3)]
+        assert read_picture(path)[0].min() > 250
+
+
+def test_frames_of_damaged_files(tmp_path: Path) -> None:
+    """What is before the damage is read, and the message says where it is."""
+    noise = np.random.default_rng(0).integers(0, 255, (3, 40, 50, 3), dtype=np.uint8)
+    whole = save_frames(tmp_path / "whole.gif", *map(Image.fromarray, noise)).read_bytes()
+    (tmp_path / "cut.gif").write_bytes(whole[: int(0.9 * len(whole))])
+    frames = read_frames(tmp_path / "cut.gif")
+    for pixels in (next(frames), next(frames)):
+        assert pixels.shape == (40, 50, 3)
+    with pytest.raises(ImageError, match=r'Frame 3 of ".*cut\.gif" is damaged or cut short'):
+        next(frames)
+    assert next(frames, None) is None
+    (tmp_path / "text.gif").write_text("no picture")
+    assert count_frames(tmp_path / "text.gif") == 1
+    with pytest.raises(ImageError, match="is not a picture"):
+        next(read_frames(tmp_path / "text.gif"))
+    with pytest.raises(ImageError, match="There is no picture"):
+        next(read_frames(tmp_path / "gone.gif"))
 
 
 def test_cmyk_and_palette(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from xpose.errors import DataError, ImageError, counted, quote
+from xpose.errors import DataError, ImageError, XPoseWarning, counted, quote
 from xpose.pictures import PICTURE_ENDINGS, PICTURE_FORMATS
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 MOST_PIXELS = 200_000_000  # 14 000 × 14 000; a small file can claim far more
 WEBP_HEAD = 30  # bytes of a WebP file that hold its size
+_ANIMATED = ("GIF", "TIFF", "WEBP", "PNG")
+_SUBFILE_TYPE, _REDUCED = 254, 1  # the TIFF tag of a page, and its bit for a reduced copy of another page
 _TAIL = 4096  # bytes at a file's end that are searched for its end marker
 
 
@@ -51,14 +53,10 @@ def read_picture(source: PictureSource) -> tuple[np.ndarray, Path | None]:
         ImageError: the picture is missing, damaged, too large, or in an unsupported form.
     """
     if isinstance(source, (str, Path)):
-        path = Path(source).expanduser()
-        if path.is_dir():
-            raise ImageError(f"{quote(path)} is a folder. Give its pictures one by one, or use: xpose detect {path}")
-        if not path.exists():
-            raise ImageError(f"There is no picture {quote(path)}. Check the path.")
+        path = _existing(source)
         return _read(path, quote(path), MOST_PIXELS), path
     if isinstance(source, bytes):
-        return _read(source, f"The content of {counted(len(source), 'byte')}", MOST_PIXELS), None
+        return _read(source, _content_name(source), MOST_PIXELS), None
     if isinstance(source, Image.Image):
         return _upright(source, "the picture", MOST_PIXELS), None
     if type(source).__module__.split(".")[0] == "torch":
@@ -70,6 +68,57 @@ def read_picture(source: PictureSource) -> tuple[np.ndarray, Path | None]:
         f"A {type(source).__name__} is not a picture. Give a path, the bytes of a picture file, a PIL picture, an "
         "array or a tensor."
     )
+
+
+def count_frames(path: Path) -> int:
+    """The number of frames that `read_frames` yields; 1 if the file cannot be read, so that reading it says why."""
+    try:
+        with opened(path) as picture:
+            return _count(picture)
+    except Exception:  # decoders raise errors of every kind for damaged files
+        return 1
+
+
+def read_frames(source: str | Path | bytes) -> Iterator[np.ndarray]:
+    """Every frame of an animation, or every page of a TIFF file, as `read_picture` reads the first one.
+
+    Reduced copies of a TIFF page are left out. Other files have one frame.
+
+    Raises:
+        ImageError: a frame is damaged or too large; there are no further ones then.
+    """
+    file = source if isinstance(source, bytes) else _existing(source)
+    name = _content_name(file) if isinstance(file, bytes) else quote(file)
+    with _clear_errors(name, MOST_PIXELS), opened(file) as picture:
+        places = _frames(picture)
+        for number, place in enumerate(places, start=1):
+            frame = name if len(places) == 1 else f"Frame {number} of {name}"
+            with _clear_errors(frame, MOST_PIXELS):
+                picture.seek(place)
+                pixels = _upright(picture, frame, MOST_PIXELS)
+            yield pixels
+
+
+def _count(picture: Image.Image) -> int:
+    """The number of frames in an opened file; 1 if it is damaged behind the first one."""
+    try:
+        return len(_frames(picture))
+    except Exception:  # decoders raise errors of every kind for damaged files
+        return 1
+
+
+def _frames(picture: Image.Image) -> list[int]:
+    """The places of the frames in an opened file; files of cameras may contain other pictures, which do not count."""
+    places = range(getattr(picture, "n_frames", 1) if picture.format in _ANIMATED else 1)
+    if picture.format != "TIFF" or len(places) == 1:
+        return [*places]
+    kept = []
+    for place in places:
+        picture.seek(place)
+        if not getattr(picture, "tag_v2", {}).get(_SUBFILE_TYPE, 0) & _REDUCED:
+            kept.append(place)
+    picture.seek(0)
+    return kept or [0]
 
 
 def picture_from_bytes(data: bytes, name: str, *, most_pixels: int = MOST_PIXELS) -> np.ndarray:
@@ -96,10 +145,37 @@ def stored_pixels(file: Path | bytes) -> np.ndarray:
         return _rgb(picture)
 
 
+def _existing(source: str | Path) -> Path:
+    path = Path(source).expanduser()
+    if path.is_dir():
+        raise ImageError(f"{quote(path)} is a folder. Give its pictures one by one, or use: xpose detect {path}")
+    if not path.exists():
+        raise ImageError(f"There is no picture {quote(path)}. Check the path.")
+    return path
+
+
+def _content_name(content: bytes) -> str:
+    return f"The content of {counted(len(content), 'byte')}"
+
+
 def _read(file: Path | bytes, name: str, most: int) -> np.ndarray:
+    with _clear_errors(name, most), opened(file) as picture:
+        pixels = _upright(picture, name, most)
+        frames = _count(picture)
+    if frames > 1:
+        warnings.warn(
+            f"{name} has {frames} frames; only the first is read. Read all of them with xpose.read_frames.",
+            XPoseWarning,
+            stacklevel=4,
+        )
+    return pixels
+
+
+@contextmanager
+def _clear_errors(name: str, most: int) -> Iterator[None]:
+    """Turn the errors of decoders into an `ImageError` that names the picture."""
     try:
-        with opened(file) as picture:
-            return _upright(picture, name, most)
+        yield
     except ImageError:
         raise
     except UnidentifiedImageError:
