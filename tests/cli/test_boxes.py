@@ -12,6 +12,8 @@ from PIL import Image
 from tests.cli.conftest import make_picture, write_json
 
 import xpose
+from xpose.cli._boxes import BoxFile
+from xpose.cli._inputs import InputPicture
 
 Run = Callable[..., tuple[int, str, str]]
 BOXES = [[5.0, 6.0, 30.0, 20.0], [20.0, 10.0, 40.0, 30.0]]  # x, y, width, height
@@ -74,6 +76,18 @@ def test_boxes_belong_to_the_pictures_that_the_file_names(
     known: Callable[..., object], content: object, expected: list[list[int]]
 ) -> None:
     assert known(content) == [[CORNERS[number] for number in of_picture] for of_picture in expected]
+
+
+def test_each_frame_of_a_file_has_its_boxes(here: Path) -> None:
+    write_json(here / "boxes.json", annotations(("in/clip.gif#1", 0, BOXES[0]), ("in/clip.gif#12", 0, BOXES[1])))
+    path = Path("in/clip.gif")
+    frames = [InputPicture(path, f"{path}#{number}", Path(f"clip-{number:02}.gif"), number) for number in range(1, 13)]
+    file = BoxFile(here / "boxes.json", frames)
+    assert [file.of(frame, (64, 48)) for frame in frames] == [
+        [("dog", tuple(CORNERS[0]))],
+        *[[]] * 10,
+        [("dog", tuple(CORNERS[1]))],
+    ]
 
 
 def test_classes_come_from_the_file_and_crowds_are_left_out(known: Callable[..., Any], here: Path) -> None:

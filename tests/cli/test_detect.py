@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import re
@@ -25,8 +26,11 @@ from tests.inference.conftest import own_detector, saved
 import xpose
 from xpose import cli
 from xpose.cli._inputs import InputPicture, list_pictures, natural_key, printable
-from xpose.cli.detect import drawing_paths
+from xpose.cli._options import FileOptions
+from xpose.cli._output_folder import drawing_paths
 from xpose.inference import Detector
+from xpose.results.formats.table import FORMATS, encoded
+from xpose.results.formats.yolo import Layout, shared
 
 Run = Callable[..., tuple[int, str, str]]
 ALL = ["--threshold", "0", "--max-instances", "3", "--nms", "1"]
@@ -220,6 +224,62 @@ def test_points_under_their_threshold_are_not_there(here: Path, run: Run, weight
     assert all((point["v"], point["x"]) == (0, None) for point in seen[1].values())
 
 
+def test_drawings_are_those_of_the_library(here: Path, run: Run, weights: str) -> None:
+    """With the same options; the size of a drawing depends on the picture and the prompts, not on what was detected."""
+    for number in range(2):
+        make_picture(here / "in" / f"{number}.png", seed=number, size=(640, 480))
+    command = ["detect", "in", "-t", "dog", "-p", weights, "--max-instances", "1"]
+    thin = ["--legend", "inside", "--no-boxes", "--no-labels", "--line-width", "0.5"]
+    assert run(*command, "-o", "thin", *thin, "--threshold", "0")[0] == 0
+    assert run(*command, "-o", "found", "--threshold", "0")[0] == 0
+    assert run(*command, "-o", "none", "--threshold", "1")[0] == 0
+    sizes = {Image.open(path).size for folder in ("found", "none") for path in (here / folder).glob("*.png")}
+    assert len(sizes) == 1
+    assert sizes.pop()[1] > 480, "a legend, whether something was detected or not"
+    poses = xpose.load(weights).detect("in/1.png", "dog", threshold=0.0, max_instances=1)
+    drawn = poses.draw(prompts="dog", legend="inside", boxes=False, labels=False, line_width=0.5)
+    np.testing.assert_array_equal(Image.open(here / "thin" / "1_xpose.png"), drawn)
+
+
+def test_crops_and_files_for_other_programs(here: Path, run: Run, weights: str) -> None:
+    make_picture(here / "in" / "a.png", seed=1)
+    make_picture(here / "in" / "sub" / "b.jpg", seed=2)
+    command = ["detect", "in", "-t", "a/b,dog", "-p", weights, "-o", "in", "--json", *ALL]
+    formats = ["--csv", "--yolo", "--openpose", "--coco-results"]
+    code, out, err = run(*command, "--crops", *formats)
+    assert code == 0, err
+    assert (
+        "all results in in/poses.json, in/poses-results.json, in/poses.csv, in/*_keypoints.json, in/labels/*.txt" in err
+    )
+    pictures = strict_json(out)["pictures"]
+    labels = [pose["category"] for picture in pictures for pose in picture["poses"]]
+    for picture in pictures:
+        for number, (pose, crop) in enumerate(zip(picture["poses"], picture["crops"], strict=True), start=1):
+            stem, ending = os.path.splitext(picture["drawing"])
+            assert crop == f"{stem}_{number}_{pose['category'].replace('/', '-')}{ending}"
+            x1, y1, x2, y2 = np.clip(pose["box"], 0, [64, 48, 64, 48])
+            assert Image.open(crop).size == pytest.approx((x2 - x1, y2 - y1), abs=2)
+    found = [xpose.Poses.from_dict(picture) for picture in pictures]
+    assert (here / "in" / "poses.csv").read_bytes() == encoded(found, "csv")
+    layout = Layout(("a/b", "dog"), found[0].keypoint_names[0])
+    assert (here / "in" / "data.yaml").read_text() == shared(found, layout)["data.yaml"]
+    lines = [line.split() for name in ("a", "sub/b") for line in (here / f"in/labels/{name}.txt").open()]
+    assert [(layout.classes[int(line[0])], len(line)) for line in lines] == [(label, 5 + 3 * 17) for label in labels]
+    assert len(strict_json((here / "in" / "sub" / "b_keypoints.json").read_text())["animals"]) == 3
+    rows = strict_json((here / "in" / "poses-results.json").read_text())
+    assert [row["category_id"] for row in rows] == [("a/b", "dog").index(label) + 1 for label in labels]
+    again = run(*command)
+    assert [picture["image"]["path"] for picture in strict_json(again[1])["pictures"]] == ["in/a.png", "in/sub/b.jpg"]
+    assert "Skipped 8 drawings" in again[2]
+
+
+def test_every_format_has_the_option_of_its_name() -> None:
+    options = {field.name.replace("_", "-") for field in dataclasses.fields(FileOptions)}
+    assert options == {*FORMATS, "crops"} - {"json", "coco"}, (
+        "the first is printed by --json, the second always written"
+    )
+
+
 # What is looked for
 
 
@@ -324,6 +384,33 @@ def test_natural_order(names: list[str], expected: list[str]) -> None:
     assert [str(path) for path in sorted(map(Path, names), key=natural_key)] == expected
 
 
+def test_the_frames_of_an_animation_are_pictures(here: Path, run: Run, weights: str) -> None:
+    pictures = [Image.open(make_picture(here / "png" / f"{number}.png", seed=number)) for number in range(10)]
+    (here / "in").mkdir()
+    pictures[0].save(here / "in" / "clip.tif", save_all=True, append_images=pictures[1:])
+    for _ in range(2):  # its drawings are no pictures of the second run
+        code, out, err = run("detect", "in", "-t", "dog", "-p", weights, "--json", "-o", "in", *ALL)
+        assert code == 0, err
+        frames = strict_json(out)["pictures"]
+        assert [row["image"]["path"] for row in frames] == [f"in/clip.tif#{number}" for number in range(1, 11)]
+        assert [row["drawing"] for row in frames] == [f"in/clip-{number:02}_xpose.png" for number in range(1, 11)]
+    found = strict_json(run("detect", "png/9.png", "-t", "dog", "-p", weights, "--json", *ALL)[1])
+    assert found["pictures"][0]["poses"] == frames[9]["poses"]
+
+
+def test_the_frames_before_the_damage_are_used(here: Path, run: Run, weights: str) -> None:
+    frames = [Image.open(make_picture(here / f"{number}.png", seed=number)) for number in range(4)]
+    frames[0].save(here / "clip.tif", save_all=True, append_images=frames[1:])
+    content = (here / "clip.tif").read_bytes()
+    (here / "clip.tif").write_bytes(content[: int(0.9 * len(content))])
+    code, out, err = run("count", "clip.tif", "0.png", "-t", "dog", "-p", weights, "--json")
+    assert code == 1
+    assert 'Frame 4 of "clip.tif" is damaged' in err
+    seen = strict_json(out)
+    assert [row["picture"] for row in seen["pictures"]] == ["clip.tif#1", "clip.tif#2", "clip.tif#3", "0.png"]
+    assert [fault["picture"] for fault in seen["failed"]] == ["clip.tif#4"]
+
+
 # Nothing gets lost
 
 
@@ -407,7 +494,9 @@ def test_ctrl_c_between_two_pictures(here: Path, run: Run, weights: str, monkeyp
     monkeypatch.setattr(Detector, "detect", until_the_third)
     code, out, err = run("detect", "in", "-t", "dog", "-p", weights, "-o", "out", "--json", *ALL)
     assert code == 130
-    assert err.endswith("Interrupted.\n")
+    assert err.endswith(
+        "Drawings are in out, all results in out/poses.json.\nStopped after 2 of 4 pictures.\nInterrupted.\n"
+    )
     assert len(strict_json(out)["pictures"]) == 2
     assert [image["file_name"] for image in coco(here / "out" / "poses.json")["images"]] == ["in/0.png", "in/1.png"]
 

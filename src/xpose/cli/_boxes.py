@@ -151,9 +151,10 @@ def _matched(
     owners: dict[int, InputPicture] = {}
     for picture in pictures:
         stem = picture.path.stem
-        ids = (picture.path.name, stem, str(int(stem)) if stem.isdecimal() else stem)
-        fitting = next((by_name[name] for name in ids if name in by_name), [])
-        agreeing = [_shared_end(entry.path, picture.path) for entry in fitting]
+        path = picture.path if picture.frame is None else picture.path.with_name(f"{picture.path.name}#{picture.frame}")
+        ids = (stem, str(int(stem)) if stem.isdecimal() else stem) if picture.frame is None else ()
+        fitting = next((by_name[name] for name in (path.name, *ids) if name in by_name), [])
+        agreeing = [_shared_end(entry.path, path) for entry in fitting]
         best = [entry for entry, count in zip(fitting, agreeing, strict=True) if count == max(agreeing)]
         if not best:
             continue

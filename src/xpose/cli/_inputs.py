@@ -1,6 +1,7 @@
 """The pictures that a command works on: files, folders and patterns, in natural order.
 
-No file is opened here. Invalid inputs are returned separately, so that they do not stop the others.
+Only files that may have several frames are opened here. Invalid inputs are returned separately, so that they do not
+stop the others.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from xpose.errors import ImageError, did_you_mean, quote
 
 DRAWN = "_xpose"  # ends the stem of our drawings' file names
+_SEVERAL_FRAMES = {".gif", ".tif", ".tiff", ".webp"}
 _VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".mts"}
 _MOST_COMPARED = 5000  # number of file names to compare a misspelt one with
 _ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
@@ -29,6 +31,7 @@ class InputPicture:
     path: Path
     name: str  # the path as typed, printable on every terminal
     below: Path  # relative to the given folder, or the file name; drawings use the same subfolders
+    frame: int | None = None  # counted from 1, if the file has several
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def list_pictures(words: Sequence[str], out: Path | None = None) -> tuple[list[I
 
     A folder stands for all pictures in it and its subfolders, a pattern (`*`, `?`, `[...]`, `**`) for the files that it
     matches. Both are sorted in natural order: frame 2 comes before frame 10. Hidden files and drawings of earlier runs
-    (in the folder `out`, or next to their picture) are skipped.
+    (in the folder `out`, or next to their picture) are skipped. Each frame of an animation is a picture.
     """
     by_path: dict[Path, InputPicture] = {}
     faults: list[Fault] = []
@@ -58,7 +61,24 @@ def list_pictures(words: Sequence[str], out: Path | None = None) -> tuple[list[I
                 by_path.setdefault(Path(os.path.abspath(picture.path)), picture)
         except ImageError as error:
             faults.append(Fault(printable(word), str(error)))
-    return _without_drawings(by_path, out), faults
+    pictures = {path: _frames_of(picture) for path, picture in by_path.items()}
+    return _without_drawings(pictures, out), faults
+
+
+def _frames_of(picture: InputPicture) -> list[InputPicture]:
+    """The picture, or its frames: "clip.gif#3", whose drawing is called "clip-03" if there are 10 frames or more."""
+    from xpose.pictures.reading import count_frames
+
+    count = count_frames(picture.path) if picture.path.suffix.lower() in _SEVERAL_FRAMES else 1
+    if count == 1:
+        return [picture]
+    below, digits = picture.below, len(str(count))
+    return [
+        InputPicture(
+            picture.path, f"{picture.name}#{number}", below.with_stem(f"{below.stem}-{number:0{digits}}"), number
+        )
+        for number in range(1, count + 1)
+    ]
 
 
 def printable(name: object) -> str:
@@ -133,22 +153,23 @@ def _by_pattern(word: str) -> list[InputPicture]:
     ]
 
 
-def _without_drawings(by_path: dict[Path, InputPicture], out: Path | None) -> list[InputPicture]:
-    """All pictures except our own drawings, which are in the folder for results or next to their picture."""
+def _without_drawings(by_path: dict[Path, list[InputPicture]], out: Path | None) -> list[InputPicture]:
+    """All pictures except our own drawings and crops, which are in the folder for results or next to their picture."""
     from xpose.cli import _console
 
     results = None if out is None else Path(os.path.abspath(out.expanduser()))
-    beside = {path.with_suffix("") for path in by_path}
-    below = {picture.below.with_suffix("") for picture in by_path.values()}
+    pictures = [(path, picture) for path, frames in by_path.items() for picture in frames]
+    beside = {path.with_name(picture.below.stem) for path, picture in pictures}
+    below = {picture.below.with_suffix("") for _, picture in pictures}
 
     def is_drawing(path: Path) -> bool:
-        original = path.with_name(re.sub(rf"{DRAWN}(-\d+)?$", "", path.stem) or "_")
+        original = path.with_name(re.sub(rf"{DRAWN}(-\d+)?(_\d+_.*)?$", "", path.stem) or "_")
         if original == path.with_suffix(""):
             return False
         in_results = results is not None and path.is_relative_to(results) and original.relative_to(results) in below
         return in_results or original in beside
 
-    pictures = [picture for path, picture in by_path.items() if not is_drawing(path)]
-    if len(pictures) < len(by_path):
-        _console.note(f"Skipped {len(by_path) - len(pictures)} drawings of an earlier run (names with {DRAWN}).")
-    return pictures
+    kept = [picture for path, picture in pictures if not is_drawing(path)]
+    if len(kept) < len(pictures):
+        _console.note(f"Skipped {len(pictures) - len(kept)} drawings of an earlier run (names with {DRAWN}).")
+    return kept

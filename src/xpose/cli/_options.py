@@ -6,13 +6,14 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
 from xpose.prompts import MOST_SHOTS
 
 PROMPTS, WHERE, KEPT, WEIGHTS = "What to detect", "Where to look", "Which detections are kept", "Weights and device"
+DRAWINGS, FILES = "Drawings", "More files in the output folder"
 
 
 def _option(panel: str | None, names_and_metavar: str, text: str, **limits: Any) -> Any:
@@ -84,6 +85,24 @@ Dtype = Annotated[str | None, _option(WEIGHTS, "--dtype TYPE", _DTYPE)]
 _CLIP = "CLIP ViT-B/32, for weight files that do not contain it."
 Clip = Annotated[Path | None, _option(WEIGHTS, "--clip FOLDER", _CLIP)]
 
+_LEGEND = "Where keypoints and colours are explained. Pictures of equal size always get drawings of equal size."
+Legend = Annotated[Literal["below", "inside", "none"], _option(DRAWINGS, "--legend", _LEGEND)]
+Boxes = Annotated[bool, _option(DRAWINGS, "--boxes/--no-boxes", "Draw the box of each object.")]
+Labels = Annotated[bool, _option(DRAWINGS, "--labels/--no-labels", "Write the name and score of each object.")]
+_LINE_WIDTH = (
+    "Width of the edges in pixels; keypoints and boxes scale with it. Default: chosen by the sizes of picture "
+)
+_LINE_WIDTH += "and object."
+LineWidth = Annotated[Number, _option(DRAWINGS, "--line-width PIXELS", _LINE_WIDTH, min=0.1, max=1000)]
+_CROPS = "NAME_xpose_1_OBJECT for each object: the part of the picture inside its box."
+Crops = Annotated[bool, _option(FILES, "--crops", _CROPS)]
+CocoResults = Annotated[bool, _option(FILES, "--coco-results", "poses-results.json, for COCO evaluators.")]
+Csv = Annotated[bool, _option(FILES, "--csv", "poses.csv, for spreadsheets: a row for each keypoint.")]
+_OPENPOSE = "NAME_keypoints.json for each picture, for ControlNet and ComfyUI: people, faces, hands, animals."
+OpenPose = Annotated[bool, _option(FILES, "--openpose", _OPENPOSE)]
+_YOLO = "labels/NAME.txt for each picture, and data.yaml, for YOLO-pose training."
+Yolo = Annotated[bool, _option(FILES, "--yolo", _YOLO)]
+
 DatasetName = Annotated[str, typer.Argument(metavar="NAME", help="A dataset from `xpose data list`.")]
 Sources = Annotated[
     list[Path],
@@ -129,6 +148,33 @@ class DetectionCommandOptions(PromptOptions):
     device: Device = None
     dtype: Dtype = None
     clip: Clip = None
+
+
+@dataclass(frozen=True)
+class DrawingOptions:
+    """How `xpose detect` draws; see `Poses.draw`."""
+
+    legend: Legend = "below"
+    boxes: Boxes = True
+    labels: Labels = True
+    line_width: LineWidth = None
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """What `xpose detect` writes besides drawings and the COCO file; formats have the names of their table."""
+
+    crops: Crops = False
+    coco_results: CocoResults = False
+    csv: Csv = False
+    openpose: OpenPose = False
+    yolo: Yolo = False
+
+    @property
+    def formats(self) -> list[str]:
+        """The names of the requested formats."""
+        named = (field.name for field in fields(self) if field.name != "crops")
+        return [name.replace("_", "-") for name in named if getattr(self, name)]
 
 
 def expanded(command: Callable[..., None]) -> Callable[..., None]:

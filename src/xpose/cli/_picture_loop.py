@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -14,7 +14,7 @@ from xpose.cli._boxes import BoxFile
 from xpose.cli._inputs import Fault, InputPicture, list_pictures
 from xpose.cli._options import DetectionCommandOptions
 from xpose.cli._progress import Bars, noticing_interrupts
-from xpose.errors import ImageError
+from xpose.errors import ImageError, quote
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,8 +80,8 @@ def detect_in_pictures(
     rivals, region = names_of_rivals(given.rivals), numbers_of_region(given.region)
     prompts = _prompts.build_prompts(given, given.bank)
     pictures, faults = list_pictures(words, folder)
-    for fault in faults:
-        _console.fail(fault.message)
+    for unusable in faults:
+        _console.fail(unusable.message)
     if not pictures:
         raise typer.Exit(_console.FAILURE)
     boxes = None if boxes_from is None else BoxFile(boxes_from, pictures)
@@ -103,12 +103,16 @@ def detect_in_pictures(
     encoded = _prompts.encode(prompts, given.bank, detector)
     if boxes is not None:
         boxes.keep_classes([entry.names.label for entry in encoded])
-    results = output(detector, encoded, pictures, options)
+    results, done = output(detector, encoded, pictures, options), 0
     try:
         with profiled(profile):
-            faults += _detect_each(detector, encoded, pictures, boxes, options, results)
+            for fault in _detect_each(detector, encoded, pictures, boxes, options, results):
+                done += 1
+                faults += filter(None, [fault])
     finally:  # also after Ctrl-C, so that finished results are kept
         results.finish(faults)
+        if done < len(pictures) > 1:
+            _console.note(f"Stopped after {done} of {len(pictures)} pictures.")
     if faults:
         raise typer.Exit(_console.FAILURE)
 
@@ -120,19 +124,17 @@ def _detect_each(
     boxes: BoxFile | None,
     options: DetectionOptions,
     results: PictureOutput,
-) -> list[Fault]:
-    """Detect in every picture; report and return the pictures that could not be processed."""
+) -> Iterator[Fault | None]:
+    """Detect in every picture; report and yield the faults of pictures that could not be processed."""
     import torch
 
-    from xpose.pictures.reading import read_picture
-
-    faults: list[Fault] = []
+    reader = _Reader()
     with noticing_interrupts() as check, Bars(shown=len(pictures) > 1) as bars:
         for number, picture in enumerate(pictures):
             check()
             bars.update("pictures", number, len(pictures))
             try:
-                pixels, _ = read_picture(picture.path)
+                pixels = reader.read(picture)
                 known = None if boxes is None else boxes.of(picture, (pixels.shape[1], pixels.shape[0]))
                 poses = detector.detect(pixels, prompts, boxes=known, options=options)
             except ImageError as error:
@@ -141,9 +143,29 @@ def _detect_each(
                 message = f'"{picture.name}" does not fit into memory. Downscale it, or use --device cpu.'
             else:
                 results.add(picture, replace(poses, source=picture.name), pixels)
+                yield None
                 continue
-            faults.append(Fault(picture.name, message))
             with bars.paused():
                 _console.fail(f"{message.rstrip('. ')}. Skipped.")
+            yield Fault(picture.name, message)
         check()
-    return faults
+
+
+class _Reader:
+    """Reads pictures, and the frames of a file one after the other without opening it again."""
+
+    def __init__(self) -> None:
+        self._frames: Iterator[np.ndarray] = iter(())
+
+    def read(self, picture: InputPicture) -> np.ndarray:
+        """The pixels of a picture; frames are asked for in their order."""
+        from xpose.pictures.reading import read_frames, read_picture
+
+        if picture.frame is None:
+            return read_picture(picture.path)[0]
+        if picture.frame == 1:
+            self._frames = read_frames(picture.path)
+        pixels = next(self._frames, None)
+        if pixels is None:
+            raise ImageError(f"{quote(picture.name)} cannot be read, because an earlier frame of the file is damaged.")
+        return pixels
