@@ -87,8 +87,13 @@ Clip = Annotated[Path | None, _option(WEIGHTS, "--clip FOLDER", _CLIP)]
 
 _LEGEND = "Where keypoints and colours are explained. Pictures of equal size always get drawings of equal size."
 Legend = Annotated[Literal["below", "inside", "none"], _option(DRAWINGS, "--legend", _LEGEND)]
-Boxes = Annotated[bool, _option(DRAWINGS, "--boxes/--no-boxes", "Draw the box of each object.")]
-Labels = Annotated[bool, _option(DRAWINGS, "--labels/--no-labels", "Write the name and score of each object.")]
+Boxes = Annotated[
+    bool, _option(DRAWINGS, "--boxes/--no-boxes", "Draw the box of each object (default).", show_default=False)
+]
+Labels = Annotated[
+    bool,
+    _option(DRAWINGS, "--labels/--no-labels", "Write the name and score of each object (default).", show_default=False),
+]
 _LINE_WIDTH = (
     "Width of the edges in pixels; keypoints and boxes scale with it. Default: chosen by the sizes of picture "
 )
