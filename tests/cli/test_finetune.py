@@ -137,6 +137,7 @@ def test_stopped_it_shows_the_best_weights_and_goes_on_with_the_labels_it_began_
         return {"text PCK@0.1": value}
 
     monkeypatch.setattr("xpose.training.recipes.validation.PoseValidator.__call__", measure)
+    monkeypatch.setattr("xpose.training.recipes.session.write_report", lambda folder: folder)  # plots are slow
     code, text, err = run(*words)
     assert code == 130
     assert "Before: text PCK@0.1 10.0" in err
