@@ -64,6 +64,7 @@ def test_from_the_first_proposal_to_the_command_that_trains(controller: LabelCon
 
 def test_leaving_a_picture_saves_it_only_if_it_was_changed(controller: LabelController, session: LabelSession):
     pictures = controller.labelling.file.pictures
+    controller.edit(session, "add_object")  # no label yet
     assert "Saved" not in said(controller.step(session, 1))
     assert pictures == {}
     controller.point(session, {"object": 0, "name": "tip", "x": 1, "y": 2})
@@ -86,6 +87,16 @@ def test_a_mark_is_clicked_and_then_its_place(controller: LabelController, sessi
         with pytest.raises(PromptError):
             controller.point(session, spot)
     assert not controller.labelling.changed("a.png")
+
+
+def test_a_page_of_an_earlier_program_is_brought_up_to_date_first(controller: LabelController):
+    session = controller.session("an old page")
+    updates = controller.act(session, "point", {"x": 1, "y": 1})
+    assert "The program was started again" in said(updates)
+    assert "a.png" not in controller.labelling.file.pictures
+    assert not controller.labelling.changed("a.png")
+    controller.act(session, "point", {"object": 0, "name": "tip", "x": 1, "y": 1})
+    assert controller.labelling.changed("a.png")
 
 
 def test_pages_share_the_labels_but_not_the_place(controller: LabelController, session: LabelSession):

@@ -49,6 +49,13 @@ class LabelController:
             with session.lock:
                 self._leave(session)
 
+    def act(self, session: LabelSession, method: str, *values: object) -> Updates:
+        """Call a method, unless the page still shows the state of an earlier program and is brought up to date."""
+        if not session.shown:
+            return self.show(session, "The program was started again since this page was opened.")
+        updates: Updates = getattr(self, method)(session, *values)
+        return updates
+
     def show(self, session: LabelSession, said: str = "") -> Updates:
         """Show the session's picture; `said` is what happened before."""
         labelling, session.shown = self.labelling, True
@@ -66,7 +73,8 @@ class LabelController:
             labels = labelling.open(name)
         except XPoseError as error:
             fault = note(f"{said} {error} Go to another picture.".strip(), "problem")
-            return updates | {"status": {"value": fault}, "picture": {"value": ""}, "points": {"visible": False}}
+            hidden: Updates = {name: {"visible": False} for name in ("points", "objects")}
+            return updates | hidden | {"status": {"value": fault}, "picture": {"value": ""}}
         labelling.prepared(labelling.names[self._following(session)])
         fault = labelling.prepared(name).result().fault
         return updates | self._labels(session, labels, said=" ".join(filter(None, (said, fault))))

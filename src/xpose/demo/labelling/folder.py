@@ -122,11 +122,12 @@ class LabelFolder:
     def propose(self, proposing: bool) -> None:
         """Open pictures with or without proposals from now on, also those that were opened but not changed."""
         self.proposing = proposing
-        self.history = {name: history for name, history in self.history.items() if len(history) > 1}
+        self.history = {name: history for name, history in self.history.items() if self.changed(name)}
 
     def changed(self, name: str) -> bool:
         """Whether an opened picture was changed since it was saved or opened."""
-        return len(self.history.get(name, ())) > 1
+        history = self.history.get(name)
+        return history is not None and history[0].begun != history[-1].begun
 
     def save(self, name: str) -> int:
         """Accept the labels of an opened picture as they are shown, write them, and return the number of objects."""

@@ -75,6 +75,11 @@ class LabelledPicture:
         return self.objects[self.at] if self.at < len(self.objects) else LabelledObject()
 
     @property
+    def begun(self) -> tuple[LabelledObject, ...]:
+        """The objects, without new ones of which no keypoint is decided."""
+        return tuple(labelled for labelled in self.objects if labelled.points)
+
+    @property
     def labels(self) -> tuple[LabelledObject, ...]:
         """The objects as accepted labels, without those that have no keypoint."""
         return tuple(replace(labelled, proposed=False) for labelled in self.objects if labelled.marks)

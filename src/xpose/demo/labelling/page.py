@@ -2,7 +2,8 @@
 
 # No `from __future__ import annotations`: Gradio looks at the annotations of handlers and needs the classes themselves.
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from xpose.demo.events import IN_ORDER, Events
 from xpose.demo.labelling.controller import LabelController, LabelSession
 from xpose.demo.labelling.proposals import skeleton_of
 from xpose.drawing.skeletons import draw_skeleton
+from xpose.errors import XPoseError
 
 FOLDER = Path(__file__).parent
 CSS = (FOLDER / "page.css").read_text("utf-8")
@@ -71,31 +73,28 @@ def build(controller: LabelController) -> Any:
 def _connect(events: Events, controller: LabelController, page: Any) -> None:
     import gradio as gr
 
-    def on(name: str, event: str, handler: Callable[..., Updates], inputs: Sequence[str] = (), **options: Any) -> None:
-        def handle(session: LabelSession, *values: Any) -> Updates:
-            if session.shown:
-                return handler(session, *values)
-            return controller.show(session, "The program was started again since this page was opened.")
+    def on(name: str, event: str, method: str, *values: Any, inputs: Sequence[str] = (), **options: Any) -> None:
+        def handle(session: LabelSession, *read: Any) -> Updates:
+            return controller.act(session, method, *values, *read)
 
         events.on([(name, event)], handle, inputs, **options)
 
-    def edit(name: str, event: str, method: str, inputs: Sequence[str] = (), **options: Any) -> None:
-        on(name, event, lambda session, *values: controller.edit(session, method, *values), inputs, **options)
-
-    on("picture", "select", controller.point, js=IN_ORDER)
+    on("picture", "select", "point", js=IN_ORDER)
     for name, method in _EDITS.items():
-        edit(name, "click", method, js=IN_ORDER)
-    edit("points", "input", "choose", ["points"])
-    edit("objects", "input", "go", ["objects"])
-    on("undo", "click", controller.undo, js=IN_ORDER)
-    on("accept", "click", controller.accept, js=IN_ORDER)
-    on("previous", "click", lambda session: controller.step(session, -1), js=IN_ORDER)
-    on("next", "click", lambda session: controller.step(session, 1), js=IN_ORDER)
-    on("jump", "input", controller.jump, ["jump"])
-    on("propose", "input", controller.propose, ["propose"])
+        on(name, "click", "edit", method, js=IN_ORDER)
+    on("points", "input", "edit", "choose", inputs=["points"])
+    on("objects", "input", "edit", "go", inputs=["objects"])
+    on("undo", "click", "undo", js=IN_ORDER)
+    waiting = {"show_progress": "minimal", "show_progress_on": events.parts["status"]}  # for the proposals
+    on("accept", "click", "accept", js=IN_ORDER, **waiting)
+    on("previous", "click", "step", -1, js=IN_ORDER, **waiting)
+    on("next", "click", "step", 1, js=IN_ORDER, **waiting)
+    on("jump", "input", "jump", inputs=["jump"], **waiting)
+    on("propose", "input", "propose", inputs=["propose"])
 
     def closed(request: gr.Request) -> None:
-        controller.close(str(request.session_hash))
+        with contextlib.suppress(XPoseError):  # the program tries again at its end
+            controller.close(str(request.session_hash))
 
     page.unload(closed)
 
