@@ -91,12 +91,24 @@ def test_a_mark_is_clicked_and_then_its_place(controller: LabelController, sessi
 
 def test_a_page_of_an_earlier_program_is_brought_up_to_date_first(controller: LabelController):
     session = controller.session("an old page")
-    updates = controller.act(session, "point", {"x": 1, "y": 1})
+    updates = controller.act(session, "picture/0", "point", {"x": 1, "y": 1})
     assert "The program was started again" in said(updates)
     assert "a.png" not in controller.labelling.file.pictures
     assert not controller.labelling.changed("a.png")
-    controller.act(session, "point", {"object": 0, "name": "tip", "x": 1, "y": 1})
+    controller.act(session, "picture/0", "point", {"object": 0, "name": "tip", "x": 1, "y": 1})
     assert controller.labelling.changed("a.png")
+
+
+def test_what_was_meant_for_another_picture_is_ignored(controller: LabelController, session: LabelSession):
+    """As when Enter is pressed twice while the next picture is awaited: its proposals are not accepted unseen."""
+    controller.act(session, "picture/0", "accept")
+    for method, *values in (("accept",), ("edit", "remove_object"), ("step", 1)):
+        updates = controller.act(session, "picture/0", method, *values)
+        assert "This leaf is proposed" in said(updates)
+    assert session.number == 1
+    assert [*controller.labelling.file.pictures] == ["a.png"]
+    controller.act(session, "picture/1", "accept")
+    assert controller.labelling.labelled == 2
 
 
 def test_pages_share_the_labels_but_not_the_place(controller: LabelController, session: LabelSession):

@@ -49,10 +49,15 @@ class LabelController:
             with session.lock:
                 self._leave(session)
 
-    def act(self, session: LabelSession, method: str, *values: object) -> Updates:
-        """Call a method, unless the page still shows the state of an earlier program and is brought up to date."""
+    def act(self, session: LabelSession, shown: object, method: str, *values: object) -> Updates:
+        """Call a method if it was meant for the session's picture; `shown` is the address of the one on the page.
+
+        Another one is there if the program was started again, or if somebody clicks while the next picture is awaited.
+        """
         if not session.shown:
             return self.show(session, "The program was started again since this page was opened.")
+        if shown not in ("", self._address(session.number)):
+            return self.show(session)
         updates: Updates = getattr(self, method)(session, *values)
         return updates
 

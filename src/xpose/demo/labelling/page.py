@@ -18,6 +18,9 @@ FOLDER = Path(__file__).parent
 CSS = (FOLDER / "page.css").read_text("utf-8")
 _EDITS = {"hidden": "toggle_hidden", "absent": "toggle_absent", "add_object": "add_object"}
 _EDITS |= {"remove_object": "remove_object", "deselect": "deselect"}
+# Keeps quick actions in order, and adds the address of the picture that they were meant for.
+_SHOWN = f"""async (_, ...values) => {{ const shown = document.querySelector('#picture svg')?.dataset.picture ?? '';
+  await ({IN_ORDER})(); return [shown, ...values]; }}"""
 _HELP = """
 - **Click** in the picture to place the highlighted keypoint; the next one is highlighted.
 - **Move** a mark by dragging it, or click on it and then on its place.
@@ -74,21 +77,21 @@ def _connect(events: Events, controller: LabelController, page: Any) -> None:
     import gradio as gr
 
     def on(name: str, event: str, method: str, *values: Any, inputs: Sequence[str] = (), **options: Any) -> None:
-        def handle(session: LabelSession, *read: Any) -> Updates:
-            return controller.act(session, method, *values, *read)
+        def handle(session: LabelSession, shown: Any, *read: Any) -> Updates:
+            return controller.act(session, shown, method, *values, *read)
 
-        events.on([(name, event)], handle, inputs, **options)
+        events.on([(name, event)], handle, ["picture", *inputs], js=_SHOWN, **options)
 
-    on("picture", "select", "point", js=IN_ORDER)
+    on("picture", "select", "point")
     for name, method in _EDITS.items():
-        on(name, "click", "edit", method, js=IN_ORDER)
+        on(name, "click", "edit", method)
     on("points", "input", "edit", "choose", inputs=["points"])
     on("objects", "input", "edit", "go", inputs=["objects"])
-    on("undo", "click", "undo", js=IN_ORDER)
+    on("undo", "click", "undo")
     waiting = {"show_progress": "minimal", "show_progress_on": events.parts["status"]}  # for the proposals
-    on("accept", "click", "accept", js=IN_ORDER, **waiting)
-    on("previous", "click", "step", -1, js=IN_ORDER, **waiting)
-    on("next", "click", "step", 1, js=IN_ORDER, **waiting)
+    on("accept", "click", "accept", **waiting)
+    on("previous", "click", "step", -1, **waiting)
+    on("next", "click", "step", 1, **waiting)
     on("jump", "input", "jump", inputs=["jump"], **waiting)
     on("propose", "input", "propose", inputs=["propose"])
 
