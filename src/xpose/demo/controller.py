@@ -17,12 +17,14 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from xpose.demo import answers, words
+from xpose.demo import answers, example_files, words
 from xpose.demo.answers import RunCandidates, Thresholds
 from xpose.demo.examples import ClickedExample, ExampleSet
 from xpose.demo.pictures import FACE_POINTS, Limits, UploadedPicture, photographs, read_picture, samples
 from xpose.drawing.skeletons import draw_skeleton
 from xpose.errors import PromptError, XPoseError
+from xpose.pictures.atomic import write_text
+from xpose.results.formats.json import json_text
 
 if TYPE_CHECKING:
     from xpose.inference import Detector, PromptBank
@@ -302,6 +304,37 @@ class Controller:
         with self.network:
             bank = PromptBank.make(self.detector, self._prompts(session, BY_EXAMPLES, typed, None, None))
         return {"download": {"value": str(bank.save(Path(session.folder.name) / "prompts.safetensors"))}}
+
+    def save_examples(self, session: Session, typed: object, kind: str) -> Updates:
+        """Create a file with the points of the examples to download."""
+        prompt = self._prompts(session, BY_EXAMPLES, typed, None, None)
+        content = example_files.content_of(kind, session.examples, prompt.resolved)
+        stem = Path(session.examples.shot.picture.name).stem if kind == "points" else "labels"
+        path = Path(session.folder.name) / f"{stem}.json"
+        write_text(path, json_text(content))
+        return {"download": {"value": str(path)}}
+
+    def load_points(self, session: Session, path: str | None) -> Updates:
+        """Show the points of an uploaded file in the selected example, to correct them."""
+        try:
+            examples, label, count = example_files.loaded(Path(path or ""), session.examples)
+        except XPoseError as error:
+            raise type(error)(str(error).replace(str(path), Path(path or "").name)) from None
+        updates = self.edit(session, examples)
+        more = f" The file has {count} objects in this picture; this is the first." if count > 1 else ""
+        text = f"The points were loaded.{more} {next_step(session.examples)}"
+        updates["example_status"] = {"value": note(text, "good")}
+        return updates | ({} if label is None else {"words": {"value": label}})
+
+    def correct(self, session: Session) -> Updates:
+        """Make the best object of the shown picture an example, to correct its points."""
+        answer, poses = _result(session), session.kept[session.shown]
+        if not len(poses):
+            raise PromptError("Nothing was found in this picture. Choose another one, or click on the points yourself.")
+        example, pose = ClickedExample.of(answer.pictures[session.shown]), poses[0]
+        updates = self.show_fields(session, BY_EXAMPLES) | {"way": {"value": BY_EXAMPLES}}
+        updates["words"]["value"] = pose.category
+        return updates | self.edit(session, example_files.corrected(example, pose))
 
     def load_bank(self, session: Session, path: str | None) -> Updates:
         """Use an uploaded prompt bank and list its content, or remove it."""

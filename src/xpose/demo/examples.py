@@ -24,6 +24,7 @@ _LONGEST_NAME = 100
 _WHITE, _HIGHLIGHT = (255, 255, 255), (255, 212, 0)
 
 Spot = tuple[float, float]
+Box = tuple[float, float, float, float]  # x1, y1, x2, y2
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class ClickedExample:
     width: int
     height: int
     points: Mapping[str, Spot | None] = field(default_factory=dict)
-    box: tuple[float, float, float, float] | None = None
+    box: Box | None = None
 
     @classmethod
     def of(cls, picture: UploadedPicture, points: Mapping[str, Spot] | None = None) -> ClickedExample:
@@ -153,6 +154,11 @@ class ExampleSet:
         if len(self.shots) >= MOST_SHOTS:
             raise PromptError(f"At most {MOST_SHOTS} example pictures are used for one object. Remove one first.")
         return replace(self, shots=(*self.shots, example)).go(len(self.shots))
+
+    def load(self, points: Mapping[str, Spot | None], box: Box | None) -> ExampleSet:
+        """Replace the points and the box of the selected example; keypoints that are new are added to the class."""
+        names = checked_names((*self.names, *(name for name in points if name not in self.names)))
+        return replace(self._with_shot(replace(self.shot, points=points, box=box)), names=names).go(self.at)
 
     def drop(self) -> ExampleSet:
         """Remove the selected example."""

@@ -3,6 +3,7 @@
 # No `from __future__ import annotations`: Gradio looks at the annotations of handlers and needs the classes themselves.
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from xpose.demo import words
 from xpose.demo.answers import COLUMNS, FILES
 from xpose.demo.controller import BY_WORDS, WAYS, Controller, Session, Updates, next_step, note
 from xpose.demo.events import IN_ORDER, Events, message
+from xpose.demo.example_files import EXAMPLE_FILES
 from xpose.demo.examples import ExampleSet
 from xpose.demo.pictures import samples
 
@@ -76,7 +78,12 @@ def _inputs(gr: Any) -> dict[str, Any]:
                 for name, title in _TOOLS.items():
                     parts[name] = gr.Button(title, size="sm", min_width=90)
             parts["rename"] = gr.Textbox(label="Rename the selected point", submit_btn="Rename", max_length=100)
-            parts["save_bank"] = gr.Button("Save the examples as a prompt bank", size="sm")
+            with gr.Row():
+                for kind, title in EXAMPLE_FILES.items():
+                    parts[f"save_{kind}"] = gr.Button(title, size="sm", min_width=120)
+                parts["save_bank"] = gr.Button("Save prompt bank", size="sm", min_width=120)
+            title = "Load points: a points file, COCO, or results"
+            parts["load_points"] = gr.UploadButton(title, size="sm", file_types=[".json"])
     with gr.Column(visible=False) as parts["bank_group"]:
         parts["bank"] = gr.File(label="Prompt bank", file_types=[".safetensors"], height=120)
         parts["bank_status"] = gr.HTML()
@@ -105,6 +112,7 @@ def _outputs(gr: Any) -> dict[str, Any]:
         with gr.Row():
             for kind, title in FILES.items():
                 parts[kind] = gr.Button(title, size="sm", min_width=120)
+            parts["correct"] = gr.Button("Correct the points", size="sm", min_width=120)
         parts["table"] = gr.Dataframe(headers=COLUMNS, interactive=False, label="Keypoints", max_height=420)
     parts["download"] = gr.DownloadButton(visible="hidden")
     return parts
@@ -179,6 +187,11 @@ class _Events(Events):
         self.edit([("points", "input")], "choose", ["points"])
         self.edit([("example_number", "input")], "go", ["example_number"])
         self.edit([("rename", "submit")], "rename", ["rename"])
+        for kind in EXAMPLE_FILES:
+            save = partial(controller.save_examples, kind=kind)
+            on([(f"save_{kind}", "click")], save, ["words"], status).then(None, js=_DOWNLOAD)
+        on([("load_points", "upload")], controller.load_points, ["load_points"], status)
+        on([("correct", "click")], controller.correct)
         on([("save_bank", "click")], controller.save_bank, ["words"], status).then(None, js=_DOWNLOAD)
         on([("bank", "upload"), ("bank", "clear")], controller.load_bank, ["bank"], "bank_status")
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from xpose.demo.labelling.objects import Box, LabelledObject, Mark
+from xpose.demo.examples import Box
+from xpose.demo.labelling.objects import LabelledObject, Mark
 from xpose.errors import DataError, first_line, quote
 from xpose.pictures import AS_STORED, UPRIGHT
 from xpose.pictures.atomic import write_text
@@ -48,7 +49,7 @@ class LabelFile:
     @classmethod
     def read(cls, path: Path) -> LabelFile:
         """The file that an earlier session wrote; `DataError` for a damaged file or another program's."""
-        stamp, content = _stamp(path), _json(path)
+        stamp, content = _stamp(path), read_json(path)
         info = content.get("info") if isinstance(content, dict) else None
         if not isinstance(info, dict) or info.get("description") != _WRITER:
             raise DataError(
@@ -127,7 +128,7 @@ def _annotation(labelled: LabelledObject, category: Category, picture: SavedPict
 
 def read_labels(path: Path) -> FileContent:
     """The content of a COCO keypoint file, or of a JSON file with results of xpose; `DataError` if it is neither."""
-    content = _json(path)
+    content = read_json(path)
     try:
         if isinstance(content, dict) and content.get("format") == FORMAT:
             return _from_poses([Poses.from_dict(content)])
@@ -237,7 +238,8 @@ def _text(value: object) -> str:
     return value
 
 
-def _json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; `DataError` if it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:

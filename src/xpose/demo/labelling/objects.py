@@ -10,10 +10,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from xpose.demo.examples import Box
 from xpose.errors import PromptError, quote
 from xpose.prompts.prompt_class import box_around
-
-Box = tuple[float, float, float, float]  # x1, y1, x2, y2
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,16 @@ class LabelledObject:
     def marks(self) -> dict[str, Mark]:
         """The placed keypoints."""
         return {name: mark for name, mark in self.points.items() if mark is not None}
+
+    def scaled(self, across: float, down: float) -> LabelledObject:
+        """The object in a picture that is this many times as wide and high."""
+        points = {
+            name: None if mark is None else Mark(mark.x * across, mark.y * down, mark.visible)
+            for name, mark in self.points.items()
+        }
+        x1, y1, x2, y2 = self.box or (0.0, 0.0, 0.0, 0.0)
+        box = None if self.box is None else (x1 * across, y1 * down, x2 * across, y2 * down)
+        return replace(self, points=points, box=box)
 
     def within(self, width: int, height: int) -> LabelledObject:
         """The object without keypoints outside a picture of this size."""

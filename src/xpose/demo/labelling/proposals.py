@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xpose.demo.labelling.label_file import FileContent, SavedPicture, object_of
-from xpose.demo.labelling.objects import LabelledObject, Mark
+from xpose.demo.labelling.objects import LabelledObject
 from xpose.errors import DataError, quote
 from xpose.prompts import TextPrompt
 from xpose.records import Category
@@ -41,7 +41,7 @@ class Proposer:
                     f"The results list it with {listed.width} x {listed.height} pixels, but it has {width} x {height}, "
                     "which is another shape."
                 )
-            objects = [_scaled(item, across, down) for item in listed.objects]
+            objects = [item.scaled(across, down) for item in listed.objects]
         else:
             objects = [object_of(pose) for pose in self.detector.detect(pixels, self._prompts)]
         return tuple(item.within(width, height) for item in objects)
@@ -107,13 +107,3 @@ def _shared_parts(a: str, b: str) -> int:
 def _renamed(labelled: LabelledObject, spelling: Mapping[str, str]) -> LabelledObject:
     points = {spelling[key]: mark for name, mark in labelled.points.items() if (key := normalise(name)) in spelling}
     return replace(labelled, points=points, proposed=True)
-
-
-def _scaled(labelled: LabelledObject, across: float, down: float) -> LabelledObject:
-    points = {
-        name: None if mark is None else Mark(mark.x * across, mark.y * down, mark.visible)
-        for name, mark in labelled.points.items()
-    }
-    x1, y1, x2, y2 = labelled.box or (0.0, 0.0, 0.0, 0.0)
-    box = None if labelled.box is None else (x1 * across, y1 * down, x2 * across, y2 * down)
-    return replace(labelled, points=points, box=box)
