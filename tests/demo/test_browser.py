@@ -188,9 +188,17 @@ def test_a_prompt_bank_is_saved_and_loaded_and_joins_words(page: Page, site: Sit
     click_all(page, site, "ab")
     page.type("#words", "thing")
     page.download("save_bank", tmp_path, "prompts.safetensors")
+    page.download("save_points", tmp_path, "0.json")
+    page.press("#clear")
+    page.until(lambda: page.labels("points") == ["a", "b"], "for the points to go")
+    page.give("example_tools", tmp_path / "0.json")  # the only field for files there
+    page.until(lambda: page.labels("points") == ["✓ a", "✓ b"], "for the points of the file")
     page.choose("way", "Words and examples")
     upload(page, files / "1.png")
     assert "wren" in find_by_words(page, "wren")
+    page.press("#correct")
+    page.until(lambda: page.js("return document.querySelector('#way input:checked').value") == "Example pictures", "")
+    assert stored(site, page).keys() == {"a", "b"}
 
     again = Page(page.browser, site.address)
     again.choose("way", "Prompt bank")
