@@ -92,11 +92,13 @@ class LabelController:
             for number, labelled in enumerate(labels.objects, start=1)
         ]
         addresses = [self._address(number) for number in (session.number, self._following(session))]
+        done = said and labelling.labelled == len(labelling.names)
+        text = said if done else " ".join(filter(None, (said, self._next_step(labels))))
         return {
             "picture": {"value": view.draw(labels, labelling.file.category.edges, *addresses)},
             "points": {"choices": points, "value": labels.current, "visible": True},
             "objects": {"choices": objects, "value": labels.at if objects else None, "visible": len(objects) > 1},
-            "status": {"value": note(" ".join(filter(None, (said, self._next_step(labels)))))},
+            "status": {"value": note(text)},
         }
 
     def _next_step(self, labels: LabelledPicture) -> str:
