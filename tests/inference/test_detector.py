@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from tests.inference.conftest import CountingText, own_detector
 from tests.model.conftest import lively, tiny_config
@@ -48,32 +51,21 @@ def test_forms_of_pictures_and_prompts_mean_the_same(detector: Detector, picture
     Image.fromarray(picture).save(path)
     reference = detector.detect(picture, TextPrompt("horse"), **ALL)
     tensor = torch.from_numpy(picture).permute(2, 0, 1)
-    for image in (path, str(path), path.read_bytes(), Image.fromarray(picture), tensor, detector.encode_image(path)):
+    ready = (detector.prepare_image(path), detector.encode_image(path))
+    for image in (path, str(path), path.read_bytes(), Image.fromarray(picture), tensor, *ready):
         same(detector.detect(image, "horse", **ALL), reference)
     for prompt in ("horse", ["horse"], [TextPrompt("horse")], detector.encode_prompts("horse")):
         same(detector.detect(picture, prompt, **ALL), reference)
     assert detector.detect(path, "horse", **ALL).source == str(path)
 
 
-def test_lists_and_iterators(detector: Detector, picture: np.ndarray) -> None:
-    pictures = [picture, picture[:60], picture[:, :50]]
-    one_by_one = [detector.detect(p, "cat, dog", **ALL) for p in pictures]
-    for batch_size in (1, 2, 3):
-        together = detector.detect(pictures, "cat, dog", batch_size=batch_size, **ALL)
-        assert isinstance(together, list)
-        for number, (a, b) in enumerate(zip(one_by_one, together, strict=True)):
-            assert a.image_size == b.image_size
-            if batch_size == 1 or (batch_size == 2 and number == 2):  # not padded, because it is alone in its batch
-                same(a, b)
-            else:  # padding moves what a random network sees a little, and exchanges near ties
-                np.testing.assert_allclose(a.scores, b.scores, atol=0.05)
-                assert (b.boxes <= [*a.image_size[::-1]] * 2).all()
+def test_iterators_read_when_pictures_are_needed(detector: Detector, picture: np.ndarray) -> None:
     read = []
 
     def lazily() -> object:
-        for number, p in enumerate(pictures):
+        for number in range(3):
             read.append(number)
-            yield p
+            yield picture
 
     stream = detector.detect(lazily(), "cat", **ALL)
     assert read == []
@@ -82,15 +74,52 @@ def test_lists_and_iterators(detector: Detector, picture: np.ndarray) -> None:
     assert len(list(stream)) == 2
 
 
-def test_a_batch_of_equal_sizes_equals_single_calls() -> None:
-    """In float64, where rounding does not reorder near-ties."""
+@pytest.fixture(scope="module")
+def alone() -> tuple[Detector, list[tuple[np.ndarray, str, xpose.Poses]]]:
+    """A detector in float64, where rounding does not reorder near-ties, and pictures with prompts and their results."""
     detector = own_detector()
     detector.model.double()
     rng = np.random.default_rng(1)
-    pictures = [rng.integers(0, 255, (90, 120, 3), dtype=np.uint8) for _ in range(3)]
-    together = detector.detect(pictures, "cat, person", batch_size=3, **ALL)
-    for a, b in zip(together, pictures, strict=True):
-        same(a, detector.detect(b, "cat, person", **ALL))
+    pictures = [rng.integers(0, 255, (*size, 3), dtype=np.uint8) for size in ((90, 120), (60, 120), (90, 50))]
+    cases = [(picture, prompt) for picture in pictures for prompt in ("cat, person", "horse")]
+    return detector, [(*case, detector.detect(*case, **ALL)) for case in cases]
+
+
+@given(st.lists(st.integers(0, 5), min_size=2, max_size=8), st.integers(2, 4))
+@settings(max_examples=6, deadline=None)
+def test_the_batch_size_does_not_change_the_results(
+    alone: tuple[Detector, list[tuple[np.ndarray, str, xpose.Poses]]], numbers: list[int], batch_size: int
+) -> None:
+    """Also with pictures of mixed sizes, each with its own prompt."""
+    detector, cases = alone
+    pictures, prompts, expected = zip(*(cases[number] for number in numbers), strict=True)
+    for one, other in zip(
+        expected, detector.detect(pictures, per_image=prompts, batch_size=batch_size, **ALL), strict=True
+    ):
+        assert one.image_size == other.image_size
+        same(one, other)
+
+
+def test_only_pictures_of_equal_input_size_are_combined(
+    detector: Detector, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prepared pictures can be combined, and encoded ones cannot; a broken one does not lose those before it."""
+    sizes, encode = [], detector.engine.encode
+    monkeypatch.setattr(detector.engine, "encode", lambda images: (sizes.append(images.shape), encode(images))[1])
+    large = np.repeat(np.repeat(picture, 2, 0), 2, 1)  # of another size, but with an input of the same size
+    pictures = [picture, picture[:60], detector.prepare_image(large), picture[:60], detector.encode_image(picture)]
+    sizes.clear()
+    results = detector.detect(iter([*pictures, "missing.png", picture]), "cat", batch_size=2)
+    assert [poses.image_size for poses in islice(results, 5)] == [
+        (90, 120),
+        (60, 120),
+        (180, 240),
+        (60, 120),
+        (90, 120),
+    ]
+    assert [shape[0] for shape in sizes] == [2, 2]
+    with pytest.raises(ImageError, match="no picture"):
+        next(results)
 
 
 def test_every_picture_its_own_prompt(detector: Detector, picture: np.ndarray) -> None:
@@ -165,8 +194,9 @@ def test_a_region_is_searched_like_a_cropped_picture(detector: Detector, picture
     for size, region in (((90, 120), (30, 20, 91, 61)), ((30, 40), (30, 20, 10, 11))):
         with pytest.raises(ImageError, match=rf"beyond the picture of {size[1]} x {size[0]} pixels"):
             detector.detect(picture[: size[0], : size[1]], "horse", region=region)
-    with pytest.raises(ConfigError, match="already encoded"):
-        detector.detect(encoded, "horse", region=(0, 0, 9, 9))
+    for ready, message in ((encoded, "already encoded"), (detector.prepare_image(picture), "already prepared")):
+        with pytest.raises(ConfigError, match=message):
+            detector.detect(ready, "horse", region=(0, 0, 9, 9))
 
 
 @pytest.mark.parametrize("region", [(1, 2, 3), (0, 0, 0, 5), (-1, 0, 5, 5), "abcd", (0, 0, float("nan"), 5), 7])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xpose.inference.preprocess import MEAN, STD, batch, input_size, to_input
+from xpose.inference.preprocess import MEAN, STD, input_size, to_input
 
 
 @pytest.mark.parametrize(
@@ -47,15 +47,3 @@ def test_shrinking_averages() -> None:
     board = (np.indices((400, 400)).sum(0) % 2 * 255).astype(np.uint8)[..., None].repeat(3, 2)
     x = to_input(board, 40, 100)[:, 2:-2, 2:-2]
     assert x.std((1, 2)).max() < 0.05
-
-
-def test_batch_pads_right_and_bottom_with_zeros() -> None:
-    def ones(height: int, width: int) -> np.ndarray:
-        return np.ones((3, height, width), np.float32)
-
-    images, mask = batch([ones(4, 6), ones(5, 3)])
-    assert images.shape == (2, 3, 5, 6)
-    assert mask is not None
-    assert (images == ~mask[:, None]).all()
-    assert mask[0].sum() == 6
-    assert batch([ones(4, 6)] * 2)[1] is None

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from xpose.inference.detector import Detector as Detector
     from xpose.inference.detector import Similarity as Similarity
     from xpose.inference.encoded import EncodedImage as EncodedImage
+    from xpose.inference.encoded import PreparedImage as PreparedImage
     from xpose.inference.loading import load as load
     from xpose.inference.options import DetectionOptions as DetectionOptions
 
@@ -23,6 +24,7 @@ __getattr__ = lazy_names(
         "DetectionOptions": "xpose.inference.options",
         "Detector": "xpose.inference.detector",
         "EncodedImage": "xpose.inference.encoded",
+        "PreparedImage": "xpose.inference.encoded",
         "PromptBank": "xpose.inference.bank",
         "Similarity": "xpose.inference.detector",
         "load": "xpose.inference.loading",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack, overload
 
@@ -16,8 +15,9 @@ from PIL import Image
 
 from xpose.errors import ConfigError, PromptError
 from xpose.inference.competing_classes import beside, passes, with_synonyms
-from xpose.inference.encoded import EncodedClass, EncodedImage, assemble
+from xpose.inference.encoded import EncodedClass, EncodedImage, PreparedImage, assemble
 from xpose.inference.engines import Engine, RawInstances
+from xpose.inference.grouping import in_groups
 from xpose.inference.known_boxes import Boxes, KnownBoxes, box_arrays, known_boxes
 from xpose.inference.options import DetectionOptions, OptionValues, check_count
 from xpose.inference.postprocess import (
@@ -33,7 +33,7 @@ from xpose.inference.postprocess import (
     suppress_poses,
     thresholds_for,
 )
-from xpose.inference.preprocess import batch, frame_of, to_input
+from xpose.inference.preprocess import frame_of, to_input
 from xpose.model.checkpoints.calibration import Calibration
 from xpose.pictures.reading import read_picture
 from xpose.prompts import Prompt, as_prompts
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from xpose.model import XPose
     from xpose.pictures.reading import PictureSource
 
-    Picture: TypeAlias = PictureSource | EncodedImage
+    Picture: TypeAlias = PictureSource | PreparedImage | EncodedImage
 # What to look for: words ("person, horse"), a prompt, or a list of these with one entry per class.
 Prompts: TypeAlias = "str | Prompt | EncodedClass | Iterable[Prompts]"
 
@@ -69,6 +69,19 @@ class Rules:
     options: DetectionOptions
     use: Calibration  # the stored one, overridden by the options
     rivals: np.ndarray  # [R, C] object tokens
+
+
+@dataclass(frozen=True, eq=False)
+class PromptedImage:
+    """A picture and what to look for in it."""
+
+    image: PreparedImage | EncodedImage
+    classes: list[EncodedClass]
+    known: KnownBoxes | None
+
+    def input_size(self) -> tuple[int, ...]:
+        """The size of the network input, which is the same for pictures of a batch; encoded pictures stay alone."""
+        return self.image.values.shape if isinstance(self.image, PreparedImage) else (id(self),)
 
 
 class Detector:
@@ -131,8 +144,9 @@ class Detector:
         """Find every prompted object.
 
         Args:
-            images: one picture (path, bytes of a file, PIL, array, tensor, or an `EncodedImage`) gives Poses; a list
-                gives a list; an iterator gives an iterator, which reads pictures when they are needed.
+            images: one picture (path, bytes of a file, PIL, array, tensor, or the result of `prepare_image` or
+                `encode_image`) gives Poses; a list gives a list; an iterator gives an iterator, which reads pictures
+                when they are needed.
             prompts: what to look for in all pictures: words ("person, horse"), a prompt, or a list with one per class.
                 Several classes compete: an object belongs to the one farthest above its stored threshold. With rivals,
                 classes that are unlike all rivals, such as faces and hands, do not compete with the others.
@@ -142,8 +156,9 @@ class Detector:
                 y1, x2, y2 in pixels), of pairs such as ("dog", box) if several classes are prompted, or the `Poses`
                 of an earlier result; for several pictures one such list for each.
             options: see `DetectionOptions`.
-            batch_size: number of pictures per forward pass. Pictures of different sizes are padded, which moves points
-                slightly; 1 is the most exact.
+            batch_size: largest number of pictures per forward pass. Only pictures whose network input has the same
+                size are combined, so that the results do not depend on it; up to four batches are read ahead to find
+                them.
             **changes: single options, as in `detect(image, "dog", threshold=0.3)`.
 
         Raises:
@@ -177,6 +192,20 @@ class Detector:
         """Encode prompts as tokens, which `detect` also accepts."""
         return [self.prompts.encode(prompt) for prompt in as_prompts(prompts)]
 
+    def prepare_image(
+        self, image: PictureSource, *, side: int | None = None, region: Sequence[float] | None = None
+    ) -> PreparedImage:
+        """Read and resize a picture, for example in another thread while the network runs.
+
+        `side` and `region` are those of `DetectionOptions`.
+        """
+        pixels, path = read_picture(image)
+        size = (pixels.shape[0], pixels.shape[1])
+        x1, y1, x2, y2 = frame = frame_of(*size, region)
+        config = self.engine.config
+        values = to_input(pixels[y1:y2, x1:x2], side or config.image_short, side or config.image_long)
+        return PreparedImage(values, size, frame, path)
+
     def encode_image(
         self, image: Picture, *, side: int | None = None, region: Sequence[float] | None = None
     ) -> EncodedImage:
@@ -184,30 +213,24 @@ class Detector:
 
         `side` and `region` are those of `DetectionOptions`.
         """
-        if not isinstance(image, EncodedImage):
-            return self._encode([image], DetectionOptions(side=side, region=region))[0]
+        ready = self._ready(image, side, region)
+        return ready if isinstance(ready, EncodedImage) else self._encode([ready])[0]
+
+    def _ready(self, image: Picture, side: int | None, region: Sequence[float] | None) -> PreparedImage | EncodedImage:
+        if not isinstance(image, PreparedImage | EncodedImage):
+            return self.prepare_image(image, side=side, region=region)
         if region is not None:
+            done = "encode" if isinstance(image, EncodedImage) else "prepare"
             raise ConfigError(
-                f"region is {region!r}, but the picture is already encoded. Encode the region: "
-                "detector.encode_image(picture, region=...)."
+                f"region is {region!r}, but the picture is already {done}d. {done.capitalize()} the region: "
+                f"detector.{done}_image(picture, region=...)."
             )
         return image
 
-    def _encode(self, images: Sequence[PictureSource], options: DetectionOptions) -> list[EncodedImage]:
-        """Encode pictures in one batch; every result holds the features of the whole batch."""
-        config, side = self.engine.config, options.side
-        read = [read_picture(image) for image in images]
-        sizes = [(pixels.shape[0], pixels.shape[1]) for pixels, _ in read]
-        frames = [frame_of(*size, options.region) for size in sizes]
-        inputs = [
-            to_input(pixels[y1:y2, x1:x2], side or config.image_short, side or config.image_long)
-            for (pixels, _), (x1, y1, x2, y2) in zip(read, frames, strict=True)
-        ]
-        features = self.engine.encode(*batch(inputs))
-        return [
-            EncodedImage(features, size, frame, path)
-            for (_, path), size, frame in zip(read, sizes, frames, strict=True)
-        ]
+    def _encode(self, images: Sequence[PreparedImage]) -> list[EncodedImage]:
+        """Encode pictures of one input size in one batch; every result holds the features of the whole batch."""
+        features = self.engine.encode(np.stack([image.values for image in images]))
+        return [EncodedImage(features, image.size, image.frame, image.path) for image in images]
 
     def _stream(
         self,
@@ -218,47 +241,44 @@ class Detector:
         rules: Rules,
         batch_size: int,
     ) -> Iterator[Poses]:
-        pictures, prompts, places = iter(images), iter(per_image or ()), None if boxes is None else iter(boxes)
-        while group := list(islice(pictures, batch_size)):
-            if classes is not None:
-                asked = [classes] * len(group)
-            else:
-                asked = [self.encode_prompts(prompt) for prompt in islice(prompts, len(group))]
-                if len(asked) < len(group):
-                    raise PromptError("per_image ended before the pictures did. It needs one prompt for each picture.")
-            if places is None:
-                yield from self._detect_batch(group, asked, None, rules)
-                continue
-            given = list(islice(places, len(group)))
-            if len(given) < len(group):
-                raise PromptError("boxes ended before the pictures did. It needs one list for each picture.")
-            yield from self._detect_batch(group, asked, list(map(known_boxes, given, asked)), rules)
+        prompted = self._prompted(images, classes, per_image, boxes, rules)
+        return in_groups(prompted, PromptedImage.input_size, lambda group: self._detect_batch(group, rules), batch_size)
 
-    def _detect_batch(
+    def _prompted(
         self,
-        images: list[Picture],
-        classes: list[list[EncodedClass]],
-        known: list[KnownBoxes] | None,
+        images: Iterable[Picture],
+        classes: list[EncodedClass] | None,
+        per_image: Iterable[Prompts] | None,
+        boxes: Iterable[Boxes | KnownBoxes] | None,
         rules: Rules,
-    ) -> list[Poses]:
-        options = rules.options
-        if len(images) == 1:
-            encoded = [self.encode_image(images[0], side=options.side, region=options.region)]
-        elif any(isinstance(image, EncodedImage) for image in images):
-            return [
-                self._detect_batch([image], [asked], None if known is None else [known[b]], rules)[0]
-                for b, (image, asked) in enumerate(zip(images, classes, strict=True))
-            ]
-        else:
-            encoded = self._encode(images, options)  # type: ignore[arg-type]  # none is encoded
-        if known is not None:
+    ) -> Iterator[PromptedImage]:
+        prompts, places = iter(per_image or ()), None if boxes is None else iter(boxes)
+        for image in images:
+            try:
+                asked = self.encode_prompts(next(prompts)) if classes is None else classes
+            except StopIteration:
+                message = "per_image ended before the pictures did. It needs one prompt for each picture."
+                raise PromptError(message) from None
+            try:
+                known = None if places is None else known_boxes(next(places), asked)
+            except StopIteration:
+                message = "boxes ended before the pictures did. It needs one list for each picture."
+                raise PromptError(message) from None
+            yield PromptedImage(self._ready(image, rules.options.side, rules.options.region), asked, known)
+
+    def _detect_batch(self, group: list[PromptedImage], rules: Rules) -> list[Poses]:
+        images, classes = [entry.image for entry in group], [entry.classes for entry in group]
+        prepared = [image for image in images if isinstance(image, PreparedImage)]
+        encoded = self._encode(prepared) if prepared else [self.encode_image(image) for image in images]
+        known = [entry.known for entry in group if entry.known is not None]
+        if known:
             return self._in_boxes(encoded, classes, known, rules)
         candidates = self._candidates(encoded, classes, rules)
         results = [
             poses_of(of_image, _kept(of_image, asked, rules), image, asked, rules.use.keypoint_threshold)
             for of_image, image, asked in zip(candidates, encoded, classes, strict=True)
         ]
-        return self._with_best(results, candidates, encoded, classes, rules) if options.best else results
+        return self._with_best(results, candidates, encoded, classes, rules) if rules.options.best else results
 
     def _with_best(
         self,
@@ -444,7 +464,7 @@ def _kept(candidates: Candidates, classes: list[EncodedClass], rules: Rules) -> 
 
 def _is_single(images: object) -> bool:
     """Whether this is one picture rather than several."""
-    if isinstance(images, (str, bytes, Path, Image.Image, EncodedImage, np.ndarray)):
+    if isinstance(images, (str, bytes, Path, Image.Image, PreparedImage, EncodedImage, np.ndarray)):
         return True
     if type(images).__module__.split(".")[0] == "torch":
         shape = images.shape  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Encoded pictures, encoded prompts and the prompt input of engines.
+"""Prepared and encoded pictures, encoded prompts and the prompt input of engines.
 
 Letters: B images, L classes, S keypoint sets, K keypoints, C width of the network.
 """
@@ -13,6 +13,16 @@ import numpy as np
 
 from xpose.errors import PromptError
 from xpose.prompts import PromptClass
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedImage:
+    """A picture that has been read, resized and normalised for the network."""
+
+    values: np.ndarray  # [3, h, w] float32
+    size: tuple[int, int]  # height, width of the upright picture
+    frame: tuple[int, int, int, int]  # x1, y1, x2, y2 of the part that the network sees
+    path: Path | None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 The short side becomes `short` pixels and the long side floor(short · long side / short side). If that exceeds the
 limit, `short` is first replaced by round(limit · short side / long side), which rounds halves to even as in Python.
 Bytes are resized with Pillow's bilinear filter, which averages when reducing ("antialias"). Pixels are then divided by
-255 and normalised with ImageNet's mean and deviation. Last, batches are padded with zeros at the right and bottom.
+255 and normalised with ImageNet's mean and deviation.
 """
 
 from __future__ import annotations
@@ -58,16 +58,3 @@ def to_input(pixels: np.ndarray, short: int, limit: int) -> np.ndarray:
     values -= np.tile(np.array(MEAN, np.float32), width)
     values /= np.tile(np.array(STD, np.float32), width)
     return values.reshape(height, width, 3).transpose(2, 0, 1)
-
-
-def batch(inputs: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Inputs of any sizes as one array [B, 3, h, w] and its padding mask [B, h, w] (None if nothing is padded)."""
-    height, width = (max(x.shape[axis] for x in inputs) for axis in (1, 2))
-    if all(x.shape[1:] == (height, width) for x in inputs):
-        return np.stack(inputs), None
-    images = np.zeros((len(inputs), 3, height, width), np.float32)
-    mask = np.ones((len(inputs), height, width), dtype=bool)
-    for image, padding, x in zip(images, mask, inputs, strict=True):
-        image[:, : x.shape[1], : x.shape[2]] = x
-        padding[: x.shape[1], : x.shape[2]] = False
-    return images, mask

@@ -118,7 +118,7 @@ class Protocol:
     usual: Settings = field(default_factory=Settings)  # the default settings
     sets: tuple[str, ...] = ()  # names of the sets that it needs; empty for any
     published: tuple[str, ...] = ()  # keys of the papers' tables printed after ours
-    alone: bool = False  # process pictures one at a time, so that none is padded
+    alone: bool = False  # process pictures one at a time
     open: Callable[..., AnswerSource] | None = None  # opens the source from weights, unless it is plain detection
 
     def statement(self, data: EvaluationData, settings: Settings) -> dict[str, str]:

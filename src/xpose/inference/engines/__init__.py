@@ -38,13 +38,8 @@ class Engine(Protocol):
     def config(self) -> XPoseConfig:
         """The settings of the network."""
 
-    def encode(self, images: np.ndarray, padding: np.ndarray | None) -> object:
-        """Run the prompt-free part and return features for `decode`.
-
-        Args:
-            images: [B, 3, h, w] float32, normalised.
-            padding: [B, h, w] bool, True = padding; None if no image is padded.
-        """
+    def encode(self, images: np.ndarray) -> object:
+        """Run the prompt-free part on normalised images [B, 3, h, w], float32, and return features for `decode`."""
 
     def decode(
         self, features: object, prompts: PromptArrays, instances: int | None = None, *, with_cosines: bool = False

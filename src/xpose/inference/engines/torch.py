@@ -38,10 +38,9 @@ class TorchEngine:
         return self.model.heads.norm.weight
 
     @torch.inference_mode()
-    def encode(self, images: np.ndarray, padding: np.ndarray | None) -> ImageFeatures:
+    def encode(self, images: np.ndarray) -> ImageFeatures:
         """Run the prompt-free part of the network; see `Engine`."""
-        mask = None if padding is None else torch.from_numpy(padding).to(self.device)
-        return self.model.encode_image(torch.from_numpy(images).to(self._weight), mask)
+        return self.model.encode_image(torch.from_numpy(images).to(self._weight))
 
     @torch.inference_mode()
     def decode(
