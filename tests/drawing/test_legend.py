@@ -40,8 +40,12 @@ def test_what_it_lists() -> None:
     unseen = figure(visibility=np.array([2, 0, 2]))
     assert [entry.faint for entry in name_entries([unseen.kind], [unseen])] == [False, True, False]
     assert not any(entry.faint for entry in name_entries([CAT.kind], [unseen, CAT])), "one of them shows it"
-    dog = figure(title="dog")
-    assert [entry.text for entry in name_entries([CAT.kind, dog.kind], [])][::4] == ["cat", "dog"]
+    dog, hand = figure(title="dog"), figure(title="hand", names=(), sides=())
+    assert len(name_entries([CAT.kind, dog.kind, hand.kind], [])) == 3, "once for both, without a heading"
+    bird = figure(title="bird", names=("beak", "left eye", "x"))
+    headings = [entry.text for entry in name_entries([CAT.kind, bird.kind, dog.kind], []) if not entry.mark]
+    assert headings == ["cat, dog", "bird"]
+    assert [entry.faint for entry in name_entries([CAT.kind, dog.kind], [dog])] == [False] * 3
     assert side_entries([figure(sides=("middle",) * 3).kind]) == [], "one colour needs no explanation"
 
 

@@ -94,10 +94,7 @@ Labels = Annotated[
     bool,
     _option(DRAWINGS, "--labels/--no-labels", "Write the name and score of each object (default).", show_default=False),
 ]
-_LINE_WIDTH = (
-    "Width of the edges in pixels; keypoints and boxes scale with it. Default: chosen by the sizes of picture "
-)
-_LINE_WIDTH += "and object."
+_LINE_WIDTH = "Width of the edges; keypoints and boxes scale with it. Default: by the sizes of picture and object."
 LineWidth = Annotated[Number, _option(DRAWINGS, "--line-width PIXELS", _LINE_WIDTH, min=0.1, max=1000)]
 _CROPS = "NAME_xpose_1_OBJECT for each object: the part of the picture inside its box."
 Crops = Annotated[bool, _option(FILES, "--crops", _CROPS)]

@@ -141,7 +141,8 @@ def write_file(kind: str, result: RunCandidates, kept: Sequence[Poses], folder: 
         for poses, picture, stem in zip(kept, result.pictures, stems, strict=True):
             jpeg = picture.name.lower().endswith((".jpg", ".jpeg"))
             with archive.open(f"{stem}_xpose.{'jpg' if jpeg else 'png'}", "w") as file:
-                poses.draw(picture.pixels).save(file, "JPEG" if jpeg else "PNG", quality=92)
+                drawing = poses.draw(picture.pixels, legend="inside")  # all as large as their pictures
+                drawing.save(file, "JPEG" if jpeg else "PNG", quality=92)
         for name, text in texts.items():
             archive.writestr(name, text)
     return folder / "xpose.zip"

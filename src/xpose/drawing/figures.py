@@ -138,12 +138,12 @@ def instance_colours(count: int) -> list[Colour]:
     return [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in shades]
 
 
-def distance_to_line(place: Place, start: Place, end: Place) -> float:
-    """The distance from a place to the line between two others."""
-    (x, y), (x1, y1), (x2, y2) = place, start, end
-    squared = (x2 - x1) ** 2 + (y2 - y1) ** 2
-    along = 0.0 if squared == 0 else min(1.0, max(0.0, ((x - x1) * (x2 - x1) + (y - y1) * (y2 - y1)) / squared))
-    return math.dist(place, (x1 + along * (x2 - x1), y1 + along * (y2 - y1)))
+def distances_to_lines(places: np.ndarray, lines: np.ndarray) -> np.ndarray:
+    """The distance from each of the places [P, 2] to each line [L, 2 ends, 2]: [P, L]."""
+    start, way = lines[:, 0], lines[:, 1] - lines[:, 0]
+    squared = np.maximum((way**2).sum(-1), 1e-12)
+    along = (((places[:, None] - start) * way).sum(-1) / squared).clip(0, 1)
+    return np.hypot(*(places[:, None] - start - along[..., None] * way).transpose(2, 0, 1))
 
 
 def shared_area(a: Rect, b: Rect) -> float:

@@ -17,13 +17,14 @@ from xpose.drawing.figures import (
     Figure,
     Place,
     Rect,
-    distance_to_line,
+    distances_to_lines,
     points_inside,
     shared_area,
 )
 
 _MANY = 12  # objects; with more, labels without room are omitted
-_DIRECTIONS = [(math.cos(k * math.pi / 8), math.sin(k * math.pi / 8)) for k in range(16)]
+_DIRECTIONS = np.array([(math.cos(k * math.pi / 8), math.sin(k * math.pi / 8)) for k in range(16)])
+_FAR = np.array((1.0, 1.7, 2.4))  # distances of a number from its point
 
 
 def write_labels(
@@ -111,16 +112,15 @@ def _free_spot(
     wide: bool,
 ) -> Place:
     """A place beside the point and away from other points, numbers and edges; farther off only if much clearer."""
-    best, most = point, -math.inf
-    for far in (1.0, 1.7, 2.4):
-        for dx, dy in _DIRECTIONS:
-            reach = radius + 0.7 * far * size
-            x, y = point[0] + dx * reach * (1.15 if wide else 1.0), point[1] + dy * reach
-            if not (size / 2 <= x <= canvas.width - size / 2 and size / 2 <= y <= canvas.height - size / 2):
-                continue
-            free = min(np.hypot(others[:, 0] - x, others[:, 1] - y).min(initial=9.0 * size), 1.6 * size)
-            free += 0.7 * min((distance_to_line((x, y), *line) for line in lines), default=9.0 * size) if lines else 0.0
-            free = min(free, 2.6 * size) - 0.55 * (far - 1.0) * size
-            if free > most:
-                best, most = (x, y), free
-    return best
+    reach = radius + 0.7 * size * _FAR[:, None, None]
+    x, y = ((point + reach * _DIRECTIONS * (1.15 if wide else 1.0, 1.0)).reshape(-1, 2)).T
+    on_canvas = (np.minimum(x, canvas.width - x) >= size / 2) & (np.minimum(y, canvas.height - y) >= size / 2)
+    if not on_canvas.any():
+        return point
+    places = np.stack((x, y), 1)
+    free = np.hypot(*(places[:, None] - others).transpose(2, 0, 1)).min(axis=1, initial=1.6 * size)
+    if lines:
+        free = free + 0.7 * distances_to_lines(places, np.array(lines)).min(axis=1)
+    free = np.minimum(free, 2.6 * size) - 0.55 * size * (_FAR - 1).repeat(len(_DIRECTIONS))
+    best = int(np.where(on_canvas, free, -np.inf).argmax())
+    return float(x[best]), float(y[best])

@@ -117,21 +117,31 @@ def legend_inside(
 
 
 def _choices(classes: Sequence[FigureClass], figures: Sequence[Figure]) -> Iterator[list[LegendEntry]]:
-    few = sum(len(kind.names) for kind in classes) <= _MOST_NAMES
+    few = sum(len(names) for names, _ in _titles(classes)) <= _MOST_NAMES
     yield from filter(None, (name_entries(classes, figures) if few else [], side_entries(classes)))
 
 
 def name_entries(classes: Sequence[FigureClass], figures: Sequence[Figure]) -> list[LegendEntry]:
-    """The numbered keypoints of each class; those that no figure shows are faint."""
+    """The numbered keypoints of each class, once for classes with the same; those that no figure shows are faint."""
     present = {(figure.title, name) for figure in figures for name in figure.places}
+    titles = _titles(classes)
     entries: list[LegendEntry] = []
-    for kind in classes:
-        if len(classes) > 1 and kind.names:
-            entries.append(LegendEntry(text.clean(kind.title)))
-        for number, (name, side) in enumerate(zip(kind.names, kind.sides, strict=True), start=1):
-            faint = (kind.title, name) not in present
+    for (names, sides), of_names in titles.items():
+        if len(titles) > 1:
+            entries.append(LegendEntry(text.clean(", ".join(of_names))))
+        for number, (name, side) in enumerate(zip(names, sides, strict=True), start=1):
+            faint = not any((title, name) in present for title in of_names)
             entries.append(LegendEntry(text.clean(name), str(number), SIDES[side], faint))
     return entries
+
+
+def _titles(classes: Sequence[FigureClass]) -> dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]]:
+    """The classes of each list of keypoints and their sides, without those that have only a box."""
+    titles: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
+    for kind in classes:
+        if kind.names:
+            titles.setdefault((kind.names, kind.sides), []).append(kind.title)
+    return titles
 
 
 def side_entries(classes: Sequence[FigureClass]) -> list[LegendEntry]:
