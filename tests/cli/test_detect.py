@@ -512,10 +512,8 @@ def test_a_ctrl_c_that_gets_lost_still_ends_the_run(
         def __del__(self) -> None:
             signal.raise_signal(signal.SIGINT)
 
-    from xpose.pictures import reading as images
-
-    before = images.read_picture
-    monkeypatch.setattr(images, "read_picture", lambda path: (Dropped(), before(path))[1])
+    before = Detector.detect
+    monkeypatch.setattr(Detector, "detect", lambda *given, **options: (Dropped(), before(*given, **options))[1])
     monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
     code, _, err = run("detect", "in", "-t", "dog", "-p", weights, "-o", "out", *ALL)
     assert (code, err.endswith("Interrupted.\n")) == (130, True)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import typer
 
@@ -20,12 +24,19 @@ if TYPE_CHECKING:
     import numpy as np
 
     from xpose.inference import DetectionOptions, Detector
-    from xpose.inference.encoded import EncodedClass
+    from xpose.inference.encoded import EncodedClass, PreparedImage
     from xpose.results import Poses
+
+_Item = TypeVar("_Item")
+_Reading = TypeVar("_Reading")
+_AHEAD = 2  # pictures that are read while the network processes another one
 
 
 class PictureOutput(Protocol):
-    """Takes the result of each picture, and prints and writes the rest at the end or after Ctrl-C."""
+    """Takes the result of each picture, and prints and writes the rest at the end or after Ctrl-C.
+
+    `add` is called in a background thread, for one picture at a time.
+    """
 
     def add(self, picture: InputPicture, poses: Poses, pixels: np.ndarray) -> None: ...
 
@@ -103,16 +114,16 @@ def detect_in_pictures(
     encoded = _prompts.encode(prompts, given.bank, detector)
     if boxes is not None:
         boxes.keep_classes([entry.names.label for entry in encoded])
-    results, done = output(detector, encoded, pictures, options), 0
+    results = output(detector, encoded, pictures, options)
+    outcomes: list[Fault | None] = []  # of the finished pictures
     try:
         with profiled(profile):
-            for fault in _detect_each(detector, encoded, pictures, boxes, options, results):
-                done += 1
-                faults += filter(None, [fault])
+            _detect_each(detector, encoded, pictures, boxes, options, results, outcomes)
     finally:  # also after Ctrl-C, so that finished results are kept
+        faults += filter(None, outcomes)
         results.finish(faults)
-        if done < len(pictures) > 1:
-            _console.note(f"Stopped after {done} of {len(pictures)} pictures.")
+        if len(outcomes) < len(pictures) > 1:
+            _console.note(f"Stopped after {len(outcomes)} of {len(pictures)} pictures.")
     if faults:
         raise typer.Exit(_console.FAILURE)
 
@@ -124,31 +135,78 @@ def _detect_each(
     boxes: BoxFile | None,
     options: DetectionOptions,
     results: PictureOutput,
-) -> Iterator[Fault | None]:
-    """Detect in every picture; report and yield the faults of pictures that could not be processed."""
+    outcomes: list[Fault | None],
+) -> None:
+    """Detect in every picture, and report those that cannot be processed.
+
+    While the network processes a picture, one thread reads the next pictures and another one writes the last result.
+    Every finished picture gets an outcome: its fault, or None.
+    """
     import torch
 
-    reader = _Reader()
-    with noticing_interrupts() as check, Bars(shown=len(pictures) > 1) as bars:
-        for number, picture in enumerate(pictures):
+    reader, network_options = _Reader(), replace(options, region=None)  # the region is cut out while reading
+
+    def read(picture: InputPicture) -> tuple[np.ndarray, PreparedImage]:
+        pixels = reader.read(picture)
+        return pixels, detector.prepare_image(pixels, region=options.region)
+
+    def write(picture: InputPicture, poses: Poses, pixels: np.ndarray) -> None:
+        results.add(picture, poses, pixels)
+        outcomes.append(None)
+
+    writing: Future[None] | None = None
+    with (
+        noticing_interrupts() as check,
+        Bars(shown=len(pictures) > 1) as bars,
+        ThreadPoolExecutor(1, "writer") as writer,
+        read_ahead(read, pictures, _AHEAD) as readings,
+    ):
+        for number, (picture, reading) in enumerate(readings):
             check()
             bars.update("pictures", number, len(pictures))
             try:
-                pixels = reader.read(picture)
-                known = None if boxes is None else boxes.of(picture, (pixels.shape[1], pixels.shape[0]))
-                poses = detector.detect(pixels, prompts, boxes=known, options=options)
+                pixels, image = reading.result()
+                known = None if boxes is None else boxes.of(picture, image.size[::-1])
+                poses = detector.detect(image, prompts, boxes=known, options=network_options)
             except ImageError as error:
                 message = str(error)
             except (MemoryError, torch.OutOfMemoryError):
                 message = f'"{picture.name}" does not fit into memory. Downscale it, or use --device cpu.'
             else:
-                results.add(picture, replace(poses, source=picture.name), pixels)
-                yield None
+                if writing is not None:
+                    writing.result()  # no result is written after one that could not be written
+                writing = writer.submit(write, picture, replace(poses, source=picture.name), pixels)
                 continue
+            outcomes.append(Fault(picture.name, message))
             with bars.paused():
                 _console.fail(f"{message.rstrip('. ')}. Skipped.")
-            yield Fault(picture.name, message)
+        if writing is not None:
+            writing.result()
         check()
+
+
+@contextmanager
+def read_ahead(
+    read: Callable[[_Item], _Reading], items: Iterable[_Item], count: int
+) -> Iterator[Iterator[tuple[_Item, Future[_Reading]]]]:
+    """Read items in order in one thread, at most `count` of them ahead of the item that is in use.
+
+    One thread reads all of them, because the frames of a file are read one after the other, and because Pillow's
+    warnings cannot be silenced in several threads at once.
+    """
+    pool = ThreadPoolExecutor(1, "reader")
+
+    def readings() -> Iterator[tuple[_Item, Future[_Reading]]]:
+        submitted = ((item, pool.submit(read, item)) for item in items)
+        waiting = deque(islice(submitted, count))
+        while waiting:
+            waiting.extend(islice(submitted, 1))
+            yield waiting.popleft()
+
+    try:
+        yield readings()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 class _Reader:

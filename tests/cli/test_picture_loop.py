@@ -1,0 +1,115 @@
+"""Reading ahead and writing behind the network."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.cli.conftest import make_picture
+
+from xpose.cli._inputs import Fault, InputPicture
+from xpose.cli._picture_loop import _AHEAD, _detect_each, read_ahead
+from xpose.errors import ImageError
+from xpose.inference import DetectionOptions, PreparedImage
+from xpose.results import Poses
+
+PICTURES = 8
+
+
+def reached(condition: Callable[[], bool]) -> bool:
+    """Whether the condition becomes true within ten seconds."""
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    return condition()
+
+
+def background() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(("reader", "writer"))]
+
+
+def test_the_reader_waits_for_a_slow_consumer() -> None:
+    started: list[int] = []
+    with read_ahead(started.append, range(100), 3) as readings:
+        for item, reading in readings:
+            reading.result()
+            assert reached(lambda last=item + 3: started[-1] == last)
+            time.sleep(0.005)  # time enough to read further
+            assert started == [*range(item + 4)]
+            if item == 5:
+                break
+    assert started == [*range(9)]
+    assert not background()
+
+
+class Stages:
+    """A detector and an output that write down what they do; pictures are numbered by their height."""
+
+    def __init__(self, broken: int | None = None, unwritable: int | None = None) -> None:
+        self.broken, self.unwritable = broken, unwritable
+        self.read: list[int] = []
+        self.detected: list[int] = []
+        self.written: list[int] = []
+
+    def prepare_image(self, pixels: np.ndarray, region: object) -> PreparedImage:
+        height = len(pixels)
+        self.read.append(height)
+        if height == self.broken:
+            raise ImageError(f"Picture {height} is broken.")
+        return PreparedImage(pixels, (height, 20), (0, 0, 20, height), None)
+
+    def detect(self, image: PreparedImage, *_: object, **__: object) -> Poses:
+        height = image.size[0]
+        self.detected.append(height)
+        assert reached(lambda: len(self.read) >= min(height + 1, PICTURES)), "the next picture is read meanwhile"
+        assert len(self.read) <= len(self.written) + 3 + _AHEAD, "and few others: those in use, and those ahead"
+        return Poses.empty(image.size)
+
+    def add(self, picture: InputPicture, poses: Poses, pixels: np.ndarray) -> None:
+        height = len(pixels)
+        following = height + 1 + (height + 1 == self.broken)
+        assert reached(lambda: following > PICTURES or following in self.detected), "the network runs meanwhile"
+        if height == self.unwritable:
+            raise OSError("disk full")
+        self.written.append(height)
+
+    def run(self, folder: Path) -> list[Fault | None]:
+        paths = [make_picture(folder / f"{n}.png", size=(20, n)) for n in range(1, PICTURES + 1)]
+        outcomes: list[Fault | None] = []
+        detector: Any = self
+        try:
+            _detect_each(
+                detector, [], [InputPicture(p, p.name, p) for p in paths], None, DetectionOptions(), self, outcomes
+            )
+        finally:
+            self.outcomes = outcomes
+            assert not background()
+        return outcomes
+
+    def finish(self, faults: object) -> None:
+        raise AssertionError
+
+
+def test_reading_and_writing_overlap_with_the_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In order, around a broken picture."""
+    stages = Stages(broken=3)
+    outcomes = stages.run(tmp_path)
+    assert stages.read == [*range(1, PICTURES + 1)]
+    assert stages.written == stages.detected == [n for n in stages.read if n != 3]
+    assert [fault.name for fault in outcomes if fault] == ["3.png"]
+    assert len(outcomes) == PICTURES
+    assert "Picture 3 is broken. Skipped." in capsys.readouterr().err
+
+
+def test_nothing_is_written_after_a_failed_result(tmp_path: Path) -> None:
+    stages = Stages(unwritable=4)
+    with pytest.raises(OSError, match="disk full"):
+        stages.run(tmp_path)
+    assert stages.written == [1, 2, 3]
+    assert len(stages.outcomes) == 3
+    assert stages.detected[-1] == 5
