@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -21,9 +22,15 @@ from tests.demo.site import PATIENCE, is_here
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions"),
+    *(
+        "--disable-breakpad",
+        "--disable-software-rasterizer",
+        "--disable-features=MediaRouter,OptimizationHints,Translate",
+    ),
     *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),  # a camera
     *("--no-proxy-server", "--hide-scrollbars", "--force-device-scale-factor=1", "--lang=en"),
 )
+KEYS = r"\b(?:blocks|common|dataframe|errors|file|gallery|image|upload_text)[.](?!png|jpe?g)[a-z]+(?:_[a-z]+)*\b"
 MISSING = (
     "No Chromium with its driver is installed, so the demo is NOT tested in a browser. On Debian and Ubuntu: "
     "apt-get install chromium chromium-driver"
@@ -59,9 +66,11 @@ def open_browser(width: int = 1200, height: int = 1000) -> Iterator[Any]:
     folder = tempfile.mkdtemp(prefix="xpose-browser-")
     options = webdriver.ChromeOptions()
     options.binary_location = program
+    options.page_load_strategy = "none"  # the tests wait for what they need
     for flag in (*FLAGS, f"--user-data-dir={folder}", f"--window-size={width},{height}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    options.add_experimental_option("perfLoggingPrefs", {"enableNetwork": True, "enablePage": False})
 
     def start() -> Any:
         return webdriver.Chrome(options=options, service=Service(driver, env={**os.environ, "NO_PROXY": "*"}))
@@ -90,6 +99,14 @@ def foreign_requests(browser: Any) -> list[str]:
             if parts.scheme in ("http", "https", "ws", "wss", "ftp") and not is_here(parts.hostname):
                 foreign.append(url)
     return foreign
+
+
+def raw_keys(browser: Any) -> list[str]:
+    """Gradio's keys of missing translations, such as common.complete, in what is shown or told screen readers."""
+    script = """const names = ['aria-label', 'title', 'placeholder', 'alt'];
+        return [...document.body.querySelectorAll(':not(script, style)')].flatMap((part) =>
+          [...names.map((name) => part.getAttribute(name)), ...[...part.childNodes].map((node) => node.nodeValue)])"""
+    return re.findall(KEYS, "\n".join(filter(None, browser.execute_script(script))))
 
 
 class Page:
@@ -192,10 +209,7 @@ class Page:
         field = self.wait(f"{css} textarea, {css} input")
         self.js("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", field)
         field.click()
-        field.send_keys(Keys.CONTROL, "a")
-        field.send_keys(Keys.DELETE)
-        field.send_keys(words)
-        field.send_keys(Keys.TAB)
+        field.send_keys(Keys.CONTROL, "a", Keys.NULL, Keys.DELETE, words, Keys.TAB)
         self.until(lambda: field.get_attribute("value") == words, f"for {words!r} in {css}")
 
     def give(self, part: str, *files: Any) -> None:
@@ -209,9 +223,7 @@ class Page:
         field = self.wait(f"#{name} input[type=number]")
         self.js("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", field)
         field.click()
-        field.send_keys(Keys.CONTROL, "a")
-        field.send_keys(str(value))
-        field.send_keys(Keys.TAB)
+        field.send_keys(Keys.CONTROL, "a", Keys.NULL, str(value), Keys.TAB)
 
     def at(self, part: str, x: float, y: float, width: int) -> tuple[int, int]:
         """Where in the window a pixel of a picture is, which is `width` pixels wide, in whole pixels of the window."""

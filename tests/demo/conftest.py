@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
-from tests.inference.conftest import own_detector
+from tests.inference.conftest import CountingText, own_detector
 
 from xpose.demo.controller import Controller, Session
 from xpose.demo.pictures import Limits, UploadedPicture
 from xpose.inference import Detector
+from xpose.model.prompting import NanoTextEncoder
 
 
 class Forwards:
@@ -31,10 +33,18 @@ class Forwards:
         return self._decode(*args, **options)  # type: ignore[arg-type]
 
 
+class Sentences(CountingText):
+    """A stand-in for MiniLM, which takes seconds to load."""
+
+    def encode(self, texts: list[str]) -> torch.Tensor:
+        return torch.nn.functional.normalize(super().encode(texts)[:, :384])
+
+
 def counting_detector() -> tuple[Detector, Forwards]:
     """Random weights, but fixed ones with scores of all sizes, all of which pass the usual threshold."""
     # With these two its random scores spread widely, and its points stay in the picture.
     detector = own_detector(1, thresholds={"": 0.0}, score="last", point_steps="picture")
+    detector.prompts._make_text = lambda: NanoTextEncoder(Sentences())
     return detector, Forwards(detector)
 
 

@@ -55,7 +55,7 @@ def test_clicked_points_are_what_the_network_is_asked(controller: Controller, se
     assert "fish in 2 pictures" in status(updates)
     assert session.answer is not None
     assert [poses.keypoint_names[0] for poses in session.answer.candidates] == [("nose", "tail")] * 2
-    assert controller.show_picture(session, 1)["picture"]["label"] == "1.png"
+    assert ">1.png: " in controller.show_picture(session, 1)["named"]["value"]
     prompt = session.examples.prompt(None)
     for name, spot in {"nose": (20, 30), "tail": (150.5, 100.25)}.items():
         assert prompt.points[name][:2] == pytest.approx(spot, abs=0.01)  # type: ignore[union-attr]
@@ -89,13 +89,24 @@ def test_a_bad_file_stops_nothing_and_is_named(controller: Controller, session: 
     files = [*uploads(tmp_path, 2), (str(tmp_path / "notes.png"), "notes.png"), ("/nowhere/a.png", "a.png")]
     checked = controller.check_pictures(session, files)
     assert [name for _, name in checked["pictures"]["value"]] == ["0.png", "1.png"]
-    assert "2 of 4 files" in status(checked)
-    updates = run(controller, session, files)
-    for text in ("in 2 pictures", "notes.png&quot; is not a picture", "a.png&quot; has been deleted"):
-        assert text in status(updates)
-    assert len(updates["gallery"]["value"]) == 2
+    reasons = ("notes.png&quot; is not a picture", "a.png&quot; has been deleted")
+    for text in ("2 of 4 files", *reasons):
+        assert text in checked["pictures_status"]["value"]
+    for uploaded in (checked["pictures"]["value"], files):  # without the bad files, as the page gives them, or with
+        updates = run(controller, session, uploaded)
+        assert "in 2 pictures" in status(updates)
+        assert [status(updates).count(text) for text in reasons] == [1, 1], "the warning stays beside the results"
+        assert updates["pictures_status"] == {"visible": False}
+        assert len(updates["gallery"]["value"]) == 2
+    (tmp_path / "photo.jpeg").write_bytes((tmp_path / "0.png").read_bytes())
+    taken = controller.take_picture(session, checked["pictures"]["value"], str(tmp_path / "photo.jpeg"))
+    assert [name for _, name in taken["pictures"]["value"]] == ["0.png", "1.png", "camera-3.jpeg"]
+    assert (taken["pictures_status"]["visible"], taken["camera"]) == (False, {"value": None})
+    assert session.refused == []
     many = [*uploads(tmp_path, 3), *uploads(tmp_path, 3)]
-    assert "At most 4 pictures" in status(controller.check_pictures(session, many))
+    assert "At most 4 pictures" in controller.check_pictures(session, many)["pictures_status"]["value"]
+    assert controller.try_sample(session, 0)["pictures_status"] == {"visible": False}
+    assert session.refused == []
 
 
 def test_a_run_that_is_stopped_keeps_what_was_searched(controller: Controller, session: Session, tmp_path: Path):

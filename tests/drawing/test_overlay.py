@@ -187,6 +187,15 @@ def test_what_people_labelled_has_no_score():
     assert label(score=0.87) > label(score=None) > label(score=None, title="") == 0
 
 
+def test_labels_can_have_a_least_height():
+    def height(share: float) -> int:
+        pixels = drawn(figure(), style=dataclasses.replace(PLAIN, labels=True, label_share=share))
+        return int((pixels != GREY[0]).any(axis=(1, 2))[:20].sum())  # above the box, where nothing else is drawn
+
+    assert height(0.01) == height(0.0)
+    assert height(0.07) >= 14 > height(0.0)
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [("legend", "left"), ("legend", True), ("legend", "auto")]

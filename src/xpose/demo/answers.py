@@ -13,20 +13,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xpose.drawing.figures import LegendPlace, Style
 from xpose.inference.postprocess import suppress_boxes
+from xpose.results.draw import draw
 from xpose.results.formats.table import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from PIL import Image
 
     from xpose.demo.pictures import UploadedPicture
     from xpose.inference import Detector
     from xpose.inference.detector import Prompts
     from xpose.results import Poses
 
-FILES = {"drawings": "Drawings", "poses.json": "Poses (COCO JSON)", "poses.csv": "Table (CSV)"}
+FILES = {"drawings": "Save drawings", "poses.json": "Save poses (COCO)", "poses.csv": "Save table (CSV)"}
 COLUMNS = ["Object", "Keypoint", "x", "y", "Confidence", "State", "Score", "Picture"]
 _STATES = {0: "not found", 1: "covered", 2: "visible"}
+_LABEL_SHARE = 1 / 36  # so that the names of boxes are legible on a phone
 _MOST_ROWS = 2000  # rows shown on the page; the file has all
 _PLURALS = {"person": "people", "man": "men", "woman": "women", "child": "children", "mouse": "mice", "foot": "feet"}
 _PLURALS |= {"goose": "geese", "wolf": "wolves", "leaf": "leaves"}
@@ -93,6 +98,11 @@ def plural(name: str) -> str:
     if last[-1:] == "y" and last[-2:-1] not in tuple("aeiou"):
         return f"{name[:-1]}ies"
     return f"{name}es" if last.endswith(("s", "x", "z", "ch", "sh")) else f"{name}s"
+
+
+def draw_shown(picture: UploadedPicture, poses: Poses, legend: LegendPlace) -> Image.Image:
+    """The picture as the page shows it, with its poses."""
+    return draw(poses, picture.shown, None, Style(legend=legend, label_share=_LABEL_SHARE))
 
 
 def name_at(poses: Poses, x: float, y: float) -> str:

@@ -29,6 +29,7 @@ from xpose.results.formats.json import json_text
 if TYPE_CHECKING:
     from xpose.inference import Detector, PromptBank
     from xpose.results import Poses
+    from xpose.vocabulary import Skeleton
 
 WAYS = BY_WORDS, BY_EXAMPLES, BY_BOTH, BY_BANK = "Words", "Example pictures", "Words and examples", "Prompt bank"
 _MOST_UNDO = 200
@@ -43,7 +44,9 @@ class Session:
 
     history: list[ExampleSet] = field(default_factory=lambda: [ExampleSet()])  # the examples after each change
     named: tuple[str, ...] = ()  # the keypoints chosen for the examples, by skeleton or names
+    drawn: tuple[Skeleton, str] | None = None  # the skeleton that the page shows, and how it was chosen
     bank: PromptBank | None = None
+    refused: list[str] = field(default_factory=list)  # a line for each unusable file of the last upload
     answer: RunCandidates | None = None  # of the last run
     kept: list[Poses] = field(default_factory=list)  # the poses that pass the thresholds
     shown: int = 0  # the index of the shown picture
@@ -114,10 +117,13 @@ class Controller:
     def show_skeleton(self, session: Session, typed: object, skeleton: object, names: object) -> Updates:
         """Draw the keypoints that will be detected; chosen ones become the keypoints of the examples."""
         chosen = words.skeleton_for(typed, skeleton, names)
+        drawn, session.drawn = session.drawn, chosen
         if chosen is None:
             return {"skeleton_drawing": {"visible": False}}
-        label = f"{chosen[0].name}: {chosen[1]}"
-        updates: Updates = {"skeleton_drawing": {"visible": True, "value": draw_skeleton(chosen[0]), "label": label}}
+        updates: Updates = {}
+        if chosen != drawn:
+            look = {"value": draw_skeleton(chosen[0]), "label": f"{chosen[0].name}: {chosen[1]}"}
+            updates["skeleton_drawing"] = {"visible": True, **look}
         points = tuple(point.name for point in chosen[0].points if not point.unused)
         if (words.split_names(names) or skeleton != words.AUTOMATIC) and points != session.named:
             session.named = points  # they can be renamed, so they are set only once
@@ -149,16 +155,24 @@ class Controller:
             picture = UploadedPicture(files["astronaut.png"], "astronaut.png")
             example = ClickedExample.of(picture, FACE_POINTS)
             updates |= self.edit(session, ExampleSet().with_names(example.points).add(example))
+        session.refused = []
+        updates["pictures_status"] = {"visible": False}
         return updates | {name: {"value": value} for name, value in fields.items()}
 
     def check_pictures(self, session: Session, uploads: Sequence[Upload]) -> Updates:
-        """After an upload: remove unusable files, report why, and hide the result of earlier pictures."""
-        pictures, failed = self._read(uploads)
-        session.answer = None
+        """After an upload: remove unusable files, and report why."""
+        pictures, session.refused = self._read(uploads)
         usable = [(str(picture.path), picture.name) for picture in pictures]
         text = f"{len(pictures)} of {len(uploads)} files can be used." if len(uploads) > 1 else "This cannot be used."
-        status = note(text, "problem", failed) if failed else ""
-        return {"pictures": {"value": usable}, "status": {"value": status}, "result": {"visible": False}}
+        return {
+            "pictures": {"value": usable},
+            "pictures_status": {"visible": bool(session.refused), "value": note(text, "problem", session.refused)},
+        }
+
+    def take_picture(self, session: Session, uploads: Sequence[Upload], path: str | None) -> Updates:
+        """Add a picture from the camera to the uploaded ones."""
+        taken = [(path, f"camera-{len(uploads) + 1}{Path(path).suffix}")] if path else []
+        return self.check_pictures(session, [*uploads, *taken]) | {"camera": {"value": None}}
 
     def _read(self, uploads: Sequence[Upload]) -> tuple[list[UploadedPicture], list[str]]:
         pictures, failed, most = [], [], self.limits.pictures
@@ -183,6 +197,7 @@ class Controller:
         with self.network:
             encoded = self.detector.encode_prompts(prompts)
             usual = answers.usual_thresholds(self.detector, encoded)
+        failed = list(dict.fromkeys([*session.refused, *failed]))
         searched, candidates = [], []
         for number, picture in enumerate(pictures):
             progress(number, len(pictures), picture.name)
@@ -202,7 +217,7 @@ class Controller:
                 look = {"visible": True, "label": f"Score threshold: {name}", "value": answers.rounded(limit)}
                 sliders[f"score-{number}"] = look
             sliders |= {"confidence": {"value": usual.confidence}, "overlap": {"value": usual.overlap}}
-            return sliders | self._keep(session, usual)
+            return sliders | {"pictures_status": {"visible": False}} | self._keep(session, usual)
 
     def stop(self, session: Session) -> Updates:
         """End the run after its current picture."""
@@ -225,7 +240,7 @@ class Controller:
         if not counts:
             text += " Move the score thresholds to the left to see what is less certain, or show an example."
         drawings = [
-            (poses.draw(picture.shown, legend="none"), f"{picture.name}: {answers.counted([poses]) or 'nothing'}")
+            (answers.draw_shown(picture, poses, "none"), f"{picture.name}: {answers.counted([poses]) or 'nothing'}")
             for picture, poses in zip(answer.pictures, results, strict=True)
             if several
         ]
@@ -245,8 +260,9 @@ class Controller:
             raise PromptError("There is no such picture in the result. Press Find again.")
         session.shown = number
         picture, poses = answer.pictures[number], session.kept[number]
-        drawing = poses.draw(picture.shown, legend="below")
-        return {"picture": {"value": drawing, "label": picture.name}, "named": {"value": ""}}
+        text = f"{picture.name}: {answers.counted([poses]) or 'nothing'}."
+        text += " Click on a keypoint or a box to read its name." if len(poses) else ""
+        return {"picture": {"value": answers.draw_shown(picture, poses, "below")}, "named": {"value": note(text)}}
 
     def name_at(self, session: Session, spot: object) -> Updates:
         """Name what was detected at a click on the shown picture."""

@@ -43,12 +43,18 @@ class Events:
         handler: Callable[..., Updates],
         inputs: Sequence[str] = (),
         status: str = "status",
+        changes: Sequence[str] | None = None,
         **options: Any,
     ) -> Any:
-        """On events, call a controller method with the session, the values of `inputs` and any clicked place."""
+        """On events, call a controller method with the session, the values of `inputs` and any clicked place.
+
+        The method may change the parts in `changes`, by default all; Gradio takes time for each of them. If it fails,
+        `status` shows the message.
+        """
         import gradio as gr
 
-        after_error = {"download": {"value": None}} if "download" in self.parts else {}
+        changed = dict.fromkeys([*(self.parts if changes is None else changes), status])
+        after_error = {"download": {"value": None}} if "download" in changed else {}
 
         def work(session: PageSession, *values: Any) -> Any:
             try:
@@ -65,8 +71,8 @@ class Events:
 
         triggers = [getattr(self.parts[name], event) for name, event in events]
         direct = {"queue": False, "show_progress": "hidden", "trigger_mode": "multiple", "api_visibility": "private"}
-        read = [self.parts[name] for name in inputs]
-        return gr.on(triggers, answer, read, **{"outputs": self.outputs, **direct, **options})
+        read, written = ([self.parts[name] for name in names] for names in (inputs, changed))
+        return gr.on(triggers, answer, read, written, **{**direct, **options})
 
 
 def message(error: Exception) -> str:

@@ -19,15 +19,23 @@ INTRODUCTION = """# xpose
 Detect the keypoints of any object. Describe it in words, click its points in an example picture, or do both.
 No data leaves the machine that runs this page.
 """
+WELCOME = "The result appears here. Try a sample, or upload a picture and say what to detect."
 CSS = (Path(__file__).parent / "page.css").read_text("utf-8")
-# Scripts for what Gradio lacks: scrolling to the result on a small screen, and creating a file when its button is
-# pressed; a hidden download button then gets the file, and the script presses it.
+# Scripts for what Gradio lacks: scrolling to the result on a small screen; hiding the camera where the browser has
+# none, or gives it to no page without HTTPS; hiding the result of other pictures before another run can be started; and
+# creating a file when its button is pressed: a hidden download button gets it, and the script presses that.
 _GO = """() => { const part = document.querySelector('#status'), { top } = part.getBoundingClientRect();
   if (top < 0 || top > innerHeight / 2) part.scrollIntoView({ behavior: 'smooth' }); }"""
+_CAMERA = """async () => { const devices = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
+  document.body.classList.toggle('no-camera', !devices.some(({ kind }) => kind === 'videoinput')); return []; }"""
+_NEW = "() => ['', { __type__: 'update', visible: false }]"
 _DOWNLOAD = "() => setTimeout(() => document.querySelector('#download').click(), 100)"
 _FIELDS = ["words", "skeleton", "names"]
 _SLIDERS = {f"score-{number}": "" for number in range(words.MOST_OBJECTS)}  # labels by name; a run sets these labels
 _SLIDERS |= {"confidence": "Keypoint threshold", "overlap": "Largest overlap of two boxes"}
+_SHOWN_FIELDS = ["words", "keypoints", "example_group", "bank_group"]  # they depend on the kind of prompt
+_EXAMPLE = ["example", "example_number", "example_status", "points", "example_tools", "draw_box"]
+_RESULT = ["status", "result", "gallery", "picture", "named", "table"]
 _TOOLS = {"undo": "Undo", "draw_box": "Draw box", "toggle_hidden": "Hidden", "remove_point": "Remove", "clear": "Clear"}
 
 
@@ -54,6 +62,7 @@ def build(controller: Controller) -> Any:
             controller.close(str(request.session_hash))
 
         page.unload(closed)
+        page.load(None, js=_CAMERA)
     return page.queue(max_size=controller.limits.waiting)
 
 
@@ -62,16 +71,21 @@ def _inputs(gr: Any) -> dict[str, Any]:
     parts: dict[str, Any] = {}
     titles = [[sample.title] for sample in samples()]
     parts["samples"] = gr.Dataset(components=["textbox"], samples=titles, type="index", label="Try a sample")
-    sources = ["upload", "webcam", "clipboard"]
+    sources = ["upload", "clipboard"]  # the gallery's camera would mirror pictures, and so swap left and right
     look = {"columns": 3, "object_fit": "contain", "height": "auto"}
     parts["pictures"] = gr.Gallery(label="Pictures to search", sources=sources, file_types=["image"], **look)
     parts["pictures"].preprocess = _uploads
+    camera = gr.WebcamOptions(mirror=False, constraints={"video": {"facingMode": {"ideal": "environment"}}})
+    shot = {"type": "filepath", "format": "jpeg", "webcam_options": camera, "show_label": False}
+    with gr.Accordion("Take a picture", open=False) as parts["camera_group"]:
+        parts["camera"] = gr.Image(sources=["webcam"], **shot)
+    parts["pictures_status"] = gr.HTML(visible=False)
     parts["way"] = gr.Radio(WAYS, value=BY_WORDS, label="What to detect")
     parts["words"] = gr.Textbox(label="Objects", placeholder="person, horse")
     with gr.Column(visible=False) as parts["example_group"]:
         parts["example_number"] = gr.Radio([], label="Examples", visible=False)
         parts["example_status"] = gr.HTML(note(next_step(ExampleSet())))
-        parts["example"] = gr.Image(label="Example picture", type="filepath", format="jpeg", buttons=["fullscreen"])
+        parts["example"] = gr.Image(buttons=["fullscreen"], **shot)
         parts["points"] = gr.Radio([], label="Points", visible=False)
         with gr.Column(visible=False) as parts["example_tools"]:
             with gr.Row():
@@ -92,7 +106,7 @@ def _inputs(gr: Any) -> dict[str, Any]:
         parts["skeleton"] = gr.Dropdown(words.skeleton_choices(), label="Skeleton", info=info, allow_custom_value=True)
         info = "Your own, separated by commas; they replace the skeleton."
         parts["names"] = gr.Textbox(label="Keypoint names", info=info, placeholder="left eye, tip of the beak")
-        parts["skeleton_drawing"] = gr.Image(interactive=False, visible=False, buttons=["fullscreen"])
+        parts["skeleton_drawing"] = gr.Image(interactive=False, visible=False, format="png", buttons=["fullscreen"])
     with gr.Row():
         parts["run"] = gr.Button("Find", variant="primary", scale=3)
         parts["stop"] = gr.Button("Stop", scale=1, min_width=80)
@@ -101,11 +115,12 @@ def _inputs(gr: Any) -> dict[str, Any]:
 
 def _outputs(gr: Any) -> dict[str, Any]:
     """The right side: the results."""
-    parts: dict[str, Any] = {"status": gr.HTML()}
+    parts: dict[str, Any] = {"status": gr.HTML(note(WELCOME))}
+    look = {"format": "jpeg", "interactive": False, "show_label": False}  # a label would cover the names of boxes
     with gr.Column(visible=False) as parts["result"]:
-        look = {"columns": 3, "object_fit": "contain", "height": "auto", "format": "jpeg"}
-        parts["gallery"] = gr.Gallery(label="Pictures", visible=False, allow_preview=False, interactive=False, **look)
-        parts["picture"] = gr.Image(interactive=False, format="jpeg", buttons=["download", "fullscreen"])
+        grid = {"columns": 3, "object_fit": "contain", "height": "auto", "allow_preview": False}
+        parts["gallery"] = gr.Gallery(visible=False, **grid, **look)
+        parts["picture"] = gr.Image(buttons=["download", "fullscreen"], **look)
         parts["named"] = gr.HTML()
         for name in _SLIDERS:
             parts[name] = gr.Slider(0, 1, step=0.001, label=_SLIDERS[name], visible=bool(_SLIDERS[name]))
@@ -124,11 +139,9 @@ class _Events(Events):
     def __init__(self, controller: Controller, parts: dict[str, Any]) -> None:
         super().__init__(controller.session, parts)
         self.controller = controller
-        # Gradio recreates outputs without our `preprocess`, so the uploads are an output only if necessary.
-        self.all_outputs, self.outputs = self.outputs, [part for name, part in parts.items() if name != "pictures"]
 
     def changed(self, updates: Updates) -> dict[Any, Any]:
-        """The updates in Gradio's form; the uploads as their value, for the same reason."""
+        """The updates in Gradio's form; the uploads as their value, since an update would lose our `preprocess`."""
         others = dict(updates)
         uploads = others.pop("pictures", None)
         return super().changed(others) | ({} if uploads is None else {self.parts["pictures"]: uploads["value"]})
@@ -139,7 +152,7 @@ class _Events(Events):
         def edit(session: Session, *values: Any) -> Updates:
             return self.controller.edit(session, getattr(session.examples, method)(*values))
 
-        self.on(events, edit, inputs, "example_status")
+        self.on(events, edit, inputs, "example_status", _EXAMPLE)
 
     def connect_run(self) -> None:
         """Connect the search, started by button, Enter or sample."""
@@ -155,32 +168,42 @@ class _Events(Events):
                 return self.changed({"status": {"value": message(error)}, "result": {"visible": False}})
 
         asked = [parts[name] for name in ("pictures", "way", *_FIELDS)]
+        found = [parts[name] for name in ("pictures_status", *_SLIDERS, *_RESULT)]
         queued = {"show_progress_on": parts["status"], "concurrency_limit": 4, "api_visibility": "private"}
         triggers = [parts["run"].click, parts["words"].submit]
-        gr.on(triggers, run, asked, self.outputs, **queued).then(None, js=_GO)
-        sampled = self.on([("samples", "click")], controller.try_sample, ["samples"], outputs=self.all_outputs)
-        sampled.then(run, asked, self.outputs, **queued).then(None, js=_GO)
-        self.on([("stop", "click")], controller.stop)
+        gr.on([*triggers, parts["samples"].click], None, js=_GO)  # to the progress
+        gr.on(triggers, run, asked, found, **queued).then(None, js=_GO)
+        filled = ["pictures", "pictures_status", "way", *_FIELDS, *_SHOWN_FIELDS, "skeleton_drawing", *_EXAMPLE]
+        sampled = self.on([("samples", "click")], controller.try_sample, ["samples"], changes=filled)
+        sampled.then(run, asked, found, **queued).then(None, js=_GO)
+        self.on([("stop", "click")], controller.stop, changes=[])
 
     def connect_fields(self) -> None:
         """Connect the prompt fields and the result."""
-        on, controller = self.on, self.controller
-        on([("pictures", "upload")], controller.check_pictures, ["pictures"], outputs=self.all_outputs)
-        on([("way", "input")], controller.show_fields, ["way"])
+        import gradio as gr
+
+        on, controller, parts = self.on, self.controller, self.parts
+        outdated, given = [parts["status"], parts["result"]], ["pictures", "pictures_status"]
+        gr.on([parts["pictures"].upload, parts["camera"].input], None, None, outdated, js=_NEW)
+        on([("pictures", "upload")], controller.check_pictures, ["pictures"], changes=given)
+        on([("camera", "input")], controller.take_picture, ["pictures", "camera"], changes=[*given, "camera"])
+        on([("way", "input")], controller.show_fields, ["way"], changes=_SHOWN_FIELDS)
         typed = [("words", "blur"), ("skeleton", "input"), ("names", "blur"), ("names", "submit")]
-        on(typed, controller.show_skeleton, _FIELDS)
-        on([(name, "input") for name in _SLIDERS], controller.filter, [*_SLIDERS], trigger_mode="always_last")
-        on([("gallery", "select")], controller.show_picture)
-        on([("picture", "select")], controller.name_at)
+        on(typed, controller.show_skeleton, _FIELDS, changes=["skeleton_drawing", *_EXAMPLE])
+        moved = [(name, "input") for name in _SLIDERS]
+        on(moved, controller.filter, [*_SLIDERS], changes=_RESULT, trigger_mode="always_last")
+        on([("gallery", "select")], controller.show_picture, changes=["picture", "named"])
+        on([("picture", "select")], controller.name_at, changes=["named"])
         for kind in FILES:
-            on([(kind, "click")], lambda session, kind=kind: controller.file(session, kind)).then(None, js=_DOWNLOAD)
+            make = lambda session, kind=kind: controller.file(session, kind)  # noqa: E731
+            on([(kind, "click")], make, changes=["download"]).then(None, js=_DOWNLOAD)
 
     def connect_examples(self) -> None:
         """Connect the examples and prompt banks."""
         on, controller, status = self.on, self.controller, "example_status"
-        on([("example", "select")], controller.click, status=status, js=IN_ORDER)
-        on([("example", "upload")], controller.add_example, ["example"], status)
-        on([("undo", "click")], controller.undo, status=status)
+        on([("example", "select")], controller.click, (), status, _EXAMPLE, js=IN_ORDER)
+        on([("example", "upload")], controller.add_example, ["example"], status, _EXAMPLE)
+        on([("undo", "click")], controller.undo, (), status, _EXAMPLE)
         self.edit([("example", "clear")], "drop")
         for tool in list(_TOOLS)[1:]:
             self.edit([(tool, "click")], tool)
@@ -189,11 +212,13 @@ class _Events(Events):
         self.edit([("rename", "submit")], "rename", ["rename"])
         for kind in EXAMPLE_FILES:
             save = partial(controller.save_examples, kind=kind)
-            on([(f"save_{kind}", "click")], save, ["words"], status).then(None, js=_DOWNLOAD)
-        on([("load_points", "upload")], controller.load_points, ["load_points"], status)
-        on([("correct", "click")], controller.correct)
-        on([("save_bank", "click")], controller.save_bank, ["words"], status).then(None, js=_DOWNLOAD)
-        on([("bank", "upload"), ("bank", "clear")], controller.load_bank, ["bank"], "bank_status")
+            saved = on([(f"save_{kind}", "click")], save, ["words"], status, ["download"])
+            saved.then(None, js=_DOWNLOAD)
+        on([("load_points", "upload")], controller.load_points, ["load_points"], status, ["words", *_EXAMPLE])
+        on([("correct", "click")], controller.correct, changes=["way", *_SHOWN_FIELDS, *_EXAMPLE])
+        saved = on([("save_bank", "click")], controller.save_bank, ["words"], status, ["download"])
+        saved.then(None, js=_DOWNLOAD)
+        on([("bank", "upload"), ("bank", "clear")], controller.load_bank, ["bank"], "bank_status", [])
 
 
 def _uploads(payload: Any) -> list[tuple[str, str]]:

@@ -34,6 +34,12 @@ _HEADERS = (
 )
 _CLOSED = ("/gradio_api/proxy", "/gradio_api/stream", "/proxy=")  # unused by the page
 _SWEEP_SECONDS = 20.0
+# Gradio lacks the first two, and would show their keys; it says "Drop Media Here" for the third.
+_TEXTS = {
+    "common.complete": "Done",
+    "image.no_webcam_support": "This browser gives the page no camera.",
+    "upload_text.drop_gallery": "Drop Pictures Here",
+}
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif"]
 MONOSPACE = ["ui-monospace", "Consolas", "Menlo", "monospace"]
 
@@ -89,7 +95,7 @@ def mount(app: Any, page: Any, css: str, **options: Any) -> Any:
         path="/",
         theme=theme,
         css=css,
-        i18n=gr.I18n(en={"common.complete": "Done"}),  # Gradio lacks it, and shows screen readers the key
+        i18n=gr.I18n(en=_TEXTS),
         footer_links=[],
         run_history=False,
         show_error=False,
@@ -100,6 +106,7 @@ def mount(app: Any, page: Any, css: str, **options: Any) -> Any:
         app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
         **options,
     )
+    page._queue.sleep_when_free = 0.02  # seconds; by default Gradio looks for new runs a thousand times a second
     page.has_launched = True  # otherwise visitors could name any file of the server as an upload
     return app
 

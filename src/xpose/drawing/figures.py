@@ -85,6 +85,7 @@ class Style:
     legend: LegendPlace = "below"
     line_width: float | None = None  # in pixels
     errors: bool = False
+    label_share: float = 0.0  # the least height of the labels' letters, as a share of the picture's width
 
     def __post_init__(self) -> None:
         places = get_args(LegendPlace)

@@ -68,7 +68,7 @@ def draw_figures(
         legend.paint(canvas, *corner[:2], numbered=bool(rows))
         taken.append(corner)
     if style.labels:
-        write_labels(canvas, figures, colours, size, taken)
+        write_labels(canvas, figures, colours, max(size, round(style.label_share * picture.width)), taken)
     if legend is None or corner is not None:
         return canvas.picture()
     sheet = Image.new("RGB", (picture.width, picture.height + math.ceil(legend.height)), _SHADE)
