@@ -10,7 +10,7 @@ import pytest
 from tests.cli.conftest import make_picture, write_json
 from tests.inference.conftest import own_detector
 
-from xpose.model.checkpoints import pretrained as weights_module
+from xpose.model.checkpoints import known as weights_module
 from xpose.model.checkpoints.pretrained import save_pretrained
 
 Run = Callable[..., tuple[int, str, str]]

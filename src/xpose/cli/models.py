@@ -40,7 +40,7 @@ def models(as_json: _options.AsJson = False) -> None:
 
 def describe() -> dict[str, Any]:
     """The output of the command, as plain values."""
-    from xpose.model.checkpoints.pretrained import DEFAULT, KNOWN, bundled_weights
+    from xpose.model.checkpoints.known import DEFAULT, KNOWN, bundled_weights
 
     folders = bundled_weights().items()
     known = [

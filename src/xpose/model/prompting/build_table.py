@@ -13,7 +13,7 @@ from xpose.model.prompting.sides import spell_out
 def main(output: Path) -> None:
     """Encode every name of the vocabulary and write the table."""
     names = vocabulary_names()
-    write_table(output, names, MiniLMEncoder().encode(names).numpy(), MODEL_SHA256)
+    write_table(output, names, MiniLMEncoder().encode(names), MODEL_SHA256)
     print(f"{len(names)} names, {output.stat().st_size / 1e6:.2f} MB: {output}")
 
 
