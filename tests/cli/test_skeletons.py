@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from xpose.cli import main
-from xpose.vocabulary import list_skeletons
+from xpose.prompts import TextPrompt
+from xpose.vocabulary import list_skeletons, load_skeleton
 
 
 def test_the_list_names_every_skeleton(capsys: pytest.CaptureFixture[str]) -> None:
@@ -33,6 +34,15 @@ def test_json_holds_the_whole_skeleton(capsys: pytest.CaptureFixture[str]) -> No
     assert person["keypoints"][1]["flip"] == "right eye"
     assert ["left eye", "right eye"] in person["edges"]
     assert person["default_for"] == ["person"]
+
+
+def test_a_skeleton_shows_the_points_that_its_word_detects(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["skeletons", "car", "--json"]) == 0
+    car = json.loads(capsys.readouterr().out)
+    names = TextPrompt("car").resolved.names
+    assert [point["name"] for point in car["keypoints"]] == list(names)
+    assert car["points"] == len(names) == 12
+    assert len(load_skeleton("car")) == 14, "the released list"
 
 
 def test_json_of_the_list(capsys: pytest.CaptureFixture[str]) -> None:

@@ -104,6 +104,10 @@ def test_one_pose_is_read_by_name():
     assert hand.points == {}
     with pytest.raises(VocabularyError, match=r'"nos".*Did you mean "nose"'):
         dog["nos"]
+    with pytest.raises(VocabularyError, match=r'"nosee".*Did you mean "nose"'):
+        dog.points["nosee"]
+    assert dog.points["TAIL"] == dog["tail"]
+    assert list(dog.points) == list(dog.names)
 
 
 def same_pose(one: Pose, other: Pose) -> None:

@@ -36,7 +36,7 @@ def skeletons(
     if draw is not None and draw.suffix.lower() not in PICTURES:
         rule = f"A picture ends in {', '.join(PICTURES)}. Try: --draw {draw.with_suffix('.png')}"
         raise ConfigError(f"Cannot draw into {quote(draw)}. {rule}")
-    chosen = load_skeleton(name) if name is not None else None
+    chosen = load_skeleton(name).detected if name is not None else None
     if as_json:
         _console.show_json(_as_dict(chosen) if chosen else [_summary(skeleton) for skeleton in list_skeletons()])
     elif chosen is not None:
@@ -52,7 +52,7 @@ def _summary(skeleton: Skeleton) -> dict[str, Any]:
         "name": skeleton.name,
         "also": list(skeleton.also),
         "title": skeleton.title,
-        "points": len(skeleton),
+        "points": len(skeleton.detected),
         "default_for": [category.name for category in _used_for(skeleton)],
     }
 
@@ -98,7 +98,7 @@ def _few(names: list[str], limit: int = 3) -> str:
 
 def _list(all_skeletons: tuple[Skeleton, ...]) -> Table:
     rows = []
-    for skeleton in all_skeletons:
+    for skeleton in (listed.detected for listed in all_skeletons):
         # The table has a column for the number in "Person, 17 points".
         title = skeleton.title.replace(f", {len(skeleton)} points", "").replace(f", {len(skeleton)} parts", "")
         rows.append([skeleton.name, str(len(skeleton)), title, _few(list(skeleton.also)), _use(skeleton, 3)])
@@ -140,7 +140,9 @@ def _draw(skeleton: Skeleton | None, target: Path) -> None:
     from xpose.drawing.skeletons import contact_sheet, draw_skeleton
     from xpose.vocabulary import list_skeletons
 
-    picture = contact_sheet(list_skeletons()) if skeleton is None else draw_skeleton(skeleton)
+    picture = (
+        contact_sheet([listed.detected for listed in list_skeletons()]) if skeleton is None else draw_skeleton(skeleton)
+    )
     target.parent.mkdir(parents=True, exist_ok=True)
     picture.save(target)
     _console.note(f"Wrote {target} ({picture.width} x {picture.height})")

@@ -42,6 +42,17 @@ class Point(NamedTuple):
     v: int
 
 
+class Points(dict[str, Point]):
+    """The keypoints of a pose by name, in the order of the prompt; other spellings are found as in `Pose`."""
+
+    def __init__(self, pose: Pose) -> None:
+        super().__init__((name, pose[name]) for name in pose.names)
+        self._pose = pose
+
+    def __missing__(self, name: str) -> Point:
+        return self._pose[name]
+
+
 @dataclass(frozen=True, eq=False)
 class Pose:
     """One detected object, with only its own keypoints; the arrays are views."""
@@ -59,9 +70,9 @@ class Pose:
     tentative: bool = False
 
     @property
-    def points(self) -> dict[str, Point]:
+    def points(self) -> Points:
         """The keypoints by name, in the order of the prompt."""
-        return {name: self._point(row) for row, name in enumerate(self.names)}
+        return Points(self)
 
     @property
     def sides(self) -> tuple[Literal["left", "right", "middle"], ...]:

@@ -114,6 +114,12 @@ class Skeleton:
             parts[point.part] = (*parts.get(point.part, ()), point.name)
         return MappingProxyType(parts)
 
+    @cached_property
+    def detected(self) -> Skeleton:
+        """This skeleton without the points that its source never labels: what is detected if no keypoints are named."""
+        labelled = [point.name for point in self.points if not point.unused]
+        return self if len(labelled) == len(self) else self.subset(labelled)
+
     def edge_indices(self) -> tuple[tuple[int, int], ...]:
         """The edges as pairs of 0-based indices, for files and tensors that need numbers."""
         return tuple((self._position[start], self._position[end]) for start, end in self.edges)
