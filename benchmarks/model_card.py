@@ -135,7 +135,9 @@ def head(name: str, config: XPoseConfig, sets: Sequence[dict[str, Any]]) -> str:
             "pictures.",
             "",
             f"They were trained on {len(sets)} small sets of real pictures of: {objects}. Similar words work to the "
-            "extent that they resemble these. Expect little for other objects.",
+            "extent that they resemble these. Expect little for other objects. "
+            f"`xpose models {name}` lists the categories with their keypoints and quality "
+            "(`python benchmarks/categories.py`).",
         )
     )
 

@@ -9,8 +9,8 @@ if len(sys.argv) < 2:
 photo, *weights = sys.argv[1:]
 
 detector = xpose.load(*weights)
-bank = xpose.PromptBank.make(detector, ["wren", "robin", xpose.TextPrompt("nest", keypoints=["rim", "bottom"])])
-bank.save("birds.safetensors")  # the same as: xpose prompt save birds.safetensors -t wren,robin
+bank = xpose.PromptBank.make(detector, ["wren", "eagle", xpose.TextPrompt("nest", keypoints=["rim", "bottom"])])
+bank.save("birds.safetensors")  # the same as: xpose prompt save birds.safetensors -t wren,eagle
 
 birds = xpose.PromptBank.load("birds.safetensors")
 poses = detector.detect(photo, birds.prompts(detector))  # the words are not encoded again

@@ -19,7 +19,7 @@ CALLS = {
     "example_picture.py": (["photo.png", "leaf.png", "leaf.json"], "like the example, with tip, stalk", "like_the"),
     "words_and_example.py": (["photo.png", "leaf.png", "leaf.json"], "leaves by words and example", "words_and"),
     "several_classes.py": (["photo.png"], "shape of the faces' points", None),
-    "prompt_bank.py": (["photo.png"], "found of wren, robin, nest", "birds.safetensors"),
+    "prompt_bank.py": (["photo.png"], "found of wren, eagle, nest", "birds.safetensors"),
     "video_frames.py": (["frames"], "Wrote mouse.csv, 3 frames", "mouse.csv"),
 }
 

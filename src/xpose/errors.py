@@ -66,6 +66,10 @@ class XPoseWarning(UserWarning):
     """Something the user should know that does not stop the work."""
 
 
+class WordWarning(XPoseWarning):
+    """A word of a prompt that the weights have never learned, or that may be misspelt."""
+
+
 def quote(value: object) -> str:
     """The value for a message: in double quotes, shortened to 80 characters unless it is a path."""
     text = str(value)

@@ -92,9 +92,13 @@ BAD = [
     ("nothing to look for", "detect ok.png -p W", 1, "No prompt was given"),
     ("an empty word", "detect ok.png -t dog,,cat -p W", 1, "contains an empty name"),
     ("only blanks", "detect ok.png -t '  ' -p W", 1, "contains an empty name"),
+    ("a misspelt object", "detect ok.png -t hrose -p W", 1, 'Unknown object "hrose". Did you mean "horse"?'),
+    ("an object without keypoints", "detect ok.png -t truck -p W", 1, "It has no default keypoints: name them"),
+    ("a part that the object lacks", "detect ok.png -t dog --part wing -p W", 1, 'Unknown part of "dog": "wing".'),
+    ("a part of nothing", "detect ok.png --part hand --keypoints tip -p W", 1, 'The part "hand" has no object'),
     ("an object twice", "detect ok.png -t dog,dog -p W", 1, '"dog" was given more than once'),
     ("a word without end", f"detect ok.png -t {LONG} -p W", 1, "Names have at most 300"),
-    ("more words than the encoder reads", f"detect ok.png -t '{'qzx ' * 70}' -p W", 1, "tokens"),
+    ("more words than the encoder reads", f"detect ok.png -t '{'qzx ' * 70}' --keypoints tip -p W", 1, "tokens"),
     # Where to look
     ("a region of words", "detect ok.png -t dog --region a,b,c,d -p W", 2, "'a,b,c,d' is not X,Y,WIDTH,HEIGHT"),
     ("three numbers", "count ok.png -t dog --region 1,2,3 -p W", 2, "is not X,Y,WIDTH,HEIGHT"),
@@ -157,6 +161,7 @@ BAD = [
     ("a bank that is there already", "prompt save lfs.safetensors -t wren -p W", 1, "add --overwrite"),
     # Weights, devices, settings
     ("weights that are not there", "detect ok.png -t dog -p gone.pth", 1, 'There is no file "gone.pth"'),
+    ("a picture as weights", "detect ok.png -t dog -p ok.png", 1, '"ok.png" is a picture. Weights are'),
     ("weights of no known name", "detect ok.png -t dog -p xpose-giant", 1, "There are no weights"),
     ("weights that are a text", "detect ok.png -t dog -p weights.pth", 1, '"weights.pth" was not opened'),
     ("weights that would run code", "detect ok.png -t dog -p evil.pth", 1, "was not opened"),
@@ -188,7 +193,7 @@ BAD = [
 def test_an_installation_without_weights_says_how_to_get_some(
     mess: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xpose.model.checkpoints.known.bundled_weights", dict)
+    monkeypatch.setattr("xpose.model.checkpoints.pretrained.bundled_weights", dict)
     ended, out, err = run("detect", "ok.png", "-t", "dog")
     assert (ended, out) == (1, "")
     assert "xpose models" in " ".join(err.split())

@@ -29,6 +29,8 @@ from xpose.cli._inputs import InputPicture, list_pictures, natural_key, printabl
 from xpose.cli._options import FileOptions
 from xpose.cli._output_folder import drawing_paths
 from xpose.inference import Detector
+from xpose.model.checkpoints.categories import LearnedCategory, Quality
+from xpose.model.checkpoints.pretrained import save_pretrained
 from xpose.results.formats.table import FORMATS, encoded
 from xpose.results.formats.yolo import Layout, shared
 
@@ -107,7 +109,9 @@ def test_pycocotools_reads_the_file(here: Path, run: Run, weights: str) -> None:
 def test_json_is_alone_on_standard_output(here: Path, run: Run, weights: str) -> None:
     make_picture(here / "a.png")
     (here / "bad.png").write_text("no picture")
-    code, out, err = run("detect", "a.png", "bad.png", "-t", "flurb", "-p", weights, "--json", *ALL)
+    code, out, err = run(
+        "detect", "a.png", "bad.png", "-t", "flurb", "--keypoints", "none", "-p", weights, "--json", *ALL
+    )
     content = strict_json(out)
     assert code == 1
     assert len(content["pictures"][0]["poses"]) == 3
@@ -211,7 +215,7 @@ def test_the_advice_knows_the_thresholds_of_the_weights(here: Path, run: Run, tm
 
 def test_quiet(here: Path, run: Run, weights: str) -> None:
     make_picture(here / "a.png")
-    code, out, err = run("detect", "a.png", "-t", "flurb", "-p", weights, "-o", "out", "--quiet")
+    code, out, err = run("detect", "a.png", "-t", "person", "--style", "cartoon", "-p", weights, "-o", "out", "--quiet")
     assert (code, err) == (0, "")
     assert "a.png" in out
 
@@ -244,7 +248,7 @@ def test_drawings_are_those_of_the_library(here: Path, run: Run, weights: str) -
 def test_crops_and_files_for_other_programs(here: Path, run: Run, weights: str) -> None:
     make_picture(here / "in" / "a.png", seed=1)
     make_picture(here / "in" / "sub" / "b.jpg", seed=2)
-    command = ["detect", "in", "-t", "a/b,dog", "-p", weights, "-o", "in", "--json", *ALL]
+    command = ["detect", "in", "-t", "a/b,dog", "-k", "animal,animal", "-p", weights, "-o", "in", "--json", *ALL]
     formats = ["--csv", "--yolo", "--openpose", "--coco-results"]
     code, out, err = run(*command, "--crops", *formats)
     assert code == 0, err
@@ -288,8 +292,9 @@ def test_every_format_has_the_option_of_its_name() -> None:
     [
         ("a known category", ["-t", "wren"], 'Looking for: wren (skeleton "animal", 17 points)'),
         ("its reason", ["-t", "wren"], 'default of the category "wren"'),
-        ("an unknown one", ["-t", "flurb"], 'Note: "flurb" is not a known category; the broad animal skeleton'),
-        ("how to choose", ["-t", "flurb"], "-k NAME (list them: xpose skeletons)"),
+        ("how to choose", ["-t", "wren"], "-k NAME (list them: xpose skeletons)"),
+        ("only boxes", ["-t", "flurb", "--keypoints", "none"], "Looking for: flurb (box only)"),
+        ("a part", ["-t", "person", "--part", "hand"], "Looking for: person's hand (box only)"),
         ("points in free words", ["-t", "leaf", "--keypoints", "tip,stalk"], "Looking for: leaf (2 points)"),
         ("points of any object", ["--keypoints", "left eye"], "Looking for: object (1 point)"),
         ("some of a set", ["-t", "dog", "-k", "animal", "--keypoints", "nose"], 'dog (skeleton "animal", 1 point)'),
@@ -325,6 +330,41 @@ def test_what_is_looked_for_is_said(
     code, _, err = run("detect", "a.png", *words, "-p", weights, "-o", "out", *ALL)
     assert code == 0, err
     assert expected in err, why
+
+
+@pytest.fixture(scope="module")
+def knowing(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Weights that state what they have learned."""
+    ears = LearnedCategory(
+        "rabbit", "rabbit of ours", ("left ear tip", "right ear tip", "nose"), (("nose", "left ear tip"),)
+    )
+    bird = LearnedCategory(
+        "bird", "cub_bird", ("beak tip", "left eye"), objects=7, quality=Quality({"text PCK@0.2": 0.5}, 3)
+    )
+    folder = tmp_path_factory.mktemp("knowing")
+    save_pretrained(own_detector().model, folder, categories=[bird, ears, LearnedCategory("hem", "hem", ())])
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["-t", "rabbit"], 'Looking for: rabbit (skeleton "rabbit of ours", 3 points)'),
+        (["-t", "wren"], 'learned for "bird" by these weights, the most similar animal to "wren"'),
+        (["-t", "hem"], 'hem (box only)\n  Keypoints: these weights have learned only boxes of "hem".'),
+        (["-t", "joystick", "--keypoints", "tip"], "Warning: never learned: joystick; nearest: "),
+        (["-t", "brid", "--keypoints", "beak tip"], 'Warning: never learned: brid. Did you mean "bird"?'),
+        (["-t", "rabbit", "--keypoints", "nosee,left ear tip"], 'keypoint "nosee" of "rabbit". Did you mean "nose"?'),
+    ],
+)
+@pytest.mark.filterwarnings("default::xpose.errors.WordWarning")
+def test_what_the_weights_have_learned_decides(
+    words: list[str], expected: str, here: Path, run: Run, knowing: str
+) -> None:
+    make_picture(here / "a.png")
+    code, _, err = run("detect", "a.png", *words, "-p", knowing, "-o", "out", *ALL)
+    assert code == 0, err
+    assert expected in err
 
 
 def test_a_bank_finds_what_its_words_find(here: Path, run: Run, weights: str) -> None:

@@ -17,10 +17,12 @@ from tests.data.datasets.importers.test_coco import FREE, SOURCE, annotation
 from tests.data.small_sets import category, record, write_prepared
 from tests.data.trees import draw, snapshot, spread, write_json, write_text
 
-from xpose.cli.finetune import detect_commands
+from xpose.cli.finetune import detect_command
+from xpose.model.checkpoints.categories import read_categories
 from xpose.records import Category
 from xpose.training.finetuning.finetune_data import survey
 from xpose.training.recipes.recipe import load_recipe
+from xpose.training.recipes.validation import Measures
 from xpose.training.run.log import read_log
 from xpose.training.run.state import states
 
@@ -84,7 +86,12 @@ def test_coco_from_labels_to_detected_objects(run: Run, weights: str, tmp_path: 
     assert command[command.index("-t") + 1] == "heron"
     code, _, err = run(*command[1:], "-o", tmp_path / "found", "--threshold", 0)
     assert code == 0, err
-    assert "4 points" in err
+    assert 'heron (skeleton "heron", 4 points)' in err
+    assert 'learned for "heron" by these weights' in err
+    (heron,) = read_categories(out / "weights")
+    assert (heron.keypoints, len(heron.edges), heron.objects) == (FREE, 3, 6)
+    assert heron.quality is not None
+    assert heron.quality.measures == pytest.approx(read_log(out).validations[2], abs=1e-4)
     found = json.loads((tmp_path / "found" / "poses.json").read_text("utf-8"))
     assert found["categories"][0]["keypoints"] == list(FREE)
 
@@ -130,11 +137,11 @@ def test_stopped_it_shows_the_best_weights_and_goes_on_with_the_labels_it_began_
     words += ["--set", "validation.every=1"]
     measured = iter([0.1, 0.4, 0.3, 0.2])
 
-    def measure(*_: object) -> dict[str, float]:
+    def measure(*_: object) -> Measures:
         value = next(measured)
         if value == 0.4:
             os.kill(os.getpid(), signal.SIGINT)  # Ctrl-C during the first step's validation: stops after the second
-        return {"text PCK@0.1": value}
+        return Measures({"text PCK@0.1": value}, {})
 
     monkeypatch.setattr("xpose.training.recipes.validation.PoseValidator.__call__", measure)
     monkeypatch.setattr("xpose.training.recipes.session.write_report", lambda folder: folder)  # plots are slow
@@ -277,7 +284,7 @@ def test_labels_that_cannot_be_read_are_the_first_thing_to_be_said(
     words = ["-p", weights, "--out", out, *QUICK, "--minutes", "1e-9"]
     assert run("finetune", "--data", coco(tmp_path / "herons"), *words)[0] == 0
     write_text(tmp_path / "broken.json", '{"annotations": [{')
-    monkeypatch.setattr("xpose.model.checkpoints.known.bundled_weights", dict)
+    monkeypatch.setattr("xpose.model.checkpoints.pretrained.bundled_weights", dict)
     for given in (words, ["--out", tmp_path / "other"]):
         for labels, message in (("nowhere.json", "does not exist"), ("broken.json", "is not JSON")):
             code, _, err = run("finetune", "--data", tmp_path / labels, *given)
@@ -301,7 +308,7 @@ def test_a_recipe_that_was_shown_can_be_used_from_everywhere(
 
 
 def test_without_weights_it_says_what_to_give(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xpose.model.checkpoints.known.bundled_weights", dict)
+    monkeypatch.setattr("xpose.model.checkpoints.pretrained.bundled_weights", dict)
     code, _, err = run("finetune", "--data", coco(tmp_path / "a"), "--out", tmp_path / "run")
     assert (code, "--from-scratch" in err, "--weights" in err) == (1, True, True)
     code, _, err = run(
@@ -316,17 +323,10 @@ def test_torchrun_is_sent_to_train(run: Run, weights: str, tmp_path: Path, monke
     assert (code, "-m xpose train mine.toml" in err) == (1, True)
 
 
-def test_several_objects_share_a_command_where_their_keypoints_are_whole_skeletons(tmp_path: Path) -> None:
-    whole = category("person")
-    part = Category("dog", "ap10k", ("left eye", "right eye"))
+def test_the_command_names_the_objects_whose_keypoints_the_weights_know(tmp_path: Path) -> None:
+    kinds = [category("person"), Category("dog", "ap10k", ("left eye", "right eye"))]
     (tmp_path / "mine-original").mkdir()
-    commands = {}
-    for name, kinds in {"one": [whole], "both": [whole, part]}.items():
-        place = write_prepared(tmp_path, "mine", [record("mine", "train", "a.png", kinds)], {})
-        commands[name] = [shlex.split(line) for line in detect_commands(survey(place, "prepared"), Path("w"), "clip")]
+    place = write_prepared(tmp_path, "mine", [record("mine", "train", "a.png", kinds)], {})
+    words = shlex.split(detect_command(survey(place, "prepared"), Path("w"), "clip"))
     picture = str(tmp_path / "mine-original" / "a.png")
-    assert commands["one"] == [
-        ["xpose", "detect", "-p", "w", "-t", "person", "-k", "person", "--clip", "clip", picture]
-    ]
-    assert [one[4:6] for one in commands["both"]] == [["-t", "person"], ["-t", "dog"]]
-    assert commands["both"][1][6:8] == ["--keypoints", "left eye,right eye"]
+    assert words == ["xpose", "detect", "-p", "w", "-t", "person,dog", "--clip", "clip", picture]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 from tests.cli.conftest import make_picture, write_json
 from tests.inference.conftest import own_detector
 
-from xpose.model.checkpoints import known as weights_module
+from xpose.model.checkpoints import pretrained as weights_module
+from xpose.model.checkpoints.categories import LearnedCategory, Quality
 from xpose.model.checkpoints.pretrained import save_pretrained
 
 Run = Callable[..., tuple[int, str, str]]
@@ -82,6 +84,23 @@ def test_models_without_bundled_weights(run: Run, monkeypatch: pytest.MonkeyPatc
     content = json.loads(run("models", "--json")[1])
     assert content["bundled"] == []
     assert {"name", "what", "licence", "where", "use", "convert"} <= content["known"][0].keys()
+
+
+def test_models_lists_what_weights_have_learned(run: Run, tmp_path: Path, weights: str) -> None:
+    dog = LearnedCategory(
+        "dog", "animal_pose", ("nose", "left eye"), objects=12, quality=Quality({"text PCK@0.2": 0.617}, 5)
+    )
+    save_pretrained(
+        own_detector().model, tmp_path / "mine", categories=[dog, LearnedCategory("truck", "truck", (), objects=3)]
+    )
+    code, out, _ = run("models", tmp_path / "mine")
+    assert code == 0
+    assert re.search(r"dog +animal_pose +2 +12 +61\.7 +5 *\n", out)
+    assert re.search(r"truck +truck +boxes only +3 *\n", out)
+    content = json.loads(run("models", tmp_path / "mine", "--json")[1])
+    assert content["categories"][0]["keypoints"] == ["nose", "left eye"]
+    assert "do not state what they have learned" in run("models", weights)[1]
+    assert 'Did you mean "xpose-nano"' in run("models", "xpose-nan")[2]
 
 
 def test_models_with_bundled_weights(here: Path, run: Run, weights: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 import torch
 from tests.model.conftest import lively, tiny_nano_config
+from torch import Tensor
 
 from xpose.inference import Detector
-from xpose.inference.loading import encoder_for
+from xpose.inference.encoding import encoder_for
+from xpose.inference.engines.torch import TorchEngine
 from xpose.model import XPose
 from xpose.model.checkpoints.calibration import Calibration
 from xpose.model.checkpoints.pretrained import save_pretrained
+from xpose.prompts import TextPrompt
 
 
 def own_detector(seed: int = 0, **changes: object) -> Detector:
@@ -23,8 +26,7 @@ def own_detector(seed: int = 0, **changes: object) -> Detector:
     calibration = {f.name: changes.pop(f.name) for f in fields(Calibration) if f.name in changes}
     values: dict = {"prompt_encoder": "nano", "prompt_width": 400, "image_short": 96, "image_long": 160}
     model = lively(XPose(tiny_nano_config(**(values | changes))), seed).requires_grad_(False)
-    prompts = encoder_for(model, {}, None)
-    return Detector(prompts.engine, prompts, "tiny", Calibration(**calibration))
+    return Detector(TorchEngine(model), encoder_for(model, {}, None), "tiny", Calibration(**calibration))
 
 
 def saved(detector: Detector, folder: Path) -> Path:
@@ -39,6 +41,11 @@ def telling(**changes: object) -> Detector:
     model = detector.model
     model.object_projection = torch.nn.Linear(400, model.config.dim, bias=False).requires_grad_(False)
     return detector
+
+
+def animals(words: str) -> list[TextPrompt]:
+    """A prompt for each of these words, all with the same keypoints."""
+    return [TextPrompt(word.strip(), skeleton="animal") for word in words.split(",")]
 
 
 @pytest.fixture(scope="session")
@@ -60,11 +67,11 @@ class CountingText:
         self.runs = 0
         self.seen: list[str] = []
 
-    def encode(self, texts: list[str]) -> np.ndarray:
+    def encode(self, texts: list[str]) -> Tensor:
         self.runs += 1
         self.seen += texts
-        rows = [np.random.default_rng(list(text.encode())).standard_normal(self.dim) for text in texts]
-        return np.array(rows, np.float32).reshape(-1, self.dim)
+        rows = [torch.from_numpy(np.random.default_rng(list(t.encode())).standard_normal(400)).float() for t in texts]
+        return torch.stack(rows) if rows else torch.zeros(0, 400)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.inference.conftest import own_detector, saved, telling
+from tests.inference.conftest import animals, own_detector, saved, telling
 
 import xpose
 from xpose.errors import ConfigError, XPoseError
@@ -94,10 +94,10 @@ def test_the_order_of_the_prompts_does_not_matter(picture: np.ndarray) -> None:
 
 def test_pictures_of_a_batch_have_the_rivals_of_their_own_prompts(picture: np.ndarray) -> None:
     detector = telling()
-    prompts = ["horse", "cathedral", "moon, horse"]  # four rivals, none, three
+    prompts = [animals(words) for words in ("horse", "cathedral", "moon, horse")]  # four rivals, none, three
     single = [detector.detect(picture, prompt, rivals=NAMES, **ALL) for prompt in prompts]
     together = detector.detect([picture] * 3, per_image=prompts, rivals=NAMES, batch_size=3, **ALL)
-    np.testing.assert_array_equal(single[1].scores, detector.detect(picture, "cathedral", rivals=(), **ALL).scores)
+    np.testing.assert_array_equal(single[1].scores, detector.detect(picture, prompts[1], rivals=(), **ALL).scores)
     for one, other in zip(single, together, strict=True):
         assert one.categories == other.categories
         np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.inference.conftest import telling
+from tests.inference.conftest import animals, telling
 
 from xpose.inference import Detector
 from xpose.inference.competing_classes import beside, passes
@@ -16,7 +16,7 @@ from xpose.inference.postprocess import required_logits
 from xpose.prompts import TextPrompt
 from xpose.results import Poses
 
-HORSE, VIOLIN = TextPrompt("horse"), TextPrompt("violin")  # of the same points
+HORSE, VIOLIN = animals("horse, violin")
 BOWED = TextPrompt("violin", keypoints=("neck", "bow"))
 EVERYTHING: dict[str, Any] = {"threshold": 0.0, "nms": 1.0, "max_instances": 100}
 
@@ -89,7 +89,7 @@ def test_one_word_is_asked_as_before_whatever_its_threshold(picture: np.ndarray)
 
 def test_pictures_of_a_batch_keep_to_the_thresholds_of_their_own_words(picture: np.ndarray) -> None:
     detector = telling(thresholds={"horse": 0.3, "violin": 0.6}, rivals=("horse", "moon"))
-    prompts = ["horse, violin", "violin", "moon, horse, violin"]
+    prompts = [animals(words) for words in ("horse, violin", "violin", "moon, horse, violin")]
     single = [detector.detect(picture, prompt, **EVERYTHING) for prompt in prompts]
     together = detector.detect([picture] * 3, per_image=prompts, batch_size=3, **EVERYTHING)
     for one, other in zip(single, together, strict=True):
@@ -133,7 +133,7 @@ def test_what_is_like_no_rival_does_not_compete_with_what_is(picture: np.ndarray
 
 def test_passes() -> None:
     detector = telling()
-    classes = detector.encode_prompts("violin, horse, moon, cathedral")
+    classes = detector.encode_prompts(animals("violin, horse, moon, cathedral"))
     assert passes(classes, detector.prompts.objects(("horse", "moon"))) == [[1, 2], [0, 3]]
     assert passes(classes, detector.prompts.objects(("steel beam",))) == [[0, 1, 2, 3]]
     assert passes(classes, detector.prompts.objects(())) == [[0, 1, 2, 3]]
@@ -149,7 +149,7 @@ def test_similarity_asks_all_classes_at_once(picture: np.ndarray) -> None:
 def test_a_word_has_the_threshold_of_the_rival_that_means_the_same() -> None:
     thresholds = {"horse": 0.2, "moon": 0.9, "": 0.5}
     detector = telling(thresholds=thresholds, rivals=("horse", "moon", "violin"))
-    limits = detector.limits("horse, a horse, horses, the moon, violin, cathedral")
+    limits = detector.limits(animals("horse, a horse, horses, the moon, violin, cathedral"))
     same = {name: limit for name, limit in limits.items() if "horse" in name}
     assert list(same.values()) == pytest.approx([0.2] * 3)
     assert limits["the moon"] == pytest.approx(0.5), "no higher than that of all others"

@@ -48,11 +48,19 @@ def test_names_keep_their_spelling_and_know_their_canonical_form() -> None:
     assert resolved.edges
 
 
-def test_an_unknown_object_falls_back_and_says_so() -> None:
-    resolved = TextPrompt("glorp").resolved
-    assert resolved.is_fallback
-    assert resolved.skeleton == "animal"
-    assert "glorp" in str(resolved.reason)
+def test_an_unknown_object_needs_keypoints() -> None:
+    """Only the weights know what it is, so the prompt can be made."""
+    prompt = TextPrompt("hrose")
+    assert prompt.label == "hrose"
+    with pytest.raises(VocabularyError, match=r'"hrose"\. Did you mean "horse"\?.*--keypoints'):
+        prompt.resolved  # noqa: B018
+    assert TextPrompt("hrose", keypoints=[]).resolved.names == ()
+
+
+@pytest.mark.parametrize("part", ["hand", "left hand", "LEFT_ARM", "eye", "face", "left foot"])
+def test_parts_of_a_known_object(part: str) -> None:
+    assert TextPrompt("person", part=part).label == f"person's {part}"
+    assert TextPrompt("gearbox", part="wing").label == "gearbox's wing", "nobody knows the parts of a gearbox"
 
 
 def test_a_skeleton_of_ones_own(tmp_path: Path) -> None:
@@ -75,6 +83,11 @@ def test_a_skeleton_of_ones_own(tmp_path: Path) -> None:
         pytest.param(lambda: TextPrompt("a", keypoints=[""]), "non-empty string", id="empty keypoint"),
         pytest.param(lambda: TextPrompt(part="hand"), "neither", id="only a part"),
         pytest.param(lambda: TextPrompt(part="hand", keypoints=["tip"]), "has no object", id="a part of nothing"),
+        pytest.param(
+            lambda: TextPrompt("person", part="wing"), 'part of "person": "wing". Its parts: head', id="no such part"
+        ),
+        pytest.param(lambda: TextPrompt("red car", part="wheell"), 'Did you mean "wheels"', id="a misspelt part"),
+        pytest.param(lambda: TextPrompt("leaf") + VisualPrompt(PICTURE, [(1, 1)]), "have no names", id="numbers"),
         pytest.param(lambda: TextPrompt("a", skeleton="humann"), 'Did you mean "human"', id="misspelt skeleton"),
         pytest.param(
             lambda: TextPrompt("person", skeleton="person", keypoints=["left eyee"]), "left eye", id="misspelt keypoint"
@@ -207,7 +220,9 @@ def test_edges_of_examples(tmp_path: Path) -> None:
     assert len(known.resolved.edges) > 1, "those of the skeleton"
     spelt = VisualPrompt(PICTURE, eyes, name="person", edges=[("LEFT_EYE", "nose")])
     assert spelt.resolved.edges == (("LEFT_EYE", "nose"),)
-    assert (TextPrompt("person") + spelt).resolved.edges == (("left eye", "nose"),), "in the spelling of the class"
+    named = TextPrompt("person", keypoints=["nose", "left eye", "right eye"]) + spelt
+    assert named.resolved.edges == (("left eye", "nose"),), "in the spelling of the class"
+    assert (TextPrompt("leaf") + stalk).resolved.names == ("stalk", "middle"), "words without keypoints take them"
 
 
 @pytest.mark.parametrize(
@@ -229,9 +244,9 @@ def test_wrong_edges(edges: object, message: str) -> None:
 def test_any_words_make_a_prompt_or_a_clear_error(words: str | None, points: list[str] | None) -> None:
     try:
         prompt = TextPrompt(words, keypoints=points)
+        resolved = prompt.resolved
     except XPoseError:
         return
-    resolved = prompt.resolved
     assert len(resolved.names) == len(resolved.canonical) == len(resolved.aliases)
     assert hash(prompt)
 

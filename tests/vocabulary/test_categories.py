@@ -13,7 +13,7 @@ from xpose.vocabulary import (
     normalise,
     taxonomy_coverage,
 )
-from xpose.vocabulary.categories import FOLDER, RANKS
+from xpose.vocabulary.categories import FOLDER, RANKS, other_spelling
 
 PUBLISHED = json.loads(Path(__file__).with_name("published_categories.json").read_text(encoding="utf-8"))
 ALL = list_categories()
@@ -62,7 +62,7 @@ def test_every_stated_rank_has_a_source() -> None:
         ("people", "person"),
         ("face", "face"),
         ("human face", "face"),
-        ("face of nobody known", "animal"),
+        ("cartoon face", "face"),
         ("hand", "hand"),
         ("dog", "animal"),
         ("dogs", "animal"),
@@ -88,21 +88,23 @@ def test_every_stated_rank_has_a_source() -> None:
     ],
 )
 def test_default_skeletons(name: str, skeleton: str) -> None:
-    assert default_skeleton(name).skeleton.name == skeleton
-
-
-@pytest.mark.parametrize("name", ["unicorn", "lunar rover", "", "face of nobody known"])
-def test_unknown_things_take_the_animal_skeleton_and_say_so(name: str) -> None:
     chosen = default_skeleton(name)
-    assert chosen.skeleton.name == "animal"
-    assert chosen.is_fallback
-    assert name in chosen.reason
-    assert "not a known category" in chosen.reason
+    assert chosen is not None
+    assert chosen.skeleton.name == skeleton
 
 
-def test_the_face_of_something_unknown_is_a_fallback() -> None:
-    assert default_skeleton("unicorn face").is_fallback
-    assert not default_skeleton("lion face").is_fallback
+@pytest.mark.parametrize(
+    "name", ["unicorn", "lunar rover", "", "face of nobody known", "truck", "plant leaf", "x.toml"]
+)
+def test_unknown_things_have_no_skeleton(name: str) -> None:
+    assert default_skeleton(name) is None
+
+
+def test_another_spelling_differs_by_one_typing_error() -> None:
+    words = {"persn": "person", "hrose": "horse", "brid": "bird", "catt": "cat", "dgo": "dog"}
+    assert {word: other_spelling(word) for word in words} == words
+    assert other_spelling("bird") is other_spelling("excavator") is None
+    assert other_spelling("hors", ["hers"]) == "hers", "known names first"
 
 
 def test_every_kind_of_clothes_and_furniture_has_its_own_skeleton() -> None:

@@ -40,10 +40,15 @@ _SHARE = {"min": 0, "max": 1}
 _OBJECTS = 'The objects to detect, e.g. "wren" or "person,dog". Several classes compete for each location.'
 Objects = Annotated[Texts, _option(PROMPTS, "-t --text WORDS", _OBJECTS)]
 _SKELETONS = "The skeleton of each object, in the order of -t: a name from `xpose skeletons`, or a .toml file. "
-_SKELETONS += "Default: chosen by the object."
+_SKELETONS += "Default: what the weights have learned for the object."
 Skeletons = Annotated[Texts, _option(PROMPTS, "-k --skeleton NAMES", _SKELETONS)]
-_KEYPOINTS = 'Detect only these keypoints, e.g. "beak tip,left eye"; with -k, a subset of that skeleton.'
+_KEYPOINTS = 'Detect only these keypoints, e.g. "beak tip,left eye"; with -k, a subset of that skeleton. '
+_KEYPOINTS += '"none" detects only boxes.'
 Keypoints = Annotated[str | None, _option(PROMPTS, "--keypoints NAMES", _KEYPOINTS)]
+_PART = 'Detect this part of each object, e.g. "hand" of a person; only its box without -k or --keypoints.'
+Part = Annotated[str | None, _option(PROMPTS, "--part NAME", _PART)]
+_STYLE = 'The style of the pictures, e.g. "cartoon".'
+Style = Annotated[str | None, _option(PROMPTS, "--style WORDS", _STYLE)]
 _LIKE = f"An example picture with its --points; up to {MOST_SHOTS}."
 Like = Annotated[Paths, _option(PROMPTS, "--like PICTURE", _LIKE)]
 _POINTS = 'Keypoints of the example picture: {"left eye": [x, y], ...} in pixels.'
@@ -128,6 +133,8 @@ class PromptOptions:
     text: Objects = None
     skeleton: Skeletons = None
     keypoints: Keypoints = None
+    part: Part = None
+    style: Style = None
     like: Like = None
     points: Points = None
 

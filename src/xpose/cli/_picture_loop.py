@@ -96,7 +96,6 @@ def detect_in_pictures(
     if not pictures:
         raise typer.Exit(_console.FAILURE)
     boxes = None if boxes_from is None else BoxFile(boxes_from, pictures)
-    _prompts.show_prompts(prompts)
     from xpose.inference import DetectionOptions
     from xpose.model.profiling import profiled
 
@@ -112,6 +111,7 @@ def detect_in_pictures(
     )
     detector = _prompts.load_detector(given.weights, given.config, given.device, given.dtype, given.clip)
     encoded = _prompts.encode(prompts, given.bank, detector)
+    _prompts.show_prompts(prompts, [entry.names for entry in encoded[: len(prompts)]])
     if boxes is not None:
         boxes.keep_classes([entry.names.label for entry in encoded])
     results = output(detector, encoded, pictures, options)

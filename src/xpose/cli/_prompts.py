@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,15 @@ from xpose.cli import _console
 from xpose.cli._inputs import printable
 from xpose.cli._options import PromptOptions
 from xpose.errors import ConfigError, PromptError, counted, quote
-from xpose.prompts import CombinedPrompt, Prompt, TextPrompt, VisualPrompt, check_unique, prompts_from_pairs
+from xpose.prompts import (
+    CombinedPrompt,
+    Prompt,
+    PromptClass,
+    TextPrompt,
+    VisualPrompt,
+    check_unique,
+    prompts_from_pairs,
+)
 
 if TYPE_CHECKING:
     from xpose.inference import Detector
@@ -25,9 +32,8 @@ _PRESETS |= {"nano": "xpose-nano"}
 def build_prompts(options: PromptOptions, bank: Path | None = None) -> list[Prompt]:
     """The prompts that the options describe; fast, so that mistakes are reported before a network is loaded."""
     objects, skeletons = _words(options.text, "-t"), _words(options.skeleton, "-k")
-    keypoints = _words([options.keypoints] if options.keypoints else None, "--keypoints")
     examples = _examples(list(options.like or ()), list(options.points or ()))
-    prompts = _joined(_texts(objects, skeletons, keypoints), examples)
+    prompts = _joined(_texts(objects, skeletons, options), examples)
     if not prompts and bank is None:
         raise PromptError(
             "No prompt was given. Name an object (-t dog), show it (--like dog.jpg --points dog.json), or use a prompt "
@@ -55,10 +61,10 @@ def encode(prompts: list[Prompt], bank: Path | None, detector: Detector) -> list
     return encoded
 
 
-def show_prompts(prompts: Sequence[Prompt]) -> None:
-    """List the classes, and explain how unspecified keypoints were chosen."""
-    for prompt in prompts:
-        names = prompt.resolved
+def show_prompts(prompts: Sequence[Prompt], classes: Sequence[PromptClass]) -> None:
+    """List the prompts with their `classes`, and explain how unspecified keypoints were chosen."""
+    reasons = False
+    for prompt, names in zip(prompts, classes, strict=True):
         facts = [counted(len(names.names), "point") if names.names else "box only"]
         if names.skeleton:
             facts.insert(0, f'skeleton "{names.skeleton}"')
@@ -67,8 +73,9 @@ def show_prompts(prompts: Sequence[Prompt]) -> None:
             facts.append(counted(shots, "example picture"))
         _console.note(f"Looking for: {printable(names.label)} ({', '.join(facts)})")
         if names.reason:
-            _console.note(f"  {'Note' if names.is_fallback else 'Keypoints'}: {printable(names.reason)}.")
-    if any(prompt.resolved.reason for prompt in prompts):
+            reasons = True
+            _console.note(f"  Keypoints: {printable(names.reason)}.")
+    if reasons:
         _console.note('Other keypoints: -k NAME (list them: xpose skeletons), or --keypoints "beak tip,left eye".')
 
 
@@ -111,14 +118,20 @@ def _words(values: Sequence[str] | None, flag: str) -> list[str] | None:
     return words
 
 
-def _texts(objects: list[str] | None, skeletons: list[str] | None, keypoints: list[str] | None) -> list[TextPrompt]:
-    if objects is None:
-        if skeletons is not None:
-            raise PromptError(
-                f"-k {','.join(skeletons)} was given without an object. Each -k belongs to a -t, e.g. -t face -k face."
-            )
-        return [] if keypoints is None else [TextPrompt(keypoints=keypoints)]
-    return prompts_from_pairs(objects, skeletons, keypoints)
+def _texts(objects: list[str] | None, skeletons: list[str] | None, options: PromptOptions) -> list[TextPrompt]:
+    if options.keypoints is not None and options.keypoints.strip().lower() == "none":
+        keypoints: list[str] | None = []
+    else:
+        keypoints = _words([options.keypoints] if options.keypoints else None, "--keypoints")
+    if objects is not None:
+        return prompts_from_pairs(objects, skeletons, keypoints, options.part, options.style)
+    if skeletons is not None:
+        raise PromptError(
+            f"-k {','.join(skeletons)} was given without an object. Each -k belongs to a -t, e.g. -t face -k face."
+        )
+    if keypoints or options.part or options.style:
+        return [TextPrompt(None, None, keypoints, options.part, options.style)]
+    return []
 
 
 def _examples(pictures: list[Path], points: list[Path]) -> dict[str | None, list[VisualPrompt]]:
@@ -144,7 +157,7 @@ def _examples(pictures: list[Path], points: list[Path]) -> dict[str | None, list
 def _joined(texts: list[TextPrompt], examples: dict[str | None, list[VisualPrompt]]) -> list[Prompt]:
     """Add examples to the text with their name, or to the only text; others become separate classes."""
     prompts: list[Prompt] = list(texts)
-    labels = [text.resolved.label for text in texts]
+    labels = [text.label for text in texts]
     for name, shots in examples.items():
         if name is None and len(texts) > 1:
             raise PromptError(
@@ -154,22 +167,7 @@ def _joined(texts: list[TextPrompt], examples: dict[str | None, list[VisualPromp
         label = labels[0] if name is None and texts else name
         if label in labels:
             index = labels.index(label)
-            prompts[index] = CombinedPrompt.of(_with_keypoints_of(prompts[index], shots), *shots)
+            prompts[index] = CombinedPrompt.of(prompts[index], *shots)
         else:
             prompts.append(CombinedPrompt.of(*shots) if len(shots) > 1 else shots[0])
     return prompts
-
-
-def _with_keypoints_of(prompt: Prompt, shots: list[VisualPrompt]) -> Prompt:
-    """Return the prompt; a text without keypoints takes those of the examples."""
-    if not isinstance(prompt, TextPrompt) or prompt.skeleton is not None or prompt.keypoints is not None:
-        return prompt
-    names = list(dict.fromkeys(name for shot in shots for name in shot.points))
-    if not names:
-        return prompt
-    if all(re.fullmatch(r"p\d+", name) for name in names):
-        raise PromptError(
-            f"The keypoints of the example for {quote(prompt.object)} have no names. Words and examples are combined "
-            'by keypoint, so they need names: {"left eye": [x, y], ...}. Name them, or omit -t.'
-        )
-    return TextPrompt(prompt.object, keypoints=names)

@@ -32,7 +32,7 @@ def count(
     Examples:
 
     - xpose count photo.jpg -t sheep
-    - xpose count photos/ -t bee,wasp --csv > counts.csv
+    - xpose count photos/ -t bee,fly --csv > counts.csv
     """
     if as_json and as_csv:
         raise ConfigError("Both --json and --csv were given. Only one can be printed. Leave one out.")

@@ -16,7 +16,6 @@ from xpose.cli.train import DEVICE, MINUTES, SET, run_recipe
 from xpose.errors import ConfigError, counted, quote
 
 if TYPE_CHECKING:
-    from xpose.records import Category
     from xpose.training.finetuning.finetune_data import Material, Request
     from xpose.training.finetuning.plan import Comparison, FinetunePlan, Start
     from xpose.training.recipes.assembly import Setup
@@ -205,8 +204,7 @@ def _show_result(plan: FinetunePlan, material: Material, folder: Path) -> None:
     _console.show(f"{best}: {weights}")
     _console.show(f"Report: {folder / 'report.html'}")
     _console.show("Use them, with your own pictures instead of the last argument:")
-    for command in detect_commands(material, folder, recipe.network.clip):
-        _console.show(f"  {command}")
+    _console.show(f"  {detect_command(material, folder, recipe.network.clip)}")
 
 
 def _show_comparison(comparison: Comparison, plan: FinetunePlan) -> None:
@@ -228,32 +226,8 @@ def _show_comparison(comparison: Comparison, plan: FinetunePlan) -> None:
         )
 
 
-def detect_commands(material: Material, weights: Path, clip: str | None = None) -> list[str]:
-    """Commands that detect these objects in one of the pictures with the new weights.
-
-    Several classes share a command if their keypoints are whole skeletons.
-    """
-    whole = [_whole_skeleton(material, category) for category in material.kinds]
-    start = ["xpose", "detect", "-p", str(weights)]
-    end = [*(["--clip", clip] if clip else []), str(material.usable[0][1])]
-    if all(skeleton is not None for skeleton in whole):
-        words = ["-t", ",".join(kind.name for kind in material.kinds), "-k", ",".join(name or "" for name in whole)]
-        return [shlex.join([*start, *words, *end])]
-    return [
-        shlex.join([*start, "-t", category.name, "--keypoints", ",".join(category.keypoints), *end])
-        for category in material.kinds
-    ]
-
-
-def _whole_skeleton(material: Material, category: Category) -> str | None:
-    """The skeleton with exactly the category's keypoints, in the form of `-k`; None if there is none."""
-    from xpose.errors import VocabularyError
-    from xpose.vocabulary import load_skeleton
-
-    name = material.skeleton_file(category) or category.skeleton
-    try:
-        skeleton = load_skeleton(name)
-    except VocabularyError:
-        return None  # a set's own skeleton that a collection does not include
-    fits = {point.name for point in skeleton.points if not point.unused} == set(category.keypoints)
-    return str(name) if fits else None
+def detect_command(material: Material, weights: Path, clip: str | None = None) -> str:
+    """The command that detects these objects in one of the pictures; the weights know their keypoints."""
+    objects = ",".join(dict.fromkeys(category.name for category in material.kinds))
+    encoder = ["--clip", clip] if clip else []
+    return shlex.join(["xpose", "detect", "-p", str(weights), "-t", objects, *encoder, str(material.usable[0][1])])

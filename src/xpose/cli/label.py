@@ -18,6 +18,7 @@ from xpose.prompts import TextPrompt
 if TYPE_CHECKING:
     from xpose.demo.labelling.folder import LabelFolder
     from xpose.demo.labelling.label_file import LabelFile
+    from xpose.inference.learned import Learned
 
 _LABELS = "What to label"
 _NAME_HELP = "What the objects are, e.g. dog."
@@ -65,9 +66,10 @@ def label(
     from xpose.demo.labelling.proposals import Proposer, results_for
     from xpose.demo.labelling.server import make_label_app
     from xpose.demo.server import serve
+    from xpose.inference.learned import learned_by
 
     pictures = _pictures(folder.expanduser())
-    file = _label_file(folder.expanduser(), text, skeleton, keypoints)
+    file = _label_file(folder.expanduser(), text, skeleton, keypoints, learned_by(weights))
     names = [*pictures]
     listed = None if results is None else results_for(read_labels(results.expanduser()), file.category, names, results)
     detector = _prompts.load_detector(weights, None, device, dtype, clip)
@@ -116,7 +118,9 @@ def _pictures(folder: Path) -> dict[str, Path]:
     return pictures
 
 
-def _label_file(folder: Path, text: str | None, skeleton: str | None, keypoints: str | None) -> LabelFile:
+def _label_file(
+    folder: Path, text: str | None, skeleton: str | None, keypoints: str | None, learned: Learned
+) -> LabelFile:
     """The labels that exist in the folder, or new ones; the options must agree with existing ones."""
     from xpose.demo.labelling.label_file import LABEL_FILE, LabelFile
     from xpose.records import Category
@@ -125,15 +129,19 @@ def _label_file(folder: Path, text: str | None, skeleton: str | None, keypoints:
     names = None if keypoints is None else [name.strip() for name in keypoints.split(",")]
     if not path.exists():
         prompt = TextPrompt(_object_name(text, skeleton), skeleton, names)
-        _prompts.show_prompts([prompt])
-        chosen = prompt.resolved
+        chosen = prompt.resolve(learned)
+        _prompts.show_prompts([prompt], [chosen])
+        if not chosen.names:
+            raise PromptError(
+                f'{quote(chosen.label)} has no keypoints to label. Name them, e.g. --keypoints "tip,stalk"'
+            )
         category = Category(chosen.label, chosen.skeleton or chosen.label, chosen.names, chosen.edges)
         return LabelFile(path, category)
     file = LabelFile.read(path)
     category = file.category
     asked = None
     if skeleton is not None or names is not None:
-        asked = TextPrompt(text or category.name, skeleton, names).resolved.names
+        asked = TextPrompt(text or category.name, skeleton, names).resolve(learned).names
     if (text or category.name) != category.name or asked not in (None, category.keypoints):
         raise ConfigError(
             f"{quote(path)} labels {quote(category.name)} with the keypoints {', '.join(category.keypoints)}. Omit -t, "

@@ -13,7 +13,7 @@ from xpose.errors import CheckpointError, quote
 
 app = typer.Typer(
     help="Save prompts in a file (a *prompt bank*) for `xpose detect --bank`.\n\n"
-    "Example: xpose prompt save birds.safetensors -t wren,robin",
+    "Example: xpose prompt save birds.safetensors -t wren,eagle",
     rich_markup_mode="markdown",
     no_args_is_help=True,
 )
@@ -40,11 +40,12 @@ def save(
     target = file.expanduser()
     _check_target(target, overwrite)
     prompts = _prompts.build_prompts(prompt_options)
-    _prompts.show_prompts(prompts)
     detector = _prompts.load_detector(weights, None, device, None, clip)
+    encoded = _prompts.encode(prompts, None, detector)
+    _prompts.show_prompts(prompts, [entry.names for entry in encoded[: len(prompts)]])
     from xpose.inference import PromptBank
 
-    bank = PromptBank.make(detector, prompts)
+    bank = PromptBank.make(detector, encoded)
     bank.save(target)
     _console.show(f"Wrote {printable(file)} ({target.stat().st_size / 1e3:.0f} kB): {', '.join(map(printable, bank))}")
 

@@ -116,7 +116,7 @@ class Controller:
 
     def show_skeleton(self, session: Session, typed: object, skeleton: object, names: object) -> Updates:
         """Draw the keypoints that will be detected; chosen ones become the keypoints of the examples."""
-        chosen = words.skeleton_for(typed, skeleton, names)
+        chosen = words.skeleton_for(typed, skeleton, names, self.detector.learned)
         drawn, session.drawn = session.drawn, chosen
         if chosen is None:
             return {"skeleton_drawing": {"visible": False}}
@@ -124,14 +124,14 @@ class Controller:
         if chosen != drawn:
             look = {"value": draw_skeleton(chosen[0]), "label": f"{chosen[0].name}: {chosen[1]}"}
             updates["skeleton_drawing"] = {"visible": True, **look}
-        points = tuple(point.name for point in chosen[0].points if not point.unused)
+        points = chosen[0].detected.keypoints
         if (words.split_names(names) or skeleton != words.AUTOMATIC) and points != session.named:
             session.named = points  # they can be renamed, so they are set only once
             updates |= self.edit(session, session.examples.with_names(points))
         return updates
 
     def _prompts(self, session: Session, way: str, typed: object, skeleton: object, names: object) -> Any:
-        examples = session.examples
+        examples, learned = session.examples, self.detector.learned
         if way == BY_BANK:
             if session.bank is None:
                 raise PromptError("No prompt bank is loaded. Load one, or choose another kind of prompt.")
@@ -140,8 +140,8 @@ class Controller:
             return examples.prompt(" ".join(str(typed or "").split()) or None)
         if way == BY_BOTH:
             clicked = [name for name in examples.names if any(name in shot.points for shot in examples.shots)]
-            return examples.prompt(None, words.text_with_examples(typed, skeleton, names, clicked))
-        return words.text_prompts(typed, skeleton, names)
+            return examples.prompt(None, words.text_with_examples(typed, skeleton, names, clicked, learned))
+        return words.text_prompts(typed, skeleton, names, learned)
 
     def try_sample(self, session: Session, number: int) -> Updates:
         """Fill the fields with one of the samples."""

@@ -8,12 +8,14 @@ from pathlib import PurePath
 from xpose.demo.examples import checked_names
 from xpose.errors import PromptError, quote
 from xpose.prompts import TextPrompt, check_unique, prompts_from_pairs
-from xpose.vocabulary import Skeleton, default_skeleton, list_skeletons, load_skeleton
+from xpose.prompts.prompt_class import VOCABULARY, Defaults
+from xpose.vocabulary import Skeleton, list_skeletons, load_skeleton
 from xpose.vocabulary.reading import build_skeleton
 
 AUTOMATIC = "Automatic"
 MOST_OBJECTS, MOST_POINTS = 20, 600  # points of all objects together
 _LONGEST_TEXT = 20_000
+_FEWER = "Use fewer at a time."
 
 
 def skeleton_choices() -> list[str]:
@@ -29,7 +31,7 @@ def split_names(text: object) -> list[str]:
     return [" ".join(name.split()) for name in re.split(r"[,;\n]", text) if name.strip()]
 
 
-def text_prompts(words: object, skeleton: object, names: object) -> list[TextPrompt]:
+def text_prompts(words: object, skeleton: object, names: object, defaults: Defaults = VOCABULARY) -> list[TextPrompt]:
     """One class for each word; PromptError if there are none or too many, or a name is repeated or unknown.
 
     Entries are separated by commas. `words` are optional if `names` are given; `skeleton` is `AUTOMATIC`, or the names
@@ -44,27 +46,30 @@ def text_prompts(words: object, skeleton: object, names: object) -> list[TextPro
         skeletons = skeletons * len(objects) if len(skeletons) == 1 else skeletons
         prompts = prompts_from_pairs(objects, skeletons or None)
     check_unique(prompts)
-    total = sum(len(prompt.resolved.names) for prompt in prompts)
-    if len(prompts) > MOST_OBJECTS or total > MOST_POINTS:
-        raise PromptError(
-            f"These are {len(prompts)} objects with {total} keypoints. At most {MOST_OBJECTS} objects and "
-            f"{MOST_POINTS} keypoints can be detected at once. Use fewer at a time."
-        )
+    if len(prompts) > MOST_OBJECTS:
+        raise PromptError(f"These are {len(prompts)} objects. At most {MOST_OBJECTS} can be detected at once. {_FEWER}")
+    total = sum(len(prompt.resolve(defaults).names) for prompt in prompts)
+    if total > MOST_POINTS:
+        raise PromptError(f"These are {total} keypoints. At most {MOST_POINTS} can be detected at once. {_FEWER}")
     return prompts
 
 
-def text_with_examples(words: object, skeleton: object, names: object, clicked: list[str]) -> TextPrompt:
+def text_with_examples(
+    words: object, skeleton: object, names: object, clicked: list[str], defaults: Defaults = VOCABULARY
+) -> TextPrompt:
     """The word that is combined with examples; by default its keypoints are the clicked ones."""
     if len(split_names(words)) != 1:
         raise PromptError(
             f"There are {len(split_names(words))} objects. Words and examples together describe just one."
         )
     chosen = split_names(names) or _skeletons(skeleton)
-    return text_prompts(words, skeleton, names if chosen else ", ".join(clicked))[0]
+    return text_prompts(words, skeleton, names if chosen else ", ".join(clicked), defaults)[0]
 
 
-def skeleton_for(words: object, skeleton: object, names: object) -> tuple[Skeleton, str] | None:
-    """The skeleton for the fields, and how it was chosen; None if the fields are empty."""
+def skeleton_for(
+    words: object, skeleton: object, names: object, defaults: Defaults = VOCABULARY
+) -> tuple[Skeleton, str] | None:
+    """The skeleton for the fields, and how it was chosen; None if the fields are empty or name an unknown object."""
     objects, points, skeletons = split_names(words), checked_names(split_names(names)), _skeletons(skeleton)
     if points:
         built, faults = build_skeleton({"name": "own", "title": "Your keypoints", "keypoints": list(points)}, "own")
@@ -73,9 +78,8 @@ def skeleton_for(words: object, skeleton: object, names: object) -> tuple[Skelet
         return built, "your names"
     if skeletons:
         return load_skeleton(skeletons[0]), "chosen by name"
-    if not objects:
-        return None
-    return default_skeleton(objects[0]).skeleton, default_skeleton(objects[0]).reason
+    default = defaults.default_skeleton(objects[0]) if objects else None
+    return (default.skeleton, default.reason) if default and default.skeleton.points else None
 
 
 def _skeletons(field: object) -> list[str]:

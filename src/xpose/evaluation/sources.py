@@ -11,6 +11,7 @@ import hashlib
 import multiprocessing
 import os
 import signal
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
-from xpose.errors import XPoseError
+from xpose.errors import WordWarning, XPoseError
 from xpose.evaluation.answers import Answers
 from xpose.evaluation.matching import in_records_pixels, match, mirror_names
 from xpose.evaluation.questions import Question, Settings, Task
@@ -74,10 +75,12 @@ class DetectorSource:
 
     def answer(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
         """For each task the answers to its questions."""
-        straight = self._ask(tasks, pixels, settings)
-        if not settings.flip:
-            return straight
-        mirrored = self._ask(tasks, [np.ascontiguousarray(picture[:, ::-1]) for picture in pixels], settings)
+        # Protocols use unknown and misspelt words on purpose.
+        with warnings.catch_warnings(action="ignore", category=WordWarning):
+            straight = self._ask(tasks, pixels, settings)
+            if not settings.flip:
+                return straight
+            mirrored = self._ask(tasks, [np.ascontiguousarray(picture[:, ::-1]) for picture in pixels], settings)
         return [
             tuple(map(merged, answers, flipped, task.questions))
             for task, answers, flipped in zip(tasks, straight, mirrored, strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,6 +113,7 @@ class PromptBank(dict[str, EncodedClass]):
 
 
 def _names(values: dict[str, Any]) -> PromptClass:
+    values = {field.name: values[field.name] for field in fields(PromptClass)}  # without those of earlier versions
     tuples = {key: tuple(values[key]) for key in ("names", "canonical", "aliases")}
     edges = tuple((str(a), str(b)) for a, b in values["edges"])
     return PromptClass(**{**values, **tuples, "edges": edges})

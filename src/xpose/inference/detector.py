@@ -41,6 +41,7 @@ from xpose.results import Poses
 
 if TYPE_CHECKING:
     from xpose.inference.encoding import PromptEncoder
+    from xpose.inference.learned import Learned
     from xpose.model import XPose
     from xpose.pictures.reading import PictureSource
 
@@ -106,6 +107,11 @@ class Detector:
     def calibrated(self, calibration: Calibration) -> Detector:
         """The same network with another calibration; this detector is unchanged."""
         return Detector(self.engine, self.prompts, self.name, calibration)
+
+    @property
+    def learned(self) -> Learned:
+        """The categories that the weights have learned."""
+        return self.prompts.learned
 
     @property
     def model(self) -> XPose:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from xpose.errors import PromptError, quote
 from xpose.prompts.prompt_class import (
     ANY_OBJECT,
+    VOCABULARY,
+    Defaults,
     Edge,
     PromptClass,
     box_around,
@@ -19,12 +22,13 @@ from xpose.prompts.prompt_class import (
     checked_edges,
     checked_point,
 )
-from xpose.vocabulary import Skeleton, default_skeleton, load_skeleton
+from xpose.vocabulary import Skeleton, check_part, load_skeleton
 
 if TYPE_CHECKING:
     from xpose.pictures.reading import PictureSource
 
 MOST_SHOTS = 5
+_NUMBERED = re.compile(r"p\d+")  # the name of a keypoint of an example without names
 
 Point = tuple[float, float] | tuple[float, float, bool | int]
 
@@ -41,8 +45,8 @@ class TextPrompt(_Joinable):
     Args:
         object: what to detect, e.g. "horse"; None detects the given keypoints on any object.
         skeleton: name of a skeleton, path of a skeleton file, or a Skeleton. If neither this nor `keypoints` is given,
-            the default of the vocabulary for the object is used.
-        keypoints: names in the skeleton if one is given or known for the object, otherwise any words.
+            the object's default is used: what the weights have learned for it, or else that of the vocabulary.
+        keypoints: names in the skeleton if one is given, otherwise any words; none for only a box.
         part: detect this part of the object, e.g. "hand" of a "person"; without keypoints only its box.
         style: kind of picture, e.g. "cartoon".
 
@@ -73,25 +77,46 @@ class TextPrompt(_Joinable):
             raise PromptError("The prompt names neither an object nor keypoints. Name at least one of them.")
         if self.part is not None and self.object is None:
             raise PromptError(f"The part {quote(self.part)} has no object. Name the object that it belongs to.")
-        self.resolved  # noqa: B018 - errors are reported when the prompt is created
+        if self.part is not None and self.object is not None:
+            check_part(self.object, self.part)
+        if self.skeleton is not None:
+            self.resolved  # noqa: B018 - errors are reported when the prompt is created
+
+    @property
+    def label(self) -> str:
+        """The name of the class in results."""
+        name = self.object or ANY_OBJECT
+        return f"{name}'s {self.part}" if self.part else name
+
+    @property
+    def names_keypoints(self) -> bool:
+        """Whether the prompt states what to detect on the object."""
+        return self.skeleton is not None or self.keypoints is not None
 
     @cached_property
     def resolved(self) -> PromptClass:
-        """The prompt with its names looked up."""
-        label = self.object or ANY_OBJECT
-        if self.part:
-            label = f"{label}'s {self.part}"
+        """The prompt with its names looked up in the vocabulary."""
+        return self.resolve()
+
+    def resolve(self, defaults: Defaults = VOCABULARY) -> PromptClass:
+        """The prompt with its names looked up.
+
+        Raises:
+            VocabularyError: the prompt names no keypoints, and the object has no default.
+        """
         if self.skeleton is not None:
             chosen = self.skeleton if isinstance(self.skeleton, Skeleton) else load_skeleton(self.skeleton)
-            return PromptClass.of_skeleton(label, chosen, self.keypoints)
-        default = default_skeleton(self.object) if self.object and not self.part else None
-        if default is None:
-            return PromptClass.of_words(label, self.keypoints or ())
+            return PromptClass.of_skeleton(self.label, chosen, self.keypoints)
+        if self.object is None or self.part is not None:
+            return PromptClass.of_words(self.label, self.keypoints or ())
+        default = defaults.default_skeleton(self.object)
         if self.keypoints is None:
-            return PromptClass.of_skeleton(label, default.skeleton, None, default.reason, default.is_fallback)
-        if all(name in default.skeleton for name in self.keypoints):
-            return PromptClass.of_skeleton(label, default.skeleton, self.keypoints)
-        return PromptClass.of_words(label, self.keypoints)
+            if default is None:
+                raise defaults.unknown_object(self.object)
+            return PromptClass.of_skeleton(self.label, default.skeleton, None, default.reason)
+        if default is not None and all(name in default.skeleton for name in self.keypoints):
+            return PromptClass.of_skeleton(self.label, default.skeleton, self.keypoints)
+        return PromptClass.of_words(self.label, self.keypoints)
 
 
 @dataclass(frozen=True)
@@ -157,10 +182,19 @@ class VisualPrompt(_Joinable):
             )
         return max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
 
+    @property
+    def label(self) -> str:
+        """The name of the class in results."""
+        return self.name or ANY_OBJECT
+
     @cached_property
     def resolved(self) -> PromptClass:
+        """The prompt with its names looked up in the vocabulary."""
+        return self.resolve()
+
+    def resolve(self, defaults: Defaults = VOCABULARY) -> PromptClass:
         """The prompt with its names looked up."""
-        return PromptClass.of_example(self.name, tuple(self.points)).with_edges(self.edges)
+        return PromptClass.of_example(self.name, tuple(self.points), defaults).with_edges(self.edges)
 
     @classmethod
     def from_coco(cls, path: str | Path, annotation_id: int, *, pictures: str | Path | None = None) -> VisualPrompt:
@@ -180,8 +214,8 @@ class VisualPrompt(_Joinable):
 class CombinedPrompt(_Joinable):
     """One class from words and examples, or from several examples: `TextPrompt("tit") + VisualPrompt(...)`.
 
-    Names and order of the keypoints come from the text, or else from the examples. An example need not show every
-    point. The edges come from the examples, or else from the text.
+    Names and order of the keypoints come from the text if it states any, or else from the examples. An example need not
+    show every point. The edges come from the examples, or else from the text.
     """
 
     text: TextPrompt | None
@@ -208,45 +242,72 @@ class CombinedPrompt(_Joinable):
             raise PromptError("A combined prompt has no example. Use the TextPrompt alone.")
         if len(self.examples) > MOST_SHOTS:
             raise PromptError(f"{len(self.examples)} examples were given for one class. At most {MOST_SHOTS} are used.")
+        if self.text is not None and self._named_by_examples and all(map(_NUMBERED.fullmatch, self._shown)):
+            raise PromptError(
+                f"The keypoints of the example for {quote(self.text.label)} have no names. Words and examples are "
+                'combined by keypoint, so they need names: {"left eye": [x, y], ...}. Name them, or omit the words.'
+            )
         for number, example in enumerate(self.examples, start=1):
-            unknown = self.example_names(example).keys() - set(self._named.names)
+            unknown = self.example_names(example).keys() - set(self._names.names) if example.points else set()
             if unknown:
                 raise PromptError(
                     f"Example {number} has the point {quote(min(unknown))}, which the class does not have. "
-                    f"All examples of a class share its names: {', '.join(self._named.names) or '(none)'}."
+                    f"All examples of a class share its names: {', '.join(self._names.names) or '(none)'}."
                 )
+
+    @property
+    def label(self) -> str:
+        """The name of the class in results."""
+        return self.text.label if self.text else next((e.name for e in self.examples if e.name), ANY_OBJECT)
 
     def example_names(self, example: VisualPrompt) -> dict[str, str]:
         """Map the class's keypoint names to the example's; spelling variants are matched by the vocabulary."""
-        by_canonical = dict(zip(self._named.canonical, self._named.names, strict=True))
-        skeleton = (self.text.skeleton if self.text else None) or self._named.skeleton
+        if not example.points:
+            return {}
+        by_canonical = dict(zip(self._names.canonical, self._names.names, strict=True))
+        skeleton = (self.text.skeleton if self.text else None) or self._names.skeleton
         if skeleton is None:
             return {name: name for name in example.points}
         known = skeleton if isinstance(skeleton, Skeleton) else load_skeleton(skeleton)
         return {
             by_canonical.get(known.point(name).name, name)
-            if name not in self._named.names and name in known
+            if name not in self._names.names and name in known
             else name: name
             for name in example.points
         }
 
     @cached_property
     def resolved(self) -> PromptClass:
-        """The prompt with its names looked up."""
+        """The prompt with its names looked up in the vocabulary."""
+        return self.resolve()
+
+    def resolve(self, defaults: Defaults = VOCABULARY) -> PromptClass:
+        """The prompt with its names looked up; VocabularyError as for a `TextPrompt`."""
         edges: list[Edge] = []
         for example in self.examples:
             spelling = {name: own for own, name in self.example_names(example).items()}
             edges += [(spelling[start], spelling[end]) for start, end in example.edges]
-        return self._named.with_edges(edges)
+        return self._named(defaults).with_edges(edges)
 
     @cached_property
-    def _named(self) -> PromptClass:
-        """The class before its examples' edges are added."""
-        if self.text is not None:
-            return self.text.resolved
-        names = dict.fromkeys(name for example in self.examples for name in example.points)
-        label = next((example.name for example in self.examples if example.name), None)
-        return PromptClass.of_example(label, tuple(names))
+    def _names(self) -> PromptClass:
+        """The class of the vocabulary, before its examples' edges are added."""
+        return self._named(VOCABULARY)
+
+    def _named(self, defaults: Defaults) -> PromptClass:
+        if self.text is not None and not self._named_by_examples:
+            return self.text.resolve(defaults)
+        label = None if self.label == ANY_OBJECT else self.label
+        return PromptClass.of_example(label, tuple(self._shown), defaults)
+
+    @property
+    def _named_by_examples(self) -> bool:
+        return bool(self._shown) and (self.text is None or not self.text.names_keypoints)
+
+    @cached_property
+    def _shown(self) -> dict[str, None]:
+        """The names of the examples' keypoints."""
+        return dict.fromkeys(name for example in self.examples for name in example.points)
 
 
 Prompt = TextPrompt | VisualPrompt | CombinedPrompt
@@ -273,22 +334,30 @@ def as_prompts(prompts: object) -> list[Any]:
 
 
 def prompts_from_pairs(
-    objects: Sequence[str], skeletons: Sequence[str] | None, keypoints: Sequence[str] | None = None
+    objects: Sequence[str],
+    skeletons: Sequence[str] | None,
+    keypoints: Sequence[str] | None = None,
+    part: str | None = None,
+    style: str | None = None,
 ) -> list[TextPrompt]:
-    """Classes from words and skeletons paired by position, as on the command line: `-t face,hand -k face,hand`."""
+    """Classes from words and skeletons paired by position, as on the command line: `-t face,hand -k face,hand`.
+
+    Keypoints, part and style are those of every class.
+    """
     if skeletons is None:
-        return [TextPrompt(name, keypoints=keypoints) for name in objects]
+        return [TextPrompt(name, None, keypoints, part, style) for name in objects]
     if len(skeletons) != len(objects):
         raise PromptError(
             f"Got {len(objects)} object(s) ({', '.join(objects)}) and {len(skeletons)} skeleton(s) "
             f"({', '.join(skeletons)}). They are paired by position, so the counts must be equal."
         )
-    return [TextPrompt(name, skeleton, keypoints) for name, skeleton in zip(objects, skeletons, strict=True)]
+    pairs = zip(objects, skeletons, strict=True)
+    return [TextPrompt(name, skeleton, keypoints, part, style) for name, skeleton in pairs]
 
 
 def check_unique(prompts: Sequence[Prompt]) -> None:
     """Check that all classes have different names, because results are listed by name; PromptError if not."""
-    labels = [prompt.resolved.label for prompt in prompts]
+    labels = [prompt.label for prompt in prompts]
     repeated = next((label for label in labels if labels.count(label) > 1), None)
     if repeated is not None:
         raise PromptError(

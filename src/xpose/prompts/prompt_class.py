@@ -5,16 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
-from xpose.errors import PromptError, did_you_mean, quote
-from xpose.vocabulary import Skeleton, default_skeleton
+from xpose.errors import PromptError, VocabularyError, did_you_mean, quote
+from xpose.vocabulary import Skeleton, categories
+from xpose.vocabulary.categories import DefaultSkeleton
 
 ANY_OBJECT = "object"  # the label of a prompt that names only keypoints
 _LONGEST_NAME = 300
 _POINT_MARGIN = 0.1  # around a box derived from points, relative to its longer side
 
 Edge = tuple[str, str]
+
+
+class Defaults(Protocol):
+    """Provides the keypoints of objects that are prompted without any: the vocabulary, or what weights have learned."""
+
+    def default_skeleton(self, word: str, /) -> DefaultSkeleton | None:
+        """The skeleton for an object; None if it is unknown."""
+
+    def unknown_object(self, word: str, /) -> VocabularyError:
+        """The error for an unknown object."""
+
+
+VOCABULARY: Defaults = categories
 
 
 @dataclass(frozen=True)
@@ -28,7 +42,6 @@ class PromptClass:
     edges: tuple[Edge, ...]  # pairs of `names`
     skeleton: str | None = None  # the skeleton of the names, if any
     reason: str | None = None  # how the skeleton was chosen, if the prompt did not name it
-    is_fallback: bool = False  # whether it is the skeleton for unknown categories
 
     @classmethod
     def of_words(cls, label: str, names: Sequence[str]) -> PromptClass:
@@ -43,11 +56,10 @@ class PromptClass:
         skeleton: Skeleton,
         names: Sequence[str] | None = None,
         reason: str | None = None,
-        is_fallback: bool = False,
     ) -> PromptClass:
         """A class with the given (by default all) keypoints of a skeleton, and the edges between them."""
         if names is None:
-            names = [point.name for point in skeleton.points if not point.unused]
+            names = skeleton.detected.keypoints
         points = [skeleton.point(name) for name in names]
         spelling = {point.name: name for point, name in zip(points, names, strict=True)}
         return cls(
@@ -56,15 +68,15 @@ class PromptClass:
             canonical=tuple(point.name for point in points),
             aliases=tuple(point.name if point.alias is None else point.alias for point in points),
             edges=tuple((spelling[a], spelling[b]) for a, b in skeleton.edges if a in spelling and b in spelling),
-            skeleton=skeleton.name,
+            skeleton=skeleton.name if names else None,
             reason=reason,
-            is_fallback=is_fallback,
         )
 
     @classmethod
-    def of_example(cls, label: str | None, names: tuple[str, ...]) -> PromptClass:
-        """The class of an example. A known category's default skeleton is used if it has all the keypoints."""
-        skeleton = default_skeleton(label).skeleton if label else None
+    def of_example(cls, label: str | None, names: tuple[str, ...], defaults: Defaults) -> PromptClass:
+        """The class of an example. A known object's default skeleton is used if it has all the keypoints."""
+        default = defaults.default_skeleton(label) if label else None
+        skeleton = default.skeleton if default else None
         fits = skeleton is not None and all(name in skeleton for name in names)
         if label and skeleton and fits and len({skeleton.point(name).name for name in names}) == len(names) > 0:
             return cls.of_skeleton(label, skeleton, names)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from xpose.vocabulary.categories import (
     CategoryEntry,
+    check_part,
     default_skeleton,
     find_category,
     list_categories,
@@ -27,6 +28,7 @@ __all__ = [
     "CategoryEntry",
     "Skeleton",
     "bare_object_text",
+    "check_part",
     "default_skeleton",
     "find_category",
     "flip_name",

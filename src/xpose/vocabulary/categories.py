@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import functools
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from xpose.errors import VocabularyError
-from xpose.vocabulary.names import normalise
+from xpose.errors import VocabularyError, quote, unknown
+from xpose.vocabulary.names import has_one_typing_error, normalise, unsided
 from xpose.vocabulary.reading import load_skeleton
 from xpose.vocabulary.skeleton import Skeleton
 
 FOLDER = Path(__file__).with_name("categories")
 RANKS = ("species", "genus", "family", "order", "class")
 FALLBACK = "animal"
-_PEOPLE = ("person", "human", "man", "woman", "child", "baby")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,10 @@ class CategoryEntry:
 
 
 class DefaultSkeleton(NamedTuple):
-    """The skeleton chosen for a category, why, and whether it is only a fallback."""
+    """The skeleton chosen for an object, and why."""
 
     skeleton: Skeleton
     reason: str
-    is_fallback: bool
 
 
 @functools.cache
@@ -81,28 +80,76 @@ def find_category(name: str) -> CategoryEntry | None:
     return index.get(key) or index.get(key.removesuffix("s"))
 
 
-def default_skeleton(category_name: str) -> DefaultSkeleton:
-    """The skeleton to use for a category when the user names none.
+def last_words(text: str) -> Iterator[str]:
+    """The normalised text, then the same without its first word, and so on: "red sports car", "sports car", "car"."""
+    words = normalise(text).split()
+    return (" ".join(words[start:]) for start in range(len(words)))
 
-    A known category has its own; "<something> face" gets a face; "red car" gets the skeleton for its last words; any
-    other name gets the broad animal skeleton, and `is_fallback` is set.
+
+def category_of(text: str) -> CategoryEntry | None:
+    """The category that a text, or its last words, name."""
+    return next(filter(None, map(find_category, last_words(text))), None)
+
+
+def default_skeleton(word: str) -> DefaultSkeleton | None:
+    """The skeleton of the vocabulary for an object if the user names none; None for an unknown object.
+
+    A known category has its own; "dog face" gets the face of an animal; "red car" gets the skeleton for its last words.
     """
-    name = normalise(category_name)
+    name = normalise(word)
     category = find_category(name)
     if category is not None:
-        return _chosen(category.skeletons[0], f'default of the category "{category.name}"')
-    if name.endswith(" face") or name == "face":
-        return _face(name.removesuffix("face").strip(), category_name)
-    try:
-        return DefaultSkeleton(load_skeleton(category_name), f'the skeleton "{category_name}" itself', False)
-    except VocabularyError:
-        pass
-    words = name.split()
-    for start in range(1, len(words)):
-        category = find_category(" ".join(words[start:]))
-        if category is not None:
-            return _chosen(category.skeletons[0], f'"{category_name}" ends in the category "{category.name}"')
-    return _chosen(FALLBACK, f'"{category_name}" is not a known category; the broad animal skeleton is used', True)
+        return _of_category(category, f'default of the category "{category.name}"')
+    if name.endswith(" face") and _is_animal(name.removesuffix(" face")):
+        return DefaultSkeleton(load_skeleton("animal_face"), f'"{word}" is the face of an animal')
+    if not word.endswith(".toml"):
+        with suppress(VocabularyError):
+            return DefaultSkeleton(load_skeleton(word), f'the skeleton "{word}" itself')
+    category = category_of(name)
+    return _of_category(category, f'"{word}" ends in the category "{category.name}"') if category else None
+
+
+def other_spelling(word: str, known: Iterable[str] = ()) -> str | None:
+    """The `known` name, or else the category, that an unknown word is with one typing error; None if there is none."""
+    if find_category(word) is not None:
+        return None
+    names = (name for category in list_categories() for name in (category.name, *category.also))
+    return next((name for name in chain(known, names) if has_one_typing_error(word, name)), None)
+
+
+def unknown_object(word: str, known: Iterable[str] = (), nearest: str = "") -> VocabularyError:
+    """The error for an object without default keypoints.
+
+    `known` are names that weights have learned, and `nearest` lists those of them that are most like the word.
+    """
+    advice = f" These weights have never learned it; nearest: {nearest}." if nearest else ""
+    if (spelling := other_spelling(word, known)) is not None:
+        advice = f" Did you mean {quote(spelling)}?"
+    return VocabularyError(
+        f"Unknown object {quote(word)}.{advice} It has no default keypoints: name them, as in "
+        '--keypoints "tip,stalk" (--keypoints none: only boxes), or take a skeleton with -k NAME.'
+    )
+
+
+def check_part(word: str, part: str) -> None:
+    """Check that an object of the vocabulary has a part with this name; any part of an unknown object is accepted.
+
+    The parts are those of the category's skeletons and their keypoints, with or without a side, and the face of people
+    and animals: "hand", "left hand" and "eye" of a person.
+
+    Raises:
+        VocabularyError: it has no such part.
+    """
+    category = category_of(word)
+    if category is None:
+        return
+    skeletons = [load_skeleton(name) for name in category.skeletons]
+    parts = dict.fromkeys(unsided(name) for skeleton in skeletons for name in skeleton.parts)
+    if category.kind in ("person", "animal"):
+        parts["face"] = None
+    names = [*parts, *(unsided(name) for skeleton in skeletons for name in skeleton.keypoints)]
+    if not any(f" {name}".endswith(f" {unsided(part)}") for name in names):
+        raise unknown(f"part of {quote(word)}:", part, names, f"Its parts: {', '.join(parts)}.")
 
 
 def taxonomy_coverage() -> dict[str, tuple[int, int]]:
@@ -112,16 +159,13 @@ def taxonomy_coverage() -> dict[str, tuple[int, int]]:
     return {rank: (stated, len(animals) - stated) for rank, stated in counts.items()}
 
 
-def _chosen(skeleton: str, reason: str, is_fallback: bool = False) -> DefaultSkeleton:
-    return DefaultSkeleton(load_skeleton(skeleton), reason, is_fallback)
+def _of_category(category: CategoryEntry, reason: str) -> DefaultSkeleton:
+    return DefaultSkeleton(load_skeleton(category.skeletons[0]), reason)
 
 
-def _face(owner: str, category_name: str) -> DefaultSkeleton:
-    if owner == "" or owner.split()[-1] in _PEOPLE:
-        return _chosen("face", f'"{category_name}" is the face of a person')
-    is_fallback = default_skeleton(owner).is_fallback
-    reason = "something unknown; an animal's face is used" if is_fallback else "an animal"
-    return _chosen("animal_face", f'"{category_name}" is the face of {reason}', is_fallback)
+def _is_animal(text: str) -> bool:
+    category = category_of(text)
+    return category is not None and category.kind == "animal"
 
 
 @functools.cache

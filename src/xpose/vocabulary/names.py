@@ -57,6 +57,21 @@ def side_of(name: str) -> Side:
     return "left" if word[0].lower() == "left" else "right"
 
 
+def has_one_typing_error(word: str, name: str) -> bool:
+    """Whether the word becomes the name if one letter is added, removed or replaced, or two neighbours are swapped."""
+    typed, meant = normalise(word), normalise(name)
+    for _ in range(2):  # without what both begin with, then without what both end in
+        while typed and meant and typed[0] == meant[0]:
+            typed, meant = typed[1:], meant[1:]
+        typed, meant = typed[::-1], meant[::-1]
+    return max(len(typed), len(meant)) == 1 or (len(typed) == 2 and typed == meant[::-1])
+
+
+def unsided(name: str) -> str:
+    """The normalised name without "left" and "right": "left front leg" becomes "front leg"."""
+    return normalise(_SIDE_WORD.sub(" ", name))
+
+
 def sigma_for(name: str) -> float:
     """The object keypoint similarity constant of a free name.
 

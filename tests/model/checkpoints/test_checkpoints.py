@@ -202,7 +202,7 @@ def test_our_folder_round_trip(tmp_path: Path, config: XPoseConfig) -> None:
     files = ["README.md", "calibration.json", "config.json", "model.safetensors"]
     assert sorted(p.name for p in folder.iterdir()) == files
     for source in (folder, folder / WEIGHT_FILE):
-        again, found, _ = from_pretrained(source)
+        again, found, *_ = from_pretrained(source)
         assert again.config == config
         assert same_weights(again, model)
         torch.testing.assert_close(found, encoders)
@@ -227,7 +227,7 @@ def test_official_file_to_folder(tmp_path: Path, official_state: dict, seeded_mo
     path = tmp_path / "unipose_swint.pth"
     small = without_clip(official_state)
     torch.save({"model": small}, path)
-    model, encoders, _ = from_pretrained(path)
+    model, encoders, *_ = from_pretrained(path)
     assert same_weights(model, seeded_model)
     assert set(encoders) == {"pos_proj.weight", "pos_proj.bias", "padding.weight"}
 

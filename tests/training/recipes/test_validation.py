@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,19 @@ def test_what_is_found_in_its_place_counts_in_full_and_nothing_else(
     assert validator(DETECTOR.model)["text PCK@0.1"] == 1.0, "half a pixel more or less would not pass here"
     knowing.off = 100.0
     assert validator(DETECTOR.model) == {"text PCK@0.1": 0.0, "text PCK@0.2": 0.0}
+
+
+def test_the_quality_of_every_category(records: list[Placed], knowing: type[Knowing]) -> None:
+    """Weighed by its objects, it is the whole."""
+    knowing.off = 6.0
+    measures = PoseValidator(records, DETECTOR.prompts)(DETECTOR.model)
+    counts = Counter(
+        (one.category.name, one.category.skeleton) for record, _ in records for one in record.instances if one.keypoints
+    )
+    assert {key: quality.objects for key, quality in measures.quality.items()} == counts
+    for name, whole in measures.items():
+        shares = [quality.measures[name] * quality.objects for quality in measures.quality.values()]
+        assert sum(shares) / counts.total() == pytest.approx(whole)
 
 
 def test_of_every_category_as_many_answers_count_as_there_are_objects() -> None:

@@ -20,7 +20,8 @@ from xpose.data.datasets.importers.names import ObjectKind, settle_names
 from xpose.data.datasets.sources import Fields, SourceFolder, safe_name
 from xpose.errors import DataError, SplitError, UnmappedKeypointError, did_you_mean, quote
 from xpose.records import LeftRight, Point, Record, Skipped
-from xpose.vocabulary import Skeleton, default_skeleton, find_category, list_skeletons
+from xpose.vocabulary import Skeleton, default_skeleton, find_category, list_skeletons, load_skeleton
+from xpose.vocabulary.categories import FALLBACK
 
 SPLITS = {"train": "train.json", "val": "val.json", "test": "test.json"}
 GROUP_KEYS = ("clip", "video", "sequence")
@@ -186,14 +187,14 @@ def _settle(kind: ObjectKind, set_name: str) -> tuple[NameTable, Skeleton | None
     """
     usual = default_skeleton(kind.name)
     if not kind.keypoints:
-        return NameTable(kind.name if usual.is_fallback else usual.skeleton.name, {}, ()), None
+        return NameTable(usual.skeleton.name if usual else kind.name, {}, ()), None
     try:
         skeleton = skeleton_for(kind.name, kind.keypoints, set_name)
         return NameTable(skeleton.name, {name: skeleton.point(name).name for name in kind.keypoints}), skeleton
     except UnmappedKeypointError:
         pass
     try:
-        named = settle_names(kind, kind.name, None if usual.is_fallback else usual.skeleton.name, None, set_name)
+        named = settle_names(kind, kind.name, usual.skeleton.name if usual else None, None, set_name)
     except DataError:  # two names match one point of the usual skeleton: keep both
         named = settle_names(kind, kind.name, None, None, set_name)
     return named.table, named.skeleton
@@ -205,7 +206,8 @@ def skeleton_for(category: str, names: Sequence[str], set_name: str = "") -> Ske
     All names must match different points. Several matches are ranked by: no further points, the same order, source
     names, the category, the set's name. `UnmappedKeypointError` if no skeleton has them all.
     """
-    default = default_skeleton(category).skeleton
+    chosen = default_skeleton(category)
+    default = chosen.skeleton if chosen else load_skeleton(FALLBACK)
     match = find_category(category)
     usual = match.skeletons if match else ()
 

@@ -130,6 +130,12 @@ class Pool:
         seen = _starts(self._points[:, 2] == 2)
         return np.asarray(seen[self._point[1:]] - seen[self._point[:-1]])
 
+    def labelled(self, instances: np.ndarray) -> np.ndarray:
+        """For each keypoint of instances of one kind, how many of them have a label for it, [K]."""
+        length = self.lengths[self.kind_of[instances[0]]]
+        counts = (self._points[self._point[instances][:, None] + np.arange(length), 2] > 0).sum(0)
+        return np.asarray(counts)
+
     def kinds_in(self, number: int) -> tuple[int, ...]:
         """The numbers of the kinds in a picture, sorted, crowds included."""
         return tuple(np.unique(self.kind_of[self.first[number] : self.first[number + 1]]).tolist())

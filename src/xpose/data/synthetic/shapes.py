@@ -31,7 +31,7 @@ from xpose.pictures.reading import find_pictures, stored_pixels
 from xpose.records import HIDDEN, VISIBLE, Category, Instance, Picture, Record
 from xpose.vocabulary import load_skeleton
 
-NAME = "shapes"
+NAME, SKELETON = "shapes", "drawn_shape"
 TITLE = "Drawn shapes of many kinds"
 MOST_POINTS = 9
 _TRIES = 20  # damaged pictures in a row before failing
@@ -94,7 +94,7 @@ def write_shapes(
     licence = "as the photographs in the background: see the manifest" if behind else LICENCE
     terms = "those of the photographs that `behind` names" if behind else "none"
     words = {"name": NAME, "title": TITLE, "licence": licence, "terms": terms, "left_right": "none"}
-    stated = {**words, "skeletons": ["drawn_shape"]}
+    stated = {**words, "skeletons": [SKELETON]}
     drawn = _pictures(shapes, each, seed, photographs, side, licence)
     return write_drawn(Path(out), stated, settings, {"train": (kinds * each, drawn)}, progress)
 
@@ -321,8 +321,8 @@ def _instance(shape: Shape, number: int, mask: np.ndarray, places: np.ndarray, o
 
 
 def category_of(shape: Shape) -> Category:
-    """A category named like the kind, with the first points of the skeleton "drawn_shape"."""
-    skeleton = load_skeleton("drawn_shape")
+    """A category named like the kind, with the first points of the skeleton of drawn shapes."""
+    skeleton = load_skeleton(SKELETON)
     return Category(shape.name, skeleton.name, skeleton.keypoints[: len(shape.points)], ())
 
 

@@ -32,7 +32,8 @@ from xpose.evaluation.questions import (
 from xpose.evaluation.scores import ObjectScore, Scores, mean, pck
 from xpose.records import Category, Record
 from xpose.results import Poses
-from xpose.vocabulary import default_skeleton, find_category
+from xpose.vocabulary import default_skeleton, find_category, load_skeleton
+from xpose.vocabulary.categories import FALLBACK
 
 USUAL = "usual words"
 # Narrower words for categories; no set uses them.
@@ -215,7 +216,8 @@ def _named(name: str, known: Known) -> Category:
     for table in known.values():
         if name in table:
             return table[name]
-    skeleton = default_skeleton(name).skeleton
+    default = default_skeleton(name)
+    skeleton = default.skeleton if default else load_skeleton(FALLBACK)
     return Category(name, skeleton.name, skeleton.keypoints)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,12 +12,29 @@ from torch import Tensor
 
 from xpose.errors import CheckpointError, first_line, quote
 from xpose.model.checkpoints.calibration import CALIBRATION_FILE, Calibration, read_calibration, write_calibration
+from xpose.model.checkpoints.categories import (
+    CATEGORIES_FILE,
+    LearnedCategory,
+    read_categories,
+    write_categories,
+)
 from xpose.model.checkpoints.files import read_tensors
 from xpose.model.checkpoints.official import fill, read_official
 from xpose.model.config import XPoseConfig
 from xpose.model.network import XPose
+from xpose.pictures import PICTURE_ENDINGS
 from xpose.pictures.atomic import write_atomically, write_text
 
+DEFAULT = "xpose-nano"
+# Weights that the package does not contain.
+KNOWN = (
+    {
+        "name": "unipose_swint.pth",
+        "what": "The authors' Swin-T checkpoint of X-Pose (also found as xpose.pth), trained on UniKPT.",
+        "licence": "Non-commercial research only, by the authors' repository.",
+        "where": "Linked by the authors' X-Pose repository (IDEA-Research); not fetched or mirrored by xpose.",
+    },
+)
 CONFIG_FILE, WEIGHT_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
 BEST, LAST = "best", "weights"  # the weight folders in the folder of a training run
 # Prompt encoders are in the same file, with this prefix before their official names.
@@ -28,6 +47,7 @@ def save_pretrained(
     *,
     encoders: dict[str, Tensor] | None = None,
     calibration: Calibration = Calibration(),  # noqa: B008 - frozen
+    categories: Sequence[LearnedCategory] = (),
     card: str | None = None,
     dtype: torch.dtype | None = None,
 ) -> Path:
@@ -47,6 +67,7 @@ def save_pretrained(
     write_atomically(folder / WEIGHT_FILE, lambda p: save_file(stored, p, metadata=metadata))
     write_text(folder / CONFIG_FILE, model.config.to_json())
     write_calibration(folder, calibration)
+    write_categories(folder, categories)
     write_text(folder / CARD_FILE, card or _short_card(model.config))
     return folder
 
@@ -66,12 +87,30 @@ def _short_card(config: XPoseConfig) -> str:
     )
 
 
+def bundled_weights() -> dict[str, Path]:
+    """Names of the weights in this installation and their folders."""
+    root = Path(str(files("xpose.model") / "bundled"))
+    return {path.parent.name: path.parent for path in sorted(root.glob(f"*/{WEIGHT_FILE}"))}
+
+
+def default_weights() -> str:
+    """The name of the default weights."""
+    if DEFAULT in bundled_weights():
+        return DEFAULT
+    raise CheckpointError(
+        "This installation of xpose is without its trained weights. Install it again, or name a weight folder, the "
+        "released unipose_swint.pth, or a hub id: -p unipose_swint.pth on the command line, "
+        'xpose.load("unipose_swint.pth") in Python. Known weights are listed by: xpose models'
+    )
+
+
 class Pretrained(NamedTuple):
     """The content of weights on disk."""
 
     model: XPose  # in eval mode and float32
     encoders: dict[str, Tensor]  # of its prompt encoders, by official names; can be empty
     calibration: Calibration
+    categories: tuple[LearnedCategory, ...] = ()  # empty if they are unknown
 
 
 def from_pretrained(name_or_path: str | Path, *, revision: str | None = None) -> Pretrained:
@@ -88,6 +127,11 @@ def from_pretrained(name_or_path: str | Path, *, revision: str | None = None) ->
     path = Path(name_or_path).expanduser()
     if path.is_dir():
         return _from_folder(weight_folder(path))
+    if path.suffix.lower() in PICTURE_ENDINGS:
+        raise CheckpointError(
+            f"{quote(path)} is a picture. Weights are a weight folder, a .pth or .safetensors file, or a name of those "
+            "listed by: xpose models"
+        )
     if path.is_file() or path.suffix in (".pth", ".pt", ".safetensors"):
         if path.name == WEIGHT_FILE and (path.parent / CONFIG_FILE).is_file():
             return _from_folder(path.parent)
@@ -115,7 +159,8 @@ def _from_folder(folder: Path) -> Pretrained:
     prefixed = [name for name in tensors if name.startswith(ENCODER_PREFIX)]
     encoders = {name.removeprefix(ENCODER_PREFIX): tensors.pop(name) for name in prefixed}
     encoders = {name: value.float() if value.is_floating_point() else value for name, value in encoders.items()}
-    return Pretrained(build(config, tensors, folder / WEIGHT_FILE), encoders, read_calibration(folder))
+    model = build(config, tensors, folder / WEIGHT_FILE)
+    return Pretrained(model, encoders, read_calibration(folder), read_categories(folder))
 
 
 def build(config: XPoseConfig, tensors: dict[str, Tensor], source: Path) -> XPose:
@@ -147,7 +192,7 @@ def _from_hub(name: str, revision: str | None) -> Path:
         )
     from huggingface_hub import snapshot_download
 
-    patterns = [CONFIG_FILE, CALIBRATION_FILE, WEIGHT_FILE, CARD_FILE]
+    patterns = [CONFIG_FILE, CALIBRATION_FILE, CATEGORIES_FILE, WEIGHT_FILE, CARD_FILE]
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
     except Exception as error:  # the hub client raises many kinds; all mean the same to the user

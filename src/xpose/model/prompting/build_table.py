@@ -1,29 +1,37 @@
-"""Make the shipped table of sentence embeddings from the vocabulary: python -m xpose.model.prompting.build_table."""
+"""Make the shipped table of sentence embeddings: python -m xpose.model.prompting.build_table.
+
+It holds the names of the vocabulary and of what the bundled weights have learned.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from xpose import vocabulary
+from xpose.model.checkpoints.categories import read_categories
+from xpose.model.checkpoints.pretrained import bundled_weights
 from xpose.model.prompting.nano import table_path, write_table
 from xpose.model.prompting.sentences import MODEL_SHA256, MiniLMEncoder
 from xpose.model.prompting.sides import spell_out
 
 
 def main(output: Path) -> None:
-    """Encode every name of the vocabulary and write the table."""
-    names = vocabulary_names()
-    write_table(output, names, MiniLMEncoder().encode(names), MODEL_SHA256)
+    """Encode every name and write the table."""
+    names = known_names()
+    write_table(output, names, MiniLMEncoder().encode(names).numpy(), MODEL_SHA256)
     print(f"{len(names)} names, {output.stat().st_size / 1e6:.2f} MB: {output}")
 
 
-def vocabulary_names() -> list[str]:
+def known_names() -> list[str]:
     """Every name and part of the shipped skeletons and every category, spelt out, sorted and unique."""
     names: list[str] = []
     for skeleton in vocabulary.list_skeletons():
         names += [*skeleton.keypoints, *skeleton.parts]
     for category in vocabulary.list_categories():
         names += [category.name, *category.also]
+    for folder in bundled_weights().values():
+        for learned in read_categories(folder):
+            names += [learned.name, *learned.keypoints]
     return sorted({spell_out(name) for name in names} - {""})
 
 

@@ -6,7 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from threading import Lock
 
-import numpy as np
+import torch
+from torch import Tensor
 
 
 class EmbeddingCache:
@@ -17,7 +18,7 @@ class EmbeddingCache:
         self.batch = batch
         self.runs = 0
         """How often the encoder behind the cache ran (once per batch of unknown texts)."""
-        self._rows: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._rows: OrderedDict[str, Tensor] = OrderedDict()
         self._age = 0
         self._access = Lock()
         self._running = Lock()
@@ -34,7 +35,7 @@ class EmbeddingCache:
             self._rows.clear()
             self._age += 1
 
-    def encode(self, texts: Sequence[str], compute: Callable[[list[str]], np.ndarray]) -> np.ndarray:
+    def encode(self, texts: Sequence[str], compute: Callable[[list[str]], Tensor]) -> Tensor:
         """The embeddings [n, dim] of n >= 1 texts; `compute` is called for those that are not cached."""
         rows = self._look_up(texts)
         if not all(text in rows for text in texts):
@@ -43,20 +44,20 @@ class EmbeddingCache:
                 missing = [text for text in dict.fromkeys(texts) if text not in rows]
                 for start in range(0, len(missing), self.batch):
                     rows |= self._compute(missing[start : start + self.batch], compute)
-        return np.stack([rows[text] for text in texts])
+        return torch.stack([rows[text] for text in texts])
 
-    def _look_up(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
+    def _look_up(self, texts: Sequence[str]) -> dict[str, Tensor]:
         with self._access:
             rows = {text: self._rows[text] for text in texts if text in self._rows}
             for text in rows:
                 self._rows.move_to_end(text)
         return rows
 
-    def _compute(self, texts: list[str], compute: Callable[[list[str]], np.ndarray]) -> dict[str, np.ndarray]:
+    def _compute(self, texts: list[str], compute: Callable[[list[str]], Tensor]) -> dict[str, Tensor]:
         age = self._age
         embeddings = compute(texts)
         self.runs += 1
-        rows = {text: row.copy() for text, row in zip(texts, embeddings, strict=True)}
+        rows = {text: row.clone() for text, row in zip(texts, embeddings, strict=True)}
         with self._access:
             if age == self._age:  # otherwise the weights have changed
                 self._rows.update(rows)

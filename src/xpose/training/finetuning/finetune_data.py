@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT, read_manifest
+from xpose.data.collection.manifest import LOCATION, REPORT, read_manifest
 from xpose.data.datasets.folder_sets import folder_sets, is_folder_of_sets, skeleton_for
 from xpose.data.datasets.pipeline import Progress
 from xpose.data.datasets.report import read_report
@@ -102,14 +102,6 @@ class Material:
         """Whether several pictures come from one video: frames that look alike."""
         groups = [record.group for record, _ in self.usable if record.group]
         return len(groups) > len(set(groups))
-
-    def skeleton_file(self, category: Category) -> Path | None:
-        """The file next to the set with the category's skeleton; None for one of the vocabulary."""
-        if not (self.place / MANIFEST).is_file():
-            return None
-        files = read_manifest(self.place).get("import", {}).get("skeletons", {})
-        name = files.get(category.skeleton)
-        return None if name is None else self.place / name
 
 
 def opened(request: Request, folder: Path) -> Recognised | dict[str, Any]:

@@ -21,18 +21,18 @@ from xpose.data.synthetic.scenes import write_synthetic
 from xpose.errors import ConfigError, DataError, quote
 from xpose.evaluation.data import Placed
 from xpose.evaluation.questions import key_of
-from xpose.inference.encoding import PromptEncoder
-from xpose.inference.engines.torch import TorchEngine
-from xpose.inference.loading import encoder_for, pick_device
+from xpose.inference.encoding import PromptEncoder, encoder_for
+from xpose.inference.loading import pick_device
 from xpose.model import XPose
 from xpose.model.checkpoints.calibration import Calibration
-from xpose.model.checkpoints.known import bundled_weights
-from xpose.model.checkpoints.pretrained import Pretrained, from_pretrained
+from xpose.model.checkpoints.categories import LearnedCategory
+from xpose.model.checkpoints.pretrained import Pretrained, bundled_weights, from_pretrained
 from xpose.model.checkpoints.pretrained import build as with_weights
 from xpose.model.presets import CALIBRATIONS
 from xpose.model.prompting import ClipVisualPromptEncoder, TextEncoder
 from xpose.records import Record, Skipped
 from xpose.training.objective.closed_set import ClosedLoader, close
+from xpose.training.recipes.learned import learned_categories
 from xpose.training.recipes.left_out import LeftOut, look_alikes
 from xpose.training.recipes.recipe import Drawn, Network, Recipe, TrainingData
 from xpose.training.recipes.starting import load_backbone, settle_norms
@@ -49,12 +49,13 @@ class Setup:
     recipe: Recipe
     folder: Path
     model: XPose  # on its device
-    prompts: PromptEncoder  # its `text` and its engine's `visual` also serve an averaged network
+    prompts: PromptEncoder  # for the network's kind; its `text` and `visual` also serve an averaged network
     loader: Loader
     validator: PoseValidator | None
     left_out: LeftOut
     encoders: dict[str, Tensor]  # non-CLIP tensors of the starting weights, saved with the trained weights
     calibration: Calibration  # likewise
+    categories: tuple[LearnedCategory, ...]  # what the trained weights will have learned
 
     @property
     def text(self) -> TextEncoder:
@@ -65,9 +66,7 @@ class Setup:
     def visual(self) -> ClipVisualPromptEncoder | None:
         """CLIP's example encoder, if the run shows examples to a network that has no example encoder."""
         shown = self.recipe.prompting.visual + self.recipe.prompting.combined > 0
-        engine = self.prompts.engine
-        assert isinstance(engine, TorchEngine), type(engine)
-        return engine.visual if shown and self.model.visual_prompts is None else None
+        return self.prompts.visual if shown and self.model.visual_prompts is None else None
 
     def kept(self) -> dict[str, Tensor]:
         """The prompt encoders' tensors that are saved with the network's weights."""
@@ -85,7 +84,7 @@ def build(
     data = placed(recipe.data, folder)
     left_out = LeftOut()
     loader = build_loader(recipe, data, left_out, folder, rank=rank, ranks=ranks)
-    model, encoders, calibration = build_network(recipe.network, seed=recipe.run.seed)
+    model, encoders, calibration, before = build_network(recipe.network, seed=recipe.run.seed)
     model = model.to(place)  # before its encoders, which follow it
     prompts = encoder_for(model, encoders, recipe.network.clip, fresh=True)
     if isinstance(loader, ClosedLoader):
@@ -97,7 +96,8 @@ def build(
         settle_norms(model, (whole.batch(step) for step in range(_NORM_BATCHES)))
     validator = build_validator(recipe, data, left_out, loader, prompts, calibration) if rank == 0 else None
     small = {name: value for name, value in encoders.items() if not name.startswith("clip_model.")}
-    return Setup(recipe, folder, model, prompts, loader, validator, left_out, small, calibration)
+    categories = learned_categories(loader.pool, before)
+    return Setup(recipe, folder, model, prompts, loader, validator, left_out, small, calibration, categories)
 
 
 def build_network(network: Network, *, seed: int = 0) -> Pretrained:

@@ -15,6 +15,7 @@ import torch
 
 from xpose.errors import CheckpointError, ConfigError, XPoseError, counted, quote
 from xpose.model import XPose
+from xpose.model.checkpoints.categories import Key, Quality, read_categories, with_quality
 from xpose.model.checkpoints.pretrained import BEST, LAST, save_pretrained
 from xpose.pictures.atomic import write_atomically
 from xpose.training.recipes.assembly import Setup
@@ -119,7 +120,7 @@ def run(
         return RunOutcome(step, finished, None)
     assert isinstance(average.module, XPose)
     measures = watch.tested[max(watch.tested)] if watch.tested else {}
-    return RunOutcome(step, finished, _save(setup, average.module, LAST, step, measures))
+    return RunOutcome(step, finished, _save(setup, average.module, LAST, step, measures, watch.quality))
 
 
 class Watch:
@@ -129,6 +130,7 @@ class Watch:
         self.setup, self.listener = setup, listener
         start = last_step(setup.folder)
         self.tested: dict[int, Mapping[str, float]] = {}  # what each validation measured, by step
+        self.quality = _stored_quality(setup.folder / LAST)
         self._reported = time.monotonic()
         self._with_report, self._news = True, False
         if (setup.folder / LOG_FILE).is_file():
@@ -165,10 +167,11 @@ class Watch:
         setup, validator = self.setup, self.setup.validator
         assert validator is not None
         self.tested[step] = values = validator(average)
+        self.quality = values.quality
         drawings = validator.drawings(average, setup.recipe.validation.pictures)
         summary = ", ".join(f"{name} {100 * value:.1f}" for name, value in values.items())
         if setup.recipe.validation.best_step(self.tested) == step:
-            _save(setup, average, BEST, step, values)
+            _save(setup, average, BEST, step, values, self.quality)
             summary += " (the best so far)"
         write_validation(setup.folder, step, values)
         write_pictures(setup.folder, drawings)
@@ -187,12 +190,20 @@ class Watch:
             self.listener.note(f"No report from here on: {error}")
 
 
-def _save(setup: Setup, model: XPose, name: str, step: int, measures: Mapping[str, float]) -> Path:
+def _stored_quality(folder: Path) -> Mapping[Key, Quality]:
+    """What a finished run has measured for its weights, which is not measured again."""
+    return {category.key: category.quality for category in read_categories(folder) if category.quality}
+
+
+def _save(
+    setup: Setup, model: XPose, name: str, step: int, measures: Mapping[str, float], quality: Mapping[Key, Quality]
+) -> Path:
     return save_pretrained(
         model,
         setup.folder / name,
         encoders=setup.kept(),
         calibration=setup.calibration,
+        categories=with_quality(setup.categories, quality),
         card=_card(setup, step, measures),
         dtype=getattr(torch, setup.recipe.output.weights),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from PIL import Image
@@ -23,12 +23,21 @@ from xpose.inference.encoding import PromptEncoder
 from xpose.inference.engines.torch import TorchEngine
 from xpose.model import XPose
 from xpose.model.checkpoints.calibration import Calibration
+from xpose.model.checkpoints.categories import Key, Quality
 from xpose.records import VISIBLE, Category, Record
 from xpose.results import Poses
 
 THRESHOLDS = (0.1, 0.2)  # shares of the longer side of the labelled box
 _EXAMPLES = 4  # kept per category, to choose from
 _SIDE = 360  # of a drawn picture
+
+
+class Measures(dict[str, float]):
+    """The measures of a validation by name, and the quality of each category that the pictures show."""
+
+    def __init__(self, values: Mapping[str, float], quality: Mapping[Key, Quality]) -> None:
+        super().__init__(values)
+        self.quality = quality
 
 
 class PoseValidator:
@@ -54,25 +63,22 @@ class PoseValidator:
         self.calibration = dataclasses.replace(calibration, thresholds={})
         self._examples = _examples_by_category(examples)
 
-    def __call__(self, model: XPose) -> dict[str, float]:
+    def __call__(self, model: XPose) -> Measures:
         """Measure a network in eval mode."""
         metrics = {asking: PCK(THRESHOLDS) for asking in self.asking}
+        by_category: dict[Key, dict[str, PCK]] = {}
         for record, _, asking, poses in self._answers(model, self.records):
             metrics[asking].update(record, poses)
-        return {
-            f"{asking} {name}": value
-            for asking, metric in metrics.items()
-            for name, value in metric.compute().items()
-            if name in metric.names
-        }
+            for key, part in _by_category(record):
+                by_category.setdefault(key, {}).setdefault(asking, PCK(THRESHOLDS)).update(part, poses)
+        quality = {key: _quality(of_one) for key, of_one in by_category.items()}
+        return Measures(_headlines(metrics), {key: of_one for key, of_one in quality.items() if of_one.objects})
 
     def _answers(self, model: XPose, records: Sequence[Placed]) -> Iterator[tuple[Record, np.ndarray, str, Poses]]:
         """Each picture with its pixels, the kind of prompt and the detected poses, in the record's pixels."""
         # New for every call: it caches prompts projected by the network's weights, which have changed since.
-        given = self.prompts.engine
-        assert isinstance(given, TorchEngine), type(given)
-        engine = TorchEngine(model, lambda: given.visual)
-        detector = Detector(engine, PromptEncoder(engine, lambda: self.prompts.text), "average", self.calibration)
+        encoder = PromptEncoder(model, lambda: self.prompts.text, lambda: self.prompts.visual)
+        detector = Detector(TorchEngine(model), encoder, "average", self.calibration)
         options = DetectionOptions(threshold=0.0, rivals=())
         for record, place in records:
             pixels = read_pixels(place, record.picture.file, (record.picture.width, record.picture.height))
@@ -99,6 +105,27 @@ class PoseValidator:
         if asking == "text" or not others:  # without an example, prompt with words, as in training
             return AskedClass.of(category)
         return AskedClass.of(category, asking, (others[0],))
+
+
+def _headlines(metrics: Mapping[str, PCK]) -> dict[str, float]:
+    return {
+        f"{asking} {name}": value
+        for asking, metric in metrics.items()
+        for name, value in metric.compute().items()
+        if name in metric.names
+    }
+
+
+def _by_category(record: Record) -> Iterator[tuple[Key, Record]]:
+    """The record with the objects of one category and skeleton at a time."""
+    keys = [(instance.category.name, instance.category.skeleton) for instance in record.instances]
+    for key in dict.fromkeys(keys):
+        shown = tuple(instance for of, instance in zip(keys, record.instances, strict=True) if of == key)
+        yield key, dataclasses.replace(record, instances=shown)
+
+
+def _quality(metrics: Mapping[str, PCK]) -> Quality:
+    return Quality(_headlines(metrics), max(int(metric.compute()["objects"]) for metric in metrics.values()))
 
 
 def _as_many(poses: Poses, record: Record) -> Poses:
