@@ -113,8 +113,8 @@ BAD = [
     (
         "boxes and a choice",
         "detect ok.png -t dog --boxes-from ok.json --best -p W",
-        1,
-        "best and boxes were both given",
+        2,
+        "--best cannot be used with it",
     ),
     # Keypoints
     ("a misspelt skeleton", "detect ok.png -t face -k 68_face_point -p W", 1, 'Did you mean "68_face_points"'),

@@ -270,8 +270,7 @@ def test_what_failed_before_any_training_locks_no_folder(
     code, text, err = run("finetune", "--data", other, *words)
     assert code == 0, err
     assert "7 pictures" in err
-    assert "There are no weights to use yet: the first ones are tested and saved at step 2." in err
-    assert text == ""
+    assert "after 1 step" in text, "a run that stops before its first test is tested then"
     code, _, err = run("finetune", "--data", one, *words)
     assert (code, "holds a run on other data" in err) == (1, True)
 

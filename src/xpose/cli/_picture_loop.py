@@ -95,6 +95,8 @@ def detect_in_pictures(
         _console.fail(unusable.message)
     if not pictures:
         raise typer.Exit(_console.FAILURE)
+    if boxes_from is not None:
+        _check_without_selection(given, best)
     boxes = None if boxes_from is None else BoxFile(boxes_from, pictures)
     from xpose.inference import DetectionOptions
     from xpose.model.profiling import profiled
@@ -126,6 +128,23 @@ def detect_in_pictures(
             _console.note(f"Stopped after {len(outcomes)} of {len(pictures)} pictures.")
     if faults:
         raise typer.Exit(_console.FAILURE)
+
+
+def _check_without_selection(given: DetectionCommandOptions, best: bool) -> None:
+    """Check that no option for choosing detections is combined with known boxes."""
+    values = {
+        "--threshold": given.threshold,
+        "--nms": given.nms,
+        "--nms-oks": given.nms_oks,
+        "--max-instances": given.max_instances,
+        "--rivals": given.rivals,
+        "--best": best or None,
+    }
+    if wrong := [name for name, value in values.items() if value is not None]:
+        raise typer.BadParameter(
+            f"Every box of the file gives one pose, whatever its score, so {', '.join(wrong)} cannot be used with it.",
+            param_hint="--boxes-from",
+        )
 
 
 def _detect_each(
@@ -169,7 +188,7 @@ def _detect_each(
                 known = None if boxes is None else boxes.of(picture, image.size[::-1])
                 poses = detector.detect(image, prompts, boxes=known, options=network_options)
             except ImageError as error:
-                message = str(error)
+                message = str(error) if picture.name in str(error) else f"{quote(picture.name)}: {error}"
             except (MemoryError, torch.OutOfMemoryError):
                 message = f'"{picture.name}" does not fit into memory. Downscale it, or use --device cpu.'
             else:

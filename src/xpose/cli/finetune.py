@@ -177,7 +177,7 @@ def _run(plan: FinetunePlan, material: Material, folder: Path, minutes: float | 
             _console.note(f"Before: {summary}")
 
     try:
-        outcome = run_recipe(plan.recipe, folder, minutes, device, before)
+        outcome = run_recipe(plan.recipe, folder, minutes, device, before, test_at_stop=True)
     except KeyboardInterrupt:
         _show_result(plan, material, folder)
         raise

@@ -106,6 +106,7 @@ def run_recipe(
     device: str | None,
     before: Callable[[Setup], None] | None = None,
     profile: Path | None = None,
+    test_at_stop: bool = False,
 ) -> RunOutcome:
     """Start or continue a run with progress; the first process calls `before` with the setup."""
     from xpose.inference.loading import pick_device
@@ -124,7 +125,14 @@ def run_recipe(
         bar = RunBar(_console.console(sys.stderr), say=say, quiet=_console.is_quiet() or not here.first)
         try:
             with Interruptions(bar.note) as interruptions, bar:
-                outcome = run(setup, bar, minutes=minutes, stop=lambda: interruptions.stopping, profile=profile)
+                outcome = run(
+                    setup,
+                    bar,
+                    minutes=minutes,
+                    stop=lambda: interruptions.stopping,
+                    profile=profile,
+                    test_at_stop=test_at_stop,
+                )
         except KeyboardInterrupt:
             say(f"Stopped at once; step {last_step(folder):,} is saved. Continue with the same command.")
             raise

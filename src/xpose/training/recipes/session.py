@@ -87,9 +87,11 @@ def run(
     minutes: float | None = None,
     stop: Callable[[], bool] | None = None,
     profile: Path | None = None,
+    test_at_stop: bool = False,
 ) -> RunOutcome:
     """Train to the end, to the time limit or until `stop` returns True; a later call continues the run.
 
+    With `test_at_stop`, a run that stops before its first test is tested then, so that it has weights to use.
     `xpose.training.run.loop.train` describes the options and errors.
     """
     if is_first():
@@ -111,6 +113,8 @@ def run(
             visual=setup.visual,
             profile=profile,
         )
+        if watch is not None and test_at_stop and isinstance(average.module, XPose):
+            watch.test_first(last_step(setup.folder), average.module)
     finally:
         if watch is not None:
             watch.close()
@@ -155,6 +159,11 @@ class Watch:
         minutes = recipe.output.report_minutes
         if last or due or (minutes and time.monotonic() - self._reported > 60 * minutes):
             self._write_report()
+
+    def test_first(self, step: int, average: XPose) -> None:
+        """Test a run that has not been tested yet."""
+        if step and not any(self.tested) and self.setup.validator is not None:  # step 0 is the start
+            self._validate(step, average)
 
     def close(self) -> None:
         """Write the remaining output, also after an interruption or error."""
