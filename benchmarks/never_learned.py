@@ -13,7 +13,7 @@ import sys
 
 from xpose.inference.learned import FAR, NEAR, Learned
 from xpose.model.checkpoints.categories import read_categories
-from xpose.model.checkpoints.pretrained import bundled_weights
+from xpose.model.checkpoints.known import bundled_weights
 
 # Of the categories of xpose-nano.
 LEARNED = """

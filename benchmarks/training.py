@@ -33,7 +33,6 @@ import torch
 from forward import plain_forms
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 from torch.nn import functional as F
 
 from xpose.data.loading.batches import Batch
@@ -62,10 +61,10 @@ class RandomWords:
     def __init__(self, dim: int) -> None:
         self.dim = dim
 
-    def encode(self, texts: list[str]) -> Tensor:
+    def encode(self, texts: list[str]) -> np.ndarray:
         """A row for each text."""
         rows = [np.random.default_rng(list(text.encode())).standard_normal(self.dim) for text in texts]
-        return torch.from_numpy(np.array(rows, np.float32).reshape(-1, self.dim))
+        return np.array(rows, np.float32).reshape(-1, self.dim)
 
 
 class PaddedPromptMaker(PromptMaker):

@@ -284,6 +284,8 @@ xpose.Poses.empty((20, 20)).draw()
         (EVERY_LIGHT_MODULE, HEAVY | OPTIONAL - {"defusedxml"}),  # Pillow imports this one
         ("from xpose.cli import main; assert main(['--help']) == 0", HEAVY | OPTIONAL),
         ("from xpose.cli import main; assert main(['--version']) == 0", HEAVY | OPTIONAL),
+        ("from xpose.cli import main; assert main(['skeletons']) == 0", HEAVY | OPTIONAL - {"defusedxml"}),
+        ("from xpose.cli import main; assert main(['models']) == 0", HEAVY | OPTIONAL - {"defusedxml"}),
     ],
 )
 def test_a_fresh_process_does_not_load_what_it_does_not_need(code, unwanted):
@@ -292,3 +294,77 @@ def test_a_fresh_process_does_not_load_what_it_does_not_need(code, unwanted):
     loaded = set(done.stdout.rpartition("LOADED")[2].split())
     assert "xpose" in loaded
     assert loaded & unwanted == set()
+
+
+DETECTION_WITHOUT_TORCH = """
+import sys
+
+sys.modules |= {"torch": None, "transformers": None}  # importing them raises ImportError
+
+from pathlib import Path
+
+import numpy as np
+
+import xpose
+from xpose.errors import MissingExtraError
+from xpose.inference.detector import Detector
+from xpose.inference.encoding import PromptEncoder
+from xpose.inference.engines import RawInstances
+from xpose.model.checkpoints.calibration import Calibration
+from xpose.model.config import XPoseConfig
+from xpose.model.prompting import NanoTextEncoder
+
+
+class SmallEngine:
+    # Finds each class once, with its box in a column of its own and all its keypoints in the middle of the box.
+    config = XPoseConfig(prompt_encoder="nano", prompt_width=400, dim=400, heads=4, image_short=32, image_long=64)
+
+    def project(self, objects, keypoints):
+        return objects, keypoints
+
+    def encode_examples(self, pictures, points, visible):
+        assert pictures.shape == (len(points), 3, self.config.example_side, self.config.example_side)
+        return np.ones((len(points), 400), np.float32), np.ones((*visible.shape, 400), np.float32)
+
+    def encode(self, images):
+        return images
+
+    def decode(self, features, prompts, instances=None, *, with_cosines=False):
+        count = prompts.objects.shape[1]
+        logits = np.where(np.eye(count, dtype=bool), 5.0, -9.0)
+        boxes = np.array([[(column + 0.5) / count, 0.5, 0.5 / count, 0.5] for column in range(count)])
+        real = prompts.keypoint_mask[0, prompts.keypoint_set[0]]
+        points, confidence = np.where(real[..., None], boxes[:, None, :2], np.nan), np.where(real, 1.0, np.nan)
+        return [RawInstances(logits, 1 / (1 + np.exp(-logits)), boxes, np.arange(count), points, confidence)]
+
+    def fingerprint(self):
+        return "small"
+
+
+engine = SmallEngine()
+detector = Detector(engine, PromptEncoder(engine, NanoTextEncoder), "small", Calibration())
+picture = np.zeros((40, 80, 3), np.uint8)
+example = xpose.VisualPrompt(picture, {"tip": (40, 20), "end": (50, 25)}, name="tool")
+poses = detector.detect(picture, ["horse", xpose.TextPrompt("dog", keypoints=["left eye", "nose"]), example])
+assert sorted(poses.categories) == ["dog", "horse", "tool"], poses.categories
+dog = poses[[list(poses.categories).index("dog")]]
+np.testing.assert_allclose(dog.boxes, [[40 - 20 / 3, 10, 40 + 20 / 3, 30]], atol=1e-4)
+np.testing.assert_allclose(dog.xy[0, :2], [[40, 20], [40, 20]], atol=1e-4)
+assert np.asarray(poses.draw(picture)).any()
+path = xpose.PromptBank.make(detector, ["horse", example]).save(Path(sys.argv[1]) / "bank.safetensors")
+again = detector.detect(picture, xpose.PromptBank.load(path).prompts(detector))
+assert sorted(again.categories) == ["horse", "tool"]
+try:
+    detector.detect(picture, xpose.TextPrompt("flux capacitor", keypoints=[]))
+except MissingExtraError as error:
+    assert 'pip install "xpose[torch]"' in str(error), error
+else:
+    raise AssertionError("a word beyond the table needs the sentence encoder")
+"""
+
+
+def test_detection_needs_no_torch_besides_its_engine(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", DETECTION_WITHOUT_TORCH, tmp_path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -193,7 +193,7 @@ BAD = [
 def test_an_installation_without_weights_says_how_to_get_some(
     mess: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xpose.model.checkpoints.pretrained.bundled_weights", dict)
+    monkeypatch.setattr("xpose.model.checkpoints.known.bundled_weights", dict)
     ended, out, err = run("detect", "ok.png", "-t", "dog")
     assert (ended, out) == (1, "")
     assert "xpose models" in " ".join(err.split())

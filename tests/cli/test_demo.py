@@ -40,7 +40,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def test_without_weights_it_says_what_to_do(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xpose.model.checkpoints.pretrained.bundled_weights", dict)
+    monkeypatch.setattr("xpose.model.checkpoints.known.bundled_weights", dict)
     code, _, err = run("demo")
     assert code == 1
     assert "-p" in err

@@ -283,7 +283,7 @@ def test_labels_that_cannot_be_read_are_the_first_thing_to_be_said(
     words = ["-p", weights, "--out", out, *QUICK, "--minutes", "1e-9"]
     assert run("finetune", "--data", coco(tmp_path / "herons"), *words)[0] == 0
     write_text(tmp_path / "broken.json", '{"annotations": [{')
-    monkeypatch.setattr("xpose.model.checkpoints.pretrained.bundled_weights", dict)
+    monkeypatch.setattr("xpose.model.checkpoints.known.bundled_weights", dict)
     for given in (words, ["--out", tmp_path / "other"]):
         for labels, message in (("nowhere.json", "does not exist"), ("broken.json", "is not JSON")):
             code, _, err = run("finetune", "--data", tmp_path / labels, *given)
@@ -307,7 +307,7 @@ def test_a_recipe_that_was_shown_can_be_used_from_everywhere(
 
 
 def test_without_weights_it_says_what_to_give(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xpose.model.checkpoints.pretrained.bundled_weights", dict)
+    monkeypatch.setattr("xpose.model.checkpoints.known.bundled_weights", dict)
     code, _, err = run("finetune", "--data", coco(tmp_path / "a"), "--out", tmp_path / "run")
     assert (code, "--from-scratch" in err, "--weights" in err) == (1, True, True)
     code, _, err = run(

@@ -11,7 +11,7 @@ import pytest
 from tests.cli.conftest import make_picture, write_json
 from tests.inference.conftest import own_detector
 
-from xpose.model.checkpoints import pretrained as weights_module
+from xpose.model.checkpoints import known as weights_module
 from xpose.model.checkpoints.categories import LearnedCategory, Quality
 from xpose.model.checkpoints.pretrained import save_pretrained
 

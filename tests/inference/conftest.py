@@ -10,11 +10,9 @@ import numpy as np
 import pytest
 import torch
 from tests.model.conftest import lively, tiny_nano_config
-from torch import Tensor
 
 from xpose.inference import Detector
-from xpose.inference.encoding import encoder_for
-from xpose.inference.engines.torch import TorchEngine
+from xpose.inference.loading import encoder_for
 from xpose.model import XPose
 from xpose.model.checkpoints.calibration import Calibration
 from xpose.model.checkpoints.pretrained import save_pretrained
@@ -26,7 +24,8 @@ def own_detector(seed: int = 0, **changes: object) -> Detector:
     calibration = {f.name: changes.pop(f.name) for f in fields(Calibration) if f.name in changes}
     values: dict = {"prompt_encoder": "nano", "prompt_width": 400, "image_short": 96, "image_long": 160}
     model = lively(XPose(tiny_nano_config(**(values | changes))), seed).requires_grad_(False)
-    return Detector(TorchEngine(model), encoder_for(model, {}, None), "tiny", Calibration(**calibration))
+    prompts = encoder_for(model, {}, None)
+    return Detector(prompts.engine, prompts, "tiny", Calibration(**calibration))
 
 
 def saved(detector: Detector, folder: Path) -> Path:
@@ -67,11 +66,11 @@ class CountingText:
         self.runs = 0
         self.seen: list[str] = []
 
-    def encode(self, texts: list[str]) -> Tensor:
+    def encode(self, texts: list[str]) -> np.ndarray:
         self.runs += 1
         self.seen += texts
-        rows = [torch.from_numpy(np.random.default_rng(list(t.encode())).standard_normal(400)).float() for t in texts]
-        return torch.stack(rows) if rows else torch.zeros(0, 400)
+        rows = [np.random.default_rng(list(text.encode())).standard_normal(self.dim) for text in texts]
+        return np.array(rows, np.float32).reshape(-1, self.dim)
 
 
 @pytest.fixture

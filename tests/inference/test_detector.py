@@ -456,9 +456,10 @@ def test_the_control_that_a_lookup_table_fails(picture: np.ndarray) -> None:
 def test_clip_networks_use_the_released_sentences() -> None:
     model = lively(XPose(tiny_config(prompt_width=400)))
     from xpose.inference.encoding import PromptEncoder
+    from xpose.inference.engines.torch import TorchEngine
 
     text = CountingText()
-    encoder = PromptEncoder(model, lambda: text, None)
+    encoder = PromptEncoder(TorchEngine(model), lambda: text)
     encoder.encode(TextPrompt("Polar_Bear-cub", skeleton="animal_kingdom", keypoints=["left ankle"]))
     assert text.seen == ["a photo of polar bear cub", "a photo of ankle left "]
     with pytest.raises(CheckpointError, match="no encoder for example pictures"):

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from tests.inference.conftest import own_detector
-from torch import Tensor
 
 from xpose.errors import VocabularyError, WordWarning
-from xpose.inference.encoding import encoder_for
 from xpose.inference.learned import FAR, NEAR, Learned
+from xpose.inference.loading import encoder_for
 from xpose.model.checkpoints.categories import LearnedCategory, read_categories
-from xpose.model.checkpoints.pretrained import bundled_weights
+from xpose.model.checkpoints.known import bundled_weights
 from xpose.prompts import TextPrompt
 from xpose.vocabulary import load_skeleton
 
@@ -48,9 +46,9 @@ class FewWords:
     def __init__(self, **cosines: float) -> None:
         self.cosines = cosines | {"horse": 1.0}
 
-    def encode(self, words: list[str]) -> Tensor:
-        rows = torch.zeros(len(words), 400)
-        rows[:, 0] = torch.tensor([self.cosines.get(word.replace(" ", "_"), 0.0) for word in words])
+    def encode(self, words: list[str]) -> np.ndarray:
+        rows = np.zeros((len(words), 400), np.float32)
+        rows[:, 0] = [self.cosines.get(word.replace(" ", "_"), 0.0) for word in words]
         return rows
 
 

@@ -133,7 +133,7 @@ def _refuse_worse(rows: dict[str, dict[str, float]], *, fewer_alarms: bool) -> N
 
 def _check_target(weights: str | None, out: Path | None) -> None:
     """Check before any work that a weight folder can be changed, or copied to a free place."""
-    from xpose.model.checkpoints.pretrained import bundled_weights
+    from xpose.model.checkpoints.known import bundled_weights
 
     folder, bundled = _folder(weights), weights is None or weights in bundled_weights()
     if folder is None or (bundled and out is None):
@@ -149,13 +149,8 @@ def _check_target(weights: str | None, out: Path | None) -> None:
 
 
 def _folder(weights: str | None) -> Path | None:
-    from xpose.model.checkpoints.pretrained import (
-        CONFIG_FILE,
-        WEIGHT_FILE,
-        bundled_weights,
-        default_weights,
-        weight_folder,
-    )
+    from xpose.model.checkpoints.known import bundled_weights, default_weights
+    from xpose.model.checkpoints.pretrained import CONFIG_FILE, WEIGHT_FILE, weight_folder
 
     name = weights or default_weights()
     path = weight_folder(bundled_weights().get(name, Path(name).expanduser()))

@@ -108,7 +108,7 @@ def _missing_extras() -> dict[str, list[str]]:
 
 
 def _bundled_weights() -> list[Report]:
-    from xpose.model.checkpoints.pretrained import bundled_weights
+    from xpose.model.checkpoints.known import bundled_weights
 
     folders = bundled_weights().items()
     return [{"name": name, "bytes": (folder / "model.safetensors").stat().st_size} for name, folder in folders]

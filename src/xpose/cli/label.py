@@ -66,7 +66,7 @@ def label(
     from xpose.demo.labelling.proposals import Proposer, results_for
     from xpose.demo.labelling.server import make_label_app
     from xpose.demo.server import serve
-    from xpose.inference.learned import learned_by
+    from xpose.inference.loading import learned_by
 
     pictures = _pictures(folder.expanduser())
     file = _label_file(folder.expanduser(), text, skeleton, keypoints, learned_by(weights))

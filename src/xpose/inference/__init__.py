@@ -1,6 +1,6 @@
 """The public detector with its options, pre- and post-processing and prompt banks.
 
-`engines/` runs the network; all modules but `encoding` and `loading` work on arrays without PyTorch.
+`engines/` runs the network; all other modules but `loading` work on arrays without PyTorch.
 """
 
 from __future__ import annotations

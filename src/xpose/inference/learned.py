@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
 from xpose.errors import VocabularyError, quote
-from xpose.model.checkpoints.categories import LearnedCategory, read_categories
-from xpose.model.checkpoints.pretrained import DEFAULT, WEIGHT_FILE, bundled_weights, weight_folder
+from xpose.model.checkpoints.categories import LearnedCategory
 from xpose.model.prompting import NanoTextEncoder
 from xpose.model.prompting.sentences import DIM
 from xpose.prompts import PromptClass, TextPrompt
@@ -67,7 +65,7 @@ class Learned:
         chosen = list(self._usual.values()) if among is None else among
         if not chosen:
             return []
-        vectors = self._text.encode([word, *(category.name for category in chosen)])[:, :DIM].numpy()
+        vectors = self._text.encode([word, *(category.name for category in chosen)])[:, :DIM]
         cosines = vectors[1:] @ vectors[0]
         return [(chosen[row], float(cosines[row])) for row in np.argsort(-cosines, kind="stable")]
 
@@ -168,13 +166,6 @@ class Learned:
         spellings = [name for point in points for name in (point.name, point.alias or point.name, *point.source_names)]
         spellings += [name for category in self.categories for name in category.keypoints]
         return set(map(normalise, spellings))
-
-
-def learned_by(weights: str | None) -> Learned:
-    """What weights have learned, without loading them; only the vocabulary if that is unknown."""
-    path = bundled_weights().get(weights or DEFAULT, Path(weights or DEFAULT).expanduser())
-    folder = path.parent if path.name == WEIGHT_FILE else weight_folder(path)
-    return Learned(read_categories(folder))
 
 
 def _is_animal(category: LearnedCategory) -> bool:

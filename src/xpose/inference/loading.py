@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from xpose.errors import CheckpointError, ConfigError, XPoseWarning, first_line
 from xpose.inference.detector import Detector
-from xpose.inference.encoding import encoder_for
+from xpose.inference.encoding import PromptEncoder
 from xpose.inference.engines.torch import TorchEngine
-from xpose.model.checkpoints.pretrained import bundled_weights, default_weights, from_pretrained
+from xpose.inference.learned import Learned
+from xpose.model.checkpoints.categories import LearnedCategory, read_categories
+from xpose.model.checkpoints.known import DEFAULT, bundled_weights, default_weights
+from xpose.model.checkpoints.pretrained import WEIGHT_FILE, from_pretrained, weight_folder
 from xpose.model.deformable import require_sound_kernels
 from xpose.model.encoder import ImageLayer
 from xpose.model.network import XPose
+from xpose.model.prompting import ClipTextEncoder, ClipVisualPromptEncoder, NanoTextEncoder, TextEncoder
+from xpose.model.prompting.clip_weights import vision_tower
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
@@ -58,7 +65,51 @@ def load(
         raise ConfigError(f"The network could not be moved to {place} ({first_line(error)}).") from None
     model = set_precision(model, dtype).requires_grad_(False).eval()
     prompts = encoder_for(model, pretrained.encoders, clip, categories=pretrained.categories)
-    return Detector(TorchEngine(model), prompts, str(source), pretrained.calibration)
+    return Detector(prompts.engine, prompts, str(source), pretrained.calibration)
+
+
+def learned_by(weights: str | None) -> Learned:
+    """What weights have learned, without loading them; only the vocabulary if that is unknown."""
+    path = bundled_weights().get(weights or DEFAULT, Path(weights or DEFAULT).expanduser())
+    return Learned(read_categories(path.parent if path.name == WEIGHT_FILE else weight_folder(path)))
+
+
+def encoder_for(
+    model: XPose,
+    tensors: Mapping[str, Tensor],
+    clip: str | Path | None,
+    *,
+    fresh: bool = False,
+    categories: Sequence[LearnedCategory] | None = None,
+) -> PromptEncoder:
+    """The prompt encoder of a network, with an engine that runs the network.
+
+    Args:
+        model: the network.
+        tensors: its prompt encoder weights (official names).
+        clip: folder or hub id of CLIP's weights, if `tensors` has none.
+        fresh: if `tensors` lacks the example encoder's additions to CLIP, start them untrained (for training).
+        categories: what the weights have learned, to choose keypoints and to warn of unknown words; None for neither.
+    """
+    if model.config.prompt_encoder == "nano":
+        return PromptEncoder(TorchEngine(model), NanoTextEncoder, categories)
+    device = next(model.parameters()).device
+    source = clip or "openai/clip-vit-base-patch32"
+    with_clip = any(name.startswith("clip_model.") for name in tensors)
+    examples = {"pos_proj.weight", "pos_proj.bias", "padding.weight"} <= set(tensors)
+
+    def text() -> TextEncoder:
+        kind = ClipTextEncoder
+        return (kind.from_official(tensors) if with_clip else kind.from_folder_or_hub(source)).to(device)
+
+    def visual() -> ClipVisualPromptEncoder:
+        kind = ClipVisualPromptEncoder
+        encoder = kind(vision_tower(tensors)) if with_clip else kind.from_folder_or_hub(source)
+        if examples:
+            encoder.load_prompt_weights(tensors)
+        return encoder.to(device)
+
+    return PromptEncoder(TorchEngine(model, visual if examples or fresh else None), text, categories)
 
 
 def pick_device(device: str | torch.device | None) -> torch.device:

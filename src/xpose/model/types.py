@@ -17,12 +17,16 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from itertools import chain
+from typing import TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from xpose.errors import PromptError
+
+Embeddings: TypeAlias = Tensor | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -40,23 +44,30 @@ class PromptEmbeddings:
     keypoint_set: Tensor  # [B, L] int64
 
     @classmethod
-    def from_lists(cls, objects: Sequence[Tensor], keypoints: Sequence[Tensor | Sequence[Tensor]]) -> PromptEmbeddings:
+    def from_lists(
+        cls, objects: Sequence[Embeddings], keypoints: Sequence[Embeddings | Sequence[Embeddings]]
+    ) -> PromptEmbeddings:
         """Build from one entry per image.
 
         Args:
-            objects: per image a tensor [L_b, D], one row per class.
-            keypoints: per image a tensor [K_b, D] that all classes share, or a list of L_b tensors, one per class.
+            objects: per image a tensor or an array [L_b, D], one row per class.
+            keypoints: per image one [K_b, D] that all classes share, or a list of L_b such ones, one per class.
 
         Raises:
             PromptError: an entry has the wrong shape, an image has no class, or the lists do not fit together.
         """
-        sets = [[entry] if isinstance(entry, Tensor) else list(entry) for entry in keypoints]
-        tensors = [*objects, *chain.from_iterable(sets)]
+        shared = [isinstance(entry, Embeddings) for entry in keypoints]
+        sets = [
+            [torch.as_tensor(rows) for rows in ([entry] if alone else entry)]
+            for entry, alone in zip(keypoints, shared, strict=True)
+        ]
+        object_rows = [torch.as_tensor(rows) for rows in objects]
+        tensors = [*object_rows, *chain.from_iterable(sets)]
         fits = len(objects) == len(sets) > 0 and all(tensor.ndim == 2 for tensor in tensors)
         fits = fits and len({tensor.shape[1] for tensor in tensors}) == 1
         if not fits or not all(
-            len(rows) and (isinstance(entry, Tensor) or len(entry) == len(rows))
-            for rows, entry in zip(objects, keypoints, strict=True)
+            len(rows) and (alone or len(entry) == len(rows))
+            for rows, entry, alone in zip(object_rows, sets, shared, strict=True)
         ):
             raise PromptError(
                 f"Got objects of shapes {[tuple(rows.shape) for rows in objects]} and keypoints of shapes "
@@ -64,7 +75,7 @@ class PromptEmbeddings:
                 "and at least one: objects [classes, width] with at least one class, keypoints [keypoints, width] or a "
                 "list with one such tensor per class, all of one width, that is from the same prompt encoder."
             )
-        object_tensor, object_mask = pad_rows(list(objects))
+        object_tensor, object_mask = pad_rows(object_rows)
         most_sets = max(map(len, sets))
         padded_sets = [s[i] if i < len(s) else s[0][:0] for s in sets for i in range(most_sets)]
         keypoint_tensor, keypoint_mask = pad_rows(padded_sets)
@@ -267,3 +278,9 @@ class Predictions:
     def scores(self) -> tuple[Tensor, ...]:
         """Best class score of every instance, in [0, 1]."""
         return tuple(logits.sigmoid().amax(-1) for logits in self.logits)
+
+
+def to_array(tensor: Tensor) -> np.ndarray:
+    """A tensor as an array; half precision becomes float32, as numpy has no bfloat16."""
+    wide = tensor.is_floating_point() and tensor.dtype != torch.float64
+    return tensor.detach().to("cpu", torch.float32 if wide else tensor.dtype).numpy()

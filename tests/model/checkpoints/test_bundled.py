@@ -18,7 +18,7 @@ from xpose.geometry import box_iou
 from xpose.inference import Detector
 from xpose.inference.loading import quick_bfloat16
 from xpose.model.checkpoints.calibration import read_calibration
-from xpose.model.checkpoints.pretrained import DEFAULT, bundled_weights
+from xpose.model.checkpoints.known import DEFAULT, bundled_weights
 from xpose.training.recipes.recipe import load_recipe
 
 WEIGHTS = bundled_weights()

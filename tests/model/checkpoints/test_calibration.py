@@ -10,7 +10,7 @@ import pytest
 
 from xpose.errors import CheckpointError, ConfigError
 from xpose.model.checkpoints.calibration import Calibration, read_calibration, write_calibration
-from xpose.model.checkpoints.pretrained import bundled_weights
+from xpose.model.checkpoints.known import bundled_weights
 from xpose.model.config import XPoseConfig
 
 FULL = Calibration({"": 0.3, "dog": 0.5}, 0.25, 1.5, 0.75, 0.6, 0.8, ("person", "dog"))

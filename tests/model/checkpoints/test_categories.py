@@ -17,7 +17,7 @@ from xpose.model.checkpoints.categories import (
     with_quality,
     write_categories,
 )
-from xpose.model.checkpoints.pretrained import bundled_weights
+from xpose.model.checkpoints.known import bundled_weights
 from xpose.vocabulary import load_skeleton
 
 DOG = LearnedCategory("dog", "animal_pose", ("nose", "left eye", "right eye"), (("nose", "left eye"),), 12)

@@ -5,14 +5,14 @@ import pickle
 import threading
 import time
 
+import numpy as np
 import pytest
-import torch
 
 from xpose.model.prompting.cache import EmbeddingCache, check_texts
 
 
-def lengths(texts: list[str]) -> torch.Tensor:
-    return torch.tensor([[float(len(text)), 1.0] for text in texts])
+def lengths(texts: list[str]) -> np.ndarray:
+    return np.array([[float(len(text)), 1.0] for text in texts], np.float32)
 
 
 def test_every_text_is_computed_once_and_given_in_the_order_asked():
@@ -51,7 +51,7 @@ def test_more_texts_than_the_memory_holds_are_all_answered():
 
 def test_the_answer_is_the_callers_own():
     cache = EmbeddingCache()
-    cache.encode(["a"], lengths).zero_()
+    cache.encode(["a"], lengths).fill(0)
     assert cache.encode(["a"], lengths)[0, 0] == 1
 
 

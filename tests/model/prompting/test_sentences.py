@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from xpose.errors import CheckpointError, PromptError
 from xpose.model.prompting import sentences
@@ -22,8 +21,8 @@ def test_embeddings_are_those_of_the_models_own_library(encoder):
     with np.load(Path(__file__).parent / "golden" / "minilm.npz") as golden:
         texts, wanted = golden["texts"].tolist(), golden["embeddings"]
     found = encoder.encode(texts)
-    np.testing.assert_allclose(found.numpy(), wanted, rtol=0, atol=1e-5)
-    torch.testing.assert_close(found.norm(dim=-1), torch.ones(len(texts)))
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=-1), 1, rtol=0, atol=1e-5)
 
 
 def test_alone_or_together_an_embedding_is_the_same(encoder):
@@ -31,7 +30,7 @@ def test_alone_or_together_an_embedding_is_the_same(encoder):
     encoder.cache.clear()
     together = encoder.encode(texts)
     encoder.cache.clear()
-    torch.testing.assert_close(torch.cat([encoder.encode([text]) for text in texts]), together, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(np.concatenate([encoder.encode([text]) for text in texts]), together, rtol=0, atol=1e-5)
 
 
 def test_a_repeated_name_runs_the_model_once(encoder):
@@ -50,7 +49,7 @@ def test_too_long_a_text_says_where_it_would_be_cut(encoder):
 
 def test_nothing_and_odd_texts(encoder):
     assert encoder.encode([]).shape == (0, 384)
-    assert encoder.encode(["", "\ud800", "\x00", "😀"]).isfinite().all()
+    assert np.isfinite(encoder.encode(["", "\ud800", "\x00", "😀"])).all()
 
 
 def test_the_wheels_own_code_and_the_network_are_not_needed(fresh_process):
@@ -77,4 +76,4 @@ def test_a_missing_wheel_is_named(monkeypatch):
 def test_it_can_be_copied(encoder):
     twin = copy.deepcopy(encoder)
     assert twin.cache.runs == 0
-    assert torch.equal(twin.encode(["eye"]), encoder.encode(["eye"]))
+    assert np.array_equal(twin.encode(["eye"]), encoder.encode(["eye"]))

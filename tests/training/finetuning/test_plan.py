@@ -200,7 +200,7 @@ def test_a_run_keeps_its_data(tmp_path: Path) -> None:
 
 
 def test_what_to_start_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xpose.model.checkpoints.pretrained.bundled_weights", dict)
+    monkeypatch.setattr("xpose.model.checkpoints.known.bundled_weights", dict)
     with pytest.raises(CheckpointError, match=r"--weights: .*--from-scratch"):
         starting_point(None)
     with pytest.raises(ConfigError, match="exclude each other"):

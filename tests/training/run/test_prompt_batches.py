@@ -135,15 +135,15 @@ def test_what_was_added_to_clip_learns_and_clip_does_not(tmp_path: Path, picture
 
 def test_towers_learn_where_they_have_a_rate(tmp_path: Path, pictures: Path, encoders: Encoders) -> None:
     before, words = copy.deepcopy(encoders), ["a photo of horse"]
-    old = encoders[0].encode(words)
+    old = encoders[0](words)
     learn(tmp_path, pictures, encoders, 3, 1.0, visual=0.0, combined=1.0)
     for own, other in zip(encoders, before, strict=True):
         assert not same(own.tower, other.tower)
-    assert not torch.equal(encoders[0].encode(words), old)  # and no old embedding is remembered
+    assert not torch.equal(encoders[0](words), old)  # and no old embedding is remembered
     kept = tensors_to_keep(*encoders, whole=True)
     assert set(kept) == set(clip_state())
     again = ClipTextEncoder.from_official(kept)
-    torch.testing.assert_close(again.encode(words), encoders[0].encode(words))
+    torch.testing.assert_close(again(words), encoders[0](words))
 
 
 def test_the_given_encoders_are_the_average(encoders: Encoders) -> None:
@@ -189,9 +189,9 @@ class StopAfter:
 
 def test_gradients_go_through_words_and_give_what_is_remembered_otherwise(encoders: Encoders) -> None:
     text, _ = encoders
-    remembered = text.encode(["left eye", "tail"])
+    remembered = text(["left eye", "tail"])
     text.tower.requires_grad_(True)
-    found = text.encode(["left eye", "tail"])
+    found = text(["left eye", "tail"])
     torch.testing.assert_close(found, remembered)
     found.sum().backward()
     assert text.tower.text_projection.weight.grad is not None

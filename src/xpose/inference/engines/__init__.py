@@ -1,6 +1,7 @@
 """Engines run the network on arrays and return arrays; `torch.py` is the PyTorch engine.
 
-Letters: B images, G groups of the network, L classes, K keypoints, h and w of the network's input.
+Letters: B images, G groups of the network, L classes, K keypoints, C width of the network, D width of an embedding,
+n example pictures, h and w of the network's input.
 """
 
 from __future__ import annotations
@@ -37,6 +38,23 @@ class Engine(Protocol):
     @property
     def config(self) -> XPoseConfig:
         """The settings of the network."""
+
+    def project(self, objects: np.ndarray, keypoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Project embeddings of objects and keypoints, [..., D] each, to prompt tokens [..., C]."""
+
+    def encode_examples(
+        self, pictures: np.ndarray, points: np.ndarray, visible: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The embeddings of the object [n, D] and of each keypoint [n, K, D] in n example pictures.
+
+        Args:
+            pictures: [n, 3, s, s] float32, prepared by `model/prompting/picture.py`.
+            points: [n, K, 2], x and y in [0, 1] of the picture; ignored if invisible.
+            visible: [n, K] bool.
+
+        Raises:
+            CheckpointError: the weights hold no encoder for example pictures.
+        """
 
     def encode(self, images: np.ndarray) -> object:
         """Run the prompt-free part on normalised images [B, 3, h, w], float32, and return features for `decode`."""

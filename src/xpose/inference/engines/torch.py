@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from xpose.errors import CheckpointError
 from xpose.inference.encoded import BoxArrays, PromptArrays
 from xpose.inference.engines import RawInstances
 from xpose.model.config import XPoseConfig
 from xpose.model.network import XPose
-from xpose.model.types import ImageFeatures, Predictions, ProjectedPrompts
+from xpose.model.prompting.clip import ClipVisualPromptEncoder
+from xpose.model.types import ImageFeatures, Predictions, ProjectedPrompts, to_array
 
 
 class TorchEngine:
     """Runs a network on the device and dtype of its weights."""
 
-    def __init__(self, model: XPose) -> None:
-        self.model = model
+    def __init__(self, model: XPose, visual: Callable[[], ClipVisualPromptEncoder] | None = None) -> None:
+        """Take a network, and what loads CLIP's example encoder for networks without their own."""
+        self.model, self._make_visual = model, visual
+
+    @cached_property
+    def visual(self) -> ClipVisualPromptEncoder:
+        """CLIP's example encoder, loaded when first needed; only for networks without their own."""
+        if self._make_visual is None:
+            raise CheckpointError(
+                "These weights hold no encoder for example pictures (pos_proj and padding are missing). "
+                "Use words, or a file that has them."
+            )
+        return self._make_visual()
 
     @property
     def config(self) -> XPoseConfig:
@@ -36,6 +51,25 @@ class TorchEngine:
     @property
     def _weight(self) -> Tensor:
         return self.model.heads.norm.weight
+
+    @torch.inference_mode()
+    def project(self, objects: np.ndarray, keypoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Project embeddings to prompt tokens; see `Engine`."""
+        tokens = self.model.project_tokens(torch.from_numpy(objects), torch.from_numpy(keypoints))
+        return to_array(tokens[0]), to_array(tokens[1])
+
+    @torch.inference_mode()
+    def encode_examples(
+        self, pictures: np.ndarray, points: np.ndarray, visible: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Encode example pictures; see `Engine`."""
+        images, places = torch.from_numpy(pictures).to(self._weight), torch.from_numpy(points).to(self._weight)
+        shown = torch.from_numpy(visible).to(self.device)
+        if self.model.visual_prompts is not None:
+            objects, keypoints = self.model.visual_prompts(self.model.backbone(images), places, shown)
+        else:
+            objects, keypoints = self.visual.encode(images, places, shown)
+        return to_array(objects), to_array(keypoints)
 
     @torch.inference_mode()
     def encode(self, images: np.ndarray) -> ImageFeatures:
@@ -79,12 +113,6 @@ class TorchEngine:
             for parameter in projection.parameters():
                 digest.update(parameter.detach().to("cpu", torch.float32).numpy().tobytes())
         return f"{self.config.name}:{digest.hexdigest()[:16]}"
-
-
-def to_array(tensor: Tensor) -> np.ndarray:
-    """A tensor as an array; half precision becomes float32, as numpy has no bfloat16."""
-    wide = tensor.is_floating_point() and tensor.dtype != torch.float64
-    return tensor.detach().to("cpu", torch.float32 if wide else tensor.dtype).numpy()
 
 
 def _raw_instances(predictions: Predictions, b: int, with_cosines: bool) -> RawInstances:

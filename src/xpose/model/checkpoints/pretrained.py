@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,16 +24,6 @@ from xpose.model.network import XPose
 from xpose.pictures import PICTURE_ENDINGS
 from xpose.pictures.atomic import write_atomically, write_text
 
-DEFAULT = "xpose-nano"
-# Weights that the package does not contain.
-KNOWN = (
-    {
-        "name": "unipose_swint.pth",
-        "what": "The authors' Swin-T checkpoint of X-Pose (also found as xpose.pth), trained on UniKPT.",
-        "licence": "Non-commercial research only, by the authors' repository.",
-        "where": "Linked by the authors' X-Pose repository (IDEA-Research); not fetched or mirrored by xpose.",
-    },
-)
 CONFIG_FILE, WEIGHT_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
 BEST, LAST = "best", "weights"  # the weight folders in the folder of a training run
 # Prompt encoders are in the same file, with this prefix before their official names.
@@ -84,23 +73,6 @@ def _short_card(config: XPoseConfig) -> str:
         f"---\nlibrary_name: xpose\ntags: [keypoint-detection, pose-estimation]\n---\n# {config.name}\n\n"
         'Weights for [xpose](https://github.com/xpose-dev/xpose). Load them with `xpose.load("<this folder>")`.\n\n'
         "The licence of these weights is that of their source; it was not stated when this card was written.\n"
-    )
-
-
-def bundled_weights() -> dict[str, Path]:
-    """Names of the weights in this installation and their folders."""
-    root = Path(str(files("xpose.model") / "bundled"))
-    return {path.parent.name: path.parent for path in sorted(root.glob(f"*/{WEIGHT_FILE}"))}
-
-
-def default_weights() -> str:
-    """The name of the default weights."""
-    if DEFAULT in bundled_weights():
-        return DEFAULT
-    raise CheckpointError(
-        "This installation of xpose is without its trained weights. Install it again, or name a weight folder, the "
-        "released unipose_swint.pth, or a hub id: -p unipose_swint.pth on the command line, "
-        'xpose.load("unipose_swint.pth") in Python. Known weights are listed by: xpose models'
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from xpose import vocabulary
 from xpose.model.checkpoints.categories import read_categories
-from xpose.model.checkpoints.pretrained import bundled_weights
+from xpose.model.checkpoints.known import bundled_weights
 from xpose.model.prompting.nano import table_path, write_table
 from xpose.model.prompting.sentences import MODEL_SHA256, MiniLMEncoder
 from xpose.model.prompting.sides import spell_out
@@ -18,7 +18,7 @@ from xpose.model.prompting.sides import spell_out
 def main(output: Path) -> None:
     """Encode every name and write the table."""
     names = known_names()
-    write_table(output, names, MiniLMEncoder().encode(names).numpy(), MODEL_SHA256)
+    write_table(output, names, MiniLMEncoder().encode(names), MODEL_SHA256)
     print(f"{len(names)} names, {output.stat().st_size / 1e6:.2f} MB: {output}")
 
 

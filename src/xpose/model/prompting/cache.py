@@ -6,8 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from threading import Lock
 
-import torch
-from torch import Tensor
+import numpy as np
 
 
 class EmbeddingCache:
@@ -18,7 +17,7 @@ class EmbeddingCache:
         self.batch = batch
         self.runs = 0
         """How often the encoder behind the cache ran (once per batch of unknown texts)."""
-        self._rows: OrderedDict[str, Tensor] = OrderedDict()
+        self._rows: OrderedDict[str, np.ndarray] = OrderedDict()
         self._age = 0
         self._access = Lock()
         self._running = Lock()
@@ -35,7 +34,7 @@ class EmbeddingCache:
             self._rows.clear()
             self._age += 1
 
-    def encode(self, texts: Sequence[str], compute: Callable[[list[str]], Tensor]) -> Tensor:
+    def encode(self, texts: Sequence[str], compute: Callable[[list[str]], np.ndarray]) -> np.ndarray:
         """The embeddings [n, dim] of n >= 1 texts; `compute` is called for those that are not cached."""
         rows = self._look_up(texts)
         if not all(text in rows for text in texts):
@@ -44,20 +43,20 @@ class EmbeddingCache:
                 missing = [text for text in dict.fromkeys(texts) if text not in rows]
                 for start in range(0, len(missing), self.batch):
                     rows |= self._compute(missing[start : start + self.batch], compute)
-        return torch.stack([rows[text] for text in texts])
+        return np.stack([rows[text] for text in texts])
 
-    def _look_up(self, texts: Sequence[str]) -> dict[str, Tensor]:
+    def _look_up(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         with self._access:
             rows = {text: self._rows[text] for text in texts if text in self._rows}
             for text in rows:
                 self._rows.move_to_end(text)
         return rows
 
-    def _compute(self, texts: list[str], compute: Callable[[list[str]], Tensor]) -> dict[str, Tensor]:
+    def _compute(self, texts: list[str], compute: Callable[[list[str]], np.ndarray]) -> dict[str, np.ndarray]:
         age = self._age
         embeddings = compute(texts)
         self.runs += 1
-        rows = {text: row.clone() for text, row in zip(texts, embeddings, strict=True)}
+        rows = {text: row.copy() for text, row in zip(texts, embeddings, strict=True)}
         with self._access:
             if age == self._age:  # otherwise the weights have changed
                 self._rows.update(rows)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -27,6 +28,7 @@ from xpose.model.positions import sine_code
 from xpose.model.prompting import clip_weights
 from xpose.model.prompting.cache import EmbeddingCache, check_texts
 from xpose.model.prompting.tokenizer import END, START, VOCABULARY_SIZE, tokenise
+from xpose.model.types import to_array
 
 if TYPE_CHECKING:
     from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProjection
@@ -38,7 +40,7 @@ _OWN_NAMES = ("pos_proj.weight", "pos_proj.bias", "padding.weight")
 class ClipTextEncoder(nn.Module):
     """CLIP's text tower with its tokeniser and a cache of embeddings.
 
-    It is frozen unless its parameters require gradients: then `encode` computes gradients and caches nothing.
+    It is frozen unless its parameters require gradients: then `forward` computes gradients and caches nothing.
     """
 
     logit_scale: Tensor  # unused here; kept so that the official layout can be written back in full
@@ -85,27 +87,30 @@ class ClipTextEncoder(nn.Module):
         """The width of an embedding."""
         return int(self.tower.config.projection_dim)
 
-    def encode(self, texts: Sequence[str]) -> Tensor:
-        """The embeddings [n, dim] of n texts, templates included, on the encoder's device.
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """The embeddings [n, dim] of n texts, templates included, without gradients.
 
         Raises:
             PromptError: a text is too long.
         """
         listed = check_texts(texts)
-        if not listed:
-            return self.tower.text_projection.weight.new_zeros(0, self.dim)
-        if torch.is_grad_enabled() and self.tower.text_projection.weight.requires_grad:
-            return self._run(listed)
-        return self.cache.encode(listed, self._embed)
+        return self.cache.encode(listed, self._embed) if listed else np.zeros((0, self.dim), np.float32)
+
+    def forward(self, texts: Sequence[str]) -> Tensor:
+        """The same embeddings on the encoder's device, with gradients if its parameters require them."""
+        weight = self.tower.text_projection.weight
+        if torch.is_grad_enabled() and weight.requires_grad and len(texts):
+            return self._run(check_texts(texts))
+        return torch.from_numpy(self.encode(texts)).to(weight)
 
     def state_dict_official(self) -> dict[str, Tensor]:
         """The weights under their official names."""
         return clip_weights.to_official(self.tower) | {clip_weights.LOGIT_SCALE: self.logit_scale.detach().clone()}
 
-    def _embed(self, texts: list[str]) -> Tensor:
+    def _embed(self, texts: list[str]) -> np.ndarray:
         device = self.tower.text_projection.weight.device
         with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False):
-            return self._run(texts)
+            return to_array(self._run(texts))
 
     def _run(self, texts: list[str]) -> Tensor:
         tokens = tokenise(texts, self.tower.config.max_position_embeddings)

@@ -15,8 +15,6 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from xpose.errors import CheckpointError, PromptError, quote
 from xpose.model.prompting import sides
@@ -39,7 +37,7 @@ class NanoTextEncoder:
         self._table = table
         self.cache = EmbeddingCache()
 
-    def encode(self, texts: Sequence[str]) -> Tensor:
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
         """The embeddings [n, 400] of n names, spelt in any way that `spell_out` understands.
 
         Raises:
@@ -47,19 +45,19 @@ class NanoTextEncoder:
         """
         spelled = [self._spell(text) for text in check_texts(texts)]
         if not spelled:
-            return torch.zeros(0, self.dim)
+            return np.zeros((0, self.dim), np.float32)
         return self.cache.encode(spelled, self._embed)
 
-    def _embed(self, names: list[str]) -> Tensor:
+    def _embed(self, names: list[str]) -> np.ndarray:
         table = self._table if self._table is not None else shipped_table()
         words = np.empty((len(names), DIM), dtype=np.float32)
         for row, name in zip(words, names, strict=True):
             if name in table:
                 row[:] = table[name]
         if unknown := [place for place, name in enumerate(names) if name not in table]:
-            words[unknown] = self.sentences.encode([names[place] for place in unknown]).cpu().numpy()
+            words[unknown] = self.sentences.encode([names[place] for place in unknown])
         codes = sides.side_codes(names) * np.float32(SIDE_SCALE)
-        return torch.from_numpy(np.concatenate((words, codes), axis=1))
+        return np.concatenate((words, codes), axis=1)
 
     @staticmethod
     def _spell(text: str) -> str:

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from xpose.errors import ImageError, PromptError
 
@@ -23,16 +21,15 @@ MARGIN = 1.25
 class PromptPicture:
     """A prepared picture and the transform from the original's pixels to its own 0..1."""
 
-    tensor: Tensor  # [3, size, size], normalised
+    pixels: np.ndarray  # [3, size, size] float32, normalised
     scale: tuple[float, float]  # x, y
     shift: tuple[float, float]
 
-    def place(self, points: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+    def place(self, points: np.ndarray, visible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Map points [K, 2] from original pixels to 0..1 of the picture; those cut off become invisible."""
-        points = points if points.is_floating_point() else points.to(torch.float32)
-        placed = points * points.new_tensor(self.scale) + points.new_tensor(self.shift)
-        inside = ((placed > -1e-6) & (placed < 1 + 1e-6)).all(dim=-1)  # NaN is not inside
-        return placed, visible.to(torch.bool) & inside
+        placed = points.astype(np.float32) * np.array(self.scale, np.float32) + np.array(self.shift, np.float32)
+        inside = ((placed > -1e-6) & (placed < 1 + 1e-6)).all(axis=-1)  # NaN is not inside
+        return placed, visible.astype(bool) & inside
 
 
 def prompt_picture(image: Image.Image | np.ndarray, box: Sequence[float], *, size: int = 224) -> PromptPicture:
@@ -118,7 +115,7 @@ def _as_picture(image: Image.Image | np.ndarray) -> Image.Image:
     return image.convert("RGB")
 
 
-def _normalised(picture: Image.Image, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+def _normalised(picture: Image.Image, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
     pixels = np.asarray(picture, dtype=np.float32) / 255
     normalised = (pixels - np.array(mean, np.float32)) / np.array(std, np.float32)
-    return torch.from_numpy(normalised).permute(2, 0, 1).contiguous()
+    return np.ascontiguousarray(normalised.transpose(2, 0, 1))

@@ -13,11 +13,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+import numpy as np
 
-from xpose.errors import CheckpointError, PromptError, quote
+from xpose.errors import CheckpointError, PromptError, missing_extra, quote
 from xpose.model.prompting.cache import EmbeddingCache, check_texts
 
 if TYPE_CHECKING:
@@ -46,20 +44,24 @@ class MiniLMEncoder:
         self.folder = Path(folder) if folder is not None else None
         self.cache = EmbeddingCache()
 
-    def encode(self, texts: Sequence[str]) -> Tensor:
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
         """The embeddings [n, 384] of n texts, each of length 1.
 
         Raises:
             CheckpointError: the model's files are missing or not the known ones.
+            MissingExtraError: PyTorch or transformers is not installed.
             PromptError: a text is too long.
         """
         listed = check_texts(texts)
         if not listed:
-            return torch.zeros(0, DIM)
+            return np.zeros((0, DIM), np.float32)
         return self.cache.encode(listed, self._embed)
 
-    def _embed(self, texts: list[str]) -> Tensor:
+    def _embed(self, texts: list[str]) -> np.ndarray:
         model, tokenizer = _load(self.folder or model_folder())
+        import torch
+        from torch.nn import functional as F
+
         rows = tokenizer.encode_batch(texts)
         for text, row in zip(texts, rows, strict=True):
             if (length := sum(row.attention_mask)) > CONTEXT:
@@ -73,7 +75,7 @@ class MiniLMEncoder:
         with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
             states = model(input_ids=tokens, attention_mask=mask).last_hidden_state
             weights = mask[..., None].to(states.dtype)
-            return F.normalize((states * weights).sum(dim=1) / weights.sum(dim=1), dim=-1)
+            return F.normalize((states * weights).sum(dim=1) / weights.sum(dim=1), dim=-1).numpy()
 
 
 def model_folder() -> Path:
@@ -106,9 +108,14 @@ def _check_files(folder: Path) -> None:
 
 @lru_cache(maxsize=1)
 def _load(folder: Path) -> tuple[BertModel, Tokenizer]:
-    from safetensors.torch import load_file
-    from tokenizers import Tokenizer
-    from transformers import BertConfig, BertModel
+    try:
+        import torch
+        from safetensors.torch import load_file
+        from tokenizers import Tokenizer
+        from transformers import BertConfig, BertModel
+    except ImportError as error:
+        feature = "The sentence encoder, which reads names that are not in the table of known names,"
+        raise missing_extra(feature, error.name or "torch", "torch") from None
 
     _check_files(folder)
     with torch.device("meta"):

@@ -21,12 +21,14 @@ from xpose.data.synthetic.scenes import write_synthetic
 from xpose.errors import ConfigError, DataError, quote
 from xpose.evaluation.data import Placed
 from xpose.evaluation.questions import key_of
-from xpose.inference.encoding import PromptEncoder, encoder_for
-from xpose.inference.loading import pick_device
+from xpose.inference.encoding import PromptEncoder
+from xpose.inference.engines.torch import TorchEngine
+from xpose.inference.loading import encoder_for, pick_device
 from xpose.model import XPose
 from xpose.model.checkpoints.calibration import Calibration
 from xpose.model.checkpoints.categories import LearnedCategory
-from xpose.model.checkpoints.pretrained import Pretrained, bundled_weights, from_pretrained
+from xpose.model.checkpoints.known import bundled_weights
+from xpose.model.checkpoints.pretrained import Pretrained, from_pretrained
 from xpose.model.checkpoints.pretrained import build as with_weights
 from xpose.model.presets import CALIBRATIONS
 from xpose.model.prompting import ClipVisualPromptEncoder, TextEncoder
@@ -49,7 +51,7 @@ class Setup:
     recipe: Recipe
     folder: Path
     model: XPose  # on its device
-    prompts: PromptEncoder  # for the network's kind; its `text` and `visual` also serve an averaged network
+    prompts: PromptEncoder  # its `text` and its engine's `visual` also serve an averaged network
     loader: Loader
     validator: PoseValidator | None
     left_out: LeftOut
@@ -66,7 +68,9 @@ class Setup:
     def visual(self) -> ClipVisualPromptEncoder | None:
         """CLIP's example encoder, if the run shows examples to a network that has no example encoder."""
         shown = self.recipe.prompting.visual + self.recipe.prompting.combined > 0
-        return self.prompts.visual if shown and self.model.visual_prompts is None else None
+        engine = self.prompts.engine
+        assert isinstance(engine, TorchEngine), type(engine)
+        return engine.visual if shown and self.model.visual_prompts is None else None
 
     def kept(self) -> dict[str, Tensor]:
         """The prompt encoders' tensors that are saved with the network's weights."""

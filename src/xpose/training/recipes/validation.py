@@ -77,8 +77,10 @@ class PoseValidator:
     def _answers(self, model: XPose, records: Sequence[Placed]) -> Iterator[tuple[Record, np.ndarray, str, Poses]]:
         """Each picture with its pixels, the kind of prompt and the detected poses, in the record's pixels."""
         # New for every call: it caches prompts projected by the network's weights, which have changed since.
-        encoder = PromptEncoder(model, lambda: self.prompts.text, lambda: self.prompts.visual)
-        detector = Detector(TorchEngine(model), encoder, "average", self.calibration)
+        given = self.prompts.engine
+        assert isinstance(given, TorchEngine), type(given)
+        engine = TorchEngine(model, lambda: given.visual)
+        detector = Detector(engine, PromptEncoder(engine, lambda: self.prompts.text), "average", self.calibration)
         options = DetectionOptions(threshold=0.0, rivals=())
         for record, place in records:
             pixels = read_pixels(place, record.picture.file, (record.picture.width, record.picture.height))

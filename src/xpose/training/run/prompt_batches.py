@@ -144,7 +144,8 @@ class PromptMaker:
             )
         # Each text once: a trained tower processes all of them together.
         distinct = list(dict.fromkeys(text for row in texts for name, points in row for text in (name, *points)))
-        embeddings = self.text.encode(distinct)
+        text = self.text
+        embeddings = text(distinct) if isinstance(text, ClipTextEncoder) else torch.from_numpy(text.encode(distinct))
         number = {text: row for row, text in enumerate(distinct)}
         objects = [embeddings[[number[name] for name, _ in row]] for row in texts]
         keypoints = [[embeddings[[number[text] for text in points]] for _, points in row] for row in texts]
