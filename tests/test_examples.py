@@ -84,8 +84,11 @@ def test_the_demo_finds_what_the_photographs_show(tmp_path):
     picture = Image.open(out)
     assert picture.height >= 480
     assert picture.width > 800
-    second = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert _points(first) == _points(second)
+    command[1:1] = ["-X", "importtime"]
+    second = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert _points(first) == _points(second.stdout)
+    assert "torch.nn" in second.stderr
+    assert "torch._dynamo" not in second.stderr, "PyTorch's compiler takes a second to load; detection does not use it"
 
 
 def test_the_demo_says_what_is_missing(monkeypatch):

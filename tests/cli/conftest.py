@@ -12,9 +12,11 @@ import pytest
 import torch
 from PIL import Image
 from tests.inference.conftest import own_detector
-from tests.parity.seeded_weights import seeded_state_dict
+from tests.model.conftest import lively, tiny_config
+from tests.model.prompting.conftest import tiny_clip
 
 from xpose import cli
+from xpose.model import XPose, presets, to_official
 from xpose.model.checkpoints.pretrained import save_pretrained
 
 
@@ -71,21 +73,22 @@ def write_json(path: Path, content: object) -> Path:
     return path
 
 
+CLIP_PICTURES = {"patch": 32, "patches": 7}  # the pictures of 224 x 224 that the detector makes of examples
+
+
 @pytest.fixture(scope="session")
 def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file in the official layout with everything in it, CLIP too, as the released one: seeded numbers, 0.9 GB."""
-    folder = tmp_path_factory.mktemp("official")
-    path = folder / "unipose_swint.pth"
-    state = {name: torch.from_numpy(np.asarray(value)) for name, value in seeded_state_dict().items()}
-    torch.save({"model": state}, path)
+    """A file in the official layout with everything in it, as the released one, but a smaller CLIP: random numbers."""
+    path = tmp_path_factory.mktemp("official") / "unipose_swint.pth"
+    torch.manual_seed(0)
+    model = presets.xpose_swin_t()
+    torch.save({"model": to_official(model) | tiny_clip(out=model.config.prompt_width, **CLIP_PICTURES)}, path)
     return path
 
 
 @pytest.fixture(scope="session")
-def small_official(official: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same network converted, with smaller pictures and fewer instances, so that it is quick."""
-    folder = tmp_path_factory.mktemp("converted") / "swin-t"
-    assert cli.main(["convert", str(official), str(folder)]) == 0
-    settings = json.loads((folder / "config.json").read_text("utf-8"))
-    (folder / "config.json").write_text(json.dumps({**settings, "image_short": 96, "image_long": 160, "instances": 4}))
-    return folder
+def clip_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weight folder of a tiny network that reads prompts through a tiny CLIP."""
+    config = tiny_config(prompt_width=24, image_short=96, image_long=160, instances=4)
+    folder = tmp_path_factory.mktemp("clip") / "tiny"
+    return save_pretrained(lively(XPose(config)), folder, encoders=tiny_clip(**CLIP_PICTURES))

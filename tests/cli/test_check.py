@@ -17,7 +17,7 @@ def report():
 
 def test_all_is_well_here(report):
     assert report["faults"] == []
-    assert {k["kernel"] for k in report["kernels"] if k["device"] == "cpu"} == {"rows", "grid"}
+    assert {k["kernel"] for k in report["kernels"] if k["device"] == "cpu"} == {"rows", "grid", "gather"}
     assert all(k["ok"] and k["error"] < 1e-4 for k in report["kernels"])
     assert report["devices"][0]["device"] == "cpu"
     assert report["forward"][0]["finite"]

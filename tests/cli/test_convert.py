@@ -5,20 +5,11 @@ import pickle
 import pytest
 import torch
 from tests.cli.conftest import full_disk
+from tests.model.prompting.conftest import tiny_shapes
 
 from xpose import cli
 from xpose.cli.convert import FILES
-from xpose.model import presets, to_official
 from xpose.model.checkpoints.pretrained import from_pretrained
-
-
-@pytest.fixture(scope="module")
-def official(tmp_path_factory):
-    """A file in the official layout, without prompt encoders, with random weights."""
-    path = tmp_path_factory.mktemp("official") / "unipose_swint.pth"
-    torch.manual_seed(0)
-    torch.save({"model": to_official(presets.xpose_swin_t())}, path)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +33,11 @@ def converted(official, halved):
 def test_the_folder_holds_the_same_network(official, converted):
     assert {file.name for file in converted.iterdir()} == FILES
     model, encoders, *_ = from_pretrained(converted)
-    expected = from_pretrained(official).model
-    assert encoders == {}
-    for name, tensor in expected.state_dict().items():
-        assert torch.equal(model.state_dict()[name], tensor), name
+    expected, expected_encoders, *_ = from_pretrained(official)
+    assert encoders.keys() == expected_encoders.keys() == tiny_shapes().keys() - {"clip_model.logit_scale"}
+    for mine, theirs in ((model.state_dict(), expected.state_dict()), (encoders, expected_encoders)):
+        for name, tensor in theirs.items():
+            assert torch.equal(mine[name], tensor), name
 
 
 def test_the_card_says_where_the_weights_come_from(official, converted):
@@ -132,10 +124,13 @@ def test_a_full_disk_leaves_the_old_weights_and_no_traces(official, tmp_path, ca
     out = tmp_path / "weights"
     out.mkdir()
     (out / "model.safetensors").write_bytes(b"old")
+    network = {name: tensor for name, tensor in torch.load(official)["model"].items() if name not in tiny_shapes()}
+    torch.save({"model": network}, tmp_path / "network.pth")
     with full_disk(10_000_000):
-        assert cli.main(["convert", str(official), str(out), "--overwrite"]) == 1
+        assert cli.main(["convert", str(tmp_path / "network.pth"), str(out), "--overwrite"]) == 1
     err = capsys.readouterr().err
+    assert "the file has no prompt encoders" in err
     assert "Traceback" not in err
     assert "could not be written" in err
     assert (out / "model.safetensors").read_bytes() == b"old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["weights"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["network.pth", "weights"]

@@ -1,5 +1,6 @@
 """`xpose eval` from end to end: files, going on, refusals, other systems' results, the report."""
 
+import functools
 import json
 import re
 import shutil
@@ -13,12 +14,21 @@ from tests.inference.conftest import own_detector
 from xpose import cli
 from xpose.evaluation.protocols import PROTOCOLS
 from xpose.evaluation.run_file import read_run
+from xpose.inference.loading import load
 from xpose.model.checkpoints.pretrained import save_pretrained
+
+LOAD = functools.cache(load)
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     return str(save_pretrained(own_detector().model, tmp_path_factory.mktemp("weights") / "tiny"))
+
+
+@pytest.fixture(autouse=True)
+def loaded_once(monkeypatch):
+    """The tests call the command forty times with the same weights."""
+    monkeypatch.setattr("xpose.inference.load", LOAD)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +115,7 @@ def other_box(root):
 
 
 def other_category(root):
-    change(root / "tubes/val.json", lambda content: content["categories"][0].update(name="paint tube"))
+    change(root / "tubes/val.json", lambda content: content["categories"][0].update(name="tube"))
 
 
 def other_example(root):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,17 +15,31 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from tests.data.datasets.test_folder_sets import write_set
+from tests.inference.conftest import Sentences
 from tests.training.small_trees import small
 from torch import Tensor
 
 from xpose import cli
 from xpose.data.collection.held_out import is_held_out
 from xpose.model.checkpoints.pretrained import from_pretrained
+from xpose.model.prompting import nano
+from xpose.training.recipes import session
 from xpose.training.recipes.recipe import load_recipe
 from xpose.training.run.log import read_log
 from xpose.training.run.state import states
 
 Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def no_minilm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nano, "MiniLMEncoder", Sentences)
+
+
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs draw no curves, which takes longer than their steps."""
+    monkeypatch.setattr(session, "write_report", lambda folder: folder)
 
 
 @pytest.fixture
@@ -77,7 +90,9 @@ def weights_of(folder: Path) -> dict[str, Tensor]:
     return load_file(folder / "weights" / "model.safetensors")
 
 
-def test_a_run_writes_what_it_should_and_goes_on_where_it_stopped(run: Run, recipe: Path, tmp_path: Path) -> None:
+def test_a_run_writes_what_it_should_and_goes_on_where_it_stopped(
+    run: Run, recipe: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """In pieces (each time the minutes are over at once) the weights are those of a run in one piece, to the bit."""
     whole, pieces = tmp_path / "whole", tmp_path / "pieces"
     code, out, err = run("train", recipe, "--out", whole, "--device", "cpu")
@@ -88,6 +103,7 @@ def test_a_run_writes_what_it_should_and_goes_on_where_it_stopped(run: Run, reci
     page = (whole / "report.html").read_text("utf-8")
     assert page.count("data:image/") == 2  # the curves, and the picture of the last validation
     assert Image.open(whole / "losses.png").size[0] > 500
+    request.getfixturevalue("no_report")
     code, _, err = run("train", recipe, "--out", pieces, "--device", "cpu", "--minutes", "1e-9")
     assert code == 0
     assert "Time limit reached; step 1 of 3 is saved. Continue with the same command." in err
@@ -106,6 +122,7 @@ def test_a_run_writes_what_it_should_and_goes_on_where_it_stopped(run: Run, reci
     assert (whole / "log.jsonl").read_bytes() == before
 
 
+@pytest.mark.usefixtures("no_report")
 def test_weights_in_full_and_without_a_test(run: Run, recipe: Path, tmp_path: Path) -> None:
     changes = ("run.steps=1", "validation.split=none", "output.weights=float32")
     assert run("train", recipe, "--out", tmp_path, *(word for text in changes for word in ("--set", text)))[0] == 0
@@ -117,6 +134,7 @@ def test_weights_in_full_and_without_a_test(run: Run, recipe: Path, tmp_path: Pa
     assert "not tested" in card
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_trace_of_a_few_steps(run: Run, recipe: Path, tmp_path: Path) -> None:
     changes = ("--set", "run.steps=5", "--set", "validation.split=none")
     trace = tmp_path / "trace.json"
@@ -125,6 +143,7 @@ def test_a_trace_of_a_few_steps(run: Run, recipe: Path, tmp_path: Path) -> None:
     assert {"ProfilerStep#2", "ProfilerStep#4", "aten::addmm"} <= names
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_run_does_not_go_on_with_other_settings(run: Run, recipe: Path, tmp_path: Path) -> None:
     out = ("--out", tmp_path / "run")
     assert run("train", recipe, *out, "--minutes", "1e-9")[0] == 0
@@ -155,6 +174,7 @@ def test_the_report_is_drawn_from_the_log_alone(run: Run, tmp_path: Path) -> Non
     assert run("train", "--report", tmp_path / "nothing")[0] == 1
 
 
+@pytest.mark.usefixtures("no_report")
 def test_pictures_that_cannot_be_used_are_named_and_those_held_out_counted(
     run: Run, recipe: Path, tmp_path: Path
 ) -> None:
@@ -220,27 +240,39 @@ def test_a_folder_that_cannot_be_made(run: Run, recipe: Path, tmp_path: Path) ->
     assert "file" in err
 
 
+@contextmanager
+def ctrl_c(log: Path, steps: int) -> Iterator[None]:
+    """Interrupt this process, as the terminal does, once a run has logged so many steps."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.02):
+            if log.is_file() and len(log.read_bytes().splitlines()) >= steps:
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+@pytest.mark.usefixtures("no_report")
 def test_ctrl_c_saves_and_says_how_to_go_on(run: Run, recipe: Path, tmp_path: Path) -> None:
-    """In a process of its own: the first steps, an interruption, exit code 130, and the same command goes on."""
+    """The first steps, an interruption, exit code 130, and the same command goes on."""
     folder = tmp_path / "run"
-    command = [sys.executable, "-m", "xpose", "train", str(recipe), "--out", str(folder), "--device", "cpu"]
+    command = ["train", recipe, "--out", folder, "--device", "cpu"]
     command += ["--set", "run.steps=100000", "--set", "validation.split=none", "--set", "output.report_minutes=0"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        log = folder / "log.jsonl"
-        patience = time.monotonic() + 300
-        while not log.is_file() or len(log.read_bytes().splitlines()) < 2:
-            assert process.poll() is None, process.stderr.read()  # type: ignore[union-attr]
-            assert time.monotonic() < patience, "no step was made"
-            time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=300)
-    assert process.returncode == 130
-    assert "Traceback" not in err
+    with ctrl_c(folder / "log.jsonl", steps=2):
+        code, _, err = run(*command)
+    assert code == 130
     saved = steps_of(folder)[-1]
     assert f"Stopped; step {saved:,} of 100,000 is saved. Continue with the same command." in err
     assert saved >= 2
     assert not list((folder / "state").glob(".*")), "nothing half-written is left"
-    code, _, err = run(*command[3:], "--minutes", "1e-9")
+    code, _, err = run(*command, "--minutes", "1e-9")
     assert (code, f"from step {saved:,}" in err) == (0, True)
     assert steps_of(folder)[-1] == saved + 1

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from tests.inference.conftest import CountingText, own_detector
+from tests.inference.conftest import Sentences, own_detector
 
 from xpose.demo.controller import Controller, Session
 from xpose.demo.pictures import Limits, UploadedPicture
@@ -31,13 +30,6 @@ class Forwards:
         with self._lock:
             self.count += 1
         return self._decode(*args, **options)  # type: ignore[arg-type]
-
-
-class Sentences(CountingText):
-    """A stand-in for MiniLM, which takes seconds to load."""
-
-    def encode(self, texts: list[str]) -> torch.Tensor:
-        return torch.nn.functional.normalize(super().encode(texts)[:, :384])
 
 
 def counting_detector() -> tuple[Detector, Forwards]:

@@ -30,9 +30,9 @@ def _block(name: str, width: int) -> dict[str, tuple[int, ...]]:
     }
 
 
-def tiny_shapes() -> dict[str, tuple[int, ...]]:
-    """Two heads and two blocks per tower, pictures of 32 x 32 in patches of 8."""
-    text, image, out = 128, 128, 24
+def tiny_shapes(out: int = 24, patch: int = 8, patches: int = 4) -> dict[str, tuple[int, ...]]:
+    """Two heads and two blocks per tower, square pictures of so many patches per side, embeddings of `out` numbers."""
+    text, image = 128, 128
     shapes: dict[str, tuple[int, ...]] = {
         "clip_model.positional_embedding": (77, text),
         "clip_model.text_projection": (text, out),
@@ -41,9 +41,9 @@ def tiny_shapes() -> dict[str, tuple[int, ...]]:
         "clip_model.ln_final.weight": (text,),
         "clip_model.ln_final.bias": (text,),
         "clip_model.visual.class_embedding": (image,),
-        "clip_model.visual.positional_embedding": (17, image),
+        "clip_model.visual.positional_embedding": (1 + patches**2, image),
         "clip_model.visual.proj": (image, out),
-        "clip_model.visual.conv1.weight": (image, 3, 8, 8),
+        "clip_model.visual.conv1.weight": (image, 3, patch, patch),
         "clip_model.visual.ln_pre.weight": (image,),
         "clip_model.visual.ln_pre.bias": (image,),
         "clip_model.visual.ln_post.weight": (image,),
@@ -58,9 +58,16 @@ def tiny_shapes() -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def tiny_clip(**sizes: int) -> dict[str, Tensor]:
+    """CLIP and what examples add to it, with seeded numbers."""
+    return {
+        name: torch.from_numpy(np.array(seeded_tensor(name, shape))) for name, shape in tiny_shapes(**sizes).items()
+    }
+
+
 @pytest.fixture(scope="session")
 def tiny() -> dict[str, Tensor]:
-    return {name: torch.from_numpy(np.array(seeded_tensor(name, shape))) for name, shape in tiny_shapes().items()}
+    return tiny_clip()
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from xpose.errors import CheckpointError
-from xpose.model.backbones.swin import WindowAttention, relative_index
 from xpose.model.checkpoints.files import read_tensors
 from xpose.model.config import XPoseConfig
 from xpose.model.network import XPose
@@ -135,17 +134,18 @@ def load_official(path_or_state_dict: str | Path | Mapping[str, Tensor]) -> XPos
 
 def read_official(source: str | Path | Mapping[str, Tensor]) -> tuple[XPose, dict[str, Tensor]]:
     """The network as in `load_official`, and the tensors of the prompt encoders by their official names."""
-    with torch.device("meta"):
-        model = XPose(XPoseConfig())
+    model = unfilled(XPoseConfig())
     network, encoders = sort_official(source if isinstance(source, Mapping) else read_tensors(Path(source)), model)
     return fill(model, network), encoders
 
 
+def unfilled(config: XPoseConfig) -> XPose:
+    """A network whose weights will be replaced. On the meta device it would import PyTorch's compiler, for a second."""
+    with torch.random.fork_rng(devices=[]):
+        return XPose(config)
+
+
 def fill(model: XPose, tensors: Mapping[str, Tensor]) -> XPose:
-    """A network built on the meta device, filled with these weights, in eval mode and float32."""
-    model = model.to_empty(device="cpu")
+    """A network filled with these weights, in eval mode and float32."""
     model.load_state_dict(tensors, strict=True)
-    for module in model.modules():
-        if isinstance(module, WindowAttention):  # its index is not among the weights
-            module.relative_position_index = relative_index(module.window)
     return model.eval()

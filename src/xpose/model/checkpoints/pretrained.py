@@ -18,7 +18,7 @@ from xpose.model.checkpoints.categories import (
     write_categories,
 )
 from xpose.model.checkpoints.files import read_tensors
-from xpose.model.checkpoints.official import fill, read_official
+from xpose.model.checkpoints.official import fill, read_official, unfilled
 from xpose.model.config import XPoseConfig
 from xpose.model.network import XPose
 from xpose.pictures import PICTURE_ENDINGS
@@ -137,8 +137,7 @@ def _from_folder(folder: Path) -> Pretrained:
 
 def build(config: XPoseConfig, tensors: dict[str, Tensor], source: Path) -> XPose:
     """A network with these weights, in eval mode and float32."""
-    with torch.device("meta"):
-        model = XPose(config)
+    model = unfilled(config)
     expected = model.state_dict()
     faults = [f"missing {name}" for name in expected if name not in tensors]
     faults += [f"unexpected {name}" for name in tensors if name not in expected]
