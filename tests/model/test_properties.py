@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from tests.model.conftest import lively, random_images, random_prompts, tiny_config, tiny_nano_config
+from tests.model.conftest import lively, random_images, random_prompts, tiny_config, tiny_dense_config, tiny_nano_config
 from torch import Tensor
 
 from xpose.errors import ImageError, PromptError
@@ -183,6 +183,24 @@ def test_small_and_odd_pictures(tiny: XPose, height: int, width: int) -> None:
     result = run(tiny, random_images(1, height, width), one(1, 3))
     assert 1 <= result.boxes[0].shape[0] <= 6
     assert torch.isfinite(result.keypoints[0]).all()
+
+
+@pytest.mark.parametrize("kernel", ["grid", "gather"])
+@pytest.mark.parametrize("backbone", ["swin", "nanodet"])
+def test_graphs_of_varying_size_compute_the_same(backbone: str, kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What tracing uses in place of caches, gathered windows, slices and shortcuts, run eagerly."""
+    config = tiny_config() if backbone == "swin" else tiny_dense_config(backbone="nanodet")
+    model = lively(XPose(config)).double()
+    for module in model.modules():
+        if hasattr(module, "graph_kernel"):
+            module.graph_kernel = kernel
+    images = random_images(2, 45, 70)
+    expected = [run(model, images, one(classes, 5)) for classes in (1, 3)]
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    for classes, usual in zip((1, 3), expected, strict=True):
+        traced = run(model, images, one(classes, 5))
+        for name in ("logits", "boxes", "keypoints"):
+            torch.testing.assert_close(getattr(traced, name), getattr(usual, name), **CLOSE)
 
 
 def test_no_keypoints_gives_boxes(tiny: XPose) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from xpose.cli import _console
 from xpose.cli._inputs import InputPicture, printable
 from xpose.errors import DataError, ImageError, counted, quote
+from xpose.pictures import shared_end
 
 if TYPE_CHECKING:
     from xpose.inference.known_boxes import Boxes
@@ -154,7 +155,7 @@ def _matched(
         path = picture.path if picture.frame is None else picture.path.with_name(f"{picture.path.name}#{picture.frame}")
         ids = (stem, str(int(stem)) if stem.isdecimal() else stem) if picture.frame is None else ()
         fitting = next((by_name[name] for name in (path.name, *ids) if name in by_name), [])
-        agreeing = [_shared_end(entry.path, path) for entry in fitting]
+        agreeing = [shared_end(entry.path.parts, path.absolute().parts) for entry in fitting]
         best = [entry for entry, count in zip(fitting, agreeing, strict=True) if count == max(agreeing)]
         if not best:
             continue
@@ -171,9 +172,3 @@ def _matched(
             "given. Names in the file, or ids in a results file, must be the names of the pictures."
         )
     return matched
-
-
-def _shared_end(path: PurePosixPath, picture: Path) -> int:
-    """The number of parts at the end of both paths that agree."""
-    pairs = zip(reversed(path.parts), reversed(picture.absolute().parts), strict=False)
-    return next((count for count, (a, b) in enumerate(pairs) if a != b), len(path.parts))

@@ -95,8 +95,6 @@ def detect_in_pictures(
         _console.fail(unusable.message)
     if not pictures:
         raise typer.Exit(_console.FAILURE)
-    if boxes_from is not None:
-        _check_without_selection(given, best)
     boxes = None if boxes_from is None else BoxFile(boxes_from, pictures)
     from xpose.inference import DetectionOptions
     from xpose.model.profiling import profiled
@@ -111,6 +109,12 @@ def detect_in_pictures(
         region=region,
         best=best,
     )
+    if boxes_from is not None and (choosing := options.choosing()):
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in choosing)
+        raise typer.BadParameter(
+            f"Every box of the file gives one pose, whatever its score, so {flags} cannot be used with it.",
+            param_hint="--boxes-from",
+        )
     detector = _prompts.load_detector(given.weights, given.config, given.device, given.dtype, given.clip)
     encoded = _prompts.encode(prompts, given.bank, detector)
     _prompts.show_prompts(prompts, [entry.names for entry in encoded[: len(prompts)]])
@@ -128,23 +132,6 @@ def detect_in_pictures(
             _console.note(f"Stopped after {len(outcomes)} of {len(pictures)} pictures.")
     if faults:
         raise typer.Exit(_console.FAILURE)
-
-
-def _check_without_selection(given: DetectionCommandOptions, best: bool) -> None:
-    """Check that no option for choosing detections is combined with known boxes."""
-    values = {
-        "--threshold": given.threshold,
-        "--nms": given.nms,
-        "--nms-oks": given.nms_oks,
-        "--max-instances": given.max_instances,
-        "--rivals": given.rivals,
-        "--best": best or None,
-    }
-    if wrong := [name for name, value in values.items() if value is not None]:
-        raise typer.BadParameter(
-            f"Every box of the file gives one pose, whatever its score, so {', '.join(wrong)} cannot be used with it.",
-            param_hint="--boxes-from",
-        )
 
 
 def _detect_each(

@@ -51,7 +51,6 @@ Prompts: TypeAlias = "str | Prompt | EncodedClass | Iterable[Prompts]"
 
 _DEFAULTS = DetectionOptions()
 _ALL_MATCHES = DetectionOptions(threshold=0.0, rivals=())
-_WITHOUT_BOXES = ("threshold", "nms", "nms_oks", "max_instances", "rivals", "best")  # options that choose detections
 
 
 class DetectArguments(OptionValues, total=False):
@@ -420,8 +419,7 @@ class Similarity:
 
 def _check_without_selection(options: DetectionOptions) -> None:
     """Check that no option for choosing detections is set."""
-    given = [name for name in _WITHOUT_BOXES if getattr(options, name) != getattr(_DEFAULTS, name)]
-    if given:
+    if given := options.choosing():
         raise ConfigError(
             f"{', '.join(given)} and boxes were both given. Every known box gives one pose, whatever its score, so "
             "nothing is chosen. Leave one of them out; poses.filter(threshold=...) selects poses afterwards."

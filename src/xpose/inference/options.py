@@ -79,6 +79,11 @@ class DetectionOptions:
         """The same options with other values."""
         return dataclasses.replace(self, **values) if values else self
 
+    def choosing(self) -> list[str]:
+        """The names of the given options that choose among detections, which known boxes exclude."""
+        names = ("threshold", "nms", "nms_oks", "max_instances", "rivals", "best")
+        return [name for name in names if getattr(self, name) != getattr(DetectionOptions, name)]
+
     def over(self, stored: Calibration) -> Calibration:
         """The stored calibration with these options in place of its values.
 

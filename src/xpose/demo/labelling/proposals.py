@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ import numpy as np
 from xpose.demo.labelling.label_file import FileContent, SavedPicture, object_of
 from xpose.demo.labelling.objects import LabelledObject
 from xpose.errors import DataError, quote
+from xpose.pictures import shared_end
 from xpose.prompts import TextPrompt
 from xpose.records import Category
 from xpose.vocabulary import Skeleton, list_skeletons, normalise
@@ -94,14 +94,9 @@ def results_for(content: FileContent, category: Category, names: list[str], path
 
 def _matching(file_name: str, names: Iterable[str]) -> str | None:
     """The name of the path with the longest end in common with `file_name`; None without a single one."""
-    shared = {name: _shared_parts(file_name, name) for name in names}
+    shared = {name: shared_end(file_name.split("/"), name.split("/")) for name in names}
     best = [name for name, depth in shared.items() if depth == max(shared.values())]
     return best[0] if len(best) == 1 else None
-
-
-def _shared_parts(a: str, b: str) -> int:
-    pairs = zip(reversed(a.split("/")), reversed(b.split("/")), strict=False)
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _renamed(labelled: LabelledObject, spelling: Mapping[str, str]) -> LabelledObject:

@@ -12,7 +12,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -22,6 +21,7 @@ from xpose.data.datasets.converters.base import EDGE, MARGIN, NOT_STATED, Conver
 from xpose.data.datasets.importers.names import Named, ObjectKind, read_map, readable, settle_names
 from xpose.data.datasets.sources import SourceFolder, box_of_points, grouped, refuse_turned, safe_name, whole_file_fault
 from xpose.errors import DataError, quote
+from xpose.pictures import shared_end
 from xpose.records import Box, Instance, Picture, Point, Record, Skipped
 
 OBJECT = "object"  # the category of objects that the source does not name
@@ -318,7 +318,7 @@ class PictureFinder:
         candidates = self._by_name.get(name.rsplit("/", 1)[-1], [])
         if not candidates:
             return None
-        shared = {place: _shared_parts(place, name) for place in candidates}
+        shared = {place: shared_end(place.split("/"), name.split("/")) for place in candidates}
         matches = [place for place in candidates if shared[place] == max(shared.values())]
         if len(matches) > 1 and split:
             matches = [place for place in matches if split in place.split("/")] or matches
@@ -326,8 +326,3 @@ class PictureFinder:
             shown = " or ".join(map(quote, matches[:3]))
             raise DataError(f"{quote(name)} may be {shown}; give the folder that is meant with --pictures")
         return matches[0]
-
-
-def _shared_parts(place: str, name: str) -> int:
-    pairs = zip(reversed(place.split("/")), reversed(name.split("/")), strict=False)
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
