@@ -65,8 +65,10 @@ _GROWTH = """## How the time grows
 These are times of `detect` with the bundled weights `xpose-nano` and PyTorch, from the decoded picture to the result,
 when only one quantity changes. *Relative* compares each time with the first row. For *objects*, `detect` returns as
 many poses as there are people on the canvas (`max_instances`, without thresholds); the network decodes 20 candidates,
-or 50 for 50 poses. *Classes* are words of the vocabulary with their own keypoints; as always, rivals are added.
-*Keypoints* are those of a person."""
+or 50 for 50 poses. *Classes* are words of the vocabulary with their own keypoints; as always, rivals are added, and
+words that are unlike all rivals are decoded in a second pass. *Keypoints* are those of a person. In the encoder of
+`xpose-nano`, every token of the two coarser levels attends to all others, so the time grows faster than the number of
+pixels."""
 
 
 def _introduction(results: Sequence[Result], command: str) -> str:
