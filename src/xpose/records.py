@@ -27,6 +27,7 @@ LeftRight = Literal["anatomical", "viewer", "disputed", "none", "not stated"]
 LEFT_RIGHT_RULES: tuple[LeftRight, ...] = get_args(LeftRight)
 
 MAX_SIDE = 100_000  # pixels; a larger width or height is treated as a fault of the file
+_NUMBER = (int, float)
 MAX_BOX_SIZE = 4.0  # times the picture's side; objects cut by the edge have boxes that reach beyond it
 
 
@@ -183,4 +184,5 @@ def replaced(instance: Instance, **changes: object) -> Instance:
 
 
 def _finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # Millions of calls when a run opens its sets: a tuple is tested much faster than a union.
+    return isinstance(value, _NUMBER) and not isinstance(value, bool) and math.isfinite(value)

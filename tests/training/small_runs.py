@@ -19,7 +19,7 @@ from xpose.data.loading.pool import open_pool
 from xpose.data.loading.transforms import Augmentation
 from xpose.data.synthetic.scenes import write_synthetic
 from xpose.data.synthetic.toys import KINDS
-from xpose.model import XPose
+from xpose.model import SwinSettings, XPose
 from xpose.model.prompting import ClipTextEncoder, ClipVisualPromptEncoder
 from xpose.training.objective.denoising import DenoisingSettings
 from xpose.training.run import prompt_batches
@@ -36,6 +36,8 @@ def network(**changes: object) -> XPose:
     """Swin and our own kind of heads: single numbers among the weights, an example encoder that is not always used."""
     values: dict = {"query_content": "token", "size_prior": "token", "scaled_logits": True, "visibility_head": True}
     values |= {"prompt_encoder": "nano", "prompt_width": 400}
+    values |= {"swin": SwinSettings(dim=8, depths=(1, 2, 1, 1), heads=(1, 2, 2, 4), window=3)}
+    values |= {"encoder_layers": 1, "keypoint_layers": 2}
     return lively(XPose(tiny_config(**(values | changes)))).requires_grad_(True)
 
 

@@ -13,8 +13,8 @@ from xpose.training.objective.denoising import DenoisingSettings, noised_objects
 from xpose.training.objective.losses import Criterion, LossWeights
 from xpose.training.run.settings import MovingAverage, Schedule
 
-STEPS = 40
-# Sixty steps are short: what counts little in a real run counts more here, so that it shows.
+STEPS = 24
+# So few steps are short: what counts little in a real run counts more here, so that it shows.
 WEIGHTS = LossWeights(keypoint_alignment=10.0, visibility=5.0)
 
 
@@ -41,7 +41,7 @@ def learn(
     # Coarse sigmas: OKS has to tell a bad pose from a worse one.
     targets = dataclasses.replace(targets, sigmas=torch.full_like(targets.sigmas, 0.3))
     images = random_images(2, 64, 96).float()
-    schedule = Schedule(rate=2e-3, backbone=1.0, reference_batch=0, warm_up=5)
+    schedule = Schedule(rate=4e-3, backbone=1.0, reference_batch=0, warm_up=5)
     optimiser = torch.optim.AdamW(schedule.groups(model))
     average, criterion = MovingAverage(model), Criterion(WEIGHTS)
     noised = None
@@ -64,13 +64,13 @@ def learn(
     return history[0], history[-1]
 
 
-def test_forty_steps_on_one_batch_lower_every_term() -> None:
+def test_a_few_steps_on_one_batch_lower_every_term() -> None:
     before, after = learn(tiny_config())
     assert {name: (before[name], after[name]) for name in before if not after[name] < before[name]} == {}
     assert after["total"] < 0.5 * before["total"]
 
 
-def test_forty_steps_with_denoising_lower_every_term_of_our_own_network() -> None:
+def test_a_few_steps_with_denoising_lower_every_term_of_our_own_network() -> None:
     before, after = learn(tiny_nano_config(), DenoisingSettings(queries=8, keypoint_runs=1))
     assert len([name for name in before if "@noised" in name]) == 2 * 3 + 4 * 7
     assert {name: (before[name], after[name]) for name in before if not after[name] < before[name]} == {}

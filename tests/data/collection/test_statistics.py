@@ -75,7 +75,7 @@ def test_samples_of_original_formats_become_a_collection(tmp_path: Path) -> None
 
 def test_the_real_collection(tmp_path: Path) -> None:
     """The small ones of every fifth of its sets; the second run has no workers, and the fingerprints of the first."""
-    index = [x for x in sorted(shared_index(), key=lambda entry: entry["name"])[::5] if x["images"] < 300]
+    index = [x for x in sorted(shared_index(), key=lambda entry: entry["name"])[::5] if x["images"] < 130]
     assert len(index) > 5
     names = [entry["name"] for entry in index]
     done = unify([SHARED], tmp_path / "a", Choices(workers=2), only=names)

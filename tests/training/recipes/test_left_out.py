@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import gettempdir
 
@@ -12,14 +13,17 @@ from PIL import Image, ImageOps
 from tests.evaluation.drawn_sets import TUBE, thing, write_set
 
 from xpose.data.collection.leaks import PrintStore, print_picture
+from xpose.data.loading import pool as pool_module
+from xpose.data.loading.pool import read_places
 from xpose.data.synthetic.scenes import generate
 from xpose.errors import ConfigError, SplitError
+from xpose.records import Record
 from xpose.training.recipes import left_out as left_out_module
 from xpose.training.recipes.assembly import training_pool
 from xpose.training.recipes.left_out import APART_FILE, LEFT_OUT_FILE, LeftOut, look_alikes
 from xpose.training.recipes.recipe import TrainingData, load_recipe
 
-SHARED = Path(__file__).parents[4] / "shared" / "data"
+SHARED = (Path(__file__).parents[4] / "shared" / "data").resolve()
 TUBES = [thing((10, 10, 40, 30), (15, 15), (40, 35))]
 
 
@@ -135,12 +139,22 @@ real = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real collection is n
 @real
 def test_the_shipped_weights_learn_from_no_validation_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a file, nor its look or mirror image, nor (hands and people out of COCO) a piece of the same original."""
-    # It takes a minute to read all pictures: fingerprints of unchanged files are kept for the next run of this test.
+    # Both take long: fingerprints of unchanged files are kept for the next run of this test, and labels are read once.
     store = PrintStore(Path(gettempdir()) / f"xpose-test-prints-{getpass.getuser()}.sqlite")
-    paths = sorted(path.resolve() for path in SHARED.glob("*/images/**/*") if path.is_file())
+    paths = sorted(path for path in SHARED.glob("*/images/**/*") if path.is_file())
     prints = dict(zip(paths, store.prints(paths), strict=True))
     store.close()
-    monkeypatch.setattr(left_out_module, "print_picture", lambda path: prints.get(path.resolve()))
+    monkeypatch.setattr(left_out_module, "print_picture", prints.get)
+    labels: dict[str, list[tuple[Record, Path]]] = {}
+
+    def read_once(folder: Path, split: str, **options: object) -> Iterator[tuple[Record, Path]]:
+        assert folder == SHARED
+        if split not in labels:
+            labels[split] = list(read_places(folder, split))
+        return iter(labels[split])
+
+    for module in (left_out_module, pool_module):
+        monkeypatch.setattr(module, "read_places", read_once)
     recipe = load_recipe("nano-real", data=[SHARED])
     left_out = LeftOut()
     pool = training_pool(recipe.data, left_out)
@@ -154,7 +168,7 @@ def test_the_shipped_weights_learn_from_no_validation_picture(monkeypatch: pytes
     train, tested = left_out_module.Side(), left_out_module.Side()
     for side, names in ((train, learned), (tested, list(splits["val"]))):
         for source, file in names:
-            side.add(f"{source}/{file}", prints.get((SHARED / source / file).resolve()))
+            side.add(f"{source}/{file}", prints[SHARED / source / file])
     assert not train.unread
     assert not tested.unread
     assert left_out_module.find_leaks(train, tested) == []

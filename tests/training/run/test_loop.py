@@ -36,7 +36,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_loss_falls(tmp_path: Path, pictures: Path) -> None:
     schedule = Schedule(rate=1e-3, reference_batch=0, backbone=1.0)
-    learn(tmp_path, loader_of(pictures, batch=4), run_of(24, log_steps=4, schedule=schedule, clip=10.0))
+    run = run_of(24, log_steps=4, schedule=schedule, clip=10.0)
+    learn(tmp_path, loader_of(pictures, batch=4), run, network(keypoint_layers=4))
     for name in ("total", "keypoint_l1"):
         assert curve(tmp_path, name)[3:].mean() < 0.8 * curve(tmp_path, name)[0]
 

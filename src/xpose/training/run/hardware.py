@@ -140,11 +140,15 @@ def share_whole(weights: Sequence[Tensor]) -> None:
 
 def clip(weights: Sequence[Tensor], length: float) -> float:
     """Like `clip_grad_norm_`, for a mix of sharded and whole weights; all processes must call this."""
-    sorts = ([w for w in weights if is_parted(w)], [w for w in weights if not is_parted(w)])
-    norms: list[Any] = [nn.utils.get_total_norm([w.grad for w in sort if w.grad is not None]) for sort in sorts]
-    norm = torch.stack([n.full_tensor() if is_parted(n) else n for n in norms]).norm()
-    for sort in sorts:
-        nn.utils.clip_grads_with_norm_(sort, length, norm)
+    gradients: list[Any] = [weight.grad for weight in weights if weight.grad is not None]
+    shards: list[Tensor] = [gradient.to_local() for gradient in gradients if is_parted(gradient)]
+    whole = [gradient for gradient in gradients if not is_parted(gradient)]
+    square = nn.utils.get_total_norm(shards).square().to(weights[0].device)
+    distributed.all_reduce(square)
+    norm = (square + nn.utils.get_total_norm(whole).square()).sqrt()
+    scale = (length / (norm + 1e-6)).clamp(max=1.0)
+    for gradient in (*shards, *whole):
+        gradient.mul_(scale)
     return float(norm)
 
 
