@@ -38,8 +38,11 @@ def main() -> None:
         for word, times in loaded(picture, words, given.weights, given.threads, given.repeats).items():
             middle = statistics.median(times)
             print(f"{word:<10} {1000 * middle:6.0f} ms, {1 / middle:5.1f} pictures/s (median of {len(times)})")
-        for seconds, megabytes in whole(picture, words[0], given.weights, given.threads, given.starts):
-            print(f"xpose detect -t {words[0]}: {seconds:.1f} s from start to end, at most {megabytes:.0f} MB")
+        for seconds, busy, megabytes in whole(picture, words[0], given.weights, given.threads, given.starts):
+            print(
+                f"xpose detect -t {words[0]}: {seconds:.1f} s from start to end, {busy:.1f} s of processor time, "
+                f"at most {megabytes:.0f} MB"
+            )
 
 
 def _photograph() -> Image.Image:
@@ -69,8 +72,8 @@ def loaded(picture: Path, words: list[str], weights: str | None, threads: int, r
     return found
 
 
-def whole(picture: Path, word: str, weights: str | None, threads: int, starts: int) -> list[tuple[float, float]]:
-    """Seconds and megabytes of the command in fresh processes."""
+def whole(picture: Path, word: str, weights: str | None, threads: int, starts: int) -> list[tuple[float, float, float]]:
+    """Seconds, seconds of processor time, and megabytes of the command in fresh processes."""
     command = [sys.executable, "-m", "xpose", "detect", str(picture), "-t", word, "-o", str(picture.parent / "out")]
     command += ["-p", weights] if weights else []
     values = []
@@ -85,7 +88,7 @@ def whole(picture: Path, word: str, weights: str | None, threads: int, starts: i
         _, status, used = os.wait4(child.pid, 0)
         if status:
             sys.exit(f"{' '.join(command)} failed.")
-        values.append((time.perf_counter() - start, used.ru_maxrss / 1024))
+        values.append((time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024))
     return values
 
 

@@ -229,7 +229,7 @@ def test_points_under_their_threshold_are_not_there(here: Path, run: Run, weight
 
 
 def test_drawings_are_those_of_the_library(here: Path, run: Run, weights: str) -> None:
-    """With the same options; the size of a drawing depends on the picture and the prompts, not on what was detected."""
+    """With the same options; in several, the size depends on the picture and the prompts, not on what was detected."""
     for number in range(2):
         make_picture(here / "in" / f"{number}.png", seed=number, size=(640, 480))
     command = ["detect", "in", "-t", "dog", "-p", weights, "--max-instances", "1"]
@@ -240,6 +240,8 @@ def test_drawings_are_those_of_the_library(here: Path, run: Run, weights: str) -
     sizes = {Image.open(path).size for folder in ("found", "none") for path in (here / folder).glob("*.png")}
     assert len(sizes) == 1
     assert sizes.pop()[1] > 480, "a legend, whether something was detected or not"
+    assert run(*command[:1], "in/1.png", *command[2:], "-o", "one", "--threshold", "1")[0] == 0
+    assert Image.open(here / "one" / "1_xpose.png").size == (640, 480), "a single picture without detections has none"
     poses = xpose.load(weights).detect("in/1.png", "dog", threshold=0.0, max_instances=1)
     drawn = poses.draw(prompts="dog", legend="inside", boxes=False, labels=False, line_width=0.5)
     np.testing.assert_array_equal(Image.open(here / "thin" / "1_xpose.png"), drawn)
@@ -252,9 +254,8 @@ def test_crops_and_files_for_other_programs(here: Path, run: Run, weights: str) 
     formats = ["--csv", "--yolo", "--openpose", "--coco-results"]
     code, out, err = run(*command, "--crops", *formats)
     assert code == 0, err
-    assert (
-        "all results in in/poses.json, in/poses-results.json, in/poses.csv, in/*_keypoints.json, in/labels/*.txt" in err
-    )
+    assert "Drawings and crops are in in, all results in in/poses.json, in/poses-results.json, in/poses.csv" in err
+    assert "in/*_keypoints.json, in/labels/*.txt, in/data.yaml." in err
     pictures = strict_json(out)["pictures"]
     labels = [pose["category"] for picture in pictures for pose in picture["poses"]]
     for picture in pictures:

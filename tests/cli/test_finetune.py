@@ -127,6 +127,7 @@ def test_projects_of_other_tools(
         assert "left ear and right ear" in err, "the names are those of a skeleton with just these points"
     else:
         assert "Tested on 2 pictures (a split of its own)" in err
+        assert "PCK@0.1 is the share of keypoints" in err
 
 
 def test_stopped_it_shows_the_best_weights_and_goes_on_with_the_labels_it_began_with(

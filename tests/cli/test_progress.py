@@ -13,7 +13,8 @@ from xpose.cli._progress import RunBar, run_line
 
 def test_a_line_says_terms_speed_memory_and_what_is_left() -> None:
     text = run_line(report())
-    for part in ("step 20/100", "loss 12.3", "class 0.5", "points 3", "17.5 images/s", "2.0 GB", "67 min left"):
+    terms = "loss 12.3 (class 0.5, box 0.25, box overlap 0.125, points 3, pose 0.75)"
+    for part in ("step 20/100", terms, "17.5 pictures/s", "2.0 GB", "67 min left"):
         assert part in text
     assert "finite" not in text
     assert "2 step(s) without a finite number" in run_line(report(faulty=2))
@@ -40,5 +41,5 @@ def test_on_a_terminal_a_bar_shows_the_same() -> None:
         bar.report(report(40))
         bar.note("above the bar")
     shown = stream.getvalue()
-    for part in ("40/100", "loss 12.3", "17.5 images/s", "2.0 GB", "above the bar"):
+    for part in ("40/100", "loss 12.3", "17.5 pictures/s", "2.0 GB", "above the bar"):
         assert part in shown

@@ -90,7 +90,8 @@ Dtype = Annotated[str | None, _option(WEIGHTS, "--dtype TYPE", _DTYPE)]
 _CLIP = "CLIP ViT-B/32, for weight files that do not contain it."
 Clip = Annotated[Path | None, _option(WEIGHTS, "--clip FOLDER", _CLIP)]
 
-_LEGEND = "Where keypoints and colours are explained. Pictures of equal size always get drawings of equal size."
+_LEGEND = "Where keypoints and colours are explained. In several pictures, also in those without detections, so that "
+_LEGEND += "pictures of equal size get drawings of equal size."
 Legend = Annotated[Literal["below", "inside", "none"], _option(DRAWINGS, "--legend", _LEGEND)]
 Boxes = Annotated[
     bool, _option(DRAWINGS, "--boxes/--no-boxes", "Draw the box of each object (default).", show_default=False)

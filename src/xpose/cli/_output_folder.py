@@ -50,13 +50,15 @@ class OutputFolder:
     ) -> None:
         self.folder = folder
         self._prompts, self._style, self._files = prompts, style, files
+        # In several pictures, the legend explains all prompts, whatever is detected: drawings of equal size.
+        self._explained = prompts if len(pictures) > 1 else None
         self._drawings = drawing_paths(pictures, folder, inputs)
         self._used = {_key(path) for path in (*inputs, *self._drawings.values())}
 
     def draw(self, picture: InputPicture, poses: Poses, pixels: np.ndarray) -> dict[str, Any]:
         """Write the drawing and the crops of a picture, and return their paths for JSON."""
         drawing = self._drawings[picture]
-        _save_picture(poses.draw(pixels, prompts=self._prompts, **asdict(self._style)), drawing)
+        _save_picture(poses.draw(pixels, prompts=self._explained, **asdict(self._style)), drawing)
         if not self._files.crops:
             return {"drawing": printable(drawing)}
         crops = []
@@ -71,13 +73,15 @@ class OutputFolder:
         from xpose.results.formats.table import FORMATS, files
 
         names = [_without_ending(picture.below).as_posix() for picture in results]
-        written = []
+        written: list[str] = []
         for name in ("coco", *self._files.formats):
+            targets = []
             for path, content in files([*results.values()], names, name, **self._numbering(name)):
-                target = self._free(self.folder / path)
-                write_bytes(target, content)
-            pattern = self.folder / FORMATS[name].file.format(picture="*")
-            written.append(printable(pattern if FORMATS[name].single else target))
+                targets.append(self._free(self.folder / path))
+                write_bytes(targets[-1], content)
+            if FORMATS[name].single:
+                targets[: len(names)] = [self.folder / FORMATS[name].file.format(picture="*")]
+            written += map(printable, targets)
         return written
 
     def _numbering(self, name: str) -> dict[str, Any]:

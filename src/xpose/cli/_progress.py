@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from xpose.training.run.log import Progress as RunProgress
 
-# Loss terms in the bar of a run, by their names in the log; the others are only in the log.
-_TERMS = {"total": "loss", "object_alignment": "class", "closed_set": "class", "box_l1": "box", "giou": "giou"}
-_TERMS |= {"keypoint_l1": "points", "oks": "oks"}
+# Parts of the loss in the bar of a run, by their names in the log; the others are only in the log.
+_TERMS = {"object_alignment": "class", "closed_set": "class", "box_l1": "box", "giou": "box overlap"}
+_TERMS |= {"keypoint_l1": "points", "oks": "pose"}
 
 
 class Bars:
@@ -65,10 +65,11 @@ def run_line(progress: RunProgress) -> str:
     from xpose.training.run.log import in_words
 
     faulty = f"  {progress.faulty} step(s) without a finite number" if progress.faulty else ""
-    terms = [f"{word} {progress.terms[name]:.3g}" for name, word in _TERMS.items() if name in progress.terms]
+    parts = [f"{word} {progress.terms[name]:.3g}" for name, word in _TERMS.items() if name in progress.terms]
+    loss = f"loss {progress.terms['total']:.3g} ({', '.join(parts)})  " if parts else ""
     return (
-        f"step {progress.step}/{progress.steps}  {'  '.join(terms)}  rate {progress.rate:.2g}  "
-        f"{progress.images_per_second:.1f} images/s  {progress.memory / 1024:.1f} GB  "
+        f"step {progress.step}/{progress.steps}  {loss}learning rate {progress.rate:.2g}  "
+        f"{progress.images_per_second:.1f} pictures/s  {progress.memory / 1024:.1f} GB  "
         f"{in_words(progress.remaining)} left{faulty}"
     )
 

@@ -100,7 +100,8 @@ class _Results:
         elif self.results:
             _console.show(self._table())
         if self.output is not None and written:
-            _console.note(f"Drawings are in {printable(self.output.folder)}, all results in {', '.join(written)}.")
+            drawn = "Drawings and crops" if any(paths.get("crops") for paths in self._drawn.values()) else "Drawings"
+            _console.note(f"{drawn} are in {printable(self.output.folder)}, all results in {', '.join(written)}.")
         if self.results and self.limits is not None and not any(map(self._total, self.points)):
             _console.note(_advice(self.limits, self.best))
 

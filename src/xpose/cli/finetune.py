@@ -158,6 +158,10 @@ def _planned(plan: FinetunePlan, start: Start, material: Material, folder: Path)
             "Warning: a network trained from scratch needs tens of thousands of pictures to work on new ones; "
             f"from {material.pictures:,} it mostly memorises these."
         )
+    yield (
+        "PCK@0.1 is the share of keypoints that are within a tenth of the object's longer side of their label; for "
+        "PCK@0.2, it is a fifth."
+    )
     if plan.tested_on != "the training pictures":
         yield f"Tested on {counted(plan.tested, 'picture')} ({plan.tested_on}); they are not used for training."
         return

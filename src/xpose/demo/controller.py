@@ -6,7 +6,6 @@ components that change. If the visitor made a mistake, it raises an `XPoseError`
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 import threading
 import time
@@ -52,7 +51,6 @@ class Session:
     shown: int = 0  # the index of the shown picture
     stop: threading.Event = field(default_factory=threading.Event)  # set to end a run after its current picture
     lock: threading.RLock = field(default_factory=threading.RLock)  # held while the state changes
-    order: asyncio.Lock = field(default_factory=asyncio.Lock)  # held by the page to handle clicks in order
     folder: tempfile.TemporaryDirectory[str] = field(default_factory=tempfile.TemporaryDirectory)  # for downloads
     used: float = 0.0  # the time when the page was last used
     closed: float | None = None

@@ -12,16 +12,18 @@ from typing import Any, Protocol
 from xpose.demo.controller import Updates, note
 from xpose.errors import XPoseError
 
-# A script for what Gradio lacks: keeping quick clicks in order.
-IN_ORDER = """async () => { const now = performance.now(), at = Math.max(now, (window.lastClick ?? 0) + 100);
-  window.lastClick = at; await new Promise((go) => setTimeout(go, at - now)); return []; }"""
+# Scripts for what Gradio lacks, keeping quick clicks in order: requests may overtake each other, so each event waits
+# for the answer to the one before. A lost answer is awaited for ten seconds.
+_IN_ORDER = """async (...values) => {{ const sent = {values}, before = window.turn; let end;
+  window.turn = new Promise((ended) => {{ end = ended; }});
+  await before; window.endTurn = end; setTimeout(end, 10000); return sent; }}"""
+_END = "() => window.endTurn()"
 
 
 class PageSession(Protocol):
     """What `Events` needs of the state of one open page."""
 
     lock: threading.RLock  # held while the state changes
-    order: asyncio.Lock  # held to handle clicks in order
 
 
 class Events:
@@ -44,12 +46,14 @@ class Events:
         inputs: Sequence[str] = (),
         status: str = "status",
         changes: Sequence[str] | None = None,
+        in_order: str | None = None,
         **options: Any,
     ) -> Any:
         """On events, call a controller method with the session, the values of `inputs` and any clicked place.
 
         The method may change the parts in `changes`, by default all; Gradio takes time for each of them. If it fails,
-        `status` shows the message.
+        `status` shows the message. All events with `in_order` are handled in the order in which they happened; it is a
+        JavaScript expression for the values of `inputs`, which are `values`.
         """
         import gradio as gr
 
@@ -66,13 +70,16 @@ class Events:
         async def answer(request: gr.Request, event: gr.EventData, *values: Any) -> Any:
             session = self.session_of(str(request.session_hash))
             place = [event._data["index"]] if events[0][1] == "select" else []
-            async with session.order:  # handle quick clicks one by one
-                return await asyncio.to_thread(work, session, *values, *place)
+            return await asyncio.to_thread(work, session, *values, *place)
 
         triggers = [getattr(self.parts[name], event) for name, event in events]
         direct = {"queue": False, "show_progress": "hidden", "trigger_mode": "multiple", "api_visibility": "private"}
         read, written = ([self.parts[name] for name in names] for names in (inputs, changed))
-        return gr.on(triggers, answer, read, written, **{**direct, **options})
+        if in_order is None:
+            return gr.on(triggers, answer, read, written, **{**direct, **options})
+        event = gr.on(triggers, answer, read, written, js=_IN_ORDER.format(values=in_order), **{**direct, **options})
+        event.then(None, js=_END)
+        return event
 
 
 def message(error: Exception) -> str:

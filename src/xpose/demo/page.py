@@ -10,7 +10,7 @@ from typing import Any
 from xpose.demo import words
 from xpose.demo.answers import COLUMNS, FILES
 from xpose.demo.controller import BY_WORDS, WAYS, Controller, Session, Updates, next_step, note
-from xpose.demo.events import IN_ORDER, Events, message
+from xpose.demo.events import Events, message
 from xpose.demo.example_files import EXAMPLE_FILES
 from xpose.demo.examples import ExampleSet
 from xpose.demo.pictures import samples
@@ -152,7 +152,7 @@ class _Events(Events):
         def edit(session: Session, *values: Any) -> Updates:
             return self.controller.edit(session, getattr(session.examples, method)(*values))
 
-        self.on(events, edit, inputs, "example_status", _EXAMPLE)
+        self.on(events, edit, inputs, "example_status", _EXAMPLE, in_order="values")
 
     def connect_run(self) -> None:
         """Connect the search, started by button, Enter or sample."""
@@ -201,9 +201,9 @@ class _Events(Events):
     def connect_examples(self) -> None:
         """Connect the examples and prompt banks."""
         on, controller, status = self.on, self.controller, "example_status"
-        on([("example", "select")], controller.click, (), status, _EXAMPLE, js=IN_ORDER)
+        on([("example", "select")], controller.click, (), status, _EXAMPLE, in_order="values")
         on([("example", "upload")], controller.add_example, ["example"], status, _EXAMPLE)
-        on([("undo", "click")], controller.undo, (), status, _EXAMPLE)
+        on([("undo", "click")], controller.undo, (), status, _EXAMPLE, in_order="values")
         self.edit([("example", "clear")], "drop")
         for tool in list(_TOOLS)[1:]:
             self.edit([(tool, "click")], tool)

@@ -22,6 +22,7 @@ from xpose.vocabulary import (
 )
 from xpose.vocabulary.categories import (
     FALLBACK,
+    OTHER_THINGS,
     RANKS,
     DefaultSkeleton,
     category_of,
@@ -33,11 +34,12 @@ from xpose.vocabulary.names import has_one_typing_error
 
 # Limits for the cosine of the sentence embeddings of a word and of the nearest category. Only words are compared, so
 # they hold for weights with any text encoder. Measured for xpose-nano with `python benchmarks/never_learned.py`:
-# - FAR is for words that the vocabulary does not know. Of 34 words for learned things, 85 % are nearer ("pony" 0.67,
-#   "robin" 0.54), and of 78 words for other things, 12 % ("licence plate" 0.42; but "keyboard" is like a mouse, 0.55).
+# - FAR is for words that the vocabulary does not know, which must also be nearer to the category than to all
+#   `OTHER_THINGS`. Of 34 words for learned things, 91 % pass ("pony" 0.67, "robin" 0.54), and of 78 words for other
+#   things, 5 % ("glove" is like a hand, 0.67). "keyboard" is like a mouse (0.55), but more like a computer (0.57).
 # - NEAR is for other categories of the vocabulary, which are something else unless they mean nearly the same: "rabbit"
 #   (bird 0.50) and "elephant" (horse 0.53) were never learned.
-FAR, NEAR = 0.5, 0.6
+FAR, NEAR = 0.45, 0.6
 _LISTED = 3  # nearest categories in a message
 
 
@@ -115,7 +117,7 @@ class Learned:
         entry = category_of(word)
         if self.find(word) is not None or (entry is not None and self._kin(entry)):
             return True
-        return self.nearest(word)[0][1] >= (FAR if entry is None else NEAR)
+        return self._meant(word) is not None if entry is None else self.nearest(word)[0][1] >= NEAR
 
     def _relative(self, word: str, learned: LearnedCategory | None) -> LearnedCategory | None:
         """The learned animal that is most like an animal; None for other things. `learned` may have only boxes."""
@@ -124,9 +126,18 @@ class Learned:
             return None
         if entry is not None and (kin := self._kin(entry)):
             return self.nearest(word, kin)[0][0]
-        among, limit = (None, FAR) if entry is None else (self._animals, NEAR)
-        near = [category for category, cosine in self.nearest(word, among)[:1] if cosine >= limit]
-        return next((category for category in near if category.keypoints and _is_animal(category)), None)
+        if entry is None:
+            meant = self._meant(word)
+            return meant if meant is not None and meant.keypoints and _is_animal(meant) else None
+        return next((animal for animal, cosine in self.nearest(word, self._animals)[:1] if cosine >= NEAR), None)
+
+    def _meant(self, word: str) -> LearnedCategory | None:
+        """The category that a word means which the vocabulary does not know; None if it means something else."""
+        if not self.categories:
+            return None
+        category, cosine = self.nearest(word)[0]
+        others = self._others @ self._text.encode([word])[0, :DIM]
+        return category if cosine >= max(FAR, *others) else None
 
     def _kin(self, entry: CategoryEntry) -> list[LearnedCategory]:
         """The learned animals of the same species, or else genus, family, order or class."""
@@ -154,6 +165,11 @@ class Learned:
         """The same, also by the names in the vocabulary."""
         entries = ((find_category(name), category) for name, category in self._usual.items())
         return {normalise(entry.name): category for entry, category in entries if entry} | self._usual
+
+    @cached_property
+    def _others(self) -> np.ndarray:
+        """The embeddings of `OTHER_THINGS`, except those that were learned."""
+        return self._text.encode([thing for thing in OTHER_THINGS if self.find(thing) is None])[:, :DIM]
 
     @cached_property
     def _animals(self) -> list[LearnedCategory]:

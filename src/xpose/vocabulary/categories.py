@@ -24,6 +24,13 @@ from xpose.vocabulary.skeleton import Skeleton
 FOLDER = Path(__file__).with_name("categories")
 RANKS = ("species", "genus", "family", "order", "class")
 FALLBACK = "animal"
+# Kinds of things without a category. A word that is more like one of them than like a learned category means neither.
+OTHER_THINGS = (
+    *("aircraft", "bag", "ball", "book", "building", "clock", "clothing", "computer", "container", "cutlery", "door"),
+    *("drink", "fabric", "food", "fruit", "furniture", "household appliance", "jewellery", "light", "machine", "meal"),
+    *("money", "motorcycle", "musical instrument", "paper", "planet", "plant", "robot", "rope", "ship", "sign", "sky"),
+    *("tool", "toy", "train", "tree", "vegetable", "water", "weapon", "wheel"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,10 @@ PLACE = """const point = new DOMPoint(arguments[0], arguments[1]);
 const { x, y } = point.matrixTransform(document.querySelector('#picture svg').getScreenCTM()); return [x, y]"""
 
 
+NUMBERS = """return [...document.querySelectorAll('#picture .mark text, #picture .mark tspan')]
+  .filter((text) => text.checkVisibility()).map((text) => text.firstChild.data)"""
+
+
 class LabelPage(Page):
     """The labelling page in the words of the test; places are pixels of the picture."""
 
@@ -70,13 +74,14 @@ def test_a_folder_is_labelled(start: Callable[[], LabelFolder], tmp_path: Path, 
         page = LabelPage(browser, address)
         page.says("#status", "This leaf is proposed")
         page.until(lambda: page.mark("tip") == (30, 20), "for the proposal")
+        assert page.js(NUMBERS) == ["1", "2"], "of the keypoints in the list, without their names"
         page.drag((30, 20), (40, 25))
         page.until(lambda: page.mark("tip") == pytest.approx((40, 25), abs=0.5), "for the mark to move")
         page.clicks(page.place(60, 70))
         page.says("#status", "stalk is selected")
         page.click(65, 75, "stalk")
         page.send("v")
-        page.until(lambda: "✗ left edge" in page.labels("points"), "for the sign")
+        page.until(lambda: "✗ 3 left edge" in page.labels("points"), "for the sign")
         page.send(Keys.ENTER)
         page.says("#status", "Saved a.png: 1 leaf.")
         assert "1 of 3 labelled" in page.text("#progress")

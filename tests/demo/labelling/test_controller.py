@@ -36,7 +36,7 @@ def test_from_the_first_proposal_to_the_command_that_trains(controller: LabelCon
     updates = controller.show(session)
     assert "0 of 3 labelled" in updates["progress"]["value"]
     assert updates["jump"]["choices"] == [("· a.png", 0), ("· below/b.png", 1), ("· turned.jpg", 2)]
-    assert updates["points"]["choices"] == [("✓ tip", "tip"), ("✓ stalk", "stalk"), ("left edge", "left edge")]
+    assert updates["points"]["choices"] == [("✓ 1 tip", "tip"), ("✓ 2 stalk", "stalk"), ("3 left edge", "left edge")]
     assert updates["points"]["value"] == "left edge"
     assert "This leaf is proposed" in said(updates)
 
@@ -75,6 +75,15 @@ def test_leaving_a_picture_saves_it_only_if_it_was_changed(controller: LabelCont
     for number in (3, -1, None, "0", True):
         with pytest.raises(PromptError, match="no picture"):
             controller.jump(session, number)
+
+
+def test_a_picture_without_proposals_says_so_until_it_is_labelled(controller: LabelController, session: LabelSession):
+    controller.labelling._propose = lambda name, pixels: ()
+    controller.labelling._prepared.clear()
+    assert "No leaf is proposed for this picture. Click on: tip" in said(controller.step(session, 1))
+    controller.accept(session)
+    assert "proposed" not in said(controller.jump(session, 1))
+    assert "proposed" not in said(controller.propose(session, False))
 
 
 def test_a_mark_is_clicked_and_then_its_place(controller: LabelController, session: LabelSession):

@@ -25,6 +25,9 @@ def test_every_mark_is_at_its_place():
     }
     assert [key for key, mark in marks.items() if mark.get("class") == "mark current"] == [("0", "left eye")]
     assert [key for key, mark in marks.items() if mark.find("path[@class='hole']") is not None] == [("0", EVIL)]
+    texts = {key: "".join(mark.find("text").itertext()) for key, mark in marks.items()}  # type: ignore[union-attr]
+    numbered = {("0", "left eye"): "1 left eye", ("0", EVIL): f"2 {EVIL} (hidden)", ("1", "left eye"): "1 left eye"}
+    assert texts == numbered, "numbers as in the list"
     (line,) = svg.iterfind(".//line")
     assert [line.get(name) for name in ("x1", "y1", "x2", "y2")] == ["10.5", "20", "80", "70"]
     classes = [group.get("class") for group in svg.iterfind("g")]

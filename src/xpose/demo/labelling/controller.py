@@ -6,9 +6,8 @@ components that change. If the user made a mistake, it raises an `XPoseError`, a
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from xpose.demo.answers import plural
 from xpose.demo.controller import Updates, note
@@ -27,7 +26,6 @@ class LabelSession:
     lock: threading.RLock  # of the labels, which all pages share
     number: int  # the index of the shown picture
     shown: bool = False  # whether the page shows the state of this session, and not that of an earlier program
-    order: asyncio.Lock = field(default_factory=asyncio.Lock)  # held by the page to handle clicks in order
 
 
 class LabelController:
@@ -66,7 +64,7 @@ class LabelController:
         labelling, session.shown = self.labelling, True
         name, total = labelling.names[session.number], len(labelling.names)
         choices = [
-            (f"{'✓' if other in labelling.file.pictures else '·'} {other}", number)
+            (f"{'✓' if labelling.is_labelled(other) else '·'} {other}", number)
             for number, other in enumerate(labelling.names)
         ]
         bar = f'<div class="bar"><div style="width: {100 * labelling.labelled / total:.1f}%"></div></div>'
@@ -81,12 +79,12 @@ class LabelController:
             hidden: Updates = {name: {"visible": False} for name in ("points", "objects")}
             return updates | hidden | {"status": {"value": fault}, "picture": {"value": ""}}
         labelling.prepared(labelling.names[self._following(session)])
-        fault = labelling.prepared(name).result().fault
-        return updates | self._labels(session, labels, said=" ".join(filter(None, (said, fault))))
+        prepared, proposes = labelling.prepared(name).result(), labelling.proposing and not labelling.is_labelled(name)
+        return updates | self._labels(session, labels, said=f"{said} {prepared.fault * proposes}".strip())
 
     def _labels(self, session: LabelSession, labels: LabelledPicture, said: str = "") -> Updates:
         labelling = self.labelling
-        points = [(_sign(labels, name) + name, name) for name in labels.names]
+        points = [(f"{_sign(labels, name)}{place} {name}", name) for place, name in enumerate(labels.names, start=1)]
         objects = [
             (f"{number}{' (proposed)' * labelled.proposed}", number - 1)
             for number, labelled in enumerate(labels.objects, start=1)

@@ -55,12 +55,16 @@ class LabelFolder:
     @property
     def labelled(self) -> int:
         """The number of pictures of the folder that the file holds."""
-        return sum(name in self.file.pictures for name in self.names)
+        return sum(map(self.is_labelled, self.names))
+
+    def is_labelled(self, name: str) -> bool:
+        """Whether the file holds the picture."""
+        return name in self.file.pictures
 
     def first_open(self, start: int = 0) -> int:
         """The index of the first picture that is not labelled, searched from `start` on and then from the beginning."""
         order = [*range(start, len(self.names)), *range(start)]
-        return next((number for number in order if self.names[number] not in self.file.pictures), start % len(order))
+        return next((number for number in order if not self.is_labelled(self.names[number])), start % len(order))
 
     def prepared(self, name: str) -> Future[PreparedPicture]:
         """The picture, which a background thread prepares; safe to call from any thread."""
@@ -83,12 +87,14 @@ class LabelFolder:
         stream = io.BytesIO()
         shown.save(stream, "JPEG", quality=92)
         prepared = PreparedPicture(width, height, stream.getvalue())
-        if name in self.file.pictures:
+        if self.is_labelled(name):
             return prepared
         try:
-            return replace(prepared, proposals=self._propose(name, pixels))
+            proposals = self._propose(name, pixels)
         except (XPoseError, MemoryError) as error:
             return replace(prepared, fault=f"There are no proposals for this picture: {error}")
+        fault = "" if proposals else f"No {self.file.category.name} is proposed for this picture."
+        return replace(prepared, proposals=proposals, fault=fault)
 
     def open(self, name: str) -> LabelledPicture:
         """The labels of a picture, saved or proposed; `ImageError` if it cannot be read."""

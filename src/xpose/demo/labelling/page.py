@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from xpose.demo.controller import Updates
-from xpose.demo.events import IN_ORDER, Events
+from xpose.demo.events import Events
 from xpose.demo.labelling.controller import LabelController, LabelSession
 from xpose.demo.labelling.proposals import skeleton_of
 from xpose.drawing.skeletons import draw_skeleton
@@ -18,15 +18,15 @@ FOLDER = Path(__file__).parent
 CSS = (FOLDER / "page.css").read_text("utf-8")
 _EDITS = {"hidden": "toggle_hidden", "absent": "toggle_absent", "add_object": "add_object"}
 _EDITS |= {"remove_object": "remove_object", "deselect": "deselect"}
-# Keeps quick actions in order, and adds the address of the picture that they were meant for.
-_SHOWN = f"""async (_, ...values) => {{ const shown = document.querySelector('#picture svg')?.dataset.picture ?? '';
-  await ({IN_ORDER})(); return [shown, ...values]; }}"""
+# In place of the first value: the address of the picture that an action was meant for.
+_SHOWN = "[document.querySelector('#picture svg')?.dataset.picture ?? '', ...values.slice(1)]"
 _HELP = """
 - **Click** in the picture to place the highlighted keypoint; the next one is highlighted.
 - **Move** a mark by dragging it, or click on it and then on its place.
 - **H**: the keypoint is hidden, and you place it where it must be. **V**: it is not visible anywhere.
 - **N**: label another object. **Del**: remove this object. **Z**: undo. **Esc**: back to the next open keypoint.
 - **Enter**: save the labels as they are shown. **← →**: go to other pictures; changed labels are saved, too.
+- The **numbers** at the marks are those in the list; point at a mark to see its name.
 - **Mouse wheel**: zoom. Then drag the picture to move it.
 """
 
@@ -80,7 +80,7 @@ def _connect(events: Events, controller: LabelController, page: Any) -> None:
         def handle(session: LabelSession, shown: Any, *read: Any) -> Updates:
             return controller.act(session, shown, method, *values, *read)
 
-        events.on([(name, event)], handle, ["picture", *inputs], js=_SHOWN, **options)
+        events.on([(name, event)], handle, ["picture", *inputs], in_order=_SHOWN, **options)
 
     on("picture", "select", "point")
     for name, method in _EDITS.items():

@@ -11,6 +11,10 @@ const at = (event) => {
   return { x, y };
 };
 
+// The size of a pixel of the screen, so that numbers keep their size when the picture is zoomed.
+const scale = () => svg()?.style.setProperty('--pixel', 1 / svg().getScreenCTM().a);
+new ResizeObserver(scale).observe(element);
+
 // A new drawing shows the whole picture; keep the zoom as long as it is the same picture.
 const drawn = () => {
   if (!svg()) return;
@@ -20,6 +24,7 @@ const drawn = () => {
     new Image().src = svg().dataset.following;
   }
   if (view) svg().setAttribute('viewBox', view.join(' '));
+  scale();
 };
 watch('value', drawn);
 drawn();
@@ -66,6 +71,7 @@ element.addEventListener('wheel', (event) => {
     const image = svg().querySelector('image');
     view = null;
     svg().setAttribute('viewBox', `0 0 ${full} ${image.height.baseVal.value}`);
+    scale();
   } else if (width * factor > full / 40) {
     view = [x - (x - left) * factor, y - (y - top) * factor, width * factor, height * factor];
     drawn();

@@ -32,7 +32,8 @@ def _object(labels: LabelledPicture, number: int, edges: Edges) -> str:
     classes = "object" + " selected" * selected + " proposed" * labelled.proposed
     lines = "".join(_edge(labelled, start, end) for start, end in edges)
     marks = "".join(
-        _mark(number, name, mark, selected and name == labels.current) for name, mark in labelled.marks.items()
+        _mark(number, labels.names.index(name) + 1, name, mark, selected and name == labels.current)
+        for name, mark in labelled.marks.items()
     )
     return f'<g class="{classes}">{_box(labelled, labels) if labelled.marks else ""}{lines}{marks}</g>'
 
@@ -50,13 +51,14 @@ def _edge(labelled: LabelledObject, start: str, end: str) -> str:
     return f'<line x1="{a.x:g}" y1="{a.y:g}" x2="{b.x:g}" y2="{b.y:g}" style="{colour}"/>'
 
 
-def _mark(number: int, name: str, mark: Mark, current: bool) -> str:
+def _mark(number: int, place: int, name: str, mark: Mark, current: bool) -> str:
+    """A mark with the number of its keypoint, and its name while the pointer is on it or it is selected."""
     dots = ["rim", "dot", *([] if mark.visible else ["hole"])]
     title = escape(name if mark.visible else f"{name} (hidden)")
     return (
         f'<g class="mark{" current" * current}" data-object="{number}" data-name="{escape(name)}" '
-        f'transform="translate({mark.x:g} {mark.y:g})" style="{_colour(side_of(name))}"><title>{title}</title>'
-        f"{''.join(map(_DOT.format, dots))}</g>"
+        f'transform="translate({mark.x:g} {mark.y:g})" style="{_colour(side_of(name))}">'
+        f'{"".join(map(_DOT.format, dots))}<text x="9" y="-7">{place}<tspan> {title}</tspan></text></g>'
     )
 
 

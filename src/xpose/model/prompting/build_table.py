@@ -1,6 +1,6 @@
 """Make the shipped table of sentence embeddings: python -m xpose.model.prompting.build_table.
 
-It holds the names of the vocabulary and of what the bundled weights have learned.
+It holds the names of the vocabulary, of what the bundled weights have learned, and of other things.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from xpose.model.checkpoints.known import bundled_weights
 from xpose.model.prompting.nano import table_path, write_table
 from xpose.model.prompting.sentences import MODEL_SHA256, MiniLMEncoder
 from xpose.model.prompting.sides import spell_out
+from xpose.vocabulary.categories import OTHER_THINGS
 
 
 def main(output: Path) -> None:
@@ -29,6 +30,7 @@ def known_names() -> list[str]:
         names += [*skeleton.keypoints, *skeleton.parts]
     for category in vocabulary.list_categories():
         names += [category.name, *category.also]
+    names += OTHER_THINGS
     for folder in bundled_weights().values():
         for learned in read_categories(folder):
             names += [learned.name, *learned.keypoints]
