@@ -43,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     results = [Result.read(path) for path in stored if path.exists()]
     docs = place if given.quick else ROOT / "docs"
     command = "python -m benchmarks.peers" + " --quick" * given.quick
-    command += f" --threads {given.threads}" if given.threads != 2 else ""
+    command += f" --threads {given.threads}" * (given.threads != 2) + " --pictures FOLDER" * (
+        given.pictures is not None
+    )
     goals = () if given.quick else GOALS  # these hold for full sizes
     write_page(results, docs / "benchmarks.md", docs / "images" / "benchmarks", command, goals)
     _say(f"Wrote {docs / 'benchmarks.md'}.")

@@ -91,7 +91,9 @@ This page is the output of one command, which compares xpose with other systems 
 
 {_wrapped(conditions)}
 
-{_METHOD}"""
+{_METHOD}
+
+{_wrapped(_photographs(results))}"""
 
 
 _METHOD = """Every contestant runs in its own process, and other systems in their own virtual environments. The
@@ -101,9 +103,14 @@ contestants of a table take turns (A B C A B C ...), so that slow changes of oth
 - *Ratio* is the time divided by that of the first row (the median over the rounds).
 - *Memory* is the peak of the process, including libraries and weights.
 - *First result* is the time from the start of a new process to its first result.
-- *Found* is the mean number of detected objects per picture. Networks with random weights detect nothing meaningful.
+- *Found* is the mean number of detected objects per picture. Networks with random weights detect nothing meaningful."""
 
-The photograph is scikit-image's astronaut. `--pictures FOLDER` adds your own."""
+
+def _photographs(results: Sequence[Result]) -> str:
+    others = max(len(result.comparison["pictures"]) for result in results) - 1
+    if others < 1:
+        return "The photograph is scikit-image's astronaut; `--pictures FOLDER` adds others."
+    return f"The photographs are scikit-image's astronaut and {others} of `FOLDER`, one in each round."
 
 
 def _load(results: Sequence[Result]) -> str:
