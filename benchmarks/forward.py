@@ -27,9 +27,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from xpose.inference.loading import quick_bfloat16, set_precision
 from xpose.model import PromptEmbeddings, XPose, deformable, layers, load_official
 from xpose.model.decoder import DecoderLayer
+from xpose.model.device import multiplies_bf16, set_precision
 from xpose.model.encoder import Fusion
 from xpose.model.types import EncodedScene
 
@@ -209,7 +209,7 @@ def main() -> None:
     images = torch.randn(1, 3, options.height, options.width)
     model = seeded_model()
     backbone = yardstick()
-    low = set_precision(copy.deepcopy(model), "bfloat16") if quick_bfloat16("cpu") else None
+    low = set_precision(copy.deepcopy(model), "bfloat16") if multiplies_bf16(torch.device("cpu")) else None
     one, eighty, padded = prompt(1, 17), prompt(80, 17), padded_prompt()
     with torch.inference_mode():
         variants: dict[str, Forward] = {

@@ -318,6 +318,7 @@ from xpose.model.prompting import NanoTextEncoder
 class SmallEngine:
     # Finds each class once, with its box in a column of its own and all its keypoints in the middle of the box.
     config = XPoseConfig(prompt_encoder="nano", prompt_width=400, dim=400, heads=4, image_short=32, image_long=64)
+    resizes = False
 
     def project(self, objects, keypoints):
         return objects, keypoints

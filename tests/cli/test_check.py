@@ -3,11 +3,13 @@ import re
 from importlib.metadata import requires
 
 import pytest
+import torch
 
 from xpose import cli
 from xpose.cli import check as check_module
 from xpose.model import deformable
 from xpose.model.deformable import KernelCheck
+from xpose.model.device import multiplies_bf16
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +24,10 @@ def test_all_is_well_here(report):
     assert report["devices"][0]["device"] == "cpu"
     assert report["forward"][0]["finite"]
     assert report["forward"][0]["second_ms"] > 0
+    native = multiplies_bf16(torch.device("cpu"))
+    precision = report["precision"][0]
+    assert precision["auto"] == ("bfloat16" if native else "float32"), "the default weights are within bounds"
+    assert not native or 0 < precision["keypoints"] < 0.02
 
 
 def test_every_package_that_pyproject_requires_is_looked_at(report):
@@ -70,8 +76,6 @@ def test_a_missing_package_is_named(capsys, monkeypatch):
 
 
 def test_it_leaves_the_random_numbers_of_the_caller_alone():
-    import torch
-
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)

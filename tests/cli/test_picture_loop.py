@@ -61,7 +61,7 @@ class Stages:
         self.read.append(height)
         if height == self.broken:
             raise ImageError(f"Picture {height} is broken.")
-        return PreparedImage(pixels, (height, 20), (0, 0, 20, height), None)
+        return PreparedImage(pixels, (height, 20), (height, 20), (0, 0, 20, height), None)
 
     def detect(self, image: PreparedImage, *_: object, **__: object) -> Poses:
         height = image.size[0]

@@ -70,7 +70,7 @@ def test_float32_results_with_the_reference_selection(seeded_model: XPose, name:
         scene = model.encoder(features, model.project(case.prompts))
         queries = model.selection(scene, tokens=case.stack("selected_tokens"))
         kept = model.object_decoder(queries, scene, model.heads, kept=case.stack("kept_queries"))
-        result = predictions(model.keypoint_decoder(kept, scene, model.heads), case.prompts)
+        result = predictions(model.keypoint_decoder(kept, scene, model.heads), scene.prompts)
     assert_equal_results(result, case)
 
 

@@ -18,7 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from multiprocessing.reduction import ForkingPickler
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -112,7 +112,7 @@ class DetectorSource:
         return in_records_words(predicted, question, settings)
 
 
-def open_detector(weights: str | None = None, *, batch: int = 1, **options: str | None) -> DetectorSource:
+def open_detector(weights: str | None = None, *, batch: int = 1, **options: Any) -> DetectorSource:
     """A detector as a source, with options as for `load`; picklable for other processes."""
     from xpose.inference import load
 

@@ -33,7 +33,7 @@ from xpose.inference.postprocess import (
     suppress_poses,
     thresholds_for,
 )
-from xpose.inference.preprocess import frame_of, to_input
+from xpose.inference.preprocess import frame_of, input_size, to_input
 from xpose.model.checkpoints.calibration import Calibration
 from xpose.pictures.reading import read_picture
 from xpose.prompts import Prompt, as_prompts
@@ -81,7 +81,7 @@ class PromptedImage:
 
     def input_size(self) -> tuple[int, ...]:
         """The size of the network input, which is the same for pictures of a batch; encoded pictures stay alone."""
-        return self.image.values.shape if isinstance(self.image, PreparedImage) else (id(self),)
+        return self.image.input_size if isinstance(self.image, PreparedImage) else (id(self),)
 
 
 class Detector:
@@ -208,8 +208,10 @@ class Detector:
         size = (pixels.shape[0], pixels.shape[1])
         x1, y1, x2, y2 = frame = frame_of(*size, region)
         config = self.engine.config
-        values = to_input(pixels[y1:y2, x1:x2], side or config.image_short, side or config.image_long)
-        return PreparedImage(values, size, frame, path)
+        limits = (side or config.image_short, side or config.image_long)
+        part = pixels[y1:y2, x1:x2]
+        values = part if self.engine.resizes else to_input(part, *limits)
+        return PreparedImage(values, input_size(y2 - y1, x2 - x1, *limits), size, frame, path)
 
     def encode_image(
         self, image: Picture, *, side: int | None = None, region: Sequence[float] | None = None
@@ -234,7 +236,11 @@ class Detector:
 
     def _encode(self, images: Sequence[PreparedImage]) -> list[EncodedImage]:
         """Encode pictures of one input size in one batch; every result holds the features of the whole batch."""
-        features = self.engine.encode(np.stack([image.values for image in images]))
+        values = [image.values for image in images]
+        if values[0].dtype == np.uint8:
+            features = self.engine.encode_pictures(values, *images[0].input_size)
+        else:
+            features = self.engine.encode(np.stack(values))
         return [EncodedImage(features, image.size, image.frame, image.path) for image in images]
 
     def _stream(

@@ -17,9 +17,10 @@ from xpose.prompts import PromptClass
 
 @dataclass(frozen=True, eq=False)
 class PreparedImage:
-    """A picture that has been read, resized and normalised for the network."""
+    """A picture that has been read, and resized and normalised unless the engine does that."""
 
-    values: np.ndarray  # [3, h, w] float32
+    values: np.ndarray  # [3, h, w] float32, or RGB bytes [h', w', 3] if the engine resizes
+    input_size: tuple[int, int]  # h, w
     size: tuple[int, int]  # height, width of the upright picture
     frame: tuple[int, int, int, int]  # x1, y1, x2, y2 of the part that the network sees
     path: Path | None

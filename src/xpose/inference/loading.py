@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from xpose.errors import CheckpointError, ConfigError, XPoseWarning, first_line
+from xpose.errors import CheckpointError, ConfigError, first_line
 from xpose.inference.detector import Detector
 from xpose.inference.encoding import PromptEncoder
 from xpose.inference.engines.torch import TorchEngine
@@ -18,12 +17,10 @@ from xpose.model.checkpoints.categories import LearnedCategory, read_categories
 from xpose.model.checkpoints.known import DEFAULT, bundled_weights, default_weights
 from xpose.model.checkpoints.pretrained import WEIGHT_FILE, from_pretrained, weight_folder
 from xpose.model.deformable import require_sound_kernels
-from xpose.model.encoder import ImageLayer
+from xpose.model.device import compile_network, set_precision
 from xpose.model.network import XPose
 from xpose.model.prompting import ClipTextEncoder, ClipVisualPromptEncoder, NanoTextEncoder, TextEncoder
 from xpose.model.prompting.clip_weights import vision_tower
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
 
 def load(
@@ -32,6 +29,7 @@ def load(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     *,
+    compile: bool = False,
     clip: str | Path | None = None,
     revision: str | None = None,
 ) -> Detector:
@@ -42,7 +40,11 @@ def load(
             weights), a file in the official layout, or a hub id ("owner/name"). None takes the bundled default.
         weights: an alias of `name_or_path`.
         device: "cpu", "cuda", "mps", ...; None takes the first available one of CUDA, MPS and CPU.
-        dtype: "float32" (None), "bfloat16" (faster if hardware supports it, slightly less exact) or "float64".
+        dtype: "float32" (None), "bfloat16" or "float16" (faster if hardware supports it, slightly less exact),
+            "float64", or "auto": bfloat16 if the hardware supports it and a check of these weights shows that results
+            hardly change, otherwise float32.
+        compile: compile the network with `torch.compile`, which takes up to minutes during the first detections. This
+            is meant for GPUs; on CPUs it is slower than without.
         clip: folder or hub id of CLIP ViT-B/32, for weight files that do not contain it.
         revision: branch, tag or commit of a hub id.
 
@@ -64,6 +66,8 @@ def load(
     except RuntimeError as error:
         raise ConfigError(f"The network could not be moved to {place} ({first_line(error)}).") from None
     model = set_precision(model, dtype).requires_grad_(False).eval()
+    if compile:
+        compile_network(model)
     prompts = encoder_for(model, pretrained.encoders, clip, categories=pretrained.categories)
     return Detector(prompts.engine, prompts, str(source), pretrained.calibration)
 
@@ -129,45 +133,3 @@ def pick_device(device: str | torch.device | None) -> torch.device:
         raise ConfigError(
             f'The device "{device}" cannot be used ({first_line(error)}). Use "cpu", or list devices with: xpose check'
         ) from None
-
-
-def quick_bfloat16(device: torch.device | str) -> bool:
-    """Whether this device multiplies bfloat16 in hardware (AVX512-BF16 or AMX on a CPU, most GPUs)."""
-    device = torch.device(device)
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu":
-        # PyTorch has no public function for this; if a version lacks the private one, the answer is no.
-        probes = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-        return any(probe() for probe in probes if probe is not None)
-    return device.type == "mps"
-
-
-def set_precision(model: XPose, dtype: str | torch.dtype | None) -> XPose:
-    """Convert a float32 network in place; None is float32.
-
-    With bfloat16, everything that determines positions (sampling offsets, box and point heads, the decoders) stays in
-    float32. If the device has no hardware for bfloat16, the network stays in float32, with a warning.
-
-    Raises:
-        ConfigError: the network does not support this dtype.
-    """
-    target = DTYPES.get(dtype) if isinstance(dtype, str) else dtype or torch.float32
-    if target not in DTYPES.values():
-        raise ConfigError(f'dtype is "{dtype}". It must be one of {", ".join(DTYPES)}.')
-    if target != torch.bfloat16:
-        return model.to(target)
-    device = next(model.parameters()).device
-    if not quick_bfloat16(device):
-        warnings.warn(
-            f"{device} has no hardware for bfloat16 (AVX512-BF16, AMX or a GPU): staying in float32.",
-            XPoseWarning,
-            stacklevel=2,
-        )
-        return model
-    model.backbone.to(torch.bfloat16)
-    for module in model.encoder.modules():
-        if isinstance(module, ImageLayer):
-            for part in (module.ffn, module.attention.value_proj, module.attention.output_proj):
-                part.to(torch.bfloat16)
-    return model

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from xpose.errors import XPoseError
 from xpose.model.layers import Linear, cached, linear
+from xpose.model.positions import level_sizes
 from xpose.model.types import LevelGeometry
 
 Shapes = tuple[tuple[int, int], ...]
@@ -109,7 +110,7 @@ class DeformableAttention(nn.Module):
         split = (self.heads, self.levels, self.points)
         offsets = self.sampling_offsets(query).unflatten(-1, (*split, 2))
         weights = self.attention_weights(query).unflatten(-1, (self.heads, -1)).softmax(-1).unflatten(-1, split[1:])
-        size = _sizes(shapes, query.dtype, query.device)[:, None]  # [R, 1, 2] as w, h
+        size = level_sizes(shapes, query.dtype, query.device)[:, None]  # [R, 1, 2] as w, h
         centre = reference[:, :, None, :, None, :2] * size - 0.5
         if reference.shape[-1] == 2:
             return centre + offsets, weights
@@ -224,13 +225,13 @@ def sample_grid(values: Tensor, shapes: Shapes, locations: Tensor, weights: Tens
     """Weighted bilinear sums by `grid_sample`; arguments and result as in `sample_rows`."""
     batch, _, heads, width = values.shape
     queries = locations.shape[1]
+    sizes = level_sizes(shapes, locations.dtype, locations.device)
     sums = []
     # Split, not sliced: the backward pass of every slice would fill a tensor of all levels with zeros.
     pieces = values.split([rows * columns for rows, columns in shapes], dim=1)
     for level, ((rows, columns), piece) in enumerate(zip(shapes, pieces, strict=True)):
         picture = piece.permute(0, 2, 3, 1).reshape(batch * heads, width, rows, columns)
-        size = torch.tensor((columns, rows), dtype=locations.dtype, device=locations.device)
-        places = (locations[:, :, :, level] + 0.5) / size * 2 - 1
+        places = (locations[:, :, :, level] + 0.5) / sizes[level] * 2 - 1
         places = places.transpose(1, 2).reshape(batch * heads, queries, -1, 2).to(picture.dtype)
         sampled = F.grid_sample(picture, places, mode="bilinear", padding_mode="zeros", align_corners=False)
         share = weights[:, :, :, level].transpose(1, 2).reshape(batch * heads, 1, queries, -1)
@@ -279,13 +280,6 @@ def sample_plain(values: Tensor, shapes: Shapes, locations: Tensor, weights: Ten
         shares = torch.einsum("bthp,bthpy,bthpx->bthyx", weights[:, :, :, level], near_y, near_x).flatten(3)
         sums = sums + torch.einsum("bthn,bnhc->bthc", shares, piece)
     return sums.flatten(2)
-
-
-@cached
-def _sizes(shapes: Shapes, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """[R, 2]: width and height of every level."""
-    with torch.inference_mode(False):
-        return torch.tensor([(w, h) for h, w in shapes], dtype=dtype, device=device)
 
 
 @dataclass(frozen=True)

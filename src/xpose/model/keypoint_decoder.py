@@ -157,7 +157,8 @@ class KeypointDecoder(nn.Module):
         boxes = self._first_boxes(instances, tokens, heads, centres)
         content = torch.cat((instances.content[:, :, None], content), dim=2).view(batch, count * (points + 1), dim)
         mask = None
-        if torch.compiler.is_compiling() or not bool(real.all()):
+        # A mask that hides nothing costs little; on other devices, the question would have to wait for the answer.
+        if torch.compiler.is_compiling() or real.device.type != "cpu" or not bool(real.all()):
             mask = torch.cat((real.new_ones(batch, count, 1), real), dim=2).view(-1, 1, 1, points + 1)
         reports: list[LayerReport] = []
         for number, layer in enumerate(self.layers):

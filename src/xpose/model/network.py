@@ -30,6 +30,7 @@ from xpose.model.types import (
     ProjectedPrompts,
     PromptEmbeddings,
     Trace,
+    prompt_counts,
 )
 from xpose.model.visual_prompts import VisualPrompts
 
@@ -146,13 +147,15 @@ class XPose(nn.Module):
                 f'("{self.config.prompt_encoder}").'
             )
         objects, keypoints = self.project_tokens(prompts.objects, prompts.keypoints)
+        counts = prompt_counts(prompts.object_mask, prompts.keypoint_mask)  # before the masks leave the CPU
         prompts = prompts.to(objects.device)
         return ProjectedPrompts(
             objects=objects,
-            object_mask=None if bool(prompts.object_mask.all()) else prompts.object_mask,
+            object_mask=None if all(n == objects.shape[1] for n, _ in counts) else prompts.object_mask,
             keypoints=keypoints,
             keypoint_mask=prompts.keypoint_mask,
             keypoint_set=prompts.keypoint_set,
+            counts=counts,
         )
 
     def project_tokens(self, objects: Tensor, keypoints: Tensor) -> tuple[Tensor, Tensor]:
@@ -217,7 +220,7 @@ def _projection(config: XPoseConfig) -> MLP:
     return projection
 
 
-def predictions(groups: Instances, prompts: ProjectedPrompts | PromptEmbeddings) -> Predictions:
+def predictions(groups: Instances, prompts: ProjectedPrompts) -> Predictions:
     """The last layer's report, one entry per image, without padding."""
     report, real = groups.reports[-1], groups.keypoint_mask
     assert real is not None
@@ -226,16 +229,15 @@ def predictions(groups: Instances, prompts: ProjectedPrompts | PromptEmbeddings)
     assert report.keypoint_logits is not None
     assert report.object_cosine is not None
     assert report.keypoint_cosine is not None
-    mask = prompts.object_mask
-    classes = [logits.shape[2]] * len(logits) if mask is None else mask.sum(1).tolist()
-    points = prompts.keypoint_mask.sum(2).amax(1).tolist()
+    mask = logits.new_ones(logits.shape[::2], dtype=torch.bool) if prompts.object_mask is None else prompts.object_mask
+    counts = prompts.counts or prompt_counts(mask, prompts.keypoint_mask)
 
     def of_classes(values: Tensor) -> tuple[Tensor, ...]:
-        return tuple(x[:, :count] for x, count in zip(values, classes, strict=True))
+        return tuple(x[:, :classes] for x, (classes, _) in zip(values, counts, strict=True))
 
     def of_points(values: Tensor) -> tuple[Tensor, ...]:
         keep = real if values.ndim == 3 else real[..., None]
-        return tuple(x[:, :count] for x, count in zip(values.masked_fill(~keep, math.nan), points, strict=True))
+        return tuple(x[:, :points] for x, (_, points) in zip(values.masked_fill(~keep, math.nan), counts, strict=True))
 
     return Predictions(
         logits=of_classes(logits),

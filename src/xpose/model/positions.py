@@ -17,9 +17,23 @@ from xpose.model.types import LevelGeometry
 
 def sine_code(values: Tensor, count: int, temperature: float) -> Tensor:
     """Sines (even) and cosines (odd) of angles: [...] to [..., count]."""
-    exponent = torch.arange(count // 2, device=values.device, dtype=torch.float64) * 2 / count
-    angles = values[..., None] * (temperature**-exponent).to(values.dtype)
+    angles = values[..., None] * _frequencies(count, temperature, values.dtype, values.device)
     return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)
+
+
+@cached
+def _frequencies(count: int, temperature: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    place = "cpu" if device.type == "mps" else device  # which has no float64
+    with torch.inference_mode(False), torch.no_grad():  # cached tensors are used in training too
+        exponent = torch.arange(count // 2, device=place, dtype=torch.float64) * 2 / count
+        return (temperature**-exponent).to(device, dtype)
+
+
+@cached
+def level_sizes(shapes: tuple[tuple[int, int], ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """[levels, 2]: width and height of every level."""
+    with torch.inference_mode(False):
+        return torch.tensor([(w, h) for h, w in shapes], dtype=dtype, device=device)
 
 
 def box_code(boxes: Tensor, count: int = 128) -> Tensor:
@@ -75,11 +89,11 @@ def token_centres(geometry: LevelGeometry) -> Tensor:
     ratios = geometry.valid_ratios
     if geometry.padding is None:
         ratios = ratios[:1]
+    sizes = level_sizes(geometry.shapes, ratios.dtype, ratios.device)
     per_level = []
     for level, (height, width) in enumerate(geometry.shapes):
         grid = _pixel_centres(height, width, ratios.dtype, ratios.device)
-        size = torch.tensor((width, height), dtype=ratios.dtype, device=ratios.device)
-        per_level.append(grid / (ratios[:, level, None] * size))
+        per_level.append(grid / (ratios[:, level, None] * sizes[level]))
     return torch.cat(per_level, dim=1)
 
 

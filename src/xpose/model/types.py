@@ -137,12 +137,19 @@ class ProjectedPrompts:
     keypoint_set: Tensor  # [B, L]
     silent: Tensor | None = None  # [B, L] bool, True for classes that compete but are never predicted
     required_logits: Tensor | None = None  # [B, L], what each class must exceed; None if all are equal
+    counts: tuple[tuple[int, int], ...] | None = None  # classes and keypoints of each image; None = see the masks
 
     def answering(self, scores: Tensor) -> Tensor:
         """Scores [B, N, L] relative to what each class requires, to choose results; −inf for silent classes."""
         if self.required_logits is not None:
             scores = scores - self.required_logits[:, None]
         return scores if self.silent is None else scores.masked_fill(self.silent[:, None], -math.inf)
+
+
+def prompt_counts(object_mask: Tensor, keypoint_mask: Tensor) -> tuple[tuple[int, int], ...]:
+    """The numbers of classes and of keypoints of each image; waits for the device of the masks."""
+    classes, points = object_mask.sum(1).tolist(), keypoint_mask.sum(2).amax(1).tolist()
+    return tuple(zip(classes, points, strict=True))
 
 
 @dataclass(frozen=True)
@@ -284,3 +291,14 @@ def to_array(tensor: Tensor) -> np.ndarray:
     """A tensor as an array; half precision becomes float32, as numpy has no bfloat16."""
     wide = tensor.is_floating_point() and tensor.dtype != torch.float64
     return tensor.detach().to("cpu", torch.float32 if wide else tensor.dtype).numpy()
+
+
+def to_arrays(tensors: Sequence[Tensor]) -> list[np.ndarray]:
+    """`to_array` of several tensors, in a single copy: each copy would wait for the device. Numbers stay below 2²⁴."""
+    dtype = torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
+    packed = torch.cat([tensor.detach().to(dtype).flatten() for tensor in tensors]).cpu()
+    pieces = packed.split([tensor.numel() for tensor in tensors])
+    return [
+        (piece if tensor.is_floating_point() else piece.to(tensor.dtype)).view(tensor.shape).numpy()
+        for tensor, piece in zip(tensors, pieces, strict=True)
+    ]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors import safe_open
 from skimage import data
@@ -16,9 +17,9 @@ from skimage import data
 import xpose
 from xpose.geometry import box_iou
 from xpose.inference import Detector
-from xpose.inference.loading import quick_bfloat16
 from xpose.model.checkpoints.calibration import read_calibration
 from xpose.model.checkpoints.known import DEFAULT, bundled_weights
+from xpose.model.device import multiplies_bf16
 from xpose.training.recipes.recipe import load_recipe
 
 WEIGHTS = bundled_weights()
@@ -146,7 +147,7 @@ def test_several_words_find_what_each_of_them_finds(
     assert sorted(detector.detect(getattr(data, name)(), words).categories) == found
 
 
-@pytest.mark.skipif(not quick_bfloat16("cpu"), reason="this processor has no bfloat16")
+@pytest.mark.skipif(not multiplies_bf16(torch.device("cpu")), reason="this processor has no bfloat16")
 def test_bfloat16(astronaut: np.ndarray, detector: Detector) -> None:
     exact, quick = (one.detect(astronaut, "face") for one in (detector, xpose.load(dtype="bfloat16")))
     assert len(exact) == len(quick) == 1

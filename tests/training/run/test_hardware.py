@@ -12,7 +12,7 @@ from tests.model.conftest import lively, tiny_config
 from tests.training.small_runs import draw, everything, learn, loader_of, network, rows, run_of
 
 from xpose.errors import TrainingError, XPoseWarning
-from xpose.model import XPose
+from xpose.model import XPose, device
 from xpose.model.backbones import ResNet50
 from xpose.model.layers import Recomputable
 from xpose.training.run import hardware, loop
@@ -164,13 +164,13 @@ def test_the_peak_is_that_of_the_process() -> None:
 
 def test_compiled_layers_give_the_same_losses_and_gradients(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Captured by torch.compile, but run by PyTorch itself: no compiler is needed. A few layers stand for all."""
-    monkeypatch.setattr(hardware, "BACKEND", "eager")
+    monkeypatch.setattr(device, "BACKEND", "eager")
     batch = loader_of(pictures).batch(0)
     found = []
     for compiled in (False, True):
         model = network()
         if compiled:
-            assert hardware.compile_layers([model.object_decoder], torch.device("cpu")) == 2
+            assert device.compile_layers([model.object_decoder], torch.device("cpu")) == 2
             hardware.recompute(model.object_decoder)
         terms = TrainStep(model, CountingText(), run_of(1))(batch)
         terms["total"].backward()
@@ -188,7 +188,7 @@ def test_without_a_compiler_training_goes_on_as_it_is(
     def no_compiler(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> None:
         raise RuntimeError("no C++ compiler found\nand much more text")
 
-    monkeypatch.setattr(hardware, "BACKEND", no_compiler)
+    monkeypatch.setattr(device, "BACKEND", no_compiler)
     torch._dynamo.reset()
     with pytest.warns(XPoseWarning, match=r"not compiled.*no C\+\+ compiler found.*g\+\+"):
         learn(tmp_path, loader_of(pictures), run_of(1, compile=True))

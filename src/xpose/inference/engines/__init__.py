@@ -6,6 +6,7 @@ n example pictures, h and w of the network's input.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,6 +40,10 @@ class Engine(Protocol):
     def config(self) -> XPoseConfig:
         """The settings of the network."""
 
+    @property
+    def resizes(self) -> bool:
+        """Whether to give pictures to `encode_pictures` as they are, instead of prepared ones to `encode`."""
+
     def project(self, objects: np.ndarray, keypoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Project embeddings of objects and keypoints, [..., D] each, to prompt tokens [..., C]."""
 
@@ -58,6 +63,9 @@ class Engine(Protocol):
 
     def encode(self, images: np.ndarray) -> object:
         """Run the prompt-free part on normalised images [B, 3, h, w], float32, and return features for `decode`."""
+
+    def encode_pictures(self, pictures: Sequence[np.ndarray], height: int, width: int) -> object:
+        """`encode` of pictures of any sizes, RGB bytes [h', w', 3], resized to h × w; only called if `resizes`."""
 
     def decode(
         self, features: object, prompts: PromptArrays, instances: int | None = None, *, with_cosines: bool = False

@@ -1,62 +1,26 @@
-"""Hardware use of a training step: precision, compiled or recomputed layers, memory, sharded weights."""
+"""Hardware use of a training step: precision, recomputed layers, memory, sharded weights."""
 
 from __future__ import annotations
 
 import inspect
 import sys
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
 
-from xpose.errors import ConfigError, TrainingError, XPoseWarning
+from xpose.errors import ConfigError, TrainingError
+from xpose.model.device import multiplies_bf16
 from xpose.model.layers import Recomputable
 from xpose.training.run.settings import AMP, RunSettings
 
-BACKEND: str | Callable[..., Any] = "inductor"
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "alloc_cpu")  # PyTorch's messages without a GPU
-_BF16_CPU = ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16")  # instructions of x86 and ARM
 
 
 def precision(amp: str, device: torch.device) -> torch.dtype | None:
     """The dtype of matrix products for a setting of `amp`; None is float32."""
     return torch.bfloat16 if amp == "auto" and multiplies_bf16(device) else AMP[amp]
-
-
-def multiplies_bf16(device: torch.device) -> bool:
-    """Whether a device multiplies bfloat16 natively; emulation is slower than float32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type != "cpu":
-        return False
-    if not hasattr(torch.cpu, "get_capabilities"):  # PyTorch before 2.11
-        return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
-    return any(torch.cpu.get_capabilities().get(name) for name in _BF16_CPU)
-
-
-def compile_layers(parts: Iterable[nn.Module], device: torch.device) -> int:
-    """Compile the layers of parts of a network in place with `torch.compile`; return their number.
-
-    Single layers compile much faster than the whole. If there is no compiler, a warning is issued.
-    """
-    try:
-        probe = torch.compile(lambda x: (x * 2 + 1).relu(), backend=BACKEND)
-        probe(torch.ones(8, device=device, requires_grad=True)).sum().backward()
-    except Exception as error:  # every backend has its own errors
-        reason = " ".join(str(error).split()) or type(error).__name__
-        needed = "Triton" if device.type == "cuda" else "a C++ compiler (g++ or clang++)"
-        message = (
-            f"The network is not compiled: torch.compile does not work here ({reason[:200]}). It needs {needed}. "
-            "Training continues without it, with the same results."
-        )
-        warnings.warn(message, XPoseWarning, stacklevel=2)
-        return 0
-    layers = [module for part in parts for module in part.modules() if isinstance(module, Recomputable)]
-    for layer in layers:
-        layer.compile(backend=BACKEND)
-    return len(layers)
 
 
 def recompute(model: nn.Module, *, without: nn.Module | None = None) -> int:

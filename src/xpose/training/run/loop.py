@@ -18,6 +18,7 @@ from xpose.data.loading.batches import Batch
 from xpose.data.loading.loader import Loader
 from xpose.errors import CheckpointError, TrainingError, XPoseError, XPoseWarning
 from xpose.model import XPose
+from xpose.model.device import compile_layers
 from xpose.model.profiling import profiled
 from xpose.model.prompting import ClipVisualPromptEncoder, TextEncoder
 from xpose.training.run import hardware
@@ -131,7 +132,7 @@ class Training:
             hardware.recompute(model, without=None if run.frozen_norms else model.backbone)
         if run.compile:
             # A backbone has layers of many shapes; compiling all of them takes longer than it saves.
-            hardware.compile_layers([model.encoder, model.object_decoder, model.keypoint_decoder], self.device)
+            compile_layers([model.encoder, model.object_decoder, model.keypoint_decoder], self.device)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         module = TrainStep(model, text, run, self.towers)
