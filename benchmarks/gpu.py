@@ -33,7 +33,7 @@ import torch
 from forward import padded_prompt, plain_forms, prompt
 from torch import Tensor
 
-from xpose.errors import first_line
+from xpose.errors import XPoseWarning, first_line
 from xpose.inference.engines.torch import normalised
 from xpose.inference.preprocess import STD, to_input
 from xpose.model import PromptEmbeddings, SwinSettings, XPose, XPoseConfig, deformable
@@ -131,7 +131,7 @@ def kernels(sizes: Sizes, device: torch.device) -> Iterator[Row]:
     yield Row("kernels", "resizing on the device", levels, "byte levels", failed=not levels < 1.01)
     model = from_pretrained(bundled_weights()[default_weights()]).model.eval()
     there = copy.deepcopy(model).to(device)
-    picture = torch.randn(2, 3, 320, 448, generator=generator)
+    picture = torch.randn(2, 3, min(320, sizes.height), min(448, sizes.width), generator=generator)
     error = apart(there.encode_image(picture.to(device)).tokens, model.encode_image(picture).tokens)
     yield Row("kernels", "image features of the default network", error, "largest difference", failed=not error < 1e-2)
     torch.backends.cudnn.allow_tf32 = True
@@ -258,6 +258,7 @@ def timed(
             memory[name] = peak(run, device)
         except (RuntimeError, MemoryError) as error:
             yield Row(part, name, None, "", first_line(error), failed=True)
+            torch.cuda.empty_cache()
         else:
             seconds[name] = []
     for _ in range(repeats):
@@ -321,7 +322,13 @@ def compiled(sizes: Sizes, device: torch.device) -> Iterator[Row]:
         if model is None:
             yield Row("compiled", dtype, None, "", note)
             continue
-        compile_network(model)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", XPoseWarning)
+                compile_network(model)
+        except XPoseWarning as warning:
+            yield Row("compiled", dtype, None, "", first_line(warning), failed=True)
+            continue
         for batch in (1, sizes.batch):
             images = torch.randn(batch, 3, sizes.height, sizes.width, device=device)
             run = forward_of(model, images, prompt(1, 17))
@@ -344,7 +351,7 @@ def measured(part: str, sizes: Sizes) -> Iterator[Row]:
     """The rows of a part, on the GPU if there is one."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        with nullcontext() if part == "training" else torch.inference_mode():
+        with nullcontext() if part == "training" else torch.no_grad():
             yield from PARTS[part](sizes, device)
     except Exception as error:
         yield Row(part, "stopped", None, "", f"{type(error).__name__}: {first_line(error)}", failed=True)
@@ -404,6 +411,7 @@ def main(arguments: list[str] | None = None) -> int:
             continue
         if left < 1:
             rows.append(Row(part, "left out", None, "", "no time was left", failed=True))
+            write(options.out, rows, options.tiny, time.monotonic() - start)
             continue
         seconds = min(left, MOST_SECONDS[part])
         sizes = TINY if options.tiny else FULL

@@ -43,10 +43,10 @@ def network(size: tuple[int, int], dtype: str = "float32", padded: bool = False)
     import torch
     from benchmarks.forward import padded_prompt, plain_forms, prompt
 
-    from xpose.inference.loading import quick_bfloat16, set_precision
     from xpose.model import presets
+    from xpose.model.device import multiplies_bf16, set_precision
 
-    if dtype == "bfloat16" and not quick_bfloat16("cpu"):
+    if dtype == "bfloat16" and not multiplies_bf16(torch.device("cpu")):
         raise RuntimeError("this processor has no hardware for bfloat16")
     torch.manual_seed(0)
     model = set_precision(presets.xpose_swin_t().eval(), dtype)

@@ -120,7 +120,8 @@ def compile_layers(parts: Iterable[nn.Module], device: torch.device, *, dynamic:
     """
     try:
         probe = torch.compile(lambda x: (x * 2 + 1).relu(), backend=BACKEND)
-        probe(torch.ones(8, device=device, requires_grad=True)).sum().backward()
+        with torch.inference_mode(False), torch.enable_grad():
+            probe(torch.ones(8, device=device, requires_grad=True)).sum().backward()
     except Exception as error:  # every backend has its own errors
         reason = " ".join(str(error).split()) or type(error).__name__
         needed = "Triton" if device.type == "cuda" else "a C++ compiler (g++ or clang++)"
