@@ -41,7 +41,7 @@ def safe_name(name: object) -> str:
     """Convert a file name to a relative path with forward slashes; raise `DataError` if it is not valid."""
     if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME:
         raise DataError(f"{quote(name)} is not a file name. A file name is a text of 1 to {MAX_NAME} characters.")
-    if any(ord(letter) < 32 for letter in name):
+    if re.search(r"[\x00-\x1f]", name):
         raise DataError(f"{quote(ascii(name))} is refused as a file name: it holds control characters.")
     path = name.replace("\\", "/")
     parts = [part for part in path.split("/") if part not in ("", ".")]
