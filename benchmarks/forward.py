@@ -63,7 +63,7 @@ def padded_prompt() -> PromptEmbeddings:
 @contextmanager
 def plain_forms() -> Iterator[None]:
     """Turn all optimisations off: grid_sample, wide fusion, stock linear maps, no pieces, one masked attention."""
-    saved = (deformable.kernel_for, layers.PIECE_ROWS, layers._CONVOLUTION_NUMBERS, Fusion.folded)
+    saved = (deformable.kernel_for, layers.PIECE_ROWS, layers._CONVOLUTION_PRODUCTS, Fusion.folded)
     forward = DecoderLayer.forward
     masks: dict[tuple[int, int], Tensor] = {}
 
@@ -86,24 +86,24 @@ def plain_forms() -> Iterator[None]:
         return forward(self, content, position, boxes, scene, None, mask)
 
     deformable.kernel_for = lambda values: "grid"
-    layers.PIECE_ROWS = layers._CONVOLUTION_NUMBERS = 2**40
+    layers.PIECE_ROWS = layers._CONVOLUTION_PRODUCTS = 2**40
     Fusion.folded = Fusion.plain  # type: ignore[method-assign]
     DecoderLayer.forward = masked  # type: ignore[method-assign]
     try:
         yield
     finally:
-        deformable.kernel_for, layers.PIECE_ROWS, layers._CONVOLUTION_NUMBERS, Fusion.folded = saved  # type: ignore[method-assign]
+        deformable.kernel_for, layers.PIECE_ROWS, layers._CONVOLUTION_PRODUCTS, Fusion.folded = saved  # type: ignore[method-assign]
         DecoderLayer.forward = forward  # type: ignore[method-assign]
 
 
 @contextmanager
 def stock_linear() -> Iterator[None]:
     """Use PyTorch's own float32 linear maps (MKL) instead of oneDNN."""
-    saved, layers._CONVOLUTION_NUMBERS = layers._CONVOLUTION_NUMBERS, 2**40
+    saved, layers._CONVOLUTION_PRODUCTS = layers._CONVOLUTION_PRODUCTS, 2**40
     try:
         yield
     finally:
-        layers._CONVOLUTION_NUMBERS = saved
+        layers._CONVOLUTION_PRODUCTS = saved
 
 
 def yardstick() -> Callable[[Tensor], object]:

@@ -124,13 +124,21 @@ def test_many_classes_take_the_plain_way(monkeypatch: pytest.MonkeyPatch) -> Non
     assert taken == ["folded", "plain"]
 
 
-@pytest.mark.parametrize("rows", [1, 63, 64, 3000])
-def test_linear_by_convolution(rows: int) -> None:
+@pytest.mark.parametrize("rows", [0, 1, 63, 3000])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_linear_by_convolution(rows: int, dtype: torch.dtype, threads: int) -> None:
     torch.manual_seed(0)
-    x, weight, bias = torch.randn(2, rows, 48), torch.randn(80, 48), torch.randn(80)
-    with torch.inference_mode():
-        torch.testing.assert_close(layers.linear(x, weight, bias), torch.nn.functional.linear(x, weight, bias))
-        torch.testing.assert_close(layers.linear(x, weight, None), torch.nn.functional.linear(x, weight))
+    x, weight, bias = torch.randn(2, rows, 48), torch.randn(80, 48, dtype=dtype), torch.randn(80, dtype=dtype)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.inference_mode():
+            for b in (bias, None):
+                truth = torch.nn.functional.linear(x.to(dtype), weight, b)
+                torch.testing.assert_close(layers.linear(x, weight, b), truth)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_working_in_pieces_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,3 +281,17 @@ def test_autocast_may_lower_queries_and_references() -> None:
     with torch.no_grad():
         full = attention(query, reference, memory, geometry)
     torch.testing.assert_close(lowered.float(), full, atol=0.03, rtol=0.05)
+
+
+def test_sampled_values_may_have_reduced_precision() -> None:
+    torch.manual_seed(0)
+    attention = DeformableAttention(8, 2, 1, 2)
+    memory, query, reference = torch.randn(1, 20, 8), torch.randn(1, 3, 8), torch.rand(1, 3, 1, 4)
+    geometry, _ = level_geometry(((4, 5),), None, memory)
+    full = attention(query, reference, memory, geometry)
+    attention.value_proj.to(torch.bfloat16)
+    for mode in (torch.no_grad(), torch.enable_grad()):
+        with mode:
+            reduced = attention(query, reference, memory, geometry)
+        assert reduced.dtype == torch.float32
+        torch.testing.assert_close(reduced, full, atol=0.01, rtol=0.02)

@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from xpose.errors import XPoseError
-from xpose.model.layers import Linear, cached, linear
+from xpose.model.layers import Linear, cached, linear, piecewise
 from xpose.model.positions import level_sizes
 from xpose.model.types import LevelGeometry
 
 Shapes = tuple[tuple[int, int], ...]
 # Queries per step of the row kernel, so that their row numbers and weights stay in the processor's cache.
-_CHUNK_QUERIES = 1024
+_CHUNK_QUERIES = 512
 
 
 class DeformableAttention(nn.Module):
@@ -59,8 +59,13 @@ class DeformableAttention(nn.Module):
         return self.attend(query, reference, self.values(memory, geometry), geometry)
 
     def values(self, memory: Tensor, geometry: LevelGeometry) -> Tensor:
-        """The value rows [B, N, C], zero where padded."""
-        values = self.value_proj(memory).to(memory.dtype)
+        """The value rows [B, N, C], zero where padded.
+
+        They have the type of `memory`, except on the CPU without gradients, where they keep that of the weights.
+        """
+        values = self.value_proj(memory)
+        if not (piecewise(memory) and values.dtype == self.value_proj.weight.dtype):
+            values = values.to(memory.dtype)
         if geometry.padding is not None:
             values = values.masked_fill(geometry.padding[..., None], 0)
         return values
@@ -78,18 +83,18 @@ class DeformableAttention(nn.Module):
     def _sample_rows(self, query: Tensor, reference: Tensor, values: Tensor, shapes: Shapes) -> Tensor:
         """`_samples` and `sample_rows` in one, in chunks of queries, with all x before all y for fewer passes."""
         batch, count, dim = query.shape
-        # Under autocast, queries and references can have a lower precision than the values; places never do.
-        plan = row_plan(shapes, self.heads, self.points, values.dtype, query.device)
+        # Places always have full precision, even if queries, references or values do not.
+        dtype = torch.promote_types(values.dtype, torch.float32)
+        plan = row_plan(shapes, self.heads, self.points, dtype, query.device)
         # A table per image: the gradient of a table has its full size, even if an image uses few of its rows.
         tables = values.reshape(batch, -1, dim // self.heads).unbind(0)
-        reference = reference.expand(batch, -1, -1, -1).to(values.dtype)
-        weight, bias = self._planar_maps()
+        reference = reference.expand(batch, -1, -1, -1).to(dtype)
+        mapped = linear(query, *self._planar_maps()).to(dtype)
         pieces = []
         for image in range(batch):
             for start in range(0, count, _CHUNK_QUERIES):
                 piece = (image, slice(start, start + _CHUNK_QUERIES))
-                mapped = linear(query[piece], weight, bias).to(values.dtype)
-                offsets, shares = mapped.split((2 * plan.columns, plan.columns), dim=-1)
+                offsets, shares = mapped[piece].split((2 * plan.columns, plan.columns), dim=-1)
                 places = reference[piece]
                 if places.shape[-1] == 4:
                     offsets = offsets * (places[..., 2:].flatten(1) @ plan.spread * (0.5 / self.points))
@@ -123,7 +128,7 @@ def kernel_for(values: Tensor) -> str:
 
     The backward pass through the rows would sort them all, which costs more than the forward pass saves.
     """
-    plain_cpu = values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64)
+    plain_cpu = values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64, torch.bfloat16)
     return "rows" if plain_cpu and not values.requires_grad and not torch.compiler.is_compiling() else "grid"
 
 
@@ -199,23 +204,28 @@ def _sum_rows(table: Tensor, plan: RowPlan, places: Tensor, shares: Tensor) -> T
     """
     queries = places.shape[0]
     # The two neighbours inside the level that are nearest to the place. A neighbour that is a pixel or more away has
-    # weight 0, which amounts to zero padding.
-    low = torch.minimum(places.detach().floor().clamp_(min=0), plan.last_low)
+    # weight 0, which amounts to zero padding. A weight is 1 minus the distance; it is never computed by itself,
+    # because multiplying a · (1 - d) as a - a · d saves a pass over all samples.
+    low = places.detach().floor().clamp_(min=0)
+    torch.minimum(low, plan.last_low, out=low)
     distance = places - low
-    near = F.relu(1 - distance.abs())
-    far = F.relu(1 - (1 - distance).abs())
+    near = distance.abs().clamp_(max=1)
+    far = (distance - 1).abs_().clamp_(max=1)
     if plan.has_upper is not None:
-        far = far * plan.has_upper
+        far = torch.maximum(far, 1 - plan.has_upper)
     near_x, near_y = near.chunk(2, dim=1)
     far_x, far_y = far.chunk(2, dim=1)
-    upper, lower = shares * near_y, shares * far_y
-    per_head = (queries, plan.heads, -1)
     corner = torch.stack(
-        [(a * b).view(per_head) for a, b in ((upper, near_x), (upper, far_x), (lower, near_x), (lower, far_x))], 2
-    )
+        [
+            torch.addcmul(line, line, aside, value=-1).view(queries, plan.heads, -1)
+            for line in (torch.addcmul(shares, shares, away, value=-1) for away in (near_y, far_y))
+            for aside in (near_x, far_x)
+        ],
+        dim=2,
+    ).to(table.dtype)
     x, y = low.int().chunk(2, dim=1)
     start = (y * plan.row_step).add_(x, alpha=plan.heads).add_(plan.first)
-    rows = torch.stack([(start + step).view(per_head) for step in plan.steps], dim=2)
+    rows = torch.stack([(start + step).view(queries, plan.heads, -1) for step in plan.steps], dim=2)
     bags = queries * plan.heads
     summed = F.embedding_bag(rows.view(bags, -1), table, mode="sum", per_sample_weights=corner.view(bags, -1))
     return summed.view(queries, -1)

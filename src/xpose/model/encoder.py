@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from xpose.model.config import XPoseConfig
 from xpose.model.deformable import DeformableAttention
-from xpose.model.layers import Attention, FeedForward, Linear, Recomputable, in_pieces, linear
+from xpose.model.layers import Attention, FeedForward, Linear, Recomputable, in_pieces, linear, piecewise
 from xpose.model.positions import token_centres
 from xpose.model.types import EncodedScene, ImageFeatures, LevelGeometry, ProjectedPrompts
 
@@ -55,11 +55,14 @@ class Fusion(nn.Module):
 
         `padding` [B, N] is True where an image token is padding, `object_mask` [B, L] where an object token is real.
         """
-        image, objects = self.norm_image(image), self.norm_object(objects)
+        image, objects = in_pieces(self.norm_image, image), self.norm_object(objects)
         few = torch.compiler.is_compiling() or objects.shape[1] * self.heads <= _FOLD_COLUMNS
         way = self.folded if few else self.plain
         to_image, to_objects = way(image, objects, padding, object_mask)
-        return torch.addcmul(image, self.gamma_image, to_image), torch.addcmul(objects, self.gamma_object, to_objects)
+        objects = torch.addcmul(objects, self.gamma_object, to_objects)
+        if piecewise(image):  # nothing else reads the normalised tokens
+            return image.addcmul_(self.gamma_image, to_image), objects
+        return torch.addcmul(image, self.gamma_image, to_image), objects
 
     def plain(
         self, image: Tensor, objects: Tensor, padding: Tensor | None, object_mask: Tensor | None

@@ -18,9 +18,9 @@ from torch.utils.checkpoint import checkpoint
 
 from xpose.model.config import XPoseConfig
 
-# Below these sizes, a convolution costs more than it saves (and PyTorch would not use oneDNN for it).
-_CONVOLUTION_ROWS = 64
-_CONVOLUTION_NUMBERS = 20480
+# With fewer products than this, a convolution costs more than it saves.
+_CONVOLUTION_PRODUCTS = 2**24
+_CONVOLUTION_TYPES = (torch.float32, torch.bfloat16)
 # Long rows of tokens are processed in pieces, so that intermediate results stay in the processor's cache.
 PIECE_ROWS = 2048
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -41,19 +41,21 @@ def cached(function: _Function) -> _Function:
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`F.linear`, computed as a 1×1 convolution by oneDNN if that is faster.
 
-    PyTorch sends float32 matrix products on the CPU to MKL, which is slow on AMD processors; a 1×1 convolution over
-    channels-last pixels is the same product and uses oneDNN. The input is converted if the weight has a reduced type.
+    PyTorch sends float32 matrix products on the CPU to MKL, which is slow on AMD processors, and adds the bias of
+    bfloat16 products in a separate pass. A 1×1 convolution over channels-last pixels is the same product and uses
+    oneDNN. The dilation has no effect on it, but without one, PyTorch does not use oneDNN for a single thread, and
+    oneDNN chooses a slower kernel for some sizes. The input is converted to the type of the weight, unless autocast
+    chooses the types.
     """
-    if weight.dtype != x.dtype and weight.dtype in (torch.bfloat16, torch.float16):
-        return F.linear(x.to(weight.dtype), weight, bias)
-    elsewhere = x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
-    if torch.compiler.is_compiling() or torch.is_grad_enabled() or elsewhere:
+    autocast = torch.is_autocast_enabled(x.device.type)
+    if not autocast:
+        x = x.to(weight.dtype)
+    if autocast or not piecewise(x) or x.dtype not in _CONVOLUTION_TYPES:
         return F.linear(x, weight, bias)
-    rows = x.numel() // x.shape[-1] if x.shape[-1] else 0
-    if rows < _CONVOLUTION_ROWS or x.numel() <= _CONVOLUTION_NUMBERS:
+    if x.numel() * weight.shape[0] < _CONVOLUTION_PRODUCTS:
         return F.linear(x, weight, bias)
-    pixels = x.reshape(1, rows, 1, x.shape[-1]).permute(0, 3, 1, 2)
-    y = F.conv2d(pixels, weight[:, :, None, None], bias)
+    pixels = x.reshape(1, -1, 1, x.shape[-1]).permute(0, 3, 1, 2)
+    y = F.conv2d(pixels, weight[:, :, None, None], bias, dilation=2)
     return y.permute(0, 2, 3, 1).reshape(*x.shape[:-1], weight.shape[0])
 
 
@@ -76,7 +78,7 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[..., width_in] to [..., width_out]."""
         for i, layer in enumerate(self.layers):
-            x = layer(x) if i == 0 else layer(F.relu(x))
+            x = layer(x) if i == 0 else layer(F.relu(x, inplace=True))
         return x
 
 
@@ -103,8 +105,9 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, N, C] to [B, N, C], in the type of `x`."""
-        activate = F.relu if self.activation == "relu" else F.gelu
-        return self.contract(activate(self.expand(x))).to(x.dtype)
+        hidden = self.expand(x)
+        hidden = F.relu(hidden, inplace=True) if self.activation == "relu" else F.gelu(hidden)
+        return self.contract(hidden).to(x.dtype)
 
 
 def piecewise(x: Tensor) -> bool:

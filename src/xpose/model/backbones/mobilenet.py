@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from xpose.model.layers import Recomputable
+from xpose.model.layers import Recomputable, piecewise
 
 # expansion, channels, repeats, first stride: the published table
 _STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 _TAKEN = {2: 32, 4: 96, 6: 320}  # stage number: channels, at strides 8, 16, 32
+
+
+def _normed(convolution: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """`norm(convolution(x))`, in one step where nothing is learned."""
+    mean, variance = norm.running_mean, norm.running_var
+    if norm.training or not piecewise(x) or mean is None or variance is None:
+        return norm(convolution(x))
+    weight, bias = fuse_conv_bn_weights(convolution.weight, None, mean, variance, norm.eps, norm.weight, norm.bias)
+    return F.conv2d(x, weight, bias, convolution.stride, convolution.padding, groups=convolution.groups)
+
+
+def _active(x: Tensor) -> Tensor:
+    return F.relu6(x, inplace=True)  # a norm's backward does not need its output
 
 
 class DepthwiseSeparable(Recomputable):
@@ -24,7 +38,7 @@ class DepthwiseSeparable(Recomputable):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in, h, w] to [B, out, h', w']."""
-        return self.bn2(self.conv_pw(F.relu6(self.bn1(self.conv_dw(x)))))
+        return _normed(self.conv_pw, self.bn2, _active(_normed(self.conv_dw, self.bn1, x)))
 
 
 class InvertedResidual(Recomputable):
@@ -43,8 +57,8 @@ class InvertedResidual(Recomputable):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in, h, w] to [B, out, h', w']."""
-        y = F.relu6(self.bn1(self.conv_pw(x)))
-        y = self.bn3(self.conv_pwl(F.relu6(self.bn2(self.conv_dw(y)))))
+        y = _active(_normed(self.conv_pw, self.bn1, x))
+        y = _normed(self.conv_pwl, self.bn3, _active(_normed(self.conv_dw, self.bn2, y)))
         return x + y if self.residual else y
 
 
@@ -72,7 +86,7 @@ class MobileNetV2(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Normalised images [B, 3, h, w] to three maps."""
-        x = F.relu6(self.bn1(self.conv_stem(images.to(self.conv_stem.weight.dtype))))
+        x = _active(_normed(self.conv_stem, self.bn1, images.to(self.conv_stem.weight.dtype)))
         maps = []
         for number, stage in enumerate(self.blocks):
             x = stage(x)
