@@ -334,6 +334,8 @@ def compiled(sizes: Sizes, device: torch.device) -> Iterator[Row]:
             run = forward_of(model, images, prompt(1, 17))
             yield Row("compiled", f"{dtype}, batch {batch}, first pass", duration(run, device), "s")
             yield from timed("compiled", {f"{dtype}, batch {batch}": run}, batch, sizes.repeats, device)
+            if device.type == "cuda":
+                yield Row("compiled", f"{dtype}, batch {batch}", counted(run)[1], "synchronisations")
 
 
 PARTS: dict[str, Callable[[Sizes, torch.device], Iterator[Row]]] = {

@@ -105,7 +105,7 @@ def test_older_versions_of_pytorch_name_single_instruction_sets(
     assert multiplies_bf16(torch.device("cpu")) is (bf16 or amx)
 
 
-def test_layers_and_the_backbone_are_compiled_for_all_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_and_the_backbone_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without compiling anything; tests of training compare the numbers of compiled layers."""
     compiled: list[torch.nn.Module] = []
     monkeypatch.setattr(torch, "compile", lambda function, backend: function)

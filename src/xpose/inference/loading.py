@@ -43,8 +43,9 @@ def load(
         dtype: "float32" (None), "bfloat16" or "float16" (faster if hardware supports it, slightly less exact),
             "float64", or "auto": bfloat16 if the hardware supports it and a check of these weights shows that results
             hardly change, otherwise float32.
-        compile: compile the network with `torch.compile`, which takes up to minutes during the first detections. This
-            is meant for GPUs; on CPUs it is slower than without.
+        compile: compile the network with `torch.compile` when a combination of picture size, batch size and number of
+            keypoints first occurs, which takes up to minutes. It is meant for many pictures of one size on a GPU; on a
+            CPU, compiled networks are slower.
         clip: folder or hub id of CLIP ViT-B/32, for weight files that do not contain it.
         revision: branch, tag or commit of a hub id.
 

@@ -115,8 +115,8 @@ def difference(original: XPose, converted: XPose) -> Difference:
 def compile_layers(parts: Iterable[nn.Module], device: torch.device, *, dynamic: bool | None = None) -> int:
     """Compile the layers of parts of a network in place with `torch.compile`; return their number.
 
-    Single layers compile much faster than the whole. If there is no compiler, a warning is issued. `dynamic` layers are
-    compiled once for all sizes.
+    Single layers compile much faster than the whole. If there is no compiler, a warning is issued. For `dynamic`, see
+    `torch.compile`.
     """
     try:
         probe = torch.compile(lambda x: (x * 2 + 1).relu(), backend=BACKEND)
@@ -138,7 +138,10 @@ def compile_layers(parts: Iterable[nn.Module], device: torch.device, *, dynamic:
 
 
 def compile_network(model: XPose) -> None:
-    """Compile a network for detection in place, if there is a compiler; see `compile_layers`."""
+    """Compile a network for detection in place, if there is a compiler; see `compile_layers`.
+
+    Every combination of sizes is compiled by itself, because graphs of Swin for all sizes take minutes to capture.
+    """
     device = next(model.parameters()).device
-    if compile_layers([model.encoder, model.object_decoder, model.keypoint_decoder], device, dynamic=True):
-        model.backbone.compile(backend=BACKEND, dynamic=True)  # as a whole, because its layers differ in shape
+    if compile_layers([model.encoder, model.object_decoder, model.keypoint_decoder], device, dynamic=False):
+        model.backbone.compile(backend=BACKEND, dynamic=False)  # as a whole, because its layers differ in shape
