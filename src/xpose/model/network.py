@@ -17,7 +17,7 @@ from xpose.model.config import XPoseConfig
 from xpose.model.decoder import Choose, DecoderHeads, ObjectDecoder
 from xpose.model.encoder import CrossModalityEncoder, HybridEncoder
 from xpose.model.keypoint_decoder import KeypointDecoder
-from xpose.model.layers import MLP, linear, piecewise
+from xpose.model.layers import MLP, linear
 from xpose.model.positions import level_geometry, level_positions
 from xpose.model.selection import QuerySelection
 from xpose.model.types import (
@@ -90,8 +90,6 @@ class XPose(nn.Module):
                 f"The padding mask has shape {tuple(padding_mask.shape)}. For these images it must be "
                 f"{(images.shape[0], *images.shape[2:])}, True where padded."
             )
-        if piecewise(images):  # convolutions on the CPU are faster if the channels of a pixel are adjacent
-            images = images.contiguous(memory_format=torch.channels_last)
         return self.neck(self.backbone(images), padding_mask)
 
     def decode(

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from xpose.model.layers import Recomputable, piecewise
+from xpose.model.layers import Recomputable, channels_last, piecewise
 
 # expansion, channels, repeats, first stride: the published table
 _STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
@@ -86,7 +86,7 @@ class MobileNetV2(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Normalised images [B, 3, h, w] to three maps."""
-        x = _active(_normed(self.conv_stem, self.bn1, images.to(self.conv_stem.weight.dtype)))
+        x = _active(_normed(self.conv_stem, self.bn1, channels_last(images).to(self.conv_stem.weight.dtype)))
         maps = []
         for number, stage in enumerate(self.blocks):
             x = stage(x)

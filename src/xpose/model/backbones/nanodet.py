@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from xpose.errors import CheckpointError, first_line, missing_extra, quote
 from xpose.model.checkpoints.files import existing
-from xpose.model.layers import Recomputable
+from xpose.model.layers import Recomputable, channels_last
 from xpose.pictures.atomic import write_atomically
 
 _STEM = 24
@@ -227,7 +227,7 @@ class NanoDet(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         """Normalised images [B, 3, h, w], which are padded to multiples of 32, to three maps, which are cropped."""
         height, width = images.shape[-2:]
-        x = F.pad(images, (0, -width % _COARSEST, 0, -height % _COARSEST)).to(self.stem.weight.dtype)
+        x = F.pad(channels_last(images), (0, -width % _COARSEST, 0, -height % _COARSEST)).to(self.stem.weight.dtype)
         x = F.max_pool2d(_activated(self.stem(x)), 3, 2, 1)
         stages = []
         for stage in self.stages:

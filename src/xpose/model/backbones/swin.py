@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xpose.model.layers import PIECE_ROWS, FeedForward, Linear, Recomputable, attention, in_pieces, piecewise
+from xpose.model.layers import PIECE_ROWS, FeedForward, Linear, Recomputable, in_pieces, piecewise
 
 
 @dataclass(frozen=True)
@@ -74,17 +74,19 @@ class WindowAttention(nn.Module):
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
         self.register_buffer("relative_position_index", relative_index(window), persistent=False)
 
-    def forward(self, x: Tensor, size: tuple[int, int], shift: int) -> tuple[Tensor, Tensor]:
-        """[B, P, C] (normalised) to rows [B, n, C] after attention, and the row of each pixel [P]."""
+    def forward(self, x: Tensor, size: tuple[int, int], shift: int) -> Tensor:
+        """[B, P, C] (normalised) to [B, P, C]."""
+        if torch.compiler.is_compiling():
+            return self._rolled(x, size, shift)
         at_once = max(1, PIECE_ROWS // self.window**2) if piecewise(x) else 2**31
         pieces, scatter = windows(size, self.window, shift, at_once, x.dtype, x.device)
         bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)  # [H, A, A]
-        padded = torch.cat((x, x.new_zeros(x.shape[0], 1, x.shape[2])), dim=1)  # padding cells point to the added row
+        padded = F.pad(x, (0, 0, 0, 1))  # padding cells point to the added zero row
         done = [self._attend(padded.index_select(1, p.gather), bias, p.mask, p.border) for p in pieces]
-        return torch.cat(done, dim=1), scatter
+        return torch.cat(done, dim=1).index_select(1, scatter)
 
-    def rolled(self, x: Tensor, size: tuple[int, int], shift: int) -> Tensor:
-        """[B, P, C] for graphs in which the size varies: pad, roll and partition instead of gathering rows."""
+    def _rolled(self, x: Tensor, size: tuple[int, int], shift: int) -> Tensor:
+        """The same for graphs in which the size varies: pad, roll and partition instead of gathering rows."""
         (height, width), window = size, self.window
         bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)
         plane = F.pad(x.unflatten(1, size), (0, 0, 0, -width % window, 0, -height % window))
@@ -107,16 +109,16 @@ class WindowAttention(nn.Module):
     def _attend(self, cells: Tensor, bias: Tensor, mask: Tensor | None, border: Tensor | None = None) -> Tensor:
         """Window cells [B, W · A, C] after attention; `mask` is added to the scores of all windows or of `border`."""
         batch, _, dim = cells.shape
-        qkv = self.qkv(cells).view(-1, self.window**2, 3, self.heads, dim // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # [B · W, H, A, C/H]
-        added = bias[None]
-        if border is None and mask is not None:
-            added = (bias + mask).repeat(batch, 1, 1, 1)
-        elif border is not None and mask is not None and border.numel():
-            added = bias.repeat(q.shape[0] // batch, 1, 1, 1)
-            added = added.index_add_(0, border, mask.expand(-1, self.heads, -1, -1))
-            added = added.repeat(batch, 1, 1, 1) if batch > 1 else added
-        return self.proj(attention(q, k, v, added).transpose(1, 2).reshape(batch, -1, dim))
+        qkv = self.qkv(cells).view(batch, -1, self.window**2, 3, self.heads, dim // self.heads)
+        q, k, v = qkv.permute(3, 0, 1, 4, 2, 5).unbind(0)  # [B, W, H, A, C/H]
+        scores = (q * (dim // self.heads) ** -0.5) @ k.transpose(-2, -1) + bias
+        if mask is not None and border is None:
+            scores = scores + mask
+        elif mask is not None and border is not None and border.numel():
+            borders = mask.expand(batch, -1, self.heads, -1, -1)
+            scores = scores.index_add(1, border, borders.to(scores.dtype))  # autocast can widen the scores
+        out = (scores.softmax(-1) @ v).transpose(2, 3).reshape(batch, -1, dim)
+        return self.proj(out)
 
 
 def relative_index(window: int) -> Tensor:
@@ -139,16 +141,8 @@ class Block(Recomputable):
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """[B, P, C] to [B, P, C]."""
-        if torch.compiler.is_compiling():
-            x = x + self.attention.rolled(self.norm1(x), size, self.shift)
-            return x + self.ffn(self.norm2(x))
-        seen, row = self.attention(self.norm1(x), size, self.shift)
-
-        def rest(pixels: Tensor, row: Tensor) -> Tensor:
-            pixels = pixels + seen.index_select(1, row[0])
-            return pixels + self.ffn(self.norm2(pixels))
-
-        return in_pieces(rest, x, row[None])
+        x = x + self.attention(self.norm1(x), size, self.shift)
+        return in_pieces(lambda rows: rows + self.ffn(self.norm2(rows)), x)
 
 
 class Merging(nn.Module):
