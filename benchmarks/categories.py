@@ -44,7 +44,7 @@ def measured_categories(weights: Path, data: Path, only: Sequence[str]) -> tuple
     """The categories of the recipe next to the weights, with the quality on the split `val`."""
     recipe = load_recipe(weights / RECIPE_FILE)
     pool = training_pool(replace(recipe.data, places=(str(data),), only=tuple(only) or recipe.data.only))
-    detector = xpose.load(weights)
+    detector = xpose.load(weights, engine="torch")
     pictures = [
         (record, place)
         for record, place in read_places(data, "val")

@@ -26,7 +26,7 @@ from xpose.evaluation.outputs import TABLES
 from xpose.evaluation.protocols import Cell, Table, percent
 from xpose.evaluation.run_file import EvaluationRun, read_run
 from xpose.model.checkpoints.calibration import Calibration, read_calibration
-from xpose.model.checkpoints.pretrained import CONFIG_FILE, WEIGHT_FILE
+from xpose.model.checkpoints.folders import CONFIG_FILE, WEIGHT_FILE
 from xpose.model.config import XPoseConfig
 from xpose.training.reporting.report import PLOT_FILE, RECIPE_FILE
 from xpose.training.run.log import read_log

@@ -88,7 +88,7 @@ def desk(tmp_path, monkeypatch, bundled):
     (tmp_path / "runs/dog").mkdir(parents=True)
     (tmp_path / "runs/dog/best").symlink_to(bundled)
     # Both modules are imported before one of them is changed: otherwise the second would keep the changed function.
-    modules = [import_module(f"xpose.{name}") for name in ("model.checkpoints.known", "inference.loading")]
+    modules = [import_module(f"xpose.{name}") for name in ("model.checkpoints.known", "model.checkpoints.folders")]
     for module in modules:
         monkeypatch.setattr(module, "bundled_weights", lambda: {"xpose-nano": bundled})
     return tmp_path

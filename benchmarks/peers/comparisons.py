@@ -12,8 +12,8 @@ from PIL import Image
 from xpose.vocabulary import load_skeleton
 from xpose.vocabulary.categories import list_categories
 
-# The engines that run the bundled weights: the name in the tables, and what `xpose.load` takes ("DIR/network.onnx").
-ENGINES: dict[str, str | None] = {"PyTorch": None}
+# The engines that run the bundled weights: the name in the tables, and that for `xpose.load`.
+ENGINES = {"PyTorch": "torch", "ONNX Runtime": "onnx"}
 
 TORCH = "torch>=2.6,<2.14"
 ENVIRONMENTS = {
@@ -117,9 +117,9 @@ def _detectors(word: str, **options: Any) -> tuple[Contestant, ...]:
         Contestant(
             f"xpose-nano ({engine})",
             "detector",
-            {"weights": weights, "prompts": [{"object": word}], "options": options},
+            {"engine": name, "prompts": [{"object": word}], "options": options},
         )
-        for engine, weights in ENGINES.items()
+        for engine, name in ENGINES.items()
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -18,7 +18,7 @@ Measured = Callable[[np.ndarray], "int | None"]
 
 
 def detector(
-    weights: str | None = None,
+    engine: Literal["torch", "onnx"] = "torch",
     prompts: Sequence[dict[str, Any]] = (),
     options: dict[str, Any] | None = None,
     batch: int = 1,
@@ -28,7 +28,7 @@ def detector(
     from xpose.prompts import TextPrompt
 
     warnings.simplefilter("ignore")  # most words of the vocabulary were never learned
-    loaded = xpose.load(weights)
+    loaded = xpose.load(engine=engine)
     classes = [TextPrompt(**prompt) for prompt in prompts]
 
     def detect(picture: np.ndarray) -> int:

@@ -106,7 +106,7 @@ def test_models_lists_what_weights_have_learned(run: Run, tmp_path: Path, weight
 def test_models_with_bundled_weights(here: Path, run: Run, weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """And they are what is used where -p is left out."""
     monkeypatch.setattr(weights_module, "bundled_weights", lambda: {"xpose-nano": Path(weights)})
-    monkeypatch.setattr("xpose.inference.loading.bundled_weights", lambda: {"xpose-nano": Path(weights)})
+    monkeypatch.setattr("xpose.model.checkpoints.folders.bundled_weights", lambda: {"xpose-nano": Path(weights)})
     entry = json.loads(run("models", "--json")[1])["bundled"][0]
     assert entry["network"] == "tiny"
     assert entry["default"] is True

@@ -12,7 +12,7 @@ import torch
 from tests.model.conftest import lively, tiny_nano_config
 
 from xpose.inference import Detector
-from xpose.inference.loading import encoder_for
+from xpose.inference.engines.torch_loading import encoder_for
 from xpose.model import XPose
 from xpose.model.checkpoints.calibration import Calibration
 from xpose.model.checkpoints.pretrained import save_pretrained

@@ -7,8 +7,8 @@ import pytest
 from tests.inference.conftest import own_detector
 
 from xpose.errors import VocabularyError, WordWarning
+from xpose.inference.engines.torch_loading import encoder_for
 from xpose.inference.learned import FAR, NEAR, Learned
-from xpose.inference.loading import encoder_for
 from xpose.model.checkpoints.categories import LearnedCategory, read_categories
 from xpose.model.checkpoints.known import bundled_weights
 from xpose.prompts import TextPrompt

@@ -31,8 +31,12 @@ COMMANDS = {
     "calibrate": "xpose.cli.calibrate:calibrate",
     "compare": "xpose.cli.compare:compare",
     "convert": "xpose.cli.convert:convert",
+    "export": "xpose.cli.export:export",
     "check": "xpose.cli.check:check",
 }
+
+# Packages of the extra "torch", which many modules import at their top.
+_OF_TORCH = ("torch", "transformers", "huggingface_hub")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,7 +76,7 @@ def _report(error: Exception) -> int:
     from pathlib import Path
 
     from xpose.cli import _console
-    from xpose.errors import XPoseError, quote
+    from xpose.errors import XPoseError, missing_extra, quote
 
     if _console.debugging():
         import traceback
@@ -80,6 +84,8 @@ def _report(error: Exception) -> int:
         traceback.print_exception(error)
     if isinstance(error, XPoseError):
         message = str(error)
+    elif isinstance(error, ModuleNotFoundError) and error.name in _OF_TORCH:
+        message = str(missing_extra("This command", error.name, "torch"))
     elif isinstance(error, MemoryError):
         message = "The machine ran out of memory. Close other programs, or use a smaller picture or batch."
     elif isinstance(error, OSError) and error.strerror:

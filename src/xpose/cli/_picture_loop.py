@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from xpose.inference import DetectionOptions, Detector
     from xpose.inference.encoded import EncodedClass, PreparedImage
+    from xpose.inference.loading import EngineName
     from xpose.results import Poses
 
 _Item = TypeVar("_Item")
@@ -115,7 +117,8 @@ def detect_in_pictures(
             f"Every box of the file gives one pose, whatever its score, so {flags} cannot be used with it.",
             param_hint="--boxes-from",
         )
-    detector = _prompts.load_detector(given.weights, given.config, given.device, given.dtype, given.clip)
+    engine: EngineName | None = None if profile is None else "torch"
+    detector = _prompts.load_detector(given.weights, given.config, given.device, given.dtype, given.clip, engine=engine)
     encoded = _prompts.encode(prompts, given.bank, detector)
     _prompts.show_prompts(prompts, [entry.names for entry in encoded[: len(prompts)]])
     if boxes is not None:
@@ -148,8 +151,6 @@ def _detect_each(
     While the network processes a picture, one thread reads the next pictures and another one writes the last result.
     Every finished picture gets an outcome: its fault, or None.
     """
-    import torch
-
     reader, network_options = _Reader(), replace(options, region=None)  # the region is cut out while reading
 
     def read(picture: InputPicture) -> tuple[np.ndarray, PreparedImage]:
@@ -176,7 +177,7 @@ def _detect_each(
                 poses = detector.detect(image, prompts, boxes=known, options=network_options)
             except ImageError as error:
                 message = str(error) if picture.name in str(error) else f"{quote(picture.name)}: {error}"
-            except (MemoryError, torch.OutOfMemoryError):
+            except _memory_errors():
                 message = f'"{picture.name}" does not fit into memory. Downscale it, or use --device cpu.'
             else:
                 if writing is not None:
@@ -189,6 +190,12 @@ def _detect_each(
         if writing is not None:
             writing.result()
         check()
+
+
+def _memory_errors() -> tuple[type[Exception], ...]:
+    """The errors that mean that memory ran out, in Python and in PyTorch if it is in use."""
+    torch = sys.modules.get("torch")
+    return (MemoryError,) if torch is None else (MemoryError, torch.OutOfMemoryError)
 
 
 @contextmanager

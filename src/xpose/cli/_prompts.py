@@ -23,6 +23,7 @@ from xpose.prompts import (
 if TYPE_CHECKING:
     from xpose.inference import Detector
     from xpose.inference.encoded import EncodedClass
+    from xpose.inference.loading import EngineName
 
 # Parts of the names of settings files of the released script, and the networks that they select.
 _PRESETS = {"swint": "xpose-swin-t", "swinl": "xpose-swin-l", "r50": "xpose-r50", "resnet50": "xpose-r50"}
@@ -80,13 +81,19 @@ def show_prompts(prompts: Sequence[Prompt], classes: Sequence[PromptClass]) -> N
 
 
 def load_detector(
-    weights: str | None, config: Path | None, device: str | None, dtype: str | None, clip: Path | None
+    weights: str | None,
+    config: Path | None,
+    device: str | None,
+    dtype: str | None,
+    clip: Path | None,
+    *,
+    engine: EngineName | None = None,
 ) -> Detector:
     """The detector for the options of a command; ConfigError if `-c` contradicts `-p`."""
     expected = None if config is None else _preset_of(config)
     from xpose.inference import load
 
-    detector = load(weights, device=device, dtype=dtype, clip=clip)
+    detector = load(weights, device=device, dtype=dtype, clip=clip, engine=engine)
     name = detector.engine.config.name
     if expected is not None and name != expected:
         raise ConfigError(f"-c {config} selects the network {expected}, but the weights belong to {name}. Omit -c.")

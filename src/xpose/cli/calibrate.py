@@ -149,8 +149,8 @@ def _check_target(weights: str | None, out: Path | None) -> None:
 
 
 def _folder(weights: str | None) -> Path | None:
+    from xpose.model.checkpoints.folders import CONFIG_FILE, WEIGHT_FILE, weight_folder
     from xpose.model.checkpoints.known import bundled_weights, default_weights
-    from xpose.model.checkpoints.pretrained import CONFIG_FILE, WEIGHT_FILE, weight_folder
 
     name = weights or default_weights()
     path = weight_folder(bundled_weights().get(name, Path(name).expanduser()))

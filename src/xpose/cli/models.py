@@ -77,8 +77,8 @@ def describe() -> dict[str, Any]:
 def describe_weights(name: str) -> dict[str, Any]:
     """The output of the command for one weight folder, as plain values."""
     from xpose.model.checkpoints.categories import read_categories
+    from xpose.model.checkpoints.folders import CONFIG_FILE, WEIGHT_FILE, weight_folder
     from xpose.model.checkpoints.known import bundled_weights
-    from xpose.model.checkpoints.pretrained import CONFIG_FILE, WEIGHT_FILE, weight_folder
 
     folder = weight_folder(bundled_weights().get(name, Path(name).expanduser()))
     if not all((folder / file).is_file() for file in (CONFIG_FILE, WEIGHT_FILE)):

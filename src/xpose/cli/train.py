@@ -109,7 +109,7 @@ def run_recipe(
     test_at_stop: bool = False,
 ) -> RunOutcome:
     """Start or continue a run with progress; the first process calls `before` with the setup."""
-    from xpose.inference.loading import pick_device
+    from xpose.inference.engines.torch_loading import pick_device
     from xpose.training.recipes.assembly import build
     from xpose.training.recipes.session import check_folder, last_step, run
     from xpose.training.run.processes import Interruptions, processes

@@ -114,11 +114,18 @@ class Detector:
 
     @property
     def model(self) -> XPose:
-        """The network, if PyTorch runs it."""
-        from xpose.inference.engines.torch import TorchEngine
+        """The network, if PyTorch runs it.
 
-        assert isinstance(self.engine, TorchEngine), type(self.engine)
-        return self.engine.model
+        Raises:
+            ConfigError: another engine runs it.
+        """
+        model: XPose | None = getattr(self.engine, "model", None)
+        if model is None:
+            raise ConfigError(
+                f"{self.engine.runtime} runs these weights, so that there is no PyTorch network. Load them with "
+                'xpose.load(engine="torch").'
+            )
+        return model
 
     @overload
     def detect(  # type: ignore[overload-overlap]  # paths and bytes are sequences, and one picture

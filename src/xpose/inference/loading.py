@@ -1,26 +1,43 @@
-"""`xpose.load`: create a detector from any weights."""
+"""`xpose.load`: create a detector from any weights, with the engine that suits them and this machine."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
 
-import torch
-from torch import Tensor
-
-from xpose.errors import CheckpointError, ConfigError, first_line
+from xpose.errors import CheckpointError, ConfigError, missing_extra, quote
 from xpose.inference.detector import Detector
 from xpose.inference.encoding import PromptEncoder
-from xpose.inference.engines.torch import TorchEngine
+from xpose.inference.engines.graphs import (
+    GraphEngine,
+    bundled_graphs,
+    exported_folder,
+    open_exported,
+    open_with_weights,
+)
 from xpose.inference.learned import Learned
+from xpose.model.checkpoints.calibration import Calibration, read_calibration
 from xpose.model.checkpoints.categories import LearnedCategory, read_categories
-from xpose.model.checkpoints.known import DEFAULT, bundled_weights, default_weights
-from xpose.model.checkpoints.pretrained import WEIGHT_FILE, from_pretrained, weight_folder
-from xpose.model.deformable import require_sound_kernels
-from xpose.model.device import compile_network, set_precision
-from xpose.model.network import XPose
-from xpose.model.prompting import ClipTextEncoder, ClipVisualPromptEncoder, NanoTextEncoder, TextEncoder
-from xpose.model.prompting.clip_weights import vision_tower
+from xpose.model.checkpoints.folders import CONFIG_FILE, located, read_config
+from xpose.model.checkpoints.known import default_weights
+from xpose.model.prompting import NanoTextEncoder, TextEncoder
+from xpose.model.prompting.clip_words import ClipWordsGraph
+
+if TYPE_CHECKING:
+    import torch
+
+EngineName: TypeAlias = Literal["torch", "onnx"]
+
+
+class TorchOptions(TypedDict):
+    """The options of `load` that only PyTorch has."""
+
+    device: str | torch.device | None
+    dtype: str | torch.dtype | None
+    compile: bool
+    clip: str | Path | None
 
 
 def load(
@@ -29,6 +46,7 @@ def load(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     *,
+    engine: EngineName | None = None,
     compile: bool = False,
     clip: str | Path | None = None,
     revision: str | None = None,
@@ -37,100 +55,108 @@ def load(
 
     Args:
         name_or_path: a bundled name ("xpose-nano"), a weight folder or file, the folder of a training run (its best
-            weights), a file in the official layout, or a hub id ("owner/name"). None takes the bundled default.
+            weights), a file in the official layout, a hub id ("owner/name"), or a folder written by `xpose export` or
+            one of its files. None takes the bundled default.
         weights: an alias of `name_or_path`.
-        device: "cpu", "cuda", "mps", ...; None takes the first available one of CUDA, MPS and CPU.
-        dtype: "float32" (None), "bfloat16" or "float16" (faster if hardware supports it, slightly less exact),
-            "float64", or "auto": bfloat16 if the hardware supports it and a check of these weights shows that results
-            hardly change, otherwise float32.
-        compile: compile the network with `torch.compile` when a combination of picture size, batch size and number of
-            keypoints first occurs, which takes up to minutes. It is meant for many pictures of one size on a GPU; on a
-            CPU, compiled networks are slower.
-        clip: folder or hub id of CLIP ViT-B/32, for weight files that do not contain it.
+        device: for PyTorch: "cpu", "cuda", "mps", ...; None takes the first available one of CUDA, MPS and CPU.
+        dtype: for PyTorch: "float32" (None), "bfloat16" or "float16" (faster if hardware supports it, slightly less
+            exact), "float64", or "auto": bfloat16 if the hardware supports it and a check of these weights shows that
+            results hardly change, otherwise float32.
+        engine: what runs the network: "torch" (PyTorch) or "onnx" (ONNX Runtime, for networks like the bundled ones).
+            None takes ONNX Runtime if it can run these weights, there is no GPU and no option for PyTorch was given,
+            because it is faster on CPUs and starts sooner; and PyTorch otherwise.
+        compile: for PyTorch: compile the network with `torch.compile` when a combination of picture size, batch size
+            and number of keypoints first occurs, which takes up to minutes. It is meant for many pictures of one size
+            on a GPU; on a CPU, compiled networks are slower.
+        clip: for PyTorch: folder or hub id of CLIP ViT-B/32, for weight files that do not contain it.
         revision: branch, tag or commit of a hub id.
 
     Raises:
         CheckpointError: there are no such weights, or they do not fit.
-        ConfigError: the device or dtype is not available.
+        ConfigError: the engine, device or dtype is not available.
+        MissingExtraError: these weights or options need PyTorch, which is not installed.
         XPoseError: this build of PyTorch computes wrong numbers on the device.
     """
     if name_or_path is not None and weights is not None:
         raise CheckpointError(f'Both "{name_or_path}" and weights="{weights}" were given. Give one of them.')
-    source = name_or_path if name_or_path is not None else weights
-    if source is None:
-        source = default_weights()
-    pretrained = from_pretrained(bundled_weights().get(str(source), source), revision=revision)
-    place = pick_device(device)
-    require_sound_kernels(place)
+    if engine not in (None, "torch", "onnx"):
+        raise ConfigError(f'engine is "{engine}". It must be "torch" or "onnx".')
+    given = name_or_path if name_or_path is not None else weights
+    source = located(default_weights() if given is None else given, revision)
+    name = default_weights() if given is None else str(given)
+    options: TorchOptions = {"device": device, "dtype": dtype, "compile": compile, "clip": clip}
+    for_torch = [option for option, value in options.items() if value not in (None, False)]
+    exported = exported_folder(source)
+    if engine == "onnx" and for_torch:
+        raise ConfigError(f'{", ".join(for_torch)} and engine="onnx" were both given, but only PyTorch has it.')
+    if exported is not None:
+        if engine == "torch" or for_torch:
+            raise ConfigError(
+                f"{quote(source)} was exported, and PyTorch does not run it. Load the weights that it was made from, "
+                f"or omit {', '.join(for_torch) or 'engine'}."
+            )
+        return _exported(*exported, name)
+    if engine == "torch" or for_torch or not _by_onnx(source, engine):
+        return _by_torch(source, name, options)
+    graphs = bundled_graphs(read_config(source))
+    assert graphs is not None
+    return graph_detector(
+        open_with_weights(read_config(source), graphs, source), name, read_calibration(source), read_categories(source)
+    )
+
+
+def _by_onnx(source: Path, engine: EngineName | None) -> bool:
+    """Whether ONNX Runtime shall run these weights."""
+    if not source.is_dir() or bundled_graphs(read_config(source)) is None:
+        if engine is not None:
+            raise ConfigError(
+                f"ONNX Runtime cannot run {quote(source)}: the package has no graphs for this network. Use PyTorch, or "
+                "export the weights and load the result: xpose export"
+            )
+        return False
+    if find_spec("onnxruntime") is None:
+        if engine is not None:
+            raise missing_extra('engine="onnx"', "onnxruntime", "onnx")
+        return False
+    return engine is not None or find_spec("torch") is None or not _gpu()
+
+
+def _gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
+
+
+def _by_torch(source: Path, name: str, options: TorchOptions) -> Detector:
     try:
-        model = pretrained.model.to(place)
-    except RuntimeError as error:
-        raise ConfigError(f"The network could not be moved to {place} ({first_line(error)}).") from None
-    model = set_precision(model, dtype).requires_grad_(False).eval()
-    if compile:
-        compile_network(model)
-    prompts = encoder_for(model, pretrained.encoders, clip, categories=pretrained.categories)
-    return Detector(prompts.engine, prompts, str(source), pretrained.calibration)
+        from xpose.inference.engines.torch_loading import load_with_torch
+    except ImportError as error:
+        if error.name not in ("torch", "transformers"):
+            raise
+        raise missing_extra(f"Loading {quote(source)} with these options", error.name, "torch") from None
+    return load_with_torch(source, name, **options)
+
+
+def _exported(folder: Path, ending: str, name: str) -> Detector:
+    engine, metadata = open_exported(folder, ending)
+    calibration = Calibration.from_json(metadata["calibration"], quote(folder / f"encode{ending}"))
+    return graph_detector(engine, name, calibration, read_categories(folder))
+
+
+def graph_detector(
+    engine: GraphEngine, name: str, calibration: Calibration, categories: Sequence[LearnedCategory]
+) -> Detector:
+    """A detector whose network and encoders are graphs."""
+
+    def text() -> TextEncoder:
+        if engine.config.prompt_encoder == "nano":
+            return NanoTextEncoder()
+        return ClipWordsGraph(engine.graph("encode_words").run)
+
+    return Detector(engine, PromptEncoder(engine, text, categories), name, calibration)
 
 
 def learned_by(weights: str | None) -> Learned:
     """What weights have learned, without loading them; only the vocabulary if that is unknown."""
-    path = bundled_weights().get(weights or DEFAULT, Path(weights or DEFAULT).expanduser())
-    return Learned(read_categories(path.parent if path.name == WEIGHT_FILE else weight_folder(path)))
-
-
-def encoder_for(
-    model: XPose,
-    tensors: Mapping[str, Tensor],
-    clip: str | Path | None,
-    *,
-    fresh: bool = False,
-    categories: Sequence[LearnedCategory] | None = None,
-) -> PromptEncoder:
-    """The prompt encoder of a network, with an engine that runs the network.
-
-    Args:
-        model: the network.
-        tensors: its prompt encoder weights (official names).
-        clip: folder or hub id of CLIP's weights, if `tensors` has none.
-        fresh: if `tensors` lacks the example encoder's additions to CLIP, start them untrained (for training).
-        categories: what the weights have learned, to choose keypoints and to warn of unknown words; None for neither.
-    """
-    if model.config.prompt_encoder == "nano":
-        return PromptEncoder(TorchEngine(model), NanoTextEncoder, categories)
-    device = next(model.parameters()).device
-    source = clip or "openai/clip-vit-base-patch32"
-    with_clip = any(name.startswith("clip_model.") for name in tensors)
-    examples = {"pos_proj.weight", "pos_proj.bias", "padding.weight"} <= set(tensors)
-
-    def text() -> TextEncoder:
-        kind = ClipTextEncoder
-        return (kind.from_official(tensors) if with_clip else kind.from_folder_or_hub(source)).to(device)
-
-    def visual() -> ClipVisualPromptEncoder:
-        kind = ClipVisualPromptEncoder
-        encoder = kind(vision_tower(tensors)) if with_clip else kind.from_folder_or_hub(source)
-        if examples:
-            encoder.load_prompt_weights(tensors)
-        return encoder.to(device)
-
-    return PromptEncoder(TorchEngine(model, visual if examples or fresh else None), text, categories)
-
-
-def pick_device(device: str | torch.device | None) -> torch.device:
-    """The device of that name, or the best one if None.
-
-    Raises:
-        ConfigError: it is not available.
-    """
-    if device is None:
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        torch.zeros(1, device=device)
-        return torch.device(device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ConfigError(
-            f'The device "{device}" cannot be used ({first_line(error)}). Use "cpu", or list devices with: xpose check'
-        ) from None
+    path = located(weights or default_weights())
+    return Learned(read_categories(path if (path / CONFIG_FILE).is_file() else path.parent))

@@ -156,7 +156,10 @@ class ObjectDecoder(nn.Module):
         if choose is not None:
             kept, classes = choose(reports[-1])
         if kept is None:
-            kept = answering.amax(-1).topk(min(instances or self.instances, scores.shape[1]), dim=1).indices
+            count = instances or self.instances
+            if not torch.compiler.is_compiling():
+                count = min(count, scores.shape[1])
+            kept = answering.amax(-1).topk(count, dim=1).indices
         logits = rows_at(scores, kept)
         return Instances(
             rows_at(content, kept),
@@ -188,7 +191,7 @@ class ObjectDecoder(nn.Module):
         """
         content, _, _ = self._refine(content, boxes, scene, heads, False, run=1)
         logits = heads.similarity(heads.norm(content), scene.objects, scene.prompts.object_mask)
-        numbers = torch.arange(boxes.shape[1], device=boxes.device).expand(len(boxes), -1)
+        numbers = torch.arange(boxes.shape[1], device=boxes.device).expand(boxes.shape[0], -1)
         return Instances(content, boxes, classes, numbers, logits=logits if self.scores else None)
 
     def _refine(

@@ -182,12 +182,20 @@ class Neck(nn.Module):
 
     def forward(self, maps: list[Tensor], padding_mask: Tensor | None) -> ImageFeatures:
         """Backbone maps and the input's mask [B, h, w] (True = padding) to tokens."""
+        return self.flatten(self.levels(maps), padding_mask)
+
+    def levels(self, maps: list[Tensor]) -> list[Tensor]:
+        """Backbone maps to the maps of all levels, [B, C, h, w] each."""
         dtype = self.level_embedding.dtype
         levels = [_project(p, m.to(dtype)) for p, m in zip(self.projections, maps, strict=False)]
         coarser = maps[-1].to(dtype)
         for projection in list(self.projections)[len(maps) :]:
             coarser = projection(coarser)
             levels.append(coarser)
+        return levels
+
+    def flatten(self, levels: list[Tensor], padding_mask: Tensor | None) -> ImageFeatures:
+        """The maps of all levels as tokens with positions."""
         shapes = tuple((level.shape[2], level.shape[3]) for level in levels)
         geometry, masks = level_geometry(shapes, padding_mask, levels[0])
         positions = [

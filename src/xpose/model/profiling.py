@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
 from xpose.pictures.atomic import write_atomically
 
 
@@ -24,6 +22,7 @@ def profiled(file: Path | None, *, skipped: int = 0, steps: int = 0) -> Iterator
     if file is None:
         yield lambda: None
         return
+    import torch
     from torch.profiler import ProfilerActivity, profile, schedule
 
     def write(profiler: profile) -> None:

@@ -46,7 +46,8 @@ class QuerySelection(nn.Module):
         features = self.norm(self.output(scene.tokens.masked_fill(excluded[..., None], 0)))
         scores = self.similarity(features, scene.objects, scene.prompts.object_mask)
         if tokens is None:
-            count = min(self.queries, scores.shape[1])
+            # Graphs for varying sizes are for pictures with at least that many tokens.
+            count = self.queries if torch.compiler.is_compiling() else min(self.queries, scores.shape[1])
             answering = scene.prompts.answering(scores)
             if self.peaks:
                 answering = at_peaks(answering, scene.geometry.shapes)

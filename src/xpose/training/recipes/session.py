@@ -16,7 +16,8 @@ import torch
 from xpose.errors import CheckpointError, ConfigError, XPoseError, counted, quote
 from xpose.model import XPose
 from xpose.model.checkpoints.categories import Key, Quality, read_categories, with_quality
-from xpose.model.checkpoints.pretrained import BEST, LAST, save_pretrained
+from xpose.model.checkpoints.folders import BEST, LAST
+from xpose.model.checkpoints.pretrained import save_pretrained
 from xpose.pictures.atomic import write_atomically
 from xpose.training.recipes.assembly import Setup
 from xpose.training.recipes.recipe import Recipe, changed, load_recipe

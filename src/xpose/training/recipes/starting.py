@@ -17,8 +17,8 @@ from xpose.data.loading.batches import Batch
 from xpose.errors import CheckpointError, quote
 from xpose.model import XPose
 from xpose.model.checkpoints.files import read_tensors
+from xpose.model.checkpoints.folders import WEIGHT_FILE
 from xpose.model.checkpoints.official import unwrap
-from xpose.model.checkpoints.pretrained import WEIGHT_FILE
 from xpose.training.run.prompt_batches import normalised
 
 _LAYOUTS_FILE = Path(__file__).parents[1] / "backbone_layouts.toml"
