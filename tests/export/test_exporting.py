@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from tests.inference.conftest import own_detector
 
 from xpose import Detector, load
 from xpose.demo.pictures import photographs
@@ -97,6 +98,9 @@ def test_what_cannot_be_exported_is_said(detector: Detector, tmp_path: Path) -> 
         export_detector(detector, tmp_path / "exported", [])
     with pytest.raises(ConfigError, match="Only float32 weights in PyTorch"):
         export_detector(load(engine="onnx"), tmp_path / "exported", PICTURES)
+    swin = own_detector(backbone="swin", levels=4, encoder="deformable")
+    with pytest.raises(ConfigError, match="has a Swin backbone, which cannot be exported yet"):
+        export_detector(swin, tmp_path / "exported", PICTURES)
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "file").touch()
     with pytest.raises(CheckpointError, match="is not an empty folder"):

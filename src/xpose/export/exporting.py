@@ -101,6 +101,11 @@ def export_detector(
     engine = detector.engine
     if not isinstance(engine, TorchEngine) or next(engine.model.parameters()).dtype != torch.float32:
         raise ConfigError('Only float32 weights in PyTorch can be exported. Load them with xpose.load(engine="torch").')
+    if engine.config.backbone == "swin":
+        raise ConfigError(
+            f"{detector.name} has a Swin backbone, which cannot be exported yet: tracing it for pictures of any size does "
+            "not end in a reasonable time. Networks with another backbone can be exported."
+        )
     target = Path(folder).expanduser()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise CheckpointError(f"{quote(target)} exists and is not an empty folder. Choose another name.")

@@ -20,8 +20,8 @@ from xpose.inference.engines.graphs import (
 from xpose.inference.learned import Learned
 from xpose.model.checkpoints.calibration import Calibration, read_calibration
 from xpose.model.checkpoints.categories import LearnedCategory, read_categories
-from xpose.model.checkpoints.folders import CONFIG_FILE, located, read_config
-from xpose.model.checkpoints.known import default_weights
+from xpose.model.checkpoints.folders import WEIGHT_FILE, located, read_config, weight_folder
+from xpose.model.checkpoints.known import DEFAULT, bundled_weights, default_weights
 from xpose.model.prompting import NanoTextEncoder, TextEncoder
 from xpose.model.prompting.clip_words import ClipWordsGraph
 
@@ -158,5 +158,5 @@ def graph_detector(
 
 def learned_by(weights: str | None) -> Learned:
     """What weights have learned, without loading them; only the vocabulary if that is unknown."""
-    path = located(weights or default_weights())
-    return Learned(read_categories(path if (path / CONFIG_FILE).is_file() else path.parent))
+    path = bundled_weights().get(weights or DEFAULT, Path(weights or DEFAULT).expanduser())
+    return Learned(read_categories(path.parent if path.name == WEIGHT_FILE else weight_folder(path)))
