@@ -103,8 +103,8 @@ def export_detector(
         raise ConfigError('Only float32 weights in PyTorch can be exported. Load them with xpose.load(engine="torch").')
     if engine.config.backbone == "swin":
         raise ConfigError(
-            f"{detector.name} has a Swin backbone, which cannot be exported yet: tracing it for pictures of any size does "
-            "not end in a reasonable time. Networks with another backbone can be exported."
+            f"{detector.name} has a Swin backbone, which cannot be exported yet: tracing it for pictures of any size "
+            "does not end in a reasonable time. Networks with another backbone can be exported."
         )
     target = Path(folder).expanduser()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
