@@ -1,7 +1,7 @@
 """Exports agree with PyTorch in every precision and runtime, or are refused; their metadata says what they are.
 
-Tracing the network takes a minute, so that the package's own graphs, filled with weights, stand in for it here;
-`test_graphs.py` traces small networks.
+Tracing a network takes a minute, even a small one, so that the package's own graphs, filled with weights, stand in for
+it here. `tests/inference/engines/test_graphs.py` compares these graphs with PyTorch.
 """
 
 from __future__ import annotations
