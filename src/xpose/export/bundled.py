@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from xpose.errors import quote
@@ -31,7 +30,7 @@ def main(folder: Path) -> None:
             model = to_onnx(graph, traced(graph))
             weights[graph.name] = write_without_weights(model, path, engine.model.state_dict().keys())
             print(f"{quote(path)}: {path.stat().st_size / 1e3:.0f} kB", flush=True)
-        about = {"config": json.loads(replace(engine.config).to_json()), "weights": weights}
+        about = {"config": json.loads(engine.config.to_json()), "weights": weights}
         (target / ABOUT_FILE).write_text(json.dumps(about, indent=1) + "\n", "utf-8")
 
 

@@ -64,7 +64,7 @@ def load(
             results hardly change, otherwise float32.
         engine: what runs the network: "torch" (PyTorch) or "onnx" (ONNX Runtime, for networks like the bundled ones).
             None takes ONNX Runtime if it can run these weights, there is no GPU and no option for PyTorch was given,
-            because it is faster on CPUs and starts sooner; and PyTorch otherwise.
+            and PyTorch otherwise.
         compile: for PyTorch: compile the network with `torch.compile` when a combination of picture size, batch size
             and number of keypoints first occurs, which takes up to minutes. It is meant for many pictures of one size
             on a GPU; on a CPU, compiled networks are slower.
@@ -96,29 +96,30 @@ def load(
                 f"or omit {', '.join(for_torch) or 'engine'}."
             )
         return _exported(*exported, name)
-    if engine == "torch" or for_torch or not _by_onnx(source, engine):
+    by_onnx = None if engine == "torch" or for_torch else _by_onnx(source, engine)
+    if by_onnx is None:
         return _by_torch(source, name, options)
-    graphs = bundled_graphs(read_config(source))
-    assert graphs is not None
-    return graph_detector(
-        open_with_weights(read_config(source), graphs, source), name, read_calibration(source), read_categories(source)
-    )
+    return graph_detector(by_onnx, name, read_calibration(source), read_categories(source))
 
 
-def _by_onnx(source: Path, engine: EngineName | None) -> bool:
-    """Whether ONNX Runtime shall run these weights."""
-    if not source.is_dir() or bundled_graphs(read_config(source)) is None:
+def _by_onnx(source: Path, engine: EngineName | None) -> GraphEngine | None:
+    """The engine that runs these weights with ONNX Runtime, or None if PyTorch shall run them."""
+    config = read_config(source) if source.is_dir() else None
+    graphs = None if config is None else bundled_graphs(config)
+    if config is None or graphs is None:
         if engine is not None:
             raise ConfigError(
                 f"ONNX Runtime cannot run {quote(source)}: the package has no graphs for this network. Use PyTorch, or "
                 "export the weights and load the result: xpose export"
             )
-        return False
+        return None
     if find_spec("onnxruntime") is None:
         if engine is not None:
             raise missing_extra('engine="onnx"', "onnxruntime", "onnx")
-        return False
-    return engine is not None or find_spec("torch") is None or not _gpu()
+        return None
+    if engine is None and find_spec("torch") is not None and _gpu():
+        return None
+    return open_with_weights(config, graphs, source)
 
 
 def _gpu() -> bool:
