@@ -49,6 +49,16 @@ def test_words_then_thresholds_then_files(controller: Controller, session: Sessi
     assert "person" not in Path(controller.file(session, "poses.csv")["download"]["value"]).read_text()
 
 
+def test_the_page_says_what_fits_the_kind_of_prompt(controller: Controller, session: Session, tmp_path: Path):
+    place(controller, session, tmp_path, nose=(20, 30), tail=(150, 100))
+    hints = {BY_WORDS: "certain, or show an example.", BY_EXAMPLES: "certain, or add another example."}
+    for way, hint in hints.items():
+        run(controller, session, uploads(tmp_path), way)
+        assert hint in status(controller.filter(session, *[1.0] * 20, 0.0, 1.0))
+        several = ", " in controller.show_fields(session, way)["words"]["placeholder"]
+        assert several == (way == BY_WORDS), "one object is shown by examples"
+
+
 def test_clicked_points_are_what_the_network_is_asked(controller: Controller, session: Session, tmp_path: Path):
     place(controller, session, tmp_path, nose=(20, 30), tail=(150.5, 100.25))
     updates = run(controller, session, uploads(tmp_path, 2), BY_EXAMPLES, "  fish ")

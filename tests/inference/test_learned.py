@@ -101,7 +101,7 @@ def test_likeness_decides_only_about_animals(monkeypatch: pytest.MonkeyPatch) ->
     of_computers = Learned([*CATEGORIES, learned("computer", "animal")])
     of_computers._text = words  # type: ignore[assignment]
     assert of_computers._knows("gizmo"), "what was learned is not among the other things"
-    with pytest.raises(VocabularyError, match="never learned it; nearest: horse, "):
+    with pytest.raises(VocabularyError, match=r"never learned it\. It has no default"):
         TextPrompt("blorp").resolve(weights)
 
 
@@ -119,9 +119,13 @@ def test_without_categories_it_is_the_vocabulary() -> None:
 @pytest.mark.parametrize(
     ("prompt", "message"),
     [
-        (TextPrompt("joystick", keypoints=["tip"]), "never learned: joystick; nearest: "),
-        (TextPrompt("trousers"), "never learned: trousers; nearest: "),
-        (TextPrompt("shoulder blade", keypoints=[]), None),
+        (TextPrompt("joystick", keypoints=["tip"]), "never learned: joystick. Results may be wrong."),
+        (TextPrompt("trousers"), "never learned: trousers. Results may be wrong."),
+        (TextPrompt("elephant"), "never learned: elephant; nearest: horse, "),
+        (TextPrompt("rbabit", keypoints=["nose"]), 'never learned: rbabit. Did you mean "rabbit"?'),
+        (TextPrompt("shoulder blade", keypoints=[]), "never learned: shoulder blade; nearest: horse. Results"),
+        (TextPrompt("shoulder blade"), None),  # the choice of the keypoints names the horse
+        (TextPrompt("pinto", keypoints=["nose"]), None),
         (
             TextPrompt("dog", keypoints=["left eey", "nose"]),
             'Unknown keypoint "left eey" of "dog". Did you mean "left eye"?',
@@ -136,7 +140,8 @@ def test_without_categories_it_is_the_vocabulary() -> None:
 )
 def test_strange_words(prompt: TextPrompt, message: str | None) -> None:
     weights = Learned(IN_TABLE)
-    weights._text = weights._text if prompt.object != "shoulder blade" else FewWords(shoulder_blade=FAR + 0.01)  # type: ignore[assignment]
+    if prompt.object in ("shoulder blade", "pinto"):
+        weights._text = FewWords(shoulder_blade=NEAR - 0.01, pinto=NEAR + 0.01)  # type: ignore[assignment]
     warnings = list(weights.warnings(prompt, prompt.resolve(weights)))
     assert len(warnings) == (message is not None), warnings
     assert message is None or message in warnings[0]

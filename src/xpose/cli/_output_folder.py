@@ -49,6 +49,7 @@ class OutputFolder:
         files: FileOptions,
     ) -> None:
         self.folder = folder
+        self.replaced = False  # whether `write` has replaced results of an earlier run
         self._prompts, self._style, self._files = prompts, style, files
         # In several pictures, the legend explains all prompts, whatever is detected: drawings of equal size.
         self._explained = prompts if len(pictures) > 1 else None
@@ -78,6 +79,7 @@ class OutputFolder:
             targets = []
             for path, content in files([*results.values()], names, name, **self._numbering(name)):
                 targets.append(self._free(self.folder / path))
+                self.replaced |= targets[-1].exists()
                 write_bytes(targets[-1], content)
             if FORMATS[name].single:
                 targets[: len(names)] = [self.folder / FORMATS[name].file.format(picture="*")]

@@ -60,7 +60,8 @@ def detect(
         inputs += [picture.path for picture in pictures] + ([boxes_from] if boxes_from else [])
         limits = detector.limits(prompts, options=kept) if boxes_from is None else None
         output = None if folder is None else OutputFolder(folder, pictures, prompts, inputs, style, files)
-        return _Results(output, prompts, limits, as_json, best)
+        shown = bool(options.like) or options.bank is not None
+        return _Results(output, prompts, limits, as_json, best, shown)
 
     # Best candidates are always found, because the table and the JSON list them; --best only draws and keeps them.
     find_best = best or boxes_from is None
@@ -77,9 +78,10 @@ class _Results:
         limits: Mapping[str, float] | None,
         as_json: bool,
         best: bool,
+        shown: bool,
     ) -> None:
-        """`limits` are the minimum scores by class, None for known boxes."""
-        self.output, self.limits, self.as_json, self.best = output, limits, as_json, best
+        """`limits` are the minimum scores by class, None for known boxes; `shown`: with examples in the prompts."""
+        self.output, self.limits, self.as_json, self.best, self.shown = output, limits, as_json, best, shown
         self.points = {prompt.names.label: len(prompt.names.names) for prompt in prompts}
         self.results: dict[InputPicture, Poses] = {}
         self.candidates: dict[InputPicture, Poses] = {}  # the best of each class without detections
@@ -102,8 +104,12 @@ class _Results:
         if self.output is not None and written:
             drawn = "Drawings and crops" if any(paths.get("crops") for paths in self._drawn.values()) else "Drawings"
             _console.note(f"{drawn} are in {printable(self.output.folder)}, all results in {', '.join(written)}.")
+            if self.output.replaced:
+                _console.note("Earlier results there were replaced. To keep them, give another folder with -o.")
         if self.results and self.limits is not None and not any(map(self._total, self.points)):
-            _console.note(_advice(self.limits, self.best))
+            candidates = [pose for poses in self.candidates.values() for pose in poses]
+            scores = [pose.score for pose in candidates if pose.score <= self.limits[pose.category]]
+            _console.note(_advice(self.limits, max(scores, default=None), self.best, self.shown))
 
     def _as_dict(self, faults: Sequence[Fault]) -> dict[str, Any]:
         return {
@@ -153,8 +159,8 @@ class _Results:
         return _console.table(("picture", "object", *right), rows, right=right, footer=len(self.points) * several)
 
 
-def _advice(limits: Mapping[str, float], best: bool) -> str:
-    """What to try if nothing was detected."""
+def _advice(limits: Mapping[str, float], score: float | None, best: bool, shown: bool) -> str:
+    """What to try if nothing was detected: only what can help, given the best score below the thresholds."""
     lowest, highest = min(limits.values()), max(limits.values())
     if lowest == highest:
         passed = f"the threshold of {lowest:.2g}"
@@ -163,8 +169,11 @@ def _advice(limits: Mapping[str, float], best: bool) -> str:
     else:
         passed = f"the thresholds, {lowest:.2g} to {highest:.2g}"
     tips = ["Classes compete with each other; try one at a time."] if len(limits) > 1 else []
-    if highest > 0:
-        tips.append(f"A lower threshold detects more, with more false alarms (--threshold {highest / 2:.1g}).")
-    if not best:
+    lower = f"{highest / 2:.1g}"
+    if score is not None and score > float(lower):
+        tips.append(f"A lower threshold detects more, with more false alarms (--threshold {lower}).")
+    if score is not None and not best:
         tips.append("To see the best candidates, add --best.")
-    return " ".join((f"No detection passed {passed}.", *tips, "An example picture often helps (--like)."))
+    if not shown:
+        tips.append("An example picture often helps (--like).")
+    return " ".join((f"No detection passed {passed}.", *tips))

@@ -54,6 +54,7 @@ class RunCandidates:
     pictures: Sequence[UploadedPicture]  # searched ones only
     candidates: Sequence[Poses]  # one entry per picture, best first
     failed: Sequence[str] = ()  # a line for each picture that could not be searched
+    hint: str = ""  # what else may help if nothing is found
 
     def keep(self, thresholds: Thresholds) -> list[Poses]:
         """What `detect` returns with these thresholds. An unmoved slider stands for the exact, unrounded value."""

@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     from xpose.vocabulary import Skeleton
 
 WAYS = BY_WORDS, BY_EXAMPLES, BY_BOTH, BY_BANK = "Words", "Example pictures", "Words and examples", "Prompt bank"
+WORDINGS = {  # label and placeholder of the objects, and what else may help if nothing is found
+    BY_WORDS: ("Objects", "person, horse", ", or show an example"),
+    BY_EXAMPLES: ("Name of the object (optional)", "horse", ", or add another example"),
+    BY_BOTH: ("Object", "horse", ", or add another example"),
+    BY_BANK: ("", "", ""),
+}
 _MOST_UNDO = 200
 
 Updates = dict[str, dict[str, Any]]
@@ -104,9 +110,9 @@ class Controller:
 
     def show_fields(self, _: Session, way: str) -> Updates:
         """Show the fields of a kind of prompt."""
-        label = {BY_WORDS: "Objects", BY_BOTH: "Object"}.get(way, "Name of the object (optional)")
+        label, placeholder = WORDINGS[way][:2]
         return {
-            "words": {"visible": way != BY_BANK, "label": label},
+            "words": {"visible": way != BY_BANK, "label": label, "placeholder": placeholder},
             "keypoints": {"visible": way != BY_BANK},
             "example_group": {"visible": way in (BY_EXAMPLES, BY_BOTH)},
             "bank_group": {"visible": way == BY_BANK},
@@ -187,7 +193,7 @@ class Controller:
         self, session: Session, progress: Callable[[int, int, str], Any], uploads: Sequence[Upload], *asked: Any
     ) -> Updates:
         """Search all pictures. Pages take turns after each picture, because only one can use the network at a time."""
-        prompts = self._prompts(session, *asked)
+        prompts, hint = self._prompts(session, *asked), WORDINGS[asked[0]][2]
         pictures, failed = self._read(uploads)
         if not pictures:
             raise PromptError("\n".join(failed) or "There is no picture to search yet. Upload one, or try a sample.")
@@ -209,7 +215,7 @@ class Controller:
             except XPoseError as error:
                 failed.append(str(error))
         with session.lock:
-            session.answer, session.shown = RunCandidates(usual, searched, candidates, failed), 0
+            session.answer, session.shown = RunCandidates(usual, searched, candidates, failed, hint), 0
             sliders: Updates = {f"score-{number}": {"visible": False} for number in range(words.MOST_OBJECTS)}
             for number, (name, limit) in enumerate([*usual.scores.items()][: words.MOST_OBJECTS]):
                 look = {"visible": True, "label": f"Score threshold: {name}", "value": answers.rounded(limit)}
@@ -236,7 +242,7 @@ class Controller:
         counts, several = answers.counted(results), len(results) > 1
         text = f"Found: {counts or 'nothing'}" + (f" in {len(results)} pictures." if several else ".")
         if not counts:
-            text += " Move the score thresholds to the left to see what is less certain, or show an example."
+            text += f" Move the score thresholds to the left to see what is less certain{answer.hint}."
         drawings = [
             (answers.draw_shown(picture, poses, "none"), f"{picture.name}: {answers.counted([poses]) or 'nothing'}")
             for picture, poses in zip(answer.pictures, results, strict=True)

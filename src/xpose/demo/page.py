@@ -9,7 +9,7 @@ from typing import Any
 
 from xpose.demo import words
 from xpose.demo.answers import COLUMNS, FILES
-from xpose.demo.controller import BY_WORDS, WAYS, Controller, Session, Updates, next_step, note
+from xpose.demo.controller import BY_WORDS, WAYS, WORDINGS, Controller, Session, Updates, next_step, note
 from xpose.demo.events import Events, message
 from xpose.demo.example_files import EXAMPLE_FILES
 from xpose.demo.examples import ExampleSet
@@ -81,7 +81,7 @@ def _inputs(gr: Any) -> dict[str, Any]:
         parts["camera"] = gr.Image(sources=["webcam"], **shot)
     parts["pictures_status"] = gr.HTML(visible=False)
     parts["way"] = gr.Radio(WAYS, value=BY_WORDS, label="What to detect")
-    parts["words"] = gr.Textbox(label="Objects", placeholder="person, horse")
+    parts["words"] = gr.Textbox(label=WORDINGS[BY_WORDS][0], placeholder=WORDINGS[BY_WORDS][1])
     with gr.Column(visible=False) as parts["example_group"]:
         parts["example_number"] = gr.Radio([], label="Examples", visible=False)
         parts["example_status"] = gr.HTML(note(next_step(ExampleSet())))

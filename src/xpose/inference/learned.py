@@ -38,7 +38,8 @@ from xpose.vocabulary.names import has_one_typing_error
 #   `OTHER_THINGS`. Of 34 words for learned things, 91 % pass ("pony" 0.67, "robin" 0.54), and of 78 words for other
 #   things, 5 % ("glove" is like a hand, 0.67). "keyboard" is like a mouse (0.55), but more like a computer (0.57).
 # - NEAR is for other categories of the vocabulary, which are something else unless they mean nearly the same: "rabbit"
-#   (bird 0.50) and "elephant" (horse 0.53) were never learned.
+#   (bird 0.50) and "elephant" (horse 0.53) were never learned. Words of no category that are
+#   between both limits get the keypoints of the category, with a message, or a warning if keypoints were named.
 FAR, NEAR = 0.45, 0.6
 _LISTED = 3  # nearest categories in a message
 
@@ -96,9 +97,9 @@ class Learned:
     def warnings(self, prompt: TextPrompt, names: PromptClass) -> Iterator[str]:
         """What may be wrong with the words of a prompt, whose class is `names`."""
         word = prompt.object
-        if word is not None and self.categories and not self._knows(word):
-            spelling = other_spelling(word, self._names)
-            advice = f". Did you mean {quote(spelling)}?" if spelling else f"; nearest: {self._nearest_names(word)}."
+        if word is not None and self.categories and not self._knows(word, similar=names.reason is not None):
+            spelling, nearest = other_spelling(word, self._names), self._nearest_names(word)
+            advice = f". Did you mean {quote(spelling)}?" if spelling else f"; nearest: {nearest}." if nearest else "."
             yield f"never learned: {word}{advice} Results may be wrong."
         if names.skeleton is None:
             default = None if word is None else self.default_skeleton(word)
@@ -110,14 +111,21 @@ class Learned:
                     yield f"Unknown keypoint {quote(name)}{of}. Did you mean {quote(other)}?"
 
     def _nearest_names(self, word: str) -> str:
-        return ", ".join(category.name for category, _ in self.nearest(word)[:_LISTED])
+        """The nearest categories, without those that mean something else."""
+        near, limit = self.nearest(word)[:_LISTED], self._least_cosine(word)
+        return ", ".join(category.name for category, cosine in near if cosine >= limit)
 
-    def _knows(self, word: str) -> bool:
-        """Whether a category, a relative of an animal, or a similar word was learned."""
+    def _knows(self, word: str, *, similar: bool = True) -> bool:
+        """Whether a category, a relative of an animal, or a word with nearly the same meaning was learned.
+
+        With `similar`, a category that is like a word of no category is enough, as for the choice of keypoints.
+        """
         entry = category_of(word)
         if self.find(word) is not None or (entry is not None and self._kin(entry)):
             return True
-        return self._meant(word) is not None if entry is None else self.nearest(word)[0][1] >= NEAR
+        if entry is None and self._meant(word) is None:
+            return False
+        return (entry is None and similar) or self.nearest(word)[0][1] >= NEAR
 
     def _relative(self, word: str, learned: LearnedCategory | None) -> LearnedCategory | None:
         """The learned animal that is most like an animal; None for other things. `learned` may have only boxes."""
@@ -136,8 +144,12 @@ class Learned:
         if not self.categories:
             return None
         category, cosine = self.nearest(word)[0]
-        others = self._others @ self._text.encode([word])[0, :DIM]
-        return category if cosine >= max(FAR, *others) else None
+        return category if cosine >= self._least_cosine(word) else None
+
+    def _least_cosine(self, word: str) -> float:
+        """The cosine from which a word may mean a category: no other thing is nearer."""
+        others: list[float] = (self._others @ self._text.encode([word])[0, :DIM]).tolist()
+        return max(FAR, *others)
 
     def _kin(self, entry: CategoryEntry) -> list[LearnedCategory]:
         """The learned animals of the same species, or else genus, family, order or class."""

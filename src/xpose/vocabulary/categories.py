@@ -129,7 +129,8 @@ def unknown_object(word: str, known: Iterable[str] = (), nearest: str = "") -> V
 
     `known` are names that weights have learned, and `nearest` lists those of them that are most like the word.
     """
-    advice = f" These weights have never learned it; nearest: {nearest}." if nearest else ""
+    known = tuple(known)
+    advice = f" These weights have never learned it{nearest and f'; nearest: {nearest}'}." if known else ""
     if (spelling := other_spelling(word, known)) is not None:
         advice = f" Did you mean {quote(spelling)}?"
     return VocabularyError(
