@@ -33,10 +33,8 @@ demo: $(VENV)/.installed-for-demo
 	$(BIN)/python examples/quickstart.py
 	@echo 'To try the web demo, run $(BIN)/python -m pip install -e ".[demo]" and then $(BIN)/xpose demo'
 
-# A test process sometimes ends without a message, for a reason that has not been found yet (see CONTRIBUTING.md). Failed
-# tests therefore run once more, in one process; a test that fails again is a failure.
 test: lint types
-	$(BIN)/python -m pytest -n $(JOBS) || $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
+	$(BIN)/python -m pytest -n $(JOBS)
 
 # Not included: the tests of the network, data, training, evaluation, the command line, the web demo and the documentation,
 # and all tests that are marked as slow. Run `make test` before you merge.

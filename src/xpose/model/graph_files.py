@@ -6,12 +6,17 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xpose.errors import CheckpointError, first_line, missing_extra, quote
+
+if TYPE_CHECKING:
+    import openvino
 
 _PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
@@ -77,7 +82,7 @@ def open_openvino(path: Path) -> OpenedGraph:
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     if threads := _threads():
         settings["INFERENCE_NUM_THREADS"] = str(threads)
-    core = openvino.Core()
+    core = _openvino_core()
     try:
         model = core.read_model(path)
         compiled = core.compile_model(model, "CPU", settings)
@@ -95,6 +100,18 @@ def open_openvino(path: Path) -> OpenedGraph:
 
     metadata = json.loads(model.get_rt_info(["xpose"]).astype(str)) if model.has_rt_info(["xpose"]) else {}
     return OpenedGraph(run, metadata, f"OpenVINO {openvino.__version__.split('-')[0]}")
+
+
+@cache
+def _openvino_core() -> openvino.Core:
+    """The only one of the process, which is never released.
+
+    OpenVINO gives the thread a signal stack with each core and frees it with the core. If cores are not released in the
+    opposite order of their making, the thread keeps a freed stack, and the next signal (Ctrl-C, say) ends the process.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def _threads() -> int:
