@@ -53,7 +53,9 @@ def processes(device: str | torch.device | None = None, *, patience: float = 60.
     distributed.init_process_group(backend, rank=rank, world_size=ranks, timeout=timedelta(minutes=patience))
     try:
         yield Here(rank, ranks, place)
-        added(torch.zeros(1, device=place)).item()  # no process leaves while another needs it
+        # No process leaves while another needs it. A barrier sends no tensor that Python knows: Gloo's thread would
+        # release it after the answer has come, and abort the process if the interpreter is ending by then.
+        distributed.barrier(device_ids=[place.index] if place.type == "cuda" else None)
     finally:
         distributed.destroy_process_group()  # its threads must not outlive the interpreter
 
