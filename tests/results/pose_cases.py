@@ -69,6 +69,7 @@ def any_poses(draw: st.DrawFn, most: int = 4, largest: int = 60) -> Poses:
         visibility=visibility,
         keypoint_errors=draw(st.sampled_from([None, errors])),
         tentative=draw(st.none() | st.lists(st.booleans(), min_size=count, max_size=count)),
+        track_ids=draw(st.none() | st.lists(st.integers(1, 99), min_size=count, max_size=count)),
         keypoint_names=names,
         edges=tuple(tuple(own) for own in edges),
         image_size=size,

@@ -179,6 +179,22 @@ def test_tentative_poses_are_told_apart_everywhere():
             two_dogs_and_a_box(tentative=wrong)
 
 
+def test_track_ids_are_kept_everywhere():
+    assert DOGS.track_ids is None
+    assert DOGS[0].track_id is None
+    poses = two_dogs_and_a_box(track_ids=[7, 3, 9])
+    assert [pose.track_id for pose in poses] == [7, 3, 9]
+    assert poses[[2, 0]].track_ids.tolist() == [9, 7]
+    assert Poses.from_json(poses.to_json()).track_ids.tolist() == [7, 3, 9]
+    assert [row["track_id"] for row in coco.instances([poses])["annotations"]] == [7, 3, 9]
+    assert [line.rpartition(",")[2] for line in to_csv([poses]).splitlines()] == ["track_id", *"777", *"333", "9"]
+    assert Poses.concatenate([poses["hand"], poses["dog"]]).track_ids.tolist() == [7, 3, 9]
+    assert Poses.concatenate([poses["hand"], DOGS["dog"]]).track_ids is None
+    for wrong in ([1, 2], [1.5, 2, 3]):
+        with pytest.raises(ValueError, match=r"track_ids is .* whole number for each of the 3 poses"):
+            two_dogs_and_a_box(track_ids=wrong)
+
+
 def test_nothing_found_is_a_result_like_any_other():
     none = Poses.empty((3, 4), source="a.png")
     assert (len(none), list(none), none.count(), none.boxes.shape, none.xy.shape) == (0, [], {}, (0, 4), (0, 0, 2))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Names = tuple[str, ...]
 Edges = tuple[tuple[str, str], ...]
 # The fields of `Poses` with one entry per pose.
-_ARRAYS = ("boxes", "scores", "xy", "keypoint_scores", "visibility", "keypoint_errors", "tentative")
+_ARRAYS = ("boxes", "scores", "xy", "keypoint_scores", "visibility", "keypoint_errors", "tentative", "track_ids")
 _TUPLES = ("categories", "keypoint_names", "canonical_names", "edges")
 
 
@@ -68,6 +68,7 @@ class Pose:
     visibility: np.ndarray  # [k]
     keypoint_errors: np.ndarray | None = None  # [k], in pixels
     tentative: bool = False
+    track_id: int | None = None
 
     @property
     def points(self) -> Points:
@@ -129,6 +130,7 @@ class Poses:
         keypoint_errors: [N, K] float32, the expected distance of each keypoint from its true place in pixels, NaN if
             unknown; None if the weights do not predict it.
         tentative: [N] bool, True for candidates that only `detect(..., best=True)` returns; by default all False.
+        track_ids: [N] int64, the same number for the same object in all frames of a video; None if it was not tracked.
         keypoint_names: N tuples of names, in the order and spelling of the prompt.
         canonical_names: the names of the same keypoints in the vocabulary; () uses `keypoint_names`.
         edges: N tuples of pairs of names; () for no edges.
@@ -148,6 +150,7 @@ class Poses:
     visibility: np.ndarray
     keypoint_errors: np.ndarray | None = None
     tentative: np.ndarray = None  # type: ignore[assignment]  # always an array after __post_init__
+    track_ids: np.ndarray | None = None
     keypoint_names: tuple[Names, ...]
     canonical_names: tuple[Names, ...] = ()
     edges: tuple[Edges, ...] = ()
@@ -282,6 +285,7 @@ class Poses:
             visibility=self.visibility[part],
             keypoint_errors=None if self.keypoint_errors is None else self.keypoint_errors[part],
             tentative=bool(self.tentative[row]),
+            track_id=None if self.track_ids is None else int(self.track_ids[row]),
         )
 
     def count(self) -> dict[str, int]:

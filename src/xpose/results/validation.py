@@ -51,6 +51,7 @@ def checked(poses: Poses) -> dict[str, Any]:
     if not all(isinstance(name, str) for name in categories):
         raise ValueError(f"categories is {categories[:5]}. It must hold one text for each pose. Convert them.")
     arrays["tentative"] = _tentative(poses.tentative, number)
+    arrays["track_ids"] = _track_ids(poses.track_ids, number)
     _check_padding(arrays, np.array([len(names) for names, *_ in which], dtype=int), width)
     return {
         **arrays,
@@ -69,6 +70,18 @@ def _tentative(value: Any, number: int) -> np.ndarray:
     if tentative.shape != (number,) or not (tentative.dtype == bool or number == 0):
         raise ValueError(f"tentative is {value!r}. It must be a bool for each of the {number} poses. Convert it.")
     return tentative.astype(bool)
+
+
+def _track_ids(value: Any, number: int) -> np.ndarray | None:
+    if value is None:
+        return None
+    ids = np.array(value)
+    whole = number == 0 or np.issubdtype(ids.dtype, np.integer)
+    if ids.shape != (number,) or not whole:
+        raise ValueError(
+            f"track_ids is {value!r}. It must be a whole number for each of the {number} poses. Convert it."
+        )
+    return ids.astype(np.int64)
 
 
 def rows_of(key: object, number: int) -> np.ndarray:
@@ -111,7 +124,8 @@ def joined(parts: Sequence[Poses]) -> dict[str, Any]:
     fields: dict[str, Any] = {
         name: np.concatenate([padded(getattr(part, name), part) for part in parts])[order] for name in arrays
     }
-    for name in ("boxes", "scores", "tentative"):
+    tracked = all(part.track_ids is not None for part in parts)
+    for name in ("boxes", "scores", "tentative", *["track_ids"] * tracked):
         fields[name] = np.concatenate([getattr(part, name) for part in parts])[order]
     for name in ("categories", "keypoint_names", "canonical_names", "edges"):
         values = [value for part in parts for value in getattr(part, name)]

@@ -33,7 +33,7 @@ def instances(
     """One COCO instances file for several pictures.
 
     Each annotation also has its `score`, `keypoint_scores` and, if the weights predict them, `keypoint_errors`, and
-    `tentative` if it is (see `Poses`).
+    `tentative` if it is, and `track_id` if it was tracked (see `Poses`).
 
     Args:
         results: one for each picture.
@@ -146,6 +146,8 @@ def _annotation(pose: Pose, annotation_id: int, image_id: int, category_id: int)
         annotation["keypoint_errors"] = [score(value, 2) for value in pose.keypoint_errors.tolist()]
     if pose.tentative:
         annotation["tentative"] = True
+    if pose.track_id is not None:  # as in PoseTrack
+        annotation["track_id"] = pose.track_id
     return annotation
 
 

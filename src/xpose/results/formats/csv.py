@@ -24,18 +24,23 @@ def to_csv(results: Sequence[Poses]) -> str:
 
     `object` counts from 1 in each picture. An absent keypoint has visibility 0 and empty x and y; an object without
     keypoints has one row with an empty `keypoint`. If the weights predict it, there is a column `keypoint_error`, the
-    expected error in pixels. If there are tentative poses (see `Poses`), the last column `tentative` is 1 for them.
+    expected error in pixels. If there are tentative poses (see `Poses`), the column `tentative` is 1 for them. If
+    objects were tracked, the last column is `track_id`.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     with_errors = any(poses.keypoint_errors is not None for poses in results)
     with_tentative = any(poses.tentative.any() for poses in results)
-    writer.writerow([*COLUMNS, *["keypoint_error"] * with_errors, *["tentative"] * with_tentative])
+    with_tracks = any(poses.track_ids is not None for poses in results)
+    writer.writerow(
+        [*COLUMNS, *["keypoint_error"] * with_errors, *["tentative"] * with_tentative, *["track_id"] * with_tracks]
+    )
     for poses in results:
         for position, pose in enumerate(poses, start=1):
             head = [safe_cell(poses.source or ""), position, safe_cell(pose.category), score(pose.score)]
             head += [number(value) for value in pose.box]
-            tail = [int(pose.tentative)] * with_tentative
+            tail: list[object] = [int(pose.tentative)] * with_tentative
+            tail += ["" if pose.track_id is None else pose.track_id] * with_tracks
             if not pose.names:
                 writer.writerow([*head, *[""] * (6 + with_errors), *tail])
             for row, (name, point) in enumerate(pose.points.items()):

@@ -67,6 +67,7 @@ def to_dict(poses: Poses) -> dict[str, Any]:
                 "box": [number(value) for value in pose.box],
                 "keypoints": _points(pose),
                 **({"tentative": True} if pose.tentative else {}),
+                **({} if pose.track_id is None else {"track_id": pose.track_id}),
             }
             for row, pose in enumerate(poses)
         ],
@@ -142,6 +143,7 @@ def _fields(values: dict[str, Any]) -> dict[str, Any]:
         "visibility": visibility,
         "keypoint_errors": errors if "keypoint_errors" in values else None,
         "tentative": np.array([pose.get("tentative", False) for pose in poses], dtype=bool),
+        "track_ids": [pose["track_id"] for pose in poses] if any("track_id" in pose for pose in poses) else None,
         "keypoint_names": names,
         "canonical_names": tuple(tuple(kind["canonical_names"]) for kind in kinds),
         "edges": tuple(tuple((start, end) for start, end in kind["edges"]) for kind in kinds),
