@@ -22,7 +22,7 @@ from xpose.model.checkpoints.categories import read_categories
 from xpose.records import Category
 from xpose.training.finetuning.finetune_data import survey
 from xpose.training.recipes.recipe import load_recipe
-from xpose.training.recipes.validation import Measures
+from xpose.training.recipes.validation import Measures, PoseValidator
 from xpose.training.run.log import read_log
 from xpose.training.run.state import states
 
@@ -60,8 +60,10 @@ def deeplabcut(root: Path) -> Path:
     return root
 
 
-def test_coco_from_labels_to_detected_objects(run: Run, weights: str, tmp_path: Path) -> None:
-    """The whole way; the command that is printed at the end is run as it stands."""
+def test_coco_from_labels_to_detected_objects(
+    run: Run, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole way; the commands that are printed at the end are run as they stand."""
     labels, out = coco(tmp_path / "herons"), tmp_path / "run"
     before = snapshot(labels.parent)
     code, text, err = run("finetune", "--data", labels, "--weights", weights, "--out", out, *QUICK)
@@ -73,6 +75,8 @@ def test_coco_from_labels_to_detected_objects(run: Run, weights: str, tmp_path: 
     assert "skeleton: heron, 3 edges" in err
     assert "mirror partners: Left Eye and Right Eye" in err
     assert "Recipe for few-shot data: 2 steps of 2 pictures" in err
+    rate = load_recipe(out / "recipe.toml").run.schedule.rate
+    assert f"learning rate up to {rate * 2 / 16:.2g}, the backbone frozen" in err, "the rate for so small a batch"
     assert "No pictures are kept back" in err
     lines = text.splitlines()
     head = next(line for line in lines if "the training pictures" in line)
@@ -94,6 +98,14 @@ def test_coco_from_labels_to_detected_objects(run: Run, weights: str, tmp_path: 
     assert heron.quality.measures == pytest.approx(read_log(out).validations[2], abs=1e-4)
     found = json.loads((tmp_path / "found" / "poses.json").read_text("utf-8"))
     assert found["categories"][0]["keypoints"] == list(FREE)
+    monkeypatch.chdir(tmp_path)
+    said = (shlex.split(line)[1:] for line in lines if line.startswith(("  xpose data", "  xpose calibrate")))
+    importing, calibrating = said
+    importing[importing.index("LABELS")] = str(labels)
+    assert run(*importing)[0] == 0
+    code, _, err = run(*calibrating, "--false-alarms", 9, "--force")  # so that wrong poses are enough
+    assert code == 0, err
+    assert f"Written into {out / 'weights' / 'calibration.json'}" in err
 
 
 @pytest.mark.parametrize(
@@ -134,14 +146,14 @@ def test_stopped_it_shows_the_best_weights_and_goes_on_with_the_labels_it_began_
     run: Run, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     labels, out = coco(tmp_path / "herons"), tmp_path / "run"
-    words = ["finetune", "--data", labels, "-p", weights, "--out", out, *QUICK, "--steps", 3]
-    words += ["--set", "validation.every=1"]
+    words = ["finetune", "--data", labels, "-p", weights, "--out", out, *QUICK, "--steps", 5]
+    words += ["--set", "validation.every=2"]
     measured = iter([0.1, 0.4, 0.3, 0.2])
 
     def measure(*_: object) -> Measures:
         value = next(measured)
         if value == 0.4:
-            os.kill(os.getpid(), signal.SIGINT)  # Ctrl-C during the first step's validation: stops after the second
+            os.kill(os.getpid(), signal.SIGINT)  # Ctrl-C during the validation of step 2: stops after step 3
         return Measures({"text PCK@0.1": value}, {})
 
     monkeypatch.setattr("xpose.training.recipes.validation.PoseValidator.__call__", measure)
@@ -149,25 +161,52 @@ def test_stopped_it_shows_the_best_weights_and_goes_on_with_the_labels_it_began_
     code, text, err = run(*words)
     assert code == 130
     assert "Before: text PCK@0.1 10.0" in err
-    assert "step 2 of 3 is saved" in err
-    assert re.search(r"training pictures\) +before +after 2 steps +best \(step 1\)", text)
-    assert re.search(r"text PCK@0.1 +10.0 +30.0 +40.0", text)
-    assert f"Best weights: {out / 'best'}" in text
+    assert "step 3 of 5 is saved" in err
+    first, second = text.splitlines()[:2]
+    assert first == "Not finished: step 3 of 5 (60 %). The same command continues the run."
+    assert second == "The last tested step is 2; later ones are saved, but not tested yet."
+    assert re.search(r"training pictures\) +before +after 2 steps *\n", text)
+    assert re.search(r"text PCK@0.1 +10.0 +40.0", text)
+    assert f"Best weights: {out / 'best'} (step 2)" in text
+    assert "still those of the starting weights: heron 0.1 (others: --threshold NUMBER)" in text
+    assert "xpose calibrate" not in text, "the weights will change"
     assert f"xpose detect -p {out} -t heron" in text
-    assert "1 of 3 steps" in (out / "best" / "README.md").read_text("utf-8"), "the card states its own step"
+    assert "2 of 5 steps" in (out / "best" / "README.md").read_text("utf-8"), "the card states its own step"
     coco(labels.parent, 5)  # somebody goes on labelling meanwhile
     code, text, err = run(*words)
     assert code == 0, err
-    assert "from step 2" in err
+    assert "from step 3" in err
     assert "Found: coco, 6 pictures" in err
     assert "Before:" not in err, "the starting weights are measured once"
-    assert "Done: 3 steps." in text
-    assert "after 3 steps" in text
-    assert f"Best weights: {out / 'best'}" in text
-    assert [path.stem for path in states(out / "state")][-1] == "step-00000003"
+    assert text.startswith("Done: 5 steps.")
+    assert "Not finished" not in text
+    assert re.search(r"training pictures\) +before +after 5 steps +best \(step 2\)", text)
+    assert re.search(r"text PCK@0.1 +10.0 +20.0 +40.0", text)
+    assert f"Best weights: {out / 'best'} (step 2)" in text
+    assert [path.stem for path in states(out / "state")][-1] == "step-00000005"
     code, _, err = run("finetune", "--data", coco(tmp_path / "other"), "-p", weights, "--out", out, *QUICK)
     assert code == 1
     assert "holds a run on other data" in err
+
+
+def test_the_time_limit_includes_the_test_at_the_end(
+    run: Run, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The test of the starting weights says how long it takes; a run that was tested needs no time for it."""
+    measured = iter([0.5, 0.6, 0.7])
+
+    def measure(validator: PoseValidator, _: object) -> Measures:
+        validator.seconds = 60.0
+        return Measures({"text PCK@0.1": next(measured)}, {})
+
+    monkeypatch.setattr(PoseValidator, "__call__", measure)
+    monkeypatch.setattr("xpose.training.recipes.session.write_report", lambda folder: folder)  # plots are slow
+    words = ["finetune", "--data", coco(tmp_path / "herons"), "-p", weights, "--out", tmp_path / "run", *QUICK]
+    code, text, err = run(*words, "--steps", 3, "--minutes", 1)
+    assert code == 0, err
+    assert "Not finished: step 1 of 3 (33 %)." in text
+    assert "after 1 step" in text
+    assert "Done: 3 steps." in run(*words, "--steps", 3, "--minutes", 1)[1]
 
 
 def test_show_prints_a_recipe_that_train_takes(run: Run, weights: str, tmp_path: Path) -> None:

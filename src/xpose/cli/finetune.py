@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xpose.cli import _console
-from xpose.cli.train import DEVICE, MINUTES, SET, run_recipe
+from xpose.cli.train import DEVICE, MINUTES, SET, deadline_after, run_recipe
 from xpose.errors import ConfigError, counted, quote
 
 if TYPE_CHECKING:
+    from xpose.model.checkpoints.calibration import Calibration
     from xpose.training.finetuning.finetune_data import Material, Request
     from xpose.training.finetuning.plan import Comparison, FinetunePlan, Start
     from xpose.training.recipes.assembly import Setup
@@ -78,6 +79,7 @@ def finetune(
             "xpose finetune was started by torchrun, but prepares the data in one process. Print its recipe with "
             "--show > mine.toml, and start that on several: torchrun --nproc-per-node N -m xpose train mine.toml"
         )
+    deadline = deadline_after(minutes)
     from xpose.cli._progress import Bars
     from xpose.training.finetuning.finetune_data import Request, gather, opened
     from xpose.training.finetuning.plan import choose, refuse_too_few, starting_point
@@ -99,7 +101,7 @@ def finetune(
         return
     for line in _planned(plan, start, material, folder):
         _console.note(line)
-    _run(plan, material, folder, minutes, device)
+    _run(plan, material, folder, deadline, device)
 
 
 def _default_folder(request: Request) -> Path:
@@ -147,11 +149,12 @@ def _first(entries: Sequence[str], most: int, separator: str) -> str:
 def _planned(plan: FinetunePlan, start: Start, material: Material, folder: Path) -> Iterator[str]:
     recipe = plan.recipe
     begins = quote(start.weights) if start.weights else "nothing"
+    rate = recipe.run.schedule.rate_for(recipe.loading.batch * recipe.run.accumulate)
     frozen = ", the backbone frozen" if recipe.run.schedule.backbone == 0 else ""
     yield (
         f"Recipe for {plan.size} data: {counted(recipe.run.steps, 'step')} of "
-        f"{counted(recipe.loading.batch, 'picture')} from {begins}, rate "
-        f"{recipe.run.schedule.rate:g}{frozen}. All of it: --show; change it: --set. The run: {folder}"
+        f"{counted(recipe.loading.batch, 'picture')} from {begins}, learning rate up to {rate:.2g}{frozen}. "
+        f"All of it: --show; change it: --set. The run: {folder}"
     )
     if not start.weights:
         yield (
@@ -172,31 +175,43 @@ def _planned(plan: FinetunePlan, start: Start, material: Material, folder: Path)
     )
 
 
-def _run(plan: FinetunePlan, material: Material, folder: Path, minutes: float | None, device: str | None) -> None:
+def _run(plan: FinetunePlan, material: Material, folder: Path, deadline: float | None, device: str | None) -> None:
     from xpose.training.finetuning.plan import test_start
 
+    inherited: Calibration | None = None
+
     def before(setup: Setup) -> None:
+        nonlocal inherited
+        inherited = setup.calibration if plan.recipe.network.start else None
         if plan.recipe.network.start and (values := test_start(setup)):
             summary = ", ".join(f"{measure} {100 * value:.1f}" for measure, value in values.items())
             _console.note(f"Before: {summary}")
 
     try:
-        outcome = run_recipe(plan.recipe, folder, minutes, device, before, test_at_stop=True)
+        outcome = run_recipe(plan.recipe, folder, deadline, device, before, test_at_stop=True)
     except KeyboardInterrupt:
-        _show_result(plan, material, folder)
+        _show_result(plan, material, folder, inherited)
         raise
     if outcome.finished:
         _console.show(f"Done: {counted(outcome.step, 'step')}.")
-    _show_result(plan, material, folder)
+    _show_result(plan, material, folder, inherited)
 
 
-def _show_result(plan: FinetunePlan, material: Material, folder: Path) -> None:
+def _show_result(plan: FinetunePlan, material: Material, folder: Path, inherited: Calibration | None) -> None:
     """Show what the run has changed so far, and how to use its best weights."""
-    from xpose.model.checkpoints.folders import weight_folder
+    from xpose.model.checkpoints.calibration import read_calibration
+    from xpose.model.checkpoints.folders import BEST, weight_folder
     from xpose.training.finetuning.plan import compare
+    from xpose.training.recipes.session import last_step
 
     comparison, recipe = compare(plan.recipe, folder), plan.recipe
+    done, steps = last_step(folder), recipe.run.steps
+    if done < steps:
+        share = f"{100 * done // steps} %"
+        _console.show(f"Not finished: step {done:,} of {steps:,} ({share}). The same command continues the run.")
     if comparison is not None:
+        if comparison.last < done:
+            _console.show(f"The last tested step is {comparison.last:,}; later ones are saved, but not tested yet.")
         _show_comparison(comparison, plan)
     weights = weight_folder(folder)
     if weights == folder:  # none are saved yet
@@ -205,10 +220,35 @@ def _show_result(plan: FinetunePlan, material: Material, folder: Path) -> None:
             _console.note(f"There are no weights to use yet: the first ones are tested and saved at step {first:,}.")
         return
     best = "Best weights" if comparison is not None and comparison.improved else "Weights"
-    _console.show(f"{best}: {weights}")
+    step = f" (step {comparison.best_step:,})" if comparison is not None and weights.name == BEST else ""
+    _console.show(f"{best}: {weights}{step}")
+    if inherited is not None and read_calibration(weights) == inherited:
+        _show_thresholds(plan, material, folder, inherited, done >= steps)
     _console.show(f"Report: {folder / 'report.html'}")
     _console.show("Use them, with your own pictures instead of the last argument:")
     _console.show(f"  {detect_command(material, folder, recipe.network.clip)}")
+
+
+def _show_thresholds(
+    plan: FinetunePlan, material: Material, folder: Path, inherited: Calibration, finished: bool
+) -> None:
+    """Say that the score thresholds are those of the starting weights, and how to fit them to the trained ones."""
+    names = list(dict.fromkeys(category.name for category in material.kinds))
+    limits = _first([f"{name} {inherited.threshold(name):.2g}" for name in names], 6, ", ")
+    _console.show(f"Detection thresholds, still those of the starting weights: {limits} (others: --threshold NUMBER)")
+    if not finished:
+        return
+    calibrate = ["xpose", "calibrate", "-p", str(folder), "--data"]
+    if plan.tested_on == "a split of its own":
+        _console.show(f"To fit them to the split {material.validation}:")
+        _console.show(f"  {shlex.join([*calibrate, str(material.place)])}")
+        return
+    _console.show("To fit them to labelled pictures (LABELS) that were not trained on:")
+    if material.format != "prepared":
+        category = ["--category", names[0]] if len(names) == 1 else []
+        imported = ["xpose", "data", "import", material.format, "LABELS", "--out", "sets", *category]
+        _console.show(f"  {shlex.join(imported)}")
+    _console.show(f"  {shlex.join([*calibrate, 'sets', '--split', material.split])}")
 
 
 def _show_comparison(comparison: Comparison, plan: FinetunePlan) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ RECIPE = typer.Argument(
     help="A shipped recipe (see --list) or your own TOML file.", metavar="RECIPE", show_default=False
 )
 SET = _run("--set", help="Change a setting, e.g. run.steps=500; may be repeated.", metavar="NAME=VALUE")
-MINUTES = _run(min=0, help="Stop after this many minutes, with everything saved.", metavar="NUMBER")
+MINUTES = _run(min=0, help="Save and stop this many minutes after the command began.", metavar="NUMBER")
 DEVICE = _run(help="cpu, cuda, mps, ... Default: the best device available.", metavar="NAME")
 DATA = _run("--data", help="Training pictures, instead of the recipe's; may be repeated.", metavar="FOLDER")
 OUT = _run(help="Folder of the run; a run in it is continued. Default: runs/RECIPE.")
@@ -63,6 +64,7 @@ def train(
         return
     if recipe is None:
         raise typer.BadParameter("No recipe was named. List them with: xpose train --list", param_hint="RECIPE")
+    deadline = deadline_after(minutes)
     from xpose.training.recipes.recipe import load_recipe
 
     loaded, folder = load_recipe(recipe, changes or (), data=data or ()), out or Path("runs") / Path(recipe).stem
@@ -71,7 +73,7 @@ def train(
     elif look:
         _look(loaded, folder)
     else:
-        outcome = run_recipe(loaded, folder, minutes, device, profile=profile)
+        outcome = run_recipe(loaded, folder, deadline, device, profile=profile)
         if outcome.weights is not None:
             report_page = folder / "report.html"
             _console.show(f"Done: {counted(outcome.step, 'step')}. Weights: {outcome.weights}  Report: {report_page}")
@@ -99,16 +101,24 @@ def _look(recipe: Recipe, folder: Path) -> None:
     _console.show(f"Written: {page}")
 
 
+def deadline_after(minutes: float | None) -> float | None:
+    """The time of `time.monotonic` after so many minutes; None for no limit."""
+    return None if minutes is None else time.monotonic() + 60 * minutes
+
+
 def run_recipe(
     recipe: Recipe,
     folder: Path,
-    minutes: float | None,
+    deadline: float | None,
     device: str | None,
     before: Callable[[Setup], None] | None = None,
     profile: Path | None = None,
     test_at_stop: bool = False,
 ) -> RunOutcome:
-    """Start or continue a run with progress; the first process calls `before` with the setup."""
+    """Start or continue a run with progress; the first process calls `before` with the setup.
+
+    `xpose.training.recipes.session.run` describes `deadline` and `test_at_stop`.
+    """
     from xpose.inference.engines.torch_loading import pick_device
     from xpose.training.recipes.assembly import build
     from xpose.training.recipes.session import check_folder, last_step, run
@@ -128,7 +138,7 @@ def run_recipe(
                 outcome = run(
                     setup,
                     bar,
-                    minutes=minutes,
+                    deadline=deadline,
                     stop=lambda: interruptions.stopping,
                     profile=profile,
                     test_at_stop=test_at_stop,

@@ -52,7 +52,7 @@ def test_a_report_says_where_the_run_is(tmp_path: Path, pictures: Path) -> None:
 
 
 def test_time_is_kept(tmp_path: Path, pictures: Path) -> None:
-    learn(tmp_path, loader_of(pictures), run_of(1000), minutes=1e-6)
+    learn(tmp_path, loader_of(pictures), run_of(1000), stop=lambda: True)
     state = load_state(tmp_path / "state")
     assert state is not None
     assert state["step"] == 1
@@ -220,7 +220,7 @@ def test_a_full_disk_on_the_way_is_told_and_training_goes_on(
 def test_a_full_disk_at_the_end_is_an_error_that_keeps_the_state_before(
     tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    learn(tmp_path, loader_of(pictures), run_of(3), minutes=1e-6)
+    learn(tmp_path, loader_of(pictures), run_of(3), stop=lambda: True)
     monkeypatch.setattr(states_on_disk.torch, "save", full_disk)
     with pytest.raises(XPoseError, match="untouched"):
         learn(tmp_path, loader_of(pictures), run_of(3))

@@ -122,7 +122,7 @@ def test_a_run_continues_on_another_processor(
     monkeypatch.setattr(hardware, "precision", lambda *question: used.append(decide(*question)) or used[-1])
     for amp, native in ((first, True), (then, False)):
         monkeypatch.setattr(hardware, "multiplies_bf16", lambda device, native=native: native)
-        learn(tmp_path, loader_of(pictures), run_of(2, amp=amp), model=fresh(), minutes=1e-6)
+        learn(tmp_path, loader_of(pictures), run_of(2, amp=amp), model=fresh(), stop=lambda: True)
     assert used == [torch.bfloat16, None]
     state = load_state(tmp_path / "state")
     assert state is not None

@@ -64,7 +64,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path: Path, pictures
     with pytest.raises(KeyboardInterrupt):
         piece(watch=after(1))
     assert load_state(tmp_path / "state")["step"] == 1  # type: ignore[index]
-    piece(minutes=1e-6)
+    piece(stop=lambda: True)
     assert load_state(tmp_path / "state")["step"] == 2  # type: ignore[index]
     with pytest.raises(Terminated) as ended:
         piece(watch=after(3))
@@ -119,20 +119,20 @@ def test_an_interruption_within_a_step_loses_nothing_of_the_steps_before(tmp_pat
 def test_a_run_with_another_order_of_pictures_does_not_go_on(
     tmp_path: Path, pictures: Path, changes: dict, batch: int, told: str
 ) -> None:
-    learn(tmp_path, loader_of(pictures), run_of(3), minutes=1e-6)
+    learn(tmp_path, loader_of(pictures), run_of(3), stop=lambda: True)
     with pytest.raises(ConfigError, match=f"{told}.*another folder"):
         learn(tmp_path, loader_of(pictures, batch=batch), run_of(3, **changes))
     assert load_state(tmp_path / "state")["step"] == 1  # type: ignore[index]
 
 
 def test_a_state_of_another_network_is_told(tmp_path: Path, pictures: Path) -> None:
-    learn(tmp_path, loader_of(pictures), run_of(3), minutes=1e-6)
+    learn(tmp_path, loader_of(pictures), run_of(3), stop=lambda: True)
     with pytest.raises(CheckpointError, match=r"state of step 1 is not of this network.*another folder"):
         learn(tmp_path, loader_of(pictures), run_of(3), model=network(ffn=56))
 
 
 def test_other_rates_count_from_where_the_run_goes_on(tmp_path: Path, pictures: Path) -> None:
-    learn(tmp_path, loader_of(pictures), run_of(4), minutes=1e-6)
+    learn(tmp_path, loader_of(pictures), run_of(4), stop=lambda: True)
     schedule = Schedule(rate=7e-5, reference_batch=0, shape="constant")
     learn(tmp_path, loader_of(pictures), run_of(2, schedule=schedule, checkpointing=True))
     assert rows(tmp_path)[-1]["rate"] == pytest.approx(7e-5)

@@ -85,21 +85,27 @@ def run(
     setup: Setup,
     listener: Listener,
     *,
-    minutes: float | None = None,
-    stop: Callable[[], bool] | None = None,
+    deadline: float | None = None,
+    stop: Callable[[], bool] = lambda: False,
     profile: Path | None = None,
     test_at_stop: bool = False,
 ) -> RunOutcome:
-    """Train to the end, to the time limit or until `stop` returns True; a later call continues the run.
+    """Train to the end, to the deadline or until `stop` returns True; a later call continues the run.
 
-    With `test_at_stop`, a run that stops before its first test is tested then, so that it has weights to use.
-    `xpose.training.run.loop.train` describes the options and errors.
+    The `deadline` is a time of `time.monotonic`. With `test_at_stop`, a run that stops before its first test is tested
+    then, so that it has weights to use; the deadline includes that test if the duration of an earlier one is known.
+    `xpose.training.run.loop.train` describes the other options and errors.
     """
     if is_first():
         text = setup.recipe.to_toml()
         write_atomically(made(setup.folder) / RECIPE_FILE, lambda path: path.write_text(text, encoding="utf-8"))
         setup.left_out.write(setup.folder)
     watch = Watch(setup, listener) if is_first() else None
+
+    def over() -> bool:
+        left = watch.seconds_of_first_test if watch is not None and test_at_stop else 0.0
+        return stop() or (deadline is not None and time.monotonic() + left > deadline)
+
     try:
         average = train(
             setup.model,
@@ -107,10 +113,9 @@ def run(
             setup.loader,
             setup.recipe.run,
             setup.folder,
-            minutes=minutes,
             report=None if watch is None else watch.report,
             watch=watch,
-            stop=stop,
+            stop=over,
             visual=setup.visual,
             profile=profile,
         )
@@ -163,8 +168,17 @@ class Watch:
 
     def test_first(self, step: int, average: XPose) -> None:
         """Test a run that has not been tested yet."""
-        if step and not any(self.tested) and self.setup.validator is not None:  # step 0 is the start
+        if step and self._untested:
             self._validate(step, average)
+
+    @property
+    def seconds_of_first_test(self) -> float:
+        """How long `test_first` will take, with its drawings and the report, as far as it is known."""
+        return 1.5 * self.setup.validator.seconds if self.setup.validator is not None and self._untested else 0.0
+
+    @property
+    def _untested(self) -> bool:
+        return not any(self.tested) and self.setup.validator is not None  # step 0 is the start
 
     def close(self) -> None:
         """Write the remaining output, also after an interruption or error."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -62,9 +63,11 @@ class PoseValidator:
         # Classes are compared by thresholds; those of the starting weights do not fit the trained ones.
         self.calibration = dataclasses.replace(calibration, thresholds={})
         self._examples = _examples_by_category(examples)
+        self.seconds = 0.0  # duration of the last validation
 
     def __call__(self, model: XPose) -> Measures:
         """Measure a network in eval mode."""
+        started = time.monotonic()
         metrics = {asking: PCK(THRESHOLDS) for asking in self.asking}
         by_category: dict[Key, dict[str, PCK]] = {}
         for record, _, asking, poses in self._answers(model, self.records):
@@ -72,6 +75,7 @@ class PoseValidator:
             for key, part in _by_category(record):
                 by_category.setdefault(key, {}).setdefault(asking, PCK(THRESHOLDS)).update(part, poses)
         quality = {key: _quality(of_one) for key, of_one in by_category.items()}
+        self.seconds = time.monotonic() - started
         return Measures(_headlines(metrics), {key: of_one for key, of_one in quality.items() if of_one.objects})
 
     def _answers(self, model: XPose, records: Sequence[Placed]) -> Iterator[tuple[Record, np.ndarray, str, Poses]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -40,14 +39,13 @@ def train(
     run: RunSettings,
     folder: Path,
     *,
-    minutes: float | None = None,
     report: Callable[[Progress], None] | None = None,
     watch: Callable[[int, XPose], None] | None = None,
-    stop: Check | None = None,
+    stop: Check = lambda: False,
     visual: ClipVisualPromptEncoder | None = None,
     profile: Path | None = None,
 ) -> MovingAverage:
-    """Train until the run's last step or the time limit, and return the moving average of the weights.
+    """Train to the run's last step or until `stop`, and return the moving average of the weights.
 
     A later call continues from the newest state in `folder`, which also holds the log.
 
@@ -55,7 +53,7 @@ def train(
         report: called every `log_steps` steps on the first process.
         watch: called on the first process after every step, with its number and the averaged network; with sharded
             weights only after saved steps. If it raises XPoseError or OSError, a warning is issued.
-        stop: called in every step; True in any process acts as the time limit.
+        stop: called in every step; True in any process ends the training after this step.
         visual: CLIP's example encoder, for a network that has none and trains with examples. It and, if
             `schedule.towers` is above 0, `text` become moving averages of the trained encoders.
         profile: file for a PyTorch trace of three steps.
@@ -64,7 +62,6 @@ def train(
         TrainingError: the loss was not finite for many steps in a row, or memory ran out; the last state is on disk.
         ConfigError, CheckpointError: the state in the folder is from a run with other settings or from another network.
     """
-    started = time.monotonic()
     training = Training(model, text, loader, run, visual)
     keeper = Keeper(folder / "state", minutes=run.save_minutes, keep=run.keep, binding=training.binding(loader))
     if (state := keeper.load()) is not None:
@@ -72,16 +69,13 @@ def train(
     images = training.batch * run.accumulate
     journal = Journal(folder, run, images=images, step=training.step, report=report) if is_first() else None
 
-    def over() -> bool:
-        return (minutes is not None and time.monotonic() - started > 60 * minutes) or (stop is not None and stop())
-
     due = keeper.due if is_first() else lambda: False  # only the writing process knows the time of the last state
     batches = loader.steps(start=training.step * run.accumulate, stop=run.steps * run.accumulate)
     trace = profiled(profile if is_first() else None, skipped=2, steps=3)
     with trace as traced, Interruptions() as interruptions:
         try:
             while training.step < run.steps:
-                outcome = training.one_step(batches, over, due, interruptions, journal)
+                outcome = training.one_step(batches, stop, due, interruptions, journal)
                 with nullcontext() if journal is None else journal.aside():
                     _after_step(training, keeper, outcome, watch)
                 traced()
