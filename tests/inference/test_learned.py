@@ -126,6 +126,7 @@ def test_without_categories_it_is_the_vocabulary() -> None:
         (TextPrompt("shoulder blade", keypoints=[]), "never learned: shoulder blade; nearest: horse. Results"),
         (TextPrompt("shoulder blade"), None),  # the choice of the keypoints names the horse
         (TextPrompt("pinto", keypoints=["nose"]), None),
+        (TextPrompt("horze", keypoints=["nose"]), 'never learned: horze. Did you mean "horse"?'),  # though similar
         (
             TextPrompt("dog", keypoints=["left eey", "nose"]),
             'Unknown keypoint "left eey" of "dog". Did you mean "left eye"?',
@@ -140,8 +141,9 @@ def test_without_categories_it_is_the_vocabulary() -> None:
 )
 def test_strange_words(prompt: TextPrompt, message: str | None) -> None:
     weights = Learned(IN_TABLE)
-    if prompt.object in ("shoulder blade", "pinto"):
-        weights._text = FewWords(shoulder_blade=NEAR - 0.01, pinto=NEAR + 0.01)  # type: ignore[assignment]
+    if prompt.object in ("shoulder blade", "pinto", "horze"):
+        words = FewWords(shoulder_blade=NEAR - 0.01, pinto=NEAR + 0.01, horze=NEAR - 0.01)
+        weights._text = words  # type: ignore[assignment]
     warnings = list(weights.warnings(prompt, prompt.resolve(weights)))
     assert len(warnings) == (message is not None), warnings
     assert message is None or message in warnings[0]
