@@ -27,7 +27,7 @@ WORDS = GROUND | {"pictures", "vocabulary"}
 DOMAIN = WORDS | {"records", "prompts"}
 RESULTS = DOMAIN | {"drawing", "results"}
 NETWORK = RESULTS | {"model"}
-DETECTOR = NETWORK | {"inference"}
+DETECTOR = NETWORK | {"inference", "video"}
 MEASURING = DETECTOR | {"data", "evaluation", "pages"}
 ALLOWED = {
     "_lazy": set(),
@@ -41,7 +41,8 @@ ALLOWED = {
     "pages": {"errors"},
     "results": DOMAIN | {"drawing"},
     "model": RESULTS,
-    "inference": NETWORK,
+    "video": RESULTS | {"pages"},
+    "inference": NETWORK | {"video"},
     "data": DOMAIN | {"drawing", "pages"},
     "evaluation": DETECTOR | {"data", "pages"},
     "training": MEASURING,
@@ -60,7 +61,7 @@ OPTIONAL = {
     *("h5py", "scipy", "defusedxml", "yaml", "cv2", "sleap_io"),  # data
     *("tensorboard", "pycocotools", "faster_coco_eval", "matplotlib"),  # train, eval
     *("gradio", "fastapi", "uvicorn", "starlette"),  # demo, serve
-    *("onnx", "onnxscript", "openvino", "av"),  # export, openvino, video
+    *("onnx", "onnxscript", "openvino", "av", "pyarrow"),  # export, openvino, video
     *("supervision",),  # `Poses.to_supervision` makes one if the caller has it
 }
 

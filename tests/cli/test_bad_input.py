@@ -80,7 +80,7 @@ BAD = [
     ("a text", "detect text.png -t dog -p W", 1, "not a picture that can be read"),
     ("a file cut short", "detect cut.png -t dog -p W", 1, "damaged or cut"),
     ("a decompression bomb", "detect huge.png -t dog -p W", 1, "pixels; at most 200,000,000 are read"),
-    ("a video", "detect clip.mp4 -t dog -p W", 1, "ffmpeg -i clip.mp4 frames/"),
+    ("a video", "detect clip.mp4 -t dog -p W", 1, "xpose video clip.mp4"),
     ("an address", "detect https://example.org/a.jpg -t dog -p W", 1, "xpose downloads no pictures"),
     ("a folder without pictures", "detect nothing -t dog -p W", 1, "contains no pictures"),
     ("a pattern that fits nothing", "detect '*.webp' -t dog -p W", 1, "No picture matches the pattern"),

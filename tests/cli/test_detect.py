@@ -25,7 +25,7 @@ from tests.inference.conftest import own_detector, saved
 
 import xpose
 from xpose import cli
-from xpose.cli._inputs import InputPicture, list_pictures, natural_key, printable
+from xpose.cli._inputs import InputPicture, list_pictures, printable
 from xpose.cli._options import FileOptions
 from xpose.cli._output_folder import drawing_paths
 from xpose.inference import Detector
@@ -426,19 +426,6 @@ def test_drawings_of_the_last_run_are_no_pictures(here: Path, run: Run, weights:
         assert [row["image"]["path"] for row in json.loads(text)["pictures"]] == ["a.jpg", "sub/my_xpose.jpg"]
         assert ("Skipped 2 drawings" in err) == (turn > 0)
     assert len(list(here.rglob("*.jpg"))) == 4
-
-
-@pytest.mark.parametrize(
-    ("names", "expected"),
-    [
-        (["b10", "b2", "a"], ["a", "b2", "b10"]),
-        (["Z1", "a1"], ["a1", "Z1"]),
-        (["1_2", "1_10", "01_3"], ["1_2", "01_3", "1_10"]),
-        (["frame", "frame1", "٣", "9" * 200], ["٣", "9" * 200, "frame", "frame1"]),
-    ],
-)
-def test_natural_order(names: list[str], expected: list[str]) -> None:
-    assert [str(path) for path in sorted(map(Path, names), key=natural_key)] == expected
 
 
 def test_the_frames_of_an_animation_are_pictures(here: Path, run: Run, weights: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.cli.conftest import make_picture
 
 from xpose.cli._inputs import Fault, InputPicture
-from xpose.cli._picture_loop import _AHEAD, _detect_each, read_ahead
+from xpose.cli._picture_loop import _AHEAD, _detect_each
 from xpose.errors import ImageError
 from xpose.inference import DetectionOptions, PreparedImage
 from xpose.results import Poses
@@ -31,20 +31,6 @@ def reached(condition: Callable[[], bool]) -> bool:
 
 def background() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith(("reader", "writer"))]
-
-
-def test_the_reader_waits_for_a_slow_consumer() -> None:
-    started: list[int] = []
-    with read_ahead(started.append, range(100), 3) as readings:
-        for item, reading in readings:
-            reading.result()
-            assert reached(lambda last=item + 3: started[-1] == last)
-            time.sleep(0.005)  # time enough to read further
-            assert started == [*range(item + 4)]
-            if item == 5:
-                break
-    assert started == [*range(9)]
-    assert not background()
 
 
 class Stages:

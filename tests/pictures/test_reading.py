@@ -16,7 +16,15 @@ from PIL import Image
 
 from xpose.errors import ImageError, XPoseWarning
 from xpose.pictures import reading as images
-from xpose.pictures.reading import WEBP_HEAD, count_frames, find_pictures, read_frames, read_picture, webp_size
+from xpose.pictures.reading import (
+    WEBP_HEAD,
+    count_frames,
+    find_pictures,
+    natural_key,
+    read_frames,
+    read_picture,
+    webp_size,
+)
 
 RAMP = np.linspace(0, 255, 12, dtype=np.uint8).reshape(3, 4)
 COLOURS = np.arange(36, dtype=np.uint8).reshape(3, 4, 3) * 7
@@ -210,3 +218,16 @@ def test_the_head_of_a_webp_file_tells_what_pillow_finds(mode: str, options: dic
         assert webp_size(content[:WEBP_HEAD], len(content)) == found.size == size
     assert webp_size(content[:WEBP_HEAD], len(content) - 1) is None, "cut short"
     assert webp_size(b"x" + content[1:WEBP_HEAD], len(content)) is None
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["b10", "b2", "a"], ["a", "b2", "b10"]),
+        (["Z1", "a1"], ["a1", "Z1"]),
+        (["1_2", "1_10", "01_3"], ["1_2", "01_3", "1_10"]),
+        (["frame", "frame1", "٣", "9" * 200], ["٣", "9" * 200, "frame", "frame1"]),
+    ],
+)
+def test_natural_order(names: list[str], expected: list[str]) -> None:
+    assert [str(path) for path in sorted(map(Path, names), key=natural_key)] == expected

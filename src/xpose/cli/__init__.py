@@ -19,6 +19,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "detect": "xpose.cli.detect:detect",
     "count": "xpose.cli.count:count",
+    "video": "xpose.cli.video:video",
     "prompt": "xpose.cli.prompt:app",
     "demo": "xpose.cli.demo:demo",
     "label": "xpose.cli.label:label",

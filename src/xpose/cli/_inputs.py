@@ -86,14 +86,6 @@ def printable(name: object) -> str:
     return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], str(name))
 
 
-def natural_key(path: Path) -> list[list[tuple[int, int, str]]]:
-    """A sort key that compares numbers in names by value: "frame 2" before "frame 10"."""
-    return [
-        [(0, int(piece), "") if piece.isdecimal() else (1, 0, piece.casefold()) for piece in re.split(r"(\d+)", part)]
-        for part in path.parts
-    ]
-
-
 def _pictures_of(word: str) -> list[InputPicture]:
     """The pictures that a word refers to; an `ImageError` if there are none."""
     name = quote(printable(word))
@@ -115,13 +107,13 @@ def _pictures_of(word: str) -> list[InputPicture]:
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"{name} is not a usable path ({reason}). Check it.") from None
     if path.suffix.lower() in _VIDEOS:
-        raise ImageError(f"{name} is a video. Extract its frames first: ffmpeg -i clip.mp4 frames/%06d.png")
+        raise ImageError(f"{name} is a video. Use: xpose video {path}")
     return [InputPicture(path, printable(word), Path(path.name))]
 
 
 def _in_folder(folder: Path) -> list[InputPicture]:
     from xpose.pictures import PICTURE_ENDINGS
-    from xpose.pictures.reading import find_pictures
+    from xpose.pictures.reading import find_pictures, natural_key
 
     below = [path.relative_to(folder) for path in find_pictures(folder)]
     visible = [path for path in below if not any(part.startswith(".") for part in path.parts)]
@@ -133,6 +125,7 @@ def _in_folder(folder: Path) -> list[InputPicture]:
 
 def _by_pattern(word: str) -> list[InputPicture]:
     from xpose.pictures import PICTURE_ENDINGS
+    from xpose.pictures.reading import natural_key
 
     name = quote(printable(word))
     if not glob.has_magic(word):

@@ -142,11 +142,9 @@ class PromptOptions:
 
 
 @dataclass(frozen=True)
-class DetectionCommandOptions(PromptOptions):
-    """The options that `xpose detect` and `xpose count` share."""
+class SearchOptions(PromptOptions):
+    """What to detect, where, and with which weights."""
 
-    images: Images = None
-    more: MoreImages = None
     bank: Bank = None
     region: Region = None
     threshold: Threshold = None
@@ -159,6 +157,14 @@ class DetectionCommandOptions(PromptOptions):
     device: Device = None
     dtype: Dtype = None
     clip: Clip = None
+
+
+@dataclass(frozen=True)
+class DetectionCommandOptions(SearchOptions):
+    """The options that `xpose detect` and `xpose count` share."""
+
+    images: Images = None
+    more: MoreImages = None
 
 
 @dataclass(frozen=True)

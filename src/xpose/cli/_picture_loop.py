@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 import typer
 
 from xpose.cli import _console, _prompts
 from xpose.cli._boxes import BoxFile
 from xpose.cli._inputs import Fault, InputPicture, list_pictures
-from xpose.cli._options import DetectionCommandOptions
+from xpose.cli._options import DetectionCommandOptions, SearchOptions
 from xpose.cli._progress import Bars, noticing_interrupts
 from xpose.errors import ImageError, quote
+from xpose.pictures.ahead import read_ahead
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
     from xpose.inference.loading import EngineName
     from xpose.results import Poses
 
-_Item = TypeVar("_Item")
-_Reading = TypeVar("_Reading")
 _AHEAD = 2  # pictures that are read while the network processes another one
 
 
@@ -72,6 +68,24 @@ def numbers_of_region(words: str | None) -> tuple[float, ...] | None:
     return numbers
 
 
+def detection_options(
+    given: SearchOptions, keypoint_threshold: float | None = None, best: bool = False
+) -> DetectionOptions:
+    """The options of the detector that a command line states."""
+    from xpose.inference import DetectionOptions
+
+    return DetectionOptions(
+        threshold=given.threshold,
+        keypoint_threshold=keypoint_threshold,
+        nms=given.nms,
+        nms_oks=given.nms_oks,
+        max_instances=given.max_instances,
+        rivals=names_of_rivals(given.rivals),
+        region=numbers_of_region(given.region),
+        best=best,
+    )
+
+
 def detect_in_pictures(
     given: DetectionCommandOptions,
     output: MakeOutput,
@@ -90,7 +104,7 @@ def detect_in_pictures(
     words = [*(given.images or ()), *(given.more or ())]
     if not words:
         raise typer.BadParameter("No picture was given. Name pictures, a folder or a pattern.", param_hint="IMAGE")
-    rivals, region = names_of_rivals(given.rivals), numbers_of_region(given.region)
+    names_of_rivals(given.rivals), numbers_of_region(given.region)
     prompts = _prompts.build_prompts(given, given.bank)
     pictures, faults = list_pictures(words, folder)
     for unusable in faults:
@@ -98,19 +112,9 @@ def detect_in_pictures(
     if not pictures:
         raise typer.Exit(_console.FAILURE)
     boxes = None if boxes_from is None else BoxFile(boxes_from, pictures)
-    from xpose.inference import DetectionOptions
     from xpose.model.profiling import profiled
 
-    options = DetectionOptions(
-        threshold=given.threshold,
-        keypoint_threshold=keypoint_threshold,
-        nms=given.nms,
-        nms_oks=given.nms_oks,
-        max_instances=given.max_instances,
-        rivals=rivals,
-        region=region,
-        best=best,
-    )
+    options = detection_options(given, keypoint_threshold, best)
     if boxes_from is not None and (choosing := options.choosing()):
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in choosing)
         raise typer.BadParameter(
@@ -196,30 +200,6 @@ def _memory_errors() -> tuple[type[Exception], ...]:
     """The errors that mean that memory ran out, in Python and in PyTorch if it is in use."""
     torch = sys.modules.get("torch")
     return (MemoryError,) if torch is None else (MemoryError, torch.OutOfMemoryError)
-
-
-@contextmanager
-def read_ahead(
-    read: Callable[[_Item], _Reading], items: Iterable[_Item], count: int
-) -> Iterator[Iterator[tuple[_Item, Future[_Reading]]]]:
-    """Read items in order in one thread, at most `count` of them ahead of the item that is in use.
-
-    One thread reads all of them, because the frames of a file are read one after the other, and because Pillow's
-    warnings cannot be silenced in several threads at once.
-    """
-    pool = ThreadPoolExecutor(1, "reader")
-
-    def readings() -> Iterator[tuple[_Item, Future[_Reading]]]:
-        submitted = ((item, pool.submit(read, item)) for item in items)
-        waiting = deque(islice(submitted, count))
-        while waiting:
-            waiting.extend(islice(submitted, 1))
-            yield waiting.popleft()
-
-    try:
-        yield readings()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 class _Reader:

@@ -44,11 +44,11 @@ class Bars:
         if self._shown:
             self._progress.stop()
 
-    def update(self, name: str, done: int, total: int, text: str = "") -> None:
-        """Show that `done` of `total` items are finished, next to the text (default: name)."""
+    def update(self, name: str, done: int, total: int | None, text: str = "") -> None:
+        """Show that `done` of `total` items (None if unknown) are finished, next to the text (default: name)."""
         if name not in self._tasks:
             self._tasks[name] = self._progress.add_task(text or name, total=total)
-        self._progress.update(self._tasks[name], completed=done, description=text or name)
+        self._progress.update(self._tasks[name], completed=done, total=total, description=text or name)
 
     @contextmanager
     def paused(self) -> Iterator[None]:

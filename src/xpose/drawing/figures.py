@@ -132,11 +132,15 @@ def instance_colours(count: int) -> list[Colour]:
     """A colour for the box of each object: white for a single one, otherwise hues that differ between neighbours."""
     if count < 2:
         return [PAPER] * count
-    golden = (math.sqrt(5) - 1) / 2
-    hues = [(0.12 + number * golden) % 1 for number in range(count)]
+    return [numbered_colour(number) for number in range(count)]
+
+
+def numbered_colour(number: int) -> Colour:
+    """A colour for the object with this number, whose hue differs from that of its neighbours."""
+    hue = (0.12 + number * (math.sqrt(5) - 1) / 2) % 1
     # Yellow and green look lighter than blue and violet at the same value.
-    shades = [colorsys.hls_to_rgb(hue, 0.62 + 0.08 * math.cos(2 * math.pi * (hue - 0.68)), 0.85) for hue in hues]
-    return [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in shades]
+    r, g, b = colorsys.hls_to_rgb(hue, 0.62 + 0.08 * math.cos(2 * math.pi * (hue - 0.68)), 0.85)
+    return round(255 * r), round(255 * g), round(255 * b)
 
 
 def distances_to_lines(places: np.ndarray, lines: np.ndarray) -> np.ndarray:

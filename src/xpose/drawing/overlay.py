@@ -47,7 +47,7 @@ def draw_figures(
     colours = sizes.instance_colours(len(figures))
     if style.boxes:
         for figure, colour in reversed(list(zip(figures, colours, strict=True))):
-            _draw_box(canvas, figure, colour, largest)
+            draw_box(canvas, figure, colour, largest)
     for figure, radius in reversed(list(zip(figures, radii, strict=True))):
         draw_edges(canvas, figure, radius)
         draw_points(canvas, figure, radius)
@@ -90,7 +90,8 @@ def _numbered(figures: Sequence[Figure], size: int) -> list[int]:
     return rows if len(figures) <= _FEW else rows[:1]
 
 
-def _draw_box(canvas: Canvas, figure: Figure, colour: Colour, largest: float) -> None:
+def draw_box(canvas: Canvas, figure: Figure, colour: Colour, largest: float) -> None:
+    """Draw the box in a colour; `largest` is the largest radius of a point in the picture."""
     line = max(0.5, 0.24 * largest)
     x1, y1, x2, y2 = figure.box
     if line < 1:  # on pixel centres, where a thin line is sharp

@@ -5,15 +5,17 @@ Letters: L classes, G groups of the network, N poses kept, K keypoints.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack, overload
 
 import numpy as np
 from PIL import Image
 
-from xpose.errors import ConfigError, PromptError
+from xpose.errors import ConfigError, PromptError, XPoseWarning
 from xpose.inference.competing_classes import beside, passes, with_synonyms
 from xpose.inference.encoded import EncodedClass, EncodedImage, PreparedImage, assemble
 from xpose.inference.engines import Engine, RawInstances
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
     from xpose.inference.learned import Learned
     from xpose.model import XPose
     from xpose.pictures.reading import PictureSource
+    from xpose.video.sources import SkippedFrames, VideoInput
+    from xpose.video.timeline import TrackedFrame
 
     Picture: TypeAlias = PictureSource | PreparedImage | EncodedImage
 # What to look for: words ("person, horse"), a prompt, or a list of these with one entry per class.
@@ -199,6 +203,55 @@ class Detector:
         if single:
             return next(results)
         return list(results) if isinstance(images, Sequence) else results
+
+    def track(
+        self,
+        source: VideoInput,
+        prompts: Prompts,
+        *,
+        every: int = 1,
+        fill_gaps: int = 0,
+        smooth: bool = False,
+        start: float | None = None,
+        end: float | None = None,
+        fps: float = 25.0,
+        options: DetectionOptions = _DEFAULTS,
+        **changes: Unpack[OptionValues],
+    ) -> Iterator[TrackedFrame]:
+        """Follow every prompted object through a video, in constant memory.
+
+        Args:
+            source: a video file, the number of a camera, a folder or pattern of pictures, or any pictures.
+            prompts: as for `detect`.
+            every: detect in every n-th frame, and interpolate between them.
+            fill_gaps: interpolate where an object was not detected in up to so many frames.
+            smooth: also return smoothed coordinates.
+            start: skip what is before this time, in seconds.
+            end: stop at this time.
+            fps: the frames per second of pictures; videos know their times.
+            options: see `DetectionOptions`.
+            **changes: single options, as for `detect`.
+
+        Raises:
+            ImageError: the video cannot be read. Damaged frames are skipped with a warning.
+            PromptError: a prompt cannot be understood.
+            ConfigError: an option is out of range.
+        """
+        from xpose.video.pipeline import TrackOptions, track_frames
+        from xpose.video.sources import open_source
+
+        options = options.changed(**changes)
+        classes, following = self.encode_prompts(prompts), TrackOptions(every, fill_gaps, smooth)
+        prepare, detect = self.for_frames(classes, options)
+        items = track_frames(open_source(source, start=start, end=end, fps=fps), prepare, detect, following)
+        return _without_skipped(items)
+
+    def for_frames(
+        self, classes: list[EncodedClass], options: DetectionOptions
+    ) -> tuple[Callable[[np.ndarray], PreparedImage], Callable[[PreparedImage], Poses]]:
+        """Two functions for a stream of frames: one prepares pixels, the other one detects in the result."""
+        prepare = partial(self.prepare_image, side=options.side, region=options.region)
+        return prepare, partial(self.detect, prompts=classes, options=replace(options, side=None, region=None))
 
     def encode_prompts(self, prompts: Prompts) -> list[EncodedClass]:
         """Encode prompts as tokens, which `detect` also accepts."""
@@ -428,6 +481,17 @@ class Similarity:
     poses: Poses
     objects: np.ndarray  # [N]
     keypoints: np.ndarray  # [N, K], NaN beyond a class's own points
+
+
+def _without_skipped(items: Iterator[TrackedFrame | SkippedFrames]) -> Iterator[TrackedFrame]:
+    from xpose.video.sources import SkippedFrames
+
+    for item in items:
+        if isinstance(item, SkippedFrames):
+            message = f"Frame {item.number} at {item.start:.2f} s was skipped: {item.reason}."
+            warnings.warn(message, XPoseWarning, stacklevel=2)
+        else:
+            yield item
 
 
 def _check_without_selection(options: DetectionOptions) -> None:

@@ -6,6 +6,7 @@ stored pixels, so `stored_pixels` ignores the orientation.
 
 from __future__ import annotations
 
+import re
 import struct
 import warnings
 from collections.abc import Iterator
@@ -262,6 +263,14 @@ def _as_bytes(array: np.ndarray) -> np.ndarray:
         rule = "Floats run from 0 to 1 (or to 255). Undo any normalisation first."
         raise ImageError(f"The float picture has values from {least:g} to {most:g}. {rule}")
     return (array * (255.0 if most <= 1 else 1.0)).round().astype(np.uint8)
+
+
+def natural_key(path: Path) -> list[list[tuple[int, int, str]]]:
+    """A sort key that compares numbers in names by value: "frame 2" before "frame 10"."""
+    return [
+        [(0, int(piece), "") if piece.isdecimal() else (1, 0, piece.casefold()) for piece in re.split(r"(\d+)", part)]
+        for part in path.parts
+    ]
 
 
 def find_pictures(folder: Path) -> Iterator[Path]:

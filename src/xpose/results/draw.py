@@ -15,7 +15,7 @@ from xpose.vocabulary import side_of
 
 if TYPE_CHECKING:
     from xpose.pictures.reading import PictureSource
-    from xpose.results.poses import Poses
+    from xpose.results.poses import Pose, Poses
 
 _SHEET = (64, 66, 70)
 _MOST = 16_384  # pixels per side of a plain sheet
@@ -35,23 +35,26 @@ def draw(poses: Poses, image: PictureSource | None, prompts: object, style: Styl
     else:
         picture = _picture(poses, image)
     scale = _scale(poses, picture)
-    figures = [
-        Figure(
-            box=tuple((pose.box * np.tile(scale, 2)).tolist()),
-            title=pose.category,
-            score=pose.score,
-            names=pose.names,
-            sides=pose.sides,
-            xy=pose.xy.astype(np.float64) * scale,
-            confidence=np.nan_to_num(pose.keypoint_scores.astype(np.float64), nan=1.0),
-            visibility=pose.visibility,
-            edges=pose.edges,
-            errors=None if pose.keypoint_errors is None else pose.keypoint_errors.astype(np.float64) * scale.mean(),
-            dashed=pose.tentative,
-        )
-        for pose in poses
-    ]
+    figures = [figure_of(pose, scale) for pose in poses]
     return draw_figures(picture, figures, style, None if prompts is None else _classes(prompts))
+
+
+def figure_of(pose: Pose, scale: np.ndarray | float = 1.0) -> Figure:
+    """A pose as it is drawn on a picture of another size, relative to which `scale` is given for x and y."""
+    scale = np.broadcast_to(scale, 2)
+    return Figure(
+        box=tuple((pose.box * np.tile(scale, 2)).tolist()),
+        title=pose.category,
+        score=pose.score,
+        names=pose.names,
+        sides=pose.sides,
+        xy=pose.xy.astype(np.float64) * scale,
+        confidence=np.nan_to_num(pose.keypoint_scores.astype(np.float64), nan=1.0),
+        visibility=pose.visibility,
+        edges=pose.edges,
+        errors=None if pose.keypoint_errors is None else pose.keypoint_errors.astype(np.float64) * scale.mean(),
+        dashed=pose.tentative,
+    )
 
 
 def crops(poses: Poses, image: PictureSource | None) -> list[Image.Image]:
