@@ -101,11 +101,6 @@ def export_detector(
     engine = detector.engine
     if not isinstance(engine, TorchEngine) or next(engine.model.parameters()).dtype != torch.float32:
         raise ConfigError('Only float32 weights in PyTorch can be exported. Load them with xpose.load(engine="torch").')
-    if engine.config.backbone == "swin":
-        raise ConfigError(
-            f"{detector.name} has a Swin backbone, which cannot be exported yet: tracing it for pictures of any size "
-            "does not end in a reasonable time. Networks with another backbone can be exported."
-        )
     target = Path(folder).expanduser()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise CheckpointError(f"{quote(target)} exists and is not an empty folder. Choose another name.")
@@ -114,6 +109,7 @@ def export_detector(
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
+        write_categories(staging, detector.learned.categories)  # the default keypoints of both detectors depend on them
         if options.format == "torch-export":
             exported = _write_programs(detector, staging, options, licence, note)
         else:
@@ -128,7 +124,6 @@ def export_detector(
                 + (" Export in float32." if options.precision != "float32" else "")
             )
         del exported  # closes the files, which some systems require before they can be moved
-        write_categories(staging, detector.learned.categories)
         staging.chmod(0o755)
         if target.exists():
             target.rmdir()

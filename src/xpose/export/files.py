@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
 import warnings
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -30,6 +31,7 @@ def traced(graph: Graph) -> ExportedProgram:
     parameters = inspect.signature(graph.module.forward).parameters.values()
     if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
         axes = (axes,)
+    graph.module.requires_grad_(False)  # otherwise, the exporter can take a part for one that is trained
     with torch.no_grad():
         return torch.export.export(graph.module, tuple(graph.inputs.values()), dynamic_shapes=axes, strict=False)
 
@@ -50,6 +52,7 @@ def to_onnx(graph: Graph, program: ExportedProgram) -> onnx.ModelProto:
         from onnxscript import optimizer
     except ImportError as error:
         raise missing_extra("Writing an ONNX file", error.name or "onnxscript", "export") from None
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # warns that torchvision is not installed
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         converted = torch.onnx.export(

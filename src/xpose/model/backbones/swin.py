@@ -50,6 +50,18 @@ def windows(
         return pieces, scatter[:-1].to(device)
 
 
+def _ceiling(size: int, parts: int) -> int:
+    """The number of parts of this length that cover the size."""
+    return (size + parts - 1) // parts
+
+
+def _rolled(plane: Tensor, shift: int) -> Tensor:
+    """[B, h, w, C], moved up and to the left by `shift`."""
+    for axis in (1, 2):
+        plane = torch.cat(plane.tensor_split([shift], axis)[::-1], axis)
+    return plane
+
+
 def _partition(plane: Tensor, window: int) -> Tensor:
     """[h, w] to [W, A]."""
     h, w = plane.shape
@@ -77,7 +89,7 @@ class WindowAttention(nn.Module):
     def forward(self, x: Tensor, size: tuple[int, int], shift: int) -> Tensor:
         """[B, P, C] (normalised) to [B, P, C]."""
         if torch.compiler.is_compiling():
-            return self._rolled(x, size, shift)
+            return self._of_any_size(x, size, shift)
         at_once = max(1, PIECE_ROWS // self.window**2) if piecewise(x) else 2**31
         pieces, scatter = windows(size, self.window, shift, at_once, x.dtype, x.device)
         bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)  # [H, A, A]
@@ -85,26 +97,29 @@ class WindowAttention(nn.Module):
         done = [self._attend(padded.index_select(1, p.gather), bias, p.mask, p.border) for p in pieces]
         return torch.cat(done, dim=1).index_select(1, scatter)
 
-    def _rolled(self, x: Tensor, size: tuple[int, int], shift: int) -> Tensor:
-        """The same for graphs in which the size varies: pad, roll and partition instead of gathering rows."""
-        (height, width), window = size, self.window
+    def _of_any_size(self, x: Tensor, size: tuple[int, int], shift: int) -> Tensor:
+        """The same for graphs in which the size varies: pad, roll and partition instead of gathering rows.
+
+        All sizes are products of whole numbers of windows, which the exporter can compare without solving equations.
+        """
+        (height, width), window, dim = size, self.window, x.shape[2]
+        rows, columns = _ceiling(height, window), _ceiling(width, window)
         bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)
-        plane = F.pad(x.unflatten(1, size), (0, 0, 0, -width % window, 0, -height % window))
-        high, wide = plane.shape[1:3]
-        if shift:
-            plane = plane.roll((-shift, -shift), (1, 2))
-        split = (-1, high // window, window, wide // window, window, x.shape[2])
-        cells = plane.view(split).transpose(2, 3).flatten(1, 4)
+        plane = F.pad(x.unflatten(1, size), (0, 0, 0, columns * window - width, 0, rows * window - height))
         mask = None
         if shift:
-            regions = _regions(high, window, shift)[:, None] * 3 + _regions(wide, window, shift)[None]
-            regions = _partition(regions.to(x.device), window)
-            mask = (regions[:, None, :] != regions[:, :, None]).to(x.dtype)[:, None] * -100.0
-        seen = self._attend(cells, bias, mask)
-        plane = seen.view(split[0], split[1], split[3], window, window, x.shape[2]).transpose(2, 3).reshape(plane.shape)
+            plane = _rolled(plane, shift)
+            regions = _regions(rows * window, window, shift)[:, None] * 3 + _regions(columns * window, window, shift)
+            regions = regions.view(rows, window, columns, window).transpose(1, 2).reshape(-1, window * window)
+            mask = (regions[:, None, :] != regions[:, :, None]).to(x)[:, None] * -100.0
+        cells = plane.view(-1, rows, window, columns, window, dim).transpose(2, 3)
+        seen = self._attend(cells.reshape(x.shape[0], -1, dim), bias, mask)
+        plane = seen.view(-1, rows, columns, window, window, dim).transpose(2, 3)
+        plane = plane.reshape(x.shape[0], rows * window, columns * window, dim)
         if shift:
-            plane = plane.roll((shift, shift), (1, 2))
-        return plane[:, :height, :width].flatten(1, 2)
+            plane = _rolled(plane, -shift)
+        kept = (torch.arange(length, device=x.device) for length in size)
+        return plane.index_select(1, next(kept)).index_select(2, next(kept)).flatten(1, 2)
 
     def _attend(self, cells: Tensor, bias: Tensor, mask: Tensor | None, border: Tensor | None = None) -> Tensor:
         """Window cells [B, W · A, C] after attention; `mask` is added to the scores of all windows or of `border`."""
@@ -155,11 +170,11 @@ class Merging(nn.Module):
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
         """[B, P, C] to [B, about P/4, 2C] and the new size."""
-        height, width = size
-        plane = F.pad(x.unflatten(1, size), (0, 0, 0, width % 2, 0, height % 2))
-        corners = [plane[:, y::2, x::2] for x in (0, 1) for y in (0, 1)]
-        new = (corners[0].shape[1], corners[0].shape[2])
-        return self.reduction(self.norm(torch.cat(corners, dim=-1).flatten(1, 2))), new
+        (height, width), channels = size, x.shape[2]
+        high, wide = new = _ceiling(height, 2), _ceiling(width, 2)
+        plane = F.pad(x.unflatten(1, size), (0, 0, 0, 2 * wide - width, 0, 2 * high - height))
+        corners = plane.view(-1, high, 2, wide, 2, channels).permute(0, 1, 3, 4, 2, 5)  # [B, h, w, x, y, C]
+        return self.reduction(self.norm(corners.reshape(x.shape[0], high * wide, 4 * channels))), new
 
 
 class Stage(nn.Module):
@@ -193,9 +208,9 @@ class Swin(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         """Normalised images [B, 3, h, w] to maps [B, c, h/8, w/8], [.., h/16, ..], [.., h/32, ..]."""
         height, width = images.shape[-2:]
-        images = F.pad(images, (0, -width % 4, 0, -height % 4)).to(self.patch.weight.dtype)
+        size = (_ceiling(height, 4), _ceiling(width, 4))
+        images = F.pad(images, (0, 4 * size[1] - width, 0, 4 * size[0] - height)).to(self.patch.weight.dtype)
         plane = self.patch(images)
-        size = (plane.shape[2], plane.shape[3])
         x = self.patch_norm(plane.flatten(2).transpose(1, 2))
         maps = []
         for number, stage in enumerate(self.stages):
