@@ -44,13 +44,14 @@ ALLOWED = {
     "video": RESULTS | {"pages"},
     "inference": NETWORK | {"video"},
     "data": DOMAIN | {"drawing", "pages"},
+    "exchange": RESULTS | {"data"},
     "evaluation": DETECTOR | {"data", "pages"},
     "training": MEASURING,
     "export": DETECTOR,
     "serve": DETECTOR,
     "batch": DETECTOR,
     "demo": DETECTOR,
-    "cli": MEASURING | {"training", "export", "serve", "batch", "demo"},
+    "cli": MEASURING | {"training", "export", "exchange", "serve", "batch", "demo"},
 }
 # `import xpose` and `xpose --help` load these, so none of them may load something slow at its top.
 LIGHT = RESULTS | {"cli"}
@@ -58,10 +59,10 @@ HEAVY = {"torch", "transformers", "safetensors", "huggingface_hub", "gt_all_mini
 CORE = HEAVY | {"numpy", "PIL", "typer", "rich", "regex", "jinja2"}
 # Import names of the packages in pyproject's extras.
 OPTIONAL = {
-    *("h5py", "scipy", "defusedxml", "yaml", "cv2", "sleap_io"),  # data
+    *("h5py", "scipy", "defusedxml", "yaml", "cv2", "sleap_io", "ndx_pose", "pynwb", "pyarrow"),  # data
     *("tensorboard", "pycocotools", "faster_coco_eval", "matplotlib"),  # train, eval
     *("gradio", "fastapi", "uvicorn", "starlette"),  # demo, serve
-    *("onnx", "onnxscript", "openvino", "av", "pyarrow"),  # export, openvino, video
+    *("onnx", "onnxscript", "openvino", "av"),  # export, openvino, video
     *("supervision",),  # `Poses.to_supervision` makes one if the caller has it
 }
 

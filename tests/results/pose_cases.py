@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from xpose.results import Poses
+from xpose.vocabulary import load_skeleton
 
 NASTY = ["nose", "left eye", "Right_Ear", "=1+1", "é 日本 ☃", 'a "b", <c>', "two\nlines", "", "\ud800", "x" * 300]
 EDGES = (("left eye", "nose"), ("nose", "tail"))
@@ -75,3 +76,33 @@ def any_poses(draw: st.DrawFn, most: int = 4, largest: int = 60) -> Poses:
         image_size=size,
         source=draw(st.sampled_from([None, "a.jpg", "=b.jpg"])),
     )
+
+
+def tracked_people() -> list[Poses]:
+    """Three pictures with two tracked people of 17 keypoints, of which one is alone in the second; nobody in the third.
+
+    Some keypoints are hidden or absent, no coordinate is whole, and the first person reaches out of the picture.
+    """
+    skeleton = load_skeleton("person")
+    rng = np.random.default_rng(5)
+    pictures = []
+    for number, tracks in enumerate(([7, 2], [2], [])):
+        count = len(tracks)
+        visibility = rng.choice([2, 2, 2, 1, 0], (count, 17))
+        visibility[:, 5:13] = 2  # shoulders to hips
+        pictures.append(
+            Poses(
+                boxes=np.tile([3.25, 4.5, 150.75, 110.5], (count, 1)) + 20 * np.arange(count)[:, None],
+                scores=np.array([0.875, 0.5])[:count],
+                categories=("person",) * count,
+                xy=rng.uniform(5, 110, (count, 17, 2)).round(2),
+                keypoint_scores=rng.uniform(0.3, 1, (count, 17)).round(3),
+                visibility=visibility,
+                keypoint_names=(skeleton.keypoints,) * count,
+                edges=(skeleton.edges,) * count,
+                track_ids=tracks,
+                image_size=(120, 180),
+                source=f"walk/img{number:03}.png",
+            )
+        )
+    return pictures

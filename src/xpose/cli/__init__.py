@@ -32,6 +32,7 @@ COMMANDS = {
     "calibrate": "xpose.cli.calibrate:calibrate",
     "compare": "xpose.cli.compare:compare",
     "convert": "xpose.cli.convert:convert",
+    "convert-labels": "xpose.cli.convert_labels:convert_labels",
     "export": "xpose.cli.export:export",
     "check": "xpose.cli.check:check",
 }

@@ -206,7 +206,7 @@ class Poses:
 
         return json_text(self.to_dict(), indent)
 
-    def to_openpose(self, layout: Literal["body_18", "body_25"] = "body_18") -> dict[str, Any]:
+    def to_openpose(self, layout: Literal["body_18", "body_25", "body_135"] = "body_18") -> dict[str, Any]:
         """OpenPose's JSON, as ControlNet and ComfyUI read it; see `xpose.results.formats.openpose`."""
         from xpose.results.formats.openpose import to_openpose
 

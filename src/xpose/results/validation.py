@@ -148,7 +148,8 @@ def _arrays(poses: Poses) -> dict[str, Any]:
         if value is None and name in arrays:
             continue
         try:
-            array = np.array(value, dtype=np.float32)
+            with np.errstate(over="ignore"):  # too large numbers become infinite, which the rules refuse
+                array = np.array(value, dtype=np.float32)
         except (TypeError, ValueError):
             raise ValueError(
                 f"{name} is a {type(value).__name__}. It must be an array of numbers. Convert it."

@@ -148,5 +148,5 @@ def test_any_result_gives_strict_json(poses):
 
 
 def test_an_unknown_layout_is_refused():
-    with pytest.raises(ConfigError, match="layout is 'body_135'"):
-        two_dogs_and_a_box().to_openpose("body_135")
+    with pytest.raises(ConfigError, match="layout is 'body_21'"):
+        two_dogs_and_a_box().to_openpose("body_21")

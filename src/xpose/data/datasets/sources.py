@@ -239,6 +239,11 @@ class Fields:
             return int(value)
         return value if type(value) is int else self._refuse(key, "a whole number")
 
+    def flag(self, key: str) -> bool:
+        """A truth value, also written as a whole number."""
+        value = self.value.get(key)
+        return value if isinstance(value, bool) else bool(self.integer(key))
+
     def number(self, key: str) -> float:
         """A finite number, at most `MAX_NUMBER` in size."""
         value = as_number(self.value.get(key))

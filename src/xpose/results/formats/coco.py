@@ -29,6 +29,7 @@ def instances(
     image_ids: Sequence[int] | None = None,
     category_ids: Mapping[str, int] | None = None,
     file_names: Sequence[str] | None = None,
+    coordinates: bool = True,
 ) -> dict[str, Any]:
     """One COCO instances file for several pictures.
 
@@ -40,6 +41,7 @@ def instances(
         image_ids: the ids of the pictures; default 1, 2, ...
         category_ids: id by category name; default 1, 2, ... in order of appearance.
         file_names: the names of the pictures; default their `source`.
+        coordinates: state in `info` that they are those of `Poses`; labels of other programs need not be.
 
     Raises:
         ConfigError: counts differ, a category has no id, or two skeletons share an id.
@@ -52,8 +54,9 @@ def instances(
     kinds = _category_ids(results, category_ids)
     detected = [(pose, image_id) for poses, image_id in zip(results, ids, strict=True) for pose in poses]
     upright = all(poses.exif_applied for poses in results)
+    stated = {"coordinates": UPRIGHT if upright else AS_STORED} if coordinates else {}
     return {
-        "info": {"description": "Found by xpose", "coordinates": UPRIGHT if upright else AS_STORED},
+        "info": {"description": "Found by xpose", **stated},
         "licenses": [],
         "images": [
             {"id": image_id, "file_name": name, "height": poses.image_size[0], "width": poses.image_size[1]}

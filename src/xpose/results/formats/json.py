@@ -34,6 +34,11 @@ def score(value: float, digits: int = 4) -> float | None:
     return None if math.isnan(value) else round(float(value), digits) + 0.0
 
 
+def printable(text: str) -> str:
+    """The text with blanks for characters that XML cannot hold."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
 def json_text(values: object, indent: int | None = None) -> str:
     """Strict JSON in ASCII."""
     return json.dumps(values, allow_nan=False, indent=indent)
@@ -77,6 +82,14 @@ def to_dict(poses: Poses) -> dict[str, Any]:
 def encode(results: Sequence[Poses]) -> list[dict[str, Any]]:
     """`to_dict` of each picture."""
     return [to_dict(poses) for poses in results]
+
+
+def decode(data: bytes, make: Callable[..., Poses]) -> list[Poses]:
+    """The results in a file: those of one picture, or those of all that `xpose detect --json` prints."""
+    content = json.loads(data)
+    if isinstance(content, dict) and isinstance(content.get("pictures"), list):
+        return [from_dict(item, make) for item in content["pictures"]]
+    return [from_dict(content, make)]
 
 
 def _points(pose: Pose) -> dict[str, dict[str, Any]]:

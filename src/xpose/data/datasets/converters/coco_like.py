@@ -189,7 +189,7 @@ class CocoLike(Converter):
             category.category,
             self.box(annotation, points, picture),
             self.tables[category.table].unify(points),
-            iscrowd=any(annotation.integer(key) for key in self.region_keys if key in annotation),
+            iscrowd=any(annotation.flag(key) for key in self.region_keys if key in annotation),
             area=annotation.number("area") if "area" in annotation else None,
             source_id=number,
         )

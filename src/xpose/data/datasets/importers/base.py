@@ -11,7 +11,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -19,7 +19,15 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from xpose.data.collection.manifest import LOCATION, MANIFEST, REPORT
 from xpose.data.datasets.converters.base import EDGE, MARGIN, NOT_STATED, Converter, PictureEntry, digest_of
 from xpose.data.datasets.importers.names import Named, ObjectKind, read_map, readable, settle_names
-from xpose.data.datasets.sources import SourceFolder, box_of_points, grouped, refuse_turned, safe_name, whole_file_fault
+from xpose.data.datasets.sources import (
+    SourceFolder,
+    as_number,
+    box_of_points,
+    grouped,
+    refuse_turned,
+    safe_name,
+    whole_file_fault,
+)
 from xpose.errors import DataError, quote
 from xpose.pictures import shared_end
 from xpose.records import Box, Instance, Picture, Point, Record, Skipped
@@ -41,6 +49,18 @@ class ImportChoices:
     names: Path | None = None  # a mapping file
     pictures: Path | None = None  # the picture folder, if it is not the annotation folder
     licence: str | None = None
+    labels_only: bool = False  # only read the labels: pictures may be missing, predictions and single points count too
+
+
+@dataclass(frozen=True, slots=True)
+class StatedInstance(Instance):
+    """An object with everything that its source states, for conversion to another format (`labels_only`)."""
+
+    score: float | None = None  # of a predicted object
+    keypoint_scores: Mapping[str, float] = field(default_factory=dict)  # by unified name
+    keypoint_errors: Mapping[str, float] = field(default_factory=dict)
+    track: str | None = None
+    box_made: bool = False  # the source states no box
 
 
 @dataclass
@@ -52,6 +72,9 @@ class RawObject:
     box: list[Any] | None = None
     id: str | None = None
     mark: Any = None  # further information of the format
+    score: Any = None  # of a predicted object, and of its points by name
+    scores: dict[str, Any] = field(default_factory=dict)
+    track: str | None = None
 
     def refuse_doubles(self, where: str, way_out: str) -> None:
         """Refuse an object with two points of one name."""
@@ -88,7 +111,7 @@ class Importer(Converter):
         self._refuse_wrong_paths()
         self.files = SourceFolder(self.base())  # the annotation files
         self.root = self.choices.pictures or self.files.root
-        self.pictures = PictureFinder(SourceFolder(self.root))
+        self.pictures = PictureFinder(SourceFolder(self.root), search=not self.choices.labels_only)
         try:
             splits, kinds = self.open()
         except DataError as error:
@@ -176,14 +199,39 @@ class Importer(Converter):
         id: str | None = None,
         area: float | None = None,
         crowd: bool = False,
+        raw: RawObject | None = None,
     ) -> Instance:
-        """An object with unified keypoint names; without a box, it gets one from its points."""
+        """An object with unified keypoint names; without a box, it gets one from its points.
+
+        `raw` has what only a conversion to another format keeps: scores and the track.
+        """
         where = f"object {id or number}: "
         named = self.named.get(kind)
         if named is None:
             raise DataError(f"{where}{quote(kind)} is not a kind of object with keypoints in this source")
-        box = box_round(points, picture, where) if box is None else box
-        return Instance(named.table.category(named.title), box, named.table.unify(points), crowd, area, id)
+        box_made, box = box is None, self.box_of(points, picture, where) if box is None else box
+        unified = named.table.unify(points)
+        category = named.table.category(named.title)
+        if not self.choices.labels_only:
+            return Instance(category, box, unified, crowd, area, id)
+        scores = {} if raw is None else raw.scores
+        known = {name: score for name, value in scores.items() if (score := share(value)) is not None}
+        return StatedInstance(
+            category,
+            box,
+            unified,
+            source_id=id,
+            score=None if raw is None else share(raw.score),
+            keypoint_scores={to: known[name] for name, to in named.table.names.items() if to and name in known},
+            track=None if raw is None else raw.track,
+            box_made=box_made,
+        )
+
+    def box_of(self, points: Mapping[str, Point], picture: Picture, where: str) -> Box:
+        """A box for an object without one; if only the labels are read, a single point is enough."""
+        if not self.choices.labels_only:
+            return box_round(points, picture, where)
+        return box_of_points([point for point in points.values() if point[2]], MARGIN, even=True)
 
     def only_file(self, *endings: str) -> str:
         """PATH if it is a file, else the only file in it with such an ending."""
@@ -207,7 +255,7 @@ class Importer(Converter):
             raise DataError(f"{quote(self.path)} does not exist. PATH is {self.what}. Check the spelling.")
         if pictures is not None and not pictures.is_dir():
             raise DataError(f"--pictures {quote(pictures)} is not a folder. Give that of the pictures.")
-        if pictures is not None and not self.takes_pictures:
+        if pictures is not None and not self.takes_pictures and not self.choices.labels_only:
             raise DataError(
                 f"--pictures {quote(pictures)}: a {self.format} source states where its pictures are. Leave it out."
             )
@@ -273,21 +321,29 @@ def box_round(points: Mapping[str, Point], picture: Picture, where: str = "") ->
     return box_of_points(places, MARGIN, picture, even=True)
 
 
+def share(value: Any) -> float | None:
+    """A score as a number from 0 to 1 (some programs exceed these limits slightly), or None."""
+    number = as_number(value)
+    return None if number is None else min(max(number, 0.0), 1.0)
+
+
 def path_parts(path: str) -> list[str]:
     """The parts of a path of any system."""
     return [part for part in path.replace("\\", "/").split("/") if part not in ("", ".", "..")]
 
 
 class PictureFinder:
-    """Finds pictures under a folder by whatever part of their path a file gives."""
+    """Finds pictures under a folder by whatever part of their path a file gives; without `search`, names stay."""
 
-    def __init__(self, source: SourceFolder) -> None:
-        self.source = source
+    def __init__(self, source: SourceFolder, *, search: bool = True) -> None:
+        self.source, self.search = source, search
         self._by_name: dict[str, list[str]] | None = None
 
     def find(self, name: str, split: str = "") -> str:
         """A picture's path relative to the root, or `name` if it is not found (the report will list it)."""
         name = safe_name(name)
+        if not self.search:
+            return name
         folders = [*(f"{folder}/{split}" for folder in PICTURE_FOLDERS), split] if split else []
         places = (name, *(f"{folder}/{name}" for folder in (*folders, *PICTURE_FOLDERS)))
         place = next((place for place in places if self.source.path(place).is_file()), None)
@@ -296,7 +352,8 @@ class PictureFinder:
     def find_url(self, address: str) -> str:
         """The same for an address exported by a labelling tool: a server's or cloud store's URL, or a path."""
         path = address
-        if re.match(r"[a-z][a-z0-9+.-]*://|/data/local-files", address):
+        is_url = re.match(r"[a-z][a-z0-9+.-]*://|/data/local-files", address)
+        if is_url:
             try:
                 parts = urlsplit(address)
             except ValueError as error:
@@ -307,6 +364,8 @@ class PictureFinder:
             raise DataError(f"{quote(address)} names no picture")
         name = safe_name("/".join(pieces[1:] if pieces[0].endswith(":") else pieces))
         bare = UPLOAD_MARK.sub("", pieces[-1])
+        if not self.search:
+            return safe_name(bare) if is_url or bare != pieces[-1] else name
         place = self._search(name) or (self._search(safe_name(bare)) if bare != pieces[-1] else None)
         return place or safe_name(pieces[-1])
 

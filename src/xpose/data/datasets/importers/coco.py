@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from xpose.data.datasets.converters.base import PictureEntry
-from xpose.data.datasets.converters.coco_like import CocoCategory, CocoLike, edges_of, keypoints_of
-from xpose.data.datasets.importers.base import Importer, box_round
+from xpose.data.datasets.converters.coco_like import CocoCategory, CocoImage, CocoLike, edges_of, keypoints_of
+from xpose.data.datasets.importers.base import Importer, StatedInstance, share
 from xpose.data.datasets.importers.names import ObjectKind
-from xpose.data.datasets.sources import Fields, SourceFolder, safe_name, turned
+from xpose.data.datasets.sources import Fields, SourceFolder, as_number, safe_name, turned
 from xpose.errors import DataError, ImageError, quote
 from xpose.pictures.reading import read_picture
-from xpose.records import Box, Picture, Point, Skipped
+from xpose.records import Box, Instance, Picture, Point, Skipped
 
 ANNOTATION_FOLDERS = ("annotations", "annotation", "labels")
 SPLITS = ("train", "val", "test")
@@ -98,6 +98,10 @@ class CocoImport(Importer, CocoLike):
 
     def open_picture(self, source: SourceFolder, entry: PictureEntry) -> Picture:
         """The picture of an entry; an upright copy if it is stored turned and was labelled upright."""
+        if self.choices.labels_only:
+            image = Fields(entry.data.image, entry.name)
+            stated = "width" in image and "height" in image  # PoseTrack's files do not state them
+            return source.picture(entry.name, (image.integer("width"), image.integer("height")) if stated else None)
         path = source.path(entry.name)
         if not (entry.data.upright and turned(path)):
             return CocoLike.open_picture(self, source, entry)
@@ -106,9 +110,9 @@ class CocoImport(Importer, CocoLike):
         except ImageError as error:
             raise DataError(str(error)) from None
         image, size = Fields(entry.data.image, entry.name), (pixels.shape[1], pixels.shape[0])
-        if (stated := (image.integer("width"), image.integer("height"))) != size:
+        if (sides := (image.integer("width"), image.integer("height"))) != size:
             raise DataError(
-                f"the annotation says {stated[0]}x{stated[1]}, but the upright picture {quote(entry.name)} is "
+                f"the annotation says {sides[0]}x{sides[1]}, but the upright picture {quote(entry.name)} is "
                 f"{size[0]}x{size[1]}"
             )
         return source.save_picture(f"{entry.name}.png", pixels)
@@ -128,12 +132,41 @@ class CocoImport(Importer, CocoLike):
     def box(self, annotation: Fields, points: Mapping[str, Point], picture: Picture) -> Box:
         if annotation.value.get("bbox"):
             return super().box(annotation, points, picture)
-        return box_round(points, picture, f"{annotation.where}: ")
+        return self.box_of(points, picture, f"{annotation.where}: ")
+
+    def instance(self, annotation: Fields, number: str, data: CocoImage, picture: Picture) -> Instance:
+        """One annotation; a conversion to another format also keeps scores, tracks and expected errors."""
+        instance = super().instance(annotation, number, data, picture)
+        if not self.choices.labels_only:
+            return instance
+        category, stated, shift = data.category_of(annotation), annotation.value, 0.5 if data.upright else 0.0
+        names = [self.tables[category.table].names[name] for name in category.names]
+        track = stated.get("track_id")
+        return StatedInstance(
+            instance.category,
+            instance.box,
+            {name: (x + shift, y + shift, v) for name, (x, y, v) in instance.keypoints.items()},
+            source_id=number,
+            score=share(stated.get("score")),
+            keypoint_scores={name: min(score, 1.0) for name, score in _listed(stated, "keypoint_scores", names)},
+            keypoint_errors=dict(_listed(stated, "keypoint_errors", names)),
+            track=str(track) if isinstance(track, str | int) else None,
+            box_made=not stated.get("bbox"),
+        )
 
 
 def json_files(source: SourceFolder) -> list[str]:
     """The json files in a folder and its annotation folders."""
     return [name for folder in (".", *ANNOTATION_FOLDERS) for name in source.files(folder, (".json",))]
+
+
+def _listed(stated: Mapping[str, Any], key: str, names: list[str | None]) -> Iterator[tuple[str, float]]:
+    """The numbers from 0 up in an annotation's list with one entry per keypoint, by unified name."""
+    values = stated.get(key)
+    if isinstance(values, list) and len(values) == len(names):
+        for name, number in zip(names, map(as_number, values), strict=True):
+            if name is not None and number is not None and number >= 0:
+                yield name, number
 
 
 def _counts(content: Fields) -> dict[int, int]:

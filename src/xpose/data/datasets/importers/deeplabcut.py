@@ -6,7 +6,7 @@ stores its column names as a pickle. It is refused; the csv in the same folder h
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -39,7 +39,7 @@ class DeepLabCut(Importer):
         if not config:
             self.notes.append(f"There is no {CONFIG} beside the labels, so the skeleton has no edges.")
         self.label_files = self._label_files(config)
-        columns = [column for name in self.label_files for column in read_labels(self.files, name).columns]
+        columns = [column for name in self.label_files for column in self._table(name).columns]
         parts = grouped(dict.fromkeys((column.kind, column.part) for column in columns))
         chains = config.get("skeleton")
         edges = [edge for chain in (chains if isinstance(chains, list) else []) for edge in _edges(chain)]
@@ -56,7 +56,7 @@ class DeepLabCut(Importer):
         """One entry per row; frames that no row names are reported."""
         for file in self.label_files:
             folder, listed = file.rpartition("/")[0], []
-            table = read_labels(self.files, file)
+            table = self._table(file)
             for number, row in enumerate(table.rows, start=1):
                 try:
                     name = self._place(row.picture, folder)
@@ -68,19 +68,25 @@ class DeepLabCut(Importer):
                     continue
                 listed.append(name)
                 yield PictureEntry(name, PictureLabels(table.objects(row), group=folder.rpartition("/")[2] or None))
-            yield from self.unlisted(source, folder, listed)
+            if not self.choices.labels_only:
+                yield from self.unlisted(source, folder, listed)
 
     def object(self, raw: RawObject, picture: Picture, number: int) -> Instance:
         for part, x, y in raw.points:
             if x is None or y is None:
                 raise DataError(f"object {raw.id or 1}: {quote(part)} has only one of its two coordinates")
         points = {part: (x, y, VISIBLE) for part, x, y in raw.points}
-        return self.settled(raw.kind, points, picture, number, id=raw.id)
+        return self.settled(raw.kind, points, picture, number, id=raw.id, raw=raw)
+
+    def _table(self, name: str) -> LabelTable:
+        return read_labels(self.files, name, predictions=self.choices.labels_only)
 
     def _place(self, picture: str, folder: str) -> str:
         """A row's picture: the path in the row, or one in `folder` if folders were renamed."""
         name = safe_name(picture)
         beside = "/".join(part for part in (folder, name.rsplit("/", 1)[-1]) if part)
+        if self.choices.labels_only and not self.files.path(beside).is_file():
+            return name
         return name if self.files.path(name).is_file() else beside
 
     def _label_files(self, config: Mapping[str, Any]) -> list[str]:
@@ -156,16 +162,24 @@ class LabelTable:
     def objects(self, row: LabelRow) -> list[RawObject]:
         """The individuals of a row that have a point; their points are (part, x, y)."""
         objects: dict[str | None, RawObject] = {}
-        for column, x, y in zip(self.columns[0::2], row.cells[0::2], row.cells[1::2], strict=True):
+        step = _step([column.axis for column in self.columns])
+        for start in range(0, len(self.columns), step):
+            column, (x, y, *score) = self.columns[start], row.cells[start : start + step]
             if x is not None or y is not None:
-                raw = objects.setdefault(column.individual, RawObject(column.kind, [], id=column.individual))
+                name = column.individual
+                raw = objects.setdefault(name, RawObject(column.kind, [], id=name, track=name))
                 raw.points.append((column.part, x, y))
+                if score:
+                    raw.scores[column.part] = score[0]
         return list(objects.values())
 
 
-def read_labels(source: SourceFolder, name: str) -> LabelTable:
-    """Read the table in a csv or h5 file; pickles are never loaded."""
-    return _from_csv(source, name) if name.lower().endswith(".csv") else _from_h5(source, name)
+def read_labels(source: SourceFolder, name: str, *, predictions: bool = False) -> LabelTable:
+    """Read the table in a csv or h5 file; pickles are never loaded. A table of predictions has likelihoods, too."""
+    table = _from_csv(source, name) if name.lower().endswith(".csv") else _from_h5(source, name)
+    if not predictions and _step([column.axis for column in table.columns]) == 3:
+        raise _no_table(name, "holds likelihoods, so it is what a model predicted and no labels")
+    return table
 
 
 def _from_csv(source: SourceFolder, name: str) -> LabelTable:
@@ -193,15 +207,21 @@ def _row(line: list[str], lead: int, width: int) -> LabelRow:
 
 def _columns(name: str, individuals: list[Any], parts: list[str], axes: list[str]) -> tuple[Column, ...]:
     columns = tuple(map(Column, individuals, parts, axes))
-    if "likelihood" in axes:
-        raise _no_table(name, "holds likelihoods, so it is what a model predicted and no labels")
-    pairs = [(column.individual, column.part) for column in columns]
-    good = len(columns) % 2 == 0 and pairs[0::2] == pairs[1::2] and len(set(pairs)) * 2 == len(pairs)
-    if not columns or not good or axes != ["x", "y"] * (len(columns) // 2):
+    step = _step(axes)
+    points = [(column.individual, column.part) for column in columns]
+    good = all(points[0::step] == points[place::step] for place in range(step)) and len(set(points)) * step == len(
+        points
+    )
+    if not columns or not good or axes != ["x", "y", "likelihood"][:step] * (len(columns) // step):
         raise _no_table(name, "does not have an x and a y column for every body part")
     if not all(column.part and column.individual != "" for column in columns):
         raise _no_table(name, "has columns without a name")
     return columns
+
+
+def _step(axes: Sequence[str]) -> int:
+    """The number of columns of each point."""
+    return 3 if "likelihood" in axes else 2
 
 
 def _from_h5(source: SourceFolder, name: str) -> LabelTable:

@@ -24,10 +24,10 @@ class LabelStudio(Importer):
     def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
         self.file = self.only_file(".json")
         self.tasks = tasks = self.files.json(self.file)
-        if not is_export(tasks):
+        if not is_export(tasks) and not (self.choices.labels_only and is_export(tasks, "predictions")):
             raise DataError(f'{quote(self.file)} is not a list of tasks with "annotations". {WAY_OUT}')
         objects, faults = self.read_each(  # `listing` reports the faults
-            self.file, tasks, lambda task, number: _objects(Fields(task, f"task number {number}"), [])
+            self.file, tasks, lambda task, number: self._objects(Fields(task, f"task number {number}"), [])
         )
         labels = [(raw.kind, point[0]) for of_task in objects for raw in of_task for point in raw.points]
         parts = grouped(dict.fromkeys(labels))
@@ -44,15 +44,21 @@ class LabelStudio(Importer):
                 fields = Fields(task, where)
                 address = _address(fields.object("data"))
                 name = self.pictures.find_url(address)
-                objects = _objects(fields, dropped)
+                objects = self._objects(fields, dropped)
             except DataError as error:
                 yield Skipped(address or where, str(error))
                 continue
             yield from (Skipped(name, reason, "object") for reason in dropped)
             stated = None if task.get("id") is None else str(task["id"])
-            yield PictureEntry(name, PictureLabels(objects, _sizes(fields), id=stated))
+            sizes = _sizes(self._results(fields, []))
+            data = fields.object("data")
+            if self.choices.labels_only and not sizes and "width" in data and "height" in data:
+                sizes = [(data.integer("width"), data.integer("height"))]
+            yield PictureEntry(name, PictureLabels(objects, sizes, id=stated))
 
     def open_picture(self, source: SourceFolder, entry: PictureEntry) -> Picture:
+        if self.choices.labels_only:
+            return source.picture(entry.name, next(iter(entry.data.size), None))
         picture = super().open_picture(source, entry)
         for size in entry.data.size:
             if size != (picture.width, picture.height):
@@ -70,27 +76,45 @@ class LabelStudio(Importer):
             x, y = _pixels(place, sides, where + quote(name))
             points[name] = (x, y, VISIBLE)
         box: Any = None if raw.box is None else tuple(_pixels(raw.box, sides * 2, f"{where}its rectangle"))
-        return self.settled(raw.kind, points, picture, number, box, id=raw.id)
+        return self.settled(raw.kind, points, picture, number, box, id=raw.id, raw=raw)
+
+    def _objects(self, task: Fields, dropped: list[str]) -> list[RawObject]:
+        return _objects(task, self._results(task, dropped), dropped)
+
+    def _results(self, task: Fields, dropped: list[str]) -> list[Any]:
+        """The results of the first annotation that was not cancelled, or of a prediction; others are reported."""
+        guessed = self.choices.labels_only and "predictions" in task
+        stated = task.list("annotations") if "annotations" in task or not guessed else []
+        annotations = [Fields(value, f"{task.where}: an annotation") for value in stated]
+        usable = [annotation for annotation in annotations if not annotation.value.get("was_cancelled")]
+        if guessed and not usable:
+            usable = [Fields(value, f"{task.where}: a prediction") for value in task.list("predictions")]
+        if not usable:
+            raise DataError("nobody has labelled it, or the annotation was cancelled")
+        if len(usable) > 1:
+            dropped.append(f"{len(usable)} annotations of it; only the first counts")
+        return usable[0].list("result")
 
 
-def is_export(content: object) -> bool:
-    """Whether the content of a json file is a list of tasks with annotations."""
-    return isinstance(content, list) and any(isinstance(task, Mapping) and "annotations" in task for task in content)
+def is_export(content: object, key: str = "annotations") -> bool:
+    """Whether the content of a json file is a list of tasks with annotations, or with predictions."""
+    return isinstance(content, list) and any(isinstance(task, Mapping) and key in task for task in content)
 
 
-def _objects(task: Fields, dropped: list[str]) -> list[RawObject]:
+def _objects(task: Fields, results: list[Any], dropped: list[str]) -> list[RawObject]:
     """The objects of a task; anything else is added to `dropped`."""
     objects: dict[str, RawObject] = {}
     points: list[Fields] = []
     joined: dict[str, list[str]] = {}
-    for number, result in enumerate(_results(task, dropped), start=1):
+    for number, result in enumerate(results, start=1):
         fields = Fields(result, f"{task.where}: result number {number}")
         kind = fields.value.get("type")
         if kind == RECTANGLE:
             value, stated = fields.object("value"), fields.value.get("id")
             name = stated if isinstance(stated, str) and stated else f"number {number}"
             corners = [value.value.get(key) for key in ("x", "y", "width", "height")]
-            objects[name] = RawObject(_label(value, RECTANGLE), [], corners, name, value.value.get("rotation") or 0)
+            rotation, score = value.value.get("rotation") or 0, fields.value.get("score")
+            objects[name] = RawObject(_label(value, RECTANGLE), [], corners, name, rotation, score)
         elif kind == POINT:
             points.append(fields)
         elif kind == "relation":
@@ -103,6 +127,8 @@ def _objects(task: Fields, dropped: list[str]) -> list[RawObject]:
         value = fields.object("value")
         owner = _owner(fields, value, objects, joined)
         owner.points.append((_label(value, POINT), value.value.get("x"), value.value.get("y")))
+        if fields.value.get("score") is not None:
+            owner.scores[_label(value, POINT)] = fields.value["score"]
     return list(objects.values())
 
 
@@ -125,20 +151,9 @@ def _owner(point: Fields, value: Fields, objects: dict[str, RawObject], joined: 
     return objects.setdefault("", RawObject(OBJECT, []))
 
 
-def _results(task: Fields, dropped: list[str]) -> list[Any]:
-    """The results of the first annotation that was not cancelled; others are reported."""
-    annotations = [Fields(value, f"{task.where}: an annotation") for value in task.list("annotations")]
-    usable = [annotation for annotation in annotations if not annotation.value.get("was_cancelled")]
-    if not usable:
-        raise DataError("nobody has labelled it, or the annotation was cancelled")
-    if len(usable) > 1:
-        dropped.append(f"{len(usable)} annotations of it; only the first counts")
-    return usable[0].list("result")
-
-
-def _sizes(task: Fields) -> list[tuple[Any, Any]]:
+def _sizes(results: list[Any]) -> list[tuple[Any, Any]]:
     sizes: list[tuple[Any, Any]] = []
-    for result in (result for result in _results(task, []) if isinstance(result, Mapping)):
+    for result in (result for result in results if isinstance(result, Mapping)):
         if rotation := result.get("image_rotation"):
             return [(f"a rotation by {rotation} degrees", "which is not supported")]
         size = (result.get("original_width"), result.get("original_height"))

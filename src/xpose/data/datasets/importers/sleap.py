@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,12 @@ from xpose.data.datasets.sources import MAX_NUMBER, SourceFolder, as_number
 from xpose.errors import DataError, missing_extra, quote
 from xpose.records import VISIBLE, Instance, Picture, Skipped
 
+MAX_TABLE = 4 << 30  # bytes
+DEFAULT_NAME = re.compile(r"skeleton[-_ ]?\d*", re.IGNORECASE)  # SLEAP's name of a skeleton that nobody named
+
 
 class Sleap(Importer):
-    """Frames become PNG files in the prepared set; model predictions are omitted."""
+    """Frames become PNG files in the prepared set, and predictions are omitted, unless only the labels are read."""
 
     def open(self) -> tuple[dict[str, str], list[ObjectKind]]:
         self.file = self.only_file(".slp")
@@ -25,11 +29,13 @@ class Sleap(Importer):
         kinds = []
         several = len(self.labels.skeletons) > 1
         for number, skeleton in enumerate(self.labels.skeletons, start=1):
-            kind = (skeleton.name or f"{OBJECT} {number}") if several else OBJECT
+            name = skeleton.name if several or self.choices.labels_only else ""
+            named = bool(name) and not DEFAULT_NAME.fullmatch(name)
+            kind = name if named else f"{OBJECT} {number}" if several else OBJECT
             self.kinds[id(skeleton)] = kind
             flips = {a: b for pair in skeleton.symmetry_names for a, b in (tuple(pair), tuple(pair)[::-1])}
             edges = tuple((str(a), str(b)) for a, b in skeleton.edge_names)
-            kinds.append(ObjectKind(kind, tuple(skeleton.node_names), edges, flips, named=several))
+            kinds.append(ObjectKind(kind, tuple(skeleton.node_names), edges, flips, named=several or named))
         return dict(ALL), kinds
 
     def listing(self, source: SourceFolder, split: str) -> Iterator[PictureEntry | Skipped]:
@@ -37,21 +43,25 @@ class Sleap(Importer):
         frames = [(videos[id(frame.video)], int(frame.frame_idx), frame) for frame in self.labels.labeled_frames]
         seen = set()
         for video, index, frame in sorted(frames, key=lambda item: item[:2]):
-            name = f"video{video}/{index:06}.png"
-            predicted = len(frame.predicted_instances)
+            name = self._frame_name(video, index)
+            instances, predicted = frame.user_instances, len(frame.predicted_instances)
+            if self.choices.labels_only:
+                instances, predicted = [*instances, *frame.unused_predictions], 0
             if name in seen:
                 yield Skipped(name, "the file holds this frame twice; the first counts")
-            elif not frame.user_instances:
+            elif not instances and not self.choices.labels_only:
                 yield Skipped(name, f"its {predicted} objects are predicted, none is labelled")
             else:
                 if predicted:
                     yield Skipped(name, f"{predicted} predicted objects in it are not labels", "object")
-                objects = [self._raw(instance) for instance in frame.user_instances]
+                objects = [self._raw(instance) for instance in instances]
                 yield PictureEntry(name, PictureLabels(objects, (video, index), group=f"video{video}"))
             seen.add(name)
 
     def open_picture(self, source: SourceFolder, entry: PictureEntry) -> Picture:
         video, index = entry.data.size
+        if self.choices.labels_only:
+            return source.picture(entry.name, self._frame_size(video))
         try:
             pixels = self._video(video)[index]
         except DataError:
@@ -68,25 +78,49 @@ class Sleap(Importer):
         for name, *place in raw.points:
             x, y = (MAX_NUMBER if as_number(value) is None else value for value in place)
             points[name] = (x, y, VISIBLE)
-        return self.settled(raw.kind, points, picture, number, id=raw.id or str(number))
+        return self.settled(raw.kind, points, picture, number, id=raw.track or str(number), raw=raw)
 
     def _raw(self, instance: Any) -> RawObject:
         places = zip(instance.skeleton.node_names, instance.numpy().tolist(), strict=True)
         points = [(name, x, y) for name, (x, y) in places if x == x or y == y]  # both are NaN if not labelled
-        return RawObject(self.kinds[id(instance.skeleton)], points, id=instance.track.name if instance.track else None)
+        raw = RawObject(
+            self.kinds[id(instance.skeleton)], points, track=instance.track.name if instance.track else None
+        )
+        if hasattr(instance, "score"):  # a prediction
+            raw.score = float(instance.score)
+            raw.scores = dict(zip(instance.skeleton.node_names, instance.points["score"].tolist(), strict=True))
+        return raw
 
     def _load(self) -> Any:
         try:
             import sleap_io
         except ImportError:
             raise missing_extra("Reading SLEAP files", "sleap-io", "data") from None
+        path = self.files.path(self.file).resolve()
         try:
-            return sleap_io.load_slp(str(self.files.path(self.file).resolve()), open_videos=False)
+            _refuse_huge(path)
+            return sleap_io.load_slp(str(path), open_videos=False)
+        except DataError:
+            raise
         except Exception as error:  # a damaged file can raise any kind of error
             fault = f"{type(error).__name__}: {error}"
             raise DataError(
                 f"{quote(self.file)} cannot be read as a SLEAP file ({fault}). Open it in SLEAP and save it again."
             ) from None
+
+    def _frame_name(self, video: int, index: int) -> str:
+        """The picture of a frame: its own name in a sequence of pictures, if only the labels are read."""
+        stored = self.labels.videos[video].filename
+        if self.choices.labels_only and isinstance(stored, list) and index < len(stored):
+            return "/".join(part for part in path_parts(str(stored[index])) if ":" not in part)
+        return f"video{video}/{index:06}.png"
+
+    def _frame_size(self, video: int) -> tuple[int, int] | None:
+        """Width and height as the file states them."""
+        shape = self.labels.videos[video].backend_metadata.get("shape")
+        if isinstance(shape, list | tuple) and len(shape) == 4 and all(isinstance(side, int) for side in shape):
+            return shape[2], shape[1]
+        return None
 
     def _video(self, number: int) -> Any:
         """An open video; only files near the label file or in --pictures are opened, whatever the stored path."""
@@ -118,3 +152,18 @@ class Sleap(Importer):
         raise DataError(
             f"the video {quote(stored)} is not there: put it beside the label file, or give its folder with --pictures"
         )
+
+
+def _refuse_huge(path: Path) -> None:
+    """Refuse a file whose tables would unpack to more than memory; pictures in it are only read one by one."""
+    import h5py
+
+    def check(name: str, data: Any) -> None:
+        if isinstance(data, h5py.Dataset) and not name.endswith("/video") and data.nbytes > MAX_TABLE:
+            raise DataError(
+                f"{quote(path.name)} declares {data.nbytes >> 30} GiB in {quote(name)}, more than labels can need. It "
+                "may be damaged: save it again."
+            )
+
+    with h5py.File(path, "r") as file:
+        file.visititems(check)
