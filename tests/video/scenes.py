@@ -99,7 +99,7 @@ def idf1(truth: Labels, answer: Labels, least: float = 0.5) -> float:
 
 
 def switches(truth: Labels, answer: Labels, least: float = 0.5) -> int:
-    """The switches of CLEAR (Bernardin and Stiefelhagen 2008): how often an object is matched to another track than the last time."""
+    """CLEAR (Bernardin and Stiefelhagen 2008): how often an object is matched to another track than the last time."""
     last: dict[int, int] = {}
     count = 0
     for real, found in zip(truth, answer, strict=True):

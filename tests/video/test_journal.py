@@ -65,9 +65,12 @@ def test_any_part_of_a_journal_gives_its_whole_lines(tmp_path: Path) -> None:
 
 def test_other_settings_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "work" / "journal.jsonl"
-    VideoJournal(path, SETTINGS, CLASSES).close()
+    VideoJournal(path, {"every": 7}, CLASSES).close()
+    journal = VideoJournal(path, SETTINGS, CLASSES)  # nothing is lost by replacing a journal without frames
+    journal.add(Frame(0, 0.0, None), None)
+    journal.close()
     with pytest.raises(ConfigError, match=r"other settings \(every 2 is now 3\).*--fresh"):
         VideoJournal(path, SETTINGS | {"every": 3}, CLASSES)
-    path.write_bytes(b"\xff no journal\n")
+    path.write_bytes(b"\xff no journal\n{}\n")
     with pytest.raises(ConfigError, match="--fresh"):
         VideoJournal(path, SETTINGS, CLASSES)

@@ -49,10 +49,12 @@ def test_a_lost_object_is_found_again_for_a_while() -> None:
         assert changes(ids) == (not same)
 
 
-def test_a_single_false_alarm_leaves_no_track() -> None:
+def test_a_single_false_alarm_is_soon_forgotten() -> None:
     tracker = Tracker()
     tracker.update(0.0, poses_of([animal(30, 30, 0)]))
-    tracker.update(1 / FPS, poses_of([]))
+    tracker.update(0.2, poses_of([]))
+    assert tracker.tracks[0].state == "new"
+    tracker.update(0.9 * LOST, poses_of([]))
     assert tracker.tracks == []
 
 

@@ -45,6 +45,9 @@ class VideoJournal:
         if not path.exists():
             write_text(path, head)
         with path.open("rb") as file:
+            if file.readline() != head.encode() and not _is_whole(file.readline()):  # nothing would be lost
+                write_text(path, head)
+        with path.open("rb") as file:
             self._check(file.readline(), settings)
             self._length = file.tell()
             for line in file:

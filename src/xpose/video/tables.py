@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -92,6 +92,7 @@ class ParquetTracks:
         except ImportError:
             raise missing_extra("Writing Parquet files", "pyarrow", "video") from None
         self._arrow, self._path, self._columns = pyarrow, path, columns
+        pyarrow.array([0])  # imports pandas, if it is installed: better now than in the middle of a run
         types = dict.fromkeys(columns.names, pyarrow.float32())
         types |= {"frame": pyarrow.int64(), "time": pyarrow.float64(), "track_id": pyarrow.int64()}
         types |= {"class": pyarrow.string(), "interpolated": pyarrow.bool_()}
@@ -127,13 +128,18 @@ class ParquetTracks:
         self._partial.replace(self._path)
 
 
+def _temporary(folder: Path) -> IO[str]:
+    """A file without a name, which is gone after a crash."""
+    return tempfile.TemporaryFile("w+", encoding="utf-8", dir=folder)
+
+
 class CocoTracks:
     """Writes a COCO file with a picture for each frame and the `track_id` of each object, as PoseTrack has them."""
 
     def __init__(self, path: Path, name: str, classes: Sequence[PromptClass]) -> None:
         self._path, self._name = path, name
         self._ids = {names.label: place for place, names in enumerate(classes, start=1)}
-        self._parts = {key: tempfile.TemporaryFile("w+", encoding="utf-8") for key in ("images", "annotations")}  # noqa: SIM115
+        self._parts = {key: _temporary(path.parent) for key in ("images", "annotations")}
         self._counts = dict.fromkeys(self._parts, 0)
         self._categories: dict[int, Any] = {}
 

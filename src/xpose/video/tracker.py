@@ -5,8 +5,8 @@ and the IoU of their boxes, after the track has been moved with constant velocit
 best pairs. Tracks without a partner are matched by the distance of the boxes, because a fast object may overlap with
 none of its predictions.
 
-A track is *new* until its second detection, then *active*, and *lost* while it has no detection. A new track without
-a detection ends at once; a lost one ends after `LOST` seconds, unless it is found again.
+A track is *new* until its second detection, then *active*, and *lost* while it has no detection. A lost track ends
+after `LOST` seconds, and a new one without a detection after `DOUBTFUL` seconds, unless it is found again.
 
 Letters: T tracks, N detections, K keypoints.
 """
@@ -25,11 +25,11 @@ from xpose.geometry import oks, pairwise_iou
 from xpose.results import Poses
 from xpose.vocabulary import keypoint_sigmas
 
-LOST = 2.0  # seconds after which a lost track ends
+LOST, DOUBTFUL = 2.0, 0.4  # seconds after which lost and new tracks end
 _LEAST = 0.05  # similarity of a pair
 _SLACK = 3.0  # sigmas are multiplied by this, because a prediction is less precise than a label
 _REACH = 0.75  # largest distance of boxes in the second round, in units of the mean of their diagonals
-_GROWTH = 1.6  # largest ratio of the diagonals in the second round
+_GROWTH = 2.0  # largest ratio of the diagonals in the second round
 _INERTIA = 0.6  # share of the old velocity in the new one
 _BRAKE = 0.5  # seconds in which a lost track loses half of its velocity
 _NARROW = 0.1  # a pair of matches is doubtful if exchanging the partners costs less than this
@@ -107,9 +107,7 @@ class Tracker:
             if track.id not in matched and track.state == "active":
                 track.state = "lost"
         self.tracks = [
-            track
-            for track in self.tracks
-            if track.id in matched or (track.state == "lost" and time - track.time <= LOST)
+            track for track in self.tracks if time - track.time <= (DOUBTFUL if track.state == "new" else LOST)
         ]
         return replace(poses, track_ids=ids)
 
@@ -121,7 +119,7 @@ class Tracker:
         similar = self._similarity(boxes, offsets, tracks, poses, rows)
         first = self._pairs(np.where(similar < _LEAST, -1.0, similar))
         self._doubt(time, similar, first, tracks)
-        near = _nearness(boxes, poses.boxes[rows])
+        near = np.where(_growth(boxes, poses.boxes[rows]) > _GROWTH, -1.0, _nearness(boxes, poses.boxes[rows]))
         near[[pair[0] for pair in first]] = -1
         near[:, [pair[1] for pair in first]] = -1
         return [(tracks[t], int(rows[n])) for t, n in (*first, *self._pairs(np.where(near <= 0, -1.0, near)))]
@@ -203,11 +201,18 @@ def _centre(box: np.ndarray) -> np.ndarray:
 
 
 def _nearness(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """[T, N]: 1 for boxes [T, 4] and [N, 4] with one centre, 0 at `_REACH`, negative beyond and for other sizes."""
-    b = b.astype(np.float64)
+    """[T, N]: 1 for boxes [T, 4] and [N, 4] with one centre, 0 at `_REACH`, negative beyond."""
     centres = [(boxes[:, :2] + boxes[:, 2:]) / 2 for boxes in (a, b)]
-    sizes = [np.hypot(*(boxes[:, 2:] - boxes[:, :2]).T) for boxes in (a, b)]
     distance = np.hypot(*(centres[0][:, None] - centres[1]).transpose(2, 0, 1))
-    near: np.ndarray = 1 - distance / (_REACH * (sizes[0][:, None] + sizes[1]) / 2 + 1e-9)
-    ratio = np.abs(np.log((sizes[0][:, None] + 1e-9) / (sizes[1] + 1e-9)))
-    return np.where(ratio > np.log(_GROWTH), -np.inf, near)
+    near: np.ndarray = 1 - distance / (_REACH * (_diagonals(a)[:, None] + _diagonals(b)) / 2 + 1e-9)
+    return near
+
+
+def _growth(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The ratio of the diagonals of boxes [T, 4] and [N, 4], the larger to the smaller one: [T, N]."""
+    ratio = (_diagonals(a)[:, None] + 1e-9) / (_diagonals(b) + 1e-9)
+    return np.maximum(ratio, 1 / ratio)
+
+
+def _diagonals(boxes: np.ndarray) -> np.ndarray:
+    return np.asarray(np.hypot(*(boxes[:, 2:] - boxes[:, :2]).T), np.float64)
