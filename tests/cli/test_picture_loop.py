@@ -13,7 +13,7 @@ import pytest
 from tests.cli.conftest import make_picture
 
 from xpose.cli._inputs import Fault, InputPicture
-from xpose.cli._picture_loop import _AHEAD, _detect_each
+from xpose.cli._picture_loop import _detect_each
 from xpose.errors import ImageError
 from xpose.inference import DetectionOptions, PreparedImage
 from xpose.results import Poses
@@ -30,17 +30,21 @@ def reached(condition: Callable[[], bool]) -> bool:
 
 
 def background() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith(("reader", "writer"))]
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(("ahead", "writer"))]
 
 
 class Stages:
     """A detector and an output that write down what they do; pictures are numbered by their height."""
 
-    def __init__(self, broken: int | None = None, unwritable: int | None = None) -> None:
-        self.broken, self.unwritable = broken, unwritable
+    def __init__(self, broken: int | None = None, unwritable: int | None = None, at_once: int = 1) -> None:
+        self.broken, self.unwritable, self.at_once = broken, unwritable, at_once
+        self.together = threading.Barrier(at_once, timeout=10)  # so many pictures are really detected at once
         self.read: list[int] = []
         self.detected: list[int] = []
         self.written: list[int] = []
+
+    def side_by_side(self) -> tuple[Stages, int]:
+        return self, self.at_once
 
     def prepare_image(self, pixels: np.ndarray, region: object) -> PreparedImage:
         height = len(pixels)
@@ -51,9 +55,12 @@ class Stages:
 
     def detect(self, image: PreparedImage, *_: object, **__: object) -> Poses:
         height = image.size[0]
+        if height != PICTURES:
+            self.together.wait()
         self.detected.append(height)
         assert reached(lambda: len(self.read) >= min(height + 1, PICTURES)), "the next picture is read meanwhile"
-        assert len(self.read) <= len(self.written) + 3 + _AHEAD, "and few others: those in use, and those ahead"
+        in_use = 2 * self.at_once + 3  # read, detected, finished and written
+        assert len(self.read) <= len(self.written) + in_use + self.at_once, "and few others: those ahead"
         return Poses.empty(image.size)
 
     def add(self, picture: InputPicture, poses: Poses, pixels: np.ndarray) -> None:
@@ -81,12 +88,15 @@ class Stages:
         raise AssertionError
 
 
-def test_reading_and_writing_overlap_with_the_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_reading_and_writing_overlap_with_the_network(
+    at_once: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """In order, around a broken picture."""
-    stages = Stages(broken=3)
+    stages = Stages(broken=3, at_once=at_once)
     outcomes = stages.run(tmp_path)
     assert stages.read == [*range(1, PICTURES + 1)]
-    assert stages.written == stages.detected == [n for n in stages.read if n != 3]
+    assert stages.written == sorted(stages.detected) == [n for n in stages.read if n != 3]
     assert [fault.name for fault in outcomes if fault] == ["3.png"]
     assert len(outcomes) == PICTURES
     assert "Picture 3 is broken. Skipped." in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Reading ahead in a thread."""
+"""Working ahead in threads."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import time
 
 from tests.cli.test_picture_loop import background, reached
 
-from xpose.pictures.ahead import read_ahead
+from xpose.pictures.ahead import ahead
 
 
 def test_the_reader_waits_for_a_slow_consumer() -> None:
     started: list[int] = []
-    with read_ahead(started.append, range(100), 3) as readings:
+    with ahead(started.append, range(100), 3) as readings:
         for item, reading in readings:
             reading.result()
             assert reached(lambda last=item + 3: started[-1] == last)

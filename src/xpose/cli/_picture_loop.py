@@ -17,7 +17,7 @@ from xpose.cli._inputs import Fault, InputPicture, list_pictures
 from xpose.cli._options import DetectionCommandOptions, SearchOptions
 from xpose.cli._progress import Bars, noticing_interrupts
 from xpose.errors import ImageError, quote
-from xpose.pictures.ahead import read_ahead
+from xpose.pictures.ahead import ahead
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from xpose.inference.encoded import EncodedClass, PreparedImage
     from xpose.inference.loading import EngineName
     from xpose.results import Poses
-
-_AHEAD = 2  # pictures that are read while the network processes another one
 
 
 class PictureOutput(Protocol):
@@ -152,14 +150,24 @@ def _detect_each(
 ) -> None:
     """Detect in every picture, and report those that cannot be processed.
 
-    While the network processes a picture, one thread reads the next pictures and another one writes the last result.
-    Every finished picture gets an outcome: its fault, or None.
+    While the network processes pictures, one thread reads the next ones and another one writes the last result. One
+    thread reads all of them, because the frames of a file are read one after the other, and because Pillow's warnings
+    cannot be silenced in several threads at once. Every finished picture gets an outcome: its fault, or None.
     """
     reader, network_options = _Reader(), replace(options, region=None)  # the region is cut out while reading
+    at_once = 1
+    if len(pictures) > 1:
+        detector, at_once = detector.side_by_side()
 
     def read(picture: InputPicture) -> tuple[np.ndarray, PreparedImage]:
         pixels = reader.read(picture)
         return pixels, detector.prepare_image(pixels, region=options.region)
+
+    def detect(entry: tuple[InputPicture, Future[tuple[np.ndarray, PreparedImage]]]) -> tuple[np.ndarray, Poses]:
+        picture, reading = entry
+        pixels, image = reading.result()
+        known = None if boxes is None else boxes.of(picture, image.size[::-1])
+        return pixels, detector.detect(image, prompts, boxes=known, options=network_options)
 
     def write(picture: InputPicture, poses: Poses, pixels: np.ndarray) -> None:
         results.add(picture, poses, pixels)
@@ -170,15 +178,14 @@ def _detect_each(
         noticing_interrupts() as check,
         Bars(shown=len(pictures) > 1) as bars,
         ThreadPoolExecutor(1, "writer") as writer,
-        read_ahead(read, pictures, _AHEAD) as readings,
+        ahead(read, pictures, at_once + 1) as readings,
+        ahead(detect, readings, at_once, threads=at_once if at_once > 1 else 0) as detections,
     ):
-        for number, (picture, reading) in enumerate(readings):
+        for number, ((picture, _), detection) in enumerate(detections):
             check()
             bars.update("pictures", number, len(pictures))
             try:
-                pixels, image = reading.result()
-                known = None if boxes is None else boxes.of(picture, image.size[::-1])
-                poses = detector.detect(image, prompts, boxes=known, options=network_options)
+                pixels, poses = detection.result()
             except ImageError as error:
                 message = str(error) if picture.name in str(error) else f"{quote(picture.name)}: {error}"
             except _memory_errors():

@@ -116,7 +116,7 @@ class VideoRun:
     ) -> None:
         """`settings` identify the run, together with the prompts, the weights and the options."""
         self._source, self._options, self._out, self._fresh = source, options, out, fresh
-        self._prepare, self._detect = detector.for_frames([*classes], detection)
+        self._prepare, self._detect, self._at_once = detector.for_frames([*classes], detection)
         self._classes = [entry.names for entry in classes]
         self._files = {ending: out / f"{source.name}_{ending}" for ending in _FILES}
         self._work = out / f".{source.name}_xpose"
@@ -150,7 +150,7 @@ class VideoRun:
             _console.note(f"Going on after {counted(journal.frames, 'finished frame')} of an interrupted run.")
         drawn = min(finished_frames(self._work), journal.frames)
         outputs = Outputs(self._files, self._work, self._source, self._classes, self._options.smooth)
-        frames = track_frames(self._source, self._prepare, self._detect, self._options, journal, drawn)
+        frames = track_frames(self._source, self._prepare, self._detect, self._options, journal, drawn, self._at_once)
         complete = False
         try:
             with closing(frames), closing(journal):

@@ -215,7 +215,9 @@ def _write_programs(
         files.write_torch(files.traced(graph), path, metadata)
         opened[graph.name] = _opened_program(path, graph)
         note(f"Traced {graph.name}")
-    engine = GraphEngine(detector.engine.config, folder, opened.get, detector.engine.fingerprint())
+    engine = GraphEngine(
+        detector.engine.config, folder, lambda name, _: opened.get(name), detector.engine.fingerprint()
+    )
     return graph_detector(engine, detector.name, detector.calibration, detector.learned.categories)
 
 

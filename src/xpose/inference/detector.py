@@ -111,6 +111,11 @@ class Detector:
         """The same network with another calibration; this detector is unchanged."""
         return Detector(self.engine, self.prompts, self.name, calibration)
 
+    def side_by_side(self) -> tuple[Detector, int]:
+        """The same detector for several calls at once from different threads, and how many of them are worth it."""
+        engine, calls = self.engine.side_by_side()
+        return Detector(engine, self.prompts, self.name, self.calibration), calls
+
     @property
     def learned(self) -> Learned:
         """The categories that the weights have learned."""
@@ -242,16 +247,19 @@ class Detector:
 
         options = options.changed(**changes)
         classes, following = self.encode_prompts(prompts), TrackOptions(every, fill_gaps, smooth)
-        prepare, detect = self.for_frames(classes, options)
-        items = track_frames(open_source(source, start=start, end=end, fps=fps), prepare, detect, following)
+        frames = open_source(source, start=start, end=end, fps=fps)
+        prepare, detect, at_once = self.for_frames(classes, options)
+        items = track_frames(frames, prepare, detect, following, at_once=at_once)
         return _without_skipped(items)
 
     def for_frames(
         self, classes: list[EncodedClass], options: DetectionOptions
-    ) -> tuple[Callable[[np.ndarray], PreparedImage], Callable[[PreparedImage], Poses]]:
-        """Two functions for a stream of frames: one prepares pixels, the other one detects in the result."""
+    ) -> tuple[Callable[[np.ndarray], PreparedImage], Callable[[PreparedImage], Poses], int]:
+        """What a stream of frames needs: functions that prepare pixels and detect in them, and calls worth at once."""
+        detector, calls = self.side_by_side()
         prepare = partial(self.prepare_image, side=options.side, region=options.region)
-        return prepare, partial(self.detect, prompts=classes, options=replace(options, side=None, region=None))
+        detect = partial(detector.detect, prompts=classes, options=replace(options, side=None, region=None))
+        return prepare, detect, calls
 
     def encode_prompts(self, prompts: Prompts) -> list[EncodedClass]:
         """Encode prompts as tokens, which `detect` also accepts."""

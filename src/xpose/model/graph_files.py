@@ -36,8 +36,10 @@ class OpenedGraph:
     runtime: str
 
 
-def open_onnx(path: Path, weights: Mapping[str, np.ndarray] = MappingProxyType({})) -> OpenedGraph:
-    """Open a graph with ONNX Runtime; `weights` are those that the file leaves out.
+def open_onnx(path: Path, weights: Mapping[str, np.ndarray] = MappingProxyType({}), threads: int = 0) -> OpenedGraph:
+    """Open a graph with ONNX Runtime.
+
+    `weights` are those that the file leaves out, and `threads` are for one call; 0 stands for `cpu_threads`.
 
     Raises:
         CheckpointError: the file is damaged or of another kind.
@@ -48,7 +50,7 @@ def open_onnx(path: Path, weights: Mapping[str, np.ndarray] = MappingProxyType({
     except ImportError:
         raise missing_extra("Running an ONNX file", "onnxruntime", "onnx") from None
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = _threads()
+    options.intra_op_num_threads = threads or cpu_threads()
     options.log_severity_level = 4
     # Threads that wait in a loop for the next of many small operations slow the others down, on two cores by a half.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -73,15 +75,17 @@ def open_onnx(path: Path, weights: Mapping[str, np.ndarray] = MappingProxyType({
     )
 
 
-def open_openvino(path: Path) -> OpenedGraph:
-    """Open a graph with OpenVINO; the errors are those of `open_onnx`."""
+def open_openvino(path: Path, threads: int = 0) -> OpenedGraph:
+    """Open a graph with OpenVINO.
+
+    With one thread, calls run side by side; otherwise, each uses `cpu_threads`. The errors are those of `open_onnx`.
+    """
     try:
         import openvino
     except ImportError:
         raise missing_extra("Running an OpenVINO file", "openvino", "openvino") from None
-    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-    if threads := _threads():
-        settings["INFERENCE_NUM_THREADS"] = str(threads)
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": str(cpu_threads())}
+    settings |= {"NUM_STREAMS": str(cpu_threads())} if threads == 1 else {"PERFORMANCE_HINT": "LATENCY"}
     core = _openvino_core()
     try:
         model = core.read_model(path)
@@ -114,7 +118,9 @@ def _openvino_core() -> openvino.Core:
     return openvino.Core()
 
 
-def _threads() -> int:
-    """The number of threads that OMP_NUM_THREADS sets, as for PyTorch; 0 lets the runtime choose."""
+def cpu_threads() -> int:
+    """The number of threads that OMP_NUM_THREADS sets, as for PyTorch, or that of the processors."""
     value = os.environ.get("OMP_NUM_THREADS", "")
-    return int(value) if value.isdecimal() else 0
+    if value.isdecimal() and int(value):
+        return int(value)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""Reading ahead in a thread."""
+"""Working ahead in threads."""
 
 from __future__ import annotations
 
@@ -10,28 +10,39 @@ from itertools import islice
 from typing import TypeVar
 
 _Item = TypeVar("_Item")
-_Reading = TypeVar("_Reading")
+_Result = TypeVar("_Result")
 
 
 @contextmanager
-def read_ahead(
-    read: Callable[[_Item], _Reading], items: Iterable[_Item], count: int
-) -> Iterator[Iterator[tuple[_Item, Future[_Reading]]]]:
-    """Read items in order in one thread, at most `count` of them ahead of the item that is in use.
+def ahead(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], count: int, threads: int = 1
+) -> Iterator[Iterator[tuple[_Item, Future[_Result]]]]:
+    """Call a function for items, at most `count` of them ahead of the item that is in use, and yield them in order.
 
-    One thread reads all of them, because the frames of a file are read one after the other, and because Pillow's
-    warnings cannot be silenced in several threads at once.
+    With one thread, the calls follow each other in order. Without threads, each call is made when its item is reached.
     """
-    pool = ThreadPoolExecutor(1, "reader")
+    if not threads:
+        yield ((item, _called(function, item)) for item in items)
+        return
+    pool = ThreadPoolExecutor(threads, "ahead")
 
-    def readings() -> Iterator[tuple[_Item, Future[_Reading]]]:
-        submitted = ((item, pool.submit(read, item)) for item in items)
+    def results() -> Iterator[tuple[_Item, Future[_Result]]]:
+        submitted = ((item, pool.submit(function, item)) for item in items)
         waiting = deque(islice(submitted, count))
         while waiting:
             waiting.extend(islice(submitted, 1))
             yield waiting.popleft()
 
     try:
-        yield readings()
+        yield results()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _called(function: Callable[[_Item], _Result], item: _Item) -> Future[_Result]:
+    done: Future[_Result] = Future()
+    try:
+        done.set_result(function(item))
+    except Exception as error:
+        done.set_exception(error)
+    return done

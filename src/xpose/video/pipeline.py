@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from xpose.errors import ConfigError
-from xpose.pictures.ahead import read_ahead
+from xpose.pictures.ahead import ahead
 from xpose.results import Poses
 from xpose.video.journal import VideoJournal
 from xpose.video.sources import Frame, SkippedFrames, Source
@@ -18,7 +19,6 @@ from xpose.video.timeline import Timeline, TrackedFrame
 from xpose.video.tracker import Tracker
 
 _Prepared = TypeVar("_Prepared")
-_AHEAD = 2  # pictures that are read while the network processes another one
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ def track_frames(
     options: TrackOptions,
     journal: VideoJournal | None = None,
     drawn: int = 0,
+    at_once: int = 1,
 ) -> Generator[TrackedFrame | SkippedFrames, None, None]:
     """Every frame of the source with its tracked objects, and the stretches that cannot be read, in order.
 
@@ -62,13 +63,14 @@ def track_frames(
         options: how to track.
         journal: keeps the detections. Those that it holds already are not detected again.
         drawn: the number of frames whose pixels are not needed any more, of those that the journal holds.
+        at_once: the number of calls of `detect` that run at the same time.
 
     Raises:
         ImageError: the source cannot be read.
         ConfigError: the frames are not those of the journal.
     """
     tracker, timeline = Tracker(), Timeline(options.fill_gaps, options.smooth)
-    for item, poses in _detected(source, prepare, detect, options.every, journal, drawn):
+    for item, poses in _detected(source, prepare, detect, options.every, journal, drawn, at_once):
         if isinstance(item, SkippedFrames):
             yield item
             continue
@@ -92,18 +94,27 @@ def _detected(
     every: int,
     journal: VideoJournal | None,
     drawn: int,
+    at_once: int,
 ) -> Iterator[tuple[Frame | SkippedFrames, Poses | None]]:
     reader = _readings(source, prepare, every, journal, drawn)
-    with read_ahead(lambda _: next(reader, None), count(), _AHEAD + every - 1) as readings:
-        for _, future in readings:
-            reading = future.result()
-            if reading is None:
+
+    def detected(entry: tuple[int, Future[_Reading | None]]) -> tuple[_Reading, Poses | None] | None:
+        reading = entry[1].result()
+        if reading is None or reading.prepared is None:
+            return None if reading is None else (reading, reading.poses)
+        return reading, replace(detect(reading.prepared), source=None)
+
+    with (
+        ahead(lambda _: next(reader, None), count(), at_once * every + 1) as readings,
+        ahead(detected, readings, at_once * every, threads=at_once if at_once > 1 else 0) as detections,
+    ):
+        for _, future in detections:
+            outcome = future.result()
+            if outcome is None:
                 return
-            poses = reading.poses
-            if not reading.recorded:
-                if reading.prepared is not None:
-                    poses = replace(detect(reading.prepared), source=None)
-                poses = poses if journal is None else journal.add(reading.item, poses)
+            reading, poses = outcome
+            if journal is not None and not reading.recorded:
+                poses = journal.add(reading.item, poses)
             yield reading.item, poses
 
 

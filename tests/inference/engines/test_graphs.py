@@ -111,7 +111,7 @@ def test_foreign_and_damaged_files_are_explained(tmp_path: Path) -> None:
 
 
 def test_a_missing_graph_is_named(tmp_path: Path) -> None:
-    engine = GraphEngine(CONFIGS["xpose-nano"], tmp_path, lambda name: None, "x")
+    engine = GraphEngine(CONFIGS["xpose-nano"], tmp_path, lambda name, threads: None, "x")
     with pytest.raises(CheckpointError, match=r"has no graph project\. Keep the files"):
         engine.project(np.zeros((1, 400)), np.zeros((1, 400)))
     assert json.loads(CONFIGS["xpose-nano"].to_json())["name"] == "xpose-nano"

@@ -42,6 +42,9 @@ class Engine(Protocol):
     def config(self) -> XPoseConfig:
         """The settings of the network."""
 
+    def side_by_side(self) -> tuple[Engine, int]:
+        """The engine for several calls at once, and how many of them are worth it: 1 if they would not be faster."""
+
     @property
     def resizes(self) -> bool:
         """Whether to give pictures to `encode_pictures` as they are, instead of prepared ones to `encode`."""

@@ -16,6 +16,7 @@ from dataclasses import fields, replace
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from xpose.inference.encoded import BoxArrays, PromptArrays
 from xpose.inference.engines import RawInstances, fingerprint_of
 from xpose.model.checkpoints.folders import WEIGHT_FILE
 from xpose.model.config import XPoseConfig
-from xpose.model.graph_files import OpenedGraph, open_onnx, open_openvino
+from xpose.model.graph_files import OpenedGraph, cpu_threads, open_onnx, open_openvino
 
 FORMAT = "xpose-graphs-1"
 # One graph for each method of `Engine` that runs the network, and the text encoder of networks with CLIP prompts.
@@ -34,15 +35,21 @@ METADATA = ("config", "calibration", "fingerprint", "version", "opset")
 ABOUT_FILE = "graphs.json"  # in a folder of graphs without weights: the settings, and the weights of each graph
 BUNDLED_GRAPHS = Path(str(files("xpose.inference.engines") / "bundled_graphs"))
 
+OpenGraph: TypeAlias = Callable[[str, int], OpenedGraph | None]
+
 
 class GraphEngine:
     """Runs graphs; see `Engine`. Graphs are opened when they are first used. Safe to use from several threads."""
 
     def __init__(
-        self, config: XPoseConfig, source: Path, open_graph: Callable[[str], OpenedGraph | None], fingerprint: str
+        self, config: XPoseConfig, source: Path, open_graph: OpenGraph, fingerprint: str, threads: int = 0
     ) -> None:
-        """Take the network's settings, its folder for messages, and a function that opens graphs by name."""
-        self._config, self.source, self._open, self._fingerprint = config, source, open_graph, fingerprint
+        """Take the network's settings, its folder for messages, and a function that opens graphs.
+
+        The function takes the name of a graph and the number of CPU threads for one call; 0 stands for all.
+        """
+        self._config, self.source, self._fingerprint = config, source, fingerprint
+        self._open, self._threads = open_graph, threads
         self._graphs: dict[str, OpenedGraph] = {}
         self._lock = threading.Lock()
 
@@ -64,11 +71,18 @@ class GraphEngine:
         """
         with self._lock:
             if name not in self._graphs:
-                graph = self._open(name)
+                graph = self._open(name, self._threads)
                 if graph is None:
                     raise CheckpointError(f"{quote(self.source)} has no graph {name}. {_WITHOUT[name]}")
                 self._graphs[name] = graph
             return self._graphs[name]
+
+    def side_by_side(self) -> tuple[GraphEngine, int]:
+        """The same graphs, each run by the thread that calls it, and the number of CPU threads; see `Engine`.
+
+        Small operations gain little from several threads, so that two pictures at once take half of the time.
+        """
+        return GraphEngine(self.config, self.source, self._open, self._fingerprint, threads=1), cpu_threads()
 
     @property
     def resizes(self) -> bool:
@@ -204,11 +218,11 @@ def open_exported(folder: Path, ending: str) -> tuple[GraphEngine, Mapping[str, 
         )
     open_file = open_openvino if ending == ".xml" else open_onnx
 
-    def opened(name: str) -> OpenedGraph | None:
+    def opened(name: str, threads: int) -> OpenedGraph | None:
         path = folder / f"{name}{ending}"
         if not path.is_file():
             return None
-        graph = open_file(path)
+        graph = open_file(path, threads=threads)
         _check(path, graph.metadata)
         if graph.metadata["fingerprint"] != first.metadata["fingerprint"]:
             raise CheckpointError(
@@ -262,8 +276,10 @@ def open_with_weights(config: XPoseConfig, graphs: Path, folder: Path) -> GraphE
     names: dict[str, list[str]] = json.loads((graphs / ABOUT_FILE).read_text("utf-8"))["weights"]
     path = folder / WEIGHT_FILE
 
-    def opened(name: str) -> OpenedGraph | None:
-        return open_onnx(graphs / f"{name}.onnx", _tensors(path, names[name])) if name in names else None
+    def opened(name: str, threads: int) -> OpenedGraph | None:
+        if name not in names:
+            return None
+        return open_onnx(graphs / f"{name}.onnx", _tensors(path, names[name]), threads=threads)
 
     projection = [
         f"{kind}_projection.layers.{layer}.{part}"

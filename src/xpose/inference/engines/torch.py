@@ -86,6 +86,10 @@ class TorchEngine:
             objects, keypoints = self.visual.encode(images, places, shown)
         return to_array(objects), to_array(keypoints)
 
+    def side_by_side(self) -> tuple[TorchEngine, int]:
+        """This engine for one call at a time: PyTorch gives a call all cores, and Python allows only one thread."""
+        return self, 1
+
     @property
     def resizes(self) -> bool:
         """Whether pictures are resized on the device; on the CPU, Pillow is faster."""
