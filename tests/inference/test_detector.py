@@ -22,6 +22,8 @@ from xpose.inference import Detector
 from xpose.inference.encoded import EncodedClass, PromptArrays, assemble
 from xpose.model import PromptEmbeddings, XPose
 from xpose.model.checkpoints.pretrained import save_pretrained
+from xpose.results import Poses
+from xpose.results.whole_body import join_whole_body
 
 ALL = {"threshold": 0.0, "nms": 1.0}
 
@@ -472,3 +474,11 @@ def test_prompt_encodings_are_bounded(counting: tuple[Detector, CountingText]) -
         detector.encode_prompts(TextPrompt(f"thing {number}", keypoints=["tip"]))
     assert len(detector.prompts._cache) <= 512
     assert all(isinstance(one, EncodedClass) for one in detector.prompts._cache.values())
+
+
+def test_whole_people_are_people_faces_and_hands_of_the_same_picture(detector: Detector, picture: np.ndarray) -> None:
+    options = {"threshold": 0.0, "max_instances": 3}
+    joined = detector.whole_body(picture, **options)
+    parts = detector.detect(picture, ["person", "face", "hand"], **options)
+    assert joined == join_whole_body(parts, Poses)
+    assert {len(names) for names in joined.keypoint_names} == {133}

@@ -17,6 +17,7 @@ from pathlib import Path
 from xpose.errors import ImageError, did_you_mean, quote
 
 DRAWN = "_xpose"  # ends the stem of our drawings' file names
+POSE_MAP = "_pose_map"  # is added to it for pose maps
 _SEVERAL_FRAMES = {".gif", ".tif", ".tiff", ".webp"}
 _VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".mts"}
 _MOST_COMPARED = 5000  # number of file names to compare a misspelt one with
@@ -156,7 +157,7 @@ def _without_drawings(by_path: dict[Path, list[InputPicture]], out: Path | None)
     below = {picture.below.with_suffix("") for _, picture in pictures}
 
     def is_drawing(path: Path) -> bool:
-        original = path.with_name(re.sub(rf"{DRAWN}(-\d+)?(_\d+_.*)?$", "", path.stem) or "_")
+        original = path.with_name(re.sub(rf"{DRAWN}(-\d+)?(_\d+_.*|{POSE_MAP})?$", "", path.stem) or "_")
         if original == path.with_suffix(""):
             return False
         in_results = results is not None and path.is_relative_to(results) and original.relative_to(results) in below

@@ -105,6 +105,9 @@ _LINE_WIDTH = "Width of the edges; keypoints and boxes scale with it. Default: b
 LineWidth = Annotated[Number, _option(DRAWINGS, "--line-width PIXELS", _LINE_WIDTH, min=0.1, max=1000)]
 _CROPS = "NAME_xpose_1_OBJECT for each object: the part of the picture inside its box."
 Crops = Annotated[bool, _option(FILES, "--crops", _CROPS)]
+_POSE_MAP = "NAME_xpose_pose_map.png: bodies, hands and faces on black, for ControlNet and ComfyUI. Use it with: "
+_POSE_MAP += "-t person,face,hand"
+PoseMap = Annotated[bool, _option(FILES, "--pose-map", _POSE_MAP)]
 CocoResults = Annotated[bool, _option(FILES, "--coco-results", "poses-results.json, for COCO evaluators.")]
 Csv = Annotated[bool, _option(FILES, "--csv", "poses.csv, for spreadsheets: a row for each keypoint.")]
 _OPENPOSE = "NAME_keypoints.json for each picture, for ControlNet and ComfyUI: people, faces, hands, animals."
@@ -182,6 +185,7 @@ class FileOptions:
     """What `xpose detect` writes besides drawings and the COCO file; formats have the names of their table."""
 
     crops: Crops = False
+    pose_map: PoseMap = False
     coco_results: CocoResults = False
     csv: Csv = False
     openpose: OpenPose = False
@@ -190,7 +194,7 @@ class FileOptions:
     @property
     def formats(self) -> list[str]:
         """The names of the requested formats."""
-        named = (field.name for field in fields(self) if field.name != "crops")
+        named = (field.name for field in fields(self) if field.name not in ("crops", "pose_map"))
         return [name.replace("_", "-") for name in named if getattr(self, name)]
 
 

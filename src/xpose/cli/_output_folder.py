@@ -11,7 +11,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xpose.cli._inputs import DRAWN, InputPicture, printable
+from xpose.cli._inputs import DRAWN, POSE_MAP, InputPicture, printable
 from xpose.cli._options import DrawingOptions, FileOptions
 from xpose.errors import ConfigError, quote
 
@@ -57,16 +57,21 @@ class OutputFolder:
         self._used = {_key(path) for path in (*inputs, *self._drawings.values())}
 
     def draw(self, picture: InputPicture, poses: Poses, pixels: np.ndarray) -> dict[str, Any]:
-        """Write the drawing and the crops of a picture, and return their paths for JSON."""
+        """Write the drawing, the pose map and the crops of a picture, and return their paths for JSON."""
         drawing = self._drawings[picture]
         _save_picture(poses.draw(pixels, prompts=self._explained, **asdict(self._style)), drawing)
+        written: dict[str, Any] = {"drawing": printable(drawing)}
+        if self._files.pose_map:
+            target = self._free(drawing.with_name(f"{drawing.stem}{POSE_MAP}.png"))
+            _save_picture(poses.pose_map(), target)
+            written["pose_map"] = printable(target)
         if not self._files.crops:
-            return {"drawing": printable(drawing)}
+            return written
         crops = []
         for number, (crop, label) in enumerate(zip(poses.crops(pixels), poses.categories, strict=True), start=1):
             crops.append(self._free(drawing.with_stem(f"{drawing.stem}_{number}_{_as_file_name(label)}")))
             _save_picture(crop, crops[-1])
-        return {"drawing": printable(drawing), "crops": [printable(crop) for crop in crops]}
+        return written | {"crops": [printable(crop) for crop in crops]}
 
     def write(self, results: Mapping[InputPicture, Poses]) -> list[str]:
         """Write the COCO file and the other formats, and return their names, with `*` for the name of a picture."""

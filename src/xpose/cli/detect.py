@@ -48,7 +48,7 @@ def detect(
     - xpose detect photos/ -t person,face -k person,68_face_points -o results
     - xpose detect "frames/*.png" --like leaf.jpg --points leaf.json
     """
-    needed = out is not None or files.crops or files.formats or not as_json
+    needed = out is not None or files.crops or files.pose_map or files.formats or not as_json
     folder = (out or _DEFAULT_OUT).expanduser() if needed else None
     if folder is not None:
         check_folder(folder)

@@ -40,6 +40,7 @@ from xpose.model.checkpoints.calibration import Calibration
 from xpose.pictures.reading import read_picture
 from xpose.prompts import Prompt, as_prompts
 from xpose.results import Poses
+from xpose.results.whole_body import CLASSES, join_whole_body
 
 if TYPE_CHECKING:
     from xpose.inference.encoding import PromptEncoder
@@ -208,6 +209,18 @@ class Detector:
         if single:
             return next(results)
         return list(results) if isinstance(images, Sequence) else results
+
+    def whole_body(self, image: Picture, **arguments: Unpack[DetectArguments]) -> Poses:
+        """Find people with 133 keypoints: people, faces and hands of the picture, joined for each person.
+
+        The keypoints are those of the skeleton "person_wholebody"; feet are absent. Faces that belong to nobody become
+        people of which only the face is there, and hands that belong to nobody are omitted.
+
+        Args:
+            image: as for `detect`.
+            **arguments: as for `detect`, except for prompts.
+        """
+        return join_whole_body(self.detect(image, list(CLASSES), **arguments), Poses)
 
     def track(
         self,

@@ -8,10 +8,13 @@ import numpy as np
 from PIL import Image
 
 from xpose.drawing.overlay import Figure, FigureClass, Style, draw_figures
+from xpose.drawing.pose_map import MapPerson, draw_pose_map
 from xpose.errors import ConfigError, ImageError
 from xpose.pictures.reading import read_picture
 from xpose.prompts import Prompt, as_prompts
-from xpose.vocabulary import side_of
+from xpose.results.formats.openpose import LISTS, person_of
+from xpose.results.whole_body import CLASSES, PERSON, join_whole_body
+from xpose.vocabulary import load_skeleton, side_of
 
 if TYPE_CHECKING:
     from xpose.pictures.reading import PictureSource
@@ -55,6 +58,33 @@ def figure_of(pose: Pose, scale: np.ndarray | float = 1.0) -> Figure:
         errors=None if pose.keypoint_errors is None else pose.keypoint_errors.astype(np.float64) * scale.mean(),
         dashed=pose.tentative,
     )
+
+
+def pose_map(poses: Poses) -> Image.Image:
+    """See `Poses.pose_map`."""
+    if PERSON in poses.categories:
+        others = [pose for pose in poses if pose.category not in CLASSES]
+        people = [*others, *join_whole_body(poses, type(poses))]
+    else:
+        people = list(poses)
+    return draw_pose_map([_map_person(pose) for pose in people if not pose.tentative], poses.image_size)
+
+
+def _map_person(pose: Pose) -> MapPerson:
+    person = person_of(pose, "body_18")
+    body, face, *sided = (_places(person[key]) for key in LISTS)
+    unsided = load_skeleton("hand").keypoints
+    hands = [hand for hand in sided if hand is not None]
+    if not hands and set(unsided) <= set(pose.canonical):  # the side is not drawn
+        points = dict(zip(pose.canonical, pose.points.values(), strict=True))
+        hands = [np.array([points[name][:2] if points[name].v else (np.nan, np.nan) for name in unsided])]
+    return MapPerson(body, hands, face)
+
+
+def _places(flat: list[float]) -> np.ndarray | None:
+    """OpenPose's numbers as places, NaN where absent; None for an empty list."""
+    triples = np.array(flat).reshape(-1, 3)
+    return np.where(triples[:, 2:] > 0, triples[:, :2], np.nan) if flat else None
 
 
 def crops(poses: Poses, image: PictureSource | None) -> list[Image.Image]:

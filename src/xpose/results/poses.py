@@ -369,6 +369,16 @@ class Poses:
         style = Style(boxes=boxes, labels=labels, legend=legend, line_width=line_width, errors=errors)
         return draw(self, image, prompts, style)
 
+    def pose_map(self) -> Image.Image:
+        """The bodies, hands and faces on black, in the size of the picture, as ControlNet and ComfyUI take them.
+
+        People are found by the names of their keypoints, as in `to_openpose`; other objects are not drawn. Faces and
+        hands are those of the classes "face" and "hand"; if there are people, only hands that belong to one are drawn.
+        """
+        from xpose.results.draw import pose_map
+
+        return pose_map(self)
+
     def crops(self, image: PictureSource | None = None) -> list[Image.Image]:
         """The part of the picture inside each box, one picture for each pose.
 

@@ -49,7 +49,7 @@ _PUPILS = ("right pupil", "left pupil")  # after our 68 points of the face
 # A prompt needs at least this many body points to count as a person; an eye and a nose are not enough.
 _LEAST_BODY = 5
 _NOWHERE = (0.0, 0.0, 0.0)
-_LISTS = ("pose_keypoints_2d", "face_keypoints_2d", "hand_left_keypoints_2d", "hand_right_keypoints_2d")
+LISTS = ("pose_keypoints_2d", "face_keypoints_2d", "hand_left_keypoints_2d", "hand_right_keypoints_2d")
 _ALONE = ("person", "face", "left hand", "right hand")  # the class of a person with only one of these lists
 Triple = tuple[float, float, float]
 
@@ -99,7 +99,7 @@ def _decoded(content: dict[str, Any], make: Make) -> Poses:
 def _read_person(person: dict[str, Any]) -> ReadObject:
     points: dict[str, Place] = {}
     filled = []
-    for which, key in enumerate(_LISTS):
+    for which, key in enumerate(LISTS):
         flat = person.get(key) or []
         triples = [tuple(flat[start : start + 3]) for start in range(0, len(flat), 3)]
         if not triples:
@@ -143,9 +143,7 @@ def _content(poses: Poses, layout: str, others: list[str]) -> dict[str, Any]:
         if _shared(points, animal_order) == len(animal_order):
             animals.append([list(_triple(points, name)) for name in animal_order])
             continue
-        person = _person(pose, points, LAYOUTS[layout])
-        if layout == "body_135" and any(person.values()):
-            person = _joined(person)
+        person = person_of(pose, layout)
         if any(person.values()):
             people.append({"person_id": [-1], **person})
         else:
@@ -155,8 +153,9 @@ def _content(poses: Poses, layout: str, others: list[str]) -> dict[str, Any]:
     return {**result, "canvas_width": width, "canvas_height": height}
 
 
-def _person(pose: Pose, points: dict[str, Point], order: tuple[str, ...]) -> dict[str, list[float]]:
+def person_of(pose: Pose, layout: str) -> dict[str, list[float]]:
     """The four lists of a person; a list is empty if the prompt has none of its keypoints."""
+    points, order = dict(zip(pose.canonical, pose.points.values(), strict=True)), LAYOUTS[layout]
     hand, face = load_skeleton("hand").keypoints, _face()
     body = [_triple(points, name) for name in order] if _shared(points, order) >= _LEAST_BODY else []
     faces = [_triple(points, name) for name in face] if _shared(points, face) > len(face) // 2 else []
@@ -167,15 +166,16 @@ def _person(pose: Pose, points: dict[str, Point], order: tuple[str, ...]) -> dic
             names = list(hand)  # the points of a left hand need not say "left"
         triples = [_triple(points, name) for name in names] if _shared(points, names) > 1 else []
         lists[f"hand_{side}_keypoints_2d"] = triples
-    return {name: [value for triple in triples for value in triple] for name, triples in lists.items()}
+    person = {name: [value for triple in triples for value in triple] for name, triples in lists.items()}
+    return _joined(person) if layout == "body_135" and any(person.values()) else person
 
 
 def _joined(person: dict[str, list[float]]) -> dict[str, list[float]]:
     """The lists of a person as the only one of the layout "body_135", where hands have no wrists."""
-    body, face, left, right = (person[key] for key in _LISTS)
+    body, face, left, right = (person[key] for key in LISTS)
     parts = ((body, len(BODY_135)), (left[3:], 20), (right[3:], 20), (face, len(_face())))
     whole = [value for part, count in parts for value in part or [0.0] * 3 * count]
-    return {key: whole if key == _LISTS[0] else [] for key in _LISTS}
+    return {key: whole if key == LISTS[0] else [] for key in LISTS}
 
 
 def _shared(points: dict[str, Point], names: tuple[str, ...] | list[str]) -> int:
