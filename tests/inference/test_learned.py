@@ -88,7 +88,7 @@ def test_the_keypoints_of_a_word(word: str, skeleton: str, count: int) -> None:
 def test_likeness_decides_only_about_animals(monkeypatch: pytest.MonkeyPatch) -> None:
     weights = Learned(CATEGORIES)
     gizmo = (FAR + 0.05, FAR + 0.06)  # more like one of the things that are no category
-    words = FewWords(gnarp=FAR + 0.01, elephant=NEAR + 0.01, snake=NEAR - 0.01, blorp=FAR - 0.01, gizmo=gizmo)
+    words = FewWords(gnarp=FAR + 0.01, elephant=NEAR + 0.01, snake=NEAR - 0.01, blorp=0.39, gizmo=gizmo)
     weights._text = words  # type: ignore[assignment]
     named = {word: weights.default_skeleton(word) for word in ("gnarp", "elephant", "snake", "blorp", "gizmo")}
     assert {word: chosen and chosen.skeleton.name for word, chosen in named.items()} == {
@@ -122,6 +122,7 @@ def test_without_categories_it_is_the_vocabulary() -> None:
         (TextPrompt("joystick", keypoints=["tip"]), "never learned: joystick. Results may be wrong."),
         (TextPrompt("trousers"), "never learned: trousers. Results may be wrong."),
         (TextPrompt("elephant"), "never learned: elephant; nearest: horse, "),
+        (TextPrompt("licence plate", keypoints=["corner"]), "never learned: licence plate; nearest: car. Results"),
         (TextPrompt("rbabit", keypoints=["nose"]), 'never learned: rbabit. Did you mean "rabbit"?'),
         (TextPrompt("shoulder blade", keypoints=[]), "never learned: shoulder blade; nearest: horse. Results"),
         (TextPrompt("shoulder blade"), None),  # the choice of the keypoints names the horse

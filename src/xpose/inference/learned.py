@@ -41,7 +41,7 @@ from xpose.vocabulary.names import has_one_typing_error
 #   (bird 0.50) and "elephant" (horse 0.53) were never learned. Words of no category that are
 #   between both limits get the keypoints of the category, with a message, or a warning if keypoints were named.
 FAR, NEAR = 0.45, 0.6
-_LISTED = 3  # nearest categories in a message
+_LISTED, _LISTED_FROM = 3, 0.4  # at most so many nearest categories in a message, from this cosine on
 
 
 class Learned:
@@ -111,9 +111,8 @@ class Learned:
                     yield f"Unknown keypoint {quote(name)}{of}. Did you mean {quote(other)}?"
 
     def _nearest_names(self, word: str) -> str:
-        """The nearest categories, without those that mean something else."""
-        near, limit = self.nearest(word)[:_LISTED], self._least_cosine(word)
-        return ", ".join(category.name for category, cosine in near if cosine >= limit)
+        """The nearest categories, without those that have nothing to do with the word."""
+        return ", ".join(category.name for category, cosine in self.nearest(word)[:_LISTED] if cosine >= _LISTED_FROM)
 
     def _knows(self, word: str, *, similar: bool = True) -> bool:
         """Whether a category, a relative of an animal, or a word with nearly the same meaning was learned.
@@ -144,12 +143,8 @@ class Learned:
         if not self.categories:
             return None
         category, cosine = self.nearest(word)[0]
-        return category if cosine >= self._least_cosine(word) else None
-
-    def _least_cosine(self, word: str) -> float:
-        """The cosine from which a word may mean a category: no other thing is nearer."""
         others: list[float] = (self._others @ self._text.encode([word])[0, :DIM]).tolist()
-        return max(FAR, *others)
+        return category if cosine >= max(FAR, *others) else None
 
     def _kin(self, entry: CategoryEntry) -> list[LearnedCategory]:
         """The learned animals of the same species, or else genus, family, order or class."""
