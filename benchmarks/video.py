@@ -126,7 +126,7 @@ class MadeUp:
         """Prepare as the detector does, and answer without the network."""
         from xpose.results import Poses
 
-        prepare, _ = self._detector.for_frames(classes, options)
+        prepare, *_ = self._detector.for_frames(classes, options)
         names = classes[0].names
         random = np.random.default_rng(0)
         body = random.uniform(0, 1, (len(names.names), 2)) * (40, 80)
@@ -148,7 +148,7 @@ class MadeUp:
                 image_size=prepared.size,
             )
 
-        return prepare, detect
+        return prepare, detect, 1
 
 
 def measure_memory(folder: Path, given: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.cli.conftest import full_disk, make_picture
-from tests.video.clips import damaged, make_clip, numbered
+from tests.video.clips import damaged, make_clip, numbered, same_frames
 
 import xpose
 from xpose.cli import video as command
@@ -90,6 +90,12 @@ def test_regions_and_damaged_frames(here: Path, run: Run, weights: str) -> None:
     code, _, err = run(*command_line[:-4], "--region", "8,4,90,20", "-o", "elsewhere")
     assert code == 1
     assert "reaches beyond the picture of 64 x 32" in err
+    assert not [*(here / "elsewhere").glob("b_*")]
+    code, _, err = run(*command_line, "--start", "1.5", "-o", "elsewhere")  # other options after a mistake are fine
+    assert sorted(path.name for path in (here / "elsewhere").iterdir()) == [f"b_{ending}" for ending in ENDINGS]
+    assert "replaced" not in err
+    code, _, err = run(*command_line, "--start", "1.5", "-o", "elsewhere")
+    assert "Earlier results are replaced." in err
     with pytest.warns(XPoseWarning, match="was skipped: damaged"):
         frames = [*xpose.load(weights).track(here / "b.mp4", "mouse", every=5)]
     assert 0 < len(frames) < 40
@@ -125,7 +131,7 @@ STUB = """
 import os, sys
 from pathlib import Path
 import numpy as np
-from tests.video.clips import number_of
+from tests.video.clips import number_of, same_frames
 from tests.video.scenes import NAMES, animal, poses_of
 from xpose.cli.video import VideoRun
 from xpose.inference.encoded import EncodedClass
@@ -141,13 +147,13 @@ annotated.FRAMES = 6
 class Stub:
     '''Two animals whose places depend on the number of the frame; `stop` is called in the given frame.'''
 
-    name, engine = "stub", type("Engine", (), {"fingerprint": staticmethod(lambda: "stub")})
+    name, engine = "stub", type("Engine", (), {"identity": "stub"})
 
-    def __init__(self, stop=None, where="detect"):
-        self.stop, self.where, self.detected = stop, where, []
+    def __init__(self, stop=None, where="detect", at_once=1):
+        self.stop, self.where, self.detected, self.at_once = stop, where, [], at_once
 
     def for_frames(self, classes, options):
-        return self.prepare, self.detect
+        return self.prepare, self.detect, self.at_once
 
     def prepare(self, pixels):
         return number_of(pixels)
@@ -193,7 +199,7 @@ for repeat in range(2):
         if not child:
             # Killed in the network, or while a frame is drawn or a table is written, or not at all.
             steps, where = int(random.integers(1, 16)), random.choice(["detect", "draw", "row"])
-            stub = Stub((steps, lambda: os.kill(os.getpid(), signal.SIGKILL)), where)
+            stub = Stub((steps, lambda: os.kill(os.getpid(), signal.SIGKILL)), where, 1 + repeat)
             for place, name in (("draw", "_drawn"), ("row", "_lengthen_trails")):
                 if where == place:
                     original, calls = getattr(annotated.AnnotatedVideo, name), []
@@ -212,7 +218,9 @@ for repeat in range(2):
         assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, status
         assert rounds < 300
     for whole in sorted((folder / "whole").iterdir()):
-        if whole.suffix != ".html":
+        if whole.suffix == ".mp4":
+            assert same_frames(out / whole.name, whole), (repeat, whole.name)
+        elif whole.suffix != ".html":
             assert (out / whole.name).read_bytes() == whole.read_bytes(), (repeat, whole.name)
     assert len(list(out.iterdir())) == 5
 print("rounds", rounds)
@@ -222,7 +230,7 @@ print("rounds", rounds)
 
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="processes are killed after a fork")
 @pytest.mark.parametrize("seed", [0])
-def test_kills_at_any_point_change_no_byte_of_the_results(tmp_path: Path, seed: int) -> None:
+def test_kills_at_any_point_change_no_byte_of_the_tracks(tmp_path: Path, seed: int) -> None:
     clip = make_clip(tmp_path / "clip.mp4", 40)
     done = subprocess.run(
         [sys.executable, "-c", KILLS, clip, tmp_path, str(seed)], capture_output=True, text=True, check=False,
@@ -260,7 +268,8 @@ def test_ctrl_c_leaves_the_finished_frames_and_goes_on(tmp_path: Path, stubbed: 
     whole = stub()
     run(clip, tmp_path / "whole", whole)
     assert whole.detected == [*range(0, 40, 2), 39]
-    for name in ("clip_tracks.csv", "clip_tracks.parquet", "clip_tracks.json", "clip_xpose.mp4"):
+    assert same_frames(tmp_path / "out" / "clip_xpose.mp4", tmp_path / "whole" / "clip_xpose.mp4")
+    for name in ("clip_tracks.csv", "clip_tracks.parquet", "clip_tracks.json"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 

@@ -71,7 +71,7 @@ def test_an_endless_video_is_read_only_as_far_as_needed() -> None:
         next(stream)
         assert len(read) <= 50 + 20
     stream.close()
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("reader")]
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("ahead")]
 
 
 def test_errors_of_the_preparation_reach_the_caller() -> None:

@@ -8,10 +8,11 @@ import re
 import shutil
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +22,7 @@ from xpose.cli import _console, _options, _picture_loop, _prompts
 from xpose.cli._inputs import printable
 from xpose.cli._output_folder import check_folder
 from xpose.cli._progress import Bars, noticing_interrupts
-from xpose.errors import counted
+from xpose.errors import ImageError, counted, quote
 
 if TYPE_CHECKING:
     from xpose.inference import DetectionOptions, Detector
@@ -126,13 +127,13 @@ class VideoRun:
         self._settings = {
             **settings,
             **asdict(options),
-            "weights": detector.engine.fingerprint(),
+            "weights": detector.engine.identity,
             "prompts": [names.label for names in self._classes],
             "tokens": tokens.hexdigest()[:16],
             "detection": repr(detection),
         }
         self._about = [("weights", detector.name), ("objects", ", ".join(names.label for names in self._classes))]
-        self._about += [("detected in", f"every {options.every}. frame")] * (options.every > 1)
+        self._about += [("detected in", f"1 of {options.every} frames")] * (options.every > 1)
         self._about += [("gaps filled", f"up to {counted(options.fill_gaps, 'frame')}")] * (options.fill_gaps > 0)
         self._about += [("smoothing", "One-Euro filter; the table has both coordinates")] * options.smooth
 
@@ -149,12 +150,20 @@ class VideoRun:
         if journal.frames:
             _console.note(f"Going on after {counted(journal.frames, 'finished frame')} of an interrupted run.")
         drawn = min(finished_frames(self._work), journal.frames)
-        outputs = Outputs(self._files, self._work, self._source, self._classes, self._options.smooth)
         frames = track_frames(self._source, self._prepare, self._detect, self._options, journal, drawn, self._at_once)
+        with closing(frames), closing(journal):
+            first = next(frames, None)  # files are touched after the first frame has shown that all options fit
+            if first is None:
+                raise ImageError(f"{quote(self._source.name)} has no frame between the start and the end.")
+            if not journal.frames and any(path.exists() for path in self._files.values()):
+                _console.note("Earlier results are replaced. To keep them, give another folder with -o.")
+            outputs = Outputs(self._files, self._work, self._source, self._classes, self._options.smooth)
+            return self._finished(chain([first], frames), outputs)
+
+    def _finished(self, frames: Iterator[Any], outputs: Outputs) -> bool:
         complete = False
         try:
-            with closing(frames), closing(journal):
-                self._write_each(frames, outputs)
+            self._write_each(frames, outputs)
             complete = True
         except KeyboardInterrupt:
             complete = self._source.live  # Ctrl-C is how a camera is stopped
@@ -168,7 +177,7 @@ class VideoRun:
                 shutil.rmtree(self._work)
         return not outputs.log.skipped
 
-    def _write_each(self, frames: Any, outputs: Outputs) -> None:
+    def _write_each(self, frames: Iterator[Any], outputs: Outputs) -> None:
         """Write every frame in another thread, while the network processes the next ones."""
         rates: deque[tuple[float, int]] = deque([(time.monotonic(), 0)], maxlen=50)
         writing: deque[Future[None]] = deque()
