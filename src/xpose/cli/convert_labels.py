@@ -9,10 +9,8 @@ import typer
 
 from xpose.cli import _console
 
-_FORMATS = (
-    "The formats: json, coco, coco-results, csv, parquet, openpose, yolo, deeplabcut, sleap, nwb, label-studio, cvat, "
-)
-_FORMATS += "posetrack and mot (docs/formats.md)."
+_FORMATS = "The formats: json, coco, coco-results, csv, parquet, openpose, yolo, deeplabcut, sleap, nwb, label-studio, "
+_FORMATS += "cvat, posetrack, human36m and mot (docs/formats.md)."
 
 
 def convert_labels(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from xpose.pictures.reading import PictureSource
+    from xpose.results.clicks import Clicks
 
 Names = tuple[str, ...]
 Edges = tuple[tuple[str, str], ...]
@@ -217,6 +218,16 @@ class Poses:
         from xpose.results.formats.supervision import to_supervision
 
         return to_supervision(self, kind)
+
+    def to_prompts(self) -> Clicks:
+        """Clicks and boxes for promptable segmenters (SAM) and point trackers.
+
+        The visible keypoints of each object are clicks on it (label 1), and those of others in its box are clicks next
+        to it (label 0). Objects with fewer clicks are padded with label -1.
+        """
+        from xpose.results.clicks import to_prompts
+
+        return to_prompts(self)
 
     def save(self, path: str | Path, format: str = "json", **options: object) -> None:
         """Write a file atomically; for several pictures in one file see `xpose.results.formats.table.encoded`.

@@ -31,6 +31,7 @@ def test_the_documentation_lists_the_format(row: ResultFormat) -> None:
     assert line in DOCS.read_text("utf-8").splitlines()
 
 
+@pytest.mark.filterwarnings("ignore::xpose.errors.XPoseWarning")  # dogs are no people for 3-D lifting
 def test_several_pictures_in_one_file_where_the_format_can(row: ResultFormat) -> None:
     if row.single:
         with pytest.raises(ConfigError, match="holds exactly one picture"):

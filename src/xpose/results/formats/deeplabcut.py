@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xpose.errors import ConfigError
 from xpose.results.formats.csv import safe_cell
 from xpose.results.formats.json import number, score
 from xpose.results.formats.tracks import are_pictures, frame_numbers, individuals_of
@@ -33,6 +34,8 @@ def to_deeplabcut(results: Sequence[Poses], *, track_names: Mapping[int, str] | 
     several = any(len(poses) > 1 or poses.track_ids is not None for poses in results)
     individuals = list(dict.fromkeys(name for names in named for name in names)) if several else [""]
     parts = list(dict.fromkeys(part for poses in results for names in poses.keypoint_names for part in names))
+    if not parts:
+        raise ConfigError("No object has keypoints, and DeepLabCut's tables hold nothing else. Choose another format.")
     scored = any(not np.isnan(poses.keypoint_scores).all() for poses in results if poses.keypoint_scores.size)
     axes = ("x", "y", "likelihood") if scored else ("x", "y")
     columns = [(name, part, axis) for name in individuals for part in parts for axis in axes]

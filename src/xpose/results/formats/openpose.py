@@ -122,6 +122,12 @@ def _place(triple: Sequence[float]) -> Place:
     return (x, y, min(confidence, 1.0), 2) if confidence > 0 else NOWHERE
 
 
+def known_names() -> set[str]:
+    """The canonical names of keypoints that the layout "body_18" has a place for."""
+    names = {*BODY_18, *_face(), *load_skeleton("hand").keypoints, *load_skeleton("ap10k").keypoints}
+    return names.union(_hand("left"), _hand("right"))
+
+
 def _face() -> tuple[str, ...]:
     return (*load_skeleton("face").keypoints, *_PUPILS)
 

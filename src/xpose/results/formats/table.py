@@ -6,17 +6,30 @@ read by the importer of that name in `xpose.data.datasets.importers`, which trai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xpose.errors import ConfigError, counted, did_you_mean, quote
-from xpose.results.formats import coco, csv, cvat, deeplabcut, json, label_studio, nwb, openpose, sleap, tracks, yolo
+from xpose.results.formats import (
+    coco,
+    csv,
+    cvat,
+    deeplabcut,
+    human36m,
+    json,
+    label_studio,
+    nwb,
+    openpose,
+    sleap,
+    tracks,
+    yolo,
+)
 
 if TYPE_CHECKING:
-    from xpose.results.poses import Poses
+    from xpose.results.poses import Point, Pose, Poses
 
 
 Results = Sequence["Poses"]
@@ -39,6 +52,10 @@ def _boxes_outside(results: Results) -> int:
 def _expected(poses: Poses) -> np.ndarray:
     errors = poses.keypoint_errors
     return np.zeros_like(poses.visibility, bool) if errors is None else ~np.isnan(errors)
+
+
+def _canonical(pose: Pose) -> Iterator[tuple[str, Point]]:
+    return zip(pose.canonical, pose.points.values(), strict=True)
 
 
 def _edges(results: Results) -> int:
@@ -108,6 +125,7 @@ class ResultFormat:
     importer: str | None = None  # reads the format in place of `decode`
     options: tuple[str, ...] = ()  # those of `encode` that a conversion of labels passes
     needs_sizes: bool = True  # whether the sizes of the pictures must be known
+    keypoints: Callable[[], Set[str]] | None = None  # the canonical names that it has a place for; None: any
 
     @property
     def single(self) -> bool:
@@ -125,7 +143,16 @@ class ResultFormat:
         lost -= {name for name, whole in PARTS.items() if whole in lost}
         rows = [ASPECTS[name] for name in ASPECTS if name in lost]
         counts = [(count(results), text, noun) for count, text, noun in rows]
-        return [text.format(counted(number, noun)) for number, text, noun in counts if number]
+        losses = [text.format(counted(number, noun)) for number, text, noun in counts if number]
+        if self.keypoints is not None:
+            names = self.keypoints()
+            lost_points = [
+                n for poses in results for pose in poses for n, p in _canonical(pose) if p.v and n not in names
+            ]
+            if lost_points:
+                shown = ", ".join(list(dict.fromkeys(lost_points))[:5])
+                losses.insert(0, f"{counted(len(lost_points), 'keypoint')} that it has no place for ({shown})")
+        return losses
 
 
 FORMATS = {
@@ -182,6 +209,7 @@ FORMATS = {
             keeps=frozenset(
                 {"keypoints", "confidences", "outside", "picture names", "picture sizes", "empty pictures"}
             ),
+            keypoints=openpose.known_names,
             decode=openpose.decode,
         ),
         ResultFormat(
@@ -252,6 +280,14 @@ FORMATS = {
             keeps=ALL,
             importer="coco",
             options=("coordinates",),
+        ),
+        ResultFormat(
+            name="human36m",
+            used_by="3-D lifting (MotionBERT)",
+            file="people.npz",
+            encode=human36m.to_human36m,
+            keeps=frozenset({"keypoints", "confidences", "outside", "tracks", "picture sizes", "empty pictures"}),
+            keypoints=lambda: human36m.KNOWN,
         ),
         ResultFormat(
             name="mot",
