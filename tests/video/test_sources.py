@@ -182,3 +182,25 @@ def test_no_camera_no_pictures_and_no_package_are_clear(tmp_path: Path, monkeypa
     monkeypatch.setitem(__import__("sys").modules, "av", None)
     with pytest.raises(MissingExtraError, match=r"xpose\[video\]"):
         open_source(tmp_path / "a.mp4")
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.avi"])
+def test_no_damage_leads_to_wrong_order_or_other_errors(tmp_path: Path, name: str) -> None:
+    content = make_clip(tmp_path / name, FRAMES, codec="mpeg4").read_bytes()
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        broken = bytearray(content)
+        for place in random.integers(0, len(content), random.choice([1, 10, 200])):
+            broken[place] = random.integers(256)
+        (tmp_path / name).write_bytes(broken[: random.integers(len(content) // 2, len(content))])
+        try:
+            items = [*open_source(tmp_path / name).frames()]
+        except ImageError:
+            continue
+        numbers = [item.number for item in items]
+        times = [item.time for item in items if isinstance(item, Frame)]
+        assert numbers == sorted(set(numbers))
+        assert times == sorted(set(times))
+        if len(items) > 9 and isinstance(items[5], Frame):
+            rest = [item.number for item in open_source(tmp_path / name).frames(items[5], exact=True)]
+            assert rest == numbers[6:]

@@ -146,8 +146,8 @@ class _Table:
     def __init__(self, path: Path) -> None:
         from pyarrow import parquet
 
-        self._path, self._read = path, parquet.read_table
-        self.names = parquet.read_schema(path).names
+        self._file = parquet.ParquetFile(path)
+        self.names = self._file.schema_arrow.names
         self.times = self.floats("time")
         self.numbers = self.column("frame").to_numpy()
         classes = self.column("class").dictionary_encode()
@@ -155,7 +155,7 @@ class _Table:
         self._ids = self.column("track_id").to_numpy()
 
     def column(self, name: str) -> Any:
-        return self._read(self._path, columns=[name]).column(name).combine_chunks()
+        return self._file.read([name]).column(name).combine_chunks()
 
     def floats(self, name: str) -> np.ndarray:
         """A column of numbers, NaN where it is empty."""
