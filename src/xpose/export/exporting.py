@@ -116,8 +116,9 @@ def export_detector(
             _write_graphs(detector, staging, pictures, options, licence, note)
             exported = load(staging)
         note(f"Comparing the results for {len(pictures)} pictures with PyTorch's")
-        differences = _differences(detector, exported, pictures, words, any(staging.glob("encode_examples.*")))
         worst = options.precision != "int8"
+        with_examples = any(staging.glob("encode_examples.*"))
+        differences = _differences(detector, exported, pictures, words, with_examples, best=worst)
         if faults := differences.faults(TOLERANCES[options.precision], worst=worst):
             raise CheckpointError(
                 f"The exported files do not compute what PyTorch computes: {'; '.join(faults)}. Nothing was written."
@@ -239,26 +240,28 @@ def _differences(
     pictures: Sequence[PictureSource],
     words: Sequence[str],
     with_examples: bool,
+    *,
+    best: bool,
 ) -> Differences:
-    """The differences in detections, in the best candidates of other classes, and in their keypoints as known boxes.
+    """The differences in detections, with `best` in the best candidates of other classes, and in known boxes.
 
-    The objects that PyTorch found are also example pictures, if the network can encode them.
+    The first object that PyTorch found is also an example, if the network can encode examples.
     """
     prompts: list[Prompt] = [TextPrompt(word) for word in words or _learned(detector) or ["person"]]
     asked = [(picture, prompt) for picture in pictures for prompt in prompts]
-    found = [(*pair, detector.detect(*pair, best=True)) for pair in asked]
+    found = [(*pair, detector.detect(*pair, best=best)) for pair in asked]
     expected = [poses for _, _, poses in found]
-    results = [exported.detect(*pair, best=True) for pair in asked]
+    results = [exported.detect(*pair, best=best) for pair in asked]
     for picture, prompt, poses in found:
         if len(poses):
             expected.append(detector.detect(picture, prompt, boxes=poses.boxes))
             results.append(exported.detect(picture, prompt, boxes=poses.boxes))
-    if with_examples:
-        picture, _, poses = found[0]
-        places = {name: (point.x, point.y) for name, point in poses[0].points.items()}
-        example = VisualPrompt(picture, places, name="object")
-        expected += [detector.detect(other, example, best=True) for other in pictures]
-        results += [exported.detect(other, example, best=True) for other in pictures]
+    shown = next(((picture, poses[0]) for picture, _, poses in found if len(poses)), None)
+    if with_examples and shown is not None:
+        places = {name: (point.x, point.y) for name, point in shown[1].points.items()}
+        example = VisualPrompt(shown[0], places, name="object")
+        expected += [detector.detect(other, example, best=best) for other in pictures]
+        results += [exported.detect(other, example, best=best) for other in pictures]
     return compare(expected, results)
 
 
