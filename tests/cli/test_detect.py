@@ -270,7 +270,10 @@ def test_crops_and_files_for_other_programs(here: Path, run: Run, weights: str) 
     formats = ["--csv", "--yolo", "--openpose", "--coco-results"]
     code, out, err = run(*command, "--crops", "--pose-map", *formats)
     assert code == 0, err
-    assert "Drawings and crops are in in, all results in in/poses.json, in/poses-results.json, in/poses.csv" in err
+    assert (
+        "Drawings, pose maps and crops are in in, all results in in/poses.json, in/poses-results.json, in/poses.csv"
+        in err
+    )
     assert "in/*_keypoints.json, in/labels/*.txt, in/data.yaml." in err
     pictures = strict_json(out)["pictures"]
     labels = [pose["category"] for picture in pictures for pose in picture["poses"]]

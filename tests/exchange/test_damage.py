@@ -61,7 +61,7 @@ def _wrong_values(content: object) -> Iterator[bytes]:
 
     collect(content)
     for key, (owner, value) in keys.items():
-        for wrong in (None, -1, "x", [], {}, [None], float("nan"), 1e300):
+        for wrong in (None, "x", [], {}, float("nan"), 1e300):
             owner[key] = wrong
             yield json.dumps(content).encode()
         owner[key] = value

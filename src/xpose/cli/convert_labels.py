@@ -18,7 +18,7 @@ def convert_labels(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, or a folder.")],
     to: Annotated[str, typer.Option("--to", metavar="FORMAT", help=f"What to write. {_FORMATS}")],
     format_name: Annotated[
-        str | None, typer.Option("--from", metavar="FORMAT", help="The format of IN. Default: recognised.")
+        str | None, typer.Option("--format", metavar="FORMAT", help="The format of IN. Default: recognised.")
     ] = None,
     skeleton: Annotated[
         str | None, typer.Option(help="Rename keypoints to those of this skeleton, by their names and aliases.")

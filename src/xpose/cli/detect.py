@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from xpose.inference.encoded import EncodedClass
     from xpose.results import Pose, Poses
 
+_PLURALS = {"pose_map": "pose maps", "crops": "crops"}
 _DEFAULT_OUT = Path("xpose-out")
 _OUT_HELP = "Folder for drawings and poses.json. Default: xpose-out, or no files with --json alone."
 _PROFILE_HELP = "Write a PyTorch trace of the run, for chrome://tracing or Perfetto."
@@ -102,7 +103,8 @@ class _Results:
         elif self.results:
             _console.show(self._table())
         if self.output is not None and written:
-            drawn = "Drawings and crops" if any(paths.get("crops") for paths in self._drawn.values()) else "Drawings"
+            kinds = [key for key in ("pose_map", "crops") if any(paths.get(key) for paths in self._drawn.values())]
+            drawn = " and ".join(", ".join(["Drawings", *(_PLURALS[key] for key in kinds)]).rsplit(", ", 1))
             _console.note(f"{drawn} are in {printable(self.output.folder)}, all results in {', '.join(written)}.")
             if self.output.replaced:
                 _console.note("Earlier results there were replaced. To keep them, give another folder with -o.")

@@ -20,6 +20,7 @@ class Converted:
     """What `convert_labels` did."""
 
     labels: ReadLabels
+    out: Path  # the file or folder
     files: list[Path]  # written, in the order of the pictures
     losses: list[str]  # what the target cannot express, by name and count
     notes: list[str]  # what was not read
@@ -77,7 +78,7 @@ def convert_labels(
         losses += [TRACK_NAMES.format(counted(len(labels.track_names), "track"))]
     made = "boxes" in row.keeps and "boxes" not in labels.known
     notes = [*labels.notes, *(["objects without a box got one around their keypoints"] if made else [])]
-    return Converted(labels, written, losses, notes)
+    return Converted(labels, target, written, losses, notes)
 
 
 def _is_file(out: Path, row: ResultFormat) -> bool:
@@ -112,7 +113,7 @@ def report(done: Converted, to: str) -> list[str]:
     objects = sum(map(len, done.labels.results))
     lines = [
         f"Converted {counted(objects, 'object')} in {counted(len(done.labels.results), 'picture')} from "
-        f"{done.labels.format} to {to}: {done.files[0] if len(done.files) == 1 else done.files[0].parent}"
+        f"{done.labels.format} to {to}: {done.files[0] if len(done.files) == 1 else done.out}"
     ]
     lines += [f"Not read: {note}" for note in done.notes]
     lines += [f"{to} cannot express {loss}." for loss in done.losses]

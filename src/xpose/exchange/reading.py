@@ -19,6 +19,7 @@ from xpose.data.datasets.importers.names import Named
 from xpose.data.datasets.importers.recognise import recognise
 from xpose.data.datasets.sources import SourceFolder, safe_name, whole_file_fault
 from xpose.errors import DataError, counted, first_line, quote
+from xpose.pictures import PICTURE_ENDINGS
 from xpose.pictures.reading import picture_size
 from xpose.records import Instance, Picture, Skipped
 from xpose.results import Poses
@@ -30,7 +31,7 @@ from xpose.vocabulary import Skeleton, list_skeletons
 _ENDINGS = {".parquet": "parquet", ".nwb": "nwb", ".txt": "mot"}
 _CSV_HEADER = "picture,object,category"
 _KEYS = {"id", "image_id", "category_id", "bbox", "area", "keypoints", "num_keypoints", "score", "track_id"}
-_KEYS |= {"keypoint_scores", "keypoint_errors"}  # what is read of a COCO annotation
+_KEYS |= {"keypoint_scores", "keypoint_errors", "tentative"}  # what is read of a COCO annotation
 _POSETRACK = {"vid_id", "frame_id"}
 
 
@@ -108,6 +109,8 @@ def _recognised(path: Path) -> tuple[str, Path]:
             return "openpose", path
         if any(_json_format(file) == "json" for file in sorted(path.rglob("*.json"))[:1]):
             return "json", path
+    elif path.suffix.lower() in PICTURE_ENDINGS:
+        raise DataError(f"{quote(path)} is a picture. Give the file or folder with the labels.")
     elif path.suffix.lower() in _ENDINGS:
         return _ENDINGS[path.suffix.lower()], path
     elif path.suffix.lower() == ".csv":
@@ -289,6 +292,7 @@ class _RecordReader:
             edges=tuple((spelt[start], spelt[end]) for start, end in item.category.edges),
             errors={spelt[name]: value for name, value in item.keypoint_errors.items()},
             track=None if item.track is None else self._track(item.track),
+            tentative=item.tentative,
         )
 
     def _track(self, name: str) -> int:

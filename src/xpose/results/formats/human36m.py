@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xpose.errors import ConfigError, XPoseWarning, quote
+from xpose.errors import ConfigError, XPoseWarning, counted, quote
 from xpose.results.formats.tracks import frame_numbers
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def to_human36m(results: Sequence[Poses]) -> bytes:
             else:
                 others.append(pose.category)
     if others:
-        text = f"{len(others)} objects ({quote(others[0])}) are omitted, because they have no joints of people."
+        text = f"{counted(len(others), 'object')} without the joints of people ({quote(others[0])}) omitted."
         warnings.warn(text, XPoseWarning, stacklevel=4)
     keypoints = np.zeros((len(rows), len(results), len(JOINTS), 3), np.float32)
     for row, track in enumerate(rows.values()):

@@ -61,6 +61,7 @@ class StatedInstance(Instance):
     keypoint_errors: Mapping[str, float] = field(default_factory=dict)
     track: str | None = None
     box_made: bool = False  # the source states no box
+    tentative: bool = False  # see `xpose.Poses`
 
 
 @dataclass

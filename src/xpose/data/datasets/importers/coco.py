@@ -152,6 +152,7 @@ class CocoImport(Importer, CocoLike):
             keypoint_errors=dict(_listed(stated, "keypoint_errors", names)),
             track=str(track) if isinstance(track, str | int) else None,
             box_made=not stated.get("bbox"),
+            tentative=stated.get("tentative") is True,
         )
 
 
