@@ -60,6 +60,7 @@ CORE = HEAVY | {"numpy", "PIL", "typer", "rich", "regex", "jinja2"}
 # Import names of the packages in pyproject's extras.
 OPTIONAL = {
     *("h5py", "scipy", "defusedxml", "yaml", "cv2", "sleap_io", "ndx_pose", "pynwb", "pyarrow"),  # data
+    *("pandas", "tables"),  # deeplabcut
     *("tensorboard", "pycocotools", "faster_coco_eval", "matplotlib"),  # train, eval
     *("gradio", "fastapi", "uvicorn", "starlette"),  # demo, serve
     *("onnx", "onnxscript", "openvino", "av"),  # export, openvino, video

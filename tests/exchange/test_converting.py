@@ -18,7 +18,14 @@ from xpose.results.formats.table import ASPECTS, FORMATS, encoded
 
 PEOPLE = tracked_people()
 # Formats with an extra; the others need nothing or pyyaml.
-NEEDS = {"parquet": "pyarrow", "sleap": "sleap_io", "nwb": "ndx_pose", "yolo": "yaml", "cvat": "defusedxml"}
+NEEDS = {
+    "parquet": "pyarrow",
+    "deeplabcut-h5": "tables",
+    "sleap": "sleap_io",
+    "nwb": "ndx_pose",
+    "yolo": "yaml",
+    "cvat": "defusedxml",
+}
 READABLE = [name for name, row in FORMATS.items() if row.readable]
 SAMPLES = Path(__file__).parents[2] / ".." / "shared" / "data" / "format_samples"
 
@@ -116,7 +123,7 @@ def test_every_format_becomes_every_other_or_says_why_not(name: str, coco: Path,
                 convert_labels(source, tmp_path / to, to)
             continue
         pictures = coco.parent / "images" if name in ("csv", "parquet") else None
-        pictures = coco.parent / "images" if name == "deeplabcut" else pictures
+        pictures = coco.parent / "images" if name.startswith("deeplabcut") else pictures
         done = convert_labels(source, tmp_path / f"{name}-{to}", to, pictures=pictures)
         assert sum(map(len, done.labels.results)) == 3, to
         assert all(path.is_file() for path in done.files)

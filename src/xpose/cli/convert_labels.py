@@ -9,8 +9,8 @@ import typer
 
 from xpose.cli import _console
 
-_FORMATS = "The formats: json, coco, coco-results, csv, parquet, openpose, yolo, deeplabcut, sleap, nwb, label-studio, "
-_FORMATS += "cvat, posetrack, human36m and mot (docs/formats.md)."
+_FORMATS = "The formats: json, coco, coco-results, csv, parquet, openpose, yolo, deeplabcut, deeplabcut-h5, sleap, "
+_FORMATS += "nwb, label-studio, cvat, posetrack, human36m and mot (docs/formats.md)."
 
 
 def convert_labels(

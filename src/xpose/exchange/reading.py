@@ -117,7 +117,7 @@ def _recognised(path: Path) -> tuple[str, Path]:
         with path.open("rb") as file:
             return "csv" if file.read(40).startswith(_CSV_HEADER.encode()) else "deeplabcut", path
     elif path.suffix.lower() == ".h5":
-        return "deeplabcut", path
+        return "deeplabcut-h5", path
     elif path.suffix.lower() == ".json" and (known := _json_format(path)):
         return known, path
     recognised = recognise(path)

@@ -108,6 +108,14 @@ def test_pandas_reads_deeplabcut(tmp_path: Path) -> None:
     np.testing.assert_allclose(single.to_numpy().reshape(-1, 2), places(labels, 0), **CENTS)
 
 
+def test_pandas_reads_deeplabcuts_h5(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("tables")
+    table = pandas.read_hdf(written("deeplabcut-h5", tmp_path))
+    text = pandas.read_csv(written("deeplabcut", tmp_path), header=[0, 1, 2, 3], index_col=0)
+    pandas.testing.assert_frame_equal(table, text)
+
+
 def test_movement_reads_deeplabcut_and_nwb(tmp_path: Path) -> None:
     load_poses = pytest.importorskip("movement.io.load_poses")
     video = frames_without_pictures()

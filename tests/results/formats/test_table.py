@@ -14,7 +14,7 @@ from xpose.results.formats.table import ASPECTS, FORMATS, ResultFormat, encoded,
 
 DOCS = Path(__file__).parents[3] / "docs" / "formats.md"
 PAIR = [two_dogs_and_a_box(), two_dogs_and_a_box()[:1]]
-NEEDS = {"parquet": "pyarrow", "sleap": "sleap_io", "nwb": "ndx_pose"}
+NEEDS = {"parquet": "pyarrow", "deeplabcut-h5": "tables", "sleap": "sleap_io", "nwb": "ndx_pose"}
 
 
 @pytest.fixture(params=FORMATS.values(), ids=FORMATS)
@@ -50,7 +50,9 @@ def test_a_folder_of_results(row: ResultFormat) -> None:
         assert written[expected[0]] == encoded(PAIR[:1], row.name)
     else:
         assert {*written} == {row.file, *(row.shared(PAIR) if row.shared else ())}
-        assert row.name in ("nwb", "sleap") or written[row.file] == encoded(PAIR, row.name)  # these state when
+        assert row.name in ("nwb", "sleap", "deeplabcut-h5") or written[row.file] == encoded(
+            PAIR, row.name
+        )  # these state when
 
 
 @given(any_poses())

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import csv
 import io
+import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xpose.errors import ConfigError
+from xpose.errors import ConfigError, missing_extra
 from xpose.results.formats.csv import safe_cell
 from xpose.results.formats.json import number, score
 from xpose.results.formats.tracks import are_pictures, frame_numbers, individuals_of
@@ -26,8 +28,7 @@ SCORER = "xpose"
 def to_deeplabcut(results: Sequence[Poses], *, track_names: Mapping[int, str] | None = None) -> str:
     """One table of all pictures. The first column is the picture, or the number of the frame of a video.
 
-    DeepLabCut has no classes: all objects are individuals with the same body parts. Its own h5 file is made of this one
-    by `deeplabcut.convertcsv2h5`.
+    DeepLabCut has no classes: all objects are individuals with the same body parts.
     """
     results = [poses[~poses.tentative] for poses in results]
     named = individuals_of(results, track_names)
@@ -57,6 +58,22 @@ def to_deeplabcut(results: Sequence[Poses], *, track_names: Mapping[int, str] | 
         cells = [cell for name in individuals for part in parts for cell in _cells(found.get((name, part)), scored)]
         writer.writerow([picture, *cells])
     return stream.getvalue()
+
+
+def to_h5(results: Sequence[Poses], *, track_names: Mapping[int, str] | None = None) -> bytes:
+    """The same table as DeepLabCut's own h5 file, written by pandas as DeepLabCut does."""
+    try:
+        import pandas
+        import tables  # noqa: F401  # which pandas needs for this
+    except ImportError as error:
+        raise missing_extra("Writing DeepLabCut's h5 files", str(error.name), "deeplabcut") from None
+    text = to_deeplabcut(results, track_names=track_names)
+    levels = 4 if text.split("\n")[1].startswith("individuals") else 3
+    table = pandas.read_csv(io.StringIO(text), header=list(range(levels)), index_col=0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "labels.h5"
+        table.to_hdf(path, key="df_with_missing", mode="w")
+        return path.read_bytes()
 
 
 def _cells(point: Point | None, scored: bool) -> list[float | None]:

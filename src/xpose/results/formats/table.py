@@ -235,6 +235,16 @@ FORMATS = {
             needs_sizes=False,
         ),
         ResultFormat(
+            name="deeplabcut-h5",
+            used_by="DeepLabCut",
+            file="CollectedData_xpose.h5",
+            encode=deeplabcut.to_h5,
+            keeps=frozenset({"keypoints", "confidences", "outside", "tracks", "picture names", "empty pictures"}),
+            importer="deeplabcut",
+            options=("track_names",),
+            needs_sizes=False,
+        ),
+        ResultFormat(
             name="sleap",
             used_by="SLEAP",
             file="poses.slp",
