@@ -198,7 +198,7 @@ for repeat in range(2):
         child = os.fork()
         if not child:
             # Killed in the network, or while a frame is drawn or a table is written, or not at all.
-            steps, where = int(random.integers(1, 16)), random.choice(["detect", "draw", "row"])
+            steps, where = int(random.integers(1, 12)), random.choice(["detect", "draw", "row"])
             stub = Stub((steps, lambda: os.kill(os.getpid(), signal.SIGKILL)), where, 1 + repeat)
             for place, name in (("draw", "_drawn"), ("row", "_lengthen_trails")):
                 if where == place:
@@ -231,13 +231,13 @@ print("rounds", rounds)
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="processes are killed after a fork")
 @pytest.mark.parametrize("seed", [0])
 def test_kills_at_any_point_change_no_byte_of_the_tracks(tmp_path: Path, seed: int) -> None:
-    clip = make_clip(tmp_path / "clip.mp4", 40)
+    clip = make_clip(tmp_path / "clip.mp4", 26)
     done = subprocess.run(
         [sys.executable, "-c", KILLS, clip, tmp_path, str(seed)], capture_output=True, text=True, check=False,
         cwd=Path(__file__).parents[2], timeout=240,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    assert int(done.stdout.split()[-1]) > 6
+    assert int(done.stdout.split()[-1]) > 4
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ _SHOWN = 8  # tracks with curves
 _BINS = 240  # points of a curve
 _LEFT, _WIDTH = 54, 836  # of the charts' area
 _MERGED = 1.0  # seconds between doubts about the same tracks that are reported as one
-_STILLS, _STILL_WIDTH = 6, 480
+_STILLS, _STILL_SIZE = 6, (480, 320)  # their number and largest size
 _WORDS = {"exchange": "an exchange of their objects", "new id": "the second is the first again"}
 
 
@@ -332,7 +332,7 @@ def _stills(video: Path) -> Iterator[tuple[str, str]]:
             image: Any = next((image for image in container.decode(stream) if image.pts >= target), None)
             if image is not None:
                 picture = image.to_image()
-                picture.thumbnail((_STILL_WIDTH, _STILL_WIDTH))
+                picture.thumbnail(_STILL_SIZE)
                 content = io.BytesIO()
                 picture.save(content, "JPEG", quality=85)
                 yield embedded(content.getvalue()), _clock(float(image.pts * stream.time_base))
@@ -345,7 +345,7 @@ def _colour(track_id: int) -> str:
 def _clock(seconds: float) -> str:
     """A time as "7.25 s" or "1:02:03"."""
     if seconds < 60:
-        return f"{seconds:.2f} s".replace(".00 s", " s")
+        return f"{seconds:.2f}".rstrip("0").rstrip(".") + " s"
     minutes, rest = divmod(seconds, 60)
     hours, minutes = divmod(int(minutes), 60)
     fraction = f"{rest % 1:.1f}"[1:] if round(rest % 1, 1) not in (0, 1) else ""
