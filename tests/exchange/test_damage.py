@@ -102,3 +102,10 @@ def test_huge_declarations_are_refused(tmp_path: Path) -> None:
             file.create_dataset("points", shape=(1 << 30,), dtype=numpy.float64, chunks=(1 << 20,), compression="gzip")
         with pytest.raises(XPoseError, match=match):
             convert_labels(tmp_path / name, tmp_path / "out.csv", "csv")
+
+
+def test_tables_larger_than_the_limit_are_refused(coco: Path, monkeypatch) -> None:  # noqa: F811
+    source = in_format(coco, "parquet")
+    monkeypatch.setattr("xpose.results.formats.csv.MAX_BYTES", 1000)
+    with pytest.raises(XPoseError, match="At most 0 are read"):
+        convert_labels(source, source.with_suffix(".csv"), "csv")
