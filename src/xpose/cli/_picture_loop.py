@@ -182,7 +182,6 @@ def _detect_each(
         ahead(detect, readings, at_once, threads=at_once if at_once > 1 else 0) as detections,
     ):
         for number, ((picture, _), detection) in enumerate(detections):
-            check()
             bars.update("pictures", number, len(pictures))
             try:
                 pixels, poses = detection.result()
@@ -194,13 +193,14 @@ def _detect_each(
                 if writing is not None:
                     writing.result()  # no result is written after one that could not be written
                 writing = writer.submit(write, picture, replace(poses, source=picture.name), pixels)
+                check()
                 continue
             outcomes.append(Fault(picture.name, message))
             with bars.paused():
                 _console.fail(f"{message.rstrip('. ')}. Skipped.")
+            check()
         if writing is not None:
             writing.result()
-        check()
 
 
 def _memory_errors() -> tuple[type[Exception], ...]:
