@@ -17,6 +17,7 @@ from xpose.video.tables import Columns, ParquetTracks
 from xpose.video.timeline import TrackedFrame
 from xpose.video.tracker import Doubt
 
+pytest.importorskip("av", reason="videos need the extra video")
 pytest.importorskip("pyarrow", reason="Parquet files need the extra video")
 CLASSES = [TextPrompt("mouse", keypoints=list(NAMES)).resolved]
 
