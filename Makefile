@@ -53,12 +53,12 @@ fix: $(VENV)/.installed-for-tests
 types: $(VENV)/.installed-for-tests
 	$(BIN)/mypy
 
-# The stamps prevent a second installation until pyproject.toml changes.
+# The stamps prevent a second installation until pyproject.toml or the list of extras changes.
 $(VENV)/.installed-for-demo: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -e ".[examples]"
 	touch $@
 
-$(VENV)/.installed-for-tests: pyproject.toml | $(BIN)/python
+$(VENV)/.installed-for-tests: pyproject.toml Makefile | $(BIN)/python
 	$(BIN)/python -m pip install -e ".[$(EXTRAS)]"
 	touch $@ $(VENV)/.installed-for-demo
 
