@@ -48,10 +48,11 @@ ALLOWED = {
     "evaluation": DETECTOR | {"data", "pages"},
     "training": MEASURING,
     "export": DETECTOR,
-    "serve": DETECTOR,
+    "server": DETECTOR,
+    "client": RESULTS,
     "batch": DETECTOR,
     "demo": DETECTOR,
-    "cli": MEASURING | {"training", "export", "exchange", "serve", "batch", "demo"},
+    "cli": MEASURING | {"training", "export", "exchange", "server", "batch", "demo"},
 }
 # `import xpose` and `xpose --help` load these, so none of them may load something slow at its top.
 LIGHT = RESULTS | {"cli"}
@@ -62,7 +63,7 @@ OPTIONAL = {
     *("h5py", "scipy", "defusedxml", "yaml", "cv2", "sleap_io", "ndx_pose", "pynwb", "pyarrow"),  # data
     *("pandas", "tables"),  # deeplabcut
     *("tensorboard", "pycocotools", "faster_coco_eval", "matplotlib"),  # train, eval
-    *("gradio", "fastapi", "uvicorn", "starlette"),  # demo, serve
+    *("gradio", "fastapi", "uvicorn", "starlette", "prometheus_client"),  # demo, serve
     *("onnx", "onnxscript", "openvino", "av"),  # export, openvino, video
     *("supervision",),  # `Poses.to_supervision` makes one if the caller has it
 }
@@ -194,7 +195,10 @@ def test_slow_and_optional_packages_are_imported_where_they_are_needed():
     assert wrong_weights(SOURCE) == []
 
 
-@pytest.mark.parametrize("start", sorted(path.name for path in SOURCE.iterdir() if path.name in DETECTOR | {"demo"}))
+PARTS = DETECTOR | {"demo", "server"}
+
+
+@pytest.mark.parametrize("start", sorted(path.name for path in SOURCE.iterdir() if path.name in PARTS))
 def test_losses_and_matcher_cannot_be_reached_from(start):
     reached = reachable(SOURCE, start)
     assert any(part(module) == start for module in reached)

@@ -22,6 +22,7 @@ COMMANDS = {
     "video": "xpose.cli.video:video",
     "prompt": "xpose.cli.prompt:app",
     "demo": "xpose.cli.demo:demo",
+    "serve": "xpose.cli.serve:serve",
     "label": "xpose.cli.label:label",
     "models": "xpose.cli.models:models",
     "skeletons": "xpose.cli.skeletons:skeletons",

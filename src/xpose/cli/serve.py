@@ -1,0 +1,97 @@
+"""`xpose serve`: detection over HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from xpose.cli import _console, _options, _prompts
+from xpose.errors import ConfigError
+
+if TYPE_CHECKING:
+    from xpose.inference import Detector
+
+_HOST = "127.0.0.1"
+_HOST_HELP = "Address to listen at; 0.0.0.0 allows other machines to connect."
+_KEYS_HELP = "Requests to /v1 need one of the API keys in this file (one in each line), as: Authorization: Bearer KEY"
+_QUEUE_HELP = (
+    "Pictures that are read, wait or are in the network at most; further requests are told to try again (429)."
+)
+_DEADLINE_HELP = "Seconds that an answer may take; requests may ask for less."
+_BATCH_HELP = (
+    "Largest number of pictures of equal size in a call of PyTorch. ONNX Runtime gets one call per CPU thread."
+)
+Host = Annotated[str, typer.Option(metavar="ADDRESS", help=_HOST_HELP)]
+Port = Annotated[int, typer.Option(min=0, max=65535, metavar="NUMBER", help="0 selects a free port.")]
+Demo = Annotated[bool, typer.Option("--demo", help="Also serve the web demo, at /.")]
+Keys = Annotated[Path | None, typer.Option("--keys", metavar="FILE", help=_KEYS_HELP)]
+Queue = Annotated[int, typer.Option(min=1, max=100_000, metavar="N", help=_QUEUE_HELP)]
+Deadline = Annotated[float, typer.Option(min=0.1, max=3600, metavar="SECONDS", help=_DEADLINE_HELP)]
+BatchSize = Annotated[int, typer.Option(min=1, max=256, metavar="N", help=_BATCH_HELP)]
+
+
+def serve(
+    weights: _options.Weights = None,
+    device: _options.Device = None,
+    dtype: _options.Dtype = None,
+    clip: _options.Clip = None,
+    host: Host = _HOST,
+    port: Port = 8000,
+    keys: Keys = None,
+    demo: Demo = False,
+    queue: Queue = 128,
+    deadline: Deadline = 30.0,
+    batch_size: BatchSize = 8,
+) -> None:
+    """Serve detection over HTTP.
+
+    Only this machine can connect unless --host is given. Each request is one line of JSON on standard error, without
+    the content of pictures and prompts. SIGTERM or Ctrl-C stops the server after it has finished what it took.
+
+    Example: xpose serve --port 8000
+    """
+    from xpose.server.app import make_app, read_keys
+    from xpose.server.limits import ServerLimits
+    from xpose.server.running import listen, log_to_stderr, run
+    from xpose.server.service import Service
+
+    if demo and keys is not None:
+        raise ConfigError(
+            "The page of --demo needs no API key, so that --keys would protect nothing. Omit one of them."
+        )
+    known = [] if keys is None else read_keys(keys)
+    limits = ServerLimits(queue=queue, pictures=min(queue, ServerLimits.pictures), deadline=deadline)
+    detector = _prompts.load_detector(weights, None, device, dtype, clip)
+    door = listen(host, port)
+    with _page(detector, demo) as page:
+        app = make_app(Service(detector, limits, batch_size), keys=known, page=page)
+        if not _console.is_quiet():
+            log_to_stderr()
+        run(app, door, limits.receive_seconds, deadline + 1, lambda: _announce(door.getsockname()[:2], host, known))
+
+
+@contextlib.contextmanager
+def _page(detector: Detector, wanted: bool) -> Iterator[Any]:
+    """The web demo, whose temporary files are deleted at the end."""
+    if not wanted:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="xpose-demo-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        from xpose.demo.controller import Controller
+        from xpose.demo.server import make_app
+
+        yield make_app(Controller(detector))
+
+
+def _announce(address: tuple[str, int], host: str, keys: list[str]) -> None:
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(address[0], f"[{address[0]}]" if ":" in host else address[0])
+    _console.show(f"The server is at http://{name}:{address[1]}/ (stop it with Ctrl-C)")
+    if host not in (_HOST, "localhost", "::1") and not keys:
+        _console.note("Other machines can use it, too, without a key. --keys FILE requires one.")
