@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -123,9 +125,21 @@ def _by_onnx(source: Path, engine: EngineName | None) -> GraphEngine | None:
 
 
 def _gpu() -> bool:
+    """Whether PyTorch can use a GPU; importing it takes seconds, so that the driver is looked for first."""
+    if sys.platform == "linux" and not _driver():
+        return False
     import torch
 
     return torch.cuda.is_available() or torch.backends.mps.is_available()
+
+
+def _driver() -> bool:
+    """Whether Linux has a driver of NVIDIA or AMD."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return Path("/dev/kfd").exists()
+    return True
 
 
 def _by_torch(source: Path, name: str, options: TorchOptions) -> Detector:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from onnx import TensorProto, helper
 from xpose import Detector, Poses, TextPrompt, VisualPrompt, load
 from xpose.demo.pictures import photographs
 from xpose.errors import CheckpointError, ConfigError
+from xpose.inference import loading
 from xpose.inference.engines.graphs import FORMAT, GraphEngine, architecture, bundled_graphs
 from xpose.model.checkpoints.folders import read_config
 from xpose.model.checkpoints.known import bundled_weights
@@ -115,3 +117,11 @@ def test_a_missing_graph_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"has no graph project\. Keep the files"):
         engine.project(np.zeros((1, 400)), np.zeros((1, 400)))
     assert json.loads(CONFIGS["xpose-nano"].to_json())["name"] == "xpose-nano"
+
+
+def test_the_default_engine_on_a_computer_without_a_gpu_does_not_import_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "_driver", lambda: False)
+    monkeypatch.setattr(loading, "find_spec", lambda name: name)  # all packages are installed
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setitem(sys.modules, "torch", None)  # so that importing it is an error
+    assert load().engine.runtime.startswith("ONNX Runtime")
