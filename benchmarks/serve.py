@@ -1,6 +1,6 @@
 """Measure the HTTP server over loopback: requests that get lost, errors, times, memory, and the gain of batching.
 
-    python benchmarks/serve.py                                  # 64 clients for 60 seconds, on a quiet machine
+    python benchmarks/serve.py                                  # 64 clients for 60 seconds, without OMP_NUM_THREADS
     python benchmarks/serve.py --clients 8 --seconds 5          # a quick look
     python benchmarks/serve.py -p unipose_swint.pth             # other weights
 
@@ -52,7 +52,9 @@ def serve_one_by_one(weights: str | None) -> None:
     from xpose.server.service import Service
 
     limits, door = ServerLimits(), listen("127.0.0.1", 0)
-    app = make_app(Service(OneByOne(load(weights)), limits, batch_size=1))
+    service = Service(OneByOne(load(weights)), limits, batch_size=1)
+    app = make_app(service)
+    service.warm_up()
     run(app, door, limits.receive_seconds, 30, lambda: print(f"http://127.0.0.1:{door.getsockname()[1]}/", flush=True))
 
 
@@ -101,6 +103,11 @@ def resident_mb(pid: int) -> float:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def cpu_seconds(pid: int) -> float:
+    with open(f"/proc/{pid}/stat") as file:
+        return sum(map(int, file.read().rpartition(")")[2].split()[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
 def measure(words: list[str], clients: int, seconds: float, side: int) -> float:
     """Pictures per second of a server."""
     with subprocess.Popen(
@@ -113,17 +120,19 @@ def measure(words: list[str], clients: int, seconds: float, side: int) -> float:
             for into, length in ((warm_load, max(2.0, seconds / 6)), (load, seconds)):
                 began, end = time.monotonic(), time.monotonic() + length
                 threads = [threading.Thread(target=client, args=(port, body, end, into)) for _ in range(clients)]
-                before = resident_mb(server.pid)
+                before, used = resident_mb(server.pid), cpu_seconds(server.pid)
                 for thread in threads:
                     thread.start()
                 for thread in threads:
                     thread.join()
+            used = (cpu_seconds(server.pid) - used) / max(1, len(load.seconds))
             rate, after = len(load.seconds) / (time.monotonic() - began), resident_mb(server.pid)
         finally:
             server.send_signal(signal.SIGTERM)
     errors = sum(count for status, count in load.statuses.items() if status not in (200, 429))
     p50, p99 = (statistics.quantiles(load.seconds, n=100)[n] for n in (49, 98))
     print(f"  {rate:.1f} pictures/s, p50 {p50:.2f} s, p99 {p99:.2f} s; {len(load.seconds)} answers, {load.lost} lost")
+    print(f"  {1000 * used:.0f} ms of processor time per picture")
     print(f"  {errors} errors, {load.statuses[429]} told to return; memory {before:.0f} -> {after:.0f} MB")
     assert server.returncode == 0
     return rate

@@ -70,7 +70,9 @@ def serve(
     detector = _prompts.load_detector(weights, None, device, dtype, clip)
     door = listen(host, port)
     with _page(detector, demo) as page:
-        app = make_app(Service(detector, limits, batch_size), keys=known, page=page)
+        service = Service(detector, limits, batch_size)
+        app = make_app(service, keys=known, page=page)
+        service.warm_up()
         if not _console.is_quiet():
             log_to_stderr()
         run(app, door, limits.receive_seconds, deadline + 1, lambda: _announce(door.getsockname()[:2], host, known))

@@ -56,7 +56,7 @@ def make_app(service: Service, *, keys: Sequence[str] = (), page: Any = None) ->
     """The application.
 
     Args:
-        service: what answers; it is warmed up when the application starts, and closed when it ends.
+        service: what answers, after `Service.warm_up`; it is closed when the application ends.
         keys: API keys, one of which every request to /v1 must have; none if the server is open.
         page: another ASGI application for all other addresses, such as the web demo.
 
@@ -78,10 +78,7 @@ def make_app(service: Service, *, keys: Sequence[str] = (), page: Any = None) ->
         async with contextlib.AsyncExitStack() as stack:
             if page is not None:
                 await stack.enter_async_context(page.router.lifespan_context(page))
-            warming = loop.run_in_executor(None, service.warm_up)
             yield
-            with contextlib.suppress(Exception):
-                await warming
             await loop.run_in_executor(None, service.close)
 
     async def detect(request: Any) -> Any:
@@ -161,25 +158,33 @@ async def _answered(
 async def _received(request: Any, held: _HeldBytes, limits: ServerLimits) -> bytes:
     """The body, which is refused as soon as it is too large or too slow."""
     too_large = RefusalError(413, f"The body is larger than {limits.body_bytes / 1e6:g} MB. Send fewer pictures.")
+    # Somewhat larger bodies are read to their end, because most clients read no answer before all is sent.
+    most_discarded = 8 * limits.body_bytes
     announced = request.headers.get("content-length", "0")
-    if announced.isdecimal() and int(announced) > limits.body_bytes:
+    if announced.isdecimal() and int(announced) > most_discarded:
         raise too_large
     from starlette.requests import ClientDisconnect
 
-    parts = bytearray()
+    parts, count = bytearray(), 0
     try:
         async with asyncio.timeout(limits.receive_seconds):
             async for part in request.stream():
-                held.add(len(part))
-                parts += part
-                if len(parts) > limits.body_bytes:
+                count += len(part)
+                if count > most_discarded:
                     raise too_large
+                if count > limits.body_bytes:
+                    parts.clear()
+                else:
+                    held.add(len(part))
+                    parts += part
     except TimeoutError:
         raise RefusalError(
             408, f"The body did not arrive within {limits.receive_seconds:g} s. Send it faster, or in smaller parts."
         ) from None
     except ClientDisconnect:
         raise RefusalError(400, "The connection was closed before the body was complete.") from None
+    if count > limits.body_bytes:
+        raise too_large
     return bytes(parts)
 
 
