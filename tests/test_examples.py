@@ -87,7 +87,7 @@ def test_the_demo_finds_what_the_photographs_show(tmp_path):
     command[1:1] = ["-X", "importtime"]
     second = subprocess.run(command, capture_output=True, text=True, check=True)
     assert _points(first) == _points(second.stdout)
-    assert "torch.nn" in second.stderr
+    assert "xpose.inference.detector" in second.stderr
     assert "torch._dynamo" not in second.stderr, "PyTorch's compiler takes a second to load; detection does not use it"
 
 
