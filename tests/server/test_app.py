@@ -170,7 +170,7 @@ HOSTILE = {
     "instances": (422, 422, searching(options={"max_instances": 10**9}), JSON, "max_instances"),
     "region": (422, 422, searching(options={"region": [0, 0, 1, 1]}), JSON, "Unknown field"),
     "deadline": (422, 422, searching(deadline=-1), JSON, "deadline"),
-    "short deadline": (422, 422, searching(deadline=1e-9), JSON, "from 0.1 to"),
+    "short deadline": (422, 422, searching(deadline=1e-9), JSON, "from 1 to"),
 }
 
 

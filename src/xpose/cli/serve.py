@@ -32,7 +32,7 @@ Port = Annotated[int, typer.Option(min=0, max=65535, metavar="NUMBER", help="0 s
 Demo = Annotated[bool, typer.Option("--demo", help="Also serve the web demo, at /.")]
 Keys = Annotated[Path | None, typer.Option("--keys", metavar="FILE", help=_KEYS_HELP)]
 Queue = Annotated[int, typer.Option(min=1, max=100_000, metavar="N", help=_QUEUE_HELP)]
-Deadline = Annotated[float, typer.Option(min=0.1, max=3600, metavar="SECONDS", help=_DEADLINE_HELP)]
+Deadline = Annotated[float, typer.Option(min=1, max=3600, metavar="SECONDS", help=_DEADLINE_HELP)]
 BatchSize = Annotated[int, typer.Option(min=1, max=256, metavar="N", help=_BATCH_HELP)]
 
 

@@ -21,7 +21,7 @@ from xpose.vocabulary import list_skeletons
 if TYPE_CHECKING:
     import numpy as np
 
-SHORTEST_DEADLINE = 0.1  # seconds
+SHORTEST_DEADLINE = 1  # seconds
 OPTIONS = ("threshold", "keypoint_threshold", "nms", "max_instances", "best")
 _TEXT_FIELDS = ("object", "skeleton", "keypoints", "part", "style")
 _EXAMPLE_FIELDS = ("image", "keypoints", "box", "edges")
@@ -321,6 +321,6 @@ def deadline_of(body: Body, limits: ServerLimits) -> float:
         or not isinstance(seconds, int | float)
         or not SHORTEST_DEADLINE <= seconds <= limits.deadline
     ):
-        rule = f"It must be a number of seconds from {SHORTEST_DEADLINE} to {limits.deadline:g}."
+        rule = f"It must be a number of seconds from {SHORTEST_DEADLINE:g} to {limits.deadline:g}."
         raise RefusalError(422, f'"deadline" is {_shown(seconds)}. {rule}')
     return float(seconds)
