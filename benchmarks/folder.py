@@ -23,6 +23,8 @@ from typing import Any
 
 from PIL import Image
 
+from xpose.pictures.ahead import called
+
 WIDTH = 640
 
 
@@ -31,12 +33,7 @@ class Immediate(ThreadPoolExecutor):
 
     def submit(self, function: Callable[..., Any], /, *given: Any, **options: Any) -> Future[Any]:
         """The finished future of a call."""
-        done: Future[Any] = Future()
-        try:
-            done.set_result(function(*given, **options))
-        except Exception as error:
-            done.set_exception(error)
-        return done
+        return called(function, *given, **options)
 
 
 def main() -> None:
@@ -53,6 +50,7 @@ def main() -> None:
 
     from xpose import cli
     from xpose.cli import _picture_loop
+    from xpose.pictures import ahead
 
     torch.set_num_threads(given.threads)
     torch_only = ["--dtype", "float32"]
@@ -79,7 +77,7 @@ def main() -> None:
             run(next((folder / "in").iterdir()), options)
         for _ in range(given.repeats):
             for which, (options, executor) in variants.items():
-                _picture_loop.ThreadPoolExecutor = executor  # type: ignore[misc]
+                _picture_loop.ThreadPoolExecutor = ahead.ThreadPoolExecutor = executor  # type: ignore[misc]
                 rates[which].append(given.pictures / run(folder / "in", options))
     for which, values in rates.items():
         shown = ", ".join(f"{value:.2f}" for value in values)

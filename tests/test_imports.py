@@ -48,11 +48,12 @@ ALLOWED = {
     "evaluation": DETECTOR | {"data", "pages"},
     "training": MEASURING,
     "export": DETECTOR,
-    "server": DETECTOR,
+    "serving": set(),
+    "server": DETECTOR | {"serving"},
     "client": RESULTS,
     "batch": DETECTOR,
-    "demo": DETECTOR,
-    "cli": MEASURING | {"training", "export", "exchange", "server", "batch", "demo"},
+    "demo": DETECTOR | {"serving"},
+    "cli": MEASURING | {"training", "export", "exchange", "serving", "server", "batch", "demo"},
 }
 # `import xpose` and `xpose --help` load these, so none of them may load something slow at its top.
 LIGHT = RESULTS | {"cli"}

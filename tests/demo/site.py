@@ -18,7 +18,8 @@ from tests.demo.conftest import Forwards, counting_detector
 
 from xpose.demo.controller import Controller
 from xpose.demo.pictures import Limits
-from xpose.demo.server import address_of, listen, make_app, make_server
+from xpose.demo.server import listen, make_app, make_server
+from xpose.serving import address_of
 
 PATIENCE = 60.0  # seconds; a busy machine is no fault of the code
 LIMITS = Limits(file_bytes=900_000, pixels=4_000_000, pictures=6)

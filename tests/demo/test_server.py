@@ -17,8 +17,9 @@ from tests.demo.conftest import png
 from tests.demo.site import LIMITS, Site, is_here, no_other_host, served
 
 import xpose
-from xpose.demo.server import POLICY, address_of, listen
+from xpose.demo.server import POLICY, listen
 from xpose.errors import ConfigError
+from xpose.serving import address_of
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,13 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xpose.cli import _console, _options, _prompts
+from xpose.cli.demo import HOST, Host
 from xpose.errors import ConfigError
 
 if TYPE_CHECKING:
     from xpose.inference import Detector
 
-_HOST = "127.0.0.1"
-_HOST_HELP = "Address to listen at; 0.0.0.0 allows other machines to connect."
 _KEYS_HELP = "Requests to /v1 need one of the API keys in this file (one in each line), as: Authorization: Bearer KEY"
 _QUEUE_HELP = (
     "Pictures that are read, wait or are in the network at most; further requests are told to try again (429)."
@@ -27,7 +24,6 @@ _DEADLINE_HELP = "Seconds that an answer may take; requests may ask for less."
 _BATCH_HELP = (
     "Largest number of pictures of equal size in a call of PyTorch. ONNX Runtime gets one call per CPU thread."
 )
-Host = Annotated[str, typer.Option(metavar="ADDRESS", help=_HOST_HELP)]
 Port = Annotated[int, typer.Option(min=0, max=65535, metavar="NUMBER", help="0 selects a free port.")]
 Demo = Annotated[bool, typer.Option("--demo", help="Also serve the web demo, at /.")]
 Keys = Annotated[Path | None, typer.Option("--keys", metavar="FILE", help=_KEYS_HELP)]
@@ -41,7 +37,7 @@ def serve(
     device: _options.Device = None,
     dtype: _options.Dtype = None,
     clip: _options.Clip = None,
-    host: Host = _HOST,
+    host: Host = HOST,
     port: Port = 8000,
     keys: Keys = None,
     demo: Demo = False,
@@ -60,6 +56,7 @@ def serve(
     from xpose.server.limits import ServerLimits
     from xpose.server.running import listen, log_to_stderr, run
     from xpose.server.service import Service
+    from xpose.serving import address_of
 
     if demo and keys is not None:
         raise ConfigError(
@@ -75,7 +72,7 @@ def serve(
         service.warm_up()
         if not _console.is_quiet():
             log_to_stderr()
-        run(app, door, limits.receive_seconds, deadline + 1, lambda: _announce(door.getsockname()[:2], host, known))
+        run(app, door, limits.receive_seconds, deadline + 1, lambda: _announce(address_of(door), host, known))
 
 
 @contextlib.contextmanager
@@ -84,16 +81,14 @@ def _page(detector: Detector, wanted: bool) -> Iterator[Any]:
     if not wanted:
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="xpose-demo-") as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder
-        from xpose.demo.controller import Controller
-        from xpose.demo.server import make_app
+    from xpose.demo.controller import Controller
+    from xpose.demo.server import make_app, temporary_folder
 
+    with temporary_folder():
         yield make_app(Controller(detector))
 
 
-def _announce(address: tuple[str, int], host: str, keys: list[str]) -> None:
-    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(address[0], f"[{address[0]}]" if ":" in host else address[0])
-    _console.show(f"The server is at http://{name}:{address[1]}/ (stop it with Ctrl-C)")
-    if host not in (_HOST, "localhost", "::1") and not keys:
+def _announce(address: str, host: str, keys: list[str]) -> None:
+    _console.show(f"The server is at {address} (stop it with Ctrl-C)")
+    if host not in (HOST, "localhost", "::1") and not keys:
         _console.note("Other machines can use it, too, without a key. --keys FILE requires one.")

@@ -9,7 +9,7 @@ import os
 import socket
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy as np
 from xpose.demo.controller import Controller
 from xpose.demo.pictures import photographs
 from xpose.errors import ConfigError, missing_extra
+from xpose.serving import address_of, open_socket, ready_server
 
 if TYPE_CHECKING:
     from xpose.inference import Detector
@@ -141,14 +142,9 @@ async def _sweep(controller: Controller) -> None:
 def listen(host: str, port: int | None) -> socket.socket:
     """Open a socket at the given port, or by default at the usual port or a free one."""
     for candidate in (PORT, 0) if port is None else (port,):
-        door = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
         try:
-            door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            door.bind((host, candidate))
-            door.listen(128)
-            return door
+            return open_socket(host, candidate, 128)
         except (OSError, OverflowError) as error:
-            door.close()
             reason = f"({getattr(error, 'strerror', None) or error})"
             wrong_host = isinstance(error, socket.gaierror) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL
     address = host if wrong_host else f"{host}, port {port or PORT}"
@@ -157,6 +153,14 @@ def listen(host: str, port: int | None) -> socket.socket:
         f"The page cannot be served at {address} {reason}. The address must be a free one of this machine. Try: {other}"
         "--host 127.0.0.1 (this machine only), or --host 0.0.0.0 (other machines, too)"
     )
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[None]:
+    """A folder for Gradio's temporary files, which is deleted at the end."""
+    with tempfile.TemporaryDirectory(prefix="xpose-demo-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        yield
 
 
 def serve_demo(detector: Detector, host: str, port: int | None, ready: Callable[[str], None]) -> None:
@@ -175,8 +179,7 @@ def serve(
         MissingExtraError: Gradio is not installed.
         ConfigError: the address cannot be used.
     """
-    with contextlib.closing(listen(host, port)) as door, tempfile.TemporaryDirectory(prefix="xpose-demo-") as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder  # deleted at the end
+    with contextlib.closing(listen(host, port)) as door, temporary_folder():
         warming = threading.Thread(target=warm_up)
 
         def started() -> None:
@@ -198,21 +201,10 @@ def _warm_up(detector: Detector) -> None:
             detector.detect(np.zeros((480, 640, 3), np.uint8), "object", max_instances=1)
 
 
-def address_of(door: socket.socket) -> str:
-    """The address of the page."""
-    host, port = door.getsockname()[:2]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{shown}:{port}/"
-
-
 def make_server(app: Any, started: Callable[[], None]) -> Any:
     """A quiet web server that calls `started` when it is ready."""
     import uvicorn
 
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: Any = None) -> None:
-            await super().startup(sockets)
-            started()
-
     # An open page keeps a connection; Ctrl-C does not wait for it.
-    return Server(uvicorn.Config(app, log_level="error", access_log=False, ws="none", timeout_graceful_shutdown=1))
+    settings = uvicorn.Config(app, log_level="error", access_log=False, ws="none", timeout_graceful_shutdown=1)
+    return ready_server(settings, started)

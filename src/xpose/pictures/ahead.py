@@ -22,7 +22,7 @@ def ahead(
     With one thread, the calls follow each other in order. Without threads, each call is made when its item is reached.
     """
     if not threads:
-        yield ((item, _called(function, item)) for item in items)
+        yield ((item, called(function, item)) for item in items)
         return
     pool = ThreadPoolExecutor(threads, "ahead")
 
@@ -39,10 +39,11 @@ def ahead(
         pool.shutdown(cancel_futures=True)
 
 
-def _called(function: Callable[[_Item], _Result], item: _Item) -> Future[_Result]:
+def called(function: Callable[..., _Result], *given: object, **options: object) -> Future[_Result]:
+    """The finished future of a call that is made now."""
     done: Future[_Result] = Future()
     try:
-        done.set_result(function(item))
+        done.set_result(function(*given, **options))
     except Exception as error:
         done.set_exception(error)
     return done

@@ -14,6 +14,7 @@ from typing import Any
 
 from xpose.errors import ConfigError, missing_extra
 from xpose.server.app import LOG
+from xpose.serving import open_socket, ready_server
 
 PORT = 8000
 _SLOW = json.dumps({"detail": "The header of the request did not arrive in time. Send it faster."}).encode()
@@ -29,18 +30,13 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         ConfigError: the address cannot be used.
     """
-    door = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        door.bind((host, port))
-        door.listen(512)
+        return open_socket(host, port, 512)
     except OSError as error:
-        door.close()
         raise ConfigError(
             f"The server cannot listen at {host}, port {port} ({error.strerror or error}). The address must be a free "
             "one of this machine. Try another --port, --host 127.0.0.1 (this machine only) or --host 0.0.0.0."
         ) from None
-    return door
 
 
 def run(
@@ -92,11 +88,6 @@ def make_server(app: Any, receive_seconds: float, finish_seconds: float, ready: 
                 self.transport.write(_TOO_SLOW)
                 self.transport.close()
 
-    class ReadyServer(uvicorn.Server):
-        async def startup(self, sockets: Any = None) -> None:
-            await super().startup(sockets)
-            ready()
-
     settings = uvicorn.Config(
         app,
         http=ImpatientProtocol,
@@ -108,7 +99,7 @@ def make_server(app: Any, receive_seconds: float, finish_seconds: float, ready: 
         proxy_headers=False,
         timeout_graceful_shutdown=max(1, round(finish_seconds)),
     )
-    return ReadyServer(settings)
+    return ready_server(settings, ready)
 
 
 def log_to_stderr() -> None:
