@@ -17,7 +17,7 @@ VENV   ?= .venv
 TORCH  ?=
 JOBS   ?= 2
 # The extras whose packages the tests use.
-EXTRAS ?= data,train,eval,demo,export,serve,openvino,video,examples,dev
+EXTRAS ?= data,train,eval,demo,export,serve,openvino,video,ray,examples,dev
 
 FAST_TESTS := tests/test_imports.py tests/test_names.py tests/test_package.py tests/test_errors.py \
 	tests/test_geometry.py tests/test_records.py tests/drawing tests/inference tests/pictures tests/prompts \

@@ -45,15 +45,16 @@ ALLOWED = {
     "inference": NETWORK | {"video"},
     "data": DOMAIN | {"drawing", "pages"},
     "exchange": RESULTS | {"data"},
-    "evaluation": DETECTOR | {"data", "pages"},
+    "evaluation": DETECTOR | {"data", "pages", "cluster"},
     "training": MEASURING,
     "export": DETECTOR,
     "serving": set(),
-    "server": DETECTOR | {"serving"},
+    "cluster": {"errors"},
+    "server": DETECTOR | {"serving", "cluster"},
     "client": RESULTS,
-    "batch": DETECTOR,
+    "batch": DETECTOR | {"cluster"},
     "demo": DETECTOR | {"serving"},
-    "cli": MEASURING | {"training", "export", "exchange", "serving", "server", "batch", "demo"},
+    "cli": MEASURING | {"training", "export", "exchange", "serving", "cluster", "server", "batch", "demo"},
 }
 # `import xpose` and `xpose --help` load these, so none of them may load something slow at its top.
 LIGHT = RESULTS | {"cli"}
@@ -65,6 +66,7 @@ OPTIONAL = {
     *("pandas", "tables"),  # deeplabcut
     *("tensorboard", "pycocotools", "faster_coco_eval", "matplotlib"),  # train, eval
     *("gradio", "fastapi", "uvicorn", "starlette", "prometheus_client"),  # demo, serve
+    "ray",
     *("onnx", "onnxscript", "openvino", "av"),  # export, openvino, video
     *("supervision",),  # `Poses.to_supervision` makes one if the caller has it
 }
