@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from xpose.prompts import VisualPrompt as VisualPrompt
     from xpose.results import Poses as Poses
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 _HOMES = {
     **dict.fromkeys(("CombinedPrompt", "TextPrompt", "VisualPrompt"), "xpose.prompts"),
