@@ -6,6 +6,7 @@
 #   make lint        runs ruff and codespell without changing any file
 #   make fix         formats the code and applies the automatic fixes
 #   make types       runs mypy
+#   make docs        builds the documentation into site/; open site/index.html
 #
 # They are thin wrappers around `python -m venv`, pip and the tools; README.md shows the plain commands.
 #
@@ -17,7 +18,7 @@ VENV   ?= .venv
 TORCH  ?=
 JOBS   ?= 2
 # The extras whose packages the tests use.
-EXTRAS ?= data,train,eval,demo,export,serve,openvino,video,ray,examples,dev
+EXTRAS ?= data,train,eval,demo,export,serve,openvino,video,ray,examples,docs,dev
 
 FAST_TESTS := tests/test_imports.py tests/test_names.py tests/test_package.py tests/test_errors.py \
 	tests/test_geometry.py tests/test_records.py tests/drawing tests/inference tests/pictures tests/prompts \
@@ -27,7 +28,7 @@ BIN := $(VENV)/bin
 # With more threads per process than cores, small networks become slower.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-fast lint fix types clean
+.PHONY: demo test test-fast lint fix types docs clean
 
 demo: $(VENV)/.installed-for-demo
 	$(BIN)/python examples/quickstart.py
@@ -42,16 +43,19 @@ test-fast: $(VENV)/.installed-for-tests
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow" $(FAST_TESTS)
 
 lint: $(VENV)/.installed-for-tests
-	$(BIN)/ruff check src tests examples benchmarks
-	$(BIN)/ruff format --check src tests examples benchmarks
+	$(BIN)/ruff check src tests examples benchmarks docs
+	$(BIN)/ruff format --check src tests examples benchmarks docs
 	$(BIN)/codespell
 
 fix: $(VENV)/.installed-for-tests
-	$(BIN)/ruff check --fix src tests examples benchmarks
-	$(BIN)/ruff format src tests examples benchmarks
+	$(BIN)/ruff check --fix src tests examples benchmarks docs
+	$(BIN)/ruff format src tests examples benchmarks docs
 
 types: $(VENV)/.installed-for-tests
 	$(BIN)/mypy
+
+docs: $(VENV)/.installed-for-tests
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # The stamps prevent a second installation until pyproject.toml or the list of extras changes.
 $(VENV)/.installed-for-demo: pyproject.toml | $(BIN)/python
@@ -71,4 +75,4 @@ ifneq ($(TORCH),)
 endif
 
 clean:
-	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) out site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

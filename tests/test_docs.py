@@ -1,18 +1,24 @@
 """Links in the documents work, shown commands exist, and dependencies are explained."""
 
+import ast
 import json
 import re
 import shlex
+import textwrap
 import tomllib
 from importlib import import_module
+from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 from tests.inference.conftest import own_detector, saved
 
 from xpose import cli
+from xpose.cli import _app
 from xpose.inference import encoding
 from xpose.model.prompting.sides import spell_out
 from xpose.prompts import TextPrompt
@@ -48,20 +54,57 @@ def test_files_that_the_architecture_names_exist():
     assert {name for name in named if not ((ROOT / name).exists() or any(SOURCE.rglob(name)))} == set()
 
 
+@pytest.fixture(scope="module")
+def command_line():
+    """All commands of `xpose`, as the command line builds them."""
+    return _app.build(cli.COMMANDS)
+
+
+def parse(command, words):
+    """Raise a usage error for an option that the command does not have, or a value or argument too few or too many."""
+    command.make_parser(typer.Context(command, **_app.CONTEXT)).parse_args(list(words))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_shown_commands_exist(page):
-    """In code blocks: every `xpose` command and its options, every make target, every script."""
+def test_shown_commands_exist(page, command_line):
+    """In code blocks: every `xpose` command with its options, every make target, every script."""
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     for language, block in CODE.findall(page.read_text("utf-8")):
-        for line in block.splitlines() if language == "bash" else ():
+        for line in block.replace("\\\n", " ").splitlines() if language == "bash" else ():
             words = shlex.split(line, comments=True)
             program = Path(words[0]).name if words else ""
-            if program == "xpose" and not words[1].startswith("-"):
-                assert words[1] in cli.COMMANDS, line
-            elif program == "make":
+            if program == "make":
                 assert words[1] in targets, line
             elif program == "python" and words[1].endswith(".py"):
                 assert (ROOT / words[1]).exists(), line
+            places = [place for place, word in enumerate(words[:-1]) if Path(word).name == "xpose"]
+            for place in places if program != "docker" else ():
+                called = list(takewhile(lambda word: word not in ("|", ">", "&&", "&"), words[place + 1 :]))
+                command = command_line
+                while called and called[0] in getattr(command, "commands", {}):
+                    command = command.commands[called.pop(0)]
+                assert not hasattr(command, "commands") or called[0].startswith("-"), line
+                try:
+                    parse(command, called)
+                except typer.Exit:
+                    pass
+                except Exception as error:
+                    pytest.fail(f"{line}: {error}")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_python_blocks_compile_and_import_what_exists(page):
+    for language, block in CODE.findall(page.read_text("utf-8")):
+        if language != "python":
+            continue
+        for node in ast.walk(ast.parse(textwrap.dedent(block))):
+            if isinstance(node, ast.Import):
+                for name in node.names:
+                    import_module(name.name)
+            elif isinstance(node, ast.ImportFrom):
+                module = import_module(node.module)
+                for name in node.names:
+                    assert hasattr(module, name.name) or find_spec(f"{node.module}.{name.name}"), name.name
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +137,13 @@ def desk(tmp_path, monkeypatch, bundled):
     return tmp_path
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/prompts.md", "docs/command-line.md"])
+RUNNING = ["README.md", *(f"docs/{name}.md" for name in ("collections", "evaluation-metrics", "prompts", "vocabulary"))]
+
+
+@pytest.mark.parametrize("page", RUNNING)
 def test_python_blocks_run(page, desk):
     blocks = [block for language, block in CODE.findall((ROOT / page).read_text("utf-8")) if language == "python"]
-    assert blocks or page == "docs/command-line.md"
+    assert blocks
     for block in blocks:
         exec(compile(block, page, "exec"), {})
 
@@ -170,10 +216,10 @@ def test_every_extra_is_on_the_install_page():
         assert all(name in rows[extra] for name in names(requirements)), extra
 
 
-def test_every_page_is_in_the_index():
-    docs = ROOT / "docs"
-    linked = set(LINK.findall((docs / "index.md").read_text("utf-8")))
-    assert {str(page.relative_to(docs)) for page in docs.glob("**/*.md")} - linked == {"index.md"}
+def test_every_page_is_in_the_navigation():
+    navigation = re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text("utf-8").partition("\nnav:")[2])
+    assert {str(page.relative_to(ROOT / "docs")) for page in ROOT.glob("docs/**/*.md")} <= set(navigation)
+    assert len(navigation) == len(set(navigation))
 
 
 def test_decisions_are_numbered_without_gaps():
