@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from xpose.errors import ConfigError, first_line, missing_extra, quote
+from xpose.errors import ConfigError, counted, first_line, missing_extra, quote
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[Any]:
+def connected(address: str | None, processes: int = 1, gpus: float = 0.0) -> Iterator[Any]:
     """The module `ray`, connected to a cluster until the end of the block.
 
     Args:
         address: of a cluster that runs, as for `ray.init`; by default that of RAY_ADDRESS, or a new cluster on this
             machine for the length of the block.
+        processes: that need one CPU each.
+        gpus: for each process.
 
     Raises:
         MissingExtraError: Ray is not installed.
-        ConfigError: there is no cluster at this address.
+        ConfigError: there is no cluster at this address, or this machine has too few CPUs or GPUs.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # otherwise Ray reports its use to its authors
     try:
@@ -29,7 +31,7 @@ def connected(address: str | None) -> Iterator[Any]:
     except ImportError:
         raise missing_extra("The engine ray", "ray", "ray") from None
     try:
-        ray.init(address, include_dashboard=False, logging_level=logging.ERROR)
+        ray.init(address, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         where = quote(address or os.environ.get("RAY_ADDRESS") or "this machine")
         raise ConfigError(
@@ -37,6 +39,17 @@ def connected(address: str | None) -> Iterator[Any]:
             "prints. Omit it to start Ray on this machine."
         ) from None
     try:
+        if address is None:  # a cluster elsewhere may grow
+            _check_room(ray.cluster_resources(), processes, gpus)
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_room(resources: Mapping[str, float], processes: int, gpus: float) -> None:
+    for name, needed in (("CPU", processes), ("GPU", processes * gpus)):
+        if needed > (present := resources.get(name, 0.0)):
+            raise ConfigError(
+                f"{counted(processes, 'process', 'processes')} would need {needed:g} {name}s, and this machine has "
+                f"{present:g}. Ask for fewer, or give the --address of a cluster."
+            )

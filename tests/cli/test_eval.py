@@ -7,6 +7,7 @@ import shutil
 from html.parser import HTMLParser
 
 import pytest
+import torch
 from PIL import Image
 from tests.evaluation.drawn_sets import BIRD, TUBE, thing, write_set
 from tests.inference.conftest import own_detector
@@ -299,3 +300,20 @@ def test_data_is_needed(run):
     code, _, told = run("nano-real")
     assert code == 2
     assert "--data" in told
+
+
+def test_actors_of_ray_find_the_same_numbers(run, tree, weights, tmp_path):
+    pytest.importorskip("ray", reason="SKIPPED: xpose eval --engine ray is not tested without the extra ray")
+    common, threads = ("nano-real", "--data", tree, "--weights", weights, "--batch", 1, "-o"), torch.get_num_threads()
+    torch.set_num_threads(1)  # as in an actor, because the last bits depend on it
+    try:
+        assert run(*common, tmp_path / "local")[0] == 0
+    finally:
+        torch.set_num_threads(threads)
+    code, _, told = run(*common, tmp_path / "ray", "--engine", "ray", "--processes", 2)
+    assert code == 0, told
+    here, there = (json.loads((tmp_path / name / "run.json").read_text()) for name in ("local", "ray"))
+    assert {**there, "made": None} == {**here, "made": None}
+    assert len(there["pictures"]) == 4
+    answers = [(tmp_path / name / "answers/000.jsonl").read_text() for name in ("local", "ray")]
+    assert answers[0] == answers[1]

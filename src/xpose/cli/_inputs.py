@@ -167,3 +167,9 @@ def _without_drawings(by_path: dict[Path, list[InputPicture]], out: Path | None)
     if len(kept) < len(pictures):
         _console.note(f"Skipped {len(pictures) - len(kept)} drawings of an earlier run (names with {DRAWN}).")
     return kept
+
+
+def absolute(weights: str | None) -> str | None:
+    """A path that is the same for other processes on this machine; other names as they are."""
+    path = Path(weights or "").expanduser()
+    return str(path.absolute()) if weights and path.exists() else weights

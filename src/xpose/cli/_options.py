@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
@@ -13,7 +13,7 @@ import typer
 from xpose.prompts import MOST_SHOTS
 
 PROMPTS, WHERE, KEPT, WEIGHTS = "What to detect", "Where to look", "Which detections are kept", "Weights and device"
-DRAWINGS, FILES = "Drawings", "More files in the output folder"
+DRAWINGS, FILES, RAY = "Drawings", "More files in the output folder", "Ray"
 
 
 def _option(panel: str | None, names_and_metavar: str, text: str, **limits: Any) -> Any:
@@ -90,6 +90,13 @@ _DTYPE += '"float16" (GPUs only) or "float64".'
 Dtype = Annotated[str | None, _option(WEIGHTS, "--dtype TYPE", _DTYPE)]
 _CLIP = "CLIP ViT-B/32, for weight files that do not contain it."
 Clip = Annotated[Path | None, _option(WEIGHTS, "--clip FOLDER", _CLIP)]
+
+_ENGINE = '"local": this machine; "ray": a Ray cluster (extra `ray`).'
+Engine = Annotated[Literal["local", "ray"], _option(RAY, "--engine", _ENGINE)]
+_GPUS = "GPUs for each process with the network, e.g. 1 or 0.25."
+Gpus = Annotated[float, _option(RAY, "--gpus NUMBER", _GPUS, min=0)]
+_ADDRESS = 'A running cluster: "auto" or HOST:PORT. Default: one is started on this machine.'
+Address = Annotated[str | None, _option(RAY, "--address ADDRESS", _ADDRESS)]
 
 _LEGEND = "Where keypoints and colours are explained. In several pictures, also in those without detections, so that "
 _LEGEND += "pictures of equal size get drawings of equal size."
@@ -223,3 +230,10 @@ def expanded(command: Callable[..., None]) -> Callable[..., None]:
     run.__doc__ = command.__doc__
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run
+
+
+def check_engine(engine: str, given: Mapping[str, object]) -> None:
+    """Refuse options of Ray, by name, that are given without it."""
+    names = [name for name, value in given.items() if value]
+    if engine == "local" and names:
+        raise typer.BadParameter("It is only for --engine ray.", param_hint=names[0])

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xpose.cli import _console, _options
-from xpose.cli._inputs import printable
+from xpose.cli._inputs import absolute, printable
 from xpose.cli._options import _option as option
 from xpose.errors import ConfigError, counted
 
@@ -73,6 +73,9 @@ class EvaluationCommandOptions:
     peer: Annotated[Text, option(WHO, "--peer KIND=FOLDER", ABOUT_PEER)] = None
     processes: Annotated[int, option(None, "--processes N", "Processes that share the work.", min=1)] = 1
     batch: Annotated[Number, option(None, "--batch N", ABOUT_BATCH, min=1, show_default=False)] = None
+    engine: _options.Engine = "local"
+    gpus: _options.Gpus = 0.0
+    address: _options.Address = None
     fresh: Annotated[bool, option(None, "--fresh", "Discard the answers of an earlier run in --out.")] = False
     as_json: Annotated[bool, option(None, "--json", "Print the numbers as JSON instead of tables.")] = False
     listed: Annotated[bool, option(None, "--list", "List the protocols and what each one measures.")] = False
@@ -94,6 +97,7 @@ def evaluate(options: EvaluationCommandOptions) -> None:
     - xpose eval as-used --data ../shared/data --weights xpose-nano --out runs/used
     - xpose eval nano-real --data ../shared/data --weights xpose-nano --out runs/nano
     - xpose eval ap10k --data sets --weights mine --flip --processes 4 --out runs/ap10k
+    - xpose eval ap10k --data sets --weights mine --engine ray --processes 16 --gpus 0.5 --address auto --out runs/ap10k
     - xpose eval coco --data sets --results other_system.json
     """
     if options.listed or options.protocol is None:
@@ -101,6 +105,7 @@ def evaluate(options: EvaluationCommandOptions) -> None:
         return
     if not options.data:
         raise typer.BadParameter("It must name the folder of the labelled pictures.", param_hint="--data")
+    _options.check_engine(options.engine, {"--gpus": options.gpus, "--address": options.address})
     from xpose.evaluation.data import EvaluationData
     from xpose.evaluation.protocols import load_protocol
 
@@ -142,9 +147,9 @@ def _source_maker(options: EvaluationCommandOptions, rules: Protocol, data: Eval
         return partial(open_peer, peer, device=options.device)
     from xpose.evaluation.sources import open_detector
 
-    clip, batch = options.clip and str(options.clip), 1 if rules.alone else options.batch or BATCH
+    clip, batch = options.clip and str(options.clip.absolute()), 1 if rules.alone else options.batch or BATCH
     loading: dict[str, Any] = {"device": options.device, "dtype": options.dtype, "clip": clip, "batch": batch}
-    return partial(rules.open or open_detector, options.weights, **loading)
+    return partial(rules.open or open_detector, absolute(options.weights), **loading)
 
 
 def _measure(
@@ -155,11 +160,13 @@ def _measure(
     from xpose.evaluation.outputs import COCO, write_outputs
     from xpose.evaluation.run_file import RUN
     from xpose.evaluation.runner import evaluate as run
-    from xpose.evaluation.sources import ParallelSource
 
+    several = options.processes > 1 or options.engine == "ray"
     if options.out is None:
-        if options.processes > 1:
-            raise ConfigError("--processes 2 or more need a folder for the answers they share. Give one with --out.")
+        if several:
+            raise ConfigError(
+                "--processes 2 or more and --engine ray need a folder for the answers they share. Give one with --out."
+            )
         with counting(rules.name) as progress:
             return run(rules, make(), data, settings=settings, progress=progress, fault=_tell)
     source: AnswerSource = make()
@@ -173,8 +180,8 @@ def _measure(
             refuse_other_data(journal, rules.tasks(data, settings), reported=(folder / RUN).exists())
             _console.note(f"{counted(len(journal), 'picture is', 'pictures are')} answered already; going on.")
     with _resumable(), counting(rules.name) as progress, ExitStack() as stack:
-        if options.processes > 1:
-            source = stack.enter_context(closing(ParallelSource(source, make, options.processes)))
+        if several:
+            source = stack.enter_context(_shared_out(options, source, make))
         journal = stack.enter_context(AnswerJournal(folder, identity))
         result = run(rules, source, data, settings=settings, journal=journal, progress=progress, fault=_tell)
         written = write_outputs(folder, result, rules, data, settings, journal)
@@ -183,6 +190,21 @@ def _measure(
         names.append(f"{counted(others, 'file')} in {COCO}/")
     _console.note(f"Written to {printable(folder)}: {', '.join(names)}")
     return result
+
+
+@contextmanager
+def _shared_out(options: EvaluationCommandOptions, source: AnswerSource, make: SourceMaker) -> Iterator[AnswerSource]:
+    """The source in several processes, on this machine or on a cluster."""
+    from xpose.evaluation.sources import ParallelSource, RaySource
+
+    if options.engine == "local":
+        with closing(ParallelSource(source, make, options.processes)) as parallel:
+            yield parallel
+        return
+    from xpose.cluster import connected
+
+    with connected(options.address, options.processes, options.gpus) as ray:
+        yield RaySource(source, make, options.processes, options.gpus, ray)
 
 
 @contextmanager

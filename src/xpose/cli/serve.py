@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from xpose.cli import _console, _options, _prompts
+from xpose.cli._inputs import absolute
 from xpose.cli.demo import HOST, Host
 from xpose.errors import ConfigError
 
 if TYPE_CHECKING:
     from xpose.inference import Detector
+    from xpose.server.on_ray import Replicas
 
 _KEYS_HELP = "Requests to /v1 need one of the API keys in this file (one in each line), as: Authorization: Bearer KEY"
 _QUEUE_HELP = (
@@ -29,6 +33,10 @@ Demo = Annotated[bool, typer.Option("--demo", help="Also serve the web demo, at 
 Keys = Annotated[Path | None, typer.Option("--keys", metavar="FILE", help=_KEYS_HELP)]
 Queue = Annotated[int, typer.Option(min=1, max=100_000, metavar="N", help=_QUEUE_HELP)]
 Deadline = Annotated[float, typer.Option(min=1, max=3600, metavar="SECONDS", help=_DEADLINE_HELP)]
+_REPLICAS_HELP = "Processes with the network: a number, or MIN:MAX, which follows the number of requests."
+ReplicaRange = Annotated[
+    str | None, typer.Option("--replicas", metavar="N", help=_REPLICAS_HELP, rich_help_panel=_options.RAY)
+]
 BatchSize = Annotated[int, typer.Option(min=1, max=256, metavar="N", help=_BATCH_HELP)]
 
 
@@ -44,6 +52,10 @@ def serve(
     queue: Queue = 128,
     deadline: Deadline = 30.0,
     batch_size: BatchSize = 8,
+    engine: _options.Engine = "local",
+    replicas: ReplicaRange = None,
+    gpus: _options.Gpus = 0.0,
+    address: _options.Address = None,
 ) -> None:
     """Serve detection over HTTP.
 
@@ -62,8 +74,15 @@ def serve(
         raise ConfigError(
             "The page of --demo needs no API key, so that --keys would protect nothing. Omit one of them."
         )
+    wanted = _replicas(engine, replicas, gpus, address, demo)
     known = [] if keys is None else read_keys(keys)
     limits = ServerLimits(queue=queue, pictures=min(queue, ServerLimits.pictures), deadline=deadline)
+    if wanted is not None:
+        from xpose.server.on_ray import run_on_ray
+
+        load = partial(_prompts.load_detector, absolute(weights), None, device, dtype, clip and clip.absolute())
+        run_on_ray(load, limits, batch_size, known, wanted, host, port, partial(_announce, host=host, keys=known))
+        return
     detector = _prompts.load_detector(weights, None, device, dtype, clip)
     door = listen(host, port)
     with _page(detector, demo) as page:
@@ -73,6 +92,22 @@ def serve(
         if not _console.is_quiet():
             log_to_stderr()
         run(app, door, limits.receive_seconds, deadline + 1, lambda: _announce(address_of(door), host, known))
+
+
+def _replicas(engine: str, replicas: str | None, gpus: float, address: str | None, demo: bool) -> Replicas | None:
+    """The options of Ray, or None for the server in this process."""
+    _options.check_engine(engine, {"--replicas": replicas, "--gpus": gpus, "--address": address})
+    if engine == "local":
+        return None
+    if demo:
+        raise ConfigError("--demo keeps its visitors in one process, and --engine ray has several. Omit one of them.")
+    match = re.fullmatch(r"(\d{1,4})(?::(\d{1,4}))?", replicas or "1")
+    least, most = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not 1 <= least <= most:
+        raise typer.BadParameter(f"{replicas!r} is no number or MIN:MAX. Write e.g. 2 or 1:8.", param_hint="--replicas")
+    from xpose.server.on_ray import Replicas
+
+    return Replicas(least, most, gpus, address)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ words by the record's names.
 
 from __future__ import annotations
 
+import copyreg
 import multiprocessing
 import os
 import signal
@@ -15,7 +16,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from multiprocessing.reduction import ForkingPickler
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -114,7 +114,7 @@ def open_detector(weights: str | None = None, *, batch: int = 1, **options: Any)
     return DetectorSource(load(weights, **options), batch)
 
 
-ForkingPickler.register(MappingProxyType, lambda proxy: (dict, (dict(proxy),)))  # records contain some
+copyreg.pickle(MappingProxyType, lambda proxy: (MappingProxyType, (dict(proxy),)))  # records contain some
 SourceMaker = Callable[[], AnswerSource]  # a module's function, or a partial of one, so that it can be pickled
 
 
@@ -147,6 +147,38 @@ class ParallelSource:
     def close(self) -> None:
         """Stop the processes."""
         self._pool.shutdown(cancel_futures=True)
+
+
+class RaySource:
+    """Actors of Ray that answer in parallel, each with its own copy of `source`; a lost one is replaced."""
+
+    def __init__(self, source: AnswerSource, make: SourceMaker, processes: int, gpus: float, ray: Any) -> None:
+        self._ray, self._step = ray, source.batch
+        self.name, self.identity, self.batch = source.name, source.identity, processes * source.batch
+        actor = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=-1, max_task_retries=-1)(_Answering)
+        self._actors = [actor.remote(make) for _ in range(processes)]
+
+    def answer(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
+        """Each task's answers to its questions; re-raises the error of an actor."""
+        parts = [slice(start, start + self._step) for start in range(0, len(tasks), self._step)]
+        answers = [
+            actor.answer.remote(tasks[part], pixels[part], settings)
+            for actor, part in zip(self._actors, parts, strict=False)
+        ]
+        try:
+            return [of_task for of_part in self._ray.get(answers) for of_task in of_part]
+        except self._ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+
+
+class _Answering:
+    """A process of a cluster that has opened a source."""
+
+    def __init__(self, make: SourceMaker) -> None:
+        self._source = make()
+
+    def answer(self, tasks: Sequence[Task], pixels: Sequence[np.ndarray], settings: Settings) -> list[Answers]:
+        return self._source.answer(tasks, pixels, settings)
 
 
 def _answer_in_process(

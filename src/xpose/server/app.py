@@ -65,75 +65,92 @@ def make_app(service: Service, *, keys: Sequence[str] = (), page: Any = None) ->
     """
     try:
         from fastapi import FastAPI
-        from starlette.responses import Response
     except ImportError:
         raise missing_extra("The server", "fastapi", "serve") from None
 
-    def answer(values: object, status: int = 200, headers: Any = None) -> Any:
-        return Response(json_text(values), status, headers, "application/json")
-
     @contextlib.asynccontextmanager
-    async def lifespan(app: Any) -> AsyncIterator[None]:
-        loop = asyncio.get_running_loop()
+    async def lifespan(_: Any) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
             if page is not None:
                 await stack.enter_async_context(page.router.lifespan_context(page))
             yield
-            await loop.run_in_executor(None, service.close)
-
-    async def detect(request: Any) -> Any:
-        return answer(await _answered(request, service, service.detect, _DETECT))
-
-    async def prompts(request: Any) -> Any:
-        return answer(await _answered(request, service, service.save_prompts, ("prompts",)))
-
-    async def list_skeletons(_: Any) -> Any:
-        return answer(skeletons())
-
-    async def list_models(_: Any) -> Any:
-        return answer(service.models())
-
-    async def healthz(_: Any) -> Any:
-        return answer({"status": "alive"})
-
-    async def readyz(_: Any) -> Any:
-        if not service.ready:
-            raise RefusalError(503, "The server is starting or stopping.", **{"Retry-After": "1"})
-        return answer({"status": "ready"})
-
-    async def metrics(_: Any) -> Any:
-        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    async def refuse(_: Any, error: Any) -> Any:
-        return answer({"detail": error.detail}, error.status, error.headers)
-
-    async def refuse_http(request: Any, error: Any) -> Any:
-        detail = f"{quote(request.url.path)} is no address of this server. /openapi.json describes all of them."
-        if error.status_code == 405:
-            detail = f"{quote(request.method)} is not possible here. Use {error.headers['Allow']}."
-        return answer({"detail": detail}, error.status_code, error.headers)
+            await asyncio.get_running_loop().run_in_executor(None, service.close)
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     described = openapi.document(service.limits, bool(keys))
     app.openapi = lambda: described  # type: ignore[method-assign]
-    routes: dict[str, tuple[str, Answer]] = {
-        "/v1/detect": ("POST", detect),
-        "/v1/prompts": ("POST", prompts),
-        "/v1/skeletons": ("GET", list_skeletons),
-        "/v1/models": ("GET", list_models),
-        "/healthz": ("GET", healthz),
-        "/readyz": ("GET", readyz),
-        "/metrics": ("GET", metrics),
-    }
+    routes = _Routes(service).by_path()
     for path, (method, endpoint) in routes.items():
         app.add_route(path, endpoint, [method])
-    app.add_exception_handler(RefusalError, refuse)
-    app.add_exception_handler(404, refuse_http)
-    app.add_exception_handler(405, refuse_http)
+    app.add_exception_handler(RefusalError, _refuse)
+    app.add_exception_handler(404, _refuse_http)
+    app.add_exception_handler(405, _refuse_http)
     if page is not None:
         app.mount("/", page)
     app.add_middleware(_Frame, service=service, keys=keys, routes=[*routes, "/openapi.json"])
     return app
+
+
+class _Routes:
+    """What answers at each address."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    def by_path(self) -> dict[str, tuple[str, Answer]]:
+        """Method and endpoint by path."""
+        return {
+            "/v1/detect": ("POST", self.detect),
+            "/v1/prompts": ("POST", self.prompts),
+            "/v1/skeletons": ("GET", self.skeletons),
+            "/v1/models": ("GET", self.models),
+            "/healthz": ("GET", self.healthz),
+            "/readyz": ("GET", self.readyz),
+            "/metrics": ("GET", self.metrics),
+        }
+
+    async def detect(self, request: Any) -> Any:
+        return _json(await _answered(request, self.service, self.service.detect, _DETECT))
+
+    async def prompts(self, request: Any) -> Any:
+        return _json(await _answered(request, self.service, self.service.save_prompts, ("prompts",)))
+
+    async def skeletons(self, _: Any) -> Any:
+        return _json(skeletons())
+
+    async def models(self, _: Any) -> Any:
+        return _json(self.service.models())
+
+    async def healthz(self, _: Any) -> Any:
+        return _json({"status": "alive"})
+
+    async def readyz(self, _: Any) -> Any:
+        if not self.service.ready:
+            raise RefusalError(503, "The server is starting or stopping.", **{"Retry-After": "1"})
+        return _json({"status": "ready"})
+
+    async def metrics(self, _: Any) -> Any:
+        from starlette.responses import Response
+
+        text = await self.service.measurements()
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _json(values: object, status: int = 200, headers: Any = None) -> Any:
+    from starlette.responses import Response
+
+    return Response(json_text(values), status, headers, "application/json")
+
+
+async def _refuse(_: Any, error: Any) -> Any:
+    return _json({"detail": error.detail}, error.status, error.headers)
+
+
+async def _refuse_http(request: Any, error: Any) -> Any:
+    detail = f"{quote(request.url.path)} is no address of this server. /openapi.json describes all of them."
+    if error.status_code == 405:
+        detail = f"{quote(request.method)} is not possible here. Use {error.headers['Allow']}."
+    return _json({"detail": detail}, error.status_code, error.headers)
 
 
 async def _answered(

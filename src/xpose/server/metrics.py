@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
 
 from xpose.errors import missing_extra
 
@@ -68,8 +70,28 @@ class Metrics:
         """Take the length of the queue from a function."""
         self._queue.set_function(length)
 
+    def families(self) -> list[Any]:
+        """The measurements, as objects of prometheus_client."""
+        return list(self.registry.collect())
+
     def text(self) -> bytes:
         """The measurements in the format of Prometheus."""
-        from prometheus_client import generate_latest
+        return _text(self.families())
 
-        return generate_latest(self.registry)
+
+def of_replicas(replicas: Mapping[str, Iterable[Any]]) -> bytes:
+    """The measurements of several servers in the format of Prometheus, with the name of each as a label."""
+    from prometheus_client import Metric
+
+    together: dict[str, Any] = {}
+    for name, families in replicas.items():
+        for family in families:
+            whole = together.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+            whole.samples += [sample._replace(labels={**sample.labels, "replica": name}) for sample in family.samples]
+    return _text(together.values())
+
+
+def _text(families: Iterable[Any]) -> bytes:
+    from prometheus_client import generate_latest
+
+    return generate_latest(SimpleNamespace(collect=lambda: families))

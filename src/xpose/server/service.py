@@ -7,9 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
-import threading
 import warnings
-from collections import OrderedDict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -21,6 +19,7 @@ import numpy as np
 from xpose.errors import XPoseError, XPoseWarning, did_you_mean, quote
 from xpose.inference.bank import PromptBank
 from xpose.prompts import Prompt, PromptClass, TextPrompt, VisualPrompt
+from xpose.server.banks import Banks
 from xpose.server.batching import Batcher
 from xpose.server.limits import RefusalError, ServerLimits, check_at_most
 from xpose.server.metrics import Metrics
@@ -35,13 +34,14 @@ if TYPE_CHECKING:
 class Service:
     """Detects, and keeps prompt banks. Decoding and encoding have threads of their own, apart from the network's."""
 
-    def __init__(self, detector: Detector, limits: ServerLimits, batch_size: int = 8) -> None:
+    def __init__(
+        self, detector: Detector, limits: ServerLimits, batch_size: int = 8, banks: Banks | None = None
+    ) -> None:
         self.detector, self.limits, self.metrics = detector, limits, Metrics()
+        self.banks = banks or Banks(limits.banks)
         self.batcher = Batcher(detector, limits.queue, batch_size, self.metrics)
         self.ready = False
         self._readers = ThreadPoolExecutor(max(2, min(8, os.cpu_count() or 2)), "read")
-        self._banks: OrderedDict[str, PromptBank] = OrderedDict()
-        self._lock = threading.Lock()
 
     def warm_up(self) -> None:
         """Load everything that the first request would have to wait for."""
@@ -81,7 +81,14 @@ class Service:
     async def save_prompts(self, body: Body) -> dict[str, Any]:
         """Encode prompts once, and return the id of their bank; the same prompts have the same id."""
         with self.batcher.places(1):
-            (classes,) = await asyncio.get_running_loop().run_in_executor(self._readers, self._encoded, body)
+            return await asyncio.get_running_loop().run_in_executor(self._readers, self._saved, body)
+
+    async def measurements(self) -> bytes:
+        """What /metrics shows."""
+        return self.metrics.text()
+
+    def _saved(self, body: Body) -> dict[str, Any]:
+        (classes,) = self._encoded(body)
         with refusing():
             bank = PromptBank.make(self.detector, classes)
         digest = hashlib.sha256(bank.network.encode())
@@ -90,11 +97,7 @@ class Service:
             digest.update(np.ascontiguousarray(entry.object_token).tobytes())
             digest.update(np.ascontiguousarray(entry.keypoint_tokens).tobytes())
         key = digest.hexdigest()[:32]
-        with self._lock:
-            self._banks[key] = bank
-            self._banks.move_to_end(key)
-            if len(self._banks) > self.limits.banks:
-                self._banks.popitem(last=False)
+        self.banks.put(key, bank)
         named = [{"object": label, "keypoints": list(entry.names.names)} for label, entry in bank.items()]
         return {"id": key, "classes": named}
 
@@ -143,12 +146,10 @@ class Service:
         raise RefusalError(422, f"Unknown object {quote(word)}.{did_you_mean(word, known)} {way_out}")
 
     def _of_bank(self, reference: BankReference) -> list[EncodedClass]:
-        with self._lock:
-            bank = self._banks.get(reference.bank)
-            if bank is None:
-                way_out = "It may have been forgotten. Post its prompts again to /v1/prompts."
-                raise RefusalError(404, f"There is no prompt bank with this id. {way_out}")
-            self._banks.move_to_end(reference.bank)
+        bank = self.banks.get(reference.bank)
+        if bank is None:
+            way_out = "It may have been forgotten. Post its prompts again to /v1/prompts."
+            raise RefusalError(404, f"There is no prompt bank with this id. {way_out}")
         with refusing():
             return bank.prompts(self.detector, list(reference.classes) if reference.classes else None)
 
