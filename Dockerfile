@@ -13,6 +13,7 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
 WORKDIR /app
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY src ./src
+# hadolint ignore=DL3013
 RUN python -m pip install ".[${EXTRAS}]" \
     && rm -rf /app \
     && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin xpose

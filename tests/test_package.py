@@ -1,5 +1,8 @@
 """The package as a whole: public names, version, and metadata in pyproject.toml."""
 
+import os
+import subprocess
+import sys
 import tomllib
 from importlib.metadata import metadata
 from pathlib import Path
@@ -39,6 +42,16 @@ def test_extra_all_holds_every_extra_but_dev():
     named = set(everything.removeprefix("xpose[").removesuffix("]").split(","))
     assert named | {"data"} == extras.keys() - {"all", "dev", "docs"}  # `data` comes with `train`
     assert "xpose[data]" in extras["train"]
+
+
+def test_detection_leaves_nothing_in_the_home_folder(tmp_path):
+    """ONNX Runtime writes there what it reports to its makers, unless it is told not to."""
+    code = "import numpy as np, xpose; xpose.load(engine='onnx').detect(np.zeros((64, 64, 3), np.uint8), 'face')"
+    home = {
+        name: value for name, value in os.environ.items() if name not in ("XDG_CACHE_HOME", "ORT_DISABLE_TELEMETRY")
+    }
+    subprocess.run([sys.executable, "-c", code], check=True, env={**home, "HOME": str(tmp_path)})
+    assert [path.name for path in tmp_path.iterdir()] == []
 
 
 @pytest.mark.parametrize("package", ["ultralytics", "boxmot", "torchvision", "timm"])

@@ -5,6 +5,7 @@ Each public name is imported when it is first used, so that `import xpose` is fa
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from xpose._lazy import lazy_names
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from xpose.prompts import TextPrompt as TextPrompt
     from xpose.prompts import VisualPrompt as VisualPrompt
     from xpose.results import Poses as Poses
+
+# Otherwise ONNX Runtime 1.32 and later report to Microsoft, and write the number of the machine to the home folder.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 

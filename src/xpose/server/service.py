@@ -48,6 +48,7 @@ class Service:
         warnings.simplefilter("ignore", XPoseWarning)  # about words and frames of requests, which nobody would read
         pixels = np.zeros((64, 64, 3), np.uint8)
         image, classes = self.detector.prepare_image(pixels), self.detector.encode_prompts("person")
+        self.detector.encode_prompts(TextPrompt("a word that nobody has learned", keypoints=["x"]))
         with contextlib.suppress(XPoseError):  # some weights take no example pictures
             self.detector.encode_prompts(VisualPrompt(pixels, {"corner": (8, 8)}))
         self.batcher.submit(image, classes, options_of(Body({}), self.limits)).result()
