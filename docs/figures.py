@@ -110,7 +110,7 @@ def terms() -> None:
         "chin centre": (372, 182),
     }
     (pose,) = detect("astronaut", "face")
-    figure, axes = plt.subplots(figsize=(7.4, 4.2))
+    figure, axes = plt.subplots(figsize=(6.4, 3.6))
     axes.imshow(picture[30:210, 90:360], extent=(90, 360, 210, 30))
     x1, y1, x2, y2 = pose.box
     axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, color="#00897b", linewidth=2))
@@ -119,7 +119,7 @@ def terms() -> None:
         axes.plot(point.x, point.y, "o", color="#ff7043", markeredgecolor="white", markersize=7)
         point_at(axes, f"keypoint “{name}”\nconfidence {point.score:.2f}", (point.x, point.y), place)
     point_at(axes, f"instance of the class “face”\nbox, score {pose.score:.2f}", (x2, y1 + 4), (372, 52))
-    axes.set_xlim(-30, 490)
+    axes.set_xlim(-50, 510)
     axes.axis("off")
     save(figure, "terms.jpg")
 
@@ -131,7 +131,7 @@ def point_at(axes: Axes, text: str, place: tuple[float, float], label: tuple[flo
         text,
         place,
         label,
-        fontsize=8,
+        fontsize=9,
         color=INK,
         ha=side,
         va="center",
