@@ -103,23 +103,23 @@ def terms() -> None:
     """The terms of the page Concepts, pointed at in a detection."""
     picture = photograph("astronaut")
     labels = {
-        "right eye outer corner": (80, 92),
-        "left eye outer corner": (372, 92),
-        "nose tip": (372, 122),
-        "left mouth corner": (372, 152),
-        "chin centre": (372, 182),
+        "right eye outer corner": (108, 80),
+        "left eye outer corner": (332, 92),
+        "nose tip": (108, 140),
+        "left mouth corner": (332, 136),
+        "chin centre": (332, 180),
     }
     (pose,) = detect("astronaut", "face")
-    figure, axes = plt.subplots(figsize=(6.4, 3.6))
-    axes.imshow(picture[30:210, 90:360], extent=(90, 360, 210, 30))
+    figure, axes = plt.subplots(figsize=(7, 3.2))
+    axes.imshow(picture[30:210, 120:320], extent=(120, 320, 210, 30))
     x1, y1, x2, y2 = pose.box
     axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, color="#00897b", linewidth=2))
     for name, place in labels.items():
         point = pose.points[name]
         axes.plot(point.x, point.y, "o", color="#ff7043", markeredgecolor="white", markersize=7)
         point_at(axes, f"keypoint “{name}”\nconfidence {point.score:.2f}", (point.x, point.y), place)
-    point_at(axes, f"instance of the class “face”\nbox, score {pose.score:.2f}", (x2, y1 + 4), (372, 52))
-    axes.set_xlim(-50, 510)
+    point_at(axes, f"pose of the class “face”\nbox, score {pose.score:.2f}", (x2, y1 + 4), (332, 48))
+    axes.set_xlim(-15, 455)
     axes.axis("off")
     save(figure, "terms.jpg")
 

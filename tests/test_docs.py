@@ -146,7 +146,13 @@ def desk(tmp_path, monkeypatch, bundled):
     return tmp_path
 
 
-RUNNING = ["README.md", *(f"docs/{name}.md" for name in ("collections", "evaluation-metrics", "prompts", "vocabulary"))]
+RUNNING = [
+    "README.md",
+    *(
+        f"docs/{name}.md"
+        for name in ("collections", "controlnet", "evaluation-metrics", "liveportrait", "prompts", "vocabulary")
+    ),
+]
 
 
 @pytest.mark.parametrize("page", RUNNING)
