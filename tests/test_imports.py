@@ -66,7 +66,7 @@ OPTIONAL = {
     *("pandas", "tables"),  # deeplabcut
     *("tensorboard", "pycocotools", "faster_coco_eval", "matplotlib"),  # train, eval
     *("gradio", "fastapi", "uvicorn", "starlette", "prometheus_client"),  # demo, serve
-    "ray",
+    *("ray", "fsspec"),
     *("onnx", "onnxscript", "openvino", "av"),  # export, openvino, video
     *("supervision",),  # `Poses.to_supervision` makes one if the caller has it
 }

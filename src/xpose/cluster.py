@@ -12,7 +12,7 @@ from xpose.errors import ConfigError, counted, first_line, missing_extra, quote
 
 
 @contextmanager
-def connected(address: str | None, processes: int = 1, gpus: float = 0.0) -> Iterator[Any]:
+def connected(address: str | None, processes: int = 1, gpus: float = 0.0, **of_new: Any) -> Iterator[Any]:
     """The module `ray`, connected to a cluster until the end of the block.
 
     Args:
@@ -20,6 +20,7 @@ def connected(address: str | None, processes: int = 1, gpus: float = 0.0) -> Ite
             machine for the length of the block.
         processes: that need one CPU each.
         gpus: for each process.
+        of_new: options of `ray.init` for a new cluster.
 
     Raises:
         MissingExtraError: Ray is not installed.
@@ -30,8 +31,9 @@ def connected(address: str | None, processes: int = 1, gpus: float = 0.0) -> Ite
         import ray
     except ImportError:
         raise missing_extra("The engine ray", "ray", "ray") from None
+    options = {} if address or "RAY_ADDRESS" in os.environ else of_new
     try:
-        ray.init(address, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+        ray.init(address, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False, **options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         where = quote(address or os.environ.get("RAY_ADDRESS") or "this machine")
         raise ConfigError(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 
@@ -95,6 +96,12 @@ def first_line(error: Exception) -> str:
     """The first line of another library's error message, shortened; its type if there is none."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:200]
+
+
+def memory_errors() -> tuple[type[Exception], ...]:
+    """The errors that mean that memory ran out, in Python and in PyTorch if it is in use."""
+    torch = sys.modules.get("torch")
+    return (MemoryError,) if torch is None else (MemoryError, torch.OutOfMemoryError)
 
 
 def unknown(kind: str, value: str, known: Iterable[str], way_out: str) -> VocabularyError:

@@ -20,6 +20,7 @@ COMMANDS = {
     "detect": "xpose.cli.detect:detect",
     "count": "xpose.cli.count:count",
     "video": "xpose.cli.video:video",
+    "batch": "xpose.cli.batch:batch",
     "prompt": "xpose.cli.prompt:app",
     "demo": "xpose.cli.demo:demo",
     "serve": "xpose.cli.serve:serve",

@@ -15,11 +15,11 @@ from itertools import islice
 from pathlib import Path
 
 from xpose.errors import ImageError, did_you_mean, quote
+from xpose.pictures import VIDEO_ENDINGS
 
 DRAWN = "_xpose"  # ends the stem of our drawings' file names
 POSE_MAP = "_pose_map"  # is added to it for pose maps
 _SEVERAL_FRAMES = {".gif", ".tif", ".tiff", ".webp"}
-_VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".mts"}
 _MOST_COMPARED = 5000  # number of file names to compare a misspelt one with
 _ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -107,7 +107,7 @@ def _pictures_of(word: str) -> list[InputPicture]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"{name} is not a usable path ({reason}). Check it.") from None
-    if path.suffix.lower() in _VIDEOS:
+    if path.suffix.lower() in VIDEO_ENDINGS:
         raise ImageError(f"{name} is a video. Use: xpose video {path}")
     return [InputPicture(path, printable(word), Path(path.name))]
 

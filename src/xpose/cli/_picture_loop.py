@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -16,7 +15,7 @@ from xpose.cli._boxes import BoxFile
 from xpose.cli._inputs import Fault, InputPicture, list_pictures
 from xpose.cli._options import DetectionCommandOptions, SearchOptions
 from xpose.cli._progress import Bars, noticing_interrupts
-from xpose.errors import ImageError, quote
+from xpose.errors import ImageError, memory_errors, quote
 from xpose.pictures.ahead import ahead
 
 if TYPE_CHECKING:
@@ -187,7 +186,7 @@ def _detect_each(
                 pixels, poses = detection.result()
             except ImageError as error:
                 message = str(error) if picture.name in str(error) else f"{quote(picture.name)}: {error}"
-            except _memory_errors():
+            except memory_errors():
                 message = f'"{picture.name}" does not fit into memory. Downscale it, or use --device cpu.'
             else:
                 if writing is not None:
@@ -201,12 +200,6 @@ def _detect_each(
             check()
         if writing is not None:
             writing.result()
-
-
-def _memory_errors() -> tuple[type[Exception], ...]:
-    """The errors that mean that memory ran out, in Python and in PyTorch if it is in use."""
-    torch = sys.modules.get("torch")
-    return (MemoryError,) if torch is None else (MemoryError, torch.OutOfMemoryError)
 
 
 class _Reader:

@@ -29,19 +29,19 @@ class Bars:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         console = console or _console.console(sys.stderr)
-        self._shown = shown and console.is_terminal and not _console.is_quiet()
+        self.shown = shown and console.is_terminal and not _console.is_quiet()
         text = TextColumn("{task.description}", markup=False)
         columns = (text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._progress = Progress(*columns, console=console, transient=True)
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
-        if self._shown:
+        if self.shown:
             self._progress.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._shown:
+        if self.shown:
             self._progress.stop()
 
     def update(self, name: str, done: int, total: int | None, text: str = "") -> None:
@@ -86,14 +86,14 @@ class RunBar(Bars):
     def report(self, progress: RunProgress) -> None:
         """Show a report of the loop."""
         line = run_line(progress)
-        if self._shown:
+        if self.shown:
             self.update("run", progress.step, progress.steps, line.partition("  ")[2])
         else:
             self.note(line)
 
     def note(self, message: str) -> None:
         """Print a message that stays, above the bar."""
-        if self._shown:
+        if self.shown:
             self._progress.console.print(message, markup=False, highlight=False)
         elif not self._quiet:
             self._say(message)

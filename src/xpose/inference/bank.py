@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -43,6 +44,16 @@ class PromptBank(dict[str, EncodedClass]):
                 f"Two prompts are called {quote(min(twice))}. Join them with +, or give them different names."
             )
         return cls(dict(zip(labels, encoded, strict=True)), detector.engine.fingerprint())
+
+    @property
+    def id(self) -> str:
+        """A short text that only banks with the same names and tokens share."""
+        digest = hashlib.sha256(self.network.encode())
+        for entry in self.values():
+            digest.update(json.dumps(asdict(entry.names)).encode())
+            digest.update(np.ascontiguousarray(entry.object_token).tobytes())
+            digest.update(np.ascontiguousarray(entry.keypoint_tokens).tobytes())
+        return digest.hexdigest()[:32]
 
     def save(self, path: str | Path) -> Path:
         """Write a `.safetensors` file atomically.

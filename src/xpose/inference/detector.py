@@ -35,7 +35,7 @@ from xpose.inference.postprocess import (
     suppress_poses,
     thresholds_for,
 )
-from xpose.inference.preprocess import frame_of, input_size, to_input
+from xpose.inference.preprocess import prepare
 from xpose.model.checkpoints.calibration import Calibration
 from xpose.pictures.reading import read_picture
 from xpose.prompts import Prompt, as_prompts
@@ -286,13 +286,9 @@ class Detector:
         `side` and `region` are those of `DetectionOptions`.
         """
         pixels, path = read_picture(image)
-        size = (pixels.shape[0], pixels.shape[1])
-        x1, y1, x2, y2 = frame = frame_of(*size, region)
         config = self.engine.config
         limits = (side or config.image_short, side or config.image_long)
-        part = pixels[y1:y2, x1:x2]
-        values = part if self.engine.resizes else to_input(part, *limits)
-        return PreparedImage(values, input_size(y2 - y1, x2 - x1, *limits), size, frame, path)
+        return prepare(pixels, *limits, region, resize=not self.engine.resizes, path=path)
 
     def encode_image(
         self, image: Picture, *, side: int | None = None, region: Sequence[float] | None = None

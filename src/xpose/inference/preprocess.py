@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from xpose.errors import ImageError
+from xpose.inference.encoded import PreparedImage
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -58,3 +60,24 @@ def to_input(pixels: np.ndarray, short: int, limit: int) -> np.ndarray:
     values -= np.tile(np.array(MEAN, np.float32), width)
     values /= np.tile(np.array(STD, np.float32), width)
     return values.reshape(height, width, 3).transpose(2, 0, 1)
+
+
+def prepare(
+    pixels: np.ndarray,
+    short: int,
+    limit: int,
+    region: Sequence[float] | None = None,
+    *,
+    resize: bool = True,
+    path: Path | None = None,
+) -> PreparedImage:
+    """What the network needs of an upright picture; without `resize`, the engine still has to do that.
+
+    Raises:
+        ImageError: the region is not inside the picture.
+    """
+    height, width = pixels.shape[:2]
+    x1, y1, x2, y2 = frame = frame_of(height, width, region)
+    part = pixels[y1:y2, x1:x2]
+    values = to_input(part, short, limit) if resize else part
+    return PreparedImage(values, input_size(y2 - y1, x2 - x1, short, limit), (height, width), frame, path)

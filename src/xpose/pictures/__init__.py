@@ -9,6 +9,7 @@ from itertools import takewhile
 # File endings for searching folders, and the Pillow decoders that may be used. The others are excluded, because some
 # of them start other programs.
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
+VIDEO_ENDINGS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".mts")
 PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 
 # What result files state about their coordinates, which are continuous: a picture of width W spans 0 to W.

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import json
 import os
 import warnings
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +77,7 @@ class Service:
         return {"results": [of_image.to_dict() for of_image in poses]}
 
     async def save_prompts(self, body: Body) -> dict[str, Any]:
-        """Encode prompts once, and return the id of their bank, which depends only on its content."""
+        """Encode prompts once, and return the id of their bank; the same prompts have the same id."""
         with self.batcher.places(1):
             return await asyncio.get_running_loop().run_in_executor(self._readers, self._saved, body)
 
@@ -92,12 +89,7 @@ class Service:
         (classes,) = self._encoded(body)
         with refusing():
             bank = PromptBank.make(self.detector, classes)
-        digest = hashlib.sha256(bank.network.encode())
-        for entry in classes:
-            digest.update(json.dumps(asdict(entry.names)).encode())
-            digest.update(np.ascontiguousarray(entry.object_token).tobytes())
-            digest.update(np.ascontiguousarray(entry.keypoint_tokens).tobytes())
-        key = digest.hexdigest()[:32]
+        key = bank.id
         self.banks.put(key, bank)
         named = [{"object": label, "keypoints": list(entry.names.names)} for label, entry in bank.items()]
         return {"id": key, "classes": named}

@@ -196,6 +196,16 @@ class VideoSource:
                     break
         yield from self._in_range(self._images(None), 0, after)
 
+    @property
+    def count(self) -> int:
+        """The number of frames of a file, counted without decoding them."""
+        return len(self._timestamps)
+
+    def frames_from(self, number: int) -> Iterator[Frame | SkippedFrames]:
+        """The frames from this number on."""
+        before = number - 1
+        return self.frames(Frame(before, self._time(int(self._timestamps[before])), None) if number else None)
+
     def _in_range(self, images: Iterator[Any], number: int, after: Frame | None) -> Iterator[Frame | SkippedFrames]:
         """The frames from the start to the end, and those after the given one; the first image has this number.
 

@@ -7,17 +7,13 @@ does not have, and coordinates of absent keypoints, are empty.
 from __future__ import annotations
 
 import csv
-import json
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from xpose.errors import missing_extra
-from xpose.pictures.atomic import write_atomically
 from xpose.prompts import PromptClass
 from xpose.results.formats import coco
 from xpose.results.formats.csv import safe_cell
@@ -128,52 +124,19 @@ class ParquetTracks:
         self._partial.replace(self._path)
 
 
-def _temporary(folder: Path) -> IO[str]:
-    """A file without a name, which is gone after a crash."""
-    return tempfile.TemporaryFile("w+", encoding="utf-8", dir=folder)
-
-
 class CocoTracks:
     """Writes a COCO file with a picture for each frame and the `track_id` of each object, as PoseTrack has them."""
 
     def __init__(self, path: Path, name: str, classes: Sequence[PromptClass]) -> None:
-        self._path, self._name = path, name
-        self._ids = {names.label: place for place, names in enumerate(classes, start=1)}
-        self._parts = {key: _temporary(path.parent) for key in ("images", "annotations")}
-        self._counts = dict.fromkeys(self._parts, 0)
-        self._categories: dict[int, Any] = {}
+        labels = [names.label for names in classes]
+        self._name, self._file = name, coco.InstancesFile(path, labels, {"description": "Tracked by xpose"})
 
     def add(self, frame: TrackedFrame) -> None:
-        """Write a frame to a temporary file."""
-        content = coco.instances(
-            [frame.poses], image_ids=[frame.number], category_ids=self._ids, file_names=[f"{self._name}#{frame.number}"]
-        )
-        (image,) = content["images"]
-        self._write("images", {**image, "frame": frame.number, "time": number(frame.time)})
-        for annotation, interpolated in zip(content["annotations"], frame.interpolated.tolist(), strict=True):
-            annotation |= {"id": self._counts["annotations"] + 1} | ({"interpolated": True} if interpolated else {})
-            self._write("annotations", annotation)
-        self._categories |= {category["id"]: category for category in content["categories"]}
-
-    def _write(self, key: str, value: object) -> None:
-        self._parts[key].write((",\n" if self._counts[key] else "") + json.dumps(value, allow_nan=False))
-        self._counts[key] += 1
+        """Write a frame to temporary files."""
+        more = [{"interpolated": True} if interpolated else {} for interpolated in frame.interpolated.tolist()]
+        place = {"frame": frame.number, "time": number(frame.time)}
+        self._file.add(frame.poses, frame.number, f"{self._name}#{frame.number}", place, more)
 
     def finish(self) -> None:
-        """Join the parts."""
-        categories = [self._categories[key] for key in sorted(self._categories)]
-
-        def write(path: Path) -> None:
-            with path.open("w", encoding="utf-8") as file:
-                file.write('{"info": {"description": "Tracked by xpose"}, "licenses": [],\n')
-                file.write(f'"categories": {json.dumps(categories)}')
-                for key, part in self._parts.items():
-                    part.seek(0)
-                    file.write(f',\n"{key}": [\n')
-                    shutil.copyfileobj(part, file)
-                    file.write("\n]")
-                file.write("}\n")
-
-        write_atomically(self._path, write)
-        for part in self._parts.values():
-            part.close()
+        """Complete the file."""
+        self._file.finish()

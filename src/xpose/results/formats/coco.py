@@ -6,21 +6,28 @@ their coordinates, because the evaluators compare every predicted keypoint and i
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from types import MappingProxyType
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from xpose.errors import ConfigError, quote
 from xpose.geometry import xyxy_to_xywh
 from xpose.pictures import AS_STORED, UPRIGHT
+from xpose.pictures.atomic import write_atomically
 from xpose.results.formats.json import number, score
 
 if TYPE_CHECKING:
     from xpose.results.poses import Pose, Poses
 
 Kind = tuple[str, tuple[str, ...], tuple[tuple[str, str], ...]]
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def instances(
@@ -119,6 +126,63 @@ def result_entry(
     if pose.keypoint_errors is not None:
         entry["keypoint_errors"] = _listed(pose.keypoint_errors, columns)
     return entry
+
+
+def _nameless(folder: Path) -> IO[str]:
+    """A file without a name, which is gone after a crash."""
+    return tempfile.TemporaryFile("w+", encoding="utf-8", dir=folder)
+
+
+class InstancesFile:
+    """An instances file that is written picture by picture, in constant memory; it appears when it is finished."""
+
+    def __init__(self, path: Path, labels: Sequence[str], info: Mapping[str, str]) -> None:
+        """`labels` are the names of the categories, which are numbered from 1."""
+        self._path, self._info = path, info
+        self._ids = {label: number for number, label in enumerate(labels, start=1)}
+        self._parts = {key: _nameless(path.parent) for key in ("images", "annotations")}
+        self._counts = dict.fromkeys(self._parts, 0)
+        self._categories: dict[int, Any] = {}
+
+    def add(
+        self,
+        poses: Poses,
+        image_id: int,
+        file_name: str,
+        image: Mapping[str, Any] = _NOTHING,
+        annotations: Sequence[Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Write a picture to temporary files; `image` and `annotations` (one for each pose) are further values."""
+        content = instances([poses], image_ids=[image_id], category_ids=self._ids, file_names=[file_name])
+        (entry,) = content["images"]
+        self._write("images", {**entry, **image})
+        for row, annotation in enumerate(content["annotations"]):
+            more = _NOTHING if annotations is None else annotations[row]
+            self._write("annotations", {**annotation, "id": self._counts["annotations"] + 1, **more})
+        self._categories |= {category["id"]: category for category in content["categories"]}
+
+    def _write(self, key: str, value: object) -> None:
+        self._parts[key].write((",\n" if self._counts[key] else "") + json.dumps(value, allow_nan=False))
+        self._counts[key] += 1
+
+    def finish(self) -> None:
+        """Join the parts."""
+        categories = [self._categories[key] for key in sorted(self._categories)]
+
+        def write(path: Path) -> None:
+            with path.open("w", encoding="utf-8") as file:
+                file.write(f'{{"info": {json.dumps(dict(self._info))}, "licenses": [],\n')
+                file.write(f'"categories": {json.dumps(categories)}')
+                for key, part in self._parts.items():
+                    part.seek(0)
+                    file.write(f',\n"{key}": [\n')
+                    shutil.copyfileobj(part, file)
+                    file.write("\n]")
+                file.write("}\n")
+
+        write_atomically(self._path, write)
+        for part in self._parts.values():
+            part.close()
 
 
 def _listed(values: np.ndarray, columns: np.ndarray) -> list[float | None]:

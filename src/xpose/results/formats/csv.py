@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xpose.errors import DataError, missing_extra, quote
@@ -98,21 +98,25 @@ def _table(results: Sequence[Poses]) -> tuple[list[str], Rows]:
     with_tentative = any(poses.tentative.any() for poses in results)
     with_tracks = any(poses.track_ids is not None for poses in results)
     header = [*COLUMNS, *["keypoint_error"] * with_errors, *["tentative"] * with_tentative, *["track_id"] * with_tracks]
-    rows: Rows = []
-    for poses in results:
-        for position, pose in enumerate(poses, start=1):
-            head = [poses.source, position, pose.category, score(pose.score), *map(number, pose.box)]
-            tail: list[object] = [int(pose.tentative)] * with_tentative
-            tail += [pose.track_id] * with_tracks
-            if not pose.names:
-                rows.append([*head, *[None] * (6 + with_errors), *tail])
-            for row, (name, point) in enumerate(pose.points.items()):
-                place = [number(point.x), number(point.y)] if point.v else [None, None]
-                cells = [*head, name, pose.canonical[row], *place, score(point.score), point.v]
-                if with_errors:
-                    cells.append(None if pose.keypoint_errors is None else score(pose.keypoint_errors[row], 2))
-                rows.append([*cells, *tail])
-    return header, rows
+    return header, [row for poses in results for row in rows_of(poses, with_errors, with_tentative, with_tracks)]
+
+
+def rows_of(
+    poses: Poses, with_errors: bool = False, with_tentative: bool = False, with_tracks: bool = False
+) -> Iterator[list[Any]]:
+    """The rows of one picture: the cells of `COLUMNS` and those of the optional columns; None for an empty cell."""
+    for position, pose in enumerate(poses, start=1):
+        head = [poses.source, position, pose.category, score(pose.score), *map(number, pose.box)]
+        tail: list[object] = [int(pose.tentative)] * with_tentative
+        tail += [pose.track_id] * with_tracks
+        if not pose.names:
+            yield [*head, *[None] * (6 + with_errors), *tail]
+        for row, (name, point) in enumerate(pose.points.items()):
+            place = [number(point.x), number(point.y)] if point.v else [None, None]
+            cells = [*head, name, pose.canonical[row], *place, score(point.score), point.v]
+            if with_errors:
+                cells.append(None if pose.keypoint_errors is None else score(pose.keypoint_errors[row], 2))
+            yield [*cells, *tail]
 
 
 def _check_header(columns: Iterable[str]) -> None:
@@ -127,6 +131,8 @@ def _read(rows: Iterable[Mapping[str, Any]], make: Make) -> list[Poses]:
     pictures: list[tuple[str | None, list[list[Mapping[str, Any]]]]] = []  # source, and the rows of each object
     last: tuple[str | None, int] | None = None
     for row in rows:
+        if row["object"] is None:  # a picture without objects, in the tables of `xpose batch`
+            continue
         source, position = row["picture"] or None, int(row["object"])
         repeated = last == (source, position) and row["keypoint"] in [seen["keypoint"] for seen in pictures[-1][1][-1]]
         # `object` starts again in the next picture, whose name may be the same or unknown.
