@@ -102,7 +102,8 @@ class Client:
         """
         single = isinstance(images, str | Path | bytes | Image.Image | np.ndarray)
         pictures: Sequence[Any] = [images] if single else images  # type: ignore[assignment]
-        body = {"images": [_encoded(picture) for picture in pictures], "prompts": _as_json(prompts), "options": options}
+        body = {"images": [_encoded(picture) for picture in pictures], "prompts": _as_json(prompts)}
+        body["options"] = {name: value for name, value in options.items() if value is not None}
         results = [Poses.from_dict(values) for values in self._ask("/v1/detect", body)["results"]]
         return results[0] if single else results
 

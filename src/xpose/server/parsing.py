@@ -92,7 +92,7 @@ async def _read_multipart(data: bytes, content_type: str, known: Sequence[str], 
     files = {"image": body.images, "example": body.examples}
     allowed = (*known, *(files if "options" in known else ["example"]))
     for name, part in form.multi_items():
-        _check_fields({name: None}, allowed, "the form")
+        _check_fields({name: part}, allowed, "the form")
         if name in files:
             files[name].append(await part.read() if isinstance(part, UploadFile) else part.encode())
             continue
@@ -100,6 +100,7 @@ async def _read_multipart(data: bytes, content_type: str, known: Sequence[str], 
         if name in body.values:
             raise RefusalError(422, f"The field {quote(name)} was sent twice. Send it once.")
         body.values[name] = _parse_json(text, f"The field {quote(name)}", limits, of_object=False)
+    _check_fields(body.values, known, "the form")
     check_at_most(len(body.images), limits.pictures, "picture")
     return body
 
@@ -153,10 +154,12 @@ def _shown(value: object) -> str:
 
 
 def _check_fields(values: Mapping[str, Any], known: Sequence[str], what: str) -> None:
-    for name in values:
+    for name, value in values.items():
         if name not in known:
             hint = did_you_mean(name, known)
             raise RefusalError(422, f"Unknown field {quote(name)} of {what}.{hint} Known: {', '.join(known)}.")
+        if value is None:
+            raise RefusalError(422, f"{quote(name)} of {what} is null. Give a value, or omit the field.")
 
 
 def _decoded(value: object, what: str) -> bytes:
@@ -231,7 +234,7 @@ def _prompt(entry: Any, what: str, body: Body, limits: ServerLimits) -> Prompt |
     if "bank" in entry:
         return _bank(entry, what)
     _check_fields(entry, (*_TEXT_FIELDS, "name", "examples", *_BANK_FIELDS), what)
-    examples = entry.get("examples") or []
+    examples = entry.get("examples", [])
     if not isinstance(examples, list):
         raise RefusalError(422, f'"examples" of {what} is {_shown(examples)}. It must be a list of objects.')
     texts = {name: entry[name] for name in _TEXT_FIELDS if entry.get(name) is not None}
@@ -277,7 +280,7 @@ def _example(example: Any, what: str, body: Body, limits: ServerLimits) -> dict[
     if not isinstance(example, dict):
         raise RefusalError(422, f"An example of {what} is {_shown(example)}. It must be an object with an image.")
     _check_fields(example, _EXAMPLE_FIELDS, f"an example of {what}")
-    image, points = example.get("image"), example.get("keypoints") or {}
+    image, points = example.get("image"), example.get("keypoints", {})
     if not isinstance(points, dict):
         raise PromptError(f'keypoints of an example is {_shown(points)}. It must be {{"left eye": [x, y], ...}}.')
     check_at_most(len(points), limits.points, "keypoint in an example", "keypoints in an example")
@@ -296,7 +299,7 @@ def _example(example: Any, what: str, body: Body, limits: ServerLimits) -> dict[
 
 def options_of(body: Body, limits: ServerLimits) -> DetectionOptions:
     """The options of a request."""
-    values = body.values.get("options") or {}
+    values = body.values.get("options", {})
     if not isinstance(values, dict):
         raise RefusalError(422, f'"options" is {_shown(values)}. It must be an object such as {{"threshold": 0.3}}.')
     _check_fields(values, OPTIONS, "options")

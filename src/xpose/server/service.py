@@ -77,7 +77,7 @@ class Service:
         return {"results": [of_image.to_dict() for of_image in poses]}
 
     async def save_prompts(self, body: Body) -> dict[str, Any]:
-        """Encode prompts once, and return the id of their bank; the same prompts have the same id."""
+        """Encode prompts once, and return the id of their bank, which depends only on its content."""
         with self.batcher.places(1):
             return await asyncio.get_running_loop().run_in_executor(self._readers, self._saved, body)
 
