@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import runpy
 import shlex
 import textwrap
 import tomllib
@@ -240,6 +241,17 @@ def test_the_table_of_datasets_is_true():
         cells = [f"[{converter.title}]({converter.homepage})", converter.licence, converter.terms]
         cells += [f"{used:,}" if used else "–", "yes" if converter.status == "seen" else "no"]
         assert row == f"| `{name}` | {' | '.join(cells)} |"
+
+
+def test_a_program_draws_every_figure_of_the_guide(tmp_path, monkeypatch):
+    program = runpy.run_path(str(ROOT / "docs" / "figures.py"))
+    monkeypatch.setitem(program["model"].__globals__, "FOLDER", tmp_path)
+    program["model"]()
+    assert Image.open(tmp_path / "model.png").width > 1000
+    source = (ROOT / "docs" / "figures.py").read_text("utf-8")
+    figures = list((ROOT / "docs" / "images" / "guide").iterdir())
+    assert len(figures) > 5
+    assert [path.name for path in figures if f'"{path.stem}' not in source] == []
 
 
 def test_shown_error_messages_are_in_the_source():
