@@ -33,7 +33,7 @@ from xpose.training.run.log import read_log
 
 ASKED = {"text": "words", "visual": "one example", "combined": "both"}
 FREE = "any use, according to the sources of the training sets; see the card"
-RESEARCH = "research only: several of the training sets allow nothing else or state no licence; see the card"
+RESEARCH = "research only, because several of the training sets allow nothing else or state no licence; see the card"
 FAILURES = "failures.jpg"
 HEIGHT = 360  # of a photograph with its legend, in pixels
 PHOTOGRAPHS = ("astronaut", "admiral", "camera", "cat", "coffee")

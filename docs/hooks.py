@@ -33,6 +33,7 @@ BORROWED = {
         if path.suffix in (".md", ".jpg", ".png")
     },
 }
+LIST_OF_COMMANDS = re.compile(r"\*\*Commands\*\*:\n\n(\* .*\n)+\n")
 LINK = re.compile(r"(?<=\]\()[^)\s#]+|(?<=\]: )[^\s#]+")
 
 
@@ -49,6 +50,7 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
     application = _app.build(cli.COMMANDS)
     for name, command in application.commands.items():
         text = get_docs_for_click(obj=command, ctx=typer.Context(application), call_prefix="xpose")
+        text = LIST_OF_COMMANDS.sub("", text)  # with shortened sentences; their sections follow anyway
         files.append(File.generated(config, f"commands/{name}.md", content=text))
 
 

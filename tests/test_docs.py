@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
+import yaml
 from PIL import Image
 from tests.inference.conftest import own_detector, saved
 
@@ -241,6 +242,11 @@ def test_the_table_of_datasets_is_true():
         cells = [f"[{converter.title}]({converter.homepage})", converter.licence, converter.terms]
         cells += [f"{used:,}" if used else "–", "yes" if converter.status == "seen" else "no"]
         assert row == f"| `{name}` | {' | '.join(cells)} |"
+
+
+@pytest.mark.parametrize("card", sorted(SOURCE.glob("model/bundled/*/README.md")), ids=lambda card: card.parent.name)
+def test_cards_begin_with_valid_yaml(card):
+    assert yaml.safe_load(card.read_text("utf-8").split("---\n")[1])["library_name"] == "xpose"
 
 
 def test_a_program_draws_every_figure_of_the_guide(tmp_path, monkeypatch):
