@@ -54,8 +54,9 @@ fix: $(VENV)/.installed-for-tests
 types: $(VENV)/.installed-for-tests
 	$(BIN)/mypy
 
+# Not with --quiet, which hides the warnings from --strict, too.
 docs: $(VENV)/.installed-for-tests
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The stamps prevent a second installation until pyproject.toml or the list of extras changes.
 $(VENV)/.installed-for-demo: pyproject.toml | $(BIN)/python
