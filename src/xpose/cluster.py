@@ -31,17 +31,18 @@ def connected(address: str | None, processes: int = 1, gpus: float = 0.0, **of_n
         import ray
     except ImportError:
         raise missing_extra("The engine ray", "ray", "ray") from None
-    options = {} if address or "RAY_ADDRESS" in os.environ else of_new
+    place = address or os.environ.get("RAY_ADDRESS") or "local"  # Ray would take any cluster that it finds here
+    options = of_new if place == "local" else {}
     try:
-        ray.init(address, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False, **options)
+        ray.init(place, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False, **options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        where = quote(address or os.environ.get("RAY_ADDRESS") or "this machine")
+        where = "this machine" if place == "local" else quote(place)
         raise ConfigError(
             f"Ray cannot be reached at {where} ({first_line(error)}). The address is the one that ray start --head "
             "prints. Omit it to start Ray on this machine."
         ) from None
     try:
-        if address is None:  # a cluster elsewhere may grow
+        if place == "local":  # a cluster elsewhere may grow
             _check_room(ray.cluster_resources(), processes, gpus)
         yield ray
     finally:

@@ -9,12 +9,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.batch.test_exactly_once import files
 from tests.cli.conftest import make_picture, run  # noqa: F401 - a fixture
 
+from xpose.batch.on_ray import _Actor
+from xpose.batch.stages import DetectSetup
+from xpose.inference.options import DetectionOptions
+
 pytest.importorskip("ray", reason="runs on a cluster need the extra ray")
-pytestmark = pytest.mark.slow
 
 
 def own_workers(name: str) -> Iterator[int]:
@@ -46,6 +50,17 @@ def kill_one_when_busy(killed: list[int]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [("/nowhere", '"/nowhere"'), ("xpose-nano", "are others than those of the same name")],
+)
+def test_a_worker_without_the_right_weights_says_so(weights: str, message: str) -> None:
+    actor = _Actor(DetectSetup(weights, None, None, None, "of the driver", [], DetectionOptions()))
+    (error,) = actor({"work": np.array([(0, 0, [], [])], object)})["error"]
+    assert message in error
+
+
+@pytest.mark.slow
 def test_the_rows_are_those_of_a_local_run_although_a_worker_is_killed(tmp_path: Path, run) -> None:  # noqa: F811
     for number in range(40):
         path = make_picture(tmp_path / "in" / f"{number}.png", number, (160, 120))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import tarfile
 import zlib
@@ -112,6 +113,9 @@ def test_frames_of_videos(tmp_path: Path) -> None:
     table = parquet.read_table(tmp_path / "all" / "shards").to_pylist()
     of_third = parquet.read_table(tmp_path / "third" / "shards").to_pylist()
     assert [row for row in table if int(row["picture"].rpartition("#")[2]) % 3 == 0] == of_third
+    pytest.importorskip("fsspec").filesystem("memory").pipe_file("/clips/clip.mp4", clip.read_bytes())
+    run_all(["memory://clips"], tmp_path / "remote", size=7)
+    assert rows(tmp_path / "remote") == rows(tmp_path / "all")
 
 
 def test_text_lists_take_any_file(pictures: Path, tmp_path: Path) -> None:
@@ -197,12 +201,13 @@ def test_bombs_and_other_hostile_pictures_fail_alone(tmp_path: Path, monkeypatch
     contents = {"bomb.png": bomb(60_000, 60_000), "large.png": bytes((1 << 20) + 1), "empty.jpg": b"", "no.gif": b"GIF"}
     for name, data in contents.items():
         (tmp_path / name).write_bytes(data)
+    os.mkfifo(tmp_path / "pipe.png")
     make_picture(tmp_path / "z.png")
     make_parquet(tmp_path / "nulls.parquet", [None, b"x"])
     folder = run_all([str(tmp_path)], tmp_path / "out")
-    assert (folder.total("pictures"), folder.total("failed")) == (7, 6)
+    assert (folder.total("pictures"), folder.total("failed")) == (8, 7)
     errors = folder.failed.read_text()
-    for reason in ("at most 200,000,000", "no picture", "The cell is empty", "empty.jpg"):
+    for reason in ("at most 200,000,000", "no picture", "no regular file", "The cell is empty", "empty.jpg"):
         assert reason in errors
 
 

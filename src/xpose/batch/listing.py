@@ -67,9 +67,7 @@ def _in_file(place: str, named: bool, every: int, column: str | None) -> Iterato
                     yield from _in_container(line, every, column) or [_file(line)]
         return
     if kind in _COMPRESSED and named:
-        raise ConfigError(
-            f"{quote(place)} is compressed. Pictures are read at any place in a file, so unpack it first."
-        )
+        raise ConfigError(f"{quote(place)} is compressed. Pictures are read from any place in a file: unpack it first.")
     if (within := _in_container(place, every, column)) is not None:
         yield from within
     elif named or kind in PICTURE_ENDINGS:

@@ -19,7 +19,7 @@ import numpy as np
 from xpose.batch.plan import Plan, pyarrow
 from xpose.batch.stages import CHUNK, Decode, DetectSetup, Rows
 from xpose.cluster import connected
-from xpose.errors import XPoseError
+from xpose.errors import ConfigError, XPoseError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ def run_on_ray(plan: Path, shards: list[int], decode: Decode, setup: DetectSetup
 
     Raises:
         MissingExtraError: Ray is not installed.
-        ConfigError: there is no such cluster, or this machine is too small.
+        ConfigError: there is no such cluster, this machine is too small, or a worker lacks something.
     """
     opened = Plan(plan)
     places = [(shard, start) for shard in shards for start in range(0, opened.size(shard), CHUNK)]
@@ -69,10 +69,15 @@ def run_on_ray(plan: Path, shards: list[int], decode: Decode, setup: DetectSetup
         )
         try:
             for row in data.iter_rows():
+                if error := row.pop("error"):
+                    raise ConfigError(f"A worker cannot go on. {error}")
                 table = pyarrow().ipc.open_stream(row.pop("table")).read_all()
                 yield Rows(**row, table=table)
         except ray.exceptions.RayError as error:
-            raise _plain(error) from None
+            reason = str(error).strip().splitlines()[-1][:300]
+            raise XPoseError(
+                f"Ray stopped the run ({reason}). Finished shards are kept: repeat the command to go on."
+            ) from error
 
 
 @contextmanager
@@ -92,12 +97,15 @@ def _cluster(workers: Workers) -> Iterator[tuple[Any, int]]:
 
 
 def _decoded(batch: dict[str, np.ndarray], shared: Any, decode: Decode) -> dict[str, Any]:
-    """A task: a chunk with its decoded pictures."""
+    """A task: a chunk with its decoded pictures, or an error that concerns all of them."""
     plan, places = _shared(shared)
     shard, start = places[int(batch["id"][0])].tolist()
     entries = _entries(plan, shard)[start : start + CHUNK]
     work = np.empty(1, object)
-    work[0] = (shard, start, entries, decode(entries))
+    try:
+        work[0] = (shard, start, entries, decode(entries))
+    except XPoseError as error:
+        work[0] = str(error)
     return {"work": work}
 
 
@@ -115,25 +123,23 @@ def _entries(plan: Plan, shard: int) -> list[Any]:
 
 
 class _Actor:
-    """A process with the network."""
+    """A process with the network. Users' errors are returned, because Ray prints several pages about those it sees."""
 
     def __init__(self, setup: DetectSetup) -> None:
-        self._detect = setup.load()
+        self._error = ""
+        try:
+            self._detect = setup.load()
+        except XPoseError as error:
+            self._error = str(error)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
-        rows = self._detect(*batch["work"][0])
-        stream = pyarrow().BufferOutputStream()
-        with pyarrow().ipc.new_stream(stream, rows.table.schema) as writer:
-            writer.write_table(rows.table)
-        cells = rows._asdict() | {"table": stream.getvalue().to_pybytes()}
+        work = batch["work"][0]
+        error = work if isinstance(work, str) else self._error
+        cells = dict.fromkeys(Rows._fields, 0) | {"table": b"", "error": error}
+        if not error:
+            rows = self._detect(*work)
+            stream = pyarrow().BufferOutputStream()
+            with pyarrow().ipc.new_stream(stream, rows.table.schema) as writer:
+                writer.write_table(rows.table)
+            cells |= rows._asdict() | {"table": stream.getvalue().to_pybytes()}
         return {name: [cell] for name, cell in cells.items()}
-
-
-def _plain(error: BaseException | None) -> Exception:
-    """An error of a worker as its own error, if it is one that a user can correct."""
-    first = error
-    while error is not None:
-        if isinstance(error, XPoseError) and type(error).__module__ == XPoseError.__module__:
-            return error
-        error = getattr(error, "cause", None) or error.__cause__ or error.__context__
-    return RuntimeError(f"A worker failed: {str(first).strip().splitlines()[-1]}")

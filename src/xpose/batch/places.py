@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -55,8 +54,14 @@ def _check_protocol(protocol: str) -> None:
 
 
 def opened(place: str) -> IO[bytes]:
-    """A file for reading."""
+    """A file for reading.
+
+    Raises:
+        ImageError: it is a pipe, a device or a folder.
+    """
     if not is_url(place):
+        if os.path.exists(place) and not os.path.isfile(place):
+            raise ImageError("It is no regular file.")
         return open(place, "rb")
     system, path = file_system(place)
     return system.open(path, "rb")
@@ -78,20 +83,6 @@ def content(place: str, at: int = 0, size: int | None = None) -> bytes:
     if len(data) > MOST_BYTES:
         raise ImageError(f"It has more than {MOST_BYTES >> 30} GiB, which is no picture.")
     return data
-
-
-@cache
-def local_copy(url: str) -> Path:
-    """A copy of a file on this machine, which is deleted when the process ends."""
-    import fsspec
-
-    _check_protocol(url.partition("://")[0].partition("::")[0])
-    return Path(fsspec.open_local(f"simplecache::{url}", simplecache={"cache_storage": _temporary().name}))
-
-
-@cache
-def _temporary() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="xpose-")
 
 
 def expanded(word: str, apart: Path) -> Iterator[tuple[str, bool]]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import threading
 import time
+import weakref
 from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import accumulate
@@ -12,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpose.batch.places import content, is_url, local_copy, opened
-from xpose.errors import ConfigError, ImageError, missing_extra, quote
+from xpose.batch.places import content, ending, is_url, opened
+from xpose.errors import ConfigError, ImageError, quote
 from xpose.video.sources import Frame, SkippedFrames, VideoSource
 
 if TYPE_CHECKING:
@@ -114,12 +117,16 @@ def column_of(schema: Any, wanted: str | None, place: str) -> str:
 
 
 def open_video(place: str) -> VideoSource:
-    """A video file or URL."""
-    try:
-        import av  # noqa: F401 - only whether it is there
-    except ImportError:
-        raise missing_extra("Reading videos", "av", "video") from None
-    return VideoSource(local_copy(place) if is_url(place) else Path(place).expanduser(), 0.0, None)
+    """A video file, or a copy of a URL that lasts as long as the source."""
+    if not is_url(place):
+        return VideoSource(Path(place).expanduser(), 0.0, None)
+    copy = tempfile.NamedTemporaryFile(prefix="xpose-", suffix=ending(place))  # noqa: SIM115
+    with opened(place) as file:
+        shutil.copyfileobj(file, copy)
+    copy.flush()
+    source = VideoSource(Path(copy.name), 0.0, None)
+    weakref.finalize(source, copy.close)
+    return source
 
 
 class _Video:

@@ -55,7 +55,7 @@ def batch(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help=_OUT)] = Path("results"),
     every: Annotated[int, _option(_INPUTS, "--every", "N", "Take every n-th frame of videos.", min=1)] = 1,
     column: Annotated[str | None, _option(_INPUTS, "--column", "NAME", _COLUMN)] = None,
-    shard_size: Annotated[int, _option(_INPUTS, "--shard-size", "N", _SHARD, min=1, max=1_000_000)] = 1000,
+    shard_size: Annotated[int, _option(_INPUTS, "--shard-size", "N", _SHARD, min=1, max=100_000)] = 1000,
     coco: Annotated[bool, _option(_INPUTS, "--coco", None, _COCO)] = False,
     fresh: _options.Fresh = False,
     engine: Annotated[Literal["local", "ray"], _option(_RAY, "--engine", None, _ENGINE)] = "local",
