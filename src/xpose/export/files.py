@@ -16,6 +16,7 @@ from torch.export import Dim, ExportedProgram
 
 from xpose.errors import missing_extra
 from xpose.export.graphs import Graph
+from xpose.model.graph_files import import_openvino
 
 if TYPE_CHECKING:
     import onnx
@@ -175,7 +176,7 @@ def to_openvino(source: Path, target: Path, metadata: Mapping[str, str], *, half
         MissingExtraError: OpenVINO is not installed.
     """
     try:
-        import openvino
+        openvino = import_openvino()
     except ImportError:
         raise missing_extra("Writing an OpenVINO file", "openvino", "openvino") from None
     model = openvino.convert_model(str(source))

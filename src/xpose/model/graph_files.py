@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -81,7 +82,7 @@ def open_openvino(path: Path, threads: int = 0) -> OpenedGraph:
     With one thread, calls run side by side; otherwise, each uses `cpu_threads`. The errors are those of `open_onnx`.
     """
     try:
-        import openvino
+        openvino = import_openvino()
     except ImportError:
         raise missing_extra("Running an OpenVINO file", "openvino", "openvino") from None
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": str(cpu_threads())}
@@ -113,9 +114,19 @@ def _openvino_core() -> openvino.Core:
     OpenVINO gives the thread a signal stack with each core and frees it with the core. If cores are not released in the
     opposite order of their making, the thread keeps a freed stack, and the next signal (Ctrl-C, say) ends the process.
     """
+    return import_openvino().Core()
+
+
+def import_openvino() -> Any:
+    """The package openvino, without its reports to Google Analytics.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # OpenVINO goes on without it
     import openvino
 
-    return openvino.Core()
+    return openvino
 
 
 def cpu_threads() -> int:
