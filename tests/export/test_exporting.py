@@ -56,16 +56,12 @@ PICTURES = [photographs()["astronaut.png"]]
 @pytest.mark.parametrize(
     ("form", "precision"), [("onnx", "float32"), ("onnx", "float16"), ("onnx", "int8"), ("openvino", "float32")]
 )
-def test_exports_agree(
-    detector: Detector, filled: dict, form: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))  # where OpenVINO writes a number of the machine, to report it
+def test_exports_agree(detector: Detector, filled: dict, form: str, precision: str, tmp_path: Path) -> None:
     if form == "openvino":
         pytest.importorskip("openvino")
     options = ExportOptions(form, precision=precision)
     words = ["face", "bird"]  # the weights have learned another skeleton for birds than that of the vocabulary
     report = export_detector(detector, tmp_path / "exported", PICTURES, words, options, licence="research only")
-    assert [path.name for path in tmp_path.iterdir()] == ["exported"]
     assert report.differences.objects >= 3
     assert report.differences.faults(TOLERANCES[precision], worst=precision != "int8") == []
     again = load(tmp_path / "exported")
