@@ -11,7 +11,7 @@ import pytest
 from tests.video.scenes import NAMES, animal, poses_of
 
 from xpose.prompts import TextPrompt
-from xpose.video.report import VideoLog, track_summaries, write_report
+from xpose.video.report import VideoLog, write_report
 from xpose.video.sources import SkippedFrames
 from xpose.video.tables import Columns, ParquetTracks
 from xpose.video.timeline import TrackedFrame
@@ -44,7 +44,8 @@ def written(folder: Path, log: VideoLog) -> Path:
 
 
 def test_tracks_are_summarised(tmp_path: Path) -> None:
-    first, second = track_summaries(written(tmp_path, VideoLog()))
+    log = VideoLog()
+    first, second = write_report(tmp_path / "r.html", written(tmp_path, log), tmp_path / "no.mp4", log, [], "clip")
     assert (first.id, first.category, first.detected, first.interpolated) == (4, "mouse", 200, 0)
     assert (first.start, first.end) == (0.0, 199 / 25)
     assert first.path == pytest.approx(398, rel=0.1)

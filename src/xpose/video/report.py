@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -78,13 +79,12 @@ class TrackSummary:
     path: float  # of the centre of the box, in pixels
 
 
-def track_summaries(parquet: Path) -> list[TrackSummary]:
+def _summaries(table: _Table) -> list[TrackSummary]:
     """All tracks, those with the most detections first."""
-    table = _Table(parquet)
     centres = (table.floats("x1") + table.floats("x2")) / 2, (table.floats("y1") + table.floats("y2")) / 2
     interpolated, scores = table.column("interpolated").to_numpy(zero_copy_only=False), table.floats("score")
     summaries = []
-    for track_id, rows in table.tracks():
+    for track_id, rows in table.tracks.items():
         between = int(interpolated[rows].sum())
         path = float(sum(np.hypot(*(np.diff(axis[rows]) for axis in centres))))
         summaries.append(
@@ -106,12 +106,13 @@ def write_report(
     path: Path, parquet: Path, video: Path, log: VideoLog, about: Sequence[tuple[str, str]], title: str
 ) -> list[TrackSummary]:
     """Write the page, and return the tracks."""
-    tracks, table = track_summaries(parquet), _Table(parquet)
+    table = _Table(parquet)
+    tracks = _summaries(table)
     shown = sorted(tracks[:_SHOWN], key=lambda track: track.id)
-    rows_of = dict(table.tracks())
+    rows_of = table.tracks
     page = _Axis(log)
     speeds, keypoints = _keypoints(table)
-    confidence = [(track, table.floats("score")) for track in shown]
+    scores = table.floats("score")
     content = render(
         "video_report.html",
         title=title,
@@ -127,7 +128,7 @@ def write_report(
         ][: 2 * _MOST],
         skipped=[(_clock(p.start), _clock(p.end), p.count, reason) for p, reason in log.skipped[: 2 * _MOST]],
         confidence=page.curves(
-            "score of each object", [(t, table.times[rows_of[t.id]], v[rows_of[t.id]]) for t, v in confidence], 1.0
+            "score of each object", [(t, table.times[rows_of[t.id]], scores[rows_of[t.id]]) for t in shown], 1.0
         ),
         speed=page.curves(
             "speed of each object: the mean over its keypoints, in pixels per second",
@@ -144,29 +145,33 @@ class _Table:
     """The Parquet file, of which only the columns in use are in memory."""
 
     def __init__(self, path: Path) -> None:
-        from pyarrow import parquet
+        import pyarrow.parquet
 
-        self._file = parquet.ParquetFile(path)
+        self._pool = pyarrow.default_memory_pool()
+        self._file = pyarrow.parquet.ParquetFile(path)
         self.names = self._file.schema_arrow.names
-        self.times = self.floats("time")
+        self.times = self.column("time").to_numpy()
         self.numbers = self.column("frame").to_numpy()
         classes = self.column("class").dictionary_encode()
         self.categories, self.classes = classes.dictionary.to_pylist(), classes.indices.to_numpy()
-        self._ids = self.column("track_id").to_numpy()
 
     def column(self, name: str) -> Any:
-        return self._file.read([name]).column(name).combine_chunks()
+        column = self._file.read([name], use_threads=False).column(name).combine_chunks()
+        self._pool.release_unused()  # of the groups of rows, which it keeps otherwise
+        return column
 
     def floats(self, name: str) -> np.ndarray:
         """A column of numbers, NaN where it is empty."""
-        values: np.ndarray = self.column(name).to_numpy(zero_copy_only=False).astype(np.float64)
+        values: np.ndarray = self.column(name).to_numpy(zero_copy_only=False).astype(np.float32)
         return values
 
-    def tracks(self) -> Iterator[tuple[int, np.ndarray]]:
+    @cached_property
+    def tracks(self) -> dict[int, np.ndarray]:
         """The rows of each track, in the order of time."""
-        order = np.argsort(self._ids, kind="stable")
-        ids, starts = np.unique(self._ids[order], return_index=True)
-        yield from zip(ids.tolist(), np.split(order, starts[1:]) if len(order) else [], strict=True)
+        track_ids = self.column("track_id").to_numpy()
+        order = np.argsort(track_ids, kind="stable").astype(np.int32)
+        ids, starts = np.unique(track_ids[order], return_index=True)
+        return dict(zip(ids.tolist(), np.split(order, starts[1:]) if len(order) else [], strict=True))
 
 
 def _keypoints(table: _Table) -> tuple[np.ndarray, list[tuple[str, list[str], list[list[str]]]]]:
@@ -174,18 +179,19 @@ def _keypoints(table: _Table) -> tuple[np.ndarray, list[tuple[str, list[str], li
     points = [name.removesuffix("_confidence") for name in table.names if name.endswith("_confidence")]
     has_smooth = any(name.endswith("_x_smooth") for name in table.names)
     detected = ~table.column("interpolated").to_numpy(zero_copy_only=False)
-    tracks = [rows for _, rows in table.tracks()]
-    total, number = np.zeros(len(table.times)), np.zeros(len(table.times), int)
+    tracks = list(table.tracks.values())
+    total, number = np.zeros(len(table.times), np.float32), np.zeros(len(table.times), np.int32)
     tables: dict[str, list[list[str]]] = {}
     for point in points:
         xy = np.stack([table.floats(f"{point}_x"), table.floats(f"{point}_y")], 1)
         smooth = np.stack([table.floats(f"{point}_{axis}_smooth") for axis in "xy"], 1) if has_smooth else None
         confidence = table.floats(f"{point}_confidence")
         moving = xy if smooth is None else smooth
-        speeds = np.full(len(table.times), np.nan)
+        speeds = np.full(len(table.times), np.nan, np.float32)
         for rows in tracks:
             speeds[rows[1:]] = np.hypot(*np.diff(moving[rows], axis=0).T) / np.diff(table.times[rows])
-        total, number = total + np.nan_to_num(speeds), number + np.isfinite(speeds)
+        total += np.nan_to_num(speeds)
+        number += np.isfinite(speeds)
         for code, category in enumerate(table.categories):
             of_class = (table.classes == code) & detected & np.isfinite(confidence)
             if not of_class.any():
@@ -256,8 +262,8 @@ class _Axis:
         for row, (track, times) in enumerate(sorted(tracks, key=lambda entry: entry[0].id)):
             y = 16 + 14 * row
             ticks.append((y, str(track.id)))
-            parts = [(part[0], part[-1]) for part in _uninterrupted(times, times)]
-            lines = [f"{self._x(a[0]):.1f},{y} {max(self._x(b[0]), self._x(a[0]) + 1):.1f},{y}" for a, b in parts]
+            parts = [(part[0, 0], part[-1, 0]) for part in _uninterrupted(times, times)]
+            lines = [f"{self._x(a):.1f},{y} {max(self._x(b), self._x(a) + 1):.1f},{y}" for a, b in parts]
             curves.append((f"{track.category} {track.id}", _colour(track.id), lines))
         return self._chart(
             "where each track is present; orange: see the lists below", 14 * len(tracks) + 4, ticks, curves, 8
@@ -282,21 +288,20 @@ class _Axis:
         ]
         return self._chart(title, height, ticks, lines, 1.6)
 
-    def _binned(self, times: np.ndarray, values: np.ndarray) -> list[list[tuple[float, float]]]:
+    def _binned(self, times: np.ndarray, values: np.ndarray) -> list[list[list[float]]]:
         known = np.isfinite(values)
         times, values = times[known], values[known]
         place = ((times - self._start) / (self._end - self._start) * _BINS).astype(int)
         bins, inverse = np.unique(place, return_inverse=True)
         counts = np.bincount(inverse, minlength=len(bins)).clip(1)
         x, y = (np.bincount(inverse, entries, len(bins)) / counts for entries in (times, values))
-        return [part for part in _uninterrupted(x, y, (self._end - self._start) / _BINS) if len(part) > 1]
+        return [p.tolist() for p in _uninterrupted(x, y, (self._end - self._start) / _BINS) if len(p) > 1]
 
 
-def _uninterrupted(times: np.ndarray, values: np.ndarray, least: float = 0.0) -> list[list[tuple[float, float]]]:
-    """Pairs of times and values, parted where more than half a second (and 3 times `least`) is missing."""
+def _uninterrupted(times: np.ndarray, values: np.ndarray, least: float = 0.0) -> list[np.ndarray]:
+    """Pairs of times and values [n, 2], parted where more than half a second (and 3 times `least`) is missing."""
     breaks = np.flatnonzero(np.diff(times) > max(0.5, 3 * least)) + 1
-    pairs = np.stack([times, values], 1)
-    return [[(x, y) for x, y in part.tolist()] for part in np.split(pairs, breaks) if len(part)]
+    return [part for part in np.split(np.stack([times, values], 1), breaks) if len(part)]
 
 
 def _by_time(log: VideoLog) -> Iterator[tuple[tuple[int, int], str, Stretch]]:
