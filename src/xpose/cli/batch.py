@@ -10,12 +10,12 @@ from contextlib import closing, suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from xpose.cli import _console, _options, _picture_loop, _prompts
-from xpose.cli._inputs import printable
+from xpose.cli._inputs import absolute, printable
 from xpose.cli._output_folder import check_folder
 from xpose.cli._progress import Bars, noticing_interrupts
 from xpose.errors import XPoseError, counted
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from xpose.batch.stages import Rows
     from xpose.inference import DetectionOptions, Detector, PromptBank
 
-_INPUTS, _RAY = "Inputs and results", "Ray"
+_INPUTS = "Inputs and results"
 _SILENCE = 60.0  # seconds between lines about the progress, if there is no terminal for a bar
 
 
@@ -41,10 +41,7 @@ _OUT = "Folder for the results."
 _COLUMN = "The column with the pictures in Parquet files. Default: the only one with bytes."
 _SHARD = "Pictures in a shard of results: what an interruption can cost."
 _COCO = "Also write poses.json, one COCO file of all results."
-_ENGINE = '"local": this process; "ray": a Ray cluster (extra `ray`).'
-_ADDRESS = 'A running cluster: "auto" or HOST:PORT. Default: one is started on this machine, for this run.'
 _WORKERS = "Processes with the network: a number, or MIN:MAX. Default: up to as many as fit."
-_GPUS = "GPUs for each of them, e.g. 1 or 0.25."
 
 
 @_options.expanded
@@ -58,10 +55,10 @@ def batch(
     shard_size: Annotated[int, _option(_INPUTS, "--shard-size", "N", _SHARD, min=1, max=100_000)] = 1000,
     coco: Annotated[bool, _option(_INPUTS, "--coco", None, _COCO)] = False,
     fresh: _options.Fresh = False,
-    engine: Annotated[Literal["local", "ray"], _option(_RAY, "--engine", None, _ENGINE)] = "local",
-    address: Annotated[str | None, _option(_RAY, "--address", "ADDRESS", _ADDRESS)] = None,
-    workers: Annotated[str | None, _option(_RAY, "--workers", "N", _WORKERS)] = None,
-    gpus: Annotated[float, _option(_RAY, "--gpus", "NUMBER", _GPUS, min=0)] = 0.0,
+    engine: _options.Engine = "local",
+    address: _options.Address = None,
+    workers: Annotated[str | None, _option(_options.RAY, "--workers", "N", _WORKERS)] = None,
+    gpus: _options.Gpus = 0.0,
 ) -> None:
     """Detect objects and their keypoints in any number of pictures.
 
@@ -134,7 +131,7 @@ def _results(
         return run_locally(folder.plan, folder.pending, decode, Detect(detector, classes, detection))
     from xpose.batch.on_ray import run_on_ray
 
-    weights, clip = (None if path is None else _absolute(path) for path in (options.weights, options.clip))
+    weights, clip = absolute(options.weights), absolute(str(options.clip) if options.clip else None)
     setup = DetectSetup(weights, options.device, options.dtype, clip, bank.network, classes, detection)
     return run_on_ray(folder.plan_file, folder.pending, decode, setup, workers)
 
@@ -189,22 +186,15 @@ def _tell(folder: ResultsFolder) -> None:
 
 def _workers(engine: str, address: str | None, workers: str | None, gpus: float) -> Workers | None:
     """The options of Ray, or None for the engine in this process."""
+    _options.check_engine(engine, {"--address": address, "--workers": workers, "--gpus": gpus})
     if engine == "local":
-        given = {"--address": address, "--workers": workers, "--gpus": gpus}
-        if names := [name for name, value in given.items() if value]:
-            raise typer.BadParameter("It is only for --engine ray.", param_hint=names[0])
         return None
-    match = re.fullmatch(r"(\d+)(?::(\d+))?", workers or "1:")
     from xpose.batch.on_ray import Workers
 
     if workers is None:
         return Workers(gpus=gpus, address=address)
+    match = re.fullmatch(r"(\d+)(?::(\d+))?", workers)
     least, most = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if not 1 <= least <= most:
         raise typer.BadParameter(f"{workers!r} is no number or MIN:MAX. Write e.g. 2 or 1:8.", param_hint="--workers")
     return Workers(least, most, gpus, address)
-
-
-def _absolute(name: str | Path) -> str:
-    """A path that is the same for all processes on this machine; other names as they are."""
-    return os.path.abspath(os.path.expanduser(name)) if Path(name).expanduser().exists() else str(name)
